@@ -1,0 +1,107 @@
+//! The small expression language that runs inside `stage`: typed, total and deterministic, over columns. SQL's ON DUPLICATE
+//! KEY UPDATE and ON CONFLICT DO UPDATE lower to it at CREATE (or per statement); what cannot be lowered is refused there.
+//! SET, WHERE and mappings run in the extractor and may use anything, for only their outcome is logged.
+
+use serde::{Deserialize, Serialize};
+
+use crate::schema::ColumnType;
+
+/// What happens to an incoming row whose primary key exists already.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum OnDuplicate {
+    /// The row is rejected with 23505 (a pipeline sets it aside, a client's statement fails).
+    Reject,
+    /// The row is dropped (`ON CONFLICT DO NOTHING`).
+    Ignore,
+    /// The incoming row takes the place of the stored one.
+    Replace,
+    /// Columns of the stored row are assigned; the others keep their values.
+    Update(Update),
+}
+
+/// Assignments to a stored row. Key columns cannot be assigned. All right-hand sides see the row as it was before.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Update {
+    /// Column ordinal and its new value.
+    pub assignments: Vec<(u16, Expr)>,
+    /// Only rows for which this is true are updated, the others are left as they are (`ON CONFLICT … WHERE`).
+    pub condition: Option<Expr>,
+}
+
+/// A constant.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Literal {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    /// Unscaled value and scale.
+    Decimal(i128, i8),
+    Text(String),
+    Bytes(Vec<u8>),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Microseconds since 1970-01-01.
+    Timestamp(i64),
+}
+
+/// An expression with its type known: the lowering inserts every cast, so that operands of one operator agree.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Expr {
+    /// Column of the stored row.
+    Stored(u16),
+    /// Column of the incoming row: `VALUES(col)`, `excluded.col`.
+    Incoming(u16),
+    /// A constant of the given type.
+    Literal(Literal, ColumnType),
+    /// Arithmetic on two operands of one numeric type. Overflow and division by zero reject the row.
+    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    /// Negation of a number.
+    Negate(Box<Expr>),
+    /// Comparison of two operands of one type; null if either is null.
+    Compare(Comparison, Box<Expr>, Box<Expr>),
+    /// Three-valued AND.
+    And(Box<Expr>, Box<Expr>),
+    /// Three-valued OR.
+    Or(Box<Expr>, Box<Expr>),
+    /// Three-valued NOT.
+    Not(Box<Expr>),
+    /// `IS NULL`
+    IsNull(Box<Expr>),
+    /// The first operand that is not null; all of one type.
+    Coalesce(Vec<Expr>),
+    /// The greatest operand, nulls ignored (PostgreSQL's `greatest`); all of one type.
+    Greatest(Vec<Expr>),
+    /// The least operand, nulls ignored.
+    Least(Vec<Expr>),
+    /// Searched CASE: the value of the first branch whose condition is true, else the last; all values of one type.
+    Case(Vec<(Expr, Expr)>, Box<Expr>),
+    /// Text concatenation; null if either is null.
+    Concat(Box<Expr>, Box<Expr>),
+    /// Cast between numeric types; a value that does not fit rejects the row.
+    Cast(Box<Expr>, ColumnType),
+}
+
+/// Arithmetic operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// Comparison operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}

@@ -1,0 +1,113 @@
+//! What comes out of an extractor: one contiguous range of one source partition, decoded, transformed, routed. Extractors
+//! run in parallel, one a source partition; this module is the pure part that they share: trimming what is already
+//! consumed, routing rows to shards, and the message that they hand to the coordinator. Decoding lives in the adapters'
+//! decode crate.
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+
+use crate::ids::*;
+
+/// A message that a pipeline could not apply. It is committed to the errors table with the offsets that pass it, so that
+/// nothing is lost and the rest goes on (fault A16).
+#[derive(Clone, PartialEq, Debug)]
+pub struct SetAside {
+    /// Source partition it came from.
+    pub partition: SourcePartition,
+    /// Its offset.
+    pub offset: i64,
+    /// Stage that refused it: `decode`, `expression`, `constraint`.
+    pub kind: SetAsideKind,
+    /// SQLSTATE.
+    pub code: String,
+    /// What, where in the message, and why.
+    pub message: String,
+    /// The message as it was read, where the stage that refused it still had it.
+    pub payload: Option<Bytes>,
+}
+
+/// Which stage refused a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetAsideKind {
+    /// The decoder.
+    Decode,
+    /// SET or WHERE.
+    Expression,
+    /// NOT NULL, a primary key, or an overflow in ON DUPLICATE KEY UPDATE.
+    Constraint,
+}
+
+/// One extracted range. Every message in `[first_offset, next_offset)` has exactly one disposition: a row in a piece,
+/// filtered, or set aside; or it is a hole in the log of the source (control records, aborted transactions, compaction).
+#[derive(Clone, Debug)]
+pub struct Extract {
+    /// Pipeline that asked.
+    pub pipeline: PipelineId,
+    /// Epoch of the `Fetch` that it answers. An older one than the pipeline's changes nothing.
+    pub epoch: Epoch,
+    /// Source partition.
+    pub partition: SourcePartition,
+    /// Position that the extractor went on from; the coordinator takes the range only if that is its own next offset.
+    pub first_offset: i64,
+    /// Where the next extract of this partition goes on.
+    pub next: Position,
+    /// Messages read (rows + filtered + set aside).
+    pub messages: u64,
+    /// Messages that WHERE left out.
+    pub filtered: u64,
+    /// Bytes of payload read: what credits and batch bounds count.
+    pub source_bytes: u64,
+    /// Rows by shard, in order of offset, in the table's stored schema with provenance filled in. `shard_count` entries.
+    pub pieces: Vec<Option<RecordBatch>>,
+    /// Messages that could not be decoded or transformed.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// One fetched message, borrowed from the source's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct RawMessage<'a> {
+    /// Its offset.
+    pub offset: i64,
+    /// Leader epoch it was read under, -1 if unknown.
+    pub leader_epoch: i32,
+    /// Kafka's timestamp in milliseconds, -1 if none. Never used to order or expire (fault A15).
+    pub timestamp_ms: i64,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Value; None is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Follows one source partition: takes what a source delivers and lets each offset pass once, in order (faults A2, A4).
+#[derive(Clone, Debug)]
+pub struct OffsetFilter {
+    next: Position,
+}
+
+impl OffsetFilter {
+    /// Begins at the position of a `Fetch`.
+    pub fn new(start: Position) -> OffsetFilter {
+        OffsetFilter { next: start }
+    }
+
+    /// Where the partition stands: the offset that is expected next.
+    pub fn position(&self) -> Position {
+        self.next
+    }
+
+    /// True if the message is to be processed; false if its offset has passed already. Skips by offset, never by content
+    /// (fault A14). A forward jump is a hole of the source's log (faults A7, A8) and is passed over.
+    pub fn admit(&mut self, offset: i64, leader_epoch: i32) -> bool {
+        if offset < self.next.next_offset {
+            return false;
+        }
+        self.next = Position { next_offset: offset + 1, leader_epoch };
+        true
+    }
+
+    /// Moves over a hole at the end of what was fetched (a fetch that came back empty up to here: control records). Never
+    /// moves back (fault A19).
+    pub fn advance_to(&mut self, next_offset: i64) {
+        self.next.next_offset = self.next.next_offset.max(next_offset);
+    }
+}

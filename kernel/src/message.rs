@@ -1,0 +1,461 @@
+//! Everything that goes into the kernel and comes out of it, as plain owned data. Every reply carries the correlation id or
+//! epoch of its request. The crate's documentation numbers the duties of a host that carries these messages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::expr::OnDuplicate;
+use crate::extract::{Extract, SetAside};
+use crate::ids::*;
+use crate::record::EncodedRecord;
+use crate::schema::{ColumnDef, StartAt};
+use crate::snapshot::{ShardView, Snapshot};
+
+/// What a host hands to the [`Coordinator`](crate::Coordinator), together with the time.
+#[derive(Debug)]
+pub enum Input {
+    /// An extractor finished a range.
+    Extracted(Extract),
+    /// Answer to [`Effect::SourceOpen`].
+    SourceOpened {
+        /// Echo.
+        pipeline: PipelineId,
+        /// Echo.
+        epoch: Epoch,
+        /// Topic and its partitions as they are now.
+        reading: SourceReading,
+    },
+    /// Answer to [`Effect::SourceVerify`]: a reading of the topic that *began* after the request was handed out.
+    SourceVerified {
+        /// Echo.
+        pipeline: PipelineId,
+        /// Echo.
+        epoch: Epoch,
+        /// Echo.
+        token: u64,
+        /// Topic and its partitions as they are now.
+        reading: SourceReading,
+    },
+    /// The source failed: while it was opened, read or verified.
+    SourceFailed {
+        /// Echo.
+        pipeline: PipelineId,
+        /// Echo.
+        epoch: Epoch,
+        /// Why.
+        failure: SourceFailure,
+    },
+    /// A shard's answer.
+    Shard {
+        /// Which shard.
+        shard: ShardId,
+        /// Its answer.
+        reply: ShardReply,
+    },
+    /// All records up to and with this one are durable. Only ever said after a sync that covers their bytes.
+    Synced {
+        /// Highest durable sequence.
+        through: Sequence,
+    },
+    /// An append or a sync failed. The kernel is poisoned: it emits [`Effect::Halt`] and nothing ever again (fault B3).
+    LogFailed {
+        /// Why.
+        error: Error,
+    },
+    /// Room on the disk went below, or is again above, the reserve.
+    DiskSpace {
+        /// False turns the database read-only.
+        sufficient: bool,
+    },
+    /// A client asks for something.
+    Request {
+        /// Correlates the reply.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// Nothing but the time.
+    Tick,
+}
+
+/// A topic as its broker describes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceReading {
+    /// Topic id.
+    pub topic_id: TopicId,
+    /// Earliest offset and end (last stable offset, exclusive) of each partition. A partition that is merely absent from one
+    /// reading is not gone (fault A12). In an answer to `SourceVerify` the offsets may be those of an earlier reading; the
+    /// topic id and the set of partitions may not.
+    pub partitions: BTreeMap<SourcePartition, (i64, i64)>,
+}
+
+/// How a source can fail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceFailure {
+    /// Trying again can help: the kernel does, with backoff.
+    Transient(Error),
+    /// Trying again cannot help (no such topic, authorisation): the pipeline stops in state Failed.
+    Permanent(Error),
+    /// Messages that were not read yet are gone (faults A5, A9): the pipeline stops in state Failed and names the range.
+    Lost {
+        /// Source partition.
+        partition: SourcePartition,
+        /// First offset that was wanted.
+        wanted: i64,
+        /// First offset that there still is.
+        earliest: i64,
+        /// End of what there is.
+        latest: i64,
+    },
+}
+
+/// What a client can ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// The newest published snapshot: [`Response::Snapshot`]. To be released.
+    AcquireSnapshot,
+    /// A reader is done.
+    ReleaseSnapshot(ReaderId),
+    /// Definitions. One record; durable when answered.
+    Define(Definition),
+    /// A table barrier over these tables: [`Response::Barrier`], with a snapshot of the staged tip. Until it is used up by a
+    /// [`Write`] or released, no later batch is staged on them.
+    AcquireBarrier {
+        /// Tables that the statement reads or writes.
+        tables: Vec<TableId>,
+    },
+    /// The statement ended without a write.
+    ReleaseBarrier(BarrierId),
+    /// Rows. One record; durable when answered.
+    Write(Write),
+}
+
+/// A client transaction's rows, already routed: any number of tables, one record.
+#[derive(Debug)]
+pub struct Write {
+    /// Barrier under which the rows were computed; used up by the write.
+    pub barrier: Option<BarrierId>,
+    /// In order of statement.
+    pub tables: Vec<TableWrite>,
+}
+
+/// Rows of one statement for one table.
+#[derive(Debug)]
+pub struct TableWrite {
+    /// Table.
+    pub table: TableId,
+    /// Version of the schema that the rows have; another one now is 40001.
+    pub schema_version: u32,
+    /// What happens on an existing primary key.
+    pub on_duplicate: OnDuplicate,
+    /// By shard; `shard_count` entries.
+    pub shards: Vec<ShardWrite>,
+}
+
+/// One shard's part of a [`TableWrite`]. Deletions come before rows, so that an UPDATE of a key column does not collide with
+/// itself.
+#[derive(Debug, Default)]
+pub struct ShardWrite {
+    /// Rows that go: read under the barrier, so each lives.
+    pub deletes: Vec<RowId>,
+    /// Rows that come, in the stored schema with null provenance.
+    pub rows: Option<RecordBatch>,
+}
+
+/// Definitions that a client can ask for. The kernel resolves names and ids and logs the outcome.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum Definition {
+    CreateTable { spec: TableSpec, if_not_exists: bool },
+    DropTable { name: String, if_exists: bool },
+    TruncateTable { name: String },
+    CreatePipeline { spec: Box<PipelineSpec>, if_not_exists: bool, or_replace: bool },
+    DropPipeline { name: String, if_exists: bool },
+    StartPipeline { name: String, if_not_running: bool },
+    StopPipeline { name: String, if_running: bool },
+    SetOffsets { name: String, offsets: Offsets },
+}
+
+/// A table to be created.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TableSpec {
+    /// Name, already folded.
+    pub name: String,
+    /// Columns; ids are given by the kernel.
+    pub columns: Vec<ColumnDef>,
+    /// Ordinals.
+    pub primary_key: Vec<u16>,
+    /// Ordinals.
+    pub shard_key: Vec<u16>,
+    /// Ordinals.
+    pub sort_key: Vec<u16>,
+}
+
+/// A pipeline to be created.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PipelineSpec {
+    /// Name, already folded.
+    pub name: String,
+    /// Table that it loads.
+    pub table: String,
+    /// Canonical statement.
+    pub definition_sql: String,
+    /// Lowered clause.
+    pub on_duplicate: OnDuplicate,
+    /// See [`crate::schema::PipelineDef::error_limit`].
+    pub error_limit: Option<u64>,
+    /// See [`crate::schema::PipelineDef::batch_interval_us`].
+    pub batch_interval_us: i64,
+    /// See [`crate::schema::PipelineDef::batch_bytes_max`].
+    pub batch_bytes_max: u64,
+}
+
+/// `ALTER PIPELINE … SET OFFSETS`. Begins a new run; only a stopped pipeline can be rewound.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Offsets {
+    /// Forget all cursors (and the topic id) and start at the oldest message, or at the end.
+    From(StartAt),
+    /// Set the partitions named, leave the others.
+    At(BTreeMap<SourcePartition, i64>),
+}
+
+/// What a request is answered with, if it succeeds.
+#[derive(Debug)]
+pub enum Response {
+    /// Done, and durable where it changed something.
+    Done(Counts),
+    /// A snapshot to read.
+    Snapshot {
+        /// For the release.
+        reader: ReaderId,
+        /// What to read.
+        snapshot: Snapshot,
+    },
+    /// The barrier is held.
+    Barrier {
+        /// For the write or the release.
+        barrier: BarrierId,
+        /// The staged tip: what the statement reads. It may show what is not durable yet; whatever is computed from it is
+        /// committed after it, in the same log.
+        snapshot: Snapshot,
+    },
+}
+
+/// How many rows a record changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// New rows.
+    pub inserted: u64,
+    /// New versions of rows that were there (ON DUPLICATE KEY).
+    pub updated: u64,
+    /// Rows gone by `ShardWrite::deletes`.
+    pub deleted: u64,
+    /// Incoming rows dropped by ON CONFLICT DO NOTHING or an unfulfilled condition.
+    pub ignored: u64,
+}
+
+impl Counts {
+    /// Adds another shard's counts.
+    pub fn add(&mut self, other: Counts) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+        self.ignored += other.ignored;
+    }
+}
+
+/// What the coordinator wants done. Drained with [`Coordinator::poll_effect`](crate::Coordinator::poll_effect) after every
+/// input, and carried out in order within each addressee (each shard, the log, each pipeline's source).
+#[derive(Debug)]
+pub enum Effect {
+    /// For a shard; its answers come back as [`Input::Shard`].
+    Shard {
+        /// Which shard.
+        shard: ShardId,
+        /// What.
+        command: ShardCommand,
+    },
+    /// Append this record to the log. Appends are in order of sequence, without gaps.
+    Append(EncodedRecord),
+    /// Make everything appended so far durable, then say [`Input::Synced`].
+    Sync,
+    /// Connect, describe the topic, answer [`Input::SourceOpened`] or [`Input::SourceFailed`].
+    SourceOpen {
+        /// Whose source.
+        pipeline: PipelineId,
+        /// To be echoed.
+        epoch: Epoch,
+    },
+    /// Begin to fetch partitions, each from a position, and to extract; each goes on by itself until the credit is used up.
+    Fetch {
+        /// Whose source.
+        pipeline: PipelineId,
+        /// To be echoed.
+        epoch: Epoch,
+        /// Where each partition goes on.
+        starts: Vec<(SourcePartition, Position)>,
+    },
+    /// More bytes of source payload may be extracted and handed in. A partition that has none left pauses.
+    Credit {
+        /// Whose source.
+        pipeline: PipelineId,
+        /// To be echoed.
+        epoch: Epoch,
+        /// Bytes, to be added to what is left.
+        bytes: u64,
+    },
+    /// Begin a reading of the topic now and answer [`Input::SourceVerified`].
+    SourceVerify {
+        /// Whose source.
+        pipeline: PipelineId,
+        /// To be echoed.
+        epoch: Epoch,
+        /// To be echoed.
+        token: u64,
+    },
+    /// Stop fetching; nothing of this epoch is wanted any more.
+    SourceClose {
+        /// Whose source.
+        pipeline: PipelineId,
+        /// Which life of it.
+        epoch: Epoch,
+    },
+    /// The newest published state.
+    Publish(Snapshot),
+    /// Answer to a request.
+    Reply {
+        /// Which request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Response, Error>,
+    },
+    /// Hand in an [`Input::Tick`] at this time, or later. Replaces the wake-up asked for before.
+    WakeAt(Micros),
+    /// Something for the operator's log: state changes and retries. Never needed for correctness.
+    Note {
+        /// Whose, if of a pipeline.
+        pipeline: Option<PipelineId>,
+        /// One line.
+        text: String,
+    },
+    /// The kernel is poisoned; exit and recover from the disk.
+    Halt(Error),
+}
+
+/// What the coordinator tells a shard. A shard handles its commands in order and answers each with exactly one reply.
+#[derive(Debug)]
+pub enum ShardCommand {
+    /// Compute the outcome against what is staged already, stage it, answer [`ShardReply::Staged`]. A second `Stage` of the
+    /// same sequence adds to it.
+    Stage {
+        /// Record that it will be.
+        sequence: Sequence,
+        /// In order.
+        work: Vec<Work>,
+    },
+    /// Drop everything staged at or after this sequence: [`ShardReply::Abandoned`].
+    Abandon {
+        /// First sequence that goes.
+        from: Sequence,
+    },
+    /// Everything up to here is durable: show it to readers, answer [`ShardReply::Published`].
+    Publish {
+        /// Last sequence to be shown.
+        through: Sequence,
+        /// No reader holds a snapshot older than this.
+        horizon: Sequence,
+    },
+    /// A view of everything staged: [`ShardReply::Tip`].
+    ViewTip {
+        /// To be echoed.
+        barrier: BarrierId,
+    },
+}
+
+/// One piece of staging work.
+#[derive(Debug)]
+pub enum Work {
+    /// A table came to be; rows for it may follow.
+    CreateTable(Arc<crate::schema::TableDef>),
+    /// A table went.
+    DropTable(TableId),
+    /// A table's rows went.
+    TruncateTable(TableId),
+    /// Rows of one pipeline or of one client statement.
+    Rows {
+        /// Table.
+        table: TableId,
+        /// What happens on an existing primary key.
+        on_duplicate: OnDuplicate,
+        /// Rows that go first.
+        deletes: Vec<RowId>,
+        /// Rows that come, in order (source partition, offset), in the stored schema.
+        rows: Vec<RecordBatch>,
+    },
+}
+
+/// A shard's answer.
+#[derive(Debug)]
+pub enum ShardReply {
+    /// The outcome is staged.
+    Staged {
+        /// Echo.
+        sequence: Sequence,
+        /// The outcome, encoded for the record: an empty piece if nothing changes here.
+        piece: Bytes,
+        /// What was done.
+        counts: Counts,
+        /// Rows that were refused; the rest is staged. Row provenance is null for client rows.
+        rejected: Vec<Rejected>,
+    },
+    /// The suffix is gone.
+    Abandoned {
+        /// Echo.
+        from: Sequence,
+    },
+    /// Published.
+    Published {
+        /// Echo.
+        through: Sequence,
+        /// What readers may see now.
+        view: Arc<ShardView>,
+    },
+    /// The staged tip.
+    Tip {
+        /// Echo.
+        barrier: BarrierId,
+        /// What the statement reads.
+        view: Arc<ShardView>,
+    },
+}
+
+/// A row that a shard refused.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rejected {
+    /// Table.
+    pub table: TableId,
+    /// Why: 23505, 22003, 22012.
+    pub error: Error,
+    /// Source partition and offset, where it came from a pipeline.
+    pub origin: Option<(SourcePartition, i64)>,
+    /// The row's values as JSON-like text, for the errors table, where the payload is gone.
+    pub row_text: String,
+}
+
+impl Rejected {
+    /// As a set-aside message.
+    pub fn set_aside(&self) -> Option<SetAside> {
+        self.origin.map(|(partition, offset)| SetAside {
+            partition,
+            offset,
+            kind: crate::extract::SetAsideKind::Constraint,
+            code: self.error.kind.sqlstate().into(),
+            message: self.error.message.clone(),
+            payload: Some(Bytes::from(self.row_text.clone().into_bytes())),
+        })
+    }
+}

@@ -1,0 +1,351 @@
+//! Definitions: column types, tables, pipelines, and the catalog that holds them. The catalog changes only through
+//! [`Catalog::apply`], live and in recovery alike. How rows are kept lives in `shard`; how a definition is parsed from SQL
+//! lives in the adapters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::expr::OnDuplicate;
+use crate::ids::*;
+
+/// A SQL type that a column can have. Each maps to exactly one Arrow type ([`ColumnType::arrow`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ColumnType {
+    /// `boolean`
+    Bool,
+    /// `smallint`
+    Int16,
+    /// `integer`
+    Int32,
+    /// `bigint`
+    Int64,
+    /// `real`
+    Float32,
+    /// `double precision`
+    Float64,
+    /// `numeric(precision, scale)`, kept in 128 bits; precision 1..=38.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// `text`, `varchar`, `char`: UTF-8.
+    Text,
+    /// `jsonb`, `json`: UTF-8 text that is valid JSON.
+    Json,
+    /// `uuid`: its canonical lower-case text.
+    Uuid,
+    /// `bytea`
+    Bytea,
+    /// `date`: days since 1970-01-01.
+    Date,
+    /// `timestamp`: microseconds since 1970-01-01, no zone.
+    Timestamp,
+    /// `timestamptz`: microseconds since 1970-01-01 UTC.
+    TimestampTz,
+}
+
+impl ColumnType {
+    /// The Arrow type that carries this SQL type everywhere: decoder, log, store, query.
+    pub fn arrow(self) -> DataType {
+        match self {
+            ColumnType::Bool => DataType::Boolean,
+            ColumnType::Int16 => DataType::Int16,
+            ColumnType::Int32 => DataType::Int32,
+            ColumnType::Int64 => DataType::Int64,
+            ColumnType::Float32 => DataType::Float32,
+            ColumnType::Float64 => DataType::Float64,
+            ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+            ColumnType::Text | ColumnType::Json | ColumnType::Uuid => DataType::Utf8,
+            ColumnType::Bytea => DataType::Binary,
+            ColumnType::Date => DataType::Date32,
+            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            ColumnType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        }
+    }
+}
+
+/// A column of a table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ColumnDef {
+    /// Never used again in this table.
+    pub id: ColumnId,
+    /// As written by the user, folded like PostgreSQL folds identifiers.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+    /// False for NOT NULL and for key columns.
+    pub nullable: bool,
+    /// SQL text of DEFAULT. Evaluated by the adapters: only outcomes are logged.
+    pub default_sql: Option<String>,
+}
+
+/// Names of the hidden columns that follow a table's own columns in every batch of rows: provenance, null in rows that a
+/// client wrote or changed. `RUN` Int64, `PARTITION` Int32, `OFFSET` Int64, all nullable.
+pub const HIDDEN_COLUMNS: [&str; 3] = ["__run", "__partition", "__offset"];
+
+/// A table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableDef {
+    /// Identity.
+    pub id: TableId,
+    /// Unique among tables.
+    pub name: String,
+    /// Bumped by every change of the columns; every piece in the log names the version it was written under.
+    pub schema_version: u32,
+    /// In order of declaration.
+    pub columns: Vec<ColumnDef>,
+    /// Ordinals into `columns`; empty for an append table.
+    pub primary_key: Vec<u16>,
+    /// Ordinals into `columns`. A subset of the primary key where there is one. Empty: rows are placed by all columns.
+    pub shard_key: Vec<u16>,
+    /// Ordinals into `columns`: the order that sealed segments will have. Recorded, not used yet.
+    pub sort_key: Vec<u16>,
+    /// Sequence of the record that created it.
+    pub created_at: Sequence,
+}
+
+impl TableDef {
+    /// Arrow schema of the user's columns.
+    pub fn user_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.user_fields()))
+    }
+
+    /// Arrow schema of stored rows: the user's columns, then [`HIDDEN_COLUMNS`]. Every `RecordBatch` of rows that passes
+    /// between extractor, coordinator, shard, log and snapshot has exactly this schema.
+    pub fn stored_schema(&self) -> SchemaRef {
+        let mut fields = self.user_fields();
+        fields.extend(hidden_fields());
+        Arc::new(Schema::new(fields))
+    }
+
+    fn user_fields(&self) -> Vec<Field> {
+        self.columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow(), c.nullable)).collect()
+    }
+
+    /// Ordinals of the columns whose hash places a row.
+    pub fn placement_columns(&self) -> Vec<u16> {
+        if !self.shard_key.is_empty() {
+            self.shard_key.clone()
+        } else if !self.primary_key.is_empty() {
+            self.primary_key.clone()
+        } else {
+            (0..self.columns.len() as u16).collect()
+        }
+    }
+}
+
+fn hidden_fields() -> [Field; 3] {
+    [
+        Field::new(HIDDEN_COLUMNS[0], DataType::Int64, true),
+        Field::new(HIDDEN_COLUMNS[1], DataType::Int32, true),
+        Field::new(HIDDEN_COLUMNS[2], DataType::Int64, true),
+    ]
+}
+
+/// The reserved table that holds what pipelines set aside; its rows are committed in the same record as the offsets that
+/// pass them. SQL shows it as `information_schema.pipelines_errors`.
+pub const ERRORS_TABLE: TableId = TableId(0);
+
+/// Definition of [`ERRORS_TABLE`].
+pub fn errors_table() -> TableDef {
+    let columns = [
+        ("pipeline_id", ColumnType::Int64, false),
+        ("pipeline_name", ColumnType::Text, false),
+        ("error_time", ColumnType::TimestampTz, false),
+        ("error_kind", ColumnType::Text, false),
+        ("error_code", ColumnType::Text, false),
+        ("error_message", ColumnType::Text, false),
+        ("run", ColumnType::Int64, true),
+        ("source_partition", ColumnType::Int32, true),
+        ("source_offset", ColumnType::Int64, true),
+        ("message", ColumnType::Bytea, true),
+    ];
+    TableDef {
+        id: ERRORS_TABLE,
+        name: "pipelines_errors".into(),
+        schema_version: 1,
+        columns: columns
+            .into_iter()
+            .enumerate()
+            .map(|(i, (name, column_type, nullable))| ColumnDef {
+                id: ColumnId(i as u32),
+                name: name.into(),
+                column_type,
+                nullable,
+                default_sql: None,
+            })
+            .collect(),
+        primary_key: vec![],
+        shard_key: vec![0, 7, 8],
+        sort_key: vec![],
+        created_at: Sequence(0),
+    }
+}
+
+/// Whether a pipeline loads.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PipelineState {
+    /// Not loading: new, or stopped by command.
+    Stopped,
+    /// Loading, also after the next recovery.
+    Running,
+    /// Stopped by itself; START tries again.
+    Failed {
+        /// SQLSTATE.
+        code: String,
+        /// What, why, and what to do.
+        message: String,
+    },
+}
+
+/// Where a partition without a cursor starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum StartAt {
+    /// At the oldest message that the source still has.
+    Earliest,
+    /// At the end, as it is when the partition is first seen.
+    Latest,
+}
+
+/// A pipeline: its definition, its state and its cursors.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PipelineDef {
+    /// Identity.
+    pub id: PipelineId,
+    /// Unique among pipelines.
+    pub name: String,
+    /// Table that it loads.
+    pub table: TableId,
+    /// The canonical CREATE PIPELINE statement. The adapters derive source, decoder and expressions from it.
+    pub definition_sql: String,
+    /// What to do with a row whose primary key exists already, lowered at CREATE.
+    pub on_duplicate: OnDuplicate,
+    /// Messages that may be set aside in one run before the pipeline stops in state Failed; None: any number.
+    pub error_limit: Option<u64>,
+    /// A batch waits at least this long after the one before, in microseconds. 0: as soon as the log is idle.
+    pub batch_interval_us: i64,
+    /// Most source bytes in one batch.
+    pub batch_bytes_max: u64,
+    /// Whether it loads.
+    pub state: PipelineState,
+    /// Definition epoch.
+    pub epoch: Epoch,
+    /// Current run.
+    pub run: Run,
+    /// Where partitions without a cursor start.
+    pub start_at: StartAt,
+    /// Topic that the cursors speak of; None until it is first seen.
+    pub topic_id: Option<TopicId>,
+    /// Next position of every source partition seen so far.
+    pub cursors: BTreeMap<SourcePartition, Position>,
+    /// Messages set aside in the current run.
+    pub set_aside: u64,
+    /// Input time of its creation and last change.
+    pub created_at_us: Micros,
+    /// See `created_at_us`.
+    pub altered_at_us: Micros,
+}
+
+/// All definitions at one sequence. Immutable once published; part of every snapshot, so that rows and cursors agree.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Tables by id, `ERRORS_TABLE` included.
+    pub tables: BTreeMap<TableId, Arc<TableDef>>,
+    /// Pipelines by id.
+    pub pipelines: BTreeMap<PipelineId, Arc<PipelineDef>>,
+    /// Next free ids.
+    pub next_table: u32,
+    /// See `next_table`.
+    pub next_pipeline: u32,
+    /// Highest epoch handed out to any pipeline.
+    pub last_epoch: Epoch,
+}
+
+/// One logged change of the catalog: an outcome, never an intention.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum CatalogChange {
+    /// A table came to be.
+    TableCreated(TableDef),
+    /// A table and its rows went.
+    TableDropped(TableId),
+    /// A table's rows went.
+    TableTruncated(TableId),
+    /// A pipeline came to be, or its definition, state, epoch or cursors were set by command or failure. Cursor *advances*
+    /// of batches are not here but in [`crate::record::Commit::cursors`].
+    PipelineSet(PipelineDef),
+    /// A pipeline went.
+    PipelineDropped(PipelineId),
+}
+
+impl Catalog {
+    /// The catalog of a new database.
+    pub fn new() -> Catalog {
+        let errors = errors_table();
+        Catalog {
+            tables: BTreeMap::from([(errors.id, Arc::new(errors))]),
+            next_table: 1,
+            next_pipeline: 1,
+            ..Catalog::default()
+        }
+    }
+
+    /// A table by id.
+    pub fn table(&self, id: TableId) -> Result<&Arc<TableDef>, Error> {
+        self.tables
+            .get(&id)
+            .ok_or_else(|| Error::new(ErrorKind::UndefinedTable, format!("table {id} does not exist")))
+    }
+
+    /// A table by name; the reserved tables are not found.
+    pub fn table_named(&self, name: &str) -> Option<&Arc<TableDef>> {
+        self.tables.values().find(|t| t.id != ERRORS_TABLE && t.name == name)
+    }
+
+    /// A pipeline by name.
+    pub fn pipeline_named(&self, name: &str) -> Option<&Arc<PipelineDef>> {
+        self.pipelines.values().find(|p| p.name == name)
+    }
+
+    /// Carries out a logged change. Total on every change that the kernel logs; a change that contradicts the catalog is a
+    /// broken invariant (or a forged log) and comes back as an error.
+    pub fn apply(&mut self, change: &CatalogChange) -> Result<(), Error> {
+        let contradiction =
+            |what: &str| Err(Error::new(ErrorKind::DataCorrupted, format!("logged change: {what}")));
+        match change {
+            CatalogChange::TableCreated(table) => {
+                if self.tables.contains_key(&table.id) || table.id.0 < self.next_table {
+                    return contradiction("a table id is used twice");
+                }
+                self.next_table = table.id.0 + 1;
+                self.tables.insert(table.id, Arc::new(table.clone()));
+            }
+            CatalogChange::TableDropped(id) => {
+                if *id == ERRORS_TABLE || self.tables.remove(id).is_none() {
+                    return contradiction("dropped table does not exist");
+                }
+            }
+            CatalogChange::TableTruncated(id) => {
+                if !self.tables.contains_key(id) {
+                    return contradiction("truncated table does not exist");
+                }
+            }
+            CatalogChange::PipelineSet(pipeline) => {
+                self.next_pipeline = self.next_pipeline.max(pipeline.id.0 + 1);
+                self.last_epoch = self.last_epoch.max(pipeline.epoch);
+                self.pipelines.insert(pipeline.id, Arc::new(pipeline.clone()));
+            }
+            CatalogChange::PipelineDropped(id) => {
+                if self.pipelines.remove(id).is_none() {
+                    return contradiction("dropped pipeline does not exist");
+                }
+            }
+        }
+        Ok(())
+    }
+}
