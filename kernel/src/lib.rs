@@ -38,6 +38,7 @@ pub mod route;
 pub mod schema;
 pub mod shard;
 pub mod snapshot;
+pub mod source;
 
 pub use coordinator::{Config, Coordinator, Recovery};
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,58 @@
+//! The port to a partitioned source: describe it, and read each partition from an offset. Real: rdkafka with manual
+//! assignment; simulated: the broker model. How the host schedules readers lives in the adapters; what is done with what they
+//! read lives in `extract` and `coordinator`.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::extract::RawMessage;
+use crate::ids::*;
+use crate::message::{SourceFailure, SourceReading};
+
+/// A source that is connected or connects when first asked.
+pub trait Source: Send + Sync {
+    /// Describes the topic as it is now: a reading that begins when this is called, never a cached one. Blocks.
+    fn read(&self) -> Result<SourceReading, SourceFailure>;
+
+    /// Opens a reader of one partition. Deliveries begin at `start`, but may repeat or overlap what came before (fault A2): the
+    /// caller filters by offset. Opening a partition again ends the reader before it.
+    fn open(
+        &self,
+        partition: SourcePartition,
+        start: Position,
+    ) -> Result<Box<dyn PartitionReader>, SourceFailure>;
+
+    /// Earliest offset and end of each partition, as last heard; may be cached. For lag, never for correctness.
+    fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)>;
+}
+
+/// Reads one partition. Owned by one thread.
+pub trait PartitionReader: Send {
+    /// Waits up to `timeout` for messages, then hands those there are, at most `messages_max`, to `take` in order of offset
+    /// (once, or not at all). `take` must not keep them. Read-committed: aborted messages never appear.
+    fn poll(
+        &mut self,
+        messages_max: usize,
+        timeout: Duration,
+        take: &mut dyn FnMut(&[RawMessage<'_>]),
+    ) -> Result<Polled, SourceFailure>;
+}
+
+/// What a poll came to, beside the messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Polled {
+    /// Messages handed over.
+    pub messages: usize,
+    /// If the reader knows that there is nothing more before this offset (a hole of control records or aborted messages up to
+    /// the end): where it goes on.
+    pub position: Option<i64>,
+    /// True if the partition's end was reached: nothing waits.
+    pub at_end: bool,
+}
+
+/// Makes sources out of pipelines' definitions; the host is given one. Permanent failures for definitions that cannot be
+/// understood.
+pub trait Sources: Send + Sync {
+    /// A source for the topic that `definition_sql` (a canonical CREATE PIPELINE) names.
+    fn source(&self, definition_sql: &str) -> Result<std::sync::Arc<dyn Source>, Error>;
+}
