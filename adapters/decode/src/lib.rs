@@ -1,0 +1,14 @@
+//! Pure decoders: messages of a source in, Arrow columns out, and the extractor that makes of them what the kernel takes.
+//!
+//! [`DecodePlan`] says which fields are wanted; [`DecodePlan::decoder`] makes the [`Decoder`] for it. [`Extractor`] follows
+//! one source partition: skip what has passed, decode, transform (SET and WHERE, behind [`Transform`]), check NOT NULL, fill
+//! in defaults and provenance, route to shards. Nothing here acts: no I/O, no clock, no thread. Reading from Kafka lives in
+//! the source's crate, evaluating SQL expressions in the SQL crate.
+
+#![forbid(unsafe_code)]
+
+pub mod extract;
+pub mod plan;
+
+pub use extract::{ExtractPlan, Extractor, Transform, Transformed};
+pub use plan::{CsvFormat, DecodePlan, Decoded, Decoder, FieldMapping, Format, Refused};
