@@ -1,0 +1,67 @@
+//! What an engine is opened with.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kernel::Error;
+
+/// Called once when the kernel halts, with the reason, after the log was last touched. The process must not go on with this
+/// data directory: start again from the disk.
+pub type OnHalt = Arc<dyn Fn(&Error) + Send + Sync>;
+
+/// Called now and then during a long recovery: bytes of the log read so far, and all of them.
+pub type OnRecovery = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Settings of an [`Engine`](crate::Engine).
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// Where the log lives. Created if it is not there.
+    pub data_dir: PathBuf,
+    /// Shards of a new database; None takes 8 for a new one and whatever an existing one has. Another number than an
+    /// existing one has is an error.
+    pub shards: Option<u16>,
+    /// Length of a log segment.
+    pub segment_bytes: u64,
+    /// Below this much room on the disk the database is read-only.
+    pub disk_reserve_bytes: u64,
+    /// Limits of the coordinator.
+    pub kernel: kernel::Config,
+    /// Where to write a line for each record staged, appended and synced and each position fetched from: for the tests that
+    /// kill the process and ask what was in flight.
+    pub trace_file: Option<PathBuf>,
+    /// What to do on a halt. The default logs the reason and ends the process with [`crate::HALT_EXIT_CODE`].
+    pub on_halt: OnHalt,
+    /// Progress of a recovery; the default logs it.
+    pub on_recovery: OnRecovery,
+}
+
+impl EngineConfig {
+    /// Settings for this directory, all others at their defaults.
+    pub fn new(data_dir: impl Into<PathBuf>) -> EngineConfig {
+        let segment_bytes = 256 << 20;
+        EngineConfig {
+            data_dir: data_dir.into(),
+            shards: None,
+            segment_bytes,
+            disk_reserve_bytes: 3 * segment_bytes,
+            kernel: kernel::Config::default(),
+            trace_file: None,
+            on_halt: Arc::new(crate::halt_process),
+            on_recovery: Arc::new(|_, _| ()),
+        }
+    }
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineConfig")
+            .field("data_dir", &self.data_dir)
+            .field("shards", &self.shards)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("disk_reserve_bytes", &self.disk_reserve_bytes)
+            .field("kernel", &self.kernel)
+            .field("trace_file", &self.trace_file)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,20 @@
+//! The host of the kernel: the threads that own coordinator, shards and log, that read and extract the source partitions, and
+//! [`Engine`], the handle through which SQL asks. What is decided here is nothing: the kernel decides, this crate carries.
+//! SQL lives in `tidemark-sql`, Kafka in `tidemark-kafka`, files in `tidemark-log`.
+
+mod api;
+mod config;
+mod pipeline;
+
+pub use api::{BarrierGuard, Engine, SnapshotGuard};
+pub use config::{EngineConfig, OnHalt, OnRecovery};
+pub use pipeline::{Extractor, ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
+
+/// Exit code of a process whose kernel has halted: the disk failed, or an invariant of the log is broken. Starting again
+/// recovers from the disk.
+pub const HALT_EXIT_CODE: i32 = 70;
+
+fn halt_process(reason: &kernel::Error) {
+    eprintln!("tidemark: halted: {reason}");
+    std::process::exit(HALT_EXIT_CODE);
+}

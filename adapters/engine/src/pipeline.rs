@@ -1,0 +1,87 @@
+//! What a pipeline needs from outside: a source and, for each source partition, an extractor; and what is said about it.
+
+use std::sync::Arc;
+
+use kernel::schema::{PipelineDef, PipelineState, TableDef};
+use kernel::source::Sources;
+use kernel::{Epoch, Error, Extract, Micros, PipelineId, Position, RawMessage, SourcePartition};
+
+/// Turns messages of one source partition into rows by shard. Owned by one thread. `tidemark_decode::Extractor` is the one
+/// that ships.
+pub trait Extractor: Send {
+    /// Takes messages in order of offset; those that have passed already are skipped. `now_us` is `now()` of its expressions.
+    fn push(&mut self, messages: &[RawMessage<'_>], now_us: Micros);
+
+    /// There is nothing before this offset any more: a hole at the end of what was read.
+    fn advance_to(&mut self, next_offset: i64);
+
+    /// Position after everything pushed.
+    fn position(&self) -> Position;
+
+    /// Payload bytes pushed since the last `take`.
+    fn pending_bytes(&self) -> u64;
+
+    /// What was pushed since the last `take`: None if neither a message nor the position moved.
+    fn take(&mut self) -> Option<Extract>;
+}
+
+/// Where an extractor begins, and for whom.
+#[derive(Clone, Debug)]
+pub struct ExtractorSpec {
+    /// Pipeline as the catalog has it: definition, run.
+    pub pipeline: Arc<PipelineDef>,
+    /// Table that it loads.
+    pub table: Arc<TableDef>,
+    /// Shards of the database.
+    pub shard_count: u16,
+    /// To be echoed in every extract.
+    pub epoch: Epoch,
+    /// Source partition.
+    pub partition: SourcePartition,
+    /// Where it begins.
+    pub start: Position,
+}
+
+/// Makes sources and extractors out of pipelines' definitions.
+pub trait PipelineFactory: Sources {
+    /// An extractor for one source partition. Errors are permanent: the definition cannot be understood.
+    fn extractor(&self, spec: ExtractorSpec) -> Result<Box<dyn Extractor>, Error>;
+}
+
+/// One source partition of a pipeline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionStatus {
+    /// Source partition.
+    pub partition: SourcePartition,
+    /// Oldest offset at the source, as last heard; None if never heard.
+    pub earliest: Option<i64>,
+    /// End at the source, as last heard.
+    pub latest: Option<i64>,
+    /// Durable cursor: the next message to be read; None before the partition is first seen.
+    pub next: Option<i64>,
+    /// `latest - next`, where both are known.
+    pub lag: Option<i64>,
+}
+
+/// How a pipeline does.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PipelineStatus {
+    /// Identity.
+    pub pipeline: PipelineId,
+    /// Its name.
+    pub name: String,
+    /// Logged state.
+    pub state: PipelineState,
+    /// Last failure since START, also one that is being tried again.
+    pub last_error: Option<Error>,
+    /// Messages taken by batches since the process started.
+    pub messages: u64,
+    /// Payload bytes of those.
+    pub source_bytes: u64,
+    /// Messages a second over the last seconds.
+    pub messages_per_second: f64,
+    /// Batches committed since the process started.
+    pub batches: u64,
+    /// Its source partitions, in order.
+    pub partitions: Vec<PartitionStatus>,
+}
