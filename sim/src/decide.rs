@@ -1,0 +1,346 @@
+//! The one door through which chance comes in. Whatever a run leaves to luck (faults, interleavings, payloads, parameters) is
+//! asked of [`Decisions`], which records every answer; behind it stands one of several sources: a seed, a recorded list
+//! (replay and shrinking), an odometer (exhaustive search) or a fuzzer's bytes. What is decided lives elsewhere.
+//!
+//! Zero is always the quiet answer: "no fault", "the first", "the least". A source that has run out answers zero from then on, so
+//! that a shortened list of decisions is still a run, and a simpler one.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// How likely something is, in millionths.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Rate(pub u32);
+
+impl Rate {
+    /// Never.
+    pub const NEVER: Rate = Rate(0);
+
+    /// `n` in a thousand.
+    pub const fn per_mille(n: u32) -> Rate {
+        Rate(n * 1000)
+    }
+}
+
+/// A source of decisions.
+pub trait Decide {
+    /// A number in `0..bound`; `bound` is at least 2.
+    fn below(&mut self, bound: u64) -> u64;
+
+    /// True with the given likelihood, which is neither 0 nor 1. An exhaustive search takes both ways whatever the rate.
+    fn chance(&mut self, rate: Rate) -> bool;
+}
+
+/// xoshiro256**, seeded through splitmix64: small, fast, and the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Seeded {
+    state: [u64; 4],
+}
+
+impl Seeded {
+    /// The stream of a seed.
+    pub fn new(seed: u64) -> Seeded {
+        let mut s = seed;
+        Seeded { state: std::array::from_fn(|_| splitmix64(&mut s)) }
+    }
+
+    fn next(&mut self) -> u64 {
+        let s = &mut self.state;
+        let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
+        let t = s[1] << 17;
+        s[2] ^= s[0];
+        s[3] ^= s[1];
+        s[1] ^= s[2];
+        s[0] ^= s[3];
+        s[2] ^= t;
+        s[3] = s[3].rotate_left(45);
+        result
+    }
+}
+
+fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Decide for Seeded {
+    fn below(&mut self, bound: u64) -> u64 {
+        // Multiply-shift; its bias of 2^-64 * bound is of no concern here.
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        self.below(1_000_000) < u64::from(rate.0)
+    }
+}
+
+/// Plays a recorded list again; zeros follow its end. An answer that does not fit the question (the program changed, or the list was
+/// shrunk) is reduced to one that does.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    answers: Vec<u64>,
+    position: usize,
+}
+
+impl Recorded {
+    /// From the answers of an earlier run.
+    pub fn new(answers: Vec<u64>) -> Recorded {
+        Recorded { answers, position: 0 }
+    }
+
+    fn next(&mut self) -> u64 {
+        let answer = self.answers.get(self.position).copied().unwrap_or(0);
+        self.position += 1;
+        answer
+    }
+}
+
+impl Decide for Recorded {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn chance(&mut self, _rate: Rate) -> bool {
+        self.next() % 2 == 1
+    }
+}
+
+/// Takes decisions from a fuzzer's bytes: as few as the bound needs, least significant first; zeros follow their end.
+#[derive(Clone, Debug)]
+pub struct FuzzBytes<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> FuzzBytes<'a> {
+    /// From the fuzzer's input.
+    pub fn new(bytes: &'a [u8]) -> FuzzBytes<'a> {
+        FuzzBytes { bytes }
+    }
+}
+
+impl Decide for FuzzBytes<'_> {
+    fn below(&mut self, bound: u64) -> u64 {
+        let width = (64 - (bound - 1).leading_zeros()).div_ceil(8) as usize;
+        let mut value = 0u64;
+        for i in 0..width.min(self.bytes.len()) {
+            value |= u64::from(self.bytes[i]) << (8 * i);
+        }
+        self.bytes = &self.bytes[width.min(self.bytes.len())..];
+        value % bound
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        // 16 bits decide, so that rare events stay rare in random input; all ones is the loudest.
+        let drawn = self.below(1 << 16);
+        let quiet = (1u64 << 16) - ((u64::from(rate.0) << 16) / 1_000_000).max(1);
+        drawn >= quiet
+    }
+}
+
+/// Walks every path of a bounded tree of decisions, depth first: an odometer whose digits are the decisions of one run. After a
+/// run, [`Odometer::advance`] turns the last digit that can still turn. Decisions beyond the depth are zero.
+#[derive(Clone, Debug, Default)]
+pub struct Odometer {
+    digits: Vec<(u64, u64)>,
+    position: usize,
+    depth: usize,
+}
+
+impl Odometer {
+    /// All paths that differ in their first `depth` decisions.
+    pub fn new(depth: usize) -> Odometer {
+        Odometer { digits: Vec::new(), position: 0, depth }
+    }
+
+    /// Goes on to the next path; false when all have been walked.
+    pub fn advance(&mut self) -> bool {
+        self.digits.truncate(self.position);
+        self.position = 0;
+        while let Some((digit, bound)) = self.digits.pop() {
+            if digit + 1 < bound {
+                self.digits.push((digit + 1, bound));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Decide for Odometer {
+    fn below(&mut self, bound: u64) -> u64 {
+        if self.position >= self.depth {
+            return 0;
+        }
+        if self.position == self.digits.len() {
+            self.digits.push((0, bound));
+        }
+        let (digit, _) = self.digits[self.position];
+        self.position += 1;
+        digit
+    }
+
+    fn chance(&mut self, _rate: Rate) -> bool {
+        self.below(2) == 1
+    }
+}
+
+/// An odometer that outlives the runs it feeds.
+impl<D: Decide> Decide for Rc<RefCell<D>> {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.borrow_mut().below(bound)
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        self.borrow_mut().chance(rate)
+    }
+}
+
+/// What a run asks, and the record of its answers. Shared by everything in one world (which is one thread).
+#[derive(Clone)]
+pub struct Decisions<'a> {
+    inner: Rc<RefCell<Inner<'a>>>,
+}
+
+struct Inner<'a> {
+    source: Box<dyn Decide + 'a>,
+    taken: Vec<u64>,
+    faults_over: bool,
+}
+
+impl<'a> Decisions<'a> {
+    /// Decisions of a run, from a source.
+    pub fn new(source: impl Decide + 'a) -> Decisions<'a> {
+        Decisions {
+            inner: Rc::new(RefCell::new(Inner {
+                source: Box::new(source),
+                taken: Vec::new(),
+                faults_over: false,
+            })),
+        }
+    }
+
+    /// A number in `0..bound`. Nothing is asked where there is no choice.
+    pub fn below(&self, bound: u64) -> u64 {
+        assert!(bound > 0, "a decision needs an alternative");
+        if bound == 1 {
+            return 0;
+        }
+        let mut inner = self.inner.borrow_mut();
+        let answer = inner.source.below(bound);
+        assert!(answer < bound);
+        inner.taken.push(answer);
+        answer
+    }
+
+    /// An index into something of this length, which is not empty.
+    pub fn index(&self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    /// A number in `low..=high`.
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// One of these.
+    pub fn pick<T: Clone>(&self, among: &[T]) -> T {
+        among[self.index(among.len())].clone()
+    }
+
+    /// Whether something of this likelihood happens.
+    pub fn chance(&self, rate: Rate) -> bool {
+        if rate.0 == 0 {
+            return false;
+        }
+        if rate.0 >= 1_000_000 {
+            return true;
+        }
+        let mut inner = self.inner.borrow_mut();
+        let answer = inner.source.chance(rate);
+        inner.taken.push(u64::from(answer));
+        answer
+    }
+
+    /// Whether a fault of this likelihood happens: never, once the faults are over.
+    pub fn fault(&self, rate: Rate) -> bool {
+        !self.inner.borrow().faults_over && self.chance(rate)
+    }
+
+    /// From now on nothing fails: the run is to prove that it catches up (invariant 10).
+    pub fn end_faults(&self) {
+        self.inner.borrow_mut().faults_over = true;
+    }
+
+    /// True once the faults are over.
+    pub fn faults_over(&self) -> bool {
+        self.inner.borrow().faults_over
+    }
+
+    /// How many decisions were taken.
+    pub fn count(&self) -> usize {
+        self.inner.borrow().taken.len()
+    }
+
+    /// Every answer so far, for [`Recorded`].
+    pub fn taken(&self) -> Vec<u64> {
+        self.inner.borrow().taken.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(d: &Decisions<'_>) -> Vec<u64> {
+        (0..50)
+            .map(|i| if i % 3 == 0 { u64::from(d.chance(Rate::per_mille(300))) } else { d.below(1 + i) })
+            .collect()
+    }
+
+    #[test]
+    fn a_seed_and_its_record_give_the_same_answers() {
+        let first = Decisions::new(Seeded::new(42));
+        let answers = ask(&first);
+        assert_eq!(ask(&Decisions::new(Seeded::new(42))), answers);
+        assert_eq!(ask(&Decisions::new(Recorded::new(first.taken()))), answers);
+        assert_ne!(ask(&Decisions::new(Seeded::new(43))), answers);
+    }
+
+    #[test]
+    fn an_exhausted_source_is_quiet() {
+        assert!(ask(&Decisions::new(Recorded::new(vec![]))).iter().all(|a| *a == 0));
+        assert!(ask(&Decisions::new(FuzzBytes::new(&[]))).iter().all(|a| *a == 0));
+    }
+
+    #[test]
+    fn an_odometer_walks_every_path_once() {
+        let odometer = Rc::new(RefCell::new(Odometer::new(3)));
+        let mut paths = Vec::new();
+        loop {
+            let d = Decisions::new(odometer.clone());
+            // The second question depends on the first answer, and the fourth is beyond the depth.
+            let first = d.below(2);
+            let second = d.below(2 + first);
+            let third = d.chance(Rate::per_mille(1));
+            paths.push((first, second, third, d.below(9)));
+            if !odometer.borrow_mut().advance() {
+                break;
+            }
+        }
+        assert_eq!(paths.len(), 2 * 2 + 3 * 2);
+        let mut distinct = paths.clone();
+        distinct.dedup();
+        assert_eq!(distinct, paths);
+        assert!(paths.iter().all(|p| p.3 == 0));
+    }
+
+    #[test]
+    fn faults_end() {
+        let d = Decisions::new(Seeded::new(1));
+        d.end_faults();
+        assert!((0..1000).all(|_| !d.fault(Rate::per_mille(999))));
+    }
+}

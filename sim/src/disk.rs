@@ -1,0 +1,489 @@
+//! A disk as it really is under an mmap'd log: pages that the operating system may write back at any time and in any order, syncs
+//! that cover only their range, power cuts that leave any version of each page, and calls that fail. Implements the kernel's
+//! [`Storage`] port. When the process dies, and what is checked afterwards, lives in `world`.
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use kernel::log::Storage;
+use kernel::{Error, ErrorKind, Result};
+
+use crate::decide::{Decisions, Rate};
+
+/// Unit of write-back.
+pub const PAGE_BYTES: usize = 4096;
+/// Unit that a device writes as a whole.
+pub const SECTOR_BYTES: usize = 512;
+
+/// How the process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crash {
+    /// The process is killed: the page cache stays.
+    Kill,
+    /// Power is cut: of what was not synced, any version of each page stays.
+    Power,
+}
+
+/// How often the disk does what, per call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskRates {
+    /// The process dies in the middle of a call.
+    pub crash: Rate,
+    /// Of these deaths, those that are power cuts.
+    pub power: Rate,
+    /// A page that a power cut finds dirty is torn inside.
+    pub torn: Rate,
+    /// A sync fails.
+    pub sync_failure: Rate,
+    /// A write fails (SIGBUS turned into an error, a device error).
+    pub write_failure: Rate,
+    /// No room for a new segment.
+    pub no_space: Rate,
+    /// A read fails.
+    pub read_failure: Rate,
+    /// A sync says that it succeeded and has done nothing. Only a canary turns this on: no log survives it.
+    pub lie: Rate,
+}
+
+/// What happened on a disk so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct DiskCounts {
+    pub writes: u64,
+    pub syncs: u64,
+    pub kills: u64,
+    pub power_cuts: u64,
+    pub crashes_in_a_call: u64,
+    pub pages_lost: u64,
+    pub pages_torn: u64,
+    pub sync_failures: u64,
+    pub write_failures: u64,
+    pub no_space: u64,
+    pub read_failures: u64,
+    pub resurrected_segments: u64,
+}
+
+#[derive(Debug)]
+struct Segment {
+    /// What the process sees: the page cache.
+    memory: Vec<u8>,
+    /// What is on the platter.
+    durable: Vec<u8>,
+    /// Every version of a page since its last successful sync, oldest first, the platter's not included.
+    dirty: BTreeMap<usize, Vec<Box<[u8]>>>,
+}
+
+impl Segment {
+    fn new(len: u64) -> Segment {
+        Segment { memory: vec![0; len as usize], durable: vec![0; len as usize], dirty: BTreeMap::new() }
+    }
+
+    fn page(&self, page: usize) -> std::ops::Range<usize> {
+        page * PAGE_BYTES..((page + 1) * PAGE_BYTES).min(self.memory.len())
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.memory[offset..offset + bytes.len()].copy_from_slice(bytes);
+        for page in offset / PAGE_BYTES..=(offset + bytes.len() - 1) / PAGE_BYTES {
+            let version = self.memory[self.page(page)].into();
+            self.dirty.entry(page).or_default().push(version);
+        }
+    }
+
+    /// The dirty pages that a range touches.
+    fn dirty_in(&self, offset: usize, len: usize) -> Vec<usize> {
+        if len == 0 {
+            return Vec::new();
+        }
+        self.dirty
+            .range(offset / PAGE_BYTES..=(offset + len - 1) / PAGE_BYTES)
+            .map(|(page, _)| *page)
+            .collect()
+    }
+}
+
+struct State<'a> {
+    decisions: Decisions<'a>,
+    rates: DiskRates,
+    segments: BTreeMap<u64, Segment>,
+    /// Removed, but the directory may not know it yet.
+    removed: BTreeMap<u64, Segment>,
+    /// The process died inside a call and does not know it.
+    dead: Option<Crash>,
+    /// A write, sync or create failed: the log must not be touched again in this life.
+    failed: bool,
+    misuse: Option<String>,
+    counts: DiskCounts,
+}
+
+/// A handle to the disk: one for the log, one for the world that cuts its power.
+#[derive(Clone)]
+pub struct Disk<'a> {
+    state: Rc<RefCell<State<'a>>>,
+}
+
+impl std::fmt::Debug for Disk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("Disk").field("segments", &state.segments.len()).field("dead", &state.dead).finish()
+    }
+}
+
+impl<'a> Disk<'a> {
+    /// An empty disk.
+    pub fn new(decisions: Decisions<'a>, rates: DiskRates) -> Disk<'a> {
+        let state = State {
+            decisions,
+            rates,
+            segments: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            dead: None,
+            failed: false,
+            misuse: None,
+            counts: DiskCounts::default(),
+        };
+        Disk { state: Rc::new(RefCell::new(state)) }
+    }
+
+    fn state(&self) -> Ref<'_, State<'a>> {
+        self.state.borrow()
+    }
+
+    fn state_mut(&self) -> RefMut<'_, State<'a>> {
+        self.state.borrow_mut()
+    }
+
+    /// How the process died inside a call, if it did. The call came back with an error that nobody was there to read.
+    pub fn died(&self) -> Option<Crash> {
+        self.state().dead
+    }
+
+    /// What the log did that it must never do.
+    pub fn misuse(&self) -> Option<String> {
+        self.state().misuse.clone()
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> DiskCounts {
+        self.state().counts
+    }
+
+    /// True after a failed write, sync or create, until the next start.
+    pub fn has_failed(&self) -> bool {
+        self.state().failed
+    }
+
+    /// The process is gone and another one is about to start: what it will find is decided here.
+    pub fn restart(&self, crash: Crash) {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        state.dead = None;
+        state.failed = false;
+        match crash {
+            Crash::Kill => state.counts.kills += 1,
+            Crash::Power => {
+                state.counts.power_cuts += 1;
+                state.cut_power();
+            }
+        }
+    }
+
+    /// Flips a byte that is durable and not zero, as age does. Returns where, or None on an empty disk.
+    pub fn rot(&self) -> Option<(u64, usize)> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let numbers: Vec<u64> = state.segments.keys().copied().collect();
+        let number = *numbers.get(state.decisions.index(numbers.len().max(1)))?;
+        let segment = state.segments.get_mut(&number)?;
+        let written = segment.durable.iter().rposition(|b| *b != 0)?;
+        let at = state.decisions.index(written + 1);
+        let mask = 1 << state.decisions.below(8);
+        segment.durable[at] ^= mask;
+        segment.memory[at] ^= mask;
+        Some((number, at))
+    }
+}
+
+impl State<'_> {
+    fn cut_power(&mut self) {
+        for (number, segment) in std::mem::take(&mut self.removed) {
+            // The directory entry's removal was not synced: the file may be there again.
+            if !self.segments.contains_key(&number) && self.decisions.chance(Rate::per_mille(500)) {
+                self.segments.insert(number, segment);
+                self.counts.resurrected_segments += 1;
+            }
+        }
+        for segment in self.segments.values_mut() {
+            for (page, versions) in std::mem::take(&mut segment.dirty) {
+                let range = segment.page(page);
+                let torn = self.decisions.chance(self.rates.torn);
+                let newest = versions.len();
+                let platter = segment.durable[range.clone()].to_vec();
+                let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1][..] };
+                let chosen = newest - self.decisions.index(newest + 1);
+                self.counts.pages_lost += u64::from(chosen < newest);
+                let target = &mut segment.durable[range];
+                target.copy_from_slice(version(chosen));
+                if !torn {
+                    continue;
+                }
+                self.counts.pages_torn += 1;
+                if self.decisions.below(2) == 0 {
+                    for at in (0..target.len()).step_by(SECTOR_BYTES) {
+                        let sector = at..(at + SECTOR_BYTES).min(target.len());
+                        let from = newest - self.decisions.index(newest + 1);
+                        target[sector.clone()].copy_from_slice(&version(from)[sector]);
+                    }
+                } else if chosen < newest {
+                    // Written back while the process was copying the next version in.
+                    let copied = self.decisions.index(target.len() / 8 + 1) * 8;
+                    target[..copied].copy_from_slice(&version(chosen + 1)[..copied]);
+                }
+            }
+            segment.memory.copy_from_slice(&segment.durable);
+        }
+    }
+
+    /// Begins a call: it may be the last thing that this process does. Returns true if the process dies in it.
+    fn begin(&mut self, call: &str) -> Result<bool> {
+        if self.dead.is_some() {
+            return Err(gone());
+        }
+        if self.failed && !matches!(call, "segments" | "read" | "prepare") {
+            self.misuse.get_or_insert_with(|| format!("{call} after a failed write, sync or create"));
+        }
+        if self.decisions.fault(self.rates.crash) {
+            let power = self.decisions.chance(self.rates.power);
+            self.dead = Some(if power { Crash::Power } else { Crash::Kill });
+            self.counts.crashes_in_a_call += 1;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn segment(&mut self, number: u64, offset: u64, len: usize) -> Result<&mut Segment> {
+        let found = self.segments.get_mut(&number);
+        let segment = found.ok_or_else(|| io(format!("segment {number} is not there")))?;
+        if offset.checked_add(len as u64).is_none_or(|end| end > segment.memory.len() as u64) {
+            return Err(io(format!("segment {number} ends before {offset} + {len}")));
+        }
+        Ok(segment)
+    }
+}
+
+fn io(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::IoError, text)
+}
+
+fn gone() -> Error {
+    io("the process is dead")
+}
+
+impl Storage for Disk<'_> {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        let mut state = self.state_mut();
+        if state.begin("segments")? {
+            return Err(gone());
+        }
+        Ok(state.segments.iter().map(|(n, s)| (*n, s.memory.len() as u64)).collect())
+    }
+
+    fn create(&mut self, number: u64, len: u64) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let dies = state.begin("create")?;
+        if state.segments.contains_key(&number) {
+            return Err(io(format!("segment {number} is there already")));
+        }
+        if !dies && state.decisions.fault(state.rates.no_space) {
+            state.counts.no_space += 1;
+            state.failed = true;
+            return Err(Error::new(ErrorKind::DiskFull, format!("no room for segment {number}")));
+        }
+        if dies && state.decisions.below(2) == 0 {
+            return Err(gone());
+        }
+        // Its own name, its length and its zeros are durable together: a file is prepared under another name first.
+        state.removed.remove(&number);
+        state.segments.insert(number, Segment::new(len));
+        if dies { Err(gone()) } else { Ok(()) }
+    }
+
+    fn prepare(&mut self, _number: u64, _len: u64) {}
+
+    fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        if state.begin("read")? {
+            return Err(gone());
+        }
+        if state.decisions.fault(state.rates.read_failure) {
+            state.counts.read_failures += 1;
+            return Err(io(format!("segment {number} cannot be read at {offset}")));
+        }
+        let segment = state.segment(number, offset, into.len())?;
+        into.copy_from_slice(&segment.memory[offset as usize..offset as usize + into.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let dies = state.begin("write")?;
+        let fails = !dies && state.decisions.fault(state.rates.write_failure);
+        state.segment(number, offset, bytes.len())?;
+        let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
+        state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written]);
+        state.counts.writes += 1;
+        if fails {
+            state.counts.write_failures += 1;
+            state.failed = true;
+            return Err(io(format!("segment {number} cannot be written at {offset}")));
+        }
+        if dies { Err(gone()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let dies = state.begin("sync")?;
+        let fails = !dies && state.decisions.fault(state.rates.sync_failure);
+        let lies = !dies && !fails && state.decisions.fault(state.rates.lie);
+        state.counts.syncs += 1;
+        state.segment(number, offset, len as usize)?;
+        if lies {
+            return Ok(());
+        }
+        if dies {
+            // Any subset of the pages is durable: whatever is still dirty, a power cut decides.
+            let segment = state.segments.get_mut(&number).expect("looked at above");
+            for page in segment.dirty_in(offset as usize, len as usize) {
+                if state.decisions.below(2) == 1 {
+                    settle(segment, page);
+                }
+            }
+            return Err(gone());
+        }
+        let segment = state.segments.get_mut(&number).expect("looked at above");
+        for page in segment.dirty_in(offset as usize, len as usize) {
+            if !fails || state.decisions.below(2) == 1 {
+                settle(segment, page);
+            } else {
+                // The page counts as clean although it was not written ("fsyncgate"): it is never written again unless somebody
+                // writes into it again. The page cache still shows what the platter does not have.
+                segment.dirty.remove(&page);
+            }
+        }
+        if fails {
+            state.counts.sync_failures += 1;
+            state.failed = true;
+            return Err(io(format!("segment {number} cannot be synced")));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, number: u64) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let dies = state.begin("remove")?;
+        if dies && state.decisions.below(2) == 0 {
+            return Err(gone());
+        }
+        let segment =
+            state.segments.remove(&number).ok_or_else(|| io(format!("segment {number} is not there")))?;
+        state.removed.insert(number, segment);
+        if dies { Err(gone()) } else { Ok(()) }
+    }
+}
+
+/// A page's newest version reaches the platter.
+fn settle(segment: &mut Segment, page: usize) {
+    let range = segment.page(page);
+    if let Some(newest) = segment.dirty.remove(&page).and_then(|mut versions| versions.pop()) {
+        segment.durable[range].copy_from_slice(&newest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Seeded;
+
+    fn disk(seed: u64, rates: DiskRates) -> Disk<'static> {
+        let mut disk = Disk::new(Decisions::new(Seeded::new(seed)), rates);
+        disk.create(1, 4 * PAGE_BYTES as u64).unwrap();
+        disk
+    }
+
+    fn byte(disk: &mut Disk<'_>, offset: u64) -> u8 {
+        let mut b = [0];
+        disk.read(1, offset, &mut b).unwrap();
+        b[0]
+    }
+
+    #[test]
+    fn a_power_cut_leaves_any_version_of_each_page_and_a_kill_the_last() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut disk = disk(seed, DiskRates::default());
+            for v in 1..=2 {
+                disk.write(1, 0, &[v]).unwrap();
+                disk.write(1, PAGE_BYTES as u64, &[v]).unwrap();
+            }
+            disk.restart(Crash::Kill);
+            assert_eq!((byte(&mut disk, 0), byte(&mut disk, PAGE_BYTES as u64)), (2, 2));
+            disk.restart(Crash::Power);
+            seen.insert((byte(&mut disk, 0), byte(&mut disk, PAGE_BYTES as u64)));
+        }
+        assert_eq!(seen.len(), 9, "each page independently: {seen:?}");
+    }
+
+    #[test]
+    fn a_sync_covers_its_range_and_no_more() {
+        let mut lost = 0;
+        for seed in 0..50 {
+            let mut disk = disk(seed, DiskRates::default());
+            disk.write(1, 10, &[7]).unwrap();
+            disk.write(1, 2 * PAGE_BYTES as u64, &[7]).unwrap();
+            disk.sync(1, 0, 100).unwrap();
+            disk.restart(Crash::Power);
+            assert_eq!(byte(&mut disk, 10), 7);
+            lost += usize::from(byte(&mut disk, 2 * PAGE_BYTES as u64) == 0);
+        }
+        assert!(lost > 5);
+    }
+
+    #[test]
+    fn torn_pages_mix_versions() {
+        let rates = DiskRates { torn: Rate(1_000_000), ..DiskRates::default() };
+        let mixed = (0..50).filter(|seed| {
+            let mut disk = disk(*seed, rates);
+            disk.write(1, 0, &[1; PAGE_BYTES]).unwrap();
+            disk.restart(Crash::Power);
+            let mut page = [0; PAGE_BYTES];
+            disk.read(1, 0, &mut page).unwrap();
+            page.contains(&0) && page.contains(&1)
+        });
+        assert!(mixed.count() > 20);
+    }
+
+    #[test]
+    fn after_a_failed_sync_a_second_one_proves_nothing() {
+        let mut lost = 0;
+        for seed in 0..50 {
+            let mut disk = disk(seed, DiskRates { sync_failure: Rate(1_000_000), ..DiskRates::default() });
+            disk.write(1, 0, &[9]).unwrap();
+            disk.sync(1, 0, 1).unwrap_err();
+            disk.state_mut().rates.sync_failure = Rate::NEVER;
+            disk.sync(1, 0, 1).unwrap();
+            assert!(disk.misuse().is_some());
+            disk.restart(Crash::Power);
+            lost += usize::from(byte(&mut disk, 0) == 0);
+        }
+        assert!(lost > 5);
+    }
+}
