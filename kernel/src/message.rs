@@ -398,6 +398,13 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Rows that are simply added, none of which can meet an existing key.
+    pub fn append(table: TableId, rows: RecordBatch) -> Work {
+        Work::Rows { table, on_duplicate: OnDuplicate::Reject, deletes: vec![], rows: vec![rows] }
+    }
+}
+
 /// A shard's answer.
 #[derive(Debug)]
 pub enum ShardReply {
@@ -409,6 +416,8 @@ pub enum ShardReply {
         piece: Bytes,
         /// What was done.
         counts: Counts,
+        /// Incoming pipeline rows among `counts.ignored`, by source partition: the disposition of every message is logged.
+        ignored: BTreeMap<SourcePartition, u64>,
         /// Rows that were refused; the rest is staged. Row provenance is null for client rows.
         rejected: Vec<Rejected>,
     },

@@ -226,7 +226,7 @@ pub struct PipelineDef {
     pub definition_sql: String,
     /// What to do with a row whose primary key exists already, lowered at CREATE.
     pub on_duplicate: OnDuplicate,
-    /// Messages that may be set aside in one run before the pipeline stops in state Failed; None: any number.
+    /// Messages that may be set aside after a START before the pipeline stops in state Failed; None: any number.
     pub error_limit: Option<u64>,
     /// A batch waits at least this long after the one before, in microseconds. 0: as soon as the log is idle.
     pub batch_interval_us: i64,
@@ -244,7 +244,7 @@ pub struct PipelineDef {
     pub topic_id: Option<TopicId>,
     /// Next position of every source partition seen so far.
     pub cursors: BTreeMap<SourcePartition, Position>,
-    /// Messages set aside in the current run.
+    /// Messages set aside since it was last started.
     pub set_aside: u64,
     /// Input time of its creation and last change.
     pub created_at_us: Micros,

@@ -1,27 +1,51 @@
-//! The control plane: catalog, cursors, order of batches, log head. Handles messages per batch, never rows.
+//! The control plane: catalog, cursors, order of batches, log head. It handles messages per batch, never rows; rows pass
+//! through it as owned columns that it does not look into.
+//!
+//! The life of a record: *staging* (one at a time: shards compute its outcome) → *in flight* (appended, being synced; several)
+//! → *publishing* (durable, shards swap their views) → published, answered, its credits given back. What starts a record:
+//! `requests` (clients) and `batch` (pipelines); `pipeline` runs the life of each source; `define` turns DDL into logged
+//! outcomes; `apply` is the one function that changes the catalog, live and in recovery.
 
+mod apply;
+mod batch;
+mod define;
+mod errors_table;
+mod pipeline;
+mod publish;
+mod recovery;
+mod requests;
+mod staging;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind};
 use crate::ids::*;
-use crate::message::{Effect, Input};
-use crate::record::Record;
+use crate::message::{Effect, Input, ShardReply};
 use crate::schema::Catalog;
-use crate::snapshot::ShardView;
+use crate::snapshot::Snapshot;
+
+pub use recovery::Recovery;
 
 /// Limits, all of them explicit (invariant 9). Defaults are for a small server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Records staged or appended and not yet durable.
+    /// Records staged or appended and not yet published.
     pub unsynced_records_max: usize,
-    /// Source bytes that one pipeline may have extracted and not yet committed.
+    /// Source bytes that one pipeline may have extracted and not yet published.
     pub pipeline_credit_bytes: u64,
     /// Client requests waiting.
     pub requests_waiting_max: usize,
-    /// First and longest pause before a source is tried again, microseconds.
+    /// First pause before a failed source is tried again; each further pause doubles.
     pub retry_us_min: i64,
-    /// See `retry_us_min`.
+    /// Longest pause before a failed source is tried again.
     pub retry_us_max: i64,
+    /// Pause between readings of an idle source's topic, to see new partitions and a recreated topic.
+    pub reading_interval_us: i64,
+    /// A frontier record is written when nothing was logged for this long, so that the last commit is known to be synced.
+    pub frontier_idle_us: i64,
 }
 
 impl Default for Config {
@@ -32,47 +56,162 @@ impl Default for Config {
             requests_waiting_max: 4096,
             retry_us_min: 200_000,
             retry_us_max: 30_000_000,
+            reading_interval_us: 5_000_000,
+            frontier_idle_us: 200_000,
         }
     }
 }
 
-/// The coordinator of a database.
+/// The coordinator of a database. Made by [`Recovery::finish`].
 #[derive(Debug)]
-pub struct Coordinator {}
+pub struct Coordinator {
+    config: Config,
+    shard_count: u16,
+    now_us: Micros,
+    effects: VecDeque<Effect>,
+    /// Set by a failed append or sync; nothing happens ever after (fault B3).
+    poisoned: bool,
+    /// The disk is below its reserve: nothing new is logged.
+    read_only: bool,
+
+    /// Catalog after the last staged record.
+    tip: Arc<Catalog>,
+    /// Sequence that the next record gets.
+    next_sequence: Sequence,
+    staging: Option<staging::Staging>,
+    in_flight: VecDeque<publish::InFlight>,
+    publishing: Option<publish::Publishing>,
+    published: Snapshot,
+    /// Highest sequence that the log called durable.
+    durable: Sequence,
+    /// The last record said nothing but `synced_through`; another one would say nothing new.
+    frontier_written: bool,
+    last_append_us: Micros,
+
+    requests: requests::Requests,
+    pipelines: BTreeMap<PipelineId, pipeline::SourceRun>,
+    /// Next to start a record where both could: a pipeline's batch, or a client.
+    batch_turn: bool,
+    last_epoch: Epoch,
+    wake_at_us: Option<Micros>,
+}
 
 impl Coordinator {
     /// Takes an input at a time. Drain [`poll_effect`](Self::poll_effect) until it is empty before the next one.
-    pub fn handle(&mut self, _now_us: Micros, _input: Input) {
-        unimplemented!()
+    pub fn handle(&mut self, now_us: Micros, input: Input) {
+        if self.poisoned {
+            return;
+        }
+        // The wall clock may jump back (fault B7); the kernel's time does not.
+        self.now_us = self.now_us.max(now_us);
+        match input {
+            Input::Extracted(extract) => self.extracted(extract),
+            Input::SourceOpened { pipeline, epoch, reading } => self.source_opened(pipeline, epoch, reading),
+            Input::SourceVerified { pipeline, epoch, token, reading } => {
+                self.source_verified(pipeline, epoch, token, reading)
+            }
+            Input::SourceFailed { pipeline, epoch, failure } => self.source_failed(pipeline, epoch, failure),
+            Input::Shard { shard, reply } => self.shard_replied(shard, reply),
+            Input::Synced { through } => self.synced(through),
+            Input::LogFailed { error } => return self.halt(error),
+            Input::DiskSpace { sufficient } => self.disk_space(sufficient),
+            Input::Request { id, request } => self.request(id, request),
+            Input::Tick => {}
+        }
+        self.advance();
     }
 
     /// The next thing to be done.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        unimplemented!()
-    }
-}
-
-/// The coordinator while the log is read back: takes every record in order, then becomes a [`Coordinator`].
-#[derive(Debug, Default)]
-pub struct Recovery {
-    _catalog: Catalog,
-}
-
-impl Recovery {
-    /// Before the first record.
-    pub fn new() -> Recovery {
-        Recovery::default()
+        self.effects.pop_front()
     }
 
-    /// Takes the next record: the catalog and the cursors go on, through the same function as live. The record's pieces go
-    /// to the shards ([`crate::Shard::replay`]) by the host, in parallel. An error is corruption: refuse to start.
-    pub fn replay(&mut self, _record: &Record) -> Result<()> {
-        unimplemented!()
+    /// The newest published state.
+    pub fn published(&self) -> &Snapshot {
+        &self.published
     }
 
-    /// The log is read and open. `views` are the shards' first views, by shard. Pipelines that were running are started
-    /// again by the first effects.
-    pub fn finish(self, _config: Config, _views: Vec<Arc<ShardView>>) -> Coordinator {
-        unimplemented!()
+    /// Sequence of the last record that was staged, and of the last that is durable: the width of the window that a crash
+    /// may lose.
+    pub fn staged_and_durable(&self) -> (Sequence, Sequence) {
+        (Sequence(self.next_sequence.0 - 1), self.durable)
+    }
+
+    /// Everything that follows from the state rather than from one input.
+    fn advance(&mut self) {
+        self.run_timers();
+        while self.staging.is_none() && self.start_record() {}
+        self.write_frontier_if_idle();
+        self.ask_for_wake_up();
+        assert!(self.in_flight.len() <= self.config.unsynced_records_max + 1, "the window is bounded");
+        assert!(self.published.sequence <= self.durable, "visible implies durable");
+    }
+
+    /// Starts staging the next record, a client's or a pipeline batch in turn. False if there is none to start. A request
+    /// that ends at once (an error, a no-op) counts as started.
+    fn start_record(&mut self) -> bool {
+        if self.in_flight.len() >= self.config.unsynced_records_max {
+            return false;
+        }
+        let batch_first = self.batch_turn;
+        self.batch_turn = !self.batch_turn;
+        if batch_first {
+            self.start_batch() || self.start_request()
+        } else {
+            self.start_request() || self.start_batch()
+        }
+    }
+
+    fn shard_replied(&mut self, shard: ShardId, reply: ShardReply) {
+        assert!(shard.0 < self.shard_count, "a shard of this database");
+        match reply {
+            ShardReply::Staged { sequence, piece, counts, ignored, rejected } => {
+                self.staged(shard, sequence, piece, counts, ignored, rejected)
+            }
+            ShardReply::Abandoned { .. } => {}
+            ShardReply::Published { through, view } => self.shard_published(shard, through, view),
+            ShardReply::Tip { barrier, view } => self.tip_viewed(shard, barrier, view),
+        }
+    }
+
+    fn disk_space(&mut self, sufficient: bool) {
+        if self.read_only == sufficient {
+            let text = if sufficient {
+                "room on the disk again: read-write"
+            } else {
+                "disk below its reserve: read-only"
+            };
+            self.effects.push_back(Effect::Note { pipeline: None, text: text.into() });
+        }
+        self.read_only = !sufficient;
+    }
+
+    fn disk_full(&self) -> Error {
+        Error::new(
+            ErrorKind::DiskFull,
+            "the disk is almost full, so the database is read-only: nothing was changed; free some space and try again",
+        )
+    }
+
+    fn halt(&mut self, error: Error) {
+        self.poisoned = true;
+        self.effects.clear();
+        self.effects.push_back(Effect::Halt(error));
+    }
+
+    /// An epoch that nothing was ever fetched under.
+    fn new_epoch(&mut self) -> Epoch {
+        self.last_epoch = Epoch(self.last_epoch.max(self.tip.last_epoch).0 + 1);
+        self.last_epoch
+    }
+
+    fn ask_for_wake_up(&mut self) {
+        let next = [self.next_pipeline_timer(), self.frontier_due()].into_iter().flatten().min();
+        if next != self.wake_at_us {
+            self.wake_at_us = next;
+            if let Some(at_us) = next {
+                self.effects.push_back(Effect::WakeAt(at_us));
+            }
+        }
     }
 }

@@ -1,0 +1,191 @@
+//! Closing micro-batches: which extracts become the next record, and the record's cursors and work.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow_array::RecordBatch;
+
+use super::staging::{Origin, WorkByShard};
+use super::{Coordinator, pipeline::Report};
+use crate::extract::{Extract, SetAside};
+use crate::ids::*;
+use crate::message::Work;
+use crate::record::{Commit, CursorAdvance, RecordKind, Tally};
+use crate::schema::CatalogChange;
+
+/// One pipeline's part of a batch.
+#[derive(Debug)]
+pub(super) struct BatchPart {
+    pub pipeline: PipelineId,
+    pub table: TableId,
+    pub epoch: Epoch,
+    /// Credit to be given back.
+    pub source_bytes: u64,
+    /// Rows that shards refused, by source partition.
+    pub rejected: BTreeMap<SourcePartition, u64>,
+}
+
+impl Coordinator {
+    /// Starts the next batch, or a record of the kernel's own that must come before it. False if there is none.
+    pub(super) fn start_batch(&mut self) -> bool {
+        if self.read_only {
+            return false;
+        }
+        if self.start_own_record() {
+            return true;
+        }
+        let ready = self.ready_pipelines();
+        // The log falls idle: what has arrived is the next batch. While it is busy, only a full batch joins the queue.
+        let full =
+            |id: &PipelineId| self.pipelines[id].proven_bytes() >= self.tip.pipelines[id].batch_bytes_max;
+        if ready.is_empty() || !(self.in_flight.is_empty() || ready.iter().any(full)) {
+            return false;
+        }
+        let batches: Vec<(PipelineId, Vec<Extract>)> =
+            ready.into_iter().map(|id| (id, self.take_extracts(id))).collect();
+        self.stage_batch(batches);
+        true
+    }
+
+    /// Cursors first seen, and errors of sources: each a record of its own, before any batch.
+    fn start_own_record(&mut self) -> bool {
+        let id = self
+            .pipelines
+            .iter()
+            .find(|(_, run)| run.report.is_some() || run.discovered.is_some())
+            .map(|(id, _)| *id);
+        let Some(id) = id else { return false };
+        let run = self.pipelines.get_mut(&id).expect("just found");
+        if let Some(Report { error, terminal }) = run.report.take() {
+            if terminal {
+                self.stage_failure(id, &error);
+            } else {
+                let rows = super::errors_table::source_error(&self.tip, self.now_us, id, &error);
+                let work = self.route_errors(rows);
+                let commit = Commit { at_us: self.now_us, ..Commit::default() };
+                self.stage(RecordKind::Cursor, Origin::Own, commit, work);
+            }
+        } else {
+            let (topic_id, partitions) = run.discovered.take().expect("just found");
+            let mut pipeline = (*self.tip.pipelines[&id]).clone();
+            pipeline.topic_id = Some(topic_id);
+            for (partition, position) in partitions {
+                let seen = pipeline.cursors.insert(partition, position);
+                assert!(seen.is_none(), "a cursor is set once, then advanced");
+            }
+            let catalog = vec![CatalogChange::PipelineSet(pipeline)];
+            let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
+            self.stage(RecordKind::Cursor, Origin::Own, commit, WorkByShard::new());
+        }
+        true
+    }
+
+    /// Pipelines that may commit now, at most one a table, so that a refused row names its pipeline.
+    fn ready_pipelines(&self) -> Vec<PipelineId> {
+        let mut tables = BTreeSet::new();
+        let mut ready = vec![];
+        for (&id, run) in &self.pipelines {
+            let table = self.tip.pipelines[&id].table;
+            if self.batch_due(id, run).is_some_and(|due_us| due_us <= self.now_us)
+                && !self.requests.is_barred(table)
+                && tables.insert(table)
+            {
+                ready.push(id);
+            }
+        }
+        ready
+    }
+
+    /// Proven extracts up to the batch's limit, at least one, in order (source partition, offset).
+    fn take_extracts(&mut self, id: PipelineId) -> Vec<Extract> {
+        let bytes_max = self.tip.pipelines[&id].batch_bytes_max;
+        let run = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
+        run.last_batch_us = self.now_us;
+        let mut bytes = 0;
+        let mut extracts = vec![];
+        while let Some(extract) = run.proven.front()
+            && (extracts.is_empty() || bytes + extract.source_bytes <= bytes_max)
+        {
+            bytes += extract.source_bytes;
+            extracts.extend(run.proven.pop_front());
+        }
+        extracts.sort_by_key(|e| e.partition);
+        extracts
+    }
+
+    fn stage_batch(&mut self, batches: Vec<(PipelineId, Vec<Extract>)>) {
+        let mut commit = Commit { at_us: self.now_us, ..Commit::default() };
+        let mut work = WorkByShard::new();
+        let mut set_aside = vec![];
+        let mut parts = vec![];
+        for (id, extracts) in batches {
+            let table = self.tip.pipelines[&id].table;
+            let epoch = self.pipelines[&id].epoch;
+            let source_bytes = extracts.iter().map(|e| e.source_bytes).sum();
+            parts.push(BatchPart { pipeline: id, table, epoch, source_bytes, rejected: BTreeMap::new() });
+            commit.cursors.extend(self.cursor_advances(id, &extracts));
+            let mut rows: BTreeMap<ShardId, Vec<RecordBatch>> = BTreeMap::new();
+            for extract in extracts {
+                for (shard, piece) in extract.pieces.into_iter().enumerate() {
+                    if let Some(piece) = piece {
+                        rows.entry(ShardId(shard as u16)).or_default().push(piece);
+                    }
+                }
+                set_aside.extend(extract.set_aside.into_iter().map(|message| (id, message)));
+            }
+            let on_duplicate = &self.tip.pipelines[&id].on_duplicate;
+            for (shard, rows) in rows {
+                let on_duplicate = on_duplicate.clone();
+                work.entry(shard).or_default().push(Work::Rows {
+                    table,
+                    on_duplicate,
+                    deletes: vec![],
+                    rows,
+                });
+            }
+        }
+        self.add_set_aside(&mut work, commit.at_us, &set_aside);
+        self.stage(RecordKind::Batch, Origin::Batch(parts), commit, work);
+    }
+
+    fn add_set_aside(&self, work: &mut WorkByShard, at_us: Micros, set_aside: &[(PipelineId, SetAside)]) {
+        if !set_aside.is_empty() {
+            for (shard, mut more) in self.errors_work(at_us, set_aside) {
+                work.entry(shard).or_default().append(&mut more);
+            }
+        }
+    }
+
+    /// One advance a source partition: extracts of one partition follow one another.
+    fn cursor_advances(&self, id: PipelineId, extracts: &[Extract]) -> Vec<CursorAdvance> {
+        let mut advances: Vec<CursorAdvance> = vec![];
+        for extract in extracts {
+            let set_aside = extract.set_aside.len() as u64;
+            let tally = Tally {
+                applied: extract.messages - extract.filtered - set_aside,
+                filtered: extract.filtered,
+                ignored: 0,
+                set_aside,
+            };
+            match advances.last_mut().filter(|a| a.partition == extract.partition) {
+                Some(last) => {
+                    assert_eq!(last.next.next_offset, extract.first_offset, "ranges follow one another");
+                    last.next = extract.next;
+                    last.tally.applied += tally.applied;
+                    last.tally.filtered += tally.filtered;
+                    last.tally.set_aside += tally.set_aside;
+                }
+                None => advances.push(CursorAdvance {
+                    pipeline: id,
+                    run: self.tip.pipelines[&id].run,
+                    epoch: extract.epoch,
+                    partition: extract.partition,
+                    first_offset: extract.first_offset,
+                    next: extract.next,
+                    topic_id: self.run_topic(id),
+                    tally,
+                }),
+            }
+        }
+        advances
+    }
+}

@@ -1,0 +1,280 @@
+//! Definitions: what a client asked for, checked against the catalog and turned into logged outcomes. Checks that need SQL
+//! (types of expressions, names in them) were made by the adapters; here are those that must hold whoever asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Coordinator;
+use super::staging::WorkByShard;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expr::OnDuplicate;
+use crate::ids::*;
+use crate::message::{Definition, Offsets, PipelineSpec, TableSpec, Work};
+use crate::record::RecordKind;
+use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt, TableDef};
+
+/// What a definition comes to.
+pub(super) enum Outcome {
+    /// It is so already.
+    Nothing,
+    /// A record.
+    Record { kind: RecordKind, catalog: Vec<CatalogChange>, work: WorkByShard },
+}
+
+/// Tables that a definition changes or needs as they are.
+pub(super) fn is_definition_of(catalog: &Catalog, definition: &Definition) -> BTreeSet<TableId> {
+    let table = match definition {
+        Definition::DropTable { name, .. } | Definition::TruncateTable { name } => catalog.table_named(name),
+        _ => None,
+    };
+    table.into_iter().map(|t| t.id).collect()
+}
+
+fn outcome(kind: RecordKind, catalog: Vec<CatalogChange>) -> Result<Outcome> {
+    Ok(Outcome::Record { kind, catalog, work: WorkByShard::new() })
+}
+
+impl Coordinator {
+    pub(super) fn resolve(&mut self, definition: Definition) -> Result<Outcome> {
+        match definition {
+            Definition::CreateTable { spec, if_not_exists } => self.create_table(spec, if_not_exists),
+            Definition::DropTable { name, if_exists } => self.drop_table(&name, if_exists),
+            Definition::TruncateTable { name } => {
+                let id = self.table_named(&name)?.id;
+                let work = self.on_all_shards(|| Work::TruncateTable(id));
+                let catalog = vec![CatalogChange::TableTruncated(id)];
+                Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
+            }
+            Definition::CreatePipeline { spec, if_not_exists, or_replace } => {
+                self.create_pipeline(*spec, if_not_exists, or_replace)
+            }
+            Definition::DropPipeline { name, if_exists } => self.drop_pipeline(&name, if_exists),
+            Definition::StartPipeline { name, if_not_running } => self.start_pipeline(&name, if_not_running),
+            Definition::StopPipeline { name, if_running } => self.stop_pipeline(&name, if_running),
+            Definition::SetOffsets { name, offsets } => self.set_offsets(&name, offsets),
+        }
+    }
+
+    fn on_all_shards(&self, work: impl Fn() -> Work) -> WorkByShard {
+        (0..self.shard_count).map(|shard| (ShardId(shard), vec![work()])).collect()
+    }
+
+    fn table_named(&self, name: &str) -> Result<&Arc<TableDef>> {
+        self.tip
+            .table_named(name)
+            .ok_or_else(|| Error::new(ErrorKind::UndefinedTable, format!("table \"{name}\" does not exist")))
+    }
+
+    fn pipeline_named(&self, name: &str) -> Result<&Arc<PipelineDef>> {
+        self.tip.pipeline_named(name).ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedObject, format!("pipeline \"{name}\" does not exist"))
+        })
+    }
+
+    fn create_table(&mut self, spec: TableSpec, if_not_exists: bool) -> Result<Outcome> {
+        if self.tip.table_named(&spec.name).is_some() {
+            return if if_not_exists {
+                Ok(Outcome::Nothing)
+            } else {
+                Err(Error::new(ErrorKind::DuplicateTable, format!("table \"{}\" already exists", spec.name)))
+            };
+        }
+        check_table(&spec)?;
+        let TableSpec { name, mut columns, primary_key, shard_key, sort_key } = spec;
+        for (i, column) in columns.iter_mut().enumerate() {
+            column.id = ColumnId(i as u32);
+            column.nullable &= !primary_key.contains(&(i as u16));
+        }
+        let (id, created_at) = (TableId(self.tip.next_table), self.next_sequence);
+        let table =
+            TableDef { id, name, schema_version: 1, columns, primary_key, shard_key, sort_key, created_at };
+        let shared = Arc::new(table.clone());
+        let work = self.on_all_shards(|| Work::CreateTable(shared.clone()));
+        Ok(Outcome::Record {
+            kind: RecordKind::Catalog,
+            catalog: vec![CatalogChange::TableCreated(table)],
+            work,
+        })
+    }
+
+    fn drop_table(&mut self, name: &str, if_exists: bool) -> Result<Outcome> {
+        let Some(table) = self.tip.table_named(name) else {
+            return if if_exists { Ok(Outcome::Nothing) } else { Err(self.table_named(name).unwrap_err()) };
+        };
+        let id = table.id;
+        if let Some(pipeline) = self.tip.pipelines.values().find(|p| p.table == id) {
+            let text = format!(
+                "cannot drop table \"{name}\" because pipeline \"{0}\" loads it; DROP PIPELINE {0} first",
+                pipeline.name
+            );
+            return Err(Error::new(ErrorKind::ObjectInUse, text));
+        }
+        let work = self.on_all_shards(|| Work::DropTable(id));
+        Ok(Outcome::Record {
+            kind: RecordKind::Catalog,
+            catalog: vec![CatalogChange::TableDropped(id)],
+            work,
+        })
+    }
+
+    fn create_pipeline(
+        &mut self,
+        spec: PipelineSpec,
+        if_not_exists: bool,
+        or_replace: bool,
+    ) -> Result<Outcome> {
+        let table = self.table_named(&spec.table)?;
+        if table.primary_key.is_empty() && spec.on_duplicate != OnDuplicate::Reject {
+            let text = format!(
+                "table \"{}\" has no primary key, so ON DUPLICATE KEY UPDATE can never apply",
+                table.name
+            );
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, text));
+        }
+        let table = table.id;
+        let existing = self.tip.pipeline_named(&spec.name).cloned();
+        if let Some(existing) = &existing {
+            if if_not_exists {
+                return Ok(Outcome::Nothing);
+            }
+            if !or_replace {
+                let text = format!("pipeline \"{}\" already exists", spec.name);
+                return Err(Error::new(ErrorKind::DuplicateObject, text));
+            }
+            if existing.state == PipelineState::Running {
+                return Err(running(&existing.name));
+            }
+        }
+        let pipeline = PipelineDef {
+            // A replaced pipeline is a new one: it reads from where a new one would.
+            id: PipelineId(self.tip.next_pipeline),
+            name: spec.name,
+            table,
+            definition_sql: spec.definition_sql,
+            on_duplicate: spec.on_duplicate,
+            error_limit: spec.error_limit,
+            batch_interval_us: spec.batch_interval_us,
+            batch_bytes_max: spec.batch_bytes_max,
+            state: PipelineState::Stopped,
+            epoch: self.new_epoch(),
+            run: Run(1),
+            start_at: StartAt::Earliest,
+            topic_id: None,
+            cursors: BTreeMap::new(),
+            set_aside: 0,
+            created_at_us: self.now_us,
+            altered_at_us: self.now_us,
+        };
+        let dropped = existing.map(|p| CatalogChange::PipelineDropped(p.id));
+        outcome(
+            RecordKind::Catalog,
+            dropped.into_iter().chain([CatalogChange::PipelineSet(pipeline)]).collect(),
+        )
+    }
+
+    fn drop_pipeline(&mut self, name: &str, if_exists: bool) -> Result<Outcome> {
+        let id = match self.pipeline_named(name) {
+            Ok(pipeline) => pipeline.id,
+            Err(_) if if_exists => return Ok(Outcome::Nothing),
+            Err(error) => return Err(error),
+        };
+        self.close_source(id);
+        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineDropped(id)])
+    }
+
+    fn start_pipeline(&mut self, name: &str, if_not_running: bool) -> Result<Outcome> {
+        let mut pipeline = (**self.pipeline_named(name)?).clone();
+        if pipeline.state == PipelineState::Running {
+            return if if_not_running { Ok(Outcome::Nothing) } else { Err(running(name)) };
+        }
+        pipeline.state = PipelineState::Running;
+        pipeline.epoch = self.new_epoch();
+        pipeline.set_aside = 0;
+        pipeline.altered_at_us = self.now_us;
+        self.open_source(pipeline.id, pipeline.epoch);
+        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
+    }
+
+    fn stop_pipeline(&mut self, name: &str, if_running: bool) -> Result<Outcome> {
+        let mut pipeline = (**self.pipeline_named(name)?).clone();
+        if pipeline.state != PipelineState::Running {
+            let text = format!("pipeline \"{name}\" is not running");
+            return if if_running {
+                Ok(Outcome::Nothing)
+            } else {
+                Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, text))
+            };
+        }
+        self.close_source(pipeline.id);
+        pipeline.state = PipelineState::Stopped;
+        pipeline.epoch = self.new_epoch();
+        pipeline.altered_at_us = self.now_us;
+        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
+    }
+
+    fn set_offsets(&mut self, name: &str, offsets: Offsets) -> Result<Outcome> {
+        let mut pipeline = (**self.pipeline_named(name)?).clone();
+        if pipeline.state == PipelineState::Running {
+            return Err(running(name));
+        }
+        match offsets {
+            Offsets::From(start_at) => {
+                pipeline.start_at = start_at;
+                pipeline.topic_id = None;
+                pipeline.cursors.clear();
+            }
+            Offsets::At(positions) => {
+                for (partition, next_offset) in positions {
+                    if partition < 0 || next_offset < 0 {
+                        let text =
+                            format!("offset {next_offset} of partition {partition}: neither can be negative");
+                        return Err(Error::new(ErrorKind::InvalidParameterValue, text));
+                    }
+                    pipeline.cursors.insert(partition, Position { next_offset, leader_epoch: -1 });
+                }
+            }
+        }
+        pipeline.run = Run(pipeline.run.0 + 1);
+        pipeline.epoch = self.new_epoch();
+        pipeline.altered_at_us = self.now_us;
+        outcome(RecordKind::Cursor, vec![CatalogChange::PipelineSet(pipeline)])
+    }
+}
+
+fn running(name: &str) -> Error {
+    let text = format!("pipeline \"{name}\" is running; STOP PIPELINE {name} first");
+    Error::new(ErrorKind::ObjectNotInPrerequisiteState, text)
+}
+
+fn check_table(spec: &TableSpec) -> Result<()> {
+    let invalid = |text: String| Err(Error::new(ErrorKind::InvalidTableDefinition, text));
+    if spec.columns.is_empty() || spec.columns.len() > 1600 {
+        return invalid(format!(
+            "table \"{}\" has {} columns; 1 to 1600 are possible",
+            spec.name,
+            spec.columns.len()
+        ));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = spec.columns.iter().find(|c| !names.insert(&c.name)) {
+        return invalid(format!("column \"{}\" is specified more than once", twice.name));
+    }
+    for key in [&spec.primary_key, &spec.shard_key, &spec.sort_key] {
+        let mut seen = BTreeSet::new();
+        if let Some(bad) = key.iter().find(|&&c| c as usize >= spec.columns.len() || !seen.insert(c)) {
+            return invalid(format!(
+                "key of table \"{}\": column {bad} does not exist or is named twice",
+                spec.name
+            ));
+        }
+    }
+    let outside = spec.shard_key.iter().find(|c| !spec.primary_key.contains(c));
+    if let Some(&outside) = outside.filter(|_| !spec.primary_key.is_empty()) {
+        return invalid(format!(
+            "column \"{}\" of the SHARD KEY is not in the PRIMARY KEY: a unique key must contain the shard key, for it is \
+             checked on one shard",
+            spec.columns[outside as usize].name
+        ));
+    }
+    Ok(())
+}

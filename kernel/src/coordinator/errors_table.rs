@@ -1,0 +1,111 @@
+//! Rows of the errors table: what pipelines set aside, and why a source failed. Built per batch, not per row of good data.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BinaryBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+
+use crate::error::{Error, ErrorKind};
+use crate::extract::{SetAside, SetAsideKind};
+use crate::ids::*;
+use crate::schema::{Catalog, PipelineDef, errors_table};
+
+/// One row before it becomes columns.
+struct Row<'a> {
+    pipeline: &'a PipelineDef,
+    kind: &'a str,
+    code: &'a str,
+    message: &'a str,
+    origin: Option<(SourcePartition, i64)>,
+    payload: Option<&'a [u8]>,
+}
+
+/// Rows for messages that were set aside.
+pub(super) fn rows(catalog: &Catalog, at_us: Micros, set_aside: &[(PipelineId, SetAside)]) -> RecordBatch {
+    columns(
+        at_us,
+        set_aside.iter().map(|(pipeline, message)| Row {
+            pipeline: &catalog.pipelines[pipeline],
+            kind: match message.kind {
+                SetAsideKind::Decode => "decode",
+                SetAsideKind::Expression => "expression",
+                SetAsideKind::Constraint => "constraint",
+            },
+            code: &message.code,
+            message: &message.message,
+            origin: Some((message.partition, message.offset)),
+            payload: message.payload.as_deref(),
+        }),
+    )
+}
+
+/// The row for a failure of a pipeline's source.
+pub(super) fn source_error(
+    catalog: &Catalog,
+    at_us: Micros,
+    pipeline: PipelineId,
+    error: &Error,
+) -> RecordBatch {
+    let row = Row {
+        pipeline: &catalog.pipelines[&pipeline],
+        kind: "source",
+        code: error.kind.sqlstate(),
+        message: &error.message,
+        origin: None,
+        payload: None,
+    };
+    columns(at_us, std::iter::once(row))
+}
+
+/// Why a pipeline stops when it has set aside too much.
+pub(super) fn limit_reached(pipeline: &PipelineDef, set_aside: u64, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::InvalidTextRepresentation,
+        format!(
+            "{set_aside} messages of pipeline {} were set aside, more than its limit of {limit}; they are in \
+             information_schema.pipelines_errors, the rest is loaded: START PIPELINE goes on behind them",
+            pipeline.name
+        ),
+    )
+}
+
+fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatch {
+    let schema = errors_table().stored_schema();
+    let mut ids = Int64Builder::new();
+    let mut times = TimestampMicrosecondBuilder::new();
+    let [mut names, mut kinds, mut codes, mut messages] = std::array::from_fn(|_| StringBuilder::new());
+    let (mut runs, mut partitions, mut offsets) =
+        (Int64Builder::new(), Int32Builder::new(), Int64Builder::new());
+    let mut payloads = BinaryBuilder::new();
+    for row in rows {
+        ids.append_value(row.pipeline.id.0.into());
+        names.append_value(&row.pipeline.name);
+        times.append_value(at_us);
+        kinds.append_value(row.kind);
+        codes.append_value(row.code);
+        messages.append_value(row.message);
+        runs.append_option(row.origin.map(|_| row.pipeline.run.0.into()));
+        partitions.append_option(row.origin.map(|o| o.0));
+        offsets.append_option(row.origin.map(|o| o.1));
+        payloads.append_option(row.payload);
+    }
+    let (runs, partitions, offsets) =
+        (Arc::new(runs.finish()), Arc::new(partitions.finish()), Arc::new(offsets.finish()));
+    let own: [ArrayRef; 10] = [
+        Arc::new(ids.finish()),
+        Arc::new(names.finish()),
+        Arc::new(times.finish().with_timezone("+00:00")),
+        Arc::new(kinds.finish()),
+        Arc::new(codes.finish()),
+        Arc::new(messages.finish()),
+        runs.clone(),
+        partitions.clone(),
+        offsets.clone(),
+        Arc::new(payloads.finish()),
+    ];
+    let hidden: [ArrayRef; 3] = [runs, partitions, offsets];
+    RecordBatch::try_new(schema, own.into_iter().chain(hidden).collect())
+        .expect("columns as the definition says")
+}

@@ -1,0 +1,398 @@
+//! The life of each running pipeline's source: open, fetch, prove, retry, fail. All of it is volatile: what must survive is in
+//! the catalog. What becomes of proven extracts is decided in `batch`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::Coordinator;
+use crate::error::{Error, ErrorKind};
+use crate::extract::Extract;
+use crate::ids::*;
+use crate::message::{Effect, SourceFailure, SourceReading};
+use crate::schema::{PipelineDef, StartAt};
+
+/// Readings in a row in which a cursor may lie beyond the end of its partition before that is called a loss: a broker that just
+/// took over may know less of the end than we do (fault A10).
+const READINGS_BEYOND_END_MAX: u32 = 5;
+
+/// What a source is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// `SourceOpen` is out.
+    Opening,
+    /// Fetching.
+    Fetching,
+    /// Failed in a way that passes; tried again at this time.
+    Waiting { retry_at_us: Micros },
+    /// Failed for good; the record that says so waits its turn.
+    Failed,
+}
+
+/// One life of a pipeline's source, from START to STOP or failure.
+#[derive(Debug)]
+pub(super) struct SourceRun {
+    /// Fences what was asked for before; newer than the one in the catalog after a retry.
+    pub epoch: Epoch,
+    phase: Phase,
+    tries: u32,
+    beyond_end: u32,
+    topic_id: TopicId,
+    /// Offset at which the next extract of each partition must begin.
+    expected: BTreeMap<SourcePartition, i64>,
+    /// Fetched after the last reading of the topic began.
+    unproven: Vec<Extract>,
+    /// Fetched before the reading that is on its way began.
+    proving: Vec<Extract>,
+    /// Bracketed by two equal readings: may be committed.
+    pub proven: VecDeque<Extract>,
+    /// Token of the reading that is on its way.
+    reading: Option<u64>,
+    last_token: u64,
+    last_reading_us: Micros,
+    /// Topic and partitions first seen, to be logged before any batch.
+    pub discovered: Option<(TopicId, BTreeMap<SourcePartition, Position>)>,
+    /// An error to be logged to the errors table; terminal or not.
+    pub report: Option<Report>,
+    last_reported: Option<String>,
+    /// When the last batch was closed.
+    pub last_batch_us: Micros,
+}
+
+/// An error of a source that waits to be logged.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub error: Error,
+    /// The pipeline stops.
+    pub terminal: bool,
+}
+
+impl SourceRun {
+    fn new(epoch: Epoch, now_us: Micros) -> SourceRun {
+        SourceRun {
+            epoch,
+            phase: Phase::Opening,
+            tries: 0,
+            beyond_end: 0,
+            topic_id: TopicId::default(),
+            expected: BTreeMap::new(),
+            unproven: vec![],
+            proving: vec![],
+            proven: VecDeque::new(),
+            reading: None,
+            last_token: 0,
+            last_reading_us: now_us,
+            discovered: None,
+            report: None,
+            last_reported: None,
+            last_batch_us: Micros::MIN / 2,
+        }
+    }
+
+    /// Source bytes that are ready to be committed.
+    pub fn proven_bytes(&self) -> u64 {
+        self.proven.iter().map(|e| e.source_bytes).sum()
+    }
+
+    fn forget_fetched(&mut self) {
+        self.expected.clear();
+        self.unproven.clear();
+        self.proving.clear();
+        self.proven.clear();
+        self.discovered = None;
+        self.reading = None;
+    }
+}
+
+impl Coordinator {
+    /// Begins to load a pipeline: START, and recovery of one that was running.
+    pub(super) fn open_source(&mut self, id: PipelineId, epoch: Epoch) {
+        let run = SourceRun::new(epoch, self.now_us);
+        assert!(self.pipelines.insert(id, run).is_none(), "a pipeline runs once");
+        self.effects.push_back(Effect::SourceOpen { pipeline: id, epoch });
+    }
+
+    /// Ends it: STOP, DROP, failure. What was fetched and not staged is dropped.
+    pub(super) fn close_source(&mut self, id: PipelineId) {
+        if let Some(run) = self.pipelines.remove(&id) {
+            self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
+        }
+    }
+
+    /// The run that a message of the source speaks of; None if it is of an older epoch (invariant 6).
+    fn run(&mut self, id: PipelineId, epoch: Epoch) -> Option<&mut SourceRun> {
+        self.pipelines.get_mut(&id).filter(|run| run.epoch == epoch && run.phase != Phase::Failed)
+    }
+
+    pub(super) fn source_opened(&mut self, id: PipelineId, epoch: Epoch, reading: SourceReading) {
+        let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Opening) else { return };
+        run.topic_id = reading.topic_id;
+        let pipeline = self.tip.pipelines[&id].clone();
+        if let Some(error) = changed_topic(&pipeline, pipeline.topic_id, reading.topic_id) {
+            return self.fail(id, error);
+        }
+        let mut beyond_end = None;
+        for (&partition, &(earliest, latest)) in &reading.partitions {
+            let Some(cursor) = pipeline.cursors.get(&partition) else { continue };
+            if cursor.next_offset < earliest {
+                return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
+            }
+            if cursor.next_offset > latest {
+                beyond_end = Some(lost(&pipeline, partition, cursor.next_offset, earliest, latest));
+            }
+        }
+        let run = self.pipelines.get_mut(&id).expect("just seen");
+        if let Some(error) = beyond_end {
+            run.beyond_end += 1;
+            let terminal = run.beyond_end > READINGS_BEYOND_END_MAX;
+            return if terminal { self.fail(id, error) } else { self.retry_later(id, error) };
+        }
+        run.phase = Phase::Fetching;
+        (run.tries, run.beyond_end) = (0, 0);
+        run.last_reading_us = self.now_us;
+        let bytes = self.config.pipeline_credit_bytes;
+        self.fetch_partitions(id, &reading);
+        self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
+    }
+
+    /// Begins to fetch the partitions of a reading that are not fetched yet. Those never seen before get a cursor, which is
+    /// logged before the first batch (fault A11).
+    fn fetch_partitions(&mut self, id: PipelineId, reading: &SourceReading) {
+        let pipeline = self.tip.pipelines[&id].clone();
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        let first_reading = pipeline.topic_id.is_none() && run.expected.is_empty();
+        let mut starts = vec![];
+        let mut discovered = BTreeMap::new();
+        for (&partition, &(earliest, latest)) in &reading.partitions {
+            if run.expected.contains_key(&partition) {
+                continue;
+            }
+            let position = pipeline.cursors.get(&partition).copied().unwrap_or_else(|| {
+                let at_end = first_reading && pipeline.start_at == StartAt::Latest;
+                let position =
+                    Position { next_offset: if at_end { latest } else { earliest }, leader_epoch: -1 };
+                discovered.insert(partition, position);
+                position
+            });
+            run.expected.insert(partition, position.next_offset);
+            starts.push((partition, position));
+        }
+        if !discovered.is_empty() || pipeline.topic_id.is_none() {
+            let (_, partitions) = run.discovered.get_or_insert((reading.topic_id, BTreeMap::new()));
+            partitions.append(&mut discovered);
+        }
+        if !starts.is_empty() {
+            self.effects.push_back(Effect::Fetch { pipeline: id, epoch: run.epoch, starts });
+        }
+    }
+
+    pub(super) fn extracted(&mut self, extract: Extract) {
+        let (id, epoch) = (extract.pipeline, extract.epoch);
+        assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece a shard");
+        let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Fetching) else { return };
+        let follows = run.expected.get_mut(&extract.partition).filter(|at| **at == extract.first_offset);
+        match follows {
+            Some(expected) if extract.next.next_offset >= *expected => *expected = extract.next.next_offset,
+            // The range repeats, overlaps or skips: whatever delivered it has lost its place. Nothing is guessed; the store's
+            // own offset is the truth (faults A3, A4), and the source starts again from there.
+            _ => {
+                let text = format!(
+                    "partition {}: range {}..{} does not follow; fetching again from the cursor",
+                    extract.partition, extract.first_offset, extract.next.next_offset
+                );
+                self.effects.push_back(Effect::Note { pipeline: Some(id), text });
+                return self.reopen(id);
+            }
+        }
+        run.unproven.push(extract);
+        self.read_topic_if_needed(id);
+    }
+
+    /// Asks for a reading of the topic that begins after everything fetched so far: the second bracket.
+    fn read_topic_if_needed(&mut self, id: PipelineId) {
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        if run.reading.is_some() || run.unproven.is_empty() {
+            return;
+        }
+        assert!(run.proving.is_empty(), "extracts are proved by the reading that is on its way");
+        run.proving.append(&mut run.unproven);
+        self.read_topic(id);
+    }
+
+    fn read_topic(&mut self, id: PipelineId) {
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        run.last_token += 1;
+        run.reading = Some(run.last_token);
+        let (epoch, token) = (run.epoch, run.last_token);
+        self.effects.push_back(Effect::SourceVerify { pipeline: id, epoch, token });
+    }
+
+    pub(super) fn source_verified(
+        &mut self,
+        id: PipelineId,
+        epoch: Epoch,
+        token: u64,
+        reading: SourceReading,
+    ) {
+        let now_us = self.now_us;
+        let Some(run) = self.run(id, epoch).filter(|run| run.reading == Some(token)) else { return };
+        run.reading = None;
+        run.last_reading_us = now_us;
+        let topic_id = run.topic_id;
+        if let Some(error) = changed_topic(&self.tip.pipelines[&id], Some(topic_id), reading.topic_id) {
+            return self.fail(id, error);
+        }
+        let run = self.pipelines.get_mut(&id).expect("just seen");
+        run.proven.extend(run.proving.drain(..));
+        run.last_reported = None;
+        self.fetch_partitions(id, &reading);
+        self.read_topic_if_needed(id);
+    }
+
+    pub(super) fn source_failed(&mut self, id: PipelineId, epoch: Epoch, failure: SourceFailure) {
+        if self.run(id, epoch).is_none() {
+            return;
+        }
+        match failure {
+            SourceFailure::Transient(error) => self.retry_later(id, error),
+            SourceFailure::Permanent(error) => self.fail(id, error),
+            SourceFailure::Lost { partition, wanted, earliest, latest } => {
+                let error = lost(&self.tip.pipelines[&id], partition, wanted, earliest, latest);
+                self.fail(id, error)
+            }
+        }
+    }
+
+    /// The pipeline stops. The record that says so is staged in its turn (`batch::start_own_record`).
+    fn fail(&mut self, id: PipelineId, error: Error) {
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        run.phase = Phase::Failed;
+        run.forget_fetched();
+        run.report = Some(Report { error, terminal: true });
+        self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
+    }
+
+    /// The source is closed and opened again after a pause. The error goes to the errors table once, until something works.
+    fn retry_later(&mut self, id: PipelineId, error: Error) {
+        let epoch = self.new_epoch();
+        let (now_us, config) = (self.now_us, self.config.clone());
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
+        let pause_us = config.retry_us_min.saturating_mul(1 << run.tries.min(20)).min(config.retry_us_max);
+        run.epoch = epoch;
+        run.tries += 1;
+        run.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
+        run.forget_fetched();
+        let text = format!("source failed, trying again in {} ms: {}", pause_us / 1000, error.message);
+        if run.last_reported.as_ref() != Some(&error.message) {
+            run.last_reported = Some(error.message.clone());
+            run.report = Some(Report { error, terminal: false });
+        }
+        self.effects.push_back(Effect::Note { pipeline: Some(id), text });
+    }
+
+    /// Closes and opens again at once, from the cursor, under a new epoch.
+    fn reopen(&mut self, id: PipelineId) {
+        let epoch = self.new_epoch();
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
+        run.epoch = epoch;
+        run.phase = Phase::Opening;
+        run.forget_fetched();
+        self.effects.push_back(Effect::SourceOpen { pipeline: id, epoch });
+    }
+
+    pub(super) fn give_back_credit(&mut self, id: PipelineId, epoch: Epoch, bytes: u64) {
+        if bytes > 0 && self.run(id, epoch).is_some() {
+            self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
+        }
+    }
+
+    /// Retries that are due, and readings of topics from which nothing came for a while.
+    pub(super) fn run_timers(&mut self) {
+        let ids: Vec<PipelineId> = self.pipelines.keys().copied().collect();
+        for id in ids {
+            let run = &self.pipelines[&id];
+            match run.phase {
+                Phase::Waiting { retry_at_us } if retry_at_us <= self.now_us => self.reopen(id),
+                Phase::Fetching if self.reading_due(run).is_some_and(|due_us| due_us <= self.now_us) => {
+                    self.read_topic(id)
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn reading_due(&self, run: &SourceRun) -> Option<Micros> {
+        run.reading.is_none().then_some(run.last_reading_us + self.config.reading_interval_us)
+    }
+
+    pub(super) fn next_pipeline_timer(&self) -> Option<Micros> {
+        let timers = self.pipelines.iter().filter_map(|(id, run)| match run.phase {
+            Phase::Waiting { retry_at_us } => Some(retry_at_us),
+            Phase::Fetching => {
+                let batch = self.batch_due(*id, run).filter(|due_us| *due_us > self.now_us);
+                batch.into_iter().chain(self.reading_due(run)).min()
+            }
+            Phase::Opening | Phase::Failed => None,
+        });
+        timers.min()
+    }
+
+    /// When a pipeline may close its next batch; None if it has nothing to commit.
+    pub(super) fn batch_due(&self, id: PipelineId, run: &SourceRun) -> Option<Micros> {
+        let pipeline: &Arc<PipelineDef> = &self.tip.pipelines[&id];
+        (!run.proven.is_empty()).then(|| run.last_batch_us.saturating_add(pipeline.batch_interval_us))
+    }
+
+    /// The topic that a run fetches from.
+    pub(super) fn run_topic(&self, id: PipelineId) -> TopicId {
+        self.pipelines[&id].topic_id
+    }
+}
+
+fn changed_topic(pipeline: &PipelineDef, before: Option<TopicId>, now: TopicId) -> Option<Error> {
+    let before = before.filter(|before| *before != now)?;
+    Some(Error::new(
+        ErrorKind::SourceChanged,
+        format!(
+            "the topic of pipeline {} was deleted and created again (topic id {} is now {}), so its offsets mean other \
+             messages; nothing of the new topic was loaded. To load it from the start: ALTER PIPELINE {} SET OFFSETS EARLIEST, \
+             then START PIPELINE",
+            pipeline.name,
+            hex(before),
+            hex(now),
+            pipeline.name
+        ),
+    ))
+}
+
+fn lost(
+    pipeline: &PipelineDef,
+    partition: SourcePartition,
+    wanted: i64,
+    earliest: i64,
+    latest: i64,
+) -> Error {
+    let what = if wanted < earliest {
+        format!(
+            "messages {wanted}..{earliest} of partition {partition} are gone from the source (retention or truncation)"
+        )
+    } else {
+        format!(
+            "partition {partition} ends at {latest}, before the next message {wanted}: the source lost or replaced messages"
+        )
+    };
+    Error::new(
+        ErrorKind::SourceLost,
+        format!(
+            "{what}; pipeline {name} stopped rather than guess. To go on without them: ALTER PIPELINE {name} SET OFFSETS \
+             '{{\"{partition}\": {go_on}}}', then START PIPELINE",
+            name = pipeline.name,
+            go_on = if wanted < earliest { earliest } else { latest },
+        ),
+    )
+}
+
+fn hex(id: TopicId) -> String {
+    id.0.iter().map(|b| format!("{b:02x}")).collect()
+}

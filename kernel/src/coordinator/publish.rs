@@ -1,0 +1,130 @@
+//! From appended to visible: what is in flight, what the log says is durable, the swap of views, the answers and credits that
+//! follow. Nothing becomes visible here that is not durable.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Coordinator;
+use crate::ids::*;
+use crate::message::{Counts, Effect, Response, ShardCommand};
+use crate::record::Body;
+use crate::schema::Catalog;
+use crate::snapshot::ShardView;
+
+/// A record that is appended and not yet published.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub sequence: Sequence,
+    /// Catalog after it.
+    pub catalog: Arc<Catalog>,
+    /// Shards that staged something for it.
+    pub touched: BTreeSet<ShardId>,
+    /// Who is told, and how much.
+    pub reply: Option<(RequestId, Counts)>,
+    /// Credits to give back to pipelines' sources.
+    pub credits: Vec<(PipelineId, Epoch, u64)>,
+}
+
+/// Shards are swapping their views.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    through: Sequence,
+    waiting: BTreeSet<ShardId>,
+    /// Kept apart until all are there: no snapshot shows part of a record (invariant 2).
+    views: Vec<(ShardId, Arc<ShardView>)>,
+}
+
+impl Coordinator {
+    pub(super) fn synced(&mut self, through: Sequence) {
+        assert!(through < self.next_sequence, "only what was appended can be durable");
+        self.durable = self.durable.max(through);
+        self.publish_durable();
+    }
+
+    /// Asks the shards that have something new to show it, one swap at a time.
+    fn publish_durable(&mut self) {
+        while self.publishing.is_none() {
+            let durable = self.in_flight.iter().take_while(|r| r.sequence <= self.durable);
+            let Some(through) = durable.clone().last().map(|r| r.sequence) else { return };
+            let touched: BTreeSet<ShardId> = durable.flat_map(|r| r.touched.iter().copied()).collect();
+            let horizon =
+                self.requests.horizon().unwrap_or(self.published.sequence).min(self.published.sequence);
+            for &shard in &touched {
+                self.effects
+                    .push_back(Effect::Shard { shard, command: ShardCommand::Publish { through, horizon } });
+            }
+            self.publishing = Some(Publishing { through, waiting: touched, views: vec![] });
+            self.finish_publishing_if_complete();
+        }
+    }
+
+    pub(super) fn shard_published(&mut self, shard: ShardId, through: Sequence, view: Arc<ShardView>) {
+        let publishing = self.publishing.as_mut().expect("a shard publishes only when told");
+        assert_eq!(publishing.through, through, "one swap at a time");
+        assert!(publishing.waiting.remove(&shard), "one reply to a command");
+        publishing.views.push((shard, view));
+        self.finish_publishing_if_complete();
+        self.publish_durable();
+    }
+
+    /// All shards have swapped: the state at `through` becomes the published one, then its clients are answered.
+    fn finish_publishing_if_complete(&mut self) {
+        let Some(publishing) = self.publishing.take_if(|p| p.waiting.is_empty()) else { return };
+        let through = publishing.through;
+        for (shard, view) in publishing.views {
+            self.published.shards[shard.0 as usize] = view;
+        }
+        assert!(through > self.published.sequence && through <= self.durable, "visible implies durable");
+        let mut answers = Vec::new();
+        while self.in_flight.front().is_some_and(|r| r.sequence <= through) {
+            let record = self.in_flight.pop_front().expect("just seen");
+            self.published.sequence = record.sequence;
+            self.published.catalog = record.catalog;
+            for (pipeline, epoch, bytes) in record.credits {
+                self.give_back_credit(pipeline, epoch, bytes);
+            }
+            answers.extend(record.reply);
+        }
+        self.effects.push_back(Effect::Publish(self.published.clone()));
+        for (id, counts) in answers {
+            self.effects.push_back(Effect::Reply { id, result: Ok(Response::Done(counts)) });
+        }
+    }
+
+    pub(super) fn frontier_due(&self) -> Option<Micros> {
+        (!self.frontier_written && self.in_flight.is_empty() && self.staging.is_none() && !self.read_only)
+            .then_some(self.last_append_us + self.config.frontier_idle_us)
+    }
+
+    /// When nothing is going on, one record that says that the last commit was synced: after it, damage to that commit is
+    /// recognised as corruption and not taken for a torn tail.
+    pub(super) fn write_frontier_if_idle(&mut self) {
+        if !self.frontier_due().is_some_and(|due_us| due_us <= self.now_us) {
+            return;
+        }
+        let catalog = self.tip.clone();
+        self.append(
+            Body::Frontier,
+            InFlight {
+                sequence: self.next_sequence,
+                catalog,
+                touched: BTreeSet::new(),
+                reply: None,
+                credits: vec![],
+            },
+        );
+        self.frontier_written = true;
+    }
+
+    /// Hands a record to the log and asks for its sync.
+    pub(super) fn append(&mut self, body: Body, record: InFlight) {
+        assert_eq!(record.sequence, self.next_sequence, "records are appended in order, without gaps");
+        assert!(self.in_flight.back().is_none_or(|r| r.sequence.next() == record.sequence));
+        self.effects.push_back(Effect::Append(body.encode(record.sequence)));
+        self.effects.push_back(Effect::Sync);
+        self.next_sequence = record.sequence.next();
+        self.last_append_us = self.now_us;
+        self.frontier_written = false;
+        self.in_flight.push_back(record);
+    }
+}

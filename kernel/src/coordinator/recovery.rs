@@ -1,0 +1,109 @@
+//! From the log to a running coordinator.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::{Config, Coordinator, apply, requests};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::*;
+use crate::message::Effect;
+use crate::record::{Body, Open, Record};
+use crate::schema::{Catalog, PipelineState};
+use crate::snapshot::{ShardView, Snapshot};
+
+/// The coordinator while the log is read back: takes every record in order, then becomes a [`Coordinator`].
+#[derive(Debug)]
+pub struct Recovery {
+    catalog: Catalog,
+    opened: Option<Open>,
+    last: Sequence,
+}
+
+impl Default for Recovery {
+    fn default() -> Recovery {
+        Recovery::new()
+    }
+}
+
+impl Recovery {
+    /// Before the first record.
+    pub fn new() -> Recovery {
+        Recovery { catalog: Catalog::new(), opened: None, last: Sequence(0) }
+    }
+
+    /// What the first `open` record said; None before it was read.
+    pub fn opened(&self) -> Option<&Open> {
+        self.opened.as_ref()
+    }
+
+    /// Takes the next record: the catalog and the cursors go on, through the same function as live. The record's pieces go
+    /// to the shards ([`crate::Shard::replay`]) by the host, in parallel. An error is corruption: refuse to start.
+    pub fn replay(&mut self, record: &Record) -> Result<()> {
+        let corrupt = |text: String| Err(Error::new(ErrorKind::DataCorrupted, text));
+        if record.sequence != self.last.next() {
+            return corrupt(format!("log record {} follows {}", record.sequence, self.last));
+        }
+        match &record.body {
+            Body::Open(open) => match &self.opened {
+                None => self.opened = Some(open.clone()),
+                Some(first) if first.database != open.database || first.shard_count != open.shard_count => {
+                    return corrupt(format!("log record {} opens another database", record.sequence));
+                }
+                Some(_) => {}
+            },
+            _ if self.opened.is_none() => {
+                return corrupt("the log does not begin with an open record".into());
+            }
+            Body::Commit(_, commit) => apply::apply(&mut self.catalog, commit)?,
+            Body::Frontier => {}
+        }
+        self.last = record.sequence;
+        Ok(())
+    }
+
+    /// The log is read and open: `open` is this life's durable `open` record, `views` are the shards' first views, by shard.
+    /// Pipelines that were running are started again by the first effects.
+    pub fn finish(
+        mut self,
+        config: Config,
+        now_us: Micros,
+        open: &Record,
+        views: Vec<Arc<ShardView>>,
+    ) -> Result<Coordinator> {
+        if self.last != open.sequence {
+            self.replay(open)?;
+        }
+        let shard_count = self.opened.expect("replayed").shard_count;
+        assert_eq!(views.len(), shard_count as usize, "one view a shard");
+        let catalog = Arc::new(self.catalog);
+        let published = Snapshot { sequence: self.last, catalog: catalog.clone(), shards: views };
+        let mut coordinator = Coordinator {
+            config,
+            shard_count,
+            now_us,
+            effects: VecDeque::from([Effect::Publish(published.clone())]),
+            poisoned: false,
+            read_only: false,
+            last_epoch: catalog.last_epoch,
+            tip: catalog.clone(),
+            next_sequence: self.last.next(),
+            staging: None,
+            in_flight: VecDeque::new(),
+            publishing: None,
+            published,
+            durable: self.last,
+            frontier_written: true,
+            last_append_us: now_us,
+            requests: requests::Requests::default(),
+            pipelines: BTreeMap::new(),
+            batch_turn: false,
+            wake_at_us: None,
+        };
+        for pipeline in catalog.pipelines.values().filter(|p| p.state == PipelineState::Running) {
+            let epoch = coordinator.new_epoch();
+            coordinator.open_source(pipeline.id, epoch);
+        }
+        coordinator.ask_for_wake_up();
+        Ok(coordinator)
+    }
+}

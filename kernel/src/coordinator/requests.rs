@@ -1,0 +1,242 @@
+//! What clients ask for: snapshots and their release, table barriers, writes and definitions in line. A request may overtake
+//! another only if they have no table in common.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::Coordinator;
+use super::define::{Outcome, is_definition_of};
+use super::staging::{Origin, WorkByShard};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::*;
+use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, Write};
+use crate::record::{Commit, RecordKind};
+use crate::snapshot::{ShardView, Snapshot};
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+enum Waiting {
+    Define(Definition),
+    Write(Write),
+    Barrier(BTreeSet<TableId>),
+}
+
+/// A table barrier that is held, or being set up.
+#[derive(Debug)]
+struct Barrier {
+    tables: BTreeSet<TableId>,
+    /// Who asked, until the views are all there.
+    setting_up: Option<SettingUp>,
+}
+
+#[derive(Debug)]
+struct SettingUp {
+    id: RequestId,
+    sequence: Sequence,
+    views: Vec<Option<Arc<ShardView>>>,
+}
+
+/// Readers, barriers and the line.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    waiting: VecDeque<(RequestId, Waiting)>,
+    barriers: BTreeMap<BarrierId, Barrier>,
+    last_barrier: u64,
+    readers: BTreeMap<ReaderId, Sequence>,
+    last_reader: u64,
+}
+
+impl Requests {
+    /// Sequence of the oldest snapshot that a reader holds.
+    pub fn horizon(&self) -> Option<Sequence> {
+        self.readers.values().min().copied()
+    }
+
+    /// True while a barrier forbids to stage rows of a table.
+    pub fn is_barred(&self, table: TableId) -> bool {
+        self.barriers.values().any(|barrier| barrier.tables.contains(&table))
+    }
+}
+
+impl Coordinator {
+    pub(super) fn request(&mut self, id: RequestId, request: Request) {
+        let waiting = match request {
+            Request::AcquireSnapshot => return self.acquire_snapshot(id),
+            Request::ReleaseSnapshot(reader) => {
+                self.requests.readers.remove(&reader);
+                return;
+            }
+            Request::ReleaseBarrier(barrier) => return self.drop_barrier(Some(barrier)),
+            Request::Define(definition) => Waiting::Define(definition),
+            Request::Write(write) => Waiting::Write(write),
+            Request::AcquireBarrier { tables } => Waiting::Barrier(tables.into_iter().collect()),
+        };
+        if self.requests.waiting.len() >= self.config.requests_waiting_max {
+            let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
+            return self.reply(id, Err(Error::new(ErrorKind::OutOfMemory, text)));
+        }
+        self.requests.waiting.push_back((id, waiting));
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<Response>) {
+        self.effects.push_back(Effect::Reply { id, result });
+    }
+
+    fn acquire_snapshot(&mut self, id: RequestId) {
+        self.requests.last_reader += 1;
+        let reader = ReaderId(self.requests.last_reader);
+        self.requests.readers.insert(reader, self.published.sequence);
+        self.reply(id, Ok(Response::Snapshot { reader, snapshot: self.published.clone() }));
+    }
+
+    /// Starts the first request whose turn it is. False if none can start.
+    pub(super) fn start_request(&mut self) -> bool {
+        let mut passed = BTreeSet::new();
+        let mut definition_passed = false;
+        let mut chosen = None;
+        for (index, (_, waiting)) in self.requests.waiting.iter().enumerate() {
+            let (tables, is_definition) = self.tables_of(waiting);
+            let overtakes = !tables.is_disjoint(&passed) || (is_definition && definition_passed);
+            if !overtakes && !self.is_held_up(waiting, &tables) {
+                chosen = Some(index);
+                break;
+            }
+            passed.extend(tables);
+            definition_passed |= is_definition;
+        }
+        let Some((id, waiting)) = chosen.and_then(|index| self.requests.waiting.remove(index)) else {
+            return false;
+        };
+        if let Err(error) = self.start(id, waiting) {
+            self.reply(id, Err(error));
+        }
+        true
+    }
+
+    /// Tables that a waiting request touches, and whether it is a definition.
+    fn tables_of(&self, waiting: &Waiting) -> (BTreeSet<TableId>, bool) {
+        match waiting {
+            // The holder of a barrier is in nobody's line: what it waits for could be waiting for it.
+            Waiting::Write(write) if write.barrier.is_some() => (BTreeSet::new(), false),
+            Waiting::Write(write) => (write.tables.iter().map(|t| t.table).collect(), false),
+            Waiting::Barrier(tables) => (tables.clone(), false),
+            Waiting::Define(definition) => (is_definition_of(&self.tip, definition), true),
+        }
+    }
+
+    fn is_held_up(&self, waiting: &Waiting, tables: &BTreeSet<TableId>) -> bool {
+        let holds_barrier = matches!(waiting, Waiting::Write(write) if write.barrier.is_some());
+        !holds_barrier && tables.iter().any(|table| self.requests.is_barred(*table))
+    }
+
+    fn start(&mut self, id: RequestId, waiting: Waiting) -> Result<()> {
+        if self.read_only {
+            if let Waiting::Write(write) = &waiting {
+                self.drop_barrier(write.barrier);
+            }
+            return Err(self.disk_full());
+        }
+        match waiting {
+            Waiting::Write(write) => {
+                let barrier = write.barrier;
+                self.start_write(id, write).inspect_err(|_| self.drop_barrier(barrier))
+            }
+            Waiting::Barrier(tables) => self.start_barrier(id, tables),
+            Waiting::Define(definition) => self.start_definition(id, definition),
+        }
+    }
+
+    fn start_write(&mut self, id: RequestId, write: Write) -> Result<()> {
+        if let Some(barrier) = &write.barrier {
+            let held = self.requests.barriers.get(barrier).filter(|b| b.setting_up.is_none());
+            let held = held.ok_or_else(|| {
+                Error::new(ErrorKind::Internal, "the write names a barrier that is not held")
+            })?;
+            if write.tables.iter().any(|t| !held.tables.contains(&t.table)) {
+                return Err(Error::new(ErrorKind::Internal, "the write touches a table outside its barrier"));
+            }
+        }
+        let mut work = WorkByShard::new();
+        for table_write in write.tables {
+            let table = self.tip.table(table_write.table)?;
+            if table.schema_version != table_write.schema_version {
+                let text = format!("table {} was changed while the statement ran; run it again", table.name);
+                return Err(Error::new(ErrorKind::SerializationFailure, text));
+            }
+            assert_eq!(table_write.shards.len(), self.shard_count as usize, "one part a shard");
+            for (shard, part) in table_write.shards.into_iter().enumerate() {
+                let rows: Vec<_> = part.rows.into_iter().filter(|rows| rows.num_rows() > 0).collect();
+                if rows.is_empty() && part.deletes.is_empty() {
+                    continue;
+                }
+                let (table, on_duplicate) = (table_write.table, table_write.on_duplicate.clone());
+                let rows = Work::Rows { table, on_duplicate, deletes: part.deletes, rows };
+                work.entry(ShardId(shard as u16)).or_default().push(rows);
+            }
+        }
+        if work.is_empty() {
+            self.drop_barrier(write.barrier);
+            self.reply(id, Ok(Response::Done(Default::default())));
+            return Ok(());
+        }
+        let commit = Commit { at_us: self.now_us, ..Commit::default() };
+        self.stage(RecordKind::Client, Origin::Write { id, barrier: write.barrier }, commit, work);
+        Ok(())
+    }
+
+    fn start_definition(&mut self, id: RequestId, definition: Definition) -> Result<()> {
+        match self.resolve(definition)? {
+            Outcome::Nothing => self.reply(id, Ok(Response::Done(Default::default()))),
+            Outcome::Record { kind, catalog, work } => {
+                let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
+                self.stage(kind, Origin::Define { id }, commit, work);
+            }
+        }
+        Ok(())
+    }
+
+    /// Between two records, everything staged is the tip: the shards are asked for it, and nothing more is staged on these
+    /// tables until the statement is done. No lost update, no retry.
+    fn start_barrier(&mut self, id: RequestId, tables: BTreeSet<TableId>) -> Result<()> {
+        for table in &tables {
+            self.tip.table(*table)?;
+        }
+        self.requests.last_barrier += 1;
+        let barrier = BarrierId(self.requests.last_barrier);
+        let sequence = Sequence(self.next_sequence.0 - 1);
+        let setting_up = SettingUp { id, sequence, views: vec![None; self.shard_count as usize] };
+        self.requests.barriers.insert(barrier, Barrier { tables, setting_up: Some(setting_up) });
+        for shard in (0..self.shard_count).map(ShardId) {
+            self.effects.push_back(Effect::Shard { shard, command: ShardCommand::ViewTip { barrier } });
+        }
+        Ok(())
+    }
+
+    pub(super) fn tip_viewed(&mut self, shard: ShardId, id: BarrierId, view: Arc<ShardView>) {
+        let catalog = self.tip.clone();
+        // A barrier may have been released before it was set up.
+        let Some(barrier) = self.requests.barriers.get_mut(&id) else { return };
+        let setting_up = barrier.setting_up.as_mut().expect("one view a shard");
+        assert!(setting_up.views[shard.0 as usize].replace(view).is_none(), "one view a shard");
+        if setting_up.views.iter().any(|view| view.is_none()) {
+            return;
+        }
+        let SettingUp { id: request, sequence, views } = barrier.setting_up.take().expect("just seen");
+        let shards = views.into_iter().map(|view| view.expect("just seen")).collect();
+        // The barred tables are as they were at `sequence`; other tables may have moved on and are not the statement's.
+        let snapshot = Snapshot { sequence, catalog, shards };
+        self.reply(request, Ok(Response::Barrier { barrier: id, snapshot }));
+    }
+
+    pub(super) fn drop_barrier(&mut self, barrier: Option<BarrierId>) {
+        let Some(barrier) = barrier else { return };
+        if let Some(SettingUp { id, .. }) = self.requests.barriers.remove(&barrier).and_then(|b| b.setting_up)
+        {
+            let error = Error::new(
+                ErrorKind::QueryCanceled,
+                "the statement was given up while it waited for its tables",
+            );
+            self.reply(id, Err(error));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The one record that is being staged: work out to the shards, outcomes back, refused rows set aside in a second round, and
+//! then either appended or abandoned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::batch::BatchPart;
+use super::publish::InFlight;
+use super::{Coordinator, apply, errors_table};
+use crate::error::Error;
+use crate::extract::SetAside;
+use crate::ids::*;
+use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
+use crate::record::{Body, Commit, Piece, RecordKind};
+use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
+
+/// Whose record it is.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A client's rows, perhaps under a barrier: any refused row abandons the record.
+    Write { id: RequestId, barrier: Option<BarrierId> },
+    /// A client's definition.
+    Define { id: RequestId },
+    /// Pipelines' batches: refused rows are set aside.
+    Batch(Vec<BatchPart>),
+    /// The kernel's own: cursors first seen, a pipeline that failed.
+    Own,
+}
+
+/// A record before it is appended.
+#[derive(Debug)]
+pub(super) struct Staging {
+    kind: RecordKind,
+    origin: Origin,
+    commit: Commit,
+    /// Parts of each shard's piece.
+    parts: Vec<Vec<Bytes>>,
+    /// Shards that have not answered yet.
+    waiting: BTreeSet<ShardId>,
+    touched: BTreeSet<ShardId>,
+    counts: Counts,
+    rejected: Vec<Rejected>,
+    ignored: BTreeMap<SourcePartition, u64>,
+    /// The second round, which puts refused rows into the errors table, is on its way.
+    setting_aside: bool,
+}
+
+/// Work for each shard that has any.
+pub(super) type WorkByShard = BTreeMap<ShardId, Vec<Work>>;
+
+impl Coordinator {
+    /// Begins a record. `commit` has definitions and cursors; pieces come from the shards.
+    pub(super) fn stage(&mut self, kind: RecordKind, origin: Origin, commit: Commit, work: WorkByShard) {
+        assert!(self.staging.is_none(), "one record is staged at a time");
+        assert!(!self.read_only, "nothing is logged below the reserve");
+        let mut staging = Staging {
+            kind,
+            origin,
+            commit,
+            parts: vec![vec![]; self.shard_count as usize],
+            waiting: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            counts: Counts::default(),
+            rejected: vec![],
+            ignored: BTreeMap::new(),
+            setting_aside: false,
+        };
+        self.send_work(&mut staging, work);
+        self.staging = Some(staging);
+        self.finish_staging_if_complete();
+    }
+
+    fn send_work(&mut self, staging: &mut Staging, work: WorkByShard) {
+        let sequence = self.next_sequence;
+        for (shard, work) in work {
+            assert!(shard.0 < self.shard_count && !work.is_empty());
+            staging.waiting.insert(shard);
+            staging.touched.insert(shard);
+            self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Stage { sequence, work } });
+        }
+    }
+
+    pub(super) fn staged(
+        &mut self,
+        shard: ShardId,
+        sequence: Sequence,
+        piece: Bytes,
+        counts: Counts,
+        ignored: BTreeMap<SourcePartition, u64>,
+        rejected: Vec<Rejected>,
+    ) {
+        assert_eq!(sequence, self.next_sequence, "only the next record is being staged");
+        let staging = self.staging.as_mut().expect("a shard stages only when told");
+        assert!(staging.waiting.remove(&shard), "one reply to a command");
+        if !piece.is_empty() {
+            staging.parts[shard.0 as usize].push(piece);
+        }
+        if !staging.setting_aside {
+            staging.counts.add(counts);
+        }
+        for (partition, count) in ignored {
+            *staging.ignored.entry(partition).or_default() += count;
+        }
+        staging.rejected.extend(rejected);
+        self.finish_staging_if_complete();
+    }
+
+    fn finish_staging_if_complete(&mut self) {
+        let Some(mut staging) = self.staging.take_if(|s| s.waiting.is_empty()) else { return };
+        if !staging.rejected.is_empty() {
+            match &staging.origin {
+                Origin::Write { .. } => return self.abandon_write(staging),
+                Origin::Batch(_) if !staging.setting_aside => return self.set_rejected_aside(staging),
+                _ => unreachable!("definitions and rows of the errors table are never refused"),
+            }
+        }
+        self.settle_batch(&mut staging);
+        self.append_staged(staging);
+    }
+
+    /// A client's statement fails as a whole: what its shards staged is dropped, and it is told why.
+    fn abandon_write(&mut self, staging: Staging) {
+        let Origin::Write { id, barrier } = staging.origin else { unreachable!("only writes are abandoned") };
+        let from = self.next_sequence;
+        for shard in staging.touched {
+            self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
+        }
+        self.drop_barrier(barrier);
+        let error = staging.rejected.into_iter().next().expect("a reason").error;
+        self.effects.push_back(Effect::Reply { id, result: Err(error) });
+    }
+
+    /// Rows of pipelines that a shard refused go to the errors table, in the same record: a second round of staging.
+    fn set_rejected_aside(&mut self, mut staging: Staging) {
+        let Origin::Batch(parts) = &mut staging.origin else { unreachable!("only batches set aside") };
+        let rejected = std::mem::take(&mut staging.rejected);
+        let mut rows = Vec::with_capacity(rejected.len());
+        for row in rejected {
+            let part =
+                parts.iter_mut().find(|p| p.table == row.table).expect("one pipeline a table in one batch");
+            let set_aside = row.set_aside().expect("rows of a batch have an origin");
+            *part.rejected.entry(set_aside.partition).or_default() += 1;
+            rows.push((part.pipeline, set_aside));
+        }
+        staging.setting_aside = true;
+        let work = self.errors_work(staging.commit.at_us, &rows);
+        self.send_work(&mut staging, work);
+        self.staging = Some(staging);
+    }
+
+    /// Completes the tallies of a batch's cursors and stops the pipelines whose error limit it reached.
+    fn settle_batch(&mut self, staging: &mut Staging) {
+        let Origin::Batch(parts) = &staging.origin else { return };
+        for advance in &mut staging.commit.cursors {
+            let part = parts.iter().find(|p| p.pipeline == advance.pipeline).expect("a cursor of this batch");
+            let tally = &mut advance.tally;
+            let rejected = part.rejected.get(&advance.partition).copied().unwrap_or(0).min(tally.applied);
+            tally.applied -= rejected;
+            tally.set_aside += rejected;
+            if parts.len() == 1 {
+                let ignored =
+                    staging.ignored.get(&advance.partition).copied().unwrap_or(0).min(tally.applied);
+                tally.applied -= ignored;
+                tally.ignored += ignored;
+            }
+        }
+        let mut failed = vec![];
+        for part in parts {
+            let advances = staging.commit.cursors.iter().filter(|a| a.pipeline == part.pipeline);
+            let set_aside: u64 = advances.map(|a| a.tally.set_aside).sum();
+            let pipeline = &self.tip.pipelines[&part.pipeline];
+            if let Some(limit) = pipeline.error_limit
+                && set_aside > 0
+                && pipeline.set_aside + set_aside > limit
+            {
+                let error = errors_table::limit_reached(pipeline, pipeline.set_aside + set_aside, limit);
+                failed.push((part.pipeline, error));
+            }
+        }
+        for (id, error) in failed {
+            let change = self.fail_source(id, &error);
+            staging.commit.catalog.push(change);
+        }
+    }
+
+    fn append_staged(&mut self, staging: Staging) {
+        let Staging { kind, origin, mut commit, parts, touched, counts, .. } = staging;
+        commit.pieces = parts.into_iter().map(Piece::Inline).collect();
+        apply::apply(Arc::make_mut(&mut self.tip), &commit)
+            .expect("a record of our own agrees with the catalog");
+        let (reply, credits) = match origin {
+            Origin::Write { id, barrier } => {
+                self.drop_barrier(barrier);
+                (Some((id, counts)), vec![])
+            }
+            Origin::Define { id } => (Some((id, counts)), vec![]),
+            Origin::Batch(parts) => {
+                (None, parts.into_iter().map(|p| (p.pipeline, p.epoch, p.source_bytes)).collect())
+            }
+            Origin::Own => (None, vec![]),
+        };
+        let record =
+            InFlight { sequence: self.next_sequence, catalog: self.tip.clone(), touched, reply, credits };
+        self.append(Body::Commit(kind, commit), record);
+    }
+
+    /// Work that puts set-aside messages into the errors table.
+    pub(super) fn errors_work(&self, at_us: Micros, rows: &[(PipelineId, SetAside)]) -> WorkByShard {
+        let batch = errors_table::rows(&self.tip, at_us, rows);
+        self.route_errors(batch)
+    }
+
+    /// Stages a record that stops a pipeline in state Failed, and a row in the errors table that says why. The record waits its
+    /// turn: see `pipeline::SourceRun::failure`.
+    pub(super) fn stage_failure(&mut self, id: PipelineId, error: &Error) {
+        let change = self.fail_source(id, error);
+        let work = self.route_errors(errors_table::source_error(&self.tip, self.now_us, id, error));
+        let commit = Commit { at_us: self.now_us, catalog: vec![change], ..Commit::default() };
+        self.stage(RecordKind::Catalog, Origin::Own, commit, work);
+    }
+
+    pub(super) fn route_errors(&self, rows: arrow_array::RecordBatch) -> WorkByShard {
+        let table = &self.tip.tables[&ERRORS_TABLE];
+        let pieces = crate::route::route(table, &rows, self.shard_count);
+        let by_shard =
+            pieces.into_iter().enumerate().filter_map(|(i, piece)| Some((ShardId(i as u16), piece?)));
+        by_shard.map(|(shard, rows)| (shard, vec![Work::append(ERRORS_TABLE, rows)])).collect()
+    }
+
+    /// The pipeline's definition as it is once it has failed; its source is closed.
+    fn fail_source(&mut self, id: PipelineId, error: &Error) -> CatalogChange {
+        self.close_source(id);
+        let mut pipeline = (*self.tip.pipelines[&id]).clone();
+        pipeline.state =
+            PipelineState::Failed { code: error.kind.sqlstate().into(), message: error.message.clone() };
+        pipeline.epoch = self.new_epoch();
+        pipeline.altered_at_us = self.now_us;
+        let text = format!("pipeline {} stopped: {}", pipeline.name, error.message);
+        self.effects.push_back(Effect::Note { pipeline: Some(id), text });
+        CatalogChange::PipelineSet(pipeline)
+    }
+}
