@@ -155,11 +155,8 @@ impl Coordinator {
         }
         let batch_first = self.batch_turn;
         self.batch_turn = !self.batch_turn;
-        if batch_first {
-            self.start_batch() || self.start_request()
-        } else {
-            self.start_request() || self.start_batch()
-        }
+        let mut turns = [batch_first, !batch_first].into_iter();
+        turns.any(|batch| if batch { self.start_batch() } else { self.start_request() })
     }
 
     fn shard_replied(&mut self, shard: ShardId, reply: ShardReply) {

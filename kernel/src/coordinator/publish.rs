@@ -99,7 +99,7 @@ impl Coordinator {
     /// When nothing is going on, one record that says that the last commit was synced: after it, damage to that commit is
     /// recognised as corruption and not taken for a torn tail.
     pub(super) fn write_frontier_if_idle(&mut self) {
-        if !self.frontier_due().is_some_and(|due_us| due_us <= self.now_us) {
+        if self.frontier_due().is_none_or(|due_us| due_us > self.now_us) {
             return;
         }
         let catalog = self.tip.clone();
