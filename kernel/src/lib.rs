@@ -26,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod columns;
 pub mod coordinator;
 pub mod error;
 pub mod expr;

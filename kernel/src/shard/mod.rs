@@ -10,21 +10,9 @@ use crate::record::Piece;
 use crate::schema::CatalogChange;
 use crate::snapshot::ShardView;
 
-/// Stable ids of a chunk's rows, ascending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowIds {
-    /// All of one record, ordinals counting up from `first`: a chunk as it was staged.
-    Run {
-        /// Record.
-        sequence: Sequence,
-        /// Ordinal of row 0.
-        first: u32,
-        /// Rows.
-        len: u32,
-    },
-    /// Any, after a merge.
-    Explicit(Arc<[RowId]>),
-}
+mod row_ids;
+
+pub use row_ids::{IdRun, RowIds};
 
 /// A shard.
 #[derive(Debug)]

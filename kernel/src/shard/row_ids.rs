@@ -1,0 +1,142 @@
+//! Stable ids of a chunk's rows, in the form that takes the least room. They are ascending in every form.
+
+use std::sync::Arc;
+
+use crate::ids::*;
+
+/// Stable ids of a chunk's rows, ascending. Read them with [`RowIds::get`] and [`RowIds::find`]; the form is a matter of
+/// room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowIds {
+    /// All of one record, ordinals counting up from `first`: a chunk as it was staged.
+    Run {
+        /// Record.
+        sequence: Sequence,
+        /// Ordinal of row 0.
+        first: u32,
+        /// Rows.
+        len: u32,
+    },
+    /// After a merge: several such runs.
+    Runs {
+        /// In order; none is empty.
+        runs: Arc<[IdRun]>,
+        /// Rows.
+        len: u32,
+    },
+    /// After a merge that left rows out here and there.
+    Explicit(Arc<[RowId]>),
+}
+
+/// Rows of one record whose ordinals count up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRun {
+    /// Where in the chunk it begins.
+    pub start: u32,
+    /// Id of its first row.
+    pub first: RowId,
+}
+
+impl RowIds {
+    /// From ids in ascending order.
+    pub(crate) fn from_ascending(ids: &[RowId]) -> RowIds {
+        assert!(ids.is_sorted_by(|a, b| a < b), "row ids ascend");
+        let len = ids.len() as u32;
+        let continues =
+            |i: usize| ids[i].sequence == ids[i - 1].sequence && ids[i].ordinal == ids[i - 1].ordinal + 1;
+        let starts = (0..ids.len()).filter(|&i| i == 0 || !continues(i));
+        let run_count = starts.clone().count();
+        if run_count == 1 {
+            RowIds::Run { sequence: ids[0].sequence, first: ids[0].ordinal, len }
+        } else if run_count * size_of::<IdRun>() < size_of_val(ids) {
+            let runs = starts.map(|i| IdRun { start: i as u32, first: ids[i] }).collect();
+            RowIds::Runs { runs, len }
+        } else {
+            RowIds::Explicit(ids.into())
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            RowIds::Run { len, .. } | RowIds::Runs { len, .. } => *len as usize,
+            RowIds::Explicit(ids) => ids.len(),
+        }
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Id of a row.
+    pub fn get(&self, row: usize) -> RowId {
+        assert!(row < self.len(), "row {row} of a chunk of {}", self.len());
+        match self {
+            RowIds::Run { sequence, first, .. } => RowId { sequence: *sequence, ordinal: first + row as u32 },
+            RowIds::Runs { runs, .. } => {
+                let run = &runs[runs.partition_point(|r| r.start as usize <= row) - 1];
+                RowId { sequence: run.first.sequence, ordinal: run.first.ordinal + (row as u32 - run.start) }
+            }
+            RowIds::Explicit(ids) => ids[row],
+        }
+    }
+
+    /// All ids, in order.
+    pub fn iter(&self) -> impl Iterator<Item = RowId> + '_ {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Row that has this id.
+    pub fn find(&self, id: RowId) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        if let RowIds::Run { sequence, first, len } = self {
+            let row = id.ordinal.checked_sub(*first)?;
+            return (id.sequence == *sequence && row < *len).then_some(row as usize);
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle) < id {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        (low < self.len() && self.get(low) == id).then_some(low)
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            RowIds::Run { .. } => 0,
+            RowIds::Runs { runs, .. } => size_of_val(&runs[..]),
+            RowIds::Explicit(ids) => size_of_val(&ids[..]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_form_tells_the_same_ids(ids in proptest::collection::btree_set((1u64..4, 0u32..40), 1..60)) {
+            let ids: BTreeSet<RowId> =
+                ids.into_iter().map(|(s, o)| RowId { sequence: Sequence(s), ordinal: o }).collect();
+            let ascending: Vec<RowId> = ids.iter().copied().collect();
+            let compact = RowIds::from_ascending(&ascending);
+            prop_assert_eq!(compact.iter().collect::<Vec<_>>(), ascending.clone());
+            for sequence in 0..5 {
+                for ordinal in 0..41 {
+                    let id = RowId { sequence: Sequence(sequence), ordinal };
+                    prop_assert_eq!(compact.find(id), ascending.iter().position(|i| *i == id));
+                }
+            }
+        }
+    }
+}
