@@ -1,12 +1,76 @@
 //! The log record: its byte layout, its encoding and decoding. Where records lie in segments, and how a log is scanned and
 //! judged after a crash, lives in `log`; what a record *does* lives in `coordinator` and `shard`.
+//!
+//! # Layout
+//!
+//! Integers are little-endian. A record starts at a multiple of 64 bytes, so that a scan can step over damage.
+//!
+//! | Offset | Bytes | Field |
+//! |---:|---:|---|
+//! | 0 | 4 | magic `TMLR` |
+//! | 4 | 2 | format version |
+//! | 6 | 1 | kind, [`RecordKind`] |
+//! | 7 | 1 | codec of the payload: 0 as it is, 1 reserved for LZ4 |
+//! | 8 | 8 | incarnation |
+//! | 16 | 8 | sequence |
+//! | 24 | 8 | header checksum of the previous record; 0 in the first |
+//! | 32 | 8 | `synced_through` |
+//! | 40 | 8 | payload length, as it is stored |
+//! | 48 | 8 | payload checksum, as it is stored |
+//! | 56 | 8 | header checksum |
+//! | 64 | | payload, then zeros up to the next multiple of 64 |
+//!
+//! Checksums are XXH3-64. The header's covers its first 56 bytes *and its place*: database id, segment number and offset, which
+//! are not stored here. So a misdirected write does not verify, and neither does the image of a record inside a payload: a
+//! message that happens (or was made) to look like a record cannot speak for the log, because it does not know the database id
+//! and where it will come to lie. Through the payload's checksum the header's covers the whole record, so a chain of
+//! header checksums is a chain of records. A header lies inside one 512-byte sector: it is never half written.
+//!
+//! # Payload
+//!
+//! `Open` is its struct in postcard encoding. `Frontier` has none. All others are a [`Commit`]:
+//!
+//! | Offset | Bytes | Field |
+//! |---:|---:|---|
+//! | 0 | 4 | length of the postcard part |
+//! | 4 | 4 | number of pieces |
+//! | 8 | | `Commit` without its pieces, in postcard encoding, then zeros up to a multiple of 8 |
+//! | | | directory, one entry a piece: tag (4), count of parts (4); then for tag 0 (inline) the length of each part (8 each), for tag 1 (segment) segment, offset and length (8 each) |
+//! | | | the parts in order, each at a multiple of 64, zeros between |
+//!
+//! A payload starts at a multiple of 64 in its file, so a part does too, and column buffers can be used where they lie.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::schema::CatalogChange;
+
+/// Version of the layout of segments and records. A log of another version is refused.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Records, payloads and parts start at multiples of this.
+pub const ALIGNMENT: u64 = 64;
+
+/// Length of a record's header.
+pub const HEADER_LEN: u64 = 64;
+
+/// Payload as it is.
+pub const CODEC_NONE: u8 = 0;
+
+/// Reserved: payload in LZ4 blocks.
+pub const CODEC_LZ4: u8 = 1;
+
+pub(crate) const MAGIC: [u8; 4] = *b"TMLR";
+
+/// Rounds up to the next multiple of [`ALIGNMENT`]; None if that is beyond 64 bits.
+pub(crate) fn align(len: u64) -> Option<u64> {
+    len.checked_next_multiple_of(ALIGNMENT)
+}
 
 /// Why a record was written. Every kind but `Open` and `Frontier` has a [`Commit`] as its payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -141,14 +205,308 @@ pub enum Body {
     Frontier,
 }
 
-impl Body {
-    /// Encodes the payload into parts. Pieces are passed on as they are, not copied.
-    pub fn encode(&self, _sequence: Sequence) -> EncodedRecord {
-        unimplemented!()
+impl RecordKind {
+    fn from_byte(byte: u8) -> Option<RecordKind> {
+        use RecordKind::*;
+        [Open, Batch, Client, Catalog, Cursor, Checkpoint, Frontier].into_iter().find(|k| *k as u8 == byte)
+    }
+}
+
+impl EncodedRecord {
+    /// Bytes of the payload.
+    pub fn payload_len(&self) -> u64 {
+        self.parts.iter().map(|p| p.len() as u64).sum()
     }
 
-    /// Decodes a payload; pieces are slices of it. Never panics, whatever the bytes.
-    pub fn decode(_kind: RecordKind, _codec: u8, _payload: &Bytes) -> Result<Body> {
-        unimplemented!()
+    /// Bytes that the record takes in the log.
+    pub fn stored_len(&self) -> u64 {
+        HEADER_LEN + align(self.payload_len()).expect("parts are in memory, so their sum is far below 2^64")
     }
+}
+
+/// Where a record lies; part of what its header's checksum covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub database: [u8; 16],
+    pub segment: u64,
+    pub offset: u64,
+}
+
+/// A record's header, without what is constant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    pub version: u16,
+    pub kind: u8,
+    pub codec: u8,
+    pub incarnation: Incarnation,
+    pub sequence: Sequence,
+    pub previous_checksum: u64,
+    pub synced_through: Sequence,
+    pub payload_len: u64,
+    pub payload_checksum: u64,
+    /// Filled in by `encode`.
+    pub checksum: u64,
+}
+
+impl Header {
+    pub fn encode(&mut self, place: &Place) -> [u8; HEADER_LEN as usize] {
+        let mut bytes = [0; HEADER_LEN as usize];
+        bytes[0..4].copy_from_slice(&MAGIC);
+        bytes[4..6].copy_from_slice(&self.version.to_le_bytes());
+        bytes[6] = self.kind;
+        bytes[7] = self.codec;
+        bytes[8..16].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.sequence.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.previous_checksum.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.synced_through.0.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.payload_len.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.payload_checksum.to_le_bytes());
+        self.checksum = checksum_in_place(&bytes, place);
+        bytes[56..64].copy_from_slice(&self.checksum.to_le_bytes());
+        bytes
+    }
+
+    /// The header in these bytes if they are one that was written to this very place, of whatever version and kind.
+    pub fn decode(bytes: &[u8], place: &Place) -> Option<Header> {
+        if bytes.len() < HEADER_LEN as usize || bytes[0..4] != MAGIC {
+            return None;
+        }
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let checksum = u64_at(56);
+        if checksum != checksum_in_place(bytes, place) {
+            return None;
+        }
+        Some(Header {
+            version: u16::from_le_bytes([bytes[4], bytes[5]]),
+            kind: bytes[6],
+            codec: bytes[7],
+            incarnation: Incarnation(u64_at(8)),
+            sequence: Sequence(u64_at(16)),
+            previous_checksum: u64_at(24),
+            synced_through: Sequence(u64_at(32)),
+            payload_len: u64_at(40),
+            payload_checksum: u64_at(48),
+            checksum,
+        })
+    }
+
+    /// Bytes that the record takes in the log; None if the length is beyond 64 bits.
+    pub fn stored_len(&self) -> Option<u64> {
+        align(self.payload_len)?.checked_add(HEADER_LEN)
+    }
+
+    /// Decodes a payload whose checksum was found right.
+    pub fn record(&self, payload: &Bytes) -> Result<Record> {
+        if self.version != FORMAT_VERSION {
+            let (found, ours) = (self.version, FORMAT_VERSION);
+            return Err(unsupported(format!("is of format version {found}, this program reads {ours}")));
+        }
+        let kind = RecordKind::from_byte(self.kind).ok_or_else(|| {
+            unsupported(format!("is of kind {}, which this program does not know", self.kind))
+        })?;
+        Ok(Record {
+            sequence: self.sequence,
+            incarnation: self.incarnation,
+            synced_through: self.synced_through,
+            body: Body::decode(kind, self.codec, payload)?,
+        })
+    }
+}
+
+fn checksum_in_place(header: &[u8], place: &Place) -> u64 {
+    let mut covered = [0; 56 + 32];
+    covered[0..56].copy_from_slice(&header[0..56]);
+    covered[56..72].copy_from_slice(&place.database);
+    covered[72..80].copy_from_slice(&place.segment.to_le_bytes());
+    covered[80..88].copy_from_slice(&place.offset.to_le_bytes());
+    xxh3_64(&covered)
+}
+
+const TAG_INLINE: u32 = 0;
+const TAG_SEGMENT: u32 = 1;
+static ZEROS: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+
+impl Body {
+    /// The kind that goes into the header.
+    pub fn kind(&self) -> RecordKind {
+        match self {
+            Body::Open(_) => RecordKind::Open,
+            Body::Commit(kind, _) => *kind,
+            Body::Frontier => RecordKind::Frontier,
+        }
+    }
+
+    /// Encodes the payload into parts. Pieces are passed on as they are, not copied.
+    pub fn encode(&self, sequence: Sequence) -> EncodedRecord {
+        let parts = match self {
+            Body::Open(open) => vec![Bytes::from(postcard_bytes(open))],
+            Body::Commit(_, commit) => encode_commit(commit),
+            Body::Frontier => vec![],
+        };
+        EncodedRecord { sequence, kind: self.kind(), parts }
+    }
+
+    /// Decodes a payload; pieces are slices of it. Never panics, whatever the bytes, and allocates no more than a small
+    /// multiple of their length.
+    pub fn decode(kind: RecordKind, codec: u8, payload: &Bytes) -> Result<Body> {
+        match codec {
+            CODEC_NONE => {}
+            CODEC_LZ4 => {
+                return Err(unsupported("is compressed with LZ4, which this program does not read".into()));
+            }
+            other => {
+                return Err(unsupported(format!(
+                    "is compressed with codec {other}, which this program does not know"
+                )));
+            }
+        }
+        match kind {
+            RecordKind::Open => Ok(Body::Open(from_postcard(payload)?)),
+            RecordKind::Frontier if payload.is_empty() => Ok(Body::Frontier),
+            RecordKind::Frontier => Err(malformed("a frontier record has a payload")),
+            _ => Ok(Body::Commit(kind, decode_commit(payload)?)),
+        }
+    }
+}
+
+fn encode_commit(commit: &Commit) -> Vec<Bytes> {
+    let postcard = postcard_bytes(commit);
+    let mut head = Vec::with_capacity(8 + postcard.len() + 8 + commit.pieces.len() * 16);
+    head.extend_from_slice(&u32::try_from(postcard.len()).expect("definitions below 4 GiB").to_le_bytes());
+    head.extend_from_slice(&u32::try_from(commit.pieces.len()).expect("one a shard").to_le_bytes());
+    head.extend_from_slice(&postcard);
+    head.resize(head.len().next_multiple_of(8), 0);
+    for piece in &commit.pieces {
+        encode_directory_entry(piece, &mut head);
+    }
+    let mut payload_len = head.len();
+    let mut parts = vec![Bytes::from(head)];
+    for part in commit.pieces.iter().flat_map(inline_parts).filter(|p| !p.is_empty()) {
+        let gap = payload_len.next_multiple_of(ALIGNMENT as usize) - payload_len;
+        if gap > 0 {
+            parts.push(Bytes::from_static(&ZEROS[..gap]));
+        }
+        parts.push(part.clone());
+        payload_len += gap + part.len();
+    }
+    parts
+}
+
+fn encode_directory_entry(piece: &Piece, head: &mut Vec<u8>) {
+    let (tag, parts, numbers): (u32, usize, Cow<'_, [u64]>) = match piece {
+        Piece::Inline(parts) => (TAG_INLINE, parts.len(), parts.iter().map(|p| p.len() as u64).collect()),
+        Piece::Segment { segment, offset, len } => (TAG_SEGMENT, 0, vec![*segment, *offset, *len].into()),
+    };
+    head.extend_from_slice(&tag.to_le_bytes());
+    head.extend_from_slice(&u32::try_from(parts).expect("few parts a piece").to_le_bytes());
+    numbers.iter().for_each(|n| head.extend_from_slice(&n.to_le_bytes()));
+}
+
+fn inline_parts(piece: &Piece) -> &[Bytes] {
+    match piece {
+        Piece::Inline(parts) => parts,
+        Piece::Segment { .. } => &[],
+    }
+}
+
+fn decode_commit(payload: &Bytes) -> Result<Commit> {
+    let mut cursor = Cursor { payload, at: 0 };
+    let postcard_len = cursor.u32()? as usize;
+    let piece_count = cursor.u32()? as usize;
+    let mut commit: Commit = from_postcard(cursor.take(postcard_len)?)?;
+    cursor.skip_to_multiple_of(8)?;
+    let mut inline_lens: Vec<Option<Vec<u64>>> = Vec::new();
+    for _ in 0..piece_count {
+        let (tag, part_count) = (cursor.u32()?, cursor.u32()? as usize);
+        match tag {
+            TAG_INLINE => {
+                let lens = cursor.take(part_count.checked_mul(8).ok_or_else(|| malformed("part count"))?)?;
+                let lens = lens.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes")));
+                inline_lens.push(Some(lens.collect()));
+                commit.pieces.push(Piece::Inline(Vec::new()));
+            }
+            TAG_SEGMENT if part_count == 0 => {
+                let (segment, offset, len) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
+                inline_lens.push(None);
+                commit.pieces.push(Piece::Segment { segment, offset, len });
+            }
+            _ => return Err(malformed("piece of an unknown form")),
+        }
+    }
+    for (piece, lens) in commit.pieces.iter_mut().zip(inline_lens) {
+        if let Some(lens) = lens {
+            let parts = lens.into_iter().map(|len| cursor.part(len)).collect::<Result<_>>()?;
+            *piece = Piece::Inline(parts);
+        }
+    }
+    if cursor.at != payload.len() {
+        return Err(malformed("bytes are left over"));
+    }
+    Ok(commit)
+}
+
+/// Reads a payload from front to back, never beyond its end.
+struct Cursor<'a> {
+    payload: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+        let end = self.at.checked_add(len).filter(|end| *end <= self.payload.len());
+        let end = end.ok_or_else(|| malformed("it ends early"))?;
+        let taken = &self.payload[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("4 bytes")))
+    }
+
+    fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes")))
+    }
+
+    /// Padding is zeros: any other byte is not a payload that was written by `encode`.
+    fn skip_to_multiple_of(&mut self, multiple: usize) -> Result<()> {
+        let gap = self.at.next_multiple_of(multiple) - self.at;
+        if self.take(gap)?.iter().any(|b| *b != 0) {
+            return Err(malformed("its padding is not zero"));
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, len: u64) -> Result<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        self.skip_to_multiple_of(ALIGNMENT as usize)?;
+        let start = self.at;
+        self.take(usize::try_from(len).map_err(|_| malformed("a part is longer than memory"))?)?;
+        Ok(self.payload.slice(start..self.at))
+    }
+}
+
+fn postcard_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("our own structs serialize into memory")
+}
+
+fn from_postcard<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(malformed("bytes are left over")),
+        Err(error) => Err(malformed(&error.to_string())),
+    }
+}
+
+fn malformed(why: &str) -> Error {
+    Error::new(ErrorKind::DataCorrupted, format!("payload of the log record is malformed: {why}"))
+}
+
+fn unsupported(what: String) -> Error {
+    Error::new(
+        ErrorKind::FeatureNotSupported,
+        format!("log record {what}; start the version of tidemark that wrote this data directory"),
+    )
 }

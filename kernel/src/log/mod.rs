@@ -1,9 +1,28 @@
 //! The log as logic: where records lie, how they chain, what is durable, and what a torn or damaged log means. The bytes
-//! themselves are behind [`Storage`], the port that mmap'd files and the simulator's disk implement.
+//! themselves are behind [`Storage`], the port that mmap'd files and the simulator's disk implement. What a record says lives
+//! in `record`.
+
+mod memory;
+mod reader;
+mod recovery;
+mod segment;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use memory::MemStorage;
+pub use recovery::{create, is_created, open};
+pub use writer::{LogWriter, SyncPlan, SyncRange};
 
 use crate::error::Result;
 use crate::ids::*;
-use crate::record::{EncodedRecord, Record};
+
+/// Number of the first segment of a log.
+pub const FIRST_SEGMENT: u64 = 1;
+
+/// Length of a segment where nothing else is asked for.
+pub const SEGMENT_LEN_DEFAULT: u64 = 64 << 20;
 
 /// The port to the disk, in the manner of redb's `StorageBackend`: a numbered set of preallocated, zero-filled segments of
 /// fixed length. Any call can fail; after a failed `write`, `sync` or `create` the caller stops for good (fault B3).
@@ -31,27 +50,21 @@ pub struct Opened<S: Storage> {
     pub writer: LogWriter<S>,
     /// This life.
     pub incarnation: Incarnation,
+    /// Identity of the database.
+    pub database: [u8; 16],
+    /// Fixed when the database was created.
+    pub shard_count: u16,
+    /// What the last life left unfinished, for the operator's log.
+    pub torn_tail: Option<TornTail>,
 }
 
-/// Appends records and syncs them.
-#[derive(Debug)]
-pub struct LogWriter<S: Storage> {
-    _storage: S,
-}
-
-impl<S: Storage> LogWriter<S> {
-    /// Copies a record into place: chained to the one before, stamped with what is durable. Returns when the bytes are
-    /// there; they are not durable yet.
-    pub fn append(&mut self, _record: &EncodedRecord) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// Makes all appended records durable, with one sync for each segment touched (all but the last being full). Returns the
-    /// last durable sequence.
-    pub fn sync(&mut self) -> Result<Sequence> {
-        unimplemented!()
-    }
-
-    /// See [`Record`].
-    pub fn placeholder(_r: &Record) {}
+/// Records that were written, never synced, and not whole: gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TornTail {
+    /// Where it began.
+    pub segment: u64,
+    /// See `segment`.
+    pub offset: u64,
+    /// First sequence that is not in the log; the new `open` record has it now.
+    pub first: Sequence,
 }

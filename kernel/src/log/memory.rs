@@ -1,0 +1,69 @@
+//! Segments in memory: for tests, benchmarks and engines that keep nothing. Every write is at once as durable as it gets.
+
+use std::collections::BTreeMap;
+
+use super::Storage;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Segments in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemStorage {
+    segments: BTreeMap<u64, Vec<u8>>,
+}
+
+impl MemStorage {
+    /// No segments.
+    pub fn new() -> MemStorage {
+        MemStorage::default()
+    }
+
+    /// The bytes of a segment, for tests that damage them.
+    pub fn segment_mut(&mut self, number: u64) -> Option<&mut Vec<u8>> {
+        self.segments.get_mut(&number)
+    }
+
+    fn range(&mut self, number: u64, offset: u64, len: u64) -> Result<&mut [u8]> {
+        let segment = self.segments.get_mut(&number).ok_or_else(|| outside(number, offset, len))?;
+        let end = offset.checked_add(len).filter(|end| *end <= segment.len() as u64);
+        let end = end.ok_or_else(|| outside(number, offset, len))?;
+        Ok(&mut segment[offset as usize..end as usize])
+    }
+}
+
+fn outside(number: u64, offset: u64, len: u64) -> Error {
+    Error::new(ErrorKind::IoError, format!("log segment {number} has no bytes {offset}+{len}"))
+}
+
+impl Storage for MemStorage {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.segments.iter().map(|(number, bytes)| (*number, bytes.len() as u64)).collect())
+    }
+
+    fn create(&mut self, number: u64, len: u64) -> Result<()> {
+        if self.segments.contains_key(&number) {
+            return Err(Error::new(ErrorKind::IoError, format!("log segment {number} exists already")));
+        }
+        self.segments.insert(number, vec![0; len as usize]);
+        Ok(())
+    }
+
+    fn prepare(&mut self, _number: u64, _len: u64) {}
+
+    fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        into.copy_from_slice(self.range(number, offset, into.len() as u64)?);
+        Ok(())
+    }
+
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.range(number, offset, bytes.len() as u64)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
+        self.range(number, offset, len).map(|_| ())
+    }
+
+    fn remove(&mut self, number: u64) -> Result<()> {
+        self.segments.remove(&number).map(|_| ()).ok_or_else(|| outside(number, 0, 0))
+    }
+}

@@ -1,0 +1,406 @@
+//! Reading a log back: the chain of records is verified, its end is judged, the tail is cleared, and a new life begins. The
+//! argument that this is right whenever it is interrupted stands in the module's documentation.
+
+use std::collections::VecDeque;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::reader::Reader;
+use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
+use super::writer::{Chain, Segment};
+use super::{FIRST_SEGMENT, LogWriter, Opened, Storage, TornTail};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::*;
+use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, MAGIC, Open, Piece, Place, Record, RecordKind};
+
+/// Least room that a creation writes to at once: the first segment's header and the `open` record lie inside it.
+const CREATION_LEN: u64 = 512;
+
+/// Bytes that are cleared at once.
+const CLEAR_LEN: usize = 64 << 10;
+
+/// Whether there is a log. There is none in an empty storage, nor where a creation was interrupted before its `open` record was
+/// durable: one segment that holds nothing but, at most, bytes of its header and its first record. An error says that there
+/// is something that is no log.
+pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
+    let segments = storage.segments()?;
+    let [(FIRST_SEGMENT, len)] = segments[..] else { return Ok(!segments.is_empty()) };
+    let mut reader = Reader::new(FIRST_SEGMENT, len);
+    let Some(start) = reader.bytes(storage, 0, CREATION_LEN.min(len))? else { return Ok(true) };
+    if start.len() < CREATION_LEN as usize {
+        return Ok(true);
+    }
+    let header = start[..SEGMENT_HEADER_LEN as usize].try_into().expect("64 bytes");
+    match SegmentHeader::decode(header, FIRST_SEGMENT, len)? {
+        Some(SegmentHeader { database, .. }) => {
+            let place = Place { database, segment: FIRST_SEGMENT, offset: SEGMENT_HEADER_LEN };
+            if read_record(storage, &mut reader, &place)?.is_some() {
+                return Ok(true);
+            }
+        }
+        None if !SegmentHeader::is_unfinished(header) => return Ok(true),
+        None => {}
+    }
+    let mut offset = CREATION_LEN;
+    while offset < len {
+        let window = reader.window(storage, offset)?;
+        if !is_zero(&window) {
+            return Ok(true);
+        }
+        offset += window.len() as u64;
+    }
+    Ok(false)
+}
+
+/// Makes the log of a new database: its first segment and its `open` record, durable when this returns and handed to
+/// `visitor`. What an interrupted creation left is removed.
+pub fn create<S: Storage>(
+    mut storage: S,
+    database: [u8; 16],
+    shard_count: u16,
+    at_us: Micros,
+    segment_len: u64,
+    visitor: &mut dyn FnMut(Record) -> Result<()>,
+) -> Result<Opened<S>> {
+    assert!(shard_count > 0, "a database has at least one shard");
+    if is_created(&mut storage)? {
+        let message = "a log exists already; choose an empty data directory, or open this one";
+        return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
+    }
+    for (number, _) in storage.segments()?.into_iter().rev() {
+        storage.remove(number)?;
+    }
+    let none = Segment { number: FIRST_SEGMENT - 1, len: 0, end: 0, prepared: false };
+    let writer = LogWriter::at(storage, database, segment_len, none, Chain::EMPTY);
+    begin(writer, Open { database, shard_count, at_us }, None, visitor)
+}
+
+/// Opens the log: hands every verified record to `visitor`, in order, the new life's `open` record last; judges where the log
+/// ends, refuses what is damaged, clears what is torn. When this returns, all records handed out are durable and so is
+/// the `open` record.
+pub fn open<S: Storage>(
+    mut storage: S,
+    at_us: Micros,
+    segment_len: u64,
+    visitor: &mut dyn FnMut(Record) -> Result<()>,
+) -> Result<Opened<S>> {
+    let segments = storage.segments()?;
+    let mut scan = Scan::begin(&mut storage, segments)?;
+    scan.run(&mut storage, visitor)?;
+    scan.judge(&mut storage)?;
+    let torn_tail = scan.settle(&mut storage)?;
+    let Scan { database, chain, shard_count, index, offset, segments, .. } = scan;
+    let shard_count = shard_count.ok_or_else(|| {
+        let message =
+            "the log has no open record; its creation was interrupted, or its first segment is damaged";
+        Error::new(ErrorKind::DataCorrupted, message)
+    })?;
+    let (number, len) = segments[index];
+    let segment = Segment { number, len, end: offset, prepared: false };
+    let writer = LogWriter::at(storage, database, segment_len, segment, chain);
+    begin(writer, Open { database, shard_count, at_us }, torn_tail, visitor)
+}
+
+fn begin<S: Storage>(
+    mut writer: LogWriter<S>,
+    open: Open,
+    torn_tail: Option<TornTail>,
+    visitor: &mut dyn FnMut(Record) -> Result<()>,
+) -> Result<Opened<S>> {
+    let (database, shard_count, synced_through) = (open.database, open.shard_count, writer.last());
+    writer.begin(open.clone())?;
+    let (sequence, incarnation) = (writer.last(), writer.incarnation());
+    visitor(Record { sequence, incarnation, synced_through, body: Body::Open(open) })?;
+    Ok(Opened { writer, incarnation, database, shard_count, torn_tail })
+}
+
+/// How far the log was read.
+struct Scan {
+    database: [u8; 16],
+    /// Number and length of each.
+    segments: Vec<(u64, u64)>,
+    chain: Chain,
+    shard_count: Option<u16>,
+    /// Where the next record should be: an index into `segments`, and an offset there.
+    index: usize,
+    offset: u64,
+    /// Where the records lie that the last one does not call synced.
+    unsynced: VecDeque<(Sequence, usize, u64)>,
+}
+
+impl Scan {
+    fn begin<S: Storage>(storage: &mut S, segments: Vec<(u64, u64)>) -> Result<Scan> {
+        let Some(&(number, len)) = segments.first() else {
+            return Err(Error::new(
+                ErrorKind::ObjectNotInPrerequisiteState,
+                "there is no log to open; create one",
+            ));
+        };
+        if number != FIRST_SEGMENT {
+            let message = format!("log segment {FIRST_SEGMENT} is missing; restore it from a backup");
+            return Err(Error::new(ErrorKind::DataCorrupted, message));
+        }
+        if len < SEGMENT_HEADER_LEN {
+            let message = format!("log segment {number} has only {len} bytes; restore it from a backup");
+            return Err(Error::new(ErrorKind::DataCorrupted, message));
+        }
+        let header = SegmentHeader::decode_first(&read_header(storage, number)?, number, len)?;
+        Ok(Scan {
+            database: header.database,
+            segments,
+            chain: Chain::EMPTY,
+            shard_count: None,
+            index: 0,
+            offset: SEGMENT_HEADER_LEN,
+            unsynced: VecDeque::new(),
+        })
+    }
+
+    /// Goes on as long as the chain does.
+    fn run<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        visitor: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        let mut reader = self.reader(self.index);
+        loop {
+            if let Some((header, payload)) =
+                self.next_in_chain(storage, &mut reader, self.index, self.offset)?
+            {
+                self.accept(&header, &payload, visitor)?;
+            } else if self.next_segment_goes_on(storage)? {
+                self.index += 1;
+                self.offset = SEGMENT_HEADER_LEN;
+                reader = self.reader(self.index);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        header: &Header,
+        payload: &bytes::Bytes,
+        visitor: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        let record = header.record(payload).map_err(|e| self.naming_place(e))?;
+        if let Body::Open(open) = &record.body {
+            let (database, shard_count) = (self.database, self.shard_count.unwrap_or(open.shard_count));
+            if open.database != database || open.shard_count != shard_count || shard_count == 0 {
+                let error = Error::new(ErrorKind::DataCorrupted, "an open record speaks of another database");
+                return Err(self.naming_place(error));
+            }
+            self.shard_count = Some(shard_count);
+        }
+        if let Body::Commit(_, commit) = &record.body
+            && commit.pieces.iter().any(|piece| matches!(piece, Piece::Segment { .. }))
+        {
+            let message = "its rows are in a segment file, which this version of tidemark does not read; start a newer one";
+            return Err(self.naming_place(Error::new(ErrorKind::FeatureNotSupported, message)));
+        }
+        self.unsynced.push_back((header.sequence, self.index, self.offset));
+        while self.unsynced.front().is_some_and(|(sequence, ..)| *sequence <= header.synced_through) {
+            self.unsynced.pop_front();
+        }
+        visitor(record)?;
+        self.chain = Chain {
+            last: header.sequence,
+            incarnation: header.incarnation,
+            checksum: header.checksum,
+            stamped: header.synced_through,
+        };
+        self.offset += header.stored_len().expect("it was read, so it fits");
+        Ok(())
+    }
+
+    /// The record at a place, if it is whole and follows the last one.
+    fn next_in_chain<S: Storage>(
+        &self,
+        storage: &mut S,
+        reader: &mut Reader,
+        index: usize,
+        offset: u64,
+    ) -> Result<Option<(Header, bytes::Bytes)>> {
+        let place = Place { database: self.database, segment: self.segments[index].0, offset };
+        Ok(read_record(storage, reader, &place)?.filter(|(header, _)| self.follows(header)))
+    }
+
+    fn follows(&self, header: &Header) -> bool {
+        let opens = header.kind == RecordKind::Open as u8;
+        header.sequence == self.chain.last.next()
+            && header.previous_checksum == self.chain.checksum
+            && header.incarnation.0 == self.chain.incarnation.0.saturating_add(opens as u64)
+            && header.synced_through < header.sequence
+            && header.synced_through >= self.chain.stamped
+            && (opens || self.chain.last > Sequence(0))
+    }
+
+    /// Whether the next record is not here because it begins the next segment.
+    fn next_segment_goes_on<S: Storage>(&self, storage: &mut S) -> Result<bool> {
+        let Some(&(number, len)) = self.segments.get(self.index + 1) else { return Ok(false) };
+        if number != self.segments[self.index].0 + 1 || len < SEGMENT_HEADER_LEN {
+            return Ok(false);
+        }
+        let Some(header) = SegmentHeader::decode(&read_header(storage, number)?, number, len)? else {
+            return Ok(false);
+        };
+        if header.database != self.database {
+            let message =
+                format!("log segment {number} belongs to another database; restore the files of this one");
+            return Err(Error::new(ErrorKind::DataCorrupted, message));
+        }
+        let mut reader = self.reader(self.index + 1);
+        Ok(header.first_sequence == self.chain.last.next()
+            && self.next_in_chain(storage, &mut reader, self.index + 1, SEGMENT_HEADER_LEN)?.is_some())
+    }
+
+    /// The record after the last one is not there or bad. That is corruption exactly if anything after it says that it was
+    /// synced. A header is enough to say so: it vouches for itself, whatever became of its payload.
+    fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
+        let bad = self.chain.last.next();
+        let mut from = self.offset;
+        for index in self.index..self.segments.len() {
+            let mut reader = self.reader(index);
+            let segment = self.segments[index].0;
+            if let Some((offset, witness)) = self.find_witness(storage, &mut reader, segment, from, bad)? {
+                return Err(self.damaged(bad, segment, offset, &witness));
+            }
+            from = 0;
+        }
+        Ok(())
+    }
+
+    fn find_witness<S: Storage>(
+        &self,
+        storage: &mut S,
+        reader: &mut Reader,
+        segment: u64,
+        mut offset: u64,
+        bad: Sequence,
+    ) -> Result<Option<(u64, Header)>> {
+        loop {
+            let window = reader.window(storage, offset)?;
+            let steps = window.chunks_exact(ALIGNMENT as usize).enumerate();
+            for (step, bytes) in steps.filter(|(_, bytes)| bytes[..4] == MAGIC) {
+                let at = offset + step as u64 * ALIGNMENT;
+                let place = Place { database: self.database, segment, offset: at };
+                if let Some(header) = Header::decode(bytes, &place).filter(|h| h.synced_through >= bad) {
+                    return Ok(Some((at, header)));
+                }
+            }
+            let stepped = window.len() as u64 / ALIGNMENT * ALIGNMENT;
+            if stepped == 0 {
+                return Ok(None);
+            }
+            offset += stepped;
+        }
+    }
+
+    fn damaged(&self, bad: Sequence, segment: u64, offset: u64, witness: &Header) -> Error {
+        Error::new(
+            ErrorKind::DataCorrupted,
+            format!(
+                "the log is damaged: record {bad}, expected in segment {} at offset {}, is bad or missing, but record {} in \
+                 segment {segment} at offset {offset} says that it was durable; restore the data directory from a backup",
+                self.segments[self.index].0, self.offset, witness.sequence
+            ),
+        )
+    }
+
+    fn naming_place(&self, error: Error) -> Error {
+        let (segment, offset) = (self.segments[self.index].0, self.offset);
+        let sequence = self.chain.last.next();
+        let message =
+            format!("log record {sequence} in segment {segment} at offset {offset}: {}", error.message);
+        Error::new(error.kind, message)
+    }
+
+    /// Makes what was accepted durable and what was not go away for good: later segments are removed, the records that may
+    /// not be on the disk are written once more, the tail is cleared, and all of it is synced.
+    fn settle<S: Storage>(&mut self, storage: &mut S) -> Result<Option<TornTail>> {
+        let (segment, _) = self.segments[self.index];
+        let mut torn = false;
+        for (number, _) in self.segments.split_off(self.index + 1).into_iter().rev() {
+            storage.remove(number)?;
+            torn = true;
+        }
+        let here = (self.chain.last.next(), self.index, self.offset);
+        let (_, first_index, first_offset) = self.unsynced.front().copied().unwrap_or(here);
+        for index in first_index..=self.index {
+            let from = if index == first_index { first_offset } else { SEGMENT_HEADER_LEN };
+            let from = if from == SEGMENT_HEADER_LEN { 0 } else { from };
+            let (number, len) = self.segments[index];
+            let end = if index == self.index { self.offset } else { len };
+            self.rewrite(storage, index, from, end)?;
+            if index == self.index {
+                torn |= self.clear(storage, index, end)?;
+            }
+            storage.sync(number, from, len - from)?;
+        }
+        let first = self.chain.last.next();
+        Ok(torn.then_some(TornTail { segment, offset: self.offset, first }))
+    }
+
+    /// Writes what was read: after a failed sync the bytes in memory may be clean, and yet not be on the disk.
+    fn rewrite<S: Storage>(&self, storage: &mut S, index: usize, from: u64, end: u64) -> Result<()> {
+        let mut reader = Reader::new(self.segments[index].0, end);
+        let mut offset = from;
+        while offset < end {
+            let window = reader.window(storage, offset)?;
+            storage.write(self.segments[index].0, offset, &window)?;
+            offset += window.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Zeroes what is not zero.
+    fn clear<S: Storage>(&self, storage: &mut S, index: usize, from: u64) -> Result<bool> {
+        static ZEROS: [u8; CLEAR_LEN] = [0; CLEAR_LEN];
+        let mut reader = self.reader(index);
+        let (mut offset, mut cleared) = (from, false);
+        loop {
+            let window = reader.window(storage, offset)?;
+            if window.is_empty() {
+                return Ok(cleared);
+            }
+            for run in window.chunks(CLEAR_LEN) {
+                if !is_zero(run) {
+                    storage.write(self.segments[index].0, offset, &ZEROS[..run.len()])?;
+                    cleared = true;
+                }
+                offset += run.len() as u64;
+            }
+        }
+    }
+
+    fn reader(&self, index: usize) -> Reader {
+        let (number, len) = self.segments[index];
+        Reader::new(number, len)
+    }
+}
+
+fn read_header<S: Storage>(storage: &mut S, number: u64) -> Result<[u8; SEGMENT_HEADER_LEN as usize]> {
+    let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
+    storage.read(number, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The record at a place, if its checksums are right.
+fn read_record<S: Storage>(
+    storage: &mut S,
+    reader: &mut Reader,
+    place: &Place,
+) -> Result<Option<(Header, bytes::Bytes)>> {
+    let Some(bytes) = reader.bytes(storage, place.offset, HEADER_LEN)? else { return Ok(None) };
+    let Some(header) = Header::decode(&bytes, place) else { return Ok(None) };
+    let Some(payload) = reader.bytes(storage, place.offset + HEADER_LEN, header.payload_len)? else {
+        return Ok(None);
+    };
+    Ok((xxh3_64(&payload) == header.payload_checksum).then_some((header, payload)))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,113 @@
+//! The header of a segment: whose it is, of which format, and where in the log it belongs.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::Sequence;
+use crate::record::FORMAT_VERSION;
+
+pub(super) const SEGMENT_HEADER_LEN: u64 = 64;
+const MAGIC: [u8; 8] = *b"TIDEMARK";
+
+/// The first 64 bytes of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SegmentHeader {
+    pub database: [u8; 16],
+    pub number: u64,
+    pub first_sequence: Sequence,
+    pub len: u64,
+}
+
+impl SegmentHeader {
+    pub fn encode(&self) -> [u8; SEGMENT_HEADER_LEN as usize] {
+        let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.database);
+        bytes[32..40].copy_from_slice(&self.number.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.first_sequence.0.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.len.to_le_bytes());
+        let checksum = xxh3_64(&bytes[0..56]);
+        bytes[56..64].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// None where the bytes are damaged or were never (wholly) written. An error where they are whole and say that this is
+    /// not a segment that this program can read.
+    pub fn decode(
+        bytes: &[u8; SEGMENT_HEADER_LEN as usize],
+        number: u64,
+        len: u64,
+    ) -> Result<Option<SegmentHeader>> {
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        if bytes[0..8] != MAGIC || u64_at(56) != xxh3_64(&bytes[0..56]) {
+            return Ok(None);
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if version != FORMAT_VERSION {
+            return Err(other_version(number, version));
+        }
+        let header = SegmentHeader {
+            database: bytes[16..32].try_into().expect("16 bytes"),
+            number: u64_at(32),
+            first_sequence: Sequence(u64_at(40)),
+            len: u64_at(48),
+        };
+        if header.number != number {
+            let message = format!(
+                "log segment {number} is a copy of segment {}; restore the files under their own names",
+                header.number
+            );
+            return Err(Error::new(ErrorKind::DataCorrupted, message));
+        }
+        if header.len != len {
+            let message = format!(
+                "log segment {number} has {len} bytes, but was made with {}; restore it from a backup",
+                header.len
+            );
+            return Err(Error::new(ErrorKind::DataCorrupted, message));
+        }
+        Ok(Some(header))
+    }
+
+    /// The header of the first segment, which is durable before anything else is: here damage is an error, and the error
+    /// says as much as can be told of what the directory is.
+    pub fn decode_first(
+        bytes: &[u8; SEGMENT_HEADER_LEN as usize],
+        number: u64,
+        len: u64,
+    ) -> Result<SegmentHeader> {
+        if bytes[0..8] != MAGIC {
+            let message =
+                format!("log segment {number} is not a Tidemark log; choose another data directory");
+            return Err(Error::new(ErrorKind::DataCorrupted, message));
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if version != FORMAT_VERSION {
+            return Err(other_version(number, version));
+        }
+        SegmentHeader::decode(bytes, number, len)?.ok_or_else(|| {
+            let message = format!(
+                "the header of log segment {number} is damaged; restore the data directory from a backup"
+            );
+            Error::new(ErrorKind::DataCorrupted, message)
+        })
+    }
+
+    /// Whether these are zeros, or the beginning of a header that was not written to its end: what an interrupted creation
+    /// can leave.
+    pub fn is_unfinished(bytes: &[u8; SEGMENT_HEADER_LEN as usize]) -> bool {
+        let ours = MAGIC.into_iter().chain(FORMAT_VERSION.to_le_bytes());
+        bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0) && bytes[56..64] == [0; 8]
+    }
+}
+
+fn other_version(number: u64, version: u16) -> Error {
+    Error::new(
+        ErrorKind::FeatureNotSupported,
+        format!(
+            "log segment {number} is of format version {version}, this program reads and writes version {FORMAT_VERSION}; \
+             start the version of tidemark that wrote this data directory"
+        ),
+    )
+}

@@ -1,0 +1,136 @@
+//! The log over memory: what is written comes back, a torn tail goes, damage is refused.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::ErrorKind;
+use crate::record::{Body, Commit, Piece, Record, RecordKind};
+
+const SEGMENT_LEN: u64 = 8192;
+const DATABASE: [u8; 16] = *b"test database id";
+
+fn ignore(_: Record) -> Result<()> {
+    Ok(())
+}
+
+fn new_log() -> LogWriter<MemStorage> {
+    create(MemStorage::new(), DATABASE, 2, 7, SEGMENT_LEN, &mut ignore).unwrap().writer
+}
+
+fn batch(fill: u8, len: usize) -> Body {
+    let part = |n: usize| Bytes::from(vec![fill; n]);
+    let pieces = vec![Piece::Inline(vec![part(len), part(3)]), Piece::Inline(vec![])];
+    Body::Commit(RecordKind::Batch, Commit { at_us: fill as i64, pieces, ..Commit::default() })
+}
+
+fn append(writer: &mut LogWriter<MemStorage>, body: &Body) -> Sequence {
+    let sequence = writer.last().next();
+    writer.append(&body.encode(sequence)).unwrap();
+    sequence
+}
+
+fn reopen(storage: MemStorage) -> Result<(Opened<MemStorage>, Vec<Record>)> {
+    let mut records = Vec::new();
+    let opened = open(storage, 8, SEGMENT_LEN, &mut |record| {
+        records.push(record);
+        Ok(())
+    })?;
+    Ok((opened, records))
+}
+
+#[test]
+fn what_is_written_comes_back() {
+    let mut writer = new_log();
+    let bodies: Vec<Body> = (1..20).map(|i| batch(i, i as usize * 700)).collect();
+    for body in &bodies {
+        append(&mut writer, body);
+        writer.sync().unwrap();
+    }
+    let (opened, records) = reopen(writer.into_storage()).unwrap();
+    assert_eq!(opened.torn_tail, None);
+    assert_eq!(opened.incarnation, Incarnation(2));
+    assert_eq!((opened.database, opened.shard_count), (DATABASE, 2));
+    let found: Vec<&Body> = records[1..records.len() - 1].iter().map(|r| &r.body).collect();
+    assert_eq!(found, bodies.iter().collect::<Vec<_>>());
+    for (record, sequence) in records.iter().zip(1..) {
+        assert_eq!(record.sequence, Sequence(sequence));
+    }
+    assert!(matches!(records.last().unwrap().body, Body::Open(_)));
+}
+
+#[test]
+fn parts_come_back_at_multiples_of_64_in_memory() {
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    let (_, records) = reopen(writer.into_storage()).unwrap();
+    let Body::Commit(_, commit) = &records[1].body else { panic!("a batch") };
+    let Piece::Inline(parts) = &commit.pieces[0] else { panic!("inline") };
+    assert_eq!(parts.len(), 2);
+    assert!(parts.iter().all(|p| p.as_ptr().addr() % 64 == 0));
+}
+
+#[test]
+fn a_bad_record_that_nothing_calls_synced_is_a_torn_tail() {
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    writer.sync().unwrap();
+    append(&mut writer, &batch(2, 100));
+    append(&mut writer, &batch(3, 100));
+    let mut storage = writer.into_storage();
+    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let at = bytes.iter().position(|b| *b == 2 && bytes[0] != 2).unwrap();
+    let second = bytes.windows(8).position(|w| w == [2; 8]).unwrap();
+    assert!(at <= second);
+    bytes[second] ^= 1;
+    let (opened, records) = reopen(storage).unwrap();
+    assert_eq!(records.iter().map(|r| r.sequence.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(matches!(records[2].body, Body::Open(_)));
+    assert_eq!(opened.torn_tail.unwrap().first, Sequence(3));
+    let (opened, records) = reopen(opened.writer.into_storage()).unwrap();
+    assert_eq!(records.len(), 4);
+    assert_eq!(opened.torn_tail, None);
+}
+
+#[test]
+fn a_bad_record_that_a_later_one_calls_synced_is_refused() {
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    writer.sync().unwrap();
+    append(&mut writer, &batch(2, 100));
+    let mut storage = writer.into_storage();
+    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
+    bytes[first] ^= 1;
+    let error = reopen(storage).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::DataCorrupted);
+    assert!(error.message.contains("record 2, expected in segment 1 at offset"), "{error}");
+}
+
+#[test]
+fn a_frontier_record_tells_damage_from_tearing() {
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    assert_eq!(writer.append_frontier().unwrap(), None);
+    writer.sync().unwrap();
+    assert_eq!(writer.append_frontier().unwrap(), Some(Sequence(3)));
+    assert_eq!(writer.append_frontier().unwrap(), None);
+    let mut storage = writer.into_storage();
+    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
+    bytes[first] ^= 1;
+    assert_eq!(reopen(storage).unwrap_err().kind, ErrorKind::DataCorrupted);
+}
+
+#[test]
+fn other_directories_are_refused() {
+    let damaged = |damage: fn(&mut Vec<u8>)| {
+        let mut storage = new_log().into_storage();
+        damage(storage.segment_mut(FIRST_SEGMENT).unwrap());
+        assert_ne!(is_created(&mut storage), Ok(false));
+        reopen(storage).unwrap_err().message
+    };
+    assert!(damaged(|bytes| bytes[0] = b'X').contains("is not a Tidemark log"));
+    assert!(damaged(|bytes| bytes[8] = 9).contains("is of format version 9"));
+    assert!(damaged(|bytes| bytes[20] ^= 1).contains("header of log segment 1 is damaged"));
+    assert!(damaged(|bytes| bytes.truncate(4096)).contains("has 4096 bytes, but was made with 8192"));
+}

@@ -1,0 +1,298 @@
+//! Appending and syncing. How a log is read back and judged lives in `recovery`.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Storage;
+use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
+use crate::error::{Error, Result};
+use crate::ids::*;
+use crate::record::{
+    Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, Place, RecordKind,
+};
+
+/// Bytes that are hashed and then copied while they are still in the processor's cache.
+const COPY_LEN: usize = 256 << 10;
+
+/// Appends records and syncs them.
+#[derive(Debug)]
+pub struct LogWriter<S: Storage> {
+    storage: S,
+    database: [u8; 16],
+    /// Least length of a new segment.
+    segment_len: u64,
+    segment: Segment,
+    incarnation: Incarnation,
+    /// Last record appended, and its header's checksum.
+    last: Sequence,
+    checksum: u64,
+    /// What the last record says is durable.
+    stamped: Sequence,
+    durable: Sequence,
+    /// Written and not known to be durable: at most one range a segment, in order of segment.
+    unsynced: Vec<SyncRange>,
+    failure: Option<Error>,
+}
+
+/// The segment that is written to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub number: u64,
+    pub len: u64,
+    /// Where the next record comes to lie.
+    pub end: u64,
+    /// The next one was announced to the storage.
+    pub prepared: bool,
+}
+
+/// Where the chain of records stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain {
+    pub last: Sequence,
+    pub incarnation: Incarnation,
+    pub checksum: u64,
+    pub stamped: Sequence,
+}
+
+impl Chain {
+    /// Before the first record.
+    pub const EMPTY: Chain =
+        Chain { last: Sequence(0), incarnation: Incarnation(0), checksum: 0, stamped: Sequence(0) };
+}
+
+/// Bytes of a segment that have to be made durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncRange {
+    /// Which segment.
+    pub segment: u64,
+    /// First byte.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+}
+
+/// What a host has to sync, in order, before it may say [`LogWriter::synced`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncPlan {
+    /// Earlier segments first.
+    pub ranges: Vec<SyncRange>,
+    /// The records that are durable then.
+    pub through: Sequence,
+}
+
+impl<S: Storage> LogWriter<S> {
+    /// A writer that goes on where the chain ends, everything before being durable.
+    pub(super) fn at(
+        storage: S,
+        database: [u8; 16],
+        segment_len: u64,
+        segment: Segment,
+        chain: Chain,
+    ) -> LogWriter<S> {
+        LogWriter {
+            storage,
+            database,
+            segment_len,
+            segment,
+            incarnation: chain.incarnation,
+            last: chain.last,
+            checksum: chain.checksum,
+            stamped: chain.stamped,
+            durable: chain.last,
+            unsynced: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// Begins a life: the `open` record of the next incarnation, durable when this returns.
+    pub(super) fn begin(&mut self, open: Open) -> Result<()> {
+        self.incarnation = Incarnation(self.incarnation.0.checked_add(1).expect("fewer than 2^64 starts"));
+        self.append_any(&Body::Open(open).encode(self.last.next()))?;
+        self.sync()?;
+        Ok(())
+    }
+
+    /// Copies a record into place: chained to the one before, stamped with what is durable. Returns when the bytes are
+    /// there; they are not durable yet. Records come in order of sequence, without gaps.
+    pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
+        assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
+        self.append_any(record)
+    }
+
+    /// Whether what is durable is more than what the last record says is durable. A bad record is known to be damaged rather
+    /// than torn only by what a later one says of it, so a host that falls idle writes a frontier record if one is due.
+    pub fn frontier_due(&self) -> bool {
+        self.durable > self.stamped && self.unsynced.is_empty()
+    }
+
+    /// Appends a frontier record if one is due, and returns its sequence. It needs no sync of its own.
+    pub fn append_frontier(&mut self) -> Result<Option<Sequence>> {
+        self.check()?;
+        if !self.frontier_due() {
+            return Ok(None);
+        }
+        self.append_any(&Body::Frontier.encode(self.last.next()))?;
+        Ok(Some(self.last))
+    }
+
+    /// Makes all appended records durable, with one sync for each segment touched (all but the last being full). Returns the
+    /// last durable sequence.
+    pub fn sync(&mut self) -> Result<Sequence> {
+        let plan = self.sync_plan()?;
+        for range in &plan.ranges {
+            let done = self.storage.sync(range.segment, range.offset, range.len);
+            self.poisoning(done)?;
+        }
+        self.synced(&plan)?;
+        Ok(self.durable)
+    }
+
+    /// What has to be synced now, for a host that syncs elsewhere while it appends on. It says [`synced`](Self::synced) when
+    /// all ranges were synced by syncs that began after this call, or [`sync_failed`](Self::sync_failed).
+    pub fn sync_plan(&self) -> Result<SyncPlan> {
+        self.check()?;
+        Ok(SyncPlan { ranges: self.unsynced.clone(), through: self.last })
+    }
+
+    /// The plan was carried out.
+    pub fn synced(&mut self, plan: &SyncPlan) -> Result<()> {
+        self.check()?;
+        assert!(plan.through <= self.last, "nothing is durable that was not appended");
+        self.durable = self.durable.max(plan.through);
+        if let Some(done) = plan.ranges.last() {
+            let done_end = done.offset + done.len;
+            self.unsynced.retain_mut(|range| {
+                let end = range.offset + range.len;
+                if range.segment == done.segment && end > done_end {
+                    range.offset = range.offset.max(done_end);
+                    range.len = end - range.offset;
+                    return true;
+                }
+                range.segment > done.segment
+            });
+        }
+        Ok(())
+    }
+
+    /// A sync failed: nothing is known of what the disk holds, and the writer is of no use any more (fault B3).
+    pub fn sync_failed(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// Sequence of the last record appended.
+    pub fn last(&self) -> Sequence {
+        self.last
+    }
+
+    /// Sequence of the last record known to be durable.
+    pub fn durable(&self) -> Sequence {
+        self.durable
+    }
+
+    /// This life.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Identity of the database.
+    pub fn database(&self) -> [u8; 16] {
+        self.database
+    }
+
+    /// The storage, to look at.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Gives the storage back.
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.failure {
+            None => Ok(()),
+            Some(failure) => Err(Error::new(
+                failure.kind,
+                format!(
+                    "the log failed and takes no more records until it is recovered from the disk: {failure}"
+                ),
+            )),
+        }
+    }
+
+    fn poisoning<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    fn append_any(&mut self, record: &EncodedRecord) -> Result<()> {
+        self.check()?;
+        assert_eq!(record.sequence, self.last.next(), "records are appended in order, without gaps");
+        let done = self.place(record);
+        self.poisoning(done)
+    }
+
+    fn place(&mut self, record: &EncodedRecord) -> Result<()> {
+        let stored_len = record.stored_len();
+        if self.segment.len - self.segment.end < stored_len {
+            self.next_segment(stored_len, record.sequence)?;
+        }
+        let Segment { number, len, end, prepared } = self.segment;
+        let payload_checksum = self.write_payload(&record.parts, end + HEADER_LEN)?;
+        let mut header = Header {
+            version: FORMAT_VERSION,
+            kind: record.kind as u8,
+            codec: CODEC_NONE,
+            incarnation: self.incarnation,
+            sequence: record.sequence,
+            previous_checksum: self.checksum,
+            synced_through: self.durable,
+            payload_len: record.payload_len(),
+            payload_checksum,
+            checksum: 0,
+        };
+        let bytes = header.encode(&Place { database: self.database, segment: number, offset: end });
+        self.storage.write(number, end, &bytes)?;
+        self.touch(end, stored_len);
+        self.segment.end = end + stored_len;
+        self.last = record.sequence;
+        self.checksum = header.checksum;
+        self.stamped = header.synced_through;
+        if !prepared && self.segment.end > len / 2 {
+            self.storage.prepare(number + 1, self.segment_len);
+            self.segment.prepared = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the parts one after the other and returns their checksum.
+    fn write_payload(&mut self, parts: &[bytes::Bytes], mut offset: u64) -> Result<u64> {
+        let mut checksum = Xxh3::new();
+        for run in parts.iter().flat_map(|part| part.chunks(COPY_LEN)) {
+            checksum.update(run);
+            self.storage.write(self.segment.number, offset, run)?;
+            offset += run.len() as u64;
+        }
+        Ok(checksum.digest())
+    }
+
+    fn next_segment(&mut self, stored_len: u64, first_sequence: Sequence) -> Result<()> {
+        let number = self.segment.number + 1;
+        let len = self.segment_len.max(SEGMENT_HEADER_LEN + stored_len).next_multiple_of(4096);
+        self.storage.create(number, len)?;
+        let header = SegmentHeader { database: self.database, number, first_sequence, len };
+        self.storage.write(number, 0, &header.encode())?;
+        self.segment = Segment { number, len, end: SEGMENT_HEADER_LEN, prepared: false };
+        self.touch(0, SEGMENT_HEADER_LEN);
+        Ok(())
+    }
+
+    fn touch(&mut self, offset: u64, len: u64) {
+        match self.unsynced.last_mut() {
+            Some(range) if range.segment == self.segment.number => range.len = offset + len - range.offset,
+            _ => self.unsynced.push(SyncRange { segment: self.segment.number, offset, len }),
+        }
+    }
+}
