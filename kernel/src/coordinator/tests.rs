@@ -1,1 +1,510 @@
-//! Scenarios of the coordinator alone, with shards and log played by the test.
+//! Scenarios of the coordinator alone: the test plays host, log and source, and shards that refuse what it tells them to.
+//! Whole-kernel scenarios, with real shards, disk and faults, are the simulator's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::expr::OnDuplicate;
+use crate::extract::{Extract, SetAside, SetAsideKind};
+use crate::message::*;
+use crate::record::{Body, Open, Record, RecordKind};
+use crate::schema::*;
+
+const SHARDS: u16 = 2;
+const TOPIC: TopicId = TopicId([7; 16]);
+
+struct Host {
+    kernel: Coordinator,
+    now_us: Micros,
+    /// Effects that nobody has looked at yet, shard commands and appends apart.
+    seen: VecDeque<Effect>,
+    appended: Vec<(Sequence, RecordKind, Body)>,
+    /// Rows of this table are refused.
+    refuse: Option<TableId>,
+    commands: Vec<String>,
+}
+
+impl Host {
+    fn new() -> Host {
+        let open = Record {
+            sequence: Sequence(1),
+            incarnation: Incarnation(1),
+            synced_through: Sequence(0),
+            body: Body::Open(Open { database: [1; 16], shard_count: SHARDS, at_us: 0 }),
+        };
+        let views = vec![Arc::default(); SHARDS as usize];
+        let kernel = Recovery::new().finish(Config::default(), 0, &open, views).unwrap();
+        let mut host = Host {
+            kernel,
+            now_us: 0,
+            seen: VecDeque::new(),
+            appended: vec![],
+            refuse: None,
+            commands: vec![],
+        };
+        host.drain();
+        host.seen.clear();
+        host
+    }
+
+    /// Hands in an input, and lets the shards answer at once.
+    fn feed(&mut self, input: Input) {
+        self.now_us += 1;
+        self.kernel.handle(self.now_us, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.kernel.poll_effect() {
+            match effect {
+                Effect::Shard { shard, command } => {
+                    self.commands.push(format!("{shard} {}", name_of(&command)));
+                    let reply = self.answer(command);
+                    self.kernel.handle(self.now_us, Input::Shard { shard, reply });
+                }
+                Effect::Append(record) => {
+                    let payload: Vec<u8> = record.parts.iter().flat_map(|p| p.iter().copied()).collect();
+                    let body = Body::decode(record.kind, 0, &Bytes::from(payload)).unwrap();
+                    self.appended.push((record.sequence, record.kind, body));
+                }
+                other => self.seen.push_back(other),
+            }
+        }
+    }
+
+    fn answer(&self, command: ShardCommand) -> ShardReply {
+        match command {
+            ShardCommand::Stage { sequence, work } => {
+                let mut rejected = vec![];
+                for work in &work {
+                    if let Work::Rows { table, rows, .. } = work
+                        && Some(*table) == self.refuse
+                        && rows.iter().any(|r| r.num_rows() > 0)
+                    {
+                        let error = Error::new(ErrorKind::UniqueViolation, "duplicate key");
+                        rejected.push(Rejected {
+                            table: *table,
+                            error,
+                            origin: Some((0, 0)),
+                            row_text: "{}".into(),
+                        });
+                    }
+                }
+                let (counts, ignored) = (Counts::default(), BTreeMap::new());
+                ShardReply::Staged {
+                    sequence,
+                    piece: Bytes::from_static(b"piece---"),
+                    counts,
+                    ignored,
+                    rejected,
+                }
+            }
+            ShardCommand::Abandon { from } => ShardReply::Abandoned { from },
+            ShardCommand::Publish { through, .. } => ShardReply::Published { through, view: Arc::default() },
+            ShardCommand::ViewTip { barrier } => ShardReply::Tip { barrier, view: Arc::default() },
+        }
+    }
+
+    fn sync(&mut self) {
+        let through = self.appended.last().expect("something to sync").0;
+        self.feed(Input::Synced { through });
+    }
+
+    fn request(&mut self, id: u64, request: Request) {
+        self.feed(Input::Request { id: RequestId(id), request });
+    }
+
+    /// The answer to a request, if it was given.
+    fn answer_to(&mut self, id: u64) -> Option<Result<Response, Error>> {
+        let found = self.seen.iter().position(|e| matches!(e, Effect::Reply { id: of, .. } if of.0 == id))?;
+        match self.seen.remove(found) {
+            Some(Effect::Reply { result, .. }) => Some(result),
+            _ => unreachable!("just matched"),
+        }
+    }
+
+    fn define(&mut self, id: u64, definition: Definition) {
+        self.request(id, Request::Define(definition));
+        self.sync();
+        self.answer_to(id).expect("durable and answered").unwrap();
+    }
+
+    /// A table `t (a bigint)`, keyed or not, a pipeline `p` into it, started and fetching partition 0 from offset 0.
+    fn with_pipeline(keyed: bool, error_limit: Option<u64>) -> Host {
+        let mut host = Host::new();
+        host.define(1, create_table("t", keyed));
+        let spec = PipelineSpec {
+            name: "p".into(),
+            table: "t".into(),
+            definition_sql: "CREATE PIPELINE p …".into(),
+            on_duplicate: OnDuplicate::Reject,
+            error_limit,
+            batch_interval_us: 0,
+            batch_bytes_max: 1 << 20,
+        };
+        host.define(
+            2,
+            Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false },
+        );
+        host.define(3, Definition::StartPipeline { name: "p".into(), if_not_running: false });
+        let epoch = host.epoch();
+        host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch, reading: reading(TOPIC) });
+        host.sync();
+        host.seen.clear();
+        host
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.kernel.pipelines[&PipelineId(1)].epoch
+    }
+
+    fn extracted(&mut self, epoch: Epoch, from: i64, to: i64) {
+        let rows = rows((from..to).collect());
+        let extract = Extract {
+            pipeline: PipelineId(1),
+            epoch,
+            partition: 0,
+            first_offset: from,
+            next: Position { next_offset: to, leader_epoch: 0 },
+            messages: (to - from) as u64,
+            filtered: 0,
+            source_bytes: 100,
+            pieces: vec![Some(rows), None],
+            set_aside: vec![],
+        };
+        self.feed(Input::Extracted(extract));
+    }
+
+    /// Answers the reading that is on its way.
+    fn verified(&mut self, topic_id: TopicId) {
+        let token = self
+            .seen
+            .iter()
+            .rev()
+            .find_map(|e| match e {
+                Effect::SourceVerify { token, .. } => Some(*token),
+                _ => None,
+            })
+            .expect("a reading was asked for");
+        let (pipeline, epoch) = (PipelineId(1), self.epoch());
+        self.feed(Input::SourceVerified { pipeline, epoch, token, reading: reading(topic_id) });
+    }
+
+    fn cursor(&self) -> i64 {
+        self.kernel.published().catalog.pipelines[&PipelineId(1)].cursors[&0].next_offset
+    }
+
+    fn state(&self) -> PipelineState {
+        self.kernel.published().catalog.pipelines[&PipelineId(1)].state.clone()
+    }
+}
+
+fn name_of(command: &ShardCommand) -> String {
+    match command {
+        ShardCommand::Stage { sequence, .. } => format!("stage {sequence}"),
+        ShardCommand::Abandon { from } => format!("abandon {from}"),
+        ShardCommand::Publish { through, .. } => format!("publish {through}"),
+        ShardCommand::ViewTip { .. } => "tip".into(),
+    }
+}
+
+fn reading(topic_id: TopicId) -> SourceReading {
+    SourceReading { topic_id, partitions: BTreeMap::from([(0, (0, 1000))]) }
+}
+
+fn column(name: &str) -> ColumnDef {
+    let column_type = ColumnType::Int64;
+    ColumnDef { id: ColumnId(0), name: name.into(), column_type, nullable: true, default_sql: None }
+}
+
+fn create_table(name: &str, keyed: bool) -> Definition {
+    let primary_key = if keyed { vec![0] } else { vec![] };
+    let spec = TableSpec {
+        name: name.into(),
+        columns: vec![column("a")],
+        primary_key,
+        shard_key: vec![],
+        sort_key: vec![],
+    };
+    Definition::CreateTable { spec, if_not_exists: false }
+}
+
+fn rows(values: Vec<i64>) -> arrow_array::RecordBatch {
+    use arrow_array::{Int32Array, Int64Array};
+    let n = values.len();
+    let mut catalog = Catalog::new();
+    let Definition::CreateTable { spec, .. } = create_table("t", false) else { unreachable!() };
+    let table = TableDef {
+        id: TableId(1),
+        name: spec.name,
+        schema_version: 1,
+        columns: spec.columns,
+        primary_key: vec![],
+        shard_key: vec![],
+        sort_key: vec![],
+        created_at: Sequence(1),
+    };
+    catalog.apply(&CatalogChange::TableCreated(table)).unwrap();
+    let schema = catalog.tables[&TableId(1)].stored_schema();
+    let columns: Vec<arrow_array::ArrayRef> = vec![
+        Arc::new(Int64Array::from(values)),
+        Arc::new(Int64Array::from(vec![None; n])),
+        Arc::new(Int32Array::from(vec![None; n])),
+        Arc::new(Int64Array::from(vec![None; n])),
+    ];
+    arrow_array::RecordBatch::try_new(schema, columns).unwrap()
+}
+
+fn write(barrier: Option<BarrierId>) -> Request {
+    let part = |rows| ShardWrite { deletes: vec![], rows };
+    let table = TableWrite {
+        table: TableId(1),
+        schema_version: 1,
+        on_duplicate: OnDuplicate::Reject,
+        shards: vec![part(Some(rows(vec![1]))), part(None)],
+    };
+    Request::Write(Write { barrier, tables: vec![table] })
+}
+
+#[test]
+fn a_batch_needs_the_second_reading_and_is_seen_only_after_its_sync() {
+    let mut host = Host::with_pipeline(false, None);
+    let appended = host.appended.len();
+    host.extracted(host.epoch(), 0, 10);
+    assert_eq!(host.appended.len(), appended, "not proven yet");
+    host.verified(TOPIC);
+    assert_eq!(host.appended.len(), appended + 1, "proven, staged, appended");
+    assert_eq!(host.cursor(), 0, "not durable, so not visible");
+    host.sync();
+    assert_eq!(host.cursor(), 10);
+    let (_, kind, Body::Commit(_, commit)) = host.appended.last().unwrap() else { panic!("a commit") };
+    assert_eq!(*kind, RecordKind::Batch);
+    assert_eq!((commit.cursors[0].first_offset, commit.cursors[0].tally.applied), (0, 10));
+}
+
+#[test]
+fn what_arrives_during_a_sync_is_one_batch_after_it() {
+    let mut host = Host::with_pipeline(false, None);
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    let appended = host.appended.len();
+    for from in [10, 20, 30] {
+        host.extracted(host.epoch(), from, from + 10);
+        host.verified(TOPIC);
+    }
+    assert_eq!(host.appended.len(), appended, "the log is busy and nothing is full");
+    host.sync();
+    assert_eq!(host.appended.len(), appended + 1);
+    host.sync();
+    assert_eq!(host.cursor(), 40);
+}
+
+#[test]
+fn an_older_epoch_changes_nothing_and_a_range_that_does_not_follow_is_fetched_again() {
+    let mut host = Host::with_pipeline(false, None);
+    let epoch = host.epoch();
+    host.extracted(Epoch(epoch.0 - 1), 0, 10);
+    assert!(
+        !host.seen.iter().any(|e| matches!(e, Effect::SourceVerify { .. })),
+        "fenced: not even looked at"
+    );
+    host.extracted(epoch, 5, 10);
+    assert!(host.epoch() > epoch, "a skip: fetched again under a new epoch");
+    assert!(host.seen.iter().any(|e| matches!(e, Effect::SourceOpen { .. })));
+    let (pipeline, epoch) = (PipelineId(1), host.epoch());
+    host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
+    let start = host.seen.iter().rev().find_map(|e| match e {
+        Effect::Fetch { starts, .. } => Some(starts[0].1.next_offset),
+        _ => None,
+    });
+    assert_eq!(start, Some(0), "from the store's own offset");
+}
+
+#[test]
+fn a_recreated_topic_stops_the_pipeline_and_nothing_of_it_is_loaded() {
+    let mut host = Host::with_pipeline(false, None);
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TopicId([8; 16]));
+    host.sync();
+    assert_eq!(host.cursor(), 0);
+    let PipelineState::Failed { code, message } = host.state() else { panic!("{:?}", host.state()) };
+    assert_eq!(code, "TM002");
+    assert!(message.contains("SET OFFSETS EARLIEST"), "names the remedy: {message}");
+}
+
+#[test]
+fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
+    let mut host = Host::with_pipeline(false, None);
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    host.sync();
+    let (pipeline, epoch) = (PipelineId(1), host.epoch());
+    let failure = SourceFailure::Lost { partition: 0, wanted: 10, earliest: 20, latest: 30 };
+    host.feed(Input::SourceFailed { pipeline, epoch, failure });
+    host.sync();
+    let PipelineState::Failed { code, message } = host.state() else { panic!("{:?}", host.state()) };
+    assert_eq!(code, "TM001");
+    assert!(message.contains("10..20"), "names the range: {message}");
+}
+
+#[test]
+fn a_refused_client_row_abandons_the_record_and_its_sequence_is_used_again() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", true));
+    host.refuse = Some(TableId(1));
+    host.request(2, write(None));
+    let error = host.answer_to(2).expect("answered without a sync").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UniqueViolation);
+    let refused = host.kernel.staged_and_durable().0.next();
+    assert!(host.commands.contains(&format!("0 abandon {refused}")), "{:?}", host.commands);
+    host.refuse = None;
+    host.request(3, write(None));
+    assert_eq!(host.appended.last().unwrap().0, refused);
+    host.sync();
+    host.answer_to(3).unwrap().unwrap();
+}
+
+#[test]
+fn a_refused_pipeline_row_goes_to_the_errors_table_of_the_same_record() {
+    let mut host = Host::with_pipeline(true, None);
+    host.refuse = Some(TableId(1));
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    host.sync();
+    assert_eq!(host.cursor(), 10, "the rest goes on");
+    let (_, _, Body::Commit(_, commit)) = host.appended.last().unwrap() else { panic!("a commit") };
+    let tally = commit.cursors[0].tally;
+    assert_eq!((tally.applied, tally.set_aside), (9, 1));
+    let staged =
+        host.commands.iter().filter(|c| c.contains(&format!("stage {}", host.appended.last().unwrap().0)));
+    assert_eq!(staged.count(), 2, "rows, then errors, under one sequence");
+}
+
+#[test]
+fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
+    let mut host = Host::with_pipeline(false, Some(0));
+    let set_aside = SetAside {
+        partition: 0,
+        offset: 0,
+        kind: SetAsideKind::Decode,
+        code: "22P02".into(),
+        message: "not JSON".into(),
+        payload: None,
+    };
+    let extract = Extract {
+        pipeline: PipelineId(1),
+        epoch: host.epoch(),
+        partition: 0,
+        first_offset: 0,
+        next: Position { next_offset: 1, leader_epoch: 0 },
+        messages: 1,
+        filtered: 0,
+        source_bytes: 10,
+        pieces: vec![None, None],
+        set_aside: vec![set_aside],
+    };
+    host.feed(Input::Extracted(extract));
+    host.verified(TOPIC);
+    host.sync();
+    assert_eq!(host.cursor(), 1, "what was set aside is logged with the offset that passes it");
+    assert!(matches!(host.state(), PipelineState::Failed { .. }));
+}
+
+#[test]
+fn a_barrier_holds_later_batches_back_until_its_write_is_staged() {
+    let mut host = Host::with_pipeline(false, None);
+    host.request(10, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(10) else { panic!("granted") };
+    let appended = host.appended.len();
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    host.request(11, write(None));
+    assert_eq!(host.appended.len(), appended, "neither the batch nor another client's rows");
+    host.request(12, write(Some(barrier)));
+    let kinds: Vec<RecordKind> = host.appended[appended..].iter().map(|a| a.1).collect();
+    assert_eq!(kinds[0], RecordKind::Client, "the holder first: {kinds:?}");
+    host.sync();
+    host.sync();
+    host.answer_to(12).unwrap().unwrap();
+    host.answer_to(11).unwrap().unwrap();
+    assert_eq!(host.cursor(), 10);
+}
+
+#[test]
+fn a_barrier_that_is_released_lets_the_others_go_on() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
+    host.request(3, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    assert!(host.answer_to(3).is_none(), "one at a time");
+    host.request(4, Request::ReleaseBarrier(barrier));
+    assert!(matches!(host.answer_to(3), Some(Ok(Response::Barrier { .. }))));
+}
+
+#[test]
+fn below_the_disk_reserve_nothing_is_logged_and_above_it_everything_goes_on() {
+    let mut host = Host::with_pipeline(false, None);
+    host.feed(Input::DiskSpace { sufficient: false });
+    let appended = host.appended.len();
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    host.request(2, write(None));
+    assert_eq!(host.answer_to(2).unwrap().unwrap_err().kind, ErrorKind::DiskFull);
+    assert_eq!(host.appended.len(), appended);
+    host.feed(Input::DiskSpace { sufficient: true });
+    host.sync();
+    assert_eq!(host.cursor(), 10);
+}
+
+#[test]
+fn a_failed_log_poisons_the_kernel() {
+    let mut host = Host::new();
+    host.feed(Input::LogFailed { error: Error::new(ErrorKind::IoError, "sync failed") });
+    assert!(matches!(host.seen.pop_back(), Some(Effect::Halt(_))));
+    host.request(1, Request::AcquireSnapshot);
+    assert!(host.seen.is_empty(), "nothing ever again");
+}
+
+#[test]
+fn a_frontier_is_written_once_when_the_log_is_idle() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.now_us += Config::default().frontier_idle_us;
+    host.feed(Input::Tick);
+    assert_eq!(host.appended.last().unwrap().1, RecordKind::Frontier);
+    host.sync();
+    let appended = host.appended.len();
+    host.now_us += Config::default().frontier_idle_us;
+    host.feed(Input::Tick);
+    assert_eq!(host.appended.len(), appended, "a second one would say nothing new");
+}
+
+#[test]
+fn recovery_over_the_appended_records_gives_the_published_catalog_and_starts_what_was_running() {
+    let mut host = Host::with_pipeline(false, None);
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    host.sync();
+    let mut recovery = Recovery::new();
+    let record =
+        |sequence, body| Record { sequence, incarnation: Incarnation(1), synced_through: Sequence(0), body };
+    let open = Body::Open(Open { database: [1; 16], shard_count: SHARDS, at_us: 0 });
+    recovery.replay(&record(Sequence(1), open.clone())).unwrap();
+    for (sequence, _, body) in &host.appended {
+        recovery.replay(&record(*sequence, body.clone())).unwrap();
+    }
+    let next = host.appended.last().unwrap().0.next();
+    let views = vec![Arc::default(); SHARDS as usize];
+    let mut again = recovery.finish(Config::default(), 5, &record(next, open), views).unwrap();
+    assert_eq!(again.published().catalog, host.kernel.published().catalog);
+    let effects: Vec<Effect> = std::iter::from_fn(|| again.poll_effect()).collect();
+    let opened = effects.iter().find_map(|e| match e {
+        Effect::SourceOpen { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    assert!(opened.expect("it was running") > host.epoch(), "what the earlier life fetched is fenced");
+}
