@@ -14,6 +14,12 @@ pub trait Source: Send + Sync {
     /// Describes the topic as it is now: a reading that begins when this is called, never a cached one. Blocks.
     fn read(&self) -> Result<SourceReading, SourceFailure>;
 
+    /// As [`read`](Source::read), but only topic id and set of partitions need to be of now: offsets may be those of an earlier
+    /// reading. What answers [`Effect::SourceVerify`](crate::Effect::SourceVerify); it saves a round trip a batch.
+    fn verify(&self) -> Result<SourceReading, SourceFailure> {
+        self.read()
+    }
+
     /// Opens a reader of one partition. Deliveries begin at `start`, but may repeat or overlap what came before (fault A2): the
     /// caller filters by offset. Opening a partition again ends the reader before it.
     fn open(

@@ -1,0 +1,549 @@
+//! The only unsafe code of this crate: a safe face over the few parts of librdkafka that the `rdkafka` crate does not wrap
+//! (batch consume from a partition's queue, leader epochs, topic ids). What the calls are used *for* lives in `source` and
+//! `reader`; nothing outside this file touches a raw pointer.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kernel::{RawMessage, TopicId};
+use rdkafka_sys as sys;
+
+use crate::health::Health;
+
+/// librdkafka's error codes.
+pub(crate) use sys::rd_kafka_resp_err_t as Code;
+
+/// An error of librdkafka or of the broker.
+#[derive(Clone, Debug)]
+pub(crate) struct KafkaError {
+    pub(crate) code: Code,
+    pub(crate) text: String,
+}
+
+impl KafkaError {
+    fn of(code: Code) -> KafkaError {
+        // SAFETY: err2str returns a static, terminated string for every code.
+        let text = unsafe { text_of(sys::rd_kafka_err2str(code)) };
+        KafkaError { code, text }
+    }
+
+    fn timed_out() -> KafkaError {
+        KafkaError::of(Code::RD_KAFKA_RESP_ERR__TIMED_OUT)
+    }
+}
+
+/// A topic as its broker describes it.
+#[derive(Debug)]
+pub(crate) struct TopicDescription {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: Vec<i32>,
+}
+
+/// A partition and the offset that was looked up in it.
+pub(crate) type FoundOffset = (i32, Result<i64, KafkaError>);
+
+/// Which offsets to look up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OffsetsAt {
+    /// Of the oldest message there is.
+    Earliest,
+    /// After the last message that a committed reader may see.
+    Latest,
+}
+
+/// A consumer instance. Dropping it waits for its threads; no group is left, because none was joined.
+#[derive(Debug)]
+pub(crate) struct Client {
+    rk: NonNull<sys::rd_kafka_t>,
+    /// The callbacks' opaque pointer points here; lives as long as the instance.
+    _health: Arc<Health>,
+}
+
+// SAFETY: librdkafka's handle may be used by any number of threads at once (its documentation, "Threads and callbacks").
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+impl Client {
+    /// Makes a consumer. Does not connect yet.
+    pub(crate) fn new(settings: &[(String, String)], health: Arc<Health>) -> Result<Client, String> {
+        let mut reason = [0 as c_char; 512];
+        // SAFETY: the configuration is made here, and either passed to rd_kafka_new, which takes it over when it succeeds, or
+        // destroyed here. The opaque pointer stays valid: the Arc is kept until after the instance is destroyed. `reason` is
+        // as long as said and terminated by librdkafka.
+        unsafe {
+            let conf = sys::rd_kafka_conf_new();
+            for (name, value) in settings {
+                let Err(why) = set(conf, name, value, &mut reason) else { continue };
+                sys::rd_kafka_conf_destroy(conf);
+                return Err(why);
+            }
+            sys::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(&health).cast_mut().cast());
+            sys::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+            sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+            let kind = sys::rd_kafka_type_t::RD_KAFKA_CONSUMER;
+            let rk = sys::rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
+            let Some(rk) = NonNull::new(rk) else {
+                sys::rd_kafka_conf_destroy(conf);
+                return Err(text_of(reason.as_ptr()));
+            };
+            let client = Client { rk, _health: health };
+            sys::rd_kafka_poll_set_consumer(rk.as_ptr());
+            Ok(client)
+        }
+    }
+
+    /// Serves callbacks of the main queue. Messages never come this way: every partition has a queue of its own.
+    pub(crate) fn serve(&self, timeout: Duration) {
+        // SAFETY: the handle is valid; a message that is returned is ours to destroy.
+        unsafe {
+            let message = sys::rd_kafka_consumer_poll(self.rk.as_ptr(), millis(timeout));
+            if !message.is_null() {
+                tracing::debug!(error = %KafkaError::of((*message).err).text, "kafka client");
+                sys::rd_kafka_message_destroy(message);
+            }
+        }
+    }
+
+    /// Asks a broker for the topic's id and partitions. The request is sent after the call began.
+    pub(crate) fn describe(&self, topic: &CStr, timeout: Duration) -> Result<TopicDescription, KafkaError> {
+        let request =
+            AdminRequest::new(self, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
+        // SAFETY: handles are valid; librdkafka copies the topic's name and the options. The result borrows from the event,
+        // which lives until the end of the block. The arrays have as many entries as `count` says.
+        unsafe {
+            let mut names = [topic.as_ptr()];
+            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            sys::rd_kafka_DescribeTopics(
+                self.rk.as_ptr(),
+                topics,
+                request.options.as_ptr(),
+                request.queue.as_ptr(),
+            );
+            sys::rd_kafka_TopicCollection_destroy(topics);
+            let event = request.wait(sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT, timeout)?;
+            let result = sys::rd_kafka_event_DescribeTopics_result(event.0.as_ptr());
+            let mut count = 0;
+            let described = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            if described.is_null() || count == 0 {
+                return Err(KafkaError::of(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+            }
+            let topic = *described;
+            let error = sys::rd_kafka_TopicDescription_error(topic);
+            let code = if error.is_null() {
+                Code::RD_KAFKA_RESP_ERR_NO_ERROR
+            } else {
+                sys::rd_kafka_error_code(error)
+            };
+            if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(KafkaError { code, text: text_of(sys::rd_kafka_error_string(error)) });
+            }
+            let list = sys::rd_kafka_TopicDescription_partitions(topic, &mut count);
+            let partitions =
+                (0..count).map(|i| sys::rd_kafka_TopicPartitionInfo_partition(*list.add(i))).collect();
+            Ok(TopicDescription { id: topic_id(sys::rd_kafka_TopicDescription_topic_id(topic)), partitions })
+        }
+    }
+
+    /// Looks offsets up at the partitions' leaders, read committed. A partition whose leader does not answer has an error.
+    pub(crate) fn list_offsets(
+        &self,
+        topic: &CStr,
+        partitions: &[i32],
+        at: OffsetsAt,
+        timeout: Duration,
+    ) -> Result<Vec<FoundOffset>, KafkaError> {
+        let request =
+            AdminRequest::new(self, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout)?;
+        let wanted = match at {
+            OffsetsAt::Earliest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST,
+            OffsetsAt::Latest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST,
+        } as i64;
+        // SAFETY: handles are valid; the request copies list and options. The result borrows from the event, which lives until
+        // the end of the block; the array has `count` entries.
+        unsafe {
+            let committed = sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
+            check(sys::rd_kafka_AdminOptions_set_isolation_level(request.options.as_ptr(), committed))?;
+            let list = PartitionList::new();
+            for &partition in partitions {
+                (*list.add(topic, partition)).offset = wanted;
+            }
+            sys::rd_kafka_ListOffsets(
+                self.rk.as_ptr(),
+                list.0.as_ptr(),
+                request.options.as_ptr(),
+                request.queue.as_ptr(),
+            );
+            let event = request.wait(sys::RD_KAFKA_EVENT_LISTOFFSETS_RESULT, timeout)?;
+            let result = sys::rd_kafka_event_ListOffsets_result(event.0.as_ptr());
+            let mut count = 0;
+            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &mut count);
+            let offsets = (0..count).map(|i| {
+                let found = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(i));
+                let offset = match found.err {
+                    Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(found.offset),
+                    code => Err(KafkaError::of(code)),
+                };
+                (found.partition, offset)
+            });
+            Ok(offsets.collect())
+        }
+    }
+
+    /// Begins to fetch a partition at an offset. With a leader epoch, the broker is asked whether its log still is the one that
+    /// was read up to there (fault A9).
+    pub(crate) fn assign(
+        &self,
+        topic: &CStr,
+        partition: i32,
+        offset: i64,
+        leader_epoch: i32,
+    ) -> Result<(), KafkaError> {
+        // SAFETY: the list is valid and copied by the call.
+        unsafe {
+            let list = PartitionList::new();
+            let entry = list.add(topic, partition);
+            (*entry).offset = offset;
+            sys::rd_kafka_topic_partition_set_leader_epoch(entry, leader_epoch);
+            check(sys::rd_kafka_incremental_assign(self.rk.as_ptr(), list.0.as_ptr()))
+        }
+    }
+
+    /// Stops fetching a partition. What is queued of it is outdated and never handed out.
+    pub(crate) fn unassign(&self, topic: &CStr, partition: i32) -> Result<(), KafkaError> {
+        // SAFETY: as in `assign`.
+        unsafe {
+            let list = PartitionList::new();
+            list.add(topic, partition);
+            check(sys::rd_kafka_incremental_unassign(self.rk.as_ptr(), list.0.as_ptr()))
+        }
+    }
+
+    /// The queue that a partition's messages come to. To be taken before the partition is assigned, so that nothing goes to the
+    /// main queue.
+    pub(crate) fn partition_queue(self: &Arc<Self>, topic: &CStr, partition: i32) -> Option<PartitionQueue> {
+        // SAFETY: the handle is valid; the queue is ours to destroy. Forwarding to null cuts it off the main queue for good.
+        unsafe {
+            let queue = sys::rd_kafka_queue_get_partition(self.rk.as_ptr(), topic.as_ptr(), partition);
+            let queue = NonNull::new(queue)?;
+            sys::rd_kafka_queue_forward(queue.as_ptr(), std::ptr::null_mut());
+            Some(PartitionQueue { queue, held: Vec::new(), _client: Arc::clone(self) })
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: queues and messages keep an Arc of the client, so this is the last use of the handle. No group was joined, so
+        // closing has nothing to say to anybody; the flag keeps it from waiting.
+        unsafe {
+            sys::rd_kafka_destroy_flags(self.rk.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        }
+    }
+}
+
+/// Messages of one partition, prefetched.
+#[derive(Debug)]
+pub(crate) struct PartitionQueue {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    held: Vec<*mut sys::rd_kafka_message_t>,
+    _client: Arc<Client>,
+}
+
+// SAFETY: a queue handle may move between threads; the messages it holds are destroyed before a call returns.
+unsafe impl Send for PartitionQueue {}
+
+impl PartitionQueue {
+    /// Waits for a first message or event, then takes what there is, without waiting for more.
+    pub(crate) fn take(&mut self, messages_max: usize, timeout: Duration) -> Batch<'_> {
+        debug_assert!(self.held.is_empty(), "a batch gives its messages back");
+        let messages_max = messages_max.max(1);
+        self.held.reserve(messages_max);
+        // `rd_kafka_consume_batch_queue` waits until its array is full: so take what is there without waiting, and only if
+        // that is nothing, wait for one.
+        if self.fill(messages_max, Duration::ZERO) == 0 && self.fill(1, timeout) == 1 {
+            self.fill(messages_max - 1, Duration::ZERO);
+        }
+        Batch { queue: self }
+    }
+
+    fn fill(&mut self, room: usize, timeout: Duration) -> usize {
+        let from = self.held.len();
+        debug_assert!(self.held.capacity() - from >= room);
+        // SAFETY: there is room for that many pointers behind the vector's end; as many are initialised as the call returns.
+        unsafe {
+            let end = self.held.as_mut_ptr().add(from);
+            let taken = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis(timeout), end, room);
+            let taken = usize::try_from(taken).unwrap_or(0);
+            self.held.set_len(from + taken);
+            taken
+        }
+    }
+}
+
+impl Drop for PartitionQueue {
+    fn drop(&mut self) {
+        // SAFETY: the queue is ours, and the client that it belongs to still lives.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// Messages taken from a queue. They go back to librdkafka when the batch is dropped.
+#[derive(Debug)]
+pub(crate) struct Batch<'q> {
+    queue: &'q mut PartitionQueue,
+}
+
+/// What came out of a queue.
+#[derive(Debug)]
+pub(crate) enum Delivery<'b> {
+    Message(RawMessage<'b>),
+    /// The end of the partition, as far as committed readers may see, is at this offset.
+    End(i64),
+    Failed(KafkaError),
+}
+
+impl Batch<'_> {
+    /// In the order of delivery.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = Delivery<'_>> {
+        // SAFETY: each pointer is a message that lives until the batch is dropped, and the result borrows from the batch.
+        self.queue.held.iter().map(|&message| unsafe { delivery(message) })
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for message in self.queue.held.drain(..) {
+            // SAFETY: each message is ours and destroyed once.
+            unsafe { sys::rd_kafka_message_destroy(message) }
+        }
+    }
+}
+
+/// # Safety
+/// `message` must be valid for `'b`.
+unsafe fn delivery<'b>(message: *const sys::rd_kafka_message_t) -> Delivery<'b> {
+    // SAFETY: by the caller; payload and key are either null or as long as said.
+    unsafe {
+        let m = &*message;
+        match m.err {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => Delivery::Message(RawMessage {
+                offset: m.offset,
+                leader_epoch: sys::rd_kafka_message_leader_epoch(message),
+                timestamp_ms: sys::rd_kafka_message_timestamp(message, std::ptr::null_mut()),
+                key: bytes(m.key, m.key_len),
+                value: bytes(m.payload, m.len),
+            }),
+            Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End(m.offset),
+            code => {
+                Delivery::Failed(KafkaError { code, text: text_of(sys::rd_kafka_message_errstr(message)) })
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `start` must be null or valid for `len` bytes during `'b`.
+unsafe fn bytes<'b>(start: *const c_void, len: usize) -> Option<&'b [u8]> {
+    // SAFETY: by the caller.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), len) })
+}
+
+/// A request to the brokers, and the queue that its answer comes to.
+struct AdminRequest {
+    options: NonNull<sys::rd_kafka_AdminOptions_t>,
+    queue: NonNull<sys::rd_kafka_queue_t>,
+}
+
+impl AdminRequest {
+    fn new(
+        client: &Client,
+        api: sys::rd_kafka_admin_op_t,
+        timeout: Duration,
+    ) -> Result<AdminRequest, KafkaError> {
+        let mut reason = [0 as c_char; 256];
+        // SAFETY: the client's handle is valid; both objects are destroyed when the request is dropped, before the client.
+        unsafe {
+            let options = NonNull::new(sys::rd_kafka_AdminOptions_new(client.rk.as_ptr(), api));
+            let options = options.ok_or_else(|| KafkaError::of(Code::RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED))?;
+            let queue = NonNull::new(sys::rd_kafka_queue_new(client.rk.as_ptr()));
+            let queue = queue.expect("librdkafka aborts when it has no memory");
+            let request = AdminRequest { options, queue };
+            let (text, len) = (reason.as_mut_ptr(), reason.len());
+            let code =
+                sys::rd_kafka_AdminOptions_set_request_timeout(options.as_ptr(), millis(timeout), text, len);
+            if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(KafkaError { code, text: text_of(text) });
+            }
+            Ok(request)
+        }
+    }
+
+    /// Waits for the answer. librdkafka gives up by itself at the timeout; the second here is for its own delays.
+    fn wait(&self, kind: i32, timeout: Duration) -> Result<AdminEvent, KafkaError> {
+        let until = Instant::now() + timeout + Duration::from_secs(1);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // SAFETY: the queue is valid; an event that is returned is ours to destroy.
+            unsafe {
+                let event = sys::rd_kafka_queue_poll(self.queue.as_ptr(), millis(left));
+                let Some(event) = NonNull::new(event).map(AdminEvent) else {
+                    return Err(KafkaError::timed_out());
+                };
+                if sys::rd_kafka_event_type(event.0.as_ptr()) != kind {
+                    continue;
+                }
+                let code = sys::rd_kafka_event_error(event.0.as_ptr());
+                if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    let text = text_of(sys::rd_kafka_event_error_string(event.0.as_ptr()));
+                    return Err(KafkaError { code, text });
+                }
+                return Ok(event);
+            }
+        }
+    }
+}
+
+impl Drop for AdminRequest {
+    fn drop(&mut self) {
+        // SAFETY: both are ours and destroyed once.
+        unsafe {
+            sys::rd_kafka_AdminOptions_destroy(self.options.as_ptr());
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
+
+struct AdminEvent(NonNull<sys::rd_kafka_event_t>);
+
+impl Drop for AdminEvent {
+    fn drop(&mut self) {
+        // SAFETY: the event is ours and destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
+    }
+}
+
+struct PartitionList(NonNull<sys::rd_kafka_topic_partition_list_t>);
+
+impl PartitionList {
+    fn new() -> PartitionList {
+        // SAFETY: no preconditions.
+        let list = unsafe { sys::rd_kafka_topic_partition_list_new(1) };
+        PartitionList(NonNull::new(list).expect("librdkafka aborts when it has no memory"))
+    }
+
+    /// The entry is valid until the next `add`.
+    fn add(&self, topic: &CStr, partition: i32) -> *mut sys::rd_kafka_topic_partition_t {
+        // SAFETY: the list is valid; the name is copied.
+        unsafe { sys::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), partition) }
+    }
+}
+
+impl Drop for PartitionList {
+    fn drop(&mut self) {
+        // SAFETY: the list is ours and destroyed once.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// # Safety
+/// `conf` must be valid.
+unsafe fn set(
+    conf: *mut sys::rd_kafka_conf_t,
+    name: &str,
+    value: &str,
+    reason: &mut [c_char],
+) -> Result<(), String> {
+    let terminated =
+        |s: &str| CString::new(s).map_err(|_| format!("the setting {name} contains a NUL character"));
+    let (c_name, c_value) = (terminated(name)?, terminated(value)?);
+    // SAFETY: `conf` by the caller; strings are terminated and copied; `reason` is as long as said.
+    unsafe {
+        let (text, len) = (reason.as_mut_ptr(), reason.len());
+        match sys::rd_kafka_conf_set(conf, c_name.as_ptr(), c_value.as_ptr(), text, len) {
+            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
+            _ => Err(text_of(text)),
+        }
+    }
+}
+
+/// # Safety
+/// `error` must be null or an error object, which is destroyed.
+unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), KafkaError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: by the caller.
+    unsafe {
+        let found = KafkaError {
+            code: sys::rd_kafka_error_code(error),
+            text: text_of(sys::rd_kafka_error_string(error)),
+        };
+        sys::rd_kafka_error_destroy(error);
+        Err(found)
+    }
+}
+
+/// # Safety
+/// `id` must be null or valid.
+unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
+    if id.is_null() {
+        return TopicId::default();
+    }
+    // SAFETY: by the caller.
+    let (high, low) = unsafe {
+        (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id))
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&high.to_be_bytes());
+    bytes[8..].copy_from_slice(&low.to_be_bytes());
+    TopicId(bytes)
+}
+
+/// # Safety
+/// `text` must be null or a terminated string.
+unsafe fn text_of(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: by the caller.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+fn millis(duration: Duration) -> c_int {
+    // Rounded up, so that a short wait does not become a busy one.
+    c_int::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX)
+}
+
+unsafe extern "C" fn on_error(
+    _: *mut sys::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque pointer was set in `Client::new` to a Health that outlives the instance; the text is terminated.
+    unsafe {
+        let all_down = code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int;
+        let denied = code == Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as c_int;
+        (*opaque.cast_const().cast::<Health>()).report(all_down, denied, text_of(reason));
+    }
+}
+
+unsafe extern "C" fn on_log(
+    _: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    text: *const c_char,
+) {
+    // SAFETY: both strings are terminated.
+    let (facility, text) = unsafe { (text_of(facility), text_of(text)) };
+    match level {
+        0..=3 => tracing::warn!(target: "librdkafka", "{facility}: {text}"),
+        4..=5 => tracing::info!(target: "librdkafka", "{facility}: {text}"),
+        _ => tracing::debug!(target: "librdkafka", "{facility}: {text}"),
+    }
+}

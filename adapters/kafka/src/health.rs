@@ -1,0 +1,63 @@
+//! What a client last heard about its connections: librdkafka reconnects by itself and says nothing to a reader, so an outage is
+//! noted here for whoever waits in vain.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Connection state of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    troubled: AtomicBool,
+    trouble: Mutex<Trouble>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    all_down_since: Option<Instant>,
+    denied: bool,
+    last_error: Option<String>,
+}
+
+impl Health {
+    /// An error that librdkafka reports; `all_down`: no broker can be reached; `denied`: the broker refused the credentials.
+    pub(crate) fn report(&self, all_down: bool, denied: bool, text: String) {
+        let mut trouble = self.trouble.lock();
+        if all_down {
+            trouble.all_down_since.get_or_insert_with(Instant::now);
+        } else {
+            trouble.last_error = Some(text);
+        }
+        trouble.denied |= denied;
+        self.troubled.store(true, Ordering::Release);
+    }
+
+    /// A broker has answered. Called for every batch, hence cheap when there is nothing to clear.
+    pub(crate) fn heard(&self) {
+        if self.troubled.swap(false, Ordering::AcqRel) {
+            *self.trouble.lock() = Trouble::default();
+        }
+    }
+
+    /// What was last reported, if the brokers have been out of reach for so long.
+    pub(crate) fn down_for(&self, at_least: Duration) -> Option<String> {
+        if !self.troubled.load(Ordering::Acquire) {
+            return None;
+        }
+        let trouble = self.trouble.lock();
+        let since = trouble.all_down_since.filter(|since| since.elapsed() >= at_least)?;
+        let what = trouble.last_error.as_deref().unwrap_or("no broker answers");
+        Some(format!("{what}, for {} s", since.elapsed().as_secs()))
+    }
+
+    /// The last error, if there was one since a broker last answered.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.trouble.lock().last_error.clone()
+    }
+
+    /// True if the broker refused the credentials.
+    pub(crate) fn denied(&self) -> bool {
+        self.trouble.lock().denied
+    }
+}

@@ -1,0 +1,151 @@
+//! Reads one partition: a queue of prefetched messages becomes batches, ends and failures. Offsets are passed on as they come;
+//! letting each one through once is the caller's filter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::message::SourceFailure;
+use kernel::source::{PartitionReader, Polled};
+use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
+use parking_lot::Mutex;
+
+use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
+use crate::health::Health;
+use crate::source::{Slot, Topic, is_unknown_topic};
+
+/// How long all brokers may be out of reach before a reader that waits says so. librdkafka reconnects by itself meanwhile.
+const OUTAGE_GRACE: Duration = Duration::from_secs(5);
+
+/// A reader of one partition. The first failure ends it: librdkafka goes on behind a message that it could not read, so whatever
+/// it delivers after an error may have a hole before it (fault A3). The caller opens a new one at its own position.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    topic: Arc<Topic>,
+    health: Arc<Health>,
+    queue: PartitionQueue,
+    slot: Arc<Mutex<Slot>>,
+    number: u64,
+    partition: SourcePartition,
+    /// After the last message delivered, or the last end reported.
+    next_offset: i64,
+    at_end: bool,
+    failure: Option<SourceFailure>,
+    /// Empty between polls; kept for its memory.
+    views: Vec<RawMessage<'static>>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        topic: Arc<Topic>,
+        health: Arc<Health>,
+        queue: PartitionQueue,
+        slot: Arc<Mutex<Slot>>,
+        number: u64,
+        partition: SourcePartition,
+        start: Position,
+    ) -> Reader {
+        let (next_offset, at_end, failure, views) = (start.next_offset, false, None, Vec::new());
+        Reader { topic, health, queue, slot, number, partition, next_offset, at_end, failure, views }
+    }
+
+    /// Turns an error of the queue into what it means. Asks the brokers where that is needed.
+    fn judge(&self, e: &KafkaError) -> SourceFailure {
+        match e.code {
+            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
+                self.topic.judge_loss(self.partition, self.next_offset, false)
+            }
+            Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => {
+                self.topic.judge_loss(self.partition, self.next_offset, true)
+            }
+            // Deleted, perhaps created again, or not known everywhere yet.
+            code if is_unknown_topic(code) => self.topic.judge_loss(self.partition, self.next_offset, false),
+            _ => self.topic.failure(&self.health, e),
+        }
+    }
+
+    fn superseded(&self) -> SourceFailure {
+        let what = format!("partition {} was opened again: this reader has ended", self.partition);
+        SourceFailure::Transient(Error::new(ErrorKind::ObjectNotInPrerequisiteState, what))
+    }
+}
+
+impl PartitionReader for Reader {
+    fn poll(
+        &mut self,
+        messages_max: usize,
+        timeout: Duration,
+        take: &mut dyn FnMut(&[RawMessage<'_>]),
+    ) -> Result<Polled, SourceFailure> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let slot = Arc::clone(&self.slot);
+        let owner = slot.lock();
+        if owner.reader != self.number {
+            let failure = self.superseded();
+            self.failure = Some(failure.clone());
+            return Err(failure);
+        }
+        let batch = self.queue.take(messages_max, timeout);
+        let mut views = recycle(std::mem::take(&mut self.views));
+        let mut error = None;
+        let mut end = None;
+        for delivery in batch.deliveries() {
+            match delivery {
+                Delivery::Message(message) => {
+                    views.push(message);
+                    end = None;
+                }
+                Delivery::End(offset) => end = Some(offset),
+                Delivery::Failed(e) => {
+                    error = Some(e);
+                    break;
+                }
+            }
+        }
+        let messages = views.len();
+        if let Some(last) = views.last() {
+            self.next_offset = last.offset + 1;
+            self.at_end = false;
+            take(&views);
+        }
+        self.views = recycle(views);
+        drop(batch);
+        drop(owner);
+        if let Some(end) = end {
+            self.next_offset = self.next_offset.max(end);
+            self.at_end = true;
+        }
+        if messages > 0 || end.is_some() {
+            self.health.heard();
+            self.topic.end_is_at_least(self.partition, self.next_offset);
+        } else if error.is_none()
+            && let Some(why) = self.health.down_for(OUTAGE_GRACE)
+        {
+            let failure = self.topic.unreachable(&self.health, &why);
+            self.failure = Some(failure.clone());
+            return Err(failure);
+        }
+        if let Some(e) = error {
+            let failure = self.judge(&e);
+            self.failure = Some(failure.clone());
+            // What came before the error is good; the next poll tells of the failure.
+            if messages == 0 {
+                return Err(failure);
+            }
+        }
+        Ok(Polled { messages, position: end, at_end: self.at_end })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.topic.close(self.partition, &self.slot, self.number);
+    }
+}
+
+/// An emptied vector for views with another lifetime, with the same memory.
+fn recycle<'b>(mut views: Vec<RawMessage<'_>>) -> Vec<RawMessage<'b>> {
+    views.clear();
+    views.into_iter().map(|_| unreachable!("the vector is empty")).collect()
+}

@@ -1,0 +1,367 @@
+//! One topic: describes it, opens readers of its partitions, and knows its watermarks. Connections are made when first needed
+//! and served by a thread of their own, which also is the one that waits when they are torn down: dropping a source never does.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kernel::message::{SourceFailure, SourceReading};
+use kernel::source::{PartitionReader, Source};
+use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
+use parking_lot::Mutex;
+
+use crate::ffi::{Client, Code, KafkaError, OffsetsAt, PartitionQueue, TopicDescription};
+use crate::health::Health;
+use crate::options::KafkaOptions;
+use crate::reader::Reader;
+
+/// How long a request to the brokers may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a topic may be unknown before that is believed: metadata of a new topic spreads with a delay (fault A12).
+const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(2);
+/// How often the end of each partition is looked up while readers are open.
+const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long callbacks may wait for the serving thread.
+const SERVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A Kafka topic as a source.
+#[derive(Debug)]
+pub struct KafkaSource {
+    topic: Arc<Topic>,
+}
+
+/// What a source and its readers share.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    options: KafkaOptions,
+    name: CString,
+    connection: Mutex<Connection>,
+    /// Topic id of the last full reading: the one that the readers' offsets speak of.
+    read_id: Mutex<Option<TopicId>>,
+    watermarks: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    slots: Mutex<BTreeMap<SourcePartition, Arc<Mutex<Slot>>>>,
+}
+
+/// Who reads a partition. Locked by a reader while it polls, so that a successor begins after it.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// Number of the reader that owns the partition's queue. An older one is ended.
+    pub(crate) reader: u64,
+    assigned: bool,
+}
+
+/// A client with its serving thread. Dropping it tells the thread to leave; the last owner of the client closes it.
+#[derive(Debug)]
+struct Connection {
+    client: Arc<Client>,
+    health: Arc<Health>,
+    /// Partitions that its queues were sized for.
+    partitions: usize,
+    closed: Arc<AtomicBool>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+impl KafkaSource {
+    /// A source for a topic. Fails only if librdkafka refuses the settings; nothing is connected yet.
+    pub fn new(options: KafkaOptions) -> Result<Arc<KafkaSource>, Error> {
+        let name =
+            CString::new(options.topic.as_str()).expect("the name was checked when the options were made");
+        let connection = Mutex::new(connect(&options, 8)?);
+        let topic = Arc::new(Topic {
+            options,
+            name,
+            connection,
+            read_id: Mutex::default(),
+            watermarks: Mutex::default(),
+            slots: Mutex::default(),
+        });
+        let served = Arc::downgrade(&topic);
+        let refresh = move || {
+            // Until the source and its readers are gone.
+            while let Some(topic) = served.upgrade() {
+                topic.refresh_watermarks();
+                drop(topic);
+                std::thread::sleep(WATERMARK_INTERVAL);
+            }
+        };
+        spawn("kafka-watermarks", refresh)?;
+        Ok(Arc::new(KafkaSource { topic }))
+    }
+}
+
+impl Source for KafkaSource {
+    fn read(&self) -> Result<SourceReading, SourceFailure> {
+        let described = self.topic.describe_patiently()?;
+        let offsets = self.topic.look_up(&described.partitions)?;
+        *self.topic.read_id.lock() = Some(described.id);
+        self.topic.watermarks.lock().extend(offsets.iter().map(|(p, o)| (*p, *o)));
+        Ok(SourceReading { topic_id: described.id, partitions: offsets })
+    }
+
+    fn verify(&self) -> Result<SourceReading, SourceFailure> {
+        let described = self.topic.describe_patiently()?;
+        let known = self.topic.watermarks.lock().clone();
+        let unknown: Vec<_> =
+            described.partitions.iter().copied().filter(|p| !known.contains_key(p)).collect();
+        let mut partitions =
+            if unknown.is_empty() { BTreeMap::new() } else { self.topic.look_up(&unknown)? };
+        partitions.extend(described.partitions.iter().filter_map(|p| Some((*p, *known.get(p)?))));
+        self.topic.watermarks.lock().extend(partitions.iter().map(|(p, o)| (*p, *o)));
+        Ok(SourceReading { topic_id: described.id, partitions })
+    }
+
+    fn open(
+        &self,
+        partition: SourcePartition,
+        start: Position,
+    ) -> Result<Box<dyn PartitionReader>, SourceFailure> {
+        assert!(start.next_offset >= 0, "a position is an offset, not a logical one (fault A11)");
+        let topic = &self.topic;
+        let slot = Arc::clone(topic.slots.lock().entry(partition).or_default());
+        // Waits for a poll of the reader before, and ends it.
+        let mut owner = slot.lock();
+        let (client, health) = topic.client_to_read();
+        let unreadable = |e: KafkaError| topic.failure(&health, &e);
+        let queue = client.partition_queue(&topic.name, partition);
+        let queue: PartitionQueue = queue
+            .ok_or_else(|| SourceFailure::Transient(topic.error(ErrorKind::Internal, "has no queue")))?;
+        if owner.assigned {
+            client.unassign(&topic.name, partition).map_err(unreadable)?;
+            owner.assigned = false;
+        }
+        client.assign(&topic.name, partition, start.next_offset, start.leader_epoch).map_err(unreadable)?;
+        owner.assigned = true;
+        owner.reader += 1;
+        let number = owner.reader;
+        drop(owner);
+        Ok(Box::new(Reader::new(Arc::clone(topic), health, queue, slot, number, partition, start)))
+    }
+
+    fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
+        self.topic.watermarks.lock().iter().map(|(p, (earliest, end))| (*p, *earliest, *end)).collect()
+    }
+}
+
+impl Topic {
+    /// The client for readers. Its queues' bounds are fixed when it is made, so it is made again if the topic turned out to have
+    /// more partitions and nobody reads yet.
+    fn client_to_read(&self) -> (Arc<Client>, Arc<Health>) {
+        let partitions = self.watermarks.lock().len();
+        let mut connection = self.connection.lock();
+        // Every queue keeps the client: with two owners, this one and the serving thread, there is no reader.
+        if partitions > connection.partitions && Arc::strong_count(&connection.client) <= 2 {
+            // Settings that were accepted once are accepted again; if a thread cannot be made, the old one goes on.
+            if let Ok(larger) = connect(&self.options, partitions) {
+                *connection = larger;
+            }
+        }
+        (Arc::clone(&connection.client), Arc::clone(&connection.health))
+    }
+
+    fn client(&self) -> (Arc<Client>, Arc<Health>) {
+        let connection = self.connection.lock();
+        (Arc::clone(&connection.client), Arc::clone(&connection.health))
+    }
+
+    /// Describes the topic; one that is unknown is asked for again for a while.
+    fn describe_patiently(&self) -> Result<TopicDescription, SourceFailure> {
+        let (client, health) = self.client();
+        let began = Instant::now();
+        loop {
+            match client.describe(&self.name, REQUEST_TIMEOUT) {
+                Ok(described) => {
+                    health.heard();
+                    return Ok(described);
+                }
+                Err(e) if is_unknown_topic(e.code) && began.elapsed() < UNKNOWN_TOPIC_GRACE => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(e) => return Err(self.failure(&health, &e)),
+            }
+        }
+    }
+
+    /// Earliest offset and end of these partitions. One whose leader does not answer is left out, unless that is all of them.
+    fn look_up(
+        &self,
+        partitions: &[SourcePartition],
+    ) -> Result<BTreeMap<SourcePartition, (i64, i64)>, SourceFailure> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (client, health) = self.client();
+        let at = |at| {
+            let offsets = client.list_offsets(&self.name, partitions, at, REQUEST_TIMEOUT);
+            offsets.map_err(|e| self.failure(&health, &e))
+        };
+        // The end first: it cannot be below an earliest offset that is read after it unless messages went in between.
+        let ends = at(OffsetsAt::Latest)?;
+        let earliest: BTreeMap<_, _> = at(OffsetsAt::Earliest)?.into_iter().collect();
+        let mut found = BTreeMap::new();
+        let mut failure = None;
+        for (partition, end) in ends {
+            match (earliest.get(&partition), end) {
+                (Some(Ok(earliest)), Ok(end)) => {
+                    found.insert(partition, (*earliest, end.max(*earliest)));
+                }
+                (Some(Err(e)), _) => failure = Some(self.failure(&health, e)),
+                (_, Err(e)) => failure = Some(self.failure(&health, &e)),
+                (None, Ok(_)) => {}
+            }
+        }
+        match failure {
+            Some(failure) if found.is_empty() => Err(failure),
+            _ => Ok(found),
+        }
+    }
+
+    fn refresh_watermarks(&self) {
+        let partitions: Vec<_> = {
+            let slots = self.slots.lock();
+            slots.iter().filter(|(_, s)| s.try_lock().is_none_or(|s| s.assigned)).map(|(p, _)| *p).collect()
+        };
+        if let Ok(offsets) = self.look_up(&partitions) {
+            self.watermarks.lock().extend(offsets);
+        }
+    }
+
+    /// A reader has come to the end, or past what was thought to be the end.
+    pub(crate) fn end_is_at_least(&self, partition: SourcePartition, end: i64) {
+        if let Some((_, known)) = self.watermarks.lock().get_mut(&partition) {
+            *known = end.max(*known);
+        }
+    }
+
+    /// A reader is gone; its partition is fetched no longer, unless a successor has it.
+    pub(crate) fn close(&self, partition: SourcePartition, slot: &Mutex<Slot>, reader: u64) {
+        let mut owner = slot.lock();
+        if owner.reader == reader && owner.assigned {
+            owner.assigned = false;
+            if let Err(e) = self.client().0.unassign(&self.name, partition) {
+                tracing::warn!(topic = %self.options.topic, partition, error = %e.text, "cannot unassign");
+            }
+        }
+    }
+
+    /// What it means that messages at `wanted` cannot be had: they are gone, or the topic is another one, or the answer came from
+    /// a broker that lags behind (fault A10), and then nothing is declared lost.
+    pub(crate) fn judge_loss(
+        &self,
+        partition: SourcePartition,
+        wanted: i64,
+        diverged: bool,
+    ) -> SourceFailure {
+        let before = *self.read_id.lock();
+        let described = match self.describe_patiently() {
+            Ok(described) => described,
+            Err(failure) => return failure,
+        };
+        if before.is_some_and(|id| id != described.id) {
+            let what = "was deleted and created again: its offsets now name other messages. \
+                To load the new topic, ALTER PIPELINE … SET OFFSETS EARLIEST";
+            return SourceFailure::Permanent(self.error(ErrorKind::SourceChanged, what));
+        }
+        let offsets = match self.look_up(&[partition]) {
+            Ok(offsets) => offsets,
+            Err(failure) => return failure,
+        };
+        match offsets.get(&partition) {
+            Some(&(earliest, latest)) if diverged || wanted < earliest || wanted > latest => {
+                SourceFailure::Lost { partition, wanted, earliest, latest }
+            }
+            _ => {
+                let what = format!("refused offset {wanted} of partition {partition}, which it has");
+                SourceFailure::Transient(self.error(ErrorKind::SourceUnreachable, what))
+            }
+        }
+    }
+
+    /// Tells errors that pass from errors that stay.
+    pub(crate) fn failure(&self, health: &Health, e: &KafkaError) -> SourceFailure {
+        let brokers = &self.options.brokers;
+        match e.code {
+            code if is_unknown_topic(code) => {
+                let what = format!(
+                    "does not exist on {brokers}; create it, or correct the name, and START the pipeline"
+                );
+                SourceFailure::Permanent(self.error(ErrorKind::UndefinedObject, what))
+            }
+            Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION => {
+                let what =
+                    format!("cannot be read on {brokers}: {}; check the rights and the CREDENTIALS", e.text);
+                SourceFailure::Permanent(self.error(ErrorKind::SourceUnreachable, what))
+            }
+            Code::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION => {
+                SourceFailure::Permanent(self.error(ErrorKind::InvalidParameterValue, "is refused as a name"))
+            }
+            _ => self.unreachable(health, &e.text),
+        }
+    }
+
+    /// No answer from the brokers.
+    pub(crate) fn unreachable(&self, health: &Health, why: &str) -> SourceFailure {
+        let last =
+            health.last_error().filter(|last| last != why).map_or(String::new(), |last| format!(" ({last})"));
+        let what = format!(
+            "cannot be read from {}: {why}{last}; check that the brokers run and that their addresses are right",
+            self.options.brokers
+        );
+        let error = self.error(ErrorKind::SourceUnreachable, what);
+        if health.denied() { SourceFailure::Permanent(error) } else { SourceFailure::Transient(error) }
+    }
+
+    fn error(&self, kind: ErrorKind, what: impl AsRef<str>) -> Error {
+        Error::new(kind, format!("Kafka topic '{}' {}", self.options.topic, what.as_ref()))
+    }
+}
+
+pub(crate) fn is_unknown_topic(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+            | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID
+    )
+}
+
+/// Makes a client and the thread that serves it.
+fn connect(options: &KafkaOptions, partitions: usize) -> Result<Connection, Error> {
+    let health = Arc::new(Health::default());
+    let refused = |why: String| {
+        let tls = if cfg!(feature = "tls") || !why.contains("OpenSSL") && !why.contains("ssl") {
+            ""
+        } else {
+            " (this build has no TLS; build with the feature `tls`)"
+        };
+        Error::new(ErrorKind::InvalidParameterValue, format!("Kafka settings are refused: {why}{tls}"))
+    };
+    let client = Client::new(&options.client_settings(partitions), Arc::clone(&health)).map_err(refused)?;
+    let client = Arc::new(client);
+    let closed = Arc::new(AtomicBool::new(false));
+    let served = (Arc::clone(&client), Arc::clone(&closed));
+    let serve = move || {
+        let (client, closed) = served;
+        while !closed.load(Ordering::Acquire) {
+            client.serve(SERVE_INTERVAL);
+        }
+    };
+    spawn("kafka-events", serve)?;
+    Ok(Connection { client, health, partitions, closed })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let started = std::thread::Builder::new().name(name.to_string()).spawn(body);
+    let failed = |e| Error::new(ErrorKind::OutOfMemory, format!("cannot start the thread {name}: {e}"));
+    started.map(drop).map_err(failed)
+}
