@@ -2,6 +2,8 @@
 //! themselves are behind [`Storage`], the port that mmap'd files and the simulator's disk implement. What a record says lives
 //! in `record`.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod memory;
 mod reader;
 mod recovery;

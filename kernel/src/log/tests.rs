@@ -39,6 +39,11 @@ fn reopen(storage: MemStorage) -> Result<(Opened<MemStorage>, Vec<Record>)> {
 }
 
 #[test]
+fn memory_keeps_the_storage_contract() {
+    contract::storage_contract(MemStorage::new, |storage| storage);
+}
+
+#[test]
 fn what_is_written_comes_back() {
     let mut writer = new_log();
     let bodies: Vec<Body> = (1..20).map(|i| batch(i, i as usize * 700)).collect();

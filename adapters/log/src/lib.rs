@@ -1,0 +1,40 @@
+//! The data directory on a real disk: the log's segments as preallocated, memory-mapped files behind
+//! [`kernel::log::Storage`], the lock that keeps a second process out, and the reserve of free space. What the bytes mean,
+//! and what is made of them after a crash, lives in the kernel.
+//!
+//! A data directory holds
+//!
+//! | File | What |
+//! |---|---|
+//! | `lock` | locked while a process owns the directory; names that process |
+//! | `log-<number>.tml` | a segment |
+//! | `log-<number>.tmp` | a segment in the making; removed at the next start |
+
+mod lock;
+mod space;
+mod storage;
+
+pub use lock::DirLock;
+pub use space::{Reserve, free_bytes};
+pub use storage::{MmapStorage, Syncer};
+
+use std::io;
+use std::path::Path;
+
+use kernel::{Error, ErrorKind};
+
+/// What was attempted, on which path, why it failed, and what helps.
+fn failed(what: &str, path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    let (kind, remedy) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::DiskFull, "make room on the disk and start again")
+        }
+        io::ErrorKind::PermissionDenied => {
+            (ErrorKind::IoError, "give this user the right to, or choose another directory")
+        }
+        io::ErrorKind::NotFound => (ErrorKind::IoError, "something removed it; restore it from a backup"),
+        _ => (ErrorKind::IoError, "see the kernel's log for the state of the disk"),
+    };
+    Error::new(kind, format!("cannot {what} {path}: {error}; {remedy}"))
+}

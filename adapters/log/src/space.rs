@@ -1,0 +1,65 @@
+//! Free space and the reserve that is kept of it, so that a server turns read-only before the disk is full.
+
+use std::path::{Path, PathBuf};
+
+use kernel::Result;
+
+use crate::failed;
+
+/// Bytes that this user may still write on the file system of `path`.
+pub fn free_bytes(path: &Path) -> Result<u64> {
+    let space = rustix::fs::statvfs(path).map_err(|e| failed("ask for the free space of", path, e.into()))?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// Watches that a number of bytes stays free. Once there is too little, there has to be a quarter more than the reserve
+/// before it is enough again: a server must not flicker between read-only and not.
+#[derive(Debug)]
+pub struct Reserve {
+    path: PathBuf,
+    reserve_bytes: u64,
+    sufficient: bool,
+}
+
+impl Reserve {
+    /// A reserve on the file system of `path`.
+    pub fn new(path: &Path, reserve_bytes: u64) -> Reserve {
+        Reserve { path: path.to_owned(), reserve_bytes, sufficient: true }
+    }
+
+    /// Asks the file system. Some if the answer is another than the last time: what
+    /// [`kernel::Input::DiskSpace`] says.
+    pub fn poll(&mut self) -> Result<Option<bool>> {
+        let free = free_bytes(&self.path)?;
+        Ok(self.judge(free))
+    }
+
+    fn judge(&mut self, free: u64) -> Option<bool> {
+        let margin = if self.sufficient { 0 } else { self.reserve_bytes / 4 };
+        let sufficient = free >= self.reserve_bytes.saturating_add(margin);
+        let changed = sufficient != self.sufficient;
+        self.sufficient = sufficient;
+        changed.then_some(sufficient)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_answers_once_each_way_and_with_a_margin() {
+        let mut reserve = Reserve::new(Path::new("/"), 100);
+        assert_eq!(reserve.judge(100), None);
+        assert_eq!(reserve.judge(99), Some(false));
+        assert_eq!(reserve.judge(110), None);
+        assert_eq!(reserve.judge(125), Some(true));
+        assert_eq!(reserve.judge(100), None);
+    }
+
+    #[test]
+    fn a_file_system_has_free_bytes_and_a_missing_path_is_an_error() {
+        assert!(free_bytes(&std::env::temp_dir()).is_ok());
+        assert!(free_bytes(Path::new("/no/such/path")).unwrap_err().message.contains("/no/such/path"));
+    }
+}

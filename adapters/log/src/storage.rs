@@ -1,0 +1,325 @@
+//! Segments as files: made whole before they appear, written through a map, read with pread, synced by range.
+//!
+//! A segment is written full of zeros, not merely reserved: then a write into the map never needs room that is not there
+//! (which would be SIGBUS), and a sync writes data and no changes of the file's layout.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use kernel::log::{Storage, SyncPlan};
+use kernel::{Error, ErrorKind, Result};
+use memmap2::MmapRaw;
+use parking_lot::Mutex;
+use rustix::fs::FallocateFlags;
+
+use crate::failed;
+use crate::lock::DirLock;
+
+/// Zeros that are written and synced at once while a segment is made: small enough for a sync of the log in between.
+const ZERO_RUN_LEN: u64 = 4 << 20;
+
+/// The log's segments in a data directory.
+#[derive(Debug)]
+pub struct MmapStorage {
+    lock: DirLock,
+    segments: BTreeMap<u64, Segment>,
+    maps: Maps,
+    preparing: Option<Preparing>,
+}
+
+/// Maps of the segments that were written to, shared with every [`Syncer`].
+type Maps = Arc<Mutex<BTreeMap<u64, Arc<MmapRaw>>>>;
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    /// Made at the first write.
+    map: Option<Arc<MmapRaw>>,
+}
+
+/// A segment in the making, under its temporary name.
+#[derive(Debug)]
+struct Preparing {
+    number: u64,
+    len: u64,
+    thread: JoinHandle<Result<File>>,
+}
+
+impl MmapStorage {
+    /// Takes the directory, which is made where it does not exist, and finds its segments. What was in the making when the
+    /// last owner ended is removed.
+    pub fn open(directory: &Path) -> Result<MmapStorage> {
+        make_directory(directory)?;
+        let lock = DirLock::take(directory)?;
+        let mut segments = BTreeMap::new();
+        let entries = fs::read_dir(directory).map_err(|e| failed("list", directory, e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| failed("list", directory, e))?.path();
+            match Name::of(&path) {
+                Some(Name::Temporary) => fs::remove_file(&path).map_err(|e| failed("remove", &path, e))?,
+                Some(Name::Segment(number)) => {
+                    segments.insert(number, Segment::open(path)?);
+                }
+                None => {}
+            }
+        }
+        Ok(MmapStorage { lock, segments, maps: Maps::default(), preparing: None })
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.lock.directory()
+    }
+
+    /// A handle that syncs from another thread, while this one is written to.
+    pub fn syncer(&self) -> Syncer {
+        Syncer { maps: self.maps.clone() }
+    }
+
+    fn segment(&mut self, number: u64) -> Result<&mut Segment> {
+        let directory = self.lock.directory();
+        self.segments.get_mut(&number).ok_or_else(|| {
+            let message = format!("there is no log segment {number} in {}", directory.display());
+            Error::new(ErrorKind::IoError, message)
+        })
+    }
+
+    /// The file of a segment, durable under its temporary name: from the background, if that was asked for it.
+    fn made(&mut self, number: u64, len: u64, temporary: &Path) -> Result<File> {
+        if let Some(preparing) = self.preparing.take() {
+            let fits = (preparing.number, preparing.len) == (number, len);
+            let made = preparing.thread.join().expect("the thread that makes a segment does not panic");
+            if fits {
+                return made;
+            }
+        }
+        make_zeroed(temporary, len)
+    }
+
+    fn sync_directory(&self) -> Result<()> {
+        sync_directory(self.lock.directory())
+    }
+}
+
+impl Storage for MmapStorage {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.segments.iter().map(|(number, segment)| (*number, segment.len)).collect())
+    }
+
+    fn create(&mut self, number: u64, len: u64) -> Result<()> {
+        let (path, temporary) = (self.lock.directory().join(Name::segment(number)), self.temporary(number));
+        if self.segments.contains_key(&number) {
+            let message = format!("log segment {} exists already", path.display());
+            return Err(Error::new(ErrorKind::IoError, message));
+        }
+        let file = self.made(number, len, &temporary)?;
+        fs::rename(&temporary, &path).map_err(|e| failed("rename", &temporary, e))?;
+        self.sync_directory()?;
+        self.segments.insert(number, Segment { path, file, len, map: None });
+        Ok(())
+    }
+
+    fn prepare(&mut self, number: u64, len: u64) {
+        if self.preparing.is_some() || self.segments.contains_key(&number) {
+            return;
+        }
+        let temporary = self.temporary(number);
+        let builder = std::thread::Builder::new().name("log-prepare".into());
+        // Without a thread the segment is made when it is needed.
+        if let Ok(thread) = builder.spawn(move || make_zeroed(&temporary, len)) {
+            self.preparing = Some(Preparing { number, len, thread });
+        }
+    }
+
+    fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        let segment = self.segment(number)?;
+        segment.check_range(offset, into.len() as u64)?;
+        segment.file.read_exact_at(into, offset).map_err(|e| failed("read", &segment.path, e))
+    }
+
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        let maps = self.maps.clone();
+        let segment = self.segment(number)?;
+        segment.check_range(offset, bytes.len() as u64)?;
+        if segment.map.is_none() {
+            let map = Arc::new(segment.map_for_writing()?);
+            maps.lock().insert(number, map.clone());
+            segment.map = Some(map);
+        }
+        let map = segment.map.as_ref().expect("made above");
+        // SAFETY: the range lies inside the map, whose length is the segment's (`check_range`); the file is never
+        // shortened while this process holds the directory's lock. Only this method writes to the map, and it has the storage
+        // exclusively; no reference into the map is ever made.
+        unsafe {
+            let into = map.as_mut_ptr().add(offset as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), into, bytes.len());
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
+        let segment = self.segment(number)?;
+        segment.check_range(offset, len)?;
+        match &segment.map {
+            Some(map) => flush(map, number, offset, len),
+            // Nothing was written to it in this life.
+            None => Ok(()),
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Result<()> {
+        let path = self.segment(number)?.path.clone();
+        fs::remove_file(&path).map_err(|e| failed("remove", &path, e))?;
+        self.sync_directory()?;
+        self.segments.remove(&number);
+        self.maps.lock().remove(&number);
+        Ok(())
+    }
+}
+
+impl MmapStorage {
+    fn temporary(&self, number: u64) -> PathBuf {
+        self.lock.directory().join(Name::temporary(number))
+    }
+}
+
+impl Drop for MmapStorage {
+    /// The directory stays locked until the background has done with it.
+    fn drop(&mut self) {
+        if let Some(preparing) = self.preparing.take() {
+            let _ = preparing.thread.join();
+            let _ = fs::remove_file(self.temporary(preparing.number));
+        }
+    }
+}
+
+/// Syncs from another thread than the one that writes.
+#[derive(Clone, Debug)]
+pub struct Syncer {
+    maps: Maps,
+}
+
+impl Syncer {
+    /// Carries out a plan: when it returns, the plan's ranges are durable, with all that was written to them before the call.
+    pub fn sync(&self, plan: &SyncPlan) -> Result<()> {
+        for range in &plan.ranges {
+            let map = self.maps.lock().get(&range.segment).cloned();
+            let map = map.ok_or_else(|| {
+                let message = format!("log segment {} was removed before it was synced", range.segment);
+                Error::new(ErrorKind::Internal, message)
+            })?;
+            flush(&map, range.segment, range.offset, range.len)?;
+        }
+        Ok(())
+    }
+}
+
+fn flush(map: &MmapRaw, number: u64, offset: u64, len: u64) -> Result<()> {
+    let done = map.flush_range(offset as usize, len as usize);
+    done.map_err(|e| failed("sync", Path::new(&Name::segment(number)), e))
+}
+
+impl Segment {
+    fn open(path: PathBuf) -> Result<Segment> {
+        let file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(|e| failed("open", &path, e))?;
+        let len = file.metadata().map_err(|e| failed("ask for the length of", &path, e))?.len();
+        Ok(Segment { path, file, len, map: None })
+    }
+
+    /// A segment that was copied by a backup may have holes: they are filled first, so that a full disk is an error here.
+    fn map_for_writing(&self) -> Result<MmapRaw> {
+        let filled = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.len);
+        match filled {
+            // Not every file system can; then it can only be hoped that there are no holes.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(failed("reserve room for", &self.path, error.into())),
+        }
+        MmapRaw::map_raw(&self.file).map_err(|e| failed("map", &self.path, e))
+    }
+
+    fn check_range(&self, offset: u64, len: u64) -> Result<()> {
+        if offset.checked_add(len).is_some_and(|end| end <= self.len) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let message = format!("{path} has {} bytes, and none at {offset}+{len}", self.len);
+        Err(Error::new(ErrorKind::IoError, message))
+    }
+}
+
+/// What a file in the data directory is, by its name.
+enum Name {
+    Segment(u64),
+    Temporary,
+}
+
+impl Name {
+    fn segment(number: u64) -> String {
+        format!("log-{number:010}.tml")
+    }
+
+    fn temporary(number: u64) -> String {
+        format!("log-{number:010}.tmp")
+    }
+
+    fn of(path: &Path) -> Option<Name> {
+        let (number, ending) = path.file_name()?.to_str()?.strip_prefix("log-")?.split_once('.')?;
+        let number = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
+        match ending {
+            "tml" => Some(Name::Segment(number)),
+            "tmp" => Some(Name::Temporary),
+            _ => None,
+        }
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory).map_err(|e| failed("make data directory", directory, e))?;
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_directory(parent.unwrap_or(Path::new(".")))
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    let synced = File::open(directory).and_then(|file| file.sync_all());
+    synced.map_err(|e| failed("sync directory", directory, e))
+}
+
+/// Makes a file of zeros, durable but for its directory entry. What cannot be made whole is removed again.
+fn make_zeroed(path: &Path, len: u64) -> Result<File> {
+    write_zeroed(path, len).map_err(|error| {
+        let _ = fs::remove_file(path);
+        failed("make log segment", path, error)
+    })
+}
+
+fn write_zeroed(path: &Path, len: u64) -> io::Result<File> {
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    // All or nothing, at once: a disk that is too small is found out before anything is written to it.
+    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut written = 0;
+    while written < len {
+        let run = (len - written).min(ZEROS.len() as u64);
+        file.write_all(&ZEROS[..run as usize])?;
+        written += run;
+        if written % ZERO_RUN_LEN == 0 {
+            file.sync_data()?;
+        }
+    }
+    file.sync_all()?;
+    Ok(file)
+}
