@@ -1,0 +1,152 @@
+//! sqlparser's parser with words of our own: keywords are compared as text, because half of ours are not in its list.
+
+use sqlparser::ast::{Expr, Ident};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+use crate::error::ParseError;
+use crate::lex::DIALECT;
+use crate::names;
+
+/// Depth of nesting that is parsed.
+const RECURSION_MAX: usize = 50;
+
+/// A place in one statement's tokens.
+pub(crate) struct Cursor {
+    pub(crate) parser: Parser<'static>,
+}
+
+impl Cursor {
+    pub(crate) fn new(tokens: Vec<TokenWithSpan>) -> Cursor {
+        let parser =
+            Parser::new(&DIALECT).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
+        Cursor { parser }
+    }
+
+    /// Where the next token is.
+    pub(crate) fn here(&self) -> Location {
+        self.parser.peek_token_ref().span.start
+    }
+
+    /// The error that something else should stand here.
+    pub(crate) fn expected(&self, what: &str) -> ParseError {
+        ParseError::syntax(what, self.parser.peek_token_ref())
+    }
+
+    /// The error that what stands here is understood and not supported.
+    pub(crate) fn unsupported(&self, message: impl Into<String>) -> ParseError {
+        ParseError::unsupported(message, self.here())
+    }
+
+    /// True if the next words are these, in order, unquoted.
+    pub(crate) fn peek(&self, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(n, word)| match &self.parser.peek_nth_token_ref(n).token {
+            Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+            _ => false,
+        })
+    }
+
+    /// Goes over these words if they are the next ones.
+    pub(crate) fn take(&mut self, words: &[&str]) -> bool {
+        let found = self.peek(words);
+        if found {
+            words.iter().for_each(|_| self.parser.advance_token());
+        }
+        found
+    }
+
+    /// Goes over these words, which must be here.
+    pub(crate) fn expect(&mut self, words: &[&str]) -> Result<(), ParseError> {
+        words.iter().try_for_each(|w| if self.take(&[w]) { Ok(()) } else { Err(self.expected(w)) })
+    }
+
+    pub(crate) fn peek_token(&self, token: &Token) -> bool {
+        self.parser.peek_token_ref().token == *token
+    }
+
+    pub(crate) fn take_token(&mut self, token: &Token) -> bool {
+        self.parser.consume_token(token)
+    }
+
+    pub(crate) fn expect_token(&mut self, token: &Token, what: &str) -> Result<(), ParseError> {
+        if self.take_token(token) { Ok(()) } else { Err(self.expected(what)) }
+    }
+
+    /// The statement must end here.
+    pub(crate) fn end(&self) -> Result<(), ParseError> {
+        if self.peek_token(&Token::EOF) { Ok(()) } else { Err(self.expected("the end of the statement")) }
+    }
+
+    pub(crate) fn ident(&mut self) -> Result<Ident, ParseError> {
+        Ok(self.parser.parse_identifier()?)
+    }
+
+    /// A name, folded.
+    pub(crate) fn name(&mut self) -> Result<String, ParseError> {
+        let at = self.here();
+        let ident = self.ident()?;
+        names::checked(names::fold(&ident), at)
+    }
+
+    /// The name of a table or a pipeline, folded; `public.` may stand before it.
+    pub(crate) fn relation(&mut self) -> Result<String, ParseError> {
+        names::relation(&self.parser.parse_object_name(false)?)
+    }
+
+    /// `(item, …)`, maybe empty.
+    pub(crate) fn list<T>(
+        &mut self,
+        what: &str,
+        mut item: impl FnMut(&mut Cursor) -> Result<T, ParseError>,
+    ) -> Result<Vec<T>, ParseError> {
+        self.expect_token(&Token::LParen, "\"(\"")?;
+        let mut items = Vec::new();
+        if self.take_token(&Token::RParen) {
+            return Ok(items);
+        }
+        loop {
+            if self.peek_token(&Token::EOF) {
+                return Err(self.expected(what));
+            }
+            items.push(item(self)?);
+            if self.take_token(&Token::RParen) {
+                return Ok(items);
+            }
+            self.expect_token(&Token::Comma, "\",\" or \")\"")?;
+        }
+    }
+
+    pub(crate) fn expr(&mut self) -> Result<Expr, ParseError> {
+        Ok(self.parser.parse_expr()?)
+    }
+
+    /// A string literal, as it is meant.
+    pub(crate) fn string(&mut self, what: &str) -> Result<String, ParseError> {
+        let text = match &self.parser.peek_token_ref().token {
+            Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s.clone(),
+            Token::DollarQuotedString(s) => s.value.clone(),
+            _ => return Err(self.expected(what)),
+        };
+        self.parser.advance_token();
+        Ok(text)
+    }
+
+    /// A whole number that is not negative.
+    pub(crate) fn unsigned(&mut self, what: &str) -> Result<u64, ParseError> {
+        let found = self.parser.peek_token_ref();
+        match &found.token {
+            Token::Number(digits, _) => match digits.parse() {
+                Ok(number) => {
+                    self.parser.advance_token();
+                    Ok(number)
+                }
+                Err(_) => Err(ParseError::new(
+                    "22023",
+                    format!("{digits} is not {what}: a whole number is expected"),
+                    found.span.start,
+                )),
+            },
+            _ => Err(self.expected(what)),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! `CREATE PIPELINE` as data, and its canonical text, which parses back to the same data. That text is what a database
+//! keeps of a pipeline ([`CreatePipeline::to_sql`]); what is shown to people hides the credentials (`Display`). How the
+//! text is parsed lives in `pipeline_parse`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sqlparser::ast::Expr;
+use tidemark_decode::CsvFormat;
+
+use crate::names::{literal, quote};
+use crate::source::KafkaSource;
+
+/// Longest BATCH_INTERVAL: a day, in milliseconds.
+pub const BATCH_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// Bounds of MAX_BATCH_BYTES.
+pub const BATCH_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
+
+/// MAX_BATCH_BYTES where it is not said.
+pub const BATCH_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// `CREATE PIPELINE`, names folded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CreatePipeline {
+    /// Name.
+    pub name: String,
+    /// `OR REPLACE`
+    pub or_replace: bool,
+    /// `IF NOT EXISTS`
+    pub if_not_exists: bool,
+    /// Where it reads.
+    pub source: KafkaSource,
+    /// `BATCH_INTERVAL`: a batch waits at least this long after the one before. None: as soon as the log is idle.
+    pub batch_interval_ms: Option<u64>,
+    /// `MAX_BATCH_BYTES`
+    pub batch_bytes_max: Option<u64>,
+    /// `MAX_ERRORS n`: messages that may be set aside in one run before the pipeline stops; `STOP_ON_ERROR ON` is 0.
+    /// None: any number.
+    pub error_limit: Option<u64>,
+    /// Table that it loads.
+    pub table: String,
+    /// How messages are read.
+    pub format: FormatSyntax,
+    /// `SET`
+    pub set: Vec<Assignment>,
+    /// `WHERE`
+    pub filter: Option<Expr>,
+    /// What happens on an existing primary key.
+    pub on_duplicate: OnDuplicateSyntax,
+}
+
+/// Where a field of a message goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A column of the table.
+    Column(String),
+    /// A variable for SET and WHERE; the name is without the sign.
+    Variable(String),
+}
+
+/// `FORMAT …`
+#[derive(Clone, PartialEq, Debug)]
+pub enum FormatSyntax {
+    /// `FORMAT JSON (target <- path [DEFAULT literal], …)`
+    Json(Vec<JsonMapping>),
+    /// `FORMAT CSV … (target, …)`; no targets: all columns of the table, in order.
+    Csv(CsvFormat, Vec<Target>),
+}
+
+/// `target <- path [DEFAULT literal]`
+#[derive(Clone, PartialEq, Debug)]
+pub struct JsonMapping {
+    /// Where the value goes.
+    pub target: Target,
+    /// Keys from the top down, as written: JSON knows upper and lower case. Empty: `%`, the whole message.
+    pub path: Vec<String>,
+    /// What stands in for a missing value.
+    pub default: Option<Constant>,
+}
+
+/// A literal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Constant {
+    /// `NULL`
+    Null,
+    /// `TRUE`, `FALSE`
+    Bool(bool),
+    /// A number, as written, with its sign.
+    Number(String),
+    /// A string.
+    Text(String),
+}
+
+/// `column = expr`
+#[derive(Clone, PartialEq, Debug)]
+pub struct Assignment {
+    /// Column.
+    pub column: String,
+    /// Its value.
+    pub value: Expr,
+}
+
+/// What happens to a row whose primary key exists already.
+#[derive(Clone, PartialEq, Debug)]
+pub enum OnDuplicateSyntax {
+    /// Nothing said: the message is set aside.
+    Reject,
+    /// `SKIP DUPLICATE KEY ERRORS`: the row is dropped.
+    Skip,
+    /// `REPLACE`: the row takes the place of the stored one.
+    Replace,
+    /// `ON DUPLICATE KEY UPDATE`
+    Update(Vec<Assignment>),
+}
+
+impl Constant {
+    /// The form in which the decoder takes it; None for NULL.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Constant::Null => None,
+            Constant::Bool(value) => Some(value.to_string()),
+            Constant::Number(text) | Constant::Text(text) => Some(text.clone()),
+        }
+    }
+}
+
+impl CreatePipeline {
+    /// The whole definition, credentials included, in one canonical form: what the database keeps. `OR REPLACE` and `IF
+    /// NOT EXISTS` are not part of it.
+    pub fn to_sql(&self) -> String {
+        let kept = CreatePipeline { or_replace: false, if_not_exists: false, ..self.clone() };
+        Shown { pipeline: &kept, secrets: true }.to_string()
+    }
+}
+
+/// Hides the credentials.
+impl fmt::Display for CreatePipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown { pipeline: self, secrets: false }.fmt(f)
+    }
+}
+
+struct Shown<'a> {
+    pipeline: &'a CreatePipeline,
+    secrets: bool,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = self.pipeline;
+        let or_replace = if p.or_replace { "OR REPLACE " } else { "" };
+        let if_not_exists = if p.if_not_exists { "IF NOT EXISTS " } else { "" };
+        let address = literal(&p.source.address());
+        write!(
+            f,
+            "CREATE {or_replace}PIPELINE {if_not_exists}{} AS LOAD DATA KAFKA {address}",
+            quote(&p.name)
+        )?;
+        self.source_options(f)?;
+        if let Some(interval) = p.batch_interval_ms {
+            write!(f, " BATCH_INTERVAL {interval}")?;
+        }
+        if let Some(bytes) = p.batch_bytes_max {
+            write!(f, " MAX_BATCH_BYTES {bytes}")?;
+        }
+        match p.error_limit {
+            None => {}
+            Some(0) => write!(f, " STOP_ON_ERROR ON")?,
+            Some(limit) => write!(f, " MAX_ERRORS {limit}")?,
+        }
+        match &p.on_duplicate {
+            OnDuplicateSyntax::Skip => write!(f, " SKIP DUPLICATE KEY ERRORS")?,
+            OnDuplicateSyntax::Replace => write!(f, " REPLACE")?,
+            OnDuplicateSyntax::Reject | OnDuplicateSyntax::Update(_) => {}
+        }
+        write!(f, " INTO TABLE {}{}", quote(&p.table), p.format)?;
+        assignments(f, " SET ", &p.set)?;
+        if let Some(filter) = &p.filter {
+            write!(f, " WHERE {filter}")?;
+        }
+        match &p.on_duplicate {
+            OnDuplicateSyntax::Update(update) => assignments(f, " ON DUPLICATE KEY UPDATE ", update),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Shown<'_> {
+    fn source_options(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = &self.pipeline.source;
+        let (config, credentials) = match self.secrets {
+            true => (source.config.clone(), source.credentials.clone()),
+            false => (source.config_shown(), source.credentials_shown()),
+        };
+        for (name, map) in [("CONFIG", config), ("CREDENTIALS", credentials)] {
+            if !map.is_empty() {
+                write!(f, " {name} {}", literal(&json(&map)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json(map: &BTreeMap<String, String>) -> String {
+    serde_json::to_string(map).expect("text maps to text")
+}
+
+fn assignments(f: &mut fmt::Formatter<'_>, before: &str, list: &[Assignment]) -> fmt::Result {
+    for (n, assignment) in list.iter().enumerate() {
+        let comma = if n == 0 { before } else { ", " };
+        write!(f, "{comma}{} = {}", quote(&assignment.column), assignment.value)?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Column(name) => f.write_str(&quote(name)),
+            Target::Variable(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Constant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Constant::Null => f.write_str("NULL"),
+            Constant::Bool(true) => f.write_str("TRUE"),
+            Constant::Bool(false) => f.write_str("FALSE"),
+            Constant::Number(text) => f.write_str(text),
+            Constant::Text(text) => f.write_str(&literal(text)),
+        }
+    }
+}
+
+impl fmt::Display for JsonMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <- ", self.target)?;
+        if self.path.is_empty() {
+            write!(f, "%")?;
+        }
+        for (n, key) in self.path.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "::" };
+            write!(f, "{separator}\"{}\"", key.replace('"', "\"\""))?;
+        }
+        match &self.default {
+            Some(default) => write!(f, " DEFAULT {default}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for FormatSyntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FormatSyntax::Json(mappings) => {
+                write!(f, " FORMAT JSON (")?;
+                comma_separated(f, mappings)?;
+                write!(f, ")")
+            }
+            FormatSyntax::Csv(format, targets) => {
+                csv_options(f, format)?;
+                if targets.is_empty() {
+                    return Ok(());
+                }
+                write!(f, " (")?;
+                comma_separated(f, targets)?;
+                write!(f, ")")
+            }
+        }
+    }
+}
+
+fn comma_separated<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    items.iter().enumerate().try_for_each(|(n, item)| write!(f, "{}{item}", if n == 0 { "" } else { ", " }))
+}
+
+fn csv_options(f: &mut fmt::Formatter<'_>, format: &CsvFormat) -> fmt::Result {
+    write!(f, " FORMAT CSV FIELDS TERMINATED BY {}", bytes(&format.fields_terminated_by))?;
+    write!(f, " ENCLOSED BY {}", bytes(format.enclosed_by.as_slice()))?;
+    write!(f, " ESCAPED BY {}", bytes(format.escaped_by.as_slice()))?;
+    write!(f, " LINES STARTING BY {}", bytes(&format.lines_starting_by))?;
+    write!(f, " TERMINATED BY {}", bytes(&format.lines_terminated_by))?;
+    if format.ignore_lines > 0 {
+        write!(f, " IGNORE {} LINES", format.ignore_lines)?;
+    }
+    if let Some(null) = &format.null_defined_by {
+        write!(f, " NULL DEFINED BY {}", bytes(null))?;
+        if format.null_optionally_enclosed {
+            write!(f, " OPTIONALLY ENCLOSED")?;
+        }
+    }
+    Ok(())
+}
+
+/// A delimiter as a literal with the escapes that [`unescape`] undoes. Delimiters come from SQL text, so they are UTF-8.
+fn bytes(delimiter: &[u8]) -> String {
+    let mut escaped = String::new();
+    for c in String::from_utf8_lossy(delimiter).chars() {
+        match c {
+            '\t' => escaped.push_str("\\t"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\0' => escaped.push_str("\\0"),
+            '\\' => escaped.push_str("\\\\"),
+            c => escaped.push(c),
+        }
+    }
+    literal(&escaped)
+}
+
+/// `\t`, `\n`, `\r`, `\0` and `\\` of a delimiter's literal; any other backslash is itself.
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
+    let mut unescaped = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let meant = match (c, chars.peek()) {
+            ('\\', Some('t')) => '\t',
+            ('\\', Some('n')) => '\n',
+            ('\\', Some('r')) => '\r',
+            ('\\', Some('0')) => '\0',
+            ('\\', Some('\\')) => '\\',
+            _ => {
+                unescaped.push(c);
+                continue;
+            }
+        };
+        chars.next();
+        unescaped.push(meant);
+    }
+    unescaped.into_bytes()
+}

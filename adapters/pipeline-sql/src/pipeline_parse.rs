@@ -1,0 +1,469 @@
+//! Parses `CREATE PIPELINE`. What belongs to the language and is not supported is read far enough to be named.
+
+use std::collections::BTreeMap;
+
+use sqlparser::ast::AssignmentTarget;
+use sqlparser::tokenizer::Token;
+use tidemark_decode::CsvFormat;
+
+use crate::cursor::Cursor;
+use crate::error::ParseError;
+use crate::names;
+use crate::pipeline::*;
+use crate::source::KafkaSource;
+
+/// Most keys in a path.
+const PATH_KEYS_MAX: usize = 64;
+
+/// Parses from `CREATE` on.
+pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseError> {
+    c.expect(&["CREATE"])?;
+    let or_replace = c.take(&["OR", "REPLACE"]);
+    if c.peek(&["AGGREGATOR"]) {
+        return Err(c.unsupported("AGGREGATOR PIPELINE is not supported: every pipeline loads all shards"));
+    }
+    c.expect(&["PIPELINE"])?;
+    let at = c.here();
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    if or_replace && if_not_exists {
+        return Err(ParseError::new("42601", "OR REPLACE and IF NOT EXISTS contradict each other", at));
+    }
+    let name = c.relation()?;
+    c.expect(&["AS", "LOAD", "DATA"])?;
+    let mut options = Options::new(source(c)?);
+    while !c.peek(&["INTO"]) {
+        options.next(c)?;
+    }
+    c.expect(&["INTO"])?;
+    if c.peek(&["PROCEDURE"]) {
+        return Err(c.unsupported("INTO PROCEDURE is not supported: there are no stored procedures"));
+    }
+    c.expect(&["TABLE"])?;
+    let table = c.relation()?;
+    let mut format = format(c)?;
+    let set = if c.take(&["SET"]) { assignments(c)? } else { Vec::new() };
+    let filter = if c.take(&["WHERE"]) { Some(c.expr()?) } else { None };
+    let at = c.here();
+    let update = c.take(&["ON", "DUPLICATE", "KEY", "UPDATE"]).then(|| assignments(c)).transpose()?;
+    if let FormatSyntax::Csv(csv, _) = &mut format {
+        null_defined_by(c, csv)?;
+    }
+    let on_duplicate = match (options.on_duplicate, update) {
+        (said, None) => said,
+        (OnDuplicateSyntax::Reject, Some(update)) => OnDuplicateSyntax::Update(update),
+        (_, Some(_)) => {
+            let message = "ON DUPLICATE KEY UPDATE contradicts REPLACE and SKIP DUPLICATE KEY ERRORS";
+            return Err(ParseError::new("42601", message, at));
+        }
+    };
+    Ok(CreatePipeline {
+        name,
+        or_replace,
+        if_not_exists,
+        source: options.source,
+        batch_interval_ms: options.batch_interval_ms,
+        batch_bytes_max: options.batch_bytes_max,
+        error_limit: options.error_limit.flatten(),
+        table,
+        format,
+        set,
+        filter,
+        on_duplicate,
+    })
+}
+
+fn source(c: &mut Cursor) -> Result<KafkaSource, ParseError> {
+    for other in ["S3", "FS", "AZURE", "GCS", "HDFS", "LINK", "MYSQL", "MONGODB", "ICEBERG"] {
+        if c.peek(&[other]) {
+            return Err(c.unsupported(format!("LOAD DATA {other} is not supported: KAFKA is")));
+        }
+    }
+    c.expect(&["KAFKA"])?;
+    let at = c.here();
+    let address = c.string("'host:port/topic'")?;
+    KafkaSource::from_address(&address).map_err(|message| ParseError::new("22023", message, at))
+}
+
+/// What stands between the source and INTO, in any order, each at most once.
+struct Options {
+    source: KafkaSource,
+    seen: Vec<&'static str>,
+    batch_interval_ms: Option<u64>,
+    batch_bytes_max: Option<u64>,
+    /// Outer None: nothing said. Inner None: any number.
+    error_limit: Option<Option<u64>>,
+    on_duplicate: OnDuplicateSyntax,
+}
+
+impl Options {
+    fn new(source: KafkaSource) -> Options {
+        Options {
+            source,
+            seen: Vec::new(),
+            batch_interval_ms: None,
+            batch_bytes_max: None,
+            error_limit: None,
+            on_duplicate: OnDuplicateSyntax::Reject,
+        }
+    }
+
+    fn next(&mut self, c: &mut Cursor) -> Result<(), ParseError> {
+        if self.begin(c, "CONFIG")? {
+            self.source.config = json_map(c, "CONFIG")?;
+        } else if self.begin(c, "CREDENTIALS")? {
+            self.source.credentials = json_map(c, "CREDENTIALS")?;
+        } else if self.begin(c, "BATCH_INTERVAL")? {
+            let range = 0..=BATCH_INTERVAL_MS_MAX;
+            self.batch_interval_ms = Some(bounded(c, "BATCH_INTERVAL", "milliseconds", range)?);
+        } else if self.begin(c, "MAX_BATCH_BYTES")? {
+            self.batch_bytes_max = Some(bounded(c, "MAX_BATCH_BYTES", "bytes", BATCH_BYTES_RANGE)?);
+        } else if self.begin(c, "MAX_ERRORS")? {
+            let limit = bounded(c, "MAX_ERRORS", "messages", 0..=i64::MAX as u64)?;
+            self.limit_errors(c, Some(limit))?;
+        } else if self.begin(c, "STOP_ON_ERROR")? {
+            let limit = if c.take(&["ON"]) {
+                Some(0)
+            } else if c.take(&["OFF"]) {
+                None
+            } else {
+                return Err(c.expected("ON or OFF"));
+            };
+            self.limit_errors(c, limit)?;
+        } else if self.begin(c, "REPLACE")? {
+            self.decide_duplicates(c, OnDuplicateSyntax::Replace)?;
+        } else if c.peek(&["SKIP", "DUPLICATE", "KEY", "ERRORS"]) {
+            self.begin(c, "SKIP")?;
+            c.expect(&["DUPLICATE", "KEY", "ERRORS"])?;
+            self.decide_duplicates(c, OnDuplicateSyntax::Skip)?;
+        } else {
+            return Err(
+                unsupported_option(c).unwrap_or_else(|| c.expected("INTO TABLE or a pipeline option"))
+            );
+        }
+        Ok(())
+    }
+
+    /// Goes over the option's first word if it is here.
+    fn begin(&mut self, c: &mut Cursor, word: &'static str) -> Result<bool, ParseError> {
+        let at = c.here();
+        if !c.take(&[word]) {
+            return Ok(false);
+        }
+        if self.seen.contains(&word) {
+            return Err(ParseError::new("42601", format!("{word} is said twice"), at));
+        }
+        self.seen.push(word);
+        Ok(true)
+    }
+
+    fn limit_errors(&mut self, c: &Cursor, limit: Option<u64>) -> Result<(), ParseError> {
+        let merged = match self.error_limit {
+            None => limit,
+            // STOP_ON_ERROR ON and MAX_ERRORS n together: it stops after n.
+            Some(Some(0)) if limit.is_some() => limit,
+            Some(Some(before)) if limit == Some(0) => Some(before),
+            Some(_) => {
+                let message = "STOP_ON_ERROR OFF and MAX_ERRORS contradict each other";
+                return Err(ParseError::new("42601", message, c.here()));
+            }
+        };
+        self.error_limit = Some(merged);
+        Ok(())
+    }
+
+    fn decide_duplicates(&mut self, c: &Cursor, decision: OnDuplicateSyntax) -> Result<(), ParseError> {
+        if self.on_duplicate != OnDuplicateSyntax::Reject {
+            let message = "REPLACE and SKIP DUPLICATE KEY ERRORS contradict each other";
+            return Err(ParseError::new("42601", message, c.here()));
+        }
+        self.on_duplicate = decision;
+        Ok(())
+    }
+}
+
+fn unsupported_option(c: &Cursor) -> Option<ParseError> {
+    const SAID: [(&[&str], &str); 11] = [
+        (&["WITH", "TRANSFORM"], "WITH TRANSFORM is not supported: use SET and WHERE"),
+        (&["MAX_PARTITIONS_PER_BATCH"], "MAX_PARTITIONS_PER_BATCH is not supported: use MAX_BATCH_BYTES"),
+        (
+            &["MAX_RETRIES_PER_BATCH_PARTITION"],
+            "MAX_RETRIES_PER_BATCH_PARTITION is not supported: what can succeed later is tried until it does",
+        ),
+        (
+            &["MAX_OFFSETS_PER_BATCH_PARTITION"],
+            "MAX_OFFSETS_PER_BATCH_PARTITION is not supported: use MAX_BATCH_BYTES",
+        ),
+        (&["RESOURCE", "POOL"], "RESOURCE POOL is not supported"),
+        (&["ENABLE", "OUT_OF_ORDER"], "OUT_OF_ORDER OPTIMIZATION is not supported: order is always kept"),
+        (&["DISABLE", "OUT_OF_ORDER"], "OUT_OF_ORDER OPTIMIZATION is not supported: order is always kept"),
+        (&["IGNORE"], "IGNORE is not supported: say SKIP DUPLICATE KEY ERRORS, or MAX_ERRORS"),
+        (
+            &["SKIP"],
+            "only SKIP DUPLICATE KEY ERRORS is supported: other errors are set aside, up to MAX_ERRORS",
+        ),
+        (&["SUBSCRIBE"], "SUBSCRIBE is not supported"),
+        (&["KAFKA", "KEY"], "KAFKA KEY is not supported"),
+    ];
+    SAID.iter().find(|(words, _)| c.peek(words)).map(|(_, message)| c.unsupported(*message))
+}
+
+fn bounded(
+    c: &mut Cursor,
+    option: &str,
+    unit: &str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u64, ParseError> {
+    let at = c.here();
+    let number = c.unsigned(&format!("a number of {unit}"))?;
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    let message = format!("{option} {number} must be between {} and {} {unit}", range.start(), range.end());
+    Err(ParseError::new("22023", message, at))
+}
+
+/// `'{"name": "value", …}'`. The text itself is never repeated in an error: it may hold credentials.
+fn json_map(c: &mut Cursor, option: &str) -> Result<BTreeMap<String, String>, ParseError> {
+    let at = c.here();
+    let text = c.string("a string with a JSON object")?;
+    let wrong = |why: String| ParseError::new("22023", format!("{option} {why}"), at);
+    let parsed: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).map_err(|e| {
+        wrong(format!("is not a JSON object (at line {}, column {} of it)", e.line(), e.column()))
+    })?;
+    let value = |(name, value): (String, serde_json::Value)| match value {
+        serde_json::Value::String(text) => Ok((name, text)),
+        serde_json::Value::Number(number) => Ok((name, number.to_string())),
+        serde_json::Value::Bool(flag) => Ok((name, flag.to_string())),
+        _ => Err(wrong(format!("has no string, number or boolean at \"{name}\""))),
+    };
+    parsed.into_iter().map(value).collect()
+}
+
+fn format(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
+    c.expect(&["FORMAT"])?;
+    for other in ["AVRO", "PARQUET", "PROTOBUF", "BSON", "ICEBERG"] {
+        if c.peek(&[other]) {
+            return Err(c.unsupported(format!("FORMAT {other} is not supported: JSON and CSV are")));
+        }
+    }
+    if c.take(&["JSON"]) {
+        let at = c.here();
+        let mappings = c.list("a mapping: column <- path", json_mapping)?;
+        if mappings.is_empty() {
+            return Err(ParseError::new("42601", "FORMAT JSON maps nothing: (column <- path, …)", at));
+        }
+        return Ok(FormatSyntax::Json(mappings));
+    }
+    if c.take(&["CSV"]) {
+        return csv(c);
+    }
+    Err(c.expected("JSON or CSV"))
+}
+
+fn target(c: &mut Cursor) -> Result<Target, ParseError> {
+    let at = c.here();
+    let ident = c.ident()?;
+    match ident.value.strip_prefix('@') {
+        Some(variable) if ident.quote_style.is_none() => {
+            Ok(Target::Variable(names::checked(variable.to_ascii_lowercase(), at)?))
+        }
+        _ => Ok(Target::Column(names::checked(names::fold(&ident), at)?)),
+    }
+}
+
+fn json_mapping(c: &mut Cursor) -> Result<JsonMapping, ParseError> {
+    let target = target(c)?;
+    // The tokenizer makes two tokens of the arrow; with a `%` right behind, the second of them is an operator.
+    let arrow = c.take_token(&Token::Lt);
+    let whole = arrow && c.take_token(&Token::CustomBinaryOperator("-%".into()));
+    if !arrow || !(whole || c.take_token(&Token::Minus)) {
+        return Err(c.expected("\"<-\""));
+    }
+    let path = path(c, whole)?;
+    let default = if c.take(&["DEFAULT"]) { Some(constant(c)?) } else { None };
+    Ok(JsonMapping { target, path, default })
+}
+
+/// `%`, `[%::]key[::key …]`
+fn path(c: &mut Cursor, percent_taken: bool) -> Result<Vec<String>, ParseError> {
+    let mut keys = Vec::new();
+    let whole = percent_taken || c.take_token(&Token::Mod);
+    if whole && !c.take_token(&Token::DoubleColon) {
+        return Ok(keys);
+    }
+    loop {
+        keys.push(key(c)?);
+        if !c.take_token(&Token::DoubleColon) {
+            return Ok(keys);
+        }
+        if keys.len() == PATH_KEYS_MAX {
+            return Err(ParseError::new(
+                "54000",
+                format!("a path has at most {PATH_KEYS_MAX} keys"),
+                c.here(),
+            ));
+        }
+    }
+}
+
+fn key(c: &mut Cursor) -> Result<String, ParseError> {
+    let key = match &c.parser.peek_token_ref().token {
+        Token::Word(word) => word.value.clone(),
+        Token::SingleQuotedString(text) => text.clone(),
+        _ => return Err(c.expected("a key of the message")),
+    };
+    c.parser.advance_token();
+    Ok(key)
+}
+
+fn constant(c: &mut Cursor) -> Result<Constant, ParseError> {
+    let negative = c.take_token(&Token::Minus);
+    let constant = match &c.parser.peek_token_ref().token {
+        Token::Number(digits, false) if negative => Constant::Number(format!("-{digits}")),
+        Token::Number(digits, false) => Constant::Number(digits.clone()),
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) if !negative => {
+            Constant::Text(text.clone())
+        }
+        Token::DollarQuotedString(text) if !negative => Constant::Text(text.value.clone()),
+        Token::Word(w) if !negative && w.quote_style.is_none() => {
+            match w.value.to_ascii_lowercase().as_str() {
+                "null" => Constant::Null,
+                "true" => Constant::Bool(true),
+                "false" => Constant::Bool(false),
+                _ => return Err(c.expected("a constant: a number, a string, TRUE, FALSE or NULL")),
+            }
+        }
+        _ => return Err(c.expected("a constant: a number, a string, TRUE, FALSE or NULL")),
+    };
+    c.parser.advance_token();
+    Ok(constant)
+}
+
+fn csv(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
+    let mut csv = CsvFormat::default();
+    if c.take(&["FIELDS"]) || c.take(&["COLUMNS"]) {
+        csv_fields(c, &mut csv)?;
+    }
+    if c.take(&["LINES"]) {
+        csv_lines(c, &mut csv)?;
+    }
+    if c.take(&["IGNORE"]) {
+        csv.ignore_lines = bounded(c, "IGNORE", "lines", 0..=u32::MAX as u64)? as u32;
+        c.expect(&["LINES"])?;
+    }
+    null_defined_by(c, &mut csv)?;
+    let at = c.here();
+    let mut targets = Vec::new();
+    if c.peek_token(&Token::LParen) {
+        targets = c.list("a column or a @variable", target)?;
+        if targets.is_empty() {
+            return Err(ParseError::new("42601", "FORMAT CSV names no column", at));
+        }
+    }
+    null_defined_by(c, &mut csv)?;
+    Ok(FormatSyntax::Csv(csv, targets))
+}
+
+fn csv_fields(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
+    let mut any = false;
+    loop {
+        if c.take(&["TERMINATED", "BY"]) {
+            csv.fields_terminated_by = delimiter(c, "FIELDS TERMINATED BY")?;
+        } else if c.take(&["OPTIONALLY", "ENCLOSED", "BY"]) || c.take(&["ENCLOSED", "BY"]) {
+            csv.enclosed_by = one_byte(c, "ENCLOSED BY")?;
+        } else if c.take(&["ESCAPED", "BY"]) {
+            csv.escaped_by = one_byte(c, "ESCAPED BY")?;
+        } else if any {
+            return Ok(());
+        } else {
+            return Err(c.expected("TERMINATED BY, ENCLOSED BY or ESCAPED BY"));
+        }
+        any = true;
+    }
+}
+
+fn csv_lines(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
+    let mut any = false;
+    loop {
+        if c.take(&["STARTING", "BY"]) {
+            csv.lines_starting_by = unescape(&c.string("a string")?);
+        } else if c.take(&["TERMINATED", "BY"]) {
+            csv.lines_terminated_by = delimiter(c, "LINES TERMINATED BY")?;
+        } else if any {
+            return Ok(());
+        } else {
+            return Err(c.expected("STARTING BY or TERMINATED BY"));
+        }
+        any = true;
+    }
+}
+
+fn null_defined_by(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
+    let at = c.here();
+    if !c.take(&["NULL", "DEFINED", "BY"]) {
+        return Ok(());
+    }
+    if csv.null_defined_by.is_some() {
+        return Err(ParseError::new("42601", "NULL DEFINED BY is said twice", at));
+    }
+    csv.null_defined_by = Some(unescape(&c.string("a string")?));
+    csv.null_optionally_enclosed = c.take(&["OPTIONALLY", "ENCLOSED"]);
+    Ok(())
+}
+
+fn delimiter(c: &mut Cursor, option: &str) -> Result<Vec<u8>, ParseError> {
+    let at = c.here();
+    let bytes = unescape(&c.string("a string")?);
+    if bytes.is_empty() {
+        return Err(ParseError::new("22023", format!("{option} must not be empty"), at));
+    }
+    Ok(bytes)
+}
+
+fn one_byte(c: &mut Cursor, option: &str) -> Result<Option<u8>, ParseError> {
+    let at = c.here();
+    match unescape(&c.string("a string of one character")?).as_slice() {
+        [] => Ok(None),
+        [byte] if byte.is_ascii() => Ok(Some(*byte)),
+        _ => Err(ParseError::new("22023", format!("{option} takes one ASCII character, or none"), at)),
+    }
+}
+
+fn assignments(c: &mut Cursor) -> Result<Vec<Assignment>, ParseError> {
+    let mut list: Vec<Assignment> = Vec::new();
+    loop {
+        let at = c.here();
+        let parsed = c.parser.parse_assignment()?;
+        let assignment = Assignment { column: assigned_column(&parsed.target, at)?, value: parsed.value };
+        if list.iter().any(|a| a.column == assignment.column) {
+            let message = format!("column \"{}\" is assigned more than once", assignment.column);
+            return Err(ParseError::new("42601", message, at));
+        }
+        list.push(assignment);
+        if !c.take_token(&Token::Comma) {
+            return Ok(list);
+        }
+    }
+}
+
+fn assigned_column(
+    target: &AssignmentTarget,
+    at: sqlparser::tokenizer::Location,
+) -> Result<String, ParseError> {
+    let AssignmentTarget::ColumnName(name) = target else {
+        return Err(ParseError::unsupported("assigning several columns at once is not supported", at));
+    };
+    match name.0.as_slice() {
+        [part] => match part.as_ident() {
+            Some(ident) if ident.quote_style.is_none() && ident.value.starts_with('@') => {
+                Err(ParseError::unsupported("SET assigns columns; variables come from the message only", at))
+            }
+            Some(ident) => names::checked(names::fold(ident), at),
+            None => Err(ParseError::new("42601", format!("\"{name}\" is not a column"), at)),
+        },
+        _ => Err(ParseError::unsupported(
+            format!("assigning \"{name}\" is not supported: name the column alone"),
+            at,
+        )),
+    }
+}

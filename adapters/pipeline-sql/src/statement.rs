@@ -1,0 +1,375 @@
+//! Statements: which ones are ours, and how they begin. Everything else is sqlparser's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sqlparser::ast::{CascadeOption, ObjectType, Statement as SqlStatement, TruncateIdentityOption};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+use crate::cursor::Cursor;
+use crate::error::ParseError;
+use crate::lex;
+use crate::names::{self, literal, quote};
+use crate::pipeline::CreatePipeline;
+use crate::pipeline_parse::create_pipeline;
+use crate::table::{CreateTable, create_table};
+
+/// A parsed statement. Names in our own statements are folded.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Statement {
+    /// `CREATE TABLE`
+    CreateTable(CreateTable),
+    /// `DROP TABLE`
+    DropTable {
+        /// Table.
+        name: String,
+        /// `IF EXISTS`
+        if_exists: bool,
+    },
+    /// `TRUNCATE`
+    Truncate {
+        /// Table.
+        name: String,
+    },
+    /// `CREATE PIPELINE`
+    CreatePipeline(Box<CreatePipeline>),
+    /// `DROP PIPELINE`
+    DropPipeline {
+        /// Pipeline.
+        name: String,
+        /// `IF EXISTS`
+        if_exists: bool,
+    },
+    /// `START PIPELINE`
+    StartPipeline {
+        /// Pipeline.
+        name: String,
+        /// `IF NOT RUNNING`
+        if_not_running: bool,
+    },
+    /// `START ALL PIPELINES`
+    StartAllPipelines,
+    /// `STOP PIPELINE`
+    StopPipeline {
+        /// Pipeline.
+        name: String,
+        /// `IF RUNNING`
+        if_running: bool,
+    },
+    /// `STOP ALL PIPELINES`
+    StopAllPipelines,
+    /// `ALTER PIPELINE … SET OFFSETS …`
+    SetOffsets {
+        /// Pipeline.
+        name: String,
+        /// Where it goes on.
+        offsets: OffsetsSyntax,
+    },
+    /// `SHOW PIPELINES`
+    ShowPipelines,
+    /// `SHOW CREATE PIPELINE`
+    ShowCreatePipeline {
+        /// Pipeline.
+        name: String,
+        /// `EXTENDED`: also its offsets.
+        extended: bool,
+    },
+    /// Any other.
+    Sql(Box<SqlStatement>),
+}
+
+/// Where a pipeline goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OffsetsSyntax {
+    /// `EARLIEST`
+    Earliest,
+    /// `LATEST`
+    Latest,
+    /// `'{"partition": offset}'`
+    At(BTreeMap<i32, i64>),
+}
+
+/// Credentials are hidden.
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = |said: bool, words: &'static str| if said { words } else { "" };
+        match self {
+            Statement::CreateTable(table) => table.fmt(f),
+            Statement::DropTable { name, if_exists } => {
+                write!(f, "DROP TABLE {}{}", said(*if_exists, "IF EXISTS "), quote(name))
+            }
+            Statement::Truncate { name } => write!(f, "TRUNCATE {}", quote(name)),
+            Statement::CreatePipeline(pipeline) => pipeline.fmt(f),
+            Statement::DropPipeline { name, if_exists } => {
+                write!(f, "DROP PIPELINE {}{}", said(*if_exists, "IF EXISTS "), quote(name))
+            }
+            Statement::StartPipeline { name, if_not_running } => {
+                write!(f, "START PIPELINE {}{}", said(*if_not_running, "IF NOT RUNNING "), quote(name))
+            }
+            Statement::StartAllPipelines => f.write_str("START ALL PIPELINES"),
+            Statement::StopPipeline { name, if_running } => {
+                write!(f, "STOP PIPELINE {}{}", said(*if_running, "IF RUNNING "), quote(name))
+            }
+            Statement::StopAllPipelines => f.write_str("STOP ALL PIPELINES"),
+            Statement::SetOffsets { name, offsets } => {
+                write!(f, "ALTER PIPELINE {} SET OFFSETS {offsets}", quote(name))
+            }
+            Statement::ShowPipelines => f.write_str("SHOW PIPELINES"),
+            Statement::ShowCreatePipeline { name, extended } => {
+                write!(f, "SHOW CREATE PIPELINE {}{}", quote(name), said(*extended, " EXTENDED"))
+            }
+            Statement::Sql(statement) => statement.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for OffsetsSyntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OffsetsSyntax::Earliest => f.write_str("EARLIEST"),
+            OffsetsSyntax::Latest => f.write_str("LATEST"),
+            OffsetsSyntax::At(offsets) => {
+                f.write_str(&literal(&serde_json::to_string(offsets).expect("numbers map to numbers")))
+            }
+        }
+    }
+}
+
+/// Parses a text of any number of statements.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, ParseError> {
+    lex::statements(sql)?.into_iter().map(statement).collect()
+}
+
+/// Parses the definition of a pipeline as a database keeps it.
+pub fn parse_pipeline(definition_sql: &str) -> Result<CreatePipeline, ParseError> {
+    let not_one = || ParseError::plain("42601", "the definition is not one CREATE PIPELINE statement");
+    let mut statements = lex::statements(definition_sql)?;
+    let tokens = statements.pop().filter(|_| statements.is_empty()).ok_or_else(not_one)?;
+    pipeline_of(tokens)
+}
+
+fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
+    let c = &mut Cursor::new(tokens);
+    let parsed = if c.peek(&["CREATE"]) {
+        return create(c);
+    } else if c.peek(&["DROP"]) {
+        drop(c)?
+    } else if c.peek(&["START"]) && !c.peek(&["START", "TRANSACTION"]) {
+        start(c)?
+    } else if c.peek(&["STOP"]) {
+        stop(c)?
+    } else if c.peek(&["ALTER", "PIPELINE"]) {
+        alter_pipeline(c)?
+    } else if c.peek(&["SHOW", "PIPELINES"]) {
+        c.expect(&["SHOW", "PIPELINES"])?;
+        Statement::ShowPipelines
+    } else if c.peek(&["SHOW", "CREATE", "PIPELINE"]) {
+        c.expect(&["SHOW", "CREATE", "PIPELINE"])?;
+        Statement::ShowCreatePipeline { name: c.relation()?, extended: c.take(&["EXTENDED"]) }
+    } else if let Some(refused) = unsupported_command(c) {
+        return Err(refused);
+    } else {
+        sql(c)?
+    };
+    c.end()?;
+    Ok(parsed)
+}
+
+fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
+    let at = c.here();
+    match c.parser.parse_statement()? {
+        SqlStatement::Truncate(truncate) => {
+            let [table] = truncate.table_names.as_slice() else {
+                return Err(ParseError::unsupported("TRUNCATE takes one table at a time", at));
+            };
+            if truncate.identity == Some(TruncateIdentityOption::Restart)
+                || truncate.cascade == Some(CascadeOption::Cascade)
+                || truncate.partitions.is_some()
+                || truncate.on_cluster.is_some()
+                || truncate.if_exists
+            {
+                return Err(ParseError::unsupported("TRUNCATE takes no options", at));
+            }
+            Ok(Statement::Truncate { name: names::relation(&table.name)? })
+        }
+        other => Ok(Statement::Sql(Box::new(other))),
+    }
+}
+
+fn create(c: &mut Cursor) -> Result<Statement, ParseError> {
+    let begins = |c: &Cursor, words: &[&str]| {
+        let mut with_create = vec!["CREATE"];
+        with_create.extend(words);
+        c.peek(&with_create)
+    };
+    if [&["PIPELINE"][..], &["OR", "REPLACE", "PIPELINE"], &["AGGREGATOR"], &["OR", "REPLACE", "AGGREGATOR"]]
+        .iter()
+        .any(|words| begins(c, words))
+    {
+        let mut tokens = Vec::new();
+        while !c.peek_token(&Token::EOF) {
+            tokens.push(c.parser.next_token());
+        }
+        return Ok(Statement::CreatePipeline(Box::new(pipeline_of(tokens)?)));
+    }
+    for temporary in ["TEMP", "TEMPORARY", "UNLOGGED", "GLOBAL", "LOCAL", "EXTERNAL", "FOREIGN"] {
+        if begins(c, &[temporary]) {
+            return Err(c.unsupported(format!("CREATE {temporary} is not supported")));
+        }
+    }
+    if begins(c, &["LINK"]) {
+        return Err(c.unsupported("CREATE LINK is not supported: say CONFIG and CREDENTIALS in the pipeline"));
+    }
+    if begins(c, &["OR", "REPLACE", "TABLE"]) {
+        return Err(c.unsupported("CREATE OR REPLACE TABLE is not supported: DROP TABLE first"));
+    }
+    if !begins(c, &["TABLE"]) {
+        let parsed = sql(c)?;
+        c.end()?;
+        return Ok(parsed);
+    }
+    c.expect(&["CREATE"])?;
+    let table = create_table(c)?;
+    c.end()?;
+    Ok(Statement::CreateTable(table))
+}
+
+/// Parses a CREATE PIPELINE, and holds it to what its canonical text says: what is kept must mean what was said.
+fn pipeline_of(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
+    let pipeline = pipeline_once(tokens)?;
+    let kept = CreatePipeline { or_replace: false, if_not_exists: false, ..pipeline.clone() };
+    let read_back =
+        lex::statements(&kept.to_sql()).and_then(|mut s| pipeline_once(s.pop().unwrap_or_default()));
+    match read_back {
+        Ok(read_back) if read_back == kept => Ok(pipeline),
+        _ => Err(ParseError::plain(
+            "0A000",
+            "the pipeline has an expression that cannot be kept as text without changing it: write it differently",
+        )),
+    }
+}
+
+fn pipeline_once(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
+    if let Some(parameter) = tokens.iter().find(|t| matches!(t.token, Token::Placeholder(_))) {
+        let message =
+            format!("a pipeline takes no parameters: {} has no value when it runs", parameter.token);
+        return Err(ParseError::new("42P02", message, parameter.span.start));
+    }
+    let c = &mut Cursor::new(lex::join_variables(tokens));
+    let pipeline = create_pipeline(c)?;
+    c.end()?;
+    Ok(pipeline)
+}
+
+fn drop(c: &mut Cursor) -> Result<Statement, ParseError> {
+    if c.take(&["DROP", "PIPELINE"]) {
+        let if_exists = c.take(&["IF", "EXISTS"]);
+        return Ok(Statement::DropPipeline { name: c.relation()?, if_exists });
+    }
+    let at = c.here();
+    match c.parser.parse_statement()? {
+        SqlStatement::Drop { object_type: ObjectType::Table, if_exists, names, cascade, .. } => {
+            drop_table(if_exists, &names, cascade, at)
+        }
+        other => Ok(Statement::Sql(Box::new(other))),
+    }
+}
+
+fn drop_table(
+    if_exists: bool,
+    names: &[sqlparser::ast::ObjectName],
+    cascade: bool,
+    at: Location,
+) -> Result<Statement, ParseError> {
+    if cascade {
+        let message = "DROP TABLE … CASCADE is not supported: drop the pipelines that load it first";
+        return Err(ParseError::unsupported(message, at));
+    }
+    let [name] = names else {
+        return Err(ParseError::unsupported("DROP TABLE takes one table at a time", at));
+    };
+    Ok(Statement::DropTable { name: names::relation(name)?, if_exists })
+}
+
+fn start(c: &mut Cursor) -> Result<Statement, ParseError> {
+    if c.take(&["START", "ALL", "PIPELINES"]) {
+        return Ok(Statement::StartAllPipelines);
+    }
+    if c.peek(&["START", "FAILED", "PIPELINES"]) {
+        return Err(c.unsupported("START FAILED PIPELINES is not supported: START each of them"));
+    }
+    c.expect(&["START", "PIPELINE"])?;
+    let if_not_running = c.take(&["IF", "NOT", "RUNNING"]);
+    let name = c.relation()?;
+    if c.peek(&["FOREGROUND"]) {
+        return Err(c.unsupported("START PIPELINE … FOREGROUND is not supported: it runs in the background"));
+    }
+    Ok(Statement::StartPipeline { name, if_not_running })
+}
+
+fn stop(c: &mut Cursor) -> Result<Statement, ParseError> {
+    if c.take(&["STOP", "ALL", "PIPELINES"]) {
+        return Ok(Statement::StopAllPipelines);
+    }
+    c.expect(&["STOP", "PIPELINE"])?;
+    let if_running = c.take(&["IF", "RUNNING"]);
+    let name = c.relation()?;
+    if c.peek(&["DETACH"]) {
+        return Err(c.unsupported("STOP PIPELINE … DETACH is not supported: STOP does not wait long"));
+    }
+    Ok(Statement::StopPipeline { name, if_running })
+}
+
+fn alter_pipeline(c: &mut Cursor) -> Result<Statement, ParseError> {
+    c.expect(&["ALTER", "PIPELINE"])?;
+    let name = c.relation()?;
+    if c.peek(&["DROP"]) {
+        return Err(c.unsupported("ALTER PIPELINE … DROP is not supported"));
+    }
+    c.expect(&["SET"])?;
+    if !c.peek(&["OFFSETS"])
+        && let Token::Word(word) = &c.parser.peek_token_ref().token
+    {
+        let message = format!(
+            "ALTER PIPELINE … SET {} is not supported: SET OFFSETS is; change the rest with CREATE OR REPLACE PIPELINE",
+            word.value.to_ascii_uppercase()
+        );
+        return Err(c.unsupported(message));
+    }
+    c.expect(&["OFFSETS"])?;
+    let offsets = if c.take(&["EARLIEST"]) {
+        OffsetsSyntax::Earliest
+    } else if c.take(&["LATEST"]) {
+        OffsetsSyntax::Latest
+    } else {
+        OffsetsSyntax::At(offsets_at(c)?)
+    };
+    Ok(Statement::SetOffsets { name, offsets })
+}
+
+fn offsets_at(c: &mut Cursor) -> Result<BTreeMap<i32, i64>, ParseError> {
+    let at = c.here();
+    let text = c.string("EARLIEST, LATEST or '{\"partition\": offset}'")?;
+    let wrong = |why: String| ParseError::new("22023", format!("offsets {text} {why}"), at);
+    let form = "are not of the form {\"partition\": offset, …}, all whole numbers from 0";
+    let offsets: BTreeMap<i32, i64> = serde_json::from_str(&text).map_err(|_| wrong(form.into()))?;
+    if offsets.is_empty() {
+        return Err(wrong("name no partition".into()));
+    }
+    if offsets.iter().any(|(partition, offset)| *partition < 0 || *offset < 0) {
+        return Err(wrong(form.into()));
+    }
+    Ok(offsets)
+}
+
+fn unsupported_command(c: &Cursor) -> Option<ParseError> {
+    const SAID: [(&[&str], &str); 6] = [
+        (&["TEST", "PIPELINE"], "TEST PIPELINE is not supported"),
+        (&["PROFILE", "PIPELINE"], "PROFILE PIPELINE is not supported"),
+        (&["EXTRACT", "PIPELINE"], "EXTRACT PIPELINE is not supported"),
+        (&["CLEAR", "PIPELINE"], "CLEAR PIPELINE ERRORS is not supported"),
+        (&["LOAD", "DATA"], "LOAD DATA is not supported by itself: CREATE PIPELINE … AS LOAD DATA, or COPY"),
+        (&["REPLACE", "INTO"], "REPLACE INTO is not supported: use INSERT … ON CONFLICT … DO UPDATE"),
+    ];
+    SAID.iter().find(|(words, _)| c.peek(words)).map(|(_, message)| c.unsupported(*message))
+}
