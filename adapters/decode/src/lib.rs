@@ -7,8 +7,11 @@
 
 #![forbid(unsafe_code)]
 
+mod csv;
 pub mod extract;
+mod json;
 pub mod plan;
+mod value;
 
 pub use extract::{ExtractPlan, Extractor, Transform, Transformed};
 pub use plan::{CsvFormat, DecodePlan, Decoded, Decoder, FieldMapping, Format, Refused};

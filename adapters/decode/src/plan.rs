@@ -7,6 +7,9 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use kernel::schema::ColumnType;
 use kernel::{RawMessage, Result};
 
+use crate::csv::CsvDecoder;
+use crate::json::JsonDecoder;
+
 /// Where one decoded column comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldMapping {
@@ -87,7 +90,10 @@ impl DecodePlan {
 
     /// The decoder. Fails where a default does not fit its type or the format contradicts itself.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        Err(kernel::Error::new(kernel::ErrorKind::FeatureNotSupported, "decoders are not there yet"))
+        match &self.format {
+            Format::Json => Ok(Box::new(JsonDecoder::new(self)?)),
+            Format::Csv(format) => Ok(Box::new(CsvDecoder::new(self, format)?)),
+        }
     }
 }
 

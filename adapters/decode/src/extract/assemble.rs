@@ -1,0 +1,305 @@
+//! From decoded rows to stored rows: SET and WHERE, mapping onto the table's columns, NOT NULL, provenance, placement.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow_buffer::BooleanBufferBuilder;
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat;
+use arrow_select::filter::FilterBuilder;
+use kernel::schema::TableDef;
+use kernel::{Error, ErrorKind, Micros, Result, Run, SetAsideKind, SourcePartition};
+
+use super::{ExtractPlan, Failures, Transform, Transformed};
+use crate::plan::{Decoded, FieldMapping};
+use crate::value::Column;
+
+/// What stored rows are assembled by.
+pub(super) struct Assembly {
+    table: Arc<TableDef>,
+    stored_schema: SchemaRef,
+    /// For every column of the table; empty where a transform makes the columns.
+    feeds: Vec<Feed>,
+    run: Run,
+    partition: SourcePartition,
+    shard_count: u16,
+}
+
+/// Where a column of the table comes from.
+enum Feed {
+    /// This decoded column.
+    Decoded(usize),
+    /// The default, in every row.
+    Constant(Box<Column>),
+}
+
+/// Rows of the table on their way.
+pub(super) struct Rows {
+    /// The table's user columns.
+    columns: Vec<ArrayRef>,
+    /// Message of each row; does not fall.
+    origin: Vec<u32>,
+    /// Decoded row of each row; None: the same one.
+    decoded_row: Option<Vec<u32>>,
+    /// Rows that stay; None: all.
+    keep: Option<BooleanArray>,
+}
+
+impl Rows {
+    fn stays(&self, row: usize) -> bool {
+        self.keep.as_ref().is_none_or(|keep| keep.is_valid(row) && keep.value(row))
+    }
+
+    fn decoded_row(&self, row: usize) -> u32 {
+        self.decoded_row.as_ref().map_or(row as u32, |rows| rows[row])
+    }
+
+    /// All rows of these messages go.
+    pub fn drop_messages(&mut self, failures: &Failures) {
+        if failures.is_empty() {
+            return;
+        }
+        let mut keep = BooleanBufferBuilder::new(self.origin.len());
+        for (row, message) in self.origin.iter().enumerate() {
+            keep.append(self.stays(row) && !failures.contains_key(message));
+        }
+        self.keep = Some(BooleanArray::new(keep.finish(), None));
+    }
+
+    /// Messages that leave at least one row.
+    pub fn messages_kept(&self) -> u64 {
+        let (mut count, mut last) = (0, None);
+        for (row, message) in self.origin.iter().enumerate() {
+            if last != Some(message) && self.stays(row) {
+                count += 1;
+                last = Some(message);
+            }
+        }
+        count
+    }
+}
+
+impl Assembly {
+    /// Fails where the plan does not fit the table.
+    pub fn new(
+        plan: &ExtractPlan,
+        transformed: bool,
+        run: Run,
+        partition: SourcePartition,
+    ) -> Result<Assembly> {
+        let table = &plan.table;
+        check_mappings(&plan.decode.fields, table)?;
+        let feeds = if transformed { Vec::new() } else { feeds(plan)? };
+        Ok(Assembly {
+            table: table.clone(),
+            stored_schema: table.stored_schema(),
+            feeds,
+            run,
+            partition,
+            shard_count: plan.shard_count,
+        })
+    }
+
+    /// Decoded columns and constants, in the order of the table's columns.
+    pub fn map(&mut self, decoded: &Decoded) -> Rows {
+        let count = decoded.columns.num_rows();
+        let column = |feed: &mut Feed| match feed {
+            Feed::Decoded(index) => decoded.columns.column(*index).clone(),
+            Feed::Constant(constant) => {
+                for _ in 0..count {
+                    constant.append_missing().expect("a short constant or a null, in a nullable column");
+                }
+                constant.finish()
+            }
+        };
+        Rows {
+            columns: self.feeds.iter_mut().map(column).collect(),
+            origin: decoded.origin.clone(),
+            decoded_row: None,
+            keep: None,
+        }
+    }
+
+    /// SET and WHERE. Rows that fail are noted and leave nothing.
+    pub fn transform(
+        &self,
+        transform: &mut dyn Transform,
+        decoded: &Decoded,
+        now_us: Micros,
+        failures: &mut Failures,
+    ) -> Result<Rows> {
+        let mut parts = Vec::new();
+        let count = decoded.columns.num_rows();
+        let mut failed = Vec::new();
+        self.transform_range(transform, &decoded.columns, 0, count, now_us, &mut parts, &mut failed)?;
+        for (row, code, text) in failed {
+            let message = decoded.origin[row as usize];
+            failures.entry(message).or_insert((SetAsideKind::Expression, code, text, row));
+        }
+        if let [(0, whole)] = parts.as_slice()
+            && whole.columns.num_rows() == count
+        {
+            return Ok(Rows {
+                columns: whole.columns.columns().to_vec(),
+                origin: decoded.origin.clone(),
+                decoded_row: None,
+                keep: whole.keep.clone(),
+            });
+        }
+        self.join(parts, decoded)
+    }
+
+    /// Transforms a range of rows; where the data is to blame, each half for itself.
+    #[allow(clippy::too_many_arguments)]
+    fn transform_range(
+        &self,
+        transform: &mut dyn Transform,
+        columns: &RecordBatch,
+        start: usize,
+        count: usize,
+        now_us: Micros,
+        parts: &mut Vec<(usize, Transformed)>,
+        failed: &mut Vec<(u32, String, String)>,
+    ) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        match transform.transform(&columns.slice(start, count), now_us) {
+            Ok(transformed) => {
+                self.check_transformed(&transformed, count)?;
+                let rows = transformed.errors.iter().cloned();
+                failed.extend(rows.map(|(row, code, text)| (row + start as u32, code, text)));
+                parts.push((start, transformed));
+                Ok(())
+            }
+            Err(error) if !blames_data(&error) => Err(error),
+            Err(error) if count == 1 => {
+                failed.push((start as u32, error.kind.sqlstate().into(), error.message));
+                Ok(())
+            }
+            Err(_) => {
+                let half = count / 2;
+                self.transform_range(transform, columns, start, half, now_us, parts, failed)?;
+                let (start, count) = (start + half, count - half);
+                self.transform_range(transform, columns, start, count, now_us, parts, failed)
+            }
+        }
+    }
+
+    fn check_transformed(&self, transformed: &Transformed, count: usize) -> Result<()> {
+        let wanted = self.table.columns.iter().map(|c| c.column_type.arrow());
+        let got = transformed.columns.columns().iter().map(|c| c.data_type().clone());
+        let sound = wanted.eq(got)
+            && transformed.columns.num_rows() == count
+            && transformed.keep.as_ref().is_none_or(|keep| keep.len() == count)
+            && transformed.errors.iter().all(|(row, ..)| (*row as usize) < count);
+        if sound {
+            return Ok(());
+        }
+        let text = format!("SET does not give the columns of table {}; this is a bug", self.table.name);
+        Err(Error::new(ErrorKind::Internal, text))
+    }
+
+    /// Parts with gaps between them, where rows failed.
+    fn join(&self, parts: Vec<(usize, Transformed)>, decoded: &Decoded) -> Result<Rows> {
+        let (mut origin, mut decoded_row) = (Vec::new(), Vec::new());
+        let mut keep = BooleanBufferBuilder::new(decoded.origin.len());
+        for (start, part) in &parts {
+            for row in 0..part.columns.num_rows() {
+                origin.push(decoded.origin[start + row]);
+                decoded_row.push((start + row) as u32);
+                keep.append(part.keep.as_ref().is_none_or(|k| k.is_valid(row) && k.value(row)));
+            }
+        }
+        let column = |index: usize| {
+            let arrays: Vec<&dyn Array> =
+                parts.iter().map(|(_, p)| p.columns.column(index).as_ref()).collect();
+            match arrays.is_empty() {
+                true => Ok(arrow_array::new_empty_array(&self.table.columns[index].column_type.arrow())),
+                false => concat(&arrays).map_err(|e| Error::new(ErrorKind::OutOfMemory, e.to_string())),
+            }
+        };
+        Ok(Rows {
+            columns: (0..self.table.columns.len()).map(column).collect::<Result<_>>()?,
+            origin,
+            decoded_row: Some(decoded_row),
+            keep: Some(BooleanArray::new(keep.finish(), None)),
+        })
+    }
+
+    /// Notes rows that stay and have a null where the table has NOT NULL.
+    pub fn check_not_null(&self, rows: &mut Rows, failures: &mut Failures) {
+        for (definition, column) in self.table.columns.iter().zip(&rows.columns) {
+            if definition.nullable || column.null_count() == 0 {
+                continue;
+            }
+            for row in (0..column.len()).filter(|&row| column.is_null(row) && rows.stays(row)) {
+                failures.entry(rows.origin[row]).or_insert_with(|| {
+                    let text = format!("null in column {}, which is NOT NULL", definition.name);
+                    (SetAsideKind::Constraint, "23502".into(), text, rows.decoded_row(row))
+                });
+            }
+        }
+    }
+
+    /// Stored rows by shard: the rows that stay, with provenance.
+    pub fn route(&self, rows: Rows, offsets: &[i64]) -> Result<Vec<Option<RecordBatch>>> {
+        let mut columns = rows.columns;
+        let row_offsets = rows.origin.iter().map(|&message| offsets[message as usize]);
+        columns.push(Arc::new(Int64Array::from_value(self.run.0 as i64, rows.origin.len())));
+        columns.push(Arc::new(Int32Array::from_value(self.partition, rows.origin.len())));
+        columns.push(Arc::new(Int64Array::from_iter_values(row_offsets)));
+        if let Some(keep) = rows.keep.filter(|keep| keep.true_count() < keep.len()) {
+            let filter = FilterBuilder::new(&keep).optimize().build();
+            for column in &mut columns {
+                *column = filter.filter(column).expect("the filter has a bit for every row");
+            }
+        }
+        let stored = RecordBatch::try_new(self.stored_schema.clone(), columns);
+        let stored = stored.expect("types, lengths and nulls were checked");
+        Ok(kernel::route::route(&self.table, &stored, self.shard_count))
+    }
+}
+
+/// SQLSTATE classes 22 (data exception) and 23 (constraint violation).
+fn blames_data(error: &Error) -> bool {
+    let code = error.kind.sqlstate();
+    code.starts_with("22") || code.starts_with("23")
+}
+
+/// A mapping is a variable or names a column of the table, once.
+fn check_mappings(fields: &[FieldMapping], table: &TableDef) -> Result<()> {
+    for (index, field) in fields.iter().enumerate() {
+        let refuse = |kind, text: String| Err(Error::new(kind, text));
+        if fields[..index].iter().any(|other| other.name == field.name) {
+            return refuse(ErrorKind::InvalidParameterValue, format!("{} is mapped twice", field.name));
+        }
+        if !field.name.starts_with('@') && !table.columns.iter().any(|c| c.name == field.name) {
+            let text = format!("column {} of table {} does not exist", field.name, table.name);
+            return refuse(ErrorKind::UndefinedColumn, text);
+        }
+    }
+    Ok(())
+}
+
+fn feeds(plan: &ExtractPlan) -> Result<Vec<Feed>> {
+    let feed = |(ordinal, definition): (usize, &kernel::schema::ColumnDef)| {
+        let fields = &plan.decode.fields;
+        if let Some(index) = fields.iter().position(|f| f.name == definition.name) {
+            if fields[index].column_type != definition.column_type {
+                let text = format!("column {} is decoded as another type than it has", definition.name);
+                return Err(Error::new(ErrorKind::InvalidParameterValue, text));
+            }
+            return Ok(Feed::Decoded(index));
+        }
+        let constant = FieldMapping {
+            name: definition.name.clone(),
+            column_type: definition.column_type,
+            nullable: true,
+            path: Vec::new(),
+            default: plan.defaults.get(ordinal).cloned().flatten(),
+        };
+        Ok(Feed::Constant(Box::new(Column::new(&constant)?)))
+    };
+    plan.table.columns.iter().enumerate().map(feed).collect()
+}

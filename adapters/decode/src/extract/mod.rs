@@ -1,0 +1,283 @@
+//! The extractor: from the messages of one source partition to what the kernel takes.
+//!
+//! Each message has exactly one disposition. It is *set aside* if it cannot be decoded, or if any of its rows fails in SET,
+//! WHERE or NOT NULL; else *applied* if it leaves a row; else *filtered*. A CSV message of several lines is one message with
+//! one disposition, and all its rows carry its offset. So messages (not rows) are what `Extract` counts.
+
+mod assemble;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow_array::{BooleanArray, RecordBatch};
+use bytes::Bytes;
+use kernel::schema::TableDef;
+use kernel::{
+    Epoch, Extract, Micros, OffsetFilter, PipelineId, Position, RawMessage, Result, Run, SetAside,
+    SetAsideKind, SourcePartition,
+};
+
+use crate::plan::{DecodePlan, Decoded, Decoder, Refused};
+use crate::value::row_text;
+use assemble::Assembly;
+
+/// A chunk is closed at this many messages,
+const CHUNK_MESSAGES_MAX: usize = 64 << 10;
+/// or at this many bytes of payload, or of rows.
+const CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Messages handed to the decoder between two looks at the bounds.
+const STRIDE: usize = 1024;
+
+/// SET and WHERE of a pipeline. Implemented where SQL expressions can be evaluated. One instance a source partition.
+pub trait Transform: Send {
+    /// From decoded columns ([`DecodePlan::schema`]) to the table's. `now_us` is the batch's input time: `now()`.
+    ///
+    /// An error of SQLSTATE class 22 or 23 blames the data: the extractor then halves the batch and asks again, until the
+    /// rows to blame are found and set aside. Any other error stops the pipeline.
+    fn transform(&mut self, columns: &RecordBatch, now_us: Micros) -> Result<Transformed>;
+}
+
+/// Outcome of [`Transform::transform`].
+#[derive(Clone, Debug)]
+pub struct Transformed {
+    /// The table's user columns (all of them, defaults filled in), as many rows as went in. Types as
+    /// [`TableDef::user_schema`] has them; NOT NULL is checked afterwards.
+    pub columns: RecordBatch,
+    /// WHERE: rows for which it is not true are filtered. None: all stay.
+    pub keep: Option<BooleanArray>,
+    /// Rows to be set aside, with SQLSTATE and text, where the transform knows them itself.
+    pub errors: Vec<(u32, String, String)>,
+}
+
+/// Everything that extractors of one pipeline share.
+#[derive(Clone, Debug)]
+pub struct ExtractPlan {
+    /// Table that the rows go to.
+    pub table: Arc<TableDef>,
+    /// How messages are decoded. Mappings named like columns of the table feed these.
+    pub decode: DecodePlan,
+    /// For every column of the table, the text of the constant that stands in where no mapping feeds it; None: null. Not
+    /// used where there is a [`Transform`].
+    pub defaults: Vec<Option<String>>,
+    /// Shards to route to.
+    pub shard_count: u16,
+}
+
+/// Follows one source partition in one epoch.
+pub struct Extractor {
+    decoder: Box<dyn Decoder>,
+    transform: Option<Box<dyn Transform>>,
+    assembly: Assembly,
+    pipeline: PipelineId,
+    epoch: Epoch,
+    partition: SourcePartition,
+    filter: OffsetFilter,
+    /// Where the open chunk began.
+    first_offset: i64,
+    open: Chunk,
+    /// Chunks that are full and were not taken yet.
+    closed: VecDeque<ClosedChunk>,
+}
+
+/// What is known of the messages of a chunk besides their rows.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Offset of each message.
+    offsets: Vec<i64>,
+    source_bytes: u64,
+    set_aside: Vec<SetAside>,
+}
+
+/// A chunk that gets no more messages.
+#[derive(Debug)]
+struct ClosedChunk {
+    chunk: Chunk,
+    decoded: Decoded,
+    first_offset: i64,
+    next: Position,
+}
+
+/// Messages refused after decoding: the stage, SQLSTATE, text, and the row that was the first to fail.
+type Failures = BTreeMap<u32, (SetAsideKind, String, String, u32)>;
+
+impl Extractor {
+    /// Begins at a position. Fails where the plan does not fit the table.
+    pub fn new(
+        plan: ExtractPlan,
+        transform: Option<Box<dyn Transform>>,
+        pipeline: PipelineId,
+        epoch: Epoch,
+        run: Run,
+        partition: SourcePartition,
+        start: Position,
+    ) -> Result<Extractor> {
+        Ok(Extractor {
+            decoder: plan.decode.decoder()?,
+            assembly: Assembly::new(&plan, transform.is_some(), run, partition)?,
+            transform,
+            pipeline,
+            epoch,
+            partition,
+            filter: OffsetFilter::new(start),
+            first_offset: start.next_offset,
+            open: Chunk::default(),
+            closed: VecDeque::new(),
+        })
+    }
+
+    /// Decodes messages, in the order in which the source delivers them. Offsets that have passed already are skipped.
+    /// Never refuses; the caller bounds memory by looking at [`Extractor::is_full`] before it pushes more.
+    pub fn push(&mut self, messages: &[RawMessage<'_>]) {
+        for stride in messages.chunks(STRIDE) {
+            if self.open_is_full() {
+                self.close();
+            }
+            self.push_stride(stride);
+        }
+    }
+
+    fn push_stride(&mut self, messages: &[RawMessage<'_>]) {
+        let first_index = self.open.offsets.len();
+        let mut skipped = false;
+        for message in messages {
+            if self.filter.admit(message.offset, message.leader_epoch) {
+                self.open.offsets.push(message.offset);
+                self.open.source_bytes += payload_bytes(message);
+            } else {
+                skipped = true;
+            }
+        }
+        let refused = if skipped {
+            let admitted = admitted(messages, &self.open.offsets[first_index..]);
+            self.push_admitted(&admitted, first_index)
+        } else {
+            self.push_admitted(messages, first_index)
+        };
+        self.open.set_aside.extend(refused);
+    }
+
+    /// Decodes; the payload of what is refused is copied while it is still there.
+    fn push_admitted(&mut self, messages: &[RawMessage<'_>], first_index: usize) -> Vec<SetAside> {
+        let refused = self.decoder.push(messages);
+        let set_aside = |Refused { message, code, text }: Refused| {
+            let raw = &messages[message as usize - first_index];
+            let kind = if code == "23502" { SetAsideKind::Constraint } else { SetAsideKind::Decode };
+            SetAside {
+                partition: self.partition,
+                offset: raw.offset,
+                kind,
+                code: code.into(),
+                message: text,
+                payload: raw.value.map(Bytes::copy_from_slice),
+            }
+        };
+        refused.into_iter().map(set_aside).collect()
+    }
+
+    /// The source has nothing more below this offset (control records, aborted transactions, compaction).
+    pub fn advance_to(&mut self, next_offset: i64) {
+        self.filter.advance_to(next_offset);
+    }
+
+    /// Where the partition stands: the offset expected next.
+    pub fn position(&self) -> Position {
+        self.filter.position()
+    }
+
+    /// Bytes held by rows that were not taken yet.
+    pub fn buffered_bytes(&self) -> usize {
+        let closed = |c: &ClosedChunk| c.decoded.columns.get_array_memory_size();
+        self.decoder.buffered_bytes() + self.closed.iter().map(closed).sum::<usize>()
+    }
+
+    /// Bytes of payload of messages that were not taken yet: what credits count.
+    pub fn buffered_source_bytes(&self) -> u64 {
+        self.open.source_bytes + self.closed.iter().map(|c| c.chunk.source_bytes).sum::<u64>()
+    }
+
+    /// Messages that were not taken yet.
+    pub fn buffered_messages(&self) -> usize {
+        self.open.offsets.len() + self.closed.iter().map(|c| c.chunk.offsets.len()).sum::<usize>()
+    }
+
+    /// True when a chunk is full (64 Ki messages, or 16 MiB of payload or of rows): take before pushing more.
+    pub fn is_full(&self) -> bool {
+        !self.closed.is_empty() || self.open_is_full()
+    }
+
+    fn open_is_full(&self) -> bool {
+        self.open.offsets.len() >= CHUNK_MESSAGES_MAX
+            || self.open.source_bytes >= CHUNK_BYTES_MAX as u64
+            || self.decoder.buffered_bytes() >= CHUNK_BYTES_MAX
+    }
+
+    fn close(&mut self) {
+        let next = self.filter.position();
+        let decoded = self.decoder.finish();
+        let chunk = std::mem::take(&mut self.open);
+        assert_eq!(decoded.messages as usize, chunk.offsets.len(), "the decoder saw every message");
+        self.closed.push_back(ClosedChunk { chunk, decoded, first_offset: self.first_offset, next });
+        self.first_offset = next.next_offset;
+    }
+
+    /// Closes the range gathered so far: None if the position has not moved. After a very large push there may be several
+    /// ranges: ask until None to have them all. An error (of the transform, other than the data's) stops the pipeline.
+    pub fn take(&mut self, now_us: Micros) -> Result<Option<Extract>> {
+        if self.closed.is_empty() && self.first_offset < self.filter.position().next_offset {
+            self.close();
+        }
+        match self.closed.pop_front() {
+            Some(closed) => self.extract(closed, now_us).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn extract(&mut self, closed: ClosedChunk, now_us: Micros) -> Result<Extract> {
+        let ClosedChunk { chunk, decoded, first_offset, next } = closed;
+        let Chunk { offsets, source_bytes, mut set_aside } = chunk;
+        let mut failures = Failures::new();
+        let mut rows = match &mut self.transform {
+            Some(transform) => {
+                self.assembly.transform(transform.as_mut(), &decoded, now_us, &mut failures)?
+            }
+            None => self.assembly.map(&decoded),
+        };
+        self.assembly.check_not_null(&mut rows, &mut failures);
+        rows.drop_messages(&failures);
+        let applied = rows.messages_kept();
+        set_aside.extend(failures.into_iter().map(|(message, (kind, code, text, row))| SetAside {
+            partition: self.partition,
+            offset: offsets[message as usize],
+            kind,
+            code,
+            message: text,
+            payload: Some(Bytes::from(row_text(&decoded.columns, row as usize))),
+        }));
+        set_aside.sort_by_key(|s| s.offset);
+
+        let messages = offsets.len() as u64;
+        let filtered = messages.checked_sub(applied + set_aside.len() as u64);
+        Ok(Extract {
+            pipeline: self.pipeline,
+            epoch: self.epoch,
+            partition: self.partition,
+            first_offset,
+            next,
+            messages,
+            filtered: filtered.expect("every message has one disposition"),
+            source_bytes,
+            pieces: self.assembly.route(rows, &offsets)?,
+            set_aside,
+        })
+    }
+}
+
+fn payload_bytes(message: &RawMessage<'_>) -> u64 {
+    (message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len)) as u64
+}
+
+/// The messages whose offsets were admitted: these are in order, and each stands for its first delivery.
+fn admitted<'a>(messages: &[RawMessage<'a>], offsets: &[i64]) -> Vec<RawMessage<'a>> {
+    let mut offsets = offsets.iter().peekable();
+    messages.iter().filter(|m| offsets.next_if(|&&offset| offset == m.offset).is_some()).copied().collect()
+}

@@ -1,0 +1,164 @@
+//! The predicted reader: a tree of the message shapes met so far.
+//!
+//! A message is a run of values with bytes between them. The bytes before the first value, between two values and after the
+//! last one hold all its structure: braces, keys, colons, commas, white space. A path through the tree is one shape: an
+//! edge's bytes, then a value, then the next edge's bytes. A message that has the bytes of a whole path between well-formed values has the
+//! very structure of the message from which the path was learned, so it needs no other check.
+
+use super::general::Walk;
+use super::path::{NodeId, PathTree};
+use super::scan;
+use crate::value::Column;
+
+/// Edges in the tree, and bytes on them, before it is thrown away and grown anew.
+const EDGES_MAX: usize = 512;
+const BYTES_MAX: usize = 64 << 10;
+/// Messages that are read without prediction after the tree was thrown away: their shapes vary too much to pay for it.
+const PAUSE_MESSAGES: u32 = 16 << 10;
+
+/// Shapes met so far.
+#[derive(Debug)]
+pub(crate) struct Shapes {
+    /// What may come next, by place in the tree; 0 is the beginning of a message.
+    places: Vec<Vec<Edge>>,
+    edges: usize,
+    bytes: usize,
+    pause: u32,
+}
+
+/// Bytes that may come next, and the value after them.
+#[derive(Debug)]
+struct Edge {
+    bytes: Box<[u8]>,
+    value: Value,
+    /// Place after the value.
+    next: u32,
+}
+
+/// What to do with a value.
+#[derive(Debug)]
+enum Value {
+    /// It is for this column alone.
+    Column { column: u32, depth: u32 },
+    /// It is for the columns of this node, and paths may go on from it.
+    Node { node: NodeId, depth: u32 },
+    /// Nobody wants it, but it must be well formed.
+    Skip { depth: u32 },
+    /// There is none: the message ends here. These columns were missing.
+    End { missing: Box<[u32]> },
+}
+
+impl Default for Shapes {
+    fn default() -> Shapes {
+        Shapes { places: vec![Vec::new()], edges: 0, bytes: 0, pause: 0 }
+    }
+}
+
+impl Shapes {
+    /// Reads a message of a known shape. False: it is not one, or some value wants a closer look; then columns may be one
+    /// value longer than they were.
+    pub fn read(
+        &mut self,
+        message: &[u8],
+        paths: &PathTree,
+        columns: &mut [Column],
+        scratch: &mut Vec<u8>,
+    ) -> bool {
+        let (mut place, mut at) = (0, 0);
+        while let Some(edge) = expected(&mut self.places[place], &message[at..]) {
+            at += edge.bytes.len();
+            let end = match &edge.value {
+                &Value::Column { column, depth } => {
+                    columns[column as usize].read_json(message, at, depth, scratch)
+                }
+                &Value::Skip { depth } => scan::token(message, at, depth).ok().map(|token| token.end),
+                &Value::Node { node, depth } => read_node(message, at, paths, node, depth, columns, scratch),
+                Value::End { missing } => {
+                    return missing.iter().all(|&c| columns[c as usize].append_missing().is_ok());
+                }
+            };
+            match end {
+                Some(end) => at = end,
+                None => return false,
+            }
+            place = edge.next as usize;
+        }
+        false
+    }
+
+    /// Remembers the shape of the message that was just walked.
+    pub fn learn(&mut self, message: &[u8], walk: &Walk, paths: &PathTree) {
+        if self.pause > 0 {
+            self.pause -= 1;
+            return;
+        }
+        let Some(steps) = walk.shape() else { return };
+        if self.edges + steps.len() >= EDGES_MAX || self.bytes > BYTES_MAX {
+            *self = Shapes { pause: PAUSE_MESSAGES, ..Shapes::default() };
+            return;
+        }
+        let (mut place, mut at) = (0, 0);
+        for step in steps {
+            let depth = step.depth;
+            let value = match step.node.map(|id| (id, paths.node(id))) {
+                None => Value::Skip { depth },
+                Some((_, node)) if node.columns.len() == 1 && !node.has_children() => {
+                    Value::Column { column: node.columns[0], depth }
+                }
+                Some((node, _)) => Value::Node { node, depth },
+            };
+            place = self.edge_or_new(place, &message[at..step.start], value);
+            at = step.end;
+        }
+        let missing = (0..walk.columns() as u32).filter(|&c| walk.found(c as usize).is_none()).collect();
+        self.edge_or_new(place, &message[at..], Value::End { missing });
+    }
+
+    fn edge_or_new(&mut self, place: usize, bytes: &[u8], value: Value) -> usize {
+        let ends = matches!(value, Value::End { .. });
+        let same = |e: &&Edge| *e.bytes == *bytes && matches!(e.value, Value::End { .. }) == ends;
+        if let Some(edge) = self.places[place].iter().find(same) {
+            return edge.next as usize;
+        }
+        let next = self.places.len();
+        self.places.push(Vec::new());
+        self.places[place].insert(0, Edge { bytes: bytes.into(), value, next: next as u32 });
+        self.edges += 1;
+        self.bytes += bytes.len();
+        next
+    }
+}
+
+/// The edge whose bytes come next, moved to the front.
+#[inline]
+fn expected<'a>(edges: &'a mut [Edge], rest: &[u8]) -> Option<&'a Edge> {
+    let found = edges.iter().position(|edge| match edge.value {
+        Value::End { .. } => *edge.bytes == *rest,
+        _ => rest.starts_with(&edge.bytes),
+    })?;
+    if found > 0 {
+        edges.swap(0, found);
+    }
+    Some(&edges[0])
+}
+
+/// A value that several columns take, or from which paths go on. An object in the latter case is for the general reader.
+fn read_node(
+    message: &[u8],
+    at: usize,
+    paths: &PathTree,
+    node: NodeId,
+    depth: u32,
+    columns: &mut [Column],
+    scratch: &mut Vec<u8>,
+) -> Option<usize> {
+    let node = paths.node(node);
+    if node.has_children() && message.get(at) == Some(&b'{') {
+        return None;
+    }
+    let token = scan::token(message, at, depth).ok()?;
+    for &column in &node.columns {
+        columns[column as usize].append_json(message, &token, scratch).ok()?;
+    }
+    Some(token.end)
+}

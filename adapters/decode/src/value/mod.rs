@@ -1,0 +1,93 @@
+//! Values of every SQL type from their text, into columns that grow. Which text belongs to which column is the business of
+//! `json` and `csv`.
+
+mod column;
+mod number;
+mod render;
+mod text;
+mod time;
+
+pub(crate) use column::Column;
+pub(crate) use render::row_text;
+
+use kernel::schema::ColumnType;
+
+/// Why a value does not fit its column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// Not the text of such a value.
+    Invalid,
+    /// A number too large for the type.
+    OutOfRange,
+    /// Not a whole number.
+    Fraction,
+    /// Not the text of a date or time.
+    BadTime,
+    /// No such day, hour or zone.
+    TimeOutOfRange,
+    /// The NUL character, which text cannot hold.
+    Nul,
+    /// Half of a surrogate pair.
+    LoneSurrogate,
+    /// An array or object where a plain value is wanted.
+    Nested,
+    /// Text that is not JSON, for a JSON column.
+    NotJson,
+    /// Null or missing where the column is NOT NULL.
+    Null,
+    /// The columns gathered so far leave no room for it.
+    NoRoom,
+}
+
+impl Fault {
+    /// SQLSTATE, the one that PostgreSQL gives.
+    pub fn code(self) -> &'static str {
+        match self {
+            Fault::Invalid | Fault::Fraction | Fault::Nested | Fault::NotJson => "22P02",
+            Fault::OutOfRange => "22003",
+            Fault::BadTime => "22007",
+            Fault::TimeOutOfRange => "22008",
+            Fault::Nul | Fault::LoneSurrogate => "22P05",
+            Fault::Null => "23502",
+            Fault::NoRoom => "54000",
+        }
+    }
+
+    /// What is wrong, to follow the value that was found.
+    pub fn reason(self, column_type: ColumnType) -> String {
+        let name = type_name(column_type);
+        match self {
+            Fault::Invalid => format!("is not a valid {name}"),
+            Fault::OutOfRange => format!("is out of range for {name}"),
+            Fault::Fraction => format!("has a fraction, which {name} cannot hold"),
+            Fault::BadTime => format!("is not a valid {name}: ISO 8601 is wanted, as 2026-01-31T12:00:00Z"),
+            Fault::TimeOutOfRange => format!("is out of range for {name}"),
+            Fault::Nul => format!("contains the NUL character, which {name} cannot hold"),
+            Fault::LoneSurrogate => "contains half of a surrogate pair".into(),
+            Fault::Nested => format!("is an array or object where a {name} is wanted"),
+            Fault::NotJson => "is not valid JSON".into(),
+            Fault::Null => "violates the column's NOT NULL constraint".into(),
+            Fault::NoRoom => "does not fit: more than 2 GiB of text in one batch".into(),
+        }
+    }
+}
+
+/// Name of a type as SQL writes it.
+fn type_name(column_type: ColumnType) -> String {
+    match column_type {
+        ColumnType::Bool => "boolean".into(),
+        ColumnType::Int16 => "smallint".into(),
+        ColumnType::Int32 => "integer".into(),
+        ColumnType::Int64 => "bigint".into(),
+        ColumnType::Float32 => "real".into(),
+        ColumnType::Float64 => "double precision".into(),
+        ColumnType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
+        ColumnType::Text => "text".into(),
+        ColumnType::Json => "jsonb".into(),
+        ColumnType::Uuid => "uuid".into(),
+        ColumnType::Bytea => "bytea".into(),
+        ColumnType::Date => "date".into(),
+        ColumnType::Timestamp => "timestamp".into(),
+        ColumnType::TimestampTz => "timestamp with time zone".into(),
+    }
+}

@@ -1,0 +1,279 @@
+//! The extractor: one disposition a message, provenance, placement, and positions that only go forward.
+
+mod common;
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{BooleanArray, Int64Array, RecordBatch};
+use common::{field, message, texts};
+use kernel::schema::{ColumnDef, ColumnType, TableDef};
+use kernel::*;
+use tidemark_decode::*;
+
+fn table(columns: &[(&str, ColumnType, bool)]) -> Arc<TableDef> {
+    let column = |(i, (name, column_type, nullable)): (usize, &(&str, ColumnType, bool))| ColumnDef {
+        id: ColumnId(i as u32),
+        name: name.to_string(),
+        column_type: *column_type,
+        nullable: *nullable,
+        default_sql: None,
+    };
+    Arc::new(TableDef {
+        id: TableId(1),
+        name: "t".into(),
+        schema_version: 1,
+        columns: columns.iter().enumerate().map(column).collect(),
+        primary_key: vec![],
+        shard_key: vec![0],
+        sort_key: vec![],
+        created_at: Sequence(1),
+    })
+}
+
+fn accounts() -> Arc<TableDef> {
+    table(&[
+        ("name", ColumnType::Text, false),
+        ("balance", ColumnType::Int64, true),
+        ("note", ColumnType::Text, false),
+    ])
+}
+
+fn plan(table: Arc<TableDef>, format: Format) -> ExtractPlan {
+    let fields = vec![field("name", ColumnType::Text), field("balance", ColumnType::Int64)];
+    let defaults = vec![None, None, Some("new".into())];
+    ExtractPlan { table, decode: DecodePlan { format, fields }, defaults, shard_count: 4 }
+}
+
+fn extractor(plan: ExtractPlan, transform: Option<Box<dyn Transform>>) -> Extractor {
+    let start = Position { next_offset: 10, leader_epoch: -1 };
+    Extractor::new(plan, transform, PipelineId(1), Epoch(3), Run(2), 5, start).expect("a sound plan")
+}
+
+/// All rows of an extract as text, in order of offset.
+fn rows(extract: &Extract) -> Vec<Vec<String>> {
+    let mut rows: Vec<_> = extract
+        .pieces
+        .iter()
+        .flatten()
+        .flat_map(|piece| (0..piece.num_rows()).map(move |row| texts(piece, row)))
+        .collect();
+    rows.sort_by_key(|row| row.last().expect("provenance").parse::<i64>().expect("an offset"));
+    rows
+}
+
+fn set_aside(extract: &Extract) -> Vec<(i64, SetAsideKind, &str, &str)> {
+    extract
+        .set_aside
+        .iter()
+        .map(|s| {
+            let payload = s.payload.as_deref().unwrap_or_default();
+            (s.offset, s.kind, s.code.as_str(), std::str::from_utf8(payload).expect("text"))
+        })
+        .collect()
+}
+
+#[test]
+fn rows_carry_provenance_and_lie_where_their_key_says() {
+    let mut extractor = extractor(plan(accounts(), Format::Json), None);
+    extractor.push(&[
+        message(10, Some(br#"{"name":"a","balance":1}"#)),
+        message(12, Some(br#"{"name":"b"}"#)),
+        message(13, Some(br#"{"balance":1}"#)),
+        message(14, Some(b"nonsense")),
+    ]);
+    let extract = extractor.take(0).unwrap().unwrap();
+    assert_eq!(rows(&extract), [["a", "1", "new", "2", "5", "10"], ["b", "null", "new", "2", "5", "12"]]);
+    assert_eq!(
+        set_aside(&extract),
+        [
+            (13, SetAsideKind::Constraint, "23502", r#"{"name": null, "balance": 1}"#),
+            (14, SetAsideKind::Decode, "22P02", "nonsense"),
+        ]
+    );
+    assert_eq!((extract.messages, extract.filtered), (4, 0));
+    assert_eq!((extract.first_offset, extract.next.next_offset, extract.next.leader_epoch), (10, 15, 0));
+    assert_eq!((extract.pipeline, extract.epoch, extract.partition), (PipelineId(1), Epoch(3), 5));
+    assert_eq!(extract.source_bytes, 24 + 12 + 13 + 8);
+    assert_eq!(extract.pieces.len(), 4);
+    for (shard, piece) in extract.pieces.iter().enumerate() {
+        let Some(piece) = piece else { continue };
+        assert_eq!(piece.schema(), accounts().stored_schema());
+        let mut hashes = Vec::new();
+        kernel::route::hash_rows(piece, &[0], &mut hashes);
+        assert!(hashes.iter().all(|&hash| kernel::route::shard_of(hash, 4) == shard as u16));
+    }
+    assert!(extractor.take(0).unwrap().is_none(), "nothing moved since");
+}
+
+#[test]
+fn offsets_pass_once_and_ranges_follow_one_another() {
+    let mut extractor = extractor(plan(accounts(), Format::Json), None);
+    let value = Some(br#"{"name":"a","balance":1}"#.as_slice());
+    extractor.push(&[message(8, value), message(9, value), message(10, value), message(11, value)]);
+    extractor.push(&[message(10, value), message(11, value), message(12, value), message(12, value)]);
+    let first = extractor.take(0).unwrap().unwrap();
+    assert_eq!((first.messages, first.first_offset, first.next.next_offset), (3, 10, 13));
+    assert_eq!(rows(&first).len(), 3);
+
+    extractor.advance_to(20);
+    let hole = extractor.take(0).unwrap().unwrap();
+    assert_eq!((hole.messages, hole.first_offset, hole.next.next_offset), (0, 13, 20));
+    assert!(hole.pieces.iter().all(Option::is_none));
+
+    extractor.advance_to(15);
+    extractor.push(&[message(19, value)]);
+    assert!(extractor.take(0).unwrap().is_none(), "never moves back");
+}
+
+#[test]
+fn a_large_push_is_cut_into_chunks() {
+    let mut extractor = extractor(plan(accounts(), Format::Json), None);
+    let value = Some(br#"{"name":"a","balance":1}"#.as_slice());
+    let messages: Vec<_> = (10..150_010).map(|offset| message(offset, value)).collect();
+    extractor.push(&messages);
+    assert!(extractor.is_full());
+    assert_eq!(extractor.buffered_messages(), 150_000);
+    let (mut next, mut count) = (10, 0);
+    while let Some(extract) = extractor.take(0).unwrap() {
+        assert_eq!(extract.first_offset, next);
+        assert!(extract.messages <= 64 << 10);
+        next = extract.next.next_offset;
+        count += rows(&extract).len();
+    }
+    assert_eq!((next, count), (150_010, 150_000));
+    assert_eq!((extractor.buffered_messages(), extractor.buffered_source_bytes()), (0, 0));
+}
+
+#[test]
+fn csv_lines_share_their_message_and_its_disposition() {
+    let mut extractor =
+        extractor(plan(accounts(), Format::Csv(CsvFormat { ignore_lines: 1, ..CsvFormat::default() })), None);
+    extractor.push(&[
+        message(10, Some(b"h\na\t1\nb\t2\n")),
+        message(11, Some(b"h\na\t1\nb\tx\n")),
+        message(12, Some(b"h\n")),
+        message(13, Some(b"h\nc\t3\n\\N\t4\n")),
+    ]);
+    let extract = extractor.take(0).unwrap().unwrap();
+    assert_eq!(rows(&extract), [["a", "1", "new", "2", "5", "10"], ["b", "2", "new", "2", "5", "10"]]);
+    assert_eq!((extract.messages, extract.filtered), (4, 1), "the message without lines is filtered");
+    let aside: Vec<_> = set_aside(&extract).into_iter().map(|(o, k, c, _)| (o, k, c)).collect();
+    assert_eq!(aside, [(11, SetAsideKind::Decode, "22P02"), (13, SetAsideKind::Constraint, "23502")]);
+}
+
+/// `SET balance = balance + 1 WHERE balance <> 0`; fails on negative balances, whole batches at a time.
+struct Increment {
+    calls: u32,
+}
+
+impl Transform for Increment {
+    fn transform(&mut self, columns: &RecordBatch, now_us: Micros) -> Result<Transformed> {
+        self.calls += 1;
+        assert_eq!(now_us, 77);
+        let balance = columns.column_by_name("@raw").expect("a variable").as_primitive::<Int64Type>();
+        let known = balance.iter().flatten();
+        if known.clone().any(|b| b == i64::MAX) {
+            return Err(Error::new(ErrorKind::Internal, "broken"));
+        }
+        if known.clone().any(|b| b < 0) {
+            return Err(Error::new(ErrorKind::NumericValueOutOfRange, "negative"));
+        }
+        let sums: Int64Array = balance.iter().map(|b| b.map(|b| b + 1)).collect();
+        let keep: BooleanArray = balance.iter().map(|b| b.map(|b| b != 0)).collect();
+        let name = columns.column_by_name("name").expect("mapped").clone();
+        let schema =
+            table(&[("name", ColumnType::Text, true), ("balance", ColumnType::Int64, true)]).user_schema();
+        let columns = RecordBatch::try_new(schema, vec![name, Arc::new(sums)]).expect("two columns");
+        Ok(Transformed { columns, keep: Some(keep), errors: vec![] })
+    }
+}
+
+fn incrementing() -> Extractor {
+    let table = table(&[("name", ColumnType::Text, false), ("balance", ColumnType::Int64, true)]);
+    let mut raw = field("@raw", ColumnType::Int64);
+    raw.path = vec!["balance".into()];
+    let fields = vec![raw, field("name", ColumnType::Text)];
+    let decode = DecodePlan { format: Format::Json, fields };
+    extractor(
+        ExtractPlan { table, decode, defaults: vec![], shard_count: 3 },
+        Some(Box::new(Increment { calls: 0 })),
+    )
+}
+
+#[test]
+fn set_and_where_run_and_bad_rows_are_found() {
+    let mut extractor = incrementing();
+    let values: Vec<String> = (0..100)
+        .map(|i| match i {
+            17 | 63 => format!(r#"{{"name":"n{i}","balance":-1}}"#),
+            40 => r#"{"balance":5}"#.to_string(),
+            41 => r#"{"balance":0}"#.to_string(),
+            42 => r#"{"name":"unknown","balance":null}"#.to_string(),
+            43 => "bad".to_string(),
+            _ => format!(r#"{{"name":"n{i}","balance":{}}}"#, i % 10),
+        })
+        .collect();
+    let messages: Vec<_> =
+        values.iter().enumerate().map(|(i, v)| message(100 + i as i64, Some(v.as_bytes()))).collect();
+    extractor.push(&messages);
+    let extract = extractor.take(77).unwrap().unwrap();
+    let aside: Vec<_> = set_aside(&extract).into_iter().map(|(o, k, c, _)| (o, k, c)).collect();
+    assert_eq!(
+        aside,
+        [
+            (117, SetAsideKind::Expression, "22003"),
+            (140, SetAsideKind::Constraint, "23502"),
+            (143, SetAsideKind::Decode, "22P02"),
+            (163, SetAsideKind::Expression, "22003"),
+        ]
+    );
+    // 10 with balance 0 (one of them is message 40, replaced), message 41 and the unknown balance are filtered.
+    assert_eq!(extract.filtered, 9 + 1 + 1);
+    let rows = rows(&extract);
+    assert_eq!(rows.len() as u64, extract.messages - extract.filtered - aside.len() as u64);
+    for row in rows {
+        let offset: i64 = row[4].parse().unwrap();
+        assert_eq!(
+            row,
+            [
+                format!("n{}", offset - 100),
+                (offset % 10 + 1).to_string(),
+                "2".into(),
+                "5".into(),
+                row[4].clone()
+            ]
+        );
+    }
+}
+
+#[test]
+fn an_error_that_is_not_the_datas_comes_out() {
+    let mut extractor = incrementing();
+    extractor.push(&[message(10, Some(br#"{"name":"a","balance":9223372036854775807}"#))]);
+    assert_eq!(extractor.take(77).unwrap_err().kind, ErrorKind::Internal);
+}
+
+#[test]
+fn plans_that_do_not_fit_the_table_are_refused() {
+    let start = Position { next_offset: 0, leader_epoch: -1 };
+    let kind = |plan| {
+        Extractor::new(plan, None, PipelineId(1), Epoch(1), Run(1), 0, start).err().map(|error| error.kind)
+    };
+    let sound = || plan(accounts(), Format::Json);
+    assert_eq!(kind(sound()), None);
+    let mut unknown = sound();
+    unknown.decode.fields[0].name = "nobody".into();
+    assert_eq!(kind(unknown), Some(ErrorKind::UndefinedColumn));
+    let mut twice = sound();
+    twice.decode.fields[1].name = "name".into();
+    assert_eq!(kind(twice), Some(ErrorKind::InvalidParameterValue));
+    let mut other_type = sound();
+    other_type.decode.fields[1].column_type = ColumnType::Text;
+    assert_eq!(kind(other_type), Some(ErrorKind::InvalidParameterValue));
+    let mut default = sound();
+    default.defaults = vec![None, Some("x".into()), None];
+    default.decode.fields.truncate(1);
+    assert_eq!(kind(default), Some(ErrorKind::InvalidParameterValue));
+}
