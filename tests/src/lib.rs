@@ -1,0 +1,21 @@
+//! What the tests of the whole program need: a real Kafka broker ([`kafka`]), the real server binary ([`server`]), and what the
+//! server was doing when it was killed ([`trace`]). The tests themselves are in `tests/tests/real`.
+
+pub mod kafka;
+pub mod scratch;
+pub mod server;
+pub mod trace;
+
+use std::time::{Duration, Instant};
+
+/// Asks again until there is an answer. Panics with `what` after a time that only a hang or a loss can take.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(180), "still waiting after 3 minutes: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
