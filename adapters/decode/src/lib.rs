@@ -11,7 +11,9 @@ mod csv;
 pub mod extract;
 mod json;
 pub mod plan;
+mod texts;
 mod value;
 
 pub use extract::{ExtractPlan, Extractor, Transform, Transformed};
 pub use plan::{CsvFormat, DecodePlan, Decoded, Decoder, FieldMapping, Format, Refused};
+pub use texts::{BadText, parse_texts};

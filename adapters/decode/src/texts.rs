@@ -1,0 +1,56 @@
+//! A column of texts as a column of values, read as the decoders read them. For callers that have texts of their own, such
+//! as SQL literals and COPY.
+
+use arrow_array::ArrayRef;
+use kernel::schema::ColumnType;
+
+use crate::plan::FieldMapping;
+use crate::value::Column;
+
+/// A text that is no value of the type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadText {
+    /// Which of the texts.
+    pub row: usize,
+    /// SQLSTATE.
+    pub code: &'static str,
+    /// Why, to follow the text: `is not a valid bigint`.
+    pub reason: String,
+}
+
+/// The values that texts stand for, with the Arrow type of `column_type`. Stops at the first text that is none.
+pub fn parse_texts<'a>(
+    column_type: ColumnType,
+    texts: impl Iterator<Item = Option<&'a str>>,
+) -> Result<ArrayRef, BadText> {
+    let mapping =
+        FieldMapping { name: String::new(), column_type, nullable: true, path: Vec::new(), default: None };
+    let mut column = Column::new(&mapping).expect("a mapping without a default always makes a column");
+    for (row, text) in texts.enumerate() {
+        let appended = match text {
+            Some(text) => column.append_text(text.as_bytes()),
+            None => column.append_null(),
+        };
+        appended.map_err(|fault| BadText { row, code: fault.code(), reason: fault.reason(column_type) })?;
+    }
+    Ok(column.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int16Type;
+
+    use super::*;
+
+    #[test]
+    fn texts_become_values_or_say_which_one_does_not() {
+        let read = parse_texts(ColumnType::Int16, [Some(" 7"), None, Some("-32768")].into_iter()).unwrap();
+        let expected = [Some(7), None, Some(-32768)];
+        assert_eq!(read.as_primitive::<Int16Type>().iter().collect::<Vec<_>>(), expected);
+        let bad = parse_texts(ColumnType::Int16, [Some("7"), Some("32768")].into_iter()).unwrap_err();
+        assert_eq!((bad.row, bad.code), (1, "22003"));
+        let bad = parse_texts(ColumnType::Bool, [Some("maybe")].into_iter()).unwrap_err();
+        assert_eq!((bad.row, bad.code, bad.reason.as_str()), (0, "22P02", "is not a valid boolean"));
+    }
+}
