@@ -1,44 +1,474 @@
 //! One shard: rows in immutable column chunks, deletions, and for keyed tables the index from key to row. Stages outcomes,
 //! applies them, publishes views. Owned by one thread; nothing in it is shared.
+//!
+//! Rows are versioned by appending: an update adds the new version in the batch's chunk and marks the old one as gone, so
+//! that a batch copies nothing of what is there and a reader's chunks never change. There are two states of each table: the
+//! *staged tip*, against which outcomes are computed, and what is *published*, a prefix of it. Every staged application is
+//! remembered until it is published, so that a suffix can be undone exactly.
+//!
+//! | Room | What lives there |
+//! |---|---|
+//! | `contents` | a table's chunks and index, and the one `apply` |
+//! | `incoming`, `outcome`, `update` | what a batch of rows does, computed before anything changes |
+//! | `merge` | many small chunks into one, dead rows left out |
+//! | `chunk`, `bitmap`, `index`, `row_ids` | the parts |
 
+mod bitmap;
+mod chunk;
+mod contents;
+mod incoming;
+mod index;
+mod merge;
+mod outcome;
+mod row_ids;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::error::Result;
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+
+use self::contents::{Applied, Contents};
+use self::incoming::Incoming;
+use crate::columns::{self, PIECE_ROWS_MAX};
+use crate::error::{Error, ErrorKind, Result};
+use crate::expr::OnDuplicate;
 use crate::ids::*;
-use crate::message::{ShardCommand, ShardReply};
+use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
 use crate::record::Piece;
-use crate::schema::CatalogChange;
+use crate::route::hash_rows;
+use crate::schema::{CatalogChange, ERRORS_TABLE, TableDef, errors_table};
 use crate::snapshot::ShardView;
 
-mod row_ids;
-
 pub use row_ids::{IdRun, RowIds};
+
+/// Names a table's contents from one creation or truncation to the next.
+type ContentsId = u64;
 
 /// A shard.
 #[derive(Debug)]
 pub struct Shard {
-    _id: ShardId,
+    id: ShardId,
+    shard_count: u16,
+    contents: BTreeMap<ContentsId, Contents>,
+    next_contents: ContentsId,
+    /// Tables as the staged tip has them.
+    tip: BTreeMap<TableId, ContentsId>,
+    /// Tables as readers have them.
+    published: BTreeMap<TableId, ContentsId>,
+    /// In order of sequence; none is empty of sequence, though it may have no steps here.
+    staged: VecDeque<Staged>,
+    view: Arc<ShardView>,
+    /// Last record taken by `replay`.
+    replayed: Sequence,
+}
+
+/// What one record, not yet published, did here.
+#[derive(Debug)]
+struct Staged {
+    sequence: Sequence,
+    steps: Vec<Step>,
+    /// Rows added so far by this record, which is the next ordinal.
+    rows: BTreeMap<ContentsId, u32>,
+}
+
+/// One change, to be published or undone.
+#[derive(Debug)]
+enum Step {
+    Created { table: TableId, new: ContentsId },
+    Dropped { table: TableId, old: ContentsId },
+    Truncated { table: TableId, old: ContentsId, new: ContentsId },
+    Applied(ContentsId, Applied),
 }
 
 impl Shard {
     /// An empty shard of a database with `shard_count` shards.
-    pub fn new(_id: ShardId, _shard_count: u16) -> Shard {
-        unimplemented!()
+    pub fn new(id: ShardId, shard_count: u16) -> Shard {
+        assert!(id.0 < shard_count, "shards are counted from 0");
+        let mut shard = Shard {
+            id,
+            shard_count,
+            contents: BTreeMap::new(),
+            next_contents: 0,
+            tip: BTreeMap::new(),
+            published: BTreeMap::new(),
+            staged: VecDeque::new(),
+            view: Arc::default(),
+            replayed: Sequence(0),
+        };
+        let errors = shard.add_contents(Arc::new(errors_table()));
+        shard.tip.insert(ERRORS_TABLE, errors);
+        shard.published.insert(ERRORS_TABLE, errors);
+        shard
     }
 
     /// Carries out a command and answers it.
-    pub fn handle(&mut self, _command: ShardCommand) -> ShardReply {
-        unimplemented!()
+    pub fn handle(&mut self, command: ShardCommand) -> ShardReply {
+        match command {
+            ShardCommand::Stage { sequence, work } => self.stage(sequence, work),
+            ShardCommand::Abandon { from } => {
+                self.abandon(from);
+                ShardReply::Abandoned { from }
+            }
+            // Readers hold what they read: no horizon has to be kept for them while everything is in memory.
+            ShardCommand::Publish { through, horizon: _ } => {
+                self.publish(through);
+                ShardReply::Published { through, view: Arc::clone(&self.view) }
+            }
+            ShardCommand::ViewTip { barrier } => ShardReply::Tip { barrier, view: self.view_tip() },
+        }
     }
 
     /// Recovery: applies a logged record's definitions and this shard's piece of it, through the same function as `handle`.
     /// Records come in order of sequence. Never panics, whatever the bytes: a piece that contradicts the state is an error.
-    pub fn replay(&mut self, _sequence: Sequence, _changes: &[CatalogChange], _piece: &Piece) -> Result<()> {
-        unimplemented!()
+    /// After an error the shard is of no use.
+    pub fn replay(&mut self, sequence: Sequence, changes: &[CatalogChange], piece: &Piece) -> Result<()> {
+        let Piece::Inline(parts) = piece else {
+            return Err(Error::new(
+                ErrorKind::FeatureNotSupported,
+                format!("log record {sequence} keeps rows in a segment file, which this version cannot read"),
+            ));
+        };
+        if sequence <= self.replayed {
+            return Err(columns::corrupt("records are out of order"));
+        }
+        self.replayed = sequence;
+        self.begin(sequence);
+        for change in changes {
+            self.replay_change(change)?;
+        }
+        for part in parts {
+            for piece in columns::pieces(part)? {
+                self.replay_piece(sequence, &piece)?;
+            }
+        }
+        self.settle(sequence);
+        Ok(())
     }
 
     /// Recovery is over: everything replayed is published. Returns the first view.
     pub fn recovered(&mut self) -> Arc<ShardView> {
-        unimplemented!()
+        assert!(self.staged.is_empty(), "a replayed record is durable");
+        self.contents.values_mut().for_each(Contents::publish_view);
+        self.make_view();
+        Arc::clone(&self.view)
     }
+
+    fn add_contents(&mut self, table: Arc<TableDef>) -> ContentsId {
+        let id = self.next_contents;
+        self.next_contents += 1;
+        let before = self.contents.insert(id, Contents::new(table));
+        assert!(before.is_none(), "contents are numbered once");
+        id
+    }
+
+    /// The record that steps now belong to.
+    fn begin(&mut self, sequence: Sequence) {
+        let last = self.staged.back().map(|s| s.sequence);
+        assert!(last <= Some(sequence), "records are staged in order of sequence");
+        if last != Some(sequence) {
+            self.staged.push_back(Staged { sequence, steps: Vec::new(), rows: BTreeMap::new() });
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        self.staged.back_mut().expect("a record has begun").steps.push(step);
+    }
+
+    fn stage(&mut self, sequence: Sequence, work: Vec<Work>) -> ShardReply {
+        self.begin(sequence);
+        let mut stage = Stage::default();
+        for work in work {
+            match work {
+                Work::CreateTable(table) => self.create(table).expect("a table is created once"),
+                Work::DropTable(table) => self.drop_table(table).expect("what is dropped is there"),
+                Work::TruncateTable(table) => self.truncate(table).expect("what is truncated is there"),
+                Work::Rows { table, on_duplicate, deletes, rows } => {
+                    self.stage_rows(table, &on_duplicate, &deletes, &rows, &mut stage);
+                }
+            }
+        }
+        ShardReply::Staged {
+            sequence,
+            piece: Bytes::from(stage.piece),
+            counts: stage.counts,
+            ignored: stage.ignored,
+            rejected: stage.rejected,
+        }
+    }
+
+    fn stage_rows(
+        &mut self,
+        table: TableId,
+        on_duplicate: &OnDuplicate,
+        deletes: &[RowId],
+        rows: &[RecordBatch],
+        stage: &mut Stage,
+    ) {
+        let id = *self.tip.get(&table).expect("the coordinator stages rows of tables that exist");
+        if !deletes.is_empty() {
+            let contents = &self.contents[&id];
+            let places = contents.places(deletes).expect("rows read under a barrier live");
+            columns::encode(&contents.table, deletes, None, &mut stage.piece);
+            stage.counts.deleted += deletes.len() as u64;
+            self.apply(id, places, None, &[]).expect("rows that live can go");
+        }
+        if rows.iter().all(|r| r.num_rows() == 0) {
+            return;
+        }
+        let contents = &self.contents[&id];
+        let mut refused = Vec::new();
+        let all = Incoming::new(contents, rows);
+        let (kept, kept_rows) = all.clone().not_null(&contents.table, &mut refused);
+        let outcome = outcome::outcome(contents, kept, on_duplicate);
+        let row_of = |row: usize| kept_rows.as_ref().map_or(row, |kept| kept[row] as usize);
+        refused.extend(outcome.refused.iter().map(|(row, error)| (row_of(*row), error.clone())));
+        refused.sort_by_key(|(row, _)| *row);
+        for row in &outcome.ignored {
+            if let Some((partition, _)) = all.origin(row_of(*row as usize)) {
+                *stage.ignored.entry(partition).or_default() += 1;
+            }
+        }
+        for (row, error) in refused {
+            stage.rejected.push(all.rejected(&contents.table, row, error));
+        }
+        stage.counts.add(outcome.counts);
+        let new_rows = outcome.rows(contents);
+        self.stage_outcome(id, outcome.deletes, new_rows, &outcome.hashes, stage);
+    }
+
+    /// Encodes and applies an outcome, in pieces of bounded size.
+    fn stage_outcome(
+        &mut self,
+        id: ContentsId,
+        deletes: Vec<index::Place>,
+        rows: Option<RecordBatch>,
+        hashes: &[u64],
+        stage: &mut Stage,
+    ) {
+        if let Some(rows) = &rows {
+            let placed = self.contents[&id].placed(rows, self.id, self.shard_count, false);
+            assert!(placed, "rows are routed to the shard that their hash names");
+        }
+        let mut deletes = Some(deletes).filter(|d| !d.is_empty());
+        let count = rows.as_ref().map_or(0, RecordBatch::num_rows);
+        for start in (0..count.max(usize::from(deletes.is_some()))).step_by(PIECE_ROWS_MAX) {
+            let end = count.min(start + PIECE_ROWS_MAX);
+            let slice = rows.as_ref().map(|r| r.slice(start, end - start));
+            let hashes = hashes.get(start..end).unwrap_or_default();
+            let places = deletes.take().unwrap_or_default();
+            let contents = &self.contents[&id];
+            let ids: Vec<RowId> = places.iter().map(|p| contents.id(*p)).collect();
+            columns::encode(&contents.table, &ids, slice.as_ref(), &mut stage.piece);
+            self.apply(id, places, slice, hashes).expect("an outcome fits the tip it was computed against");
+        }
+    }
+
+    /// The only caller of [`Contents::apply`]: live and in recovery.
+    fn apply(
+        &mut self,
+        id: ContentsId,
+        deletes: Vec<index::Place>,
+        rows: Option<RecordBatch>,
+        hashes: &[u64],
+    ) -> Result<()> {
+        let contents = self.contents.get_mut(&id).expect("contents that are referred to are there");
+        let staged = self.staged.back_mut().expect("a record has begun");
+        let first = staged.rows.entry(id).or_default();
+        let count = rows.as_ref().map_or(0, |r| r.num_rows() as u32);
+        let next = first.checked_add(count).ok_or_else(|| columns::corrupt("a record has too many rows"))?;
+        let applied = contents.apply(staged.sequence, *first, deletes, rows, hashes)?;
+        *first = next;
+        staged.steps.push(Step::Applied(id, applied));
+        Ok(())
+    }
+
+    fn create(&mut self, table: Arc<TableDef>) -> Result<()> {
+        let id = table.id;
+        if self.tip.contains_key(&id) {
+            return Err(columns::corrupt("a table is created twice"));
+        }
+        let new = self.add_contents(table);
+        self.tip.insert(id, new);
+        self.step(Step::Created { table: id, new });
+        Ok(())
+    }
+
+    fn drop_table(&mut self, table: TableId) -> Result<()> {
+        let old = self.tip.remove(&table).ok_or_else(|| columns::corrupt("a dropped table is not there"))?;
+        self.assert_no_rows_staged(old);
+        self.step(Step::Dropped { table, old });
+        Ok(())
+    }
+
+    fn truncate(&mut self, table: TableId) -> Result<()> {
+        let old = *self.tip.get(&table).ok_or_else(|| columns::corrupt("a truncated table is not there"))?;
+        self.assert_no_rows_staged(old);
+        let definition = Arc::clone(&self.contents[&old].table);
+        let new = self.add_contents(definition);
+        self.tip.insert(table, new);
+        self.step(Step::Truncated { table, old, new });
+        Ok(())
+    }
+
+    /// A record's definitions come before its rows in replay, so they must live, too.
+    fn assert_no_rows_staged(&self, id: ContentsId) {
+        let staged = self.staged.back().expect("a record has begun");
+        assert!(!staged.rows.contains_key(&id), "one record's definitions come before its rows");
+    }
+
+    fn abandon(&mut self, from: Sequence) {
+        while let Some(mut staged) = self.staged.pop_back_if(|s| s.sequence >= from) {
+            while let Some(step) = staged.steps.pop() {
+                self.undo(step);
+            }
+        }
+    }
+
+    fn undo(&mut self, step: Step) {
+        match step {
+            Step::Created { table, new } => {
+                assert_eq!(self.tip.remove(&table), Some(new), "later steps are undone first");
+                self.contents.remove(&new);
+            }
+            Step::Dropped { table, old } => {
+                let before = self.tip.insert(table, old);
+                assert!(before.is_none(), "a table id is not used again");
+            }
+            Step::Truncated { table, old, new } => {
+                assert_eq!(self.tip.insert(table, old), Some(new), "later steps are undone first");
+                self.contents.remove(&new);
+            }
+            Step::Applied(id, applied) => {
+                self.contents.get_mut(&id).expect("contents of a staged step are there").undo(&applied);
+            }
+        }
+    }
+
+    /// Makes everything up to `through` what readers see.
+    fn publish(&mut self, through: Sequence) {
+        let touched = self.publish_steps(through);
+        for (id, rows) in touched {
+            // What was dropped or truncated in a later record of the same publication is gone already.
+            if self.contents.contains_key(&id) {
+                self.merge(id, rows);
+                self.contents.get_mut(&id).expect("just seen").publish_view();
+            }
+        }
+        self.make_view();
+    }
+
+    /// Publishes steps; returns the contents they touched, with the number of rows that came.
+    fn publish_steps(&mut self, through: Sequence) -> BTreeMap<ContentsId, usize> {
+        let mut touched: BTreeMap<ContentsId, usize> = BTreeMap::new();
+        while let Some(staged) = self.staged.pop_front_if(|s| s.sequence <= through) {
+            for step in staged.steps {
+                match step {
+                    Step::Created { table, new } => {
+                        self.published.insert(table, new);
+                        touched.entry(new).or_default();
+                    }
+                    Step::Dropped { table, old } => {
+                        assert_eq!(self.published.remove(&table), Some(old), "readers are never ahead");
+                        self.contents.remove(&old);
+                    }
+                    Step::Truncated { table, old, new } => {
+                        assert_eq!(self.published.insert(table, new), Some(old), "readers are never ahead");
+                        self.contents.remove(&old);
+                        touched.entry(new).or_default();
+                    }
+                    Step::Applied(id, applied) => {
+                        let contents =
+                            self.contents.get_mut(&id).expect("contents of a staged step are there");
+                        contents.publish(&applied);
+                        let rows = applied.chunk.map_or(0, |slot| contents.chunk(slot).len());
+                        *touched.entry(id).or_default() += rows + applied.deletes.len();
+                    }
+                }
+            }
+        }
+        touched
+    }
+
+    /// Merges a table's chunks within a budget that follows from the rows just published; places that are remembered for
+    /// staged records move along.
+    fn merge(&mut self, id: ContentsId, rows: usize) {
+        let contents = self.contents.get_mut(&id).expect("contents that are merged are there");
+        let moves = merge::merge(contents, rows);
+        if moves.is_empty() {
+            return;
+        }
+        for step in self.staged.iter_mut().flat_map(|s| &mut s.steps) {
+            if let Step::Applied(of, applied) = step
+                && *of == id
+            {
+                applied.deletes.iter_mut().for_each(|place| *place = moves.follow(*place));
+            }
+        }
+    }
+
+    fn make_view(&mut self) {
+        let tables = self.published.iter().map(|(table, id)| (*table, Arc::clone(&self.contents[id].view)));
+        self.view = Arc::new(ShardView { tables: tables.collect() });
+    }
+
+    fn view_tip(&self) -> Arc<ShardView> {
+        let tables = self.tip.iter().map(|(table, id)| (*table, self.contents[id].view_tip()));
+        Arc::new(ShardView { tables: tables.collect() })
+    }
+
+    fn replay_change(&mut self, change: &CatalogChange) -> Result<()> {
+        match change {
+            CatalogChange::TableCreated(table) => self.create(Arc::new(table.clone())),
+            CatalogChange::TableDropped(table) => self.drop_table(*table),
+            CatalogChange::TableTruncated(table) => self.truncate(*table),
+            CatalogChange::PipelineSet(_) | CatalogChange::PipelineDropped(_) => Ok(()),
+        }
+    }
+
+    fn replay_piece(&mut self, sequence: Sequence, piece: &columns::TablePiece) -> Result<()> {
+        let id = self.tip.get(&piece.table);
+        let id = *id.ok_or_else(|| columns::corrupt("rows of a table that does not exist"))?;
+        let contents = &self.contents[&id];
+        let (deletes, rows) = piece.read(&contents.table, &contents.schema)?;
+        let places = contents.places(&deletes)?;
+        let mut hashes = Vec::new();
+        if let Some(rows) = &rows {
+            if !contents.placed(rows, self.id, self.shard_count, true) {
+                let what =
+                    format!("record {sequence} has rows that belong on another shard than {}", self.id);
+                return Err(corrupt(&contents.table, what));
+            }
+            if contents.index.is_some() {
+                hash_rows(rows, &contents.table.primary_key, &mut hashes);
+            }
+        }
+        self.apply(id, places, rows, &hashes)
+    }
+
+    /// A replayed record is durable: it is published at once, without a view.
+    fn settle(&mut self, sequence: Sequence) {
+        let touched = self.publish_steps(sequence);
+        let there: BTreeSet<ContentsId> = self.contents.keys().copied().collect();
+        for (id, rows) in touched.into_iter().filter(|(id, _)| there.contains(id)) {
+            self.merge(id, rows);
+        }
+    }
+}
+
+/// What staging adds up to in one command.
+#[derive(Debug, Default)]
+struct Stage {
+    piece: Vec<u8>,
+    counts: Counts,
+    ignored: BTreeMap<SourcePartition, u64>,
+    rejected: Vec<Rejected>,
+}
+
+fn corrupt(table: &TableDef, what: String) -> Error {
+    columns::corrupt(&format!("table \"{}\": {what}", table.name))
 }

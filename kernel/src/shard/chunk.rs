@@ -1,0 +1,181 @@
+//! An immutable run of rows, and what is known about them: ids, which are gone at the staged tip, which for readers.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::DataType;
+
+use super::RowIds;
+use super::bitmap::Bitmap;
+use crate::ids::*;
+use crate::route::canonical_bits;
+use crate::snapshot::ChunkView;
+
+/// A chunk of a table on a shard.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub rows: RecordBatch,
+    pub ids: RowIds,
+    /// Key columns of a keyed table, ready to be compared.
+    pub key: Vec<KeyColumn>,
+    /// Rows gone at the staged tip.
+    pub gone: Bitmap,
+    /// Rows gone for readers; a subset of `gone`.
+    pub gone_published: Bitmap,
+    /// Copy of `gone_published` that readers hold; None when it has to be made anew, or is empty.
+    frozen: Option<Arc<BooleanBuffer>>,
+    /// Readers see it.
+    pub published: bool,
+    row_bytes: usize,
+}
+
+impl Chunk {
+    pub fn new(rows: RecordBatch, ids: RowIds, key_columns: &[u16]) -> Chunk {
+        assert_eq!(rows.num_rows(), ids.len(), "one id a row");
+        assert!(!ids.is_empty(), "a chunk has rows");
+        let key = key_columns.iter().map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
+        let row_bytes = rows.columns().iter().map(logical_bytes).sum();
+        Chunk {
+            rows,
+            ids,
+            key,
+            gone: Bitmap::default(),
+            gone_published: Bitmap::default(),
+            frozen: None,
+            published: false,
+            row_bytes,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    pub fn first_id(&self) -> RowId {
+        self.ids.get(0)
+    }
+
+    pub fn last_id(&self) -> RowId {
+        self.ids.get(self.len() - 1)
+    }
+
+    /// Rows that readers see.
+    pub fn live_published(&self) -> usize {
+        self.len() - self.gone_published.count()
+    }
+
+    /// A deletion becomes visible.
+    pub fn publish_deletion(&mut self, row: usize) {
+        let rows = self.len();
+        assert!(self.gone.get(row), "only what is staged is published");
+        assert!(self.gone_published.set(row, rows), "a row goes once");
+        self.frozen = None;
+    }
+
+    /// What readers see of it.
+    pub fn view(&mut self) -> ChunkView {
+        if self.frozen.is_none() {
+            self.frozen = self.gone_published.freeze(self.len());
+        }
+        ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.frozen.clone() }
+    }
+
+    /// What a statement at the staged tip sees of it.
+    pub fn view_tip(&self) -> ChunkView {
+        ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.gone.freeze(self.len()) }
+    }
+
+    /// Bytes held: columns, ids, bitmaps.
+    pub fn bytes(&self) -> usize {
+        let frozen = if self.frozen.is_some() { self.len() / 8 } else { 0 };
+        self.row_bytes + self.ids.bytes() + self.gone.bytes() + self.gone_published.bytes() + frozen
+    }
+
+    /// Bytes of the columns.
+    pub fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+}
+
+/// A key column, its type known, so that keys are compared without dispatch through `dyn Array`.
+#[derive(Clone, Debug)]
+pub(super) enum KeyColumn {
+    Bool(BooleanBuffer),
+    I16(ScalarBuffer<i16>),
+    I32(ScalarBuffer<i32>),
+    I64(ScalarBuffer<i64>),
+    F32(ScalarBuffer<f32>),
+    F64(ScalarBuffer<f64>),
+    I128(ScalarBuffer<i128>),
+    Bytes(OffsetBuffer<i32>, Buffer),
+}
+
+impl KeyColumn {
+    pub fn new(column: &ArrayRef) -> KeyColumn {
+        assert_eq!(column.null_count(), 0, "key columns are NOT NULL");
+        match column.data_type() {
+            DataType::Boolean => KeyColumn::Bool(column.as_boolean().values().clone()),
+            DataType::Int16 => KeyColumn::I16(column.as_primitive::<Int16Type>().values().clone()),
+            DataType::Int32 => KeyColumn::I32(column.as_primitive::<Int32Type>().values().clone()),
+            DataType::Date32 => KeyColumn::I32(column.as_primitive::<Date32Type>().values().clone()),
+            DataType::Int64 => KeyColumn::I64(column.as_primitive::<Int64Type>().values().clone()),
+            DataType::Timestamp(..) => {
+                KeyColumn::I64(column.as_primitive::<TimestampMicrosecondType>().values().clone())
+            }
+            DataType::Float32 => KeyColumn::F32(column.as_primitive::<Float32Type>().values().clone()),
+            DataType::Float64 => KeyColumn::F64(column.as_primitive::<Float64Type>().values().clone()),
+            DataType::Decimal128(..) => {
+                KeyColumn::I128(column.as_primitive::<Decimal128Type>().values().clone())
+            }
+            DataType::Utf8 => {
+                let column = column.as_string::<i32>();
+                KeyColumn::Bytes(column.offsets().clone(), column.values().clone())
+            }
+            DataType::Binary => {
+                let column = column.as_binary::<i32>();
+                KeyColumn::Bytes(column.offsets().clone(), column.values().clone())
+            }
+            other => unreachable!("no column type maps to {other}"),
+        }
+    }
+
+    /// Whether two rows have the same value here. -0.0 is 0.0, and every NaN is the same, as in the hash.
+    #[inline]
+    pub fn equal(&self, row: usize, other: &KeyColumn, other_row: usize) -> bool {
+        match (self, other) {
+            (KeyColumn::Bool(a), KeyColumn::Bool(b)) => a.value(row) == b.value(other_row),
+            (KeyColumn::I16(a), KeyColumn::I16(b)) => a[row] == b[other_row],
+            (KeyColumn::I32(a), KeyColumn::I32(b)) => a[row] == b[other_row],
+            (KeyColumn::I64(a), KeyColumn::I64(b)) => a[row] == b[other_row],
+            (KeyColumn::F32(a), KeyColumn::F32(b)) => {
+                canonical_bits(a[row].into()) == canonical_bits(b[other_row].into())
+            }
+            (KeyColumn::F64(a), KeyColumn::F64(b)) => canonical_bits(a[row]) == canonical_bits(b[other_row]),
+            (KeyColumn::I128(a), KeyColumn::I128(b)) => a[row] == b[other_row],
+            (KeyColumn::Bytes(a, x), KeyColumn::Bytes(b, y)) => {
+                x[a[row] as usize..a[row + 1] as usize] == y[b[other_row] as usize..b[other_row + 1] as usize]
+            }
+            _ => unreachable!("a key column has one type"),
+        }
+    }
+}
+
+/// Bytes that a column's values take, whatever buffers they lie in.
+pub(super) fn logical_bytes(column: &ArrayRef) -> usize {
+    let rows = column.len();
+    let validity = if column.nulls().is_some() { rows.div_ceil(8) } else { 0 };
+    let values = match column.data_type() {
+        DataType::Boolean => rows.div_ceil(8),
+        DataType::Utf8 => text_bytes(column.as_string::<i32>().value_offsets()),
+        DataType::Binary => text_bytes(column.as_binary::<i32>().value_offsets()),
+        other => rows * other.primitive_width().expect("the rest are of fixed width"),
+    };
+    validity + values
+}
+
+fn text_bytes(offsets: &[i32]) -> usize {
+    (offsets[offsets.len() - 1] - offsets[0]) as usize + size_of_val(offsets)
+}

@@ -1,0 +1,354 @@
+//! The rows of one table on one shard: chunks in order of row id and, for a keyed table, the index of the staged tip.
+//! [`Contents::apply`] is the one way in which they change, live and in recovery; what the outcome of a batch *is* lives in
+//! `outcome`, how chunks are merged in `merge`.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
+use arrow_select::interleave::interleave;
+
+use super::RowIds;
+use super::chunk::{Chunk, KeyColumn};
+use super::index::{KeyIndex, Place};
+use crate::error::Result;
+use crate::ids::*;
+use crate::route::{hash_is_exact, hash_rows, shard_of};
+use crate::schema::TableDef;
+use crate::snapshot::TableView;
+
+/// A table's rows on a shard, from its creation (or truncation) on.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub table: Arc<TableDef>,
+    pub schema: SchemaRef,
+    /// Chunks by slot; a slot is used again once its chunk is merged away or abandoned.
+    pub slots: Vec<Option<Chunk>>,
+    pub free_slots: Vec<u32>,
+    /// Slots in order of row id. Published chunks come first.
+    pub order: Vec<u32>,
+    pub index: Option<KeyIndex>,
+    /// Equal hashes mean equal keys.
+    pub hash_is_exact: bool,
+    /// What readers see; made anew by `publish_view`.
+    pub view: Arc<TableView>,
+    /// Applications staged and not yet published.
+    pub staged: usize,
+}
+
+/// What one call of [`Contents::apply`] did: enough to publish it or to undo it.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    pub chunk: Option<u32>,
+    pub deletes: Vec<Place>,
+}
+
+impl Contents {
+    pub fn new(table: Arc<TableDef>) -> Contents {
+        let schema = table.stored_schema();
+        let keyed = !table.primary_key.is_empty();
+        let hash_is_exact = match table.primary_key[..] {
+            [column] => hash_is_exact(schema.field(column as usize).data_type()),
+            _ => false,
+        };
+        Contents {
+            table,
+            schema,
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            order: Vec::new(),
+            index: keyed.then(KeyIndex::default),
+            hash_is_exact,
+            view: Arc::new(TableView::default()),
+            staged: 0,
+        }
+    }
+
+    pub fn chunk(&self, slot: u32) -> &Chunk {
+        self.slots[slot as usize].as_ref().expect("a slot that is referred to is in use")
+    }
+
+    pub fn chunk_mut(&mut self, slot: u32) -> &mut Chunk {
+        self.slots[slot as usize].as_mut().expect("a slot that is referred to is in use")
+    }
+
+    /// Whether a row still lives at the staged tip.
+    pub fn lives(&self, place: Place) -> bool {
+        !self.chunk(place.slot()).gone.get(place.row())
+    }
+
+    /// Place of a row id, if there is such a row (it may be gone).
+    pub fn find(&self, id: RowId) -> Option<Place> {
+        let at = self.order.partition_point(|slot| self.chunk(*slot).last_id() < id);
+        let slot = *self.order.get(at)?;
+        self.chunk(slot).ids.find(id).map(|row| Place::new(slot, row))
+    }
+
+    pub fn id(&self, place: Place) -> RowId {
+        self.chunk(place.slot()).ids.get(place.row())
+    }
+
+    /// Rows that go, by row id. Each must live.
+    pub fn places(&self, ids: &[RowId]) -> Result<Vec<Place>> {
+        let place = |id: &RowId| {
+            let place = self.find(*id).filter(|place| self.lives(*place));
+            place.ok_or_else(|| {
+                super::corrupt(&self.table, format!("row {}.{} does not exist", id.sequence, id.ordinal))
+            })
+        };
+        ids.iter().map(place).collect()
+    }
+
+    /// The one function that changes rows: some go, some come. `hashes` are those of the primary key (empty for a table
+    /// without one). `sequence` and `first` (the ordinal of the first row that comes) give the rows their ids. An error
+    /// means that the outcome contradicts the state: corruption in recovery, a broken invariant live.
+    pub fn apply(
+        &mut self,
+        sequence: Sequence,
+        first: u32,
+        deletes: Vec<Place>,
+        rows: Option<RecordBatch>,
+        hashes: &[u64],
+    ) -> Result<Applied> {
+        for place in &deletes {
+            let chunk = self.chunk_mut(place.slot());
+            let rows = chunk.len();
+            if !chunk.gone.set(place.row(), rows) {
+                return Err(super::corrupt(&self.table, "a row goes twice".into()));
+            }
+        }
+        let mut replaced = 0;
+        let mut slot = None;
+        if let Some(rows) = rows {
+            let len = rows.num_rows() as u32;
+            let ids = RowIds::Run { sequence, first, len };
+            let chunk = Chunk::new(rows, ids, &self.table.primary_key);
+            slot = Some(self.add_chunk(chunk));
+            replaced = self.index_chunk(slot.expect("just added"), hashes)?;
+        }
+        if self.index.is_some() && replaced < deletes.len() {
+            self.unindex(&deletes, deletes.len() - replaced);
+        }
+        self.staged += 1;
+        Ok(Applied { chunk: slot, deletes })
+    }
+
+    /// Appends a chunk whose rows come after all others.
+    fn add_chunk(&mut self, chunk: Chunk) -> u32 {
+        if let Some(last) = self.order.last() {
+            assert!(self.chunk(*last).last_id() < chunk.first_id(), "row ids ascend");
+        }
+        let slot = self.put_slot(chunk);
+        self.order.push(slot);
+        slot
+    }
+
+    pub fn put_slot(&mut self, chunk: Chunk) -> u32 {
+        match self.free_slots.pop() {
+            Some(slot) => {
+                assert!(self.slots[slot as usize].is_none(), "a free slot is free");
+                self.slots[slot as usize] = Some(chunk);
+                slot
+            }
+            None => {
+                self.slots.push(Some(chunk));
+                u32::try_from(self.slots.len() - 1).expect("chunks are counted in 32 bits")
+            }
+        }
+    }
+
+    pub fn take_slot(&mut self, slot: u32) -> Chunk {
+        self.free_slots.push(slot);
+        self.slots[slot as usize].take().expect("a slot that is given back is in use")
+    }
+
+    /// Points the keys of a new chunk to it. Returns how many of them were there already, each with a row that just went.
+    fn index_chunk(&mut self, slot: u32, hashes: &[u64]) -> Result<usize> {
+        let Some(index) = &mut self.index else {
+            return Ok(0);
+        };
+        let (slots, exact) = (&self.slots, self.hash_is_exact);
+        let key_of = |slot: u32| &slots[slot as usize].as_ref().expect("in use").key;
+        let key = key_of(slot);
+        assert_eq!(hashes.len(), slots[slot as usize].as_ref().expect("in use").len(), "one hash a row");
+        let mut replaced = 0;
+        for (row, hash) in hashes.iter().enumerate() {
+            let before = index.put(*hash, Place::new(slot, row), |place| {
+                exact || keys_equal(key, row, key_of(place.slot()), place.row())
+            });
+            if !before.is_none() {
+                let old = slots[before.slot() as usize].as_ref().expect("in use");
+                if !old.gone.get(before.row()) {
+                    return Err(super::corrupt(&self.table, "a primary key is there twice".into()));
+                }
+                replaced += 1;
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Forgets the keys of rows that went, `count` of which have no new version.
+    fn unindex(&mut self, deletes: &[Place], count: usize) {
+        let hashes = self.key_hashes(deletes);
+        let index = self.index.as_mut().expect("a keyed table");
+        let removed = deletes.iter().zip(hashes).filter(|(place, hash)| index.remove(*hash, **place)).count();
+        assert_eq!(removed, count, "the index holds the living rows and no others");
+    }
+
+    /// Hashes of the primary keys of stored rows.
+    fn key_hashes(&self, places: &[Place]) -> Vec<u64> {
+        let columns: Vec<ArrayRef> =
+            self.table.primary_key.iter().map(|c| self.gather(*c as usize, places, None)).collect();
+        let fields = self.table.primary_key.iter().map(|c| self.schema.field(*c as usize).clone());
+        let schema = Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()));
+        let keys = RecordBatch::try_new(schema, columns).expect("key columns fit their fields");
+        let mut hashes = Vec::new();
+        hash_rows(&keys, &(0..self.table.primary_key.len() as u16).collect::<Vec<_>>(), &mut hashes);
+        hashes
+    }
+
+    /// Values of one column at the given places; where a place is NONE, the value at that position's row of `incoming`.
+    pub fn gather(&self, column: usize, places: &[Place], incoming: Option<(&ArrayRef, &[u32])>) -> ArrayRef {
+        let mut source_of_slot = vec![u32::MAX; self.slots.len()];
+        let mut sources: Vec<&dyn arrow_array::Array> = Vec::new();
+        if let Some((array, _)) = incoming {
+            sources.push(array.as_ref());
+        }
+        let picks: Vec<(usize, usize)> = places
+            .iter()
+            .enumerate()
+            .map(|(at, place)| {
+                if place.is_none() {
+                    let (_, rows) = incoming.expect("an absent row is taken from the incoming ones");
+                    return (0, rows[at] as usize);
+                }
+                let source = &mut source_of_slot[place.slot() as usize];
+                if *source == u32::MAX {
+                    *source = sources.len() as u32;
+                    sources.push(self.chunk(place.slot()).rows.column(column).as_ref());
+                }
+                (*source as usize, place.row())
+            })
+            .collect();
+        if sources.is_empty() {
+            return arrow_array::new_empty_array(self.schema.field(column).data_type());
+        }
+        interleave(&sources, &picks).expect("places lie inside of their chunks")
+    }
+
+    /// Places of the rows with these keys at the staged tip, NONE where a key is new.
+    pub fn probe(&self, key: &[KeyColumn], rows: &[u32], hashes: &[u64]) -> Vec<Place> {
+        let index = self.index.as_ref().expect("a keyed table");
+        if index.len() == 0 {
+            return vec![Place::NONE; rows.len()];
+        }
+        if self.hash_is_exact {
+            return rows.iter().map(|row| index.find(hashes[*row as usize], |_| true)).collect();
+        }
+        rows.iter()
+            .map(|row| {
+                let row = *row as usize;
+                index.find(hashes[row], |place| {
+                    keys_equal(key, row, &self.chunk(place.slot()).key, place.row())
+                })
+            })
+            .collect()
+    }
+
+    /// Undoes the latest [`apply`](Self::apply).
+    pub fn undo(&mut self, applied: &Applied) {
+        if let Some(slot) = applied.chunk {
+            assert_eq!(self.order.pop(), Some(slot), "what came last goes first");
+            let places: Vec<Place> = (0..self.chunk(slot).len()).map(|row| Place::new(slot, row)).collect();
+            if self.index.is_some() {
+                self.unindex(&places, places.len());
+            }
+            let chunk = self.take_slot(slot);
+            assert!(!chunk.published && chunk.gone.count() == 0, "later applications are undone first");
+        }
+        for place in &applied.deletes {
+            self.chunk_mut(place.slot()).gone.clear(place.row());
+        }
+        if applied.deletes.is_empty() || self.index.is_none() {
+            self.staged -= 1;
+            return;
+        }
+        let hashes = self.key_hashes(&applied.deletes);
+        if let Some(index) = &mut self.index {
+            for (place, hash) in applied.deletes.iter().zip(hashes) {
+                // The key is not there: its new version, if it had one, was forgotten above.
+                let before = index.put(hash, *place, |other| other == *place);
+                assert!(before.is_none(), "a key that went is not in the index");
+            }
+        }
+        self.staged -= 1;
+    }
+
+    /// Makes an application visible to the next view.
+    pub fn publish(&mut self, applied: &Applied) {
+        for place in &applied.deletes {
+            self.chunk_mut(place.slot()).publish_deletion(place.row());
+        }
+        if let Some(slot) = applied.chunk {
+            let chunk = self.chunk_mut(slot);
+            assert!(!chunk.published, "a chunk is published once");
+            chunk.published = true;
+        }
+        self.staged -= 1;
+    }
+
+    /// Number of chunks that readers see; they come first.
+    pub fn published_chunks(&self) -> usize {
+        self.order.partition_point(|slot| self.chunk(*slot).published)
+    }
+
+    /// Makes what readers see anew.
+    pub fn publish_view(&mut self) {
+        let count = self.published_chunks();
+        let mut view = TableView { chunks: Vec::with_capacity(count), live_rows: 0, bytes: 0 };
+        for at in 0..count {
+            let chunk = self.slots[self.order[at] as usize].as_mut().expect("in use");
+            if chunk.live_published() > 0 {
+                view.chunks.push(chunk.view());
+            }
+            view.live_rows += chunk.live_published() as u64;
+            view.bytes += chunk.bytes() as u64;
+        }
+        view.bytes += self.index.as_ref().map_or(0, |i| i.bytes() as u64);
+        self.view = Arc::new(view);
+    }
+
+    /// What a statement at the staged tip sees.
+    pub fn view_tip(&self) -> Arc<TableView> {
+        if self.staged == 0 {
+            return Arc::clone(&self.view);
+        }
+        let mut view = TableView::default();
+        for slot in &self.order {
+            let chunk = self.chunk(*slot);
+            let live = chunk.len() - chunk.gone.count();
+            if live > 0 {
+                view.chunks.push(chunk.view_tip());
+            }
+            view.live_rows += live as u64;
+            view.bytes += chunk.bytes() as u64;
+        }
+        view.bytes += self.index.as_ref().map_or(0, |i| i.bytes() as u64);
+        Arc::new(view)
+    }
+
+    /// Whether the first rows (all, if `thorough`) lie on the shard that their placement columns name.
+    pub fn placed(&self, rows: &RecordBatch, shard: ShardId, shard_count: u16, thorough: bool) -> bool {
+        const SPOT_CHECK_ROWS: usize = 16;
+        let checked = if thorough { rows.num_rows() } else { rows.num_rows().min(SPOT_CHECK_ROWS) };
+        let mut hashes = Vec::new();
+        hash_rows(&rows.slice(0, checked), &self.table.placement_columns(), &mut hashes);
+        hashes.iter().all(|hash| shard_of(*hash, shard_count) == shard.0)
+    }
+}
+
+/// Whether two rows have the same key.
+#[inline]
+pub(super) fn keys_equal(a: &[KeyColumn], row: usize, b: &[KeyColumn], other_row: usize) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.equal(row, b, other_row))
+}

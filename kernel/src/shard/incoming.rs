@@ -1,0 +1,246 @@
+//! Rows on their way in, before they are part of an outcome: brought into the table's stored form, checked, and described
+//! when they are refused.
+
+use std::fmt::Write;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::{DataType, TimeUnit};
+use arrow_select::concat::concat;
+use arrow_select::take::take;
+
+use super::chunk::logical_bytes;
+use super::contents::Contents;
+use crate::error::{Error, ErrorKind};
+use crate::ids::SourcePartition;
+use crate::message::Rejected;
+use crate::schema::{HIDDEN_COLUMNS, TableDef};
+
+/// Incoming rows, column by column, in the order of the stored schema. They may still have nulls where there must be none.
+#[derive(Clone, Debug)]
+pub(super) struct Incoming {
+    pub columns: Vec<ArrayRef>,
+    pub len: usize,
+}
+
+impl Incoming {
+    /// One after another. Their columns must have the types of the table's stored schema.
+    pub fn new(contents: &Contents, batches: &[RecordBatch]) -> Incoming {
+        let fields = contents.schema.fields();
+        for batch in batches {
+            let fits = batch.num_columns() == fields.len()
+                && batch.columns().iter().zip(fields).all(|(c, f)| c.data_type() == f.data_type());
+            assert!(fits, "rows for table {} are in its stored schema", contents.table.name);
+        }
+        let column = |at: usize| match batches {
+            [batch] => compact(batch.column(at)),
+            _ => {
+                let parts: Vec<&dyn Array> = batches.iter().map(|b| b.column(at).as_ref()).collect();
+                concat(&parts).expect("columns of one type, less than 2 GiB of text")
+            }
+        };
+        Incoming {
+            columns: (0..fields.len()).map(column).collect(),
+            len: batches.iter().map(RecordBatch::num_rows).sum(),
+        }
+    }
+
+    /// Splits off the rows that have a null in a NOT NULL column: the rows kept, and which they were, if not all of them.
+    pub fn not_null(
+        self,
+        table: &TableDef,
+        refused: &mut Vec<(usize, Error)>,
+    ) -> (Incoming, Option<Vec<u32>>) {
+        let checked: Vec<usize> = (0..table.columns.len())
+            .filter(|c| !table.columns[*c].nullable && self.columns[*c].null_count() > 0)
+            .collect();
+        if checked.is_empty() {
+            return (self, None);
+        }
+        let mut kept = Vec::with_capacity(self.len);
+        for row in 0..self.len {
+            match checked.iter().find(|c| self.columns[**c].is_null(row)) {
+                Some(column) => refused.push((row, null_refused(table, *column))),
+                None => kept.push(row as u32),
+            }
+        }
+        (self.take(&kept), Some(kept))
+    }
+
+    /// Some of the rows, in the order given.
+    pub fn take(&self, rows: &[u32]) -> Incoming {
+        let in_order = rows.len() == self.len && rows.iter().enumerate().all(|(at, row)| at == *row as usize);
+        if in_order {
+            return self.clone();
+        }
+        let rows = UInt32Array::from(rows.to_vec());
+        let take = |column: &ArrayRef| take(column, &rows, None).expect("rows of the batch");
+        Incoming { columns: self.columns.iter().map(take).collect(), len: rows.len() }
+    }
+
+    /// Source partition and offset of a row that came from a pipeline.
+    pub fn origin(&self, row: usize) -> Option<(SourcePartition, i64)> {
+        let hidden = &self.columns[self.columns.len() - HIDDEN_COLUMNS.len()..];
+        let partition = hidden[1].as_primitive::<Int32Type>();
+        let offset = hidden[2].as_primitive::<Int64Type>();
+        let known = partition.is_valid(row) && offset.is_valid(row);
+        known.then(|| (partition.value(row), offset.value(row)))
+    }
+
+    /// A refused row, as the coordinator hears of it.
+    pub fn rejected(&self, table: &TableDef, row: usize, error: Error) -> Rejected {
+        Rejected {
+            table: table.id,
+            error,
+            origin: self.origin(row),
+            row_text: row_text(table, &self.columns, row),
+        }
+    }
+}
+
+/// The same values in buffers of their own, if they lie in much larger ones.
+fn compact(column: &ArrayRef) -> ArrayRef {
+    const SLACK_BYTES: usize = 4096;
+    if column.get_buffer_memory_size() <= 2 * logical_bytes(column) + SLACK_BYTES {
+        return column.clone();
+    }
+    let all = UInt32Array::from_iter_values(0..column.len() as u32);
+    take(column, &all, None).expect("rows of the column")
+}
+
+pub(super) fn null_refused(table: &TableDef, column: usize) -> Error {
+    Error::new(
+        ErrorKind::NotNullViolation,
+        format!(
+            "null in column \"{}\" of table \"{}\", which is NOT NULL",
+            table.columns[column].name, table.name
+        ),
+    )
+}
+
+pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usize) -> Error {
+    let mut names = String::new();
+    let mut values = String::new();
+    for (at, column) in table.primary_key.iter().enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        write!(names, "{separator}{}", table.columns[*column as usize].name).expect("writes to memory");
+        values.push_str(separator);
+        value_text(&columns[*column as usize], row, &mut values);
+    }
+    Error::new(
+        ErrorKind::UniqueViolation,
+        format!(
+            "duplicate key in table \"{}\": ({names}) = ({values}) exists already; use ON DUPLICATE KEY UPDATE to \
+             change the row that is there",
+            table.name
+        ),
+    )
+}
+
+/// A row of the user's columns as JSON-like text.
+pub(super) fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize) -> String {
+    let mut text = String::from("{");
+    for (at, column) in table.columns.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        quote(&column.name, &mut text);
+        text.push(':');
+        value_text(&columns[at], row, &mut text);
+    }
+    text.push('}');
+    text
+}
+
+fn value_text(column: &ArrayRef, row: usize, text: &mut String) {
+    if column.is_null(row) {
+        text.push_str("null");
+        return;
+    }
+    let written = match column.data_type() {
+        DataType::Boolean => write!(text, "{}", column.as_boolean().value(row)),
+        DataType::Int16 => write!(text, "{}", column.as_primitive::<Int16Type>().value(row)),
+        DataType::Int32 => write!(text, "{}", column.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => write!(text, "{}", column.as_primitive::<Int64Type>().value(row)),
+        DataType::Float32 => write!(text, "{}", column.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => write!(text, "{}", column.as_primitive::<Float64Type>().value(row)),
+        DataType::Decimal128(..) => {
+            write!(text, "{}", column.as_primitive::<Decimal128Type>().value_as_string(row))
+        }
+        DataType::Utf8 => {
+            quote(column.as_string::<i32>().value(row), text);
+            Ok(())
+        }
+        DataType::Binary => {
+            text.push_str("\"\\\\x");
+            let bytes = column.as_binary::<i32>().value(row).iter();
+            let written = bytes.map(|b| write!(text, "{b:02x}")).collect();
+            text.push('"');
+            written
+        }
+        DataType::Date32 => {
+            let (year, month, day) = civil(i64::from(column.as_primitive::<Date32Type>().value(row)));
+            write!(text, "\"{year:04}-{month:02}-{day:02}\"")
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
+            let (year, month, day) = civil(micros.div_euclid(86_400_000_000));
+            let time = micros.rem_euclid(86_400_000_000);
+            let (hour, minute, second) =
+                (time / 3_600_000_000, time / 60_000_000 % 60, time / 1_000_000 % 60);
+            let zone = if zone.is_some() { "+00" } else { "" };
+            write!(
+                text,
+                "\"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:06}{zone}\"",
+                time % 1_000_000
+            )
+        }
+        other => unreachable!("no column type maps to {other}"),
+    };
+    written.expect("writes to memory");
+}
+
+fn quote(value: &str, text: &mut String) {
+    text.push('"');
+    for character in value.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c if (c as u32) < 0x20 => write!(text, "\\u{:04x}", c as u32).expect("writes to memory"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years that begin in March put the leap day at the end.
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_dates() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(-1), (1969, 12, 31));
+        assert_eq!(civil(11_016), (2000, 2, 29));
+        assert_eq!(civil(20_779), (2026, 11, 22));
+        assert_eq!(civil(-719_528), (0, 1, 1));
+    }
+}

@@ -1,0 +1,90 @@
+//! The index of a keyed table on a shard: from the hash of a primary key to the place of its row at the staged tip. Keys
+//! themselves stay in the chunks; the caller compares them where equal hashes do not say it all.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as TableEntry;
+
+/// Where a row lies: slot of its chunk, and row in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place(u64);
+
+impl Place {
+    /// No row.
+    pub const NONE: Place = Place(u64::MAX);
+
+    pub fn new(slot: u32, row: usize) -> Place {
+        debug_assert!(row < u32::MAX as usize, "rows of a chunk are counted in 32 bits");
+        Place(u64::from(slot) << 32 | row as u64)
+    }
+
+    pub fn slot(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub fn row(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    pub fn is_none(self) -> bool {
+        self == Place::NONE
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    place: Place,
+}
+
+/// The index. It is never iterated: nothing depends on the order in which a hash table keeps its entries.
+#[derive(Debug, Default)]
+pub(super) struct KeyIndex {
+    table: HashTable<Entry>,
+}
+
+impl KeyIndex {
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Bytes held: entries and a control byte each.
+    pub fn bytes(&self) -> usize {
+        self.table.allocation_size()
+    }
+
+    pub fn reserve(&mut self, additional: usize) {
+        self.table.reserve(additional, |e| e.hash);
+    }
+
+    /// Place of the row with this hash whose key is `same`, or NONE.
+    #[inline]
+    pub fn find(&self, hash: u64, mut same: impl FnMut(Place) -> bool) -> Place {
+        self.table.find(hash, |e| e.hash == hash && same(e.place)).map_or(Place::NONE, |e| e.place)
+    }
+
+    /// Points the key to a new place; returns where it pointed before, or NONE if the key is new.
+    #[inline]
+    pub fn put(&mut self, hash: u64, place: Place, mut same: impl FnMut(Place) -> bool) -> Place {
+        match self.table.entry(hash, |e| e.hash == hash && same(e.place), |e| e.hash) {
+            TableEntry::Occupied(mut entry) => std::mem::replace(&mut entry.get_mut().place, place),
+            TableEntry::Vacant(entry) => {
+                entry.insert(Entry { hash, place });
+                Place::NONE
+            }
+        }
+    }
+
+    /// Forgets the key that points to this place; false if none does.
+    pub fn remove(&mut self, hash: u64, place: Place) -> bool {
+        self.table
+            .find_entry(hash, |e| e.hash == hash && e.place == place)
+            .map(|entry| entry.remove())
+            .is_ok()
+    }
+
+    /// Moves the key that points to `from`; false if none does.
+    pub fn repoint(&mut self, hash: u64, from: Place, to: Place) -> bool {
+        let found = self.table.find_mut(hash, |e| e.hash == hash && e.place == from);
+        found.map(|entry| entry.place = to).is_some()
+    }
+}

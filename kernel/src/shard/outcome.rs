@@ -1,0 +1,193 @@
+//! What a batch of rows does to a table, computed against the staged tip: which rows go, which come, which are refused.
+//! Nothing is changed here; the outcome is logged, and applied by [`Contents::apply`].
+//!
+//! The outcome is that of taking the rows one by one. A row whose key is new is inserted; one whose key is there is treated
+//! as ON DUPLICATE KEY says; one that is refused is as if it had never come. Rows of different keys do not see one another,
+//! so rows are grouped by key and whole columns of groups are worked on at once.
+
+use arrow_array::{ArrayRef, RecordBatch};
+use hashbrown::HashTable;
+
+use super::chunk::KeyColumn;
+use super::contents::{Contents, keys_equal};
+use super::incoming::{Incoming, duplicate_refused};
+use super::index::Place;
+use crate::error::Error;
+use crate::expr::OnDuplicate;
+use crate::message::Counts;
+use crate::route::hash_rows;
+
+/// What becomes of a batch of rows.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Old versions.
+    pub deletes: Vec<Place>,
+    /// Post-images and new rows, in the stored schema.
+    pub columns: Vec<ArrayRef>,
+    /// Their primary keys' hashes; empty for a table without a key.
+    pub hashes: Vec<u64>,
+    pub counts: Counts,
+    /// Rows of the batch that change nothing, as ON DUPLICATE KEY's rule has it.
+    pub ignored: Vec<u32>,
+    /// Rows of the batch, and why.
+    pub refused: Vec<(usize, Error)>,
+}
+
+impl Outcome {
+    /// The rows that come, if any do.
+    pub fn rows(&self, contents: &Contents) -> Option<RecordBatch> {
+        let some = self.columns.first().is_some_and(|c| !c.is_empty());
+        some.then(|| {
+            RecordBatch::try_new(contents.schema.clone(), self.columns.clone())
+                .expect("an outcome has the stored schema, and no nulls where there must be none")
+        })
+    }
+}
+
+/// Computes the outcome of `incoming`, which has no nulls where there must be none.
+pub(super) fn outcome(contents: &Contents, incoming: Incoming, on_duplicate: &OnDuplicate) -> Outcome {
+    if incoming.len == 0 {
+        return Outcome::default();
+    }
+    if contents.index.is_none() {
+        let counts = Counts { inserted: incoming.len as u64, ..Counts::default() };
+        return Outcome { columns: incoming.columns, counts, ..Outcome::default() };
+    }
+    let groups = Groups::new(contents, &incoming);
+    match on_duplicate {
+        OnDuplicate::Reject => reject(contents, &incoming, &groups),
+        OnDuplicate::Ignore => ignore(&incoming, &groups),
+        OnDuplicate::Replace => replace(&incoming, &groups),
+        OnDuplicate::Update(update) => super::update::update(contents, &incoming, &groups, update),
+    }
+}
+
+/// Rows of a batch by key. Groups are numbered in the order of their first rows.
+#[derive(Debug)]
+pub(super) struct Groups {
+    pub of_row: Vec<u32>,
+    pub first_row: Vec<u32>,
+    pub last_row: Vec<u32>,
+    /// Hash of each group's key.
+    pub hashes: Vec<u64>,
+    /// Where the key's row lies at the staged tip, NONE for a new key.
+    pub places: Vec<Place>,
+}
+
+impl Groups {
+    fn new(contents: &Contents, incoming: &Incoming) -> Groups {
+        let key_columns = &contents.table.primary_key;
+        let mut row_hashes = Vec::new();
+        hash_columns(incoming, key_columns, &mut row_hashes);
+        let key: Vec<KeyColumn> =
+            key_columns.iter().map(|c| KeyColumn::new(&incoming.columns[*c as usize])).collect();
+        let (of_row, first_row, last_row) = group(&row_hashes, &key, contents.hash_is_exact);
+        let places = contents.probe(&key, &first_row, &row_hashes);
+        let hashes = if first_row.len() == row_hashes.len() {
+            row_hashes
+        } else {
+            first_row.iter().map(|row| row_hashes[*row as usize]).collect()
+        };
+        assert_eq!(places.len(), first_row.len(), "one place a group");
+        Groups { of_row, first_row, last_row, hashes, places }
+    }
+
+    pub fn len(&self) -> usize {
+        self.first_row.len()
+    }
+
+    pub fn is_new(&self, group: usize) -> bool {
+        self.places[group].is_none()
+    }
+
+    /// Rows that insert: the first ones of new keys.
+    pub fn inserted(&self) -> u64 {
+        self.places.iter().filter(|p| p.is_none()).count() as u64
+    }
+
+    /// Whether a row inserts.
+    #[inline]
+    pub fn inserts(&self, row: usize) -> bool {
+        let group = self.of_row[row] as usize;
+        self.first_row[group] as usize == row && self.is_new(group)
+    }
+
+    /// First rows of new keys, and their hashes.
+    fn new_keys(&self) -> (Vec<u32>, Vec<u64>) {
+        let new = (0..self.len()).filter(|g| self.is_new(*g));
+        new.map(|g| (self.first_row[g], self.hashes[g])).unzip()
+    }
+}
+
+fn hash_columns(incoming: &Incoming, key_columns: &[u16], hashes: &mut Vec<u64>) {
+    let fields: Vec<_> = key_columns
+        .iter()
+        .map(|c| arrow_schema::Field::new("", incoming.columns[*c as usize].data_type().clone(), false))
+        .collect();
+    let columns = key_columns.iter().map(|c| incoming.columns[*c as usize].clone()).collect();
+    let schema = std::sync::Arc::new(arrow_schema::Schema::new(fields));
+    let keys = RecordBatch::try_new(schema, columns).expect("key columns have no nulls");
+    hash_rows(&keys, &(0..key_columns.len() as u16).collect::<Vec<_>>(), hashes);
+}
+
+/// Group of each row, first and last row of each group.
+fn group(hashes: &[u64], key: &[KeyColumn], exact: bool) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+    struct Entry {
+        hash: u64,
+        group: u32,
+    }
+    let mut table: HashTable<Entry> = HashTable::with_capacity(hashes.len());
+    let mut of_row = Vec::with_capacity(hashes.len());
+    let mut first_row: Vec<u32> = Vec::with_capacity(hashes.len());
+    let mut last_row: Vec<u32> = Vec::with_capacity(hashes.len());
+    for (row, &hash) in hashes.iter().enumerate() {
+        let same = |e: &Entry| {
+            e.hash == hash && (exact || keys_equal(key, first_row[e.group as usize] as usize, key, row))
+        };
+        let found = table.entry(hash, same, |e| e.hash);
+        let next = first_row.len() as u32;
+        let group = found.or_insert_with(|| Entry { hash, group: next }).get().group;
+        if group == next {
+            first_row.push(row as u32);
+            last_row.push(row as u32);
+        } else {
+            last_row[group as usize] = row as u32;
+        }
+        of_row.push(group);
+    }
+    (of_row, first_row, last_row)
+}
+
+fn reject(contents: &Contents, incoming: &Incoming, groups: &Groups) -> Outcome {
+    let (rows, hashes) = groups.new_keys();
+    let refused: Vec<(usize, Error)> = if rows.len() == incoming.len {
+        Vec::new()
+    } else {
+        (0..incoming.len)
+            .filter(|row| !groups.inserts(*row))
+            .map(|row| (row, duplicate_refused(&contents.table, &incoming.columns, row)))
+            .collect()
+    };
+    let counts = Counts { inserted: rows.len() as u64, ..Counts::default() };
+    Outcome { columns: incoming.take(&rows).columns, hashes, counts, refused, ..Outcome::default() }
+}
+
+pub(super) fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
+    let (rows, hashes) = groups.new_keys();
+    let inserted = rows.len() as u64;
+    let ignored: Vec<u32> = (0..incoming.len as u32).filter(|row| !groups.inserts(*row as usize)).collect();
+    let counts = Counts { inserted, ignored: ignored.len() as u64, ..Counts::default() };
+    Outcome { columns: incoming.take(&rows).columns, hashes, counts, ignored, ..Outcome::default() }
+}
+
+fn replace(incoming: &Incoming, groups: &Groups) -> Outcome {
+    let inserted = groups.inserted();
+    let counts = Counts { inserted, updated: incoming.len as u64 - inserted, ..Counts::default() };
+    Outcome {
+        deletes: groups.places.iter().copied().filter(|p| !p.is_none()).collect(),
+        columns: incoming.take(&groups.last_row).columns,
+        hashes: groups.hashes.clone(),
+        counts,
+        ..Outcome::default()
+    }
+}

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
+
+use super::*;
+use crate::schema::{ColumnDef, ColumnType};
+
+const T: TableId = TableId(1);
+
+fn accounts(keyed: bool) -> Arc<TableDef> {
+    let column = |id: u32, name: &str, column_type, nullable| ColumnDef {
+        id: ColumnId(id),
+        name: name.into(),
+        column_type,
+        nullable,
+        default_sql: None,
+    };
+    Arc::new(TableDef {
+        id: T,
+        name: "accounts".into(),
+        schema_version: 1,
+        columns: vec![
+            column(0, "name", ColumnType::Text, false),
+            column(1, "balance", ColumnType::Int64, true),
+        ],
+        primary_key: if keyed { vec![0] } else { vec![] },
+        shard_key: vec![],
+        sort_key: vec![],
+        created_at: Sequence(1),
+    })
+}
+
+fn rows(values: &[(&str, Option<i64>)], first_offset: i64) -> RecordBatch {
+    let n = values.len();
+    RecordBatch::try_new(
+        accounts(true).stored_schema(),
+        vec![
+            Arc::new(StringArray::from_iter_values(values.iter().map(|v| v.0))),
+            Arc::new(Int64Array::from_iter(values.iter().map(|v| v.1))),
+            Arc::new(Int64Array::from(vec![1; n])),
+            Arc::new(Int32Array::from(vec![0; n])),
+            Arc::new(Int64Array::from_iter_values(first_offset..first_offset + n as i64)),
+        ],
+    )
+    .unwrap()
+}
+
+fn stage(shard: &mut Shard, sequence: u64, work: Vec<Work>) -> (Bytes, Counts, Vec<Rejected>) {
+    match shard.handle(ShardCommand::Stage { sequence: Sequence(sequence), work }) {
+        ShardReply::Staged { piece, counts, rejected, .. } => (piece, counts, rejected),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn upsert(rows: RecordBatch, on_duplicate: OnDuplicate) -> Work {
+    Work::Rows { table: T, on_duplicate, deletes: vec![], rows: vec![rows] }
+}
+
+fn publish(shard: &mut Shard, through: u64) -> Arc<ShardView> {
+    match shard.handle(ShardCommand::Publish { through: Sequence(through), horizon: Sequence(0) }) {
+        ShardReply::Published { view, .. } => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn contents(view: &ShardView) -> Vec<(String, Option<i64>)> {
+    let Some(table) = view.tables.get(&T) else {
+        return vec![];
+    };
+    let mut found = vec![];
+    for chunk in &table.chunks {
+        for row in 0..chunk.rows.num_rows() {
+            if !chunk.deleted.as_ref().is_some_and(|d| d.value(row)) {
+                let balance = chunk.rows.column(1).as_primitive::<Int64Type>();
+                found.push((
+                    chunk.rows.column(0).as_string::<i32>().value(row).to_string(),
+                    balance.is_valid(row).then(|| balance.value(row)),
+                ));
+            }
+        }
+    }
+    assert_eq!(table.live_rows, found.len() as u64);
+    found.sort();
+    found
+}
+
+fn owned(values: &[(&str, Option<i64>)]) -> Vec<(String, Option<i64>)> {
+    values.iter().map(|(k, v)| (k.to_string(), *v)).collect()
+}
+
+#[test]
+fn appended_rows_are_seen_after_publish_only() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(false))]);
+    let (piece, counts, _) =
+        stage(&mut shard, 2, vec![Work::append(T, rows(&[("a", Some(1)), ("a", None)], 5))]);
+    assert_eq!(counts, Counts { inserted: 2, ..Counts::default() });
+    let view = publish(&mut shard, 1);
+    assert_eq!(contents(&view), []);
+    assert_eq!(contents(&publish(&mut shard, 2)), owned(&[("a", None), ("a", Some(1))]));
+    let mut replica = Shard::new(ShardId(0), 1);
+    let created = CatalogChange::TableCreated(accounts(false).as_ref().clone());
+    replica.replay(Sequence(1), &[created], &Piece::Inline(vec![])).unwrap();
+    replica.replay(Sequence(2), &[], &Piece::Inline(vec![piece])).unwrap();
+    assert_eq!(contents(&replica.recovered()), owned(&[("a", None), ("a", Some(1))]));
+}
+
+#[test]
+fn rules_for_keys_that_are_there() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    let (_, counts, rejected) = stage(
+        &mut shard,
+        2,
+        vec![upsert(rows(&[("a", Some(1)), ("b", Some(2)), ("a", Some(3))], 10), OnDuplicate::Reject)],
+    );
+    assert_eq!((counts.inserted, rejected.len()), (2, 1));
+    assert_eq!(rejected[0].error.kind, ErrorKind::UniqueViolation);
+    assert_eq!(rejected[0].origin, Some((0, 12)));
+    assert_eq!(rejected[0].row_text, r#"{"name":"a","balance":3}"#);
+    let (_, counts, _) = stage(
+        &mut shard,
+        3,
+        vec![upsert(rows(&[("a", Some(5)), ("c", Some(6)), ("c", Some(7))], 20), OnDuplicate::Ignore)],
+    );
+    assert_eq!(counts, Counts { inserted: 1, ignored: 2, ..Counts::default() });
+    let (_, counts, _) = stage(
+        &mut shard,
+        4,
+        vec![upsert(rows(&[("b", Some(8)), ("d", Some(9)), ("d", None)], 20), OnDuplicate::Replace)],
+    );
+    assert_eq!(counts, Counts { inserted: 1, updated: 2, ..Counts::default() });
+    let expected = owned(&[("a", Some(1)), ("b", Some(8)), ("c", Some(6)), ("d", None)]);
+    assert_eq!(contents(&shard.view_tip()), expected);
+    assert_eq!(contents(&publish(&mut shard, 4)), expected);
+}
+
+#[test]
+fn abandon_restores_what_was() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    stage(&mut shard, 2, vec![upsert(rows(&[("a", Some(1)), ("b", Some(2))], 0), OnDuplicate::Reject)]);
+    publish(&mut shard, 2);
+    stage(&mut shard, 3, vec![upsert(rows(&[("a", Some(7)), ("c", Some(3))], 2), OnDuplicate::Replace)]);
+    stage(&mut shard, 4, vec![Work::TruncateTable(T)]);
+    stage(&mut shard, 5, vec![upsert(rows(&[("a", Some(9))], 4), OnDuplicate::Reject)]);
+    assert_eq!(contents(&shard.view_tip()), owned(&[("a", Some(9))]));
+    shard.handle(ShardCommand::Abandon { from: Sequence(4) });
+    assert_eq!(contents(&shard.view_tip()), owned(&[("a", Some(7)), ("b", Some(2)), ("c", Some(3))]));
+    shard.handle(ShardCommand::Abandon { from: Sequence(3) });
+    assert_eq!(contents(&shard.view_tip()), owned(&[("a", Some(1)), ("b", Some(2))]));
+    let (_, counts, rejected) =
+        stage(&mut shard, 3, vec![upsert(rows(&[("a", None), ("c", None)], 2), OnDuplicate::Reject)]);
+    assert_eq!((counts.inserted, rejected.len()), (1, 1));
+}
