@@ -1,0 +1,145 @@
+//! Freshness: from the producer's acknowledgement (linger 0, open loop) to the row seen by a prepared SELECT. One partition, so
+//! that order is total: when k rows are seen, the k-th message is.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rdkafka::ClientContext;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+
+use crate::postgres::Postgres;
+use crate::postgres_client::Client;
+use crate::tidemark::Tidemark;
+use crate::topic::Topic;
+use crate::{Settings, message};
+
+/// What was measured.
+pub struct Freshness {
+    /// From acknowledged to seen, ascending.
+    latencies: Vec<Duration>,
+    /// What the probing query itself takes, ascending.
+    probes: Vec<Duration>,
+}
+
+impl Freshness {
+    /// Prints the percentiles.
+    pub fn print(&self, name: &str) {
+        let at = |of: &[Duration], p: f64| of[((of.len() - 1) as f64 * p) as usize].as_secs_f64() * 1e3;
+        println!(
+            "{name:<34} p50 {:>6.1} ms  p99 {:>6.1} ms   (probe's own cost: p50 {:.2} ms; {} messages)",
+            at(&self.latencies, 0.5),
+            at(&self.latencies, 0.99),
+            at(&self.probes, 0.5),
+            self.latencies.len()
+        );
+    }
+}
+
+/// Of a pipeline into an append table.
+pub fn of_tidemark(server: &mut Tidemark, topic: &Topic, settings: &Settings) -> Result<Freshness> {
+    let name = "fresh";
+    let source = format!("{}-fresh-b", topic.name());
+    topic.create(&source, 1)?;
+    let mut client = server.connect()?;
+    server.define(&mut client, name, topic.brokers(), &source)?;
+    client.run(&format!("START PIPELINE {name}"))?;
+    measure(&mut client, "SELECT count(*) FROM fresh", topic, &source, settings)
+}
+
+/// Of the loader into PostgreSQL. Its probe reads the offset, which is committed with the rows and cheaper to ask for.
+pub fn of_postgres(postgres: &Postgres, topic: &Topic, settings: &Settings) -> Result<Freshness> {
+    let source = format!("{}-fresh-c", topic.name());
+    topic.create(&source, 1)?;
+    let mut client = postgres.connect()?;
+    postgres.define(&mut client)?;
+    let mut loader = postgres.loader(topic, &source, 0)?;
+    let measured = measure(&mut client, "SELECT max(next_offset) FROM offsets", topic, &source, settings);
+    loader.kill()?;
+    loader.wait()?;
+    measured
+}
+
+fn measure(client: &mut Client, probe: &str, topic: &Topic, source: &str, settings: &Settings) -> Result<Freshness> {
+    let messages = settings.rate * settings.freshness_seconds;
+    let (acknowledged, acknowledgements) = mpsc::channel();
+    let producing = produce(topic, source, settings.rate, messages, acknowledged)?;
+    let probe = client.prepare(probe)?;
+    let mut sightings: Vec<(u64, Instant)> = vec![];
+    let mut probes = vec![];
+    let deadline = Instant::now() + Duration::from_secs(settings.freshness_seconds + 30);
+    loop {
+        let asked = Instant::now();
+        let seen = client.prepared_number(&probe)? as u64;
+        let now = Instant::now();
+        probes.push(now - asked);
+        if sightings.last().is_none_or(|(before, _)| *before < seen) {
+            sightings.push((seen, now));
+        }
+        if seen >= messages {
+            break;
+        }
+        anyhow::ensure!(now < deadline, "{seen} of {messages} messages were seen in time");
+        // A probe every half millisecond: the load that it makes stays small.
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    producing.join().expect("the producer does not panic")?;
+    let mut latencies = vec![];
+    let mut sighting = 0;
+    for (k, at) in acknowledgements.into_iter().enumerate() {
+        while sightings[sighting].0 <= k as u64 {
+            sighting += 1;
+        }
+        latencies.push(sightings[sighting].1.saturating_duration_since(at));
+    }
+    // The first second warms up connections and caches on both sides.
+    latencies.drain(..(settings.rate as usize).min(latencies.len() / 2));
+    latencies.sort();
+    probes.sort();
+    Ok(Freshness { latencies, probes })
+}
+
+/// Notes when each message was acknowledged. One partition: acknowledgements come in order.
+struct Acknowledged(mpsc::Sender<Instant>);
+
+impl ClientContext for Acknowledged {}
+
+impl ProducerContext for Acknowledged {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_ok() {
+            // The receiver is gone only when the measurement failed already.
+            let _ = self.0.send(Instant::now());
+        }
+    }
+}
+
+/// Sends at a fixed rate, whatever comes back.
+fn produce(
+    topic: &Topic,
+    source: &str,
+    rate: u64,
+    messages: u64,
+    acknowledged: mpsc::Sender<Instant>,
+) -> Result<std::thread::JoinHandle<Result<()>>> {
+    let producer: ThreadedProducer<Acknowledged> =
+        topic.client().set("linger.ms", "0").create_with_context(Acknowledged(acknowledged))?;
+    let source = source.to_string();
+    Ok(std::thread::spawn(move || {
+        let began = Instant::now();
+        let mut payload = Vec::new();
+        for n in 0..messages {
+            let due = began + Duration::from_nanos(n * 1_000_000_000 / rate);
+            let now = Instant::now();
+            if due > now {
+                std::thread::sleep(due - now);
+            }
+            message::write(n, &mut payload);
+            let record = BaseRecord::<(), [u8]>::to(&source).partition(0).payload(&payload);
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        producer.flush(Duration::from_secs(30))?;
+        Ok(())
+    }))
+}

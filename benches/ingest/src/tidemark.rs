@@ -1,0 +1,123 @@
+//! (b) Tidemark: the real binary, driven over the wire.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tests::server::Server;
+
+use crate::postgres_client::Client;
+use crate::topic::Topic;
+use crate::{Outcome, message, process};
+
+/// A running server with a data directory of its own.
+pub struct Tidemark {
+    server: Server,
+}
+
+/// A loaded topic, and what it took.
+pub struct Loaded {
+    pub outcome: Outcome,
+    /// Most anonymous memory less the table's bytes, while it loaded.
+    overhead_bytes_max: u64,
+    table_bytes: u64,
+    log_bytes: u64,
+}
+
+impl Tidemark {
+    /// Starts the server on an empty data directory.
+    pub fn start() -> Result<Tidemark> {
+        Ok(Tidemark { server: Server::start().context("start tidemark")? })
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> Result<Client> {
+        Client::connect(&self.server.connection_string())
+    }
+
+    /// Stops the server.
+    pub fn stop(self) -> Result<()> {
+        self.server.stop()
+    }
+
+    /// Makes a table and a pipeline named `name` for a topic. Not started.
+    pub fn define(&self, client: &mut Client, name: &str, brokers: &str, topic: &str) -> Result<()> {
+        client.run(&format!("CREATE TABLE {name} ({})", message::COLUMNS))?;
+        client.run(&format!(
+            "CREATE PIPELINE {name} AS LOAD DATA KAFKA '{brokers}/{topic}' INTO TABLE {name} FORMAT JSON ({})",
+            message::MAPPING
+        ))
+    }
+
+    /// Loads the whole topic into an append table.
+    pub fn load(&mut self, topic: &Topic, messages: u64) -> Result<Loaded> {
+        let mut client = self.connect()?;
+        self.define(&mut client, "payments", topic.brokers(), topic.name())?;
+        let broker_before = topic.broker_cpu_seconds()?;
+        let cpu_before = process::cpu_seconds(self.pid())?;
+        let mut overhead_bytes_max = 0;
+        let began = Instant::now();
+        client.run("START PIPELINE payments")?;
+        loop {
+            let counted = client.number("SELECT count(*) FROM payments")? as u64;
+            let own = process::anonymous_bytes(self.pid())?;
+            overhead_bytes_max = overhead_bytes_max.max(own.saturating_sub(table_bytes(&mut client)?));
+            if counted == messages {
+                break;
+            }
+            if counted > messages || began.elapsed() > Duration::from_secs(900) {
+                bail!("{counted} rows of {messages} after {:?}", began.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let outcome = Outcome {
+            seconds: began.elapsed().as_secs_f64(),
+            cpu_seconds: process::cpu_seconds(self.pid())? - cpu_before,
+            broker_cpu_seconds: topic.broker_cpu_seconds()? - broker_before,
+        };
+        check(&mut client, messages)?;
+        let log_bytes = client.number("SELECT sum(log_bytes) FROM information_schema.tidemark_log")? as u64;
+        let table_bytes = table_bytes(&mut client)?;
+        client.run("STOP PIPELINE payments")?;
+        Ok(Loaded { outcome, overhead_bytes_max, table_bytes, log_bytes })
+    }
+}
+
+/// Bytes that the server says the table holds.
+fn table_bytes(client: &mut Client) -> Result<u64> {
+    let query = "SELECT sum(memory_bytes) FROM information_schema.table_statistics WHERE table_name = 'payments'";
+    Ok(client.number(query)? as u64)
+}
+
+/// Every message counts exactly once: ids are 0..messages.
+fn check(client: &mut Client, messages: u64) -> Result<()> {
+    let distinct = client.number("SELECT count(DISTINCT id) FROM payments")? as u64;
+    let highest = client.number("SELECT max(id) FROM payments")? as u64;
+    if (distinct, highest) != (messages, messages - 1) {
+        bail!("{distinct} distinct ids up to {highest}, expected {messages}");
+    }
+    Ok(())
+}
+
+impl Loaded {
+    /// Prints memory and log figures.
+    pub fn print_sizes(&self, messages: u64) {
+        let raw: u64 = (0..1000).map(message::raw_column_bytes).sum::<u64>() * messages / 1000;
+        println!(
+            "    anonymous memory less the table's bytes: at most {} MiB (bound 1024); table {} MiB, {:.2} times its raw \
+             columns (bound 2)",
+            self.overhead_bytes_max >> 20,
+            self.table_bytes >> 20,
+            self.table_bytes as f64 / raw as f64,
+        );
+        let a_row = self.log_bytes as f64 / messages as f64;
+        println!(
+            "    log: {a_row:.1} bytes a row, {:.0} MB/s while loading",
+            self.log_bytes as f64 / 1e6 / self.outcome.seconds
+        );
+    }
+}
