@@ -94,6 +94,11 @@ impl Broker {
         &self.bootstrap
     }
 
+    /// Process id of a broker of our own: of the shell that keeps it, whose child it is.
+    pub fn pid(&self) -> Option<u32> {
+        self.own.as_ref().and_then(|own| own.keeper.as_ref()).map(Child::id)
+    }
+
     /// Kills it with SIGKILL; its data stay.
     pub fn kill(&mut self) {
         let own = self.own.as_mut().expect("only a broker of our own can be killed");

@@ -51,6 +51,11 @@ impl Server {
         }
     }
 
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
     /// SIGKILL, by process id.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the server runs");

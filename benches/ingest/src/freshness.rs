@@ -5,14 +5,14 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use postgres::Client;
 use rdkafka::ClientContext;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use crate::postgres::Postgres;
-use crate::postgres_client::Client;
+use crate::cluster::Postgres;
 use crate::tidemark::Tidemark;
 use crate::topic::Topic;
-use crate::{Settings, message};
+use crate::{Settings, ask, message};
 
 /// What was measured.
 pub struct Freshness {
@@ -41,9 +41,9 @@ pub fn of_tidemark(server: &mut Tidemark, topic: &Topic, settings: &Settings) ->
     let name = "fresh";
     let source = format!("{}-fresh-b", topic.name());
     topic.create(&source, 1)?;
-    let mut client = server.connect()?;
+    let mut client = server.connect();
     server.define(&mut client, name, topic.brokers(), &source)?;
-    client.run(&format!("START PIPELINE {name}"))?;
+    ask::run(&mut client, &format!("START PIPELINE {name}"))?;
     measure(&mut client, "SELECT count(*) FROM fresh", topic, &source, settings)
 }
 
@@ -60,7 +60,13 @@ pub fn of_postgres(postgres: &Postgres, topic: &Topic, settings: &Settings) -> R
     measured
 }
 
-fn measure(client: &mut Client, probe: &str, topic: &Topic, source: &str, settings: &Settings) -> Result<Freshness> {
+fn measure(
+    client: &mut Client,
+    probe: &str,
+    topic: &Topic,
+    source: &str,
+    settings: &Settings,
+) -> Result<Freshness> {
     let messages = settings.rate * settings.freshness_seconds;
     let (acknowledged, acknowledgements) = mpsc::channel();
     let producing = produce(topic, source, settings.rate, messages, acknowledged)?;
@@ -70,7 +76,7 @@ fn measure(client: &mut Client, probe: &str, topic: &Topic, source: &str, settin
     let deadline = Instant::now() + Duration::from_secs(settings.freshness_seconds + 30);
     loop {
         let asked = Instant::now();
-        let seen = client.prepared_number(&probe)? as u64;
+        let seen = client.query_one(&probe, &[])?.get::<_, Option<i64>>(0).unwrap_or(0) as u64;
         let now = Instant::now();
         probes.push(now - asked);
         if sightings.last().is_none_or(|(before, _)| *before < seen) {

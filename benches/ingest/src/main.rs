@@ -7,13 +7,13 @@
 //! freshness of (b) and (c) under an open-loop load, and what the disk can do. Each contender is a process of its own, so that
 //! CPU is counted apart from the broker's and from this program's.
 
+mod ask;
+mod cluster;
 mod consume;
 mod disk;
 mod freshness;
 mod load;
 mod message;
-mod postgres;
-mod postgres_client;
 mod process;
 mod tidemark;
 mod topic;
@@ -109,7 +109,7 @@ fn side_by_side(settings: &Settings) -> Result<()> {
     loaded.outcome.print("(b) Tidemark, durable and counted", messages);
     loaded.print_sizes(messages);
 
-    let postgres = if settings.without_postgres { None } else { Some(postgres::Postgres::start()?) };
+    let postgres = if settings.without_postgres { None } else { Some(cluster::Postgres::start()?) };
     let copied = postgres.as_ref().map(|p| p.load(&topic, messages)).transpose()?;
     if let Some(copied) = &copied {
         copied.print("(c) PostgreSQL, COPY and offsets", messages);

@@ -26,7 +26,8 @@ pub fn tree_cpu_seconds(pid: u32) -> Result<f64> {
 /// Anonymous resident memory of a process, in bytes: what is its own, without the mapped log.
 pub fn anonymous_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).context("RssAnon in /proc/…/status")?;
+    let line =
+        status.lines().find_map(|l| l.strip_prefix("RssAnon:")).context("RssAnon in /proc/…/status")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
 }

@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use postgres::Client;
+use tempfile::TempDir;
 use tests::server::Server;
 
-use crate::postgres_client::Client;
 use crate::topic::Topic;
-use crate::{Outcome, message, process};
+use crate::{Outcome, ask, message, process};
 
 /// A running server with a data directory of its own.
 pub struct Tidemark {
     server: Server,
+    _directory: TempDir,
 }
 
 /// A loaded topic, and what it took.
@@ -26,7 +28,14 @@ pub struct Loaded {
 impl Tidemark {
     /// Starts the server on an empty data directory.
     pub fn start() -> Result<Tidemark> {
-        Ok(Tidemark { server: Server::start().context("start tidemark")? })
+        if std::env::var_os("TIDEMARK_BIN").is_none() {
+            let binary = std::env::current_exe()?.with_file_name("tidemark");
+            ensure!(binary.exists(), "{} is not there: run `cargo build --release` first", binary.display());
+            // SAFETY: no other thread runs yet that reads the environment.
+            unsafe { std::env::set_var("TIDEMARK_BIN", binary) };
+        }
+        let directory = tempfile::tempdir().context("a directory for the server")?;
+        Ok(Tidemark { server: Server::start(directory.path()), _directory: directory })
     }
 
     /// Process id.
@@ -35,35 +44,40 @@ impl Tidemark {
     }
 
     /// A connection.
-    pub fn connect(&self) -> Result<Client> {
-        Client::connect(&self.server.connection_string())
+    pub fn connect(&self) -> Client {
+        self.server.connect()
     }
 
     /// Stops the server.
-    pub fn stop(self) -> Result<()> {
-        self.server.stop()
+    pub fn stop(&mut self) -> Result<()> {
+        let status = self.server.stop();
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
     }
 
     /// Makes a table and a pipeline named `name` for a topic. Not started.
     pub fn define(&self, client: &mut Client, name: &str, brokers: &str, topic: &str) -> Result<()> {
-        client.run(&format!("CREATE TABLE {name} ({})", message::COLUMNS))?;
-        client.run(&format!(
-            "CREATE PIPELINE {name} AS LOAD DATA KAFKA '{brokers}/{topic}' INTO TABLE {name} FORMAT JSON ({})",
-            message::MAPPING
-        ))
+        ask::run(client, &format!("CREATE TABLE {name} ({})", message::COLUMNS))?;
+        ask::run(
+            client,
+            &format!(
+                "CREATE PIPELINE {name} AS LOAD DATA KAFKA '{brokers}/{topic}' INTO TABLE {name} FORMAT JSON ({})",
+                message::MAPPING
+            ),
+        )
     }
 
     /// Loads the whole topic into an append table.
     pub fn load(&mut self, topic: &Topic, messages: u64) -> Result<Loaded> {
-        let mut client = self.connect()?;
+        let mut client = self.connect();
         self.define(&mut client, "payments", topic.brokers(), topic.name())?;
         let broker_before = topic.broker_cpu_seconds()?;
         let cpu_before = process::cpu_seconds(self.pid())?;
         let mut overhead_bytes_max = 0;
         let began = Instant::now();
-        client.run("START PIPELINE payments")?;
+        ask::run(&mut client, "START PIPELINE payments")?;
         loop {
-            let counted = client.number("SELECT count(*) FROM payments")? as u64;
+            let counted = ask::number(&mut client, "SELECT count(*) FROM payments")? as u64;
             let own = process::anonymous_bytes(self.pid())?;
             overhead_bytes_max = overhead_bytes_max.max(own.saturating_sub(table_bytes(&mut client)?));
             if counted == messages {
@@ -80,23 +94,25 @@ impl Tidemark {
             broker_cpu_seconds: topic.broker_cpu_seconds()? - broker_before,
         };
         check(&mut client, messages)?;
-        let log_bytes = client.number("SELECT sum(log_bytes) FROM information_schema.tidemark_log")? as u64;
+        let log_bytes =
+            ask::number(&mut client, "SELECT sum(log_bytes) FROM information_schema.tidemark_log")? as u64;
         let table_bytes = table_bytes(&mut client)?;
-        client.run("STOP PIPELINE payments")?;
+        ask::run(&mut client, "STOP PIPELINE payments")?;
         Ok(Loaded { outcome, overhead_bytes_max, table_bytes, log_bytes })
     }
 }
 
 /// Bytes that the server says the table holds.
 fn table_bytes(client: &mut Client) -> Result<u64> {
-    let query = "SELECT sum(memory_bytes) FROM information_schema.table_statistics WHERE table_name = 'payments'";
-    Ok(client.number(query)? as u64)
+    let query =
+        "SELECT sum(memory_bytes) FROM information_schema.table_statistics WHERE table_name = 'payments'";
+    Ok(ask::number(client, query)? as u64)
 }
 
 /// Every message counts exactly once: ids are 0..messages.
 fn check(client: &mut Client, messages: u64) -> Result<()> {
-    let distinct = client.number("SELECT count(DISTINCT id) FROM payments")? as u64;
-    let highest = client.number("SELECT max(id) FROM payments")? as u64;
+    let distinct = ask::number(client, "SELECT count(DISTINCT id) FROM payments")? as u64;
+    let highest = ask::number(client, "SELECT max(id) FROM payments")? as u64;
     if (distinct, highest) != (messages, messages - 1) {
         bail!("{distinct} distinct ids up to {highest}, expected {messages}");
     }

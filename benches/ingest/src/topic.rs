@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -24,7 +24,7 @@ impl Topic {
     pub fn prefilled(settings: &Settings) -> Result<Topic> {
         let broker = match settings.brokers {
             Some(_) => None,
-            None => Some(Broker::start().context("start a Kafka broker")?),
+            None => Some(Broker::start()),
         };
         let brokers = match (&settings.brokers, &broker) {
             (Some(brokers), _) => brokers.clone(),

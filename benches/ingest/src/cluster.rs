@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
-use crate::postgres_client::Client;
 use crate::topic::Topic;
-use crate::{Outcome, message, process};
+use crate::{Outcome, ask, message, process};
 
 /// A running cluster; stopped when it goes.
 pub struct Postgres {
@@ -73,16 +73,19 @@ impl Postgres {
 
     /// A connection.
     pub fn connect(&self) -> Result<Client> {
-        Client::connect(&self.connection_string())
+        Ok(Client::connect(&self.connection_string(), NoTls)?)
     }
 
     /// Makes the tables of the loader.
     pub fn define(&self, client: &mut Client) -> Result<()> {
-        client.run(&format!(
-            "DROP TABLE IF EXISTS payments, offsets; CREATE TABLE payments ({}); \
+        ask::run(
+            client,
+            &format!(
+                "DROP TABLE IF EXISTS payments, offsets; CREATE TABLE payments ({}); \
              CREATE TABLE offsets (source_partition int PRIMARY KEY, next_offset bigint NOT NULL)",
-            message::COLUMNS
-        ))
+                message::COLUMNS
+            ),
+        )
     }
 
     /// The loader as a child process.
@@ -99,7 +102,8 @@ impl Postgres {
         let mut client = self.connect()?;
         self.define(&mut client)?;
         let broker_before = topic.broker_cpu_seconds()?;
-        let cpu_before = process::tree_cpu_seconds(self.server.id())? + process::cpu_seconds(std::process::id())?;
+        let cpu_before =
+            process::tree_cpu_seconds(self.server.id())? + process::cpu_seconds(std::process::id())?;
         let began = Instant::now();
         let status = self.loader(topic, topic.name(), messages)?.wait()?;
         let seconds = began.elapsed().as_secs_f64();
@@ -107,8 +111,9 @@ impl Postgres {
             bail!("the loader failed: {status}");
         }
         // The loader was waited for, so its CPU is now counted among this process's children.
-        let cpu_after = process::tree_cpu_seconds(self.server.id())? + process::cpu_seconds(std::process::id())?;
-        let counted = client.number("SELECT count(*) FROM payments")? as u64;
+        let cpu_after =
+            process::tree_cpu_seconds(self.server.id())? + process::cpu_seconds(std::process::id())?;
+        let counted = ask::number(&mut client, "SELECT count(*) FROM payments")? as u64;
         if counted != messages {
             bail!("PostgreSQL has {counted} of {messages} rows");
         }
@@ -123,7 +128,8 @@ fn binaries() -> Result<PathBuf> {
     let from_config = from_config.map(|o| PathBuf::from(String::from_utf8_lossy(&o.stdout).trim()));
     let usual = [15, 16, 17].map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
     let found = from_config.into_iter().chain(usual).find(|dir| dir.join("initdb").exists());
-    found.context("PostgreSQL is not installed (initdb was not found): install it, or pass --without-postgres")
+    found
+        .context("PostgreSQL is not installed (initdb was not found): install it, or pass --without-postgres")
 }
 
 /// PostgreSQL refuses to run as root: then the directory is given to the user `postgres`, who runs it.
@@ -133,7 +139,10 @@ fn unprivileged(directory: &Path, data: &Path) -> Result<Option<(u32, u32)>> {
         return Ok(None);
     }
     let users = std::fs::read_to_string("/etc/passwd")?;
-    let line = users.lines().find(|l| l.starts_with("postgres:")).context("no user postgres to run PostgreSQL as")?;
+    let line = users
+        .lines()
+        .find(|l| l.starts_with("postgres:"))
+        .context("no user postgres to run PostgreSQL as")?;
     let fields: Vec<&str> = line.split(':').collect();
     let (uid, gid) = (fields[2].parse()?, fields[3].parse()?);
     for path in [directory, data] {
