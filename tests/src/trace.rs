@@ -1,32 +1,35 @@
 //! What a server was doing when it was killed, read from the lines that it wrote at each step (`TIDEMARK_TRACE`).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+/// A source partition of a pipeline, by the pipeline's number.
+pub type Partition = (i64, i64);
 
 /// Follows a server's trace across its lives.
 #[derive(Debug)]
 pub struct Trace {
     path: PathBuf,
-    read: usize,
+    read: u64,
 }
 
-/// What one life of the server came to.
+/// How far one life of a server came.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Life {
     /// Where each partition was first fetched from.
-    pub first_fetched: BTreeMap<i32, i64>,
-    /// Highest record staged, and highest record whose bytes are in the log.
-    pub staged: u64,
-    /// See `staged`.
-    pub appended: u64,
-    /// Highest record known to be durable.
-    pub synced: u64,
-    /// End of the highest range staged, by partition.
-    pub staged_offset: BTreeMap<i32, i64>,
-    /// End of the highest range known to be durable, by partition.
-    pub durable_offset: BTreeMap<i32, i64>,
-    /// End of each staged record's ranges, by partition.
-    ranges: Vec<(u64, i32, i64)>,
+    pub first_fetched: BTreeMap<Partition, i64>,
+    /// End of the highest range staged.
+    pub staged_offset: BTreeMap<Partition, i64>,
+    /// End of the highest range that a sync had covered.
+    pub durable_offset: BTreeMap<Partition, i64>,
+    /// Highest record staged.
+    pub staged: i64,
+    /// Highest record whose bytes were in the log.
+    pub appended: i64,
+    /// Highest record that a sync had covered.
+    pub synced: i64,
 }
 
 impl Trace {
@@ -35,67 +38,68 @@ impl Trace {
         Trace { path, read: 0 }
     }
 
-    /// Everything written since the last call.
-    pub fn life(&mut self) -> Life {
-        let text = read(&self.path);
-        let new = &text[self.read..];
-        self.read = text.len();
-        let mut life = Life::default();
-        new.lines().for_each(|line| life.take(line));
-        life.conclude();
-        life
+    /// Everything written since the last `end_life`.
+    pub fn life(&self) -> Life {
+        Life::of(&self.text())
     }
 
-    /// Everything written since the last call of `life`, which will see it again.
-    pub fn peek(&self) -> Life {
-        Trace { path: self.path.clone(), read: self.read }.life()
+    /// The same, of a server that is dead now; what its successor writes is another life.
+    pub fn end_life(&mut self) -> Life {
+        let text = self.text();
+        self.read += text.len() as u64;
+        Life::of(&text)
+    }
+
+    fn text(&self) -> String {
+        let Ok(mut file) = File::open(&self.path) else { return String::new() };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.read)).expect("a file can be read from any place");
+        file.read_to_end(&mut bytes).expect("the trace can be read");
+        String::from_utf8(bytes).expect("the trace is plain text")
     }
 }
 
 impl Life {
-    /// True if a staged record was not known to be durable.
-    pub fn unsynced(&self) -> bool {
+    /// True if a staged record was not durable yet.
+    pub fn is_unsynced(&self) -> bool {
         self.staged > self.synced
     }
 
-    fn take(&mut self, line: &str) {
-        let mut words = line.split_whitespace();
-        let kind = words.next().unwrap_or_default();
-        let fields: BTreeMap<&str, &str> = words.filter_map(|w| w.split_once('=')).collect();
-        let number = |key: &str| fields.get(key).and_then(|v| v.parse::<i64>().ok());
-        match kind {
-            "fetch" => {
-                if let (Some(partition), Some(from)) = (number("partition"), number("from")) {
-                    self.first_fetched.entry(partition as i32).or_insert(from);
+    fn of(text: &str) -> Life {
+        let mut life = Life::default();
+        let mut ranges: Vec<(i64, Partition, i64)> = Vec::new();
+        // A kill may cut the last line off.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let mut words = line.split_whitespace();
+            let kind = words.next().unwrap_or_default();
+            let fields: BTreeMap<&str, &str> = words.filter_map(|w| w.split_once('=')).collect();
+            let field = |key: &str| {
+                *fields.get(key).unwrap_or_else(|| panic!("no {key} in the trace's line: {line}"))
+            };
+            let number = |text: &str| text.parse::<i64>().unwrap_or_else(|_| panic!("no number in: {line}"));
+            let partition = || (number(field("pipeline")), number(field("partition")));
+            match kind {
+                "fetch" => {
+                    life.first_fetched.entry(partition()).or_insert(number(field("from")));
                 }
-            }
-            "staged" => self.staged = self.staged.max(number("seq").unwrap_or(0) as u64),
-            "appended" => self.appended = self.appended.max(number("seq").unwrap_or(0) as u64),
-            "synced" => self.synced = self.synced.max(number("through").unwrap_or(0) as u64),
-            "cursor" => {
-                let next =
-                    fields.get("range").and_then(|r| r.split_once("..")).and_then(|(_, n)| n.parse().ok());
-                if let (Some(sequence), Some(partition), Some(next)) =
-                    (number("seq"), number("partition"), next)
-                {
-                    self.ranges.push((sequence as u64, partition as i32, next));
+                "staged" => life.staged = life.staged.max(number(field("seq"))),
+                "appended" => life.appended = life.appended.max(number(field("seq"))),
+                "synced" => life.synced = life.synced.max(number(field("through"))),
+                "cursor" => {
+                    let (_, next) = field("range").split_once("..").expect("a range has two ends");
+                    ranges.push((number(field("seq")), partition(), number(next)));
                 }
-            }
-            // What the lines above say already, and lines that a kill cut off.
-            _ => {}
-        }
-    }
-
-    fn conclude(&mut self) {
-        for &(sequence, partition, next) in &self.ranges {
-            self.staged_offset.insert(partition, next);
-            if sequence <= self.synced {
-                self.durable_offset.insert(partition, next);
+                // Published cursors: `synced` and `cursor` say them already.
+                "durable" => {}
+                _ => panic!("an unknown line in the trace: {line}"),
             }
         }
+        for (sequence, partition, next) in ranges {
+            life.staged_offset.insert(partition, next);
+            if sequence <= life.synced {
+                life.durable_offset.insert(partition, next);
+            }
+        }
+        life
     }
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
 }

@@ -1,3 +1,8 @@
 //! The whole program against real parts: one test binary, so that all of it shares one broker.
 
+mod directory;
+mod exactly_once;
+mod failures;
+mod load;
+mod pipelines;
 mod source;
