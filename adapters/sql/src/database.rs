@@ -1,0 +1,119 @@
+//! What SQL asks of the database behind it. The engine implements it in production, a single-threaded host in tests.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+
+use async_trait::async_trait;
+use kernel::ids::TableId;
+use kernel::{BarrierId, Error, PipelineId, Request, Response, Snapshot, SourcePartition};
+
+/// A running database.
+#[async_trait]
+pub trait Database: Send + Sync + 'static {
+    /// Hands a request to the kernel and waits for its answer. Definitions and writes are durable when it returns.
+    async fn request(&self, request: Request) -> Result<Response, Error>;
+
+    /// Number of shards, fixed when the database was created.
+    fn shard_count(&self) -> u16;
+
+    /// The newest published state, held until the guard is dropped.
+    async fn snapshot(&self) -> Result<SnapshotGuard, Error>;
+
+    /// A table barrier with the staged tip, held until it is used up by a write or the guard is dropped.
+    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error>;
+
+    /// What the sources said last, by pipeline. Volatile: it is no part of any snapshot.
+    fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus>;
+}
+
+/// What is known of a running pipeline beyond its durable state.
+#[derive(Clone, Debug, Default)]
+pub struct PipelineStatus {
+    /// Earliest offset and end (exclusive) of each source partition, as last read.
+    pub watermarks: BTreeMap<SourcePartition, (i64, i64)>,
+    /// The newest failure that is being retried, if any.
+    pub last_error: Option<Error>,
+    /// Rows committed a second, over the last seconds.
+    pub rows_per_second: f64,
+}
+
+type Release = Box<dyn FnOnce() + Send + Sync>;
+
+/// A snapshot that is released when this is dropped.
+pub struct SnapshotGuard {
+    snapshot: Snapshot,
+    release: Option<Release>,
+}
+
+impl SnapshotGuard {
+    /// `release` is called once, on drop. It must not block.
+    pub fn new(snapshot: Snapshot, release: impl FnOnce() + Send + Sync + 'static) -> SnapshotGuard {
+        SnapshotGuard { snapshot, release: Some(Box::new(release)) }
+    }
+}
+
+impl Deref for SnapshotGuard {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+impl Drop for SnapshotGuard {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}
+
+impl fmt::Debug for SnapshotGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotGuard").field("sequence", &self.snapshot.sequence).finish_non_exhaustive()
+    }
+}
+
+/// A barrier that is released when this is dropped unused.
+pub struct BarrierGuard {
+    snapshot: Snapshot,
+    id: BarrierId,
+    release: Option<Release>,
+}
+
+impl BarrierGuard {
+    /// `release` is called once, on drop, unless the barrier was used up. It must not block.
+    pub fn new(
+        id: BarrierId,
+        snapshot: Snapshot,
+        release: impl FnOnce() + Send + Sync + 'static,
+    ) -> BarrierGuard {
+        BarrierGuard { snapshot, id, release: Some(Box::new(release)) }
+    }
+
+    /// The staged tip that the statement reads.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The barrier goes into a [`kernel::message::Write`], which uses it up, whether it succeeds or fails.
+    pub fn use_up(mut self) -> BarrierId {
+        self.release = None;
+        self.id
+    }
+}
+
+impl Drop for BarrierGuard {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}
+
+impl fmt::Debug for BarrierGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BarrierGuard").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! Planning and running of statements that read, on DataFusion: one snapshot a statement, bounded memory, no panic that gets
+//! out. What a snapshot looks like as a catalog lives in `catalog`; who asks, and in which transaction, lives in `session`.
+
+pub mod parameters;
+pub mod rewrite;
+pub mod scan;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::DFSchema;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
+use futures::{FutureExt, TryStreamExt};
+use kernel::Snapshot;
+
+use crate::catalog::{self, Overlay};
+use crate::database::Database;
+use crate::error::{Result, SqlError};
+use crate::session::SessionInfo;
+
+/// What all statements of a server share: functions, planning rules and the memory pool.
+#[derive(Debug)]
+pub struct QueryEngine {
+    base: SessionState,
+}
+
+impl QueryEngine {
+    /// `memory_bytes` bounds what all queries together may hold beyond the tables themselves; `threads` is the number of
+    /// partitions that one query is run in.
+    pub fn new(memory_bytes: usize, threads: usize) -> Result<QueryEngine> {
+        let mut config = SessionConfig::new()
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(catalog::DATABASE, catalog::PUBLIC)
+            .with_target_partitions(threads.max(1));
+        let options = config.options_mut();
+        options.sql_parser.map_string_types_to_utf8view = false;
+        // 1.5 is numeric, as in PostgreSQL: arithmetic on numeric columns stays exact.
+        options.sql_parser.parse_float_as_decimal = true;
+        options.execution.time_zone = Some("+00:00".into());
+        // Nullability and field metadata of catalog functions need not agree to the last bit.
+        options.execution.skip_physical_aggregate_schema_check = true;
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime(memory_bytes)?)
+            .with_default_features()
+            .build();
+        catalog::functions::register(&mut state)?;
+        Ok(QueryEngine { base: state })
+    }
+}
+
+fn runtime(memory_bytes: usize) -> Result<Arc<RuntimeEnv>> {
+    // No spilling: what does not fit fails with 53200 instead of filling somebody's temporary directory.
+    Ok(RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build_arc()?)
+}
+
+/// What a statement needs from its surroundings, whichever kind it is.
+#[derive(Clone)]
+pub struct Environment {
+    /// The database.
+    pub database: Arc<dyn Database>,
+    /// Shared by all sessions.
+    pub engine: Arc<QueryEngine>,
+    /// Who asks.
+    pub session: Arc<SessionInfo>,
+}
+
+impl Environment {
+    /// A context for one statement on this state of the database. The caller keeps the guard that it came from for as long
+    /// as the statement runs.
+    pub fn context(&self, snapshot: &Snapshot) -> StatementContext {
+        self.context_with(snapshot, Overlay::default())
+    }
+
+    /// The same, with rows on top that a transaction block has buffered.
+    pub fn context_with(&self, snapshot: &Snapshot, overlay: Overlay) -> StatementContext {
+        let snapshot = Arc::new(snapshot.clone());
+        let mut state = self.engine.base.clone();
+        let view = catalog::View::new(self.clone(), Arc::clone(&snapshot), overlay);
+        state.register_catalog_list(Arc::new(catalog::providers::CatalogList::new(Arc::new(view))));
+        for function in catalog::functions::of_session(self, &snapshot) {
+            // Replaces what the last statement's context, a copy, had under the name.
+            let _ = state.register_udf(function);
+        }
+        state.mark_start_execution();
+        StatementContext { environment: self.clone(), snapshot, state }
+    }
+}
+
+/// One statement on one snapshot. Everything that the statement reads, it reads through here.
+pub struct StatementContext {
+    environment: Environment,
+    snapshot: Arc<Snapshot>,
+    state: SessionState,
+}
+
+impl StatementContext {
+    /// The database's handles.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// What the statement reads.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// DataFusion's state, for planning of expressions.
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Plans a SELECT, VALUES, or EXPLAIN of one. Everything else is refused: what DataFusion itself understands by COPY or
+    /// CREATE EXTERNAL TABLE would reach the server's files.
+    pub async fn plan(&self, statement: &ast::Statement) -> Result<LogicalPlan> {
+        let statement = rewrite::for_planner(statement.clone())?;
+        let planned = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement)));
+        let plan = guarded(planned).await?.map_err(SqlError::planning)?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)
+            .map_err(|_| SqlError::unsupported("this statement is not supported"))?;
+        Ok(plan)
+    }
+
+    /// An SQL expression over `schema`, types coerced.
+    pub fn expression(&self, expression: &ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        let expression = rewrite::expression_for_planner(expression.clone())?;
+        let plan = || self.state.create_logical_expr_from_sql_expr(with_alias(expression), schema);
+        guard(plan)?.map_err(SqlError::planning)
+    }
+
+    /// The same, ready to be evaluated over batches of that schema.
+    pub fn physical_expression(
+        &self,
+        expression: &ast::Expr,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let logical = self.expression(expression, schema)?;
+        guard(|| self.state.create_physical_expr(logical, schema))?.map_err(SqlError::planning)
+    }
+
+    /// Optimizes a plan for execution.
+    pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        guarded(self.state.create_physical_plan(plan)).await?.map_err(SqlError::planning)
+    }
+
+    /// Starts a plan. The stream ends with an error, never with a panic.
+    pub async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+        let physical = self.physical(plan).await?;
+        guard(|| execute_stream(physical, self.state.task_ctx()))?.map_err(SqlError::from)
+    }
+
+    /// All rows of a plan, for results that are known to be small or have to be whole before they are used.
+    pub async fn collect(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let stream = self.stream(plan).await?;
+        guarded(stream.try_collect::<Vec<_>>()).await?.map_err(SqlError::from)
+    }
+}
+
+fn with_alias(expression: ast::Expr) -> ast::ExprWithAlias {
+    ast::ExprWithAlias { expr: expression, alias: None }
+}
+
+/// Catches the panic of a planner that meets what nobody thought of: the statement fails, the session goes on.
+pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(f)).map_err(|panic| panicked(panic.as_ref()))
+}
+
+/// See [`guard`].
+pub(crate) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panicked(panic.as_ref()))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> SqlError {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|s| s.to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!("a query panicked: {text}");
+    SqlError::internal(format!("the query engine failed on this statement: {text}"))
+}
