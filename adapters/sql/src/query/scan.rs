@@ -288,13 +288,10 @@ fn project(chunk: &ChunkView, shard: ShardId, columns: &[Source], schema: &Schem
 fn sequences(ids: &RowIds, rows: usize) -> UInt64Array {
     match ids {
         RowIds::Run { sequence, .. } => UInt64Array::from_value(sequence.0, rows),
-        RowIds::Explicit(ids) => ids.iter().map(|id| id.sequence.0).collect::<Vec<_>>().into(),
+        other => other.iter().map(|id| id.sequence.0).collect::<Vec<_>>().into(),
     }
 }
 
 fn ordinals(ids: &RowIds) -> UInt32Array {
-    match ids {
-        RowIds::Run { first, len, .. } => (*first..*first + *len).collect::<Vec<_>>().into(),
-        RowIds::Explicit(ids) => ids.iter().map(|id| id.ordinal).collect::<Vec<_>>().into(),
-    }
+    ids.iter().map(|id| id.ordinal).collect::<Vec<_>>().into()
 }
