@@ -1,6 +1,77 @@
 //! The log as logic: where records lie, how they chain, what is durable, and what a torn or damaged log means. The bytes
 //! themselves are behind [`Storage`], the port that mmap'd files and the simulator's disk implement. What a record says lives
 //! in `record`.
+//!
+//! # Layout
+//!
+//! A log is a row of segments, numbered from 1, each made full of zeros before it is used. A record never spans segments; one
+//! that is longer than the usual segment gets a segment of its own length. A segment begins with 64 bytes:
+//!
+//! | Offset | Bytes | Field |
+//! |---:|---:|---|
+//! | 0 | 8 | magic `TIDEMARK` |
+//! | 8 | 2 | format version |
+//! | 10 | 6 | zeros |
+//! | 16 | 16 | database id |
+//! | 32 | 8 | number of the segment |
+//! | 40 | 8 | sequence of its first record |
+//! | 48 | 8 | length of the segment |
+//! | 56 | 8 | XXH3-64 of the above |
+//!
+//! Records follow one another from offset 64, each at a multiple of 64. A record follows another one if it has the next
+//! sequence, the other's checksum, and the same incarnation, or, as an `open` record, the next one.
+//!
+//! # Where a log ends
+//!
+//! Reading stops where no record follows, neither at once nor at the beginning of the next segment. Call the missing record
+//! *s*. If any header after that place, in this segment or a later one, vouches for *s* (`synced_through >= s`), then *s* was
+//! durable and is damaged: the log is refused. Otherwise nothing says that *s* was ever durable: it is a torn tail,
+//! and it ends the log even if whole records follow, for of what was never synced any part may survive. Headers are looked for at
+//! every multiple of 64, so that damage cannot hide a witness; each vouches for itself (its checksum covers its place
+//! and the database id), whatever became of its payload. A segment file under another segment's name, of another length than
+//! it was made with, or of another database is no crash's doing and is refused wherever it is found.
+//!
+//! The window that remains: records synced after the last record's header was made are vouched for by nobody. Damage to one of
+//! them, and only to one of them, looks like a torn tail. A host that falls idle closes the window with a
+//! frontier record ([`LogWriter::append_frontier`]), which vouches for all before it; the frontier record itself
+//! changes nothing if it is lost.
+//!
+//! # How a life begins
+//!
+//! [`open`] reads, judges, and then, before it returns:
+//!
+//! 1. removes later segments, the last first, each removal durable;
+//! 2. writes the accepted records that the last of them does not call synced once more, at their places, and zeros over
+//!    everything after them in the segment;
+//! 3. syncs what it wrote in 2;
+//! 4. writes the `open` record of the next incarnation after the last accepted one, and syncs it.
+//!
+//! Step 2 writes what seems to be there already because reading goes through the system's memory: after a process kill the records
+//! may not be on the disk yet, and after a failed sync the system may take pages for clean that never got there. Records become
+//! visible only after step 4, when they are durable.
+//!
+//! # Why a crash at each point is safe
+//!
+//! Let *k* be the last accepted record when a life begins, and *d* the last that was ever said to be durable. A successful
+//! sync covered *d* and all before it, so they are whole: *k >= d*.
+//!
+//! - **While appending.** Any subset of what is not synced survives. The chain accepts an exact prefix of it; the rest is not
+//!   vouched for, because what a header says is durable was synced before the header was made.
+//! - **In step 1.** What is removed lies after *s*, and neither is nor holds a witness. Removing the last first leaves no gap
+//!   that was not there.
+//! - **In steps 2 and 3.** Rewriting puts equal bytes over equal bytes, or durable ones where memory and disk differed.
+//!   Clearing turns bytes after *k* into zeros, any subset of them: no witness appears, and no record before the end
+//!   changes. The next recovery accepts a prefix that is at least *d*: as nothing was visible yet, it need not be *k*.
+//! - **In step 4.** Everything up to *k* is durable and everything after it is zeros, so what survives is *k* alone or *k* and the
+//!   `open` record. Both are a log that ends in order.
+//! - **After step 4.** The `open` record stands at *k + 1* for good. Bytes of an earlier life could only chain on to a record
+//!   with the checksum of their own predecessor; every record from *k + 1* on has a checksum that covers the new incarnation,
+//!   and the bytes are zeros on the disk besides.
+//! - **While a log is created.** There is one segment, with at most its header and the `open` record, and nothing was said to be
+//!   durable. [`is_created`] recognises this, and creating starts over.
+//!
+//! Two lives can carry the same incarnation only if the first ended in step 4 without its `open` record becoming durable; it
+//! wrote nothing else.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

@@ -238,21 +238,30 @@ impl Scan {
 
     /// Whether the next record is not here because it begins the next segment.
     fn next_segment_goes_on<S: Storage>(&self, storage: &mut S) -> Result<bool> {
-        let Some(&(number, len)) = self.segments.get(self.index + 1) else { return Ok(false) };
-        if number != self.segments[self.index].0 + 1 || len < SEGMENT_HEADER_LEN {
+        let next = self.index + 1;
+        if self.segments.get(next).is_none_or(|(number, _)| *number != self.segments[self.index].0 + 1) {
             return Ok(false);
         }
-        let Some(header) = SegmentHeader::decode(&read_header(storage, number)?, number, len)? else {
-            return Ok(false);
-        };
-        if header.database != self.database {
+        let Some(header) = self.later_header(storage, next)? else { return Ok(false) };
+        let mut reader = self.reader(next);
+        Ok(header.first_sequence == self.chain.last.next()
+            && self.next_in_chain(storage, &mut reader, next, SEGMENT_HEADER_LEN)?.is_some())
+    }
+
+    /// The header of a segment after the first; None where it is torn or damaged. One that is whole and says that the file is
+    /// another than its name has it is refused: no crash does that, and the records in it cannot speak up for themselves.
+    fn later_header<S: Storage>(&self, storage: &mut S, index: usize) -> Result<Option<SegmentHeader>> {
+        let (number, len) = self.segments[index];
+        if len < SEGMENT_HEADER_LEN {
+            return Ok(None);
+        }
+        let header = SegmentHeader::decode(&read_header(storage, number)?, number, len)?;
+        if header.is_some_and(|header| header.database != self.database) {
             let message =
                 format!("log segment {number} belongs to another database; restore the files of this one");
             return Err(Error::new(ErrorKind::DataCorrupted, message));
         }
-        let mut reader = self.reader(self.index + 1);
-        Ok(header.first_sequence == self.chain.last.next()
-            && self.next_in_chain(storage, &mut reader, self.index + 1, SEGMENT_HEADER_LEN)?.is_some())
+        Ok(header)
     }
 
     /// The record after the last one is not there or bad. That is corruption exactly if anything after it says that it was
@@ -261,6 +270,9 @@ impl Scan {
         let bad = self.chain.last.next();
         let mut from = self.offset;
         for index in self.index..self.segments.len() {
+            if index > self.index {
+                self.later_header(storage, index)?;
+            }
             let mut reader = self.reader(index);
             let segment = self.segments[index].0;
             if let Some((offset, witness)) = self.find_witness(storage, &mut reader, segment, from, bad)? {

@@ -203,6 +203,11 @@ impl<S: Storage> LogWriter<S> {
         &self.storage
     }
 
+    #[cfg(test)]
+    pub(super) fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
     /// Gives the storage back.
     pub fn into_storage(self) -> S {
         self.storage

@@ -1,5 +1,9 @@
 //! The log over memory: what is written comes back, a torn tail goes, damage is refused.
 
+mod crash;
+mod damage;
+mod disk;
+
 use bytes::Bytes;
 
 use super::*;

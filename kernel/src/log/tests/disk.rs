@@ -1,0 +1,165 @@
+//! A disk that forgets: every unit (a sector, where nothing else is asked for) that was written since its last sync holds, after
+//! a power cut, any of the versions it has had since then, each unit for itself. The process can be ended at any call.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::Storage;
+
+/// What survives for itself.
+pub const UNIT: usize = 512;
+
+/// Segments made of units.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    segments: BTreeMap<u64, Vec<Unit>>,
+    /// Mutating calls left before the process ends; None: any number.
+    pub calls_left: Option<usize>,
+    /// Mutating calls so far.
+    pub calls: usize,
+    /// The next sync fails, and leaves clean pages that are not on the disk (fault B3).
+    pub next_sync_fails: bool,
+    /// Where records were written: segment and offset of each header.
+    pub headers: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, Debug)]
+struct Unit {
+    /// What may be on the disk, the newest last, which is also what is read. Never empty.
+    versions: Vec<Vec<u8>>,
+    /// A sync failed: the system takes the unit for clean and writes it no more until it is written to again.
+    forsaken: bool,
+}
+
+impl Disk {
+    /// An empty disk whose process ends at the call after so many.
+    pub fn ending_after(calls: usize) -> Disk {
+        Disk { calls_left: Some(calls), ..Disk::default() }
+    }
+
+    /// Number of states that a power cut can leave.
+    pub fn outcomes(&self) -> usize {
+        self.units().map(|unit| unit.versions.len()).product()
+    }
+
+    /// What a power cut leaves, the `choice`th of all outcomes. The process that comes after it has any number of calls.
+    pub fn power_cut(&self, mut choice: usize) -> Disk {
+        let mut left = self.killed();
+        for unit in left.segments.values_mut().flatten() {
+            let version = unit.versions.swap_remove(choice % unit.versions.len());
+            choice /= unit.versions.len() + 1;
+            *unit = Unit { versions: vec![version], forsaken: false };
+        }
+        left
+    }
+
+    /// What the end of the process leaves: everything, as it was.
+    pub fn killed(&self) -> Disk {
+        Disk { calls_left: None, calls: 0, ..self.clone() }
+    }
+
+    /// The bytes as they are read.
+    pub fn bytes(&self, number: u64) -> Vec<u8> {
+        self.segments[&number].iter().flat_map(|unit| unit.newest().clone()).collect()
+    }
+
+    fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.segments.values().flatten()
+    }
+
+    fn step(&mut self) -> Result<()> {
+        if let Some(left) = &mut self.calls_left {
+            *left =
+                left.checked_sub(1).ok_or_else(|| Error::new(ErrorKind::IoError, "the process has ended"))?;
+        }
+        self.calls += 1;
+        Ok(())
+    }
+
+    fn range(&mut self, number: u64, offset: u64, len: u64) -> Result<&mut [Unit]> {
+        let outside =
+            || Error::new(ErrorKind::IoError, format!("segment {number} has no bytes {offset}+{len}"));
+        let units = self.segments.get_mut(&number).ok_or_else(outside)?;
+        let end =
+            offset.checked_add(len).filter(|end| *end <= (units.len() * UNIT) as u64).ok_or_else(outside)?;
+        Ok(&mut units[offset as usize / UNIT..(end as usize).div_ceil(UNIT)])
+    }
+}
+
+impl Unit {
+    fn newest(&self) -> &Vec<u8> {
+        self.versions.last().expect("never empty")
+    }
+}
+
+impl Storage for Disk {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.segments.iter().map(|(number, units)| (*number, (units.len() * UNIT) as u64)).collect())
+    }
+
+    fn create(&mut self, number: u64, len: u64) -> Result<()> {
+        self.step()?;
+        if self.segments.contains_key(&number) {
+            return Err(Error::new(ErrorKind::IoError, format!("segment {number} exists already")));
+        }
+        assert_eq!(len as usize % UNIT, 0);
+        let unit = Unit { versions: vec![vec![0; UNIT]], forsaken: false };
+        self.segments.insert(number, vec![unit; len as usize / UNIT]);
+        Ok(())
+    }
+
+    fn prepare(&mut self, _number: u64, _len: u64) {}
+
+    fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        let bytes: Vec<u8> = self
+            .range(number, offset, into.len() as u64)?
+            .iter()
+            .flat_map(|unit| unit.newest().clone())
+            .collect();
+        let start = offset as usize % UNIT;
+        into.copy_from_slice(&bytes[start..start + into.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.range(number, offset, bytes.len() as u64)?;
+        self.step()?;
+        if bytes.len() == 64 && bytes.starts_with(b"TMLR") {
+            self.headers.push((number, offset));
+        }
+        let mut at = offset as usize % UNIT;
+        let mut rest = bytes;
+        for unit in self.range(number, offset, bytes.len() as u64)? {
+            let (run, after) = rest.split_at(rest.len().min(UNIT - at));
+            let mut version = unit.newest().clone();
+            version[at..at + run.len()].copy_from_slice(run);
+            // Bytes that stay the same are written too: they may bring a forsaken unit to the disk.
+            if version != *unit.newest() {
+                unit.versions.push(version);
+            }
+            unit.forsaken = false;
+            (at, rest) = (0, after);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
+        let fails = std::mem::take(&mut self.next_sync_fails);
+        self.step()?;
+        for unit in self.range(number, offset, len)? {
+            if fails {
+                unit.forsaken = true;
+            } else if !unit.forsaken {
+                unit.versions.drain(..unit.versions.len() - 1);
+            }
+        }
+        if fails { Err(Error::new(ErrorKind::IoError, "the sync failed")) } else { Ok(()) }
+    }
+
+    fn remove(&mut self, number: u64) -> Result<()> {
+        self.range(number, 0, 0)?;
+        self.step()?;
+        self.segments.remove(&number);
+        Ok(())
+    }
+}
