@@ -28,6 +28,6 @@ pub use pipeline::{
 pub use plan::{DecodeInputs, decode_plan};
 pub use source::{KafkaSource, REDACTED};
 pub use sqlparser;
-pub use statement::{OffsetsSyntax, Statement, parse, parse_pipeline};
+pub use statement::{OffsetsSyntax, Statement, parse, parse_expression, parse_pipeline};
 pub use table::{ColumnSyntax, CreateTable};
 pub use types::{NUMERIC_DEFAULT, column_type, type_name};

@@ -148,6 +148,19 @@ pub fn parse_pipeline(definition_sql: &str) -> Result<CreatePipeline, ParseError
     pipeline_of(tokens)
 }
 
+/// Parses one expression, as a column's DEFAULT is kept.
+pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr, ParseError> {
+    let mut statements = lex::statements(sql)?;
+    let tokens = match statements.len() {
+        1 => statements.pop().expect("there is one"),
+        _ => return Err(ParseError::plain("42601", "syntax error: one expression is expected")),
+    };
+    let c = &mut Cursor::new(tokens);
+    let expression = c.expr()?;
+    c.end()?;
+    Ok(expression)
+}
+
 fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
     let c = &mut Cursor::new(tokens);
     let parsed = if c.peek(&["CREATE"]) {

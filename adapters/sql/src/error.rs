@@ -115,6 +115,12 @@ impl From<kernel::Error> for SqlError {
     }
 }
 
+impl From<tidemark_pipeline_sql::ParseError> for SqlError {
+    fn from(error: tidemark_pipeline_sql::ParseError) -> SqlError {
+        SqlError::new(error.sqlstate, error.message)
+    }
+}
+
 /// Lets our own errors travel through DataFusion unharmed.
 impl From<SqlError> for DataFusionError {
     fn from(error: SqlError) -> DataFusionError {

@@ -12,6 +12,7 @@ pub mod copy;
 pub mod database;
 pub mod define;
 pub mod error;
+pub mod lower;
 pub mod query;
 pub mod server;
 pub mod session;

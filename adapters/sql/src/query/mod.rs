@@ -92,14 +92,14 @@ impl Environment {
     pub fn context_with(&self, snapshot: &Snapshot, overlay: Overlay) -> StatementContext {
         let snapshot = Arc::new(snapshot.clone());
         let mut state = self.engine.base.clone();
-        let view = catalog::View::new(self.clone(), Arc::clone(&snapshot), overlay);
-        state.register_catalog_list(Arc::new(catalog::providers::CatalogList::new(Arc::new(view))));
+        let view = Arc::new(catalog::View::new(self.clone(), Arc::clone(&snapshot), overlay));
+        state.register_catalog_list(Arc::new(catalog::providers::CatalogList::new(Arc::clone(&view))));
         for function in catalog::functions::of_session(self, &snapshot) {
             // Replaces what the last statement's context, a copy, had under the name.
             let _ = state.register_udf(function);
         }
         state.mark_start_execution();
-        StatementContext { environment: self.clone(), snapshot, state }
+        StatementContext { environment: self.clone(), snapshot, view, state }
     }
 }
 
@@ -107,6 +107,7 @@ impl Environment {
 pub struct StatementContext {
     environment: Environment,
     snapshot: Arc<Snapshot>,
+    view: Arc<catalog::View>,
     state: SessionState,
 }
 
@@ -119,6 +120,11 @@ impl StatementContext {
     /// What the statement reads.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Lets tables planned from now on have their hidden columns, the rows' identity among them.
+    pub fn show_hidden_columns(&self) {
+        self.view.show_hidden_columns();
     }
 
     /// DataFusion's state, for planning of expressions.

@@ -1,28 +1,158 @@
-//! INSERT, UPDATE, DELETE, ON CONFLICT, ON DUPLICATE KEY UPDATE and TRUNCATE: from a parsed statement to one
-//! [`kernel::message::Write`]. Transaction blocks, which buffer what is planned here, live in `session`.
+//! INSERT, UPDATE, DELETE, ON CONFLICT and ON DUPLICATE KEY UPDATE: from a parsed statement to one
+//! [`kernel::message::Write`]. Transaction blocks, which buffer what is planned here, live in `session`; TRUNCATE is a
+//! definition.
+//!
+//! What reads before it writes takes a table barrier over everything it reads and writes, plans on the staged tip, and hands
+//! in the outcome under the barrier. What only inserts values takes none.
+
+mod change;
+pub mod convert;
+mod defaults;
+mod insert;
+mod names;
+pub mod parameters;
+mod rows;
+
+use std::collections::BTreeSet;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::Statement;
-use kernel::message::{Counts, TableWrite};
+use kernel::ids::TableId;
+use kernel::message::{Counts, TableWrite, Write};
+use kernel::{ErrorKind, Request, Response};
 
 use crate::error::{Result, SqlError};
 use crate::query::{Environment, StatementContext};
 
-/// Plans a write, hands it to the kernel and waits until it is durable. Takes a table barrier if the statement reads.
-pub async fn execute(_env: &Environment, _write: &Statement) -> Result<Counts> {
-    Err(SqlError::unsupported("writes are not there yet"))
+/// How often a statement is planned again because a definition changed under it.
+const ATTEMPTS_MAX: usize = 3;
+
+/// True for the statements that this module carries out.
+pub fn is_write(statement: &Statement) -> bool {
+    matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
+}
+
+/// Plans a write, hands it to the kernel and waits until it is durable. Takes a table barrier if the statement reads. The
+/// counts are of rows as the client sees them: an UPDATE counts `updated`, not deletions and insertions.
+pub async fn execute(env: &Environment, write: &Statement) -> Result<Counts> {
+    execute_with(env, write, &[]).await
+}
+
+/// The same, with values for `$1`, `$2`, ….
+pub async fn execute_with(
+    env: &Environment,
+    write: &Statement,
+    parameters: &[ScalarValue],
+) -> Result<Counts> {
+    let write = parameters::substitute(write, parameters)?;
+    let mut attempt = 1;
+    loop {
+        match execute_once(env, &write).await {
+            Err(error)
+                if error.code == ErrorKind::SerializationFailure.sqlstate() && attempt < ATTEMPTS_MAX =>
+            {
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
+    let snapshot = env.database.snapshot().await?;
+    let reads_and_writes = tables_named(write, &snapshot);
+    let only_writes =
+        matches!(write, Statement::Insert(_)) && names::tables_read(write, &snapshot).is_empty();
+    if only_writes {
+        let context = env.context(&snapshot);
+        let planned = plan(&context, write).await?;
+        drop(context);
+        drop(snapshot);
+        return hand_in(env, None, planned).await;
+    }
+    drop(snapshot);
+    let barrier = env.database.barrier(reads_and_writes.iter().copied().collect()).await?;
+    if !tables_named(write, barrier.snapshot()).is_subset(&reads_and_writes) {
+        return Err(kernel::Error::new(
+            ErrorKind::SerializationFailure,
+            "a table that the statement names was created or dropped meanwhile; try again",
+        )
+        .into());
+    }
+    let planned = plan(&env.context(barrier.snapshot()), write).await?;
+    if planned.tables.is_empty() {
+        return Ok(planned.counts.unwrap_or_default());
+    }
+    hand_in(env, Some(barrier), planned).await
+}
+
+async fn hand_in(
+    env: &Environment,
+    barrier: Option<crate::database::BarrierGuard>,
+    planned: Planned,
+) -> Result<Counts> {
+    if planned.tables.is_empty() {
+        return Ok(planned.counts.unwrap_or_default());
+    }
+    let write = Write { barrier: barrier.map(|b| b.use_up()), tables: planned.tables };
+    match env.database.request(Request::Write(write)).await? {
+        Response::Done(counts) => Ok(planned.counts.unwrap_or(counts)),
+        other => Err(SqlError::internal(format!("a write was answered with {other:?}"))),
+    }
+}
+
+/// What a statement comes to.
+struct Planned {
+    tables: Vec<TableWrite>,
+    /// What is answered, where it is known before: UPDATE and DELETE.
+    counts: Option<Counts>,
+}
+
+async fn plan(context: &StatementContext, write: &Statement) -> Result<Planned> {
+    match write {
+        Statement::Insert(insert) => {
+            Ok(Planned { tables: insert::plan(context, insert).await?, counts: None })
+        }
+        Statement::Update(update) => change::plan_update(context, update).await,
+        Statement::Delete(delete) => change::plan_delete(context, delete).await,
+        _ => Err(SqlError::internal("this statement is no write")),
+    }
 }
 
 /// Plans the rows of an INSERT inside a transaction block, against the block's snapshot and without a barrier; COMMIT hands
-/// them in. Refuses with 0A000 what a block cannot hold (UPDATE, DELETE, TRUNCATE).
-pub async fn plan_in_block(_context: &StatementContext, _write: &Statement) -> Result<Vec<TableWrite>> {
-    Err(SqlError::unsupported("writes are not there yet"))
+/// them in. Refuses with 0A000 what a block cannot hold.
+pub async fn plan_in_block(context: &StatementContext, write: &Statement) -> Result<Vec<TableWrite>> {
+    plan_in_block_with(context, write, &[]).await
+}
+
+/// The same, with values for `$1`, `$2`, ….
+pub async fn plan_in_block_with(
+    context: &StatementContext,
+    write: &Statement,
+    parameters: &[ScalarValue],
+) -> Result<Vec<TableWrite>> {
+    let name = match write {
+        Statement::Insert(_) => {
+            let write = parameters::substitute(write, parameters)?;
+            return Ok(plan(context, &write).await?.tables);
+        }
+        Statement::Update(_) => "UPDATE",
+        Statement::Delete(_) => "DELETE",
+        _ => return Err(SqlError::internal("this statement is no write")),
+    };
+    Err(SqlError::unsupported(format!("{name} is not supported inside a transaction block"))
+        .with_hint("Run it by itself, outside of BEGIN … COMMIT: it is a transaction of its own."))
 }
 
 /// Types of `$1`, `$2`, … as the statement implies them; None where nothing does.
-pub async fn parameter_types(
-    _context: &StatementContext,
-    _write: &Statement,
-) -> Result<Vec<Option<DataType>>> {
-    Err(SqlError::unsupported("writes are not there yet"))
+pub async fn parameter_types(context: &StatementContext, write: &Statement) -> Result<Vec<Option<DataType>>> {
+    parameters::types(context, write).await
+}
+
+/// The table that a statement writes and those that it reads, as far as they exist.
+fn tables_named(write: &Statement, snapshot: &kernel::Snapshot) -> BTreeSet<TableId> {
+    let mut tables = names::tables_read(write, snapshot);
+    tables.extend(names::target_name(write).and_then(|n| Some(snapshot.catalog.table_named(&n)?.id)));
+    tables
 }

@@ -1,0 +1,596 @@
+//! From SQL expressions to the kernel's: what ON DUPLICATE KEY UPDATE and ON CONFLICT DO UPDATE assign, and under which
+//! condition. A column alone is the stored row's, `VALUES(col)` and `excluded.col` the incoming row's. Types are made to
+//! agree here, so that the kernel never has to; what its small language has no word for is refused with 0A000.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, DataType, Expr as Sql, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, UnaryOperator, Value,
+};
+use kernel::Micros;
+use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
+use kernel::schema::{ColumnType, TableDef};
+use tidemark_pipeline_sql::{column_type, names, type_name};
+
+use crate::error::{Result, SqlError, state};
+use crate::write::convert::literal_from_text;
+
+/// Deepest expression that is lowered.
+const DEPTH_MAX: usize = 100;
+
+const MICROS_A_DAY: i64 = 86_400_000_000;
+
+/// What names mean in the clause.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The table that is written.
+    pub table: &'a TableDef,
+    /// Name under which the statement knows the stored row.
+    pub alias: &'a str,
+    /// `now()`; None where the clause outlives the statement, as in a pipeline.
+    pub now_us: Option<Micros>,
+}
+
+/// Lowers assignments (column and right-hand side) and a condition.
+pub fn update(
+    scope: Scope<'_>,
+    assignments: &[(String, Sql)],
+    condition: Option<&Sql>,
+) -> Result<OnDuplicate> {
+    let mut lowered = Vec::with_capacity(assignments.len());
+    for (name, value) in assignments {
+        let ordinal = scope.ordinal(name)?;
+        let column = &scope.table.columns[usize::from(ordinal)];
+        if scope.table.primary_key.contains(&ordinal) {
+            return Err(SqlError::unsupported(format!(
+                "column \"{name}\" is part of the primary key of \"{}\" and cannot be assigned where a key exists already",
+                scope.table.name
+            )));
+        }
+        if scope.table.shard_key.contains(&ordinal) {
+            return Err(SqlError::unsupported(format!(
+                "column \"{name}\" is part of the shard key of \"{}\" and cannot be assigned where a key exists already",
+                scope.table.name
+            )));
+        }
+        if lowered.iter().any(|(seen, _)| *seen == ordinal) {
+            return Err(SqlError::syntax(format!("multiple assignments to same column \"{name}\"")));
+        }
+        let value = scope.lower(value, DEPTH_MAX)?;
+        let value = bring(value, column.column_type).map_err(|found| {
+            SqlError::new(
+                state::DATATYPE_MISMATCH,
+                format!(
+                    "column \"{name}\" is of type {} but expression is of type {found}",
+                    type_name(column.column_type)
+                ),
+            )
+        })?;
+        lowered.push((ordinal, value?));
+    }
+    let condition = condition.map(|c| scope.lower(c, DEPTH_MAX).and_then(boolean)).transpose()?;
+    Ok(OnDuplicate::Update(Update { assignments: lowered, condition }))
+}
+
+/// A lowered expression, with its type as far as it is known.
+enum Lowered {
+    Typed(Expr, ColumnType),
+    /// A string literal: takes the type that it meets.
+    Text(String),
+    /// A number as written: takes the numeric type that it meets, if it fits.
+    Number(String),
+    Null,
+}
+
+use Lowered::{Null, Number, Text, Typed};
+
+impl Scope<'_> {
+    fn ordinal(&self, name: &str) -> Result<u16> {
+        let found = self.table.columns.iter().position(|c| c.name == name);
+        found.map(|n| n as u16).ok_or_else(|| {
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", self.table.name);
+            SqlError::new(state::UNDEFINED_COLUMN, message)
+        })
+    }
+
+    fn column(&self, ident: &Ident, make: fn(u16) -> Expr) -> Result<Lowered> {
+        let ordinal = self.ordinal(&names::fold(ident))?;
+        Ok(Typed(make(ordinal), self.table.columns[usize::from(ordinal)].column_type))
+    }
+
+    fn lower(&self, sql: &Sql, depth: usize) -> Result<Lowered> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(SqlError::new("54001", "the expression is nested too deeply"));
+        };
+        match sql {
+            Sql::Nested(inner) => self.lower(inner, depth),
+            Sql::Identifier(ident) => self.identifier(ident),
+            Sql::CompoundIdentifier(parts) => match parts.as_slice() {
+                [relation, column] if names::fold(relation) == "excluded" => {
+                    self.column(column, Expr::Incoming)
+                }
+                [relation, column] if names::fold(relation) == self.alias => {
+                    self.column(column, Expr::Stored)
+                }
+                [relation, _] => Err(SqlError::new(
+                    state::UNDEFINED_TABLE,
+                    format!("missing FROM-clause entry for table \"{}\"", names::fold(relation)),
+                )),
+                _ => Err(refused(sql)),
+            },
+            Sql::Value(value) => literal(&value.value).ok_or_else(|| refused(sql)),
+            Sql::TypedString(typed) => match &typed.value.value {
+                Value::SingleQuotedString(text) => cast(Text(text.clone()), &typed.data_type, sql),
+                _ => Err(refused(sql)),
+            },
+            Sql::Cast { expr, data_type, .. } => cast(self.lower(expr, depth)?, data_type, sql),
+            Sql::UnaryOp { op, expr } => unary(op, self.lower(expr, depth)?, sql),
+            Sql::BinaryOp { left, op, right } => {
+                binary(self.lower(left, depth)?, op, self.lower(right, depth)?, sql)
+            }
+            Sql::IsNull(e) | Sql::IsUnknown(e) => Ok(is_null(self.lower(e, depth)?)),
+            Sql::IsNotNull(e) | Sql::IsNotUnknown(e) => not(is_null(self.lower(e, depth)?)),
+            Sql::IsTrue(e) => is_true(boolean(self.lower(e, depth)?)?),
+            Sql::IsNotTrue(e) => not(is_true(boolean(self.lower(e, depth)?)?)?),
+            Sql::IsFalse(e) => is_true(Expr::Not(Box::new(boolean(self.lower(e, depth)?)?))),
+            Sql::IsNotFalse(e) => not(is_true(Expr::Not(Box::new(boolean(self.lower(e, depth)?)?)))?),
+            Sql::Between { expr, negated, low, high } => {
+                let at_least =
+                    binary(self.lower(expr, depth)?, &BinaryOperator::GtEq, self.lower(low, depth)?, sql)?;
+                let at_most =
+                    binary(self.lower(expr, depth)?, &BinaryOperator::LtEq, self.lower(high, depth)?, sql)?;
+                let between = binary(at_least, &BinaryOperator::And, at_most, sql)?;
+                if *negated { not(between) } else { Ok(between) }
+            }
+            Sql::InList { expr, list, negated } => self.in_list(expr, list, *negated, depth, sql),
+            Sql::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref(), depth, sql)
+            }
+            Sql::Function(function) => self.function(function, depth, sql),
+            _ => Err(refused(sql)),
+        }
+    }
+
+    fn identifier(&self, ident: &Ident) -> Result<Lowered> {
+        if ident.quote_style.is_none() && ident.value.starts_with('@') {
+            return Err(SqlError::unsupported(format!(
+                "variable {} cannot be used in ON DUPLICATE KEY UPDATE: SET a column from it, and say VALUES(column)",
+                ident.value
+            )));
+        }
+        self.column(ident, Expr::Stored)
+    }
+
+    fn in_list(&self, expr: &Sql, list: &[Sql], negated: bool, depth: usize, sql: &Sql) -> Result<Lowered> {
+        let mut any = None;
+        if list.len() > DEPTH_MAX {
+            return Err(SqlError::new("54001", format!("IN has more than {DEPTH_MAX} values")));
+        }
+        for item in list {
+            let equal = binary(self.lower(expr, depth)?, &BinaryOperator::Eq, self.lower(item, depth)?, sql)?;
+            any = Some(match any {
+                None => equal,
+                Some(before) => binary(before, &BinaryOperator::Or, equal, sql)?,
+            });
+        }
+        let any = any.ok_or_else(|| refused(sql))?;
+        if negated { not(any) } else { Ok(any) }
+    }
+
+    fn case(
+        &self,
+        operand: Option<&Sql>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Sql>,
+        depth: usize,
+        sql: &Sql,
+    ) -> Result<Lowered> {
+        let mut tests = Vec::new();
+        let mut values = Vec::new();
+        for CaseWhen { condition, result } in conditions {
+            let condition = self.lower(condition, depth)?;
+            tests.push(match operand {
+                None => boolean(condition)?,
+                Some(operand) => {
+                    let operand = self.lower(operand, depth)?;
+                    boolean(binary(operand, &BinaryOperator::Eq, condition, sql)?)?
+                }
+            });
+            values.push(self.lower(result, depth)?);
+        }
+        values.push(otherwise.map_or(Ok(Null), |e| self.lower(e, depth))?);
+        let (mut values, column_type) = unify(values, sql)?;
+        let otherwise = values.pop().expect("the ELSE value was pushed");
+        let branches = tests.into_iter().zip(values).collect();
+        Ok(Typed(Expr::Case(branches, Box::new(otherwise)), column_type))
+    }
+
+    fn function(&self, function: &Function, depth: usize, sql: &Sql) -> Result<Lowered> {
+        let name = function.name.to_string().to_ascii_lowercase();
+        let arguments = arguments(function).ok_or_else(|| refused(sql))?;
+        if name == "values" {
+            return match arguments.as_slice() {
+                [Sql::Identifier(ident)] => self.column(ident, Expr::Incoming),
+                _ => Err(SqlError::syntax("VALUES(column) takes one column")),
+            };
+        }
+        let mut lowered = Vec::with_capacity(arguments.len());
+        for argument in &arguments {
+            lowered.push(self.lower(argument, depth)?);
+        }
+        match (name.as_str(), lowered.len()) {
+            ("coalesce", 1..) | ("ifnull" | "nvl", 2) => {
+                let (values, column_type) = unify(lowered, sql)?;
+                Ok(Typed(Expr::Coalesce(values), column_type))
+            }
+            ("greatest", 1..) => {
+                let (values, column_type) = unify(lowered, sql)?;
+                ordered(column_type, sql)?;
+                Ok(Typed(Expr::Greatest(values), column_type))
+            }
+            ("least", 1..) => {
+                let (values, column_type) = unify(lowered, sql)?;
+                ordered(column_type, sql)?;
+                Ok(Typed(Expr::Least(values), column_type))
+            }
+            ("nullif", 2) => {
+                let (values, column_type) = unify(lowered, sql)?;
+                ordered(column_type, sql)?;
+                let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
+                let equal = Expr::Compare(Comparison::Equal, Box::new(left.clone()), Box::new(right));
+                let null = Expr::Literal(Literal::Null, column_type);
+                Ok(Typed(Expr::Case(vec![(equal, null)], Box::new(left)), column_type))
+            }
+            ("abs", 1) => {
+                let (values, column_type) = unify(lowered, sql)?;
+                let value = values.into_iter().next().expect("one went in");
+                let zero = zero(column_type).ok_or_else(|| refused(sql))?;
+                let negative = Expr::Compare(Comparison::Less, Box::new(value.clone()), Box::new(zero));
+                let negated = Expr::Negate(Box::new(value.clone()));
+                Ok(Typed(Expr::Case(vec![(negative, negated)], Box::new(value)), column_type))
+            }
+            ("if", 3) => {
+                let values = lowered.split_off(1);
+                let condition = boolean(lowered.pop().expect("three went in"))?;
+                let (values, column_type) = unify(values, sql)?;
+                let [then, otherwise] = <[Expr; 2]>::try_from(values).expect("two went in");
+                Ok(Typed(Expr::Case(vec![(condition, then)], Box::new(otherwise)), column_type))
+            }
+            ("concat", 1..) => concat(lowered, sql),
+            ("now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp", 0) => {
+                let now = self.now(sql)?;
+                Ok(Typed(
+                    Expr::Literal(Literal::Timestamp(now), ColumnType::TimestampTz),
+                    ColumnType::TimestampTz,
+                ))
+            }
+            ("localtimestamp", 0) => {
+                let now = Literal::Timestamp(self.now(sql)?);
+                Ok(Typed(Expr::Literal(now, ColumnType::Timestamp), ColumnType::Timestamp))
+            }
+            ("current_date", 0) => {
+                let today = self.now(sql)?.div_euclid(MICROS_A_DAY) as i32;
+                Ok(Typed(Expr::Literal(Literal::Date(today), ColumnType::Date), ColumnType::Date))
+            }
+            _ => Err(refused(sql)),
+        }
+    }
+
+    fn now(&self, sql: &Sql) -> Result<Micros> {
+        self.now_us.ok_or_else(|| {
+            SqlError::unsupported(format!(
+                "{sql} cannot be used in a pipeline's ON DUPLICATE KEY UPDATE: SET a column to it, and say VALUES(column)"
+            ))
+        })
+    }
+}
+
+fn refused(sql: &Sql) -> SqlError {
+    SqlError::unsupported(format!(
+        "{sql} cannot be used where a key exists already: columns, VALUES(column), excluded.column, constants, arithmetic, \
+         comparisons, AND, OR, NOT, CASE, COALESCE, GREATEST, LEAST, NULLIF, ABS and || can"
+    ))
+}
+
+fn literal(value: &Value) -> Option<Lowered> {
+    Some(match value {
+        Value::Number(digits, false) => Number(digits.to_string()),
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Text(text.clone()),
+        Value::DollarQuotedString(text) => Text(text.value.clone()),
+        Value::Boolean(value) => Typed(bool_literal(*value), ColumnType::Bool),
+        Value::Null => Null,
+        Value::HexStringLiteral(hex) => {
+            let bytes = literal_from_text(&format!("\\x{hex}"), ColumnType::Bytea).ok()?;
+            Typed(Expr::Literal(bytes, ColumnType::Bytea), ColumnType::Bytea)
+        }
+        _ => return None,
+    })
+}
+
+fn bool_literal(value: bool) -> Expr {
+    Expr::Literal(Literal::Bool(value), ColumnType::Bool)
+}
+
+fn zero(column_type: ColumnType) -> Option<Expr> {
+    is_numeric(column_type).then(|| bring(Number("0".into()), column_type).ok()?.ok()).flatten()
+}
+
+fn arguments(function: &Function) -> Option<Vec<&Sql>> {
+    if function.over.is_some() || function.filter.is_some() || !function.within_group.is_empty() {
+        return None;
+    }
+    let list = match &function.args {
+        FunctionArguments::None => return Some(vec![]),
+        FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
+            list
+        }
+        _ => return None,
+    };
+    list.args
+        .iter()
+        .map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+            _ => None,
+        })
+        .collect()
+}
+
+fn is_integer(column_type: ColumnType) -> bool {
+    matches!(column_type, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64)
+}
+
+fn is_numeric(column_type: ColumnType) -> bool {
+    is_integer(column_type)
+        || matches!(column_type, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. })
+}
+
+/// What a number literal is by itself: bigint, numeric, or double precision where it has an exponent.
+fn natural_type(digits: &str) -> ColumnType {
+    if digits.contains(['e', 'E']) {
+        return ColumnType::Float64;
+    }
+    match digits.split_once('.') {
+        None if digits.parse::<i64>().is_ok() => ColumnType::Int64,
+        fraction => {
+            let scale = fraction.map_or(0, |(_, f)| f.len()).min(38);
+            ColumnType::Decimal { precision: 38, scale: scale as i8 }
+        }
+    }
+}
+
+/// The type in which two can be compared or calculated with; None where there is none.
+fn common(left: ColumnType, right: ColumnType) -> Option<ColumnType> {
+    use ColumnType as T;
+    if left == right {
+        return Some(left);
+    }
+    if !is_numeric(left) || !is_numeric(right) {
+        return None;
+    }
+    Some(match (left, right) {
+        (T::Float32 | T::Float64, _) | (_, T::Float32 | T::Float64) => T::Float64,
+        (T::Decimal { scale: a, .. }, T::Decimal { scale: b, .. }) => {
+            T::Decimal { precision: 38, scale: a.max(b) }
+        }
+        (T::Decimal { scale, .. }, _) | (_, T::Decimal { scale, .. }) => T::Decimal { precision: 38, scale },
+        (T::Int64, _) | (_, T::Int64) => T::Int64,
+        _ => T::Int32,
+    })
+}
+
+/// The type that all of these can be brought to.
+fn common_of(values: &[Lowered], sql: &Sql) -> Result<ColumnType> {
+    let mut known = None;
+    for value in values {
+        if let Typed(_, column_type) = value {
+            known = Some(match known {
+                None => *column_type,
+                Some(before) => common(before, *column_type).ok_or_else(|| disagree(sql))?,
+            });
+        }
+    }
+    for value in values {
+        if let Number(digits) = value {
+            known = Some(match known {
+                Some(before) if is_numeric(before) && fits(digits, before) => before,
+                Some(before) => common(before, natural_type(digits)).ok_or_else(|| disagree(sql))?,
+                None => natural_type(digits),
+            });
+        }
+    }
+    Ok(known.unwrap_or(ColumnType::Text))
+}
+
+/// True if a literal is exactly a value of the type.
+fn fits(digits: &str, column_type: ColumnType) -> bool {
+    match column_type {
+        ColumnType::Float32 | ColumnType::Float64 => true,
+        ColumnType::Decimal { scale, .. } => {
+            let fraction = digits.split_once('.').map_or(0, |(_, f)| f.len());
+            !digits.contains(['e', 'E'])
+                && fraction <= scale as usize
+                && literal_from_text(digits, column_type).is_ok()
+        }
+        other => digits.parse::<i64>().is_ok() && literal_from_text(digits, other).is_ok(),
+    }
+}
+
+fn disagree(sql: &Sql) -> SqlError {
+    SqlError::new(state::DATATYPE_MISMATCH, format!("operands of {sql} are of types that do not go together"))
+}
+
+fn unify(values: Vec<Lowered>, sql: &Sql) -> Result<(Vec<Expr>, ColumnType)> {
+    let column_type = common_of(&values, sql)?;
+    let brought: Result<Vec<Expr>> =
+        values.into_iter().map(|v| bring(v, column_type).map_err(|_| disagree(sql))?).collect();
+    Ok((brought?, column_type))
+}
+
+/// A value as one of this type. The outer error names the type that it has and cannot leave; the inner one is a literal
+/// that is no such value.
+fn bring(value: Lowered, column_type: ColumnType) -> Result<Result<Expr>, String> {
+    Ok(Ok(match value {
+        Null => Expr::Literal(Literal::Null, column_type),
+        Text(text) => match literal_from_text(&text, column_type) {
+            Ok(literal) => Expr::Literal(literal, column_type),
+            Err(error) => return Ok(Err(error)),
+        },
+        Number(digits) if is_numeric(column_type) && fits(&digits, column_type) => {
+            match literal_from_text(&digits, column_type) {
+                Ok(literal) => Expr::Literal(literal, column_type),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Number(digits) if is_numeric(column_type) => {
+            let natural = natural_type(&digits);
+            match literal_from_text(&digits, natural) {
+                Ok(literal) => Expr::Cast(Box::new(Expr::Literal(literal, natural)), column_type),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Number(digits) => return Err(type_name(natural_type(&digits))),
+        Typed(expr, found) if found == column_type => expr,
+        Typed(Expr::Literal(Literal::Null, _), _) => Expr::Literal(Literal::Null, column_type),
+        Typed(expr, found) if is_numeric(found) && is_numeric(column_type) => {
+            Expr::Cast(Box::new(expr), column_type)
+        }
+        Typed(Expr::Literal(literal, found), _) if is_time(found) && is_time(column_type) => {
+            Expr::Literal(at_time(literal, column_type), column_type)
+        }
+        Typed(_, found) => return Err(type_name(found)),
+    }))
+}
+
+fn is_time(column_type: ColumnType) -> bool {
+    matches!(column_type, ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz)
+}
+
+/// A literal date or time as another kind of date or time, in UTC.
+fn at_time(literal: Literal, column_type: ColumnType) -> Literal {
+    match (literal, column_type) {
+        (Literal::Timestamp(micros), ColumnType::Date) => {
+            Literal::Date(micros.div_euclid(MICROS_A_DAY) as i32)
+        }
+        (Literal::Date(days), ColumnType::Timestamp | ColumnType::TimestampTz) => {
+            Literal::Timestamp(i64::from(days).saturating_mul(MICROS_A_DAY))
+        }
+        (same, _) => same,
+    }
+}
+
+fn boolean(value: Lowered) -> Result<Expr> {
+    bring(value, ColumnType::Bool).map_err(|found| {
+        let message = format!("a condition must be of type boolean, not {found}");
+        SqlError::new(state::DATATYPE_MISMATCH, message)
+    })?
+}
+
+fn not(value: Lowered) -> Result<Lowered> {
+    Ok(Typed(Expr::Not(Box::new(boolean(value)?)), ColumnType::Bool))
+}
+
+fn is_true(value: Expr) -> Result<Lowered> {
+    Ok(Typed(Expr::Coalesce(vec![value, bool_literal(false)]), ColumnType::Bool))
+}
+
+fn is_null(value: Lowered) -> Lowered {
+    match value {
+        Typed(expr, _) => Typed(Expr::IsNull(Box::new(expr)), ColumnType::Bool),
+        Null => Typed(bool_literal(true), ColumnType::Bool),
+        Text(_) | Number(_) => Typed(bool_literal(false), ColumnType::Bool),
+    }
+}
+
+fn unary(op: &UnaryOperator, value: Lowered, sql: &Sql) -> Result<Lowered> {
+    match (op, value) {
+        (UnaryOperator::Not, value) => not(value),
+        (UnaryOperator::Plus, value @ (Number(_) | Null)) => Ok(value),
+        (UnaryOperator::Minus, Number(digits)) => Ok(match digits.strip_prefix('-') {
+            Some(positive) => Number(positive.into()),
+            None => Number(format!("-{digits}")),
+        }),
+        (UnaryOperator::Minus, Null) => Ok(Null),
+        (UnaryOperator::Plus, Typed(expr, t)) if is_numeric(t) => Ok(Typed(expr, t)),
+        (UnaryOperator::Minus, Typed(expr, t)) if is_numeric(t) => Ok(Typed(Expr::Negate(Box::new(expr)), t)),
+        _ => Err(refused(sql)),
+    }
+}
+
+fn binary(left: Lowered, op: &BinaryOperator, right: Lowered, sql: &Sql) -> Result<Lowered> {
+    match op {
+        BinaryOperator::Plus => calculate(Arithmetic::Add, left, right, sql),
+        BinaryOperator::Minus => calculate(Arithmetic::Subtract, left, right, sql),
+        BinaryOperator::Multiply => calculate(Arithmetic::Multiply, left, right, sql),
+        BinaryOperator::Divide => calculate(Arithmetic::Divide, left, right, sql),
+        BinaryOperator::Modulo => calculate(Arithmetic::Remainder, left, right, sql),
+        BinaryOperator::Eq => compare(Comparison::Equal, left, right, sql),
+        BinaryOperator::NotEq => compare(Comparison::NotEqual, left, right, sql),
+        BinaryOperator::Lt => compare(Comparison::Less, left, right, sql),
+        BinaryOperator::LtEq => compare(Comparison::LessOrEqual, left, right, sql),
+        BinaryOperator::Gt => compare(Comparison::Greater, left, right, sql),
+        BinaryOperator::GtEq => compare(Comparison::GreaterOrEqual, left, right, sql),
+        BinaryOperator::And => {
+            let both = Expr::And(Box::new(boolean(left)?), Box::new(boolean(right)?));
+            Ok(Typed(both, ColumnType::Bool))
+        }
+        BinaryOperator::Or => {
+            let either = Expr::Or(Box::new(boolean(left)?), Box::new(boolean(right)?));
+            Ok(Typed(either, ColumnType::Bool))
+        }
+        BinaryOperator::StringConcat => {
+            let join = |v: Lowered| bring(v, ColumnType::Text).map_err(|_| refused(sql))?;
+            let joined = Expr::Concat(Box::new(join(left)?), Box::new(join(right)?));
+            Ok(Typed(joined, ColumnType::Text))
+        }
+        _ => Err(refused(sql)),
+    }
+}
+
+fn calculate(op: Arithmetic, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
+    let (values, column_type) = unify(vec![left, right], sql)?;
+    if !is_numeric(column_type) {
+        return Err(refused(sql));
+    }
+    let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
+    Ok(Typed(Expr::Arithmetic(op, Box::new(left), Box::new(right)), column_type))
+}
+
+fn compare(op: Comparison, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
+    let (values, column_type) = unify(vec![left, right], sql)?;
+    ordered(column_type, sql)?;
+    let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
+    Ok(Typed(Expr::Compare(op, Box::new(left), Box::new(right)), ColumnType::Bool))
+}
+
+/// JSON has no order that its text would tell.
+fn ordered(column_type: ColumnType, sql: &Sql) -> Result<()> {
+    if column_type == ColumnType::Json {
+        return Err(SqlError::unsupported(format!("{sql}: values of type jsonb cannot be compared here")));
+    }
+    Ok(())
+}
+
+/// `concat`: nulls are left out.
+fn concat(values: Vec<Lowered>, sql: &Sql) -> Result<Lowered> {
+    let mut joined: Option<Expr> = None;
+    for value in values {
+        let text = bring(value, ColumnType::Text).map_err(|_| refused(sql))??;
+        let empty = Expr::Literal(Literal::Text(String::new()), ColumnType::Text);
+        let text = Expr::Coalesce(vec![text, empty]);
+        joined = Some(match joined {
+            None => text,
+            Some(before) => Expr::Concat(Box::new(before), Box::new(text)),
+        });
+    }
+    Ok(Typed(joined.ok_or_else(|| refused(sql))?, ColumnType::Text))
+}
+
+fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
+    let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
+    let column_type = column_type(data_type, at).map_err(SqlError::from)?;
+    let brought = match (value, column_type) {
+        // Numbers are read in the type that they are cast to.
+        (Number(digits), other) if !is_numeric(other) => bring(Text(digits), other),
+        (value, _) => bring(value, column_type),
+    };
+    Ok(Typed(brought.map_err(|_| refused(sql))??, column_type))
+}

@@ -1,0 +1,335 @@
+//! INSERT: where the rows come from, and which column each value goes to.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use datafusion::sql::sqlparser::ast::{
+    CastKind, ConflictTarget, Expr, Insert, OnConflictAction, OnInsert, Parens, Query, SetExpr, Statement,
+    UnaryOperator, Value, Values,
+};
+use kernel::expr::OnDuplicate;
+use kernel::message::TableWrite;
+use kernel::schema::{ColumnDef, ColumnType, TableDef};
+use tidemark_pipeline_sql::column_type;
+use tidemark_pipeline_sql::names::fold;
+
+use super::convert::{from_texts, to_column};
+use super::{defaults, names, rows};
+use crate::error::{Result, SqlError, state};
+use crate::lower::{self, Scope};
+use crate::query::StatementContext;
+
+/// Plans an INSERT: its rows, routed.
+pub async fn plan(context: &StatementContext, insert: &Insert) -> Result<Vec<TableWrite>> {
+    refuse_unsupported(insert)?;
+    let table = names::table(context.snapshot(), names::insert_target(insert)?)?;
+    let targets = target_columns(insert, &table)?;
+    let on_duplicate = on_duplicate(insert, &table, now_us(context))?;
+    let batches = match &insert.source {
+        None => vec![default_row(context, &table).await?],
+        Some(query) => source_rows(context, query, &table, &targets, !insert.columns.is_empty()).await?,
+    };
+    let shard_count = context.environment().database.shard_count();
+    let write = |columns| rows::table_write(&table, shard_count, columns, vec![], on_duplicate.clone());
+    batches.into_iter().map(write).collect()
+}
+
+fn refuse_unsupported(insert: &Insert) -> Result<()> {
+    if insert.returning.is_some() || insert.output.is_some() {
+        return Err(SqlError::unsupported("RETURNING is not supported").with_hint("SELECT after the INSERT."));
+    }
+    let said = insert.or.is_some()
+        || insert.ignore
+        || insert.overwrite
+        || insert.replace_into
+        || insert.partitioned.is_some()
+        || !insert.after_columns.is_empty()
+        || !insert.assignments.is_empty()
+        || insert.insert_alias.is_some()
+        || insert.settings.is_some()
+        || insert.format_clause.is_some()
+        || insert.multi_table_insert_type.is_some();
+    match said {
+        true => Err(SqlError::unsupported(
+            "this form of INSERT is not supported: INSERT INTO t (…) VALUES or SELECT is",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Ordinals that values go to, in order.
+pub(super) fn target_columns(insert: &Insert, table: &TableDef) -> Result<Vec<usize>> {
+    if insert.columns.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut targets = Vec::with_capacity(insert.columns.len());
+    for name in &insert.columns {
+        let [part] = name.0.as_slice() else {
+            return Err(SqlError::syntax(format!("\"{name}\" is not the name of a column")));
+        };
+        let name = part.as_ident().map(fold).unwrap_or_default();
+        let ordinal = names::column(table, &name)?;
+        if targets.contains(&ordinal) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(SqlError::new(state::DUPLICATE_COLUMN, message));
+        }
+        targets.push(ordinal);
+    }
+    Ok(targets)
+}
+
+fn now_us(context: &StatementContext) -> kernel::Micros {
+    let start = context.state().execution_props().query_execution_start_time;
+    start.map_or(0, |t| t.timestamp_micros())
+}
+
+fn on_duplicate(insert: &Insert, table: &TableDef, now_us: kernel::Micros) -> Result<OnDuplicate> {
+    let alias = insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |a| fold(&a.alias));
+    let scope = Scope { table, alias: &alias, now_us: Some(now_us) };
+    match &insert.on {
+        None => Ok(OnDuplicate::Reject),
+        Some(OnInsert::DuplicateKeyUpdate(assignments)) => {
+            require_key(table, "ON DUPLICATE KEY UPDATE")?;
+            lower::update(scope, &assignments_of(assignments, &alias)?, None)
+        }
+        Some(OnInsert::OnConflict(conflict)) => {
+            conflict_target(conflict.conflict_target.as_ref(), table)?;
+            match &conflict.action {
+                // Without a key nothing conflicts.
+                OnConflictAction::DoNothing if table.primary_key.is_empty() => Ok(OnDuplicate::Reject),
+                OnConflictAction::DoNothing => Ok(OnDuplicate::Ignore),
+                OnConflictAction::DoUpdate(update) => {
+                    require_key(table, "ON CONFLICT DO UPDATE")?;
+                    if conflict.conflict_target.is_none() {
+                        return Err(SqlError::syntax(
+                            "ON CONFLICT DO UPDATE requires the conflict's columns: ON CONFLICT (key) DO UPDATE …",
+                        ));
+                    }
+                    let assignments = assignments_of(&update.assignments, &alias)?;
+                    lower::update(scope, &assignments, update.selection.as_ref())
+                }
+            }
+        }
+        Some(_) => Err(SqlError::unsupported("this clause of INSERT is not supported")),
+    }
+}
+
+fn assignments_of(
+    assignments: &[datafusion::sql::sqlparser::ast::Assignment],
+    alias: &str,
+) -> Result<Vec<(String, Expr)>> {
+    assignments.iter().map(|a| Ok((names::assigned(a, alias)?, a.value.clone()))).collect()
+}
+
+pub(crate) fn require_key(table: &TableDef, clause: &str) -> Result<()> {
+    if table.primary_key.is_empty() {
+        return Err(SqlError::new(
+            "42P10",
+            format!("{clause} needs a primary key, and table \"{}\" has none", table.name),
+        ));
+    }
+    Ok(())
+}
+
+fn conflict_target(target: Option<&ConflictTarget>, table: &TableDef) -> Result<()> {
+    let mut said: Vec<usize> = match target {
+        None => return Ok(()),
+        Some(ConflictTarget::Columns(columns)) => {
+            columns.iter().map(|c| names::column(table, &fold(c))).collect::<Result<_>>()?
+        }
+        Some(ConflictTarget::OnConstraint(name)) => {
+            if name.to_string() == format!("{}_pkey", table.name) && !table.primary_key.is_empty() {
+                return Ok(());
+            }
+            let message = format!("constraint \"{name}\" for table \"{}\" does not exist", table.name);
+            return Err(SqlError::new(state::UNDEFINED_OBJECT, message));
+        }
+    };
+    said.sort_unstable();
+    said.dedup();
+    let mut key: Vec<usize> = table.primary_key.iter().map(|c| usize::from(*c)).collect();
+    key.sort_unstable();
+    if said == key && !key.is_empty() {
+        return Ok(());
+    }
+    let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+    let hint = match key.is_empty() {
+        true => format!("Table \"{}\" has no primary key.", table.name),
+        false => {
+            let names: Vec<&str> = key.iter().map(|c| table.columns[*c].name.as_str()).collect();
+            format!("The one key of \"{}\" is its primary key: ({}).", table.name, names.join(", "))
+        }
+    };
+    Err(SqlError::new("42P10", message).with_hint(hint))
+}
+
+/// `DEFAULT VALUES`
+async fn default_row(context: &StatementContext, table: &TableDef) -> Result<Vec<ArrayRef>> {
+    let all: Vec<usize> = (0..table.columns.len()).collect();
+    defaults::columns(context, table, &all, 1).await
+}
+
+/// The table's columns for each batch of the source, in its types.
+async fn source_rows(
+    context: &StatementContext,
+    query: &Query,
+    table: &TableDef,
+    targets: &[usize],
+    named: bool,
+) -> Result<Vec<Vec<ArrayRef>>> {
+    let mut query = query.clone();
+    let mut literals = None;
+    if let Some(values) = plain_values(&mut query) {
+        check_width(values, targets.len(), named)?;
+        let targets = &targets[..values.rows.first().map_or(0, |r| r.content.len())];
+        fill_in_defaults(values, table, targets)?;
+        literals = literal_columns(values, table, targets)?;
+    }
+    let (batches, width) = match literals {
+        Some(columns) => {
+            let width = columns.len();
+            (vec![columns], width)
+        }
+        None => {
+            let plan = context.plan(&Statement::Query(Box::new(query))).await?;
+            let width = plan.schema().fields().len();
+            check_count(width, targets.len(), named)?;
+            let batches = context.collect(&plan).await?;
+            let converted = batches.iter().filter(|b| b.num_rows() > 0).map(|b| converted(b, table, targets));
+            (converted.collect::<Result<Vec<_>>>()?, width)
+        }
+    };
+    let fed = &targets[..width];
+    let missing: Vec<usize> = (0..table.columns.len()).filter(|o| !fed.contains(o)).collect();
+    let mut filled = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let rows = batch.first().map_or(0, |c| c.len());
+        let defaults = defaults::columns(context, table, &missing, rows).await?;
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; table.columns.len()];
+        for (ordinal, values) in fed.iter().zip(batch).chain(missing.iter().zip(defaults)) {
+            columns[*ordinal] = Some(values);
+        }
+        filled.push(columns.into_iter().map(|c| c.expect("fed or missing")).collect());
+    }
+    Ok(filled)
+}
+
+fn converted(batch: &RecordBatch, table: &TableDef, targets: &[usize]) -> Result<Vec<ArrayRef>> {
+    let column = |(values, ordinal): (&ArrayRef, &usize)| to_column(values, &table.columns[*ordinal]);
+    batch.columns().iter().zip(targets).map(column).collect()
+}
+
+fn check_count(found: usize, wanted: usize, named: bool) -> Result<()> {
+    if found > wanted {
+        return Err(SqlError::syntax("INSERT has more expressions than target columns"));
+    }
+    if found < wanted && named {
+        return Err(SqlError::syntax("INSERT has more target columns than expressions"));
+    }
+    Ok(())
+}
+
+/// The rows of a plain `VALUES (…), …`.
+fn plain_values(query: &mut Query) -> Option<&mut Values> {
+    let plain = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && query.locks.is_empty();
+    match query.body.as_mut() {
+        SetExpr::Values(values) if plain => Some(values),
+        _ => None,
+    }
+}
+
+fn check_width(values: &Values, wanted: usize, named: bool) -> Result<()> {
+    let width = values.rows.first().map_or(0, |r| r.content.len());
+    if values.rows.iter().any(|r| r.content.len() != width) {
+        return Err(SqlError::syntax("VALUES lists must all be the same length"));
+    }
+    check_count(width, wanted, named)
+}
+
+/// Puts the column's default where a row says DEFAULT.
+fn fill_in_defaults(values: &mut Values, table: &TableDef, targets: &[usize]) -> Result<()> {
+    for Parens { content, .. } in &mut values.rows {
+        for (cell, ordinal) in content.iter_mut().zip(targets) {
+            let is_default = matches!(cell, Expr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+            if is_default {
+                let default = defaults::expression(&table.columns[*ordinal])?;
+                *cell = default.unwrap_or_else(|| Expr::Value(Value::Null.into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Columns of a VALUES list of nothing but literals, read as values of their columns: exact, and without a query plan. None
+/// if there is anything else in it.
+fn literal_columns(values: &Values, table: &TableDef, targets: &[usize]) -> Result<Option<Vec<ArrayRef>>> {
+    let mut texts: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(values.rows.len()); targets.len()];
+    for Parens { content, .. } in &values.rows {
+        for ((cell, ordinal), into) in content.iter().zip(targets).zip(&mut texts) {
+            match literal_text(cell, &table.columns[*ordinal]) {
+                Some(text) => into.push(text),
+                None => return Ok(None),
+            }
+        }
+    }
+    let rows = values.rows.len();
+    let column = |(texts, ordinal): (Vec<Option<String>>, &usize)| {
+        let column_type = table.columns[*ordinal].column_type;
+        if texts.iter().all(Option::is_none) {
+            return Ok(new_null_array(&column_type.arrow(), rows));
+        }
+        let texts = StringArray::from(texts);
+        match column_type {
+            ColumnType::Text => Ok(Arc::new(texts) as ArrayRef),
+            _ => from_texts(&texts, column_type),
+        }
+    };
+    texts.into_iter().zip(targets).map(column).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The text of a literal that the column reads as PostgreSQL assigns it; inner None is null.
+fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
+    let into = column.column_type;
+    let integer = matches!(into, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64);
+    let number =
+        integer || matches!(into, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. });
+    match cell {
+        Expr::Nested(inner) => literal_text(inner, column),
+        Expr::Value(value) => match &value.value {
+            Value::Null => Some(None),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) if !text.contains('\0') => {
+                Some(Some(text.clone()))
+            }
+            Value::Boolean(value) if into == ColumnType::Bool => Some(Some(value.to_string())),
+            Value::Number(digits, false)
+                if number && (!integer || digits.bytes().all(|b| b.is_ascii_digit())) =>
+            {
+                Some(Some(digits.to_string()))
+            }
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(value) if matches!(&value.value, Value::Number(..)) => {
+                literal_text(expr, column)?.map(|digits| Some(format!("-{digits}")))
+            }
+            _ => None,
+        },
+        // As parameters come: a text with the very type of the column.
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } => {
+            let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
+            match expr.as_ref() {
+                Expr::Value(value) if column_type(data_type, at).ok() == Some(into) => match &value.value {
+                    Value::SingleQuotedString(text) => Some(Some(text.clone())),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
