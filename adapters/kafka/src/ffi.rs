@@ -231,7 +231,7 @@ impl Client {
             let queue = sys::rd_kafka_queue_get_partition(self.rk.as_ptr(), topic.as_ptr(), partition);
             let queue = NonNull::new(queue)?;
             sys::rd_kafka_queue_forward(queue.as_ptr(), std::ptr::null_mut());
-            Some(PartitionQueue { queue, held: Vec::new(), _client: Arc::clone(self) })
+            Some(PartitionQueue { queue, held: Vec::new(), client: Arc::clone(self) })
         }
     }
 }
@@ -251,13 +251,18 @@ impl Drop for Client {
 pub(crate) struct PartitionQueue {
     queue: NonNull<sys::rd_kafka_queue_t>,
     held: Vec<*mut sys::rd_kafka_message_t>,
-    _client: Arc<Client>,
+    client: Arc<Client>,
 }
 
 // SAFETY: a queue handle may move between threads; the messages it holds are destroyed before a call returns.
 unsafe impl Send for PartitionQueue {}
 
 impl PartitionQueue {
+    /// The client that fills it.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Waits for a first message or event, then takes what there is, without waiting for more.
     pub(crate) fn take(&mut self, messages_max: usize, timeout: Duration) -> Batch<'_> {
         debug_assert!(self.held.is_empty(), "a batch gives its messages back");

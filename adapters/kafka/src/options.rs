@@ -2,6 +2,7 @@
 //! gets from us, and which a user may not touch because exactly-once rests on them, is decided here and nowhere else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use kernel::{Error, ErrorKind, Result};
 
@@ -9,7 +10,7 @@ use kernel::{Error, ErrorKind, Result};
 pub const PREFETCH_BYTES_DEFAULT: u64 = 96 << 20;
 
 /// A Kafka topic and how to reach it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaOptions {
     /// `host:port`, comma-separated.
     pub brokers: String,
@@ -90,6 +91,18 @@ const OURS: &[(&str, &str)] = &[
     ("queued.min.messages", "memory is bounded by the server's configuration"),
 ];
 
+impl fmt::Debug for KafkaOptions {
+    /// Without the settings' values: passwords are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaOptions")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("settings", &self.settings.keys())
+            .field("prefetch_bytes_max", &self.prefetch_bytes_max)
+            .finish()
+    }
+}
+
 impl KafkaOptions {
     /// Checks a definition. `settings` are the keys and values of CONFIG and CREDENTIALS together.
     pub fn new(brokers: &str, topic: &str, settings: BTreeMap<String, String>) -> Result<KafkaOptions> {
@@ -138,7 +151,7 @@ impl KafkaOptions {
         };
         put("client.id", "tidemark");
         // The broker answers as soon as there is one byte, and otherwise soon: freshness is ours to batch, not the broker's.
-        put("fetch.wait.max.ms", "100");
+        put("fetch.wait.max.ms", "20");
         put("fetch.min.bytes", "1");
         put("fetch.error.backoff.ms", "100");
         // A full queue defers the next fetch by a second unless told otherwise.
@@ -195,6 +208,13 @@ mod tests {
         {
             assert!(with(key, "x").unwrap_err().message.contains(key));
         }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let options = with("sasl.password", "hunter2").unwrap();
+        assert!(format!("{options:?}").contains("sasl.password"));
+        assert!(!format!("{options:?}").contains("hunter2"));
     }
 
     #[test]

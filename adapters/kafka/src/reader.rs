@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
 use crate::health::Health;
+use crate::place::{Place, Verdict};
 use crate::source::{Slot, Topic, is_unknown_topic};
 
 /// How long all brokers may be out of reach before a reader that waits says so. librdkafka reconnects by itself meanwhile.
@@ -26,8 +27,7 @@ pub(crate) struct Reader {
     slot: Arc<Mutex<Slot>>,
     number: u64,
     partition: SourcePartition,
-    /// After the last message delivered, or the last end reported.
-    next_offset: i64,
+    place: Place,
     at_end: bool,
     failure: Option<SourceFailure>,
     /// Empty between polls; kept for its memory.
@@ -44,23 +44,37 @@ impl Reader {
         partition: SourcePartition,
         start: Position,
     ) -> Reader {
-        let (next_offset, at_end, failure, views) = (start.next_offset, false, None, Vec::new());
-        Reader { topic, health, queue, slot, number, partition, next_offset, at_end, failure, views }
+        let (place, at_end, failure, views) = (Place::new(start), false, None, Vec::new());
+        Reader { topic, health, queue, slot, number, partition, place, at_end, failure, views }
     }
 
     /// Turns an error of the queue into what it means. Asks the brokers where that is needed.
     fn judge(&self, e: &KafkaError) -> SourceFailure {
         match e.code {
             Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
-                self.topic.judge_loss(self.partition, self.next_offset, false)
+                self.topic.judge_loss(self.partition, self.place.next_offset(), false)
             }
             Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => {
-                self.topic.judge_loss(self.partition, self.next_offset, true)
+                self.topic.judge_loss(self.partition, self.place.next_offset(), true)
             }
             // Deleted, perhaps created again, or not known everywhere yet.
-            code if is_unknown_topic(code) => self.topic.judge_loss(self.partition, self.next_offset, false),
+            code if is_unknown_topic(code) => {
+                self.topic.judge_loss(self.partition, self.place.next_offset(), false)
+            }
             _ => self.topic.failure(&self.health, e),
         }
+    }
+
+    /// Begins once more where this reader stands; what is queued is dropped. The slot's lock is held.
+    fn fetch_again(&self, verdict: Verdict) -> Result<(), SourceFailure> {
+        let place = self.place.position();
+        let at = place.next_offset;
+        if verdict == Verdict::GoneBack {
+            let what = format!("partition {} was read from {at} on, and went back", self.partition);
+            return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, what)));
+        }
+        tracing::debug!(partition = self.partition, at, "fetching again behind a jump");
+        self.topic.assign_again(self.queue.client(), self.partition, place, &self.health)
     }
 
     fn superseded(&self) -> SourceFailure {
@@ -86,17 +100,26 @@ impl PartitionReader for Reader {
             self.failure = Some(failure.clone());
             return Err(failure);
         }
+        let mut place = self.place;
         let batch = self.queue.take(messages_max, timeout);
         let mut views = recycle(std::mem::take(&mut self.views));
-        let mut error = None;
-        let mut end = None;
+        let (mut error, mut end, mut doubt) = (None, None, None);
         for delivery in batch.deliveries() {
             match delivery {
-                Delivery::Message(message) => {
-                    views.push(message);
-                    end = None;
+                Delivery::Message(message) => match place.judge(&message) {
+                    Verdict::Take => {
+                        views.push(message);
+                        end = None;
+                    }
+                    verdict => {
+                        doubt = Some(verdict);
+                        break;
+                    }
+                },
+                Delivery::End(offset) => {
+                    place.advance_to(offset);
+                    end = Some(offset);
                 }
-                Delivery::End(offset) => end = Some(offset),
                 Delivery::Failed(e) => {
                     error = Some(e);
                     break;
@@ -104,32 +127,34 @@ impl PartitionReader for Reader {
             }
         }
         let messages = views.len();
-        if let Some(last) = views.last() {
-            self.next_offset = last.offset + 1;
-            self.at_end = false;
+        if messages > 0 {
             take(&views);
         }
         self.views = recycle(views);
         drop(batch);
+        self.place = place;
+        self.at_end = end.is_some() || self.at_end && messages == 0;
+        let fetched_again = doubt.map(|verdict| self.fetch_again(verdict));
         drop(owner);
-        if let Some(end) = end {
-            self.next_offset = self.next_offset.max(end);
-            self.at_end = true;
-        }
         if messages > 0 || end.is_some() {
             self.health.heard();
-            self.topic.end_is_at_least(self.partition, self.next_offset);
+            self.topic.end_is_at_least(self.partition, self.place.next_offset());
         } else if error.is_none()
+            && doubt.is_none()
             && let Some(why) = self.health.down_for(OUTAGE_GRACE)
         {
             let failure = self.topic.unreachable(&self.health, &why);
             self.failure = Some(failure.clone());
             return Err(failure);
         }
-        if let Some(e) = error {
-            let failure = self.judge(&e);
+        let failure = match (error, fetched_again) {
+            (Some(e), _) => Some(self.judge(&e)),
+            (None, Some(Err(failure))) => Some(failure),
+            _ => None,
+        };
+        if let Some(failure) = failure {
             self.failure = Some(failure.clone());
-            // What came before the error is good; the next poll tells of the failure.
+            // What came before the failure is good; the next poll tells of it.
             if messages == 0 {
                 return Err(failure);
             }

@@ -204,6 +204,9 @@ impl Topic {
         // The end first: it cannot be below an earliest offset that is read after it unless messages went in between.
         let ends = at(OffsetsAt::Latest)?;
         let earliest: BTreeMap<_, _> = at(OffsetsAt::Earliest)?.into_iter().collect();
+        if ends.iter().any(|(_, end)| end.is_ok()) {
+            health.heard();
+        }
         let mut found = BTreeMap::new();
         let mut failure = None;
         for (partition, end) in ends {
@@ -222,13 +225,30 @@ impl Topic {
         }
     }
 
+    /// Begins to fetch an assigned partition anew.
+    pub(crate) fn assign_again(
+        &self,
+        client: &Client,
+        partition: SourcePartition,
+        start: Position,
+        health: &Health,
+    ) -> Result<(), SourceFailure> {
+        let unassigned = client.unassign(&self.name, partition);
+        unassigned
+            .and_then(|()| client.assign(&self.name, partition, start.next_offset, start.leader_epoch))
+            .map_err(|e| self.failure(health, &e))
+    }
+
     fn refresh_watermarks(&self) {
         let partitions: Vec<_> = {
             let slots = self.slots.lock();
             slots.iter().filter(|(_, s)| s.try_lock().is_none_or(|s| s.assigned)).map(|(p, _)| *p).collect()
         };
-        if let Ok(offsets) = self.look_up(&partitions) {
-            self.watermarks.lock().extend(offsets);
+        match self.look_up(&partitions) {
+            Ok(offsets) => self.watermarks.lock().extend(offsets),
+            // librdkafka speaks of an outage once; this keeps it in mind while it lasts.
+            Err(SourceFailure::Transient(error)) => self.client().1.report(true, false, error.message),
+            Err(failure) => tracing::debug!(?failure, "cannot look up the end of the partitions"),
         }
     }
 

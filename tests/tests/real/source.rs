@@ -116,6 +116,19 @@ fn aborted_messages_never_appear_and_the_position_passes_control_records() {
     let seen = read_to(&mut *reader, 0, 306);
     assert_eq!(seen.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), committed);
 
+    // Beginning in the middle of an aborted transaction, the first message lies behind a hole: legal, and believed.
+    for start in [0, 60, 101, 260, 305] {
+        let mut reader = source.open(0, at(start)).expect("opens");
+        let seen = read_to(&mut *reader, start, 306);
+        assert!(seen.iter().all(|(offset, _)| *offset >= start));
+        let before = |value: &String| committed.iter().position(|c| c == value).expect("only committed ones");
+        let skipped = seen.first().map_or(committed.len(), |(_, value)| before(value));
+        assert_eq!(seen.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), committed[skipped..]);
+        // Round r begins at offset 51 r; committed rounds are the even ones.
+        assert_eq!(skipped as i64, (0..start).filter(|o| o / 51 % 2 == 0 && o % 51 < 50).count() as i64);
+    }
+    let mut reader = source.open(0, at(306)).expect("opens");
+
     // An open transaction holds back the end, and what comes behind it.
     producer.begin();
     producer.send(0, "open");
