@@ -16,6 +16,7 @@ pub mod lower;
 pub mod query;
 pub mod server;
 pub mod session;
+pub mod transform;
 pub mod types;
 pub mod write;
 

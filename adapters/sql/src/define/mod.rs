@@ -1,12 +1,57 @@
-//! CREATE, DROP and ALTER of tables and pipelines: from a parsed statement to kernel [`Definition`]s. What a pipeline's
-//! definition means to its extractor lives in the parser's crate and in `transform`.
+//! CREATE, DROP and ALTER of tables and pipelines: from a parsed statement to kernel [`Definition`]s, checked as far as SQL
+//! knows better than the kernel. What a pipeline's definition means to its extractor lives in `transform`.
 
-use kernel::message::Definition;
-use kernel::schema::Catalog;
+mod pipeline;
+mod table;
+
+use kernel::message::{Definition, Offsets};
+use kernel::schema::{PipelineState, StartAt};
+use tidemark_pipeline_sql::{OffsetsSyntax, Statement};
+
+pub use pipeline::show_create;
 
 use crate::error::{Result, SqlError};
+use crate::query::StatementContext;
 
-/// The definitions that a statement asks for, checked against the catalog as far as SQL knows better than the kernel.
-pub fn plan(_catalog: &Catalog, _statement: &str) -> Result<Vec<Definition>> {
-    Err(SqlError::unsupported("definitions are not there yet"))
+/// The definitions that a statement asks for, to be carried out in order: none or several for START and STOP ALL PIPELINES,
+/// one for everything else. Statements that define nothing are an error.
+pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<Vec<Definition>> {
+    Ok(vec![match statement.clone() {
+        Statement::CreateTable(create) => table::create(context, create).await?,
+        Statement::DropTable { name, if_exists } => Definition::DropTable { name, if_exists },
+        Statement::Truncate { name } => Definition::TruncateTable { name },
+        Statement::CreatePipeline(create) => pipeline::create(context, &create)?,
+        Statement::DropPipeline { name, if_exists } => Definition::DropPipeline { name, if_exists },
+        Statement::StartPipeline { name, if_not_running } => {
+            Definition::StartPipeline { name, if_not_running }
+        }
+        Statement::StopPipeline { name, if_running } => Definition::StopPipeline { name, if_running },
+        Statement::StartAllPipelines => {
+            let start = |name: String| Definition::StartPipeline { name, if_not_running: true };
+            return Ok(pipelines(context, |state| *state != PipelineState::Running).map(start).collect());
+        }
+        Statement::StopAllPipelines => {
+            let stop = |name: String| Definition::StopPipeline { name, if_running: true };
+            return Ok(pipelines(context, |state| *state == PipelineState::Running).map(stop).collect());
+        }
+        Statement::SetOffsets { name, offsets } => {
+            let offsets = match offsets {
+                OffsetsSyntax::Earliest => Offsets::From(StartAt::Earliest),
+                OffsetsSyntax::Latest => Offsets::From(StartAt::Latest),
+                OffsetsSyntax::At(offsets) => Offsets::At(offsets),
+            };
+            Definition::SetOffsets { name, offsets }
+        }
+        Statement::ShowPipelines | Statement::ShowCreatePipeline { .. } | Statement::Sql(_) => {
+            return Err(SqlError::internal("this statement defines nothing"));
+        }
+    }])
+}
+
+/// Names of the pipelines in such a state, in order.
+fn pipelines(context: &StatementContext, wanted: fn(&PipelineState) -> bool) -> impl Iterator<Item = String> {
+    let all = context.snapshot().catalog.pipelines.values();
+    let mut names: Vec<String> = all.filter(|p| wanted(&p.state)).map(|p| p.name.clone()).collect();
+    names.sort();
+    names.into_iter()
 }

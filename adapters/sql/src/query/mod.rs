@@ -60,6 +60,11 @@ impl QueryEngine {
         catalog::functions::register(&mut state)?;
         Ok(QueryEngine { base: state })
     }
+
+    /// Functions and planning rules, without a catalog: for expressions that read no table.
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.base
+    }
 }
 
 fn runtime(memory_bytes: usize) -> Result<Arc<RuntimeEnv>> {

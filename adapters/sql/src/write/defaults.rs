@@ -1,4 +1,5 @@
-//! DEFAULT: what stands in columns that a statement does not name.
+//! DEFAULT: what stands in columns that a statement does not name. And which expressions are literals, whose text says it
+//! all.
 
 use std::sync::Arc;
 
@@ -6,9 +7,9 @@ use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_arr
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::LogicalPlanBuilder;
-use datafusion::sql::sqlparser::ast::Expr;
-use kernel::schema::{ColumnDef, TableDef};
-use tidemark_pipeline_sql::parse_expression;
+use datafusion::sql::sqlparser::ast::{CastKind, Expr, UnaryOperator, Value};
+use kernel::schema::{ColumnDef, ColumnType, TableDef};
+use tidemark_pipeline_sql::{column_type, parse_expression};
 
 use super::convert::to_column;
 use super::rows::joined;
@@ -72,4 +73,46 @@ async fn evaluate(
         columns.push(to_column(&values, column)?);
     }
     Ok(columns)
+}
+
+/// The text of a literal that the column reads as PostgreSQL assigns it; inner None is null.
+pub fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
+    let into = column.column_type;
+    let integer = matches!(into, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64);
+    let number =
+        integer || matches!(into, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. });
+    match cell {
+        Expr::Nested(inner) => literal_text(inner, column),
+        Expr::Value(value) => match &value.value {
+            Value::Null => Some(None),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) if !text.contains('\0') => {
+                Some(Some(text.clone()))
+            }
+            Value::Boolean(value) if into == ColumnType::Bool => Some(Some(value.to_string())),
+            Value::Number(digits, false)
+                if number && (!integer || digits.bytes().all(|b| b.is_ascii_digit())) =>
+            {
+                Some(Some(digits.to_string()))
+            }
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(value) if matches!(&value.value, Value::Number(..)) => {
+                literal_text(expr, column)?.map(|digits| Some(format!("-{digits}")))
+            }
+            _ => None,
+        },
+        // As parameters come: a text with the very type of the column.
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } => {
+            let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
+            match expr.as_ref() {
+                Expr::Value(value) if column_type(data_type, at).ok() == Some(into) => match &value.value {
+                    Value::SingleQuotedString(text) => Some(Some(text.clone())),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }

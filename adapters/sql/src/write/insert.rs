@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, ConflictTarget, Expr, Insert, OnConflictAction, OnInsert, Parens, Query, SetExpr, Statement,
-    UnaryOperator, Value, Values,
+    ConflictTarget, Expr, Insert, OnConflictAction, OnInsert, Parens, Query, SetExpr, Statement, Value,
+    Values,
 };
 use kernel::expr::OnDuplicate;
 use kernel::message::TableWrite;
-use kernel::schema::{ColumnDef, ColumnType, TableDef};
-use tidemark_pipeline_sql::column_type;
+use kernel::schema::{ColumnType, TableDef};
 use tidemark_pipeline_sql::names::fold;
 
 use super::convert::{from_texts, to_column};
@@ -271,7 +270,7 @@ fn literal_columns(values: &Values, table: &TableDef, targets: &[usize]) -> Resu
     let mut texts: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(values.rows.len()); targets.len()];
     for Parens { content, .. } in &values.rows {
         for ((cell, ordinal), into) in content.iter().zip(targets).zip(&mut texts) {
-            match literal_text(cell, &table.columns[*ordinal]) {
+            match defaults::literal_text(cell, &table.columns[*ordinal]) {
                 Some(text) => into.push(text),
                 None => return Ok(None),
             }
@@ -290,46 +289,4 @@ fn literal_columns(values: &Values, table: &TableDef, targets: &[usize]) -> Resu
         }
     };
     texts.into_iter().zip(targets).map(column).collect::<Result<Vec<_>>>().map(Some)
-}
-
-/// The text of a literal that the column reads as PostgreSQL assigns it; inner None is null.
-fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
-    let into = column.column_type;
-    let integer = matches!(into, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64);
-    let number =
-        integer || matches!(into, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. });
-    match cell {
-        Expr::Nested(inner) => literal_text(inner, column),
-        Expr::Value(value) => match &value.value {
-            Value::Null => Some(None),
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) if !text.contains('\0') => {
-                Some(Some(text.clone()))
-            }
-            Value::Boolean(value) if into == ColumnType::Bool => Some(Some(value.to_string())),
-            Value::Number(digits, false)
-                if number && (!integer || digits.bytes().all(|b| b.is_ascii_digit())) =>
-            {
-                Some(Some(digits.to_string()))
-            }
-            _ => None,
-        },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
-            Expr::Value(value) if matches!(&value.value, Value::Number(..)) => {
-                literal_text(expr, column)?.map(|digits| Some(format!("-{digits}")))
-            }
-            _ => None,
-        },
-        // As parameters come: a text with the very type of the column.
-        Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } => {
-            let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
-            match expr.as_ref() {
-                Expr::Value(value) if column_type(data_type, at).ok() == Some(into) => match &value.value {
-                    Value::SingleQuotedString(text) => Some(Some(text.clone())),
-                    _ => None,
-                },
-                _ => None,
-            }
-        }
-        _ => None,
-    }
 }

@@ -7,9 +7,9 @@
 
 mod change;
 pub mod convert;
-mod defaults;
+pub(crate) mod defaults;
 mod insert;
-mod names;
+pub(crate) mod names;
 pub mod parameters;
 mod rows;
 
@@ -21,6 +21,8 @@ use datafusion::sql::sqlparser::ast::Statement;
 use kernel::ids::TableId;
 use kernel::message::{Counts, TableWrite, Write};
 use kernel::{ErrorKind, Request, Response};
+
+pub(crate) use insert::require_key;
 
 use crate::error::{Result, SqlError};
 use crate::query::{Environment, StatementContext};
