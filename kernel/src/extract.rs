@@ -78,6 +78,13 @@ pub struct RawMessage<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+impl RawMessage<'_> {
+    /// What credits and batch bounds count.
+    pub fn source_bytes(&self) -> u64 {
+        (self.value.map_or(0, <[u8]>::len) + self.key.map_or(0, <[u8]>::len)) as u64
+    }
+}
+
 /// Follows one source partition: takes what a source delivers and lets each offset pass once, in order (faults A2, A4).
 #[derive(Clone, Debug)]
 pub struct OffsetFilter {

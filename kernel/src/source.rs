@@ -34,6 +34,10 @@ pub trait Source: Send + Sync {
 
 /// Reads one partition. Owned by one thread.
 pub trait PartitionReader: Send {
+    /// From now on a poll hands over messages of at most so many bytes, or one message; what is more waits for the next poll. A
+    /// reader that cannot hold messages back does not listen.
+    fn limit_bytes(&mut self, _bytes_max: u64) {}
+
     /// Waits up to `timeout` for messages, then hands those there are, at most `messages_max`, to `take` in order of offset
     /// (once, or not at all). `take` must not keep them. Read-committed: aborted messages never appear.
     fn poll(

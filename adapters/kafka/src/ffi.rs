@@ -263,9 +263,13 @@ impl PartitionQueue {
         &self.client
     }
 
-    /// Waits for a first message or event, then takes what there is, without waiting for more.
+    /// What the batch before kept, or else: waits for a first message or event, then takes what there is, without waiting for
+    /// more.
     pub(crate) fn take(&mut self, messages_max: usize, timeout: Duration) -> Batch<'_> {
-        debug_assert!(self.held.is_empty(), "a batch gives its messages back");
+        if !self.held.is_empty() {
+            let done = self.held.len().min(messages_max.max(1));
+            return Batch { queue: self, done };
+        }
         let messages_max = messages_max.max(1);
         self.held.reserve(messages_max);
         // `rd_kafka_consume_batch_queue` waits until its array is full: so take what is there without waiting, and only if
@@ -273,7 +277,8 @@ impl PartitionQueue {
         if self.fill(messages_max, Duration::ZERO) == 0 && self.fill(1, timeout) == 1 {
             self.fill(messages_max - 1, Duration::ZERO);
         }
-        Batch { queue: self }
+        let done = self.held.len();
+        Batch { queue: self, done }
     }
 
     fn fill(&mut self, room: usize, timeout: Duration) -> usize {
@@ -292,15 +297,18 @@ impl PartitionQueue {
 
 impl Drop for PartitionQueue {
     fn drop(&mut self) {
+        let done = self.held.len();
+        drop(Batch { queue: self, done });
         // SAFETY: the queue is ours, and the client that it belongs to still lives.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 
-/// Messages taken from a queue. They go back to librdkafka when the batch is dropped.
+/// Messages taken from a queue. They go back to librdkafka when the batch is dropped, but for those that are kept.
 #[derive(Debug)]
 pub(crate) struct Batch<'q> {
     queue: &'q mut PartitionQueue,
+    done: usize,
 }
 
 /// What came out of a queue.
@@ -316,13 +324,18 @@ impl Batch<'_> {
     /// In the order of delivery.
     pub(crate) fn deliveries(&self) -> impl Iterator<Item = Delivery<'_>> {
         // SAFETY: each pointer is a message that lives until the batch is dropped, and the result borrows from the batch.
-        self.queue.held.iter().map(|&message| unsafe { delivery(message) })
+        self.queue.held[..self.done].iter().map(|&message| unsafe { delivery(message) })
+    }
+
+    /// Keeps the deliveries from this one on for the next batch.
+    pub(crate) fn keep_from(&mut self, index: usize) {
+        self.done = self.done.min(index);
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        for message in self.queue.held.drain(..) {
+        for message in self.queue.held.drain(..self.done) {
             // SAFETY: each message is ours and destroyed once.
             unsafe { sys::rd_kafka_message_destroy(message) }
         }

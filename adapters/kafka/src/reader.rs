@@ -29,6 +29,7 @@ pub(crate) struct Reader {
     partition: SourcePartition,
     place: Place,
     at_end: bool,
+    bytes_max: u64,
     failure: Option<SourceFailure>,
     /// Empty between polls; kept for its memory.
     views: Vec<RawMessage<'static>>,
@@ -45,7 +46,8 @@ impl Reader {
         start: Position,
     ) -> Reader {
         let (place, at_end, failure, views) = (Place::new(start), false, None, Vec::new());
-        Reader { topic, health, queue, slot, number, partition, place, at_end, failure, views }
+        let bytes_max = u64::MAX;
+        Reader { topic, health, queue, slot, number, partition, place, at_end, bytes_max, failure, views }
     }
 
     /// Turns an error of the queue into what it means. Asks the brokers where that is needed.
@@ -84,6 +86,10 @@ impl Reader {
 }
 
 impl PartitionReader for Reader {
+    fn limit_bytes(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
     fn poll(
         &mut self,
         messages_max: usize,
@@ -101,13 +107,19 @@ impl PartitionReader for Reader {
             return Err(failure);
         }
         let mut place = self.place;
-        let batch = self.queue.take(messages_max, timeout);
+        let mut batch = self.queue.take(messages_max, timeout);
         let mut views = recycle(std::mem::take(&mut self.views));
-        let (mut error, mut end, mut doubt) = (None, None, None);
-        for delivery in batch.deliveries() {
+        let (mut error, mut end, mut doubt, mut kept_from) = (None, None, None, None);
+        let mut bytes_left = self.bytes_max;
+        for (index, delivery) in batch.deliveries().enumerate() {
             match delivery {
+                Delivery::Message(message) if message.source_bytes() > bytes_left && !views.is_empty() => {
+                    kept_from = Some(index);
+                    break;
+                }
                 Delivery::Message(message) => match place.judge(&message) {
                     Verdict::Take => {
+                        bytes_left = bytes_left.saturating_sub(message.source_bytes());
                         views.push(message);
                         end = None;
                     }
@@ -131,6 +143,9 @@ impl PartitionReader for Reader {
             take(&views);
         }
         self.views = recycle(views);
+        if let Some(index) = kept_from {
+            batch.keep_from(index);
+        }
         drop(batch);
         self.place = place;
         self.at_end = end.is_some() || self.at_end && messages == 0;

@@ -171,6 +171,29 @@ fn read_to_some(reader: &mut dyn PartitionReader) {
 }
 
 #[test]
+fn a_poll_is_limited_in_bytes_and_the_next_one_goes_on() {
+    let broker = Broker::shared();
+    let topic = broker.topic("limited", 1);
+    let producer = broker.producer(&topic);
+    // Every tenth message is larger than the limit.
+    (0..500).for_each(|i| producer.send(0, "x".repeat(if i % 10 == 3 { 5000 } else { 100 })));
+    producer.flush();
+    let source = source(&topic);
+    let mut reader = source.open(0, at(0)).expect("opens");
+    reader.limit_bytes(1000);
+    let mut offsets = Vec::new();
+    eventually("all messages", || {
+        let polled = reader.poll(300, Duration::from_millis(50), &mut |batch| {
+            let bytes: u64 = batch.iter().map(|m| m.source_bytes()).sum();
+            assert!(bytes <= 1000 || batch.len() == 1, "{bytes} bytes in {} messages", batch.len());
+            offsets.extend(batch.iter().map(|m| m.offset));
+        });
+        polled.expect("the broker answers").at_end.then_some(())
+    });
+    assert_eq!(offsets, (0..500).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_topic_that_does_not_exist_is_a_permanent_failure_that_names_it() {
     let source = source("no-such-topic");
     let SourceFailure::Permanent(error) = source.read().expect_err("there is no such topic") else {
