@@ -16,10 +16,12 @@
 mod bitmap;
 mod chunk;
 mod contents;
+mod fold;
 mod incoming;
 mod index;
 mod merge;
 mod outcome;
+mod rounds;
 mod row_ids;
 mod update;
 

@@ -172,7 +172,7 @@ fn reject(contents: &Contents, incoming: &Incoming, groups: &Groups) -> Outcome 
     Outcome { columns: incoming.take(&rows).columns, hashes, counts, refused, ..Outcome::default() }
 }
 
-pub(super) fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
+fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
     let (rows, hashes) = groups.new_keys();
     let inserted = rows.len() as u64;
     let ignored: Vec<u32> = (0..incoming.len as u32).filter(|row| !groups.inserts(*row as usize)).collect();

@@ -155,3 +155,45 @@ fn abandon_restores_what_was() {
         stage(&mut shard, 3, vec![upsert(rows(&[("a", None), ("c", None)], 2), OnDuplicate::Reject)]);
     assert_eq!((counts.inserted, rejected.len()), (1, 1));
 }
+
+fn add_up() -> OnDuplicate {
+    use crate::expr::{Arithmetic, Expr, Update};
+    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
+    OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None })
+}
+
+#[test]
+fn a_hundred_thousand_updates_of_one_key_are_one_post_image() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    let payments: Vec<(&str, Option<i64>)> = (0..100_000).map(|i| ("a", Some(i))).collect();
+    let (piece, counts, rejected) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), add_up())]);
+    assert_eq!(counts, Counts { inserted: 1, updated: 99_999, ..Counts::default() });
+    assert!(rejected.is_empty() && piece.len() < 1000, "{} bytes", piece.len());
+    let view = publish(&mut shard, 2);
+    assert_eq!(contents(&view), owned(&[("a", Some(99_999 * 50_000))]));
+    let last = view.tables[&T].chunks[0].rows.column(4).as_primitive::<Int64Type>().value(0);
+    assert_eq!(last, 99_999, "provenance is that of the last row applied");
+}
+
+#[test]
+fn a_row_that_overflows_is_refused_and_no_other() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    let payments = [
+        ("a", Some(i64::MAX)),
+        ("b", Some(1)),
+        ("a", Some(1)),
+        ("a", Some(-5)),
+        ("b", Some(1)),
+        ("a", Some(5)),
+    ];
+    let (_, counts, rejected) = stage(&mut shard, 2, vec![upsert(rows(&payments, 100), add_up())]);
+    assert_eq!(counts, Counts { inserted: 2, updated: 3, ..Counts::default() });
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(
+        (rejected[0].error.kind, rejected[0].origin),
+        (ErrorKind::NumericValueOutOfRange, Some((0, 102)))
+    );
+    assert_eq!(contents(&publish(&mut shard, 2)), owned(&[("a", Some(i64::MAX)), ("b", Some(2))]));
+}

@@ -1,16 +1,106 @@
-//! ON DUPLICATE KEY UPDATE.
+//! ON DUPLICATE KEY UPDATE: by folds where all assignments are such, and by rounds for the rest.
+
+use arrow_array::{Array, ArrayRef, UInt32Array};
+use arrow_schema::DataType;
+use arrow_select::concat::concat;
+use arrow_select::take::take;
 
 use super::contents::Contents;
+use super::fold::{self, Fold};
 use super::incoming::Incoming;
 use super::outcome::{Groups, Outcome};
-use crate::error::{Error, ErrorKind};
+use super::rounds;
 use crate::expr::Update;
 
-pub(super) fn update(contents: &Contents, incoming: &Incoming, groups: &Groups, _update: &Update) -> Outcome {
-    let refused = (0..incoming.len).filter(|row| !groups.inserts(*row)).map(|row| {
-        let name = &contents.table.name;
-        (row, Error::new(ErrorKind::FeatureNotSupported, format!("ON DUPLICATE KEY UPDATE of \"{name}\"")))
-    });
-    let refused = refused.collect();
-    Outcome { refused, ..super::outcome::ignore(incoming, groups) }
+/// Computes the outcome of rows of which some have keys that are there already.
+pub(super) fn update(contents: &Contents, incoming: &Incoming, groups: &Groups, update: &Update) -> Outcome {
+    let key = &contents.table.primary_key;
+    assert!(update.assignments.iter().all(|(c, _)| !key.contains(c)), "key columns are never assigned");
+    let mut unfit = vec![false; groups.len()];
+    let folded = fold::recognise(contents, update)
+        .and_then(|folds| fold_groups(contents, incoming, groups, &folds, &mut unfit));
+    let Some(folded) = folded else {
+        let all: Vec<u32> = (0..groups.len() as u32).collect();
+        return rounds::run(contents, incoming, groups, update, &all);
+    };
+    if !unfit.contains(&true) {
+        return folded;
+    }
+    let (in_rounds, in_folds): (Vec<u32>, Vec<u32>) =
+        (0..groups.len() as u32).partition(|group| unfit[*group as usize]);
+    let rest = rounds::run(contents, incoming, groups, update, &in_rounds);
+    join(some_groups(folded, groups, &in_folds), rest)
+}
+
+/// The outcome of all groups, as folds. What it says of groups that become `unfit` is not to be used.
+fn fold_groups(
+    contents: &Contents,
+    incoming: &Incoming,
+    groups: &Groups,
+    folds: &[Fold<'_>],
+    unfit: &mut [bool],
+) -> Option<Outcome> {
+    let mut columns: Vec<Option<ArrayRef>> = vec![None; incoming.columns.len()];
+    for fold in folds {
+        columns[fold.column as usize] = Some(fold.run(contents, incoming, groups, unfit)?);
+    }
+    let rows_of = |rows: &[u32], column: &ArrayRef| -> ArrayRef {
+        take(column, &UInt32Array::from(rows.to_vec()), None).expect("rows of the batch")
+    };
+    let hidden = contents.table.columns.len();
+    let column = |(at, folded): (usize, Option<ArrayRef>)| {
+        let own = &incoming.columns[at];
+        match folded {
+            Some(folded) => folded,
+            None if at >= hidden => rows_of(&groups.last_row, own),
+            // Equal keys are the same but for floats (0.0 and -0.0), where the stored one stays.
+            None if contents.table.primary_key.contains(&(at as u16)) && !is_float(own.data_type()) => {
+                rows_of(&groups.first_row, own)
+            }
+            None => contents.gather(at, &groups.places, Some((own, &groups.first_row))),
+        }
+    };
+    let columns = columns.into_iter().enumerate().map(column).collect();
+    let mut outcome = Outcome { columns, hashes: groups.hashes.clone(), ..Outcome::default() };
+    outcome.deletes = groups.places.iter().copied().filter(|place| !place.is_none()).collect();
+    outcome.counts.inserted = groups.inserted();
+    outcome.counts.updated = incoming.len as u64 - outcome.counts.inserted;
+    Some(outcome)
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float32 | DataType::Float64)
+}
+
+/// The part of a folded outcome that concerns some of the groups.
+fn some_groups(outcome: Outcome, groups: &Groups, chosen: &[u32]) -> Outcome {
+    let indices = UInt32Array::from(chosen.to_vec());
+    let column = |c: &ArrayRef| take(c, &indices, None).expect("groups of the batch");
+    let places = || chosen.iter().map(|group| groups.places[*group as usize]);
+    let mut part = Outcome {
+        columns: outcome.columns.iter().map(column).collect(),
+        hashes: chosen.iter().map(|group| groups.hashes[*group as usize]).collect(),
+        deletes: places().filter(|place| !place.is_none()).collect(),
+        ..Outcome::default()
+    };
+    let mut is_chosen = vec![false; groups.len()];
+    chosen.iter().for_each(|group| is_chosen[*group as usize] = true);
+    let rows = groups.of_row.iter().filter(|group| is_chosen[**group as usize]).count() as u64;
+    part.counts.inserted = places().filter(|place| place.is_none()).count() as u64;
+    part.counts.updated = rows - part.counts.inserted;
+    part
+}
+
+/// Two outcomes of different keys.
+fn join(mut a: Outcome, b: Outcome) -> Outcome {
+    let both = |(a, b): (&ArrayRef, &ArrayRef)| {
+        concat(&[a.as_ref(), b.as_ref()] as &[&dyn Array]).expect("columns of one type")
+    };
+    a.columns = a.columns.iter().zip(&b.columns).map(both).collect();
+    a.hashes.extend(b.hashes);
+    a.deletes.extend(b.deletes);
+    a.ignored.extend(b.ignored);
+    a.refused.extend(b.refused);
+    a.counts.add(b.counts);
+    a
 }

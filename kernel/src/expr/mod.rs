@@ -1,6 +1,13 @@
 //! The small expression language that runs inside `stage`: typed, total and deterministic, over columns. SQL's ON DUPLICATE
 //! KEY UPDATE and ON CONFLICT DO UPDATE lower to it at CREATE (or per statement); what cannot be lowered is refused there.
 //! SET, WHERE and mappings run in the extractor and may use anything, for only their outcome is logged.
+//!
+//! What is here are the types; `eval` evaluates them over columns, `check` says whether a program fits its table.
+
+mod check;
+mod eval;
+
+pub(crate) use eval::{Number, RowErrors, Scope, choose, compare_floats, compute_decimal, evaluate};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +88,28 @@ pub enum Expr {
     Concat(Box<Expr>, Box<Expr>),
     /// Cast between numeric types; a value that does not fit rejects the row.
     Cast(Box<Expr>, ColumnType),
+}
+
+impl Expr {
+    /// Whether it looks at the stored row.
+    pub fn uses_stored(&self) -> bool {
+        match self {
+            Expr::Stored(_) => true,
+            Expr::Incoming(_) | Expr::Literal(..) => false,
+            Expr::Negate(a) | Expr::Not(a) | Expr::IsNull(a) | Expr::Cast(a, _) => a.uses_stored(),
+            Expr::Arithmetic(_, a, b)
+            | Expr::Compare(_, a, b)
+            | Expr::And(a, b)
+            | Expr::Or(a, b)
+            | Expr::Concat(a, b) => a.uses_stored() || b.uses_stored(),
+            Expr::Coalesce(operands) | Expr::Greatest(operands) | Expr::Least(operands) => {
+                operands.iter().any(Expr::uses_stored)
+            }
+            Expr::Case(branches, otherwise) => {
+                otherwise.uses_stored() || branches.iter().any(|(c, v)| c.uses_stored() || v.uses_stored())
+            }
+        }
+    }
 }
 
 /// Arithmetic operators.

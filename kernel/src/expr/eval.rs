@@ -1,0 +1,671 @@
+//! Evaluation over columns: total, deterministic, with three-valued logic. A row on which an operator fails (overflow,
+//! division by zero) is marked in [`RowErrors`] and goes on as a null; nothing ever stops the other rows.
+//!
+//! All operands of an operator are evaluated, except that CASE and COALESCE fail only where they reach. Comparisons are
+//! PostgreSQL's: NaN equals NaN and is greater than every number, -0.0 equals 0.0, text compares by its bytes.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    Float64Array, Int64Array, PrimitiveArray, StringArray, TimestampMicrosecondArray, new_null_array,
+};
+use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, i256};
+use arrow_schema::DataType;
+use arrow_select::zip::zip;
+
+use super::{Arithmetic, Comparison, Expr, Literal};
+use crate::error::ErrorKind;
+use crate::schema::ColumnType;
+
+/// Why rows are refused; at most one reason a row, the first that was found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowErrors {
+    /// Empty as long as there is none.
+    kinds: Vec<Option<ErrorKind>>,
+}
+
+impl RowErrors {
+    pub fn mark(&mut self, row: usize, kind: ErrorKind) {
+        if self.kinds.len() <= row {
+            self.kinds.resize(row + 1, None);
+        }
+        self.kinds[row].get_or_insert(kind);
+    }
+
+    pub fn get(&self, row: usize) -> Option<ErrorKind> {
+        self.kinds.get(row).copied().flatten()
+    }
+
+    /// Rows with an error, and which.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, ErrorKind)> + '_ {
+        self.kinds.iter().enumerate().filter_map(|(row, kind)| kind.map(|kind| (row, kind)))
+    }
+
+    /// Takes over another's errors, of the rows that `reached` holds.
+    fn merge(&mut self, other: &RowErrors, reached: impl Fn(usize) -> bool) {
+        other.iter().filter(|(row, _)| reached(*row)).for_each(|(row, kind)| self.mark(row, kind));
+    }
+}
+
+/// What an expression sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope<'a> {
+    /// Columns of the stored rows. May be empty for an expression that does not use them.
+    pub stored: &'a [ArrayRef],
+    /// Columns of the incoming rows.
+    pub incoming: &'a [ArrayRef],
+    /// Rows of each.
+    pub rows: usize,
+}
+
+/// The value of an expression for every row. A program that does not fit its table refuses every row with XX000; it was
+/// refused when it was defined.
+pub(crate) fn evaluate(expr: &Expr, scope: Scope<'_>, errors: &mut RowErrors) -> ArrayRef {
+    let value = match expr {
+        Expr::Stored(column) => scope.stored.get(*column as usize).cloned(),
+        Expr::Incoming(column) => scope.incoming.get(*column as usize).cloned(),
+        Expr::Literal(literal, column_type) => constant(literal, *column_type, scope.rows),
+        Expr::Arithmetic(operator, a, b) => {
+            let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));
+            arithmetic(*operator, &a, &b, errors)
+        }
+        Expr::Negate(a) => negate(&evaluate(a, scope, errors), errors),
+        Expr::Compare(comparison, a, b) => {
+            let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));
+            compare(*comparison, &a, &b)
+        }
+        Expr::And(a, b) => logic(a, b, scope, errors, |a, b| match (a, b) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }),
+        Expr::Or(a, b) => logic(a, b, scope, errors, |a, b| match (a, b) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        }),
+        Expr::Not(a) => booleans(&evaluate(a, scope, errors))
+            .map(|a| Arc::new(BooleanArray::new(!a.values(), a.nulls().cloned())) as ArrayRef),
+        Expr::IsNull(a) => {
+            let a = evaluate(a, scope, errors);
+            let nulls = a.logical_nulls().map_or_else(|| BooleanBuffer::new_unset(a.len()), |n| !n.inner());
+            Some(Arc::new(BooleanArray::new(nulls, None)) as ArrayRef)
+        }
+        Expr::Coalesce(operands) => coalesce(operands, scope, errors),
+        Expr::Greatest(operands) => extreme(operands, Ordering::Greater, scope, errors),
+        Expr::Least(operands) => extreme(operands, Ordering::Less, scope, errors),
+        Expr::Case(branches, otherwise) => case(branches, otherwise, scope, errors),
+        Expr::Concat(a, b) => {
+            let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));
+            concatenate(&a, &b, errors)
+        }
+        Expr::Cast(a, to) => cast(&evaluate(a, scope, errors), *to, errors),
+    };
+    let value = value.unwrap_or_else(|| {
+        (0..scope.rows).for_each(|row| errors.mark(row, ErrorKind::Internal));
+        new_null_array(&DataType::Null, scope.rows)
+    });
+    assert_eq!(value.len(), scope.rows, "one value a row");
+    value
+}
+
+/// A constant for every row, or None if it is not of its type.
+fn constant(literal: &Literal, column_type: ColumnType, rows: usize) -> Option<ArrayRef> {
+    let data_type = column_type.arrow();
+    let array: ArrayRef = match (literal, &data_type) {
+        (Literal::Null, _) => new_null_array(&data_type, rows),
+        (Literal::Bool(v), DataType::Boolean) => Arc::new(BooleanArray::from(vec![*v; rows])),
+        (Literal::Int(v), DataType::Int16) => {
+            Arc::new(PrimitiveArray::<Int16Type>::from_value(i16::try_from(*v).ok()?, rows))
+        }
+        (Literal::Int(v), DataType::Int32) => {
+            Arc::new(PrimitiveArray::<Int32Type>::from_value(i32::try_from(*v).ok()?, rows))
+        }
+        (Literal::Int(v), DataType::Int64) => Arc::new(Int64Array::from_value(*v, rows)),
+        (Literal::Float(v), DataType::Float32) => {
+            Arc::new(PrimitiveArray::<Float32Type>::from_value(*v as f32, rows))
+        }
+        (Literal::Float(v), DataType::Float64) => Arc::new(Float64Array::from_value(*v, rows)),
+        (Literal::Decimal(v, literal_scale), DataType::Decimal128(precision, scale))
+            if literal_scale == scale && in_precision(*v, *precision).is_ok() =>
+        {
+            Arc::new(Decimal128Array::from_value(*v, rows).with_data_type(data_type))
+        }
+        (Literal::Text(v), DataType::Utf8) => Arc::new(StringArray::from_iter_values((0..rows).map(|_| v))),
+        (Literal::Bytes(v), DataType::Binary) => {
+            Arc::new(BinaryArray::from_iter_values((0..rows).map(|_| v)))
+        }
+        (Literal::Date(v), DataType::Date32) => Arc::new(Date32Array::from_value(*v, rows)),
+        (Literal::Timestamp(v), DataType::Timestamp(_, zone)) => {
+            Arc::new(TimestampMicrosecondArray::from_value(*v, rows).with_timezone_opt(zone.clone()))
+        }
+        _ => return None,
+    };
+    Some(array)
+}
+
+/// Applies a fallible function to the rows where both operands are not null.
+fn zip_with<A, B, O>(
+    a: &dyn Array,
+    b: &dyn Array,
+    errors: &mut RowErrors,
+    function: impl Fn(A::Native, B::Native) -> Result<O::Native, ErrorKind>,
+) -> PrimitiveArray<O>
+where
+    A: ArrowPrimitiveType,
+    B: ArrowPrimitiveType,
+    O: ArrowPrimitiveType,
+{
+    let nulls = NullBuffer::union(a.nulls(), b.nulls());
+    let (a, b) = (a.as_primitive::<A>().values(), b.as_primitive::<B>().values());
+    let mut failed = false;
+    let mut value = |row: usize, (a, b): (&A::Native, &B::Native)| match function(*a, *b) {
+        Ok(value) => value,
+        Err(kind) => {
+            if nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
+                errors.mark(row, kind);
+                failed = true;
+            }
+            O::Native::default()
+        }
+    };
+    let values: Vec<O::Native> =
+        a.iter().zip(b.iter()).enumerate().map(|(row, pair)| value(row, pair)).collect();
+    let nulls =
+        if failed { NullBuffer::union(nulls.as_ref(), Some(&without(errors, values.len()))) } else { nulls };
+    PrimitiveArray::new(values.into(), nulls)
+}
+
+/// Validity that leaves out rows with errors.
+fn without(errors: &RowErrors, rows: usize) -> NullBuffer {
+    (0..rows).map(|row| errors.get(row).is_none()).collect::<BooleanBuffer>().into()
+}
+
+fn map<A: ArrowPrimitiveType, O: ArrowPrimitiveType>(
+    a: &dyn Array,
+    errors: &mut RowErrors,
+    function: impl Fn(A::Native) -> Result<O::Native, ErrorKind>,
+) -> PrimitiveArray<O> {
+    zip_with::<A, A, O>(a, a, errors, |a, _| function(a))
+}
+
+/// Numbers that arithmetic works on; decimals have their own functions, for their scale.
+pub(crate) trait Number: Copy {
+    fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, ErrorKind>;
+}
+
+macro_rules! integer {
+    ($($native:ty),*) => {$(
+        impl Number for $native {
+            #[inline(always)]
+            fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, ErrorKind> {
+                let value = match operator {
+                    Arithmetic::Add => a.checked_add(b),
+                    Arithmetic::Subtract => a.checked_sub(b),
+                    Arithmetic::Multiply => a.checked_mul(b),
+                    Arithmetic::Divide | Arithmetic::Remainder if b == 0 => {
+                        return Err(ErrorKind::DivisionByZero);
+                    }
+                    Arithmetic::Divide => a.checked_div(b),
+                    // The least integer divided by -1 leaves no remainder.
+                    Arithmetic::Remainder => Some(a.wrapping_rem(b)),
+                };
+                value.ok_or(ErrorKind::NumericValueOutOfRange)
+            }
+        }
+    )*};
+}
+integer!(i16, i32, i64);
+
+macro_rules! float {
+    ($($native:ty),*) => {$(
+        impl Number for $native {
+            #[inline(always)]
+            fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, ErrorKind> {
+                let value = match operator {
+                    Arithmetic::Add => a + b,
+                    Arithmetic::Subtract => a - b,
+                    Arithmetic::Multiply => a * b,
+                    Arithmetic::Divide | Arithmetic::Remainder if b == 0.0 => {
+                        return Err(ErrorKind::DivisionByZero);
+                    }
+                    Arithmetic::Divide => a / b,
+                    Arithmetic::Remainder => a % b,
+                };
+                if value.is_infinite() && a.is_finite() && b.is_finite() {
+                    return Err(ErrorKind::NumericValueOutOfRange);
+                }
+                // Which NaN comes out of an operation differs between machines.
+                Ok(if value.is_nan() { <$native>::NAN } else { value })
+            }
+        }
+    )*};
+}
+float!(f32, f64);
+
+/// Arithmetic on unscaled values of one precision and scale; quotients and products are rounded half away from zero.
+pub(crate) fn compute_decimal(
+    operator: Arithmetic,
+    a: i128,
+    b: i128,
+    precision: u8,
+    scale: i8,
+) -> Result<i128, ErrorKind> {
+    let out_of_range = ErrorKind::NumericValueOutOfRange;
+    let wide = |v: i128| i256::from_i128(v);
+    let unit = || power_of_ten(scale.unsigned_abs()).map(wide).ok_or(out_of_range);
+    let value = match operator {
+        Arithmetic::Add => a.checked_add(b),
+        Arithmetic::Subtract => a.checked_sub(b),
+        Arithmetic::Divide | Arithmetic::Remainder if b == 0 => return Err(ErrorKind::DivisionByZero),
+        Arithmetic::Remainder => Some(a.wrapping_rem(b)),
+        Arithmetic::Multiply if scale >= 0 => {
+            wide(a).checked_mul(wide(b)).and_then(|p| rounded(p, unit().ok()?))
+        }
+        Arithmetic::Multiply => {
+            wide(a).checked_mul(wide(b)).and_then(|p| p.checked_mul(unit().ok()?)).and_then(i256::to_i128)
+        }
+        Arithmetic::Divide if scale >= 0 => wide(a).checked_mul(unit()?).and_then(|n| rounded(n, wide(b))),
+        Arithmetic::Divide => wide(b).checked_mul(unit()?).and_then(|d| rounded(wide(a), d)),
+    };
+    in_precision(value.ok_or(out_of_range)?, precision)
+}
+
+/// Quotient, rounded half away from zero.
+fn rounded(numerator: i256, divisor: i256) -> Option<i128> {
+    let quotient = numerator.checked_div(divisor)?;
+    let rest = numerator.checked_rem(divisor)?;
+    let twice = rest.wrapping_abs().checked_mul(i256::from_i128(2))?;
+    if twice < divisor.wrapping_abs() {
+        return quotient.to_i128();
+    }
+    let away = if (numerator < i256::ZERO) == (divisor < i256::ZERO) { i256::ONE } else { i256::MINUS_ONE };
+    quotient.checked_add(away)?.to_i128()
+}
+
+fn power_of_ten(exponent: u8) -> Option<i128> {
+    10i128.checked_pow(exponent.into())
+}
+
+/// By multiplication alone, whose result is the same on every machine; `powi` promises less.
+fn float_power_of_ten(exponent: i8) -> f64 {
+    let power = (0..exponent.unsigned_abs()).fold(1.0, |power, _| power * 10.0);
+    if exponent < 0 { 1.0 / power } else { power }
+}
+
+/// A decimal if it has at most `precision` digits.
+pub(crate) fn in_precision(value: i128, precision: u8) -> Result<i128, ErrorKind> {
+    let bound = power_of_ten(precision).unwrap_or(i128::MAX);
+    if value.unsigned_abs() < bound.unsigned_abs() {
+        Ok(value)
+    } else {
+        Err(ErrorKind::NumericValueOutOfRange)
+    }
+}
+
+fn arithmetic(operator: Arithmetic, a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
+    fn of<T: ArrowPrimitiveType<Native: Number>>(
+        operator: Arithmetic,
+        a: &ArrayRef,
+        b: &ArrayRef,
+        errors: &mut RowErrors,
+    ) -> Option<ArrayRef> {
+        Some(Arc::new(zip_with::<T, T, T>(a, b, errors, |a, b| Number::compute(operator, a, b))))
+    }
+    if a.data_type() != b.data_type() {
+        return None;
+    }
+    match a.data_type() {
+        DataType::Int16 => of::<Int16Type>(operator, a, b, errors),
+        DataType::Int32 => of::<Int32Type>(operator, a, b, errors),
+        DataType::Int64 => of::<Int64Type>(operator, a, b, errors),
+        DataType::Float32 => of::<Float32Type>(operator, a, b, errors),
+        DataType::Float64 => of::<Float64Type>(operator, a, b, errors),
+        DataType::Decimal128(precision, scale) => {
+            let values = zip_with::<Decimal128Type, Decimal128Type, Decimal128Type>(a, b, errors, |a, b| {
+                compute_decimal(operator, a, b, *precision, *scale)
+            });
+            Some(Arc::new(values.with_data_type(a.data_type().clone())))
+        }
+        _ => None,
+    }
+}
+
+fn negate(a: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
+    let out_of_range = ErrorKind::NumericValueOutOfRange;
+    Some(match a.data_type() {
+        DataType::Int16 => {
+            Arc::new(map::<Int16Type, Int16Type>(a, errors, |v| v.checked_neg().ok_or(out_of_range)))
+        }
+        DataType::Int32 => {
+            Arc::new(map::<Int32Type, Int32Type>(a, errors, |v| v.checked_neg().ok_or(out_of_range)))
+        }
+        DataType::Int64 => {
+            Arc::new(map::<Int64Type, Int64Type>(a, errors, |v| v.checked_neg().ok_or(out_of_range)))
+        }
+        DataType::Float32 => Arc::new(map::<Float32Type, Float32Type>(a, errors, |v| Ok(-v))),
+        DataType::Float64 => Arc::new(map::<Float64Type, Float64Type>(a, errors, |v| Ok(-v))),
+        DataType::Decimal128(..) => {
+            let negative = map::<Decimal128Type, Decimal128Type>(a, errors, |v| Ok(v.wrapping_neg()));
+            Arc::new(negative.with_data_type(a.data_type().clone()))
+        }
+        _ => return None,
+    })
+}
+
+/// PostgreSQL's order of floats.
+pub(crate) fn compare_floats(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+/// Runs `$body` with `$order`, a function from a row to the order of two columns' values there, nulls aside. None if the
+/// columns are of different types.
+macro_rules! with_order {
+    ($a:expr, $b:expr, $order:ident => $body:expr) => {{
+        macro_rules! primitives {
+            ($type:ty, $compare:expr) => {{
+                let (x, y) = ($a.as_primitive::<$type>().values(), $b.as_primitive::<$type>().values());
+                let $order = |row: usize| $compare(&x[row], &y[row]);
+                Some($body)
+            }};
+        }
+        if $a.data_type() != $b.data_type() {
+            None
+        } else {
+            match $a.data_type() {
+                DataType::Boolean => {
+                    let (x, y) = ($a.as_boolean(), $b.as_boolean());
+                    let $order = |row: usize| x.value(row).cmp(&y.value(row));
+                    Some($body)
+                }
+                DataType::Int16 => primitives!(Int16Type, Ord::cmp),
+                DataType::Int32 => primitives!(Int32Type, Ord::cmp),
+                DataType::Int64 => primitives!(Int64Type, Ord::cmp),
+                DataType::Date32 => primitives!(Date32Type, Ord::cmp),
+                DataType::Timestamp(..) => primitives!(TimestampMicrosecondType, Ord::cmp),
+                DataType::Decimal128(..) => primitives!(Decimal128Type, Ord::cmp),
+                DataType::Float32 => {
+                    primitives!(Float32Type, |a: &f32, b: &f32| compare_floats((*a).into(), (*b).into()))
+                }
+                DataType::Float64 => primitives!(Float64Type, |a: &f64, b: &f64| compare_floats(*a, *b)),
+                DataType::Utf8 => {
+                    let (x, y) = ($a.as_string::<i32>(), $b.as_string::<i32>());
+                    let $order = |row: usize| x.value(row).as_bytes().cmp(y.value(row).as_bytes());
+                    Some($body)
+                }
+                DataType::Binary => {
+                    let (x, y) = ($a.as_binary::<i32>(), $b.as_binary::<i32>());
+                    let $order = |row: usize| x.value(row).cmp(y.value(row));
+                    Some($body)
+                }
+                _ => None,
+            }
+        }
+    }};
+}
+
+fn compare(comparison: Comparison, a: &ArrayRef, b: &ArrayRef) -> Option<ArrayRef> {
+    let holds = |order: Ordering| match comparison {
+        Comparison::Equal => order.is_eq(),
+        Comparison::NotEqual => order.is_ne(),
+        Comparison::Less => order.is_lt(),
+        Comparison::LessOrEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterOrEqual => order.is_ge(),
+    };
+    let values: BooleanBuffer =
+        with_order!(a, b, order => (0..a.len()).map(|row| holds(order(row))).collect())?;
+    Some(Arc::new(BooleanArray::new(values, NullBuffer::union(a.nulls(), b.nulls()))))
+}
+
+fn booleans(array: &ArrayRef) -> Option<&BooleanArray> {
+    array.as_boolean_opt()
+}
+
+fn logic(
+    a: &Expr,
+    b: &Expr,
+    scope: Scope<'_>,
+    errors: &mut RowErrors,
+    function: impl Fn(Option<bool>, Option<bool>) -> Option<bool>,
+) -> Option<ArrayRef> {
+    let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));
+    let (a, b) = (booleans(&a)?, booleans(&b)?);
+    Some(Arc::new(a.iter().zip(b.iter()).map(|(a, b)| function(a, b)).collect::<BooleanArray>()))
+}
+
+/// Values of `a` where `mask` is set, else of `b`. None if they are of different types.
+pub(crate) fn choose(mask: &BooleanBuffer, a: &ArrayRef, b: &ArrayRef) -> Option<ArrayRef> {
+    if a.data_type() != b.data_type() {
+        return None;
+    }
+    if mask.count_set_bits() == mask.len() {
+        return Some(Arc::clone(a));
+    }
+    let mask = BooleanArray::new(mask.clone(), None);
+    Some(zip(&mask, &a.as_ref(), &b.as_ref()).expect("columns of one type and length"))
+}
+
+fn valid(array: &ArrayRef) -> BooleanBuffer {
+    array.nulls().map_or_else(|| BooleanBuffer::new_set(array.len()), |n| n.inner().clone())
+}
+
+fn coalesce(operands: &[Expr], scope: Scope<'_>, errors: &mut RowErrors) -> Option<ArrayRef> {
+    let (first, rest) = operands.split_first()?;
+    let mut value = evaluate(first, scope, errors);
+    for operand in rest {
+        let found = valid(&value);
+        let mut own = RowErrors::default();
+        let next = evaluate(operand, scope, &mut own);
+        errors.merge(&own, |row| !found.value(row));
+        value = choose(&found, &value, &next)?;
+    }
+    Some(value)
+}
+
+fn extreme(
+    operands: &[Expr],
+    wanted: Ordering,
+    scope: Scope<'_>,
+    errors: &mut RowErrors,
+) -> Option<ArrayRef> {
+    let (first, rest) = operands.split_first()?;
+    let mut best = evaluate(first, scope, errors);
+    for operand in rest {
+        let next = evaluate(operand, scope, errors);
+        let beats: BooleanBuffer = with_order!(next, best, order => {
+            let beats = |row| next.is_valid(row) && (best.is_null(row) || order(row) == wanted);
+            (0..scope.rows).map(beats).collect()
+        })?;
+        best = choose(&beats, &next, &best)?;
+    }
+    Some(best)
+}
+
+fn case(
+    branches: &[(Expr, Expr)],
+    otherwise: &Expr,
+    scope: Scope<'_>,
+    errors: &mut RowErrors,
+) -> Option<ArrayRef> {
+    let mut open = BooleanBuffer::new_set(scope.rows);
+    let mut result: Option<ArrayRef> = None;
+    for (condition, value) in branches {
+        let mut own = RowErrors::default();
+        let condition = evaluate(condition, scope, &mut own);
+        errors.merge(&own, |row| open.value(row));
+        let condition = booleans(&condition)?;
+        let holds = condition.values() & &valid_of(condition);
+        let taken = &open & &holds;
+        let mut own = RowErrors::default();
+        let value = evaluate(value, scope, &mut own);
+        errors.merge(&own, |row| taken.value(row));
+        result = Some(match result {
+            Some(before) => choose(&taken, &value, &before)?,
+            None => value,
+        });
+        open = &open & &!&taken;
+    }
+    let mut own = RowErrors::default();
+    let value = evaluate(otherwise, scope, &mut own);
+    errors.merge(&own, |row| open.value(row));
+    match result {
+        Some(before) => choose(&open, &value, &before),
+        None => Some(value),
+    }
+}
+
+fn valid_of(array: &BooleanArray) -> BooleanBuffer {
+    array.nulls().map_or_else(|| BooleanBuffer::new_set(array.len()), |n| n.inner().clone())
+}
+
+/// Most bytes of text that one evaluation makes; rows beyond are refused. Arrow's offsets have 31 bits.
+const TEXT_BYTES_MAX: usize = 1 << 30;
+
+fn concatenate(a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
+    let (a, b) = (a.as_string_opt::<i32>()?, b.as_string_opt::<i32>()?);
+    let mut text = Vec::with_capacity((a.value_data().len() + b.value_data().len()).min(TEXT_BYTES_MAX));
+    let mut ends = Vec::with_capacity(a.len() + 1);
+    let mut found = Vec::with_capacity(a.len());
+    ends.push(0i32);
+    for row in 0..a.len() {
+        let mut both = a.is_valid(row) && b.is_valid(row);
+        if both && text.len() + a.value(row).len() + b.value(row).len() > TEXT_BYTES_MAX {
+            errors.mark(row, ErrorKind::OutOfMemory);
+            both = false;
+        }
+        if both {
+            text.extend_from_slice(a.value(row).as_bytes());
+            text.extend_from_slice(b.value(row).as_bytes());
+        }
+        ends.push(text.len() as i32);
+        found.push(both);
+    }
+    let nulls = NullBuffer::from(found);
+    let nulls = (nulls.null_count() > 0).then_some(nulls);
+    let array = StringArray::try_new(OffsetBuffer::new(ends.into()), text.into(), nulls);
+    Some(Arc::new(array.expect("text that follows text is text")))
+}
+
+fn cast(a: &ArrayRef, to: ColumnType, errors: &mut RowErrors) -> Option<ArrayRef> {
+    let to = to.arrow();
+    if *a.data_type() == to {
+        return Some(Arc::clone(a));
+    }
+    match a.data_type() {
+        DataType::Int16 => from_integer::<Int16Type>(a, &to, errors, i64::from),
+        DataType::Int32 => from_integer::<Int32Type>(a, &to, errors, i64::from),
+        DataType::Int64 => from_integer::<Int64Type>(a, &to, errors, |v| v),
+        DataType::Float32 => from_float::<Float32Type>(a, &to, errors, f64::from),
+        DataType::Float64 => from_float::<Float64Type>(a, &to, errors, |v| v),
+        DataType::Decimal128(_, scale) => from_decimal(a, *scale, &to, errors),
+        _ => None,
+    }
+}
+
+/// To integers, or to numbers that `decimal` makes: the part that casts have in common.
+fn cast_to<A: ArrowPrimitiveType>(
+    a: &ArrayRef,
+    to: &DataType,
+    errors: &mut RowErrors,
+    integer: impl Fn(A::Native) -> Option<i64>,
+    float: impl Fn(A::Native) -> f64,
+    decimal: impl Fn(A::Native, i8) -> Option<i128>,
+) -> Option<ArrayRef> {
+    let out_of_range = ErrorKind::NumericValueOutOfRange;
+    Some(match to {
+        DataType::Int16 => Arc::new(map::<A, Int16Type>(a, errors, |v| {
+            integer(v).and_then(|v| v.try_into().ok()).ok_or(out_of_range)
+        })),
+        DataType::Int32 => Arc::new(map::<A, Int32Type>(a, errors, |v| {
+            integer(v).and_then(|v| v.try_into().ok()).ok_or(out_of_range)
+        })),
+        DataType::Int64 => Arc::new(map::<A, Int64Type>(a, errors, |v| integer(v).ok_or(out_of_range))),
+        DataType::Float32 => Arc::new(map::<A, Float32Type>(a, errors, |v| {
+            let (wide, narrow) = (float(v), float(v) as f32);
+            match narrow {
+                _ if narrow.is_infinite() && wide.is_finite() => Err(out_of_range),
+                _ if narrow.is_nan() => Ok(f32::NAN),
+                _ => Ok(narrow),
+            }
+        })),
+        DataType::Float64 => Arc::new(map::<A, Float64Type>(a, errors, |v| {
+            let wide = float(v);
+            Ok(if wide.is_nan() { f64::NAN } else { wide })
+        })),
+        DataType::Decimal128(precision, scale) => {
+            let values = map::<A, Decimal128Type>(a, errors, |v| {
+                decimal(v, *scale).ok_or(out_of_range).and_then(|v| in_precision(v, *precision))
+            });
+            Arc::new(values.with_data_type(to.clone()))
+        }
+        _ => return None,
+    })
+}
+
+fn from_integer<A: ArrowPrimitiveType>(
+    a: &ArrayRef,
+    to: &DataType,
+    errors: &mut RowErrors,
+    widen: impl Fn(A::Native) -> i64,
+) -> Option<ArrayRef> {
+    cast_to::<A>(
+        a,
+        to,
+        errors,
+        |v| Some(widen(v)),
+        |v| widen(v) as f64,
+        |v, scale| rescale(widen(v).into(), 0, scale),
+    )
+}
+
+fn from_float<A: ArrowPrimitiveType>(
+    a: &ArrayRef,
+    to: &DataType,
+    errors: &mut RowErrors,
+    widen: impl Fn(A::Native) -> f64,
+) -> Option<ArrayRef> {
+    let whole = |v: f64, bound: f64| (v >= -bound && v < bound).then_some(v);
+    cast_to::<A>(
+        a,
+        to,
+        errors,
+        |v| whole(widen(v).round_ties_even(), 9_223_372_036_854_775_808.0).map(|v| v as i64),
+        &widen,
+        |v, scale| {
+            let scaled = widen(v) * float_power_of_ten(scale);
+            whole(scaled.round(), 1e38).map(|v| v as i128)
+        },
+    )
+}
+
+fn from_decimal(a: &ArrayRef, from: i8, to: &DataType, errors: &mut RowErrors) -> Option<ArrayRef> {
+    cast_to::<Decimal128Type>(
+        a,
+        to,
+        errors,
+        |v| rescale(v, from, 0).and_then(|v| v.try_into().ok()),
+        |v| v as f64 / float_power_of_ten(from),
+        |v, scale| rescale(v, from, scale),
+    )
+}
+
+/// An unscaled value at another scale, rounded half away from zero.
+fn rescale(value: i128, from: i8, to: i8) -> Option<i128> {
+    let shift = i16::from(to) - i16::from(from);
+    let factor = power_of_ten(u8::try_from(shift.unsigned_abs()).ok()?);
+    if shift >= 0 {
+        return if value == 0 { Some(0) } else { value.checked_mul(factor?) };
+    }
+    match factor {
+        Some(factor) => rounded(i256::from_i128(value), i256::from_i128(factor)),
+        None => Some(0),
+    }
+}
+
+#[cfg(test)]
+mod tests;
