@@ -6,6 +6,8 @@
 
 mod check;
 mod eval;
+#[cfg(test)]
+pub(crate) mod scalar;
 
 pub(crate) use eval::{Number, RowErrors, Scope, choose, compare_floats, compute_decimal, evaluate};
 

@@ -174,10 +174,11 @@ fn value_text(column: &ArrayRef, row: usize, text: &mut String) {
         }
         DataType::Binary => {
             text.push_str("\"\\\\x");
-            let bytes = column.as_binary::<i32>().value(row).iter();
-            let written = bytes.map(|b| write!(text, "{b:02x}")).collect();
+            for byte in column.as_binary::<i32>().value(row) {
+                write!(text, "{byte:02x}").expect("writes to memory");
+            }
             text.push('"');
-            written
+            Ok(())
         }
         DataType::Date32 => {
             let (year, month, day) = civil(i64::from(column.as_primitive::<Date32Type>().value(row)));

@@ -52,8 +52,12 @@ impl KeyIndex {
         self.table.allocation_size()
     }
 
-    pub fn reserve(&mut self, additional: usize) {
-        self.table.reserve(additional, |e| e.hash);
+    /// Gives back room after most keys went.
+    pub fn shrink(&mut self) {
+        const ROOM_MIN: usize = 1024;
+        if self.table.capacity() > ROOM_MIN + 8 * self.table.len() {
+            self.table.shrink_to(2 * self.table.len(), |e| e.hash);
+        }
     }
 
     /// Place of the row with this hash whose key is `same`, or NONE.

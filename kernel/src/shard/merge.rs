@@ -1,22 +1,274 @@
-//! Merging of chunks.
+//! Merging: many small chunks into one, and chunks that are mostly dead into what lives. Only published chunks are merged,
+//! and only neighbours, so that row ids go on ascending; rows keep their ids. Readers go on reading what they hold.
+//!
+//! A row is copied only into a chunk at least four times as large as any it was in before, up to a quarter of
+//! [`CHUNK_ROWS_MAX`], so it is copied a few times in its life, and a table has a few small chunks beside its full ones. A
+//! chunk more than half dead is rewritten, so a table of rows that are updated all the time takes a bounded multiple of
+//! what lives. Each call has a budget of rows.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_buffer::BooleanBuffer;
+use arrow_select::concat::concat;
+use arrow_select::filter::filter;
+
+use super::RowIds;
+use super::chunk::Chunk;
 use super::contents::Contents;
 use super::index::Place;
+use crate::ids::*;
+use crate::route::hash_rows;
 
-/// Where rows went in a merge.
+/// Most rows in a merged chunk.
+const CHUNK_ROWS_MAX: usize = 65_536;
+/// A chunk of so many rows is not merged with its neighbours any more.
+const FULL_ROWS: usize = CHUNK_ROWS_MAX / 4;
+/// Most bytes of columns in a merged chunk, far below what 31-bit offsets reach.
+const CHUNK_BYTES_MAX: usize = 64 << 20;
+/// How much larger than each of its sources a merged chunk is.
+const GROWTH: usize = 4;
+
+/// Where rows went.
 #[derive(Debug, Default)]
-pub(super) struct Moves {}
+pub(super) struct Moves {
+    /// By old slot, the new place of each row; NONE for one that was left out.
+    of_slot: BTreeMap<u32, Vec<Place>>,
+}
 
 impl Moves {
     pub fn is_empty(&self) -> bool {
-        true
+        self.of_slot.is_empty()
     }
 
+    /// Where a row is now.
     pub fn follow(&self, place: Place) -> Place {
-        place
+        let Some(places) = self.of_slot.get(&place.slot()) else {
+            return place;
+        };
+        let now = places[place.row()];
+        assert!(!now.is_none(), "only rows that are gone for readers are left out");
+        now
     }
 }
 
-pub(super) fn merge(_contents: &mut Contents, _rows: usize) -> Moves {
-    Moves {}
+/// Merges what is worth it, within a budget that grows with the `rows` just published.
+pub(super) fn merge(contents: &mut Contents, rows: usize) -> Moves {
+    let mut budget = CHUNK_ROWS_MAX + GROWTH * rows;
+    let mut moves = Moves::default();
+    let chunks: Vec<Weight> = contents.order[..contents.published_chunks()]
+        .iter()
+        .map(|slot| Weight::of(contents.chunk(*slot)))
+        .collect();
+    // From the back, so that the windows before keep their places.
+    for window in plan(&chunks).into_iter().rev() {
+        let live: usize = chunks[window.clone()].iter().map(|c| c.live).sum();
+        if live <= budget {
+            budget -= live;
+            merge_window(contents, window, &mut moves);
+        }
+    }
+    moves
+}
+
+/// What a plan needs to know of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Weight {
+    rows: usize,
+    live: usize,
+    bytes: usize,
+}
+
+impl Weight {
+    fn of(chunk: &Chunk) -> Weight {
+        Weight { rows: chunk.len(), live: chunk.live_published(), bytes: chunk.row_bytes() }
+    }
+
+    /// More than half of it is dead.
+    fn is_sparse(&self) -> bool {
+        2 * self.live < self.rows
+    }
+}
+
+/// Windows of neighbours to be merged, in order, none overlapping.
+fn plan(chunks: &[Weight]) -> Vec<Range<usize>> {
+    let mut windows = Vec::new();
+    let mut at = 0;
+    while at < chunks.len() {
+        let end = small_window(chunks, at).or_else(|| sparse_window(chunks, at)).unwrap_or(at);
+        if end > at {
+            windows.push(at..end);
+        }
+        at = end.max(at + 1);
+    }
+    windows
+}
+
+/// The longest window of small chunks from here that makes a chunk so much larger than each of them.
+fn small_window(chunks: &[Weight], start: usize) -> Option<usize> {
+    let (mut sum, mut bytes, mut greatest, mut found) = (0, 0, 0, None);
+    for (at, chunk) in chunks.iter().enumerate().skip(start) {
+        sum += chunk.live;
+        bytes += chunk.bytes;
+        greatest = greatest.max(chunk.live);
+        if chunk.live >= FULL_ROWS || sum > CHUNK_ROWS_MAX || bytes > CHUNK_BYTES_MAX {
+            break;
+        }
+        if at > start && sum >= GROWTH * greatest {
+            found = Some(at + 1);
+        }
+    }
+    found
+}
+
+/// Neighbours that are mostly dead.
+fn sparse_window(chunks: &[Weight], start: usize) -> Option<usize> {
+    let (mut sum, mut bytes) = (0, 0);
+    let fits = |chunk: &&Weight| {
+        sum += chunk.live;
+        bytes += chunk.bytes;
+        chunk.is_sparse() && sum <= CHUNK_ROWS_MAX && bytes <= CHUNK_BYTES_MAX
+    };
+    let count = chunks[start..].iter().take_while(fits).count();
+    // A single chunk is rewritten however many bytes it has.
+    let count = if count == 0 && chunks[start].is_sparse() { 1 } else { count };
+    (count > 0).then_some(start + count)
+}
+
+fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves) {
+    let slots: Vec<u32> = contents.order[window.clone()].to_vec();
+    let merged = merged_chunk(contents, &slots);
+    let new_slot = merged.map(|chunk| contents.put_slot(chunk));
+    let mut row = 0;
+    for slot in &slots {
+        let old = contents.take_slot(*slot);
+        assert!(old.published, "only published chunks are merged");
+        let places = (0..old.len()).map(|old_row| {
+            if old.gone_published.get(old_row) {
+                return Place::NONE;
+            }
+            row += 1;
+            Place::new(new_slot.expect("a row lives"), row - 1)
+        });
+        let places: Vec<Place> = places.collect();
+        repoint(contents, *slot, &old, &places);
+        moves.of_slot.insert(*slot, places);
+    }
+    assert_eq!(row, new_slot.map_or(0, |slot| contents.chunk(slot).len()), "every living row moved");
+    contents.order.splice(window, new_slot);
+    if let Some(index) = &mut contents.index {
+        index.shrink();
+    }
+}
+
+/// The rows of some neighbours that readers see, or None if there are none.
+fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
+    let chunks: Vec<&Chunk> = slots.iter().map(|slot| contents.chunk(*slot)).collect();
+    let live: usize = chunks.iter().map(|c| c.live_published()).sum();
+    if live == 0 {
+        return None;
+    }
+    let filters: Vec<Option<BooleanArray>> = chunks.iter().map(|c| live_filter(c)).collect();
+    let column = |at: usize| {
+        let parts: Vec<ArrayRef> = chunks
+            .iter()
+            .zip(&filters)
+            .map(|(chunk, live)| match live {
+                Some(live) => filter(chunk.rows.column(at), live).expect("one flag a row"),
+                None => chunk.rows.column(at).clone(),
+            })
+            .collect();
+        let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
+        concat(&parts).expect("columns of one type, bounded in bytes")
+    };
+    let columns = (0..contents.schema.fields().len()).map(column).collect();
+    let rows = RecordBatch::try_new(contents.schema.clone(), columns).expect("rows of the table");
+    let mut ids: Vec<RowId> = Vec::with_capacity(live);
+    let mut gone = Vec::new();
+    for chunk in &chunks {
+        for (row, id) in chunk.ids.iter().enumerate().filter(|(row, _)| !chunk.gone_published.get(*row)) {
+            if chunk.gone.get(row) {
+                gone.push(ids.len());
+            }
+            ids.push(id);
+        }
+    }
+    let mut merged = Chunk::new(rows, RowIds::from_ascending(&ids), &contents.table.primary_key);
+    merged.published = true;
+    for row in gone {
+        merged.gone.set(row, live);
+    }
+    Some(merged)
+}
+
+fn live_filter(chunk: &Chunk) -> Option<BooleanArray> {
+    (chunk.gone_published.count() > 0).then(|| {
+        let live: BooleanBuffer = (0..chunk.len()).map(|row| !chunk.gone_published.get(row)).collect();
+        BooleanArray::new(live, None)
+    })
+}
+
+/// Points the keys of an old chunk's rows to where the rows are now.
+fn repoint(contents: &mut Contents, slot: u32, old: &Chunk, places: &[Place]) {
+    let Some(index) = &mut contents.index else {
+        return;
+    };
+    let mut hashes = Vec::new();
+    hash_rows(&old.rows, &contents.table.primary_key, &mut hashes);
+    for (row, (hash, place)) in hashes.iter().zip(places).enumerate() {
+        if !old.gone.get(row) {
+            let found = index.repoint(*hash, Place::new(slot, row), *place);
+            assert!(found, "every row that lives at the staged tip is in the index");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(rows: &[(usize, usize)]) -> Vec<Weight> {
+        rows.iter().map(|(rows, live)| Weight { rows: *rows, live: *live, bytes: *rows * 100 }).collect()
+    }
+
+    fn planned(rows: &[(usize, usize)]) -> Vec<(usize, usize)> {
+        plan(&weights(rows)).into_iter().map(|window| (window.start, window.end)).collect()
+    }
+
+    #[test]
+    fn chunks_of_like_size_are_merged_and_large_ones_left() {
+        assert_eq!(planned(&[(1, 1); 3]), []);
+        assert_eq!(planned(&[(1, 1); 4]), [(0, 4)]);
+        assert_eq!(planned(&[(900, 900), (1, 1), (1, 1), (1, 1), (1, 1)]), [(1, 5)]);
+        assert_eq!(planned(&[(20_000, 20_000); 8]), []);
+        assert_eq!(planned(&[(10_000, 10_000); 8]), [(0, 6)]);
+    }
+
+    #[test]
+    fn mostly_dead_chunks_are_rewritten() {
+        assert_eq!(planned(&[(60_000, 30_000), (60_000, 29_999), (60_000, 10)]), [(1, 3)]);
+        assert_eq!(planned(&[(60_000, 0)]), [(0, 1)]);
+    }
+
+    /// Whatever the batches, a row is copied a few times only, and small chunks stay few.
+    #[test]
+    fn copies_and_chunks_stay_few() {
+        for batch in [1, 10, 1000, 10_000] {
+            let (mut chunks, mut copied, mut staged) = (Vec::new(), 0, 0);
+            for _ in 0..(200_000usize / batch).min(20_000) {
+                chunks.push(batch);
+                staged += batch;
+                let list: Vec<(usize, usize)> = chunks.iter().map(|c| (*c, *c)).collect();
+                for window in plan(&weights(&list)).into_iter().rev() {
+                    let sum = chunks[window.clone()].iter().sum();
+                    copied += sum;
+                    chunks.splice(window, [sum]);
+                }
+            }
+            let small = chunks.iter().filter(|c| **c < FULL_ROWS).count();
+            assert!(small <= 32, "{small} small chunks of batches of {batch}");
+            assert!(copied <= 9 * staged, "{copied} rows copied of {staged}");
+        }
+    }
 }
