@@ -1,83 +1,186 @@
 //! The handle: what SQL asks of a running database.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 
-use kernel::message::{Counts, Definition, TableWrite};
+use kernel::log::MemStorage;
+use kernel::message::{Counts, Definition, TableWrite, Write};
 use kernel::{BarrierId, Error, ErrorKind, ReaderId, Request, Response, Result, Snapshot, TableId};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::config::EngineConfig;
+use crate::coordinator::Message;
+use crate::open;
 use crate::pipeline::{PipelineFactory, PipelineStatus};
+use crate::status::Status;
 
-/// A running database. Clones are handles to the same one.
-#[derive(Clone, Debug)]
+/// A running database. Clones are handles to the same one; it is stopped cleanly when the last one goes.
+#[derive(Clone)]
 pub struct Engine {
-    shard_count: u16,
+    inner: Arc<Inner>,
 }
 
-fn unfinished<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::FeatureNotSupported, "the engine is not built yet"))
+pub(crate) struct Inner {
+    pub shard_count: u16,
+    pub inbox: Sender<Message>,
+    pub status: Arc<Status>,
+    pub thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a request is answered with, as it comes from the coordinator's thread.
+pub(crate) enum Answer {
+    Done(Counts),
+    Snapshot(SnapshotGuard),
+    Barrier(BarrierGuard),
 }
 
 impl Engine {
     /// Opens the database in `config.data_dir`: creates it, or recovers it. Blocks until it is ready.
-    pub fn open(_config: EngineConfig, _factory: Arc<dyn PipelineFactory>) -> Result<Engine> {
-        unfinished()
+    pub fn open(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Engine> {
+        open::on_disk(config, factory).map(Engine::of)
     }
 
     /// A database whose log is in memory and goes with the handle: for tests.
-    pub fn in_memory(_shards: u16, _factory: Arc<dyn PipelineFactory>) -> Result<Engine> {
-        unfinished()
+    pub fn in_memory(shards: u16, factory: Arc<dyn PipelineFactory>) -> Result<Engine> {
+        let mut config = EngineConfig::new("");
+        config.shards = Some(shards);
+        config.segment_bytes = 1 << 20;
+        open::on_storage(MemStorage::new(), config, factory, None).map(Engine::of)
+    }
+
+    fn of(inner: Inner) -> Engine {
+        Engine { inner: Arc::new(inner) }
     }
 
     /// Shards of the database.
     pub fn shard_count(&self) -> u16 {
-        self.shard_count
+        self.inner.shard_count
     }
 
     /// Hands a request to the kernel and waits for its answer. Whoever acquires a snapshot or a barrier this way has to
     /// release it; [`snapshot`](Self::snapshot) and [`barrier`](Self::barrier) do it by themselves.
-    pub async fn request(&self, _request: Request) -> Result<Response> {
-        unfinished()
+    pub async fn request(&self, request: Request) -> Result<Response> {
+        if matches!(request, Request::ReleaseSnapshot(_) | Request::ReleaseBarrier(_)) {
+            self.inner.send(Message::Release(request))?;
+            return Ok(Response::Done(Counts::default()));
+        }
+        Ok(match self.ask(request).await? {
+            Answer::Done(counts) => Response::Done(counts),
+            Answer::Snapshot(guard) => {
+                let (reader, snapshot) = guard.into_parts();
+                Response::Snapshot { reader, snapshot }
+            }
+            Answer::Barrier(guard) => {
+                let (barrier, snapshot) = guard.into_parts();
+                Response::Barrier { barrier, snapshot }
+            }
+        })
     }
 
     /// The newest published state; held until the guard goes.
     pub async fn snapshot(&self) -> Result<SnapshotGuard> {
-        unfinished()
+        match self.ask(Request::AcquireSnapshot).await? {
+            Answer::Snapshot(guard) => Ok(guard),
+            _ => Err(wrong_answer()),
+        }
     }
 
-    /// A barrier over these tables, with a view of the staged tip; held until it is used up by [`BarrierGuard::write`] or
-    /// the guard goes.
-    pub async fn barrier(&self, _tables: Vec<TableId>) -> Result<BarrierGuard> {
-        unfinished()
+    /// A barrier over these tables, with a view of the staged tip; held until it is used up by a write or the guard goes.
+    pub async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard> {
+        match self.ask(Request::AcquireBarrier { tables }).await? {
+            Answer::Barrier(guard) => Ok(guard),
+            _ => Err(wrong_answer()),
+        }
     }
 
     /// Carries out a definition. Durable and published when it returns.
-    pub async fn define(&self, _definition: Definition) -> Result<()> {
-        unfinished()
+    pub async fn define(&self, definition: Definition) -> Result<()> {
+        self.ask(Request::Define(definition)).await.map(|_| ())
     }
 
-    /// Writes rows in one record. Durable and published when it returns.
-    pub async fn write(&self, _tables: Vec<TableWrite>) -> Result<Counts> {
-        unfinished()
+    /// Writes rows in one record, under a barrier if one is given. Durable and published when it returns.
+    pub async fn write(&self, barrier: Option<BarrierGuard>, tables: Vec<TableWrite>) -> Result<Counts> {
+        let barrier = barrier.map(BarrierGuard::use_up);
+        match self.ask(Request::Write(Write { barrier, tables })).await? {
+            Answer::Done(counts) => Ok(counts),
+            _ => Err(wrong_answer()),
+        }
     }
 
     /// How the pipelines do, in order of name.
     pub fn pipeline_status(&self) -> Vec<PipelineStatus> {
-        vec![]
+        self.inner.status.pipelines()
+    }
+
+    /// Why the database stands still, if it does.
+    pub fn halted(&self) -> Option<Error> {
+        self.inner.status.stopped.get().cloned()
     }
 
     /// Stops cleanly: sources closed, log synced, threads ended. Blocks. A second call does nothing.
-    pub fn shutdown(&self) -> Result<()> {
-        Ok(())
+    pub fn shutdown(&self) {
+        self.inner.shutdown();
     }
+
+    async fn ask(&self, request: Request) -> Result<Answer> {
+        let (answer, waiting) = oneshot::channel();
+        self.inner.send(Message::Request { request, answer })?;
+        waiting.await.unwrap_or_else(|_| Err(self.inner.status.why_stopped()))
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("shard_count", &self.inner.shard_count).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn send(&self, message: Message) -> Result<()> {
+        self.inbox.send(message).map_err(|_| self.status.why_stopped())
+    }
+
+    fn shutdown(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = self.inbox.send(Message::Stop);
+            // Its panic has been told through `on_halt`.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn wrong_answer() -> Error {
+    Error::new(ErrorKind::Internal, "the kernel answered another question")
 }
 
 /// A snapshot, released when it goes out of scope.
 #[derive(Debug)]
 pub struct SnapshotGuard {
-    _reader: ReaderId,
     snapshot: Snapshot,
+    reader: ReaderId,
+    release: Release,
+}
+
+impl SnapshotGuard {
+    pub(crate) fn new(reader: ReaderId, snapshot: Snapshot, inbox: Sender<Message>) -> SnapshotGuard {
+        SnapshotGuard { snapshot, reader, release: Release::new(Request::ReleaseSnapshot(reader), inbox) }
+    }
+
+    fn into_parts(mut self) -> (ReaderId, Snapshot) {
+        self.release.disarm();
+        (self.reader, self.snapshot)
+    }
 }
 
 impl Deref for SnapshotGuard {
@@ -91,18 +194,57 @@ impl Deref for SnapshotGuard {
 /// A table barrier, released when it goes out of scope unless a write has used it up.
 #[derive(Debug)]
 pub struct BarrierGuard {
-    _barrier: BarrierId,
     snapshot: Snapshot,
+    barrier: BarrierId,
+    release: Release,
 }
 
 impl BarrierGuard {
+    pub(crate) fn new(barrier: BarrierId, snapshot: Snapshot, inbox: Sender<Message>) -> BarrierGuard {
+        BarrierGuard { snapshot, barrier, release: Release::new(Request::ReleaseBarrier(barrier), inbox) }
+    }
+
     /// The staged tip: what the statement reads.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Writes what was computed from the tip and gives the barrier back.
-    pub async fn write(self, _tables: Vec<TableWrite>) -> Result<Counts> {
-        unfinished()
+    /// The barrier goes into a [`Write`], which uses it up whether it succeeds or fails.
+    pub fn use_up(mut self) -> BarrierId {
+        self.release.disarm();
+        self.barrier
+    }
+
+    fn into_parts(mut self) -> (BarrierId, Snapshot) {
+        self.release.disarm();
+        (self.barrier, self.snapshot)
+    }
+}
+
+/// Sends a release when it is dropped.
+struct Release(Option<(Request, Sender<Message>)>);
+
+impl Release {
+    fn new(request: Request, inbox: Sender<Message>) -> Release {
+        Release(Some((request, inbox)))
+    }
+
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if let Some((request, inbox)) = self.0.take() {
+            // A database that has stopped holds nothing.
+            let _ = inbox.send(Message::Release(request));
+        }
+    }
+}
+
+impl fmt::Debug for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "held" } else { "given back" })
     }
 }

@@ -3,12 +3,22 @@
 //! SQL lives in `tidemark-sql`, Kafka in `tidemark-kafka`, files in `tidemark-log`.
 
 mod api;
+mod clock;
 mod config;
+mod coordinator;
+mod disk;
+mod log;
+mod open;
 mod pipeline;
+mod shards;
+mod source;
+mod status;
+mod threads;
+mod trace;
 
 pub use api::{BarrierGuard, Engine, SnapshotGuard};
 pub use config::{EngineConfig, OnHalt, OnRecovery};
-pub use pipeline::{Extractor, ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
+pub use pipeline::{ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
 
 /// Exit code of a process whose kernel has halted: the disk failed, or an invariant of the log is broken. Starting again
 /// recovers from the disk.

@@ -4,26 +4,8 @@ use std::sync::Arc;
 
 use kernel::schema::{PipelineDef, PipelineState, TableDef};
 use kernel::source::Sources;
-use kernel::{Epoch, Error, Extract, Micros, PipelineId, Position, RawMessage, SourcePartition};
-
-/// Turns messages of one source partition into rows by shard. Owned by one thread. `tidemark_decode::Extractor` is the one
-/// that ships.
-pub trait Extractor: Send {
-    /// Takes messages in order of offset; those that have passed already are skipped. `now_us` is `now()` of its expressions.
-    fn push(&mut self, messages: &[RawMessage<'_>], now_us: Micros);
-
-    /// There is nothing before this offset any more: a hole at the end of what was read.
-    fn advance_to(&mut self, next_offset: i64);
-
-    /// Position after everything pushed.
-    fn position(&self) -> Position;
-
-    /// Payload bytes pushed since the last `take`.
-    fn pending_bytes(&self) -> u64;
-
-    /// What was pushed since the last `take`: None if neither a message nor the position moved.
-    fn take(&mut self) -> Option<Extract>;
-}
+use kernel::{Epoch, Error, PipelineId, Position, SourcePartition};
+use tidemark_decode::Extractor;
 
 /// Where an extractor begins, and for whom.
 #[derive(Clone, Debug)]
@@ -45,7 +27,7 @@ pub struct ExtractorSpec {
 /// Makes sources and extractors out of pipelines' definitions.
 pub trait PipelineFactory: Sources {
     /// An extractor for one source partition. Errors are permanent: the definition cannot be understood.
-    fn extractor(&self, spec: ExtractorSpec) -> Result<Box<dyn Extractor>, Error>;
+    fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error>;
 }
 
 /// One source partition of a pipeline.

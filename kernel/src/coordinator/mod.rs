@@ -131,6 +131,11 @@ impl Coordinator {
         &self.published
     }
 
+    /// Definitions and cursors after the last staged record: what effects speak of. It may not be durable yet.
+    pub fn tip(&self) -> &Arc<Catalog> {
+        &self.tip
+    }
+
     /// Sequence of the last record that was staged, and of the last that is durable: the width of the window that a crash
     /// may lose.
     pub fn staged_and_durable(&self) -> (Sequence, Sequence) {

@@ -1,0 +1,336 @@
+//! The coordinator's thread: hands the kernel one input at a time and carries its effects to the other threads, in the order
+//! that the kernel's documentation asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kernel::message::SourceFailure;
+use kernel::{
+    Coordinator, Effect, Epoch, Error, ErrorKind, Extract, Input, PipelineId, Request, RequestId, Response,
+    Result,
+};
+use tokio::sync::oneshot;
+
+use crate::api::{Answer, BarrierGuard, SnapshotGuard};
+use crate::clock::Clock;
+use crate::config::OnHalt;
+use crate::disk::DiskWatch;
+use crate::log::Log;
+use crate::shards::Shards;
+use crate::source::{SourceContext, SourceHandle, SourceSpec};
+use crate::status::Status;
+use crate::trace::Trace;
+
+/// Longest time without an input: the kernel hears of the time at least this often.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long a clean stop waits for what is staged to become durable, and for sources to hang up.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// What comes into the coordinator's inbox. What waits there is bounded by those who send: shards and log answer commands of
+/// which the kernel bounds the number, ranges are bounded by credits, and a client waits for its answer.
+pub(crate) enum Message {
+    Input(Input),
+    /// A range, and the count of its partition's ranges that wait here.
+    Extracted(Box<Extract>, Arc<AtomicUsize>),
+    Request {
+        request: Request,
+        answer: oneshot::Sender<Result<Answer>>,
+    },
+    /// A release, which nobody waits for.
+    Release(Request),
+    /// An invariant of our own is broken: the process must not go on.
+    Broken(Error),
+    /// A clean stop.
+    Stop,
+}
+
+impl Message {
+    /// Says that a thread that carries the database has panicked.
+    pub(crate) fn broken_invariant(inbox: &Sender<Message>, panic: String) {
+        let _ = inbox.send(Message::Broken(Error::new(ErrorKind::Internal, panic)));
+    }
+}
+
+/// All that the coordinator's thread owns.
+pub(crate) struct CoordinatorThread {
+    pub coordinator: Coordinator,
+    pub inbox: Receiver<Message>,
+    /// To the same inbox: for guards that release what they hold.
+    pub sender: Sender<Message>,
+    pub shards: Shards,
+    pub log: Log,
+    pub disk: Option<DiskWatch>,
+    pub sources: SourceContext,
+    pub status: Arc<Status>,
+    pub trace: Arc<Trace>,
+    pub clock: Clock,
+    pub on_halt: OnHalt,
+}
+
+/// How the thread ended.
+enum End {
+    Stopped,
+    Halted(Error),
+}
+
+/// The thread's own state.
+struct Carrier {
+    threads: CoordinatorThread,
+    open: BTreeMap<PipelineId, SourceHandle>,
+    /// Sources that were closed and may not have hung up yet.
+    closing: Vec<JoinHandle<()>>,
+    answers: HashMap<RequestId, oneshot::Sender<Result<Answer>>>,
+    last_request: u64,
+    wake_at_us: Option<i64>,
+    stop_by: Option<Instant>,
+    halted: Option<Error>,
+}
+
+impl CoordinatorThread {
+    /// Runs until the database is stopped or halts.
+    pub(crate) fn run(self) {
+        let (status, on_halt) = (self.status.clone(), self.on_halt.clone());
+        let mut carrier = Carrier {
+            threads: self,
+            open: BTreeMap::new(),
+            closing: vec![],
+            answers: HashMap::new(),
+            last_request: 0,
+            wake_at_us: None,
+            stop_by: None,
+            halted: None,
+        };
+        let end = carrier.run();
+        if let End::Halted(error) = &end {
+            let _ = status.stopped.set(error.clone());
+        }
+        carrier.end(matches!(end, End::Stopped));
+        if let End::Halted(error) = end {
+            on_halt(&error);
+        }
+    }
+}
+
+impl Carrier {
+    fn run(&mut self) -> End {
+        self.drain();
+        loop {
+            if let Some(error) = self.halted.take() {
+                return End::Halted(error);
+            }
+            if self.is_finished() {
+                return End::Stopped;
+            }
+            let wait = self.wake_at_us.map_or(TICK, |at_us| self.threads.clock.until(at_us).min(TICK));
+            match self.threads.inbox.recv_timeout(wait) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.wake_at_us = None;
+                    self.feed(Input::Tick);
+                }
+                Err(RecvTimeoutError::Disconnected) => unreachable!("this thread holds a sender itself"),
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Input(input) => {
+                self.note(&input);
+                self.feed(input);
+            }
+            Message::Extracted(extract, waiting) => {
+                waiting.fetch_sub(1, Ordering::AcqRel);
+                self.threads.status.pipeline(extract.pipeline).extracted(&extract);
+                self.feed(Input::Extracted(*extract));
+            }
+            Message::Request { request, answer } => self.ask(request, answer),
+            Message::Release(request) => {
+                let id = self.next_request();
+                self.feed(Input::Request { id, request });
+            }
+            Message::Broken(error) => self.halted = Some(error),
+            Message::Stop => self.begin_stop(),
+        }
+    }
+
+    /// One input, then all of its effects (duty 2).
+    fn feed(&mut self, input: Input) {
+        self.threads.coordinator.handle(self.threads.clock.now_us(), input);
+        self.drain();
+    }
+
+    fn ask(&mut self, request: Request, answer: oneshot::Sender<Result<Answer>>) {
+        if self.stop_by.is_some() {
+            let _ = answer.send(Err(self.threads.status.why_stopped()));
+            return;
+        }
+        let id = self.next_request();
+        self.answers.insert(id, answer);
+        self.feed(Input::Request { id, request });
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
+    }
+
+    /// Remembers for those who watch what sources say.
+    fn note(&self, input: &Input) {
+        let status = &self.threads.status;
+        match input {
+            Input::SourceOpened { pipeline, reading, .. } => status.pipeline(*pipeline).source_read(reading),
+            Input::SourceFailed { pipeline, failure, .. } => {
+                status.pipeline(*pipeline).source_failed(error_of(failure));
+            }
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.threads.coordinator.poll_effect() {
+            self.carry(effect);
+            if self.halted.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn carry(&mut self, effect: Effect) {
+        let threads = &mut self.threads;
+        match effect {
+            Effect::Shard { shard, command } => threads.shards.command(shard, command),
+            Effect::Append(record) => {
+                threads.trace.staged(&record);
+                threads.log.append(record);
+            }
+            Effect::Sync => threads.log.sync(),
+            Effect::SourceOpen { pipeline, epoch } => self.open_source(pipeline, epoch),
+            Effect::Fetch { pipeline, epoch, starts } => {
+                threads.trace.fetch(pipeline, epoch, &starts);
+                self.with_source(pipeline, epoch, |source| source.fetch(starts));
+            }
+            Effect::Credit { pipeline, epoch, bytes } => {
+                self.with_source(pipeline, epoch, |source| source.grant(bytes));
+            }
+            Effect::SourceVerify { pipeline, epoch, token } => {
+                self.with_source(pipeline, epoch, |source| source.verify(token));
+            }
+            Effect::SourceClose { pipeline, epoch } => self.close_source(pipeline, epoch),
+            Effect::Publish(snapshot) => {
+                threads.trace.published(&threads.status.catalog(), &snapshot.catalog);
+                threads.status.published(snapshot.catalog);
+            }
+            Effect::Reply { id, result } => self.reply(id, result),
+            Effect::WakeAt(at_us) => self.wake_at_us = Some(at_us),
+            Effect::Note { pipeline, text } => {
+                tracing::info!(pipeline = pipeline.map(|id| id.0), "{text}");
+            }
+            Effect::Halt(error) => self.halted = Some(error),
+        }
+    }
+
+    /// Snapshots and barriers go out as guards, so that they are released even if nobody waits for them any more.
+    fn reply(&mut self, id: RequestId, result: Result<Response>) {
+        let sender = &self.threads.sender;
+        let answer = result.map(|response| match response {
+            Response::Done(counts) => Answer::Done(counts),
+            Response::Snapshot { reader, snapshot } => {
+                Answer::Snapshot(SnapshotGuard::new(reader, snapshot, sender.clone()))
+            }
+            Response::Barrier { barrier, snapshot } => {
+                Answer::Barrier(BarrierGuard::new(barrier, snapshot, sender.clone()))
+            }
+        });
+        if let Some(waiting) = self.answers.remove(&id) {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    fn with_source(&self, pipeline: PipelineId, epoch: Epoch, tell: impl FnOnce(&SourceHandle)) {
+        let source = self.open.get(&pipeline).filter(|source| source.epoch() == epoch);
+        assert!(
+            source.is_some() || self.stop_by.is_some(),
+            "the kernel speaks of a source between its SourceOpen and its SourceClose"
+        );
+        if let Some(source) = source {
+            tell(source);
+        }
+    }
+
+    fn open_source(&mut self, id: PipelineId, epoch: Epoch) {
+        if self.stop_by.is_some() {
+            return;
+        }
+        let tip = self.threads.coordinator.tip();
+        let pipeline = tip.pipelines[&id].clone();
+        let table = tip.tables[&pipeline.table].clone();
+        let source = SourceHandle::open(self.threads.sources.clone(), SourceSpec { pipeline, table, epoch });
+        self.threads.status.pipeline(id).source_opening(source.source());
+        let before = self.open.insert(id, source);
+        assert!(before.is_none(), "the kernel closes a source before it opens the next");
+    }
+
+    /// A source may be closed twice: by its failure, and by the STOP that follows.
+    fn close_source(&mut self, pipeline: PipelineId, epoch: Epoch) {
+        if self.open.get(&pipeline).is_some_and(|source| source.epoch() == epoch) {
+            let source = self.open.remove(&pipeline).expect("just seen");
+            self.threads.status.pipeline(pipeline).source_closed();
+            self.closing.retain(|thread| !thread.is_finished());
+            self.closing.push(source.close());
+        }
+    }
+
+    /// From here on nothing new comes in; what is staged becomes durable.
+    fn begin_stop(&mut self) {
+        if self.stop_by.is_none() {
+            self.stop_by = Some(Instant::now() + STOP_WAIT);
+            self.hang_up();
+        }
+    }
+
+    fn hang_up(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        self.closing.extend(open.into_values().map(SourceHandle::close));
+    }
+
+    fn is_finished(&self) -> bool {
+        let Some(stop_by) = self.stop_by else { return false };
+        let (staged, _) = self.threads.coordinator.staged_and_durable();
+        self.threads.coordinator.published().sequence == staged || Instant::now() >= stop_by
+    }
+
+    /// Ends all threads. After a halt nobody waits for the log, which is not touched any more, nor for sources.
+    fn end(mut self, clean: bool) {
+        self.hang_up();
+        self.answers.clear();
+        let CoordinatorThread { shards, log, disk, .. } = self.threads;
+        if !clean {
+            return;
+        }
+        shards.stop();
+        log.stop();
+        if let Some(disk) = disk {
+            disk.stop();
+        }
+        let give_up = Instant::now() + STOP_WAIT;
+        while self.closing.iter().any(|thread| !thread.is_finished()) && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn error_of(failure: &SourceFailure) -> Error {
+    match failure {
+        SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error.clone(),
+        SourceFailure::Lost { partition, wanted, earliest, latest } => Error::new(
+            ErrorKind::SourceLost,
+            format!("source partition {partition}: offset {wanted} is gone, there is {earliest}..{latest}"),
+        ),
+    }
+}

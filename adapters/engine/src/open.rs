@@ -1,0 +1,214 @@
+//! From a data directory to a running database: recovery, and the start of the threads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use kernel::log::{self, LogWriter, Opened, Storage};
+use kernel::record::{Body, Record};
+use kernel::{Coordinator, Error, ErrorKind, Recovery, Result};
+use parking_lot::Mutex;
+use tidemark_log::MmapStorage;
+
+use crate::api::Inner;
+use crate::clock::Clock;
+use crate::config::{EngineConfig, OnRecovery};
+use crate::coordinator::{CoordinatorThread, Message};
+use crate::disk::DiskWatch;
+use crate::log::Log;
+use crate::pipeline::PipelineFactory;
+use crate::shards::Shards;
+use crate::source::SourceContext;
+use crate::status::Status;
+use crate::threads;
+use crate::trace::Trace;
+
+/// Shards of a new database where no number is asked for.
+const SHARDS_DEFAULT: u16 = 8;
+
+/// Bytes of payload in one extracted range, where more is waiting: large enough that what is done per range does not count,
+/// small enough to stay in the cache.
+const CHUNK_BYTES_MAX: u64 = 1 << 20;
+
+/// How often a recovery tells how far it has come.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A database in a directory.
+pub(crate) fn on_disk(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Inner> {
+    let storage = MmapStorage::open(&config.data_dir)?;
+    let watched = (config.data_dir.clone(), config.disk_reserve_bytes);
+    on_storage(storage, config, factory, Some(watched))
+}
+
+/// A database whose log is in this storage.
+pub(crate) fn on_storage<S: Storage + Send + 'static>(
+    storage: S,
+    config: EngineConfig,
+    factory: Arc<dyn PipelineFactory>,
+    watched_disk: Option<(PathBuf, u64)>,
+) -> Result<Inner> {
+    let clock = Clock::start();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let (sender, inbox) = channel();
+    let trace = Arc::new(Trace::open(config.trace_file.as_deref())?);
+    let Recovered { writer, coordinator, shards, shard_count } =
+        recover(storage, &config, clock, cores, sender.clone())?;
+    let status = Arc::new(Status::default());
+    let thread = CoordinatorThread {
+        coordinator,
+        inbox,
+        shards,
+        log: Log::start(writer, sender.clone(), trace.clone()),
+        disk: watched_disk.map(|(dir, reserve)| DiskWatch::start(dir, reserve, sender.clone())),
+        sources: SourceContext {
+            factory,
+            inbox: sender.clone(),
+            clock,
+            shard_count,
+            reader_threads_max: cores,
+            chunk_bytes: CHUNK_BYTES_MAX.min((config.kernel.pipeline_credit_bytes / 8).max(1)),
+        },
+        sender: sender.clone(),
+        status: status.clone(),
+        trace,
+        clock,
+        on_halt: config.on_halt.clone(),
+    };
+    let on_halt = config.on_halt;
+    let handle = threads::spawn_guarded(
+        "coordinator",
+        move || thread.run(),
+        move |panic| on_halt(&Error::new(ErrorKind::Internal, panic)),
+    );
+    Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)) })
+}
+
+struct Recovered<S: Storage> {
+    writer: LogWriter<S>,
+    coordinator: Coordinator,
+    shards: Shards,
+    shard_count: u16,
+}
+
+/// Reads the log back, or begins a new one.
+fn recover<S: Storage>(
+    mut storage: S,
+    config: &EngineConfig,
+    clock: Clock,
+    cores: usize,
+    inbox: Sender<Message>,
+) -> Result<Recovered<S>> {
+    let begun = Instant::now();
+    let log_bytes = storage.segments()?.iter().map(|(_, len)| len).sum();
+    let mut replay = Replay {
+        recovery: Recovery::new(),
+        shards: None,
+        last: None,
+        shards_wanted: config.shards,
+        cores,
+        inbox,
+        progress: Progress::new(config.on_recovery.clone(), log_bytes),
+    };
+    let mut visit = |record: Record| replay.visit(record);
+    let now_us = clock.now_us();
+    let Opened { writer, shard_count, torn_tail, .. } = if log::is_created(&mut storage)? {
+        log::open(storage, now_us, config.segment_bytes, &mut visit)?
+    } else {
+        let shard_count = config.shards.unwrap_or(SHARDS_DEFAULT);
+        log::create(storage, new_identity()?, shard_count, now_us, config.segment_bytes, &mut visit)?
+    };
+    if let Some(torn) = torn_tail {
+        tracing::warn!(?torn, "the last process left an unfinished record; it was never acknowledged");
+    }
+    let (shards, open) = replay.shards.zip(replay.last).expect("the open record was visited");
+    let views = shards.recovered()?;
+    let coordinator = replay.recovery.finish(config.kernel.clone(), clock.now_us(), &open, views)?;
+    tracing::info!(sequence = open.sequence.0, shard_count, elapsed = ?begun.elapsed(), "database open");
+    Ok(Recovered { writer, coordinator, shards, shard_count })
+}
+
+/// Takes the records as they are read: the control part here, one after the other, the rows on the shards' threads.
+struct Replay {
+    recovery: Recovery,
+    /// Started by the first `open` record, which says how many there are.
+    shards: Option<Shards>,
+    /// The last record, without its rows.
+    last: Option<Record>,
+    shards_wanted: Option<u16>,
+    cores: usize,
+    inbox: Sender<Message>,
+    progress: Progress,
+}
+
+impl Replay {
+    fn visit(&mut self, mut record: Record) -> Result<()> {
+        if self.shards.is_none() {
+            self.start_shards(&record)?;
+        }
+        self.recovery.replay(&record)?;
+        if let Body::Commit(_, commit) = &mut record.body {
+            let pieces = std::mem::take(&mut commit.pieces);
+            self.progress.advance(&pieces);
+            let shards = self.shards.as_ref().expect("started by the first record");
+            shards.replay(record.sequence, commit.catalog.clone(), pieces)?;
+        }
+        self.last = Some(record);
+        Ok(())
+    }
+
+    fn start_shards(&mut self, record: &Record) -> Result<()> {
+        let Body::Open(open) = &record.body else {
+            return Err(Error::new(ErrorKind::DataCorrupted, "the log does not begin with an open record"));
+        };
+        let count = open.shard_count;
+        if let Some(wanted) = self.shards_wanted.filter(|wanted| *wanted != count) {
+            return Err(Error::new(
+                ErrorKind::InvalidParameterValue,
+                format!(
+                    "the database was created with {count} shards, which is fixed, and cannot be opened with {wanted}; \
+                     leave the number of shards out, or choose another data directory"
+                ),
+            ));
+        }
+        self.shards = Some(Shards::start(count, self.cores, self.inbox.clone()));
+        Ok(())
+    }
+}
+
+/// Tells now and then how far a recovery has come.
+struct Progress {
+    on_recovery: OnRecovery,
+    read_bytes: u64,
+    log_bytes: u64,
+    told: Instant,
+}
+
+impl Progress {
+    fn new(on_recovery: OnRecovery, log_bytes: u64) -> Progress {
+        Progress { on_recovery, read_bytes: 0, log_bytes, told: Instant::now() }
+    }
+
+    fn advance(&mut self, pieces: &[kernel::record::Piece]) {
+        for piece in pieces {
+            if let kernel::record::Piece::Inline(parts) = piece {
+                self.read_bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+            }
+        }
+        if self.told.elapsed() >= PROGRESS_INTERVAL {
+            self.told = Instant::now();
+            tracing::info!(read_bytes = self.read_bytes, log_bytes = self.log_bytes, "recovering");
+            (self.on_recovery)(self.read_bytes, self.log_bytes);
+        }
+    }
+}
+
+/// A random identity for a new database.
+fn new_identity() -> Result<[u8; 16]> {
+    let mut identity = [0; 16];
+    let filled = rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty());
+    match filled {
+        Ok(16) => Ok(identity),
+        other => Err(Error::new(ErrorKind::IoError, format!("no random bytes to be had: {other:?}"))),
+    }
+}

@@ -1,0 +1,205 @@
+//! One pipeline's source in one epoch: a thread that opens and verifies it, and the threads that read and extract its
+//! partitions. Everything here ends with the epoch; the next one starts afresh, so that nothing of a failed connection or an
+//! older definition lingers.
+
+mod gate;
+mod lane;
+mod reader;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use kernel::message::SourceFailure;
+use kernel::schema::{PipelineDef, TableDef};
+use kernel::source::Source;
+use kernel::{Epoch, Error, ErrorKind, Input, Position, SourcePartition};
+
+use crate::clock::Clock;
+use crate::coordinator::Message;
+use crate::pipeline::PipelineFactory;
+use crate::threads;
+use gate::Gate;
+use reader::{ReaderCommand, ReaderThread};
+
+/// What every source of an engine shares.
+#[derive(Clone)]
+pub(crate) struct SourceContext {
+    pub factory: Arc<dyn PipelineFactory>,
+    pub inbox: Sender<Message>,
+    pub clock: Clock,
+    pub shard_count: u16,
+    /// Most threads that read one pipeline's partitions.
+    pub reader_threads_max: usize,
+    /// Bytes of payload after which a range is handed in even though more is waiting.
+    pub chunk_bytes: u64,
+}
+
+/// Whose source it is.
+#[derive(Clone)]
+pub(crate) struct SourceSpec {
+    pub pipeline: Arc<PipelineDef>,
+    pub table: Arc<TableDef>,
+    pub epoch: Epoch,
+}
+
+/// A source that may not be open yet.
+pub(crate) type OpenSource = Arc<OnceLock<Arc<dyn Source>>>;
+
+enum Command {
+    Fetch(Vec<(SourcePartition, Position)>),
+    Verify(u64),
+}
+
+/// The coordinator thread's end of a source.
+pub(crate) struct SourceHandle {
+    epoch: Epoch,
+    commands: Sender<Command>,
+    gate: Arc<Gate>,
+    source: OpenSource,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SourceHandle {
+    /// Begins to open the source; the answer goes to the coordinator's inbox.
+    pub(crate) fn open(context: SourceContext, spec: SourceSpec) -> SourceHandle {
+        let (commands, inbox) = channel();
+        let gate = Arc::new(Gate::default());
+        let source = Arc::new(OnceLock::new());
+        let epoch = spec.epoch;
+        let control = ControlThread {
+            context,
+            spec,
+            commands: inbox,
+            gate: gate.clone(),
+            source: source.clone(),
+            readers: vec![],
+            next_reader: 0,
+        };
+        let name = format!("source-{}", control.spec.pipeline.id);
+        let panicked = control.panicked();
+        let thread = threads::spawn_guarded(&name, move || control.run(), panicked);
+        SourceHandle { epoch, commands, gate, source, thread: Some(thread) }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn fetch(&self, starts: Vec<(SourcePartition, Position)>) {
+        // The thread is gone only if it has failed, and then it has said so.
+        let _ = self.commands.send(Command::Fetch(starts));
+    }
+
+    pub(crate) fn verify(&self, token: u64) {
+        let _ = self.commands.send(Command::Verify(token));
+    }
+
+    pub(crate) fn grant(&self, bytes: u64) {
+        self.gate.grant(bytes);
+    }
+
+    /// Where lag is read from; empty until the source is open.
+    pub(crate) fn source(&self) -> OpenSource {
+        self.source.clone()
+    }
+
+    /// Ends the epoch without waiting; the thread ends when its last call to the broker returns.
+    pub(crate) fn close(mut self) -> JoinHandle<()> {
+        self.gate.close();
+        self.thread.take().expect("joined only here")
+    }
+}
+
+/// Opens and verifies; starts the readers.
+struct ControlThread {
+    context: SourceContext,
+    spec: SourceSpec,
+    commands: Receiver<Command>,
+    gate: Arc<Gate>,
+    source: OpenSource,
+    readers: Vec<(Sender<ReaderCommand>, JoinHandle<()>)>,
+    next_reader: usize,
+}
+
+impl ControlThread {
+    /// Runs until the handle is dropped.
+    fn run(mut self) {
+        match self.open() {
+            Err(failure) => self.fail(failure),
+            Ok(()) => {
+                while let Ok(command) = self.commands.recv() {
+                    match command {
+                        Command::Fetch(starts) => self.fetch(starts),
+                        Command::Verify(token) => self.verify(token),
+                    }
+                }
+            }
+        }
+        self.gate.close();
+        for (commands, thread) in self.readers {
+            drop(commands);
+            let _ = thread.join();
+        }
+    }
+
+    fn open(&mut self) -> Result<(), SourceFailure> {
+        let definition = &self.spec.pipeline.definition_sql;
+        let source = self.context.factory.source(definition).map_err(SourceFailure::Permanent)?;
+        let reading = source.read()?;
+        let _ = self.source.set(source);
+        let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
+        self.send(Input::SourceOpened { pipeline, epoch, reading });
+        Ok(())
+    }
+
+    fn verify(&mut self, token: u64) {
+        let source = self.source.get().expect("verified only after it was opened");
+        let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
+        match source.verify() {
+            Ok(reading) => self.send(Input::SourceVerified { pipeline, epoch, token, reading }),
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Deals the partitions out to the readers in turn.
+    fn fetch(&mut self, starts: Vec<(SourcePartition, Position)>) {
+        for (partition, position) in starts {
+            if self.readers.len() < self.context.reader_threads_max {
+                self.readers.push(self.start_reader());
+            }
+            let (commands, _) = &self.readers[self.next_reader % self.readers.len()];
+            self.next_reader += 1;
+            let _ = commands.send(ReaderCommand { partition, position });
+        }
+    }
+
+    fn start_reader(&self) -> (Sender<ReaderCommand>, JoinHandle<()>) {
+        let (commands, inbox) = channel();
+        let source = self.source.get().expect("fetched only after it was opened").clone();
+        let reader =
+            ReaderThread::new(self.context.clone(), self.spec.clone(), source, self.gate.clone(), inbox);
+        let name = format!("extract-{}-{}", self.spec.pipeline.id, self.readers.len());
+        (commands, threads::spawn_guarded(&name, move || reader.run(), self.panicked()))
+    }
+
+    /// A panic here stops the pipeline and nothing else: the threads of a source own nothing that others rely on.
+    fn panicked(&self) -> impl FnOnce(String) + Send + 'static {
+        let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
+        let inbox = self.context.inbox.clone();
+        move |panic| {
+            let failure = SourceFailure::Permanent(Error::new(ErrorKind::Internal, panic));
+            let _ = inbox.send(Message::Input(Input::SourceFailed { pipeline, epoch, failure }));
+        }
+    }
+
+    fn fail(&self, failure: SourceFailure) {
+        let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
+        self.send(Input::SourceFailed { pipeline, epoch, failure });
+    }
+
+    fn send(&self, input: Input) {
+        // The coordinator is gone only at the end of the process.
+        let _ = self.context.inbox.send(Message::Input(input));
+    }
+}

@@ -1,0 +1,138 @@
+//! A thread that reads and extracts some of a pipeline's source partitions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::Duration;
+
+use kernel::message::SourceFailure;
+use kernel::source::Source;
+use kernel::{Extract, Input, Position, SourcePartition};
+
+use super::gate::Gate;
+use super::lane::{Lane, Step};
+use super::{SourceContext, SourceSpec};
+use crate::coordinator::Message;
+use crate::pipeline::ExtractorSpec;
+
+/// How long a thread with one partition waits at its end, and how soon it sees that it is to stop.
+const LONE_POLL: Duration = Duration::from_millis(50);
+
+/// How long a thread with several partitions, all at their ends, waits at one of them: what a message on another one may lose.
+const SHARED_POLL: Duration = Duration::from_millis(1);
+
+/// How long a thread waits that may not read; credit wakes it at once.
+const HELD_BACK_WAIT: Duration = Duration::from_millis(1);
+
+/// Read this partition from here.
+pub(super) struct ReaderCommand {
+    pub partition: SourcePartition,
+    pub position: Position,
+}
+
+pub(super) struct ReaderThread {
+    context: SourceContext,
+    spec: SourceSpec,
+    source: Arc<dyn Source>,
+    gate: Arc<Gate>,
+    commands: Receiver<ReaderCommand>,
+    lanes: Vec<Lane>,
+}
+
+impl ReaderThread {
+    pub(super) fn new(
+        context: SourceContext,
+        spec: SourceSpec,
+        source: Arc<dyn Source>,
+        gate: Arc<Gate>,
+        commands: Receiver<ReaderCommand>,
+    ) -> ReaderThread {
+        ReaderThread { context, spec, source, gate, commands, lanes: vec![] }
+    }
+
+    /// Runs until the epoch ends or the source fails.
+    pub(super) fn run(mut self) {
+        if let Err(failure) = self.read_on() {
+            let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
+            let _ = self.context.inbox.send(Message::Input(Input::SourceFailed { pipeline, epoch, failure }));
+        }
+    }
+
+    fn read_on(&mut self) -> Result<(), SourceFailure> {
+        let mut waits_at = 0;
+        while self.take_commands()? {
+            let mut quiet = true;
+            let mut held_back = true;
+            for index in 0..self.lanes.len() {
+                let step = self.step(index, Duration::ZERO)?;
+                quiet &= step != Step::Busy;
+                held_back &= step == Step::HeldBack;
+            }
+            if held_back {
+                self.gate.wait(HELD_BACK_WAIT);
+            } else if quiet {
+                waits_at = (waits_at + 1) % self.lanes.len();
+                let timeout = if self.lanes.len() == 1 { LONE_POLL } else { SHARED_POLL };
+                if self.step(waits_at, timeout)? == Step::HeldBack {
+                    self.gate.wait(HELD_BACK_WAIT);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, index: usize, timeout: Duration) -> Result<Step, SourceFailure> {
+        let now_us = self.context.clock.now_us();
+        let inbox = &self.context.inbox;
+        let mut hand_in = |extract, waiting| hand_in(inbox, extract, waiting);
+        let lane = &mut self.lanes[index];
+        lane.step(&*self.source, &self.gate, self.context.chunk_bytes, timeout, now_us, &mut hand_in)
+    }
+
+    /// Takes up new partitions, waiting for the first. False when the epoch is over.
+    fn take_commands(&mut self) -> Result<bool, SourceFailure> {
+        loop {
+            if self.gate.is_closed() {
+                return Ok(false);
+            }
+            if self.lanes.is_empty() {
+                match self.commands.recv_timeout(LONE_POLL) {
+                    Ok(command) => self.begin(command)?,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                }
+            }
+            match self.commands.try_recv() {
+                Ok(command) => self.begin(command)?,
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+        }
+    }
+
+    fn begin(&mut self, command: ReaderCommand) -> Result<(), SourceFailure> {
+        let ReaderCommand { partition, position } = command;
+        let spec = ExtractorSpec {
+            pipeline: self.spec.pipeline.clone(),
+            table: self.spec.table.clone(),
+            shard_count: self.context.shard_count,
+            epoch: self.spec.epoch,
+            partition,
+            start: position,
+        };
+        let extractor = self.context.factory.extractor(spec).map_err(SourceFailure::Permanent)?;
+        self.lanes.retain(|lane| lane.partition != partition);
+        self.lanes.push(Lane::new(partition, extractor));
+        Ok(())
+    }
+}
+
+/// Into the coordinator's inbox. Bounded by the pipeline's credit and by the ranges of a partition that may wait.
+fn hand_in(inbox: &Sender<Message>, extract: Extract, waiting: Arc<AtomicUsize>) {
+    if let Err(refused) = inbox.send(Message::Extracted(Box::new(extract), waiting)) {
+        // The process is about to end; keep the count right all the same.
+        if let Message::Extracted(_, waiting) = refused.0 {
+            waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}

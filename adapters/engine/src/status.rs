@@ -1,0 +1,185 @@
+//! What is counted and remembered beside the kernel, for people who watch: nothing here decides anything.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use kernel::message::SourceReading;
+use kernel::schema::{Catalog, PipelineDef};
+use kernel::{Error, ErrorKind, Extract, PipelineId, SourcePartition};
+use parking_lot::Mutex;
+
+use crate::pipeline::{PartitionStatus, PipelineStatus};
+use crate::source::OpenSource;
+
+/// Shared by the coordinator's thread, which writes, and the handles, which read.
+#[derive(Default)]
+pub(crate) struct Status {
+    /// Why the kernel stands still, once it does.
+    pub stopped: OnceLock<Error>,
+    catalog: Mutex<Arc<Catalog>>,
+    pipelines: Mutex<BTreeMap<PipelineId, Arc<PipelineWatch>>>,
+    /// Records published since the process started.
+    pub records: AtomicU64,
+}
+
+/// What is remembered of one pipeline.
+#[derive(Default)]
+pub(crate) struct PipelineWatch {
+    messages: AtomicU64,
+    source_bytes: AtomicU64,
+    batches: AtomicU64,
+    last_error: Mutex<Option<Error>>,
+    reading: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    source: Mutex<Option<OpenSource>>,
+    rate: Mutex<Rate>,
+}
+
+impl Status {
+    /// The error of whoever asks something of a kernel that has stopped.
+    pub(crate) fn why_stopped(&self) -> Error {
+        let shutdown = || Error::new(ErrorKind::AdminShutdown, "the database is shutting down");
+        self.stopped.get().cloned().unwrap_or_else(shutdown)
+    }
+
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.lock().clone()
+    }
+
+    pub(crate) fn pipeline(&self, id: PipelineId) -> Arc<PipelineWatch> {
+        self.pipelines.lock().entry(id).or_default().clone()
+    }
+
+    /// Takes the catalog of a new published state.
+    pub(crate) fn published(&self, catalog: Arc<Catalog>) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+        let before = std::mem::replace(&mut *self.catalog.lock(), catalog.clone());
+        let mut pipelines = self.pipelines.lock();
+        pipelines.retain(|id, _| catalog.pipelines.contains_key(id) || !before.pipelines.contains_key(id));
+        for (id, pipeline) in &catalog.pipelines {
+            let moved = before.pipelines.get(id).is_some_and(|b| b.cursors != pipeline.cursors);
+            if moved && let Some(watch) = pipelines.get(id) {
+                watch.batches.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn pipelines(&self) -> Vec<PipelineStatus> {
+        let catalog = self.catalog();
+        let mut all: Vec<_> =
+            catalog.pipelines.values().map(|pipeline| self.pipeline(pipeline.id).status(pipeline)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+}
+
+impl PipelineWatch {
+    pub(crate) fn source_opening(&self, source: OpenSource) {
+        *self.source.lock() = Some(source);
+    }
+
+    pub(crate) fn source_closed(&self) {
+        *self.source.lock() = None;
+    }
+
+    pub(crate) fn source_read(&self, reading: &SourceReading) {
+        self.reading.lock().clone_from(&reading.partitions);
+        *self.last_error.lock() = None;
+    }
+
+    pub(crate) fn source_failed(&self, error: Error) {
+        *self.last_error.lock() = Some(error);
+    }
+
+    pub(crate) fn extracted(&self, extract: &Extract) {
+        self.messages.fetch_add(extract.messages, Ordering::Relaxed);
+        self.source_bytes.fetch_add(extract.source_bytes, Ordering::Relaxed);
+        self.rate.lock().add(Instant::now(), extract.messages);
+    }
+
+    fn watermarks(&self) -> BTreeMap<SourcePartition, (i64, i64)> {
+        let mut known = self.reading.lock().clone();
+        let source = self.source.lock().as_ref().and_then(|source| source.get().cloned());
+        for (partition, earliest, latest) in source.iter().flat_map(|source| source.watermarks()) {
+            known.insert(partition, (earliest, latest));
+        }
+        known
+    }
+
+    fn status(&self, pipeline: &PipelineDef) -> PipelineStatus {
+        let watermarks = self.watermarks();
+        let mut numbers: Vec<SourcePartition> =
+            watermarks.keys().chain(pipeline.cursors.keys()).copied().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let partition = |partition| {
+            let next = pipeline.cursors.get(&partition).map(|cursor| cursor.next_offset);
+            let (earliest, latest) = watermarks.get(&partition).copied().unzip();
+            // A watermark may be older than the cursor.
+            let lag = latest.zip(next).map(|(latest, next): (i64, i64)| (latest - next).max(0));
+            PartitionStatus { partition, earliest, latest, next, lag }
+        };
+        PipelineStatus {
+            pipeline: pipeline.id,
+            name: pipeline.name.clone(),
+            state: pipeline.state.clone(),
+            last_error: self.last_error.lock().clone(),
+            messages: self.messages.load(Ordering::Relaxed),
+            source_bytes: self.source_bytes.load(Ordering::Relaxed),
+            messages_per_second: self.rate.lock().per_second(Instant::now()),
+            batches: self.batches.load(Ordering::Relaxed),
+            partitions: numbers.into_iter().map(partition).collect(),
+        }
+    }
+}
+
+/// A count over the last seconds.
+#[derive(Debug, Default)]
+struct Rate {
+    /// What was counted in tenths of a second, oldest first.
+    slices: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    const WINDOW: Duration = Duration::from_secs(3);
+    const SLICE: Duration = Duration::from_millis(100);
+
+    fn add(&mut self, now: Instant, count: u64) {
+        match self.slices.back_mut() {
+            Some((begun, counted)) if now.duration_since(*begun) < Self::SLICE => *counted += count,
+            _ => self.slices.push_back((now, count)),
+        }
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.slices.front().is_some_and(|(begun, _)| now.duration_since(*begun) > Self::WINDOW) {
+            self.slices.pop_front();
+        }
+    }
+
+    fn per_second(&mut self, now: Instant) -> f64 {
+        self.forget(now);
+        let counted: u64 = self.slices.iter().map(|(_, count)| count).sum();
+        // A window that has just begun is not stretched to less than a second.
+        let oldest = self.slices.front().map_or(Duration::ZERO, |(begun, _)| now.duration_since(*begun));
+        counted as f64 / oldest.max(Duration::from_secs(1)).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_forgets_what_is_older_than_its_window() {
+        let (mut rate, start) = (Rate::default(), Instant::now());
+        for tenth in 0..50 {
+            rate.add(start + Duration::from_millis(tenth * 100), 10);
+        }
+        let at = start + Duration::from_millis(4_900);
+        assert!((90.0..=110.0).contains(&rate.per_second(at)), "{}", rate.per_second(at));
+        assert_eq!(rate.per_second(at + Duration::from_secs(10)), 0.0);
+    }
+}

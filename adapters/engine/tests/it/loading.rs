@@ -1,0 +1,163 @@
+//! The engine over a topic in memory: what comes in is loaded once, whatever stops and starts.
+
+use std::collections::BTreeMap;
+
+use crate::topic::*;
+use kernel::expr::OnDuplicate;
+use kernel::schema::PipelineState;
+use kernel::{ErrorKind, Snapshot};
+
+fn event(id: i64) -> String {
+    format!("{{\"id\": {id}, \"text\": \"event {id}\"}}")
+}
+
+fn payment(name: &str, balance: i64) -> String {
+    format!("{{\"name\": \"{name}\", \"balance\": {balance}}}")
+}
+
+/// True if the table holds the events `0..count`, each once.
+fn has_events(snapshot: &Snapshot, count: i64) -> bool {
+    let mut ids: Vec<i64> = rows(snapshot, "events").iter().map(|(id, _)| id.parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "an event was counted twice");
+    ids == (0..count).collect::<Vec<_>>()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_every_message_of_every_partition_once() {
+    let topic = Topic::new(5);
+    let engine = in_memory(&topic);
+    for id in 0..1_000 {
+        topic.append(id as i32 % 5, event(id));
+    }
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    eventually(&engine, "the backlog", |snapshot| has_events(snapshot, 1_000)).await;
+    for id in 1_000..1_050 {
+        topic.append(id as i32 % 5, event(id));
+        eventually(&engine, "each message as it comes", |snapshot| has_events(snapshot, id + 1)).await;
+    }
+    let status = engine.pipeline_status().remove(0);
+    assert_eq!((status.messages, &status.state), (1_050, &PipelineState::Running));
+    assert!(status.partitions.iter().all(|p| p.next == Some(210) && p.lag == Some(0)), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_by_key_and_sets_bad_messages_aside() {
+    let topic = Topic::new(3);
+    let engine = in_memory(&topic);
+    load(&engine, accounts_table(), pipeline("p", "accounts", add_to_balance())).await;
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    for n in 0..3_000_i64 {
+        let (name, amount) = (format!("account {}", n % 37), n * 7 - 1_000);
+        *expected.entry(name.clone()).or_default() += amount;
+        topic.append((n % 3) as i32, payment(&name, amount));
+        if n % 100 == 0 {
+            topic.append((n % 3) as i32, "no json");
+        }
+    }
+    let expected: Vec<(String, i64)> = expected.into_iter().collect();
+    eventually(&engine, "all balances", |snapshot| rows(snapshot, "accounts") == expected).await;
+    eventually(&engine, "30 messages set aside", |snapshot| {
+        snapshot.catalog.pipeline_named("p").is_some_and(|p| p.set_aside == 30)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goes_on_where_it_stopped() {
+    let topic = Topic::new(2);
+    let engine = in_memory(&topic);
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    let mut sent = 0;
+    for round in 0..10 {
+        for _ in 0..200 {
+            topic.append((sent % 2) as i32, event(sent));
+            sent += 1;
+        }
+        if round % 2 == 0 {
+            engine.define(stop("p")).await.unwrap();
+            engine.define(start("p")).await.unwrap();
+        }
+    }
+    eventually(&engine, "all of them", |snapshot| has_events(snapshot, sent)).await;
+    engine.define(stop("p")).await.unwrap();
+    let error = engine.define(stop("p")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_partition_is_loaded_from_its_beginning() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    let engine = open(directory.path(), &topic);
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    topic.append(0, event(0));
+    eventually(&engine, "the first", |snapshot| has_events(snapshot, 1)).await;
+    let added = topic.add_partition();
+    topic.append(added, event(1));
+    eventually(&engine, "the new partition's", |snapshot| has_events(snapshot, 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_for_a_while_is_tried_again() {
+    let (topic, directory) = (Topic::new(2), tempfile::tempdir().unwrap());
+    topic.fail_next(3, 3);
+    let engine = open(directory.path(), &topic);
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    for id in 0..100 {
+        topic.append((id % 2) as i32, event(id));
+    }
+    eventually(&engine, "all of them", |snapshot| has_events(snapshot, 100)).await;
+    topic.fail_next(2, 1);
+    for id in 100..200 {
+        topic.append((id % 2) as i32, event(id));
+    }
+    eventually(&engine, "all of them again", |snapshot| {
+        has_events(snapshot, 200) && topic.failures_left() == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_waits_at_the_source_while_nothing_can_be_staged() {
+    let (topic, directory) = (Topic::new(2), tempfile::tempdir().unwrap());
+    let mut settings = config(directory.path());
+    settings.kernel.pipeline_credit_bytes = 64 << 10;
+    let engine = open_with(settings, &topic).unwrap();
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    let table = engine.snapshot().await.unwrap().catalog.table_named("events").unwrap().id;
+    let barrier = engine.barrier(vec![table]).await.unwrap();
+    let count = 40_000;
+    for id in 0..count {
+        topic.append((id % 2) as i32, event(id));
+    }
+    // While the barrier is held nothing is staged, so that the credit runs out and reading stops.
+    let mut delivered = topic.delivered_bytes();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let now = topic.delivered_bytes();
+        if now == delivered && now > 0 {
+            break;
+        }
+        delivered = now;
+    }
+    let message_bytes = event(count).len() as u64;
+    assert!(delivered <= (64 << 10) * 2 + 2 * message_bytes, "{delivered} bytes were read past the credit");
+    assert!(rows(&engine.snapshot().await.unwrap(), "events").is_empty());
+    drop(barrier);
+    eventually(&engine, "all of them", |snapshot| has_events(snapshot, count)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_engine_answers_and_has_hung_up() {
+    let (topic, directory) = (Topic::new(2), tempfile::tempdir().unwrap());
+    let engine = open(directory.path(), &topic);
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    topic.append(0, event(0));
+    eventually(&engine, "the first", |snapshot| has_events(snapshot, 1)).await;
+    let snapshot = engine.snapshot().await.unwrap();
+    let stopping = engine.clone();
+    tokio::task::spawn_blocking(move || stopping.shutdown()).await.unwrap();
+    assert_eq!(topic.open_readers(), 0);
+    assert_eq!(engine.snapshot().await.unwrap_err().kind, ErrorKind::AdminShutdown);
+    assert!(has_events(&snapshot, 1), "a snapshot outlives the engine");
+}

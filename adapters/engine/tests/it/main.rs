@@ -1,0 +1,5 @@
+//! The engine as a whole, over a topic in memory.
+
+mod loading;
+mod restart;
+mod topic;

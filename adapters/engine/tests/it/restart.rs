@@ -1,0 +1,108 @@
+//! The engine over a data directory: what was visible is there after a restart, and loading goes on where it was.
+
+use std::sync::Arc;
+
+use crate::topic::*;
+use kernel::ErrorKind;
+use parking_lot::Mutex;
+
+fn payment(name: usize) -> String {
+    format!("{{\"name\": \"account {name}\", \"balance\": 1}}")
+}
+
+fn total(snapshot: &kernel::Snapshot) -> i64 {
+    rows(snapshot, "accounts").iter().map(|(_, balance)| balance).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loads_on_over_restarts() {
+    let (topic, directory) = (Topic::new(4), tempfile::tempdir().unwrap());
+    let mut sent = 0;
+    for life in 0..6 {
+        let engine = open(directory.path(), &topic);
+        if life == 0 {
+            load(&engine, accounts_table(), pipeline("p", "accounts", add_to_balance())).await;
+        }
+        for _ in 0..2_500 {
+            topic.append((sent % 4) as i32, payment(sent % 100));
+            sent += 1;
+        }
+        if life % 2 == 0 {
+            // Otherwise it is stopped in the middle.
+            eventually(&engine, "everything sent", |snapshot| total(snapshot) == sent as i64).await;
+        }
+        tokio::task::spawn_blocking(move || engine.shutdown()).await.unwrap();
+    }
+    let engine = open(directory.path(), &topic);
+    eventually(&engine, "everything sent", |snapshot| total(snapshot) == sent as i64).await;
+    let snapshot = engine.snapshot().await.unwrap();
+    assert!(rows(&snapshot, "accounts").iter().all(|(_, balance)| *balance == sent as i64 / 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_shards_is_fixed() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    let engine = open(directory.path(), &topic);
+    assert_eq!(engine.shard_count(), 4);
+    tokio::task::spawn_blocking(move || drop(engine)).await.unwrap();
+    let mut other = config(directory.path());
+    other.shards = Some(5);
+    let error = open_with(other.clone(), &topic).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+    assert!(error.message.contains("4 shards"), "{error}");
+    other.shards = None;
+    assert_eq!(open_with(other, &topic).unwrap().shard_count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_a_data_directory() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    let _engine = open(directory.path(), &topic);
+    let error = open_with(config(directory.path()), &topic).unwrap_err();
+    assert!(error.message.contains(&std::process::id().to_string()), "names the process: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_says_what_was_in_flight_and_durability_follows_a_sync() {
+    let (topic, directory) = (Topic::new(2), tempfile::tempdir().unwrap());
+    let trace = directory.path().join("trace");
+    let mut settings = config(&directory.path().join("data"));
+    settings.trace_file = Some(trace.clone());
+    let halted = Arc::new(Mutex::new(None));
+    let seen = halted.clone();
+    settings.on_halt = Arc::new(move |error| *seen.lock() = Some(error.clone()));
+    let engine = open_with(settings, &topic).unwrap();
+    load(&engine, accounts_table(), pipeline("p", "accounts", add_to_balance())).await;
+    for n in 0..500 {
+        topic.append(n % 2, payment(n as usize % 10));
+    }
+    eventually(&engine, "everything sent", |snapshot| total(snapshot) == 500).await;
+    tokio::task::spawn_blocking(move || engine.shutdown()).await.unwrap();
+    let text = std::fs::read_to_string(trace).unwrap();
+    let number = |line: &str, key: &str| -> Option<i64> {
+        line.split(' ').find_map(|word| word.strip_prefix(key)?.parse().ok())
+    };
+    let (mut staged, mut appended, mut synced) = (1, 1, 1);
+    for line in text.lines() {
+        match line.split(' ').next().unwrap() {
+            "staged" => {
+                assert_eq!(number(line, "seq="), Some(staged + 1));
+                staged += 1;
+            }
+            "appended" => {
+                assert_eq!(number(line, "seq="), Some(appended + 1));
+                appended += 1;
+                assert!(appended <= staged);
+            }
+            "synced" => {
+                synced = number(line, "through=").unwrap();
+                assert!(synced <= appended);
+            }
+            "durable" => assert!(synced > 1, "nothing is durable before a sync"),
+            _ => {}
+        }
+    }
+    assert_eq!((staged, appended), (appended, synced), "all of it was synced by the clean stop");
+    assert!(text.contains("fetch pipeline=1 epoch=") && text.contains("partition=1 next=250"), "{text}");
+    assert!(halted.lock().is_none());
+}

@@ -1,0 +1,335 @@
+//! A topic in memory behind the source port, and a database over it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
+use kernel::message::{Definition, PipelineSpec, SourceFailure, SourceReading, TableSpec};
+use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
+use kernel::source::{PartitionReader, Polled, Source, Sources};
+use kernel::{ColumnId, Error, ErrorKind, Position, RawMessage, Snapshot, SourcePartition, TopicId};
+use parking_lot::{Condvar, Mutex};
+use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format};
+use tidemark_engine::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
+
+/// A topic that lives as long as the test. Clones are the same one.
+#[derive(Clone)]
+pub struct Topic(Arc<Shared>);
+
+struct Shared {
+    log: Mutex<Log>,
+    appended: Condvar,
+    /// Calls of `read` and of `open` yet to fail.
+    reads_to_fail: AtomicUsize,
+    opens_to_fail: AtomicUsize,
+    open_readers: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Log {
+    partitions: BTreeMap<SourcePartition, Vec<String>>,
+    /// Bytes that readers have handed out.
+    delivered_bytes: u64,
+}
+
+impl Topic {
+    pub fn new(partitions: i32) -> Topic {
+        let partitions = (0..partitions).map(|p| (p, vec![])).collect();
+        Topic(Arc::new(Shared {
+            log: Mutex::new(Log { partitions, delivered_bytes: 0 }),
+            appended: Condvar::new(),
+            reads_to_fail: AtomicUsize::new(0),
+            opens_to_fail: AtomicUsize::new(0),
+            open_readers: AtomicUsize::new(0),
+        }))
+    }
+
+    pub fn append(&self, partition: SourcePartition, message: impl Into<String>) {
+        let mut log = self.0.log.lock();
+        log.partitions.get_mut(&partition).expect("a partition of the topic").push(message.into());
+        self.0.appended.notify_all();
+    }
+
+    pub fn add_partition(&self) -> SourcePartition {
+        let mut log = self.0.log.lock();
+        let number = log.partitions.len() as SourcePartition;
+        log.partitions.insert(number, vec![]);
+        number
+    }
+
+    pub fn fail_next(&self, reads: usize, opens: usize) {
+        self.0.reads_to_fail.store(reads, Ordering::SeqCst);
+        self.0.opens_to_fail.store(opens, Ordering::SeqCst);
+    }
+
+    pub fn failures_left(&self) -> usize {
+        self.0.reads_to_fail.load(Ordering::SeqCst) + self.0.opens_to_fail.load(Ordering::SeqCst)
+    }
+
+    pub fn delivered_bytes(&self) -> u64 {
+        self.0.log.lock().delivered_bytes
+    }
+
+    pub fn open_readers(&self) -> usize {
+        self.0.open_readers.load(Ordering::SeqCst)
+    }
+}
+
+fn fails(left: &AtomicUsize) -> Result<(), SourceFailure> {
+    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+        Ok(_) => {
+            Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "the broker is away")))
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+impl Source for Topic {
+    fn read(&self) -> Result<SourceReading, SourceFailure> {
+        fails(&self.0.reads_to_fail)?;
+        let log = self.0.log.lock();
+        let partitions = log.partitions.iter().map(|(p, messages)| (*p, (0, messages.len() as i64)));
+        Ok(SourceReading { topic_id: TopicId([7; 16]), partitions: partitions.collect() })
+    }
+
+    fn open(
+        &self,
+        partition: SourcePartition,
+        start: Position,
+    ) -> Result<Box<dyn PartitionReader>, SourceFailure> {
+        fails(&self.0.opens_to_fail)?;
+        self.0.open_readers.fetch_add(1, Ordering::SeqCst);
+        // Redelivers one message that has passed already (fault A2).
+        let next = (start.next_offset - 1).max(0) as usize;
+        Ok(Box::new(Reader { topic: self.clone(), partition, next }))
+    }
+
+    fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
+        let log = self.0.log.lock();
+        log.partitions.iter().map(|(p, messages)| (*p, 0, messages.len() as i64)).collect()
+    }
+}
+
+struct Reader {
+    topic: Topic,
+    partition: SourcePartition,
+    next: usize,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.topic.0.open_readers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl PartitionReader for Reader {
+    fn poll(
+        &mut self,
+        messages_max: usize,
+        timeout: Duration,
+        take: &mut dyn FnMut(&[RawMessage<'_>]),
+    ) -> Result<Polled, SourceFailure> {
+        let mut log = self.topic.0.log.lock();
+        if log.partitions[&self.partition].len() <= self.next {
+            self.topic.0.appended.wait_for(&mut log, timeout);
+        }
+        let waiting = &log.partitions[&self.partition][self.next..];
+        let waiting = &waiting[..waiting.len().min(messages_max)];
+        let messages: Vec<RawMessage<'_>> = (self.next as i64..)
+            .zip(waiting)
+            .map(|(offset, text)| RawMessage {
+                offset,
+                leader_epoch: 1,
+                timestamp_ms: -1,
+                key: None,
+                value: Some(text.as_bytes()),
+            })
+            .collect();
+        let bytes: usize = waiting.iter().map(String::len).sum();
+        if !messages.is_empty() {
+            take(&messages);
+        }
+        let count = messages.len();
+        self.next += count;
+        log.delivered_bytes += bytes as u64;
+        let at_end = self.next == log.partitions[&self.partition].len();
+        Ok(Polled { messages: count, position: None, at_end })
+    }
+}
+
+/// Knows one topic; messages are JSON objects with the table's columns.
+struct Factory(Topic);
+
+impl Sources for Factory {
+    fn source(&self, _definition_sql: &str) -> Result<Arc<dyn Source>, Error> {
+        Ok(Arc::new(self.0.clone()))
+    }
+}
+
+impl PipelineFactory for Factory {
+    fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error> {
+        let field = |column: &ColumnDef| FieldMapping {
+            name: column.name.clone(),
+            column_type: column.column_type,
+            nullable: column.nullable,
+            path: vec![column.name.clone()],
+            default: None,
+        };
+        let fields = spec.table.columns.iter().map(field).collect();
+        let plan = ExtractPlan {
+            defaults: vec![None; spec.table.columns.len()],
+            decode: DecodePlan { format: Format::Json, fields },
+            shard_count: spec.shard_count,
+            table: spec.table,
+        };
+        let pipeline = &spec.pipeline;
+        Extractor::new(plan, None, pipeline.id, spec.epoch, pipeline.run, spec.partition, spec.start)
+    }
+}
+
+/// Settings for a test: small segments, and a halt that fails the test instead of ending the process.
+pub fn config(data_dir: &Path) -> EngineConfig {
+    let mut config = EngineConfig::new(data_dir);
+    config.shards = Some(4);
+    config.segment_bytes = 4 << 20;
+    config.disk_reserve_bytes = 0;
+    config.kernel.retry_us_min = 1_000;
+    config.kernel.retry_us_max = 20_000;
+    config.kernel.reading_interval_us = 20_000;
+    config.on_halt = Arc::new(|error| eprintln!("halted: {error}"));
+    config
+}
+
+pub fn open(data_dir: &Path, topic: &Topic) -> Engine {
+    Engine::open(config(data_dir), Arc::new(Factory(topic.clone()))).expect("opens")
+}
+
+pub fn open_with(config: EngineConfig, topic: &Topic) -> kernel::Result<Engine> {
+    Engine::open(config, Arc::new(Factory(topic.clone())))
+}
+
+pub fn in_memory(topic: &Topic) -> Engine {
+    Engine::in_memory(4, Arc::new(Factory(topic.clone()))).expect("opens")
+}
+
+fn column(id: u32, name: &str, column_type: ColumnType, nullable: bool) -> ColumnDef {
+    ColumnDef { id: ColumnId(id), name: name.into(), column_type, nullable, default_sql: None }
+}
+
+/// `events (id bigint, text text)`, appended to.
+pub fn events_table() -> Definition {
+    let columns = vec![column(0, "id", ColumnType::Int64, false), column(1, "text", ColumnType::Text, true)];
+    let spec = TableSpec {
+        name: "events".into(),
+        columns,
+        primary_key: vec![],
+        shard_key: vec![0],
+        sort_key: vec![],
+    };
+    Definition::CreateTable { spec, if_not_exists: false }
+}
+
+/// `accounts (name text primary key, balance bigint)`.
+pub fn accounts_table() -> Definition {
+    let columns =
+        vec![column(0, "name", ColumnType::Text, false), column(1, "balance", ColumnType::Int64, true)];
+    let spec = TableSpec {
+        name: "accounts".into(),
+        columns,
+        primary_key: vec![0],
+        shard_key: vec![0],
+        sort_key: vec![],
+    };
+    Definition::CreateTable { spec, if_not_exists: false }
+}
+
+pub fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> Definition {
+    let spec = PipelineSpec {
+        name: name.into(),
+        table: table.into(),
+        definition_sql: format!("CREATE PIPELINE {name} AS LOAD DATA KAFKA 'test/topic' INTO TABLE {table}"),
+        on_duplicate,
+        error_limit: None,
+        batch_interval_us: 0,
+        batch_bytes_max: 16 << 20,
+    };
+    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false }
+}
+
+/// `balance = balance + VALUES(balance)`
+pub fn add_to_balance() -> OnDuplicate {
+    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
+    OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None })
+}
+
+pub fn start(name: &str) -> Definition {
+    Definition::StartPipeline { name: name.into(), if_not_running: false }
+}
+
+pub fn stop(name: &str) -> Definition {
+    Definition::StopPipeline { name: name.into(), if_running: false }
+}
+
+/// Creates a table and a pipeline into it, and starts it.
+pub async fn load(engine: &Engine, table: Definition, pipeline: Definition) {
+    let name = match &pipeline {
+        Definition::CreatePipeline { spec, .. } => spec.name.clone(),
+        _ => unreachable!("a pipeline"),
+    };
+    engine.define(table).await.expect("creates the table");
+    engine.define(pipeline).await.expect("creates the pipeline");
+    engine.define(start(&name)).await.expect("starts");
+}
+
+/// Living rows of a table: the value of its first column as text, the second as a number (or its text's length).
+pub fn rows(snapshot: &Snapshot, table: &str) -> Vec<(String, i64)> {
+    let table = snapshot.catalog.table_named(table).expect("the table").id;
+    let mut rows = vec![];
+    for view in snapshot.shards.iter().filter_map(|shard| shard.tables.get(&table)) {
+        for chunk in &view.chunks {
+            for row in 0..chunk.rows.num_rows() {
+                if chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(row)) {
+                    rows.push((text_at(chunk.rows.column(0), row), number_at(chunk.rows.column(1), row)));
+                }
+            }
+        }
+    }
+    rows.sort();
+    rows
+}
+
+fn text_at(column: &arrow_array::ArrayRef, row: usize) -> String {
+    match column.as_string_opt::<i32>() {
+        Some(texts) => texts.value(row).to_string(),
+        None => column.as_primitive::<Int64Type>().value(row).to_string(),
+    }
+}
+
+fn number_at(column: &arrow_array::ArrayRef, row: usize) -> i64 {
+    match column.as_string_opt::<i32>() {
+        Some(texts) => texts.value(row).len() as i64,
+        None => column.as_primitive::<Int64Type>().value(row),
+    }
+}
+
+/// Asks until it is true. The limit is there for a hang, not as a measure.
+pub async fn eventually(engine: &Engine, what: &str, mut holds: impl FnMut(&Snapshot) -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        let snapshot = engine.snapshot().await.expect("a snapshot");
+        if holds(&snapshot) {
+            return;
+        }
+        if Instant::now() >= give_up {
+            let tables = snapshot.catalog.tables.values().filter(|t| t.id != ERRORS_TABLE);
+            let found: Vec<_> = tables.map(|t| (&t.name, rows(&snapshot, &t.name))).collect();
+            panic!("never: {what}; pipelines: {:?}; rows: {found:?}", engine.pipeline_status());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
