@@ -104,7 +104,7 @@ fn occupied(written: &Written, at: &prop::sample::Index) -> (usize, usize) {
     (index, record.offset + at.index(record.len))
 }
 
-fn inflict(segments: &mut Vec<(u64, Vec<u8>)>, written: &Written, damage: &Damage) {
+fn inflict(segments: &mut [(u64, Vec<u8>)], written: &Written, damage: &Damage) {
     const PAGE: usize = 4096;
     match damage {
         Damage::Flip { at, bit } => {
