@@ -1,0 +1,216 @@
+//! JSON messages through the decoder and through serde_json, held against each other. Used by the property tests here and by
+//! the fuzz target of the same name.
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use kernel::RawMessage;
+use kernel::schema::ColumnType;
+use serde_json::Value;
+use tidemark_decode::{DecodePlan, Decoded, FieldMapping, Format, Refused};
+
+/// Mapped paths; messages that are to be interesting use these keys.
+const PATHS: [(&str, &[&str], ColumnType); 8] = [
+    ("a", &["a"], ColumnType::Int64),
+    ("b", &["b"], ColumnType::Text),
+    ("c", &["c"], ColumnType::Float64),
+    ("d", &["d"], ColumnType::Json),
+    ("f", &["e", "f"], ColumnType::Text),
+    ("g", &["e", "g"], ColumnType::Json),
+    ("h", &["h"], ColumnType::Bool),
+    ("c2", &["c"], ColumnType::Json),
+];
+
+fn plan(paths: &[(&str, &[&str], ColumnType)]) -> DecodePlan {
+    let field = |(name, path, column_type): &(&str, &[&str], ColumnType)| FieldMapping {
+        name: name.to_string(),
+        column_type: *column_type,
+        nullable: true,
+        path: path.iter().map(|key| key.to_string()).collect(),
+        default: None,
+    };
+    DecodePlan { format: Format::Json, fields: paths.iter().map(field).collect() }
+}
+
+fn decode<'a>(plan: &DecodePlan, messages: &[&'a [u8]]) -> (Decoded, Vec<Refused>) {
+    let raw = |value: &&'a [u8]| RawMessage {
+        offset: 0,
+        leader_epoch: 0,
+        timestamp_ms: -1,
+        key: None,
+        value: Some(value),
+    };
+    let raw: Vec<_> = messages.iter().map(raw).collect();
+    plan.decoder().expect("a sound plan").decode(&raw)
+}
+
+/// Decodes the messages one after the other, so that shapes learned from one meet the next; panics where the outcome is not
+/// the one of a decoder that has seen nothing before, or not the one that serde_json's says.
+pub fn check(messages: &[&[u8]]) {
+    check_mapped(messages);
+    for message in messages {
+        check_whole(message);
+    }
+}
+
+/// `%` into a JSON column takes exactly what serde_json takes, and keeps its value.
+fn check_whole(message: &[u8]) {
+    let (decoded, refused) = decode(&plan(&[("all", &[], ColumnType::Json)]), &[message]);
+    match serde_json::from_slice::<Value>(message) {
+        Ok(value) if has_nul(&value) => assert_eq!(refused[0].code, "22P05"),
+        Ok(_) if writes_nul(message) && !refused.is_empty() => assert_eq!(refused[0].code, "22P05"),
+        Ok(value) => {
+            assert_eq!(refused, []);
+            let column = decoded.columns.column(0).as_string::<i32>();
+            match value {
+                Value::Null => assert!(column.is_null(0)),
+                value => assert_eq!(parse(column.value(0)), value),
+            }
+        }
+        Err(error) if is_narrower(&error) => {}
+        Err(error) => assert_eq!(refused.len(), 1, "serde_json says {error}"),
+    }
+}
+
+fn check_mapped(messages: &[&[u8]]) {
+    let plan = plan(&PATHS);
+    let (decoded, refused) = decode(&plan, messages);
+    let mut refused = refused.into_iter().peekable();
+    let mut row = 0;
+    for (index, message) in messages.iter().enumerate() {
+        let this_refused = refused.next_if(|r| r.message as usize == index);
+        let (alone, alone_refused) = decode(&plan, &[message]);
+        assert_eq!(
+            this_refused.as_ref().map(|r| (r.code, &r.text)),
+            alone_refused.first().map(|r| (r.code, &r.text)),
+            "what came before must not matter"
+        );
+        check_against_serde(message, &alone, this_refused.as_ref());
+        if this_refused.is_none() {
+            assert_eq!(decoded.origin[row], index as u32);
+            assert_eq!(decoded.columns.slice(row, 1), alone.columns, "what came before must not matter");
+            row += 1;
+        }
+    }
+    assert_eq!((row, refused.next()), (decoded.columns.num_rows(), None));
+}
+
+fn check_against_serde(message: &[u8], decoded: &Decoded, refused: Option<&Refused>) {
+    let value = match serde_json::from_slice::<Value>(message) {
+        Ok(value) => value,
+        // Keys and values that nobody mapped may hold half a surrogate pair.
+        Err(error) if is_narrower(&error) || error.to_string().contains("hex escape") => return,
+        Err(error) => {
+            assert_eq!(refused.map(|r| r.code), Some("22P02"), "serde_json says {error}");
+            return;
+        }
+    };
+    let fits: Vec<Fit> = PATHS
+        .iter()
+        .enumerate()
+        .map(|(column, (_, path, column_type))| {
+            let found = path.iter().try_fold(&value, |value, key| value.as_object()?.get(*key));
+            let got = refused.is_none().then(|| decoded.columns.column(column));
+            fit(found.unwrap_or(&Value::Null), *column_type, got.map(|g| g.as_ref()))
+        })
+        .collect();
+    match refused {
+        None => assert!(value.is_object() && !fits.contains(&Fit::No), "accepted, but {value} does not fit"),
+        Some(r) if r.code == "22P05" && writes_nul(message) => {}
+        Some(r) => assert!(!value.is_object() || fits.iter().any(|f| *f != Fit::Yes), "{r:?} from {value}"),
+    }
+}
+
+/// Whether a value fits a column, as far as serde_json's view of it tells.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Fit {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// Judges the fit and, where there is an outcome, checks it.
+fn fit(value: &Value, column_type: ColumnType, got: Option<&dyn Array>) -> Fit {
+    if value.is_null() {
+        got.inspect(|got| assert!(got.is_null(0)));
+        return Fit::Yes;
+    }
+    got.inspect(|got| assert!(got.is_valid(0), "{value} became null"));
+    match column_type {
+        ColumnType::Int64 => fit_integer(value, got.map(|g| g.as_primitive::<Int64Type>().value(0))),
+        ColumnType::Float64 => match value {
+            Value::Number(number) => {
+                got.inspect(|got| {
+                    let got = got.as_primitive::<Float64Type>().value(0);
+                    assert_eq!(Some(got), number.as_f64());
+                });
+                Fit::Yes
+            }
+            Value::String(_) => Fit::Unknown,
+            _ => Fit::No,
+        },
+        ColumnType::Text => match value {
+            Value::String(text) => {
+                got.inspect(|got| assert_eq!(got.as_string::<i32>().value(0), text));
+                if text.contains('\0') { Fit::No } else { Fit::Yes }
+            }
+            value => {
+                got.inspect(|got| assert_eq!(&parse(got.as_string::<i32>().value(0)), value));
+                Fit::Yes
+            }
+        },
+        ColumnType::Json => {
+            got.inspect(|got| assert_eq!(&parse(got.as_string::<i32>().value(0)), value));
+            if has_nul(value) { Fit::No } else { Fit::Yes }
+        }
+        ColumnType::Bool => match value {
+            Value::Bool(wanted) => {
+                got.inspect(|got| assert_eq!(got.as_boolean().value(0), *wanted));
+                Fit::Yes
+            }
+            Value::Array(_) | Value::Object(_) => Fit::No,
+            _ => Fit::Unknown,
+        },
+        other => panic!("no column of type {other:?} in the plan"),
+    }
+}
+
+fn fit_integer(value: &Value, got: Option<i64>) -> Fit {
+    match value {
+        Value::Number(number) if number.is_i64() => {
+            got.inspect(|got| assert_eq!(Some(*got), number.as_i64()));
+            Fit::Yes
+        }
+        Value::Number(number) if number.is_u64() => Fit::No,
+        Value::Number(number) => {
+            got.inspect(|got| assert_eq!(Some(*got as f64), number.as_f64()));
+            Fit::Unknown
+        }
+        Value::String(_) => Fit::Unknown,
+        _ => Fit::No,
+    }
+}
+
+/// serde_json's own limits, which are not JSON's: numbers beyond a double, and its own measure of depth.
+fn is_narrower(error: &serde_json::Error) -> bool {
+    let text = error.to_string();
+    text.contains("number out of range") || text.contains("recursion limit")
+}
+
+/// The NUL may stand under a key that comes again, where serde_json's value does not show it.
+fn writes_nul(message: &[u8]) -> bool {
+    message.windows(6).any(|window| window == b"\\u0000")
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("what the decoder took for JSON")
+}

@@ -1,0 +1,3 @@
+//! What the benchmarks share: the messages that they measure with.
+
+pub mod payments;
