@@ -1,0 +1,138 @@
+//! The log without a disk: encode a record, append it to memory, read a log back. What it should cost is one pass of the
+//! checksum and one copy a byte, which are measured beside it.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use kernel::log::{self, LogWriter, MemStorage, Storage};
+use kernel::record::{Body, Commit, CursorAdvance, Piece, Record, RecordKind, Tally};
+use kernel::{Epoch, PipelineId, Position, Result, Run, TopicId};
+use xxhash_rust::xxh3::xxh3_64;
+
+const SHARDS: u16 = 8;
+const SEGMENT_LEN: u64 = 64 << 20;
+/// Bytes of one shard's piece: a small and a large batch.
+const PIECE_LENS: [usize; 2] = [4 << 10, 512 << 10];
+
+fn body(piece_len: usize) -> Body {
+    let advance = |partition: i32| CursorAdvance {
+        pipeline: PipelineId(1),
+        run: Run(1),
+        epoch: Epoch(1),
+        partition,
+        first_offset: 1_000_000,
+        next: Position { next_offset: 1_010_000, leader_epoch: 3 },
+        topic_id: TopicId([5; 16]),
+        tally: Tally { applied: 10_000, ..Tally::default() },
+    };
+    let piece = |shard: u16| Piece::Inline(vec![Bytes::from(vec![shard as u8 + 1; piece_len])]);
+    let (cursors, pieces) = ((0..8).map(advance).collect(), (0..SHARDS).map(piece).collect());
+    Body::Commit(RecordKind::Batch, Commit { at_us: 1, cursors, pieces, ..Commit::default() })
+}
+
+/// Every segment is the same memory, touched before: what is measured is the log and no page faults.
+struct Warm(Vec<u8>);
+
+impl Warm {
+    fn new() -> Warm {
+        Warm(vec![1; SEGMENT_LEN as usize])
+    }
+}
+
+impl Storage for Warm {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(vec![])
+    }
+    fn create(&mut self, _number: u64, len: u64) -> Result<()> {
+        assert_eq!(len, SEGMENT_LEN);
+        Ok(())
+    }
+    fn prepare(&mut self, _number: u64, _len: u64) {}
+    fn read(&mut self, _number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        into.copy_from_slice(&self.0[offset as usize..][..into.len()]);
+        Ok(())
+    }
+    fn write(&mut self, _number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.0[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn sync(&mut self, _number: u64, _offset: u64, _len: u64) -> Result<()> {
+        Ok(())
+    }
+    fn remove(&mut self, _number: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn new_log() -> LogWriter<MemStorage> {
+    let opened = log::create(MemStorage::new(), [1; 16], SHARDS, 1, SEGMENT_LEN, &mut |_| Ok(()));
+    opened.expect("in memory").writer
+}
+
+/// A log of about one segment.
+fn written(body: &Body) -> (MemStorage, u64) {
+    let mut writer = new_log();
+    let stored_len = body.encode(writer.last()).stored_len();
+    let records = SEGMENT_LEN / stored_len - 1;
+    for _ in 0..records {
+        writer.append(&body.encode(writer.last().next())).expect("in memory");
+    }
+    writer.sync().expect("in memory");
+    (writer.into_storage(), records * stored_len)
+}
+
+fn bench_append(c: &mut Criterion) {
+    let mut group = c.benchmark_group("log append");
+    for piece_len in PIECE_LENS {
+        let body = body(piece_len);
+        let sequence = new_log().last().next();
+        let record = body.encode(sequence);
+        group.throughput(Throughput::Bytes(record.stored_len()));
+        let name = |what: &str| format!("{what}, {SHARDS} pieces of {} KiB", piece_len >> 10);
+        group.bench_function(name("encode"), |b| b.iter(|| black_box(&body).encode(sequence)));
+        let payload = record.parts.concat();
+        group.bench_function(name("checksum alone"), |b| b.iter(|| xxh3_64(black_box(&payload))));
+        let mut place = vec![0u8; payload.len()];
+        group.bench_function(name("copy alone"), |b| {
+            b.iter(|| black_box(&mut place).copy_from_slice(&payload))
+        });
+        let mut writer = log::create(Warm::new(), [1; 16], SHARDS, 1, SEGMENT_LEN, &mut |_| Ok(()))
+            .expect("in memory")
+            .writer;
+        group.bench_function(name("append"), |b| {
+            b.iter(|| {
+                writer.append(&body.encode(writer.last().next())).expect("in memory");
+                writer.sync().expect("in memory");
+            })
+        });
+    }
+    group.finish();
+}
+
+fn bench_recover(c: &mut Criterion) {
+    let mut group = c.benchmark_group("log recover");
+    group.sample_size(20);
+    for piece_len in PIECE_LENS {
+        let (storage, bytes) = written(&body(piece_len));
+        group.throughput(Throughput::Bytes(bytes));
+        let name = format!("open, records of {SHARDS} pieces of {} KiB", piece_len >> 10);
+        group.bench_function(name, |b| {
+            let open = |storage| {
+                log::open(storage, 2, SEGMENT_LEN, &mut |record: Record| {
+                    black_box(record);
+                    Ok(())
+                })
+            };
+            b.iter_batched(
+                || storage.clone(),
+                |storage| open(storage).expect("whole").writer,
+                BatchSize::PerIteration,
+            )
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench_append, bench_recover);
+criterion_main!(benches);

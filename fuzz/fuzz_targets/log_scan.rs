@@ -1,0 +1,106 @@
+//! A log is written in order and then damaged: opening never panics, never hands out anything but an exact prefix, and what it
+//! has opened opens again to the same. Besides, any bytes at all as a log.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use bytes::Bytes;
+use kernel::log::{self, FIRST_SEGMENT, LogWriter, MemStorage, Storage};
+use kernel::record::{Body, Commit, Piece, Record, RecordKind};
+use libfuzzer_sys::fuzz_target;
+
+const SEGMENT_LEN: u64 = 4096;
+
+#[derive(Arbitrary, Debug)]
+struct Run<'a> {
+    steps: Vec<Step>,
+    damages: Vec<Damage<'a>>,
+    /// A log of nothing but these.
+    raw: &'a [u8],
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Append { len: u16 },
+    Sync,
+    Frontier,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Damage<'a> {
+    Overwrite { segment: u8, offset: u16, bytes: &'a [u8] },
+    Copy { from: u8, from_offset: u16, to: u8, to_offset: u16, len: u16 },
+    Remove { segment: u8 },
+}
+
+fuzz_target!(|run: Run| {
+    let (mut storage, bodies) = written(&run.steps);
+    for damage in run.damages.iter().take(8) {
+        inflict(&mut storage, damage);
+    }
+    check(storage, &bodies);
+    let mut storage = MemStorage::new();
+    storage.create(FIRST_SEGMENT, run.raw.len() as u64).expect("in memory");
+    storage.write(FIRST_SEGMENT, 0, run.raw).expect("in memory");
+    check(storage, &[]);
+});
+
+fn written(steps: &[Step]) -> (MemStorage, Vec<Body>) {
+    let opened = log::create(MemStorage::new(), [9; 16], 1, 1, SEGMENT_LEN, &mut |_| Ok(()));
+    let mut writer = opened.expect("in memory").writer;
+    let mut bodies = Vec::new();
+    for step in steps.iter().take(32) {
+        match step {
+            Step::Append { len } => bodies.push(append(&mut writer, *len as usize % 6000, bodies.len())),
+            Step::Sync => drop(writer.sync().expect("in memory")),
+            Step::Frontier => drop(writer.append_frontier().expect("in memory")),
+        }
+    }
+    (writer.into_storage(), bodies)
+}
+
+fn append(writer: &mut LogWriter<MemStorage>, len: usize, number: usize) -> Body {
+    let pieces = vec![Piece::Inline(vec![Bytes::from(vec![number as u8 + 1; len])])];
+    let body = Body::Commit(RecordKind::Batch, Commit { at_us: number as i64, pieces, ..Commit::default() });
+    writer.append(&body.encode(writer.last().next())).expect("in memory");
+    body
+}
+
+fn inflict(storage: &mut MemStorage, damage: &Damage) {
+    let mut overwrite = |segment: u8, offset: u16, bytes: &[u8]| {
+        if let Some(segment) = storage.segment_mut(segment as u64) {
+            let start = (offset as usize).min(segment.len());
+            let len = bytes.len().min(segment.len() - start);
+            segment[start..start + len].copy_from_slice(&bytes[..len]);
+        }
+    };
+    match damage {
+        Damage::Overwrite { segment, offset, bytes } => overwrite(*segment, *offset, bytes),
+        Damage::Copy { from, from_offset, to, to_offset, len } => {
+            let Some(segment) = storage.segment_mut(*from as u64) else { return };
+            let start = (*from_offset as usize).min(segment.len());
+            let len = (*len as usize).min(segment.len() - start);
+            let bytes = segment[start..start + len].to_vec();
+            inflict(storage, &Damage::Overwrite { segment: *to, offset: *to_offset, bytes: &bytes });
+        }
+        Damage::Remove { segment } => drop(storage.remove(*segment as u64)),
+    }
+}
+
+fn check(mut storage: MemStorage, bodies: &[Body]) {
+    if log::is_created(&mut storage) != Ok(true) {
+        return;
+    }
+    let Some((storage, found)) = opened(storage) else { return };
+    assert!(found.len() <= bodies.len() && found == bodies[..found.len()], "an exact prefix");
+    let (_, again) = opened(storage).expect("what was opened opens again");
+    assert_eq!(again, found);
+}
+
+fn opened(storage: MemStorage) -> Option<(MemStorage, Vec<Body>)> {
+    let mut found = Vec::new();
+    let opened = log::open(storage, 2, SEGMENT_LEN, &mut |record: Record| {
+        found.extend(matches!(record.body, Body::Commit(..)).then_some(record.body));
+        Ok(())
+    });
+    Some((opened.ok()?.writer.into_storage(), found))
+}
