@@ -143,8 +143,10 @@ impl KafkaOptions {
         let partitions = partitions.max(1) as u64;
         let queue_kbytes = (self.prefetch_bytes_max / 1024 / partitions).clamp(256, 1 << 20);
         // A queued message costs librdkafka some 300 bytes beside its payload: bound their number as well.
-        let queue_messages = (self.prefetch_bytes_max / 256 / partitions).clamp(1000, 10_000_000);
-        let partition_fetch_bytes = (queue_kbytes * 1024 / 2).clamp(256 << 10, 4 << 20);
+        let queue_messages = (self.prefetch_bytes_max / 512 / partitions).clamp(1000, 10_000_000);
+        // Compressed, as it comes: what is under way when a queue is full may unpack to many times this. Measured with 8
+        // partitions: 512 KiB instead of 4 MiB takes a fifth of the memory and a quarter less CPU.
+        let partition_fetch_bytes = (queue_kbytes * 1024 / 24).clamp(128 << 10, 1 << 20);
         let mut settings: BTreeMap<String, String> = BTreeMap::new();
         let mut put = |key: &str, value: &str| {
             settings.insert(key.to_string(), value.to_string());
