@@ -143,7 +143,7 @@ fn columns(rows: &[Row]) -> Vec<ArrayRef> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn columns_give_what_rows_give(
         (column_type, expr) in prop_oneof![prop::sample::select(&TYPES[..]), number()]

@@ -1,3 +1,7 @@
+//! Scenarios of one shard; `model` holds it against a plain model.
+
+mod model;
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
