@@ -184,6 +184,9 @@ pub(crate) fn check(value: Option<&[u8]>) -> Result<&[u8], String> {
     if value.len() > MESSAGE_BYTES_MAX {
         return Err(format!("the message is larger than {MESSAGE_BYTES_MAX} bytes"));
     }
+    if value.is_ascii() {
+        return Ok(value);
+    }
     match std::str::from_utf8(value) {
         Ok(_) => Ok(value),
         Err(error) => Err(format!("invalid UTF-8 at byte {}", error.valid_up_to())),

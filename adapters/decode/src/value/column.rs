@@ -285,6 +285,25 @@ impl Column {
                     return Some(quote + 1);
                 }
             }
+            Values::Float64(v) => {
+                if let Some(number) = number::plain_number(message, at)
+                    && let Some(value) = number.float64()
+                {
+                    v.push(value);
+                    self.nulls.append_non_null();
+                    return Some(number.end);
+                }
+            }
+            Values::Decimal(v) => {
+                if let Some(number) = number::plain_number(message, at)
+                    && let ColumnType::Decimal { precision, scale } = self.mapping.column_type
+                    && let Some(value) = number.decimal(precision, scale)
+                {
+                    v.push(value);
+                    self.nulls.append_non_null();
+                    return Some(number.end);
+                }
+            }
             _ => {}
         }
         let token = scan::token(message, at, depth).ok()?;
@@ -311,7 +330,12 @@ impl Column {
                 self.append_text(scratch)
             }
             Kind::True | Kind::False => match &mut self.values {
-                Values::Bool(_) | Values::Text(_) => self.append_text(token.raw(message)),
+                Values::Bool(v) => {
+                    v.append(token.kind == Kind::True);
+                    self.nulls.append_non_null();
+                    Ok(())
+                }
+                Values::Text(_) => self.append_text(token.raw(message)),
                 _ => Err(Fault::Invalid),
             },
             Kind::Array | Kind::Object => match &mut self.values {

@@ -31,6 +31,86 @@ pub(crate) fn plain_integer(message: &[u8], at: usize) -> Option<(i64, usize)> {
     Some((if negative { -value } else { value }, end))
 }
 
+/// A number of at most 18 digits, with a fraction or without, that is followed by no exponent.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainNumber {
+    negative: bool,
+    /// All digits, as if there were no point.
+    digits: u64,
+    /// How many of them are after the point.
+    places: usize,
+    /// Byte after it.
+    pub end: usize,
+}
+
+/// The JSON number that begins at `at`, if it is a plain one. None: look closer.
+#[inline]
+pub(crate) fn plain_number(message: &[u8], at: usize) -> Option<PlainNumber> {
+    let negative = message.get(at) == Some(&b'-');
+    let first = at + negative as usize;
+    let (mut digits, mut end) = (0, first);
+    read_digits(message, &mut end, &mut digits);
+    let whole = end - first;
+    let leading_zero = whole > 1 && message[first] == b'0';
+    let mut places = 0;
+    if message.get(end) == Some(&b'.') {
+        end += 1;
+        let fraction = end;
+        read_digits(message, &mut end, &mut digits);
+        places = end - fraction;
+        if places == 0 {
+            return None;
+        }
+    }
+    if whole == 0 || leading_zero || whole + places > 18 || matches!(message.get(end), Some(b'e' | b'E')) {
+        return None;
+    }
+    Some(PlainNumber { negative, digits, places, end })
+}
+
+#[inline]
+fn read_digits(message: &[u8], at: &mut usize, digits: &mut u64) {
+    while let Some(byte @ b'0'..=b'9') = message.get(*at) {
+        *digits = digits.wrapping_mul(10).wrapping_add((byte - b'0') as u64);
+        *at += 1;
+    }
+}
+
+impl PlainNumber {
+    /// The nearest double, where one exact division gives it: digits and power of ten are exact doubles (Clinger's fast
+    /// path).
+    #[inline]
+    pub fn float64(self) -> Option<f64> {
+        if self.digits >= 1 << 53 {
+            return None;
+        }
+        let value = self.digits as f64 / POWERS_OF_TEN[self.places];
+        Some(if self.negative { -value } else { value })
+    }
+
+    /// The unscaled `numeric(precision, scale)`, where nothing is to be rounded and nothing can overflow on the way.
+    #[inline]
+    pub fn decimal(self, precision: u8, scale: i8) -> Option<i128> {
+        let zeros = usize::try_from(scale).ok()?.checked_sub(self.places)?;
+        let value = self.digits as i128 * *WHOLE_POWERS_OF_TEN.get(zeros)? as i128;
+        let fits = value < 10i128.pow(precision as u32);
+        fits.then_some(if self.negative { -value } else { value })
+    }
+}
+
+const POWERS_OF_TEN: [f64; 19] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+
+const WHOLE_POWERS_OF_TEN: [u64; 19] = {
+    let mut powers = [1; 19];
+    let mut at = 1;
+    while at < 19 {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 /// An integer. A fraction or an exponent is allowed as long as the value is whole.
 pub(crate) fn integer(text: &[u8]) -> Result<i64, Fault> {
     let text = trim(text);
@@ -57,42 +137,15 @@ fn short_integer(text: &[u8]) -> Option<i64> {
 /// `numeric(precision, scale)`: the unscaled value, rounded half away from zero as PostgreSQL does.
 pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     let text = trim(text);
-    let value = match short_decimal(text, scale) {
-        Some(value) => value as i128,
-        None => Number::parse(text)?.scaled(scale as i64)?.0,
-    };
+    let plain = plain_number(text, 0).filter(|number| number.end == text.len());
+    if let Some(value) = plain.and_then(|number| number.decimal(precision, scale)) {
+        return Ok(value);
+    }
+    let value = Number::parse(text)?.scaled(scale as i64)?.0;
     match value.unsigned_abs() < 10u128.pow(precision as u32) {
         true => Ok(value),
         false => Err(Fault::OutOfRange),
     }
-}
-
-/// The common case: at most 18 digits in the end, none to be rounded away, no exponent.
-#[inline]
-fn short_decimal(text: &[u8], scale: i8) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let scale = usize::try_from(scale).ok()?;
-    if digits.len() + scale > 18 {
-        return None;
-    }
-    let (mut value, mut seen, mut after_point) = (0i64, 0, None);
-    for &byte in digits {
-        match byte {
-            b'0'..=b'9' => {
-                value = value * 10 + (byte - b'0') as i64;
-                seen += 1;
-                after_point = after_point.map(|n: usize| n + 1);
-            }
-            b'.' if after_point.is_none() && seen > 0 => after_point = Some(0),
-            _ => return None,
-        }
-    }
-    let zeros = scale.checked_sub(after_point.unwrap_or(0))?;
-    if seen == 0 || after_point == Some(0) {
-        return None;
-    }
-    value *= 10i64.pow(zeros as u32);
-    Some(if digits.len() < text.len() { -value } else { value })
 }
 
 /// A number in text, taken apart.
@@ -178,7 +231,8 @@ fn parse_exponent(text: &[u8]) -> Result<i64, Fault> {
 /// `double precision`, rounded to the nearest; too large is out of range, too small is zero.
 pub(crate) fn float64(text: &[u8]) -> Result<f64, Fault> {
     let text = trim(text);
-    if let Some(value) = short_float(text) {
+    let plain = plain_number(text, 0).filter(|number| number.end == text.len());
+    if let Some(value) = plain.and_then(PlainNumber::float64) {
         return Ok(value);
     }
     let value: f64 = utf8(text)?.parse().map_err(|_| Fault::Invalid)?;
@@ -196,36 +250,6 @@ pub(crate) fn float32(text: &[u8]) -> Result<f32, Fault> {
         return Err(Fault::OutOfRange);
     }
     Ok(value)
-}
-
-const POWERS_OF_TEN: [f64; 16] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-
-/// At most 15 digits, no exponent: both the digits and the power of ten are exact doubles, so that one division rounds
-/// correctly (Clinger's fast path).
-#[inline]
-fn short_float(text: &[u8]) -> Option<f64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.is_empty() || digits.len() > 16 {
-        return None;
-    }
-    let (mut value, mut count, mut after_point) = (0u64, 0, None);
-    for &byte in digits {
-        match byte {
-            b'0'..=b'9' => {
-                value = value * 10 + (byte - b'0') as u64;
-                count += 1;
-                after_point = after_point.map(|n: usize| n + 1);
-            }
-            b'.' if after_point.is_none() && count > 0 => after_point = Some(0),
-            _ => return None,
-        }
-    }
-    if count > 15 || after_point == Some(0) {
-        return None;
-    }
-    let value = value as f64 / POWERS_OF_TEN[after_point.unwrap_or(0)];
-    Some(if digits.len() < text.len() { -value } else { value })
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Fault> {

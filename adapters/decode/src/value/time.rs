@@ -21,6 +21,9 @@ pub(crate) fn date(text: &[u8]) -> Result<i32, Fault> {
 /// Microseconds from `YYYY-MM-DD[(T| )HH:MM[:SS[.fraction]]][zone]`. With `zoned`, a zone moves the time to UTC, and a time
 /// without one is in UTC already. Otherwise a zone is checked and left out, as PostgreSQL's `timestamp` does.
 pub(crate) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, Fault> {
+    if let Some(micros) = usual_timestamp(text) {
+        return Ok(micros);
+    }
     let mut reader = Reader { rest: number::trim(text) };
     let days = reader.date()?;
     let micros = reader.time_of_day()?;
@@ -29,6 +32,40 @@ pub(crate) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, Fault> {
     let shift = if zoned { offset_seconds * MICROS_PER_SECOND } else { 0 };
     // A day has less than 2^37 microseconds and YEARS less than 2^27 days.
     Ok(days * MICROS_PER_DAY + micros - shift)
+}
+
+/// The usual spelling: `YYYY-MM-DD(T| )HH:MM:SS[.fraction of up to 6 digits][Z]`. None: look closer.
+#[inline]
+fn usual_timestamp(text: &[u8]) -> Option<i64> {
+    let (fixed, rest) = text.split_first_chunk::<19>()?;
+    let [y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0, b'T' | b' ', h1, h0, b':', i1, i0, b':', s1, s0] =
+        *fixed
+    else {
+        return None;
+    };
+    let mut all_digits = true;
+    let mut two = |tens: u8, ones: u8| {
+        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        all_digits &= tens < 10 && ones < 10;
+        tens as i64 * 10 + ones as i64
+    };
+    let (year, month, day) = (two(y3, y2) * 100 + two(y1, y0), two(m1, m0), two(d1, d0));
+    let (hour, minute, second) = (two(h1, h0), two(i1, i0), two(s1, s0));
+    let in_range = year > 0 && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
+    if !all_digits || !in_range || day < 1 || day > days_in_month(year, month) {
+        return None;
+    }
+    let rest = rest.strip_suffix(b"Z").unwrap_or(rest);
+    let micros = match rest {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+            let fraction = digits.iter().fold(0, |value, digit| value * 10 + (digit - b'0') as i64);
+            fraction * [100_000, 10_000, 1_000, 100, 10, 1][digits.len() - 1]
+        }
+        _ => return None,
+    };
+    let seconds = days_from_civil(year, month, day) * 86_400 + (hour * 60 + minute) * 60 + second;
+    Some(seconds * MICROS_PER_SECOND + micros)
 }
 
 /// Microseconds from a number of milliseconds since 1970-01-01 UTC, which may have a fraction.
