@@ -25,6 +25,8 @@
 //! 8. **Halt**: on [`Effect::Halt`] stop at once and start again from the disk.
 
 #![forbid(unsafe_code)]
+// Purity: kernel/clippy.toml names what is not allowed in here.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
 
 pub mod columns;
 pub mod coordinator;
