@@ -1,12 +1,14 @@
 //! What was in flight when the process died: a line for each step of each record, written at once and never buffered, so that a
 //! kill leaves all of them behind. Off unless a file is named; for the tests that kill the process.
 //!
-//!     fetch pipeline=P epoch=E partition=N from=OFFSET       reading begins here
-//!     staged seq=S                                           all shards have staged the record; it goes to the log
-//!     cursor seq=S pipeline=P partition=N range=A..B         what the staged record consumes
-//!     appended seq=S                                         its bytes are in the log, not yet durable
-//!     synced through=S                                       everything up to here is durable
-//!     durable pipeline=P partition=N next=OFFSET             a published cursor
+//! ```text
+//! fetch pipeline=P epoch=E partition=N from=OFFSET       reading begins here
+//! staged seq=S                                           all shards have staged the record; it goes to the log
+//! cursor seq=S pipeline=P partition=N range=A..B         what the staged record consumes
+//! appended seq=S                                         its bytes are in the log, not yet durable
+//! synced through=S                                       everything up to here is durable
+//! durable pipeline=P partition=N next=OFFSET             a published cursor
+//! ```
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

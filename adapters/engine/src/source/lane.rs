@@ -86,6 +86,8 @@ impl Lane {
             Some(reader) => reader,
             None => self.reader.insert(source.open(self.partition, self.extractor.position())?),
         };
+        // Most readers keep what is more than that for the next poll; the estimate serves those that cannot.
+        reader.limit_bytes(allowed);
         let messages_max = ((allowed / self.message_bytes) as usize).clamp(1, POLL_MESSAGES_MAX);
         let extractor = &mut self.extractor;
         let bytes_before = extractor.buffered_source_bytes();
@@ -134,11 +136,11 @@ struct Read {
 fn fitting(messages: &[RawMessage<'_>], allowed: u64, first: bool) -> usize {
     let mut left = allowed;
     for (index, message) in messages.iter().enumerate() {
-        let bytes = message.value.map_or(0, <[u8]>::len) + message.key.map_or(0, <[u8]>::len);
-        if bytes as u64 > left && !(first && index == 0) {
+        let bytes = message.source_bytes();
+        if bytes > left && !(first && index == 0) {
             return index;
         }
-        left = left.saturating_sub(bytes as u64);
+        left = left.saturating_sub(bytes);
     }
     messages.len()
 }
