@@ -274,7 +274,8 @@ impl PartitionQueue {
         self.held.reserve(messages_max);
         // `rd_kafka_consume_batch_queue` waits until its array is full: so take what is there without waiting, and only if
         // that is nothing, wait for one.
-        if self.fill(messages_max, Duration::ZERO) == 0 && self.fill(1, timeout) == 1 {
+        let empty = self.fill(messages_max, Duration::ZERO) == 0;
+        if empty && !timeout.is_zero() && self.fill(1, timeout) == 1 {
             self.fill(messages_max - 1, Duration::ZERO);
         }
         let done = self.held.len();
