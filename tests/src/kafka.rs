@@ -22,8 +22,10 @@ use crate::scratch::{free_port, unique};
 const BOOTSTRAP_ENV: &str = "KAFKA_BOOTSTRAP";
 
 /// Starts Java and waits for its own standard input to end, which happens when the test process goes, however it goes. Then it
-/// kills Java by its process id, and removes the broker's data unless told to keep them.
+/// kills Java by its process id, and removes the broker's data unless told to keep them. What is typed at the terminal goes to all
+/// processes of a test; this one outlives it, to clean up.
 const KEEPER: &str = r#"
+trap '' INT TERM HUP
 dir=$1; shift
 "$@" </dev/null >>"$dir/broker.log" 2>&1 &
 pid=$!
