@@ -510,3 +510,94 @@ fn unsupported(what: String) -> Error {
         format!("log record {what}; start the version of tidemark that wrote this data directory"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+        let part = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+        let inline = prop::collection::vec(part, 0..4).prop_map(Piece::Inline);
+        let segment = any::<(u64, u64, u64)>().prop_map(|(segment, offset, len)| Piece::Segment {
+            segment,
+            offset,
+            len,
+        });
+        prop::collection::vec(prop_oneof![3 => inline, 1 => segment], 0..9)
+    }
+
+    fn commit() -> impl Strategy<Value = Commit> {
+        let cursor = (any::<i32>(), any::<i64>(), any::<i64>(), any::<[u8; 16]>(), any::<u64>()).prop_map(
+            |(partition, first_offset, next_offset, topic_id, applied)| CursorAdvance {
+                pipeline: PipelineId(1),
+                run: Run(2),
+                epoch: Epoch(3),
+                partition,
+                first_offset,
+                next: Position { next_offset, leader_epoch: -1 },
+                topic_id: TopicId(topic_id),
+                tally: Tally { applied, ..Tally::default() },
+            },
+        );
+        (any::<i64>(), prop::collection::vec(cursor, 0..5), pieces()).prop_map(|(at_us, cursors, pieces)| {
+            let catalog = vec![CatalogChange::TableCreated(crate::schema::errors_table())];
+            Commit { at_us, catalog, cursors, pieces }
+        })
+    }
+
+    fn payload(body: &Body) -> Bytes {
+        body.encode(Sequence(1)).parts.concat().into()
+    }
+
+    proptest! {
+        #[test]
+        fn a_commit_comes_back_and_its_parts_lie_at_multiples_of_64(commit in commit()) {
+            let body = Body::Commit(RecordKind::Client, commit);
+            let payload = payload(&body);
+            let found = Body::decode(RecordKind::Client, CODEC_NONE, &payload).unwrap();
+            prop_assert_eq!(&found, &body);
+            let Body::Commit(_, commit) = found else { panic!("a commit") };
+            for part in commit.pieces.iter().flat_map(inline_parts).filter(|part| !part.is_empty()) {
+                prop_assert_eq!((part.as_ptr().addr() - payload.as_ptr().addr()) % 64, 0);
+            }
+        }
+
+        #[test]
+        fn a_payload_cut_off_is_refused_and_a_changed_one_does_not_panic(
+            commit in commit(),
+            cut in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        ) {
+            let payload = payload(&Body::Commit(RecordKind::Batch, commit));
+            let cut = payload.slice(..cut.index(payload.len()));
+            prop_assert!(Body::decode(RecordKind::Batch, CODEC_NONE, &cut).is_err());
+            let mut changed = payload.to_vec();
+            for (at, byte) in changes {
+                changed[at.index(payload.len())] = byte;
+            }
+            let _ = Body::decode(RecordKind::Batch, CODEC_NONE, &changed.into());
+        }
+    }
+
+    #[test]
+    fn counts_that_the_bytes_cannot_hold_are_refused_before_anything_is_allocated() {
+        let mut payload = payload(&Body::Commit(RecordKind::Batch, Commit::default())).to_vec();
+        payload[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        payload.extend_from_slice(&[0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
+        assert!(Body::decode(RecordKind::Batch, CODEC_NONE, &payload.into()).is_err());
+    }
+
+    #[test]
+    fn an_unknown_codec_and_a_payload_of_the_wrong_kind_are_refused_by_name() {
+        let refused = |kind, codec, payload: &'static [u8]| {
+            Body::decode(kind, codec, &Bytes::from_static(payload)).unwrap_err()
+        };
+        assert_eq!(refused(RecordKind::Batch, CODEC_LZ4, b"").kind, ErrorKind::FeatureNotSupported);
+        assert!(refused(RecordKind::Batch, CODEC_LZ4, b"").message.contains("LZ4"));
+        assert!(refused(RecordKind::Batch, 9, b"").message.contains("codec 9"));
+        assert_eq!(refused(RecordKind::Frontier, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
+        assert_eq!(refused(RecordKind::Open, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
+    }
+}

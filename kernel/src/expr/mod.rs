@@ -6,6 +6,7 @@
 
 mod check;
 mod eval;
+mod flat;
 #[cfg(test)]
 pub(crate) mod scalar;
 
@@ -57,6 +58,7 @@ pub enum Literal {
 
 /// An expression with its type known: the lowering inserts every cast, so that operands of one operator agree.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(into = "flat::Flat", try_from = "flat::Flat")]
 pub enum Expr {
     /// Column of the stored row.
     Stored(u16),

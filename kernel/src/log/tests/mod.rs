@@ -143,3 +143,55 @@ fn other_directories_are_refused() {
     assert!(damaged(|bytes| bytes[20] ^= 1).contains("header of log segment 1 is damaged"));
     assert!(damaged(|bytes| bytes.truncate(4096)).contains("has 4096 bytes, but was made with 8192"));
 }
+
+#[test]
+fn a_piece_in_a_segment_file_is_refused_for_now() {
+    let mut writer = new_log();
+    let pieces = vec![Piece::Segment { segment: 1, offset: 0, len: 9 }, Piece::Inline(vec![])];
+    append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
+    let error = reopen(writer.into_storage()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::FeatureNotSupported);
+    assert!(error.message.starts_with("log record 2 in segment 1 at offset "), "{error}");
+}
+
+#[test]
+fn the_image_of_a_record_inside_a_payload_cannot_vouch_for_anything() {
+    // A record that says that the next hundred were durable, as it would lie in this very log at another place.
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    writer.sync().unwrap();
+    append(&mut writer, &batch(2, 100));
+    let mut storage = writer.into_storage();
+    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let images: Vec<u8> =
+        bytes.chunks_exact(64).filter(|chunk| chunk.starts_with(b"TMLR")).flatten().copied().collect();
+    assert_eq!(images.len(), 3 * 64);
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    let pieces = vec![Piece::Inline(vec![Bytes::from(images)]), Piece::Inline(vec![])];
+    append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
+    let mut storage = writer.into_storage();
+    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
+    bytes[first] ^= 1;
+    let (opened, _) = reopen(storage).unwrap();
+    assert_eq!(opened.torn_tail.unwrap().first, Sequence(2));
+}
+
+#[test]
+fn a_plan_confirms_what_it_covers_and_nothing_more() {
+    let mut writer = new_log();
+    append(&mut writer, &batch(1, 100));
+    let plan = writer.sync_plan().unwrap();
+    append(&mut writer, &batch(2, 7800));
+    append(&mut writer, &batch(3, 100));
+    writer.synced(&plan).unwrap();
+    assert_eq!((writer.durable(), writer.last()), (Sequence(2), Sequence(4)));
+    let rest = writer.sync_plan().unwrap();
+    assert_eq!(rest.ranges.len(), 1, "the second record did not fit into the first segment");
+    assert_eq!((rest.ranges[0].segment, rest.ranges[0].offset), (2, 0));
+    assert_eq!(writer.sync().unwrap(), Sequence(4));
+    assert!(writer.sync_plan().unwrap().ranges.is_empty());
+    writer.synced(&plan).unwrap();
+    assert_eq!(writer.durable(), Sequence(4), "a late confirmation takes nothing back");
+}

@@ -1,0 +1,230 @@
+//! How an expression is written: as its nodes in postfix order. A tree would be read by a function that calls itself, and
+//! bytes that nest deeply enough would overflow the stack; this is read by a loop, and refused beyond [`DEPTH_MAX`].
+
+use serde::{Deserialize, Serialize};
+
+use super::{Arithmetic, Comparison, Expr, Literal};
+use crate::schema::ColumnType;
+
+/// Deepest nesting of an expression. What lowers to expressions stays far below.
+pub const DEPTH_MAX: usize = 400;
+
+/// Nodes, operands before operators.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Flat(Vec<Node>);
+
+/// An [`Expr`] without its operands, which lie before it.
+#[derive(Clone, Serialize, Deserialize)]
+enum Node {
+    Stored(u16),
+    Incoming(u16),
+    Literal(Literal, ColumnType),
+    Arithmetic(Arithmetic),
+    Negate,
+    Compare(Comparison),
+    And,
+    Or,
+    Not,
+    IsNull,
+    Coalesce(u32),
+    Greatest(u32),
+    Least(u32),
+    /// Conditions and values by turns, then the last value.
+    Case {
+        branches: u32,
+    },
+    Concat,
+    Cast(ColumnType),
+}
+
+impl From<Expr> for Flat {
+    /// Taken from behind: each operator before its operands, the last operand first, and then turned round.
+    fn from(expr: Expr) -> Flat {
+        let mut nodes = Vec::new();
+        let mut waiting = vec![(expr, 1)];
+        while let Some((expr, depth)) = waiting.pop() {
+            assert!(depth <= DEPTH_MAX, "expressions are lowered with a bounded depth");
+            let (node, operands) = split(expr);
+            nodes.push(node);
+            waiting.extend(operands.into_iter().map(|operand| (operand, depth + 1)));
+        }
+        nodes.reverse();
+        Flat(nodes)
+    }
+}
+
+/// A node and its operands.
+fn split(expr: Expr) -> (Node, Vec<Expr>) {
+    let count = |all: &[Expr]| u32::try_from(all.len()).expect("a statement has far fewer operands");
+    match expr {
+        Expr::Stored(column) => (Node::Stored(column), vec![]),
+        Expr::Incoming(column) => (Node::Incoming(column), vec![]),
+        Expr::Literal(literal, column_type) => (Node::Literal(literal, column_type), vec![]),
+        Expr::Arithmetic(operator, a, b) => (Node::Arithmetic(operator), vec![*a, *b]),
+        Expr::Negate(a) => (Node::Negate, vec![*a]),
+        Expr::Compare(operator, a, b) => (Node::Compare(operator), vec![*a, *b]),
+        Expr::And(a, b) => (Node::And, vec![*a, *b]),
+        Expr::Or(a, b) => (Node::Or, vec![*a, *b]),
+        Expr::Not(a) => (Node::Not, vec![*a]),
+        Expr::IsNull(a) => (Node::IsNull, vec![*a]),
+        Expr::Coalesce(all) => (Node::Coalesce(count(&all)), all),
+        Expr::Greatest(all) => (Node::Greatest(count(&all)), all),
+        Expr::Least(all) => (Node::Least(count(&all)), all),
+        Expr::Case(branches, last) => {
+            let pairs = branches.into_iter().flat_map(|(condition, value)| [condition, value]);
+            let operands: Vec<Expr> = pairs.chain([*last]).collect();
+            (Node::Case { branches: count(&operands) / 2 }, operands)
+        }
+        Expr::Concat(a, b) => (Node::Concat, vec![*a, *b]),
+        Expr::Cast(a, column_type) => (Node::Cast(column_type), vec![*a]),
+    }
+}
+
+impl TryFrom<Flat> for Expr {
+    type Error = &'static str;
+
+    fn try_from(flat: Flat) -> Result<Expr, &'static str> {
+        let mut stack = Stack::default();
+        for node in flat.0 {
+            stack.take(node)?;
+        }
+        match (stack.entries.pop(), stack.entries.pop()) {
+            (Some((expr, _)), None) => Ok(expr),
+            _ => Err("an expression is not one value"),
+        }
+    }
+}
+
+/// Expressions that wait for their operator, each with its depth.
+#[derive(Default)]
+struct Stack {
+    entries: Vec<(Expr, usize)>,
+}
+
+impl Stack {
+    fn take(&mut self, node: Node) -> Result<(), &'static str> {
+        let (expr, below) = match node {
+            Node::Stored(column) => (Expr::Stored(column), 0),
+            Node::Incoming(column) => (Expr::Incoming(column), 0),
+            Node::Literal(literal, column_type) => (Expr::Literal(literal, column_type), 0),
+            Node::Arithmetic(operator) => self.two(|a, b| Expr::Arithmetic(operator, a, b))?,
+            Node::Negate => self.one(Expr::Negate)?,
+            Node::Compare(operator) => self.two(|a, b| Expr::Compare(operator, a, b))?,
+            Node::And => self.two(Expr::And)?,
+            Node::Or => self.two(Expr::Or)?,
+            Node::Not => self.one(Expr::Not)?,
+            Node::IsNull => self.one(Expr::IsNull)?,
+            Node::Coalesce(count) => self.many(count as usize, Expr::Coalesce)?,
+            Node::Greatest(count) => self.many(count as usize, Expr::Greatest)?,
+            Node::Least(count) => self.many(count as usize, Expr::Least)?,
+            Node::Case { branches } => self.case(branches as usize)?,
+            Node::Concat => self.two(Expr::Concat)?,
+            Node::Cast(column_type) => self.one(|a| Expr::Cast(a, column_type))?,
+        };
+        if below >= DEPTH_MAX {
+            return Err("an expression is nested too deeply");
+        }
+        self.entries.push((expr, below + 1));
+        Ok(())
+    }
+
+    /// The last `count` expressions in order, and the depth of the deepest.
+    fn operands(&mut self, count: usize) -> Result<(Vec<Expr>, usize), &'static str> {
+        let first = self.entries.len().checked_sub(count).ok_or("an operator lacks operands")?;
+        let depth = self.entries[first..].iter().map(|(_, depth)| *depth).max().unwrap_or(0);
+        Ok((self.entries.drain(first..).map(|(expr, _)| expr).collect(), depth))
+    }
+
+    fn one(&mut self, build: impl FnOnce(Box<Expr>) -> Expr) -> Result<(Expr, usize), &'static str> {
+        let (a, depth) = self.entries.pop().ok_or("an operator lacks operands")?;
+        Ok((build(Box::new(a)), depth))
+    }
+
+    fn two(
+        &mut self,
+        build: impl FnOnce(Box<Expr>, Box<Expr>) -> Expr,
+    ) -> Result<(Expr, usize), &'static str> {
+        let (b, b_depth) = self.entries.pop().ok_or("an operator lacks operands")?;
+        let (a, a_depth) = self.entries.pop().ok_or("an operator lacks operands")?;
+        Ok((build(Box::new(a), Box::new(b)), a_depth.max(b_depth)))
+    }
+
+    fn many(
+        &mut self,
+        count: usize,
+        build: impl FnOnce(Vec<Expr>) -> Expr,
+    ) -> Result<(Expr, usize), &'static str> {
+        let (all, depth) = self.operands(count)?;
+        Ok((build(all), depth))
+    }
+
+    fn case(&mut self, branches: usize) -> Result<(Expr, usize), &'static str> {
+        let count = branches.checked_mul(2).and_then(|pairs| pairs.checked_add(1));
+        let (all, depth) = self.operands(count.ok_or("too many branches")?)?;
+        let mut all = all.into_iter();
+        let mut pairs = Vec::with_capacity(branches);
+        for _ in 0..branches {
+            pairs.extend(all.next().zip(all.next()));
+        }
+        let last = all.next().expect("one more than the pairs");
+        Ok((Expr::Case(pairs, Box::new(last)), depth))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(depth: usize) -> Expr {
+        (1..depth).fold(Expr::Stored(7), |inner, _| Expr::Not(Box::new(inner)))
+    }
+
+    fn bytes(expr: &Expr) -> Vec<u8> {
+        postcard::to_stdvec(expr).unwrap()
+    }
+
+    #[test]
+    fn every_form_comes_back() {
+        let (a, b) = (Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(2)));
+        let one = Expr::Literal(Literal::Int(1), ColumnType::Int64);
+        let forms = [
+            Expr::Arithmetic(Arithmetic::Subtract, a.clone(), b.clone()),
+            Expr::Negate(a.clone()),
+            Expr::Compare(Comparison::Less, a.clone(), b.clone()),
+            Expr::And(a.clone(), b.clone()),
+            Expr::Or(a.clone(), b.clone()),
+            Expr::Not(a.clone()),
+            Expr::IsNull(a.clone()),
+            Expr::Coalesce(vec![*a.clone(), *b.clone(), one.clone()]),
+            Expr::Greatest(vec![]),
+            Expr::Least(vec![one.clone()]),
+            Expr::Case(vec![(*a.clone(), one.clone()), (*b.clone(), *a.clone())], Box::new(one.clone())),
+            Expr::Case(vec![], Box::new(one.clone())),
+            Expr::Concat(b.clone(), a.clone()),
+            Expr::Cast(a.clone(), ColumnType::Float64),
+        ];
+        let all = Expr::Coalesce(forms.to_vec());
+        for expr in forms.into_iter().chain([all]) {
+            assert_eq!(postcard::from_bytes::<Expr>(&bytes(&expr)), Ok(expr));
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_when_read() {
+        assert_eq!(postcard::from_bytes(&bytes(&nested(DEPTH_MAX))), Ok(nested(DEPTH_MAX)));
+        let mut nodes = vec![Node::Stored(7)];
+        nodes.resize(100_000, Node::Not);
+        let deep = postcard::to_stdvec(&Flat(nodes)).unwrap();
+        assert!(postcard::from_bytes::<Expr>(&deep).is_err());
+    }
+
+    #[test]
+    fn what_is_not_one_value_is_refused() {
+        for nodes in
+            [vec![], vec![Node::And], vec![Node::Stored(1), Node::Stored(2)], vec![Node::Coalesce(u32::MAX)]]
+        {
+            let bytes = postcard::to_stdvec(&Flat(nodes)).unwrap();
+            assert!(postcard::from_bytes::<Expr>(&bytes).is_err());
+        }
+    }
+}
