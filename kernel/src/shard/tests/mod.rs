@@ -201,3 +201,94 @@ fn a_row_that_overflows_is_refused_and_no_other() {
     );
     assert_eq!(contents(&publish(&mut shard, 2)), owned(&[("a", Some(i64::MAX)), ("b", Some(2))]));
 }
+
+#[test]
+fn an_outcome_of_many_rows_is_several_pieces() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    let names: Vec<String> = (0..150_000).map(|i| format!("k{i}")).collect();
+    let all: Vec<(&str, Option<i64>)> = names.iter().map(|n| (n.as_str(), Some(1))).collect();
+    let (first, _, _) = stage(&mut shard, 2, vec![upsert(rows(&all, 0), add_up())]);
+    let (second, counts, _) = stage(&mut shard, 3, vec![upsert(rows(&all, 200_000), add_up())]);
+    assert_eq!(counts.updated, 150_000);
+    assert_eq!(columns::pieces(&second).unwrap().len(), 3);
+    shard.handle(ShardCommand::Abandon { from: Sequence(3) });
+    let (again, _, _) = stage(&mut shard, 3, vec![upsert(rows(&all, 200_000), add_up())]);
+    assert_eq!(again, second, "an abandoned record leaves nothing behind");
+    let view = publish(&mut shard, 3);
+    let mut replica = Shard::new(ShardId(0), 1);
+    let created = CatalogChange::TableCreated(accounts(true).as_ref().clone());
+    replica.replay(Sequence(1), &[created], &Piece::Inline(vec![])).unwrap();
+    replica.replay(Sequence(2), &[], &Piece::Inline(vec![first])).unwrap();
+    replica.replay(Sequence(3), &[], &Piece::Inline(vec![second])).unwrap();
+    let (live, replayed) = (contents(&view), contents(&replica.recovered()));
+    assert_eq!(live.len(), 150_000);
+    assert!(live.iter().all(|(_, balance)| *balance == Some(2)) && live == replayed);
+}
+
+#[test]
+fn rows_that_are_updated_all_the_time_take_bounded_room() {
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    let names: Vec<String> = (0..1000).map(|i| format!("account {i}")).collect();
+    let all: Vec<(&str, Option<i64>)> = names.iter().map(|n| (n.as_str(), Some(1))).collect();
+    let mut first = 0;
+    for sequence in 2..300 {
+        // A different part of the keys each time.
+        let part: Vec<_> = all.iter().copied().skip(sequence as usize % 7).step_by(3).collect();
+        stage(&mut shard, sequence, vec![upsert(rows(&part, 0), add_up())]);
+        let view = publish(&mut shard, sequence);
+        let table = &view.tables[&T];
+        if sequence == 20 {
+            first = table.bytes;
+        }
+        if sequence > 20 {
+            assert!(
+                table.bytes < 2 * first,
+                "{} bytes after {sequence} batches, {first} before",
+                table.bytes
+            );
+            assert!(table.chunks.len() <= 24, "{} chunks", table.chunks.len());
+        }
+    }
+}
+
+#[test]
+fn a_piece_that_contradicts_the_state_is_corruption() {
+    let table = accounts(true);
+    let created = [CatalogChange::TableCreated(table.as_ref().clone())];
+    let piece = |deletes: &[RowId], rows: Option<&RecordBatch>| {
+        let mut out = Vec::new();
+        columns::encode(&table, deletes, rows, &mut out);
+        Piece::Inline(vec![out.into()])
+    };
+    let id = |sequence, ordinal| RowId { sequence: Sequence(sequence), ordinal };
+    let one = rows(&[("a", Some(1))], 0);
+    let cases: [(&str, Piece); 6] = [
+        ("a row that is not there goes", piece(&[id(1, 7)], None)),
+        ("a row goes twice", piece(&[id(1, 0), id(1, 0)], None)),
+        ("a key is there twice", piece(&[], Some(&one))),
+        ("a key comes twice", piece(&[], Some(&rows(&[("b", None), ("b", None)], 0)))),
+        ("a row belongs elsewhere", piece(&[], Some(&rows(&[("x", None), ("y", None), ("z", None)], 0)))),
+        ("rows of no table", {
+            let other = TableDef { id: TableId(9), ..table.as_ref().clone() };
+            let mut out = Vec::new();
+            columns::encode(&other, &[], Some(&one), &mut out);
+            Piece::Inline(vec![out.into()])
+        }),
+    ];
+    for (what, bad) in cases {
+        let shards = if what.contains("elsewhere") { 64 } else { 1 };
+        let mut shard = Shard::new(ShardId(0), shards);
+        let start = if shards == 1 { piece(&[], Some(&one)) } else { Piece::Inline(vec![]) };
+        shard.replay(Sequence(1), &created, &start).unwrap();
+        let error = shard.replay(Sequence(2), &[], &bad).expect_err(what);
+        assert_eq!(error.kind, ErrorKind::DataCorrupted, "{what}");
+    }
+    let mut shard = Shard::new(ShardId(0), 1);
+    shard.replay(Sequence(3), &created, &Piece::Inline(vec![])).unwrap();
+    assert!(shard.replay(Sequence(3), &[], &Piece::Inline(vec![])).is_err(), "records go on");
+    assert!(shard.replay(Sequence(4), &created, &Piece::Inline(vec![])).is_err(), "a table is created once");
+    let segment = Piece::Segment { segment: 1, offset: 0, len: 1 };
+    assert!(shard.replay(Sequence(5), &[], &segment).is_err());
+}
