@@ -44,8 +44,8 @@ impl Bitmap {
     /// An immutable copy for readers.
     pub fn freeze(&self, rows: usize) -> Option<Arc<BooleanBuffer>> {
         (self.set > 0).then(|| {
-            let bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            Arc::new(BooleanBuffer::new(Buffer::from_vec(bytes), 0, rows))
+            let words: Vec<u64> = self.words.iter().map(|word| word.to_le()).collect();
+            Arc::new(BooleanBuffer::new(Buffer::from_vec(words), 0, rows))
         })
     }
 

@@ -30,6 +30,7 @@ pub(super) struct Chunk {
     /// Readers see it.
     pub published: bool,
     row_bytes: usize,
+    last_id: RowId,
 }
 
 impl Chunk {
@@ -38,6 +39,7 @@ impl Chunk {
         assert!(!ids.is_empty(), "a chunk has rows");
         let key = key_columns.iter().map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
         let row_bytes = rows.columns().iter().map(logical_bytes).sum();
+        let last_id = ids.get(ids.len() - 1);
         Chunk {
             rows,
             ids,
@@ -47,6 +49,7 @@ impl Chunk {
             frozen: None,
             published: false,
             row_bytes,
+            last_id,
         }
     }
 
@@ -59,7 +62,7 @@ impl Chunk {
     }
 
     pub fn last_id(&self) -> RowId {
-        self.ids.get(self.len() - 1)
+        self.last_id
     }
 
     /// Rows that readers see.

@@ -89,20 +89,21 @@ impl RowIds {
 
     /// Row that has this id.
     pub fn find(&self, id: RowId) -> Option<usize> {
-        let (mut low, mut high) = (0, self.len());
-        if let RowIds::Run { sequence, first, len } = self {
-            let row = id.ordinal.checked_sub(*first)?;
-            return (id.sequence == *sequence && row < *len).then_some(row as usize);
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.get(middle) < id {
-                low = middle + 1;
-            } else {
-                high = middle;
+        let in_run = |start: u32, first: RowId, len: u32| {
+            let at = id.ordinal.checked_sub(first.ordinal)?;
+            (id.sequence == first.sequence && at < len).then_some((start + at) as usize)
+        };
+        match self {
+            RowIds::Run { sequence, first, len } => {
+                in_run(0, RowId { sequence: *sequence, ordinal: *first }, *len)
             }
+            RowIds::Runs { runs, len } => {
+                let at = runs.partition_point(|run| run.first <= id).checked_sub(1)?;
+                let end = runs.get(at + 1).map_or(*len, |next| next.start);
+                in_run(runs[at].start, runs[at].first, end - runs[at].start)
+            }
+            RowIds::Explicit(ids) => ids.binary_search(&id).ok(),
         }
-        (low < self.len() && self.get(low) == id).then_some(low)
     }
 
     /// Bytes held.
