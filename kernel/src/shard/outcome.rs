@@ -53,6 +53,11 @@ pub(super) fn outcome(contents: &Contents, incoming: Incoming, on_duplicate: &On
         let counts = Counts { inserted: incoming.len as u64, ..Counts::default() };
         return Outcome { columns: incoming.columns, counts, ..Outcome::default() };
     }
+    if let Err(error) = on_duplicate.check(&contents.table) {
+        // Refused at CREATE; were it not, it would still only refuse rows.
+        let refused = (0..incoming.len).map(|row| (row, error.clone())).collect();
+        return Outcome { refused, ..Outcome::default() };
+    }
     let groups = Groups::new(contents, &incoming);
     match on_duplicate {
         OnDuplicate::Reject => reject(contents, &incoming, &groups),

@@ -292,3 +292,17 @@ fn a_piece_that_contradicts_the_state_is_corruption() {
     let segment = Piece::Segment { segment: 1, offset: 0, len: 1 };
     assert!(shard.replay(Sequence(5), &[], &segment).is_err());
 }
+
+#[test]
+fn a_program_that_does_not_fit_its_table_refuses_rows_and_nothing_else() {
+    use crate::expr::{Expr, Update};
+    let mut shard = Shard::new(ShardId(0), 1);
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    for assignment in [(0, Expr::Incoming(0)), (9, Expr::Incoming(0)), (1, Expr::Incoming(0))] {
+        let program = OnDuplicate::Update(Update { assignments: vec![assignment], condition: None });
+        let (piece, counts, rejected) =
+            stage(&mut shard, 2, vec![upsert(rows(&[("a", Some(1)), ("a", None)], 0), program)]);
+        assert!(piece.is_empty() && counts == Counts::default());
+        assert!(rejected.len() == 2 && rejected[0].error.kind == ErrorKind::InvalidParameterValue);
+    }
+}
