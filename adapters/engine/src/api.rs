@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use kernel::log::MemStorage;
 use kernel::message::{Counts, Definition, TableWrite, Write};
 use kernel::{BarrierId, Error, ErrorKind, ReaderId, Request, Response, Result, Snapshot, TableId};
 use parking_lot::Mutex;
@@ -49,10 +48,10 @@ impl Engine {
         let mut config = EngineConfig::new("");
         config.shards = Some(shards);
         config.segment_bytes = 1 << 20;
-        open::on_storage(MemStorage::new(), config, factory, None).map(Engine::of)
+        open::in_memory(config, factory).map(Engine::of)
     }
 
-    fn of(inner: Inner) -> Engine {
+    pub(crate) fn of(inner: Inner) -> Engine {
         Engine { inner: Arc::new(inner) }
     }
 
@@ -95,6 +94,12 @@ impl Engine {
             Answer::Barrier(guard) => Ok(guard),
             _ => Err(wrong_answer()),
         }
+    }
+
+    /// Gives back a barrier that was acquired with [`request`](Self::request) and is not used up by a write. Does not block.
+    pub fn release_barrier(&self, barrier: BarrierId) {
+        // A database that has stopped holds nothing.
+        let _ = self.inner.send(Message::Release(Request::ReleaseBarrier(barrier)));
     }
 
     /// Carries out a definition. Durable and published when it returns.

@@ -130,7 +130,7 @@ impl Carrier {
             match self.threads.inbox.recv_timeout(wait) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.wake_at_us = None;
+                    self.wake_at_us = self.wake_at_us.filter(|at_us| *at_us > self.threads.clock.now_us());
                     self.feed(Input::Tick);
                 }
                 Err(RecvTimeoutError::Disconnected) => unreachable!("this thread holds a sender itself"),

@@ -13,6 +13,8 @@ mod pipeline;
 mod shards;
 mod source;
 mod status;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod trace;
 

@@ -1,10 +1,11 @@
-//! The log thread: appends as records come, and makes all that has come durable with one sync.
+//! The log thread, which appends as records come, and the sync thread, which makes them durable: the records of the next sync
+//! are copied into place while the one before is under way.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use kernel::log::{LogWriter, Storage};
+use kernel::log::{LogWriter, Storage, SyncPlan};
 use kernel::record::EncodedRecord;
 use kernel::{Input, Result};
 
@@ -12,9 +13,16 @@ use crate::coordinator::Message;
 use crate::threads;
 use crate::trace::Trace;
 
+/// Carries out a plan: all of its ranges are durable when it returns.
+pub(crate) type Syncer = Box<dyn FnMut(&SyncPlan) -> Result<()> + Send>;
+
 enum Command {
     Append(EncodedRecord),
     Sync,
+    /// From the sync thread.
+    Done(SyncPlan, Result<()>),
+    /// Append and sync what is waiting, then end.
+    Stop,
 }
 
 /// The coordinator thread's end of the log. What waits here is bounded by `Config::unsynced_records_max`.
@@ -26,16 +34,24 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn start<S: Storage + Send + 'static>(
         writer: LogWriter<S>,
+        syncer: Syncer,
         inbox: Sender<Message>,
         trace: Arc<Trace>,
     ) -> Log {
         let (commands, waiting) = channel();
         let panic_inbox = inbox.clone();
-        let thread = threads::spawn_guarded(
-            "log",
-            move || run(writer, waiting, inbox, &trace),
-            move |panic| Message::broken_invariant(&panic_inbox, panic),
-        );
+        let done = commands.clone();
+        let run = move || {
+            let (plans, planned) = channel();
+            let sync_thread = start_sync_thread(syncer, planned, done, inbox.clone());
+            let log =
+                LogThread { writer, plans, inbox, trace, under_way: false, wanted: false, stopping: false };
+            log.run(&waiting);
+            let _ = sync_thread.join();
+        };
+        let thread = threads::spawn_guarded("log", run, move |panic| {
+            Message::broken_invariant(&panic_inbox, panic);
+        });
         Log { commands, thread }
     }
 
@@ -49,55 +65,96 @@ impl Log {
 
     /// Appends and syncs what is waiting, then ends.
     pub(crate) fn stop(self) {
-        drop(self.commands);
+        let _ = self.commands.send(Command::Stop);
         let _ = self.thread.join();
     }
 }
 
-/// After a failure the log is never touched again: the thread ends and leaves what waits.
-fn run<S: Storage>(
-    mut writer: LogWriter<S>,
-    commands: Receiver<Command>,
+fn start_sync_thread(
+    mut syncer: Syncer,
+    planned: Receiver<SyncPlan>,
+    done: Sender<Command>,
     inbox: Sender<Message>,
-    trace: &Trace,
-) {
-    while let Ok(first) = commands.recv() {
-        if let Err(error) = group(&mut writer, first, &commands, &inbox, trace) {
-            let _ = inbox.send(Message::Input(Input::LogFailed { error }));
-            return;
+) -> JoinHandle<()> {
+    let run = move || {
+        for plan in planned {
+            let outcome = syncer(&plan);
+            let _ = done.send(Command::Done(plan, outcome));
         }
-    }
-    if writer.durable() < writer.last()
-        && let Err(error) = writer.sync()
-    {
-        let _ = inbox.send(Message::Input(Input::LogFailed { error }));
-    }
+    };
+    threads::spawn_guarded("log-sync", run, move |panic| Message::broken_invariant(&inbox, panic))
 }
 
-/// Appends everything that waits, then syncs once if any of it asks for that.
-fn group<S: Storage>(
-    writer: &mut LogWriter<S>,
-    first: Command,
-    commands: &Receiver<Command>,
-    inbox: &Sender<Message>,
-    trace: &Trace,
-) -> Result<()> {
-    let mut sync = false;
-    let mut next = Some(first);
-    while let Some(command) = next {
-        match command {
-            Command::Append(record) => {
-                writer.append(&record)?;
-                trace.appended(record.sequence);
+struct LogThread<S: Storage> {
+    writer: LogWriter<S>,
+    plans: Sender<SyncPlan>,
+    inbox: Sender<Message>,
+    trace: Arc<Trace>,
+    /// A sync is under way; there is never more than one.
+    under_way: bool,
+    /// Another one is wanted after it.
+    wanted: bool,
+    stopping: bool,
+}
+
+impl<S: Storage> LogThread<S> {
+    /// Runs until it is stopped or the log fails. After a failure the log is never touched again: what waits is left.
+    fn run(mut self, commands: &Receiver<Command>) {
+        while let Ok(command) = commands.recv() {
+            if let Err(error) = self.carry_out(command, commands) {
+                let _ = self.inbox.send(Message::Input(Input::LogFailed { error }));
+                return;
             }
-            Command::Sync => sync = true,
+            if self.stopping && !self.under_way {
+                return;
+            }
         }
-        next = commands.try_recv().ok();
     }
-    if sync {
-        let through = writer.sync()?;
-        trace.synced(through);
-        let _ = inbox.send(Message::Input(Input::Synced { through }));
+
+    /// This command and those that wait behind it; then at most one sync for all of them.
+    fn carry_out(&mut self, first: Command, commands: &Receiver<Command>) -> Result<()> {
+        let mut next = Some(first);
+        while let Some(command) = next {
+            match command {
+                Command::Append(record) => {
+                    self.writer.append(&record)?;
+                    self.trace.appended(record.sequence);
+                }
+                Command::Sync => self.wanted = true,
+                Command::Done(plan, outcome) => {
+                    self.synced(&plan, outcome)?;
+                    // The disk must not idle while more is copied into place.
+                    self.sync_if_wanted()?;
+                }
+                Command::Stop => {
+                    self.stopping = true;
+                    self.wanted |= self.writer.durable() < self.writer.last();
+                }
+            }
+            next = commands.try_recv().ok();
+        }
+        self.sync_if_wanted()
     }
-    Ok(())
+
+    /// The plan is made here, after the appends that it covers and before the sync begins.
+    fn sync_if_wanted(&mut self) -> Result<()> {
+        if self.wanted && !self.under_way {
+            self.wanted = false;
+            self.under_way = true;
+            let _ = self.plans.send(self.writer.sync_plan()?);
+        }
+        Ok(())
+    }
+
+    fn synced(&mut self, plan: &SyncPlan, outcome: Result<()>) -> Result<()> {
+        self.under_way = false;
+        if let Err(error) = outcome {
+            self.writer.sync_failed(error.clone());
+            return Err(error);
+        }
+        self.writer.synced(plan)?;
+        self.trace.synced(plan.through);
+        let _ = self.inbox.send(Message::Input(Input::Synced { through: plan.through }));
+        Ok(())
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use kernel::log::{self, LogWriter, Opened, Storage};
+use kernel::log::{self, LogWriter, MemStorage, Opened, Storage, SyncPlan};
 use kernel::record::{Body, Record};
 use kernel::{Coordinator, Error, ErrorKind, Recovery, Result};
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{EngineConfig, OnRecovery};
 use crate::coordinator::{CoordinatorThread, Message};
 use crate::disk::DiskWatch;
-use crate::log::Log;
+use crate::log::{Log, Syncer};
 use crate::pipeline::PipelineFactory;
 use crate::shards::Shards;
 use crate::source::SourceContext;
@@ -38,12 +38,20 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) fn on_disk(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Inner> {
     let storage = MmapStorage::open(&config.data_dir)?;
     let watched = (config.data_dir.clone(), config.disk_reserve_bytes);
-    on_storage(storage, config, factory, Some(watched))
+    let syncer = storage.syncer();
+    let sync = Box::new(move |plan: &SyncPlan| syncer.sync(plan));
+    on_storage(storage, sync, config, factory, Some(watched))
+}
+
+/// A database whose log is in memory.
+pub(crate) fn in_memory(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Inner> {
+    on_storage(MemStorage::new(), Box::new(|_| Ok(())), config, factory, None)
 }
 
 /// A database whose log is in this storage.
 pub(crate) fn on_storage<S: Storage + Send + 'static>(
     storage: S,
+    syncer: Syncer,
     config: EngineConfig,
     factory: Arc<dyn PipelineFactory>,
     watched_disk: Option<(PathBuf, u64)>,
@@ -59,7 +67,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
         coordinator,
         inbox,
         shards,
-        log: Log::start(writer, sender.clone(), trace.clone()),
+        log: Log::start(writer, syncer, sender.clone(), trace.clone()),
         disk: watched_disk.map(|(dir, reserve)| DiskWatch::start(dir, reserve, sender.clone())),
         sources: SourceContext {
             factory,

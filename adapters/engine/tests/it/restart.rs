@@ -106,3 +106,24 @@ async fn a_trace_says_what_was_in_flight_and_durability_follows_a_sync() {
     assert!(text.contains("fetch pipeline=1 epoch=") && text.contains("partition=1 next=250"), "{text}");
     assert!(halted.lock().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_the_reserve_the_database_is_read_only() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    let engine = open(directory.path(), &topic);
+    engine.define(accounts_table()).await.unwrap();
+    tokio::task::spawn_blocking(move || engine.shutdown()).await.unwrap();
+    let mut settings = config(directory.path());
+    settings.disk_reserve_bytes = u64::MAX / 2;
+    let engine = open_with(settings, &topic).unwrap();
+    // The disk is looked at soon after the start; until then a definition may be taken.
+    let refused = loop {
+        match engine.define(pipeline("p", "accounts", add_to_balance())).await {
+            Err(error) if error.kind == ErrorKind::DuplicateObject => {}
+            Err(error) => break error,
+            Ok(()) => {}
+        }
+    };
+    assert_eq!(refused.kind, ErrorKind::DiskFull, "{refused}");
+    assert!(engine.snapshot().await.unwrap().catalog.table_named("accounts").is_some(), "reading goes on");
+}
