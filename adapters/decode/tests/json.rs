@@ -279,3 +279,19 @@ fn many_shapes_do_not_grow_without_bound_and_stay_right() {
         table.clear();
     }
 }
+
+#[test]
+fn many_mapped_keys_are_told_apart() {
+    let names: Vec<String> = (0..40).map(|i| format!("a_long_name_{}_{i}", "x".repeat(i % 3))).collect();
+    let mut table = json(names.iter().map(|n| field(n, Int64)).collect());
+    for step in [1usize, 3, 7, 11] {
+        let member = |i: usize| format!("\"{}\":{}", names[i * step % 40], i * step % 40);
+        table.push(&format!(
+            "{{\"a_long_name__40\":-1,{}}}",
+            (0..40).map(member).collect::<Vec<_>>().join(",")
+        ));
+        let expected: Vec<String> = (0..40).map(|i| i.to_string()).collect();
+        assert_eq!(table.rows(), [expected]);
+        table.clear();
+    }
+}
