@@ -186,13 +186,13 @@ fn append(c: &mut Criterion<CpuTime>) {
         let append = || (Store::new(&table), work(OnDuplicate::Reject, rows.clone()));
         b.iter_batched(append, |(mut store, work)| (store.stage(work), store), BatchSize::SmallInput);
     });
-    group.bench_function("stage, publish, merge; 64 batches", |b| {
+    group.bench_function("stage, publish, merge; in 16 batches", |b| {
         b.iter_batched(
             || Store::new(&table),
             |mut store| {
-                let part = rows.slice(0, ROWS / 64 * 4);
-                for _ in 0..16 {
-                    store.commit(work(OnDuplicate::Reject, part.clone()));
+                for batch in 0..16 {
+                    let part = rows.slice(batch * ROWS / 16, ROWS / 16);
+                    store.commit(work(OnDuplicate::Reject, part));
                 }
                 store
             },

@@ -62,7 +62,7 @@ pub struct Shard {
     tip: BTreeMap<TableId, ContentsId>,
     /// Tables as readers have them.
     published: BTreeMap<TableId, ContentsId>,
-    /// In order of sequence; none is empty of sequence, though it may have no steps here.
+    /// In order of sequence. A record that changes nothing here has no steps.
     staged: VecDeque<Staged>,
     view: Arc<ShardView>,
     /// Last record taken by `replay`.
