@@ -1,0 +1,84 @@
+//! A transaction block: one snapshot to read, inserts that wait for COMMIT, one record when it comes.
+
+use std::sync::Arc;
+
+use kernel::message::{Counts, TableWrite, Write};
+use kernel::{Request, Response};
+
+use crate::catalog::Overlay;
+use crate::database::SnapshotGuard;
+use crate::error::{Result, SqlError, state};
+use crate::query::Environment;
+
+/// An open block.
+#[derive(Default)]
+pub struct Block {
+    read_only: bool,
+    snapshot: Option<Arc<SnapshotGuard>>,
+    writes: Vec<TableWrite>,
+    overlay: Overlay,
+    bytes: usize,
+}
+
+impl Block {
+    /// Before its first statement.
+    pub fn new(read_only: bool) -> Block {
+        Block { read_only, ..Block::default() }
+    }
+
+    /// The snapshot that all statements of the block read: taken by the first one that does.
+    pub async fn snapshot(&mut self, environment: &Environment) -> Result<Arc<SnapshotGuard>> {
+        if let Some(snapshot) = &self.snapshot {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(environment.database.snapshot().await?);
+        self.snapshot = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// Rows that the block's own statements see.
+    pub fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// Refuses a write in a block that was begun READ ONLY.
+    pub fn check_writable(&self) -> Result<()> {
+        match self.read_only {
+            true => Err(SqlError::new("25006", "cannot write in a read-only transaction")),
+            false => Ok(()),
+        }
+    }
+
+    /// Buffers a statement's rows; returns how many they are.
+    pub fn add(&mut self, writes: Vec<TableWrite>, bytes_max: usize) -> Result<u64> {
+        self.check_writable()?;
+        let rows = || writes.iter().flat_map(|w| &w.shards).filter_map(|s| s.rows.as_ref());
+        let bytes: usize = rows().map(|batch| batch.get_array_memory_size()).sum();
+        let count = rows().map(|batch| batch.num_rows() as u64).sum();
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > bytes_max {
+            return Err(SqlError::new(
+                state::OUT_OF_MEMORY,
+                format!("the transaction buffers more than {bytes_max} bytes of rows"),
+            )
+            .with_hint("Commit in smaller parts."));
+        }
+        for write in writes {
+            self.overlay.add(&write);
+            self.writes.push(write);
+        }
+        Ok(count)
+    }
+
+    /// Hands everything in as one record and waits until it is durable.
+    pub async fn commit(self, environment: &Environment) -> Result<Counts> {
+        if self.writes.is_empty() {
+            return Ok(Counts::default());
+        }
+        let write = Write { barrier: None, tables: self.writes };
+        match environment.database.request(Request::Write(write)).await? {
+            Response::Done(counts) => Ok(counts),
+            _ => Err(SqlError::internal("the kernel answered a write with something else")),
+        }
+    }
+}

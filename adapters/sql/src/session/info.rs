@@ -1,0 +1,136 @@
+//! What others may know of a session: `pg_stat_activity`, cancel requests, functions that ask who calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::settings::Settings;
+
+/// Microseconds since 1970-01-01 UTC.
+pub fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
+}
+
+/// A session, as others see it.
+#[derive(Debug)]
+pub struct SessionInfo {
+    /// Number that cancels name it by.
+    pub pid: i32,
+    /// Proves that a cancel request comes from its own client.
+    pub secret: i32,
+    /// As said at connect.
+    pub user: String,
+    /// Address and port of the client.
+    pub client: String,
+    /// When it connected.
+    pub started_us: i64,
+    /// Settings.
+    pub settings: Mutex<Settings>,
+    /// What it does.
+    pub activity: Mutex<Activity>,
+    /// Ends the statement that runs.
+    pub cancel: Notify,
+    /// True while a commit is with the kernel: it is waited for, so that its outcome is known.
+    pub committing: AtomicBool,
+}
+
+/// What a session does.
+#[derive(Clone, Debug, Default)]
+pub struct Activity {
+    /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
+    pub state: &'static str,
+    /// The newest statement.
+    pub query: String,
+    /// When it began.
+    pub query_start_us: Option<i64>,
+    /// When the state changed.
+    pub state_change_us: Option<i64>,
+    /// When the transaction block began.
+    pub transaction_start_us: Option<i64>,
+}
+
+impl SessionInfo {
+    /// A session of the server itself, for statements that no client sent.
+    pub fn internal() -> SessionInfo {
+        SessionInfo {
+            pid: 0,
+            secret: 0,
+            user: "tidemark".into(),
+            client: String::new(),
+            started_us: now_us(),
+            settings: Mutex::default(),
+            activity: Mutex::default(),
+            cancel: Notify::new(),
+            committing: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes what the session does from now on.
+    pub fn set_state(&self, state: &'static str, query: Option<&str>) {
+        let mut activity = self.activity.lock();
+        let now = now_us();
+        activity.state = state;
+        activity.state_change_us = Some(now);
+        if let Some(query) = query {
+            activity.query = query.chars().take(1024).collect();
+            activity.query_start_us = Some(now);
+        }
+    }
+}
+
+/// All sessions of a server.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: Mutex<BTreeMap<i32, Arc<SessionInfo>>>,
+    last_pid: AtomicI32,
+}
+
+impl Registry {
+    /// A number for the next session.
+    pub fn next_pid(&self) -> i32 {
+        self.last_pid.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Makes a session known until the guard is dropped.
+    pub fn enter(self: &Arc<Self>, session: Arc<SessionInfo>) -> Registered {
+        let pid = session.pid;
+        self.sessions.lock().insert(pid, session);
+        Registered { registry: Arc::clone(self), pid }
+    }
+
+    /// Sessions in order of number.
+    pub fn all(&self) -> Vec<Arc<SessionInfo>> {
+        self.sessions.lock().values().cloned().collect()
+    }
+
+    /// Cancels what a session runs; false if there is no such session.
+    pub fn cancel(&self, pid: i32) -> bool {
+        let session = self.sessions.lock().get(&pid).cloned();
+        session.inspect(|s| s.cancel.notify_waiters()).is_some()
+    }
+
+    /// The same, for a client that has to prove itself.
+    pub fn cancel_with_secret(&self, pid: i32, secret: i32) {
+        let session = self.sessions.lock().get(&pid).cloned();
+        if let Some(session) = session.filter(|s| s.secret == secret) {
+            session.cancel.notify_waiters();
+        }
+    }
+}
+
+/// Takes the session off the list when dropped.
+#[derive(Debug)]
+pub struct Registered {
+    registry: Arc<Registry>,
+    pid: i32,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.sessions.lock().remove(&self.pid);
+    }
+}

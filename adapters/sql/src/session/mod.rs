@@ -1,0 +1,422 @@
+//! A session: its settings, its transaction block, and how it carries out a statement. The wire protocol lives in `server`;
+//! planning of writes and definitions in `write` and `define`.
+
+mod block;
+mod cursor;
+mod explain;
+mod info;
+pub mod settings;
+mod show;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
+use kernel::ids::{PipelineId, TableId};
+use kernel::{Request, Response};
+use tidemark_pipeline_sql::Statement;
+
+use crate::copy::{self, CopyIn, CopyOut};
+use crate::database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
+use crate::error::{Result, SqlError, state};
+use crate::query::{Environment, StatementContext};
+use crate::{define, write};
+
+pub use block::Block;
+pub use cursor::{Cursor, Described, Field};
+pub use info::{Activity, Registered, Registry, SessionInfo, now_us};
+
+/// What carrying out a statement came to.
+pub enum Outcome {
+    /// Nothing was asked.
+    Empty,
+    /// Rows to be sent; the tag is complete when they are.
+    Rows(Cursor),
+    /// Done: the command's tag.
+    Done(String),
+    /// Done, and clients are to be told of a setting.
+    Changed(String, Vec<(&'static str, String)>),
+    /// The client is to send rows.
+    CopyIn(Box<CopyIn>),
+    /// Rows are to be sent as COPY data.
+    CopyOut(Box<CopyOut>),
+}
+
+/// Transaction status, as ReadyForQuery shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Outside of a block.
+    Idle,
+    /// In a block.
+    Block,
+    /// In a block that failed.
+    Failed,
+}
+
+enum Transaction {
+    None,
+    Open(Box<Block>),
+    Failed,
+}
+
+/// One client's session.
+pub struct Session {
+    environment: Environment,
+    transaction: Transaction,
+    /// Bytes that one transaction may buffer.
+    write_bytes_max: usize,
+}
+
+/// Marks the session while a commit is with the kernel.
+struct Committing {
+    database: Arc<dyn Database>,
+    session: Arc<SessionInfo>,
+}
+
+#[async_trait]
+impl Database for Committing {
+    async fn request(&self, request: Request) -> Result<Response, kernel::Error> {
+        let commits = matches!(request, Request::Write(_) | Request::Define(_));
+        self.session.committing.store(commits, Ordering::SeqCst);
+        let answer = self.database.request(request).await;
+        self.session.committing.store(false, Ordering::SeqCst);
+        answer
+    }
+
+    fn shard_count(&self) -> u16 {
+        self.database.shard_count()
+    }
+
+    async fn snapshot(&self) -> Result<SnapshotGuard, kernel::Error> {
+        self.database.snapshot().await
+    }
+
+    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, kernel::Error> {
+        self.database.barrier(tables).await
+    }
+
+    fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
+        self.database.pipeline_status()
+    }
+}
+
+impl Session {
+    /// A session in these surroundings.
+    pub fn new(mut environment: Environment, write_bytes_max: usize) -> Session {
+        environment.database = Arc::new(Committing {
+            database: Arc::clone(&environment.database),
+            session: Arc::clone(&environment.session),
+        });
+        Session { environment, transaction: Transaction::None, write_bytes_max }
+    }
+
+    /// Who this is.
+    pub fn info(&self) -> &Arc<SessionInfo> {
+        &self.environment.session
+    }
+
+    /// For ReadyForQuery.
+    pub fn status(&self) -> Status {
+        match self.transaction {
+            Transaction::None => Status::Idle,
+            Transaction::Open(_) => Status::Block,
+            Transaction::Failed => Status::Failed,
+        }
+    }
+
+    /// A statement failed: an open block is lost.
+    pub fn failed(&mut self) {
+        if matches!(self.transaction, Transaction::Open(_)) {
+            self.transaction = Transaction::Failed;
+        }
+    }
+
+    /// Refuses what a failed block does not take.
+    pub fn check_not_failed(&self, statement: Option<&Statement>) -> Result<()> {
+        let ends = match statement {
+            Some(Statement::Sql(sql)) => matches!(**sql, Sql::Commit { .. } | Sql::Rollback { .. }),
+            _ => false,
+        };
+        match self.transaction {
+            Transaction::Failed if !ends => Err(SqlError::new(
+                state::FAILED_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a statement reads: a snapshot of its own, or the block's.
+    pub async fn context(&mut self) -> Result<(Arc<SnapshotGuard>, StatementContext)> {
+        match &mut self.transaction {
+            Transaction::Open(block) => {
+                let guard = block.snapshot(&self.environment).await?;
+                let context = self.environment.context_with(&guard, block.overlay().clone());
+                Ok((guard, context))
+            }
+            _ => {
+                let guard = Arc::new(self.environment.database.snapshot().await?);
+                let context = self.environment.context(&guard);
+                Ok((guard, context))
+            }
+        }
+    }
+
+    /// Carries out a statement whose parameters are put in. `described`: what the client has been told the rows look like.
+    pub async fn run(&mut self, statement: &Statement, described: Option<&Described>) -> Result<Outcome> {
+        self.check_not_failed(Some(statement))?;
+        match statement {
+            Statement::Sql(sql) => self.run_sql(sql, described).await,
+            Statement::ShowPipelines => self.query(&show::pipelines(), described, "SHOW").await,
+            Statement::ShowCreatePipeline { .. } => {
+                let (guard, context) = self.context().await?;
+                let text = define::show_create(&context.snapshot().catalog, statement)?;
+                show::one_row(guard, &["pipeline", "definition"], text)
+            }
+            other => self.define(other).await,
+        }
+    }
+
+    async fn run_sql(&mut self, sql: &Sql, described: Option<&Described>) -> Result<Outcome> {
+        match sql {
+            Sql::Query(_) => self.query(sql, described, "SELECT").await,
+            statement if write::is_write(statement) => self.write(statement).await,
+            Sql::StartTransaction { modes, statements, .. } if statements.is_empty() => self.begin(modes),
+            Sql::Commit { chain: false, .. } => self.commit().await,
+            Sql::Rollback { chain: false, savepoint: None } => Ok(self.rollback()),
+            Sql::Savepoint { .. } | Sql::ReleaseSavepoint { .. } | Sql::Rollback { savepoint: Some(_), .. } => {
+                Err(SqlError::unsupported("savepoints are not supported: a block is committed or rolled back as a whole"))
+            }
+            Sql::Explain { .. } => self.explain(sql).await,
+            Sql::Copy { .. } => self.copy(sql).await,
+            Sql::Set(set) => self.set(set),
+            Sql::Reset(reset) => self.reset(&reset.reset),
+            Sql::Discard { .. } => self.discard(),
+            Sql::ShowVariable { variable } => self.show(variable).await,
+            Sql::ShowTables { .. } => self.query(&show::tables(), described, "SHOW").await,
+            Sql::ShowDatabases { .. } => self.query(&show::databases(), described, "SHOW").await,
+            Sql::ShowSchemas { .. } => self.query(&show::schemas(), described, "SHOW").await,
+            Sql::Analyze(_) => Ok(Outcome::Done("ANALYZE".into())),
+            Sql::Vacuum(_) => Ok(Outcome::Done("VACUUM".into())),
+            other => Err(unsupported(other)),
+        }
+    }
+
+    async fn query(&mut self, sql: &Sql, described: Option<&Described>, tag: &'static str) -> Result<Outcome> {
+        let (guard, context) = self.context().await?;
+        let plan = context.plan(sql).await?;
+        let stream = context.stream(&plan).await?;
+        Ok(Outcome::Rows(Cursor::new(guard, stream, described, tag)?))
+    }
+
+    async fn write(&mut self, sql: &Sql) -> Result<Outcome> {
+        let kind = match sql {
+            Sql::Insert(_) => "INSERT 0",
+            Sql::Update(_) => "UPDATE",
+            _ => "DELETE",
+        };
+        let rows = match &self.transaction {
+            Transaction::Open(_) => {
+                let (_guard, context) = self.context().await?;
+                let writes = write::plan_in_block(&context, sql).await?;
+                self.buffer(writes)?
+            }
+            _ => {
+                let counts = write::execute(&self.environment, sql).await?;
+                match sql {
+                    Sql::Delete(_) => counts.deleted,
+                    _ => counts.inserted + counts.updated,
+                }
+            }
+        };
+        Ok(Outcome::Done(format!("{kind} {rows}")))
+    }
+
+    fn buffer(&mut self, writes: Vec<kernel::message::TableWrite>) -> Result<u64> {
+        match &mut self.transaction {
+            Transaction::Open(block) => block.add(writes, self.write_bytes_max),
+            _ => Err(SqlError::internal("rows are buffered in a block only")),
+        }
+    }
+
+    /// Rows of COPY: committed at once, or with the block.
+    pub async fn copied(&mut self, writes: Vec<kernel::message::TableWrite>) -> Result<u64> {
+        if matches!(self.transaction, Transaction::Open(_)) {
+            return self.buffer(writes);
+        }
+        let mut block = Block::new(false);
+        block.add(writes, usize::MAX)?;
+        Ok(block.commit(&self.environment).await?.inserted)
+    }
+
+    async fn define(&mut self, statement: &Statement) -> Result<Outcome> {
+        if matches!(self.transaction, Transaction::Open(_)) {
+            return Err(SqlError::unsupported("definitions are not supported inside a transaction block")
+                .with_hint("Run it by itself, outside of BEGIN … COMMIT: it is a transaction of its own."));
+        }
+        let (guard, context) = self.context().await?;
+        let definitions = define::plan(&context, statement).await?;
+        drop(guard);
+        for definition in definitions {
+            self.environment.database.request(Request::Define(definition)).await?;
+        }
+        Ok(Outcome::Done(define::tag(statement).into()))
+    }
+
+    fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<Outcome> {
+        modes.iter().try_for_each(settings::transaction_mode)?;
+        let read_only =
+            modes.contains(&ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly));
+        // A BEGIN in a block changes nothing, as in PostgreSQL.
+        if matches!(self.transaction, Transaction::None) {
+            self.transaction = Transaction::Open(Box::new(Block::new(read_only)));
+            self.info().activity.lock().transaction_start_us = Some(now_us());
+        }
+        Ok(Outcome::Done("BEGIN".into()))
+    }
+
+    async fn commit(&mut self) -> Result<Outcome> {
+        self.info().activity.lock().transaction_start_us = None;
+        match std::mem::replace(&mut self.transaction, Transaction::None) {
+            Transaction::Open(block) => {
+                block.commit(&self.environment).await?;
+                Ok(Outcome::Done("COMMIT".into()))
+            }
+            Transaction::Failed => Ok(Outcome::Done("ROLLBACK".into())),
+            Transaction::None => Ok(Outcome::Done("COMMIT".into())),
+        }
+    }
+
+    fn rollback(&mut self) -> Outcome {
+        self.info().activity.lock().transaction_start_us = None;
+        self.transaction = Transaction::None;
+        Outcome::Done("ROLLBACK".into())
+    }
+
+    async fn copy(&mut self, sql: &Sql) -> Result<Outcome> {
+        let in_block = matches!(self.transaction, Transaction::Open(_));
+        if let Transaction::Open(block) = &self.transaction
+            && matches!(sql, Sql::Copy { to: false, .. })
+        {
+            block.check_writable()?;
+        }
+        let (guard, context) = self.context().await?;
+        let _ = in_block;
+        match sql {
+            Sql::Copy { to: true, .. } => Ok(Outcome::CopyOut(Box::new(copy::start_out(guard, &context, sql).await?))),
+            _ => {
+                let copy = copy::start_in(&context, sql, self.write_bytes_max).await?;
+                Ok(Outcome::CopyIn(Box::new(copy)))
+            }
+        }
+    }
+
+    fn set(&mut self, set: &ast::Set) -> Result<Outcome> {
+        let mut settings = self.environment.session.settings.lock();
+        let told = match settings::change(set)? {
+            settings::Change::Set(name, value) => settings.set(&name, &value)?,
+            settings::Change::Reset(name) => settings.reset(&name)?,
+            settings::Change::Nothing => None,
+        };
+        Ok(Outcome::Changed("SET".into(), told.into_iter().collect()))
+    }
+
+    fn reset(&mut self, reset: &ast::Reset) -> Result<Outcome> {
+        let mut settings = self.environment.session.settings.lock();
+        let told = match reset {
+            ast::Reset::ALL => settings.reset_all(),
+            ast::Reset::ConfigurationParameter(name) => settings.reset(&name.to_string())?.into_iter().collect(),
+        };
+        Ok(Outcome::Changed("RESET".into(), told))
+    }
+
+    fn discard(&mut self) -> Result<Outcome> {
+        if !matches!(self.transaction, Transaction::None) {
+            return Err(SqlError::new(
+                state::ACTIVE_TRANSACTION,
+                "DISCARD ALL cannot run inside a transaction block",
+            ));
+        }
+        let told = self.environment.session.settings.lock().reset_all();
+        Ok(Outcome::Changed("DISCARD ALL".into(), told))
+    }
+
+    async fn show(&mut self, variable: &[ast::Ident]) -> Result<Outcome> {
+        let guard = Arc::new(self.environment.database.snapshot().await?);
+        let name = show::setting_name(variable);
+        let settings = self.environment.session.settings.lock().clone();
+        if name.eq_ignore_ascii_case("all") {
+            return show::rows(guard, &["name", "setting"], settings.all().into_iter().map(|(n, v)| vec![n, v]));
+        }
+        match settings.get(&name) {
+            Some(value) => show::rows(guard, &[name.as_str()], [vec![value]]),
+            None => Err(SqlError::new(
+                state::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"{name}\""),
+            )),
+        }
+    }
+
+    async fn explain(&mut self, sql: &Sql) -> Result<Outcome> {
+        let (guard, context) = self.context().await?;
+        let lines = explain::lines(&context, sql).await?;
+        show::rows(guard, &["QUERY PLAN"], lines.into_iter().map(|line| vec![line]))
+    }
+
+    /// What the rows of a statement look like; None if it gives none. Nothing is run.
+    pub async fn describe(&mut self, statement: &Statement) -> Result<Option<Described>> {
+        let texts = |names: &[&str]| Ok(Some(Described::texts(names)));
+        let sql = match statement {
+            Statement::Sql(sql) => match &**sql {
+                Sql::Query(_) => (**sql).clone(),
+                Sql::Explain { .. } => return texts(&["QUERY PLAN"]),
+                Sql::ShowVariable { variable } => {
+                    let name = show::setting_name(variable);
+                    return match name.eq_ignore_ascii_case("all") {
+                        true => texts(&["name", "setting"]),
+                        false => texts(&[name.as_str()]),
+                    };
+                }
+                Sql::ShowTables { .. } => show::tables(),
+                Sql::ShowDatabases { .. } => show::databases(),
+                Sql::ShowSchemas { .. } => show::schemas(),
+                _ => return Ok(None),
+            },
+            Statement::ShowPipelines => show::pipelines(),
+            Statement::ShowCreatePipeline { .. } => return texts(&["pipeline", "definition"]),
+            _ => return Ok(None),
+        };
+        let (_guard, context) = self.context().await?;
+        let plan = context.plan(&sql).await?;
+        let plan = crate::query::guard(|| context.state().optimize(&plan))?.map_err(SqlError::planning)?;
+        Ok(Some(Described::of_schema(plan.schema().as_arrow())))
+    }
+
+    /// Types of a statement's parameters, as far as it implies them.
+    pub async fn parameter_types(&mut self, sql: &Sql) -> Result<Vec<Option<datafusion::arrow::datatypes::DataType>>> {
+        let (_guard, context) = self.context().await?;
+        if write::is_write(sql) {
+            return write::parameter_types(&context, sql).await;
+        }
+        if !matches!(sql, Sql::Query(_)) {
+            return Ok(vec![]);
+        }
+        let plan = context.plan(sql).await?;
+        let by_name = plan.get_parameter_types().map_err(SqlError::planning)?;
+        let mut types = vec![];
+        for (name, data_type) in by_name {
+            if let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0) {
+                types.resize(types.len().max(number), None);
+                types[number - 1] = data_type;
+            }
+        }
+        Ok(types)
+    }
+}
+
+fn unsupported(sql: &Sql) -> SqlError {
+    let text = sql.to_string();
+    let verb: Vec<&str> = text.split_whitespace().take(2).collect();
+    SqlError::unsupported(format!("{} is not supported", verb.join(" ")))
+}
