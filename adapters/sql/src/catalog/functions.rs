@@ -1,20 +1,282 @@
-//! Functions that PostgreSQL has and DataFusion has not.
+//! Functions that PostgreSQL has and DataFusion has not: who and where am I, settings, cancelling, and what clients ask the
+//! catalog. Evaluated row by row; none is meant for large columns.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 use kernel::Snapshot;
 
-use crate::error::Result;
+use super::json::JsonOperators;
+use super::{DATABASE, PG_CATALOG, PUBLIC, pg_catalog};
+use crate::error::{SqlError, state};
 use crate::query::Environment;
+use crate::session::settings::SERVER_VERSION;
+use crate::types::PgType;
+
+type Body = Arc<dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync>;
+
+/// A function of loosely typed arguments.
+struct Function {
+    name: &'static str,
+    returns: DataType,
+    body: Body,
+    signature: Signature,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Function) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let scalars: Option<Vec<ScalarValue>> = args
+            .args
+            .iter()
+            .map(|arg| match arg {
+                ColumnarValue::Scalar(value) => Some(value.clone()),
+                ColumnarValue::Array(_) => None,
+            })
+            .collect();
+        if let Some(scalars) = scalars {
+            return Ok(ColumnarValue::Scalar((self.body)(&scalars)?.cast_to(&self.returns)?));
+        }
+        let mut values = Vec::with_capacity(args.number_rows);
+        for row in 0..args.number_rows {
+            let row: Vec<ScalarValue> = args
+                .args
+                .iter()
+                .map(|arg| match arg {
+                    ColumnarValue::Scalar(value) => Ok(value.clone()),
+                    ColumnarValue::Array(array) => ScalarValue::try_from_array(array, row),
+                })
+                .collect::<Result<_>>()?;
+            values.push((self.body)(&row)?.cast_to(&self.returns)?);
+        }
+        if values.is_empty() {
+            return Ok(ColumnarValue::Array(datafusion::arrow::array::new_empty_array(&self.returns)));
+        }
+        Ok(ColumnarValue::Array(ScalarValue::iter_to_array(values)?))
+    }
+}
+
+fn function(
+    name: &'static str,
+    returns: DataType,
+    volatility: Volatility,
+    body: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
+) -> Arc<ScalarUDF> {
+    let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
+    Arc::new(ScalarUDF::from(Function { name, returns, body: Arc::new(body), signature }))
+}
+
+fn text(value: impl Into<String>) -> ScalarValue {
+    ScalarValue::Utf8(Some(value.into()))
+}
+
+fn argument_text(args: &[ScalarValue], at: usize) -> Option<String> {
+    match args.get(at)?.cast_to(&DataType::Utf8).ok()? {
+        ScalarValue::Utf8(value) => value,
+        _ => None,
+    }
+}
+
+fn argument_int(args: &[ScalarValue], at: usize) -> Option<i64> {
+    match args.get(at)?.cast_to(&DataType::Int64).ok()? {
+        ScalarValue::Int64(value) => value,
+        _ => None,
+    }
+}
 
 /// Registers the functions that depend on nothing.
-pub fn register(_state: &mut SessionState) -> Result<()> {
+pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
+    state.register_expr_planner(Arc::new(JsonOperators))?;
+    for function in constant_functions() {
+        state.register_udf(function)?;
+    }
+    for (alias, of) in [("time_bucket", "date_bin"), ("gen_random_uuid", "uuid")] {
+        let udf = state.udf(of)?;
+        state.register_udf(Arc::new(udf.as_ref().clone().with_aliases([alias])))?;
+    }
     Ok(())
 }
 
+fn constant_functions() -> Vec<Arc<ScalarUDF>> {
+    use DataType::{Boolean, Int64, Utf8};
+    let stable = Volatility::Stable;
+    let yes = |name| function(name, Boolean, stable, |_| Ok(ScalarValue::Boolean(Some(true))));
+    let no = |name| function(name, Boolean, stable, |_| Ok(ScalarValue::Boolean(Some(false))));
+    let none = |name| function(name, Utf8, stable, |_| Ok(ScalarValue::Utf8(None)));
+    let first = |name| function(name, Utf8, stable, |args| Ok(ScalarValue::Utf8(argument_text(args, 0))));
+    vec![
+        yes("pg_table_is_visible"),
+        yes("pg_type_is_visible"),
+        yes("pg_function_is_visible"),
+        yes("has_table_privilege"),
+        yes("has_schema_privilege"),
+        yes("has_database_privilege"),
+        yes("pg_relation_is_publishable"),
+        no("pg_is_in_recovery"),
+        no("pg_is_other_temp_schema"),
+        none("obj_description"),
+        none("col_description"),
+        none("shobj_description"),
+        none("pg_get_viewdef"),
+        none("pg_get_statisticsobjdef_columns"),
+        first("pg_get_expr"),
+        function("pg_get_userbyid", Utf8, stable, |_| Ok(text("tidemark"))),
+        function("pg_encoding_to_char", Utf8, stable, |_| Ok(text("UTF8"))),
+        function("pg_my_temp_schema", Int64, stable, |_| Ok(ScalarValue::Int64(Some(0)))),
+        function("current_database", Utf8, stable, |_| Ok(text(DATABASE))),
+        function("current_catalog", Utf8, stable, |_| Ok(text(DATABASE))),
+        function("current_schema", Utf8, stable, |_| Ok(text(PUBLIC))),
+        function("version", Utf8, stable, |_| Ok(text(format!("PostgreSQL {SERVER_VERSION}")))),
+        function("current_schemas", DataType::new_list(Utf8, true), stable, |_| {
+            let names = [text(PG_CATALOG), text(PUBLIC)];
+            Ok(ScalarValue::List(ScalarValue::new_list_nullable(&names, &Utf8)))
+        }),
+        function("format_type", Utf8, stable, |args| {
+            Ok(ScalarValue::Utf8(argument_int(args, 0).map(|oid| format_type(oid, argument_int(args, 1)))))
+        }),
+        function("quote_ident", Utf8, stable, |args| {
+            Ok(ScalarValue::Utf8(
+                argument_text(args, 0).map(|name| tidemark_pipeline_sql::names::quote(&name)),
+            ))
+        }),
+    ]
+}
+
+/// A type as SQL writes it.
+pub fn format_type(oid: i64, modifier: Option<i64>) -> String {
+    let modified = |name: &str| match modifier {
+        Some(m) if name == "numeric" && m >= 4 => {
+            format!("numeric({},{})", (m - 4) >> 16, (m - 4) & 0x7ff)
+        }
+        _ => name.to_string(),
+    };
+    match u32::try_from(oid).ok().and_then(PgType::from_oid) {
+        Some(PgType::One(base)) => modified(base.sql_name()),
+        Some(PgType::Array(base)) => format!("{}[]", modified(base.sql_name())),
+        None if oid == 0 => "-".into(),
+        None => "???".into(),
+    }
+}
+
 /// The functions that depend on who asks and on what state of the database.
-pub fn of_session(_environment: &Environment, _snapshot: &Arc<Snapshot>) -> Vec<Arc<ScalarUDF>> {
-    vec![]
+pub fn of_session(environment: &Environment, snapshot: &Arc<Snapshot>) -> Vec<Arc<ScalarUDF>> {
+    use DataType::{Boolean, Int32, Int64, Utf8};
+    let session = Arc::clone(&environment.session);
+    let (user, pid) = (session.user.clone(), session.pid);
+    let who = |name| {
+        let user = user.clone();
+        function(name, Utf8, Volatility::Stable, move |_| Ok(text(user.clone())))
+    };
+    let registry = Arc::clone(&environment.registry);
+    let cancel = |name| {
+        let registry = Arc::clone(&registry);
+        function(name, Boolean, Volatility::Volatile, move |args| {
+            let pid = argument_int(args, 0).and_then(|pid| i32::try_from(pid).ok());
+            Ok(ScalarValue::Boolean(pid.map(|pid| registry.cancel(pid))))
+        })
+    };
+    let bytes = |name| {
+        let snapshot = Arc::clone(snapshot);
+        function(name, Int64, Volatility::Stable, move |args| {
+            let table = argument_int(args, 0).and_then(|oid| pg_catalog::table_of_oid(&snapshot, oid));
+            let table = table.or_else(|| {
+                argument_text(args, 0).and_then(|name| snapshot.catalog.table_named(&name)).map(|t| t.id)
+            });
+            Ok(ScalarValue::Int64(table.map(|id| {
+                let views = snapshot.shards.iter().filter_map(|shard| shard.tables.get(&id));
+                views.map(|view| view.bytes as i64).sum()
+            })))
+        })
+    };
+    let regclass = Arc::clone(snapshot);
+    let names = Arc::clone(snapshot);
+    let index = Arc::clone(snapshot);
+    let constraint = Arc::clone(snapshot);
+    let (getter, setter) = (Arc::clone(&session), session);
+    vec![
+        who("current_user"),
+        who("session_user"),
+        who("user"),
+        who("current_role"),
+        cancel("pg_cancel_backend"),
+        bytes("pg_table_size"),
+        bytes("pg_relation_size"),
+        bytes("pg_total_relation_size"),
+        function("pg_backend_pid", Int32, Volatility::Stable, move |_| Ok(ScalarValue::Int32(Some(pid)))),
+        function("to_regclass", Int64, Volatility::Stable, move |args| {
+            let name = argument_text(args, 0);
+            Ok(ScalarValue::Int64(name.and_then(|name| pg_catalog::oid_of_name(&regclass, &name))))
+        }),
+        function("regclass_name", Utf8, Volatility::Stable, move |args| {
+            let oid = argument_int(args, 0);
+            Ok(ScalarValue::Utf8(oid.map(|oid| pg_catalog::name_of_oid(&names, oid))))
+        }),
+        function("pg_get_indexdef", Utf8, Volatility::Stable, move |args| {
+            let oid = argument_int(args, 0);
+            Ok(ScalarValue::Utf8(oid.and_then(|oid| pg_catalog::index_definition(&index, oid))))
+        }),
+        function("pg_get_constraintdef", Utf8, Volatility::Stable, move |args| {
+            let oid = argument_int(args, 0);
+            Ok(ScalarValue::Utf8(oid.and_then(|oid| pg_catalog::constraint_definition(&constraint, oid))))
+        }),
+        function("current_setting", Utf8, Volatility::Stable, move |args| {
+            let name = argument_text(args, 0).unwrap_or_default();
+            let missing_ok = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
+            match getter.settings.lock().get(&name) {
+                None if !missing_ok => Err(SqlError::new(
+                    state::UNDEFINED_OBJECT,
+                    format!("unrecognized configuration parameter \"{name}\""),
+                )
+                .into()),
+                value => Ok(ScalarValue::Utf8(value)),
+            }
+        }),
+        function("set_config", Utf8, Volatility::Volatile, move |args| {
+            let name = argument_text(args, 0).unwrap_or_default();
+            let value = argument_text(args, 1).unwrap_or_default();
+            let mut settings = setter.settings.lock();
+            settings.set(&name, &value)?;
+            Ok(ScalarValue::Utf8(settings.get(&name)))
+        }),
+    ]
 }

@@ -29,6 +29,11 @@ pub fn is_hidden_column(name: &str) -> bool {
     HIDDEN_COLUMNS.contains(&name) || ROW_ID_COLUMNS.contains(&name)
 }
 
+/// Names of the columns that `SELECT *` does not show.
+pub fn hidden_names() -> impl Iterator<Item = &'static str> {
+    HIDDEN_COLUMNS.into_iter().chain(ROW_ID_COLUMNS)
+}
+
 /// A table at one snapshot.
 #[derive(Debug)]
 pub struct SnapshotTable {

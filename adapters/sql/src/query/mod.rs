@@ -28,7 +28,7 @@ use kernel::Snapshot;
 use crate::catalog::{self, Overlay};
 use crate::database::Database;
 use crate::error::{Result, SqlError};
-use crate::session::SessionInfo;
+use crate::session::{Registry, SessionInfo};
 
 /// What all statements of a server share: functions, planning rules and the memory pool.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub struct Environment {
     pub engine: Arc<QueryEngine>,
     /// Who asks.
     pub session: Arc<SessionInfo>,
+    /// Who else is there.
+    pub registry: Arc<Registry>,
 }
 
 impl Environment {
@@ -140,6 +142,9 @@ impl StatementContext {
     /// Plans a SELECT, VALUES, or EXPLAIN of one. Everything else is refused: what DataFusion itself understands by COPY or
     /// CREATE EXTERNAL TABLE would reach the server's files.
     pub async fn plan(&self, statement: &ast::Statement) -> Result<LogicalPlan> {
+        if rewrite::names_hidden_column(statement) {
+            self.show_hidden_columns();
+        }
         let statement = rewrite::for_planner(statement.clone())?;
         let planned = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement)));
         let plan = guarded(planned).await?.map_err(SqlError::planning)?;

@@ -13,6 +13,15 @@ use crate::types::{Base, PgType, decode};
 /// Most parameters of one statement, as in PostgreSQL.
 pub const PARAMETERS_MAX: usize = 65_535;
 
+/// How a parameter's value is put into a statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Typing {
+    /// Of exactly its type, so that the columns of a result are what the client was told.
+    Exact,
+    /// As a literal that takes the type of the column it is assigned to.
+    Literal,
+}
+
 /// The number of a placeholder, from 0.
 fn index(placeholder: &str) -> Option<usize> {
     let number: usize = placeholder.strip_prefix('$')?.parse().ok()?;
@@ -97,8 +106,10 @@ pub fn typed_null(pg: PgType) -> Expr {
 }
 
 /// A parameter as it was bound.
-pub fn value(pg: PgType, format: Format, bytes: Option<&[u8]>) -> Result<Expr> {
-    let Some(bytes) = bytes else { return Ok(typed_null(pg)) };
+pub fn value(pg: PgType, format: Format, bytes: Option<&[u8]>, typing: Typing) -> Result<Expr> {
+    let Some(bytes) = bytes else {
+        return Ok(if typing == Typing::Exact { typed_null(pg) } else { Expr::value(Value::Null) });
+    };
     match (pg, format) {
         (PgType::Array(base), _) => {
             let items = match format {
@@ -109,8 +120,16 @@ pub fn value(pg: PgType, format: Format, bytes: Option<&[u8]>) -> Result<Expr> {
         }
         (PgType::One(Base::Bytea), Format::Binary) => Ok(bytea(bytes)),
         (PgType::One(Base::Bytea), Format::Text) => Ok(bytea(&decode::bytea(&decode::utf8(bytes)?)?)),
-        (_, Format::Binary) => Ok(constant(pg, Some(decode::binary_text(pg, bytes)?))),
-        (_, Format::Text) => Ok(constant(pg, Some(decode::utf8(bytes)?))),
+        (PgType::One(base), format) => {
+            let text = match format {
+                Format::Binary => decode::binary_text(pg, bytes)?,
+                Format::Text => decode::utf8(bytes)?,
+            };
+            Ok(match typing {
+                Typing::Exact => constant(pg, Some(text)),
+                Typing::Literal => literal(base, text),
+            })
+        }
     }
 }
 
@@ -122,6 +141,25 @@ fn array(base: Base, items: Vec<Option<String>>) -> Expr {
     let elem = items.into_iter().map(|item| constant(PgType::One(base), item)).collect::<Vec<_>>();
     let list = Expr::Array(ast::Array { elem, named: true });
     cast(list, ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(sql_type(base)), None)))
+}
+
+/// A literal as a person would write it; what is no number as it stands is quoted.
+fn literal(base: Base, text: String) -> Expr {
+    let numeric = matches!(base, Base::Int2 | Base::Int4 | Base::Int8 | Base::Oid | Base::Numeric);
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text.as_str()), |d| (true, d));
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    match base {
+        _ if numeric && plain => {
+            let number = Expr::value(Value::Number(digits.to_string(), false));
+            match negative {
+                true => Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: Box::new(number) },
+                false => number,
+            }
+        }
+        Base::Bool if matches!(text.as_str(), "true" | "t") => Expr::value(Value::Boolean(true)),
+        Base::Bool if matches!(text.as_str(), "false" | "f") => Expr::value(Value::Boolean(false)),
+        _ => Expr::value(Value::SingleQuotedString(text)),
+    }
 }
 
 fn constant(pg: PgType, text: Option<String>) -> Expr {
@@ -146,7 +184,9 @@ fn constant(pg: PgType, text: Option<String>) -> Expr {
         | Base::Uuid
         | Base::Char => Expr::value(Value::SingleQuotedString(text)),
         Base::Numeric => {
+            let plain = !text.contains(['e', 'E']);
             let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len().min(38)) as i64;
+            let scale = if plain { scale } else { 18 };
             let info = ast::ExactNumberInfo::PrecisionAndScale(38, scale);
             cast(Expr::value(Value::SingleQuotedString(text)), ast::DataType::Numeric(info))
         }

@@ -1,15 +1,382 @@
-//! What clients write and DataFusion does not understand, rewritten on the syntax tree to what it does.
+//! What clients write and DataFusion does not understand, rewritten on the syntax tree to what it does: PostgreSQL's
+//! qualified functions and operators, its catalog casts, and the shapes of psql's own queries.
 
-use datafusion::sql::sqlparser::ast;
+use std::ops::ControlFlow;
 
-use crate::error::Result;
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
+    Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+};
+
+use crate::catalog::table::is_hidden_column;
+use crate::catalog::{PG_CATALOG, pg_catalog};
+use crate::error::{Result, SqlError};
 
 /// A statement, ready for the planner.
-pub fn for_planner(statement: ast::Statement) -> Result<ast::Statement> {
+pub fn for_planner(mut statement: Statement) -> Result<Statement> {
+    if let ControlFlow::Break(error) = VisitMut::visit(&mut statement, &mut Rewriter) {
+        return Err(error);
+    }
+    if names_hidden_column(&statement) {
+        let _ = VisitMut::visit(&mut statement, &mut HideInWildcards);
+    }
     Ok(statement)
 }
 
 /// An expression, ready for the planner.
-pub fn expression_for_planner(expression: ast::Expr) -> Result<ast::Expr> {
-    Ok(expression)
+pub fn expression_for_planner(mut expression: Expr) -> Result<Expr> {
+    match VisitMut::visit(&mut expression, &mut Rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(expression),
+    }
+}
+
+/// True if the statement names a column that `SELECT *` does not show.
+pub fn names_hidden_column(statement: &Statement) -> bool {
+    struct Find;
+    impl Visitor for Find {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let hidden = match expr {
+                Expr::Identifier(ident) => is_hidden_column(&ident.value),
+                Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|i| is_hidden_column(&i.value)),
+                _ => false,
+            };
+            if hidden { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    Visit::visit(statement, &mut Find).is_break()
+}
+
+/// Where a statement names hidden columns, its wildcards over one table still leave them out.
+struct HideInWildcards;
+
+impl VisitorMut for HideInWildcards {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let [from] = select.from.as_slice()
+            && from.joins.is_empty()
+            && matches!(from.relation, TableFactor::Table { .. })
+        {
+            for item in &mut select.projection {
+                if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
+                    exclude_hidden(options);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn exclude_hidden(options: &mut WildcardAdditionalOptions) {
+    if options.opt_exclude.is_none() && options.opt_except.is_none() {
+        let names =
+            crate::catalog::table::hidden_names().map(|name| ObjectName::from(vec![Ident::new(name)]));
+        options.opt_exclude = Some(ast::ExcludeSelectItem::Multiple(names.collect()));
+    }
+}
+
+struct Rewriter;
+
+impl VisitorMut for Rewriter {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if empty_set_expr(query.body.as_mut()) {
+            query.order_by = None;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Expr::Subquery(query) = expr
+            && let Some(instead) = catalog_subquery(query)
+        {
+            *expr = instead;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        rewrite(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewrite(expr: &mut Expr) {
+    match expr {
+        Expr::Function(function) => unqualify(&mut function.name),
+        Expr::Collate { expr: inner, .. } => *expr = take(inner),
+        Expr::BinaryOp { op, .. } => {
+            if let BinaryOperator::PGCustomBinaryOperator(parts) = op
+                && let Some(plain) = parts.last().and_then(|name| plain_operator(name))
+            {
+                *op = plain;
+            }
+        }
+        Expr::Cast { expr: inner, data_type, kind, .. } => {
+            if let Some(instead) = catalog_cast(inner, data_type, kind) {
+                *expr = instead;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::value(Value::Null))
+}
+
+/// `pg_catalog.f(…)` is `f(…)`.
+fn unqualify(name: &mut ObjectName) {
+    if let [schema, _] = name.0.as_slice()
+        && schema.as_ident().is_some_and(|s| s.value.eq_ignore_ascii_case(PG_CATALOG))
+    {
+        name.0.remove(0);
+    }
+}
+
+/// `OPERATOR(pg_catalog.~)` is `~`.
+fn plain_operator(name: &str) -> Option<BinaryOperator> {
+    Some(match name {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        ">" => BinaryOperator::Gt,
+        "<=" => BinaryOperator::LtEq,
+        ">=" => BinaryOperator::GtEq,
+        "||" => BinaryOperator::StringConcat,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        _ => return None,
+    })
+}
+
+/// Casts to types that exist in PostgreSQL's catalog only.
+fn catalog_cast(inner: &mut Expr, data_type: &mut DataType, kind: &CastKind) -> Option<Expr> {
+    let name = match data_type {
+        DataType::Regclass => "regclass".to_string(),
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            name.0.last()?.as_ident()?.value.to_ascii_lowercase()
+        }
+        DataType::JSON | DataType::JSONB | DataType::Uuid => {
+            *data_type = DataType::Text;
+            return None;
+        }
+        _ => return None,
+    };
+    let _ = kind;
+    let is_literal = matches!(inner, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_) | Value::Number(..)));
+    match name.as_str() {
+        "regclass" if is_literal => Some(call("to_regclass", vec![take(inner)])),
+        "regclass" => Some(call("regclass_name", vec![take(inner)])),
+        "regtype" => Some(call("format_type", vec![take(inner), Expr::value(Value::Null)])),
+        "text" | "name" | "char" | "regproc" | "regprocedure" | "regnamespace" | "regrole" | "json"
+        | "jsonb" | "uuid" | "bpchar" => {
+            *data_type = DataType::Text;
+            None
+        }
+        "oid" | "xid" | "cid" | "int8" => {
+            *data_type = DataType::BigInt(None);
+            None
+        }
+        "int4" => {
+            *data_type = DataType::Int(None);
+            None
+        }
+        "int2" => {
+            *data_type = DataType::SmallInt(None);
+            None
+        }
+        "bool" => {
+            *data_type = DataType::Boolean;
+            None
+        }
+        _ => None,
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+/// Unqualified name of a table of the catalog.
+fn catalog_name(factor: &TableFactor) -> Option<&str> {
+    let TableFactor::Table { name, .. } = factor else { return None };
+    let parts: Vec<&str> = name.0.iter().filter_map(|p| p.as_ident()).map(|i| i.value.as_str()).collect();
+    match parts.as_slice() {
+        [name] | [PG_CATALOG, name] => Some(name),
+        _ => None,
+    }
+}
+
+/// A query over tables that are always empty gives no rows, however it is put: it becomes one that surely can be planned.
+fn empty_set_expr(body: &mut SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => empty_select(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            let (left, right) = (empty_set_expr(left), empty_set_expr(right));
+            left && right
+        }
+        _ => false,
+    }
+}
+
+fn empty_select(select: &mut Select) -> bool {
+    let is_empty =
+        |factor: &TableFactor| catalog_name(factor).is_some_and(|n| pg_catalog::ALWAYS_EMPTY.contains(&n));
+    let inner = |join: &ast::Join| {
+        use ast::JoinOperator as J;
+        matches!(join.join_operator, J::Join(_) | J::Inner(_) | J::CrossJoin(_)) && is_empty(&join.relation)
+    };
+    let empty = select.from.iter().any(|from| is_empty(&from.relation) || from.joins.iter().any(inner));
+    let wildcard =
+        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    if !empty || select.projection.iter().any(wildcard) {
+        return false;
+    }
+    for (i, item) in select.projection.iter_mut().enumerate() {
+        let alias = match item {
+            SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.clone(),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                parts.last().cloned().unwrap_or_else(|| Ident::new(format!("column{i}")))
+            }
+            _ => Ident::new(format!("column{i}")),
+        };
+        *item =
+            SelectItem::ExprWithAlias { expr: Expr::value(Value::SingleQuotedString(String::new())), alias };
+    }
+    select.from.clear();
+    select.group_by = ast::GroupByExpr::Expressions(vec![], vec![]);
+    select.having = None;
+    select.selection = Some(Expr::value(Value::Boolean(false)));
+    true
+}
+
+/// The correlated subqueries of psql's `\d`: a column's default, which `pg_attribute` has as a column here, and its
+/// collation, of which there is only one.
+fn catalog_subquery(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match catalog_name(&select.from.first()?.relation)? {
+        "pg_collation" => Some(Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(Expr::value(Value::Null)),
+            data_type: DataType::Text,
+            array: false,
+            format: None,
+        }),
+        "pg_attrdef" => {
+            struct Outer(Option<Ident>);
+            impl Visitor for Outer {
+                type Break = ();
+
+                fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+                    if let Expr::CompoundIdentifier(parts) = expr
+                        && let [table, column] = parts.as_slice()
+                        && column.value == "attrelid"
+                    {
+                        self.0 = Some(table.clone());
+                    }
+                    ControlFlow::Continue(())
+                }
+            }
+            let mut outer = Outer(None);
+            let _ = Visit::visit(query, &mut outer);
+            Some(Expr::CompoundIdentifier(vec![outer.0?, Ident::new("attdefault")]))
+        }
+        _ => None,
+    }
+}
+
+/// Names that PostgreSQL gives to the columns of a query, where they differ from DataFusion's: None where they are the
+/// same, or where a wildcard makes their places unknown.
+pub fn column_names(statement: &Statement) -> Option<Vec<Option<String>>> {
+    let Statement::Query(query) = statement else { return None };
+    let mut body = query.body.as_ref();
+    let select = loop {
+        match body {
+            SetExpr::Select(select) => break select,
+            SetExpr::Query(inner) => body = inner.body.as_ref(),
+            SetExpr::SetOperation { left, .. } => body = left,
+            _ => return None,
+        }
+    };
+    select
+        .projection
+        .iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(expr) => Some(Some(name_of(expr))),
+            SelectItem::ExprWithAlias { .. } => Some(None),
+            _ => None,
+        })
+        .collect()
+}
+
+fn name_of(expr: &Expr) -> String {
+    let folded = |ident: &Ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_ascii_lowercase(),
+    };
+    match expr {
+        Expr::Identifier(ident) => folded(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, folded),
+        Expr::Function(function) => {
+            function.name.0.last().and_then(|p| p.as_ident()).map_or_else(|| "?column?".into(), folded)
+        }
+        Expr::Cast { expr, data_type, .. } => match name_of(expr).as_str() {
+            "?column?" => crate::types::PgType::of_sql(data_type).map_or_else(
+                || "?column?".to_string(),
+                |pg| match pg {
+                    crate::types::PgType::One(base) | crate::types::PgType::Array(base) => {
+                        base.name().to_string()
+                    }
+                },
+            ),
+            name => name.to_string(),
+        },
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
+        Expr::Case { .. } => "case".into(),
+        Expr::Exists { .. } => "exists".into(),
+        Expr::Extract { .. } => "extract".into(),
+        Expr::Substring { .. } => "substring".into(),
+        Expr::Trim { .. } => "btrim".into(),
+        Expr::Ceil { .. } => "ceil".into(),
+        Expr::Floor { .. } => "floor".into(),
+        Expr::Position { .. } => "position".into(),
+        Expr::Array(_) => "array".into(),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.as_slice() {
+                [SelectItem::UnnamedExpr(expr)] => name_of(expr),
+                [SelectItem::ExprWithAlias { alias, .. }] => folded(alias),
+                _ => "?column?".into(),
+            },
+            _ => "?column?".into(),
+        },
+        _ => "?column?".into(),
+    }
 }

@@ -41,6 +41,14 @@ impl Described {
         Described { fields: schema.fields().iter().map(field).collect() }
     }
 
+    /// Gives columns the names that PostgreSQL has for them.
+    pub fn rename(&mut self, names: Option<Vec<Option<String>>>) {
+        let Some(names) = names.filter(|names| names.len() == self.fields.len()) else { return };
+        for (field, name) in self.fields.iter_mut().zip(names) {
+            field.name = name.unwrap_or(std::mem::take(&mut field.name));
+        }
+    }
+
     /// Rows of text columns.
     pub fn texts(names: &[&str]) -> Described {
         let field = |name: &&str| Field { name: name.to_string(), pg: PgType::One(Base::Text) };
@@ -83,6 +91,11 @@ impl Cursor {
         &self.described
     }
 
+    /// See [`Described::rename`].
+    pub fn rename(&mut self, names: Option<Vec<Option<String>>>) {
+        self.described.rename(names);
+    }
+
     /// The next rows that are not sent yet, waiting for them if need be; None when there are no more.
     pub async fn advance(&mut self) -> Result<bool> {
         loop {
@@ -103,12 +116,17 @@ impl Cursor {
             return Ok(batch);
         }
         let strict = CastOptions { safe: false, ..CastOptions::default() };
-        let cast = |(column, field): (&ArrayRef, &Field)| match PgType::of_arrow(column.data_type()) == field.pg {
-            true => Ok(Arc::clone(column)),
-            false => cast_with_options(column, &field.pg.arrow(), &strict),
-        };
-        let columns =
-            batch.columns().iter().zip(&self.described.fields).map(cast).collect::<Result<Vec<ArrayRef>, _>>()?;
+        let cast =
+            |(column, field): (&ArrayRef, &Field)| match PgType::of_arrow(column.data_type()) == field.pg {
+                true => Ok(Arc::clone(column)),
+                false => cast_with_options(column, &field.pg.arrow(), &strict),
+            };
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(&self.described.fields)
+            .map(cast)
+            .collect::<Result<Vec<ArrayRef>, _>>()?;
         let named = columns.into_iter().zip(&self.described.fields).map(|(c, f)| (f.name.clone(), c, true));
         Ok(RecordBatch::try_from_iter_with_nullable(named)?)
     }

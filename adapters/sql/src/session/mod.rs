@@ -20,7 +20,7 @@ use tidemark_pipeline_sql::Statement;
 use crate::copy::{self, CopyIn, CopyOut};
 use crate::database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
 use crate::error::{Result, SqlError, state};
-use crate::query::{Environment, StatementContext};
+use crate::query::{Environment, StatementContext, rewrite};
 use crate::{define, write};
 
 pub use block::Block;
@@ -169,10 +169,13 @@ impl Session {
         match statement {
             Statement::Sql(sql) => self.run_sql(sql, described).await,
             Statement::ShowPipelines => self.query(&show::pipelines(), described, "SHOW").await,
-            Statement::ShowCreatePipeline { .. } => {
+            Statement::ShowCreatePipeline { name, extended } => {
                 let (guard, context) = self.context().await?;
-                let text = define::show_create(&context.snapshot().catalog, statement)?;
-                show::one_row(guard, &["pipeline", "definition"], text)
+                let pipeline = context.snapshot().catalog.pipeline_named(name).ok_or_else(|| {
+                    SqlError::new(state::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
+                })?;
+                let text = define::show_create(pipeline, *extended)?;
+                show::one_row(guard, &["Pipeline", "Create Pipeline"], vec![name.clone(), text])
             }
             other => self.define(other).await,
         }
@@ -185,9 +188,11 @@ impl Session {
             Sql::StartTransaction { modes, statements, .. } if statements.is_empty() => self.begin(modes),
             Sql::Commit { chain: false, .. } => self.commit().await,
             Sql::Rollback { chain: false, savepoint: None } => Ok(self.rollback()),
-            Sql::Savepoint { .. } | Sql::ReleaseSavepoint { .. } | Sql::Rollback { savepoint: Some(_), .. } => {
-                Err(SqlError::unsupported("savepoints are not supported: a block is committed or rolled back as a whole"))
-            }
+            Sql::Savepoint { .. }
+            | Sql::ReleaseSavepoint { .. }
+            | Sql::Rollback { savepoint: Some(_), .. } => Err(SqlError::unsupported(
+                "savepoints are not supported: a block is committed or rolled back as a whole",
+            )),
             Sql::Explain { .. } => self.explain(sql).await,
             Sql::Copy { .. } => self.copy(sql).await,
             Sql::Set(set) => self.set(set),
@@ -203,11 +208,18 @@ impl Session {
         }
     }
 
-    async fn query(&mut self, sql: &Sql, described: Option<&Described>, tag: &'static str) -> Result<Outcome> {
+    async fn query(
+        &mut self,
+        sql: &Sql,
+        described: Option<&Described>,
+        tag: &'static str,
+    ) -> Result<Outcome> {
         let (guard, context) = self.context().await?;
         let plan = context.plan(sql).await?;
         let stream = context.stream(&plan).await?;
-        Ok(Outcome::Rows(Cursor::new(guard, stream, described, tag)?))
+        let mut cursor = Cursor::new(guard, stream, described, tag)?;
+        cursor.rename(rewrite::column_names(sql));
+        Ok(Outcome::Rows(cursor))
     }
 
     async fn write(&mut self, sql: &Sql) -> Result<Outcome> {
@@ -261,7 +273,7 @@ impl Session {
         for definition in definitions {
             self.environment.database.request(Request::Define(definition)).await?;
         }
-        Ok(Outcome::Done(define::tag(statement).into()))
+        Ok(Outcome::Done(tag(statement).into()))
     }
 
     fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<Outcome> {
@@ -295,18 +307,18 @@ impl Session {
     }
 
     async fn copy(&mut self, sql: &Sql) -> Result<Outcome> {
-        let in_block = matches!(self.transaction, Transaction::Open(_));
         if let Transaction::Open(block) = &self.transaction
             && matches!(sql, Sql::Copy { to: false, .. })
         {
             block.check_writable()?;
         }
         let (guard, context) = self.context().await?;
-        let _ = in_block;
         match sql {
-            Sql::Copy { to: true, .. } => Ok(Outcome::CopyOut(Box::new(copy::start_out(guard, &context, sql).await?))),
+            Sql::Copy { to: true, .. } => {
+                Ok(Outcome::CopyOut(Box::new(copy::start_out(guard, &context, sql).await?)))
+            }
             _ => {
-                let copy = copy::start_in(&context, sql, self.write_bytes_max).await?;
+                let copy = copy::start_in(context, sql, self.write_bytes_max).await?;
                 Ok(Outcome::CopyIn(Box::new(copy)))
             }
         }
@@ -326,7 +338,9 @@ impl Session {
         let mut settings = self.environment.session.settings.lock();
         let told = match reset {
             ast::Reset::ALL => settings.reset_all(),
-            ast::Reset::ConfigurationParameter(name) => settings.reset(&name.to_string())?.into_iter().collect(),
+            ast::Reset::ConfigurationParameter(name) => {
+                settings.reset(&name.to_string())?.into_iter().collect()
+            }
         };
         Ok(Outcome::Changed("RESET".into(), told))
     }
@@ -347,7 +361,11 @@ impl Session {
         let name = show::setting_name(variable);
         let settings = self.environment.session.settings.lock().clone();
         if name.eq_ignore_ascii_case("all") {
-            return show::rows(guard, &["name", "setting"], settings.all().into_iter().map(|(n, v)| vec![n, v]));
+            return show::rows(
+                guard,
+                &["name", "setting"],
+                settings.all().into_iter().map(|(n, v)| vec![n, v]),
+            );
         }
         match settings.get(&name) {
             Some(value) => show::rows(guard, &[name.as_str()], [vec![value]]),
@@ -384,17 +402,22 @@ impl Session {
                 _ => return Ok(None),
             },
             Statement::ShowPipelines => show::pipelines(),
-            Statement::ShowCreatePipeline { .. } => return texts(&["pipeline", "definition"]),
+            Statement::ShowCreatePipeline { .. } => return texts(&["Pipeline", "Create Pipeline"]),
             _ => return Ok(None),
         };
         let (_guard, context) = self.context().await?;
         let plan = context.plan(&sql).await?;
         let plan = crate::query::guard(|| context.state().optimize(&plan))?.map_err(SqlError::planning)?;
-        Ok(Some(Described::of_schema(plan.schema().as_arrow())))
+        let mut described = Described::of_schema(plan.schema().as_arrow());
+        described.rename(rewrite::column_names(&sql));
+        Ok(Some(described))
     }
 
     /// Types of a statement's parameters, as far as it implies them.
-    pub async fn parameter_types(&mut self, sql: &Sql) -> Result<Vec<Option<datafusion::arrow::datatypes::DataType>>> {
+    pub async fn parameter_types(
+        &mut self,
+        sql: &Sql,
+    ) -> Result<Vec<Option<datafusion::arrow::datatypes::DataType>>> {
         let (_guard, context) = self.context().await?;
         if write::is_write(sql) {
             return write::parameter_types(&context, sql).await;
@@ -406,12 +429,30 @@ impl Session {
         let by_name = plan.get_parameter_types().map_err(SqlError::planning)?;
         let mut types = vec![];
         for (name, data_type) in by_name {
-            if let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0) {
+            if let Some(number) =
+                name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).filter(|n| *n > 0)
+            {
                 types.resize(types.len().max(number), None);
                 types[number - 1] = data_type;
             }
         }
         Ok(types)
+    }
+}
+
+/// The command tag of a definition.
+fn tag(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::DropTable { .. } => "DROP TABLE",
+        Statement::Truncate { .. } => "TRUNCATE TABLE",
+        Statement::CreatePipeline(_) => "CREATE PIPELINE",
+        Statement::DropPipeline { .. } => "DROP PIPELINE",
+        Statement::StartPipeline { .. } | Statement::StartAllPipelines => "START PIPELINE",
+        Statement::StopPipeline { .. } | Statement::StopAllPipelines => "STOP PIPELINE",
+        Statement::SetOffsets { .. } => "ALTER PIPELINE",
+        Statement::ShowPipelines | Statement::ShowCreatePipeline { .. } => "SHOW",
+        Statement::Sql(_) => "OK",
     }
 }
 

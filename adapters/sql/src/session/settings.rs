@@ -190,7 +190,9 @@ fn checked(name: &str, value: &str) -> Result<String> {
             _ => invalid("Only UTF8 is supported."),
         },
         "TimeZone" => match plain.as_str() {
-            "utc" | "etc/utc" | "gmt" | "zulu" | "z" | "0" | "+0" | "+00" | "+00:00" | "default" => Ok("UTC".into()),
+            "utc" | "etc/utc" | "gmt" | "zulu" | "z" | "0" | "+0" | "+00" | "+00:00" | "default" => {
+                Ok("UTC".into())
+            }
             _ => invalid("Only UTC is supported: convert in the query with AT TIME ZONE."),
         },
         "DateStyle" => match plain.split(',').next().unwrap_or_default().trim() {
@@ -206,11 +208,13 @@ fn checked(name: &str, value: &str) -> Result<String> {
             invalid("Backslashes in strings are ordinary characters; write E'…' for escapes.")
         }
         "standard_conforming_strings" => Ok("on".into()),
-        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => match duration_ms(&plain) {
-            Some(_) => Ok(plain),
-            None if plain == "default" => Ok("0".into()),
-            None => invalid("Valid units are us, ms, s, min, h and d."),
-        },
+        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
+            match duration_ms(&plain) {
+                Some(_) => Ok(plain),
+                None if plain == "default" => Ok("0".into()),
+                None => invalid("Valid units are us, ms, s, min, h and d."),
+            }
+        }
         "synchronous_commit" => match plain.as_str() {
             "on" | "local" | "remote_write" | "remote_apply" => Ok("on".into()),
             _ => invalid("What is answered is durable: it cannot be switched off."),
@@ -248,7 +252,9 @@ pub fn change(set: &Set) -> Result<Change> {
             }
             zone => Change::Set("TimeZone".into(), zone),
         },
-        Set::SetNames { charset_name, .. } => Change::Set("client_encoding".into(), charset_name.value.clone()),
+        Set::SetNames { charset_name, .. } => {
+            Change::Set("client_encoding".into(), charset_name.value.clone())
+        }
         Set::SetNamesDefault {} => Change::Reset("client_encoding".into()),
         Set::SetTransaction { modes, snapshot: None, .. } => {
             modes.iter().try_for_each(transaction_mode)?;

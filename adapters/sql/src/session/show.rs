@@ -28,7 +28,9 @@ pub fn pipelines() -> Sql {
 
 /// `SHOW TABLES`
 pub fn tables() -> Sql {
-    select("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name")
+    select(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name",
+    )
 }
 
 /// `SHOW DATABASES`

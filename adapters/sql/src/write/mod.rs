@@ -11,7 +11,7 @@ pub(crate) mod defaults;
 mod insert;
 pub(crate) mod names;
 pub mod parameters;
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,278 @@
+//! One connection: its messages in order, a statement at a time, each of which can be cancelled, can time out, and is given
+//! up when the client hangs up. The two query protocols live in `simple` and `extended`.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pgwire::messages::PgWireFrontendMessage as Message;
+use tidemark_pipeline_sql::Statement;
+use tokio::sync::watch;
+
+use super::extended::{Portal, Prepared};
+use super::reader::Reader;
+use super::writer::{FLUSH_BYTES, Writer};
+use crate::copy::{CopyIn, CopyOut};
+use crate::error::{Result, SqlError, state};
+use crate::query::Environment;
+use crate::session::{Cursor, Outcome, Session, SessionInfo, Status};
+use crate::types::encode::Format;
+
+/// Why a statement did not complete.
+pub enum Failure {
+    /// The client is told, and goes on.
+    Sql(SqlError),
+    /// The connection is of no more use.
+    Io(io::Error),
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Failure {
+        Failure::Sql(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+/// A client.
+pub struct Connection {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) session: Session,
+    pub(super) prepared: HashMap<String, Arc<Prepared>>,
+    pub(super) portals: HashMap<String, Portal>,
+    /// After an error in the extended protocol: everything up to Sync is passed over.
+    pub(super) skip_to_sync: bool,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// A client that has said who it is.
+    pub fn new(
+        reader: Reader,
+        writer: Writer,
+        environment: Environment,
+        write_bytes_max: usize,
+        stopping: watch::Receiver<bool>,
+    ) -> Connection {
+        Connection {
+            reader,
+            writer,
+            session: Session::new(environment, write_bytes_max),
+            prepared: HashMap::new(),
+            portals: HashMap::new(),
+            skip_to_sync: false,
+            stopping,
+        }
+    }
+
+    /// Until the client leaves.
+    pub async fn run(mut self) -> io::Result<()> {
+        self.writer.welcome(self.session.info());
+        self.ready().await?;
+        loop {
+            let message = tokio::select! {
+                message = self.reader.next() => Some(message),
+                _ = self.stopping.wait_for(|stop| *stop) => None,
+            };
+            let Some(message) = message else { return self.say_goodbye().await };
+            let message = match message {
+                Ok(message) => message,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let error = SqlError::new(state::PROTOCOL_VIOLATION, error.to_string());
+                    self.writer.fatal(&error);
+                    return self.writer.flush().await;
+                }
+                Err(error) => return Err(error),
+            };
+            if matches!(message, Message::Terminate(_)) {
+                return Ok(());
+            }
+            self.take(message).await?;
+        }
+    }
+
+    async fn say_goodbye(&mut self) -> io::Result<()> {
+        let error = SqlError::new(state::ADMIN_SHUTDOWN, "terminating connection: the server is stopping");
+        self.writer.fatal(&error);
+        self.writer.flush().await
+    }
+
+    async fn take(&mut self, message: Message) -> io::Result<()> {
+        match message {
+            Message::Query(query) => {
+                self.skip_to_sync = false;
+                self.simple_query(&query.query).await
+            }
+            Message::Sync(_) => self.sync().await,
+            Message::Flush(_) => self.writer.flush().await,
+            // What was sent ahead of an error in COPY.
+            Message::CopyData(_) | Message::CopyDone(_) | Message::CopyFail(_) => Ok(()),
+            _ if self.skip_to_sync => Ok(()),
+            extended => match self.extended(extended).await {
+                Ok(()) => Ok(()),
+                Err(Failure::Io(error)) => Err(error),
+                Err(Failure::Sql(error)) => {
+                    self.report(&error);
+                    self.skip_to_sync = true;
+                    self.writer.flush().await
+                }
+            },
+        }
+    }
+
+    /// Tells the client of an error of its statement; an open block is lost.
+    pub(super) fn report(&mut self, error: &SqlError) {
+        self.session.failed();
+        self.writer.error(error);
+    }
+
+    /// Tells the client to go on.
+    pub(super) async fn ready(&mut self) -> io::Result<()> {
+        let status = self.session.status();
+        let state = match status {
+            Status::Idle => "idle",
+            Status::Block => "idle in transaction",
+            Status::Failed => "idle in transaction (aborted)",
+        };
+        self.session.info().set_state(state, None);
+        self.writer.ready(status);
+        self.writer.flush().await
+    }
+
+    /// Notes what runs, for others to see. Our own statements are shown without their credentials.
+    pub(super) fn note(&self, statement: &Statement, text: &str) {
+        match statement {
+            Statement::Sql(_) => self.session.info().set_state("active", Some(text)),
+            own => self.session.info().set_state("active", Some(&own.to_string())),
+        }
+    }
+
+    /// Sends a cursor's rows, up to `rows_max`. True if the cursor has no more.
+    pub(super) async fn send_rows(
+        &mut self,
+        cursor: &mut Cursor,
+        formats: &[Format],
+        rows_max: usize,
+    ) -> Result<bool, Failure> {
+        let (writer, reader) = (&mut self.writer, &mut self.reader);
+        let work = async {
+            let mut left = rows_max;
+            while left > 0 {
+                if !cursor.advance().await? {
+                    return Ok(true);
+                }
+                left -= cursor.write_rows(formats, left, FLUSH_BYTES, writer.buffer())?;
+                if writer.is_full() {
+                    writer.flush().await?;
+                }
+            }
+            Ok(false)
+        };
+        supervised(self.session.info(), reader, work).await
+    }
+
+    pub(super) async fn send_copy(&mut self, copy: &mut CopyOut) -> Result<String, Failure> {
+        self.writer.copy_out(copy.format_code(), copy.column_count());
+        let (writer, reader) = (&mut self.writer, &mut self.reader);
+        let work = async {
+            while let Some(piece) = copy.next().await? {
+                writer.copy_data(&piece);
+                if writer.is_full() {
+                    writer.flush().await?;
+                }
+            }
+            let (trailer, tag) = copy.end();
+            writer.copy_data(trailer);
+            writer.copy_done();
+            Ok(tag)
+        };
+        supervised(self.session.info(), reader, work).await
+    }
+
+    /// Takes the rows that the client sends, to the end or to its giving up.
+    pub(super) async fn receive_copy(&mut self, mut copy: CopyIn) -> Result<String, Failure> {
+        self.writer.copy_in(copy.format_code(), copy.column_count());
+        self.writer.flush().await?;
+        loop {
+            let cancelled = self.session.info().cancel.notified();
+            let message = tokio::select! {
+                message = self.reader.next() => message?,
+                () = cancelled => return Err(canceled("canceling statement due to user request").into()),
+            };
+            match message {
+                Message::CopyData(piece) => copy.push(&piece.data).await?,
+                Message::CopyDone(_) => break,
+                Message::CopyFail(fail) => {
+                    let message = format!("COPY from stdin failed: {}", fail.message);
+                    return Err(SqlError::new(state::QUERY_CANCELED, message).into());
+                }
+                // Clients send these ahead, as they may.
+                Message::Flush(_) | Message::Sync(_) => {}
+                _ => {
+                    let message = "unexpected message type during COPY from stdin";
+                    return Err(SqlError::new(state::PROTOCOL_VIOLATION, message).into());
+                }
+            }
+        }
+        let writes = copy.finish().await?;
+        let info = Arc::clone(self.session.info());
+        let (session, reader) = (&mut self.session, &mut self.reader);
+        let rows = supervised(&info, reader, async { Ok(session.copied(writes).await?) }).await?;
+        Ok(format!("COPY {rows}"))
+    }
+
+    /// Runs a statement up to its outcome; rows are not sent yet.
+    pub(super) async fn outcome(
+        &mut self,
+        statement: &Statement,
+        described: Option<&crate::session::Described>,
+    ) -> Result<Outcome, Failure> {
+        let info = Arc::clone(self.session.info());
+        let (session, reader) = (&mut self.session, &mut self.reader);
+        supervised(&info, reader, async { Ok(session.run(statement, described).await?) }).await
+    }
+}
+
+fn canceled(why: &str) -> SqlError {
+    SqlError::new(state::QUERY_CANCELED, why)
+}
+
+/// Carries on with a piece of a statement until it is done, is cancelled, has used up its time, or nobody waits for it any
+/// more. A commit that is with the kernel is waited for: its outcome has to be known.
+pub(super) async fn supervised<T>(
+    info: &SessionInfo,
+    reader: &mut Reader,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let timeout = info.settings.lock().statement_timeout();
+    let time_is_up = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(work, time_is_up);
+    let cancelled = info.cancel.notified();
+    tokio::pin!(cancelled);
+    cancelled.as_mut().enable();
+    let why = tokio::select! {
+        biased;
+        outcome = &mut work => return outcome,
+        () = &mut cancelled => Failure::Sql(canceled("canceling statement due to user request")),
+        () = &mut time_is_up => Failure::Sql(
+            canceled("canceling statement due to statement timeout")
+                .with_hint("SET statement_timeout to a longer time, or to 0 for none."),
+        ),
+        error = reader.until_hung_up() => Failure::Io(error),
+    };
+    match info.committing.load(Ordering::SeqCst) {
+        true => work.await,
+        false => Err(why),
+    }
+}

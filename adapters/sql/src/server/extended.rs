@@ -1,0 +1,300 @@
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close. Statements are planned anew for every execution, on
+//! the snapshot that it reads; what is kept of a prepared statement is its syntax tree and the types that were settled.
+
+use std::io;
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Statement as Sql};
+use pgwire::messages::PgWireFrontendMessage as Message;
+use pgwire::messages::extendedquery::{Bind, Close, Describe, Execute, Parse};
+use tidemark_pipeline_sql::{Statement, parse};
+
+use super::connection::{Connection, Failure, supervised};
+use crate::error::{Result, SqlError, state};
+use crate::query::parameters::{self, Typing};
+use crate::session::{Cursor, Described, Outcome, Status};
+use crate::types::encode::Format;
+use crate::types::{Base, PgType};
+use crate::write;
+
+/// Prepared statements and portals that one connection may have.
+const KEPT_MAX: usize = 10_000;
+
+/// A prepared statement.
+#[derive(Debug)]
+pub struct Prepared {
+    text: String,
+    /// None: an empty text.
+    statement: Option<Statement>,
+    parameters: Vec<PgType>,
+    described: Option<Described>,
+}
+
+/// A prepared statement with its parameters.
+pub struct Portal {
+    prepared: Arc<Prepared>,
+    /// With its parameters put in.
+    statement: Option<Statement>,
+    formats: Vec<Format>,
+    running: Option<Cursor>,
+    done: bool,
+}
+
+fn no_statement(name: &str) -> SqlError {
+    let message = format!("prepared statement \"{name}\" does not exist");
+    SqlError::new(state::INVALID_STATEMENT_NAME, message)
+}
+
+impl Connection {
+    /// Answers a message of the extended protocol.
+    pub(super) async fn extended(&mut self, message: Message) -> Result<(), Failure> {
+        match message {
+            Message::Parse(parse) => self.parse(parse).await,
+            Message::Bind(bind) => Ok(self.bind(bind)?),
+            Message::Describe(describe) => Ok(self.describe(describe)?),
+            Message::Execute(execute) => self.execute(execute).await,
+            Message::Close(close) => {
+                self.close(&close);
+                Ok(())
+            }
+            _ => Err(SqlError::new(state::PROTOCOL_VIOLATION, "unexpected message").into()),
+        }
+    }
+
+    /// Ends what was sent since the last Sync. Outside of a block its portals end with it.
+    pub(super) async fn sync(&mut self) -> io::Result<()> {
+        self.skip_to_sync = false;
+        if self.session.status() != Status::Block {
+            self.portals.clear();
+        }
+        self.ready().await
+    }
+
+    async fn parse(&mut self, message: Parse) -> Result<(), Failure> {
+        let name = message.name.clone().unwrap_or_default();
+        if !name.is_empty() && self.prepared.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(SqlError::new(state::DUPLICATE_STATEMENT, message).into());
+        }
+        if self.prepared.len() >= KEPT_MAX {
+            let error = SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements");
+            return Err(error.with_hint("DEALLOCATE those that are not needed.").into());
+        }
+        let mut statements = parse(&message.query).map_err(SqlError::from)?;
+        if statements.len() > 1 {
+            return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement").into());
+        }
+        let statement = statements.pop();
+        self.session.check_not_failed(statement.as_ref())?;
+        let info = Arc::clone(self.session.info());
+        let (session, reader) = (&mut self.session, &mut self.reader);
+        let settle = async { Ok(settle(session, message, statement).await?) };
+        let prepared = supervised(&info, reader, settle).await?;
+        self.prepared.insert(name, Arc::new(prepared));
+        self.writer.parse_complete();
+        Ok(())
+    }
+
+    fn bind(&mut self, message: Bind) -> Result<()> {
+        let name = message.statement_name.as_deref().unwrap_or_default();
+        let prepared = Arc::clone(self.prepared.get(name).ok_or_else(|| no_statement(name))?);
+        self.session.check_not_failed(prepared.statement.as_ref())?;
+        let portal = message.portal_name.clone().unwrap_or_default();
+        if self.portals.len() >= KEPT_MAX {
+            return Err(SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many portals"));
+        }
+        let values = values(&prepared, &message)?;
+        let statement = match &prepared.statement {
+            Some(Statement::Sql(sql)) if !values.is_empty() => {
+                let mut sql = sql.clone();
+                parameters::substitute(&mut sql, &values)?;
+                Some(Statement::Sql(sql))
+            }
+            other => other.clone(),
+        };
+        let columns = prepared.described.as_ref().map_or(0, |d| d.fields.len());
+        let formats = formats(&message.result_column_format_codes, columns)?;
+        self.portals.insert(portal, Portal { prepared, statement, formats, running: None, done: false });
+        self.writer.bind_complete();
+        Ok(())
+    }
+
+    fn describe(&mut self, message: Describe) -> Result<()> {
+        let name = message.name.as_deref().unwrap_or_default();
+        let (described, formats) = if message.target_type == b'S' {
+            let prepared = self.prepared.get(name).ok_or_else(|| no_statement(name))?;
+            self.writer.parameter_description(prepared.parameters.iter().map(|p| p.oid()).collect());
+            (prepared.described.clone(), None)
+        } else {
+            let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+            (portal.prepared.described.clone(), Some(portal.formats.clone()))
+        };
+        match described {
+            Some(described) => {
+                let formats = formats.unwrap_or_else(|| vec![Format::Text; described.fields.len()]);
+                self.writer.row_description(&described, &formats);
+            }
+            None => self.writer.no_data(),
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, message: Execute) -> Result<(), Failure> {
+        let name = message.name.clone().unwrap_or_default();
+        let rows_max = usize::try_from(message.max_rows).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
+        let mut portal = self.portals.remove(&name).ok_or_else(|| no_portal(&name))?;
+        let executed = self.execute_portal(&mut portal, rows_max).await;
+        if executed.is_ok() {
+            self.portals.insert(name, portal);
+        }
+        executed
+    }
+
+    async fn execute_portal(&mut self, portal: &mut Portal, rows_max: usize) -> Result<(), Failure> {
+        if let Some(cursor) = &mut portal.running {
+            let ended = self.send_rows(cursor, &portal.formats, rows_max).await?;
+            return self.end_rows(portal, ended);
+        }
+        if portal.done {
+            let error = SqlError::new("55000", "portal cannot be run again").with_hint("Bind it again.");
+            return Err(error.into());
+        }
+        let Some(statement) = portal.statement.take() else {
+            self.writer.empty_query();
+            return Ok(());
+        };
+        self.note(&statement, &portal.prepared.text);
+        portal.done = true;
+        let before = self.session.status();
+        if self.deallocate(&statement)? {
+            return Ok(());
+        }
+        match self.outcome(&statement, portal.prepared.described.as_ref()).await? {
+            Outcome::Rows(cursor) => {
+                portal.formats.resize(cursor.described().fields.len(), Format::Text);
+                let cursor = portal.running.insert(cursor);
+                let ended = self.send_rows(cursor, &portal.formats, rows_max).await?;
+                self.end_rows(portal, ended)
+            }
+            other => self.finish(other, before).await,
+        }
+    }
+
+    fn end_rows(&mut self, portal: &mut Portal, ended: bool) -> Result<(), Failure> {
+        let Some(cursor) = &portal.running else { return Ok(()) };
+        match ended {
+            true => {
+                self.writer.complete(cursor.tag());
+                portal.running = None;
+            }
+            false => self.writer.portal_suspended(),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, message: &Close) {
+        let name = message.name.as_deref().unwrap_or_default();
+        if message.target_type == b'S' {
+            self.prepared.remove(name);
+        } else {
+            self.portals.remove(name);
+        }
+        self.writer.close_complete();
+    }
+
+    /// DEALLOCATE, which is about the connection's own statements. True if it was one.
+    pub(super) fn deallocate(&mut self, statement: &Statement) -> Result<bool> {
+        let Statement::Sql(sql) = statement else { return Ok(false) };
+        let Sql::Deallocate { name: Ident { value: name, quote_style, .. }, .. } = &**sql else {
+            return Ok(false);
+        };
+        self.session.check_not_failed(Some(statement))?;
+        if quote_style.is_none() && name.eq_ignore_ascii_case("all") {
+            self.prepared.clear();
+            self.writer.complete("DEALLOCATE ALL".into());
+        } else {
+            self.prepared.remove(name).ok_or_else(|| no_statement(name))?;
+            self.writer.complete("DEALLOCATE".into());
+        }
+        Ok(true)
+    }
+}
+
+fn no_portal(name: &str) -> SqlError {
+    SqlError::new(state::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
+}
+
+/// Settles the types of a statement's parameters and columns: what the client says goes before what a cast says, and that
+/// before what the statement implies; what nothing says is text.
+async fn settle(
+    session: &mut crate::session::Session,
+    message: Parse,
+    statement: Option<Statement>,
+) -> Result<Prepared> {
+    let text = message.query;
+    let Some(parsed) = statement else {
+        return Ok(Prepared { text, statement: None, parameters: vec![], described: None });
+    };
+    let mut types: Vec<Option<PgType>> = vec![];
+    for oid in &message.type_oids {
+        types.push(match *oid {
+            0 | 705 => None,
+            oid => Some(PgType::from_oid(oid).unwrap_or(PgType::One(Base::Text))),
+        });
+    }
+    let mut sample = parsed.clone();
+    if let Statement::Sql(sql) = &mut sample {
+        let mentioned = parameters::mentioned(sql)?;
+        if let Some((last, _)) = mentioned.last_key_value() {
+            types.resize(types.len().max(last + 1), None);
+        }
+        for (i, cast) in &mentioned {
+            types[*i] = types[*i].or(*cast);
+        }
+        if mentioned.keys().any(|i| types[*i].is_none()) {
+            let implied = session.parameter_types(sql).await?;
+            for (known, implied) in types.iter_mut().zip(implied) {
+                *known = known.or_else(|| implied.as_ref().map(PgType::of_arrow));
+            }
+        }
+        let nulls: Vec<Expr> =
+            types.iter().map(|t| parameters::typed_null(t.unwrap_or(PgType::One(Base::Text)))).collect();
+        if !write::is_write(sql) {
+            parameters::substitute(sql, &nulls)?;
+        }
+    }
+    let described = session.describe(&sample).await?;
+    let parameters = types.into_iter().map(|t| t.unwrap_or(PgType::One(Base::Text))).collect();
+    Ok(Prepared { text, statement: Some(parsed), parameters, described })
+}
+
+fn values(prepared: &Prepared, message: &Bind) -> Result<Vec<Expr>> {
+    if message.parameters.len() != prepared.parameters.len() {
+        let message = format!(
+            "bind message supplies {} parameters, but prepared statement requires {}",
+            message.parameters.len(),
+            prepared.parameters.len()
+        );
+        return Err(SqlError::new(state::PROTOCOL_VIOLATION, message));
+    }
+    let formats = formats(&message.parameter_format_codes, message.parameters.len())?;
+    let typing = match &prepared.statement {
+        Some(Statement::Sql(sql)) if write::is_write(sql) => Typing::Literal,
+        _ => Typing::Exact,
+    };
+    let bound = prepared.parameters.iter().zip(formats).zip(&message.parameters);
+    bound.map(|((pg, format), bytes)| parameters::value(*pg, format, bytes.as_deref(), typing)).collect()
+}
+
+/// One format for each value, from none, one for all, or one each.
+fn formats(codes: &[i16], count: usize) -> Result<Vec<Format>> {
+    match codes {
+        [] => Ok(vec![Format::Text; count]),
+        [one] => Ok(vec![Format::from_code(*one)?; count]),
+        each if each.len() == count => each.iter().map(|code| Format::from_code(*code)).collect(),
+        each => Err(SqlError::new(
+            state::PROTOCOL_VIOLATION,
+            format!("{} format codes for {count} values", each.len()),
+        )),
+    }
+}

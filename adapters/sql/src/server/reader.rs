@@ -1,0 +1,156 @@
+//! The client's half of a connection: bytes into messages. A message is bounded; what is sent ahead while a statement runs
+//! is read up to a bound, so that a client that hangs up is noticed.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::startup::{GssEncRequest, SslRequest, Startup};
+use pgwire::messages::{DecodeContext, Message, PgWireFrontendMessage, ProtocolVersion};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+
+/// Longest message of a client.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Bytes read ahead of the statement that runs.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+
+/// What a connection begins with.
+pub enum Opening {
+    /// May we speak TLS?
+    SslRequest,
+    /// May we speak GSS?
+    GssRequest,
+    /// A session, with these parameters.
+    Startup(BTreeMap<String, String>),
+    /// Cancel what another session runs.
+    Cancel {
+        /// Its number.
+        pid: i32,
+        /// Its secret.
+        secret: i32,
+    },
+}
+
+/// Reads messages.
+pub struct Reader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    context: DecodeContext,
+}
+
+fn malformed(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_string())
+}
+
+fn hung_up() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the client hung up")
+}
+
+impl Reader {
+    /// Over this half of a socket.
+    pub fn new(half: OwnedReadHalf) -> Reader {
+        let mut context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
+        context.awaiting_frontend_ssl = false;
+        context.awaiting_frontend_startup = false;
+        Reader { half, buffer: BytesMut::with_capacity(8 << 10), context }
+    }
+
+    async fn fill(&mut self) -> io::Result<()> {
+        match self.half.read_buf(&mut self.buffer).await? {
+            0 => Err(hung_up()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The packet that a connection begins with.
+    pub async fn opening(&mut self) -> io::Result<Opening> {
+        loop {
+            if let Some(len) = self.length(0)? {
+                if len < 8 || len > 10_000 {
+                    return Err(malformed("invalid length of startup packet"));
+                }
+                if self.buffer.len() >= len {
+                    let mut packet = self.buffer.split_to(len);
+                    return self.parse_opening(&mut packet);
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
+    fn parse_opening(&self, packet: &mut BytesMut) -> io::Result<Opening> {
+        if SslRequest::is_ssl_request_packet(packet) {
+            return Ok(Opening::SslRequest);
+        }
+        if GssEncRequest::is_gss_enc_request_packet(packet) {
+            return Ok(Opening::GssRequest);
+        }
+        if CancelRequest::is_cancel_request_packet(packet) {
+            let request = caught(|| CancelRequest::decode(packet, &self.context))?;
+            let request = request.ok_or_else(|| malformed("incomplete cancel request"))?;
+            let secret = request.secret_key.as_i32().ok_or_else(|| malformed("secret of another length"))?;
+            return Ok(Opening::Cancel { pid: request.pid, secret });
+        }
+        let startup = caught(|| Startup::decode(packet, &self.context))?;
+        let startup = startup.ok_or_else(|| malformed("incomplete startup packet"))?;
+        if startup.protocol_number_major != 3 {
+            return Err(malformed("protocol version is not 3"));
+        }
+        Ok(Opening::Startup(startup.parameters))
+    }
+
+    /// Length field at `offset`, if it is there.
+    fn length(&self, offset: usize) -> io::Result<Option<usize>> {
+        let Some(mut field) = self.buffer.get(offset..offset + 4) else { return Ok(None) };
+        let len = field.get_i32();
+        usize::try_from(len).map(Some).map_err(|_| malformed("negative length of a message"))
+    }
+
+    /// The next message, waiting for it.
+    pub async fn next(&mut self) -> io::Result<PgWireFrontendMessage> {
+        loop {
+            if let Some(message) = self.buffered()? {
+                return Ok(message);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The next message, if all of it is there.
+    fn buffered(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
+        let Some(len) = self.length(1)? else { return Ok(None) };
+        if len < 4 || len > MESSAGE_BYTES_MAX {
+            return Err(malformed("invalid length of a message"));
+        }
+        if self.buffer.len() < len + 1 {
+            self.buffer.reserve(len + 1 - self.buffer.len());
+            return Ok(None);
+        }
+        // Alone, so that a message whose inner lengths lie cannot reach into the next one.
+        let mut message = self.buffer.split_to(len + 1);
+        let context = &self.context;
+        let decoded = caught(|| PgWireFrontendMessage::decode(&mut message, context))?;
+        decoded.ok_or_else(|| malformed("incomplete message")).map(Some)
+    }
+
+    /// Ends only when the client has hung up. What it sends meanwhile is kept, up to a bound.
+    pub async fn until_hung_up(&mut self) -> io::Error {
+        loop {
+            if self.buffer.len() >= AHEAD_BYTES_MAX {
+                return std::future::pending().await;
+            }
+            if let Err(error) = self.fill().await {
+                return error;
+            }
+        }
+    }
+}
+
+/// pgwire trusts some lengths inside of messages; what panics there is a malformed message.
+fn caught<T>(decode: impl FnOnce() -> Result<T, pgwire::error::PgWireError>) -> io::Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode))
+        .map_err(|_| malformed("malformed message"))?
+        .map_err(malformed)
+}

@@ -1,0 +1,102 @@
+//! The simple query protocol: a text of any number of statements, each answered in turn. Outside of BEGIN … COMMIT each
+//! statement is a transaction of its own; the first error ends the text.
+
+use std::io;
+
+use tidemark_pipeline_sql::{Statement, parse};
+
+use super::connection::{Connection, Failure};
+use crate::error::SqlError;
+use crate::session::{Outcome, Status};
+use crate::types::encode::Format;
+
+impl Connection {
+    /// Answers a Query message.
+    pub(super) async fn simple_query(&mut self, text: &str) -> io::Result<()> {
+        // The unnamed statement and portal go, as PostgreSQL has it.
+        self.prepared.remove("");
+        self.portals.remove("");
+        match self.run_text(text).await {
+            Ok(()) => {}
+            Err(Failure::Sql(error)) => self.report(&error),
+            Err(Failure::Io(error)) => return Err(error),
+        }
+        if self.session.status() == Status::Idle {
+            self.portals.clear();
+        }
+        self.ready().await
+    }
+
+    async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
+        let statements = parse(text).map_err(SqlError::from)?;
+        if statements.is_empty() {
+            self.writer.empty_query();
+            return Ok(());
+        }
+        for statement in &statements {
+            self.note(statement, text);
+            self.run_statement(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_statement(&mut self, statement: &Statement) -> Result<(), Failure> {
+        let before = self.session.status();
+        if self.deallocate(statement)? {
+            return Ok(());
+        }
+        match self.outcome(statement, None).await? {
+            Outcome::Rows(mut cursor) => {
+                let formats = vec![Format::Text; cursor.described().fields.len()];
+                self.writer.row_description(cursor.described(), &formats);
+                self.send_rows(&mut cursor, &formats, usize::MAX).await?;
+                self.writer.complete(cursor.tag());
+            }
+            other => self.finish(other, before).await?,
+        }
+        Ok(())
+    }
+
+    /// Answers what gives no rows.
+    pub(super) async fn finish(&mut self, outcome: Outcome, before: Status) -> Result<(), Failure> {
+        match outcome {
+            Outcome::Rows(_) => return Err(SqlError::internal("rows without a reader").into()),
+            Outcome::Empty => self.writer.empty_query(),
+            Outcome::Done(tag) => {
+                self.warn(&tag, before);
+                self.writer.complete(tag);
+            }
+            Outcome::Changed(tag, told) => {
+                if tag == "DISCARD ALL" {
+                    self.prepared.clear();
+                    self.portals.clear();
+                }
+                for (name, value) in told {
+                    self.writer.parameter(name, value);
+                }
+                self.writer.complete(tag);
+            }
+            Outcome::CopyIn(copy) => {
+                let tag = self.receive_copy(*copy).await?;
+                self.writer.complete(tag);
+            }
+            Outcome::CopyOut(mut copy) => {
+                let tag = self.send_copy(&mut copy).await?;
+                self.writer.complete(tag);
+            }
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, tag: &str, before: Status) {
+        match (tag, before) {
+            ("BEGIN", Status::Block) => {
+                self.writer.notice("WARNING", "25001", "there is already a transaction in progress")
+            }
+            ("COMMIT" | "ROLLBACK", Status::Idle) => {
+                self.writer.notice("WARNING", "25P01", "there is no transaction in progress")
+            }
+            _ => {}
+        }
+    }
+}
