@@ -71,7 +71,10 @@ impl Coordinator {
             Request::Write(write) => Waiting::Write(write),
             Request::AcquireBarrier { tables } => Waiting::Barrier(tables.into_iter().collect()),
         };
-        if self.requests.waiting.len() >= self.config.requests_waiting_max {
+        // The holder of a barrier is never turned away: those in line may be waiting for it. There are no more of them than
+        // barriers, and no more barriers than tables.
+        let holds_barrier = matches!(&waiting, Waiting::Write(write) if write.barrier.is_some());
+        if !holds_barrier && self.requests.waiting.len() >= self.config.requests_waiting_max {
             let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
             return self.reply(id, Err(Error::new(ErrorKind::OutOfMemory, text)));
         }
