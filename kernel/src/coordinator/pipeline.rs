@@ -130,9 +130,10 @@ impl Coordinator {
         if let Some(error) = changed_topic(&pipeline, pipeline.topic_id, reading.topic_id) {
             return self.fail(id, error);
         }
+        let cursors = self.cursors(id);
         let mut beyond_end = None;
         for (&partition, &(earliest, latest)) in &reading.partitions {
-            let Some(cursor) = pipeline.cursors.get(&partition) else { continue };
+            let Some(cursor) = cursors.get(&partition) else { continue };
             if cursor.next_offset < earliest {
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
@@ -154,10 +155,19 @@ impl Coordinator {
         self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
     }
 
+    /// Where a pipeline goes on: its cursors at the tip, or beyond it what the batch that is being staged will make of them.
+    fn cursors(&self, id: PipelineId) -> BTreeMap<SourcePartition, Position> {
+        let mut cursors = self.tip.pipelines[&id].cursors.clone();
+        let staged = self.staging.iter().flat_map(|staging| staging.advances());
+        cursors.extend(staged.filter(|a| a.pipeline == id).map(|a| (a.partition, a.next)));
+        cursors
+    }
+
     /// Begins to fetch the partitions of a reading that are not fetched yet. Those never seen before get a cursor, which is
     /// logged before the first batch (fault A11).
     fn fetch_partitions(&mut self, id: PipelineId, reading: &SourceReading) {
         let pipeline = self.tip.pipelines[&id].clone();
+        let cursors = self.cursors(id);
         let run = self.pipelines.get_mut(&id).expect("called for a run");
         let first_reading = pipeline.topic_id.is_none() && run.expected.is_empty();
         let mut starts = vec![];
@@ -166,7 +176,7 @@ impl Coordinator {
             if run.expected.contains_key(&partition) {
                 continue;
             }
-            let position = pipeline.cursors.get(&partition).copied().unwrap_or_else(|| {
+            let position = cursors.get(&partition).copied().unwrap_or_else(|| {
                 let at_end = first_reading && pipeline.start_at == StartAt::Latest;
                 let position =
                     Position { next_offset: if at_end { latest } else { earliest }, leader_epoch: -1 };

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::extract::SetAside;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
-use crate::record::{Body, Commit, Piece, RecordKind};
+use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
 /// Whose record it is.
@@ -45,6 +45,13 @@ pub(super) struct Staging {
     ignored: BTreeMap<SourcePartition, u64>,
     /// The second round, which puts refused rows into the errors table, is on its way.
     setting_aside: bool,
+}
+
+impl Staging {
+    /// Ranges of sources that the record consumes.
+    pub(super) fn advances(&self) -> &[CursorAdvance] {
+        &self.commit.cursors
+    }
 }
 
 /// Work for each shard that has any.
