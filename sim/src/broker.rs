@@ -3,12 +3,13 @@
 //! that repeat, overlap, fall back or fail. Everything that a topic ever said is remembered, so that the oracle can ask.
 //! What is done with deliveries lives in the shipped extractor; the oracle lives in `oracle`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use kernel::message::{SourceFailure, SourceReading};
 use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 
+use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
 
 /// How often the broker and its client do what, per call.
@@ -31,27 +32,27 @@ pub struct BrokerRates {
     pub incomplete: Rate,
 }
 
-/// What happened at a broker so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct BrokerCounts {
-    pub messages: u64,
-    pub holes: u64,
-    pub aborted: u64,
-    pub open_transactions: u64,
-    pub redeliveries: u64,
-    pub repeats: u64,
-    pub falls_back: u64,
-    pub stale_deliveries: u64,
-    pub stalls: u64,
-    pub transient_failures: u64,
-    pub incomplete_readings: u64,
-    pub retentions: u64,
-    pub losses: u64,
-    pub leader_changes: u64,
-    pub unclean_elections: u64,
-    pub recreations: u64,
-    pub partitions_added: u64,
+counts! {
+    /// What happened at a broker so far.
+    BrokerCounts {
+        messages,
+        holes,
+        aborted,
+        open_transactions,
+        redeliveries,
+        repeats,
+        falls_back,
+        stale_deliveries,
+        stalls,
+        transient_failures,
+        incomplete_readings,
+        retentions,
+        losses,
+        leader_changes,
+        unclean_elections,
+        recreations,
+        partitions_added,
+    }
 }
 
 /// A message as a fetch delivers it.
@@ -67,7 +68,8 @@ pub struct Message {
 
 #[derive(Debug)]
 struct OpenTransaction {
-    messages: Vec<(i64, Bytes)>,
+    /// Offset, leader epoch, value.
+    messages: Vec<(i64, i32, Bytes)>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +85,8 @@ struct Partition {
     cuts: Vec<(i32, i64)>,
     /// The next message must really be one (see `Broker::elect_uncleanly`).
     after_cut: bool,
+    /// Offsets at which readings said that it begins or ends.
+    told: BTreeSet<i64>,
 }
 
 impl Partition {
@@ -91,8 +95,8 @@ impl Partition {
         self.transaction.as_ref().map_or(self.end, |t| t.messages[0].0)
     }
 
-    fn append(&mut self, offset: i64, value: Bytes) {
-        self.versions.entry(offset).or_default().push((self.leader_epoch, Some(value)));
+    fn append(&mut self, offset: i64, leader_epoch: i32, value: Bytes) {
+        self.versions.entry(offset).or_default().push((leader_epoch, Some(value)));
     }
 
     fn current(&self, offset: i64) -> Option<(i32, &Bytes)> {
@@ -190,6 +194,13 @@ impl<'a> Broker<'a> {
         Some(p.versions.range(range).filter_map(|(offset, v)| Some((*offset, seen(v)?))).collect())
     }
 
+    /// For the oracle: whether a reading ever said that a partition begins or ends at this offset.
+    pub fn ever_told(&self, topic: TopicId, partition: SourcePartition, offset: i64) -> bool {
+        let partitions = self.topics.get(&topic).map(|t| &t.partitions);
+        let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
+        p.is_some_and(|p| p.told.contains(&offset))
+    }
+
     // ---- What producers and operators of the broker do ----
 
     /// Writes messages to a partition: alone, or in a transaction that stays open for a while and may be aborted.
@@ -203,9 +214,9 @@ impl<'a> Broker<'a> {
         let mut messages = Vec::new();
         for value in values {
             if opens {
-                messages.push((p.end, value));
+                messages.push((p.end, p.leader_epoch, value));
             } else {
-                p.append(p.end, value);
+                p.append(p.end, p.leader_epoch, value);
             }
             p.end += 1;
         }
@@ -220,8 +231,8 @@ impl<'a> Broker<'a> {
         let Some(transaction) = p.transaction.take() else { return };
         let aborted = if commit { 0 } else { transaction.messages.len() as u64 };
         if commit {
-            for (offset, value) in transaction.messages {
-                p.append(offset, value);
+            for (offset, leader_epoch, value) in transaction.messages {
+                p.append(offset, leader_epoch, value);
             }
         }
         p.end += 1;
@@ -302,7 +313,9 @@ impl<'a> Broker<'a> {
     pub fn read(&mut self) -> Result<SourceReading, SourceFailure> {
         self.maybe_fail()?;
         let mut partitions = BTreeMap::new();
-        for (number, p) in self.topic().partitions.iter().enumerate() {
+        let topic = self.topics.get_mut(&self.current).expect("the current topic is there");
+        for (number, p) in topic.partitions.iter_mut().enumerate() {
+            p.told.extend([p.start, p.stable_end()]);
             partitions.insert(number as SourcePartition, (p.start, p.stable_end()));
         }
         if self.decisions.fault(self.rates.incomplete) {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use kernel::log::Storage;
 use kernel::{Error, ErrorKind, Result};
 
+use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
 
 /// Unit of write-back.
@@ -46,23 +47,27 @@ pub struct DiskRates {
     pub lie: Rate,
 }
 
-/// What happened on a disk so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct DiskCounts {
-    pub writes: u64,
-    pub syncs: u64,
-    pub kills: u64,
-    pub power_cuts: u64,
-    pub crashes_in_a_call: u64,
-    pub pages_lost: u64,
-    pub pages_torn: u64,
-    pub sync_failures: u64,
-    pub write_failures: u64,
-    pub no_space: u64,
-    pub read_failures: u64,
-    pub resurrected_segments: u64,
+counts! {
+    /// What happened on a disk so far.
+    DiskCounts {
+        writes,
+        syncs,
+        kills,
+        power_cuts,
+        crashes_in_a_call,
+        pages_lost,
+        pages_torn,
+        sync_failures,
+        write_failures,
+        no_space,
+        read_failures,
+        removed_segments,
+        resurrected_segments,
+    }
 }
+
+/// What a page held after a write, and the number of that write.
+type Version = (u64, Box<[u8]>);
 
 #[derive(Debug)]
 struct Segment {
@@ -70,8 +75,9 @@ struct Segment {
     memory: Vec<u8>,
     /// What is on the platter.
     durable: Vec<u8>,
-    /// Every version of a page since its last successful sync, oldest first, the platter's not included.
-    dirty: BTreeMap<usize, Vec<Box<[u8]>>>,
+    /// Every version of a page since its last successful sync, oldest first, the platter's not included, each with the number
+    /// of the write that made it.
+    dirty: BTreeMap<usize, Vec<Version>>,
 }
 
 impl Segment {
@@ -83,14 +89,14 @@ impl Segment {
         page * PAGE_BYTES..((page + 1) * PAGE_BYTES).min(self.memory.len())
     }
 
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
+    fn write(&mut self, offset: usize, bytes: &[u8], number: u64) {
         if bytes.is_empty() {
             return;
         }
         self.memory[offset..offset + bytes.len()].copy_from_slice(bytes);
         for page in offset / PAGE_BYTES..=(offset + bytes.len() - 1) / PAGE_BYTES {
             let version = self.memory[self.page(page)].into();
-            self.dirty.entry(page).or_default().push(version);
+            self.dirty.entry(page).or_default().push((number, version));
         }
     }
 
@@ -118,6 +124,15 @@ struct State<'a> {
     failed: bool,
     misuse: Option<String>,
     counts: DiskCounts,
+}
+
+/// A sync that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingSync {
+    number: u64,
+    offset: u64,
+    len: u64,
+    through_write: u64,
 }
 
 /// A handle to the disk: one for the log, one for the world that cuts its power.
@@ -172,9 +187,9 @@ impl<'a> Disk<'a> {
         self.state().counts
     }
 
-    /// True after a failed write, sync or create, until the next start.
-    pub fn has_failed(&self) -> bool {
-        self.state().failed
+    /// From now on the process dies in this share of its calls.
+    pub fn set_crash_rate(&self, crash: Rate) {
+        self.state_mut().rates.crash = crash;
     }
 
     /// The process is gone and another one is about to start: what it will find is decided here.
@@ -190,6 +205,43 @@ impl<'a> Disk<'a> {
                 state.cut_power();
             }
         }
+    }
+
+    /// Begins to make a range durable. What is written from now on is not covered.
+    pub fn begin_sync(&self, number: u64, offset: u64, len: u64) -> PendingSync {
+        PendingSync { number, offset, len, through_write: self.state().counts.writes }
+    }
+
+    /// Ends it.
+    pub fn end_sync(&self, sync: &PendingSync) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let &PendingSync { number, offset, len, through_write } = sync;
+        let dies = state.begin("sync")?;
+        let fails = !dies && state.decisions.fault(state.rates.sync_failure);
+        let lies = !dies && !fails && state.decisions.fault(state.rates.lie);
+        state.counts.syncs += 1;
+        let decisions = state.decisions.clone();
+        let segment = state.segment(number, offset, len as usize)?;
+        if lies {
+            return Ok(());
+        }
+        for page in segment.dirty_in(offset as usize, len as usize) {
+            if !(dies || fails) || decisions.below(2) == 1 {
+                settle(segment, page, through_write);
+            } else if fails {
+                // The page counts as clean although it was not written ("fsyncgate"): it is never written back unless somebody
+                // writes into it again. The page cache still shows what the platter does not have.
+                segment.dirty.remove(&page);
+            }
+            // A page that the death of the process found unwritten stays dirty: a power cut decides about it.
+        }
+        if fails {
+            state.counts.sync_failures += 1;
+            state.failed = true;
+            return Err(io(format!("segment {number} cannot be synced")));
+        }
+        if dies { Err(gone()) } else { Ok(()) }
     }
 
     /// Flips a byte that is durable and not zero, as age does. Returns where, or None on an empty disk.
@@ -223,7 +275,7 @@ impl State<'_> {
                 let torn = self.decisions.chance(self.rates.torn);
                 let newest = versions.len();
                 let platter = segment.durable[range.clone()].to_vec();
-                let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1][..] };
+                let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1].1[..] };
                 let chosen = newest - self.decisions.index(newest + 1);
                 self.counts.pages_lost += u64::from(chosen < newest);
                 let target = &mut segment.durable[range];
@@ -337,8 +389,9 @@ impl Storage for Disk<'_> {
         let fails = !dies && state.decisions.fault(state.rates.write_failure);
         state.segment(number, offset, bytes.len())?;
         let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
-        state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written]);
         state.counts.writes += 1;
+        let version = state.counts.writes;
+        state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written], version);
         if fails {
             state.counts.write_failures += 1;
             state.failed = true;
@@ -348,42 +401,8 @@ impl Storage for Disk<'_> {
     }
 
     fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
-        let mut guard = self.state_mut();
-        let state = &mut *guard;
-        let dies = state.begin("sync")?;
-        let fails = !dies && state.decisions.fault(state.rates.sync_failure);
-        let lies = !dies && !fails && state.decisions.fault(state.rates.lie);
-        state.counts.syncs += 1;
-        state.segment(number, offset, len as usize)?;
-        if lies {
-            return Ok(());
-        }
-        if dies {
-            // Any subset of the pages is durable: whatever is still dirty, a power cut decides.
-            let segment = state.segments.get_mut(&number).expect("looked at above");
-            for page in segment.dirty_in(offset as usize, len as usize) {
-                if state.decisions.below(2) == 1 {
-                    settle(segment, page);
-                }
-            }
-            return Err(gone());
-        }
-        let segment = state.segments.get_mut(&number).expect("looked at above");
-        for page in segment.dirty_in(offset as usize, len as usize) {
-            if !fails || state.decisions.below(2) == 1 {
-                settle(segment, page);
-            } else {
-                // The page counts as clean although it was not written ("fsyncgate"): it is never written again unless somebody
-                // writes into it again. The page cache still shows what the platter does not have.
-                segment.dirty.remove(&page);
-            }
-        }
-        if fails {
-            state.counts.sync_failures += 1;
-            state.failed = true;
-            return Err(io(format!("segment {number} cannot be synced")));
-        }
-        Ok(())
+        let sync = self.begin_sync(number, offset, len);
+        self.end_sync(&sync)
     }
 
     fn remove(&mut self, number: u64) -> Result<()> {
@@ -395,16 +414,22 @@ impl Storage for Disk<'_> {
         }
         let segment =
             state.segments.remove(&number).ok_or_else(|| io(format!("segment {number} is not there")))?;
+        state.counts.removed_segments += 1;
         state.removed.insert(number, segment);
         if dies { Err(gone()) } else { Ok(()) }
     }
 }
 
-/// A page's newest version reaches the platter.
-fn settle(segment: &mut Segment, page: usize) {
+/// What a page held when a sync began, or something newer, reaches the platter.
+fn settle(segment: &mut Segment, page: usize, through_write: u64) {
     let range = segment.page(page);
-    if let Some(newest) = segment.dirty.remove(&page).and_then(|mut versions| versions.pop()) {
+    let Some(versions) = segment.dirty.get_mut(&page) else { return };
+    let covered = versions.partition_point(|(write, _)| *write <= through_write);
+    if let Some((_, newest)) = versions.drain(..covered).next_back() {
         segment.durable[range].copy_from_slice(&newest);
+    }
+    if versions.is_empty() {
+        segment.dirty.remove(&page);
     }
 }
 
@@ -453,6 +478,22 @@ mod tests {
             disk.restart(Crash::Power);
             assert_eq!(byte(&mut disk, 10), 7);
             lost += usize::from(byte(&mut disk, 2 * PAGE_BYTES as u64) == 0);
+        }
+        assert!(lost > 5);
+    }
+
+    #[test]
+    fn a_sync_covers_what_was_written_when_it_began() {
+        let mut lost = 0;
+        for seed in 0..50 {
+            let mut disk = disk(seed, DiskRates::default());
+            disk.write(1, 0, &[1]).unwrap();
+            let sync = disk.begin_sync(1, 0, 8);
+            disk.write(1, 1, &[2]).unwrap();
+            disk.end_sync(&sync).unwrap();
+            disk.restart(Crash::Power);
+            assert_eq!(byte(&mut disk, 0), 1);
+            lost += usize::from(byte(&mut disk, 1) == 0);
         }
         assert!(lost > 5);
     }

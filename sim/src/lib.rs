@@ -1,9 +1,19 @@
 //! The seeded simulator: the shipped kernel, decoder and extractor in one thread, on a simulated disk and a simulated broker, under
-//! every fault that `faults` lists, held against an independent reference model.
+//! the faults that disks and brokers really have, held against an independent reference model.
 //!
-//! - [`decide`]: the one door through which chance comes in.
-//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones.
+//! - [`decide`]: the one door through which chance comes in. [`swarm`]: what a run is like, drawn through it.
+//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`]: what their users agree on.
+//! - [`world`]: one database, everything around it, and whose turn it is.
+//! - [`oracle`]: what must hold, computed apart.
+//! - [`run`]: seeds, twice each. [`trace`], [`counts`]: what happened.
 
 pub mod broker;
+pub mod counts;
 pub mod decide;
 pub mod disk;
+pub mod oracle;
+pub mod run;
+pub mod scenario;
+pub mod swarm;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,716 @@
+//! The oracle: what the database must be, record by record, computed apart from it, and the comparison with what it is.
+//!
+//! It hears of every record when it is handed to the log, folds it into a reference model ([`model`]) from what the broker held and
+//! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every barrier, every
+//! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
+
+pub mod model;
+pub mod value;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use kernel::message::{Counts, Definition, Offsets};
+use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind, Tally};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, StartAt};
+use kernel::snapshot::Snapshot;
+use kernel::{Sequence, TableId};
+
+use self::model::{Change, Fate, Model, Pipeline, Transaction, row_of};
+use self::value::{Row, Value};
+use crate::broker::Broker;
+use crate::counts::counts;
+use crate::scenario::{Duplicate, Messages, PipelineRule};
+
+/// An invariant that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Which: `exactly once`, `atomic`, `durable`, `monotonic`, `placed`, `fenced`, `recovered`, `honest`, `bounded`, `live`.
+    pub invariant: &'static str,
+    /// What was expected, what was found.
+    pub text: String,
+}
+
+impl Violation {
+    /// A violation.
+    pub fn new(invariant: &'static str, text: impl Into<String>) -> Violation {
+        Violation { invariant, text: text.into() }
+    }
+}
+
+type Check = Result<(), Violation>;
+
+fn ensure(invariant: &'static str, holds: bool, text: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { Err(Violation::new(invariant, text())) }
+}
+
+/// What the oracle may look at: what is outside of the database.
+pub struct Outside<'w, 'a> {
+    /// By topic.
+    pub brokers: &'w [Broker<'a>],
+    /// What payloads say.
+    pub messages: &'w Messages,
+    /// By pipeline name.
+    pub rules: &'w [PipelineRule],
+}
+
+/// A client's transaction in plain terms.
+#[derive(Clone, Debug)]
+pub struct ClientWrite {
+    /// In order.
+    pub statements: Vec<Statement>,
+}
+
+/// One statement of it.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Table.
+    pub table: u32,
+    /// Rows that go, as they were read under the barrier.
+    pub removed: Vec<Row>,
+    /// Rows that come.
+    pub rows: Vec<Row>,
+    /// What happens on an existing key.
+    pub duplicate: Duplicate,
+}
+
+/// A record that a new life read back.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRecord {
+    /// Its place.
+    pub sequence: Sequence,
+    /// Its kind.
+    pub kind: RecordKind,
+    /// See [`hash_body`].
+    pub hash: u64,
+}
+
+struct Logged {
+    sequence: Sequence,
+    changes: Vec<Change>,
+    /// Client transaction in it, and what it must be answered.
+    write: Option<(u64, Counts)>,
+}
+
+/// See the module.
+pub struct Oracle {
+    /// At the last published record: will never be taken back.
+    base: Model,
+    base_sequence: Sequence,
+    /// Records after it.
+    tail: VecDeque<Logged>,
+    /// At the last appended record.
+    tip: Model,
+    /// Hash of each record that was handed to the log.
+    bodies: BTreeMap<Sequence, u64>,
+    writes: BTreeMap<u64, ClientWrite>,
+    definitions: Vec<Definition>,
+    /// Client transactions whose ledger row was staged for a record that is not appended yet.
+    staged: BTreeMap<Sequence, u64>,
+    published_writes: BTreeMap<u64, Counts>,
+    answered: BTreeSet<u64>,
+    places: BTreeMap<(u32, Value), usize>,
+    /// Records, snapshots and messages that were checked.
+    pub counts: OracleCounts,
+}
+
+counts! {
+    /// What was checked.
+    OracleCounts {
+        records,
+        batches,
+        client_transactions,
+        messages,
+        applied,
+        filtered,
+        ignored,
+        set_aside,
+        snapshots,
+        barriers,
+        recoveries,
+        unpublished_recovered,
+        appended_lost,
+        rewinds,
+    }
+}
+
+impl Default for Oracle {
+    fn default() -> Oracle {
+        Oracle::new()
+    }
+}
+
+impl Oracle {
+    /// Before the database is created.
+    pub fn new() -> Oracle {
+        Oracle {
+            base: Model::new(),
+            base_sequence: Sequence(0),
+            tail: VecDeque::new(),
+            tip: Model::new(),
+            bodies: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            definitions: Vec::new(),
+            staged: BTreeMap::new(),
+            published_writes: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            places: BTreeMap::new(),
+            counts: OracleCounts::default(),
+        }
+    }
+
+    /// The database as it must be at the last appended record.
+    pub fn tip(&self) -> &Model {
+        &self.tip
+    }
+
+    /// The client transaction in the last appended record, if it has one, and what it must be answered.
+    pub fn last_appended_write(&self) -> Option<(u64, Counts)> {
+        self.tail.back()?.write
+    }
+
+    /// A client is about to ask for this.
+    pub fn asked_to_write(&mut self, id: u64, write: ClientWrite) {
+        self.writes.insert(id, write);
+    }
+
+    /// A client is about to ask for this.
+    pub fn asked_to_define(&mut self, definition: &Definition) {
+        self.definitions.push(definition.clone());
+    }
+
+    /// A client transaction's rows were handed to the shards, to become this record.
+    pub fn staged(&mut self, sequence: Sequence, write: u64) {
+        self.staged.insert(sequence, write);
+    }
+
+    /// Everything staged from here on was given up.
+    pub fn abandoned(&mut self, from: Sequence) {
+        self.staged.split_off(&from);
+    }
+
+    // ---- Records ----
+
+    /// A record is handed to the log.
+    pub fn appended(&mut self, record: &EncodedRecord, outside: &Outside<'_, '_>) -> Check {
+        let sequence = record.sequence;
+        let expected = self.tail.back().map_or(self.base_sequence, |r| r.sequence).next();
+        ensure("recovered", sequence == expected, || {
+            format!("record {sequence} appended, {expected} is next")
+        })?;
+        let payload: Bytes = record.parts.concat().into();
+        let body = Body::decode(record.kind, kernel::record::CODEC_NONE, &payload).map_err(|e| {
+            Violation::new("recovered", format!("record {sequence} cannot be read back: {e}"))
+        })?;
+        self.bodies.insert(sequence, hash_body(record.kind, &payload));
+        self.counts.records += 1;
+        let mut tip = std::mem::take(&mut self.tip);
+        let mut transaction = Transaction::new(&mut tip);
+        let outcome = self.fold(&mut transaction, sequence, &body, outside);
+        let changes = transaction.changes;
+        self.tip = tip;
+        let write = outcome.map_err(|v| Violation { text: format!("record {sequence}: {}", v.text), ..v })?;
+        self.tail.push_back(Logged { sequence, changes, write });
+        Ok(())
+    }
+
+    fn fold(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        sequence: Sequence,
+        body: &Body,
+        outside: &Outside<'_, '_>,
+    ) -> Result<Option<(u64, Counts)>, Violation> {
+        let Body::Commit(kind, commit) = body else {
+            ensure("recovered", matches!(body, Body::Frontier), || "an open record in mid-life".into())?;
+            return Ok(None);
+        };
+        // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges still count.
+        let epochs: BTreeMap<u32, u64> =
+            transaction.model().pipelines.iter().map(|(id, p)| (*id, p.epoch)).collect();
+        for change in &commit.catalog {
+            self.fold_definition(transaction, *kind, change, outside)?;
+        }
+        for advance in &commit.cursors {
+            let oldest = epochs.get(&advance.pipeline.0).copied().unwrap_or(u64::MAX);
+            ensure("fenced", oldest <= advance.epoch.0, || {
+                format!("{} was fetched under an older epoch than {oldest}", range_name(advance))
+            })?;
+        }
+        self.fold_batch(transaction, commit, outside)?;
+        let write = self.staged.remove(&sequence);
+        ensure("exactly once", write.is_some() == (*kind == RecordKind::Client), || {
+            format!("a record of kind {kind:?} with client transaction {write:?}")
+        })?;
+        let Some(id) = write else { return Ok(None) };
+        self.counts.client_transactions += 1;
+        Ok(Some((id, self.fold_write(transaction, id)?)))
+    }
+
+    fn fold_write(&self, transaction: &mut Transaction<'_>, id: u64) -> Result<Counts, Violation> {
+        let mut counts = Counts::default();
+        let write = &self.writes[&id];
+        ensure("exactly once", !self.published_writes.contains_key(&id), || {
+            format!("transaction {id} twice")
+        })?;
+        for statement in &write.statements {
+            for row in &statement.removed {
+                let there = transaction.remove(statement.table, row);
+                ensure("exactly once", there, || {
+                    format!("transaction {id} removes a row that is gone: {row:?}")
+                })?;
+                counts.deleted += 1;
+            }
+            for row in &statement.rows {
+                match transaction.upsert(statement.table, statement.duplicate, row.clone()) {
+                    Fate::Inserted => counts.inserted += 1,
+                    Fate::Updated => counts.updated += 1,
+                    Fate::Ignored => counts.ignored += 1,
+                    Fate::Rejected => {
+                        let text = format!("transaction {id} is logged, but its row {row:?} must be refused");
+                        return Err(Violation::new("exactly once", text));
+                    }
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    fn fold_definition(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        kind: RecordKind,
+        change: &CatalogChange,
+        outside: &Outside<'_, '_>,
+    ) -> Check {
+        let asked = |wanted: &dyn Fn(&Definition) -> bool, what: String| {
+            ensure("honest", self.definitions.iter().any(wanted), || {
+                format!("{what}, but nobody asked for it")
+            })
+        };
+        match change {
+            CatalogChange::TableCreated(def) => {
+                asked(
+                    &|d| matches!(d, Definition::CreateTable { spec, .. } if spec.name == def.name),
+                    format!("table {} created", def.name),
+                )?;
+                let key = def.primary_key.first().map(|k| *k as usize);
+                transaction.apply(Change::TableCreated(def.id.0, def.name.clone(), key));
+            }
+            CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => {
+                let truncated = matches!(change, CatalogChange::TableTruncated(_));
+                let name = transaction.model().tables[&id.0].name.clone();
+                let wanted = |d: &Definition| match d {
+                    Definition::DropTable { name: n, .. } => !truncated && *n == name,
+                    Definition::TruncateTable { name: n } => truncated && *n == name,
+                    _ => false,
+                };
+                asked(&wanted, format!("rows of table {name} gone"))?;
+                let change =
+                    if truncated { Change::TableTruncated(id.0) } else { Change::TableDropped(id.0) };
+                transaction.apply(change);
+            }
+            CatalogChange::PipelineSet(def) => self.fold_pipeline(transaction, kind, def, outside)?,
+            CatalogChange::PipelineDropped(id) => transaction.apply(Change::PipelineDropped(id.0)),
+        }
+        Ok(())
+    }
+
+    fn fold_pipeline(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        kind: RecordKind,
+        def: &PipelineDef,
+        outside: &Outside<'_, '_>,
+    ) -> Check {
+        let name = &def.name;
+        let now = Pipeline {
+            name: name.clone(),
+            run: def.run.0,
+            epoch: def.epoch.0,
+            fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
+            topic: def.topic_id,
+            cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
+            set_aside: def.set_aside,
+        };
+        if let Some(before) = transaction.model().pipelines.get(&def.id.0) {
+            ensure("fenced", now.epoch >= before.epoch, || {
+                format!("epoch of pipeline {name} falls from {} to {}", before.epoch, now.epoch)
+            })?;
+            if now.run == before.run {
+                let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
+                ensure("monotonic", moved.is_none(), || {
+                    format!("a definition moves cursor {moved:?} of pipeline {name} to {:?}", now.cursors)
+                })?;
+                self.check_first_seen(before, &now, outside)?;
+            } else {
+                self.check_rewind(before, &now, def, kind)?;
+                self.counts.rewinds += 1;
+            }
+        } else {
+            ensure("monotonic", now.run == 1 && now.cursors.is_empty(), || format!("new pipeline {now:?}"))?;
+        }
+        transaction.apply(Change::PipelineSet(def.id.0, Box::new(now)));
+        Ok(())
+    }
+
+    /// A partition that is seen for the first time starts at an offset that its topic has, or had (A11).
+    fn check_first_seen(&self, before: &Pipeline, now: &Pipeline, outside: &Outside<'_, '_>) -> Check {
+        let topic_known = before.topic.is_none() || before.topic == now.topic;
+        ensure("honest", topic_known, || format!("pipeline {} goes on in another topic", now.name))?;
+        let Some(topic) = now.topic else { return Ok(()) };
+        let rule = rule(outside, &now.name)?;
+        for (partition, at) in now.cursors.iter().filter(|(p, _)| !before.cursors.contains_key(p)) {
+            let readable = outside.brokers[rule.topic].ever_told(topic, *partition, *at);
+            ensure("exactly once", readable, || {
+                format!(
+                    "pipeline {} first sees partition {partition} at {at}, where it never began or ended",
+                    now.name
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_rewind(&self, before: &Pipeline, now: &Pipeline, def: &PipelineDef, kind: RecordKind) -> Check {
+        let asked = self.definitions.iter().any(|d| match d {
+            Definition::SetOffsets { name, offsets: Offsets::At(at) } if *name == now.name => {
+                let mut cursors = before.cursors.clone();
+                cursors.extend(at);
+                cursors == now.cursors && now.topic == before.topic
+            }
+            Definition::SetOffsets { name, offsets: Offsets::From(from) } if *name == now.name => {
+                now.cursors.is_empty() && now.topic.is_none() && *from == def.start_at
+            }
+            _ => false,
+        });
+        let legal = asked && kind == RecordKind::Cursor && now.run == before.run + 1;
+        ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
+    }
+
+    fn fold_batch(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        commit: &Commit,
+        outside: &Outside<'_, '_>,
+    ) -> Check {
+        self.counts.batches += u64::from(!commit.cursors.is_empty());
+        let pipelines: BTreeSet<_> = commit.cursors.iter().map(|a| a.pipeline).collect();
+        for advance in &commit.cursors {
+            let tally = self.fold_advance(transaction, advance, outside)?;
+            let told = advance.tally;
+            // Which of several pipelines' rows an ON DUPLICATE KEY dropped is not told apart in one record.
+            let same = if pipelines.len() == 1 {
+                told == tally
+            } else {
+                told.applied + told.ignored == tally.applied + tally.ignored
+                    && told.filtered == tally.filtered
+                    && told.set_aside == tally.set_aside
+            };
+            ensure("exactly once", same, || {
+                format!("{} is told as {told:?}, must be {tally:?}", range_name(advance))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Folds what one range of a source partition holds, and moves the cursor.
+    fn fold_advance(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        advance: &CursorAdvance,
+        outside: &Outside<'_, '_>,
+    ) -> Result<Tally, Violation> {
+        let id = advance.pipeline.0;
+        let known = transaction.model().pipelines.get(&id).cloned();
+        let Some(mut pipeline) = known else {
+            return Err(Violation::new(
+                "fenced",
+                format!("{} of a pipeline that is gone", range_name(advance)),
+            ));
+        };
+        let rule = rule(outside, &pipeline.name)?.clone();
+        let fresh = pipeline.run == advance.run.0 && pipeline.fetched <= advance.epoch.0;
+        ensure("fenced", fresh, || format!("{} is older than {pipeline:?}", range_name(advance)))?;
+        ensure("honest", pipeline.topic == Some(advance.topic_id), || {
+            format!("{} is of another topic than {pipeline:?}", range_name(advance))
+        })?;
+        let cursor = pipeline.cursors.get(&advance.partition).copied();
+        let follows =
+            cursor == Some(advance.first_offset) && advance.next.next_offset >= advance.first_offset;
+        ensure("monotonic", follows, || {
+            format!("{} does not follow cursor {cursor:?}", range_name(advance))
+        })?;
+
+        let range = advance.first_offset..advance.next.next_offset;
+        let epoch = if advance.next.leader_epoch < 0 { i32::MAX } else { advance.next.leader_epoch };
+        let truth = outside.brokers[rule.topic].truth(advance.topic_id, advance.partition, range, epoch);
+        let truth = truth.ok_or_else(|| {
+            Violation::new("honest", format!("{}: there is no such partition", range_name(advance)))
+        })?;
+        let table = transaction.model().table_named(&rule.table);
+        let table =
+            table.ok_or_else(|| Violation::new("fenced", format!("{}: no table", range_name(advance))))?;
+        let mut tally = Tally::default();
+        for (offset, payload) in truth {
+            let origin = [i64::from(advance.run.0), i64::from(advance.partition), offset];
+            self.counts.messages += 1;
+            let fields = outside.messages.meaning(&payload);
+            let row = fields.and_then(|fields| row_of(rule.shape, fields, origin));
+            let filtered = rule.filter_multiples_of > 0
+                && fields.is_some_and(|fields| fields.amount % rule.filter_multiples_of == 0);
+            let fate = match row {
+                None => Fate::Rejected,
+                Some(_) if filtered => {
+                    tally.filtered += 1;
+                    continue;
+                }
+                Some(row) => transaction.upsert(table, rule.duplicate, row),
+            };
+            match fate {
+                Fate::Inserted | Fate::Updated => tally.applied += 1,
+                Fate::Ignored => tally.ignored += 1,
+                Fate::Rejected => {
+                    tally.set_aside += 1;
+                    let error = std::iter::once(i64::from(id)).chain(origin).map(Value::Int).collect();
+                    transaction.apply(Change::Added(ERRORS_TABLE.0, error));
+                }
+            }
+        }
+        self.counts.applied += tally.applied;
+        self.counts.filtered += tally.filtered;
+        self.counts.ignored += tally.ignored;
+        self.counts.set_aside += tally.set_aside;
+        pipeline.cursors.insert(advance.partition, advance.next.next_offset);
+        pipeline.set_aside += tally.set_aside;
+        pipeline.fetched = advance.epoch.0;
+        transaction.apply(Change::PipelineSet(id, Box::new(pipeline)));
+        Ok(tally)
+    }
+
+    // ---- What can be seen ----
+
+    /// A snapshot becomes visible; `durable` is the last record that the disk truly has.
+    pub fn published(&mut self, snapshot: &Snapshot, durable: Sequence) -> Check {
+        let sequence = snapshot.sequence;
+        ensure("durable", sequence <= durable, || {
+            format!("record {sequence} is visible, {durable} is durable")
+        })?;
+        ensure("monotonic", sequence >= self.base_sequence, || {
+            format!("snapshot {sequence} after {}", self.base_sequence)
+        })?;
+        self.advance_base(sequence)?;
+        self.check_snapshot(snapshot)
+    }
+
+    fn advance_base(&mut self, sequence: Sequence) -> Check {
+        while self.base_sequence < sequence {
+            let Some(record) = self.tail.pop_front() else {
+                return Err(Violation::new(
+                    "atomic",
+                    format!("snapshot {sequence} of a record that was never appended"),
+                ));
+            };
+            for change in &record.changes {
+                self.base.apply(change);
+            }
+            self.base_sequence = record.sequence;
+            if let Some((id, counts)) = record.write {
+                self.published_writes.insert(id, counts);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_snapshot(&mut self, snapshot: &Snapshot) -> Check {
+        self.counts.snapshots += 1;
+        let sequence = snapshot.sequence;
+        let tables: Vec<u32> = snapshot.catalog.tables.keys().map(|id| id.0).collect();
+        let expected: Vec<u32> = self.base.tables.keys().copied().collect();
+        ensure("atomic", tables == expected, || {
+            format!("snapshot {sequence} has tables {tables:?}, must have {expected:?}")
+        })?;
+        check_cursors(snapshot, &self.base)?;
+        for id in tables {
+            check_table(snapshot, id, &self.base)?;
+            self.check_places(snapshot, id)?;
+        }
+        Ok(())
+    }
+
+    /// A row lives on the shard of its key, the same for ever (invariant 5), and its identity is its own.
+    fn check_places(&mut self, snapshot: &Snapshot, id: u32) -> Check {
+        let def = &snapshot.catalog.tables[&TableId(id)];
+        if id == ERRORS_TABLE.0 {
+            return Ok(());
+        }
+        let [column] = def.placement_columns()[..] else { return Ok(()) };
+        // All rows of all snapshots would cost more than they tell: every eighth snapshot.
+        if !self.counts.snapshots.is_multiple_of(8) {
+            return Ok(());
+        }
+        let mut ids = BTreeSet::new();
+        for read in value::rows(snapshot, TableId(id)) {
+            let key = read.row[column as usize].clone();
+            let place = *self.places.entry((id, key)).or_insert(read.shard);
+            ensure("placed", place == read.shard, || {
+                format!(
+                    "row {:?} of table {} is on shard {}, its key on {place}",
+                    read.row, def.name, read.shard
+                )
+            })?;
+            let own = ids.insert((read.shard, read.id)) && read.id.sequence <= snapshot.sequence;
+            ensure("atomic", own, || {
+                format!("row id {:?} of {:?} in snapshot {}", read.id, read.row, snapshot.sequence)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A statement reads the staged tip of its tables.
+    pub fn barrier(&mut self, snapshot: &Snapshot, tables: &[u32]) -> Check {
+        self.counts.barriers += 1;
+        tables.iter().try_for_each(|id| check_table(snapshot, *id, &self.tip))
+    }
+
+    /// A client transaction was answered.
+    pub fn answered(&mut self, id: u64, answer: Result<Counts, &kernel::Error>) -> Check {
+        ensure("exactly once", self.answered.insert(id), || format!("transaction {id} is answered twice"))?;
+        let in_log = self.tail.iter().any(|r| r.write.is_some_and(|(write, _)| write == id));
+        match answer {
+            Ok(counts) => {
+                let expected = self.published_writes.get(&id).copied();
+                ensure("durable", expected == Some(counts), || {
+                    format!(
+                        "transaction {id} is answered {counts:?}, must be {expected:?} (None: not published)"
+                    )
+                })
+            }
+            Err(error) => {
+                let logged = in_log || self.published_writes.contains_key(&id);
+                ensure("exactly once", !logged, || {
+                    format!("transaction {id} failed ({error}) and is in the log")
+                })
+            }
+        }
+    }
+
+    // ---- Crashes ----
+
+    /// The process died: what was staged is gone, what was appended may be.
+    pub fn crashed(&mut self) {
+        self.staged.clear();
+    }
+
+    /// The last of the records read back, counted from the first, that is as it was appended.
+    pub fn known_prefix(&self, records: &[ReadRecord]) -> Sequence {
+        let known = records.iter().take_while(|r| self.bodies.get(&r.sequence) == Some(&r.hash));
+        Sequence(known.count() as u64)
+    }
+
+    /// The last record that anybody has seen.
+    pub fn visible(&self) -> Sequence {
+        self.base_sequence
+    }
+
+    /// A new life has read the log: every record's sequence, kind and hash, its own `open` record last.
+    pub fn recovered(&mut self, records: &[ReadRecord], snapshot: &Snapshot) -> Check {
+        self.counts.recoveries += 1;
+        let Some(open) = records.last().filter(|r| r.kind == RecordKind::Open) else {
+            return Err(Violation::new("recovered", "no open record at the end of the log"));
+        };
+        let counted = records.iter().enumerate().all(|(index, r)| r.sequence.0 == index as u64 + 1);
+        ensure("recovered", counted, || "records are not counted one by one".into())?;
+        // Lives that died while they recovered leave their open records: nothing but those may follow what was appended.
+        let last = self.known_prefix(records);
+        let known = last.0 as usize;
+        let stranger = records[known..].iter().find(|r| r.kind != RecordKind::Open);
+        ensure("recovered", stranger.is_none(), || format!("{stranger:?} is not the one that was appended"))?;
+        ensure("durable", last >= self.base_sequence, || {
+            format!("recovered up to record {last}, but {} was visible", self.base_sequence)
+        })?;
+        let lost = self.tail.iter().filter(|r| r.sequence > last).count();
+        self.counts.appended_lost += lost as u64;
+        self.counts.unpublished_recovered += (self.tail.len() - lost) as u64;
+        self.bodies.split_off(&last.next());
+        self.bodies.extend(records[known..].iter().map(|r| (r.sequence, r.hash)));
+        self.tail.retain(|record| record.sequence <= last);
+        let visible = self.tail.back().map_or(self.base_sequence, |r| r.sequence);
+        self.advance_base(visible)?;
+        self.tip = self.base.clone();
+        ensure("recovered", snapshot.sequence == open.sequence, || {
+            format!("open record {}, snapshot {}", open.sequence, snapshot.sequence)
+        })?;
+        self.base_sequence = open.sequence;
+        self.check_snapshot(snapshot)
+    }
+}
+
+/// What a record says, as a number.
+pub fn hash_body(kind: RecordKind, payload: &[u8]) -> u64 {
+    crate::trace::hash_bytes(kind as u64, payload)
+}
+
+fn rule<'w>(outside: &Outside<'w, '_>, name: &str) -> Result<&'w PipelineRule, Violation> {
+    let found = outside.rules.iter().find(|rule| rule.name == name);
+    found.ok_or_else(|| Violation::new("honest", format!("nobody created pipeline {name}")))
+}
+
+fn range_name(a: &CursorAdvance) -> String {
+    format!(
+        "range {}..{} of partition {}, pipeline {}, run {}, epoch {}",
+        a.first_offset, a.next.next_offset, a.partition, a.pipeline, a.run, a.epoch
+    )
+}
+
+fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
+    let ids: Vec<u32> = snapshot.catalog.pipelines.keys().map(|id| id.0).collect();
+    let expected: Vec<u32> = model.pipelines.keys().copied().collect();
+    ensure("atomic", ids == expected, || {
+        format!("snapshot {} has pipelines {ids:?}, must have {expected:?}", snapshot.sequence)
+    })?;
+    for (def, expected) in snapshot.catalog.pipelines.values().zip(model.pipelines.values()) {
+        let cursors: BTreeMap<i32, i64> = def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect();
+        let agree =
+            cursors == expected.cursors && def.run.0 == expected.run && def.set_aside == expected.set_aside;
+        ensure("atomic", agree, || {
+            format!("snapshot {}: pipeline {def:?} must agree with {expected:?}", snapshot.sequence)
+        })?;
+    }
+    Ok(())
+}
+
+fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
+    let Some(table) = model.tables.get(&id) else {
+        return Err(Violation::new("atomic", format!("table {id} is read and does not exist")));
+    };
+    let found = value::digest(snapshot, TableId(id));
+    if found == table.digest() {
+        return Ok(());
+    }
+    let mut found: BTreeMap<Row, i64> = BTreeMap::new();
+    for read in value::rows(snapshot, TableId(id)) {
+        *found.entry(read.row).or_default() += 1;
+    }
+    for (row, count) in table.rows() {
+        *found.entry(row.clone()).or_default() -= i64::from(*count);
+    }
+    let differences: Vec<String> = found
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .map(|(row, count)| format!("{count:+} {row:?}"))
+        .collect();
+    let shown = differences[..differences.len().min(8)].join("; ");
+    let text = format!(
+        "table {} in snapshot {} differs from the fold in {} rows (+ too many, - missing): {shown}",
+        table.name,
+        snapshot.sequence,
+        differences.len()
+    );
+    Err(Violation::new("exactly once", text))
+}
+
+/// Offsets that an operator may set a pipeline to.
+pub fn from_start() -> Offsets {
+    Offsets::From(StartAt::Earliest)
+}

@@ -1,0 +1,240 @@
+//! The reference model: tables as plain maps, pipelines as cursors, and the fold of one transaction into them. Shares no code with
+//! the kernel's store.
+
+use std::collections::BTreeMap;
+
+use kernel::TopicId;
+
+use super::value::{Digest, Row, Value};
+use crate::scenario::{Duplicate, TableShape};
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Name.
+    pub name: String,
+    /// Ordinal of the primary key.
+    pub key: Option<usize>,
+    rows: BTreeMap<Row, u32>,
+    by_key: BTreeMap<Value, Row>,
+    digest: Digest,
+}
+
+impl Table {
+    fn new(name: String, key: Option<usize>) -> Table {
+        Table { name, key, rows: BTreeMap::new(), by_key: BTreeMap::new(), digest: Digest::default() }
+    }
+
+    /// Of all rows.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Rows, each with how often it is there.
+    pub fn rows(&self) -> &BTreeMap<Row, u32> {
+        &self.rows
+    }
+
+    fn insert(&mut self, row: Row) {
+        self.digest.add(&row);
+        if let Some(key) = self.key {
+            let before = self.by_key.insert(row[key].clone(), row.clone());
+            assert!(before.is_none(), "the model keeps one row a key");
+        }
+        *self.rows.entry(row).or_default() += 1;
+    }
+
+    fn remove(&mut self, row: &Row) {
+        let count = self.rows.get_mut(row).expect("the model removes only what is there");
+        *count -= 1;
+        if *count == 0 {
+            self.rows.remove(row);
+        }
+        if let Some(key) = self.key {
+            self.by_key.remove(&row[key]);
+        }
+        self.digest.remove(row);
+    }
+}
+
+/// A pipeline.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pipeline {
+    /// Name.
+    pub name: String,
+    /// Run over the source.
+    pub run: u32,
+    /// Definition epoch.
+    pub epoch: u64,
+    /// Newest epoch under which something was fetched that was committed.
+    pub fetched: u64,
+    /// Topic that the cursors speak of.
+    pub topic: Option<TopicId>,
+    /// Next offset of each partition.
+    pub cursors: BTreeMap<i32, i64>,
+    /// Messages set aside since START.
+    pub set_aside: u64,
+}
+
+/// One step of a fold; a list of them leads from one sequence to the next.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Change {
+    TableCreated(u32, String, Option<usize>),
+    TableDropped(u32),
+    TableTruncated(u32),
+    Added(u32, Row),
+    Removed(u32, Row),
+    PipelineSet(u32, Box<Pipeline>),
+    PipelineDropped(u32),
+}
+
+/// The database at one sequence.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// By id.
+    pub tables: BTreeMap<u32, Table>,
+    /// By id.
+    pub pipelines: BTreeMap<u32, Pipeline>,
+}
+
+/// What became of a row that came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Fate {
+    Inserted,
+    Updated,
+    Ignored,
+    Rejected,
+}
+
+impl Model {
+    /// A new database.
+    pub fn new() -> Model {
+        let mut model = Model::default();
+        let errors = kernel::schema::ERRORS_TABLE.0;
+        model.tables.insert(errors, Table::new("pipelines_errors".into(), None));
+        model
+    }
+
+    /// Carries out a change.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::TableCreated(id, name, key) => {
+                self.tables.insert(*id, Table::new(name.clone(), *key));
+            }
+            Change::TableDropped(id) => {
+                self.tables.remove(id);
+            }
+            Change::TableTruncated(id) => {
+                let table = self.table(*id);
+                *table = Table::new(table.name.clone(), table.key);
+            }
+            Change::Added(id, row) => self.table(*id).insert(row.clone()),
+            Change::Removed(id, row) => self.table(*id).remove(row),
+            Change::PipelineSet(id, pipeline) => {
+                self.pipelines.insert(*id, (**pipeline).clone());
+            }
+            Change::PipelineDropped(id) => {
+                self.pipelines.remove(id);
+            }
+        }
+    }
+
+    fn table(&mut self, id: u32) -> &mut Table {
+        self.tables.get_mut(&id).expect("the table is there")
+    }
+
+    /// A table's id by its name.
+    pub fn table_named(&self, name: &str) -> Option<u32> {
+        self.tables.iter().find(|(_, t)| t.name == name).map(|(id, _)| *id)
+    }
+}
+
+/// A model and the changes made to it since it was opened: one transaction.
+pub struct Transaction<'m> {
+    model: &'m mut Model,
+    /// So far.
+    pub changes: Vec<Change>,
+}
+
+impl<'m> Transaction<'m> {
+    /// On top of a model.
+    pub fn new(model: &'m mut Model) -> Transaction<'m> {
+        Transaction { model, changes: Vec::new() }
+    }
+
+    /// As it is now.
+    pub fn model(&self) -> &Model {
+        self.model
+    }
+
+    /// Makes a change.
+    pub fn apply(&mut self, change: Change) {
+        self.model.apply(&change);
+        self.changes.push(change);
+    }
+
+    /// Removes a row. False if it is not there.
+    pub fn remove(&mut self, table: u32, row: &Row) -> bool {
+        let there = self.model.tables.get(&table).is_some_and(|t| t.rows.contains_key(row));
+        if there {
+            self.apply(Change::Removed(table, row.clone()));
+        }
+        there
+    }
+
+    /// Takes in one row as a keyed or an append table does.
+    pub fn upsert(&mut self, table: u32, duplicate: Duplicate, incoming: Row) -> Fate {
+        let state = &self.model.tables[&table];
+        let stored = state.key.and_then(|key| state.by_key.get(&incoming[key])).cloned();
+        let Some(stored) = stored else {
+            self.apply(Change::Added(table, incoming));
+            return Fate::Inserted;
+        };
+        let outcome = match duplicate {
+            Duplicate::Reject => Err(Fate::Rejected),
+            Duplicate::Ignore => Err(Fate::Ignored),
+            Duplicate::Replace => Ok(incoming),
+            Duplicate::TakeIfGreater if incoming[1] > stored[1] => Ok(incoming),
+            Duplicate::TakeIfGreater => Err(Fate::Ignored),
+            Duplicate::Add => add(&stored[1], &incoming[1]).map(|sum| {
+                // The columns that are not assigned stay; where the row comes from is where its last change came from.
+                let hidden = stored.len() - 3;
+                let mut row = [&stored[..hidden], &incoming[hidden..]].concat();
+                row[1] = sum;
+                row
+            }),
+        };
+        match outcome {
+            Err(fate) => fate,
+            Ok(row) => {
+                self.apply(Change::Removed(table, stored));
+                self.apply(Change::Added(table, row));
+                Fate::Updated
+            }
+        }
+    }
+}
+
+fn add(stored: &Value, incoming: &Value) -> Result<Value, Fate> {
+    let (Value::Int(stored), Value::Int(incoming)) = (stored, incoming) else {
+        panic!("the second column of a counter is a number")
+    };
+    stored.checked_add(*incoming).map(Value::Int).ok_or(Fate::Rejected)
+}
+
+/// The row that a message makes in a table of a shape: None if a column that may not be null has no value.
+pub fn row_of(shape: TableShape, fields: &crate::scenario::Fields, origin: [i64; 3]) -> Option<Row> {
+    let text = |t: &Option<String>| t.clone().map_or(Value::Null, Value::Text);
+    let mut row: Row = match shape {
+        TableShape::Events => vec![Value::Int(fields.id), text(&fields.name), Value::Int(fields.amount)],
+        TableShape::Accounts => vec![text(&fields.name), Value::Int(fields.amount)],
+        TableShape::Latest => vec![Value::Int(fields.k), Value::Int(fields.amount), text(&fields.tag)],
+        TableShape::Ledger => vec![Value::Int(fields.id)],
+    };
+    let complete =
+        row.iter().zip(shape.columns()).all(|(value, (_, _, nullable))| *nullable || *value != Value::Null);
+    row.extend(origin.map(Value::Int));
+    complete.then_some(row)
+}

@@ -1,0 +1,149 @@
+//! Running seeds: each twice, and both must leave the same trace; failures come with the command that reproduces them.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::decide::{Decide, Decisions, Seeded};
+use crate::oracle::Violation;
+use crate::swarm::{Parameters, Profile};
+use crate::world::canary::Canary;
+use crate::world::{Counts, World};
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Which faults.
+    pub profile: Profile,
+    /// A deliberately broken variant.
+    pub canary: Option<Canary>,
+    /// Show every event.
+    pub print: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Hash of its trace.
+    pub hash: u64,
+    /// What happened in it.
+    pub counts: Counts,
+    /// What was wrong, if anything.
+    pub violation: Option<Violation>,
+    /// Its last events.
+    pub tail: Vec<String>,
+    /// Every decision, for [`crate::decide::Recorded`].
+    pub decisions: Vec<u64>,
+}
+
+thread_local! {
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Broken invariants of the kernel are assertions: they are reported as violations and not printed as panics. To be called once.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        PANIC.with_borrow_mut(|panic| *panic = Some(info.to_string()));
+    }));
+}
+
+/// One run, from any source of decisions.
+pub fn run(source: impl Decide, plan: Plan) -> Outcome {
+    let decisions = Decisions::new(source);
+    let parameters = Parameters::draw(&decisions, plan.profile);
+    let mut world = World::new(decisions.clone(), parameters, plan.canary, plan.print);
+    let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let violation = match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(violation),
+        Err(_) => {
+            let text = PANIC.with_borrow_mut(|panic| panic.take()).unwrap_or_else(|| "panicked".into());
+            Some(Violation::new("assertion", text))
+        }
+    };
+    Outcome {
+        hash: world.trace.hash(),
+        counts: world.counts(),
+        violation,
+        tail: world.trace.tail(),
+        decisions: decisions.taken(),
+    }
+}
+
+/// A seed, twice.
+pub fn run_seed(seed: u64, plan: Plan) -> Outcome {
+    let mut first = run(Seeded::new(seed), plan);
+    let second = run(Seeded::new(seed), Plan { print: false, ..plan });
+    if first.violation.is_none() && first.hash != second.hash {
+        let text = format!("the same seed left the traces {:016x} and {:016x}", first.hash, second.hash);
+        first.violation = Some(Violation::new("deterministic", text));
+    }
+    first
+}
+
+/// What came of a range of seeds.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Sum of what happened.
+    pub counts: Counts,
+    /// Sum of the trace hashes: the same for the same range on any machine and in any build.
+    pub hash: u64,
+    /// Seeds that failed, in order.
+    pub failures: Vec<(u64, Outcome)>,
+}
+
+/// Runs seeds on some threads. `progress` is told after each; `enough` failures end the run.
+pub fn run_range(
+    seeds: std::ops::Range<u64>,
+    plan: Plan,
+    threads: usize,
+    enough: usize,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Summary {
+    let next = AtomicU64::new(seeds.start);
+    let summary = Mutex::new(Summary::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || summary.lock().expect("no panics inside").failures.len() >= enough
+                    {
+                        return;
+                    }
+                    let outcome = run_seed(seed, plan);
+                    let mut summary = summary.lock().expect("no panics inside");
+                    summary.seeds += 1;
+                    summary.counts.add(&outcome.counts);
+                    summary.hash = summary
+                        .hash
+                        .wrapping_add(crate::trace::hash_bytes(seed, &outcome.hash.to_le_bytes()));
+                    if outcome.violation.is_some() {
+                        summary.failures.push((seed, outcome));
+                    }
+                    progress(summary.seeds, summary.failures.len() as u64);
+                }
+            });
+        }
+    });
+    let mut summary = summary.into_inner().expect("no panics inside");
+    summary.failures.sort_by_key(|(seed, _)| *seed);
+    summary
+}
+
+impl Summary {
+    /// Faults of the swarm that never happened: a simulator that no longer does what it claims must not pass.
+    pub fn missing_faults(&self) -> Vec<&'static str> {
+        let Counts { world, oracle, disk, broker } = &self.counts;
+        // Damage is what the profile `rot` is for; removed segments come back too rarely to be asked for.
+        let optional = ["rotten_refused", "rotten_survived", "rotten_residual", "resurrected_segments"];
+        let all = [world.each(), oracle.each(), disk.each(), broker.each()].concat();
+        all.into_iter()
+            .filter(|(name, n)| *n == 0 && !optional.contains(name))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}

@@ -1,0 +1,267 @@
+//! What a run is like: its size, its speeds and its faults, drawn per run (a swarm: leaving features out per run finds more than
+//! always having all of them).
+
+use kernel::Config;
+
+use crate::broker::BrokerRates;
+use crate::decide::{Decisions, Rate};
+use crate::disk::DiskRates;
+use crate::scenario::{Duplicate, MessageMix, PipelineRule, TableShape};
+
+/// Which faults a run may draw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Profile {
+    /// Any of them, each left out by some runs.
+    Swarm,
+    /// None at all.
+    Calm,
+    /// Those of the disk and of the process.
+    Disk,
+    /// Those of the broker.
+    Broker,
+    /// None but an eager crowd of clients.
+    Clients,
+    /// Damage to what is durable, on top of a crash: the database must refuse to start, or lose nothing.
+    Rot,
+}
+
+/// What drives the world outside of the database, per step of it.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct OutsideRates {
+    pub holes: Rate,
+    pub transactions: Rate,
+    pub retention: Rate,
+    pub leader: Rate,
+    pub unclean: Rate,
+    pub recreate: Rate,
+    pub add_partition: Rate,
+    pub zombie: Rate,
+    pub crash_in_recovery: Rate,
+    pub kill: Rate,
+    pub power: Rate,
+    pub disk_space: Rate,
+    pub clock_back: Rate,
+    pub truncate: Rate,
+    pub table_churn: Rate,
+    pub restart_pipeline: Rate,
+    pub rewind: Rate,
+    pub write: Rate,
+    pub barrier: Rate,
+    pub read: Rate,
+    pub rot: Rate,
+}
+
+/// How often each part of the world gets its turn, relative to the others: a slow shard, a slow disk, a slow source.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Paces {
+    pub shards: Vec<u64>,
+    pub replies: u64,
+    pub log: u64,
+    pub source: u64,
+    pub readers: u64,
+    pub producer: u64,
+    pub clients: u64,
+    pub requests: u64,
+}
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// See [`Profile`].
+    pub profile: Profile,
+    /// Fixed when the database is created.
+    pub shard_count: u16,
+    /// Partitions of each topic at the start.
+    pub topics: Vec<usize>,
+    /// Tables: name, shape, placed by all columns.
+    pub tables: Vec<(String, TableShape, bool)>,
+    /// Pipelines.
+    pub pipelines: Vec<PipelineRule>,
+    /// Most source bytes in one batch, by pipeline.
+    pub batch_bytes_max: Vec<u64>,
+    /// Pause between batches, by pipeline.
+    pub batch_interval_us: Vec<i64>,
+    /// Limits of the kernel.
+    pub config: Config,
+    /// Least length of a log segment.
+    pub segment_len: u64,
+    /// Messages written before the faults end.
+    pub messages: u64,
+    /// See [`MessageMix`].
+    pub mix: MessageMix,
+    /// See [`DiskRates`].
+    pub disk: DiskRates,
+    /// See [`BrokerRates`].
+    pub broker: BrokerRates,
+    /// See [`OutsideRates`].
+    pub outside: OutsideRates,
+    /// See [`Paces`].
+    pub paces: Paces,
+    /// Messages that a fetch brings at most.
+    pub fetch_messages_max: u64,
+    /// Steps before the faults end.
+    pub steps: u64,
+}
+
+/// A rate that half of the runs leave out.
+fn maybe(d: &Decisions<'_>, allowed: bool, per_mille_max: u64) -> Rate {
+    if !allowed || d.below(2) == 0 {
+        return Rate::NEVER;
+    }
+    Rate(d.between(1, per_mille_max * 1000) as u32)
+}
+
+impl Parameters {
+    /// Draws those of a run.
+    pub fn draw(d: &Decisions<'_>, profile: Profile) -> Parameters {
+        use Profile::*;
+        let shard_count = d.between(1, 8) as u16;
+        let topics: Vec<usize> = (0..d.between(1, 2)).map(|_| d.between(1, 4) as usize).collect();
+        let tables = draw_tables(d);
+        let pipelines = draw_pipelines(d, &tables, topics.len(), profile);
+        let batch_bytes_max = pipelines.iter().map(|_| d.pick(&[1, 300, 2000, 1 << 20])).collect();
+        let batch_interval_us = pipelines.iter().map(|_| d.pick(&[0, 0, 1000, 20_000])).collect();
+        let pace = || d.pick(&[1, 2, 4, 8]);
+        Parameters {
+            profile,
+            shard_count,
+            topics,
+            tables,
+            pipelines,
+            batch_bytes_max,
+            batch_interval_us,
+            config: draw_config(d),
+            segment_len: d.pick(&[4, 16, 64, 256]) << 10,
+            messages: d.between(50, 500),
+            mix: MessageMix {
+                poison: maybe(d, profile != Calm, 60),
+                huge: maybe(d, true, 30),
+                keys: d.between(1, 40),
+            },
+            disk: draw_disk(d, matches!(profile, Swarm | Disk | Rot)),
+            broker: draw_broker(d, matches!(profile, Swarm | Broker)),
+            outside: draw_outside(d, profile),
+            paces: Paces {
+                shards: (0..shard_count).map(|_| pace()).collect(),
+                replies: 4 * pace(),
+                log: 2 * pace(),
+                source: 2 * pace(),
+                readers: 2 * pace(),
+                producer: pace(),
+                clients: pace(),
+                requests: 4 * pace(),
+            },
+            fetch_messages_max: d.between(1, 40),
+            steps: d.between(500, 3000),
+        }
+    }
+}
+
+fn draw_tables(d: &Decisions<'_>) -> Vec<(String, TableShape, bool)> {
+    let mut tables = vec![
+        ("events".to_string(), TableShape::Events, d.below(3) == 0),
+        ("accounts".to_string(), TableShape::Accounts, d.below(2) == 0),
+        ("latest".to_string(), TableShape::Latest, d.below(2) == 0),
+    ];
+    tables.extend((0..3).map(|i| (format!("ledger_{i}"), TableShape::Ledger, false)));
+    tables
+}
+
+fn draw_pipelines(
+    d: &Decisions<'_>,
+    tables: &[(String, TableShape, bool)],
+    topics: usize,
+    profile: Profile,
+) -> Vec<PipelineRule> {
+    let count = d.between(1, 4);
+    let mut pipelines: Vec<PipelineRule> = Vec::new();
+    for number in 0..count {
+        let (table, shape, _) = tables[d.index(3)].clone();
+        let duplicate = match shape {
+            TableShape::Events | TableShape::Ledger => Duplicate::Reject,
+            TableShape::Accounts => d.pick(&[Duplicate::Add, Duplicate::Add, Duplicate::Replace]),
+            TableShape::Latest => {
+                d.pick(&[Duplicate::Replace, Duplicate::Ignore, Duplicate::Reject, Duplicate::TakeIfGreater])
+            }
+        };
+        pipelines.push(PipelineRule {
+            name: format!("pipeline_{number}"),
+            table,
+            shape,
+            duplicate,
+            filter_multiples_of: d.pick(&[0, 0, 2, 5]),
+            topic: d.index(topics),
+            error_limit: (profile != Profile::Calm && d.below(4) == 0).then(|| d.between(3, 20)),
+        });
+    }
+    pipelines
+}
+
+fn draw_config(d: &Decisions<'_>) -> Config {
+    Config {
+        unsynced_records_max: d.between(1, 16) as usize,
+        pipeline_credit_bytes: d.pick(&[1, 500, 5000, 1 << 20]),
+        requests_waiting_max: d.pick(&[2, 100]),
+        retry_us_min: d.pick(&[1000, 20_000]),
+        retry_us_max: 100_000,
+        reading_interval_us: d.pick(&[5000, 50_000]),
+        frontier_idle_us: d.pick(&[2000, 20_000]),
+    }
+}
+
+fn draw_disk(d: &Decisions<'_>, allowed: bool) -> DiskRates {
+    DiskRates {
+        crash: maybe(d, allowed, 6),
+        power: Rate::per_mille(d.between(0, 1000) as u32),
+        torn: maybe(d, allowed, 800),
+        sync_failure: maybe(d, allowed, 10),
+        write_failure: maybe(d, allowed, 3),
+        no_space: maybe(d, allowed, 200),
+        read_failure: maybe(d, allowed, 10),
+        lie: Rate::NEVER,
+    }
+}
+
+fn draw_broker(d: &Decisions<'_>, allowed: bool) -> BrokerRates {
+    BrokerRates {
+        redelivery: maybe(d, allowed, 300),
+        repeat: maybe(d, allowed, 200),
+        fall_back: maybe(d, allowed, 100),
+        stale: maybe(d, allowed, 1000),
+        stall: maybe(d, allowed, 300),
+        transient: maybe(d, allowed, 30),
+        incomplete: maybe(d, allowed, 200),
+    }
+}
+
+fn draw_outside(d: &Decisions<'_>, profile: Profile) -> OutsideRates {
+    use Profile::*;
+    let broker = matches!(profile, Swarm | Broker);
+    let process = matches!(profile, Swarm | Disk | Rot);
+    let clients = matches!(profile, Swarm | Clients);
+    OutsideRates {
+        holes: maybe(d, true, 100),
+        transactions: maybe(d, true, 200),
+        retention: maybe(d, broker, 10),
+        leader: maybe(d, broker, 50),
+        unclean: maybe(d, broker, 6),
+        recreate: maybe(d, broker, 3),
+        add_partition: maybe(d, broker, 5),
+        zombie: maybe(d, broker, 700),
+        crash_in_recovery: maybe(d, process, 60),
+        kill: maybe(d, process, 3),
+        power: maybe(d, process, 3),
+        disk_space: maybe(d, process, 2),
+        clock_back: maybe(d, process, 20),
+        truncate: maybe(d, clients, 20),
+        table_churn: maybe(d, clients, 30),
+        restart_pipeline: maybe(d, clients || broker, 40),
+        rewind: maybe(d, clients || broker, 400),
+        write: if profile == Clients { Rate::per_mille(700) } else { maybe(d, profile != Calm, 300) },
+        barrier: maybe(d, profile != Calm, 600),
+        read: maybe(d, true, 200),
+        rot: if profile == Rot { Rate::per_mille(500) } else { Rate::NEVER },
+    }
+}

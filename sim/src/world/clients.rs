@@ -1,0 +1,449 @@
+//! The clients: they create what the scenario needs, start what has stopped, write, update under barriers, truncate, rewind, and hold
+//! snapshots for a while to see that they do not change. What must come of it is the oracle's business.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableWrite, Write};
+use kernel::schema::{Catalog, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
+use kernel::snapshot::Snapshot;
+use kernel::{BarrierId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
+
+use crate::decide::{Decisions, Rate};
+use crate::oracle::value::{self, Digest, ReadRow, Row, Value};
+use crate::oracle::{ClientWrite, Oracle, Statement};
+use crate::scenario::{Duplicate, TableShape};
+use crate::swarm::Parameters;
+
+/// What a request was for.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// A definition.
+    Definition,
+    /// Rows.
+    Write,
+    /// A barrier over these tables.
+    Barrier(Vec<u32>),
+    /// A snapshot.
+    Snapshot,
+}
+
+/// A barrier that a client holds.
+#[derive(Debug)]
+pub struct Held {
+    /// To be used up.
+    pub barrier: BarrierId,
+    /// What it reads.
+    pub snapshot: Snapshot,
+    /// Over these.
+    pub tables: Vec<u32>,
+}
+
+/// A snapshot that a client holds, and what it looked like at first.
+#[derive(Debug)]
+pub struct Reading {
+    /// To be released.
+    pub reader: ReaderId,
+    /// What it reads.
+    pub snapshot: Snapshot,
+    digests: Vec<(TableId, Digest)>,
+}
+
+impl Reading {
+    /// Begins to read.
+    pub fn new(reader: ReaderId, snapshot: Snapshot) -> Reading {
+        let digests = snapshot.catalog.tables.keys().map(|t| (*t, value::digest(&snapshot, *t))).collect();
+        Reading { reader, snapshot, digests }
+    }
+
+    /// Whether the snapshot is what it was.
+    pub fn is_unchanged(&self) -> bool {
+        self.digests.iter().all(|(table, before)| value::digest(&self.snapshot, *table) == *before)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Clients {
+    /// Requests that are not answered yet.
+    pub asked: BTreeMap<RequestId, Asked>,
+    /// Barriers that are held.
+    pub held: Vec<Held>,
+    /// Snapshots that are held.
+    pub readings: Vec<Reading>,
+    /// Run in which each pipeline lost its source and an operator set its offsets.
+    repaired: BTreeMap<PipelineId, Run>,
+    next_request: u64,
+    next_row: i64,
+    next_churn: u64,
+}
+
+/// A request that is about to be sent.
+pub type Sent = (RequestId, Request);
+
+impl Clients {
+    /// The server is gone, and with it whatever was asked and held.
+    pub fn disconnected(&mut self) {
+        self.asked.clear();
+        self.held.clear();
+        self.readings.clear();
+    }
+
+    fn send(&mut self, asked: Asked, request: Request) -> Sent {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        self.asked.insert(id, asked);
+        (id, request)
+    }
+
+    fn define(&mut self, oracle: &mut Oracle, definition: Definition) -> Sent {
+        oracle.asked_to_define(&definition);
+        self.send(Asked::Definition, Request::Define(definition))
+    }
+
+    fn is_defining(&self) -> bool {
+        self.asked.values().any(|asked| matches!(asked, Asked::Definition))
+    }
+
+    /// Does one thing, or nothing.
+    pub fn step(
+        &mut self,
+        d: &Decisions<'_>,
+        p: &Parameters,
+        catalog: &Catalog,
+        oracle: &mut Oracle,
+    ) -> Option<Sent> {
+        if !self.is_defining()
+            && let Some(definition) = missing(p, catalog).or_else(|| self.operate(d, p, catalog))
+        {
+            return Some(self.define(oracle, definition));
+        }
+        if !self.held.is_empty() && (d.faults_over() || d.below(2) == 0) {
+            return self.use_barrier(d, p, catalog, oracle);
+        }
+        if !self.readings.is_empty() && (d.faults_over() || d.below(4) == 0) {
+            let reading = self.readings.swap_remove(d.index(self.readings.len()));
+            return Some(self.release(reading));
+        }
+        if d.fault(p.outside.read) {
+            return Some(self.send(Asked::Snapshot, Request::AcquireSnapshot));
+        }
+        if d.fault(p.outside.write) {
+            return if d.chance(p.outside.barrier) {
+                self.ask_for_barrier(d, catalog)
+            } else {
+                self.insert(d, p, catalog, oracle)
+            };
+        }
+        None
+    }
+
+    fn release(&mut self, reading: Reading) -> Sent {
+        assert!(reading.is_unchanged(), "a snapshot never changes");
+        self.next_request += 1;
+        (RequestId(self.next_request), Request::ReleaseSnapshot(reading.reader))
+    }
+
+    /// What an operator does: starts what stands, and now and then stops, rewinds, truncates, drops.
+    fn operate(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
+        let pipelines: Vec<&Arc<PipelineDef>> = catalog.pipelines.values().collect();
+        let pipeline = pipelines.get(d.index(pipelines.len().max(1)))?;
+        let name = pipeline.name.clone();
+        match &pipeline.state {
+            PipelineState::Running if d.fault(p.outside.restart_pipeline) => {
+                Some(Definition::StopPipeline { name, if_running: d.below(2) == 0 })
+            }
+            PipelineState::Stopped if d.fault(p.outside.rewind) => Some(self.rewind(d, pipeline)),
+            PipelineState::Stopped => {
+                Some(Definition::StartPipeline { name, if_not_running: d.below(2) == 0 })
+            }
+            PipelineState::Failed { code, message } if code.starts_with("TM") => {
+                let repaired = self.repaired.get(&pipeline.id).is_some_and(|run| *run < pipeline.run);
+                if repaired || d.fault(Rate::per_mille(300)) {
+                    self.repaired.remove(&pipeline.id);
+                    return Some(Definition::StartPipeline { name, if_not_running: false });
+                }
+                self.repaired.insert(pipeline.id, pipeline.run);
+                Some(repair(name, code, message))
+            }
+            PipelineState::Failed { .. } => Some(Definition::StartPipeline { name, if_not_running: false }),
+            PipelineState::Running if d.fault(p.outside.truncate) => {
+                let tables: Vec<String> = p.tables.iter().map(|(name, ..)| name.clone()).collect();
+                Some(Definition::TruncateTable { name: d.pick(&tables[..3]) })
+            }
+            PipelineState::Running if d.fault(p.outside.table_churn) => Some(self.churn(d, catalog)),
+            PipelineState::Running => None,
+        }
+    }
+
+    fn rewind(&mut self, d: &Decisions<'_>, pipeline: &PipelineDef) -> Definition {
+        let name = pipeline.name.clone();
+        let mut at = BTreeMap::new();
+        for (partition, position) in &pipeline.cursors {
+            if d.below(2) == 0 {
+                // Back by some, or where it stands: what was never seen cannot be asked for.
+                at.insert(
+                    *partition,
+                    position.next_offset - d.below(position.next_offset.min(30) as u64 + 1) as i64,
+                );
+            }
+        }
+        match d.below(4) {
+            0 => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Earliest) },
+            1 => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Latest) },
+            2 => Definition::DropPipeline { name, if_exists: d.below(2) == 0 },
+            _ => Definition::SetOffsets { name, offsets: Offsets::At(at) },
+        }
+    }
+
+    fn churn(&mut self, d: &Decisions<'_>, catalog: &Catalog) -> Definition {
+        let churned = catalog.tables.values().find(|t| t.name.starts_with("churn"));
+        match churned {
+            Some(table) => Definition::DropTable { name: table.name.clone(), if_exists: false },
+            None => {
+                // Names come back, identities do not.
+                self.next_churn += d.below(2);
+                let spec = TableShape::Events.spec(&format!("churn_{}", self.next_churn), false);
+                Definition::CreateTable { spec, if_not_exists: d.below(2) == 0 }
+            }
+        }
+    }
+
+    // ---- Rows ----
+
+    fn insert(
+        &mut self,
+        d: &Decisions<'_>,
+        p: &Parameters,
+        catalog: &Catalog,
+        oracle: &mut Oracle,
+    ) -> Option<Sent> {
+        let mut statements = Vec::new();
+        for _ in 0..d.between(1, 3) {
+            let (table, shape) = pick_table(d, catalog)?;
+            let rows = (0..d.between(1, 6)).map(|_| self.row(d, p, shape)).collect();
+            let duplicate = if shape.key().is_none() {
+                Duplicate::Reject
+            } else {
+                d.pick(&[
+                    Duplicate::Reject,
+                    Duplicate::Ignore,
+                    Duplicate::Replace,
+                    Duplicate::Add,
+                    Duplicate::TakeIfGreater,
+                ])
+            };
+            statements.push((Statement { table: table.id.0, removed: vec![], rows, duplicate }, vec![]));
+        }
+        let ledger = format!("ledger_{}", d.below(3));
+        self.write(p, catalog, oracle, None, statements, &ledger)
+    }
+
+    fn ask_for_barrier(&mut self, d: &Decisions<'_>, catalog: &Catalog) -> Option<Sent> {
+        let (table, _) = pick_table(d, catalog)?;
+        let ledger = catalog.table_named(&format!("ledger_{}", d.below(3)))?;
+        let tables = vec![table.id, ledger.id];
+        let asked = Asked::Barrier(tables.iter().map(|t| t.0).collect());
+        Some(self.send(asked, Request::AcquireBarrier { tables }))
+    }
+
+    /// UPDATE and DELETE: what goes and what comes is computed from what the barrier shows.
+    fn use_barrier(
+        &mut self,
+        d: &Decisions<'_>,
+        p: &Parameters,
+        catalog: &Catalog,
+        oracle: &mut Oracle,
+    ) -> Option<Sent> {
+        let held = self.held.swap_remove(d.index(self.held.len()));
+        let table = held.snapshot.catalog.tables.get(&TableId(held.tables[0])).cloned();
+        let read = value::rows(&held.snapshot, TableId(held.tables[0]));
+        if d.below(4) == 0 || table.is_none() {
+            self.next_request += 1;
+            return Some((RequestId(self.next_request), Request::ReleaseBarrier(held.barrier)));
+        }
+        let table = table.expect("just looked");
+        let shape = shape_of(p, &table.name);
+        let one_in = d.between(1, 6);
+        let gone: Vec<ReadRow> = read.into_iter().filter(|_| d.below(one_in) == 0).collect();
+        let updates = d.below(3) > 0;
+        let rows =
+            gone.iter().filter(|_| updates && d.below(5) > 0).map(|r| changed(d, shape, &r.row)).collect();
+        let removed = gone.iter().map(|r| r.row.clone()).collect();
+        let statement = Statement { table: table.id.0, removed, rows, duplicate: Duplicate::Reject };
+        let ledger = held.snapshot.catalog.tables[&TableId(held.tables[1])].name.clone();
+        let _ = catalog;
+        let catalog = held.snapshot.catalog.clone();
+        self.write(p, &catalog, oracle, Some(held.barrier), vec![(statement, gone)], &ledger)
+    }
+
+    fn row(&mut self, d: &Decisions<'_>, p: &Parameters, shape: TableShape) -> Row {
+        self.next_row += 1;
+        let key = d.below(p.mix.keys) as i64;
+        let amount = if d.chance(p.mix.huge) { i64::MIN + 1 } else { d.below(100) as i64 };
+        let mut row = match shape {
+            TableShape::Events => vec![Value::Int(-self.next_row), Value::Null, Value::Int(amount)],
+            TableShape::Accounts => vec![Value::Text(format!("name-{key}")), Value::Int(amount)],
+            TableShape::Latest => vec![Value::Int(key), Value::Int(amount), Value::Text("client".into())],
+            TableShape::Ledger => vec![Value::Int(-self.next_row)],
+        };
+        row.extend([Value::Null, Value::Null, Value::Null]);
+        row
+    }
+
+    fn write(
+        &mut self,
+        p: &Parameters,
+        catalog: &Catalog,
+        oracle: &mut Oracle,
+        barrier: Option<BarrierId>,
+        mut statements: Vec<(Statement, Vec<ReadRow>)>,
+        ledger: &str,
+    ) -> Option<Sent> {
+        let ledger = catalog.table_named(ledger)?;
+        let number = self.next_request + 1;
+        let row = vec![Value::Int(number as i64), Value::Null, Value::Null, Value::Null];
+        let entry =
+            Statement { table: ledger.id.0, removed: vec![], rows: vec![row], duplicate: Duplicate::Reject };
+        statements.push((entry, vec![]));
+        let mut tables = Vec::new();
+        for (statement, gone) in &statements {
+            let def = &catalog.tables[&TableId(statement.table)];
+            tables.push(table_write(p, def, statement, gone));
+        }
+        let statements = statements.into_iter().map(|(statement, _)| statement).collect();
+        oracle.asked_to_write(number, ClientWrite { statements });
+        Some(self.send(Asked::Write, Request::Write(Write { barrier, tables })))
+    }
+}
+
+/// Errors that a client may be answered with.
+pub fn is_fair(asked: &Asked, kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    let anyone = matches!(kind, DiskFull | OutOfMemory | UndefinedTable);
+    anyone
+        || match asked {
+            Asked::Write => matches!(kind, UniqueViolation | NumericValueOutOfRange | SerializationFailure),
+            Asked::Barrier(_) => kind == QueryCanceled,
+            Asked::Definition => matches!(
+                kind,
+                DuplicateTable
+                    | DuplicateObject
+                    | UndefinedObject
+                    | ObjectInUse
+                    | ObjectNotInPrerequisiteState
+            ),
+            Asked::Snapshot => false,
+        }
+}
+
+/// What the scenario needs and the catalog does not have.
+fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
+    for (name, shape, by_all) in &p.tables {
+        if catalog.table_named(name).is_none() {
+            return Some(Definition::CreateTable { spec: shape.spec(name, *by_all), if_not_exists: false });
+        }
+    }
+    for (index, rule) in p.pipelines.iter().enumerate() {
+        if catalog.pipeline_named(&rule.name).is_none() {
+            let spec = PipelineSpec {
+                name: rule.name.clone(),
+                table: rule.table.clone(),
+                definition_sql: rule.name.clone(),
+                on_duplicate: rule.duplicate.lowered(rule.shape),
+                error_limit: rule.error_limit,
+                batch_interval_us: p.batch_interval_us[index],
+                batch_bytes_max: p.batch_bytes_max[index],
+            };
+            return Some(Definition::CreatePipeline {
+                spec: Box::new(spec),
+                if_not_exists: false,
+                or_replace: false,
+            });
+        }
+    }
+    None
+}
+
+/// What the error of a failed pipeline tells its operator to do.
+fn repair(name: String, code: &str, message: &str) -> Definition {
+    let hinted = message.split_once("'{\"").and_then(|(_, hint)| {
+        let (partition, rest) = hint.split_once("\": ")?;
+        let (offset, _) = rest.split_once('}')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    });
+    match hinted.filter(|_| code == ErrorKind::SourceLost.sqlstate()) {
+        Some(at) => Definition::SetOffsets { name, offsets: Offsets::At(BTreeMap::from([at])) },
+        None => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Earliest) },
+    }
+}
+
+/// The shape of a table by its name.
+pub fn shape_of(p: &Parameters, name: &str) -> TableShape {
+    p.tables.iter().find(|(table, ..)| table == name).map_or(TableShape::Events, |(_, shape, _)| *shape)
+}
+
+fn pick_table(d: &Decisions<'_>, catalog: &Catalog) -> Option<(Arc<TableDef>, TableShape)> {
+    let tables: Vec<&Arc<TableDef>> = catalog
+        .tables
+        .values()
+        .filter(|t| t.id != kernel::schema::ERRORS_TABLE && !t.name.starts_with("ledger"))
+        .collect();
+    let table = (*tables.get(d.index(tables.len().max(1)))?).clone();
+    let shape = match table.name.as_str() {
+        "accounts" => TableShape::Accounts,
+        "latest" => TableShape::Latest,
+        _ => TableShape::Events,
+    };
+    Some((table, shape))
+}
+
+/// A row as an UPDATE leaves it: another number, no provenance, and sometimes another key.
+fn changed(d: &Decisions<'_>, shape: TableShape, row: &Row) -> Row {
+    let mut row = row.clone();
+    let number =
+        shape.columns().iter().rposition(|c| c.1 == ColumnType::Int64).expect("each shape has a number");
+    if let Value::Int(n) = &mut row[number] {
+        *n = n.wrapping_add(d.below(10) as i64);
+    }
+    row[shape.columns().len()..].fill(Value::Null);
+    row
+}
+
+fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[ReadRow]) -> TableWrite {
+    let shape = shape_of(p, &def.name);
+    let mut shards: Vec<ShardWrite> = (0..p.shard_count).map(|_| ShardWrite::default()).collect();
+    for read in gone {
+        shards[read.shard].deletes.push(read.id);
+    }
+    if !statement.rows.is_empty() {
+        let rows = batch(def, shape, &statement.rows);
+        for (shard, rows) in kernel::route::route(def, &rows, p.shard_count).into_iter().enumerate() {
+            shards[shard].rows = rows;
+        }
+    }
+    TableWrite {
+        table: def.id,
+        schema_version: def.schema_version,
+        on_duplicate: statement.duplicate.lowered(shape),
+        shards,
+    }
+}
+
+/// Rows as columns.
+fn batch(def: &TableDef, shape: TableShape, rows: &[Row]) -> RecordBatch {
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (index, (_, column_type, _)) in shape.columns().iter().enumerate() {
+        let int = |row: &Row| if let Value::Int(i) = &row[index] { Some(*i) } else { None };
+        let text = |row: &Row| if let Value::Text(t) = &row[index] { Some(t.clone()) } else { None };
+        columns.push(match column_type {
+            ColumnType::Int64 => Arc::new(rows.iter().map(int).collect::<Int64Array>()),
+            _ => Arc::new(rows.iter().map(text).collect::<StringArray>()),
+        });
+    }
+    columns.push(Arc::new(Int64Array::new_null(rows.len())));
+    columns.push(Arc::new(Int32Array::new_null(rows.len())));
+    columns.push(Arc::new(Int64Array::new_null(rows.len())));
+    RecordBatch::try_new(def.stored_schema(), columns).expect("rows fit their table")
+}

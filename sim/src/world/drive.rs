@@ -1,0 +1,366 @@
+//! Whose turn it is, and what they do with it.
+
+use kernel::{Input, PipelineId, ShardId};
+
+use super::canary::Canary;
+use super::life::Life;
+use super::source::Surroundings;
+use super::{World, visible_catalog};
+use crate::oracle::Violation;
+
+/// Steps without faults in which everything must have caught up.
+const CATCH_UP_STEPS_MAX: u64 = 200_000;
+/// Steps between two looks at whether it has.
+const CATCH_UP_LOOK: u64 = 50;
+
+/// Who can have a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    Shard(usize),
+    ShardReply(usize),
+    Log,
+    LogReply,
+    Source(PipelineId),
+    SourceReply(PipelineId),
+    Reader(PipelineId, usize),
+    Extract(PipelineId, usize),
+    Request,
+    Client,
+    Producer,
+    Clock,
+}
+
+impl<'a> World<'a> {
+    /// One turn of somebody.
+    pub(super) fn step(&mut self) -> Result<(), Violation> {
+        self.counts.steps += 1;
+        self.now_us += 20;
+        let turns = self.turns();
+        let total: u64 = turns.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = self.d.below(total);
+        let turn = turns.iter().find(|(_, weight)| {
+            let found = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            found
+        });
+        self.take_turn(turn.expect("it was drawn below the sum").0)
+    }
+
+    fn turns(&self) -> Vec<(Turn, u64)> {
+        let pace = &self.p.paces;
+        let mut turns = vec![(Turn::Clock, 1), (Turn::Client, pace.clients)];
+        if !self.d.faults_over() {
+            turns.push((Turn::Producer, pace.producer));
+        }
+        let Some(life) = &self.life else { return turns };
+        for shard in 0..life.shards.len() {
+            if !life.shard_commands[shard].is_empty() {
+                turns.push((Turn::Shard(shard), 2 * pace.shards[shard]));
+            }
+            if !life.shard_replies[shard].is_empty() {
+                turns.push((Turn::ShardReply(shard), pace.replies));
+            }
+        }
+        if life.log.can_step() {
+            turns.push((Turn::Log, pace.log));
+        }
+        if !life.log.replies.is_empty() {
+            turns.push((Turn::LogReply, pace.replies));
+        }
+        if !life.requests.is_empty() {
+            turns.push((Turn::Request, pace.requests));
+        }
+        for (&pipeline, source) in &life.sources {
+            if !source.commands.is_empty() {
+                turns.push((Turn::Source(pipeline), pace.source));
+            }
+            if !source.replies.is_empty() {
+                turns.push((Turn::SourceReply(pipeline), pace.source));
+            }
+            for (reader, weight) in source.reader_weights(pace.readers).enumerate() {
+                turns.push((Turn::Reader(pipeline, reader), weight));
+            }
+            for reader in source.delivering() {
+                turns.push((Turn::Extract(pipeline, reader), pace.readers));
+            }
+        }
+        turns
+    }
+
+    fn take_turn(&mut self, turn: Turn) -> Result<(), Violation> {
+        match turn {
+            Turn::Producer => {
+                self.produce();
+                Ok(())
+            }
+            Turn::Client => {
+                self.client();
+                Ok(())
+            }
+            Turn::Clock => self.clock(),
+            Turn::Shard(shard) => {
+                self.shard(shard);
+                Ok(())
+            }
+            Turn::ShardReply(shard) => {
+                let reply = self.life_mut().shard_replies[shard].pop_front().expect("it has one");
+                self.feed(Input::Shard { shard: ShardId(shard as u16), reply })
+            }
+            Turn::Log => {
+                let (d, canary) = (self.d.clone(), self.canary);
+                let done = self.life_mut().log.step(&d, canary);
+                self.note(format_args!("log: {done}"));
+                Ok(())
+            }
+            Turn::LogReply => {
+                let input = self.life_mut().log.replies.pop_front().expect("it has one");
+                self.note(format_args!("< log: {input:?}"));
+                self.feed(input)
+            }
+            Turn::Request => {
+                let (id, request) = self.life_mut().requests.pop_front().expect("it has one");
+                self.feed(Input::Request { id, request })
+            }
+            Turn::Source(pipeline) => {
+                self.source(pipeline, |source, around| source.command(around));
+                Ok(())
+            }
+            Turn::Reader(pipeline, reader) => {
+                self.source(pipeline, |source, around| source.read(reader, around));
+                Ok(())
+            }
+            Turn::SourceReply(pipeline) => {
+                let source = self.life_mut().sources.get_mut(&pipeline).expect("it has one");
+                let input = source.replies.pop_front().expect("it has one");
+                self.note(format_args!("< source {pipeline}: {}", brief(&input)));
+                self.feed(input)
+            }
+            Turn::Extract(pipeline, reader) => self.extract(pipeline, reader),
+        }
+    }
+
+    fn life_mut(&mut self) -> &mut Life<'a> {
+        self.life.as_mut().expect("only the living have turns")
+    }
+
+    fn shard(&mut self, shard: usize) {
+        let canary = self.canary;
+        let life = self.life.as_mut().expect("only the living have turns");
+        let command = life.shard_commands[shard].pop_front().expect("it has one");
+        if canary == Some(Canary::RepeatedCommand)
+            && let kernel::message::ShardCommand::Stage { sequence, work } = &command
+            && sequence.0 % 5 == 0
+            && let Some(work) = copy_rows(work)
+        {
+            let sequence = *sequence;
+            life.shards[shard].handle(kernel::message::ShardCommand::Stage { sequence, work });
+        }
+        let reply = life.shards[shard].handle(command);
+        life.shard_replies[shard].push_back(reply);
+        self.note(format_args!("shard {shard} answers"));
+    }
+
+    fn source(
+        &mut self,
+        pipeline: PipelineId,
+        act: impl FnOnce(&mut super::source::SourceHost, &mut Surroundings<'_, '_>),
+    ) {
+        let life = self.life.as_mut().expect("only the living have turns");
+        let source = life.sources.get_mut(&pipeline).expect("it has a turn");
+        let mut around = Surroundings {
+            decisions: &self.d,
+            broker: &mut self.brokers[source.topic()],
+            now_us: self.now_us,
+            fetch_messages_max: self.p.fetch_messages_max,
+            zombie: self.p.outside.zombie,
+            canary: self.canary,
+        };
+        act(source, &mut around);
+    }
+
+    fn extract(&mut self, pipeline: PipelineId, reader: usize) -> Result<(), Violation> {
+        let canary = self.canary;
+        let life = self.life.as_mut().expect("only the living have turns");
+        let source = life.sources.get_mut(&pipeline).expect("it has a turn");
+        let newest = source.newest_epoch();
+        let Some(mut extract) = source.deliver(reader) else { return Ok(()) };
+        self.counts.stale_extracts += u64::from(Some(extract.epoch) != newest);
+        match canary {
+            Some(Canary::ForgedEpoch) => {
+                // It also claims to begin where the newest stands.
+                if let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.partition)))
+                    && extract.epoch != epoch
+                    && extract.next.next_offset >= at
+                {
+                    extract.epoch = epoch;
+                    extract.first_offset = at;
+                }
+            }
+            Some(Canary::MisplacedRows) => extract.pieces.rotate_left(1),
+            _ => {}
+        }
+        self.note(format_args!(
+            "< source {pipeline}: epoch {} partition {} range {}..{}, {} messages, {} set aside",
+            extract.epoch,
+            extract.partition,
+            extract.first_offset,
+            extract.next.next_offset,
+            extract.messages,
+            extract.set_aside.len()
+        ));
+        self.feed(Input::Extracted(extract))
+    }
+
+    fn client(&mut self) {
+        let Some(life) = &mut self.life else { return };
+        let catalog = visible_catalog(life);
+        let Some((id, request)) = self.clients.step(&self.d, &self.p, &catalog, &mut self.oracle) else {
+            return;
+        };
+        life.requests.push_back((id, request));
+        self.counts.requests += 1;
+        let name = self.clients.asked.get(&id);
+        self.trace.line(self.now_us, format_args!("client asks {id}: {name:?}"));
+    }
+
+    fn clock(&mut self) -> Result<(), Violation> {
+        let wake_at_us = self.life.as_ref().and_then(|life| life.wake_at_us);
+        if self.d.fault(self.p.outside.disk_space) {
+            self.counts.read_only += 1;
+            let sufficient = self.d.below(2) == 1;
+            self.note(format_args!("< disk space sufficient: {sufficient}"));
+            return self.feed(Input::DiskSpace { sufficient });
+        }
+        self.now_us += self.d.below(3000) as i64;
+        if let Some(at_us) = wake_at_us.filter(|_| self.d.faults_over() || self.d.below(4) == 0) {
+            self.now_us = self.now_us.max(at_us);
+        }
+        if wake_at_us.is_some_and(|at_us| at_us <= self.now_us) || self.d.below(8) == 0 {
+            self.note(format_args!("< tick"));
+            return self.feed(Input::Tick);
+        }
+        Ok(())
+    }
+
+    /// What happens at the source: messages, transactions, holes, and what operators of a broker do.
+    fn produce(&mut self) {
+        let (d, rates) = (self.d.clone(), self.p.outside);
+        let topic = d.index(self.brokers.len());
+        let broker = &mut self.brokers[topic];
+        let partition = d.index(broker.partition_count());
+        let (start, stable, end) = broker.bounds(partition as i32);
+        if self.written < self.p.messages {
+            let count = d.between(1, 12);
+            let values = (0..count).map(|_| self.messages.write(&d, self.p.mix)).collect();
+            broker.produce(partition, values, d.chance(rates.transactions));
+            self.written += count;
+        }
+        if d.below(4) == 0 {
+            broker.end_transaction(partition, d.below(3) > 0);
+        }
+        if d.chance(rates.holes) {
+            broker.skip_offsets(partition, d.between(1, 9));
+        }
+        if d.fault(rates.leader) {
+            broker.elect(partition);
+        }
+        if d.fault(rates.retention) {
+            broker.retain_from(partition, start + d.below((stable - start).max(1) as u64) as i64);
+        }
+        if d.fault(rates.unclean) {
+            broker.elect_uncleanly(partition, d.between(1, (end - start).clamp(1, 20) as u64));
+        }
+        if d.fault(rates.add_partition) && broker.partition_count() < 6 {
+            broker.add_partitions(1);
+        }
+        if d.fault(rates.recreate) {
+            broker.recreate(d.between(1, 3) as usize);
+        }
+        let partition = partition.min(broker.partition_count() - 1) as i32;
+        let bounds = broker.bounds(partition);
+        self.note(format_args!("topic {topic} partition {partition}: {bounds:?}"));
+    }
+
+    // ---- The end of a run ----
+
+    /// Faults are over: in bounded steps, every pipeline has read everything and every client is answered (invariant 10).
+    pub(super) fn catch_up(&mut self) -> Result<(), Violation> {
+        for broker in &mut self.brokers {
+            for partition in 0..broker.partition_count() {
+                broker.end_transaction(partition, true);
+            }
+        }
+        self.restart_if_dead()?;
+        for source in self.life.iter_mut().flat_map(|life| life.sources.values_mut()) {
+            source.bury_zombies();
+        }
+        self.feed(Input::DiskSpace { sufficient: true })?;
+        for step in 0..CATCH_UP_STEPS_MAX {
+            self.step()?;
+            self.restart_if_dead()?;
+            if step % CATCH_UP_LOOK == 0 && self.lag().is_none() {
+                return Ok(());
+            }
+        }
+        let lag = self.lag().unwrap_or_default();
+        Err(Violation::new("live", format!("{CATCH_UP_STEPS_MAX} steps after the last fault: {lag}")))
+    }
+
+    /// What is still to be done; None if nothing is.
+    fn lag(&self) -> Option<String> {
+        let life = self.life.as_ref()?;
+        if !self.clients.asked.is_empty() || !self.clients.held.is_empty() || !life.requests.is_empty() {
+            return Some(format!("requests {:?} are not answered", self.clients.asked));
+        }
+        let catalog = visible_catalog(life);
+        for rule in &self.p.pipelines {
+            let Some(pipeline) = catalog.pipeline_named(&rule.name) else {
+                return Some(format!("pipeline {} is not there", rule.name));
+            };
+            if pipeline.state != kernel::schema::PipelineState::Running {
+                return Some(format!("pipeline {} is {:?}", rule.name, pipeline.state));
+            }
+            let broker = &self.brokers[rule.topic];
+            if pipeline.topic_id != Some(broker.topic_id()) {
+                return Some(format!("pipeline {} has not seen its topic", rule.name));
+            }
+            for partition in 0..broker.partition_count() as i32 {
+                let (_, end, _) = broker.bounds(partition);
+                let at = pipeline.cursors.get(&partition).map(|c| c.next_offset);
+                if at != Some(end) {
+                    return Some(format!(
+                        "pipeline {}: partition {partition} is at {at:?} of {end}",
+                        rule.name
+                    ));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn brief(input: &Input) -> String {
+    match input {
+        Input::SourceOpened { epoch, reading, .. } => {
+            format!("opened, epoch {epoch}, {:?}", reading.partitions)
+        }
+        Input::SourceVerified { epoch, token, .. } => format!("verified {token}, epoch {epoch}"),
+        Input::SourceFailed { epoch, failure, .. } => format!("failed, epoch {epoch}: {failure:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// For a canary: the same rows once more.
+fn copy_rows(work: &[kernel::message::Work]) -> Option<Vec<kernel::message::Work>> {
+    use kernel::message::Work;
+    let copy = |item: &Work| match item {
+        Work::Rows { table, on_duplicate, deletes, rows } => Some(Work::Rows {
+            table: *table,
+            on_duplicate: on_duplicate.clone(),
+            deletes: deletes.clone(),
+            rows: rows.clone(),
+        }),
+        _ => None,
+    };
+    work.iter().map(copy).collect()
+}

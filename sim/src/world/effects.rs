@@ -1,0 +1,199 @@
+//! Carrying out what the coordinator wants done: each effect goes to its addressee's channel, and the oracle hears of those that
+//! say something about the database.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use kernel::message::{Counts, Response, ShardCommand, Work};
+use kernel::snapshot::Snapshot;
+use kernel::{Effect, Error, PipelineId, RequestId, TableId};
+
+use super::World;
+use super::canary::Canary;
+use super::clients::{self, Asked, Held, Reading};
+use super::life::LogCommand;
+use super::source::{Command, SourceHost};
+use crate::oracle::Violation;
+
+impl World<'_> {
+    /// Drains the coordinator.
+    pub(super) fn drain(&mut self) -> Result<(), Violation> {
+        while let Some(effect) = self.life.as_mut().and_then(|life| life.coordinator.poll_effect()) {
+            self.carry_out(effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), Violation> {
+        match effect {
+            Effect::Shard { shard, command } => {
+                self.hear_command(&command);
+                self.note(format_args!("> shard {shard}: {}", command_name(&command)));
+                let life = self.life.as_mut().expect("effects come from a life");
+                life.shard_commands[shard.0 as usize].push_back(command);
+            }
+            Effect::Append(record) => {
+                let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
+                let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
+                self.note(format_args!(
+                    "> log: append {} {:?} {bytes} bytes {hash:016x}",
+                    record.sequence, record.kind
+                ));
+                let mut oracle = std::mem::take(&mut self.oracle);
+                let outcome = oracle.appended(&record, &self.outside());
+                self.oracle = oracle;
+                outcome?;
+                if self.canary == Some(Canary::EarlyAnswer)
+                    && let Some((id, counts)) = self.oracle.last_appended_write()
+                {
+                    self.oracle.answered(id, Ok(counts))?;
+                }
+                self.log_command(LogCommand::Append(record));
+            }
+            Effect::Sync => self.log_command(LogCommand::Sync),
+            Effect::SourceOpen { pipeline, epoch } => {
+                self.note(format_args!("> source {pipeline}: open, epoch {epoch}"));
+                let life = self.life.as_mut().expect("effects come from a life");
+                let tip = life.coordinator.tip();
+                let definition = tip.pipelines[&pipeline].clone();
+                let table = tip.tables[&definition.table].clone();
+                self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table });
+            }
+            Effect::Fetch { pipeline, epoch, starts } => {
+                self.note(format_args!("> source {pipeline}: fetch, epoch {epoch}, {starts:?}"));
+                self.source_command(pipeline, Command::Fetch { epoch, starts });
+            }
+            Effect::Credit { pipeline, epoch, bytes } => {
+                self.source_command(pipeline, Command::Credit { epoch, bytes })
+            }
+            Effect::SourceVerify { pipeline, epoch, token } => {
+                self.note(format_args!("> source {pipeline}: verify {token}, epoch {epoch}"));
+                self.source_command(pipeline, Command::Verify { epoch, token });
+            }
+            Effect::SourceClose { pipeline, epoch } => {
+                self.note(format_args!("> source {pipeline}: close, epoch {epoch}"));
+                self.source_command(pipeline, Command::Close { epoch });
+            }
+            Effect::Publish(snapshot) => self.publish(snapshot)?,
+            Effect::Reply { id, result } => self.reply(id, result)?,
+            Effect::WakeAt(at_us) => {
+                self.life.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
+            }
+            Effect::Note { pipeline, text } => {
+                self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
+                self.note(format_args!("= pipeline {pipeline:?}: {text}"));
+            }
+            Effect::Halt(error) => {
+                self.note(format_args!("> HALT: {error}"));
+                self.life.as_mut().expect("effects come from a life").halted = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn log_command(&mut self, command: LogCommand) {
+        self.life.as_mut().expect("effects come from a life").log.commands.push_back(command);
+    }
+
+    fn source_command(&mut self, pipeline: PipelineId, command: Command) {
+        let life = self.life.as_mut().expect("effects come from a life");
+        let name = life.coordinator.tip().pipelines.get(&pipeline).map(|p| p.name.clone());
+        let source = match life.sources.entry(pipeline) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let rule = self.p.pipelines.iter().find(|rule| Some(&rule.name) == name.as_ref());
+                let rule = rule.expect("only pipelines of the scenario are opened").clone();
+                entry.insert(SourceHost::new(pipeline, rule, self.p.shard_count))
+            }
+        };
+        source.commands.push_back(command);
+    }
+
+    /// The oracle learns which client transaction a record is from the ledger row in it, and nothing else.
+    fn hear_command(&mut self, command: &ShardCommand) {
+        match command {
+            ShardCommand::Stage { sequence, work } => {
+                for item in work {
+                    let Work::Rows { table, rows, .. } = item else { continue };
+                    if !self.is_ledger(*table) {
+                        continue;
+                    }
+                    for batch in rows {
+                        for number in batch.column(0).as_primitive::<Int64Type>().values() {
+                            self.oracle.staged(*sequence, *number as u64);
+                        }
+                    }
+                }
+            }
+            ShardCommand::Abandon { from } => {
+                self.counts.abandoned += 1;
+                self.oracle.abandoned(*from);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_ledger(&self, table: TableId) -> bool {
+        self.oracle.tip().tables.get(&table.0).is_some_and(|t| t.name.starts_with("ledger"))
+    }
+
+    fn publish(&mut self, mut snapshot: Snapshot) -> Result<(), Violation> {
+        let life = self.life.as_ref().expect("effects come from a life");
+        if self.canary == Some(Canary::TornSnapshot)
+            && let Some(before) = self.clients.readings.last()
+        {
+            snapshot.shards[0] = before.snapshot.shards[0].clone();
+        }
+        let durable = life.log.durable;
+        self.note(format_args!("> publish {}", snapshot.sequence));
+        self.oracle.published(&snapshot, durable)
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<Response, Error>) -> Result<(), Violation> {
+        let Some(asked) = self.clients.asked.remove(&id) else {
+            return Err(Violation::new(
+                "honest",
+                format!("an answer to request {id}, which nobody waits for"),
+            ));
+        };
+        match &result {
+            Ok(_) => self.note(format_args!("> reply {id}: {asked:?} done")),
+            Err(error) => {
+                self.counts.requests_failed += 1;
+                self.note(format_args!("> reply {id}: {asked:?} failed: {error}"));
+                if !clients::is_fair(&asked, error.kind) {
+                    let text =
+                        format!("request {id} ({asked:?}) must not fail like this: {:?} {error}", error.kind);
+                    return Err(Violation::new("honest", text));
+                }
+            }
+        }
+        match (asked, result) {
+            (Asked::Write, Ok(Response::Done(counts))) => self.oracle.answered(id.0, Ok(counts)),
+            (Asked::Write, Err(error)) => self.oracle.answered(id.0, Err(&error)),
+            (Asked::Definition, Ok(Response::Done(counts))) if counts == Counts::default() => Ok(()),
+            (Asked::Barrier(tables), Ok(Response::Barrier { barrier, snapshot })) => {
+                self.oracle.barrier(&snapshot, &tables)?;
+                self.clients.held.push(Held { barrier, snapshot, tables });
+                Ok(())
+            }
+            (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
+                self.counts.readings_held += 1;
+                self.clients.readings.push(Reading::new(reader, snapshot));
+                Ok(())
+            }
+            (Asked::Barrier(_) | Asked::Definition, Err(_)) => Ok(()),
+            (asked, result) => {
+                Err(Violation::new("honest", format!("request {id} ({asked:?}) is answered with {result:?}")))
+            }
+        }
+    }
+}
+
+fn command_name(command: &ShardCommand) -> String {
+    match command {
+        ShardCommand::Stage { sequence, work } => format!("stage {sequence}, {} works", work.len()),
+        ShardCommand::Abandon { from } => format!("abandon from {from}"),
+        ShardCommand::Publish { through, horizon } => format!("publish through {through}, horizon {horizon}"),
+        ShardCommand::ViewTip { barrier } => format!("view tip for barrier {barrier}"),
+    }
+}

@@ -1,0 +1,182 @@
+//! One life of the process: coordinator, shards, log and sources, and the channels between them. It follows the duties of a host
+//! that the kernel's documentation numbers; in which order the channels move is decided in `world`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kernel::log::{LogWriter, SyncPlan};
+use kernel::message::{ShardCommand, ShardReply};
+use kernel::record::EncodedRecord;
+use kernel::{Coordinator, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard};
+
+use super::canary::Canary;
+use super::source::SourceHost;
+use crate::decide::Decisions;
+use crate::disk::{Disk, PendingSync};
+
+/// What the coordinator wants of the log.
+#[derive(Debug)]
+pub enum LogCommand {
+    /// See [`kernel::Effect::Append`].
+    Append(EncodedRecord),
+    /// See [`kernel::Effect::Sync`].
+    Sync,
+}
+
+/// A sync that goes on while records are appended.
+struct RunningSync {
+    plan: SyncPlan,
+    /// Ranges of the plan that are done.
+    done: usize,
+    pending: PendingSync,
+}
+
+/// The log's side of the host.
+pub struct LogHost<'a> {
+    writer: LogWriter<Disk<'a>>,
+    disk: Disk<'a>,
+    /// From the coordinator, in order.
+    pub commands: VecDeque<LogCommand>,
+    /// To the coordinator, in order.
+    pub replies: VecDeque<Input>,
+    running: Option<RunningSync>,
+    wanted: bool,
+    failed: bool,
+    /// What is truly durable.
+    pub durable: Sequence,
+    /// Records up to here are called durable by a later record that is itself durable: damage to them must be recognised. What
+    /// lies between this and `durable` is the documented residual window.
+    pub witnessed: Sequence,
+    /// Appended records that are not durable yet, and what each calls durable.
+    stamps: VecDeque<(Sequence, Sequence)>,
+}
+
+impl<'a> LogHost<'a> {
+    /// A log that was just opened.
+    pub fn new(writer: LogWriter<Disk<'a>>, disk: Disk<'a>) -> LogHost<'a> {
+        let durable = writer.durable();
+        LogHost {
+            writer,
+            disk,
+            commands: VecDeque::new(),
+            replies: VecDeque::new(),
+            running: None,
+            wanted: false,
+            failed: false,
+            durable,
+            witnessed: Sequence(durable.0 - 1),
+            stamps: VecDeque::new(),
+        }
+    }
+
+    /// Whether there is something to do.
+    pub fn can_step(&self) -> bool {
+        !self.failed && (self.running.is_some() || !self.commands.is_empty())
+    }
+
+    /// Does one thing: a part of the running sync, or the next command. Returns what it did.
+    pub fn step(&mut self, decisions: &Decisions<'_>, canary: Option<Canary>) -> &'static str {
+        let outcome = match self.running.take() {
+            Some(running) if self.commands.is_empty() || decisions.below(2) == 0 => self.go_on(running),
+            running => {
+                self.running = running;
+                match self.commands.pop_front().expect("called when there is something to do") {
+                    LogCommand::Append(record) => {
+                        self.stamps.push_back((record.sequence, self.writer.durable()));
+                        self.writer.append(&record).map(|()| "append")
+                    }
+                    LogCommand::Sync if canary == Some(Canary::SyncedBeforeSync) => {
+                        self.replies.push_back(Input::Synced { through: self.writer.last() });
+                        Ok("pretend")
+                    }
+                    LogCommand::Sync if self.running.is_some() => {
+                        self.wanted = true;
+                        Ok("sync later")
+                    }
+                    LogCommand::Sync => self.begin_sync(),
+                }
+            }
+        };
+        outcome.unwrap_or_else(|error| {
+            self.failed = true;
+            self.replies.push_back(Input::LogFailed { error });
+            "fail"
+        })
+    }
+
+    fn begin_sync(&mut self) -> kernel::Result<&'static str> {
+        let plan = self.writer.sync_plan()?;
+        let Some(first) = plan.ranges.first().copied() else {
+            self.writer.synced(&plan)?;
+            self.replies.push_back(Input::Synced { through: plan.through });
+            return Ok("nothing to sync");
+        };
+        let pending = self.disk.begin_sync(first.segment, first.offset, first.len);
+        self.running = Some(RunningSync { plan, done: 0, pending });
+        Ok("begin sync")
+    }
+
+    fn go_on(&mut self, mut running: RunningSync) -> kernel::Result<&'static str> {
+        if let Err(error) = self.disk.end_sync(&running.pending) {
+            self.writer.sync_failed(error.clone());
+            return Err(error);
+        }
+        running.done += 1;
+        if let Some(next) = running.plan.ranges.get(running.done) {
+            running.pending = self.disk.begin_sync(next.segment, next.offset, next.len);
+            self.running = Some(running);
+            return Ok("sync on");
+        }
+        self.writer.synced(&running.plan)?;
+        self.durable = self.durable.max(running.plan.through);
+        while let Some((_, stamp)) =
+            self.stamps.pop_front_if(|(sequence, _)| *sequence <= running.plan.through)
+        {
+            self.witnessed = self.witnessed.max(stamp);
+        }
+        self.replies.push_back(Input::Synced { through: running.plan.through });
+        if std::mem::take(&mut self.wanted) {
+            self.begin_sync()?;
+        }
+        Ok("end sync")
+    }
+}
+
+/// See the module.
+pub struct Life<'a> {
+    /// Control plane.
+    pub coordinator: Coordinator,
+    /// Data plane.
+    pub shards: Vec<Shard>,
+    /// To each shard, in order.
+    pub shard_commands: Vec<VecDeque<ShardCommand>>,
+    /// From each shard, in order.
+    pub shard_replies: Vec<VecDeque<ShardReply>>,
+    /// The log.
+    pub log: LogHost<'a>,
+    /// Each pipeline's source.
+    pub sources: BTreeMap<PipelineId, SourceHost>,
+    /// From clients, in order.
+    pub requests: VecDeque<(RequestId, Request)>,
+    /// When the coordinator wants to be woken.
+    pub wake_at_us: Option<Micros>,
+    /// The kernel asked to be stopped.
+    pub halted: bool,
+}
+
+impl<'a> Life<'a> {
+    /// A life that begins.
+    pub fn new(coordinator: Coordinator, shards: Vec<Shard>, log: LogHost<'a>) -> Life<'a> {
+        let count = shards.len();
+        Life {
+            coordinator,
+            shards,
+            shard_commands: (0..count).map(|_| VecDeque::new()).collect(),
+            shard_replies: (0..count).map(|_| VecDeque::new()).collect(),
+            log,
+            sources: BTreeMap::new(),
+            requests: VecDeque::new(),
+            wake_at_us: None,
+            halted: false,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The world: one database and everything around it, in one thread, on the run's clock. Whose turn it is is a decision; so is every
+//! fault. Rooms: `life` (the host's side of one life of the process), `source` (its sources), `clients`, `canary` (broken
+//! variants that must be caught). What is right is the oracle's business.
+
+pub mod canary;
+mod clients;
+mod drive;
+mod effects;
+mod life;
+mod source;
+
+use std::sync::Arc;
+
+use kernel::log;
+use kernel::record::{Body, Piece, Record, RecordKind};
+use kernel::{ErrorKind, Input, Micros, Recovery, Sequence, Shard, ShardId};
+
+use self::canary::Canary;
+use self::clients::Clients;
+use self::life::{Life, LogHost};
+use crate::broker::{Broker, BrokerCounts};
+use crate::counts::counts;
+use crate::decide::Decisions;
+use crate::disk::{Crash, Disk, DiskCounts};
+use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
+use crate::scenario::Messages;
+use crate::swarm::Parameters;
+use crate::trace::Trace;
+
+/// Attempts to start the process before a run is given up.
+const STARTS_MAX: u32 = 2000;
+
+counts! {
+    /// What happened in a run, beside what its parts count.
+    WorldCounts {
+        steps,
+        crashes_in_recovery,
+        halts,
+        stale_extracts,
+        requests,
+        requests_failed,
+        abandoned,
+        pipelines_failed,
+        torn_tails,
+        clock_jumps_back,
+        read_only,
+        segments_at_end,
+        rotten_refused,
+        rotten_survived,
+        rotten_residual,
+        readings_held,
+    }
+}
+
+/// All counts of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub world: WorldCounts,
+    pub oracle: OracleCounts,
+    pub disk: DiskCounts,
+    pub broker: BrokerCounts,
+}
+
+impl Counts {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Counts) {
+        self.world.add(&other.world);
+        self.oracle.add(&other.oracle);
+        self.disk.add(&other.disk);
+        self.broker.add(&other.broker);
+    }
+}
+
+/// How a start of the process ended.
+enum Start {
+    Up,
+    /// Damage was found, and the run is over: the database refuses to start, or lost what nothing in the log witnesses.
+    Refused,
+}
+
+/// See the module.
+pub struct World<'a> {
+    d: Decisions<'a>,
+    p: Parameters,
+    canary: Option<Canary>,
+    /// Events of the run.
+    pub trace: Trace,
+    disk: Disk<'a>,
+    brokers: Vec<Broker<'a>>,
+    messages: Messages,
+    now_us: Micros,
+    life: Option<Life<'a>>,
+    clients: Clients,
+    oracle: Oracle,
+    written: u64,
+    rotten: bool,
+    /// See [`LogHost::witnessed`]; of the life before.
+    witnessed: Sequence,
+    created: bool,
+    counts: WorldCounts,
+}
+
+impl<'a> World<'a> {
+    /// A world in which nothing has happened yet.
+    pub fn new(d: Decisions<'a>, p: Parameters, canary: Option<Canary>, print: bool) -> World<'a> {
+        let mut rates = p.disk;
+        if canary == Some(Canary::LyingDisk) {
+            rates.lie = crate::decide::Rate::per_mille(300);
+        }
+        let brokers = p.topics.iter().enumerate();
+        let brokers = brokers.map(|(i, n)| Broker::new(d.clone(), p.broker, i as u8, *n)).collect();
+        World {
+            disk: Disk::new(d.clone(), rates),
+            d,
+            p,
+            canary,
+            trace: Trace::new(print),
+            brokers,
+            messages: Messages::default(),
+            now_us: 1_000_000,
+            life: None,
+            clients: Clients::default(),
+            oracle: Oracle::new(),
+            written: 0,
+            rotten: false,
+            witnessed: Sequence(0),
+            created: false,
+            counts: WorldCounts::default(),
+        }
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        let mut broker = BrokerCounts::default();
+        for b in &self.brokers {
+            broker.add(&b.counts());
+        }
+        Counts { world: self.counts, oracle: self.oracle.counts, disk: self.disk.counts(), broker }
+    }
+
+    fn note(&mut self, event: std::fmt::Arguments<'_>) {
+        self.trace.line(self.now_us, event);
+    }
+
+    /// Runs from the beginning to the end: with faults, then without, until everything has caught up, then through two last
+    /// crashes.
+    pub fn run(&mut self) -> Result<(), Violation> {
+        let p = &self.p;
+        let text = format!(
+            "shards {} topics {:?} pipelines {:?} messages {} disk {:?} broker {:?} outside {:?}",
+            p.shard_count, p.topics, p.pipelines, p.messages, p.disk, p.broker, p.outside
+        );
+        self.note(format_args!("parameters {text}"));
+        if let Start::Refused = self.start()? {
+            return Ok(());
+        }
+        for _ in 0..self.p.steps {
+            self.step()?;
+            if let Start::Refused = self.restart_if_dead()? {
+                return Ok(());
+            }
+        }
+        self.note(format_args!("faults end"));
+        self.d.end_faults();
+        self.catch_up()?;
+        for crash in [Crash::Kill, Crash::Power] {
+            self.crash(crash);
+            self.start()?;
+            self.catch_up()?;
+        }
+        self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
+        Ok(())
+    }
+
+    fn restart_if_dead(&mut self) -> Result<Start, Violation> {
+        if let Some(misuse) = self.disk.misuse() {
+            return Err(Violation::new("honest", format!("the log did what it must never do: {misuse}")));
+        }
+        let crash = match (self.disk.died(), &self.life) {
+            (Some(crash), _) => crash,
+            (None, Some(life)) if life.halted => {
+                self.counts.halts += 1;
+                Crash::Kill
+            }
+            (None, Some(_)) if self.d.fault(self.p.outside.kill) => Crash::Kill,
+            (None, Some(_)) if self.d.fault(self.p.outside.power) => Crash::Power,
+            _ => return Ok(Start::Up),
+        };
+        self.crash(crash);
+        self.start()
+    }
+
+    fn crash(&mut self, crash: Crash) {
+        let staged = self.life.as_ref().map(|l| l.coordinator.staged_and_durable());
+        self.note(format_args!("CRASH {crash:?}, staged and durable {staged:?}"));
+        if let Some(life) = self.life.take() {
+            self.witnessed = life.log.witnessed;
+        }
+        self.clients.disconnected();
+        self.oracle.crashed();
+        self.disk.restart(crash);
+        // Once: a second damage could hit the very record that bears witness of the first.
+        if !self.rotten && self.d.fault(self.p.outside.rot) {
+            let at = self.disk.rot();
+            self.rotten |= at.is_some();
+            self.note(format_args!("ROT at {at:?}"));
+        }
+    }
+
+    /// Starts the process until it is up; it may die again while it recovers.
+    fn start(&mut self) -> Result<Start, Violation> {
+        for _ in 0..STARTS_MAX {
+            self.disk.set_crash_rate(self.p.outside.crash_in_recovery.max(self.p.disk.crash));
+            let recovered = self.recover();
+            self.disk.set_crash_rate(self.p.disk.crash);
+            let error = match recovered? {
+                Ok(start) => return Ok(start),
+                Err(error) => error,
+            };
+            let died = self.disk.died();
+            self.note(format_args!("start failed: {error} {died:?}"));
+            match died {
+                Some(crash) => {
+                    self.counts.crashes_in_recovery += 1;
+                    self.crash(crash);
+                }
+                None if self.rotten && error.kind == ErrorKind::DataCorrupted => {
+                    self.counts.rotten_refused += 1;
+                    return Ok(Start::Refused);
+                }
+                None if matches!(error.kind, ErrorKind::IoError | ErrorKind::DiskFull) => {
+                    self.crash(Crash::Kill)
+                }
+                None => {
+                    let text = format!("the database refuses to start, without damage: {error}");
+                    return Err(Violation::new("recovered", text));
+                }
+            }
+        }
+        Err(Violation::new("live", format!("not up after {STARTS_MAX} starts")))
+    }
+
+    /// One start: create or open the log, replay it, begin a life; or why it did not come to be.
+    fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
+        let mut replay = Replay::new(self.p.shard_count, self.canary);
+        let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
+            let (disk, now_us, segment_len) = (self.disk.clone(), self.now_us, self.p.segment_len);
+            let mut visitor = |record| replay.take(record);
+            if there || self.created {
+                log::open(disk, now_us, segment_len, &mut visitor)
+            } else {
+                log::create(disk, [7; 16], self.p.shard_count, now_us, segment_len, &mut visitor)
+            }
+        });
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.created = true;
+        self.counts.torn_tails += u64::from(opened.torn_tail.is_some());
+        let Replay { recovery, mut shards, seen, open, .. } = replay;
+        let views = shards.iter_mut().map(Shard::recovered).collect();
+        let Some(open) = open else {
+            return Err(Violation::new("recovered", "no open record was handed over"));
+        };
+        let coordinator = match recovery.finish(self.p.config.clone(), self.now_us, &open, views) {
+            Ok(coordinator) => coordinator,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.note(format_args!(
+            "UP, incarnation {}, open record {}, torn tail {:?}",
+            opened.incarnation, open.sequence, opened.torn_tail
+        ));
+        if self.rotten {
+            let (last, visible) = (self.oracle.known_prefix(&seen), self.oracle.visible());
+            if last < visible && last >= self.witnessed {
+                self.note(format_args!("damage in the residual window: up to {last}, {visible} was visible"));
+                self.counts.rotten_residual += 1;
+                return Ok(Ok(Start::Refused));
+            }
+            self.counts.rotten_survived += 1;
+        }
+        self.oracle.recovered(&seen, coordinator.published())?;
+        let log = LogHost::new(opened.writer, self.disk.clone());
+        self.life = Some(Life::new(coordinator, shards, log));
+        self.drain()?;
+        Ok(Ok(Start::Up))
+    }
+
+    /// Hands an input to the coordinator and carries out what comes of it.
+    fn feed(&mut self, input: Input) -> Result<(), Violation> {
+        let mut now_us = self.now_us;
+        if self.d.fault(self.p.outside.clock_back) {
+            self.counts.clock_jumps_back += 1;
+            now_us -= self.d.below(2_000_000) as i64;
+        }
+        if let Some(life) = &mut self.life {
+            life.coordinator.handle(now_us, input);
+        }
+        self.drain()
+    }
+
+    fn outside(&self) -> Outside<'_, 'a> {
+        Outside { brokers: &self.brokers, messages: &self.messages, rules: &self.p.pipelines }
+    }
+}
+
+/// What a start reads back.
+struct Replay {
+    recovery: Recovery,
+    shards: Vec<Shard>,
+    seen: Vec<ReadRecord>,
+    open: Option<Record>,
+    canary: Option<Canary>,
+}
+
+impl Replay {
+    fn new(shard_count: u16, canary: Option<Canary>) -> Replay {
+        Replay {
+            recovery: Recovery::new(),
+            shards: (0..shard_count).map(|shard| Shard::new(ShardId(shard), shard_count)).collect(),
+            seen: Vec::new(),
+            open: None,
+            canary,
+        }
+    }
+
+    fn take(&mut self, record: Record) -> kernel::Result<()> {
+        self.recovery.replay(&record)?;
+        let kind = match &record.body {
+            Body::Open(_) => RecordKind::Open,
+            Body::Frontier => RecordKind::Frontier,
+            Body::Commit(kind, _) => *kind,
+        };
+        let payload = record.body.encode(record.sequence).parts.concat();
+        self.seen.push(ReadRecord { sequence: record.sequence, kind, hash: hash_body(kind, &payload) });
+        if let Body::Commit(_, commit) = &record.body {
+            let none = Piece::Inline(vec![]);
+            for (index, shard) in self.shards.iter_mut().enumerate() {
+                let forgotten =
+                    self.canary == Some(Canary::ForgottenPiece) && record.sequence.0 == 20 && index == 0;
+                let piece = commit.pieces.get(index).filter(|_| !forgotten).unwrap_or(&none);
+                shard.replay(record.sequence, &commit.catalog, piece)?;
+            }
+        }
+        if kind == RecordKind::Open {
+            self.open = Some(record);
+        }
+        Ok(())
+    }
+}
+
+/// Catalog that clients see.
+fn visible_catalog(life: &Life<'_>) -> Arc<kernel::schema::Catalog> {
+    life.coordinator.published().catalog.clone()
+}

@@ -1,0 +1,370 @@
+//! The host's side of one pipeline's source: sessions with the broker model, the shipped decoder and extractor, and readers of an
+//! older epoch that do not know yet that they are over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{BooleanArray, RecordBatch};
+use kernel::message::SourceFailure;
+use kernel::schema::{PipelineDef, TableDef};
+use kernel::{Epoch, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition, TopicId};
+use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, Transform, Transformed};
+
+use super::canary::Canary;
+use crate::broker::{Broker, Message, Session};
+use crate::decide::Decisions;
+use crate::scenario::PipelineRule;
+
+/// What the coordinator wants of a source.
+#[derive(Debug)]
+pub enum Command {
+    /// With the definitions as they were when the effect was drained.
+    Open {
+        epoch: Epoch,
+        pipeline: Arc<PipelineDef>,
+        table: Arc<TableDef>,
+    },
+    Fetch {
+        epoch: Epoch,
+        starts: Vec<(SourcePartition, Position)>,
+    },
+    Credit {
+        epoch: Epoch,
+        bytes: u64,
+    },
+    Verify {
+        epoch: Epoch,
+        token: u64,
+    },
+    Close {
+        epoch: Epoch,
+    },
+}
+
+/// WHERE, as the rule has it: the amount, second of the last columns, is no multiple of a number.
+struct Filter {
+    amount_column: usize,
+    multiples_of: i64,
+}
+
+impl Transform for Filter {
+    fn transform(&mut self, columns: &RecordBatch, _now_us: Micros) -> kernel::Result<Transformed> {
+        let amounts = columns.column(self.amount_column).as_primitive::<Int64Type>();
+        let keep = amounts.iter().map(|a| a.map(|a| a % self.multiples_of != 0)).collect::<BooleanArray>();
+        Ok(Transformed { columns: columns.clone(), keep: Some(keep), errors: Vec::new() })
+    }
+}
+
+/// How a rule's messages are decoded.
+pub fn decode_plan(rule: &PipelineRule) -> DecodePlan {
+    let columns = rule.shape.columns().iter().zip(rule.shape.fields());
+    let mapping = |((name, column_type, nullable), field): (&(&str, _, bool), &&str)| FieldMapping {
+        name: (*name).into(),
+        column_type: *column_type,
+        nullable: *nullable,
+        path: vec![(*field).into()],
+        default: None,
+    };
+    DecodePlan { format: Format::Json, fields: columns.map(mapping).collect() }
+}
+
+/// Reads one partition in one epoch.
+struct Reader {
+    epoch: Epoch,
+    partition: SourcePartition,
+    session: Session,
+    extractor: Extractor,
+    /// Fetched, and not yet paid for.
+    buffer: VecDeque<Message>,
+    /// Where the source says that there is nothing more below, once the buffer is through.
+    position: Option<i64>,
+    /// Handed in, not yet delivered.
+    out: VecDeque<Extract>,
+    failed: bool,
+    /// The last fetch brought nothing.
+    idle: bool,
+}
+
+/// See the module.
+pub struct SourceHost {
+    pipeline: PipelineId,
+    rule: PipelineRule,
+    /// From the coordinator, in order.
+    pub commands: VecDeque<Command>,
+    open: Option<(Epoch, ExtractPlan, kernel::Run)>,
+    /// Left of what was granted in this epoch; the last message may overdraw it.
+    credit: i64,
+    readers: Vec<Reader>,
+    /// Readers of older epochs.
+    zombies: Vec<Reader>,
+    last_sessions: BTreeMap<SourcePartition, Session>,
+    /// To the coordinator, in order; extracts come on their own way.
+    pub replies: VecDeque<Input>,
+    shard_count: u16,
+    /// For a canary.
+    first_topic_id: Option<TopicId>,
+}
+
+/// What is around a source.
+pub struct Surroundings<'s, 'a> {
+    pub decisions: &'s Decisions<'a>,
+    pub broker: &'s mut Broker<'a>,
+    pub now_us: Micros,
+    pub fetch_messages_max: u64,
+    pub zombie: crate::decide::Rate,
+    pub canary: Option<Canary>,
+}
+
+impl SourceHost {
+    /// A pipeline's source; nothing is open.
+    pub fn new(pipeline: PipelineId, rule: PipelineRule, shard_count: u16) -> SourceHost {
+        SourceHost {
+            pipeline,
+            rule,
+            commands: VecDeque::new(),
+            open: None,
+            credit: 0,
+            readers: Vec::new(),
+            zombies: Vec::new(),
+            last_sessions: BTreeMap::new(),
+            replies: VecDeque::new(),
+            shard_count,
+            first_topic_id: None,
+        }
+    }
+
+    /// Which topic it reads.
+    pub fn topic(&self) -> usize {
+        self.rule.topic
+    }
+
+    /// How much there is to do for each reader, by number: nothing (0), a look at whether something has come (1), or more.
+    pub fn reader_weights(&self, pace: u64) -> impl Iterator<Item = u64> + '_ {
+        let own = self.readers.iter().map(move |r| r.weight(self.credit > 0, pace));
+        own.chain(self.zombies.iter().map(|r| r.weight(true, 1)))
+    }
+
+    /// Readers of older epochs have learned by now that they are over.
+    pub fn bury_zombies(&mut self) {
+        self.zombies.clear();
+    }
+
+    /// Readers with something on its way to the coordinator.
+    pub fn delivering(&self) -> Vec<usize> {
+        let all = self.readers.iter().chain(&self.zombies).enumerate();
+        all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i).collect()
+    }
+
+    /// The next extract of a reader.
+    pub fn deliver(&mut self, number: usize) -> Option<Extract> {
+        self.reader(number).out.pop_front()
+    }
+
+    /// Epoch that is open now.
+    pub fn newest_epoch(&self) -> Option<Epoch> {
+        self.epoch()
+    }
+
+    /// Where the newest reader of a partition handed in up to.
+    pub fn position(&self, partition: SourcePartition) -> Option<i64> {
+        let reader = self.readers.iter().rev().find(|r| r.partition == partition)?;
+        let handed_in = reader.out.front().map(|e| e.first_offset);
+        Some(handed_in.unwrap_or(reader.extractor.position().next_offset))
+    }
+
+    fn reader(&mut self, number: usize) -> &mut Reader {
+        let own = self.readers.len();
+        if number < own { &mut self.readers[number] } else { &mut self.zombies[number - own] }
+    }
+
+    /// Carries out the next command.
+    pub fn command(&mut self, around: &mut Surroundings<'_, '_>) {
+        match self.commands.pop_front().expect("called when there is one") {
+            Command::Open { epoch, pipeline, table } => self.open(epoch, &pipeline, table, around),
+            Command::Fetch { epoch, starts } => self.fetch(epoch, starts, around),
+            Command::Credit { epoch, bytes } => {
+                if self.epoch() == Some(epoch) {
+                    self.credit += bytes as i64;
+                }
+            }
+            Command::Verify { epoch, token } => self.verify(epoch, token, around),
+            Command::Close { epoch } => self.close(epoch, around),
+        }
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.open.as_ref().map(|(epoch, ..)| *epoch)
+    }
+
+    fn open(
+        &mut self,
+        epoch: Epoch,
+        pipeline: &PipelineDef,
+        table: Arc<TableDef>,
+        around: &mut Surroundings<'_, '_>,
+    ) {
+        let plan = ExtractPlan {
+            defaults: vec![None; table.columns.len()],
+            table,
+            decode: decode_plan(&self.rule),
+            shard_count: self.shard_count,
+        };
+        self.open = Some((epoch, plan, pipeline.run));
+        self.credit = 0;
+        let pipeline = self.pipeline;
+        match around.broker.read() {
+            Ok(reading) => {
+                self.first_topic_id = Some(reading.topic_id);
+                self.replies.push_back(Input::SourceOpened { pipeline, epoch, reading });
+            }
+            Err(failure) => self.replies.push_back(Input::SourceFailed { pipeline, epoch, failure }),
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        epoch: Epoch,
+        starts: Vec<(SourcePartition, Position)>,
+        around: &mut Surroundings<'_, '_>,
+    ) {
+        let Some((_, plan, run)) = self.open.clone().filter(|(open, ..)| *open == epoch) else { return };
+        for (partition, start) in starts {
+            let before = self.last_sessions.remove(&partition);
+            let session = around.broker.open(partition, start, before);
+            let transform = (self.rule.filter_multiples_of > 0).then(|| {
+                let amount_column =
+                    self.rule.shape.fields().iter().position(|f| *f == "amount").expect("it has one");
+                Box::new(Filter { amount_column, multiples_of: self.rule.filter_multiples_of })
+                    as Box<dyn Transform>
+            });
+            let extractor =
+                Extractor::new(plan.clone(), transform, self.pipeline, epoch, run, partition, start)
+                    .expect("the plan fits the table");
+            self.readers.push(Reader {
+                epoch,
+                partition,
+                session,
+                extractor,
+                buffer: VecDeque::new(),
+                position: None,
+                out: VecDeque::new(),
+                failed: false,
+                idle: false,
+            });
+        }
+    }
+
+    fn verify(&mut self, epoch: Epoch, token: u64, around: &mut Surroundings<'_, '_>) {
+        if self.epoch() != Some(epoch) {
+            return;
+        }
+        let pipeline = self.pipeline;
+        let mut reading = around.broker.read();
+        if let (Some(Canary::CachedTopicId), Ok(reading)) = (around.canary, &mut reading) {
+            reading.topic_id = self.first_topic_id.expect("it was opened");
+        }
+        self.replies.push_back(match reading {
+            Ok(reading) => Input::SourceVerified { pipeline, epoch, token, reading },
+            Err(failure) => Input::SourceFailed { pipeline, epoch, failure },
+        });
+    }
+
+    /// Nothing of this epoch is wanted any more; some readers learn of it late, and some of what they hand in is on its way.
+    fn close(&mut self, epoch: Epoch, around: &mut Surroundings<'_, '_>) {
+        if self.epoch() == Some(epoch) {
+            self.open = None;
+        }
+        for reader in std::mem::take(&mut self.readers) {
+            if reader.epoch != epoch {
+                self.readers.push(reader);
+                continue;
+            }
+            self.last_sessions.insert(reader.partition, reader.session.clone());
+            if around.decisions.fault(around.zombie) {
+                self.zombies.push(reader);
+            }
+        }
+        let excess = self.zombies.len().saturating_sub(4);
+        self.zombies.drain(..excess);
+    }
+
+    /// One turn of a reader: fetch, extract as far as the credit goes, hand in.
+    pub fn read(&mut self, number: usize, around: &mut Surroundings<'_, '_>) {
+        let own = self.readers.len();
+        let pipeline = self.pipeline;
+        let mut own_credit = self.credit;
+        // A zombie has whatever credit it has: nobody counts for it any more.
+        let mut stale_credit = 1000;
+        let credit = if number < own { &mut own_credit } else { &mut stale_credit };
+        let outcome = self.reader(number).turn(credit, around);
+        self.credit = own_credit;
+        if let Err(failure) = outcome {
+            let reader = self.reader(number);
+            reader.failed = true;
+            let epoch = reader.epoch;
+            self.replies.push_back(Input::SourceFailed { pipeline, epoch, failure });
+        }
+    }
+}
+
+impl Reader {
+    fn weight(&self, has_credit: bool, pace: u64) -> u64 {
+        let holds = self.extractor.buffered_messages() > 0 || self.position.is_some();
+        match (self.failed, has_credit, holds) {
+            (true, ..) | (_, false, false) => 0,
+            (_, _, false) if self.idle => 1,
+            _ => 2 * pace,
+        }
+    }
+
+    fn turn(&mut self, credit: &mut i64, around: &mut Surroundings<'_, '_>) -> Result<(), SourceFailure> {
+        if self.failed {
+            return Ok(());
+        }
+        if self.buffer.is_empty() && *credit > 0 {
+            let max = around.decisions.between(1, around.fetch_messages_max) as usize;
+            let delivery = around.broker.fetch(&mut self.session, max)?;
+            self.idle = delivery.messages.is_empty();
+            self.buffer = delivery.messages;
+            self.position = delivery.position.filter(|at| *at > self.extractor.position().next_offset);
+        }
+        while *credit > 0 {
+            let Some(message) = self.buffer.pop_front() else { break };
+            let before = self.extractor.buffered_source_bytes();
+            self.push(&message, around.canary);
+            *credit -= (self.extractor.buffered_source_bytes() - before) as i64;
+            if self.extractor.is_full() {
+                break;
+            }
+        }
+        if let Some(position) = self.position.take_if(|_| self.buffer.is_empty()) {
+            self.extractor.advance_to(position);
+        }
+        if around.decisions.below(3) > 0 {
+            while let Some(extract) = self.extractor.take(around.now_us).map_err(SourceFailure::Permanent)? {
+                self.out.push_back(extract);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, message: &Message, canary: Option<Canary>) {
+        let mut offset = message.offset;
+        match canary {
+            // A host that counts messages instead of reading their offsets: what comes twice counts twice.
+            Some(Canary::CountedOffsets) => offset = self.extractor.position().next_offset.max(offset),
+            // A client that skips ahead (A3).
+            Some(Canary::SkippedMessage) if offset % 7 == 3 => return,
+            _ => {}
+        }
+        self.extractor.push(&[RawMessage {
+            offset,
+            leader_epoch: message.leader_epoch,
+            timestamp_ms: if offset % 5 == 0 { i64::MAX } else { -1 },
+            key: None,
+            value: Some(&message.value),
+        }]);
+    }
+}
