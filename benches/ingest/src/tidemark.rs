@@ -1,5 +1,6 @@
 //! (b) Tidemark: the real binary, driven over the wire.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,7 +14,7 @@ use crate::{Outcome, ask, message, process};
 /// A running server with a data directory of its own.
 pub struct Tidemark {
     server: Server,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// A loaded topic, and what it took.
@@ -35,7 +36,7 @@ impl Tidemark {
             unsafe { std::env::set_var("TIDEMARK_BIN", binary) };
         }
         let directory = tempfile::tempdir().context("a directory for the server")?;
-        Ok(Tidemark { server: Server::start(directory.path()), _directory: directory })
+        Ok(Tidemark { server: Server::start(directory.path()), directory })
     }
 
     /// Process id.
@@ -107,6 +108,19 @@ fn table_bytes(client: &mut Client) -> Result<u64> {
     let query =
         "SELECT sum(memory_bytes) FROM information_schema.table_statistics WHERE table_name = 'payments'";
     Ok(ask::number(client, query)? as u64)
+}
+
+/// Bytes of the log that hold something: its segments are preallocated and zero behind the last record.
+fn log_bytes(data: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(data)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "tml") {
+            let segment = std::fs::read(path)?;
+            bytes += segment.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        }
+    }
+    Ok(bytes)
 }
 
 /// Every message counts exactly once: ids are 0..messages.
