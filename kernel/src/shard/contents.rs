@@ -171,20 +171,19 @@ impl Contents {
         let key_of = |slot: u32| &slots[slot as usize].as_ref().expect("in use").key;
         let key = key_of(slot);
         assert_eq!(hashes.len(), slots[slot as usize].as_ref().expect("in use").len(), "one hash a row");
-        let mut replaced = 0;
-        for (row, hash) in hashes.iter().enumerate() {
-            let before = index.put(*hash, Place::new(slot, row), |place| {
-                exact || keys_equal(key, row, key_of(place.slot()), place.row())
-            });
-            if !before.is_none() {
-                let old = slots[before.slot() as usize].as_ref().expect("in use");
-                if !old.gone.get(before.row()) {
-                    return Err(super::corrupt(&self.table, "a primary key is there twice".into()));
-                }
-                replaced += 1;
-            }
+        // Two short loops: the processor overlaps the memory accesses of many rows in each.
+        let put = |(row, hash): (usize, &u64)| {
+            let same = |place: Place| exact || keys_equal(key, row, key_of(place.slot()), place.row());
+            index.put(*hash, Place::new(slot, row), same)
+        };
+        let before: Vec<Place> =
+            hashes.iter().enumerate().map(put).filter(|place| !place.is_none()).collect();
+        let is_gone =
+            |place: &Place| slots[place.slot() as usize].as_ref().expect("in use").gone.get(place.row());
+        if !before.iter().all(is_gone) {
+            return Err(super::corrupt(&self.table, "a primary key is there twice".into()));
         }
-        Ok(replaced)
+        Ok(before.len())
     }
 
     /// Forgets the keys of rows that went, `count` of which have no new version.

@@ -28,6 +28,9 @@ pub enum RowIds {
     Explicit(Arc<[RowId]>),
 }
 
+/// With fewer rows in a run on average, the room saved is not worth the search for the run.
+const ROWS_IN_A_RUN_MIN: usize = 8;
+
 /// Rows of one record whose ordinals count up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdRun {
@@ -48,7 +51,7 @@ impl RowIds {
         let run_count = starts.clone().count();
         if run_count == 1 {
             RowIds::Run { sequence: ids[0].sequence, first: ids[0].ordinal, len }
-        } else if run_count * size_of::<IdRun>() < size_of_val(ids) {
+        } else if run_count * ROWS_IN_A_RUN_MIN <= ids.len() {
             let runs = starts.map(|i| IdRun { start: i as u32, first: ids[i] }).collect();
             RowIds::Runs { runs, len }
         } else {
