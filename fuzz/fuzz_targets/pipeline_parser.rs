@@ -1,0 +1,26 @@
+//! Any text as SQL: the parser refuses with an SQLSTATE and never panics or overflows its stack; a pipeline that it takes is
+//! kept as a text that means the same, and shown as one that parses.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidemark_pipeline_sql::{CreatePipeline, Statement, parse, parse_expression, parse_pipeline};
+
+fuzz_target!(|sql: &str| {
+    let _ = parse_expression(sql);
+    let statements = match parse(sql) {
+        Ok(statements) => statements,
+        Err(error) => {
+            assert_eq!(error.sqlstate.len(), 5, "{error}");
+            return;
+        }
+    };
+    for statement in statements {
+        let Statement::CreatePipeline(pipeline) = statement else { continue };
+        let kept = pipeline.to_sql();
+        let read = parse_pipeline(&kept).expect("what is kept parses");
+        assert_eq!(read, CreatePipeline { or_replace: false, if_not_exists: false, ..*pipeline.clone() });
+        assert_eq!(read.to_sql(), kept);
+        let shown = pipeline.to_string();
+        assert_eq!(parse(&shown).expect("what is shown parses").len(), 1);
+    }
+});
