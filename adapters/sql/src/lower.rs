@@ -68,7 +68,9 @@ pub fn update(
         lowered.push((ordinal, value?));
     }
     let condition = condition.map(|c| scope.lower(c, DEPTH_MAX).and_then(boolean)).transpose()?;
-    Ok(OnDuplicate::Update(Update { assignments: lowered, condition }))
+    let lowered = OnDuplicate::Update(Update { assignments: lowered, condition });
+    lowered.check(scope.table)?;
+    Ok(lowered)
 }
 
 /// A lowered expression, with its type as far as it is known.

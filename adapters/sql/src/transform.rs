@@ -17,9 +17,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed as Rewritten, TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::sql::sqlparser::ast;
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{ErrorKind, Micros};
@@ -27,7 +26,7 @@ use tidemark_decode::{ExtractPlan, Transform, Transformed};
 use tidemark_pipeline_sql::{CreatePipeline, DecodeInputs, decode_plan, parse_pipeline};
 
 use crate::error::{Result, SqlError, state};
-use crate::query::{QueryEngine, guard, rewrite};
+use crate::query::{QueryEngine, checked, guard, rewrite};
 use crate::write::convert::to_column;
 use crate::write::defaults;
 
@@ -278,7 +277,8 @@ impl Compiler<'_> {
 
     fn physical(&self, logical: Expr) -> Result<Arc<dyn PhysicalExpr>> {
         let physical = guard(|| self.state.create_physical_expr(logical, &self.schema))?;
-        checked_arithmetic(physical.map_err(SqlError::planning)?)
+        let checked = physical.and_then(checked::expression);
+        Ok(checked.map_err(SqlError::planning)?.data)
     }
 
     /// Variables become columns of that name; the planner would take them for variables of the session.
@@ -337,20 +337,6 @@ fn refuse_unbound(expr: &Expr) -> Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-/// Arithmetic that fails where a result does not fit its type. The planner's own wraps around.
-pub fn checked_arithmetic(expression: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
-    let rewritten = expression.transform_up(|node| {
-        let Some(binary) = node.downcast_ref::<BinaryExpr>() else { return Ok(Rewritten::no(node)) };
-        if !matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) {
-            return Ok(Rewritten::no(node));
-        }
-        let checked = BinaryExpr::new(Arc::clone(binary.left()), *binary.op(), Arc::clone(binary.right()))
-            .with_fail_on_overflow(true);
-        Ok(Rewritten::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
-    });
-    Ok(rewritten.map_err(SqlError::planning)?.data)
 }
 
 /// An error as the kernel knows them. What blames the data keeps class 22 or 23.

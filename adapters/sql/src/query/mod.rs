@@ -1,6 +1,7 @@
 //! Planning and running of statements that read, on DataFusion: one snapshot a statement, bounded memory, no panic that gets
 //! out. What a snapshot looks like as a catalog lives in `catalog`; who asks, and in which transaction, lives in `session`.
 
+pub mod checked;
 pub mod parameters;
 pub mod rewrite;
 pub mod scan;
@@ -56,6 +57,7 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(runtime(memory_bytes)?)
             .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(checked::CheckedArithmetic))
             .build();
         catalog::functions::register(&mut state)?;
         Ok(QueryEngine { base: state })
