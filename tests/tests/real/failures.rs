@@ -8,15 +8,17 @@ use tests::server::Server;
 
 use crate::load;
 
-/// Waits for an error of the pipeline that `information_schema` tells of, and returns SQLSTATE and message.
+/// Waits until the pipeline has stopped with an error, and returns SQLSTATE and message.
 fn failure(server: &Server) -> (String, String) {
     load::wait_for_state(server, "events", "Error");
-    let rows = server.rows(
+    let told = load::error(server, "events").expect("a pipeline in state Error says why");
+    // The errors table has it too, also after the pipeline was started again.
+    let logged = server.rows(
         "SELECT error_code, error_message FROM information_schema.pipelines_errors
-         WHERE pipeline_name = 'events' AND source_offset IS NULL ORDER BY error_time DESC",
+         WHERE pipeline_name = 'events' AND source_offset IS NULL",
     );
-    let row = rows.first().expect("a pipeline in state Error says why");
-    (row[0].clone(), row[1].clone())
+    assert!(logged.iter().any(|row| row[0] == told.0 && row[1] == told.1), "{told:?} is not in {logged:?}");
+    told
 }
 
 fn send(broker: &Broker, topic: &str, ids: std::ops::Range<i64>) {
@@ -88,6 +90,9 @@ fn a_dead_broker_is_tried_again_and_can_be_stopped() {
     // Trying again can help: the pipeline stays as it is, and everybody else goes on.
     server.run("INSERT INTO events VALUES (1)");
     assert_eq!(server.number("SELECT count(*) FROM events"), 1);
+    let (code, message) = eventually("the error is told", || load::error(server, "events"));
+    assert_eq!(code, "08001", "{message}");
+    assert!(message.contains(&address), "{message}");
     assert_eq!(load::state(server, "events"), "Running");
     server.run("STOP PIPELINE events");
     assert_eq!(load::state(server, "events"), "Stopped");

@@ -93,6 +93,15 @@ pub fn state(server: &Server, pipeline: &str) -> String {
         .value(&format!("SELECT state FROM information_schema.pipelines WHERE pipeline_name = '{pipeline}'"))
 }
 
+/// SQLSTATE and message of a pipeline's last error, if it has one: it stopped, or is trying again.
+pub fn error(server: &Server, pipeline: &str) -> Option<(String, String)> {
+    let sql = format!(
+        "SELECT error_code, error_message FROM information_schema.pipelines
+         WHERE pipeline_name = '{pipeline}' AND error_code IS NOT NULL"
+    );
+    server.rows(&sql).pop().map(|row| (row[0].clone(), row[1].clone()))
+}
+
 /// Waits until a pipeline is in a state.
 pub fn wait_for_state(server: &Server, pipeline: &str, wanted: &str) {
     eventually(&format!("pipeline {pipeline} is {wanted}"), || {

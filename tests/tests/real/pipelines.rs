@@ -56,6 +56,8 @@ fn only_committed_transactions_count_and_lag_reaches_zero_behind_an_aborted_one(
     let ends = load::ends(broker, &topic);
     load::wait_for_cursors(&world.server, "events", &ends);
     load::wait_for_cursors(&world.server, "accounts", &ends);
+    let sql = "SELECT count(*) FROM information_schema.pipelines_cursors WHERE lag = 0";
+    assert_eq!(world.server.number(sql), 4, "two partitions of two pipelines");
     let mut ids: Vec<i64> = load::events(&world.server).iter().map(|row| row.2).collect();
     ids.sort_unstable();
     assert_eq!(ids, committed);
