@@ -98,7 +98,10 @@ impl SegmentHeader {
     /// can leave.
     pub fn is_unfinished(bytes: &[u8; SEGMENT_HEADER_LEN as usize]) -> bool {
         let ours = MAGIC.into_iter().chain(FORMAT_VERSION.to_le_bytes());
-        bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0) && bytes[56..64] == [0; 8]
+        // The writing may have ended in the midst of the checksum.
+        let checksum = xxh3_64(&bytes[0..56]).to_le_bytes();
+        let begins_ours = bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0);
+        begins_ours && bytes[56..64].iter().zip(checksum).all(|(byte, ours)| *byte == ours || *byte == 0)
     }
 }
 
@@ -110,4 +113,25 @@ fn other_version(number: u64, version: u16) -> Error {
              start the version of tidemark that wrote this data directory"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_was_written_in_part_is_unfinished() {
+        let len = 4096;
+        let header = SegmentHeader { database: [7; 16], number: 1, first_sequence: Sequence(1), len };
+        let whole = header.encode();
+        for written in 0..whole.len() {
+            let mut bytes = whole;
+            bytes[written..].fill(0);
+            assert!(SegmentHeader::is_unfinished(&bytes), "{written} bytes written");
+        }
+        assert_eq!(SegmentHeader::decode(&whole, 1, len), Ok(Some(header)));
+        let mut damaged = whole;
+        damaged[60] ^= 1;
+        assert!(!SegmentHeader::is_unfinished(&damaged));
+    }
 }
