@@ -121,7 +121,10 @@ impl Parameters {
         let topics: Vec<usize> = (0..d.between(1, 2)).map(|_| d.between(1, 4) as usize).collect();
         let tables = draw_tables(d);
         let pipelines = draw_pipelines(d, &tables, topics.len(), profile);
-        let batch_bytes_max = pipelines.iter().map(|_| d.pick(&[1, 300, 2000, 1 << 20])).collect();
+        let batch_bytes_max: Vec<u64> = pipelines.iter().map(|_| d.pick(&[1, 300, 2000, 1 << 20])).collect();
+        let config = draw_config(d);
+        // One message a batch takes its time.
+        let slow = config.pipeline_credit_bytes == 1 || batch_bytes_max.contains(&1);
         let batch_interval_us = pipelines.iter().map(|_| d.pick(&[0, 0, 1000, 20_000])).collect();
         let pace = || d.pick(&[1, 2, 4, 8]);
         Parameters {
@@ -132,9 +135,9 @@ impl Parameters {
             pipelines,
             batch_bytes_max,
             batch_interval_us,
-            config: draw_config(d),
+            config,
             segment_len: d.pick(&[4, 16, 64, 256]) << 10,
-            messages: d.between(50, 500),
+            messages: d.between(40, if slow { 100 } else { 500 }),
             mix: MessageMix {
                 poison: maybe(d, profile != Calm, 60),
                 huge: maybe(d, true, 30),

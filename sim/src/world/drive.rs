@@ -37,7 +37,8 @@ impl<'a> World<'a> {
         self.now_us += 20;
         let turns = self.turns();
         let total: u64 = turns.iter().map(|(_, weight)| weight).sum();
-        let mut drawn = self.d.below(total);
+        // Turned on with every step, so that decisions that are all zero give everybody a turn.
+        let mut drawn = (self.d.below(total) + self.counts.steps * 7919) % total;
         let turn = turns.iter().find(|(_, weight)| {
             let found = drawn < *weight;
             drawn = drawn.saturating_sub(*weight);

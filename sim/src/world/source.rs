@@ -342,7 +342,7 @@ impl Reader {
         if let Some(position) = self.position.take_if(|_| self.buffer.is_empty()) {
             self.extractor.advance_to(position);
         }
-        if around.decisions.below(3) > 0 {
+        if around.decisions.below(3) < 2 {
             while let Some(extract) = self.extractor.take(around.now_us).map_err(SourceFailure::Permanent)? {
                 self.out.push_back(extract);
             }
