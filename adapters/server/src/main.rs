@@ -1,0 +1,39 @@
+//! The command line: `tidemark serve` is the server, `tidemark quickstart` shows what it is for. What a database is lives in the
+//! other crates; here its parts are put together and made a process.
+
+mod database;
+mod pipelines;
+mod quickstart;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A real-time SQL database that pulls from Kafka by itself, each message exactly once.
+#[derive(Parser)]
+#[command(name = "tidemark", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the database server.
+    Serve(settings::ServeArguments),
+    /// Load a stream of payments, kill the database in the middle of it, again and again, and count every cent.
+    Quickstart(quickstart::QuickstartArguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Quickstart(arguments) => quickstart::run(arguments),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("tidemark: {error}");
+        ExitCode::FAILURE
+    })
+}

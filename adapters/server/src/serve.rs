@@ -1,0 +1,101 @@
+//! `tidemark serve`: from settings to a running server, and its clean end.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tidemark_engine::{Engine, EngineConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::database::EngineDatabase;
+use crate::pipelines::Pipelines;
+use crate::settings::{ServeArguments, Settings};
+
+/// Serves until it is told to stop.
+pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
+    let settings = Settings::gather(&arguments)?;
+    log_to_stderr(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the threads of the server: {error}"))?;
+    let listener = runtime.block_on(TcpListener::bind(settings.listen)).map_err(|error| {
+        format!(
+            "cannot listen on {}: {error}; if another server runs there, choose another port with --listen",
+            settings.listen
+        )
+    })?;
+    let engine = Engine::open(engine_config(&settings), Arc::new(Pipelines::new()?))
+        .map_err(|error| error.to_string())?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "anybody who reaches this address can do anything: there are no passwords yet");
+    }
+    announce(&settings, address, engine.shard_count());
+    let served = runtime.block_on(async {
+        let stop = stop_signal()?;
+        let database = Arc::new(EngineDatabase(engine.clone()));
+        let query_memory_bytes = settings.query_memory_bytes;
+        let config = tidemark_sql::Config { query_memory_bytes, ..tidemark_sql::Config::default() };
+        tidemark_sql::serve(listener, database, config, stop).await
+    });
+    // First the clients, then what they asked: sources hang up and the log is synced.
+    engine.shutdown();
+    runtime.shutdown_background();
+    served.map_err(|error| format!("the server failed: {error}"))?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn engine_config(settings: &Settings) -> EngineConfig {
+    let mut config = EngineConfig::new(&settings.data);
+    config.shards = settings.shards;
+    config.segment_bytes = settings.segment_bytes;
+    config.disk_reserve_bytes = settings.disk_reserve_bytes.unwrap_or(3 * settings.segment_bytes);
+    config.kernel.pipeline_credit_bytes = settings.pipeline_credit_bytes;
+    config.trace_file.clone_from(&settings.trace);
+    config
+}
+
+/// Done when the process is asked to end: SIGTERM, or Ctrl-C.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+}
+
+/// The ready line, for people and for programs that start the server: the second word after `on` is the address.
+fn announce(settings: &Settings, address: SocketAddr, shard_count: u16) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be listening.
+    let _ = writeln!(
+        out,
+        "tidemark is ready on {address} (data in {}, {shard_count} shards)\n  {}",
+        settings.data.display(),
+        psql_line(address)
+    );
+    let _ = out.flush();
+}
+
+/// How to connect.
+pub(crate) fn psql_line(address: SocketAddr) -> String {
+    format!("psql -h {} -p {} -U tidemark tidemark", address.ip(), address.port())
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), String> {
+    let targets = Targets::from_str(filter).map_err(|error| format!("log filter '{filter}': {error}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! What the server is told: flags, then a TOML file, then the environment, the first that says something wins.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// Port where none is said: beside PostgreSQL's 5432.
+const LISTEN_DEFAULT: &str = "127.0.0.1:5433";
+
+/// Flags of `tidemark serve`. Each can also stand in the file, by the same name with underscores, or in the environment as
+/// `TIDEMARK_` and the name in capitals.
+#[derive(Args, Serialize, Default)]
+pub(crate) struct ServeArguments {
+    /// Directory of the database; created if it is not there.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:5433]; port 0 takes a free one. There are no passwords yet: stay on loopback.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Number of shards of a new database [default: 8]; fixed from then on.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u16>,
+    /// File with settings, in TOML.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Length of a log segment in bytes [default: 268435456].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_bytes: Option<u64>,
+    /// With less room than this on the disk the database is read-only [default: three segments].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_reserve_bytes: Option<u64>,
+    /// Memory that all queries together may take beyond the tables [default: 1073741824].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_memory_bytes: Option<usize>,
+    /// Source bytes that one pipeline may have read and not yet committed [default: 67108864].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline_credit_bytes: Option<u64>,
+    /// What to log: a level, or targets and levels, as in `info,tidemark_kafka=debug` [default: info].
+    #[arg(long, value_name = "FILTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// File to append a line to for every record staged, appended and synced: for tests that kill the server.
+    #[arg(long, value_name = "FILE", hide = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<PathBuf>,
+}
+
+/// Settings in force.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+    pub shards: Option<u16>,
+    pub segment_bytes: u64,
+    pub disk_reserve_bytes: Option<u64>,
+    pub query_memory_bytes: usize,
+    pub pipeline_credit_bytes: u64,
+    pub log: String,
+    pub trace: Option<PathBuf>,
+}
+
+/// What holds where nobody says anything.
+#[derive(Serialize)]
+struct Defaults {
+    listen: &'static str,
+    segment_bytes: u64,
+    query_memory_bytes: u64,
+    pipeline_credit_bytes: u64,
+    log: &'static str,
+}
+
+/// Names of all settings; other variables that begin with `TIDEMARK_` are somebody else's.
+const NAMES: [&str; 9] = [
+    "data",
+    "listen",
+    "shards",
+    "segment_bytes",
+    "disk_reserve_bytes",
+    "query_memory_bytes",
+    "pipeline_credit_bytes",
+    "log",
+    "trace",
+];
+
+impl Settings {
+    pub(crate) fn gather(arguments: &ServeArguments) -> Result<Settings, String> {
+        let defaults = Defaults {
+            listen: LISTEN_DEFAULT,
+            segment_bytes: 256 << 20,
+            query_memory_bytes: 1 << 30,
+            pipeline_credit_bytes: 64 << 20,
+            log: "info",
+        };
+        let mut figment = Figment::from(Serialized::defaults(defaults))
+            .merge(Env::prefixed("TIDEMARK_").only(&NAMES).lowercase(true));
+        if let Some(file) = &arguments.config {
+            if !file.is_file() {
+                return Err(format!("there is no configuration file {}", file.display()));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let settings: Settings = figment.merge(Serialized::defaults(arguments)).extract().map_err(explain)?;
+        settings.check()
+    }
+
+    fn check(self) -> Result<Settings, String> {
+        const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+        if self.segment_bytes < SEGMENT_BYTES_MIN {
+            return Err(format!(
+                "segment_bytes is {}, at least {SEGMENT_BYTES_MIN} are needed",
+                self.segment_bytes
+            ));
+        }
+        if self.shards == Some(0) {
+            return Err("shards is 0, at least one is needed".into());
+        }
+        Ok(self)
+    }
+}
+
+fn explain(error: figment::Error) -> String {
+    if matches!(&error.kind, figment::error::Kind::MissingField(name) if name == "data") {
+        return "no data directory: say --data DIR, or `data` in the file, or TIDEMARK_DATA".into();
+    }
+    format!("configuration: {error}")
+}
+
+#[cfg(test)]
+#[expect(clippy::result_large_err, reason = "figment's Jail asks for its own error type")]
+mod tests {
+    use figment::Jail;
+
+    use super::*;
+
+    fn flags(data: Option<&str>, config: Option<&str>) -> ServeArguments {
+        ServeArguments { data: data.map(Into::into), config: config.map(Into::into), ..Default::default() }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_environment() {
+        Jail::expect_with(|jail| {
+            jail.create_file("tidemark.toml", "data = 'file'\nlisten = '127.0.0.1:1'\n")?;
+            jail.set_env("TIDEMARK_DATA", "environment");
+            jail.set_env("TIDEMARK_LISTEN", "127.0.0.1:2");
+            jail.set_env("TIDEMARK_SHARDS", "3");
+            jail.set_env("TIDEMARK_OTHER", "not ours");
+            let settings = Settings::gather(&flags(Some("flag"), Some("tidemark.toml"))).unwrap();
+            assert_eq!(settings.data, PathBuf::from("flag"));
+            assert_eq!(settings.listen.port(), 1);
+            assert_eq!(settings.shards, Some(3));
+            let settings = Settings::gather(&flags(None, None)).unwrap();
+            assert_eq!(settings.data, PathBuf::from("environment"));
+            assert_eq!(settings.listen.port(), 2);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        Jail::expect_with(|jail| {
+            assert!(Settings::gather(&flags(None, None)).unwrap_err().contains("--data"));
+            jail.create_file("bad.toml", "dta = 'x'\n")?;
+            let error = Settings::gather(&flags(Some("d"), Some("bad.toml"))).unwrap_err();
+            assert!(error.contains("dta") && error.contains("bad.toml"), "{error}");
+            let error = Settings::gather(&flags(Some("d"), Some("none.toml"))).unwrap_err();
+            assert!(error.contains("none.toml"), "{error}");
+            Ok(())
+        });
+    }
+}
