@@ -95,8 +95,7 @@ impl Tidemark {
             broker_cpu_seconds: topic.broker_cpu_seconds()? - broker_before,
         };
         check(&mut client, messages)?;
-        let log_bytes =
-            ask::number(&mut client, "SELECT sum(log_bytes) FROM information_schema.tidemark_log")? as u64;
+        let log_bytes = log_bytes(&self.directory.path().join("data"))?;
         let table_bytes = table_bytes(&mut client)?;
         ask::run(&mut client, "STOP PIPELINE payments")?;
         Ok(Loaded { outcome, overhead_bytes_max, table_bytes, log_bytes })

@@ -106,7 +106,7 @@ impl CopyIn {
     /// The end of the stream: all rows, ready to be committed.
     pub async fn finish(mut self) -> Result<Vec<TableWrite>> {
         if self.options.layout == Layout::Binary {
-            if !self.ended && !(self.buffer.is_empty() && self.line > 0) {
+            if !(self.ended || self.buffer.is_empty() && self.line > 0) {
                 return Err(self.bad("unexpected end of the binary stream"));
             }
         } else if !self.buffer.is_empty() && !self.ended {

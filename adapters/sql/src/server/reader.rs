@@ -68,7 +68,7 @@ impl Reader {
     pub async fn opening(&mut self) -> io::Result<Opening> {
         loop {
             if let Some(len) = self.length(0)? {
-                if len < 8 || len > 10_000 {
+                if !(8..=10_000).contains(&len) {
                     return Err(malformed("invalid length of startup packet"));
                 }
                 if self.buffer.len() >= len {
@@ -121,7 +121,7 @@ impl Reader {
     /// The next message, if all of it is there.
     fn buffered(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
         let Some(len) = self.length(1)? else { return Ok(None) };
-        if len < 4 || len > MESSAGE_BYTES_MAX {
+        if !(4..=MESSAGE_BYTES_MAX).contains(&len) {
             return Err(malformed("invalid length of a message"));
         }
         if self.buffer.len() < len + 1 {
