@@ -1,6 +1,6 @@
 //! From a data directory to a running database: recovery, and the start of the threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -36,11 +36,32 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A database in a directory.
 pub(crate) fn on_disk(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Inner> {
+    refuse_foreign(&config.data_dir)?;
     let storage = MmapStorage::open(&config.data_dir)?;
     let watched = (config.data_dir.clone(), config.disk_reserve_bytes);
     let syncer = storage.syncer();
     let sync = Box::new(move |plan: &SyncPlan| syncer.sync(plan));
     on_storage(storage, sync, config, factory, Some(watched))
+}
+
+/// A directory that holds something and nothing of ours is somebody else's: not even a lock is put there.
+fn refuse_foreign(directory: &Path) -> Result<()> {
+    /// What every data directory of ours has.
+    const LOCK_FILE: &str = "lock";
+    // One that does not exist is made later, and one that cannot be listed is told of then.
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    if names.is_empty() || names.iter().any(|name| name == LOCK_FILE) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ObjectNotInPrerequisiteState,
+        format!(
+            "{} is no data directory of tidemark, and it is not empty ({} is there); nothing was changed; choose another one",
+            directory.display(),
+            names[0].display()
+        ),
+    ))
 }
 
 /// A database whose log is in memory.

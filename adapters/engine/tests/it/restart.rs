@@ -127,3 +127,12 @@ async fn below_the_reserve_the_database_is_read_only() {
     assert_eq!(refused.kind, ErrorKind::DiskFull, "{refused}");
     assert!(engine.snapshot().await.unwrap().catalog.table_named("accounts").is_some(), "reading goes on");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_not_ours_is_refused_and_left_as_it_is() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    std::fs::write(directory.path().join("thesis.txt"), "years of work").unwrap();
+    let error = open_with(config(directory.path()), &topic).unwrap_err();
+    assert!(error.message.contains(directory.path().to_str().unwrap()), "names the directory: {error}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}

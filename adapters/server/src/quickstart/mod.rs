@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use broker::Broker;
 use child::Database;
@@ -69,44 +69,85 @@ pub(crate) fn run(arguments: QuickstartArguments) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    let done = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-        // Whichever way this ends, the child and its directory go with what is dropped here.
-        tokio::select! {
-            done = show(&arguments) => done,
-            _ = tokio::signal::ctrl_c() => interrupted(),
-            _ = terminate.recv() => interrupted(),
-        }
-    });
+    let done = runtime.block_on(direct(&arguments));
     runtime.shutdown_background();
     done
 }
 
-fn interrupted() -> Result<ExitCode, String> {
-    println!("\nInterrupted; the database is stopped and its directory removed.");
-    Ok(ExitCode::from(INTERRUPTED))
-}
-
-async fn show(arguments: &QuickstartArguments) -> Result<ExitCode, String> {
+/// Sees to it that whichever way the show ends, what was set up for it goes: child and directory with what is dropped, the topic
+/// on somebody's Kafka here.
+async fn direct(arguments: &QuickstartArguments) -> Result<ExitCode, String> {
+    let mut stop = Stop::listen()?;
     let screen = Screen::new();
     screen.line("Tidemark quickstart: payments from Kafka into account balances, each exactly once.\n");
-    let broker = match &arguments.brokers {
-        Some(brokers) => screen.step(&format!("a topic on {brokers}"), Broker::on_kafka(brokers)).await?,
-        None => screen.step("an in-process Kafka-protocol broker", Broker::embedded()).await?,
+    let broker = tokio::select! {
+        broker = find_broker(arguments, &screen) => broker?,
+        () = stop.asked() => return Ok(interrupted()),
     };
+    let shown = tokio::select! {
+        shown = show(arguments, &screen, &broker) => shown.map(Some),
+        () = stop.asked() => Ok(None),
+    };
+    let done = match shown {
+        Ok(Some((code, database))) => {
+            if arguments.keep {
+                screen.line(&format!("\nThe server stays up until Ctrl-C:\n  {}", database.psql_line()));
+                stop.asked().await;
+            }
+            database.stop().await;
+            Ok(code)
+        }
+        Ok(None) => Ok(interrupted()),
+        Err(error) => Err(error),
+    };
+    broker.remove().await;
+    done
+}
+
+/// SIGINT and SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Stop, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+        Ok(Stop { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn interrupted() -> ExitCode {
+    println!("\nInterrupted; the database is stopped and its directory removed.");
+    ExitCode::from(INTERRUPTED)
+}
+
+async fn find_broker(arguments: &QuickstartArguments, screen: &Screen) -> Result<Broker, String> {
+    match &arguments.brokers {
+        Some(brokers) => screen.step(&format!("a topic on {brokers}"), Broker::on_kafka(brokers)).await,
+        None => screen.step("an in-process Kafka-protocol broker", Broker::embedded()).await,
+    }
+}
+
+/// From nothing to the verdict.
+async fn show(
+    arguments: &QuickstartArguments,
+    screen: &Screen,
+    broker: &Broker,
+) -> Result<(ExitCode, Database), String> {
     let mut database = screen.step("a database in a process of its own", Database::start()).await?;
-    let client = screen.step("table `accounts` and pipeline `payments`", set_up(&database, &broker)).await?;
+    let client = screen.step("table `accounts` and pipeline `payments`", set_up(&database, broker)).await?;
     screen.line(&format!("\nWhile this runs, look for yourself:\n  {}", database.psql_line()));
     screen.line("  SELECT count(*), sum(balance), sum(payments) FROM accounts;\n");
-    let verdict = stream(arguments, &screen, &broker, &mut database, client).await?;
-    let code = announce(&screen, &verdict);
-    if arguments.keep {
-        screen.line(&format!("\nThe server stays up until Ctrl-C:\n  {}", database.psql_line()));
-        std::future::pending::<()>().await;
-    }
-    database.stop().await;
-    broker.remove().await;
-    Ok(code)
+    let verdict = stream(arguments, screen, broker, &mut database, client).await?;
+    Ok((announce(screen, &verdict), database))
 }
 
 /// Creates what loads the payments, as a user would: over the wire.

@@ -144,14 +144,12 @@ fn produce(
             send(client, topic, (sent % PARTITIONS as u64) as i32, &text, cents)?;
             sent += 1;
         }
-        // With no time at all a poll takes one report only, and they would queue up.
-        client.poll(BEAT);
-        note(client);
+        take_acknowledgements(client, Duration::ZERO);
+        std::thread::sleep(BEAT);
     }
     let flush_by = Instant::now() + FLUSH_MAX;
     while client.in_flight_count() > 0 && Instant::now() < flush_by && !stop.load(Ordering::Acquire) {
-        client.poll(Duration::from_millis(50));
-        note(client);
+        take_acknowledgements(client, Duration::from_millis(50));
     }
     match client.in_flight_count() {
         0 => Ok(()),
@@ -173,8 +171,7 @@ fn send(
         match client.send(record) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                client.poll(Duration::from_millis(10));
-                note(client);
+                take_acknowledgements(client, Duration::from_millis(10));
                 record = refused;
             }
             Err((error, _)) => return Err(format!("a payment cannot be produced: {error}")),
@@ -182,11 +179,20 @@ fn send(
     }
 }
 
-/// Keeps when how much was acknowledged.
-fn note(client: &BaseProducer<Deliveries>) {
-    let mut ledger = client.context().0.lock();
-    let acknowledged = ledger.totals.payments;
-    if ledger.history.back().is_none_or(|(_, last)| *last < acknowledged) {
+/// Takes all acknowledgements that are there, waiting for the first up to `timeout`, and keeps when how much was acknowledged. A
+/// poll takes those of one response, so that one poll a beat falls behind.
+fn take_acknowledgements(client: &BaseProducer<Deliveries>, mut timeout: Duration) {
+    let ledger = &client.context().0;
+    let mut before = ledger.lock().totals.payments;
+    loop {
+        client.poll(timeout);
+        timeout = Duration::ZERO;
+        let mut ledger = ledger.lock();
+        let acknowledged = ledger.totals.payments;
+        if acknowledged == before {
+            return;
+        }
         ledger.history.push_back((Instant::now(), acknowledged));
+        before = acknowledged;
     }
 }
