@@ -42,7 +42,7 @@ pub(super) struct Staging {
     touched: BTreeSet<ShardId>,
     counts: Counts,
     rejected: Vec<Rejected>,
-    ignored: BTreeMap<SourcePartition, u64>,
+    ignored: BTreeMap<(TableId, SourcePartition), u64>,
     /// The second round, which puts refused rows into the errors table, is on its way.
     setting_aside: bool,
 }
@@ -95,7 +95,7 @@ impl Coordinator {
         sequence: Sequence,
         piece: Bytes,
         counts: Counts,
-        ignored: BTreeMap<SourcePartition, u64>,
+        ignored: BTreeMap<(TableId, SourcePartition), u64>,
         rejected: Vec<Rejected>,
     ) {
         assert_eq!(sequence, self.next_sequence, "only the next record is being staged");
@@ -107,8 +107,8 @@ impl Coordinator {
         if !staging.setting_aside {
             staging.counts.add(counts);
         }
-        for (partition, count) in ignored {
-            *staging.ignored.entry(partition).or_default() += count;
+        for (origin, count) in ignored {
+            *staging.ignored.entry(origin).or_default() += count;
         }
         staging.rejected.extend(rejected);
         self.finish_staging_if_complete();
@@ -166,12 +166,10 @@ impl Coordinator {
             let rejected = part.rejected.get(&advance.partition).copied().unwrap_or(0).min(tally.applied);
             tally.applied -= rejected;
             tally.set_aside += rejected;
-            if parts.len() == 1 {
-                let ignored =
-                    staging.ignored.get(&advance.partition).copied().unwrap_or(0).min(tally.applied);
-                tally.applied -= ignored;
-                tally.ignored += ignored;
-            }
+            let ignored = staging.ignored.get(&(part.table, advance.partition)).copied().unwrap_or(0);
+            let ignored = ignored.min(tally.applied);
+            tally.applied -= ignored;
+            tally.ignored += ignored;
         }
         let mut failed = vec![];
         for part in parts {

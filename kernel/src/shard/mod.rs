@@ -232,7 +232,7 @@ impl Shard {
         refused.sort_by_key(|(row, _)| *row);
         for row in &outcome.ignored {
             if let Some((partition, _)) = all.origin(row_of(*row as usize)) {
-                *stage.ignored.entry(partition).or_default() += 1;
+                *stage.ignored.entry((table, partition)).or_default() += 1;
             }
         }
         for (row, error) in refused {
@@ -467,7 +467,7 @@ impl Shard {
 struct Stage {
     piece: Vec<u8>,
     counts: Counts,
-    ignored: BTreeMap<SourcePartition, u64>,
+    ignored: BTreeMap<(TableId, SourcePartition), u64>,
     rejected: Vec<Rejected>,
 }
 

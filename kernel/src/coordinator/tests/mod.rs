@@ -1,5 +1,7 @@
-//! Scenarios of the coordinator alone: the test plays host, log and source, and shards that refuse what it tells them to.
-//! Whole-kernel scenarios, with real shards, disk and faults, are the simulator's.
+//! Scenarios of the coordinator: the test plays host, log and source, and either shards that refuse what it tells them to, or
+//! carries messages to real ones. Whole-kernel scenarios, with disk and faults, are the simulator's.
+
+mod dispositions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use crate::extract::{Extract, SetAside, SetAsideKind};
 use crate::message::*;
 use crate::record::{Body, Open, Record, RecordKind};
 use crate::schema::*;
+use crate::shard::Shard;
+use crate::snapshot::ShardView;
 
 const SHARDS: u16 = 2;
 const TOPIC: TopicId = TopicId([7; 16]);
@@ -22,6 +26,8 @@ struct Host {
     /// Effects that nobody has looked at yet, shard commands and appends apart.
     seen: VecDeque<Effect>,
     appended: Vec<(Sequence, RecordKind, Body)>,
+    /// Real shards; none: the test answers for them.
+    shards: Vec<Shard>,
     /// Rows of this table are refused.
     refuse: Option<TableId>,
     commands: Vec<String>,
@@ -29,19 +35,30 @@ struct Host {
 
 impl Host {
     fn new() -> Host {
+        Host::over(vec![])
+    }
+
+    /// With real shards.
+    fn with_shards() -> Host {
+        Host::over((0..SHARDS).map(|shard| Shard::new(ShardId(shard), SHARDS)).collect())
+    }
+
+    fn over(mut shards: Vec<Shard>) -> Host {
         let open = Record {
             sequence: Sequence(1),
             incarnation: Incarnation(1),
             synced_through: Sequence(0),
             body: Body::Open(Open { database: [1; 16], shard_count: SHARDS, at_us: 0 }),
         };
-        let views = vec![Arc::default(); SHARDS as usize];
+        let mut views: Vec<Arc<ShardView>> = shards.iter_mut().map(Shard::recovered).collect();
+        views.resize(SHARDS as usize, Arc::default());
         let kernel = Recovery::new().finish(Config::default(), 0, &open, views).unwrap();
         let mut host = Host {
             kernel,
             now_us: 0,
             seen: VecDeque::new(),
             appended: vec![],
+            shards,
             refuse: None,
             commands: vec![],
         };
@@ -62,7 +79,10 @@ impl Host {
             match effect {
                 Effect::Shard { shard, command } => {
                     self.commands.push(format!("{shard} {}", name_of(&command)));
-                    let reply = self.answer(command);
+                    let reply = match self.shards.get_mut(shard.0 as usize) {
+                        Some(shard) => shard.handle(command),
+                        None => self.answer(command),
+                    };
                     self.kernel.handle(self.now_us, Input::Shard { shard, reply });
                 }
                 Effect::Append(record) => {
@@ -135,26 +155,23 @@ impl Host {
     /// A table `t (a bigint)`, keyed or not, a pipeline `p` into it, started and fetching partition 0 from offset 0.
     fn with_pipeline(keyed: bool, error_limit: Option<u64>) -> Host {
         let mut host = Host::new();
-        host.define(1, create_table("t", keyed));
-        let spec = PipelineSpec {
-            name: "p".into(),
-            table: "t".into(),
-            definition_sql: "CREATE PIPELINE p …".into(),
-            on_duplicate: OnDuplicate::Reject,
-            error_limit,
-            batch_interval_us: 0,
-            batch_bytes_max: 1 << 20,
-        };
-        host.define(
-            2,
-            Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false },
-        );
-        host.define(3, Definition::StartPipeline { name: "p".into(), if_not_running: false });
-        let epoch = host.epoch();
-        host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch, reading: reading(TOPIC) });
-        host.sync();
-        host.seen.clear();
+        let spec = PipelineSpec { error_limit, ..pipeline("p", "t", OnDuplicate::Reject) };
+        host.start_pipeline(keyed, spec);
         host
+    }
+
+    /// Creates a table `(a bigint)`, keyed or not, and the next pipeline, into it, and lets it fetch partition 0 from offset 0.
+    fn start_pipeline(&mut self, keyed: bool, spec: PipelineSpec) -> PipelineId {
+        let id = PipelineId(self.kernel.tip().next_pipeline);
+        let name = spec.name.clone();
+        self.define(1, create_table(&spec.table, keyed));
+        self.define(2, create_pipeline(spec));
+        self.define(3, Definition::StartPipeline { name, if_not_running: false });
+        let epoch = self.kernel.pipelines[&id].epoch;
+        self.feed(Input::SourceOpened { pipeline: id, epoch, reading: reading(TOPIC) });
+        self.sync();
+        self.seen.clear();
+        id
     }
 
     fn epoch(&self) -> Epoch {
@@ -180,16 +197,15 @@ impl Host {
 
     /// Answers the reading that is on its way.
     fn verified(&mut self, topic_id: TopicId) {
-        let token = self
-            .seen
-            .iter()
-            .rev()
-            .find_map(|e| match e {
-                Effect::SourceVerify { token, .. } => Some(*token),
-                _ => None,
-            })
-            .expect("a reading was asked for");
-        let (pipeline, epoch) = (PipelineId(1), self.epoch());
+        self.verified_of(PipelineId(1), topic_id);
+    }
+
+    fn verified_of(&mut self, pipeline: PipelineId, topic_id: TopicId) {
+        let asked = self.seen.iter().rev().find_map(|e| match e {
+            Effect::SourceVerify { pipeline: of, epoch, token } if *of == pipeline => Some((*epoch, *token)),
+            _ => None,
+        });
+        let (epoch, token) = asked.expect("a reading was asked for");
         self.feed(Input::SourceVerified { pipeline, epoch, token, reading: reading(topic_id) });
     }
 
@@ -218,6 +234,22 @@ fn reading(topic_id: TopicId) -> SourceReading {
 fn column(name: &str) -> ColumnDef {
     let column_type = ColumnType::Int64;
     ColumnDef { id: ColumnId(0), name: name.into(), column_type, nullable: true, default_sql: None }
+}
+
+fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> PipelineSpec {
+    PipelineSpec {
+        name: name.into(),
+        table: table.into(),
+        definition_sql: format!("CREATE PIPELINE {name} …"),
+        on_duplicate,
+        error_limit: None,
+        batch_interval_us: 0,
+        batch_bytes_max: 1 << 20,
+    }
+}
+
+fn create_pipeline(spec: PipelineSpec) -> Definition {
+    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false }
 }
 
 fn create_table(name: &str, keyed: bool) -> Definition {
