@@ -1,5 +1,5 @@
-//! Definitions: what a client asked for, checked against the catalog and turned into logged outcomes. Checks that need SQL
-//! (types of expressions, names in them) were made by the adapters; here are those that must hold whoever asks.
+//! Definitions: what a client asked for, checked against the catalog and turned into logged outcomes. What needs SQL (names,
+//! expressions that run in the extractor) was checked by the adapters; here are the checks that must hold whoever asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -131,6 +131,7 @@ impl Coordinator {
             );
             return Err(Error::new(ErrorKind::InvalidTableDefinition, text));
         }
+        spec.on_duplicate.check(table)?;
         let table = table.id;
         let existing = self.tip.pipeline_named(&spec.name).cloned();
         if let Some(existing) = &existing {

@@ -166,6 +166,7 @@ impl Coordinator {
                 let text = format!("table {} was changed while the statement ran; run it again", table.name);
                 return Err(Error::new(ErrorKind::SerializationFailure, text));
             }
+            table_write.on_duplicate.check(table)?;
             assert_eq!(table_write.shards.len(), self.shard_count as usize, "one part a shard");
             for (shard, part) in table_write.shards.into_iter().enumerate() {
                 let rows: Vec<_> = part.rows.into_iter().filter(|rows| rows.num_rows() > 0).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::expr::OnDuplicate;
+use crate::expr::{Expr, Literal, OnDuplicate, Update};
 use crate::extract::{Extract, SetAside, SetAsideKind};
 use crate::message::*;
 use crate::record::{Body, Open, Record, RecordKind};
@@ -291,11 +291,15 @@ fn rows(values: Vec<i64>) -> arrow_array::RecordBatch {
 }
 
 fn write(barrier: Option<BarrierId>) -> Request {
+    write_with(barrier, OnDuplicate::Reject)
+}
+
+fn write_with(barrier: Option<BarrierId>, on_duplicate: OnDuplicate) -> Request {
     let part = |rows| ShardWrite { deletes: vec![], rows };
     let table = TableWrite {
         table: TableId(1),
         schema_version: 1,
-        on_duplicate: OnDuplicate::Reject,
+        on_duplicate,
         shards: vec![part(Some(rows(vec![1]))), part(None)],
     };
     Request::Write(Write { barrier, tables: vec![table] })
@@ -490,6 +494,38 @@ fn below_the_disk_reserve_nothing_is_logged_and_above_it_everything_goes_on() {
     host.feed(Input::DiskSpace { sufficient: true });
     host.sync();
     assert_eq!(host.cursor(), 10);
+}
+
+/// Assigns a text to the first column, the number that is the key.
+fn misfit() -> OnDuplicate {
+    let text = Expr::Literal(Literal::Text("one".into()), ColumnType::Text);
+    OnDuplicate::Update(Update { assignments: vec![(0, text)], condition: None })
+}
+
+#[test]
+fn a_rule_that_does_not_fit_its_table_is_refused_with_the_definition() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", true));
+    let appended = host.appended.len();
+    host.request(2, Request::Define(create_pipeline(pipeline("p", "t", misfit()))));
+    let error = host.answer_to(2).expect("answered at once").unwrap_err();
+    assert!(error.message.contains("primary key"), "{error}");
+    assert_eq!(host.appended.len(), appended, "nothing was created");
+}
+
+#[test]
+fn a_write_whose_rule_does_not_fit_its_table_is_refused_and_lets_go_of_its_barrier() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", true));
+    host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
+    host.request(3, write_with(Some(barrier), misfit()));
+    let error = host.answer_to(3).expect("answered at once").unwrap_err();
+    assert!(error.message.contains("primary key"), "{error}");
+    let stage = |command: &String| command.contains(&format!("stage {}", host.kernel.next_sequence));
+    assert!(!host.commands.iter().any(stage), "no shard has seen it");
+    host.request(4, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    assert!(matches!(host.answer_to(4), Some(Ok(Response::Barrier { .. }))));
 }
 
 #[test]
