@@ -37,7 +37,7 @@ pub enum SetAsideKind {
     Constraint,
 }
 
-/// One extracted range. Every message in `[first_offset, next_offset)` has exactly one disposition: a row in a piece,
+/// One extracted range. Every message in `[first_offset, next_offset)` has exactly one disposition: rows in the pieces,
 /// filtered, or set aside; or it is a hole in the log of the source (control records, aborted transactions, compaction).
 #[derive(Clone, Debug)]
 pub struct Extract {
@@ -51,7 +51,7 @@ pub struct Extract {
     pub first_offset: i64,
     /// Where the next extract of this partition goes on.
     pub next: Position,
-    /// Messages read (rows + filtered + set aside).
+    /// Messages read: those that left rows, filtered and set aside.
     pub messages: u64,
     /// Messages that WHERE left out.
     pub filtered: u64,

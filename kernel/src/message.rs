@@ -416,9 +416,9 @@ pub enum ShardReply {
         piece: Bytes,
         /// What was done.
         counts: Counts,
-        /// Incoming pipeline rows among `counts.ignored`, by table (of which each is one pipeline's in one record) and source
-        /// partition: the disposition of every message is logged.
-        ignored: BTreeMap<(TableId, SourcePartition), u64>,
+        /// Offsets of the pipeline rows among `counts.ignored`, by table (of which each is one pipeline's in one record) and
+        /// source partition: the disposition of every message is logged. An offset comes once for each of its rows, in any order.
+        ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
         /// Rows that were refused; the rest is staged. Row provenance is null for client rows.
         rejected: Vec<Rejected>,
     },

@@ -155,16 +155,17 @@ pub struct CursorAdvance {
     pub tally: Tally,
 }
 
-/// What became of a range's messages; holes have none. `applied + filtered + ignored + set_aside` is all of them.
+/// What became of a range's messages; holes have none. `applied + filtered + ignored + set_aside` is all of them: a message of
+/// several rows (CSV) counts once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Changed the table.
+    /// Changed the table with all of its rows that WHERE left.
     pub applied: u64,
     /// Left out by WHERE.
     pub filtered: u64,
-    /// Dropped by ON DUPLICATE KEY's rule.
+    /// ON DUPLICATE KEY's rule dropped a row of theirs.
     pub ignored: u64,
-    /// Put into the errors table.
+    /// Put into the errors table, whole or a row of theirs.
     pub set_aside: u64,
 }
 

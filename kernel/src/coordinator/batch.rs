@@ -20,8 +20,8 @@ pub(super) struct BatchPart {
     pub epoch: Epoch,
     /// Credit to be given back.
     pub source_bytes: u64,
-    /// Rows that shards refused, by source partition.
-    pub rejected: BTreeMap<SourcePartition, u64>,
+    /// Offsets of messages of which shards refused a row, by source partition.
+    pub rejected: BTreeMap<SourcePartition, BTreeSet<i64>>,
 }
 
 impl Coordinator {
@@ -160,8 +160,9 @@ impl Coordinator {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
             let set_aside = extract.set_aside.len() as u64;
+            let applied = extract.messages.checked_sub(extract.filtered + set_aside);
             let tally = Tally {
-                applied: extract.messages - extract.filtered - set_aside,
+                applied: applied.expect("an extractor gives each message one disposition"),
                 filtered: extract.filtered,
                 ignored: 0,
                 set_aside,

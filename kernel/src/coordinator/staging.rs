@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::extract::SetAside;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
-use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind};
+use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
 /// Whose record it is.
@@ -42,7 +42,7 @@ pub(super) struct Staging {
     touched: BTreeSet<ShardId>,
     counts: Counts,
     rejected: Vec<Rejected>,
-    ignored: BTreeMap<(TableId, SourcePartition), u64>,
+    ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
     /// The second round, which puts refused rows into the errors table, is on its way.
     setting_aside: bool,
 }
@@ -95,7 +95,7 @@ impl Coordinator {
         sequence: Sequence,
         piece: Bytes,
         counts: Counts,
-        ignored: BTreeMap<(TableId, SourcePartition), u64>,
+        ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
         rejected: Vec<Rejected>,
     ) {
         assert_eq!(sequence, self.next_sequence, "only the next record is being staged");
@@ -107,8 +107,8 @@ impl Coordinator {
         if !staging.setting_aside {
             staging.counts.add(counts);
         }
-        for (origin, count) in ignored {
-            *staging.ignored.entry(origin).or_default() += count;
+        for (origin, mut offsets) in ignored {
+            staging.ignored.entry(origin).or_default().append(&mut offsets);
         }
         staging.rejected.extend(rejected);
         self.finish_staging_if_complete();
@@ -148,7 +148,7 @@ impl Coordinator {
             let part =
                 parts.iter_mut().find(|p| p.table == row.table).expect("one pipeline a table in one batch");
             let set_aside = row.set_aside().expect("rows of a batch have an origin");
-            *part.rejected.entry(set_aside.partition).or_default() += 1;
+            part.rejected.entry(set_aside.partition).or_default().insert(set_aside.offset);
             rows.push((part.pipeline, set_aside));
         }
         staging.setting_aside = true;
@@ -162,14 +162,9 @@ impl Coordinator {
         let Origin::Batch(parts) = &staging.origin else { return };
         for advance in &mut staging.commit.cursors {
             let part = parts.iter().find(|p| p.pipeline == advance.pipeline).expect("a cursor of this batch");
-            let tally = &mut advance.tally;
-            let rejected = part.rejected.get(&advance.partition).copied().unwrap_or(0).min(tally.applied);
-            tally.applied -= rejected;
-            tally.set_aside += rejected;
-            let ignored = staging.ignored.get(&(part.table, advance.partition)).copied().unwrap_or(0);
-            let ignored = ignored.min(tally.applied);
-            tally.applied -= ignored;
-            tally.ignored += ignored;
+            let rejected = part.rejected.get(&advance.partition);
+            let ignored = staging.ignored.remove(&(part.table, advance.partition)).unwrap_or_default();
+            dispose(&mut advance.tally, rejected.unwrap_or(&BTreeSet::new()), ignored);
         }
         let mut failed = vec![];
         for part in parts {
@@ -246,4 +241,18 @@ impl Coordinator {
         self.effects.push_back(Effect::Note { pipeline: Some(id), text });
         CatalogChange::PipelineSet(pipeline)
     }
+}
+
+/// Moves the messages of which rows were refused or dropped from `applied` to where they belong. A message has one disposition,
+/// however many rows it has and on however many shards: the worst that befell one of them.
+pub(super) fn dispose(tally: &mut Tally, rejected: &BTreeSet<i64>, mut ignored: Vec<i64>) {
+    // Each shard's offsets are all but sorted, which a stable sort makes use of.
+    ignored.sort();
+    ignored.dedup();
+    ignored.retain(|offset| !rejected.contains(offset));
+    let (rejected, ignored) = (rejected.len() as u64, ignored.len() as u64);
+    let applied = tally.applied.checked_sub(rejected + ignored);
+    tally.applied = applied.expect("shards speak of messages that left a row");
+    tally.set_aside += rejected;
+    tally.ignored += ignored;
 }

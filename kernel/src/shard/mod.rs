@@ -231,8 +231,8 @@ impl Shard {
         refused.extend(outcome.refused.iter().map(|(row, error)| (row_of(*row), error.clone())));
         refused.sort_by_key(|(row, _)| *row);
         for row in &outcome.ignored {
-            if let Some((partition, _)) = all.origin(row_of(*row as usize)) {
-                *stage.ignored.entry((table, partition)).or_default() += 1;
+            if let Some((partition, offset)) = all.origin(row_of(*row as usize)) {
+                stage.ignored.entry((table, partition)).or_default().push(offset);
             }
         }
         for (row, error) in refused {
@@ -467,7 +467,7 @@ impl Shard {
 struct Stage {
     piece: Vec<u8>,
     counts: Counts,
-    ignored: BTreeMap<(TableId, SourcePartition), u64>,
+    ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
     rejected: Vec<Rejected>,
 }
 

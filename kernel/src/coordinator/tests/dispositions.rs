@@ -1,6 +1,8 @@
 //! What becomes of each message is told by its offset, with real shards: rows that a shard drops or refuses, of several
 //! pipelines in one record, and of messages with several rows.
 
+use std::collections::BTreeSet;
+
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 
 use super::*;
@@ -66,4 +68,66 @@ fn rows_dropped_by_one_pipeline_are_not_told_of_another_one_in_the_same_record()
     assert_eq!(host.appended.len(), records + 1);
     assert_eq!(host.last_tally(first), Tally { applied: 1, ignored: 2, ..Tally::default() });
     assert_eq!(host.last_tally(second), Tally { applied: 3, ignored: 1, ..Tally::default() });
+}
+
+/// Keys that are on either shard, so that a message of all of them is on both.
+const SPREAD: [i64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+fn errors_rows(host: &Host) -> u64 {
+    let shards = host.kernel.published().shards.iter();
+    shards.filter_map(|view| view.tables.get(&ERRORS_TABLE)).map(|table| table.live_rows).sum()
+}
+
+#[test]
+fn a_message_of_several_rows_on_several_shards_counts_once_whatever_becomes_of_its_rows() {
+    let mut host = Host::with_shards();
+    let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Reject));
+    host.take_messages(id, 0, &[&SPREAD]);
+    assert!(extract(&host, id, 1, &[&SPREAD]).pieces.iter().all(Option::is_some), "on both shards");
+    assert_eq!(host.last_tally(id), Tally { applied: 1, ..Tally::default() });
+    host.sync();
+    // One row refused, then one row on each shard and more, then all rows; and one message that is filtered.
+    host.take_messages(id, 1, &[&[10, 11, 3, 12], &SPREAD[..6], &[13, 14], &[], &[14]]);
+    let tally = host.last_tally(id);
+    assert_eq!(tally, Tally { applied: 1, filtered: 1, ignored: 0, set_aside: 3 });
+    host.sync();
+    assert_eq!(errors_rows(&host), 1 + 6 + 1, "each refused row, with its reason");
+    let def = &host.kernel.published().catalog.pipelines[&id];
+    assert_eq!((def.set_aside, def.cursors[&0].next_offset), (3, 6), "messages, not rows");
+}
+
+#[test]
+fn rows_of_one_message_that_refuse_one_another_set_it_aside_once() {
+    let mut host = Host::with_shards();
+    let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Reject));
+    host.take_messages(id, 0, &[&[1, 1, 1], &[2]]);
+    assert_eq!(host.last_tally(id), Tally { applied: 1, set_aside: 1, ..Tally::default() });
+}
+
+#[test]
+fn a_message_with_a_dropped_row_is_ignored_once() {
+    let mut host = Host::with_shards();
+    let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Ignore));
+    host.take_messages(id, 0, &[&SPREAD, &SPREAD, &[20, 0, 7], &[21], &[]]);
+    assert_eq!(host.last_tally(id), Tally { applied: 2, filtered: 1, ignored: 2, set_aside: 0 });
+}
+
+#[test]
+fn a_refused_row_decides_over_a_dropped_one_of_the_same_message() {
+    let mut refused = Tally { applied: 3, ..Tally::default() };
+    staging::dispose(&mut refused, &BTreeSet::from([7]), vec![8, 7, 8, 7]);
+    assert_eq!(refused, Tally { applied: 1, ignored: 1, set_aside: 1, ..Tally::default() });
+}
+
+#[test]
+fn the_error_limit_counts_messages() {
+    let mut host = Host::with_shards();
+    let spec = PipelineSpec { error_limit: Some(1), ..pipeline("p", "t", OnDuplicate::Reject) };
+    let id = host.start_pipeline(true, spec);
+    host.take_messages(id, 0, &[&[1, 1, 1, 1]]);
+    host.sync();
+    assert_eq!(host.state(), PipelineState::Running, "one message, of which three rows were refused");
+    host.take_messages(id, 1, &[&[1]]);
+    host.sync();
+    assert!(matches!(host.state(), PipelineState::Failed { .. }));
 }
