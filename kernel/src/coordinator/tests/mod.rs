@@ -30,20 +30,23 @@ struct Host {
     shards: Vec<Shard>,
     /// Rows of this table are refused.
     refuse: Option<TableId>,
+    /// Shards take their time: what they are told waits for `release`.
+    hold: bool,
+    held: VecDeque<(ShardId, ShardCommand)>,
     commands: Vec<String>,
 }
 
 impl Host {
     fn new() -> Host {
-        Host::over(vec![])
+        Host::over(vec![], Config::default())
     }
 
     /// With real shards.
     fn with_shards() -> Host {
-        Host::over((0..SHARDS).map(|shard| Shard::new(ShardId(shard), SHARDS)).collect())
+        Host::over((0..SHARDS).map(|shard| Shard::new(ShardId(shard), SHARDS)).collect(), Config::default())
     }
 
-    fn over(mut shards: Vec<Shard>) -> Host {
+    fn over(mut shards: Vec<Shard>, config: Config) -> Host {
         let open = Record {
             sequence: Sequence(1),
             incarnation: Incarnation(1),
@@ -52,7 +55,7 @@ impl Host {
         };
         let mut views: Vec<Arc<ShardView>> = shards.iter_mut().map(Shard::recovered).collect();
         views.resize(SHARDS as usize, Arc::default());
-        let kernel = Recovery::new().finish(Config::default(), 0, &open, views).unwrap();
+        let kernel = Recovery::new().finish(config, 0, &open, views).unwrap();
         let mut host = Host {
             kernel,
             now_us: 0,
@@ -60,6 +63,8 @@ impl Host {
             appended: vec![],
             shards,
             refuse: None,
+            hold: false,
+            held: VecDeque::new(),
             commands: vec![],
         };
         host.drain();
@@ -79,11 +84,8 @@ impl Host {
             match effect {
                 Effect::Shard { shard, command } => {
                     self.commands.push(format!("{shard} {}", name_of(&command)));
-                    let reply = match self.shards.get_mut(shard.0 as usize) {
-                        Some(shard) => shard.handle(command),
-                        None => self.answer(command),
-                    };
-                    self.kernel.handle(self.now_us, Input::Shard { shard, reply });
+                    self.held.push_back((shard, command));
+                    self.let_shards_answer();
                 }
                 Effect::Append(record) => {
                     let payload: Vec<u8> = record.parts.iter().flat_map(|p| p.iter().copied()).collect();
@@ -93,6 +95,25 @@ impl Host {
                 other => self.seen.push_back(other),
             }
         }
+    }
+
+    fn let_shards_answer(&mut self) {
+        while !self.hold
+            && let Some((shard, command)) = self.held.pop_front()
+        {
+            let reply = match self.shards.get_mut(shard.0 as usize) {
+                Some(shard) => shard.handle(command),
+                None => self.answer(command),
+            };
+            self.kernel.handle(self.now_us, Input::Shard { shard, reply });
+        }
+    }
+
+    /// Shards answer what they were told, and at once from now on.
+    fn release(&mut self) {
+        self.hold = false;
+        self.let_shards_answer();
+        self.drain();
     }
 
     fn answer(&self, command: ShardCommand) -> ShardReply {
@@ -207,6 +228,14 @@ impl Host {
         });
         let (epoch, token) = asked.expect("a reading was asked for");
         self.feed(Input::SourceVerified { pipeline, epoch, token, reading: reading(topic_id) });
+    }
+
+    /// Where the last fetch began.
+    fn last_fetch(&self) -> Option<i64> {
+        self.seen.iter().rev().find_map(|e| match e {
+            Effect::Fetch { starts, .. } => Some(starts[0].1.next_offset),
+            _ => None,
+        })
     }
 
     fn cursor(&self) -> i64 {
@@ -352,11 +381,29 @@ fn an_older_epoch_changes_nothing_and_a_range_that_does_not_follow_is_fetched_ag
     assert!(host.seen.iter().any(|e| matches!(e, Effect::SourceOpen { .. })));
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
     host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
-    let start = host.seen.iter().rev().find_map(|e| match e {
-        Effect::Fetch { starts, .. } => Some(starts[0].1.next_offset),
-        _ => None,
-    });
-    assert_eq!(start, Some(0), "from the store's own offset");
+    assert_eq!(host.last_fetch(), Some(0), "from the store's own offset");
+}
+
+#[test]
+fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged() {
+    let mut host = Host::with_pipeline(false, None);
+    host.hold = true;
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    let (pipeline, epoch) = (PipelineId(1), host.epoch());
+    let failure = SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no route to host"));
+    host.feed(Input::SourceFailed { pipeline, epoch, failure });
+    host.now_us += Config::default().retry_us_max;
+    host.feed(Input::Tick);
+    let epoch = host.epoch();
+    host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
+    assert_eq!(host.last_fetch(), Some(10), "the staged batch's ranges are not fetched a second time");
+    host.release();
+    host.sync();
+    host.extracted(epoch, 10, 15);
+    host.verified(TOPIC);
+    (0..3).for_each(|_| host.sync());
+    assert_eq!(host.cursor(), 15);
 }
 
 #[test]
@@ -479,6 +526,23 @@ fn a_barrier_that_is_released_lets_the_others_go_on() {
     assert!(host.answer_to(3).is_none(), "one at a time");
     host.request(4, Request::ReleaseBarrier(barrier));
     assert!(matches!(host.answer_to(3), Some(Ok(Response::Barrier { .. }))));
+}
+
+#[test]
+fn the_holder_of_a_barrier_is_never_turned_away() {
+    let mut host = Host::over(vec![], Config { requests_waiting_max: 1, ..Config::default() });
+    host.define(1, create_table("t", false));
+    host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
+    host.request(3, write(None));
+    assert!(host.answer_to(3).is_none(), "waits for the barrier and fills the line");
+    host.request(4, write(None));
+    assert_eq!(host.answer_to(4).expect("no room in the line").unwrap_err().kind, ErrorKind::OutOfMemory);
+    host.request(5, write(Some(barrier)));
+    host.sync();
+    host.answer_to(5).expect("neither turned away nor left waiting").unwrap();
+    host.sync();
+    host.answer_to(3).expect("the line moves on").unwrap();
 }
 
 #[test]
