@@ -317,7 +317,8 @@ pub enum Effect {
         /// To be echoed.
         token: u64,
     },
-    /// Stop fetching; nothing of this epoch is wanted any more.
+    /// Stop fetching; nothing of this epoch is wanted any more. Said exactly once of an epoch that was opened, before the next
+    /// one is; between the two, and only then, come the other effects of the epoch.
     SourceClose {
         /// Whose source.
         pipeline: PipelineId,

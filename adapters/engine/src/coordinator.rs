@@ -276,10 +276,15 @@ impl Carrier {
         assert!(before.is_none(), "the kernel closes a source before it opens the next");
     }
 
-    /// A source may be closed twice: by its failure, and by the STOP that follows.
+    /// None is open any more where the process is stopping.
     fn close_source(&mut self, pipeline: PipelineId, epoch: Epoch) {
-        if self.open.get(&pipeline).is_some_and(|source| source.epoch() == epoch) {
-            let source = self.open.remove(&pipeline).expect("just seen");
+        let source = self.open.remove(&pipeline);
+        let is_open = source.as_ref().is_some_and(|source| source.epoch() == epoch);
+        assert!(
+            is_open || self.stop_by.is_some(),
+            "the kernel closes an epoch once, and only what it opened"
+        );
+        if let Some(source) = source {
             self.threads.status.pipeline(pipeline).source_closed();
             self.closing.retain(|thread| !thread.is_finished());
             self.closing.push(source.close());

@@ -28,6 +28,13 @@ enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// Between `SourceOpen` and `SourceClose`.
+    fn is_open(self) -> bool {
+        matches!(self, Phase::Opening | Phase::Fetching)
+    }
+}
+
 /// One life of a pipeline's source, from START to STOP or failure.
 #[derive(Debug)]
 pub(super) struct SourceRun {
@@ -113,8 +120,15 @@ impl Coordinator {
 
     /// Ends it: STOP, DROP, failure. What was fetched and not staged is dropped.
     pub(super) fn close_source(&mut self, id: PipelineId) {
-        if let Some(run) = self.pipelines.remove(&id) {
-            self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
+        self.close_epoch(id);
+        self.pipelines.remove(&id);
+    }
+
+    /// Closes what is open of a source. One that waits to be tried again, or has failed, was closed then.
+    fn close_epoch(&mut self, id: PipelineId) {
+        let open = self.pipelines.get(&id).filter(|run| run.phase.is_open());
+        if let Some(SourceRun { epoch, .. }) = open {
+            self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: *epoch });
         }
     }
 
@@ -274,19 +288,19 @@ impl Coordinator {
 
     /// The pipeline stops. The record that says so is staged in its turn (`batch::start_own_record`).
     fn fail(&mut self, id: PipelineId, error: Error) {
+        self.close_epoch(id);
         let run = self.pipelines.get_mut(&id).expect("called for a run");
         run.phase = Phase::Failed;
         run.forget_fetched();
         run.report = Some(Report { error, terminal: true });
-        self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
     }
 
     /// The source is closed and opened again after a pause. The error goes to the errors table once, until something works.
     fn retry_later(&mut self, id: PipelineId, error: Error) {
         let epoch = self.new_epoch();
         let (now_us, config) = (self.now_us, self.config.clone());
+        self.close_epoch(id);
         let run = self.pipelines.get_mut(&id).expect("called for a run");
-        self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
         let pause_us = config.retry_us_min.saturating_mul(1 << run.tries.min(20)).min(config.retry_us_max);
         run.epoch = epoch;
         run.tries += 1;
@@ -300,11 +314,11 @@ impl Coordinator {
         self.effects.push_back(Effect::Note { pipeline: Some(id), text });
     }
 
-    /// Closes and opens again at once, from the cursor, under a new epoch.
+    /// Opens again at once, from the cursor, under a new epoch.
     fn reopen(&mut self, id: PipelineId) {
         let epoch = self.new_epoch();
+        self.close_epoch(id);
         let run = self.pipelines.get_mut(&id).expect("called for a run");
-        self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: run.epoch });
         run.epoch = epoch;
         run.phase = Phase::Opening;
         run.forget_fetched();

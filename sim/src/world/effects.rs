@@ -56,22 +56,22 @@ impl World<'_> {
                 let tip = life.coordinator.tip();
                 let definition = tip.pipelines[&pipeline].clone();
                 let table = tip.tables[&definition.table].clone();
-                self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table });
+                self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table })?;
             }
             Effect::Fetch { pipeline, epoch, starts } => {
                 self.note(format_args!("> source {pipeline}: fetch, epoch {epoch}, {starts:?}"));
-                self.source_command(pipeline, Command::Fetch { epoch, starts });
+                self.source_command(pipeline, Command::Fetch { epoch, starts })?;
             }
             Effect::Credit { pipeline, epoch, bytes } => {
-                self.source_command(pipeline, Command::Credit { epoch, bytes })
+                self.source_command(pipeline, Command::Credit { epoch, bytes })?;
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
                 self.note(format_args!("> source {pipeline}: verify {token}, epoch {epoch}"));
-                self.source_command(pipeline, Command::Verify { epoch, token });
+                self.source_command(pipeline, Command::Verify { epoch, token })?;
             }
             Effect::SourceClose { pipeline, epoch } => {
                 self.note(format_args!("> source {pipeline}: close, epoch {epoch}"));
-                self.source_command(pipeline, Command::Close { epoch });
+                self.source_command(pipeline, Command::Close { epoch })?;
             }
             Effect::Publish(snapshot) => self.publish(snapshot)?,
             Effect::Reply { id, result } => self.reply(id, result)?,
@@ -94,8 +94,9 @@ impl World<'_> {
         self.life.as_mut().expect("effects come from a life").log.commands.push_back(command);
     }
 
-    fn source_command(&mut self, pipeline: PipelineId, command: Command) {
+    fn source_command(&mut self, pipeline: PipelineId, command: Command) -> Result<(), Violation> {
         let life = self.life.as_mut().expect("effects come from a life");
+        life.hear_source_command(pipeline, &command)?;
         let name = life.coordinator.tip().pipelines.get(&pipeline).map(|p| p.name.clone());
         let source = match life.sources.entry(pipeline) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -106,6 +107,7 @@ impl World<'_> {
             }
         };
         source.commands.push_back(command);
+        Ok(())
     }
 
     /// The oracle learns which client transaction a record is from the ledger row in it, and nothing else.

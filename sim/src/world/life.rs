@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 use kernel::log::{LogWriter, SyncPlan};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
-use kernel::{Coordinator, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard};
+use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard};
 
 use super::canary::Canary;
-use super::source::SourceHost;
+use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
 use crate::disk::{Disk, PendingSync};
+use crate::oracle::Violation;
 
 /// What the coordinator wants of the log.
 #[derive(Debug)]
@@ -155,6 +156,8 @@ pub struct Life<'a> {
     pub log: LogHost<'a>,
     /// Each pipeline's source.
     pub sources: BTreeMap<PipelineId, SourceHost>,
+    /// Epoch of each source that the coordinator opened and did not close yet.
+    pub open_epochs: BTreeMap<PipelineId, Epoch>,
     /// From clients, in order.
     pub requests: VecDeque<(RequestId, Request)>,
     /// When the coordinator wants to be woken.
@@ -174,9 +177,27 @@ impl<'a> Life<'a> {
             shard_replies: (0..count).map(|_| VecDeque::new()).collect(),
             log,
             sources: BTreeMap::new(),
+            open_epochs: BTreeMap::new(),
             requests: VecDeque::new(),
             wake_at_us: None,
             halted: false,
         }
+    }
+
+    /// The coordinator speaks of an epoch of a source between its one open and its one close, and has one open at a time.
+    pub fn hear_source_command(&mut self, pipeline: PipelineId, command: &Command) -> Result<(), Violation> {
+        let epoch = command.epoch();
+        let (expected, after) = match command {
+            Command::Open { .. } => (None, Some(epoch)),
+            Command::Close { .. } => (Some(epoch), None),
+            _ => (Some(epoch), Some(epoch)),
+        };
+        let open = self.open_epochs.remove(&pipeline);
+        if open != expected {
+            let text = format!("epoch {open:?} of the source of pipeline {pipeline} is open: {command:?}");
+            return Err(Violation::new("fenced", text));
+        }
+        self.open_epochs.extend(after.map(|epoch| (pipeline, epoch)));
+        Ok(())
     }
 }

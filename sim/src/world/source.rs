@@ -43,6 +43,19 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Epoch that it speaks of.
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Command::Open { epoch, .. }
+            | Command::Fetch { epoch, .. }
+            | Command::Credit { epoch, .. }
+            | Command::Verify { epoch, .. }
+            | Command::Close { epoch } => *epoch,
+        }
+    }
+}
+
 /// WHERE, as the rule has it: the amount, second of the last columns, is no multiple of a number.
 struct Filter {
     amount_column: usize,

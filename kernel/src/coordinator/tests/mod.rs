@@ -418,6 +418,42 @@ fn a_recreated_topic_stops_the_pipeline_and_nothing_of_it_is_loaded() {
     assert!(message.contains("SET OFFSETS EARLIEST"), "names the remedy: {message}");
 }
 
+/// Epochs that were opened and closed, in order.
+fn opened_and_closed(effects: &VecDeque<Effect>) -> Vec<(&'static str, Epoch)> {
+    let of = |effect: &Effect| match effect {
+        Effect::SourceOpen { epoch, .. } => Some(("open", *epoch)),
+        Effect::SourceClose { epoch, .. } => Some(("close", *epoch)),
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_source_that_fails_for_good_is_closed_once() {
+    let mut host = Host::with_pipeline(false, None);
+    let (pipeline, epoch) = (PipelineId(1), host.epoch());
+    let failure = SourceFailure::Permanent(Error::new(ErrorKind::SourceUnreachable, "no such topic"));
+    host.feed(Input::SourceFailed { pipeline, epoch, failure });
+    host.sync();
+    assert!(matches!(host.state(), PipelineState::Failed { .. }));
+    assert_eq!(opened_and_closed(&host.seen), [("close", epoch)]);
+}
+
+#[test]
+fn a_source_that_waits_to_be_tried_again_is_closed_already() {
+    let mut host = Host::with_pipeline(false, None);
+    let (pipeline, first) = (PipelineId(1), host.epoch());
+    let failure = || SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no route to host"));
+    host.feed(Input::SourceFailed { pipeline, epoch: first, failure: failure() });
+    host.now_us += Config::default().retry_us_max;
+    host.feed(Input::Tick);
+    let second = host.epoch();
+    host.feed(Input::SourceFailed { pipeline, epoch: second, failure: failure() });
+    host.define(9, Definition::StopPipeline { name: "p".into(), if_running: false });
+    let expected = [("close", first), ("open", second), ("close", second)];
+    assert_eq!(opened_and_closed(&host.seen), expected);
+}
+
 #[test]
 fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
     let mut host = Host::with_pipeline(false, None);
