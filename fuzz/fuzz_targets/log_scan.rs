@@ -52,7 +52,9 @@ fn written(steps: &[Step]) -> (MemStorage, Vec<Body>) {
         match step {
             Step::Append { len } => bodies.push(append(&mut writer, *len as usize % 6000, bodies.len())),
             Step::Sync => drop(writer.sync().expect("in memory")),
-            Step::Frontier => drop(writer.append_frontier().expect("in memory")),
+            Step::Frontier => {
+                writer.append(&Body::Frontier.encode(writer.last().next())).expect("in memory");
+            }
         }
     }
     (writer.into_storage(), bodies)

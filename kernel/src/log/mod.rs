@@ -32,9 +32,8 @@
 //! it was made with, or of another database is no crash's doing and is refused wherever it is found.
 //!
 //! The window that remains: records synced after the last record's header was made are vouched for by nobody. Damage to one of
-//! them, and only to one of them, looks like a torn tail. A host that falls idle closes the window with a
-//! frontier record ([`LogWriter::append_frontier`]), which vouches for all before it; the frontier record itself
-//! changes nothing if it is lost.
+//! them, and only to one of them, looks like a torn tail. When nothing happens, the coordinator closes the window with a
+//! frontier record, which says nothing but that all before it is durable, and changes nothing if it is lost.
 //!
 //! # How a life begins
 //!

@@ -25,8 +25,6 @@ pub struct LogWriter<S: Storage> {
     /// Last record appended, and its header's checksum.
     last: Sequence,
     checksum: u64,
-    /// What the last record says is durable.
-    stamped: Sequence,
     durable: Sequence,
     /// Written and not known to be durable: at most one range a segment, in order of segment.
     unsynced: Vec<SyncRange>,
@@ -96,7 +94,6 @@ impl<S: Storage> LogWriter<S> {
             incarnation: chain.incarnation,
             last: chain.last,
             checksum: chain.checksum,
-            stamped: chain.stamped,
             durable: chain.last,
             unsynced: Vec::new(),
             failure: None,
@@ -116,22 +113,6 @@ impl<S: Storage> LogWriter<S> {
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
         assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
         self.append_any(record)
-    }
-
-    /// Whether what is durable is more than what the last record says is durable. A bad record is known to be damaged rather
-    /// than torn only by what a later one says of it, so a host that falls idle writes a frontier record if one is due.
-    pub fn frontier_due(&self) -> bool {
-        self.durable > self.stamped && self.unsynced.is_empty()
-    }
-
-    /// Appends a frontier record if one is due, and returns its sequence. It needs no sync of its own.
-    pub fn append_frontier(&mut self) -> Result<Option<Sequence>> {
-        self.check()?;
-        if !self.frontier_due() {
-            return Ok(None);
-        }
-        self.append_any(&Body::Frontier.encode(self.last.next()))?;
-        Ok(Some(self.last))
     }
 
     /// Makes all appended records durable, with one sync for each segment touched (all but the last being full). Returns the
@@ -264,7 +245,6 @@ impl<S: Storage> LogWriter<S> {
         self.segment.end = end + stored_len;
         self.last = record.sequence;
         self.checksum = header.checksum;
-        self.stamped = header.synced_through;
         if !prepared && self.segment.end > len / 2 {
             self.storage.prepare(number + 1, self.segment_len);
             self.segment.prepared = true;

@@ -37,7 +37,7 @@ fn write(steps: &[(usize, bool, bool)]) -> Written {
             writer.sync().unwrap();
         }
         if *frontier {
-            writer.append_frontier().unwrap();
+            writer.append(&Body::Frontier.encode(writer.last().next())).unwrap();
         }
     }
     let mut disk = writer.into_storage();
