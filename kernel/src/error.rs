@@ -42,6 +42,8 @@ pub enum ErrorKind {
     DiskFull,
     /// 53200
     OutOfMemory,
+    /// 54000: more than this program takes at once
+    ProgramLimitExceeded,
     /// 57014
     QueryCanceled,
     /// 57P01
@@ -83,6 +85,7 @@ impl ErrorKind {
             SerializationFailure => "40001",
             DiskFull => "53100",
             OutOfMemory => "53200",
+            ProgramLimitExceeded => "54000",
             QueryCanceled => "57014",
             AdminShutdown => "57P01",
             SourceUnreachable => "08001",

@@ -22,6 +22,27 @@ struct Row<'a> {
     payload: Option<&'a [u8]>,
 }
 
+/// Most bytes of messages in one set of columns, whose offsets have 31 bits.
+pub(super) const PART_BYTES_MAX: usize = 256 << 20;
+
+/// The same messages in order, in parts of at most so many bytes, or of one message.
+pub(super) fn parts(
+    set_aside: &[(PipelineId, SetAside)],
+    bytes_max: usize,
+) -> Vec<&[(PipelineId, SetAside)]> {
+    let (mut parts, mut start, mut bytes) = (vec![], 0, 0);
+    for (at, (_, message)) in set_aside.iter().enumerate() {
+        let own = message.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
+        if at > start && bytes + own > bytes_max {
+            parts.push(&set_aside[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += own;
+    }
+    parts.push(&set_aside[start..]);
+    parts
+}
+
 /// Rows for messages that were set aside.
 pub(super) fn rows(catalog: &Catalog, at_us: Micros, set_aside: &[(PipelineId, SetAside)]) -> RecordBatch {
     columns(
@@ -108,4 +129,28 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
     let hidden: [ArrayRef; 3] = [runs, partitions, offsets];
     RecordBatch::try_new(schema, own.into_iter().chain(hidden).collect())
         .expect("columns as the definition says")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn parts_are_bounded_in_bytes_and_leave_nothing_out() {
+        let message = |offset, len| SetAside {
+            partition: 0,
+            offset,
+            kind: SetAsideKind::Decode,
+            code: "22P02".into(),
+            message: String::new(),
+            payload: Some(Bytes::from(vec![b'x'; len])),
+        };
+        let lengths = [10, 90, 1, 500, 40, 40, 40];
+        let all: Vec<_> = (0..).zip(lengths).map(|(at, len)| (PipelineId(1), message(at, len))).collect();
+        let parts = parts(&all, 100);
+        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [2, 1, 1, 2, 1]);
+        assert_eq!(parts.concat(), all);
+    }
 }

@@ -208,8 +208,13 @@ impl Coordinator {
 
     /// Work that puts set-aside messages into the errors table.
     pub(super) fn errors_work(&self, at_us: Micros, rows: &[(PipelineId, SetAside)]) -> WorkByShard {
-        let batch = errors_table::rows(&self.tip, at_us, rows);
-        self.route_errors(batch)
+        let mut work = WorkByShard::new();
+        for part in errors_table::parts(rows, errors_table::PART_BYTES_MAX) {
+            for (shard, mut more) in self.route_errors(errors_table::rows(&self.tip, at_us, part)) {
+                work.entry(shard).or_default().append(&mut more);
+            }
+        }
+        work
     }
 
     /// Stages a record that stops a pipeline in state Failed, and a row in the errors table that says why. The record waits its

@@ -97,20 +97,39 @@ pub enum Expr {
 impl Expr {
     /// Whether it looks at the stored row.
     pub fn uses_stored(&self) -> bool {
+        let mut found = false;
+        self.visit(&mut |expr| found |= matches!(expr, Expr::Stored(_)));
+        found
+    }
+
+    /// Bytes of its constants of variable length, each of which becomes a column as long as the rows it is evaluated over.
+    pub(crate) fn constant_bytes(&self) -> usize {
+        let mut bytes = 0;
+        self.visit(&mut |expr| match expr {
+            Expr::Literal(Literal::Text(text), _) => bytes += text.len(),
+            Expr::Literal(Literal::Bytes(text), _) => bytes += text.len(),
+            _ => {}
+        });
+        bytes
+    }
+
+    /// Itself, then all that it is made of.
+    fn visit(&self, see: &mut dyn FnMut(&Expr)) {
+        see(self);
         match self {
-            Expr::Stored(_) => true,
-            Expr::Incoming(_) | Expr::Literal(..) => false,
-            Expr::Negate(a) | Expr::Not(a) | Expr::IsNull(a) | Expr::Cast(a, _) => a.uses_stored(),
+            Expr::Stored(_) | Expr::Incoming(_) | Expr::Literal(..) => {}
+            Expr::Negate(a) | Expr::Not(a) | Expr::IsNull(a) | Expr::Cast(a, _) => a.visit(see),
             Expr::Arithmetic(_, a, b)
             | Expr::Compare(_, a, b)
             | Expr::And(a, b)
             | Expr::Or(a, b)
-            | Expr::Concat(a, b) => a.uses_stored() || b.uses_stored(),
+            | Expr::Concat(a, b) => [a, b].into_iter().for_each(|operand| operand.visit(see)),
             Expr::Coalesce(operands) | Expr::Greatest(operands) | Expr::Least(operands) => {
-                operands.iter().any(Expr::uses_stored)
+                operands.iter().for_each(|operand| operand.visit(see));
             }
             Expr::Case(branches, otherwise) => {
-                otherwise.uses_stored() || branches.iter().any(|(c, v)| c.uses_stored() || v.uses_stored())
+                branches.iter().flat_map(|(c, v)| [c, v]).for_each(|operand| operand.visit(see));
+                otherwise.visit(see);
             }
         }
     }

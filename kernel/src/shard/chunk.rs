@@ -179,6 +179,21 @@ pub(super) fn logical_bytes(column: &ArrayRef) -> usize {
     validity + values
 }
 
+/// Whether a column's values are of variable length.
+pub(super) fn has_text(column: &ArrayRef) -> bool {
+    matches!(column.data_type(), DataType::Utf8 | DataType::Binary)
+}
+
+/// Bytes of one value of a column of variable length.
+#[inline]
+pub(super) fn value_bytes(column: &ArrayRef, row: usize) -> usize {
+    let length = match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value_length(row),
+        _ => column.as_binary::<i32>().value_length(row),
+    };
+    length as usize
+}
+
 fn text_bytes(offsets: &[i32]) -> usize {
     (offsets[offsets.len() - 1] - offsets[0]) as usize + size_of_val(offsets)
 }

@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 
 use super::RowIds;
-use super::chunk::{Chunk, KeyColumn};
+use super::chunk::{Chunk, KeyColumn, has_text, value_bytes};
 use super::index::{KeyIndex, Place};
 use crate::error::Result;
 use crate::ids::*;
@@ -34,7 +34,16 @@ pub(super) struct Contents {
     pub view: Arc<TableView>,
     /// Applications staged and not yet published.
     pub staged: usize,
+    /// Most bytes of rows that one step works on.
+    pub step_bytes_max: usize,
 }
+
+/// Rows have more bytes than one step takes: they are to be taken in several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TooLarge;
+
+/// Keys that are gathered at once to be hashed.
+const KEYS_AT_ONCE: usize = 4096;
 
 /// What one call of [`Contents::apply`] did: enough to publish it or to undo it.
 #[derive(Debug, Default)]
@@ -44,7 +53,7 @@ pub(super) struct Applied {
 }
 
 impl Contents {
-    pub fn new(table: Arc<TableDef>) -> Contents {
+    pub fn new(table: Arc<TableDef>, step_bytes_max: usize) -> Contents {
         let schema = table.stored_schema();
         let keyed = !table.primary_key.is_empty();
         let hash_is_exact = match table.primary_key[..] {
@@ -61,6 +70,7 @@ impl Contents {
             hash_is_exact,
             view: Arc::new(TableView::default()),
             staged: 0,
+            step_bytes_max,
         }
     }
 
@@ -196,18 +206,44 @@ impl Contents {
 
     /// Hashes of the primary keys of stored rows.
     fn key_hashes(&self, places: &[Place]) -> Vec<u64> {
-        let columns: Vec<ArrayRef> =
-            self.table.primary_key.iter().map(|c| self.gather(*c as usize, places, None)).collect();
-        let fields = self.table.primary_key.iter().map(|c| self.schema.field(*c as usize).clone());
-        let schema = Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()));
-        let keys = RecordBatch::try_new(schema, columns).expect("key columns fit their fields");
-        let mut hashes = Vec::new();
-        hash_rows(&keys, &(0..self.table.primary_key.len() as u16).collect::<Vec<_>>(), &mut hashes);
-        hashes
+        let key = &self.table.primary_key;
+        let fields: Vec<_> = key.iter().map(|c| self.schema.field(*c as usize).clone()).collect();
+        let schema = Arc::new(arrow_schema::Schema::new(fields));
+        let ordinals: Vec<u16> = (0..key.len() as u16).collect();
+        let (mut all, mut hashes) = (Vec::with_capacity(places.len()), Vec::new());
+        for places in places.chunks(KEYS_AT_ONCE) {
+            let columns = key.iter().map(|c| self.gather_unbounded(*c as usize, places, None)).collect();
+            let keys =
+                RecordBatch::try_new(Arc::clone(&schema), columns).expect("key columns fit their fields");
+            hash_rows(&keys, &ordinals, &mut hashes);
+            all.extend_from_slice(&hashes);
+        }
+        all
     }
 
-    /// Values of one column at the given places; where a place is NONE, the value at that position's row of `incoming`.
-    pub fn gather(&self, column: usize, places: &[Place], incoming: Option<(&ArrayRef, &[u32])>) -> ArrayRef {
+    /// Values of one column at the given places, none twice; where a place is NONE, the value at that position's row of
+    /// `incoming`.
+    pub fn gather(
+        &self,
+        column: usize,
+        places: &[Place],
+        incoming: (&ArrayRef, &[u32]),
+    ) -> Result<ArrayRef, TooLarge> {
+        let bytes = |place: &Place| value_bytes(self.chunk(place.slot()).rows.column(column), place.row());
+        let stored = places.iter().filter(|place| !place.is_none());
+        if has_text(incoming.0) && places.len() > 1 && stored.map(bytes).sum::<usize>() > self.step_bytes_max
+        {
+            return Err(TooLarge);
+        }
+        Ok(self.gather_unbounded(column, places, Some(incoming)))
+    }
+
+    fn gather_unbounded(
+        &self,
+        column: usize,
+        places: &[Place],
+        incoming: Option<(&ArrayRef, &[u32])>,
+    ) -> ArrayRef {
         let mut source_of_slot = vec![u32::MAX; self.slots.len()];
         let mut sources: Vec<&dyn arrow_array::Array> = Vec::new();
         if let Some((array, _)) = incoming {

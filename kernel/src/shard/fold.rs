@@ -13,7 +13,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 
-use super::contents::Contents;
+use super::contents::{Contents, TooLarge};
 use super::incoming::Incoming;
 use super::outcome::Groups;
 use crate::error::ErrorKind;
@@ -87,13 +87,13 @@ impl Fold<'_> {
         incoming: &Incoming,
         groups: &Groups,
         unfit: &mut [bool],
-    ) -> Option<ArrayRef> {
+    ) -> Result<Option<ArrayRef>, TooLarge> {
         let own = &incoming.columns[self.column as usize];
         let mut errors = RowErrors::default();
         let scope = Scope { stored: &[], incoming: &incoming.columns, rows: incoming.len };
         let value = evaluate(self.incoming, scope, &mut errors);
         if value.data_type() != own.data_type() {
-            return None;
+            return Ok(None);
         }
         for (row, _) in errors.iter().filter(|(row, _)| !groups.inserts(*row)) {
             unfit[groups.of_row[row] as usize] = true;
@@ -105,10 +105,10 @@ impl Fold<'_> {
             }
         }
         if self.kind == Kind::Last {
-            return Some(last(&value, own, groups));
+            return Ok(Some(last(&value, own, groups)));
         }
-        let first = contents.gather(self.column as usize, &groups.places, Some((own, &groups.first_row)));
-        Some(self.accumulate(&first, &value, groups, unfit))
+        let first = contents.gather(self.column as usize, &groups.places, (own, &groups.first_row))?;
+        Ok(Some(self.accumulate(&first, &value, groups, unfit)))
     }
 
     fn accumulate(

@@ -17,6 +17,28 @@ use crate::ids::SourcePartition;
 use crate::message::Rejected;
 use crate::schema::{HIDDEN_COLUMNS, TableDef};
 
+/// The same rows in order, in parts of at most so many bytes, or of one row.
+pub(super) fn parts(batches: &[RecordBatch], bytes_max: usize) -> Vec<Vec<RecordBatch>> {
+    let mut parts: Vec<Vec<RecordBatch>> = vec![];
+    let mut room = 0;
+    let mut rest: Vec<RecordBatch> = batches.iter().rev().filter(|b| b.num_rows() > 0).cloned().collect();
+    while let Some(batch) = rest.pop() {
+        let (rows, bytes) = (batch.num_rows(), batch.columns().iter().map(logical_bytes).sum::<usize>());
+        if bytes > bytes_max && rows > 1 {
+            rest.push(batch.slice(rows / 2, rows - rows / 2));
+            rest.push(batch.slice(0, rows / 2));
+            continue;
+        }
+        if parts.is_empty() || bytes > room {
+            parts.push(vec![]);
+            room = bytes_max;
+        }
+        room = room.saturating_sub(bytes);
+        parts.last_mut().expect("just seen").push(batch);
+    }
+    parts
+}
+
 /// Incoming rows, column by column, in the order of the stored schema. They may still have nulls where there must be none.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
@@ -37,7 +59,7 @@ impl Incoming {
             [batch] => compact(batch.column(at)),
             _ => {
                 let parts: Vec<&dyn Array> = batches.iter().map(|b| b.column(at).as_ref()).collect();
-                concat(&parts).expect("columns of one type, less than 2 GiB of text")
+                concat(&parts).expect("columns of one type, in a part of bounded bytes")
             }
         };
         Incoming {
@@ -66,6 +88,16 @@ impl Incoming {
             }
         }
         (self.take(&kept), Some(kept))
+    }
+
+    /// The first half of the rows, and the second.
+    pub fn halves(&self) -> [Incoming; 2] {
+        assert!(self.len > 1, "one row is never too much");
+        let half = self.len / 2;
+        [(0, half), (half, self.len - half)].map(|(start, len)| Incoming {
+            columns: self.columns.iter().map(|column| column.slice(start, len)).collect(),
+            len,
+        })
     }
 
     /// Some of the rows, in the order given.
@@ -138,6 +170,9 @@ pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usi
     )
 }
 
+/// Most bytes of a row that is described; what is beyond is cut off.
+const ROW_TEXT_BYTES_MAX: usize = 64 << 20;
+
 /// A row of the user's columns as JSON-like text.
 pub(super) fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize) -> String {
     let mut text = String::from("{");
@@ -148,6 +183,11 @@ pub(super) fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize) -> St
         quote(&column.name, &mut text);
         text.push(':');
         value_text(&columns[at], row, &mut text);
+        if text.len() > ROW_TEXT_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(ROW_TEXT_BYTES_MAX));
+            text.push('…');
+            return text;
+        }
     }
     text.push('}');
     text

@@ -251,6 +251,17 @@ mod tests {
         assert_eq!(planned(&[(60_000, 0)]), [(0, 1)]);
     }
 
+    #[test]
+    fn chunks_of_many_bytes_are_not_merged() {
+        let third = Weight { rows: 100, live: 100, bytes: CHUNK_BYTES_MAX / 3 };
+        assert_eq!(plan(&[third; 3]), []);
+        assert_eq!(plan(&[third; 12]), [], "four of them would be too much");
+        let quarter = Weight { bytes: CHUNK_BYTES_MAX / 4, ..third };
+        assert_eq!(plan(&[quarter; 9]), [0..4, 4..8]);
+        let sparse = Weight { live: 10, ..third };
+        assert_eq!(plan(&[sparse; 7]), [0..3, 3..6, 6..7]);
+    }
+
     /// Whatever the batches, a row is copied a few times only, and small chunks stay few.
     #[test]
     fn copies_and_chunks_stay_few() {

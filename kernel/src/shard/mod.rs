@@ -48,6 +48,10 @@ use crate::snapshot::ShardView;
 
 pub use row_ids::{IdRun, RowIds};
 
+/// Bytes of rows that are worked on at once; more are taken one part after another, which comes to the same. Columns have 31-bit
+/// offsets, so no step may come near 2 GiB of text; and what a shard needs in passing is bounded by this.
+const STAGE_BYTES_MAX: usize = 256 << 20;
+
 /// Names a table's contents from one creation or truncation to the next.
 type ContentsId = u64;
 
@@ -62,6 +66,8 @@ pub struct Shard {
     tip: BTreeMap<TableId, ContentsId>,
     /// Tables as readers have them.
     published: BTreeMap<TableId, ContentsId>,
+    /// See [`STAGE_BYTES_MAX`].
+    stage_bytes_max: usize,
     /// In order of sequence. A record that changes nothing here has no steps.
     staged: VecDeque<Staged>,
     view: Arc<ShardView>,
@@ -98,6 +104,7 @@ impl Shard {
             next_contents: 0,
             tip: BTreeMap::new(),
             published: BTreeMap::new(),
+            stage_bytes_max: STAGE_BYTES_MAX,
             staged: VecDeque::new(),
             view: Arc::default(),
             replayed: Sequence(0),
@@ -163,7 +170,7 @@ impl Shard {
     fn add_contents(&mut self, table: Arc<TableDef>) -> ContentsId {
         let id = self.next_contents;
         self.next_contents += 1;
-        let before = self.contents.insert(id, Contents::new(table));
+        let before = self.contents.insert(id, Contents::new(table, self.stage_bytes_max));
         assert!(before.is_none(), "contents are numbered once");
         id
     }
@@ -219,14 +226,24 @@ impl Shard {
             stage.counts.deleted += deletes.len() as u64;
             self.apply(id, places, None, &[]).expect("rows that live can go");
         }
-        if rows.iter().all(|r| r.num_rows() == 0) {
-            return;
+        for part in incoming::parts(rows, self.stage_bytes_max) {
+            let incoming = Incoming::new(&self.contents[&id], &part);
+            self.stage_part(id, on_duplicate, incoming, stage);
         }
+    }
+
+    /// Stages rows that are few enough to be worked on at once, or halves them until they are.
+    fn stage_part(&mut self, id: ContentsId, on_duplicate: &OnDuplicate, all: Incoming, stage: &mut Stage) {
         let contents = &self.contents[&id];
+        let table = contents.table.id;
         let mut refused = Vec::new();
-        let all = Incoming::new(contents, rows);
         let (kept, kept_rows) = all.clone().not_null(&contents.table, &mut refused);
-        let outcome = outcome::outcome(contents, kept, on_duplicate);
+        let Ok(outcome) = outcome::outcome(contents, kept, on_duplicate) else {
+            for half in all.halves() {
+                self.stage_part(id, on_duplicate, half, stage);
+            }
+            return;
+        };
         let row_of = |row: usize| kept_rows.as_ref().map_or(row, |kept| kept[row] as usize);
         refused.extend(outcome.refused.iter().map(|(row, error)| (row_of(*row), error.clone())));
         refused.sort_by_key(|(row, _)| *row);

@@ -8,11 +8,11 @@
 use arrow_array::{ArrayRef, RecordBatch};
 use hashbrown::HashTable;
 
-use super::chunk::KeyColumn;
-use super::contents::{Contents, keys_equal};
+use super::chunk::{KeyColumn, logical_bytes};
+use super::contents::{Contents, TooLarge, keys_equal};
 use super::incoming::{Incoming, duplicate_refused};
 use super::index::Place;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
 use crate::route::hash_rows;
@@ -44,27 +44,59 @@ impl Outcome {
     }
 }
 
-/// Computes the outcome of `incoming`, which has no nulls where there must be none.
-pub(super) fn outcome(contents: &Contents, incoming: Incoming, on_duplicate: &OnDuplicate) -> Outcome {
+/// A row may have so many times the bytes of a step, and is refused beyond: its encoding has 32-bit lengths, columns have 31-bit
+/// offsets.
+const ROW_STEPS_MAX: usize = 4;
+
+/// Computes the outcome of `incoming`, which has no nulls where there must be none. One row is never too large: it is refused.
+pub(super) fn outcome(
+    contents: &Contents,
+    incoming: Incoming,
+    on_duplicate: &OnDuplicate,
+) -> Result<Outcome, TooLarge> {
+    let rows = incoming.len;
+    let outcome = unbounded(contents, incoming, on_duplicate)?;
+    let bytes: usize = outcome.columns.iter().map(logical_bytes).sum();
+    let row_bytes_max = ROW_STEPS_MAX * contents.step_bytes_max;
+    let is_one_row = outcome.columns.first().is_some_and(|c| c.len() == 1);
+    if bytes <= contents.step_bytes_max || (is_one_row && bytes <= row_bytes_max) {
+        return Ok(outcome);
+    }
+    if rows > 1 {
+        return Err(TooLarge);
+    }
+    let text = format!(
+        "a row of table \"{}\" would take {bytes} bytes, of which {row_bytes_max} are possible",
+        contents.table.name
+    );
+    let error = Error::new(ErrorKind::ProgramLimitExceeded, text);
+    Ok(Outcome { refused: vec![(0, error)], ..Outcome::default() })
+}
+
+fn unbounded(
+    contents: &Contents,
+    incoming: Incoming,
+    on_duplicate: &OnDuplicate,
+) -> Result<Outcome, TooLarge> {
     if incoming.len == 0 {
-        return Outcome::default();
+        return Ok(Outcome::default());
     }
     if contents.index.is_none() {
         let counts = Counts { inserted: incoming.len as u64, ..Counts::default() };
-        return Outcome { columns: incoming.columns, counts, ..Outcome::default() };
+        return Ok(Outcome { columns: incoming.columns, counts, ..Outcome::default() });
     }
     if let Err(error) = on_duplicate.check(&contents.table) {
         // Refused at CREATE; were it not, it would still only refuse rows.
         let refused = (0..incoming.len).map(|row| (row, error.clone())).collect();
-        return Outcome { refused, ..Outcome::default() };
+        return Ok(Outcome { refused, ..Outcome::default() });
     }
     let groups = Groups::new(contents, &incoming);
-    match on_duplicate {
+    Ok(match on_duplicate {
         OnDuplicate::Reject => reject(contents, &incoming, &groups),
         OnDuplicate::Ignore => ignore(&incoming, &groups),
         OnDuplicate::Replace => replace(&incoming, &groups),
-        OnDuplicate::Update(update) => super::update::update(contents, &incoming, &groups, update),
-    }
+        OnDuplicate::Update(update) => super::update::update(contents, &incoming, &groups, update)?,
+    })
 }
 
 /// Rows of a batch by key. Groups are numbered in the order of their first rows.

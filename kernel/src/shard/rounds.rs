@@ -6,7 +6,8 @@ use arrow_buffer::BooleanBuffer;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use super::contents::Contents;
+use super::chunk::logical_bytes;
+use super::contents::{Contents, TooLarge};
 use super::incoming::{Incoming, null_refused};
 use super::outcome::{Groups, Outcome};
 use crate::error::{Error, ErrorKind};
@@ -19,14 +20,14 @@ pub(super) fn run(
     groups: &Groups,
     update: &Update,
     chosen: &[u32],
-) -> Outcome {
+) -> Result<Outcome, TooLarge> {
     let mut queue = Queue::new(groups, chosen);
     let places: Vec<_> = queue.groups.iter().map(|g| groups.places[*g as usize]).collect();
     let first_rows: Vec<_> = queue.groups.iter().map(|g| groups.first_row[*g as usize]).collect();
     let mut state = State {
         images: (0..incoming.columns.len())
-            .map(|c| contents.gather(c, &places, Some((&incoming.columns[c], &first_rows))))
-            .collect(),
+            .map(|c| contents.gather(c, &places, (&incoming.columns[c], &first_rows)))
+            .collect::<Result<_, _>>()?,
         finished: Vec::new(),
         changed: places.iter().map(|place| place.is_none()).collect(),
     };
@@ -38,6 +39,9 @@ pub(super) fn run(
     }
     state.keep(0);
     let kept: Vec<u32> = (0..queue.groups.len() as u32).filter(|at| state.changed[*at as usize]).collect();
+    if chosen.len() > 1 && state.finished_bytes() > contents.step_bytes_max {
+        return Err(TooLarge);
+    }
     outcome.columns = state.finish(&kept);
     for at in kept {
         let group = queue.groups[at as usize] as usize;
@@ -46,7 +50,7 @@ pub(super) fn run(
             outcome.deletes.push(groups.places[group]);
         }
     }
-    outcome
+    Ok(outcome)
 }
 
 /// The rows of each group that are still to be taken, groups with most rows first.
@@ -116,6 +120,10 @@ impl State {
             self.finished.push(self.images.iter().map(|c| c.slice(count, open - count)).collect());
             self.images.iter_mut().for_each(|c| *c = c.slice(0, count));
         }
+    }
+
+    fn finished_bytes(&self) -> usize {
+        self.finished.iter().flatten().map(logical_bytes).sum()
     }
 
     /// The final versions of the groups that are kept.

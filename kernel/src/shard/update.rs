@@ -5,31 +5,43 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use super::contents::Contents;
+use super::contents::{Contents, TooLarge};
 use super::fold::{self, Fold};
 use super::incoming::Incoming;
 use super::outcome::{Groups, Outcome};
 use super::rounds;
-use crate::expr::Update;
+use crate::expr::{Expr, Update};
 
 /// Computes the outcome of rows of which some have keys that are there already.
-pub(super) fn update(contents: &Contents, incoming: &Incoming, groups: &Groups, update: &Update) -> Outcome {
+pub(super) fn update(
+    contents: &Contents,
+    incoming: &Incoming,
+    groups: &Groups,
+    update: &Update,
+) -> Result<Outcome, TooLarge> {
     let key = &contents.table.primary_key;
     assert!(update.assignments.iter().all(|(c, _)| !key.contains(c)), "key columns are never assigned");
+    let programs = update.assignments.iter().map(|(_, expr)| expr).chain(&update.condition);
+    let constant_bytes: usize = programs.map(Expr::constant_bytes).sum();
+    if incoming.len > 1 && constant_bytes.saturating_mul(incoming.len) > contents.step_bytes_max {
+        return Err(TooLarge);
+    }
     let mut unfit = vec![false; groups.len()];
-    let folded = fold::recognise(contents, update)
-        .and_then(|folds| fold_groups(contents, incoming, groups, &folds, &mut unfit));
+    let folded = match fold::recognise(contents, update) {
+        Some(folds) => fold_groups(contents, incoming, groups, &folds, &mut unfit)?,
+        None => None,
+    };
     let Some(folded) = folded else {
         let all: Vec<u32> = (0..groups.len() as u32).collect();
         return rounds::run(contents, incoming, groups, update, &all);
     };
     if !unfit.contains(&true) {
-        return folded;
+        return Ok(folded);
     }
     let (in_rounds, in_folds): (Vec<u32>, Vec<u32>) =
         (0..groups.len() as u32).partition(|group| unfit[*group as usize]);
-    let rest = rounds::run(contents, incoming, groups, update, &in_rounds);
-    join(some_groups(folded, groups, &in_folds), rest)
+    let rest = rounds::run(contents, incoming, groups, update, &in_rounds)?;
+    Ok(join(some_groups(folded, groups, &in_folds), rest))
 }
 
 /// The outcome of all groups, as folds. What it says of groups that become `unfit` is not to be used.
@@ -39,10 +51,14 @@ fn fold_groups(
     groups: &Groups,
     folds: &[Fold<'_>],
     unfit: &mut [bool],
-) -> Option<Outcome> {
+) -> Result<Option<Outcome>, TooLarge> {
     let mut columns: Vec<Option<ArrayRef>> = vec![None; incoming.columns.len()];
     for fold in folds {
-        columns[fold.column as usize] = Some(fold.run(contents, incoming, groups, unfit)?);
+        let folded = fold.run(contents, incoming, groups, unfit)?;
+        if folded.is_none() {
+            return Ok(None);
+        }
+        columns[fold.column as usize] = folded;
     }
     let rows_of = |rows: &[u32], column: &ArrayRef| -> ArrayRef {
         take(column, &UInt32Array::from(rows.to_vec()), None).expect("rows of the batch")
@@ -50,22 +66,22 @@ fn fold_groups(
     let hidden = contents.table.columns.len();
     let column = |(at, folded): (usize, Option<ArrayRef>)| {
         let own = &incoming.columns[at];
-        match folded {
+        Ok(match folded {
             Some(folded) => folded,
             None if at >= hidden => rows_of(&groups.last_row, own),
             // Equal keys are the same but for floats (0.0 and -0.0), where the stored one stays.
             None if contents.table.primary_key.contains(&(at as u16)) && !is_float(own.data_type()) => {
                 rows_of(&groups.first_row, own)
             }
-            None => contents.gather(at, &groups.places, Some((own, &groups.first_row))),
-        }
+            None => contents.gather(at, &groups.places, (own, &groups.first_row))?,
+        })
     };
-    let columns = columns.into_iter().enumerate().map(column).collect();
+    let columns = columns.into_iter().enumerate().map(column).collect::<Result<_, TooLarge>>()?;
     let mut outcome = Outcome { columns, hashes: groups.hashes.clone(), ..Outcome::default() };
     outcome.deletes = groups.places.iter().copied().filter(|place| !place.is_none()).collect();
     outcome.counts.inserted = groups.inserted();
     outcome.counts.updated = incoming.len as u64 - outcome.counts.inserted;
-    Some(outcome)
+    Ok(Some(outcome))
 }
 
 fn is_float(data_type: &DataType) -> bool {

@@ -181,6 +181,39 @@ fn a_hundred_thousand_updates_of_one_key_are_one_post_image() {
 }
 
 #[test]
+fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused() {
+    use crate::expr::{Expr, Update};
+    let mut shard = Shard::new(ShardId(0), 1);
+    shard.stage_bytes_max = 1000;
+    stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
+    let names: Vec<String> = (0..20).map(|i| format!("{i:0200}")).collect();
+    let payments: Vec<(&str, Option<i64>)> = names.iter().map(|name| (name.as_str(), Some(1))).collect();
+    let (piece, counts, _) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), OnDuplicate::Reject)]);
+    assert_eq!(counts, Counts { inserted: 20, ..Counts::default() });
+    assert!(columns::pieces(&piece).unwrap().len() >= 5);
+    // What is stored counts too: keys of 200 bytes, gathered for updates.
+    let (_, counts, _) = stage(&mut shard, 3, vec![upsert(rows(&payments, 20), add_up())]);
+    assert_eq!(counts, Counts { updated: 20, ..Counts::default() });
+    let doubled: Vec<(&str, Option<i64>)> = names.iter().map(|name| (name.as_str(), Some(2))).collect();
+    assert_eq!(contents(&publish(&mut shard, 3)), owned(&doubled));
+    let long = "x".repeat(5000);
+    let (_, counts, rejected) = stage(
+        &mut shard,
+        4,
+        vec![upsert(rows(&[("a", Some(1)), (&long, Some(1)), ("b", Some(1))], 40), OnDuplicate::Reject)],
+    );
+    assert_eq!((counts.inserted, rejected.len()), (2, 1));
+    assert_eq!(
+        (rejected[0].error.kind, rejected[0].origin),
+        (ErrorKind::ProgramLimitExceeded, Some((0, 41)))
+    );
+    let keep = Update { assignments: vec![(1, Expr::Stored(1))], condition: None };
+    let (_, counts, rejected) =
+        stage(&mut shard, 5, vec![upsert(rows(&[("a", None), ("b", None)], 50), OnDuplicate::Update(keep))]);
+    assert_eq!((counts.updated, rejected.len()), (2, 0));
+}
+
+#[test]
 fn a_row_that_overflows_is_refused_and_no_other() {
     let mut shard = Shard::new(ShardId(0), 1);
     stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);

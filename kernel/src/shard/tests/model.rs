@@ -15,7 +15,7 @@ use crate::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use crate::message::{Counts, ShardCommand, ShardReply, Work};
 use crate::record::Piece;
 use crate::schema::{CatalogChange, ColumnDef, ColumnType, TableDef};
-use crate::shard::Shard;
+use crate::shard::{STAGE_BYTES_MAX, Shard};
 use crate::snapshot::ShardView;
 use crate::*;
 
@@ -292,9 +292,9 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(stage_bytes_max: usize) -> World {
         let mut world = World {
-            shard: Shard::new(ShardId(0), 1),
+            shard: Shard { stage_bytes_max, ..Shard::new(ShardId(0), 1) },
             model: Model::default(),
             ids: [0; KEYS.len()],
             next_id: 1,
@@ -450,8 +450,8 @@ fn check(view: &ShardView, model: &Model, ids: &[u32; KEYS.len()]) {
     }
 }
 
-fn run(ops: &[Op]) -> Vec<u8> {
-    let mut world = World::new();
+fn run(ops: &[Op], stage_bytes_max: usize) -> Vec<u8> {
+    let mut world = World::new(stage_bytes_max);
     for op in ops {
         match op {
             Op::Rows { table, rule, rows, cut, deletes, same_record } => {
@@ -515,9 +515,13 @@ fn assert_same(a: &ShardView, b: &ShardView, ids: &[u32]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
     #[test]
-    fn a_shard_is_its_model(ops in vec(op(), 1..40)) {
-        let once = run(&ops);
-        prop_assert_eq!(once, run(&ops), "the same inputs give the same bytes");
+    fn a_shard_is_its_model(
+        ops in vec(op(), 1..40),
+        // All rows at once, or a few at a time.
+        stage_bytes_max in prop::sample::select(&[STAGE_BYTES_MAX, 400][..]),
+    ) {
+        let once = run(&ops, stage_bytes_max);
+        prop_assert_eq!(once, run(&ops, stage_bytes_max), "the same inputs give the same bytes");
     }
 }
 
