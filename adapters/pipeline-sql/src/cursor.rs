@@ -4,8 +4,8 @@ use sqlparser::ast::{Expr, Ident};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
+use crate::dialect::DIALECT;
 use crate::error::ParseError;
-use crate::lex::DIALECT;
 use crate::names;
 
 /// Depth of nesting that is parsed.

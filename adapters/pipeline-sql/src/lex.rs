@@ -1,14 +1,11 @@
 //! From text to one list of tokens a statement: splitting at semicolons, variables (`@name`) made into words, and the
 //! limits that keep a hostile text from exhausting memory or stack. What the tokens mean lives in `cursor` and above.
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
+use crate::dialect::DIALECT;
 use crate::error::{ParseError, too_deep};
-
-/// The dialect of everything: PostgreSQL's.
-pub static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Longest text that is parsed. Larger loads go through COPY.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;

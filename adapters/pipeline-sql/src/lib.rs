@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod cursor;
+mod dialect;
 mod error;
 mod lex;
 pub mod names;
@@ -19,8 +20,9 @@ mod statement;
 mod table;
 mod types;
 
+pub use dialect::DIALECT;
 pub use error::ParseError;
-pub use lex::{CHAIN_OPERATORS_MAX, DIALECT, TEXT_BYTES_MAX};
+pub use lex::{CHAIN_OPERATORS_MAX, TEXT_BYTES_MAX};
 pub use pipeline::{
     Assignment, BATCH_BYTES_DEFAULT, BATCH_BYTES_RANGE, BATCH_INTERVAL_MS_MAX, Constant, CreatePipeline,
     FormatSyntax, JsonMapping, OnDuplicateSyntax, Target,

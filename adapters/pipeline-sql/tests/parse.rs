@@ -1,6 +1,7 @@
 //! Statements as tables: what is parsed into what, and what is refused with which SQLSTATE and which words.
 
-use tidemark_pipeline_sql::{Statement, parse, parse_pipeline};
+use tidemark_pipeline_sql::sqlparser::ast::{Expr, visit_expressions_mut};
+use tidemark_pipeline_sql::{Statement, parse, parse_expression, parse_pipeline};
 
 fn one(sql: &str) -> Statement {
     let mut statements = parse(sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
@@ -246,6 +247,29 @@ fn refusals() {
         };
         assert_eq!(error.sqlstate, sqlstate, "{sql}\n{error}");
         assert!(error.message.contains(words), "{sql}\n{error}\nhas no {words:?}");
+    }
+}
+
+#[test]
+fn is_distinct_from_binds_as_in_postgresql() {
+    for (said, meant) in [
+        ("a is distinct from b and c", "(a is distinct from b) and c"),
+        ("not a is not distinct from b or c", "(not (a is not distinct from b)) or c"),
+        ("x and a is distinct from b or c", "(x and (a is distinct from b)) or c"),
+        ("a is distinct from b = c", "a is distinct from (b = c)"),
+        ("a is distinct from b + 1 and c", "(a is distinct from (b + 1)) and c"),
+    ] {
+        let plain = |sql: &str| {
+            let mut expression = parse_expression(sql).unwrap();
+            let _ = visit_expressions_mut(&mut expression, |e| {
+                while let Expr::Nested(inner) = e {
+                    *e = inner.as_ref().clone();
+                }
+                std::ops::ControlFlow::<()>::Continue(())
+            });
+            expression
+        };
+        assert_eq!(plain(said), plain(meant), "{said}");
     }
 }
 

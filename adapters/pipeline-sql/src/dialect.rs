@@ -1,0 +1,89 @@
+//! The dialect of everything: PostgreSQL's, with the one operator that sqlparser reads differently.
+
+use std::any::TypeId;
+
+use sqlparser::ast::Expr;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+
+/// See [`PostgreSql`].
+pub static DIALECT: PostgreSql = PostgreSql(PostgreSqlDialect {});
+
+/// sqlparser's PostgreSQL. Its parser takes all that follows `IS DISTINCT FROM` for the right side, AND and OR included:
+/// `a IS DISTINCT FROM b AND c` would be `a IS DISTINCT FROM (b AND c)`.
+#[derive(Debug)]
+pub struct PostgreSql(PostgreSqlDialect);
+
+/// What the dialect allows.
+macro_rules! as_postgresql {
+    ($($allows:ident)*) => { $(fn $allows(&self) -> bool { self.0.$allows() })* };
+}
+
+impl Dialect for PostgreSql {
+    fn dialect(&self) -> TypeId {
+        self.0.dialect()
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        let is_not = match () {
+            () if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) => false,
+            () if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) => {
+                true
+            }
+            () => return None,
+        };
+        let right = parser.parse_subexpr(self.0.prec_value(Precedence::Is));
+        let left = Box::new(left.clone());
+        Some(right.map(|right| match is_not {
+            true => Expr::IsNotDistinctFrom(left, Box::new(right)),
+            false => Expr::IsDistinctFrom(left, Box::new(right)),
+        }))
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        self.0.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        self.0.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        self.0.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        self.0.is_identifier_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        self.0.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        self.0.is_custom_operator_part(ch)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        self.0.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        self.0.prec_value(precedence)
+    }
+
+    as_postgresql! {
+        supports_unicode_string_literal supports_filter_during_aggregation supports_group_by_expr
+        allow_extract_custom allow_extract_single_quotes supports_create_index_with_clause
+        supports_explain_with_utility_options supports_listen_notify supports_factorial_operator
+        supports_bitwise_shift_operators supports_comment_on supports_load_extension
+        supports_named_fn_args_with_colon_operator supports_named_fn_args_with_expr_name
+        supports_empty_projections supports_nested_comments supports_string_escape_constant
+        supports_numeric_literal_underscores supports_array_typedef_with_brackets supports_geometric_types
+        supports_set_names supports_alter_column_type_using supports_notnull_operator
+        supports_interval_options supports_insert_table_alias supports_create_table_like_parenthesized
+        supports_select_wildcard_with_alias supports_comma_separated_trim supports_xml_expressions
+        supports_comment_optimizer_hint
+    }
+}
