@@ -17,7 +17,9 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed as Rewritten, TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast;
 use kernel::schema::{ColumnType, TableDef};
@@ -276,7 +278,13 @@ impl Compiler<'_> {
     }
 
     fn physical(&self, logical: Expr) -> Result<Arc<dyn PhysicalExpr>> {
-        let physical = guard(|| self.state.create_physical_expr(logical, &self.schema))?;
+        let physical = guard(|| {
+            let context = SimplifyContext::builder().with_schema(Arc::new(self.schema.clone())).build();
+            let simplifier = ExprSimplifier::new(context);
+            // Some functions, COALESCE among them, exist only until they are simplified.
+            let simplified = simplifier.simplify(simplifier.coerce(logical, &self.schema)?)?;
+            self.state.create_physical_expr(simplified, &self.schema)
+        })?;
         let checked = physical.and_then(checked::expression);
         Ok(checked.map_err(SqlError::planning)?.data)
     }
