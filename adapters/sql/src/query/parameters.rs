@@ -36,11 +36,18 @@ fn placeholder(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Parameters that a statement mentions, each with the type that a cast right around it names.
+/// Parameters that a statement mentions, each with the type that a cast right around it names, or that of a LIMIT.
 pub fn mentioned(statement: &ast::Statement) -> Result<BTreeMap<usize, Option<PgType>>> {
     struct Find(BTreeMap<usize, Option<PgType>>);
     impl ast::Visitor for Find {
         type Break = SqlError;
+
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<SqlError> {
+            for i in limits(query).into_iter().filter_map(|e| index(placeholder(e)?)) {
+                self.0.entry(i).or_default().get_or_insert(PgType::One(Base::Int8));
+            }
+            ControlFlow::Continue(())
+        }
 
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
             if let Expr::Cast { expr, data_type, .. } = expr
@@ -70,6 +77,19 @@ pub fn mentioned(statement: &ast::Statement) -> Result<BTreeMap<usize, Option<Pg
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(find.0),
     }
+}
+
+/// How many rows a query is to give, and after how many.
+fn limits(query: &ast::Query) -> Vec<&Expr> {
+    let mut limits: Vec<&Expr> = match &query.limit_clause {
+        None => vec![],
+        Some(ast::LimitClause::LimitOffset { limit, offset, .. }) => {
+            limit.iter().chain(offset.as_ref().map(|o| &o.value)).collect()
+        }
+        Some(ast::LimitClause::OffsetCommaLimit { offset, limit }) => vec![offset, limit],
+    };
+    limits.extend(query.fetch.as_ref().and_then(|f| f.quantity.as_ref()));
+    limits
 }
 
 /// Puts an expression in the place of each parameter.
