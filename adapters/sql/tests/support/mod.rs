@@ -1,0 +1,213 @@
+//! A database for tests: the real coordinator and the real shards, driven on the caller's thread, with a log that is always
+//! durable at once. And a runner of SQL that needs no wire.
+
+#![allow(dead_code)] // Each test program uses a part of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use kernel::ids::*;
+use kernel::message::{Effect, Input, Request, Response};
+use kernel::record::{Body, Open, Record};
+use kernel::{Config, Coordinator, Error, Recovery, Shard};
+use tidemark_pipeline_sql::{Statement, parse};
+use tidemark_sql::query::{Environment, QueryEngine};
+use tidemark_sql::session::SessionInfo;
+use tidemark_sql::types::encode;
+use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard, SqlError, define, write};
+use tokio::sync::oneshot;
+
+type Answer = Result<Response, Error>;
+
+struct Parts {
+    coordinator: Coordinator,
+    shards: Vec<Shard>,
+    last_appended: Sequence,
+    next_request: u64,
+    waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
+    now_us: Micros,
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Host(Arc<Mutex<Parts>>);
+
+impl Host {
+    /// Empty, with this many shards.
+    pub fn new(shard_count: u16) -> Host {
+        let body = Body::Open(Open { database: [1; 16], shard_count, at_us: 0 });
+        let open =
+            Record { sequence: Sequence(1), incarnation: Incarnation(1), synced_through: Sequence(0), body };
+        let mut shards: Vec<Shard> = (0..shard_count).map(|n| Shard::new(ShardId(n), shard_count)).collect();
+        let views = shards.iter_mut().map(Shard::recovered).collect();
+        let coordinator = Recovery::new().finish(Config::default(), 0, &open, views).unwrap();
+        let (waiting, last_appended) = (HashMap::new(), Sequence(1));
+        let parts = Parts { coordinator, shards, last_appended, next_request: 1, waiting, now_us: 1 };
+        Host(Arc::new(Mutex::new(parts)))
+    }
+
+    fn send(&self, request: Request) -> oneshot::Receiver<Answer> {
+        let mut parts = self.0.lock().unwrap();
+        let id = RequestId(parts.next_request);
+        parts.next_request += 1;
+        let (sender, receiver) = oneshot::channel();
+        parts.waiting.insert(id, sender);
+        parts.feed(Input::Request { id, request });
+        receiver
+    }
+}
+
+impl Parts {
+    fn feed(&mut self, input: Input) {
+        self.now_us += 1;
+        self.coordinator.handle(self.now_us, input);
+        while let Some(effect) = self.coordinator.poll_effect() {
+            match effect {
+                Effect::Shard { shard, command } => {
+                    let reply = self.shards[usize::from(shard.0)].handle(command);
+                    self.coordinator.handle(self.now_us, Input::Shard { shard, reply });
+                }
+                Effect::Append(record) => self.last_appended = record.sequence,
+                Effect::Sync => {
+                    self.coordinator.handle(self.now_us, Input::Synced { through: self.last_appended })
+                }
+                Effect::Reply { id, result } => {
+                    if let Some(waiting) = self.waiting.remove(&id) {
+                        let _ = waiting.send(result);
+                    }
+                }
+                Effect::Halt(error) => panic!("the kernel halted: {error}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Database for Host {
+    async fn request(&self, request: Request) -> Answer {
+        self.send(request).await.expect("every request is answered")
+    }
+
+    fn shard_count(&self) -> u16 {
+        self.0.lock().unwrap().shards.len() as u16
+    }
+
+    async fn snapshot(&self) -> Result<SnapshotGuard, Error> {
+        match self.request(Request::AcquireSnapshot).await? {
+            Response::Snapshot { reader, snapshot } => {
+                let host = self.clone();
+                Ok(SnapshotGuard::new(snapshot, move || drop(host.send(Request::ReleaseSnapshot(reader)))))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error> {
+        match self.request(Request::AcquireBarrier { tables }).await? {
+            Response::Barrier { barrier, snapshot } => {
+                let host = self.clone();
+                Ok(BarrierGuard::new(barrier, snapshot, move || {
+                    drop(host.send(Request::ReleaseBarrier(barrier)))
+                }))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
+        Default::default()
+    }
+}
+
+/// Runs SQL on a database.
+pub struct Runner {
+    pub env: Environment,
+}
+
+impl Runner {
+    pub fn new(shard_count: u16) -> Runner {
+        let env = Environment {
+            database: Arc::new(Host::new(shard_count)),
+            engine: Arc::new(QueryEngine::new(64 << 20, 2).unwrap()),
+            session: Arc::new(SessionInfo::internal()),
+            registry: Arc::default(),
+        };
+        Runner { env }
+    }
+
+    /// One statement: `ok` of a definition, the counts of a write, the rows of a query in order of their text.
+    pub async fn run(&self, sql: &str) -> Result<String, SqlError> {
+        self.run_with(sql, &[]).await
+    }
+
+    /// The same, with parameters for a write.
+    pub async fn run_with(&self, sql: &str, parameters: &[ScalarValue]) -> Result<String, SqlError> {
+        let mut statements = parse(sql)?;
+        assert_eq!(statements.len(), 1, "{sql}");
+        match statements.pop().unwrap() {
+            Statement::Sql(statement) if write::is_write(&statement) => {
+                let counts = write::execute_with(&self.env, &statement, parameters).await?;
+                Ok(format!(
+                    "inserted {} updated {} deleted {} ignored {}",
+                    counts.inserted, counts.updated, counts.deleted, counts.ignored
+                ))
+            }
+            Statement::Sql(statement) => {
+                let snapshot = self.env.database.snapshot().await?;
+                let context = self.env.context(&snapshot);
+                let plan = context.plan(&statement).await?;
+                Ok(rows(&context.collect(&plan).await?))
+            }
+            definition => {
+                let snapshot = self.env.database.snapshot().await?;
+                let context = self.env.context(&snapshot);
+                for definition in define::plan(&context, &definition).await? {
+                    self.env.database.request(Request::Define(definition)).await?;
+                }
+                Ok("ok".into())
+            }
+        }
+    }
+
+    /// Statements and what each comes to: the text that [`run`](Self::run) gives, or `!`, the SQLSTATE, and words that the
+    /// error has.
+    pub async fn script(&self, steps: &[(&str, &str)]) {
+        for (sql, expected) in steps {
+            match (self.run(sql).await, expected.strip_prefix('!')) {
+                (Ok(found), None) => assert_eq!(found, *expected, "{sql}"),
+                (Err(error), Some(wanted)) => {
+                    let (code, words) = wanted.split_once(' ').unwrap_or((wanted, ""));
+                    assert_eq!(error.code, code, "{sql}\n{error}");
+                    assert!(error.message.contains(words), "{sql}\n{error}\nhas no {words:?}");
+                }
+                (Ok(found), Some(wanted)) => panic!("{sql}\ngave {found}\nand not {wanted}"),
+                (Err(error), None) => panic!("{sql}\n{error}"),
+            }
+        }
+    }
+}
+
+fn rows(batches: &[RecordBatch]) -> String {
+    let row = |batch: &RecordBatch, n: usize| row_text(&batch.slice(n, 1), batch.num_columns());
+    let mut lines: Vec<String> =
+        batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |n| row(batch, n))).collect();
+    lines.sort();
+    lines.join(" ; ")
+}
+
+/// The first columns of a row, as PostgreSQL prints them.
+pub fn row_text(row: &RecordBatch, columns: usize) -> String {
+    let cell = |column: &datafusion::arrow::array::ArrayRef| {
+        if column.is_null(0) {
+            return "null".to_string();
+        }
+        let mut out = bytes::BytesMut::new();
+        encode::text(column.as_ref(), 0, &mut out).unwrap();
+        String::from_utf8(out.to_vec()).unwrap()
+    };
+    row.columns()[..columns].iter().map(cell).collect::<Vec<_>>().join("|")
+}
