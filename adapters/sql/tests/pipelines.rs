@@ -1,0 +1,161 @@
+//! Pipelines without a broker: what CREATE PIPELINE refuses, and what becomes of messages on their way to the shards.
+
+mod support;
+
+use kernel::expr::{Arithmetic, Expr, OnDuplicate};
+use kernel::extract::{Extract, RawMessage};
+use kernel::{Epoch, PipelineId, Position, Run};
+use support::Runner;
+use tidemark_decode::Extractor;
+use tidemark_sql::define::show_create;
+use tidemark_sql::transform::PipelinePlanner;
+
+const NOW_US: i64 = 1_767_225_600_000_000; // 2026-01-01 00:00:00
+
+async fn with_tables() -> Runner {
+    let db = Runner::new(1);
+    db.script(&[
+        ("create table t (id bigint, amount numeric(10,2), note text default 'none', at timestamptz default now(), \
+          primary key (id))", "ok"),
+        ("create table keyless (a bigint not null, b integer)", "ok"),
+    ])
+    .await;
+    db
+}
+
+fn pipeline(rest: &str) -> String {
+    format!("create pipeline p as load data kafka 'h:9092/topic' {rest}")
+}
+
+#[tokio::test]
+async fn what_create_pipeline_refuses() {
+    let db = with_tables().await;
+    let json = "into table t format json (id <- id, amount <- amount, @x <- x)";
+    for (rest, code, words) in [
+        ("into table nowhere format json (a <- a)".to_string(), "42P01", "\"nowhere\""),
+        ("into table t format json (id <- id, nope <- x)".into(), "42703", "\"nope\""),
+        ("into table t format json (id <- id, id <- x)".into(), "22023", "twice"),
+        ("into table t format json (id <- id default 'abc')".into(), "22023", "abc"),
+        ("into table t format json (amount <- amount)".into(), "23502", "\"id\""),
+        ("into table keyless format json (b <- b)".into(), "23502", "\"a\""),
+        (format!("{json} set nope = 1"), "42703", "\"nope\""),
+        (format!("{json} set note = nope"), "42703", "nope"),
+        (format!("{json} set note = @y"), "42703", "variable @y"),
+        (format!("{json} set id = true"), "42804", "\"id\""),
+        (format!("{json} set note = no_such_function(id)"), "42883", "no_such_function"),
+        (format!("{json} set id = sum(id)"), "0A000", "aggregate"),
+        (format!("{json} where id"), "42804", "boolean"),
+        (format!("{json} on duplicate key update id = 1"), "0A000", "primary key"),
+        (format!("{json} on duplicate key update note = @x"), "0A000", "variable @x"),
+        (format!("{json} on duplicate key update at = now()"), "0A000", "now()"),
+        (format!("{json} on duplicate key update amount = sqrt(amount)"), "0A000", "sqrt"),
+        ("into table keyless format json (a <- a) on duplicate key update b = 1".into(), "42P10", "keyless"),
+        ("replace into table keyless format json (a <- a)".into(), "42P10", "keyless"),
+    ] {
+        let sql = pipeline(&rest);
+        let error = db.run(&sql).await.expect_err(&sql);
+        assert_eq!(error.code, code, "{sql}\n{error}");
+        assert!(error.message.contains(words), "{sql}\n{error}");
+    }
+    assert!(db.env.database.snapshot().await.unwrap().catalog.pipelines.is_empty());
+}
+
+#[tokio::test]
+async fn what_create_pipeline_keeps() {
+    let db = with_tables().await;
+    let rest = "credentials '{\"sasl.password\": \"hidden\"}' batch_interval 20 max_errors 3 into table t \
+                format json (id <- id, amount <- amount) on duplicate key update amount = amount + values(amount)";
+    db.script(&[(&pipeline(rest), "ok"), (&pipeline(rest), "!42710 \"p\"")]).await;
+    let snapshot = db.env.database.snapshot().await.unwrap();
+    let kept = snapshot.catalog.pipeline_named("p").unwrap();
+    assert_eq!((kept.error_limit, kept.batch_interval_us), (Some(3), 20_000));
+    // A sum is a sum and not hidden under casts.
+    let OnDuplicate::Update(update) = &kept.on_duplicate else { panic!("{:?}", kept.on_duplicate) };
+    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
+    assert_eq!(update.assignments, [(1, sum)]);
+    assert!(kept.definition_sql.contains("hidden"));
+    let shown = show_create(kept, true).unwrap();
+    assert!(!shown.contains("hidden") && shown.contains("<redacted>"), "{shown}");
+}
+
+/// Runs messages through the extractor of a pipeline.
+async fn extracted(db: &Runner, rest: &str, messages: &[&str]) -> Extract {
+    let snapshot = db.env.database.snapshot().await.unwrap();
+    let table = snapshot.catalog.table_named("t").unwrap();
+    let (plan, transform) = PipelinePlanner::new().unwrap().extract_plan(&pipeline(rest), table, 1).unwrap();
+    let start = Position { next_offset: 100, leader_epoch: -1 };
+    let mut extractor = Extractor::new(plan, transform, PipelineId(1), Epoch(1), Run(1), 0, start).unwrap();
+    let raw: Vec<RawMessage<'_>> = messages
+        .iter()
+        .enumerate()
+        .map(|(n, text)| RawMessage {
+            offset: 100 + n as i64,
+            leader_epoch: -1,
+            timestamp_ms: -1,
+            key: None,
+            value: Some(text.as_bytes()),
+        })
+        .collect();
+    extractor.push(&raw);
+    extractor.take(NOW_US).unwrap().expect("messages were pushed")
+}
+
+fn rows(extract: &Extract) -> Vec<String> {
+    let Some(Some(piece)) = extract.pieces.first() else { return vec![] };
+    let row = |n: usize| support::row_text(&piece.slice(n, 1), 4);
+    (0..piece.num_rows()).map(row).collect()
+}
+
+#[tokio::test]
+async fn set_and_where_see_variables_defaults_and_the_input_time() {
+    let db = with_tables().await;
+    let rest = "into table t format json (id <- id, @cents <- cents, @kind <- kind) \
+                set amount = @cents::numeric(20,4) / 100, note = coalesce(upper(@kind), note), at = now() \
+                where @kind is distinct from 'skip' and amount > 0";
+    let extract = extracted(
+        &db,
+        rest,
+        &[
+            r#"{"id": 1, "cents": 250, "kind": "a"}"#,
+            r#"{"id": 2, "cents": 100, "kind": "skip"}"#,
+            r#"{"id": 3, "cents": 5}"#,
+            r#"{"id": 4, "cents": -5}"#,
+        ],
+    )
+    .await;
+    let at = "2026-01-01 00:00:00+00";
+    assert_eq!(rows(&extract), [format!("1|2.50|A|{at}"), format!("3|0.05|none|{at}")]);
+    assert_eq!((extract.filtered, extract.set_aside.len()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_row_that_fails_is_set_aside_alone() {
+    let db = with_tables().await;
+    let rest = "into table t format json (id <- id, @v <- v) set id = id + 1, amount = 10 / @v::bigint";
+    let max = format!(r#"{{"id": {}, "v": 1}}"#, i64::MAX);
+    let messages = [
+        r#"{"id": 1, "v": 2}"#,
+        r#"{"id": 2, "v": 0}"#,
+        r#"{"id": 3, "v": "x"}"#,
+        &max,
+        r#"{"id": 5, "v": 5}"#,
+    ];
+    let extract = extracted(&db, rest, &messages).await;
+    let at = "2026-01-01 00:00:00+00";
+    assert_eq!(rows(&extract), [format!("2|5.00|none|{at}"), format!("6|2.00|none|{at}")]);
+    let aside: Vec<(i64, &str)> = extract.set_aside.iter().map(|s| (s.offset, s.code.as_str())).collect();
+    assert_eq!(aside, [(101, "22012"), (102, "22P02"), (103, "22003")]);
+}
+
+#[tokio::test]
+async fn constants_need_no_expressions() {
+    let db = with_tables().await;
+    let snapshot = db.env.database.snapshot().await.unwrap();
+    let planner = PipelinePlanner::new().unwrap();
+    let table = snapshot.catalog.table_named("keyless").unwrap();
+    let plain = pipeline("into table keyless format json (a <- a)");
+    assert!(planner.extract_plan(&plain, table, 2).unwrap().1.is_none());
+    let table = snapshot.catalog.table_named("t").unwrap();
+    let timed = pipeline("into table t format json (id <- id)");
+    assert!(planner.extract_plan(&timed, table, 2).unwrap().1.is_some(), "now() is no constant");
+}
