@@ -546,3 +546,123 @@ fn json(array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::types::decode;
+
+    fn shown(array: impl Array + 'static) -> String {
+        let mut out = BytesMut::new();
+        text(&array, 0, &mut out).unwrap();
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    /// Binary out, and back in as text.
+    fn round_trip(array: impl Array + 'static, base: Base) -> String {
+        let mut out = BytesMut::new();
+        binary(&array, 0, PgType::One(base), &mut out).unwrap();
+        decode::binary_text(PgType::One(base), &out).unwrap()
+    }
+
+    #[test]
+    fn floats_are_written_as_postgresql_does() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (123456789012345.0, "123456789012345"),
+            (1e15, "1e+15"),
+            (1.5e300, "1.5e+300"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(shown(Float64Array::from(vec![value])), expected);
+        }
+        assert_eq!(shown(Float32Array::from(vec![1e6])), "1e+06");
+        assert_eq!(shown(Float32Array::from(vec![123456.0])), "123456");
+    }
+
+    #[test]
+    fn numerics_survive_the_binary_format() {
+        for text in ["0.00", "0.01", "-0.05", "1.00", "9999.99", "10000.00", "-123456789.10", "100000000.00"]
+        {
+            let unscaled: i128 = text.replace('.', "").parse().unwrap();
+            let array = Decimal128Array::from(vec![unscaled]).with_precision_and_scale(38, 2).unwrap();
+            assert_eq!(round_trip(array, Base::Numeric), text);
+        }
+        let small = Decimal128Array::from(vec![1]).with_precision_and_scale(38, 9).unwrap();
+        assert_eq!(round_trip(small, Base::Numeric), "0.000000001");
+    }
+
+    #[test]
+    fn times_are_written_as_postgresql_does() {
+        let at = |micros| shown(TimestampMicrosecondArray::from(vec![micros]));
+        assert_eq!(at(0), "1970-01-01 00:00:00");
+        assert_eq!(at(1_500_000), "1970-01-01 00:00:01.5");
+        assert_eq!(at(-1), "1969-12-31 23:59:59.999999");
+        assert_eq!(at(-62_167_219_200_000_000), "0001-01-01 00:00:00 BC");
+        assert_eq!(
+            shown(TimestampMicrosecondArray::from(vec![0]).with_timezone("+00:00")),
+            "1970-01-01 00:00:00+00"
+        );
+        assert_eq!(shown(Date32Array::from(vec![19_782])), "2024-02-29");
+        let interval = IntervalMonthDayNanoType::make_value(14, 3, 4_500_000_000);
+        assert_eq!(shown(IntervalMonthDayNanoArray::from(vec![interval])), "1 year 2 mons 3 days 00:00:04.5");
+        assert_eq!(
+            round_trip(TimestampMicrosecondArray::from(vec![1_700_000_000_123_456]), Base::Timestamp),
+            "2023-11-14 22:13:20.123456"
+        );
+    }
+
+    #[test]
+    fn arrays_are_quoted_where_they_must_be() {
+        let items: Vec<Option<&str>> =
+            vec![Some("a"), None, Some(""), Some("b,c"), Some("q\"\\"), Some("null")];
+        let mut list = ListBuilder::new(StringBuilder::new());
+        items.iter().for_each(|i| list.values().append_option(*i));
+        list.append(true);
+        let text = shown(list.finish());
+        assert_eq!(text, r#"{a,NULL,"","b,c","q\"\\","null"}"#);
+        let read = decode::array_text_items(&text).unwrap();
+        assert_eq!(read.iter().map(Option::as_deref).collect::<Vec<_>>(), items);
+    }
+
+    #[test]
+    fn bytes_and_structs() {
+        assert_eq!(shown(BinaryArray::from(vec![&b"\x00\xff\\"[..]])), "\\x00ff5c");
+        assert_eq!(decode::bytea("\\x00FF5c").unwrap(), b"\x00\xff\\");
+        assert_eq!(decode::bytea("a\\\\b\\001").unwrap(), b"a\\b\x01");
+        assert!(decode::bytea("\\x0").is_err());
+        let fields = vec![
+            (
+                Arc::new(Field::new("n", DataType::Int64, true)),
+                Arc::new(Int64Array::from(vec![1])) as ArrayRef,
+            ),
+            (
+                Arc::new(Field::new("s", DataType::Utf8, true)),
+                Arc::new(StringArray::from(vec![Some("a\"b")])) as ArrayRef,
+            ),
+        ];
+        assert_eq!(shown(StructArray::from(fields)), r#"{"n":1,"s":"a\"b"}"#);
+    }
+
+    #[test]
+    fn malformed_binary_values_are_errors() {
+        for base in Base::ALL {
+            for bytes in [&b""[..], b"\x00", b"\xff\xff\xff\xff\xff", &[0xff; 16], &[0x7f; 33]] {
+                // Whatever it says, it does not panic.
+                let _ = decode::binary_text(PgType::One(*base), bytes);
+                let _ = decode::binary_text(PgType::Array(*base), bytes);
+            }
+        }
+        assert!(decode::binary_text(PgType::One(Base::Int8), b"\x00").is_err());
+    }
+}
