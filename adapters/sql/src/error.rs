@@ -145,7 +145,7 @@ fn arrow(error: &ArrowError) -> SqlError {
     let (code, message) = match error {
         E::DivideByZero => (state::DIVISION_BY_ZERO, "division by zero".to_string()),
         E::ArithmeticOverflow(m) => (state::NUMERIC_OUT_OF_RANGE, m.clone()),
-        E::CastError(m) | E::ParseError(m) => (cast_state(m), m.clone()),
+        E::CastError(m) | E::ParseError(m) => (cast_state(m), cast_message(m)),
         E::ComputeError(m) | E::InvalidArgumentError(m) => (cast_state(m), m.clone()),
         E::NotYetImplemented(m) => (state::FEATURE_NOT_SUPPORTED, m.clone()),
         E::MemoryError(m) => (state::OUT_OF_MEMORY, m.clone()),
@@ -177,6 +177,26 @@ fn cast_state(message: &str) -> &'static str {
     } else {
         state::INVALID_TEXT_REPRESENTATION
     }
+}
+
+/// The message of a text that did not convert, in SQL's words.
+fn cast_message(message: &str) -> String {
+    let parts = message
+        .strip_prefix("Cannot cast string '")
+        .and_then(|rest| rest.strip_suffix(" type"))
+        .and_then(|rest| rest.rsplit_once("' to value of "));
+    let Some((text, arrow_name)) = parts else { return message.to_string() };
+    let name = match arrow_name {
+        "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Boolean" => "boolean",
+        "Date32" => "date",
+        other => other,
+    };
+    format!("invalid input syntax for type {name}: \"{text}\"")
 }
 
 fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SqlError {
@@ -258,6 +278,12 @@ fn plan_message(message: String) -> SqlError {
         let name = message.trim_start_matches("table '").trim_end_matches("' not found");
         let name = name.rsplit('.').next().unwrap_or(name);
         return SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
+    }
+    if let Some(rest) = message.strip_prefix("Invalid function '")
+        && let Some((name, hint)) = rest.split_once("'.")
+    {
+        let error = SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
+        return error.with_hint(hint.trim().to_string());
     }
     let code = if has("Invalid function") || has("does not exist") && has("function") {
         state::UNDEFINED_FUNCTION

@@ -147,9 +147,15 @@ impl StatementContext {
         if rewrite::names_hidden_column(statement) {
             self.show_hidden_columns();
         }
-        let statement = rewrite::for_planner(statement.clone())?;
-        let planned = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement)));
-        let plan = guarded(planned).await?.map_err(SqlError::planning)?;
+        let mut statement = rewrite::for_planner(statement.clone())?;
+        let plan = match self.plan_once(&statement).await {
+            // PostgreSQL lets columns of a result have one name; DataFusion wants to tell them apart.
+            Err(error) if error.message.contains("Projections require unique expression names") => {
+                rewrite::name_apart(&mut statement);
+                self.plan_once(&statement).await?
+            }
+            planned => planned?,
+        };
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -157,6 +163,11 @@ impl StatementContext {
             .verify_plan(&plan)
             .map_err(|_| SqlError::unsupported("this statement is not supported"))?;
         Ok(plan)
+    }
+
+    async fn plan_once(&self, statement: &ast::Statement) -> Result<LogicalPlan> {
+        let statement = DfStatement::Statement(Box::new(statement.clone()));
+        guarded(self.state.statement_to_plan(statement)).await?.map_err(SqlError::planning)
     }
 
     /// An SQL expression over `schema`, types coerced.

@@ -1,6 +1,7 @@
 //! What clients write and DataFusion does not understand, rewritten on the syntax tree to what it does: PostgreSQL's
 //! qualified functions and operators, its catalog casts, and the shapes of psql's own queries.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -111,6 +112,12 @@ fn rewrite(expr: &mut Expr) {
     match expr {
         Expr::Function(function) => unqualify(&mut function.name),
         Expr::Collate { expr: inner, .. } => *expr = take(inner),
+        // A function that is called without parentheses, which the parser takes for a column.
+        Expr::Identifier(ident)
+            if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("current_schema") =>
+        {
+            *expr = call("current_schema", vec![]);
+        }
         Expr::BinaryOp { op, .. } => {
             if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                 && let Some(plain) = parts.last().and_then(|name| plain_operator(name))
@@ -313,9 +320,47 @@ fn catalog_subquery(query: &Query) -> Option<Expr> {
     }
 }
 
-/// Names that PostgreSQL gives to the columns of a query, where they differ from DataFusion's: None where they are the
-/// same, or where a wildcard makes their places unknown.
-pub fn column_names(statement: &Statement) -> Option<Vec<Option<String>>> {
+/// Gives the columns of all SELECTs names that differ. What a client is shown is [`column_names`].
+pub fn name_apart(statement: &mut Statement) {
+    struct Apart;
+    impl VisitorMut for Apart {
+        type Break = ();
+
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            let mut seen = BTreeSet::new();
+            for (i, item) in select.projection.iter_mut().enumerate() {
+                let (expr, wanted) = match item {
+                    SelectItem::UnnamedExpr(expr) => (expr, None),
+                    SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+                    _ => continue,
+                };
+                let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                let name = wanted.as_ref().map_or_else(|| name_of(expr), |alias| alias.value.clone());
+                let is_first = seen.insert(name.to_ascii_lowercase());
+                // Of what has no name of its own, DataFusion may think that two are the same.
+                if is_first && (plain || wanted.is_some()) {
+                    continue;
+                }
+                let alias = Ident::with_quote('"', format!("{name}:{i}"));
+                *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(statement, &mut Apart);
+}
+
+/// What PostgreSQL calls a column of a query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ColumnName {
+    /// This.
+    Is(String),
+    /// Any number of columns, under their own names.
+    Wildcard,
+}
+
+/// What PostgreSQL calls the columns of a query; None where this is no matter of a select list.
+pub fn column_names(statement: &Statement) -> Option<Vec<ColumnName>> {
     let Statement::Query(query) = statement else { return None };
     let mut body = query.body.as_ref();
     let select = loop {
@@ -326,22 +371,22 @@ pub fn column_names(statement: &Statement) -> Option<Vec<Option<String>>> {
             _ => return None,
         }
     };
-    select
-        .projection
-        .iter()
-        .map(|item| match item {
-            SelectItem::UnnamedExpr(expr) => Some(Some(name_of(expr))),
-            SelectItem::ExprWithAlias { .. } => Some(None),
-            _ => None,
-        })
-        .collect()
+    let name = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => ColumnName::Is(name_of(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => ColumnName::Is(folded(alias)),
+        _ => ColumnName::Wildcard,
+    };
+    Some(select.projection.iter().map(name).collect())
+}
+
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_ascii_lowercase(),
+    }
 }
 
 fn name_of(expr: &Expr) -> String {
-    let folded = |ident: &Ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_ascii_lowercase(),
-    };
     match expr {
         Expr::Identifier(ident) => folded(ident),
         Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, folded),

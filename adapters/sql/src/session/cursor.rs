@@ -12,6 +12,7 @@ use futures::StreamExt;
 use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError};
 use crate::query::guarded;
+use crate::query::rewrite::ColumnName;
 use crate::types::encode::{self, Format};
 use crate::types::{Base, PgType};
 
@@ -41,12 +42,28 @@ impl Described {
         Described { fields: schema.fields().iter().map(field).collect() }
     }
 
-    /// Gives columns the names that PostgreSQL has for them.
-    pub fn rename(&mut self, names: Option<Vec<Option<String>>>) {
-        let Some(names) = names.filter(|names| names.len() == self.fields.len()) else { return };
-        for (field, name) in self.fields.iter_mut().zip(names) {
-            field.name = name.unwrap_or(std::mem::take(&mut field.name));
+    /// Gives columns the names that PostgreSQL has for them. With one wildcard among them, those around it are known by
+    /// their distance from both ends; with several they are left as they are.
+    pub fn rename(&mut self, names: Option<Vec<ColumnName>>) {
+        let Some(names) = names else { return };
+        let wildcard = names.iter().position(|n| *n == ColumnName::Wildcard);
+        let (head, tail) = names.split_at(wildcard.unwrap_or(names.len()));
+        let tail = tail.get(1..).unwrap_or_default();
+        let fits = match wildcard {
+            None => names.len() == self.fields.len(),
+            Some(_) => names.len() <= self.fields.len() + 1 && !tail.contains(&ColumnName::Wildcard),
+        };
+        if !fits {
+            return;
         }
+        let tail_start = self.fields.len() - tail.len();
+        let mut give = |at: usize, name: &ColumnName| {
+            if let ColumnName::Is(name) = name {
+                self.fields[at].name = name.clone();
+            }
+        };
+        head.iter().enumerate().for_each(|(i, name)| give(i, name));
+        tail.iter().enumerate().for_each(|(i, name)| give(tail_start + i, name));
     }
 
     /// Rows of text columns.
@@ -92,7 +109,7 @@ impl Cursor {
     }
 
     /// See [`Described::rename`].
-    pub fn rename(&mut self, names: Option<Vec<Option<String>>>) {
+    pub fn rename(&mut self, names: Option<Vec<ColumnName>>) {
         self.described.rename(names);
     }
 
