@@ -5,6 +5,7 @@ pub mod checked;
 pub mod parameters;
 pub mod rewrite;
 pub mod scan;
+mod yielding;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,26 +17,33 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
-use futures::{FutureExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kernel::Snapshot;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::catalog::{self, Overlay};
 use crate::database::Database;
 use crate::error::{Result, SqlError};
 use crate::session::{Registry, SessionInfo};
 
-/// What all statements of a server share: functions, planning rules and the memory pool.
+/// What all statements of a server share: functions, planning rules, the memory pool, and the threads that queries run on.
+/// These are apart from the threads that talk to clients, so that no query keeps those from being heard.
 #[derive(Debug)]
 pub struct QueryEngine {
     base: SessionState,
+    threads: Option<Runtime>,
 }
+
+/// Batches that a query may be ahead of its reader.
+const BATCHES_AHEAD: usize = 2;
 
 impl QueryEngine {
     /// `memory_bytes` bounds what all queries together may hold beyond the tables themselves; `threads` is the number of
@@ -58,14 +66,53 @@ impl QueryEngine {
             .with_runtime_env(runtime(memory_bytes)?)
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(checked::CheckedArithmetic))
+            .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
             .build();
         catalog::functions::register(&mut state)?;
-        Ok(QueryEngine { base: state })
+        let threads = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .build()
+            .map_err(|error| SqlError::internal(format!("threads for queries cannot be started: {error}")))?;
+        Ok(QueryEngine { base: state, threads: Some(threads) })
+    }
+
+    /// Runs a plan on the threads of queries; dropping the stream ends it.
+    pub(crate) fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let threads = self.threads.as_ref().ok_or_else(|| SqlError::internal("the server is stopping"))?;
+        let mut running = RecordBatchReceiverStream::builder(plan.schema(), BATCHES_AHEAD);
+        let rows = running.tx();
+        let task = async move {
+            let mut stream = execute_stream(plan, context)?;
+            while let Some(batch) = stream.next().await {
+                let failed = batch.is_err();
+                if rows.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        running.spawn_on(task, threads.handle());
+        Ok(running.build())
     }
 
     /// Functions and planning rules, without a catalog: for expressions that read no table.
     pub(crate) fn state(&self) -> &SessionState {
         &self.base
+    }
+}
+
+impl Drop for QueryEngine {
+    fn drop(&mut self) {
+        // May happen on a thread that must not wait.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
     }
 }
 
@@ -195,7 +242,12 @@ impl StatementContext {
     /// Starts a plan. The stream ends with an error, never with a panic.
     pub async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let physical = self.physical(plan).await?;
-        guard(|| execute_stream(physical, self.state.task_ctx()))?.map_err(SqlError::from)
+        self.run(physical)
+    }
+
+    /// Starts a physical plan.
+    pub fn run(&self, physical: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        self.environment.engine.run(physical, self.state.task_ctx())
     }
 
     /// All rows of a plan, for results that are known to be small or have to be whole before they are used.

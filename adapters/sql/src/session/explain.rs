@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::execute_stream;
 use datafusion::sql::sqlparser::ast::{Statement as Sql, UtilityOption};
 use futures::TryStreamExt;
 
@@ -33,7 +32,7 @@ pub async fn lines(context: &StatementContext, sql: &Sql) -> Result<Vec<String>>
         return Ok(text.lines().map(str::to_string).collect());
     }
     let execution = Instant::now();
-    let stream = execute_stream(Arc::clone(&physical), context.state().task_ctx())?;
+    let stream = context.run(Arc::clone(&physical))?;
     let counted = stream.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) });
     let rows = guarded(counted).await??;
     let execution = execution.elapsed();
