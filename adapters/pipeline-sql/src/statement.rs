@@ -21,15 +21,15 @@ pub enum Statement {
     CreateTable(CreateTable),
     /// `DROP TABLE`
     DropTable {
-        /// Table.
-        name: String,
+        /// Tables, each once.
+        names: Vec<String>,
         /// `IF EXISTS`
         if_exists: bool,
     },
     /// `TRUNCATE`
     Truncate {
-        /// Table.
-        name: String,
+        /// Tables, each once.
+        names: Vec<String>,
     },
     /// `CREATE PIPELINE`
     CreatePipeline(Box<CreatePipeline>),
@@ -95,10 +95,10 @@ impl fmt::Display for Statement {
         let said = |said: bool, words: &'static str| if said { words } else { "" };
         match self {
             Statement::CreateTable(table) => table.fmt(f),
-            Statement::DropTable { name, if_exists } => {
-                write!(f, "DROP TABLE {}{}", said(*if_exists, "IF EXISTS "), quote(name))
+            Statement::DropTable { names, if_exists } => {
+                write!(f, "DROP TABLE {}{}", said(*if_exists, "IF EXISTS "), list(names))
             }
-            Statement::Truncate { name } => write!(f, "TRUNCATE {}", quote(name)),
+            Statement::Truncate { names } => write!(f, "TRUNCATE {}", list(names)),
             Statement::CreatePipeline(pipeline) => pipeline.fmt(f),
             Statement::DropPipeline { name, if_exists } => {
                 write!(f, "DROP PIPELINE {}{}", said(*if_exists, "IF EXISTS "), quote(name))
@@ -192,9 +192,6 @@ fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
     let at = c.here();
     match c.parser.parse_statement()? {
         SqlStatement::Truncate(truncate) => {
-            let [table] = truncate.table_names.as_slice() else {
-                return Err(ParseError::unsupported("TRUNCATE takes one table at a time", at));
-            };
             if truncate.identity == Some(TruncateIdentityOption::Restart)
                 || truncate.cascade == Some(CascadeOption::Cascade)
                 || truncate.partitions.is_some()
@@ -203,7 +200,7 @@ fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
             {
                 return Err(ParseError::unsupported("TRUNCATE takes no options", at));
             }
-            Ok(Statement::Truncate { name: names::relation(&table.name)? })
+            Ok(Statement::Truncate { names: relations(truncate.table_names.iter().map(|t| &t.name))? })
         }
         other => Ok(Statement::Sql(Box::new(other))),
     }
@@ -298,10 +295,25 @@ fn drop_table(
         let message = "DROP TABLE … CASCADE is not supported: drop the pipelines that load it first";
         return Err(ParseError::unsupported(message, at));
     }
-    let [name] = names else {
-        return Err(ParseError::unsupported("DROP TABLE takes one table at a time", at));
-    };
-    Ok(Statement::DropTable { name: names::relation(name)?, if_exists })
+    Ok(Statement::DropTable { names: relations(names.iter())?, if_exists })
+}
+
+/// Folded names of tables. One that is said twice is meant once.
+fn relations<'a>(
+    names: impl Iterator<Item = &'a sqlparser::ast::ObjectName>,
+) -> Result<Vec<String>, ParseError> {
+    let mut folded = Vec::new();
+    for name in names {
+        let name = names::relation(name)?;
+        if !folded.contains(&name) {
+            folded.push(name);
+        }
+    }
+    Ok(folded)
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
 }
 
 fn start(c: &mut Cursor) -> Result<Statement, ParseError> {

@@ -14,12 +14,20 @@ use crate::error::{Result, SqlError};
 use crate::query::StatementContext;
 
 /// The definitions that a statement asks for, to be carried out in order: none or several for START and STOP ALL PIPELINES,
-/// one for everything else. Statements that define nothing are an error.
+/// several for DROP TABLE and TRUNCATE of more than one table, one for everything else. Several are several records: what can
+/// be wrong with one of them is found before the first is carried out. Statements that define nothing are an error.
 pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<Vec<Definition>> {
     Ok(vec![match statement.clone() {
         Statement::CreateTable(create) => table::create(context, create).await?,
-        Statement::DropTable { name, if_exists } => Definition::DropTable { name, if_exists },
-        Statement::Truncate { name } => Definition::TruncateTable { name },
+        Statement::DropTable { names, if_exists } => {
+            table::check_droppable(context.snapshot(), &names, if_exists)?;
+            let drop = |name| Definition::DropTable { name, if_exists };
+            return Ok(names.into_iter().map(drop).collect());
+        }
+        Statement::Truncate { names } => {
+            table::check_all_exist(context.snapshot(), &names)?;
+            return Ok(names.into_iter().map(|name| Definition::TruncateTable { name }).collect());
+        }
         Statement::CreatePipeline(create) => pipeline::create(context, &create)?,
         Statement::DropPipeline { name, if_exists } => Definition::DropPipeline { name, if_exists },
         Statement::StartPipeline { name, if_not_running } => {

@@ -3,6 +3,7 @@
 use kernel::ids::{ColumnId, Sequence, TableId};
 use kernel::message::{Definition, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
+use kernel::{ErrorKind, Snapshot};
 use tidemark_pipeline_sql::{ColumnSyntax, CreateTable, parse_expression};
 
 use crate::catalog::table::is_hidden_column;
@@ -96,6 +97,41 @@ fn key(create: &CreateTable, names: &[String], kind: &str) -> Result<Vec<u16>> {
         ordinals.push(found as u16);
     }
     Ok(ordinals)
+}
+
+/// Refuses a TRUNCATE of several tables before the first is emptied.
+pub fn check_all_exist(snapshot: &Snapshot, names: &[String]) -> Result<()> {
+    match names.iter().find(|name| snapshot.catalog.table_named(name).is_none()) {
+        Some(name) => {
+            Err(SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a DROP of several tables before the first is dropped.
+pub fn check_droppable(snapshot: &Snapshot, names: &[String], if_exists: bool) -> Result<()> {
+    for name in names {
+        match snapshot.catalog.table_named(name) {
+            None if if_exists => {}
+            None => {
+                let message = format!("table \"{name}\" does not exist");
+                return Err(SqlError::new(state::UNDEFINED_TABLE, message));
+            }
+            Some(table) => {
+                if let Some(pipeline) = snapshot.catalog.pipelines.values().find(|p| p.table == table.id) {
+                    let message = format!(
+                        "cannot drop table \"{name}\" because pipeline \"{}\" loads it",
+                        pipeline.name
+                    );
+                    let quoted = tidemark_pipeline_sql::names::quote(&pipeline.name);
+                    return Err(SqlError::new(ErrorKind::ObjectInUse.sqlstate(), message)
+                        .with_hint(format!("DROP PIPELINE {quoted} first.")));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Evaluates every default once: whatever is wrong with it is said now and not at the first INSERT.
