@@ -28,6 +28,12 @@ async fn insert_values_select_and_defaults() {
         ("insert into t (a, b) select a + 100, upper(b) from t where b = 'x'", &inserted(1)),
         ("select a, b from t where a > 100", "103|X"),
         ("insert into t (a) select 1 where false", NONE),
+        // Each cell is assigned by itself, as if it stood alone.
+        ("insert into t (a, c, d) values (21, 1 + 1, now()), ('22', '2.345', '2026-01-31'), (20 + 3, null, null)", &inserted(3)),
+        ("select a, c from t where a > 20 and a < 30", "21|2.00 ; 22|2.35 ; 23|null"),
+        ("select d from t where a = 22", "2026-01-31 00:00:00+00"),
+        ("insert into t (a, d) values (24, now()), (25, 'yesterday')", "!22007 timestamp"),
+        ("delete from t where a > 20 and a < 30", "inserted 0 updated 0 deleted 3 ignored 0"),
         ("insert into t values (8)", &inserted(1)),
         ("select b from t where a = 8", "none"),
         // Refused.

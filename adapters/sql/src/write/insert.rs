@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, new_null_array};
+use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::sql::sqlparser::ast::{
     ConflictTarget, Expr, Insert, OnConflictAction, OnInsert, Parens, Query, SetExpr, Statement, Value,
     Values,
@@ -177,14 +178,14 @@ async fn source_rows(
     named: bool,
 ) -> Result<Vec<Vec<ArrayRef>>> {
     let mut query = query.clone();
-    let mut literals = None;
+    let mut literals = Literals::default();
     if let Some(values) = plain_values(&mut query) {
         check_width(values, targets.len(), named)?;
         let targets = &targets[..values.rows.first().map_or(0, |r| r.content.len())];
         fill_in_defaults(values, table, targets)?;
-        literals = literal_columns(values, table, targets)?;
+        literals = take_literals(values, table, targets);
     }
-    let (batches, width) = match literals {
+    let (batches, width) = match literals.columns(table, targets)? {
         Some(columns) => {
             let width = columns.len();
             (vec![columns], width)
@@ -195,7 +196,7 @@ async fn source_rows(
             check_count(width, targets.len(), named)?;
             let batches = context.collect(&plan).await?;
             let converted = batches.iter().filter(|b| b.num_rows() > 0).map(|b| converted(b, table, targets));
-            (converted.collect::<Result<Vec<_>>>()?, width)
+            (literals.put_into(converted.collect::<Result<Vec<_>>>()?, table, targets)?, width)
         }
     };
     let fed = &targets[..width];
@@ -264,29 +265,72 @@ fn fill_in_defaults(values: &mut Values, table: &TableDef, targets: &[usize]) ->
     Ok(())
 }
 
-/// Columns of a VALUES list of nothing but literals, read as values of their columns: exact, and without a query plan. None
-/// if there is anything else in it.
-fn literal_columns(values: &Values, table: &TableDef, targets: &[usize]) -> Result<Option<Vec<ArrayRef>>> {
-    let mut texts: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(values.rows.len()); targets.len()];
-    for Parens { content, .. } in &values.rows {
-        for ((cell, ordinal), into) in content.iter().zip(targets).zip(&mut texts) {
-            match defaults::literal_text(cell, &table.columns[*ordinal]) {
-                Some(text) => into.push(text),
-                None => return Ok(None),
+/// The literals of a VALUES list by column, which are read as values of the columns that they go to, exactly and each by
+/// itself, as PostgreSQL does: what else stands in a column has no say in it.
+#[derive(Default)]
+struct Literals {
+    /// The text of each cell, inner None of null; outer None where it is no literal.
+    cells: Vec<Vec<Option<Option<String>>>>,
+}
+
+/// Takes the literals out and leaves nulls, which go with everything.
+fn take_literals(values: &mut Values, table: &TableDef, targets: &[usize]) -> Literals {
+    let mut cells: Vec<Vec<_>> = vec![Vec::with_capacity(values.rows.len()); targets.len()];
+    for Parens { content, .. } in &mut values.rows {
+        for ((cell, ordinal), into) in content.iter_mut().zip(targets).zip(&mut cells) {
+            let text = defaults::literal_text(cell, &table.columns[*ordinal]);
+            if text.is_some() {
+                *cell = Expr::Value(Value::Null.into());
             }
+            into.push(text);
         }
     }
-    let rows = values.rows.len();
-    let column = |(texts, ordinal): (Vec<Option<String>>, &usize)| {
-        let column_type = table.columns[*ordinal].column_type;
-        if texts.iter().all(Option::is_none) {
-            return Ok(new_null_array(&column_type.arrow(), rows));
+    Literals { cells }
+}
+
+impl Literals {
+    /// All columns, if there is nothing but literals: without a query plan.
+    fn columns(&self, table: &TableDef, targets: &[usize]) -> Result<Option<Vec<ArrayRef>>> {
+        if self.cells.is_empty() || self.cells.iter().flatten().any(Option::is_none) {
+            return Ok(None);
         }
-        let texts = StringArray::from(texts);
-        match column_type {
-            ColumnType::Text => Ok(Arc::new(texts) as ArrayRef),
-            _ => from_texts(&texts, column_type),
+        let columns = self.cells.iter().zip(targets);
+        columns
+            .map(|(cells, ordinal)| read(cells, table.columns[*ordinal].column_type))
+            .collect::<Result<_>>()
+            .map(Some)
+    }
+
+    /// Puts the literals back into the columns that the rest was evaluated to.
+    fn put_into(
+        &self,
+        batches: Vec<Vec<ArrayRef>>,
+        table: &TableDef,
+        targets: &[usize],
+    ) -> Result<Vec<Vec<ArrayRef>>> {
+        let mut start = 0;
+        let mut filled = Vec::with_capacity(batches.len());
+        for mut batch in batches {
+            let rows = batch.first().map_or(0, |c| c.len());
+            for ((column, cells), ordinal) in batch.iter_mut().zip(&self.cells).zip(targets) {
+                let cells = &cells[start..start + rows];
+                let literal: BooleanArray = cells.iter().map(|cell| Some(cell.is_some())).collect();
+                *column = zip(&literal, &read(cells, table.columns[*ordinal].column_type)?, column)?;
+            }
+            start += rows;
+            filled.push(batch);
         }
-    };
-    texts.into_iter().zip(targets).map(column).collect::<Result<Vec<_>>>().map(Some)
+        Ok(filled)
+    }
+}
+
+/// Cells as values of a column, null where there is no literal.
+fn read(cells: &[Option<Option<String>>], column_type: ColumnType) -> Result<ArrayRef> {
+    let texts: StringArray =
+        cells.iter().map(|cell| cell.as_ref().and_then(|text| text.as_deref())).collect();
+    match column_type {
+        ColumnType::Text => Ok(Arc::new(texts)),
+        _ if texts.null_count() == texts.len() => Ok(new_null_array(&column_type.arrow(), texts.len())),
+        _ => from_texts(&texts, column_type),
+    }
 }
