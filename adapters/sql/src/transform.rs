@@ -17,9 +17,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed as Rewritten, TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast;
 use kernel::schema::{ColumnType, TableDef};
@@ -28,7 +26,7 @@ use tidemark_decode::{ExtractPlan, Transform, Transformed};
 use tidemark_pipeline_sql::{CreatePipeline, DecodeInputs, decode_plan, parse_pipeline};
 
 use crate::error::{Result, SqlError, state};
-use crate::query::{QueryEngine, checked, guard, rewrite};
+use crate::query::{QueryEngine, guard, physical_expression, rewrite};
 use crate::write::convert::to_column;
 use crate::write::defaults;
 
@@ -278,15 +276,7 @@ impl Compiler<'_> {
     }
 
     fn physical(&self, logical: Expr) -> Result<Arc<dyn PhysicalExpr>> {
-        let physical = guard(|| {
-            let context = SimplifyContext::builder().with_schema(Arc::new(self.schema.clone())).build();
-            let simplifier = ExprSimplifier::new(context);
-            // Some functions, COALESCE among them, exist only until they are simplified.
-            let simplified = simplifier.simplify(simplifier.coerce(logical, &self.schema)?)?;
-            self.state.create_physical_expr(simplified, &self.schema)
-        })?;
-        let checked = physical.and_then(checked::expression);
-        Ok(checked.map_err(SqlError::planning)?.data)
+        physical_expression(self.state, logical, &self.schema)
     }
 
     /// Variables become columns of that name; the planner would take them for variables of the session.

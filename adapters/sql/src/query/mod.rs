@@ -1,10 +1,13 @@
 //! Planning and running of statements that read, on DataFusion: one snapshot a statement, bounded memory, no panic that gets
 //! out. What a snapshot looks like as a catalog lives in `catalog`; who asks, and in which transaction, lives in `session`.
 
-pub mod checked;
+mod arithmetic;
+mod casts;
+mod literals;
 pub mod parameters;
 pub mod rewrite;
 pub mod scan;
+mod sum;
 mod yielding;
 
 use std::panic::AssertUnwindSafe;
@@ -18,7 +21,10 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -65,10 +71,11 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(runtime(memory_bytes)?)
             .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(checked::CheckedArithmetic))
+            .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
             .build();
         catalog::functions::register(&mut state)?;
+        state.register_udaf(sum::function())?;
         let threads = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("query")
@@ -114,6 +121,31 @@ impl Drop for QueryEngine {
             threads.shutdown_background();
         }
     }
+}
+
+/// What is done to a plan before it is optimized: DataFusion's coercion of types, with rules of ours around it.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
+    rules.insert(coercion, Arc::new(literals::IntegerLiterals));
+    rules.push(Arc::new(arithmetic::CheckArithmetic));
+    rules
+}
+
+/// Ready to be evaluated over batches of this schema: types coerced, arithmetic checked.
+pub(crate) fn physical_expression(
+    state: &SessionState,
+    logical: Expr,
+    schema: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let planned = guard(|| {
+        let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+        let simplifier = ExprSimplifier::new(context);
+        let checked = arithmetic::check(simplifier.coerce(logical, schema)?, schema)?;
+        // Some functions, COALESCE among them, exist only until they are simplified.
+        state.create_physical_expr(simplifier.simplify(checked)?, schema)
+    });
+    planned?.map_err(SqlError::planning)
 }
 
 fn runtime(memory_bytes: usize) -> Result<Arc<RuntimeEnv>> {
@@ -222,16 +254,6 @@ impl StatementContext {
         let expression = rewrite::expression_for_planner(expression.clone())?;
         let plan = || self.state.create_logical_expr_from_sql_expr(with_alias(expression), schema);
         guard(plan)?.map_err(SqlError::planning)
-    }
-
-    /// The same, ready to be evaluated over batches of that schema.
-    pub fn physical_expression(
-        &self,
-        expression: &ast::Expr,
-        schema: &DFSchema,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        let logical = self.expression(expression, schema)?;
-        guard(|| self.state.create_physical_expr(logical, schema))?.map_err(SqlError::planning)
     }
 
     /// Optimizes a plan for execution.

@@ -14,6 +14,9 @@ use crate::catalog::table::is_hidden_column;
 use crate::catalog::{PG_CATALOG, pg_catalog};
 use crate::error::{Result, SqlError};
 
+/// Most digits of a numeric.
+const NUMERIC_DIGITS_MAX: i32 = 38;
+
 /// A statement, ready for the planner.
 pub fn for_planner(mut statement: Statement) -> Result<Statement> {
     if let ControlFlow::Break(error) = VisitMut::visit(&mut statement, &mut Rewriter) {
@@ -112,6 +115,11 @@ fn rewrite(expr: &mut Expr) {
     match expr {
         Expr::Function(function) => unqualify(&mut function.name),
         Expr::Collate { expr: inner, .. } => *expr = take(inner),
+        Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, _), .. })
+            if digits.contains(['e', 'E']) =>
+        {
+            *expr = without_exponent(digits);
+        }
         // A function that is called without parentheses, which the parser takes for a column.
         Expr::Identifier(ident)
             if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("current_schema") =>
@@ -132,6 +140,39 @@ fn rewrite(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// A number without its exponent, which DataFusion makes a power of ten that no binary fraction is: `1e15` would be
+/// 999999999999999.9 as double precision. What is no numeric is a double precision.
+fn without_exponent(number: &str) -> Expr {
+    plain_digits(number).map_or_else(
+        || Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(Expr::value(Value::SingleQuotedString(number.to_string()))),
+            data_type: DataType::DoublePrecision,
+            array: false,
+            format: None,
+        },
+        |plain| Expr::value(Value::Number(plain, false)),
+    )
+}
+
+/// All digits of a number with an exponent, if a numeric has that many.
+fn plain_digits(number: &str) -> Option<String> {
+    let (mantissa, exponent) = number.split_once(['e', 'E'])?;
+    let exponent: i32 = exponent.parse().ok().filter(|e: &i32| e.abs() <= NUMERIC_DIGITS_MAX)?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = format!("{whole}{fraction}");
+    let mut point = whole.len() as i32 + exponent;
+    if point <= 0 {
+        digits = format!("{}{digits}", "0".repeat(1 + point.unsigned_abs() as usize));
+        point = 1;
+    }
+    let point = point as usize;
+    digits.extend(std::iter::repeat_n('0', point.saturating_sub(digits.len())));
+    let (whole, fraction) = digits.split_at(point);
+    let plain = if fraction.is_empty() { whole.to_string() } else { format!("{whole}.{fraction}") };
+    (plain.len() as i32 <= NUMERIC_DIGITS_MAX).then_some(plain)
 }
 
 fn take(expr: &mut Expr) -> Expr {

@@ -170,8 +170,11 @@ fn arrow_cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     Ok(cast_with_options(values, into, &options)?)
 }
 
-/// Text as PostgreSQL prints it.
-fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
+/// Text as PostgreSQL casts to it: as it prints, but for booleans.
+pub(crate) fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
+    if matches!(values.data_type(), DataType::Boolean) {
+        return arrow_cast(values, &DataType::Utf8);
+    }
     let mut out = bytes::BytesMut::new();
     let mut texts = Vec::with_capacity(values.len());
     for row in 0..values.len() {
@@ -187,7 +190,7 @@ fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// Between numbers: rounds to the nearest where PostgreSQL does, refuses what does not fit.
-fn number(values: &ArrayRef, into: ColumnType) -> Result<ArrayRef> {
+pub(crate) fn number(values: &ArrayRef, into: ColumnType) -> Result<ArrayRef> {
     let out_of_range =
         || SqlError::new(state::NUMERIC_OUT_OF_RANGE, format!("{} out of range", type_name(into)));
     match (values.data_type(), into) {

@@ -1,0 +1,213 @@
+//! Arithmetic that fails where its result is no value of its type, as PostgreSQL's does. DataFusion wraps integers around and
+//! lets floats become infinite. Once types are coerced, arithmetic on them becomes calls of functions that check: so it is
+//! checked wherever an expression can stand, and where a constant is calculated ahead of time.
+
+use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Datum};
+use datafusion::arrow::compute::kernels::numeric::{add, div, mul, sub};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr_common::datum::apply;
+
+use super::casts;
+use crate::error::{SqlError, state};
+use crate::types::PgType;
+
+/// Puts checked arithmetic in the place of DataFusion's. Runs after types are coerced.
+#[derive(Debug)]
+pub struct CheckArithmetic;
+
+impl AnalyzerRule for CheckArithmetic {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(check_node)?.data)
+    }
+
+    fn name(&self) -> &str {
+        "check_arithmetic"
+    }
+}
+
+fn check_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let source = scan.source.schema();
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &source)?);
+    }
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        Ok(Transformed::yes(name.restore(check(expr, &schema)?)))
+    })
+}
+
+/// The same expression, its arithmetic checked and its casts PostgreSQL's. Its types are coerced already.
+pub fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|e| checked(e, schema)?.transform_data(|e| casts::as_postgres(e, schema)))?.data)
+}
+
+fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let (operation, left, right) = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match operation(op, &left, &right, schema)? {
+            Some(operation) => (operation, *left, *right),
+            None => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+        },
+        Expr::Negative(value) => match value.get_type(schema)? {
+            integer if integer.is_signed_integer() => {
+                let zero = Expr::Literal(ScalarValue::new_zero(&integer)?, None);
+                (Operation::Subtract, zero, *value)
+            }
+            _ => return Ok(Transformed::no(Expr::Negative(value))),
+        },
+        other => return Ok(Transformed::no(other)),
+    };
+    let function =
+        ScalarUDF::from(Checked { operation, signature: Signature::any(2, Volatility::Immutable) });
+    Ok(Transformed::yes(function.call(vec![left, right])))
+}
+
+/// What is to be checked; None where DataFusion sees to it itself: division of integers, and all of numerics.
+fn operation(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Operation>> {
+    let operation = match op {
+        Operator::Plus => Operation::Add,
+        Operator::Minus => Operation::Subtract,
+        Operator::Multiply => Operation::Multiply,
+        Operator::Divide => Operation::Divide,
+        _ => return Ok(None),
+    };
+    let data_type = left.get_type(schema)?;
+    let float = matches!(data_type, DataType::Float32 | DataType::Float64);
+    let integer = data_type.is_integer() && operation != Operation::Divide;
+    Ok(((float || integer) && right.get_type(schema)? == data_type).then_some(operation))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+/// Arithmetic on two values of one type.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct Checked {
+    operation: Operation,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &str {
+        match self.operation {
+            Operation::Add => "add",
+            Operation::Subtract => "subtract",
+            Operation::Multiply => "multiply",
+            Operation::Divide => "divide",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [left, right] if left == right => Ok(left.clone()),
+            other => plan_err!("{} of {other:?}", self.name()),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        let nullable = args.arg_fields.iter().any(|f| f.is_nullable());
+        Ok(Field::new(self.name(), self.return_type(&types)?, nullable).into())
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [left, right] = args.args.as_slice() else {
+            return plan_err!("{} takes two values", self.name());
+        };
+        apply(left, right, |l, r| self.operation.compute(l, r))
+    }
+}
+
+impl Operation {
+    fn compute(self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+        let result = match self {
+            Operation::Add => add(left, right),
+            Operation::Subtract => sub(left, right),
+            Operation::Multiply => mul(left, right),
+            Operation::Divide => div(left, right),
+        };
+        let data_type = left.get().0.data_type();
+        match (result, data_type) {
+            (Ok(result), DataType::Float32) => self.float::<Float32Type>(left, right, result),
+            (Ok(result), DataType::Float64) => self.float::<Float64Type>(left, right, result),
+            (Err(ArrowError::ArithmeticOverflow(_)), _) => {
+                let PgType::One(base) = PgType::of_arrow(data_type) else {
+                    unreachable!("integers are scalars")
+                };
+                Err(failed(state::NUMERIC_OUT_OF_RANGE, format!("{} out of range", base.sql_name())))
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Floats are calculated first and judged then.
+    fn float<T: ArrowPrimitiveType<Native: Into<f64>>>(
+        self,
+        left: &dyn Datum,
+        right: &dyn Datum,
+        result: ArrayRef,
+    ) -> Result<ArrayRef, ArrowError> {
+        let values = |datum: &dyn Datum, row: usize| -> f64 {
+            let (array, scalar) = datum.get();
+            array.as_primitive::<T>().value(if scalar { 0 } else { row }).into()
+        };
+        for (row, value) in result.as_primitive::<T>().iter().enumerate() {
+            let Some(value) = value else { continue };
+            let value: f64 = value.into();
+            // Nothing else can be wrong.
+            if value.is_finite() && value != 0.0 {
+                continue;
+            }
+            self.judge(values(left, row), values(right, row), value)?;
+        }
+        Ok(result)
+    }
+
+    fn judge(self, left: f64, right: f64, value: f64) -> Result<(), ArrowError> {
+        if self == Operation::Divide && right == 0.0 && !left.is_nan() {
+            return Err(ArrowError::DivideByZero);
+        }
+        if value.is_infinite() && left.is_finite() && right.is_finite() {
+            return Err(failed(state::NUMERIC_OUT_OF_RANGE, "value out of range: overflow".into()));
+        }
+        let vanished = match self {
+            Operation::Multiply => left != 0.0 && right != 0.0,
+            Operation::Divide => left != 0.0 && right.is_finite(),
+            Operation::Add | Operation::Subtract => false,
+        };
+        if value == 0.0 && vanished {
+            return Err(failed(state::NUMERIC_OUT_OF_RANGE, "value out of range: underflow".into()));
+        }
+        Ok(())
+    }
+}
+
+fn failed(code: &'static str, message: String) -> ArrowError {
+    ArrowError::ExternalError(Box::new(SqlError::new(code, message)))
+}

@@ -1,0 +1,88 @@
+//! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats
+//! and times have texts of its own. Assignments convert the same way, in `write::convert`.
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use kernel::schema::ColumnType;
+
+use crate::write::convert;
+
+/// The same cast as PostgreSQL does it.
+pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::Cast(Cast { expr: value, field }) = &expr else { return Ok(Transformed::no(expr)) };
+    let from = value.get_type(schema)?;
+    if !differs(&from, field.data_type()) {
+        return Ok(Transformed::no(expr));
+    }
+    let signature = Signature::any(1, Volatility::Immutable);
+    let function = ScalarUDF::from(PgCast { into: field.data_type().clone(), signature });
+    Ok(Transformed::yes(function.call(vec![value.as_ref().clone()])))
+}
+
+fn differs(from: &DataType, into: &DataType) -> bool {
+    use DataType as D;
+    match into {
+        D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal(),
+        D::Utf8 => from.is_floating() || matches!(from, D::Timestamp(..) | D::Interval(_) | D::List(_)),
+        _ => false,
+    }
+}
+
+/// A cast to a type.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct PgCast {
+    into: DataType,
+    signature: Signature,
+}
+
+impl PgCast {
+    fn convert(&self, values: &ArrayRef) -> Result<ArrayRef> {
+        Ok(match self.into {
+            DataType::Int16 => convert::number(values, ColumnType::Int16)?,
+            DataType::Int32 => convert::number(values, ColumnType::Int32)?,
+            DataType::Int64 => convert::number(values, ColumnType::Int64)?,
+            _ => convert::to_text(values)?,
+        })
+    }
+}
+
+impl ScalarUDFImpl for PgCast {
+    fn name(&self) -> &str {
+        match self.into {
+            DataType::Int16 => "smallint",
+            DataType::Int32 => "integer",
+            DataType::Int64 => "bigint",
+            _ => "text",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.into.clone())
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.as_slice() {
+            [ColumnarValue::Array(values)] => Ok(ColumnarValue::Array(self.convert(values)?)),
+            [ColumnarValue::Scalar(value)] => {
+                let converted = self.convert(&value.to_array()?)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&converted, 0)?))
+            }
+            _ => plan_err!("a cast takes one value"),
+        }
+    }
+}
