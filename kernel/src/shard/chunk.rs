@@ -145,6 +145,13 @@ impl KeyColumn {
         }
     }
 
+    /// A value of a column of variable length.
+    #[inline]
+    pub fn bytes(&self, row: usize) -> &[u8] {
+        let KeyColumn::Bytes(offsets, bytes) = self else { unreachable!("a column of variable length") };
+        &bytes[offsets[row] as usize..offsets[row + 1] as usize]
+    }
+
     /// Whether two rows have the same value here. -0.0 is 0.0, and every NaN is the same, as in the hash.
     #[inline]
     pub fn equal(&self, row: usize, other: &KeyColumn, other_row: usize) -> bool {

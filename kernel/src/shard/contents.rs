@@ -38,6 +38,15 @@ pub(super) struct Contents {
     pub step_bytes_max: usize,
 }
 
+/// Primary keys of rows that come; empty for a table without one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Keys<'a> {
+    /// Hash of each.
+    pub hashes: &'a [u64],
+    /// Where the row lies whose place each takes, which is among those that go; NONE for a new key.
+    pub before: &'a [Place],
+}
+
 /// Rows have more bytes than one step takes: they are to be taken in several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooLarge;
@@ -109,8 +118,7 @@ impl Contents {
         ids.iter().map(place).collect()
     }
 
-    /// The one function that changes rows: some go, some come. `hashes` are those of the primary key (empty for a table
-    /// without one). `sequence` and `first` (the ordinal of the first row that comes) give the rows their ids. An error
+    /// The one function that changes rows: some go, some come. `keys` are those of the rows that come. `sequence` and `first` (the ordinal of the first row that comes) give the rows their ids. An error
     /// means that the outcome contradicts the state: corruption in recovery, a broken invariant live.
     pub fn apply(
         &mut self,
@@ -118,7 +126,7 @@ impl Contents {
         first: u32,
         deletes: Vec<Place>,
         rows: Option<RecordBatch>,
-        hashes: &[u64],
+        keys: Keys<'_>,
     ) -> Result<Applied> {
         for place in &deletes {
             let chunk = self.chunk_mut(place.slot());
@@ -134,7 +142,7 @@ impl Contents {
             let ids = RowIds::Run { sequence, first, len };
             let chunk = Chunk::new(rows, ids, &self.table.primary_key);
             slot = Some(self.add_chunk(chunk));
-            replaced = self.index_chunk(slot.expect("just added"), hashes)?;
+            replaced = self.index_chunk(slot.expect("just added"), keys)?;
         }
         if self.index.is_some() && replaced < deletes.len() {
             self.unindex(&deletes, deletes.len() - replaced);
@@ -173,27 +181,30 @@ impl Contents {
     }
 
     /// Points the keys of a new chunk to it. Returns how many of them were there already, each with a row that just went.
-    fn index_chunk(&mut self, slot: u32, hashes: &[u64]) -> Result<usize> {
+    fn index_chunk(&mut self, slot: u32, keys: Keys<'_>) -> Result<usize> {
         let Some(index) = &mut self.index else {
             return Ok(0);
         };
-        let (slots, exact) = (&self.slots, self.hash_is_exact);
-        let key_of = |slot: u32| &slots[slot as usize].as_ref().expect("in use").key;
-        let key = key_of(slot);
-        assert_eq!(hashes.len(), slots[slot as usize].as_ref().expect("in use").len(), "one hash a row");
-        // Two short loops: the processor overlaps the memory accesses of many rows in each.
-        let put = |(row, hash): (usize, &u64)| {
-            let same = |place: Place| exact || keys_equal(key, row, key_of(place.slot()), place.row());
-            index.put(*hash, Place::new(slot, row), same)
-        };
-        let before: Vec<Place> =
-            hashes.iter().enumerate().map(put).filter(|place| !place.is_none()).collect();
+        let slots = &self.slots;
+        let len = slots[slot as usize].as_ref().expect("in use").len();
+        assert!(keys.hashes.len() == len && keys.before.len() == len, "one key a row");
         let is_gone =
             |place: &Place| slots[place.slot() as usize].as_ref().expect("in use").gone.get(place.row());
-        if !before.iter().all(is_gone) {
+        if !keys.before.iter().all(|place| place.is_none() || is_gone(place)) {
             return Err(super::corrupt(&self.table, "a primary key is there twice".into()));
         }
-        Ok(before.len())
+        let mut replaced = 0;
+        for (row, (hash, before)) in keys.hashes.iter().zip(keys.before).enumerate() {
+            let place = Place::new(slot, row);
+            if before.is_none() {
+                index.insert(*hash, place);
+            } else {
+                let found = index.repoint(*hash, *before, place);
+                assert!(found, "the index holds the living rows");
+                replaced += 1;
+            }
+        }
+        Ok(replaced)
     }
 
     /// Forgets the keys of rows that went, `count` of which have no new version.
@@ -271,23 +282,44 @@ impl Contents {
         interleave(&sources, &picks).expect("places lie inside of their chunks")
     }
 
-    /// Places of the rows with these keys at the staged tip, NONE where a key is new.
+    /// Places of the rows with these keys at the staged tip, NONE where a key is new. In short loops, so that the processor
+    /// overlaps the memory accesses of many rows in each.
     pub fn probe(&self, key: &[KeyColumn], rows: &[u32], hashes: &[u64]) -> Vec<Place> {
         let index = self.index.as_ref().expect("a keyed table");
         if index.len() == 0 {
             return vec![Place::NONE; rows.len()];
         }
+        let mut places: Vec<Place> =
+            rows.iter().map(|row| index.find(hashes[*row as usize], |_| true)).collect();
         if self.hash_is_exact {
-            return rows.iter().map(|row| index.find(hashes[*row as usize], |_| true)).collect();
+            return places;
         }
-        rows.iter()
-            .map(|row| {
-                let row = *row as usize;
-                index.find(hashes[row], |place| {
-                    keys_equal(key, row, &self.chunk(place.slot()).key, place.row())
-                })
-            })
-            .collect()
+        let is_same: Vec<bool> = match key {
+            [key @ KeyColumn::Bytes(..)] => {
+                let stored = |place: &Place| match place.is_none() {
+                    true => &[],
+                    false => self.chunk(place.slot()).key[0].bytes(place.row()),
+                };
+                let stored: Vec<&[u8]> = places.iter().map(stored).collect();
+                rows.iter().zip(stored).map(|(row, stored)| key.bytes(*row as usize) == stored).collect()
+            }
+            _ => {
+                let same = |(row, place): (&u32, &Place)| {
+                    let stored = || &self.chunk(place.slot()).key;
+                    !place.is_none() && keys_equal(key, *row as usize, stored(), place.row())
+                };
+                rows.iter().zip(&places).map(same).collect()
+            }
+        };
+        for (at, place) in
+            places.iter_mut().enumerate().filter(|(at, place)| !is_same[*at] && !place.is_none())
+        {
+            // Another key of the same hash came first.
+            let row = rows[at] as usize;
+            let same = |place: Place| keys_equal(key, row, &self.chunk(place.slot()).key, place.row());
+            *place = index.find(hashes[row], same);
+        }
+        places
     }
 
     /// Undoes the latest [`apply`](Self::apply).
@@ -312,8 +344,7 @@ impl Contents {
         if let Some(index) = &mut self.index {
             for (place, hash) in applied.deletes.iter().zip(hashes) {
                 // The key is not there: its new version, if it had one, was forgotten above.
-                let before = index.put(hash, *place, |other| other == *place);
-                assert!(before.is_none(), "a key that went is not in the index");
+                index.insert(hash, *place);
             }
         }
         self.staged -= 1;

@@ -2,7 +2,6 @@
 //! themselves stay in the chunks; the caller compares them where equal hashes do not say it all.
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as TableEntry;
 
 /// Where a row lies: slot of its chunk, and row in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,16 +65,10 @@ impl KeyIndex {
         self.table.find(hash, |e| e.hash == hash && same(e.place)).map_or(Place::NONE, |e| e.place)
     }
 
-    /// Points the key to a new place; returns where it pointed before, or NONE if the key is new.
+    /// Adds a key that is not there.
     #[inline]
-    pub fn put(&mut self, hash: u64, place: Place, mut same: impl FnMut(Place) -> bool) -> Place {
-        match self.table.entry(hash, |e| e.hash == hash && same(e.place), |e| e.hash) {
-            TableEntry::Occupied(mut entry) => std::mem::replace(&mut entry.get_mut().place, place),
-            TableEntry::Vacant(entry) => {
-                entry.insert(Entry { hash, place });
-                Place::NONE
-            }
-        }
+    pub fn insert(&mut self, hash: u64, place: Place) {
+        self.table.insert_unique(hash, Entry { hash, place }, |e| e.hash);
     }
 
     /// Forgets the key that points to this place; false if none does.
@@ -87,6 +80,7 @@ impl KeyIndex {
     }
 
     /// Moves the key that points to `from`; false if none does.
+    #[inline]
     pub fn repoint(&mut self, hash: u64, from: Place, to: Place) -> bool {
         let found = self.table.find_mut(hash, |e| e.hash == hash && e.place == from);
         found.map(|entry| entry.place = to).is_some()

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow_buffer::BooleanBuffer;
 use arrow_select::concat::concat;
 use arrow_select::filter::filter;
 
@@ -140,7 +139,7 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
     let slots: Vec<u32> = contents.order[window.clone()].to_vec();
     let merged = merged_chunk(contents, &slots);
     let new_slot = merged.map(|chunk| contents.put_slot(chunk));
-    let mut row = 0;
+    let mut from = Vec::new();
     for slot in &slots {
         let old = contents.take_slot(*slot);
         assert!(old.published, "only published chunks are merged");
@@ -148,14 +147,15 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
             if old.gone_published.get(old_row) {
                 return Place::NONE;
             }
-            row += 1;
-            Place::new(new_slot.expect("a row lives"), row - 1)
+            from.push(Place::new(*slot, old_row));
+            Place::new(new_slot.expect("a row lives"), from.len() - 1)
         });
-        let places: Vec<Place> = places.collect();
-        repoint(contents, *slot, &old, &places);
-        moves.of_slot.insert(*slot, places);
+        moves.of_slot.insert(*slot, places.collect());
     }
-    assert_eq!(row, new_slot.map_or(0, |slot| contents.chunk(slot).len()), "every living row moved");
+    assert_eq!(from.len(), new_slot.map_or(0, |slot| contents.chunk(slot).len()), "every living row moved");
+    if let Some(slot) = new_slot {
+        repoint(contents, slot, &from);
+    }
     contents.order.splice(window, new_slot);
     if let Some(index) = &mut contents.index {
         index.shrink();
@@ -186,12 +186,15 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
     let rows = RecordBatch::try_new(contents.schema.clone(), columns).expect("rows of the table");
     let mut ids: Vec<RowId> = Vec::with_capacity(live);
     let mut gone = Vec::new();
+    let mut of_chunk: Vec<RowId> = Vec::new();
     for chunk in &chunks {
-        for (row, id) in chunk.ids.iter().enumerate().filter(|(row, _)| !chunk.gone_published.get(*row)) {
+        of_chunk.clear();
+        chunk.ids.append_to(&mut of_chunk);
+        for (row, id) in of_chunk.iter().enumerate().filter(|(row, _)| !chunk.gone_published.get(*row)) {
             if chunk.gone.get(row) {
                 gone.push(ids.len());
             }
-            ids.push(id);
+            ids.push(*id);
         }
     }
     let mut merged = Chunk::new(rows, RowIds::from_ascending(&ids), &contents.table.primary_key);
@@ -203,22 +206,21 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
 }
 
 fn live_filter(chunk: &Chunk) -> Option<BooleanArray> {
-    (chunk.gone_published.count() > 0).then(|| {
-        let live: BooleanBuffer = (0..chunk.len()).map(|row| !chunk.gone_published.get(row)).collect();
-        BooleanArray::new(live, None)
-    })
+    (chunk.gone_published.count() > 0)
+        .then(|| BooleanArray::new(chunk.gone_published.unset(chunk.len()), None))
 }
 
-/// Points the keys of an old chunk's rows to where the rows are now.
-fn repoint(contents: &mut Contents, slot: u32, old: &Chunk, places: &[Place]) {
+/// Points the keys of a merged chunk's rows to it; `from` is where they lay.
+fn repoint(contents: &mut Contents, slot: u32, from: &[Place]) {
     let Some(index) = &mut contents.index else {
         return;
     };
+    let merged = contents.slots[slot as usize].as_ref().expect("just made");
     let mut hashes = Vec::new();
-    hash_rows(&old.rows, &contents.table.primary_key, &mut hashes);
-    for (row, (hash, place)) in hashes.iter().zip(places).enumerate() {
-        if !old.gone.get(row) {
-            let found = index.repoint(*hash, Place::new(slot, row), *place);
+    hash_rows(&merged.rows, &contents.table.primary_key, &mut hashes);
+    for (row, (hash, from)) in hashes.iter().zip(from).enumerate() {
+        if !merged.gone.get(row) {
+            let found = index.repoint(*hash, *from, Place::new(slot, row));
             assert!(found, "every row that lives at the staged tip is in the index");
         }
     }

@@ -34,8 +34,9 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
-use self::contents::{Applied, Contents};
+use self::contents::{Applied, Contents, Keys};
 use self::incoming::Incoming;
+use self::index::Place;
 use crate::columns::{self, PIECE_ROWS_MAX};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
@@ -224,7 +225,7 @@ impl Shard {
             let places = contents.places(deletes).expect("rows read under a barrier live");
             columns::encode(&contents.table, deletes, None, &mut stage.piece);
             stage.counts.deleted += deletes.len() as u64;
-            self.apply(id, places, None, &[]).expect("rows that live can go");
+            self.apply(id, places, None, Keys::default()).expect("rows that live can go");
         }
         for part in incoming::parts(rows, self.stage_bytes_max) {
             let incoming = Incoming::new(&self.contents[&id], &part);
@@ -256,34 +257,29 @@ impl Shard {
             stage.rejected.push(all.rejected(&contents.table, row, error));
         }
         stage.counts.add(outcome.counts);
-        let new_rows = outcome.rows(contents);
-        self.stage_outcome(id, outcome.deletes, new_rows, &outcome.hashes, stage);
+        if let Some(rows) = outcome.rows(contents) {
+            let keys = Keys { hashes: &outcome.hashes, before: &outcome.before };
+            self.stage_outcome(id, &rows, keys, stage);
+        }
     }
 
     /// Encodes and applies an outcome, in pieces of bounded size.
-    fn stage_outcome(
-        &mut self,
-        id: ContentsId,
-        deletes: Vec<index::Place>,
-        rows: Option<RecordBatch>,
-        hashes: &[u64],
-        stage: &mut Stage,
-    ) {
-        if let Some(rows) = &rows {
-            let placed = self.contents[&id].placed(rows, self.id, self.shard_count, false);
-            assert!(placed, "rows are routed to the shard that their hash names");
-        }
-        let mut deletes = Some(deletes).filter(|d| !d.is_empty());
-        let count = rows.as_ref().map_or(0, RecordBatch::num_rows);
-        for start in (0..count.max(usize::from(deletes.is_some()))).step_by(PIECE_ROWS_MAX) {
-            let end = count.min(start + PIECE_ROWS_MAX);
-            let slice = rows.as_ref().map(|r| r.slice(start, end - start));
-            let hashes = hashes.get(start..end).unwrap_or_default();
-            let places = deletes.take().unwrap_or_default();
+    fn stage_outcome(&mut self, id: ContentsId, rows: &RecordBatch, keys: Keys<'_>, stage: &mut Stage) {
+        let placed = self.contents[&id].placed(rows, self.id, self.shard_count, false);
+        assert!(placed, "rows are routed to the shard that their hash names");
+        for start in (0..rows.num_rows()).step_by(PIECE_ROWS_MAX) {
+            let end = rows.num_rows().min(start + PIECE_ROWS_MAX);
+            let slice = rows.slice(start, end - start);
+            let keys = Keys {
+                hashes: keys.hashes.get(start..end).unwrap_or_default(),
+                before: keys.before.get(start..end).unwrap_or_default(),
+            };
             let contents = &self.contents[&id];
-            let ids: Vec<RowId> = places.iter().map(|p| contents.id(*p)).collect();
-            columns::encode(&contents.table, &ids, slice.as_ref(), &mut stage.piece);
-            self.apply(id, places, slice, hashes).expect("an outcome fits the tip it was computed against");
+            let deletes: Vec<Place> = keys.before.iter().copied().filter(|place| !place.is_none()).collect();
+            let ids: Vec<RowId> = deletes.iter().map(|place| contents.id(*place)).collect();
+            columns::encode(&contents.table, &ids, Some(&slice), &mut stage.piece);
+            self.apply(id, deletes, Some(slice), keys)
+                .expect("an outcome fits the tip it was computed against");
         }
     }
 
@@ -291,16 +287,16 @@ impl Shard {
     fn apply(
         &mut self,
         id: ContentsId,
-        deletes: Vec<index::Place>,
+        deletes: Vec<Place>,
         rows: Option<RecordBatch>,
-        hashes: &[u64],
+        keys: Keys<'_>,
     ) -> Result<()> {
         let contents = self.contents.get_mut(&id).expect("contents that are referred to are there");
         let staged = self.staged.back_mut().expect("a record has begun");
         let first = staged.rows.entry(id).or_default();
         let count = rows.as_ref().map_or(0, |r| r.num_rows() as u32);
         let next = first.checked_add(count).ok_or_else(|| columns::corrupt("a record has too many rows"))?;
-        let applied = contents.apply(staged.sequence, *first, deletes, rows, hashes)?;
+        let applied = contents.apply(staged.sequence, *first, deletes, rows, keys)?;
         *first = next;
         staged.steps.push(Step::Applied(id, applied));
         Ok(())
@@ -455,7 +451,7 @@ impl Shard {
         let contents = &self.contents[&id];
         let (deletes, rows) = piece.read(&contents.table, &contents.schema)?;
         let places = contents.places(&deletes)?;
-        let mut hashes = Vec::new();
+        let (mut hashes, mut before) = (Vec::new(), Vec::new());
         if let Some(rows) = &rows {
             if !contents.placed(rows, self.id, self.shard_count, true) {
                 let what =
@@ -464,9 +460,11 @@ impl Shard {
             }
             if contents.index.is_some() {
                 hash_rows(rows, &contents.table.primary_key, &mut hashes);
+                let twice = || corrupt(&contents.table, "a primary key is there twice".into());
+                before = outcome::before(contents, rows, &hashes).ok_or_else(twice)?;
             }
         }
-        self.apply(id, places, rows, &hashes)
+        self.apply(id, places, rows, Keys { hashes: &hashes, before: &before })
     }
 
     /// A replayed record is durable: it is published at once, without a view.

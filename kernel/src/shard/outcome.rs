@@ -20,12 +20,12 @@ use crate::route::hash_rows;
 /// What becomes of a batch of rows.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Old versions.
-    pub deletes: Vec<Place>,
     /// Post-images and new rows, in the stored schema.
     pub columns: Vec<ArrayRef>,
     /// Their primary keys' hashes; empty for a table without a key.
     pub hashes: Vec<u64>,
+    /// Where the old version of each lies, NONE for a new key; empty for a table without a key.
+    pub before: Vec<Place>,
     pub counts: Counts,
     /// Rows of the batch that change nothing, as ON DUPLICATE KEY's rule has it.
     pub ignored: Vec<u32>,
@@ -156,6 +156,14 @@ impl Groups {
     }
 }
 
+/// Where the old version of each row of a logged outcome lies, NONE for a new key; None if a key is there twice.
+pub(super) fn before(contents: &Contents, rows: &RecordBatch, hashes: &[u64]) -> Option<Vec<Place>> {
+    let key_columns = contents.table.primary_key.iter();
+    let key: Vec<KeyColumn> = key_columns.map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
+    let (_, first_row, _) = group(hashes, &key, contents.hash_is_exact);
+    (first_row.len() == hashes.len()).then(|| contents.probe(&key, &first_row, hashes))
+}
+
 fn hash_columns(incoming: &Incoming, key_columns: &[u16], hashes: &mut Vec<u64>) {
     let fields: Vec<_> = key_columns
         .iter()
@@ -206,7 +214,8 @@ fn reject(contents: &Contents, incoming: &Incoming, groups: &Groups) -> Outcome 
             .collect()
     };
     let counts = Counts { inserted: rows.len() as u64, ..Counts::default() };
-    Outcome { columns: incoming.take(&rows).columns, hashes, counts, refused, ..Outcome::default() }
+    let before = vec![Place::NONE; rows.len()];
+    Outcome { columns: incoming.take(&rows).columns, hashes, before, counts, refused, ..Outcome::default() }
 }
 
 fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
@@ -214,16 +223,17 @@ fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
     let inserted = rows.len() as u64;
     let ignored: Vec<u32> = (0..incoming.len as u32).filter(|row| !groups.inserts(*row as usize)).collect();
     let counts = Counts { inserted, ignored: ignored.len() as u64, ..Counts::default() };
-    Outcome { columns: incoming.take(&rows).columns, hashes, counts, ignored, ..Outcome::default() }
+    let before = vec![Place::NONE; rows.len()];
+    Outcome { columns: incoming.take(&rows).columns, hashes, before, counts, ignored, ..Outcome::default() }
 }
 
 fn replace(incoming: &Incoming, groups: &Groups) -> Outcome {
     let inserted = groups.inserted();
     let counts = Counts { inserted, updated: incoming.len as u64 - inserted, ..Counts::default() };
     Outcome {
-        deletes: groups.places.iter().copied().filter(|p| !p.is_none()).collect(),
         columns: incoming.take(&groups.last_row).columns,
         hashes: groups.hashes.clone(),
+        before: groups.places.clone(),
         counts,
         ..Outcome::default()
     }

@@ -46,9 +46,7 @@ pub(super) fn run(
     for at in kept {
         let group = queue.groups[at as usize] as usize;
         outcome.hashes.push(groups.hashes[group]);
-        if !groups.is_new(group) {
-            outcome.deletes.push(groups.places[group]);
-        }
+        outcome.before.push(groups.places[group]);
     }
     Ok(outcome)
 }

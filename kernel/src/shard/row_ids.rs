@@ -85,6 +85,22 @@ impl RowIds {
         }
     }
 
+    /// Appends all ids, in order.
+    pub(crate) fn append_to(&self, ids: &mut Vec<RowId>) {
+        let mut run = |first: RowId, len: u32| {
+            let ordinals = first.ordinal..first.ordinal + len;
+            ids.extend(ordinals.map(|ordinal| RowId { sequence: first.sequence, ordinal }));
+        };
+        match self {
+            RowIds::Run { sequence, first, len } => run(RowId { sequence: *sequence, ordinal: *first }, *len),
+            RowIds::Runs { runs, len } => {
+                let ends = runs.iter().skip(1).map(|run| run.start).chain([*len]);
+                runs.iter().zip(ends).for_each(|(id_run, end)| run(id_run.first, end - id_run.start));
+            }
+            RowIds::Explicit(all) => ids.extend_from_slice(all),
+        }
+    }
+
     /// All ids, in order.
     pub fn iter(&self) -> impl Iterator<Item = RowId> + '_ {
         (0..self.len()).map(|row| self.get(row))
@@ -135,6 +151,9 @@ mod tests {
             let ascending: Vec<RowId> = ids.iter().copied().collect();
             let compact = RowIds::from_ascending(&ascending);
             prop_assert_eq!(compact.iter().collect::<Vec<_>>(), ascending.clone());
+            let mut appended = vec![];
+            compact.append_to(&mut appended);
+            prop_assert_eq!(appended, ascending.clone());
             for sequence in 0..5 {
                 for ordinal in 0..41 {
                     let id = RowId { sequence: Sequence(sequence), ordinal };

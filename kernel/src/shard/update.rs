@@ -77,8 +77,8 @@ fn fold_groups(
         })
     };
     let columns = columns.into_iter().enumerate().map(column).collect::<Result<_, TooLarge>>()?;
-    let mut outcome = Outcome { columns, hashes: groups.hashes.clone(), ..Outcome::default() };
-    outcome.deletes = groups.places.iter().copied().filter(|place| !place.is_none()).collect();
+    let (hashes, before) = (groups.hashes.clone(), groups.places.clone());
+    let mut outcome = Outcome { columns, hashes, before, ..Outcome::default() };
     outcome.counts.inserted = groups.inserted();
     outcome.counts.updated = incoming.len as u64 - outcome.counts.inserted;
     Ok(Some(outcome))
@@ -96,7 +96,7 @@ fn some_groups(outcome: Outcome, groups: &Groups, chosen: &[u32]) -> Outcome {
     let mut part = Outcome {
         columns: outcome.columns.iter().map(column).collect(),
         hashes: chosen.iter().map(|group| groups.hashes[*group as usize]).collect(),
-        deletes: places().filter(|place| !place.is_none()).collect(),
+        before: places().collect(),
         ..Outcome::default()
     };
     let mut is_chosen = vec![false; groups.len()];
@@ -114,7 +114,7 @@ fn join(mut a: Outcome, b: Outcome) -> Outcome {
     };
     a.columns = a.columns.iter().zip(&b.columns).map(both).collect();
     a.hashes.extend(b.hashes);
-    a.deletes.extend(b.deletes);
+    a.before.extend(b.before);
     a.ignored.extend(b.ignored);
     a.refused.extend(b.refused);
     a.counts.add(b.counts);
