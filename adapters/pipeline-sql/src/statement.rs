@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sqlparser::ast::{CascadeOption, ObjectType, Statement as SqlStatement, TruncateIdentityOption};
+use sqlparser::ast::{
+    CascadeOption, ObjectType, Query, SetExpr, Statement as SqlStatement, TruncateIdentityOption,
+};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use crate::cursor::Cursor;
@@ -202,7 +204,30 @@ fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
             }
             Ok(Statement::Truncate { names: relations(truncate.table_names.iter().map(|t| &t.name))? })
         }
+        SqlStatement::Query(query) => Ok(Statement::Sql(Box::new(with_write(*query, at)?))),
         other => Ok(Statement::Sql(Box::new(other))),
+    }
+}
+
+/// `WITH … INSERT`, which sqlparser takes for a query: its common tables are those of the rows that it inserts.
+fn with_write(query: Query, at: Location) -> Result<SqlStatement, ParseError> {
+    let unsupported = |what: &str| {
+        let message = format!("WITH before {what} is not supported: put the query where its rows are used");
+        Err(ParseError::unsupported(message, at))
+    };
+    match (*query.body, query.with) {
+        (SetExpr::Insert(SqlStatement::Insert(mut insert)), with) => match &mut insert.source {
+            Some(source) if source.with.is_none() => {
+                source.with = with;
+                Ok(SqlStatement::Insert(insert))
+            }
+            _ => unsupported("an INSERT that has one of its own or no query"),
+        },
+        (SetExpr::Insert(_), _) => unsupported("INSERT"),
+        (SetExpr::Update(_), _) => unsupported("UPDATE"),
+        (SetExpr::Delete(_), _) => unsupported("DELETE"),
+        (SetExpr::Merge(_), _) => unsupported("MERGE"),
+        (body, with) => Ok(SqlStatement::Query(Box::new(Query { body: Box::new(body), with, ..query }))),
     }
 }
 

@@ -28,6 +28,9 @@ async fn insert_values_select_and_defaults() {
         ("insert into t (a, b) select a + 100, upper(b) from t where b = 'x'", &inserted(1)),
         ("select a, b from t where a > 100", "103|X"),
         ("insert into t (a) select 1 where false", NONE),
+        ("with s as (select 31 as x) insert into t (a) select x from s", &inserted(1)),
+        ("delete from t where a = 31", "inserted 0 updated 0 deleted 1 ignored 0"),
+        ("with s as (select 1 as x) delete from t", "!0A000 WITH before DELETE"),
         // Each cell is assigned by itself, as if it stood alone.
         ("insert into t (a, c, d) values (21, 1 + 1, now()), ('22', '2.345', '2026-01-31'), (20 + 3, null, null)", &inserted(3)),
         ("select a, c from t where a > 20 and a < 30", "21|2.00 ; 22|2.35 ; 23|null"),
