@@ -13,11 +13,11 @@ mod yielding;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::common::DFSchema;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
@@ -187,7 +187,8 @@ impl Environment {
             let _ = state.register_udf(function);
         }
         state.mark_start_execution();
-        StatementContext { environment: self.clone(), snapshot, view, state }
+        let held = MemoryConsumer::new("rows of a statement").register(&state.runtime_env().memory_pool);
+        StatementContext { environment: self.clone(), snapshot, view, state, held }
     }
 }
 
@@ -197,6 +198,8 @@ pub struct StatementContext {
     snapshot: Arc<Snapshot>,
     view: Arc<catalog::View>,
     state: SessionState,
+    /// Memory of the rows that were collected.
+    held: MemoryReservation,
 }
 
 impl StatementContext {
@@ -274,9 +277,21 @@ impl StatementContext {
 
     /// All rows of a plan, for results that are known to be small or have to be whole before they are used.
     pub async fn collect(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
-        let stream = self.stream(plan).await?;
-        guarded(stream.try_collect::<Vec<_>>()).await?.map_err(SqlError::from)
+        let mut stream = self.stream(plan).await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = guarded(stream.try_next()).await?? {
+            // Until the statement ends: they are changed and written after they are read.
+            self.held.try_grow(bytes(&batch)?)?;
+            batches.push(batch);
+        }
+        Ok(batches)
     }
+}
+
+/// Bytes of the rows of a batch, which may be a slice of more.
+fn bytes(batch: &RecordBatch) -> Result<usize> {
+    let columns = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size());
+    Ok(columns.sum::<Result<usize, _>>()?)
 }
 
 fn with_alias(expression: ast::Expr) -> ast::ExprWithAlias {
