@@ -158,6 +158,11 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
         none("col_description"),
         none("shobj_description"),
         none("pg_get_viewdef"),
+        none("pg_get_function_result"),
+        none("pg_get_function_arguments"),
+        function("pg_size_pretty", Utf8, Volatility::Immutable, |args| {
+            Ok(ScalarValue::Utf8(argument_int(args, 0).map(size_pretty)))
+        }),
         none("pg_get_statisticsobjdef_columns"),
         first("pg_get_expr"),
         function("pg_get_userbyid", Utf8, stable, |_| Ok(text("tidemark"))),
@@ -180,6 +185,19 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
             ))
         }),
     ]
+}
+
+/// Bytes as PostgreSQL shows them: in the smallest unit in which there are less than 10240.
+fn size_pretty(bytes: i64) -> String {
+    let mut halves = i128::from(bytes) * 2;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if halves.abs() < 2 * 10_240 {
+            let rounded = (halves.abs() + 1) / 2 * halves.signum();
+            return format!("{rounded} {unit}");
+        }
+        halves /= 1024;
+    }
+    format!("{} PB", halves / 2)
 }
 
 /// A type as SQL writes it.

@@ -44,6 +44,7 @@ pub const NAMES: &[&str] = &[
 
 /// Tables that are always empty, so that a query over them needs no plan (see `query::rewrite`).
 pub const ALWAYS_EMPTY: &[&str] = &[
+    "pg_auth_members",
     "pg_event_trigger",
     "pg_foreign_data_wrapper",
     "pg_foreign_server",
@@ -601,11 +602,12 @@ const ROLES: &[Column] = &[
     column("rolreplication", Bool),
     column("rolconnlimit", Int4),
     column("rolbypassrls", Bool),
+    column("rolvaliduntil", TimestampTz),
 ];
 
 fn roles(view: &View) -> Vec<Vec<Value>> {
     let user = view.environment.session.user.as_str();
-    vec![row![OWNER, user, true, true, true, true, true, false, -1, true]]
+    vec![row![OWNER, user, true, true, true, true, true, false, -1, true, Value::Null]]
 }
 
 const USER: &[Column] = &[
@@ -713,4 +715,5 @@ const ENUM: &[Column] = &[
 const RANGE: &[Column] = &[column("rngtypid", Oid), column("rngsubtype", Oid)];
 const PROC: &[Column] =
     &[column("oid", Oid), column("proname", Name), column("pronamespace", Oid), column("prokind", Char)];
-const EXTENSION: &[Column] = &[column("oid", Oid), column("extname", Name), column("extversion", Text)];
+const EXTENSION: &[Column] =
+    &[column("oid", Oid), column("extname", Name), column("extversion", Text), column("extnamespace", Oid)];
