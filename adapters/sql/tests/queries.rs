@@ -94,7 +94,9 @@ async fn whole_numbers_are_integers() {
         ("select x, x + 1 from (values (1), (2)) v(x) order by 2 limit 1 offset 1", "2|3"),
         ("with recursive r(n) as (select 1 union all select n + 1 from r where n < 3) select n from r", "1 ; 2 ; 3"),
         ("select substr('abcdef', 2, 3), round(1.256, 2), repeat('x', 2), lpad('a', 3), (array[5, 6])[2]", "bcd|1.26|xx|  a|6"),
-        ("select value from generate_series(1, 3)", "1 ; 2 ; 3"),
+        ("select generate_series from generate_series(1, 3)", "1 ; 2 ; 3"),
+        ("select g, g.g from generate_series(1, 2) g", "1|1 ; 2|2"),
+        ("select x from generate_series(1, 2) as g(x)", "1 ; 2"),
         ("select lag(x, 1, 0) over (order by x) from (values (1), (2)) v(x)", "0 ; 1"),
         ("select ntile(2) over (order by x), nth_value(x, 1) over (order by x) from (values (1), (2)) v(x)", "1|1 ; 2|1"),
         ("select case 2 when 1 then 'a' when 2 then 'b' end, 2 in (1, 2), 2 between 1 and 3", "b|t|t"),
@@ -123,6 +125,41 @@ async fn casts_are_those_of_postgresql() {
 }
 
 #[tokio::test]
+async fn columns_of_inner_queries_have_their_names() {
+    let db = Runner::new(2);
+    db.script(&[
+        ("select count, max from (select count(*), max(1 + 1) from generate_series(1, 3)) s", "3|2"),
+        ("with c as (select upper('a'), 1 as one) select upper, one from c", "A|1"),
+        ("select * from (select 1 + 1, 2 + 2) s", "2|4"),
+        ("select sum from (select sum(x) from (values (1), (2)) v(x) union all select 7) u", "3 ; 7"),
+        ("select abs from (select abs(x), count(*) from (values (-1), (1)) v(x) group by abs(x) order by abs(x)) s", "1"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn uuids_are_compared_as_uuids() {
+    let db = Runner::new(2);
+    db.script(&[
+        ("create table t (u uuid, primary key (u))", "ok"),
+        (
+            "insert into t values ('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11')",
+            "inserted 1 updated 0 deleted 0 ignored 0",
+        ),
+        ("select count(*) from t where u = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "1"),
+        ("select count(*) from t where 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid = u", "1"),
+        ("select count(*) from t where u in ('{a0eebc999c0b4ef8bb6d6bb9bd380a11}')", "1"),
+        ("select count(*) from t where u <> 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "0"),
+        ("select count(*) from t where u = 'x'", "!22P02 uuid"),
+        (
+            "delete from t where u = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+            "inserted 0 updated 0 deleted 1 ignored 0",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn order_and_comparison() {
     let db = Runner::new(2);
     db.script(&[
@@ -141,6 +178,7 @@ async fn order_and_comparison() {
         ("select k from t where f > 1", "1 ; 4"),
         ("select max(f), min(f) from t", "NaN|-1"),
         ("select 7 / 2, -7 / 2, -7 % 2, 7.0 / 2 > 3.4", "3|-3|-1|t"),
+        ("select k from t where s similar to 'b%'", "!0A000 SIMILAR TO"),
         ("select k from t where s is distinct from 'b' and k < 4", "2 ; 3"),
     ])
     .await;

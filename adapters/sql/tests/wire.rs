@@ -281,7 +281,8 @@ async fn copy_in_and_out() {
 async fn statements_are_cancelled_and_time_out() {
     let server = Server::start().await;
     let client = server.client().await;
-    let slow = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.value * b.value % 7 = 3";
+    let slow =
+        "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a * b % 7 = 3";
     simple(&client, "SET statement_timeout = '50ms'").await.unwrap();
     fails(&client, slow, &SqlState::QUERY_CANCELED).await;
     simple(&client, "SET statement_timeout = 0").await.unwrap();
@@ -311,10 +312,22 @@ async fn memory_is_bounded() {
     let client = server.client().await;
     fails(
         &client,
-        "SELECT value, count(*) FROM generate_series(1, 1000000) GROUP BY value ORDER BY value",
+        "SELECT x, count(*) FROM generate_series(1, 1000000) x GROUP BY x ORDER BY x",
         &SqlState::OUT_OF_MEMORY,
     )
     .await;
+    // Rows that a statement holds while it changes them are counted too.
+    simple(&client, "CREATE TABLE t (x BIGINT)").await.unwrap();
+    for chunk in 0..20 {
+        let sql = format!("INSERT INTO t SELECT x + {chunk} FROM generate_series(1, 10000) x");
+        assert_eq!(simple(&client, &sql).await.unwrap().1, [10_000]);
+    }
+    for sql in
+        ["INSERT INTO t SELECT x FROM generate_series(1, 1000000) x", "UPDATE t SET x = 0", "DELETE FROM t"]
+    {
+        fails(&client, sql, &SqlState::OUT_OF_MEMORY).await;
+    }
+    assert_eq!(one(&client, "SELECT count(*) FROM t").await, "200000");
     assert_eq!(one(&client, "SELECT 1").await, "1");
     server.stop().await;
 }
@@ -412,6 +425,14 @@ async fn the_catalog_that_clients_ask_for() {
     assert_eq!(columns[0][..2], [Some("name".to_string()), Some("text".to_string())]);
     let (indexes, _) = simple(&client, &PSQL_DESCRIBE[2].replace("16386", &oid)).await.unwrap();
     assert_eq!(indexes[0][0].as_deref(), Some("accounts_pkey"));
+    // \du, \df and the size of \dt+.
+    let roles = simple(&client, PSQL_ROLES).await.unwrap().0;
+    assert_eq!(roles[0][..2], [Some("tester".to_string()), Some("t".to_string())]);
+    assert!(simple(&client, PSQL_FUNCTIONS).await.unwrap().0.is_empty());
+    assert_eq!(
+        one(&client, "SELECT pg_size_pretty(10239), pg_size_pretty(10240), pg_size_pretty(5000000)").await,
+        "10239 bytes|10 kB|4883 kB"
+    );
     assert!(simple(&client, "SELECT * FROM information_schema.pipelines_cursors; SELECT * FROM information_schema.pipelines_errors; SHOW PIPELINES").await.is_ok());
     server.stop().await;
 }
@@ -428,6 +449,36 @@ WHERE c.relkind IN ('r','p','')
       AND n.nspname <> 'information_schema'
   AND pg_catalog.pg_table_is_visible(c.oid)
 ORDER BY 1,2"#;
+
+const PSQL_ROLES: &str = r#"SELECT r.rolname, r.rolsuper, r.rolinherit,
+  r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
+  r.rolconnlimit, r.rolvaliduntil,
+  ARRAY(SELECT b.rolname
+        FROM pg_catalog.pg_auth_members m
+        JOIN pg_catalog.pg_roles b ON (m.roleid = b.oid)
+        WHERE m.member = r.oid) as memberof
+, r.rolreplication
+, r.rolbypassrls
+FROM pg_catalog.pg_roles r
+WHERE r.rolname !~ '^pg_'
+ORDER BY 1"#;
+
+const PSQL_FUNCTIONS: &str = r#"SELECT n.nspname as "Schema",
+  p.proname as "Name",
+  pg_catalog.pg_get_function_result(p.oid) as "Result data type",
+  pg_catalog.pg_get_function_arguments(p.oid) as "Argument data types",
+ CASE p.prokind
+  WHEN 'a' THEN 'agg'
+  WHEN 'w' THEN 'window'
+  WHEN 'p' THEN 'proc'
+  ELSE 'func'
+ END as "Type"
+FROM pg_catalog.pg_proc p
+     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE pg_catalog.pg_function_is_visible(p.oid)
+      AND n.nspname <> 'pg_catalog'
+      AND n.nspname <> 'information_schema'
+ORDER BY 1, 2, 4"#;
 
 const PSQL_FIND: &str = r#"SELECT c.oid, n.nspname, c.relname
 FROM pg_catalog.pg_class c

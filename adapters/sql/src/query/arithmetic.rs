@@ -52,7 +52,13 @@ fn check_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 /// The same expression, its arithmetic checked and its casts PostgreSQL's. Its types are coerced already.
 pub fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(expr.transform_up(|e| checked(e, schema)?.transform_data(|e| casts::as_postgres(e, schema)))?.data)
+    Ok(expr
+        .transform_up(|e| {
+            checked(e, schema)?
+                .transform_data(|e| casts::as_postgres(e, schema))?
+                .transform_data(|e| casts::uuid_literals(e, schema))
+        })?
+        .data)
 }
 
 fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -1,17 +1,18 @@
 //! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats
 //! and times have texts of its own. Assignments convert the same way, in `write::convert`.
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue, plan_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    Cast, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use kernel::schema::ColumnType;
 
+use crate::types::{Base, PgType};
 use crate::write::convert;
 
 /// The same cast as PostgreSQL does it.
@@ -24,6 +25,49 @@ pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let signature = Signature::any(1, Volatility::Immutable);
     let function = ScalarUDF::from(PgCast { into: field.data_type().clone(), signature });
     Ok(Transformed::yes(function.call(vec![value.as_ref().clone()])))
+}
+
+/// Texts that uuids are compared with, as uuids are kept: one uuid can be written in many ways.
+pub fn uuid_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let is_uuid = |e: &Expr| {
+        Ok::<_, DataFusionError>(PgType::of(e.to_field(schema)?.1.as_ref()) == PgType::One(Base::Uuid))
+    };
+    match expr {
+        Expr::BinaryExpr(mut binary) if is_comparison(binary.op) => {
+            if is_uuid(&binary.left)? {
+                *binary.right = as_uuid(*binary.right)?;
+            } else if is_uuid(&binary.right)? {
+                *binary.left = as_uuid(*binary.left)?;
+            }
+            Ok(Transformed::yes(Expr::BinaryExpr(binary)))
+        }
+        Expr::InList(mut list) if is_uuid(&list.expr)? => {
+            list.list = list.list.into_iter().map(as_uuid).collect::<Result<_>>()?;
+            Ok(Transformed::yes(Expr::InList(list)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator as O;
+    matches!(
+        op,
+        O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::IsDistinctFrom | O::IsNotDistinctFrom
+    )
+}
+
+fn as_uuid(expr: Expr) -> Result<Expr> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) => {
+            let read = convert::from_texts(&StringArray::from(vec![text]), ColumnType::Uuid)?;
+            Ok(Expr::Literal(ScalarValue::try_from_array(&read, 0)?, metadata))
+        }
+        Expr::Cast(Cast { expr, field }) if *field.data_type() == DataType::Utf8 => {
+            Ok(Expr::Cast(Cast { expr: Box::new(as_uuid(*expr)?), field }))
+        }
+        other => Ok(other),
+    }
 }
 
 fn differs(from: &DataType, into: &DataType) -> bool {

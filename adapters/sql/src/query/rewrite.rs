@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use crate::catalog::table::is_hidden_column;
@@ -93,6 +94,24 @@ impl VisitorMut for Rewriter {
         if empty_set_expr(query.body.as_mut()) {
             query.order_by = None;
         }
+        for common in query.with.iter_mut().flat_map(|w| &mut w.cte_tables) {
+            if common.alias.columns.is_empty() {
+                name_columns(&mut common.query);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        match factor {
+            TableFactor::Derived { subquery, alias, .. }
+                if alias.as_ref().is_none_or(|a| a.columns.is_empty()) =>
+            {
+                name_columns(subquery);
+            }
+            TableFactor::Table { name, alias, args: Some(_), .. } => name_series(name, alias),
+            _ => {}
+        }
         ControlFlow::Continue(())
     }
 
@@ -106,6 +125,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Expr::SimilarTo { .. } = expr {
+            let error = SqlError::unsupported("SIMILAR TO is not supported");
+            return ControlFlow::Break(error.with_hint("Use LIKE, or ~ with a regular expression."));
+        }
         rewrite(expr);
         ControlFlow::Continue(())
     }
@@ -113,6 +136,9 @@ impl VisitorMut for Rewriter {
 
 fn rewrite(expr: &mut Expr) {
     match expr {
+        Expr::Function(function) if is_array_of_nothing(function) => {
+            *expr = Expr::value(Value::SingleQuotedString("{}".into()));
+        }
         Expr::Function(function) => unqualify(&mut function.name),
         Expr::Collate { expr: inner, .. } => *expr = take(inner),
         Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, _), .. })
@@ -177,6 +203,63 @@ fn plain_digits(number: &str) -> Option<String> {
 
 fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::value(Value::Null))
+}
+
+/// `ARRAY(SELECT …)` over tables of the catalog that are always empty.
+fn is_array_of_nothing(function: &Function) -> bool {
+    match &function.args {
+        FunctionArguments::Subquery(query) if function.name.to_string().eq_ignore_ascii_case("array") => {
+            // It has been rewritten before this expression.
+            matches!(query.body.as_ref(), SetExpr::Select(select) if select.from.is_empty()
+                && matches!(&select.selection, Some(Expr::Value(v)) if v.value == Value::Boolean(false)))
+        }
+        _ => false,
+    }
+}
+
+/// Gives the columns of a query inside another one the names that PostgreSQL has for them, where these differ.
+fn name_columns(query: &mut Query) {
+    let mut body = query.body.as_mut();
+    let select = loop {
+        match body {
+            SetExpr::Select(select) => break select,
+            SetExpr::Query(inner) => body = inner.body.as_mut(),
+            SetExpr::SetOperation { left, .. } => body = left,
+            _ => return,
+        }
+    };
+    let name = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    };
+    let names: Vec<Option<String>> = select.projection.iter().map(name).collect();
+    for (item, name) in select.projection.iter_mut().zip(&names) {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        let alone = names.iter().filter(|other| *other == name).count() == 1;
+        if let Some(name) = name.as_ref().filter(|name| !plain && alone && *name != "?column?") {
+            *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::with_quote('"', name) };
+        }
+    }
+}
+
+/// The one column of `generate_series` has the name of the function, or of its alias.
+fn name_series(function: &ObjectName, alias: &mut Option<TableAlias>) {
+    if !function.to_string().eq_ignore_ascii_case("generate_series") {
+        return;
+    }
+    let named = |name: Ident| TableAlias {
+        explicit: true,
+        columns: vec![TableAliasColumnDef { name: name.clone(), data_type: None }],
+        name,
+        at: None,
+    };
+    match alias {
+        None => *alias = Some(named(Ident::new("generate_series"))),
+        Some(said) if said.columns.is_empty() => *alias = Some(named(said.name.clone())),
+        Some(_) => {}
+    }
 }
 
 /// `pg_catalog.f(…)` is `f(…)`.
