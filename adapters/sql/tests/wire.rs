@@ -125,6 +125,9 @@ async fn errors_have_sqlstates_and_leave_the_session_usable() {
         fails(&client, sql, &code).await;
         assert_eq!(one(&client, "SELECT 1").await, "1");
     }
+    let columns = |n: usize| (0..n).map(|i| format!("{i} AS c{i}")).collect::<Vec<_>>().join(", ");
+    fails(&client, &format!("SELECT {}", columns(1665)), &SqlState::TOO_MANY_COLUMNS).await;
+    assert_eq!(simple(&client, &format!("SELECT {}", columns(1664))).await.unwrap().0[0].len(), 1664);
     server.stop().await;
 }
 

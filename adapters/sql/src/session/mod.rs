@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
 use kernel::ids::{PipelineId, TableId};
 use kernel::{Request, Response};
@@ -26,6 +27,9 @@ use crate::{define, write};
 pub use block::Block;
 pub use cursor::{Cursor, Described, Field};
 pub use info::{Activity, Registered, Registry, SessionInfo, now_us};
+
+/// Most columns of a result, as in PostgreSQL.
+const RESULT_COLUMNS_MAX: usize = 1664;
 
 /// What carrying out a statement came to.
 pub enum Outcome {
@@ -216,6 +220,7 @@ impl Session {
     ) -> Result<Outcome> {
         let (guard, context) = self.context().await?;
         let plan = context.plan(sql).await?;
+        check_width(&plan)?;
         let stream = context.stream(&plan).await?;
         let mut cursor = Cursor::new(guard, stream, described, tag)?;
         cursor.rename(rewrite::column_names(sql));
@@ -407,6 +412,7 @@ impl Session {
         };
         let (_guard, context) = self.context().await?;
         let plan = context.plan(&sql).await?;
+        check_width(&plan)?;
         let plan = crate::query::guard(|| context.state().optimize(&plan))?.map_err(SqlError::planning)?;
         let mut described = Described::of_schema(plan.schema().as_arrow());
         described.rename(rewrite::column_names(&sql));
@@ -437,6 +443,16 @@ impl Session {
             }
         }
         Ok(types)
+    }
+}
+
+/// The protocol counts the columns of a row in 16 bits.
+fn check_width(plan: &LogicalPlan) -> Result<()> {
+    match plan.schema().fields().len() {
+        0..=RESULT_COLUMNS_MAX => Ok(()),
+        _ => {
+            Err(SqlError::new("54011", format!("target lists can have at most {RESULT_COLUMNS_MAX} entries")))
+        }
     }
 }
 
