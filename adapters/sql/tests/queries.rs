@@ -160,6 +160,29 @@ async fn uuids_are_compared_as_uuids() {
 }
 
 #[tokio::test]
+async fn bytea_and_jsonb_are_compared_as_values_or_not_at_all() {
+    let db = Runner::new(2);
+    db.script(&[
+        ("create table t (b bytea, m jsonb, primary key (b))", "ok"),
+        (
+            "insert into t values ('\\xDEADBEEF', '{\"a\": [1, 2]}'), ('x', null)",
+            "inserted 2 updated 0 deleted 0 ignored 0",
+        ),
+        ("select b from t where b = '\\xdeadBEEF'", "\\xdeadbeef"),
+        ("select b from t where b in ('x', '\\xDE')", "\\x78"),
+        ("select b from t where b > 'x'::bytea", "\\xdeadbeef"),
+        ("select '\\xde'::bytea, 'ab'::bytea", "\\xde|\\x6162"),
+        ("select 1 from t where b = '\\x0'", "!22P02 bytea"),
+        ("delete from t where b = '\\x78'", "inserted 0 updated 0 deleted 1 ignored 0"),
+        ("select 1 from t where m = '{\"a\":[1,2]}'", "!0A000 jsonb"),
+        ("select 1 from t x join t y on x.m = y.m", "!0A000 jsonb"),
+        ("select 1 from t where m::text = '{\"a\": [1, 2]}' and m -> 'a' ->> 0 = '1'", "1"),
+        ("select count(m), count(*) from t where m is not null", "1|1"),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn order_and_comparison() {
     let db = Runner::new(2);
     db.script(&[

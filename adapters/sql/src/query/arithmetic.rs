@@ -56,7 +56,7 @@ pub fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         .transform_up(|e| {
             checked(e, schema)?
                 .transform_data(|e| casts::as_postgres(e, schema))?
-                .transform_data(|e| casts::uuid_literals(e, schema))
+                .transform_data(|e| casts::compared(e, schema))
         })?
         .data)
 }

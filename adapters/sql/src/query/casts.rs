@@ -1,7 +1,7 @@
-//! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats
-//! and times have texts of its own. Assignments convert the same way, in `write::convert`.
+//! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats,
+//! times and bytea have texts of its own. Assignments convert the same way, in `write::convert`.
 
-use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue, plan_err};
@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 use kernel::schema::ColumnType;
 
+use crate::error::SqlError;
 use crate::types::{Base, PgType};
 use crate::write::convert;
 
@@ -27,13 +28,19 @@ pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(function.call(vec![value.as_ref().clone()])))
 }
 
-/// Texts that uuids are compared with, as uuids are kept: one uuid can be written in many ways.
-pub fn uuid_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+/// Texts that uuids are compared with, as uuids are kept: one uuid can be written in many ways. So can a jsonb value, which
+/// has no such form here: comparing it is refused.
+pub fn compared(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let is_uuid = |e: &Expr| {
         Ok::<_, DataFusionError>(PgType::of(e.to_field(schema)?.1.as_ref()) == PgType::One(Base::Uuid))
     };
     match expr {
         Expr::BinaryExpr(mut binary) if is_comparison(binary.op) => {
+            if is_json_column(&binary.left, schema)? || is_json_column(&binary.right, schema)? {
+                return Err(SqlError::unsupported("values of type jsonb cannot be compared")
+                    .with_hint("Compare what ->> takes out of them, or cast to text: equal values can be written differently.")
+                    .into());
+            }
             if is_uuid(&binary.left)? {
                 *binary.right = as_uuid(*binary.right)?;
             } else if is_uuid(&binary.right)? {
@@ -47,6 +54,11 @@ pub fn uuid_literals(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>>
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+fn is_json_column(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    Ok(matches!(expr, Expr::Column(_))
+        && PgType::of(expr.to_field(schema)?.1.as_ref()) == PgType::One(Base::Jsonb))
 }
 
 fn is_comparison(op: Operator) -> bool {
@@ -74,6 +86,7 @@ fn differs(from: &DataType, into: &DataType) -> bool {
     use DataType as D;
     match into {
         D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal(),
+        D::Binary => matches!(from, D::Utf8),
         D::Utf8 => from.is_floating() || matches!(from, D::Timestamp(..) | D::Interval(_) | D::List(_)),
         _ => false,
     }
@@ -92,6 +105,7 @@ impl PgCast {
             DataType::Int16 => convert::number(values, ColumnType::Int16)?,
             DataType::Int32 => convert::number(values, ColumnType::Int32)?,
             DataType::Int64 => convert::number(values, ColumnType::Int64)?,
+            DataType::Binary => convert::from_texts(values.as_string(), ColumnType::Bytea)?,
             _ => convert::to_text(values)?,
         })
     }
@@ -103,6 +117,7 @@ impl ScalarUDFImpl for PgCast {
             DataType::Int16 => "smallint",
             DataType::Int32 => "integer",
             DataType::Int64 => "bigint",
+            DataType::Binary => "bytea",
             _ => "text",
         }
     }
