@@ -357,13 +357,29 @@ async fn what_is_sent_in_error_disturbs_nobody() {
         b"?\0\0\0\x04",
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"\0\0\0\x10\0\x03\0\0user\0me\0\0").await.unwrap_or(());
+        stream.write_all(b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await.unwrap_or(());
         stream.write_all(garbage).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut rest = vec![];
         let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
     }
     assert_eq!(one(&client, "SELECT 1").await, "1");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_statement_that_is_no_utf8_is_refused() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await.unwrap();
+    stream.write_all(b"Q\0\0\0\x0fSELECT '\xff'\0").await.unwrap();
+    stream.write_all(b"P\0\0\0\x12\0SELECT '\xff'\0\0\0S\0\0\0\x04").await.unwrap();
+    stream.write_all(b"Q\0\0\0\x13SELECT 'after'\0X\0\0\0\x04").await.unwrap();
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert_eq!(answer.matches("C22021\0").count(), 2, "{answer:?}");
+    assert!(answer.contains("after"), "{answer:?}");
     server.stop().await;
 }
 

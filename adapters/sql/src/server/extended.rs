@@ -71,6 +71,7 @@ impl Connection {
     }
 
     async fn parse(&mut self, message: Parse) -> Result<(), Failure> {
+        self.reader.check_text()?;
         let name = message.name.clone().unwrap_or_default();
         if !name.is_empty() && self.prepared.contains_key(&name) {
             let message = format!("prepared statement \"{name}\" already exists");

@@ -11,6 +11,8 @@ use pgwire::messages::{DecodeContext, Message, PgWireFrontendMessage, ProtocolVe
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
+use crate::error::{SqlError, state};
+
 /// Longest message of a client.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Bytes read ahead of the statement that runs.
@@ -38,6 +40,8 @@ pub struct Reader {
     half: OwnedReadHalf,
     buffer: BytesMut,
     context: DecodeContext,
+    /// The last message has texts that are no UTF-8.
+    bad_text: bool,
 }
 
 fn malformed(what: impl std::fmt::Display) -> io::Error {
@@ -54,7 +58,7 @@ impl Reader {
         let mut context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
-        Reader { half, buffer: BytesMut::with_capacity(8 << 10), context }
+        Reader { half, buffer: BytesMut::with_capacity(8 << 10), context, bad_text: false }
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -130,9 +134,21 @@ impl Reader {
         }
         // Alone, so that a message whose inner lengths lie cannot reach into the next one.
         let mut message = self.buffer.split_to(len + 1);
+        self.bad_text = !texts_are_utf8(&message);
         let context = &self.context;
         let decoded = caught(|| PgWireFrontendMessage::decode(&mut message, context))?;
         decoded.ok_or_else(|| malformed("incomplete message")).map(Some)
+    }
+
+    /// Refuses a statement whose text is no UTF-8: pgwire puts other characters in the place of what is none.
+    pub fn check_text(&self) -> Result<(), SqlError> {
+        match self.bad_text {
+            true => Err(SqlError::new(
+                state::UNTRANSLATABLE_CHARACTER,
+                "invalid byte sequence for encoding \"UTF8\"",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Ends only when the client has hung up. What it sends meanwhile is kept, up to a bound.
@@ -146,6 +162,17 @@ impl Reader {
             }
         }
     }
+}
+
+/// Looks at the texts that Query and Parse begin with: a statement, or a name and a statement.
+fn texts_are_utf8(message: &[u8]) -> bool {
+    let texts = match message.first() {
+        Some(b'Q') => 1,
+        Some(b'P') => 2,
+        _ => return true,
+    };
+    let body = message.get(5..).unwrap_or_default();
+    body.split(|byte| *byte == 0).take(texts).all(|text| std::str::from_utf8(text).is_ok())
 }
 
 /// pgwire trusts some lengths inside of messages; what panics there is a malformed message.

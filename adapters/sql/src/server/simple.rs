@@ -28,6 +28,7 @@ impl Connection {
     }
 
     async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
+        self.reader.check_text()?;
         let statements = parse(text).map_err(SqlError::from)?;
         if statements.is_empty() {
             self.writer.empty_query();
