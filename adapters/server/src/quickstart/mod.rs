@@ -82,7 +82,7 @@ async fn direct(arguments: &QuickstartArguments) -> Result<ExitCode, String> {
     screen.line("Tidemark quickstart: payments from Kafka into account balances, each exactly once.\n");
     let broker = tokio::select! {
         broker = find_broker(arguments, &screen) => broker?,
-        () = stop.asked() => return Ok(interrupted()),
+        () = stop.asked() => return Ok(interrupted(&screen)),
     };
     let shown = tokio::select! {
         shown = show(arguments, &screen, &broker) => shown.map(Some),
@@ -97,35 +97,41 @@ async fn direct(arguments: &QuickstartArguments) -> Result<ExitCode, String> {
             database.stop().await;
             Ok(code)
         }
-        Ok(None) => Ok(interrupted()),
+        Ok(None) => Ok(interrupted(&screen)),
         Err(error) => Err(error),
     };
     broker.remove().await;
     done
 }
 
-/// SIGINT and SIGTERM.
+/// Ctrl-C, SIGTERM, and the end of the terminal: the database is in a process group of its own and would outlive it.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Stop {
     fn listen() -> Result<Stop, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-        Ok(Stop { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Stop {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
 
-fn interrupted() -> ExitCode {
-    println!("\nInterrupted; the database is stopped and its directory removed.");
+fn interrupted(screen: &Screen) -> ExitCode {
+    screen.line("\nInterrupted; the database is stopped and its directory removed.");
     ExitCode::from(INTERRUPTED)
 }
 

@@ -1,7 +1,7 @@
 //! What the newcomer sees: steps, one live line, events. Plain lines where there is no terminal.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,7 +22,7 @@ impl Screen {
     }
 
     pub(super) fn line(&self, text: &str) {
-        println!("{text}");
+        say(text);
     }
 
     /// Does a step of the set-up, and shows that it is being done and how long it took.
@@ -82,16 +82,21 @@ impl Live {
             self.bar.set_message(text);
         } else if self.shown.get().is_none_or(|shown| shown.elapsed() >= PLAIN_INTERVAL) {
             self.shown.set(Some(Instant::now()));
-            println!("{text}");
+            say(&text);
         }
     }
 
     /// Something happened: a line that stays.
     pub(super) fn event(&self, text: &str) {
-        if self.terminal { self.bar.println(text) } else { println!("{text}") }
+        if self.terminal { self.bar.println(text) } else { say(text) }
     }
 
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A line on stdout. Whoever read it may have gone, as `head` does; what was set up has to go down in order all the same.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
