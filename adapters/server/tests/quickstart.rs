@@ -65,3 +65,19 @@ fn a_reader_that_goes_away_breaks_nothing() {
     assert_eq!(left(directory.path()), Vec::<String>::new());
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn a_kafka_that_is_not_there_is_named_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+        .args(["quickstart", "--brokers", &closed.to_string()])
+        .env("TMPDIR", directory.path())
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("no Kafka answers at {closed}")), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+    assert_eq!(left(directory.path()), Vec::<String>::new());
+}

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::embedded::EmbeddedBroker;
 
@@ -13,6 +16,12 @@ pub(super) const PARTITIONS: i32 = 4;
 
 /// How long the brokers may take to create the topic.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a broker may take to answer at all.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More events than come within that time from connections that fail.
+const EVENTS_MAX: usize = 1_000;
 
 /// A broker and a topic on it.
 pub(super) struct Broker {
@@ -34,8 +43,9 @@ impl Broker {
     pub(super) async fn on_kafka(brokers: &str) -> Result<Broker, String> {
         let topic = format!("tidemark-quickstart-{}", std::process::id());
         let new_topic = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(-1));
+        reach(brokers).await?;
         let done = admin(brokers)?.create_topics([&new_topic], &options()).await;
-        for created in done.map_err(|error| format!("{brokers} cannot be reached: {error}"))? {
+        for created in done.map_err(|error| format!("cannot create topic {topic} on {brokers}: {error}"))? {
             created.map_err(|(topic, code)| format!("cannot create topic {topic} on {brokers}: {code}"))?;
         }
         Ok(Broker { bootstrap: brokers.to_string(), topic, embedded: None })
@@ -63,6 +73,45 @@ impl Broker {
 fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>, String> {
     let client = ClientConfig::new().set("bootstrap.servers", brokers).create();
     client.map_err(|error| format!("{brokers}: {error}"))
+}
+
+/// Remembers why a connection failed: what is asked through it only says that it took too long.
+#[derive(Default)]
+struct Connections {
+    failure: Mutex<Option<String>>,
+}
+
+impl ClientContext for Connections {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all brokers are down says less than why one is.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.failure.lock() = Some(reason.to_string());
+        }
+    }
+}
+
+impl ConsumerContext for Connections {}
+
+/// Waits until a broker answers; if none does, says so soon, and why.
+async fn reach(brokers: &str) -> Result<(), String> {
+    let client: BaseConsumer<Connections> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create_with_context(Connections::default())
+        .map_err(|error| format!("{brokers}: {error}"))?;
+    let asked = tokio::task::spawn_blocking(move || {
+        let answered = client.client().fetch_cluster_id(REACH_TIMEOUT).is_some();
+        // There is nothing to consume: each poll hands out one of the events that wait, and among them is what went wrong.
+        for _ in 0..EVENTS_MAX {
+            let _ = client.poll(Duration::ZERO);
+        }
+        (answered, client.context().failure.lock().take())
+    });
+    let (answered, failure) = asked.await.map_err(|error| error.to_string())?;
+    if answered {
+        return Ok(());
+    }
+    let why = failure.map_or_else(String::new, |text| format!(": {text}"));
+    Err(format!("no Kafka answers at {brokers}{why}; check the address, and that the broker runs"))
 }
 
 fn options() -> AdminOptions {
