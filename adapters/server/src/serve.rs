@@ -1,6 +1,6 @@
 //! `tidemark serve`: from settings to a running server, and its clean end.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -25,12 +25,9 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the threads of the server: {error}"))?;
-    let listener = runtime.block_on(TcpListener::bind(settings.listen)).map_err(|error| {
-        format!(
-            "cannot listen on {}: {error}; if another server runs there, choose another port with --listen",
-            settings.listen
-        )
-    })?;
+    let listener = runtime
+        .block_on(TcpListener::bind(settings.listen))
+        .map_err(|error| cannot_listen(settings.listen, &error))?;
     let engine = Engine::open(engine_config(&settings), Arc::new(Pipelines::new()?))
         .map_err(|error| error.to_string())?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -61,6 +58,20 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config.kernel.pipeline_credit_bytes = settings.pipeline_credit_bytes;
     config.trace_file.clone_from(&settings.trace);
     config
+}
+
+fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> String {
+    let remedy = match error.kind() {
+        ErrorKind::AddrInUse => "another program listens there; choose another port with --listen",
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address; choose one that it has with --listen"
+        }
+        ErrorKind::PermissionDenied => {
+            "this user may not take that port; choose one above 1023 with --listen"
+        }
+        _ => "choose another address with --listen",
+    };
+    format!("cannot listen on {listen}: {error}; {remedy}")
 }
 
 /// Done when the process is asked to end: SIGTERM, or Ctrl-C.

@@ -11,20 +11,32 @@ use serde::{Deserialize, Serialize};
 /// Port where none is said: beside PostgreSQL's 5432.
 const LISTEN_DEFAULT: &str = "127.0.0.1:5433";
 
+/// What is wrong with another text there.
+const LISTEN_FORM: &str = "an IP address and a port are wanted, as in 127.0.0.1:5433 or [::1]:5433";
+
+/// Most shards, wherever the number is said.
+const SHARDS_MAX: u16 = 1024;
+
+/// Said below the flags.
+const ELSEWHERE: &str = "\
+Each setting can also stand in the file of --config, by the same name with underscores, as in `segment_bytes = 67108864`, or in
+the environment, as in TIDEMARK_SEGMENT_BYTES=67108864. Flags win over the file, and the file over the environment.";
+
 /// Flags of `tidemark serve`. Each can also stand in the file, by the same name with underscores, or in the environment as
 /// `TIDEMARK_` and the name in capitals.
 #[derive(Args, Serialize, Default)]
+#[command(after_help = ELSEWHERE)]
 pub(crate) struct ServeArguments {
     /// Directory of the database; created if it is not there.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:5433]; port 0 takes a free one. There are no passwords yet: stay on loopback.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
     /// Number of shards of a new database [default: 8]; fixed from then on.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SHARDS_MAX)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<u16>,
     /// File with settings, in TOML.
@@ -124,16 +136,32 @@ impl Settings {
                 self.segment_bytes
             ));
         }
-        if self.shards == Some(0) {
-            return Err("shards is 0, at least one is needed".into());
+        if let Some(shards) = self.shards
+            && !(1..=SHARDS_MAX).contains(&shards)
+        {
+            return Err(format!("shards is {shards}, it has to be from 1 to {SHARDS_MAX}"));
+        }
+        // Without any, no query that sorts and no pipeline would get on.
+        if self.query_memory_bytes == 0 {
+            return Err("query_memory_bytes is 0: no query could sort or group".into());
+        }
+        if self.pipeline_credit_bytes == 0 {
+            return Err("pipeline_credit_bytes is 0: no pipeline could read".into());
         }
         Ok(self)
     }
 }
 
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| LISTEN_FORM.to_string())
+}
+
 fn explain(error: figment::Error) -> String {
     if matches!(&error.kind, figment::error::Kind::MissingField(name) if name == "data") {
         return "no data directory: say --data DIR, or `data` in the file, or TIDEMARK_DATA".into();
+    }
+    if error.path.last().is_some_and(|name| name.eq_ignore_ascii_case("listen")) {
+        return format!("configuration: {error}: {LISTEN_FORM}");
     }
     format!("configuration: {error}")
 }
@@ -177,7 +205,30 @@ mod tests {
             assert!(error.contains("dta") && error.contains("bad.toml"), "{error}");
             let error = Settings::gather(&flags(Some("d"), Some("none.toml"))).unwrap_err();
             assert!(error.contains("none.toml"), "{error}");
+            jail.create_file("listen.toml", "listen = 'localhost:5433'\n")?;
+            let error = Settings::gather(&flags(Some("d"), Some("listen.toml"))).unwrap_err();
+            assert!(error.contains("as in 127.0.0.1:5433") && error.contains("listen.toml"), "{error}");
+            assert_eq!(listen_address("localhost:5433"), Err(LISTEN_FORM.to_string()));
             Ok(())
         });
+    }
+
+    #[test]
+    fn limits_hold_wherever_a_number_is_said() {
+        let wrong = [
+            ("shards = 0", "from 1 to 1024"),
+            ("shards = 5000", "from 1 to 1024"),
+            ("segment_bytes = 5", "at least"),
+            ("query_memory_bytes = 0", "query_memory_bytes is 0"),
+            ("pipeline_credit_bytes = 0", "pipeline_credit_bytes is 0"),
+        ];
+        for (line, said) in wrong {
+            Jail::expect_with(|jail| {
+                jail.create_file("wrong.toml", line)?;
+                let error = Settings::gather(&flags(Some("d"), Some("wrong.toml"))).expect_err(line);
+                assert!(error.contains(said), "{line}: {error}");
+                Ok(())
+            });
+        }
     }
 }
