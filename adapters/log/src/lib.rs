@@ -34,6 +34,10 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
             (ErrorKind::IoError, "give this user the right to, or choose another directory")
         }
         io::ErrorKind::NotFound => (ErrorKind::IoError, "something removed it; restore it from a backup"),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            (ErrorKind::IoError, "there is a file where a directory has to be; choose another directory")
+        }
+        io::ErrorKind::FileTooLarge => (ErrorKind::IoError, "choose a smaller segment_bytes"),
         _ => (ErrorKind::IoError, "see the kernel's log for the state of the disk"),
     };
     Error::new(kind, format!("cannot {what} {path}: {error}; {remedy}"))

@@ -62,8 +62,11 @@ fn a_path_that_cannot_be_a_directory_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, b"").unwrap();
-    let error = MmapStorage::open(&file.join("data")).unwrap_err();
-    assert!(error.message.contains(&file.display().to_string()), "{error}");
+    for path in [file.clone(), file.join("data")] {
+        let error = MmapStorage::open(&path).unwrap_err();
+        assert!(error.message.contains(&file.display().to_string()), "{error}");
+        assert!(error.message.ends_with("choose another directory"), "{error}");
+    }
 }
 
 #[test]
