@@ -456,6 +456,24 @@ async fn the_catalog_that_clients_ask_for() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn bytes_are_read_as_text() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    simple(&client, "CREATE TABLE b (id INT, m BYTEA)").await.unwrap();
+    simple(&client, "INSERT INTO b VALUES (1, '\\x7bc3a4'), (2, NULL), (3, '\\xff')").await.unwrap();
+    assert_eq!(one(&client, "SELECT convert_from(m, 'UTF8') FROM b WHERE id = 1").await, "{ä");
+    assert_eq!(one(&client, "SELECT convert_from(m, 'utf-8') IS NULL FROM b WHERE id = 2").await, "t");
+    for (sql, code) in [
+        ("SELECT convert_from(m, 'UTF8') FROM b", SqlState::CHARACTER_NOT_IN_REPERTOIRE),
+        ("SELECT convert_from(m, 'KLINGON') FROM b", SqlState::INVALID_PARAMETER_VALUE),
+        ("SELECT convert_from(m) FROM b", SqlState::UNDEFINED_FUNCTION),
+    ] {
+        fails(&client, sql, &code).await;
+    }
+    server.stop().await;
+}
+
 const PSQL_LIST: &str = r#"SELECT n.nspname as "Schema", c.relname as "Name",
   CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'i' THEN 'index' END as "Type",
   pg_catalog.pg_get_userbyid(c.relowner) as "Owner"

@@ -164,6 +164,7 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
             Ok(ScalarValue::Utf8(argument_int(args, 0).map(size_pretty)))
         }),
         none("pg_get_statisticsobjdef_columns"),
+        function("convert_from", Utf8, Volatility::Immutable, convert_from),
         first("pg_get_expr"),
         function("pg_get_userbyid", Utf8, stable, |_| Ok(text("tidemark"))),
         function("pg_encoding_to_char", Utf8, stable, |_| Ok(text("UTF8"))),
@@ -185,6 +186,31 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
             ))
         }),
     ]
+}
+
+/// The text that bytes are in an encoding: how a message that was set aside is read.
+fn convert_from(args: &[ScalarValue]) -> Result<ScalarValue> {
+    let [bytes, encoding] = args else {
+        let types = args.iter().map(|arg| arg.data_type().to_string()).collect::<Vec<_>>().join(", ");
+        let what = format!("function convert_from({types}) does not exist: it is convert_from(bytea, text)");
+        return Err(SqlError::new(state::UNDEFINED_FUNCTION, what).into());
+    };
+    let (ScalarValue::Binary(Some(bytes)), Some(encoding)) =
+        (bytes.cast_to(&DataType::Binary)?, argument_text(std::slice::from_ref(encoding), 0))
+    else {
+        return Ok(ScalarValue::Utf8(None));
+    };
+    if !["utf8", "utf-8", "unicode"].contains(&encoding.to_lowercase().as_str()) {
+        let what = format!("invalid source encoding name \"{encoding}\": UTF8 is known");
+        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, what).into());
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(ScalarValue::Utf8(Some(text))),
+        _ => {
+            let what = "invalid byte sequence for encoding \"UTF8\"";
+            Err(SqlError::new(state::UNTRANSLATABLE_CHARACTER, what).into())
+        }
+    }
 }
 
 /// Bytes as PostgreSQL shows them: in the smallest unit in which there are less than 10240.
