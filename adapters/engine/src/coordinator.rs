@@ -229,7 +229,8 @@ impl Carrier {
             Effect::Reply { id, result } => self.reply(id, result),
             Effect::WakeAt(at_us) => self.wake_at_us = Some(at_us),
             Effect::Note { pipeline, text } => {
-                tracing::info!(pipeline = pipeline.map(|id| id.0), "{text}");
+                // Sources that fail, pipelines that stop, a disk without room: what somebody who logs warnings only has to know.
+                tracing::warn!(pipeline = pipeline.map(|id| id.0), "{text}");
             }
             Effect::Halt(error) => self.halted = Some(error),
         }
