@@ -10,7 +10,6 @@ use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
 use parking_lot::Mutex;
 
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
-use crate::health::Health;
 use crate::place::{Place, Verdict};
 use crate::source::{Slot, Topic, is_unknown_topic};
 
@@ -22,7 +21,6 @@ const OUTAGE_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Reader {
     topic: Arc<Topic>,
-    health: Arc<Health>,
     queue: PartitionQueue,
     slot: Arc<Mutex<Slot>>,
     number: u64,
@@ -38,7 +36,6 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(
         topic: Arc<Topic>,
-        health: Arc<Health>,
         queue: PartitionQueue,
         slot: Arc<Mutex<Slot>>,
         number: u64,
@@ -47,7 +44,7 @@ impl Reader {
     ) -> Reader {
         let (place, at_end, failure, views) = (Place::new(start), false, None, Vec::new());
         let bytes_max = u64::MAX;
-        Reader { topic, health, queue, slot, number, partition, place, at_end, bytes_max, failure, views }
+        Reader { topic, queue, slot, number, partition, place, at_end, bytes_max, failure, views }
     }
 
     /// Turns an error of the queue into what it means. Asks the brokers where that is needed.
@@ -63,7 +60,7 @@ impl Reader {
             code if is_unknown_topic(code) => {
                 self.topic.judge_loss(self.partition, self.place.next_offset(), false)
             }
-            _ => self.topic.failure(&self.health, e),
+            _ => self.topic.failure(e),
         }
     }
 
@@ -76,7 +73,7 @@ impl Reader {
             return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, what)));
         }
         tracing::debug!(partition = self.partition, at, "fetching again behind a jump");
-        self.topic.assign_again(self.queue.client(), self.partition, place, &self.health)
+        self.topic.assign_again(self.queue.client(), self.partition, place)
     }
 
     fn superseded(&self) -> SourceFailure {
@@ -152,13 +149,13 @@ impl PartitionReader for Reader {
         let fetched_again = doubt.map(|verdict| self.fetch_again(verdict));
         drop(owner);
         if messages > 0 || end.is_some() {
-            self.health.heard();
+            self.topic.health.heard();
             self.topic.end_is_at_least(self.partition, self.place.next_offset());
         } else if error.is_none()
             && doubt.is_none()
-            && let Some(why) = self.health.down_for(OUTAGE_GRACE)
+            && let Some(why) = self.topic.health.down_for(OUTAGE_GRACE)
         {
-            let failure = self.topic.unreachable(&self.health, &why);
+            let failure = self.topic.unreachable(&why);
             self.failure = Some(failure.clone());
             return Err(failure);
         }

@@ -37,7 +37,13 @@ pub struct KafkaSource {
 pub(crate) struct Topic {
     options: KafkaOptions,
     name: CString,
+    /// What readers fetch through.
     connection: Mutex<Connection>,
+    /// What questions go through. A broker answers the requests of one connection in turn, and a fetch at the end of a
+    /// partition is one that it takes its time to answer.
+    questions: Connection,
+    /// Of the brokers, whichever connection they were heard on.
+    pub(crate) health: Arc<Health>,
     /// Topic id of the last full reading: the one that the readers' offsets speak of.
     read_id: Mutex<Option<TopicId>>,
     watermarks: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
@@ -56,7 +62,6 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 struct Connection {
     client: Arc<Client>,
-    health: Arc<Health>,
     /// Partitions that its queues were sized for.
     partitions: usize,
     closed: Arc<AtomicBool>,
@@ -73,11 +78,15 @@ impl KafkaSource {
     pub fn new(options: KafkaOptions) -> Result<Arc<KafkaSource>, Error> {
         let name =
             CString::new(options.topic.as_str()).expect("the name was checked when the options were made");
-        let connection = Mutex::new(connect(&options, 8)?);
+        let health = Arc::new(Health::default());
+        let connection = Mutex::new(connect(&options, 8, &health)?);
+        let questions = connect(&options, 1, &health)?;
         let topic = Arc::new(Topic {
             options,
             name,
             connection,
+            questions,
+            health,
             read_id: Mutex::default(),
             watermarks: Mutex::default(),
             slots: Mutex::default(),
@@ -127,8 +136,8 @@ impl Source for KafkaSource {
         let slot = Arc::clone(topic.slots.lock().entry(partition).or_default());
         // Waits for a poll of the reader before, and ends it.
         let mut owner = slot.lock();
-        let (client, health) = topic.client_to_read();
-        let unreadable = |e: KafkaError| topic.failure(&health, &e);
+        let client = topic.client_to_read();
+        let unreadable = |e: KafkaError| topic.failure(&e);
         let queue = client.partition_queue(&topic.name, partition);
         let queue: PartitionQueue = queue
             .ok_or_else(|| SourceFailure::Transient(topic.error(ErrorKind::Internal, "has no queue")))?;
@@ -141,7 +150,7 @@ impl Source for KafkaSource {
         owner.reader += 1;
         let number = owner.reader;
         drop(owner);
-        Ok(Box::new(Reader::new(Arc::clone(topic), health, queue, slot, number, partition, start)))
+        Ok(Box::new(Reader::new(Arc::clone(topic), queue, slot, number, partition, start)))
     }
 
     fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
@@ -152,38 +161,32 @@ impl Source for KafkaSource {
 impl Topic {
     /// The client for readers. Its queues' bounds are fixed when it is made, so it is made again if the topic turned out to have
     /// more partitions and nobody reads yet.
-    fn client_to_read(&self) -> (Arc<Client>, Arc<Health>) {
+    fn client_to_read(&self) -> Arc<Client> {
         let partitions = self.watermarks.lock().len();
         let mut connection = self.connection.lock();
         // Every queue keeps the client: with two owners, this one and the serving thread, there is no reader.
         if partitions > connection.partitions && Arc::strong_count(&connection.client) <= 2 {
             // Settings that were accepted once are accepted again; if a thread cannot be made, the old one goes on.
-            if let Ok(larger) = connect(&self.options, partitions) {
+            if let Ok(larger) = connect(&self.options, partitions, &self.health) {
                 *connection = larger;
             }
         }
-        (Arc::clone(&connection.client), Arc::clone(&connection.health))
-    }
-
-    fn client(&self) -> (Arc<Client>, Arc<Health>) {
-        let connection = self.connection.lock();
-        (Arc::clone(&connection.client), Arc::clone(&connection.health))
+        Arc::clone(&connection.client)
     }
 
     /// Describes the topic; one that is unknown is asked for again for a while.
     fn describe_patiently(&self) -> Result<TopicDescription, SourceFailure> {
-        let (client, health) = self.client();
         let began = Instant::now();
         loop {
-            match client.describe(&self.name, REQUEST_TIMEOUT) {
+            match self.questions.client.describe(&self.name, REQUEST_TIMEOUT) {
                 Ok(described) => {
-                    health.heard();
+                    self.health.heard();
                     return Ok(described);
                 }
                 Err(e) if is_unknown_topic(e.code) && began.elapsed() < UNKNOWN_TOPIC_GRACE => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                Err(e) => return Err(self.failure(&health, &e)),
+                Err(e) => return Err(self.failure(&e)),
             }
         }
     }
@@ -196,16 +199,15 @@ impl Topic {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let (client, health) = self.client();
         let at = |at| {
-            let offsets = client.list_offsets(&self.name, partitions, at, REQUEST_TIMEOUT);
-            offsets.map_err(|e| self.failure(&health, &e))
+            let offsets = self.questions.client.list_offsets(&self.name, partitions, at, REQUEST_TIMEOUT);
+            offsets.map_err(|e| self.failure(&e))
         };
         // The end first: it cannot be below an earliest offset that is read after it unless messages went in between.
         let ends = at(OffsetsAt::Latest)?;
         let earliest: BTreeMap<_, _> = at(OffsetsAt::Earliest)?.into_iter().collect();
         if ends.iter().any(|(_, end)| end.is_ok()) {
-            health.heard();
+            self.health.heard();
         }
         let mut found = BTreeMap::new();
         let mut failure = None;
@@ -214,8 +216,8 @@ impl Topic {
                 (Some(Ok(earliest)), Ok(end)) => {
                     found.insert(partition, (*earliest, end.max(*earliest)));
                 }
-                (Some(Err(e)), _) => failure = Some(self.failure(&health, e)),
-                (_, Err(e)) => failure = Some(self.failure(&health, &e)),
+                (Some(Err(e)), _) => failure = Some(self.failure(e)),
+                (_, Err(e)) => failure = Some(self.failure(&e)),
                 (None, Ok(_)) => {}
             }
         }
@@ -231,12 +233,11 @@ impl Topic {
         client: &Client,
         partition: SourcePartition,
         start: Position,
-        health: &Health,
     ) -> Result<(), SourceFailure> {
         let unassigned = client.unassign(&self.name, partition);
         unassigned
             .and_then(|()| client.assign(&self.name, partition, start.next_offset, start.leader_epoch))
-            .map_err(|e| self.failure(health, &e))
+            .map_err(|e| self.failure(&e))
     }
 
     fn refresh_watermarks(&self) {
@@ -247,7 +248,7 @@ impl Topic {
         match self.look_up(&partitions) {
             Ok(offsets) => self.watermarks.lock().extend(offsets),
             // librdkafka speaks of an outage once; this keeps it in mind while it lasts.
-            Err(SourceFailure::Transient(error)) => self.client().1.report(true, false, error.message),
+            Err(SourceFailure::Transient(error)) => self.health.report(true, false, error.message),
             Err(failure) => tracing::debug!(?failure, "cannot look up the end of the partitions"),
         }
     }
@@ -264,7 +265,8 @@ impl Topic {
         let mut owner = slot.lock();
         if owner.reader == reader && owner.assigned {
             owner.assigned = false;
-            if let Err(e) = self.client().0.unassign(&self.name, partition) {
+            let client = Arc::clone(&self.connection.lock().client);
+            if let Err(e) = client.unassign(&self.name, partition) {
                 tracing::warn!(topic = %self.options.topic, partition, error = %e.text, "cannot unassign");
             }
         }
@@ -304,7 +306,7 @@ impl Topic {
     }
 
     /// Tells errors that pass from errors that stay.
-    pub(crate) fn failure(&self, health: &Health, e: &KafkaError) -> SourceFailure {
+    pub(crate) fn failure(&self, e: &KafkaError) -> SourceFailure {
         let brokers = &self.options.brokers;
         match e.code {
             code if is_unknown_topic(code) => {
@@ -324,20 +326,23 @@ impl Topic {
             Code::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION => {
                 SourceFailure::Permanent(self.error(ErrorKind::InvalidParameterValue, "is refused as a name"))
             }
-            _ => self.unreachable(health, &e.text),
+            _ => self.unreachable(&e.text),
         }
     }
 
     /// No answer from the brokers.
-    pub(crate) fn unreachable(&self, health: &Health, why: &str) -> SourceFailure {
-        let last =
-            health.last_error().filter(|last| last != why).map_or(String::new(), |last| format!(" ({last})"));
+    pub(crate) fn unreachable(&self, why: &str) -> SourceFailure {
+        let last = self
+            .health
+            .last_error()
+            .filter(|last| last != why)
+            .map_or(String::new(), |last| format!(" ({last})"));
         let what = format!(
             "cannot be read from {}: {why}{last}; check that the brokers run and that their addresses are right",
             self.options.brokers
         );
         let error = self.error(ErrorKind::SourceUnreachable, what);
-        if health.denied() { SourceFailure::Permanent(error) } else { SourceFailure::Transient(error) }
+        if self.health.denied() { SourceFailure::Permanent(error) } else { SourceFailure::Transient(error) }
     }
 
     fn error(&self, kind: ErrorKind, what: impl AsRef<str>) -> Error {
@@ -356,8 +361,7 @@ pub(crate) fn is_unknown_topic(code: Code) -> bool {
 }
 
 /// Makes a client and the thread that serves it.
-fn connect(options: &KafkaOptions, partitions: usize) -> Result<Connection, Error> {
-    let health = Arc::new(Health::default());
+fn connect(options: &KafkaOptions, partitions: usize, health: &Arc<Health>) -> Result<Connection, Error> {
     let refused = |why: String| {
         let tls = if cfg!(feature = "tls") || !why.contains("OpenSSL") && !why.contains("ssl") {
             ""
@@ -366,7 +370,7 @@ fn connect(options: &KafkaOptions, partitions: usize) -> Result<Connection, Erro
         };
         Error::new(ErrorKind::InvalidParameterValue, format!("Kafka settings are refused: {why}{tls}"))
     };
-    let client = Client::new(&options.client_settings(partitions), Arc::clone(&health)).map_err(refused)?;
+    let client = Client::new(&options.client_settings(partitions), Arc::clone(health)).map_err(refused)?;
     let client = Arc::new(client);
     let closed = Arc::new(AtomicBool::new(false));
     let served = (Arc::clone(&client), Arc::clone(&closed));
@@ -377,7 +381,7 @@ fn connect(options: &KafkaOptions, partitions: usize) -> Result<Connection, Erro
         }
     };
     spawn("kafka-events", serve)?;
-    Ok(Connection { client, health, partitions, closed })
+    Ok(Connection { client, partitions, closed })
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
