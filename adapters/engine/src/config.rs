@@ -13,6 +13,10 @@ pub type OnHalt = Arc<dyn Fn(&Error) + Send + Sync>;
 /// Called now and then during a long recovery: bytes of the log read so far, and all of them.
 pub type OnRecovery = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
+/// Length of a log segment unless the settings say otherwise: every segment is written full of zeros before it is used, so this
+/// is also what a start writes twice over, and what a database with nothing in it takes of the disk.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Clone)]
 pub struct EngineConfig {
@@ -39,12 +43,11 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// Settings for this directory, all others at their defaults.
     pub fn new(data_dir: impl Into<PathBuf>) -> EngineConfig {
-        let segment_bytes = 256 << 20;
         EngineConfig {
             data_dir: data_dir.into(),
             shards: None,
-            segment_bytes,
-            disk_reserve_bytes: 3 * segment_bytes,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            disk_reserve_bytes: 3 * SEGMENT_BYTES_DEFAULT,
             kernel: kernel::Config::default(),
             trace_file: None,
             on_halt: Arc::new(crate::halt_process),

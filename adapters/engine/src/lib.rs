@@ -19,7 +19,7 @@ mod threads;
 mod trace;
 
 pub use api::{BarrierGuard, Engine, SnapshotGuard};
-pub use config::{EngineConfig, OnHalt, OnRecovery};
+pub use config::{EngineConfig, OnHalt, OnRecovery, SEGMENT_BYTES_DEFAULT};
 pub use pipeline::{ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
 
 /// Exit code of a process whose kernel has halted: the disk failed, or an invariant of the log is broken. Starting again

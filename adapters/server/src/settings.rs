@@ -111,7 +111,7 @@ impl Settings {
     pub(crate) fn gather(arguments: &ServeArguments) -> Result<Settings, String> {
         let defaults = Defaults {
             listen: LISTEN_DEFAULT,
-            segment_bytes: 256 << 20,
+            segment_bytes: tidemark_engine::SEGMENT_BYTES_DEFAULT,
             query_memory_bytes: 1 << 30,
             pipeline_credit_bytes: 64 << 20,
             log: "info",
