@@ -210,6 +210,9 @@ fn draw_config(d: &Decisions<'_>) -> Config {
         retry_us_min: d.pick(&[1000, 20_000]),
         retry_us_max: 100_000,
         reading_interval_us: d.pick(&[5000, 50_000]),
+        catch_up_bytes: d.pick(&[0, 300, 1 << 20]),
+        catch_up_pause_us: d.pick(&[500, 20_000]),
+        reading_pause_us: d.pick(&[0, 1000]),
         frontier_idle_us: d.pick(&[2000, 20_000]),
     }
 }

@@ -44,6 +44,14 @@ pub struct Config {
     pub retry_us_max: i64,
     /// Pause between readings of an idle source's topic, to see new partitions and a recreated topic.
     pub reading_interval_us: i64,
+    /// While a pipeline is behind the end of its source, nobody waits for one row in particular: a batch then closes, and the
+    /// topic is read again, once this many source bytes are there…
+    pub catch_up_bytes: u64,
+    /// …or after this pause. At the end of the source a batch waits for nothing.
+    pub catch_up_pause_us: i64,
+    /// Least pause between readings of a topic that is followed at its end: what bounds the questions that a trickle of
+    /// messages makes, and adds this much to their age at most.
+    pub reading_pause_us: i64,
     /// A frontier record is written when nothing was logged for this long, so that the last commit is known to be synced.
     pub frontier_idle_us: i64,
 }
@@ -57,6 +65,9 @@ impl Default for Config {
             retry_us_min: 200_000,
             retry_us_max: 30_000_000,
             reading_interval_us: 5_000_000,
+            catch_up_bytes: 8 << 20,
+            catch_up_pause_us: 30_000,
+            reading_pause_us: 2000,
             frontier_idle_us: 200_000,
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::Coordinator;
+use super::{Config, Coordinator};
 use crate::error::{Error, ErrorKind};
 use crate::extract::Extract;
 use crate::ids::*;
@@ -55,6 +55,8 @@ pub(super) struct SourceRun {
     /// Token of the reading that is on its way.
     reading: Option<u64>,
     last_token: u64,
+    /// Something that the last reading knew of is not fetched yet.
+    behind: bool,
     last_reading_us: Micros,
     /// Topic and partitions first seen, to be logged before any batch.
     pub discovered: Option<(TopicId, BTreeMap<SourcePartition, Position>)>,
@@ -87,6 +89,7 @@ impl SourceRun {
             proven: VecDeque::new(),
             reading: None,
             last_token: 0,
+            behind: false,
             last_reading_us: now_us,
             discovered: None,
             report: None,
@@ -98,6 +101,24 @@ impl SourceRun {
     /// Source bytes that are ready to be committed.
     pub fn proven_bytes(&self) -> u64 {
         self.proven.iter().map(|e| e.source_bytes).sum()
+    }
+
+    /// What a reading says of how far this run is.
+    fn note_reading(&mut self, reading: &SourceReading, now_us: Micros) {
+        self.last_reading_us = now_us;
+        self.behind = reading.partitions.iter().any(|(partition, (_, latest))| {
+            self.expected.get(partition).is_some_and(|expected| expected < latest)
+        });
+    }
+
+    /// Whether it is worth waiting for more before something is done for `bytes`.
+    fn gathers(&self, bytes: u64, config: &Config) -> bool {
+        // A batch that took all credit would wait for nothing.
+        self.behind && bytes < config.catch_up_bytes.min(config.pipeline_credit_bytes / 4)
+    }
+
+    fn unproven_bytes(&self) -> u64 {
+        self.unproven.iter().map(|e| e.source_bytes).sum()
     }
 
     fn forget_fetched(&mut self) {
@@ -163,9 +184,10 @@ impl Coordinator {
         }
         run.phase = Phase::Fetching;
         (run.tries, run.beyond_end) = (0, 0);
-        run.last_reading_us = self.now_us;
         let bytes = self.config.pipeline_credit_bytes;
         self.fetch_partitions(id, &reading);
+        let run = self.pipelines.get_mut(&id).expect("just seen");
+        run.note_reading(&reading, self.now_us);
         self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
     }
 
@@ -233,17 +255,18 @@ impl Coordinator {
 
     /// Asks for a reading of the topic that begins after everything fetched so far: the second bracket.
     fn read_topic_if_needed(&mut self, id: PipelineId) {
-        let run = self.pipelines.get_mut(&id).expect("called for a run");
-        if run.reading.is_some() || run.unproven.is_empty() {
-            return;
+        let run = &self.pipelines[&id];
+        let due = self.reading_due(run).is_some_and(|due_us| due_us <= self.now_us);
+        if due && !run.unproven.is_empty() {
+            self.read_topic(id);
         }
-        assert!(run.proving.is_empty(), "extracts are proved by the reading that is on its way");
-        run.proving.append(&mut run.unproven);
-        self.read_topic(id);
     }
 
+    /// Asks for a reading, which proves all that was fetched before.
     fn read_topic(&mut self, id: PipelineId) {
         let run = self.pipelines.get_mut(&id).expect("called for a run");
+        assert!(run.reading.is_none() && run.proving.is_empty(), "one reading at a time proves extracts");
+        run.proving.append(&mut run.unproven);
         run.last_token += 1;
         run.reading = Some(run.last_token);
         let (epoch, token) = (run.epoch, run.last_token);
@@ -260,7 +283,7 @@ impl Coordinator {
         let now_us = self.now_us;
         let Some(run) = self.run(id, epoch).filter(|run| run.reading == Some(token)) else { return };
         run.reading = None;
-        run.last_reading_us = now_us;
+        run.note_reading(&reading, now_us);
         let topic_id = run.topic_id;
         if let Some(error) = changed_topic(&self.tip.pipelines[&id], Some(topic_id), reading.topic_id) {
             return self.fail(id, error);
@@ -347,7 +370,16 @@ impl Coordinator {
     }
 
     fn reading_due(&self, run: &SourceRun) -> Option<Micros> {
-        run.reading.is_none().then_some(run.last_reading_us + self.config.reading_interval_us)
+        let pause_us = if run.unproven.is_empty() {
+            self.config.reading_interval_us
+        } else if run.gathers(run.unproven_bytes(), &self.config) {
+            self.config.catch_up_pause_us
+        } else if run.behind {
+            0
+        } else {
+            self.config.reading_pause_us
+        };
+        run.reading.is_none().then_some(run.last_reading_us + pause_us)
     }
 
     pub(super) fn next_pipeline_timer(&self) -> Option<Micros> {
@@ -365,7 +397,11 @@ impl Coordinator {
     /// When a pipeline may close its next batch; None if it has nothing to commit.
     pub(super) fn batch_due(&self, id: PipelineId, run: &SourceRun) -> Option<Micros> {
         let pipeline: &Arc<PipelineDef> = &self.tip.pipelines[&id];
-        (!run.proven.is_empty()).then(|| run.last_batch_us.saturating_add(pipeline.batch_interval_us))
+        let bytes = run.proven_bytes();
+        let gathers = bytes < pipeline.batch_bytes_max && run.gathers(bytes, &self.config);
+        let pause_us = if gathers { self.config.catch_up_pause_us } else { 0 };
+        let interval_us = pipeline.batch_interval_us.max(pause_us);
+        (!run.proven.is_empty()).then(|| run.last_batch_us.saturating_add(interval_us))
     }
 
     /// The topic that a run fetches from.

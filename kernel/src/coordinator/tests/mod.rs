@@ -20,6 +20,11 @@ use crate::snapshot::ShardView;
 const SHARDS: u16 = 2;
 const TOPIC: TopicId = TopicId([7; 16]);
 
+/// Nothing is gathered: readings and batches come as soon as they may.
+fn eager() -> Config {
+    Config { catch_up_bytes: 0, reading_pause_us: 0, ..Config::default() }
+}
+
 struct Host {
     kernel: Coordinator,
     now_us: Micros,
@@ -38,12 +43,12 @@ struct Host {
 
 impl Host {
     fn new() -> Host {
-        Host::over(vec![], Config::default())
+        Host::over(vec![], eager())
     }
 
     /// With real shards.
     fn with_shards() -> Host {
-        Host::over((0..SHARDS).map(|shard| Shard::new(ShardId(shard), SHARDS)).collect(), Config::default())
+        Host::over((0..SHARDS).map(|shard| Shard::new(ShardId(shard), SHARDS)).collect(), eager())
     }
 
     fn over(mut shards: Vec<Shard>, config: Config) -> Host {
@@ -368,6 +373,52 @@ fn what_arrives_during_a_sync_is_one_batch_after_it() {
 }
 
 #[test]
+fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_waited() {
+    let config = Config { catch_up_bytes: 250, ..Config::default() };
+    let mut host = Host::over(vec![], config.clone());
+    host.start_pipeline(false, pipeline("p", "t", OnDuplicate::Reject));
+    let readings =
+        |host: &Host| host.seen.iter().filter(|e| matches!(e, Effect::SourceVerify { .. })).count();
+    let (asked, appended) = (readings(&host), host.appended.len());
+
+    // Each range has 100 bytes; the reading knows of 1000 messages.
+    host.extracted(host.epoch(), 0, 10);
+    host.extracted(host.epoch(), 10, 20);
+    assert_eq!(readings(&host), asked, "too little to ask the broker for");
+    host.extracted(host.epoch(), 20, 30);
+    assert_eq!(readings(&host), asked + 1, "enough");
+    host.verified(TOPIC);
+    assert_eq!(host.appended.len(), appended + 1, "300 bytes are a batch");
+    host.sync();
+
+    host.extracted(host.epoch(), 30, 40);
+    assert_eq!(
+        host.kernel.next_pipeline_timer().map(|due_us| due_us <= host.now_us + config.catch_up_pause_us),
+        Some(true)
+    );
+    host.now_us += config.catch_up_pause_us;
+    host.feed(Input::Tick);
+    assert_eq!(readings(&host), asked + 2, "waited long enough");
+    host.verified(TOPIC);
+    assert_eq!(host.appended.len(), appended + 2, "nor does the batch wait once more");
+    host.sync();
+
+    host.extracted(host.epoch(), 40, 1000);
+    host.now_us += config.catch_up_pause_us;
+    host.feed(Input::Tick);
+    host.verified(TOPIC);
+    host.sync();
+    host.extracted(host.epoch(), 1000, 1001);
+    assert_eq!(readings(&host), asked + 3, "at the end it waits a little between readings");
+    host.now_us += config.reading_pause_us;
+    host.feed(Input::Tick);
+    assert_eq!(readings(&host), asked + 4);
+    host.verified(TOPIC);
+    host.sync();
+    assert_eq!(host.cursor(), 1001);
+}
+
+#[test]
 fn an_older_epoch_changes_nothing_and_a_range_that_does_not_follow_is_fetched_again() {
     let mut host = Host::with_pipeline(false, None);
     let epoch = host.epoch();
@@ -566,7 +617,7 @@ fn a_barrier_that_is_released_lets_the_others_go_on() {
 
 #[test]
 fn the_holder_of_a_barrier_is_never_turned_away() {
-    let mut host = Host::over(vec![], Config { requests_waiting_max: 1, ..Config::default() });
+    let mut host = Host::over(vec![], Config { requests_waiting_max: 1, ..eager() });
     host.define(1, create_table("t", false));
     host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
     let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
