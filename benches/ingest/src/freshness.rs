@@ -14,6 +14,9 @@ use crate::tidemark::Tidemark;
 use crate::topic::Topic;
 use crate::{Settings, ask, message};
 
+/// Between one probe and the next.
+const PROBE_PAUSE: Duration = Duration::from_millis(5);
+
 /// What was measured.
 pub struct Freshness {
     /// From acknowledged to seen, ascending.
@@ -67,13 +70,15 @@ fn measure(
     source: &str,
     settings: &Settings,
 ) -> Result<Freshness> {
-    let messages = settings.rate * settings.freshness_seconds;
+    let warm_up = settings.rate * settings.warm_up_seconds;
+    let messages = warm_up + settings.rate * settings.freshness_seconds;
     let (acknowledged, acknowledgements) = mpsc::channel();
     let producing = produce(topic, source, settings.rate, messages, acknowledged)?;
     let probe = client.prepare(probe)?;
     let mut sightings: Vec<(u64, Instant)> = vec![];
     let mut probes = vec![];
-    let deadline = Instant::now() + Duration::from_secs(settings.freshness_seconds + 30);
+    let deadline =
+        Instant::now() + Duration::from_secs(settings.warm_up_seconds + settings.freshness_seconds + 30);
     loop {
         let asked = Instant::now();
         let seen = client.query_one(&probe, &[])?.get::<_, Option<i64>>(0).unwrap_or(0) as u64;
@@ -86,8 +91,8 @@ fn measure(
             break;
         }
         anyhow::ensure!(now < deadline, "{seen} of {messages} messages were seen in time");
-        // A probe every half millisecond: the load that it makes stays small.
-        std::thread::sleep(Duration::from_micros(500));
+        // The load that the probes make stays small, whatever one costs.
+        std::thread::sleep(PROBE_PAUSE);
     }
     producing.join().expect("the producer does not panic")?;
     let mut latencies = vec![];
@@ -98,8 +103,7 @@ fn measure(
         }
         latencies.push(sightings[sighting].1.saturating_duration_since(at));
     }
-    // The first second warms up connections and caches on both sides.
-    latencies.drain(..(settings.rate as usize).min(latencies.len() / 2));
+    latencies.drain(..warm_up as usize);
     latencies.sort();
     probes.sort();
     Ok(Freshness { latencies, probes })
@@ -134,7 +138,7 @@ fn produce(
     let source = source.to_string();
     Ok(std::thread::spawn(move || {
         let began = Instant::now();
-        let mut payload = Vec::new();
+        let mut payload = String::new();
         for n in 0..messages {
             let due = began + Duration::from_nanos(n * 1_000_000_000 / rate);
             let now = Instant::now();
@@ -142,7 +146,7 @@ fn produce(
                 std::thread::sleep(due - now);
             }
             message::write(n, &mut payload);
-            let record = BaseRecord::<(), [u8]>::to(&source).partition(0).payload(&payload);
+            let record = BaseRecord::<(), str>::to(&source).partition(0).payload(&payload);
             producer.send(record).map_err(|(error, _)| error)?;
         }
         producer.flush(Duration::from_secs(30))?;

@@ -20,13 +20,13 @@ const WORKERS: usize = 2;
 #[derive(Deserialize)]
 struct Payment<'a> {
     id: i64,
-    account: &'a str,
+    name: &'a str,
     amount: i64,
     currency: &'a str,
-    ts: &'a str,
-    merchant: &'a str,
-    country: &'a str,
-    ok: bool,
+    price: f64,
+    urgent: bool,
+    note: &'a str,
+    at: &'a str,
 }
 
 /// Loads until `messages` were loaded in all; 0 goes on for ever.
@@ -105,18 +105,17 @@ async fn commit(
 ) -> Result<()> {
     let transaction = client.transaction().await?;
     let sink = transaction.copy_in("COPY payments FROM STDIN BINARY").await?;
-    let timestamptz = Type::TIMESTAMPTZ;
-    let types =
-        [Type::INT8, Type::TEXT, Type::INT8, Type::TEXT, timestamptz, Type::TEXT, Type::TEXT, Type::BOOL];
+    let (text, at) = (Type::TEXT, Type::TIMESTAMPTZ);
+    let types = [Type::INT8, text.clone(), Type::INT8, text.clone(), Type::FLOAT8, Type::BOOL, text, at];
     let writer = BinaryCopyInWriter::new(sink, &types);
     let mut writer = std::pin::pin!(writer);
     let mut next = BTreeMap::new();
     for message in batch {
         let p: Payment = serde_json::from_slice(message.payload().context("a value")?)?;
-        let ts = chrono::DateTime::parse_from_rfc3339(p.ts)?.to_utc();
+        let at = chrono::DateTime::parse_from_rfc3339(p.at)?.to_utc();
         writer
             .as_mut()
-            .write(&[&p.id, &p.account, &p.amount, &p.currency, &ts, &p.merchant, &p.country, &p.ok])
+            .write(&[&p.id, &p.name, &p.amount, &p.currency, &p.price, &p.urgent, &p.note, &at])
             .await?;
         next.insert(message.partition(), message.offset() + 1);
     }

@@ -36,6 +36,9 @@ struct Settings {
     /// Seconds for which freshness is measured.
     #[arg(long, default_value_t = 20)]
     freshness_seconds: u64,
+    /// Seconds of the same load before that: a broker that has just been started compiles its own code for a while.
+    #[arg(long, default_value_t = 15)]
+    warm_up_seconds: u64,
     /// Use this broker instead of starting one.
     #[arg(long)]
     brokers: Option<String>,

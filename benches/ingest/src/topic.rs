@@ -82,11 +82,11 @@ impl Topic {
             .set("compression.type", "lz4")
             .set("queue.buffering.max.messages", "1000000")
             .create()?;
-        let mut payload = Vec::new();
+        let mut payload = String::new();
         for n in 0..settings.messages {
             message::write(n, &mut payload);
             let partition = (n % settings.partitions as u64) as i32;
-            let mut record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(&payload);
+            let mut record = BaseRecord::<(), str>::to(&self.name).partition(partition).payload(&payload);
             while let Err((error, back)) = producer.send(record) {
                 if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
                     return Err(error.into());
