@@ -148,7 +148,10 @@ fn recover<S: Storage>(
         log::create(storage, new_identity()?, shard_count, now_us, config.segment_bytes, &mut visit)?
     };
     if let Some(torn) = torn_tail {
-        tracing::warn!(?torn, "the last process left an unfinished record; it was never acknowledged");
+        tracing::warn!(
+            ?torn,
+            "the log ends in an unfinished record, as a process leaves that dies while it writes; it was cut off"
+        );
     }
     let (shards, open) = replay.shards.zip(replay.last).expect("the open record was visited");
     let views = shards.recovered()?;
