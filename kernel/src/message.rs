@@ -342,6 +342,8 @@ pub enum Effect {
         pipeline: Option<PipelineId>,
         /// One line.
         text: String,
+        /// What keeps a source from being read, while it is tried again.
+        error: Option<Error>,
     },
     /// The kernel is poisoned; exit and recover from the disk.
     Halt(Error),

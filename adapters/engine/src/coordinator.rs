@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kernel::message::SourceFailure;
 use kernel::{
     Coordinator, Effect, Epoch, Error, ErrorKind, Extract, Input, PipelineId, Request, RequestId, Response,
     Result,
@@ -182,13 +181,8 @@ impl Carrier {
 
     /// Remembers for those who watch what sources say.
     fn note(&self, input: &Input) {
-        let status = &self.threads.status;
-        match input {
-            Input::SourceOpened { pipeline, reading, .. } => status.pipeline(*pipeline).source_read(reading),
-            Input::SourceFailed { pipeline, failure, .. } => {
-                status.pipeline(*pipeline).source_failed(error_of(failure));
-            }
-            _ => {}
+        if let Input::SourceOpened { pipeline, reading, .. } = input {
+            self.threads.status.pipeline(*pipeline).source_read(reading);
         }
     }
 
@@ -228,7 +222,10 @@ impl Carrier {
             }
             Effect::Reply { id, result } => self.reply(id, result),
             Effect::WakeAt(at_us) => self.wake_at_us = Some(at_us),
-            Effect::Note { pipeline, text } => {
+            Effect::Note { pipeline, text, error } => {
+                if let (Some(pipeline), Some(error)) = (pipeline, error) {
+                    threads.status.pipeline(pipeline).source_failed(error);
+                }
                 // Sources that fail, pipelines that stop, a disk without room: what somebody who logs warnings only has to know.
                 tracing::warn!(pipeline = pipeline.map(|id| id.0), "{text}");
             }
@@ -328,15 +325,5 @@ impl Carrier {
         while self.closing.iter().any(|thread| !thread.is_finished()) && Instant::now() < give_up {
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-}
-
-fn error_of(failure: &SourceFailure) -> Error {
-    match failure {
-        SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error.clone(),
-        SourceFailure::Lost { partition, wanted, earliest, latest } => Error::new(
-            ErrorKind::SourceLost,
-            format!("source partition {partition}: offset {wanted} is gone, there is {earliest}..{latest}"),
-        ),
     }
 }

@@ -194,7 +194,7 @@ impl Coordinator {
             } else {
                 "disk below its reserve: read-only"
             };
-            self.effects.push_back(Effect::Note { pipeline: None, text: text.into() });
+            self.effects.push_back(Effect::Note { pipeline: None, text: text.into(), error: None });
         }
         self.read_only = !sufficient;
     }

@@ -245,7 +245,7 @@ impl Coordinator {
                     "partition {}: range {}..{} does not follow; fetching again from the cursor",
                     extract.partition, extract.first_offset, extract.next.next_offset
                 );
-                self.effects.push_back(Effect::Note { pipeline: Some(id), text });
+                self.effects.push_back(Effect::Note { pipeline: Some(id), text, error: None });
                 return self.reopen(id);
             }
         }
@@ -332,9 +332,9 @@ impl Coordinator {
         let text = format!("source failed, trying again in {} ms: {}", pause_us / 1000, error.message);
         if run.last_reported.as_ref() != Some(&error.message) {
             run.last_reported = Some(error.message.clone());
-            run.report = Some(Report { error, terminal: false });
+            run.report = Some(Report { error: error.clone(), terminal: false });
         }
-        self.effects.push_back(Effect::Note { pipeline: Some(id), text });
+        self.effects.push_back(Effect::Note { pipeline: Some(id), text, error: Some(error) });
     }
 
     /// Opens again at once, from the cursor, under a new epoch.

@@ -243,7 +243,7 @@ impl Coordinator {
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
         let text = format!("pipeline {} stopped: {}", pipeline.name, error.message);
-        self.effects.push_back(Effect::Note { pipeline: Some(id), text });
+        self.effects.push_back(Effect::Note { pipeline: Some(id), text, error: None });
         CatalogChange::PipelineSet(pipeline)
     }
 }

@@ -78,7 +78,7 @@ impl World<'_> {
             Effect::WakeAt(at_us) => {
                 self.life.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
             }
-            Effect::Note { pipeline, text } => {
+            Effect::Note { pipeline, text, .. } => {
                 self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
                 self.note(format_args!("= pipeline {pipeline:?}: {text}"));
             }

@@ -521,6 +521,27 @@ fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
 }
 
 #[test]
+fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
+    let mut host = Host::with_pipeline(false, None);
+    host.extracted(host.epoch(), 0, 1001);
+    host.verified(TOPIC);
+    host.sync();
+    let failure = SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no broker answers"));
+    host.feed(Input::SourceFailed { pipeline: PipelineId(1), epoch: host.epoch(), failure });
+    host.sync();
+    host.seen.clear();
+    host.now_us += Config::default().retry_us_max;
+    host.feed(Input::Tick);
+    // The topic ends at 1000.
+    host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch: host.epoch(), reading: reading(TOPIC) });
+    let told = host.seen.iter().find_map(|e| match e {
+        Effect::Note { error, .. } => error.clone(),
+        _ => None,
+    });
+    assert!(told.expect("not retried in silence").message.contains("ends at 1000"));
+}
+
+#[test]
 fn a_refused_client_row_abandons_the_record_and_its_sequence_is_used_again() {
     let mut host = Host::new();
     host.define(1, create_table("t", true));
