@@ -250,7 +250,9 @@ async fn copy_in_and_out() {
         sink.finish().await.unwrap();
     }
     let out = client.copy_out("COPY (SELECT * FROM t ORDER BY id) TO STDOUT").await.unwrap();
-    let out: Vec<u8> = out.map_ok(|b| b.to_vec()).try_concat().await.unwrap();
+    let rows: Vec<bytes::Bytes> = out.try_collect().await.unwrap();
+    assert_eq!(rows.len(), 5, "each row is a message");
+    let out = rows.concat();
     let expected = "1\ttab\\there\t2.50\n2\t\\N\t-0.01\n3\tquo\"te,\\nline\t1.50\n4\t\\N\t1.50\n5\t\t1.50\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
     let out =
@@ -261,7 +263,9 @@ async fn copy_in_and_out() {
 
     // What goes out in binary comes in again.
     let out = client.copy_out("COPY t TO STDOUT (FORMAT binary)").await.unwrap();
-    let out: Vec<u8> = out.map_ok(|b| b.to_vec()).try_concat().await.unwrap();
+    let rows: Vec<bytes::Bytes> = out.try_collect().await.unwrap();
+    assert_eq!(rows.len(), 6, "the header comes with the first row, the trailer by itself");
+    let out = rows.concat();
     let sink = client.copy_in("COPY t FROM STDIN (FORMAT binary)").await.unwrap();
     pin_mut!(sink);
     for piece in out.chunks(5) {

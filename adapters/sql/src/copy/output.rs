@@ -1,4 +1,5 @@
-//! `COPY … TO STDOUT`: the rows of a query, written as text, CSV or binary.
+//! `COPY … TO STDOUT`: the rows of a query, written as text, CSV or binary. The protocol gives every row a message of its own,
+//! and clients rely on it.
 
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::{Array, RecordBatch};
@@ -13,12 +14,39 @@ pub struct CopyOut {
     cursor: Cursor,
     options: Options,
     begun: bool,
+    /// The header of the binary layout until it is sent: with the first row, or else with the trailer.
+    binary_header: Vec<u8>,
+}
+
+/// Messages of the stream, one after the other in one piece of memory.
+#[derive(Default)]
+pub struct Messages {
+    bytes: BytesMut,
+    ends: Vec<usize>,
+}
+
+impl Messages {
+    /// Each message.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, end)| &self.bytes[begin..*end])
+    }
+
+    fn end_one(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
 }
 
 impl CopyOut {
     /// The rows of a cursor in this layout.
     pub fn new(cursor: Cursor, options: Options) -> CopyOut {
-        CopyOut { cursor, options, begun: false }
+        let mut binary_header = vec![];
+        if options.layout == Layout::Binary {
+            // The signature, no flags, no extension.
+            binary_header.extend(b"PGCOPY\n\xff\r\n\0");
+            binary_header.extend([0; 8]);
+        }
+        CopyOut { cursor, options, begun: false, binary_header }
     }
 
     /// 1 for binary, 0 for text: of the whole, as CopyOutResponse says it.
@@ -31,66 +59,80 @@ impl CopyOut {
         self.cursor.described().fields.len()
     }
 
-    /// The next piece of the stream; None when it has ended.
-    pub async fn next(&mut self) -> Result<Option<BytesMut>> {
-        let mut out = BytesMut::new();
-        if !std::mem::replace(&mut self.begun, true) {
-            self.header(&mut out);
+    /// The next messages of the stream; None when it has ended.
+    pub async fn next(&mut self) -> Result<Option<Messages>> {
+        let mut out = Messages::default();
+        if !std::mem::replace(&mut self.begun, true) && self.options.header {
+            self.column_names(&mut out);
         }
         if self.cursor.advance().await? {
-            if let Some(batch) = self.cursor.take_batch() {
+            if let Some(batch) = self.cursor.take_batch().filter(|batch| batch.num_rows() > 0) {
+                out.bytes.put_slice(&std::mem::take(&mut self.binary_header));
                 self.rows(&batch, &mut out)?;
             }
             return Ok(Some(out));
         }
-        Ok((!out.is_empty()).then_some(out))
+        Ok((!out.ends.is_empty()).then_some(out))
     }
 
-    /// What ends the stream, and the command's tag.
-    pub fn end(&self) -> (&'static [u8], String) {
-        let trailer: &[u8] = if self.options.layout == Layout::Binary { &[0xff, 0xff] } else { &[] };
-        (trailer, self.cursor.tag())
-    }
-
-    fn header(&self, out: &mut BytesMut) {
+    /// The message that ends the stream, which may be empty, and the command's tag.
+    pub fn end(&mut self) -> (Vec<u8>, String) {
+        let mut last = std::mem::take(&mut self.binary_header);
         if self.options.layout == Layout::Binary {
-            out.put_slice(b"PGCOPY\n\xff\r\n\0");
-            out.put_u32(0);
-            out.put_u32(0);
-        } else if self.options.header {
-            for (i, field) in self.cursor.described().fields.iter().enumerate() {
-                self.delimit(i, out);
-                self.value(field.name.as_bytes(), out);
-            }
-            out.put_u8(b'\n');
+            last.extend([0xff, 0xff]);
         }
+        (last, self.cursor.tag())
     }
 
-    fn rows(&self, batch: &RecordBatch, out: &mut BytesMut) -> Result<()> {
-        let fields = &self.cursor.described().fields;
+    fn column_names(&self, out: &mut Messages) {
+        for (i, field) in self.cursor.described().fields.iter().enumerate() {
+            self.delimit(i, &mut out.bytes);
+            self.value(field.name.as_bytes(), &mut out.bytes);
+        }
+        out.bytes.put_u8(b'\n');
+        out.end_one();
+    }
+
+    fn rows(&self, batch: &RecordBatch, out: &mut Messages) -> Result<()> {
         let mut text = BytesMut::new();
         for row in 0..batch.num_rows() {
-            if self.options.layout == Layout::Binary {
-                out.put_i16(fields.len() as i16);
+            match self.options.layout {
+                Layout::Binary => self.binary_row(batch, row, &mut out.bytes)?,
+                _ => self.text_row(batch, row, &mut text, &mut out.bytes)?,
             }
-            for (i, column) in batch.columns().iter().enumerate() {
-                if self.options.layout == Layout::Binary {
-                    encode::field(column.as_ref(), row, fields[i].pg, Format::Binary, out)?;
-                    continue;
-                }
-                self.delimit(i, out);
-                if column.is_null(row) || column.data_type().is_null() {
-                    out.put_slice(self.options.null.as_bytes());
-                    continue;
-                }
-                text.clear();
-                encode::text(column.as_ref(), row, &mut text)?;
-                self.value(&text, out);
-            }
-            if self.options.layout != Layout::Binary {
-                out.put_u8(b'\n');
-            }
+            out.end_one();
         }
+        Ok(())
+    }
+
+    fn binary_row(&self, batch: &RecordBatch, row: usize, out: &mut BytesMut) -> Result<()> {
+        let fields = &self.cursor.described().fields;
+        out.put_i16(fields.len() as i16);
+        for (field, column) in fields.iter().zip(batch.columns()) {
+            encode::field(column.as_ref(), row, field.pg, Format::Binary, out)?;
+        }
+        Ok(())
+    }
+
+    /// `text` is kept for its memory.
+    fn text_row(
+        &self,
+        batch: &RecordBatch,
+        row: usize,
+        text: &mut BytesMut,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        for (i, column) in batch.columns().iter().enumerate() {
+            self.delimit(i, out);
+            if column.is_null(row) || column.data_type().is_null() {
+                out.put_slice(self.options.null.as_bytes());
+                continue;
+            }
+            text.clear();
+            encode::text(column.as_ref(), row, text)?;
+            self.value(text, out);
+        }
+        out.put_u8(b'\n');
         Ok(())
     }
 

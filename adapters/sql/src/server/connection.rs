@@ -181,14 +181,16 @@ impl Connection {
         self.writer.copy_out(copy.format_code(), copy.column_count());
         let (writer, reader) = (&mut self.writer, &mut self.reader);
         let work = async {
-            while let Some(piece) = copy.next().await? {
-                writer.copy_data(&piece);
+            while let Some(messages) = copy.next().await? {
+                for message in messages.iter() {
+                    writer.copy_data(message);
+                }
                 if writer.is_full() {
                     writer.flush().await?;
                 }
             }
             let (trailer, tag) = copy.end();
-            writer.copy_data(trailer);
+            writer.copy_data(&trailer);
             writer.copy_done();
             Ok(tag)
         };
