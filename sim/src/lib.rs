@@ -5,9 +5,10 @@
 //! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`]: what their users agree on.
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
-//! - [`run`]: seeds, twice each. [`trace`], [`counts`]: what happened.
+//! - [`run`]: seeds, twice each. [`trace`], [`counts`]: what happened. [`commands`]: the command line.
 
 pub mod broker;
+pub mod commands;
 pub mod counts;
 pub mod decide;
 pub mod disk;

@@ -1,0 +1,4 @@
+//! The subcommands of the simulator's binary: their arguments and what they print. What they do lives in the library.
+
+pub mod canary;
+pub mod run;

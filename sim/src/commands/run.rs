@@ -1,0 +1,132 @@
+//! `sim run`: seeds, each twice, under the faults of a profile. What a run is lives in `crate::run`.
+
+use std::io::{IsTerminal, Write};
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::run::{Outcome, Plan, Summary, catch_panics, run_range, run_seed};
+use crate::swarm::Profile;
+use crate::world::canary::Canary;
+
+/// Arguments of `sim run`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Range of seeds, as `0..1000`.
+    #[arg(long, default_value = "0..1000", value_parser = parse_range, conflicts_with = "seed")]
+    seeds: Range<u64>,
+    /// One seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Show every event.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Which faults may happen.
+    #[arg(long, value_enum, default_value = "swarm")]
+    profile: Profile,
+    /// Run a deliberately broken variant instead.
+    #[arg(long, value_enum)]
+    canary: Option<Canary>,
+    /// Threads; a run is one thread.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Failures after which to stop.
+    #[arg(long, default_value_t = 1)]
+    failures: usize,
+}
+
+fn parse_range(text: &str) -> Result<Range<u64>, String> {
+    let wrong = || format!("{text:?} is no range of seeds; write it as 0..1000");
+    let (from, to) = text.split_once("..").ok_or_else(wrong)?;
+    Ok(from.parse().map_err(|_| wrong())?..to.parse().map_err(|_| wrong())?)
+}
+
+/// Runs seeds. True if nothing was violated.
+pub fn run(args: Args) -> bool {
+    catch_panics();
+    let Args { seeds, seed, trace, profile, canary, threads, failures } = args;
+    match seed {
+        Some(seed) => one(seed, Plan { profile, canary, print: trace }),
+        None => many(seeds, Plan { profile, canary, print: false }, threads, failures),
+    }
+}
+
+fn one(seed: u64, plan: Plan) -> bool {
+    let outcome = run_seed(seed, plan);
+    println!("seed {seed}: trace {:016x}, {} decisions", outcome.hash, outcome.decisions.len());
+    println!("{:#?}", outcome.counts);
+    if outcome.violation.is_some() {
+        report(seed, &outcome, plan);
+    }
+    outcome.violation.is_none()
+}
+
+fn many(seeds: Range<u64>, plan: Plan, threads: Option<usize>, failures: usize) -> bool {
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let began = Instant::now();
+    let total = seeds.end.saturating_sub(seeds.start);
+    let on_terminal = std::io::stderr().is_terminal();
+    let progress = |done: u64, failed: u64| {
+        if on_terminal && (done.is_multiple_of(10) || done == total) || done.is_multiple_of(500) {
+            let rate = done as f64 / began.elapsed().as_secs_f64();
+            let end = if on_terminal { "\r" } else { "\n" };
+            eprint!("{done} of {total} seeds, {failed} failed, {rate:.0} seeds/s{end}");
+            let _ = std::io::stderr().flush();
+        }
+    };
+    let summary = run_range(seeds, plan, threads, failures, &progress);
+    let seconds = began.elapsed().as_secs_f64();
+    print_counts(&summary);
+    for (seed, outcome) in &summary.failures {
+        report(*seed, outcome, plan);
+    }
+    let mut passed = summary.failures.is_empty();
+    if plan.profile == Profile::Swarm && plan.canary.is_none() && summary.seeds >= 100 && passed {
+        let missing = summary.missing_faults();
+        if !missing.is_empty() {
+            println!("these never happened, so the run proves nothing about them: {}", missing.join(", "));
+            passed = false;
+        }
+    }
+    println!(
+        "{}: {} seeds, each twice, in {seconds:.1} s ({:.0} seeds/s on {threads} threads), trace hash of all {:016x}",
+        if passed { "PASSED" } else { "FAILED" },
+        summary.seeds,
+        summary.seeds as f64 / seconds,
+        summary.hash
+    );
+    passed
+}
+
+fn print_counts(summary: &Summary) {
+    let counts = &summary.counts;
+    let groups = [
+        ("world", counts.world.each()),
+        ("disk", counts.disk.each()),
+        ("broker", counts.broker.each()),
+        ("checked", counts.oracle.each()),
+    ];
+    for (name, group) in groups {
+        let words: Vec<String> =
+            group.iter().map(|(what, n)| format!("{} {n}", what.replace('_', " "))).collect();
+        println!("{name}: {}", words.join(", "));
+    }
+}
+
+fn report(seed: u64, outcome: &Outcome, plan: Plan) {
+    let Some(violation) = &outcome.violation else { return };
+    println!("\n--- seed {seed} failed; its last events:");
+    for line in &outcome.tail {
+        println!("{line}");
+    }
+    println!("--- VIOLATED {}: {}", violation.invariant, violation.text);
+    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+        value().map(|v| v.get_name().to_string()).unwrap_or_default()
+    };
+    let profile = name(&|| clap::ValueEnum::to_possible_value(&plan.profile));
+    let canary =
+        plan.canary.map(|c| format!(" --canary {}", name(&|| clap::ValueEnum::to_possible_value(&c))));
+    println!(
+        "--- reproduce: cargo run --release -p sim -- run --seed {seed} --profile {profile}{} --trace\n",
+        canary.unwrap_or_default()
+    );
+}
