@@ -36,6 +36,8 @@ pub mod extract;
 pub mod ids;
 pub mod log;
 pub mod message;
+pub mod planted;
+pub mod probe;
 pub mod record;
 pub mod route;
 pub mod schema;

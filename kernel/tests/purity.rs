@@ -71,6 +71,32 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// What a thread remembers is a global. Probes count into one and planted bugs are chosen by one, and only where a test build asked
+/// for it.
+#[test]
+fn only_what_tests_turn_on_remembers_anything() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let remembers = |file: &&PathBuf| fs::read_to_string(file).unwrap().contains("thread_local!");
+    let mut names: Vec<&str> =
+        files.iter().filter(remembers).map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["planted.rs", "probe.rs"]);
+    let own = manifest("Cargo.toml");
+    assert!(
+        section(&own, "features").iter().all(|feature| !feature.starts_with("default")),
+        "none is on by itself"
+    );
+    let adapters = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters")).unwrap();
+    let adapters: Vec<PathBuf> = adapters.map(|entry| entry.unwrap().path().join("Cargo.toml")).collect();
+    assert!(adapters.len() > 5, "the crates that are shipped were found");
+    for path in adapters {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("kernel"));
+        assert!(lines.clone().all(|l| !l.contains("probes") && !l.contains("planted")), "{}", path.display());
+    }
+}
+
 /// Clippy's lists name items one by one; this catches whole modules, also in a `use`.
 #[test]
 fn sources_name_no_module_that_acts() {

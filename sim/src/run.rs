@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kernel::probe::{self, Probe, Reached};
+
 use crate::decide::{Decide, Decisions, Seeded};
 use crate::oracle::Violation;
 use crate::swarm::{Parameters, Profile};
@@ -29,6 +31,8 @@ pub struct Outcome {
     pub hash: u64,
     /// What happened in it.
     pub counts: Counts,
+    /// Which of the kernel's probes were reached.
+    pub reached: Reached,
     /// What was wrong, if anything.
     pub violation: Option<Violation>,
     /// Its last events.
@@ -51,6 +55,7 @@ pub fn catch_panics() {
 /// One run, from any source of decisions.
 pub fn run(source: impl Decide, plan: Plan) -> Outcome {
     let decisions = Decisions::new(source);
+    probe::take();
     let parameters = Parameters::draw(&decisions, plan.profile);
     let mut world = World::new(decisions.clone(), parameters, plan.canary, plan.print);
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
@@ -65,6 +70,7 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
     Outcome {
         hash: world.trace.hash(),
         counts: world.counts(),
+        reached: probe::take(),
         violation,
         tail: world.trace.tail(),
         decisions: decisions.taken(),
@@ -89,6 +95,8 @@ pub struct Summary {
     pub seeds: u64,
     /// Sum of what happened.
     pub counts: Counts,
+    /// Sum of what was reached.
+    pub reached: Reached,
     /// Sum of the trace hashes: the same for the same range on any machine and in any build.
     pub hash: u64,
     /// Seeds that failed, in order.
@@ -118,6 +126,7 @@ pub fn run_range(
                     let mut summary = summary.lock().expect("no panics inside");
                     summary.seeds += 1;
                     summary.counts.add(&outcome.counts);
+                    summary.reached.add(&outcome.reached);
                     summary.hash = summary
                         .hash
                         .wrapping_add(crate::trace::hash_bytes(seed, &outcome.hash.to_le_bytes()));
@@ -135,6 +144,11 @@ pub fn run_range(
 }
 
 impl Summary {
+    /// Probes of the kernel that no seed came through: the run proves nothing about these places.
+    pub fn missing_probes(&self) -> Vec<Probe> {
+        self.reached.each().filter(|(_, count)| *count == 0).map(|(probe, _)| probe).collect()
+    }
+
     /// Faults of the swarm that never happened: a simulator that no longer does what it claims must not pass.
     pub fn missing_faults(&self) -> Vec<&'static str> {
         let Counts { world, oracle, disk, broker } = &self.counts;

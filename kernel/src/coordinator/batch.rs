@@ -9,6 +9,7 @@ use super::{Coordinator, pipeline::Report};
 use crate::extract::{Extract, SetAside};
 use crate::ids::*;
 use crate::message::Work;
+use crate::probe::{Probe, reached};
 use crate::record::{Commit, CursorAdvance, RecordKind, Tally};
 use crate::schema::CatalogChange;
 
@@ -40,6 +41,10 @@ impl Coordinator {
         if ready.is_empty() || !(self.in_flight.is_empty() || ready.iter().any(full)) {
             return false;
         }
+        reached(if self.in_flight.is_empty() { Probe::BatchAtIdle } else { Probe::BatchWhenFull });
+        if ready.len() > 1 {
+            reached(Probe::BatchOfSeveralPipelines);
+        }
         let batches: Vec<(PipelineId, Vec<Extract>)> =
             ready.into_iter().map(|id| (id, self.take_extracts(id))).collect();
         self.stage_batch(batches);
@@ -68,6 +73,9 @@ impl Coordinator {
             let (topic_id, partitions) = run.discovered.take().expect("just found");
             let mut pipeline = (*self.tip.pipelines[&id]).clone();
             pipeline.topic_id = Some(topic_id);
+            if self.tip.pipelines[&id].topic_id.is_some() && !partitions.is_empty() {
+                reached(Probe::PartitionAdded);
+            }
             for (partition, position) in partitions {
                 let seen = pipeline.cursors.insert(partition, position);
                 assert!(seen.is_none(), "a cursor is set once, then advanced");
@@ -85,11 +93,15 @@ impl Coordinator {
         let mut ready = vec![];
         for (&id, run) in &self.pipelines {
             let table = self.tip.pipelines[&id].table;
-            if self.batch_due(id, run).is_some_and(|due_us| due_us <= self.now_us)
-                && !self.requests.is_barred(table)
-                && tables.insert(table)
-            {
+            if self.batch_due(id, run).is_none_or(|due_us| due_us > self.now_us) {
+                continue;
+            }
+            if self.requests.is_barred(table) {
+                reached(Probe::BarrierHeldUpBatch);
+            } else if tables.insert(table) {
                 ready.push(id);
+            } else {
+                reached(Probe::TableTakenInBatch);
             }
         }
         ready
@@ -98,6 +110,9 @@ impl Coordinator {
     /// Proven extracts up to the batch's limit, at least one, in order (source partition, offset).
     fn take_extracts(&mut self, id: PipelineId) -> Vec<Extract> {
         let bytes_max = self.tip.pipelines[&id].batch_bytes_max;
+        if self.tip.pipelines[&id].batch_interval_us > 0 {
+            reached(Probe::BatchAfterInterval);
+        }
         let run = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
         run.last_batch_us = self.now_us;
         let mut bytes = 0;
@@ -107,6 +122,9 @@ impl Coordinator {
         {
             bytes += extract.source_bytes;
             extracts.extend(run.proven.pop_front());
+        }
+        if !run.proven.is_empty() {
+            reached(Probe::BatchLeftExtracts);
         }
         extracts.sort_by_key(|e| e.partition);
         extracts
@@ -160,6 +178,9 @@ impl Coordinator {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
             let set_aside = extract.set_aside.len() as u64;
+            if extract.messages == 0 {
+                reached(Probe::HolesCommitted);
+            }
             let applied = extract.messages.checked_sub(extract.filtered + set_aside);
             let tally = Tally {
                 applied: applied.expect("an extractor gives each message one disposition"),
@@ -169,6 +190,7 @@ impl Coordinator {
             };
             match advances.last_mut().filter(|a| a.partition == extract.partition) {
                 Some(last) => {
+                    reached(Probe::ExtractsJoined);
                     assert_eq!(last.next.next_offset, extract.first_offset, "ranges follow one another");
                     last.next = extract.next;
                     last.tally.applied += tally.applied;

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Definition, Offsets, PipelineSpec, TableSpec, Work};
+use crate::probe::{Probe, reached};
 use crate::record::RecordKind;
 use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt, TableDef};
 
@@ -220,11 +221,13 @@ impl Coordinator {
         }
         match offsets {
             Offsets::From(start_at) => {
+                reached(Probe::RewoundToEnds);
                 pipeline.start_at = start_at;
                 pipeline.topic_id = None;
                 pipeline.cursors.clear();
             }
             Offsets::At(positions) => {
+                reached(Probe::RewoundTo);
                 for (partition, next_offset) in positions {
                     if partition < 0 || next_offset < 0 {
                         let text =

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
+use crate::probe::{Probe, reached};
 use crate::schema::Catalog;
 use crate::snapshot::Snapshot;
 
@@ -114,6 +115,9 @@ impl Coordinator {
             return;
         }
         // The wall clock may jump back (fault B7); the kernel's time does not.
+        if now_us < self.now_us {
+            reached(Probe::ClockWentBack);
+        }
         self.now_us = self.now_us.max(now_us);
         match input {
             Input::Extracted(extract) => self.extracted(extract),
@@ -167,6 +171,7 @@ impl Coordinator {
     /// that ends at once (an error, a no-op) counts as started.
     fn start_record(&mut self) -> bool {
         if self.in_flight.len() >= self.config.unsynced_records_max {
+            reached(Probe::WindowFull);
             return false;
         }
         let batch_first = self.batch_turn;
@@ -188,7 +193,13 @@ impl Coordinator {
     }
 
     fn disk_space(&mut self, sufficient: bool) {
+        if !sufficient && self.staging.is_some() {
+            reached(Probe::ReadOnlyWhileStaging);
+        }
         if self.read_only == sufficient {
+            if sufficient {
+                reached(Probe::ReadWriteAgain);
+            }
             let text = if sufficient {
                 "room on the disk again: read-write"
             } else {
@@ -207,6 +218,9 @@ impl Coordinator {
     }
 
     fn halt(&mut self, error: Error) {
+        if !self.in_flight.is_empty() {
+            reached(Probe::HaltedWithRecordsInFlight);
+        }
         self.poisoned = true;
         self.effects.clear();
         self.effects.push_back(Effect::Halt(error));

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::extract::Extract;
 use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceReading};
+use crate::probe::{Probe, reached};
 use crate::schema::{PipelineDef, StartAt};
 
 /// Readings in a row in which a cursor may lie beyond the end of its partition before that is called a loss: a broker that just
@@ -142,7 +143,13 @@ impl Coordinator {
     /// Ends it: STOP, DROP, failure. What was fetched and not staged is dropped.
     pub(super) fn close_source(&mut self, id: PipelineId) {
         self.close_epoch(id);
-        self.pipelines.remove(&id);
+        let Some(run) = self.pipelines.remove(&id) else { return };
+        if run.report.is_some_and(|report| report.terminal) {
+            reached(Probe::FailureForgotten);
+        }
+        if !run.proven.is_empty() || !run.proving.is_empty() || !run.unproven.is_empty() {
+            reached(Probe::StoppedWithFetched);
+        }
     }
 
     /// Closes what is open of a source. One that waits to be tried again, or has failed, was closed then.
@@ -155,7 +162,12 @@ impl Coordinator {
 
     /// The run that a message of the source speaks of; None if it is of an older epoch (invariant 6).
     fn run(&mut self, id: PipelineId, epoch: Epoch) -> Option<&mut SourceRun> {
-        self.pipelines.get_mut(&id).filter(|run| run.epoch == epoch && run.phase != Phase::Failed)
+        let run = self.pipelines.get_mut(&id)?;
+        if run.epoch != epoch {
+            reached(Probe::OlderEpochDropped);
+            return None;
+        }
+        Some(run).filter(|run| run.phase != Phase::Failed)
     }
 
     pub(super) fn source_opened(&mut self, id: PipelineId, epoch: Epoch, reading: SourceReading) {
@@ -163,13 +175,18 @@ impl Coordinator {
         run.topic_id = reading.topic_id;
         let pipeline = self.tip.pipelines[&id].clone();
         if let Some(error) = changed_topic(&pipeline, pipeline.topic_id, reading.topic_id) {
+            reached(Probe::TopicChangedAtOpen);
             return self.fail(id, error);
         }
         let cursors = self.cursors(id);
+        if cursors.keys().any(|partition| !reading.partitions.contains_key(partition)) {
+            reached(Probe::PartitionAbsent);
+        }
         let mut beyond_end = None;
         for (&partition, &(earliest, latest)) in &reading.partitions {
             let Some(cursor) = cursors.get(&partition) else { continue };
             if cursor.next_offset < earliest {
+                reached(Probe::LostAtOpen);
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
             if cursor.next_offset > latest {
@@ -180,6 +197,7 @@ impl Coordinator {
         if let Some(error) = beyond_end {
             run.beyond_end += 1;
             let terminal = run.beyond_end > READINGS_BEYOND_END_MAX;
+            reached(if terminal { Probe::BeyondEndIsLoss } else { Probe::BeyondEndTolerated });
             return if terminal { self.fail(id, error) } else { self.retry_later(id, error) };
         }
         run.phase = Phase::Fetching;
@@ -195,7 +213,10 @@ impl Coordinator {
     fn cursors(&self, id: PipelineId) -> BTreeMap<SourcePartition, Position> {
         let mut cursors = self.tip.pipelines[&id].cursors.clone();
         let staged = self.staging.iter().flat_map(|staging| staging.advances());
-        cursors.extend(staged.filter(|a| a.pipeline == id).map(|a| (a.partition, a.next)));
+        for advance in staged.filter(|advance| advance.pipeline == id) {
+            reached(Probe::OpenedWhileStaging);
+            cursors.insert(advance.partition, advance.next);
+        }
         cursors
     }
 
@@ -214,6 +235,9 @@ impl Coordinator {
             }
             let position = cursors.get(&partition).copied().unwrap_or_else(|| {
                 let at_end = first_reading && pipeline.start_at == StartAt::Latest;
+                if at_end {
+                    reached(Probe::StartedAtLatest);
+                }
                 let position =
                     Position { next_offset: if at_end { latest } else { earliest }, leader_epoch: -1 };
                 discovered.insert(partition, position);
@@ -234,13 +258,16 @@ impl Coordinator {
     pub(super) fn extracted(&mut self, extract: Extract) {
         let (id, epoch) = (extract.pipeline, extract.epoch);
         assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece a shard");
-        let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Fetching) else { return };
+        let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Fetching) else {
+            return reached(Probe::StaleExtractDropped);
+        };
         let follows = run.expected.get_mut(&extract.partition).filter(|at| **at == extract.first_offset);
         match follows {
             Some(expected) if extract.next.next_offset >= *expected => *expected = extract.next.next_offset,
             // The range repeats, overlaps or skips: whatever delivered it has lost its place. Nothing is guessed; the store's
             // own offset is the truth (faults A3, A4), and the source starts again from there.
             _ => {
+                reached(Probe::RangeDoesNotFollow);
                 let text = format!(
                     "partition {}: range {}..{} does not follow; fetching again from the cursor",
                     extract.partition, extract.first_offset, extract.next.next_offset
@@ -286,9 +313,13 @@ impl Coordinator {
         run.note_reading(&reading, now_us);
         let topic_id = run.topic_id;
         if let Some(error) = changed_topic(&self.tip.pipelines[&id], Some(topic_id), reading.topic_id) {
+            reached(Probe::TopicChangedWhileRead);
             return self.fail(id, error);
         }
         let run = self.pipelines.get_mut(&id).expect("just seen");
+        if !run.unproven.is_empty() {
+            reached(Probe::FetchedDuringReading);
+        }
         run.proven.extend(run.proving.drain(..));
         run.last_reported = None;
         self.fetch_partitions(id, &reading);
@@ -303,6 +334,7 @@ impl Coordinator {
             SourceFailure::Transient(error) => self.retry_later(id, error),
             SourceFailure::Permanent(error) => self.fail(id, error),
             SourceFailure::Lost { partition, wanted, earliest, latest } => {
+                reached(Probe::LostWhileRead);
                 let error = lost(&self.tip.pipelines[&id], partition, wanted, earliest, latest);
                 self.fail(id, error)
             }
@@ -325,6 +357,9 @@ impl Coordinator {
         self.close_epoch(id);
         let run = self.pipelines.get_mut(&id).expect("called for a run");
         let pause_us = config.retry_us_min.saturating_mul(1 << run.tries.min(20)).min(config.retry_us_max);
+        if pause_us == config.retry_us_max {
+            reached(Probe::RetryPauseLongest);
+        }
         run.epoch = epoch;
         run.tries += 1;
         run.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
@@ -360,8 +395,14 @@ impl Coordinator {
         for id in ids {
             let run = &self.pipelines[&id];
             match run.phase {
-                Phase::Waiting { retry_at_us } if retry_at_us <= self.now_us => self.reopen(id),
+                Phase::Waiting { retry_at_us } if retry_at_us <= self.now_us => {
+                    reached(Probe::Retried);
+                    self.reopen(id)
+                }
                 Phase::Fetching if self.reading_due(run).is_some_and(|due_us| due_us <= self.now_us) => {
+                    if run.unproven.is_empty() {
+                        reached(Probe::IdleReading);
+                    }
                     self.read_topic(id)
                 }
                 _ => {}
@@ -399,6 +440,9 @@ impl Coordinator {
         let pipeline: &Arc<PipelineDef> = &self.tip.pipelines[&id];
         let bytes = run.proven_bytes();
         let gathers = bytes < pipeline.batch_bytes_max && run.gathers(bytes, &self.config);
+        if gathers && bytes > 0 {
+            reached(Probe::BatchGathering);
+        }
         let pause_us = if gathers { self.config.catch_up_pause_us } else { 0 };
         let interval_us = pipeline.batch_interval_us.max(pause_us);
         (!run.proven.is_empty()).then(|| run.last_batch_us.saturating_add(interval_us))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Coordinator;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Response, ShardCommand};
+use crate::probe::{Probe, reached};
 use crate::record::Body;
 use crate::schema::Catalog;
 use crate::snapshot::ShardView;
@@ -38,6 +39,9 @@ impl Coordinator {
     pub(super) fn synced(&mut self, through: Sequence) {
         assert!(through < self.next_sequence, "only what was appended can be durable");
         self.durable = self.durable.max(through);
+        if self.publishing.is_some() {
+            reached(Probe::SyncedWhilePublishing);
+        }
         self.publish_durable();
     }
 
@@ -46,9 +50,18 @@ impl Coordinator {
         while self.publishing.is_none() {
             let durable = self.in_flight.iter().take_while(|r| r.sequence <= self.durable);
             let Some(through) = durable.clone().last().map(|r| r.sequence) else { return };
+            if durable.clone().nth(1).is_some() {
+                reached(Probe::SeveralRecordsPublished);
+            }
             let touched: BTreeSet<ShardId> = durable.flat_map(|r| r.touched.iter().copied()).collect();
             let horizon =
                 self.requests.horizon().unwrap_or(self.published.sequence).min(self.published.sequence);
+            if horizon < self.published.sequence {
+                reached(Probe::OldSnapshotHeld);
+            }
+            if touched.is_empty() {
+                reached(Probe::PublishedWithoutShards);
+            }
             for &shard in &touched {
                 self.effects
                     .push_back(Effect::Shard { shard, command: ShardCommand::Publish { through, horizon } });
@@ -102,6 +115,7 @@ impl Coordinator {
         if self.frontier_due().is_none_or(|due_us| due_us > self.now_us) {
             return;
         }
+        reached(Probe::FrontierWritten);
         let catalog = self.tip.clone();
         self.append(
             Body::Frontier,

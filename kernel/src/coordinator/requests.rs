@@ -10,6 +10,7 @@ use super::staging::{Origin, WorkByShard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, Write};
+use crate::probe::{Probe, reached};
 use crate::record::{Commit, RecordKind};
 use crate::snapshot::{ShardView, Snapshot};
 
@@ -75,6 +76,7 @@ impl Coordinator {
         // barriers, and no more barriers than tables.
         let holds_barrier = matches!(&waiting, Waiting::Write(write) if write.barrier.is_some());
         if !holds_barrier && self.requests.waiting.len() >= self.config.requests_waiting_max {
+            reached(Probe::RequestTurnedAway);
             let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
             return self.reply(id, Err(Error::new(ErrorKind::OutOfMemory, text)));
         }
@@ -101,8 +103,14 @@ impl Coordinator {
             let (tables, is_definition) = self.tables_of(waiting);
             let overtakes = !tables.is_disjoint(&passed) || (is_definition && definition_passed);
             if !overtakes && !self.is_held_up(waiting, &tables) {
+                if index > 0 {
+                    reached(Probe::RequestOvertook);
+                }
                 chosen = Some(index);
                 break;
+            }
+            if !overtakes {
+                reached(Probe::BarrierHeldUpRequest);
             }
             passed.extend(tables);
             definition_passed |= is_definition;
@@ -134,6 +142,7 @@ impl Coordinator {
 
     fn start(&mut self, id: RequestId, waiting: Waiting) -> Result<()> {
         if self.read_only {
+            reached(Probe::ReadOnlyRefused);
             if let Waiting::Write(write) = &waiting {
                 self.drop_barrier(write.barrier);
             }
@@ -208,6 +217,9 @@ impl Coordinator {
         self.requests.last_barrier += 1;
         let barrier = BarrierId(self.requests.last_barrier);
         let sequence = Sequence(self.next_sequence.0 - 1);
+        if sequence > self.durable {
+            reached(Probe::BarrierOverUnsynced);
+        }
         let setting_up = SettingUp { id, sequence, views: vec![None; self.shard_count as usize] };
         self.requests.barriers.insert(barrier, Barrier { tables, setting_up: Some(setting_up) });
         for shard in (0..self.shard_count).map(ShardId) {

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::extract::SetAside;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
+use crate::probe::{Probe, reached};
 use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
@@ -130,6 +131,7 @@ impl Coordinator {
     /// A client's statement fails as a whole: what its shards staged is dropped, and it is told why.
     fn abandon_write(&mut self, staging: Staging) {
         let Origin::Write { id, barrier } = staging.origin else { unreachable!("only writes are abandoned") };
+        reached(Probe::WriteAbandoned);
         let from = self.next_sequence;
         for shard in staging.touched {
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
@@ -142,6 +144,7 @@ impl Coordinator {
     /// Rows of pipelines that a shard refused go to the errors table, in the same record: a second round of staging.
     fn set_rejected_aside(&mut self, mut staging: Staging) {
         let Origin::Batch(parts) = &mut staging.origin else { unreachable!("only batches set aside") };
+        reached(Probe::SecondRound);
         let rejected = std::mem::take(&mut staging.rejected);
         let mut rows = Vec::with_capacity(rejected.len());
         for row in rejected {
@@ -180,6 +183,7 @@ impl Coordinator {
             }
         }
         for (id, error) in failed {
+            reached(Probe::ErrorLimitReached);
             let change = self.fail_source(id, &error);
             staging.commit.catalog.push(change);
         }
@@ -255,6 +259,9 @@ pub(super) fn dispose(tally: &mut Tally, rejected: &BTreeSet<i64>, mut ignored: 
     ignored.sort();
     ignored.dedup();
     ignored.retain(|offset| !rejected.contains(offset));
+    if !ignored.is_empty() {
+        reached(Probe::RowsIgnored);
+    }
     let (rejected, ignored) = (rejected.len() as u64, ignored.len() as u64);
     let applied = tally.applied.checked_sub(rejected + ignored);
     tally.applied = applied.expect("shards speak of messages that left a row");

@@ -11,6 +11,7 @@ use super::writer::{Chain, Segment};
 use super::{FIRST_SEGMENT, LogWriter, Opened, Storage, TornTail};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
+use crate::probe::{Probe, reached};
 use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, MAGIC, Open, Piece, Place, Record, RecordKind};
 
 /// Least room that a creation writes to at once: the first segment's header and the `open` record lie inside it.
@@ -68,6 +69,7 @@ pub fn create<S: Storage>(
         return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
     }
     for (number, _) in storage.segments()?.into_iter().rev() {
+        reached(Probe::CreationResumed);
         storage.remove(number)?;
     }
     let none = Segment { number: FIRST_SEGMENT - 1, len: 0, end: 0, prepared: false };
@@ -169,6 +171,7 @@ impl Scan {
             {
                 self.accept(&header, &payload, visitor)?;
             } else if self.next_segment_goes_on(storage)? {
+                reached(Probe::SegmentCrossed);
                 self.index += 1;
                 self.offset = SEGMENT_HEADER_LEN;
                 reader = self.reader(self.index);
@@ -223,7 +226,13 @@ impl Scan {
         offset: u64,
     ) -> Result<Option<(Header, bytes::Bytes)>> {
         let place = Place { database: self.database, segment: self.segments[index].0, offset };
-        Ok(read_record(storage, reader, &place)?.filter(|(header, _)| self.follows(header)))
+        let found = read_record(storage, reader, &place)?;
+        let is_whole = found.is_some();
+        let next = found.filter(|(header, _)| self.follows(header));
+        if is_whole && next.is_none() {
+            reached(Probe::StrangeRecord);
+        }
+        Ok(next)
     }
 
     fn follows(&self, header: &Header) -> bool {
@@ -276,6 +285,7 @@ impl Scan {
             let mut reader = self.reader(index);
             let segment = self.segments[index].0;
             if let Some((offset, witness)) = self.find_witness(storage, &mut reader, segment, from, bad)? {
+                reached(Probe::CorruptionRefused);
                 return Err(self.damaged(bad, segment, offset, &witness));
             }
             from = 0;
@@ -297,9 +307,11 @@ impl Scan {
             for (step, bytes) in steps.filter(|(_, bytes)| bytes[..4] == MAGIC) {
                 let at = offset + step as u64 * ALIGNMENT;
                 let place = Place { database: self.database, segment, offset: at };
-                if let Some(header) = Header::decode(bytes, &place).filter(|h| h.synced_through >= bad) {
+                let Some(header) = Header::decode(bytes, &place) else { continue };
+                if header.synced_through >= bad {
                     return Ok(Some((at, header)));
                 }
+                reached(Probe::TornTailBeforeRecord);
             }
             let stepped = window.len() as u64 / ALIGNMENT * ALIGNMENT;
             if stepped == 0 {
@@ -334,11 +346,18 @@ impl Scan {
         let (segment, _) = self.segments[self.index];
         let mut torn = false;
         for (number, _) in self.segments.split_off(self.index + 1).into_iter().rev() {
+            reached(Probe::LaterSegmentRemoved);
             storage.remove(number)?;
             torn = true;
         }
         let here = (self.chain.last.next(), self.index, self.offset);
         let (_, first_index, first_offset) = self.unsynced.front().copied().unwrap_or(here);
+        if !self.unsynced.is_empty() {
+            reached(Probe::UnsyncedRewritten);
+        }
+        if first_index < self.index {
+            reached(Probe::RewriteSpansSegments);
+        }
         for index in first_index..=self.index {
             let from = if index == first_index { first_offset } else { SEGMENT_HEADER_LEN };
             let from = if from == SEGMENT_HEADER_LEN { 0 } else { from };
@@ -351,6 +370,9 @@ impl Scan {
             storage.sync(number, from, len - from)?;
         }
         let first = self.chain.last.next();
+        if torn {
+            reached(Probe::TornTail);
+        }
         Ok(torn.then_some(TornTail { segment, offset: self.offset, first }))
     }
 
@@ -409,7 +431,11 @@ fn read_record<S: Storage>(
     let Some(payload) = reader.bytes(storage, place.offset + HEADER_LEN, header.payload_len)? else {
         return Ok(None);
     };
-    Ok((xxh3_64(&payload) == header.payload_checksum).then_some((header, payload)))
+    let whole = xxh3_64(&payload) == header.payload_checksum;
+    if !whole {
+        reached(Probe::TornPayload);
+    }
+    Ok(whole.then_some((header, payload)))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

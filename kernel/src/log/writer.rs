@@ -6,6 +6,7 @@ use super::Storage;
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::error::{Error, Result};
 use crate::ids::*;
+use crate::probe::{Probe, reached};
 use crate::record::{
     Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, Place, RecordKind,
 };
@@ -131,6 +132,9 @@ impl<S: Storage> LogWriter<S> {
     /// all ranges were synced by syncs that began after this call, or [`sync_failed`](Self::sync_failed).
     pub fn sync_plan(&self) -> Result<SyncPlan> {
         self.check()?;
+        if self.unsynced.len() > 1 {
+            reached(Probe::SyncSpansSegments);
+        }
         Ok(SyncPlan { ranges: self.unsynced.clone(), through: self.last })
     }
 
@@ -138,6 +142,9 @@ impl<S: Storage> LogWriter<S> {
     pub fn synced(&mut self, plan: &SyncPlan) -> Result<()> {
         self.check()?;
         assert!(plan.through <= self.last, "nothing is durable that was not appended");
+        if plan.through < self.last {
+            reached(Probe::AppendedDuringSync);
+        }
         self.durable = self.durable.max(plan.through);
         if let Some(done) = plan.ranges.last() {
             let done_end = done.offset + done.len;
@@ -156,6 +163,7 @@ impl<S: Storage> LogWriter<S> {
 
     /// A sync failed: nothing is known of what the disk holds, and the writer is of no use any more (fault B3).
     pub fn sync_failed(&mut self, error: Error) {
+        reached(Probe::SyncFailed);
         self.failure.get_or_insert(error);
     }
 
@@ -265,6 +273,10 @@ impl<S: Storage> LogWriter<S> {
 
     fn next_segment(&mut self, stored_len: u64, first_sequence: Sequence) -> Result<()> {
         let number = self.segment.number + 1;
+        reached(Probe::SegmentBegun);
+        if SEGMENT_HEADER_LEN + stored_len > self.segment_len {
+            reached(Probe::RecordLongerThanSegment);
+        }
         let len = self.segment_len.max(SEGMENT_HEADER_LEN + stored_len).next_multiple_of(4096);
         self.storage.create(number, len)?;
         let header = SegmentHeader { database: self.database, number, first_sequence, len };

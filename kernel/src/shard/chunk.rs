@@ -11,6 +11,7 @@ use arrow_schema::DataType;
 use super::RowIds;
 use super::bitmap::Bitmap;
 use crate::ids::*;
+use crate::probe::{Probe, reached};
 use crate::route::canonical_bits;
 use crate::snapshot::ChunkView;
 
@@ -80,7 +81,9 @@ impl Chunk {
 
     /// What readers see of it.
     pub fn view(&mut self) -> ChunkView {
-        if self.frozen.is_none() {
+        if self.frozen.is_some() {
+            reached(Probe::DeletionsShared);
+        } else {
             self.frozen = self.gone_published.freeze(self.len());
         }
         ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.frozen.clone() }

@@ -13,6 +13,7 @@ use super::chunk::{Chunk, KeyColumn, has_text, value_bytes};
 use super::index::{KeyIndex, Place};
 use crate::error::Result;
 use crate::ids::*;
+use crate::probe::{Probe, reached};
 use crate::route::{hash_is_exact, hash_rows, shard_of};
 use crate::schema::TableDef;
 use crate::snapshot::TableView;
@@ -145,6 +146,7 @@ impl Contents {
             replaced = self.index_chunk(slot.expect("just added"), keys)?;
         }
         if self.index.is_some() && replaced < deletes.len() {
+            reached(Probe::KeysForgotten);
             self.unindex(&deletes, deletes.len() - replaced);
         }
         self.staged += 1;
@@ -389,6 +391,7 @@ impl Contents {
         if self.staged == 0 {
             return Arc::clone(&self.view);
         }
+        reached(Probe::TipViewed);
         let mut view = TableView::default();
         for slot in &self.order {
             let chunk = self.chunk(*slot);

@@ -15,6 +15,7 @@ use super::contents::Contents;
 use crate::error::{Error, ErrorKind};
 use crate::ids::SourcePartition;
 use crate::message::Rejected;
+use crate::probe::{Probe, reached};
 use crate::schema::{HIDDEN_COLUMNS, TableDef};
 
 /// The same rows in order, in parts of at most so many bytes, or of one row.
@@ -142,6 +143,7 @@ fn compact(column: &ArrayRef) -> ArrayRef {
 }
 
 pub(super) fn null_refused(table: &TableDef, column: usize) -> Error {
+    reached(Probe::NullRefused);
     Error::new(
         ErrorKind::NotNullViolation,
         format!(
@@ -152,6 +154,7 @@ pub(super) fn null_refused(table: &TableDef, column: usize) -> Error {
 }
 
 pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usize) -> Error {
+    reached(Probe::DuplicateRefused);
     let mut names = String::new();
     let mut values = String::new();
     for (at, column) in table.primary_key.iter().enumerate() {

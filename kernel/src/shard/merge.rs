@@ -18,6 +18,7 @@ use super::chunk::Chunk;
 use super::contents::Contents;
 use super::index::Place;
 use crate::ids::*;
+use crate::probe::{Probe, reached};
 use crate::route::hash_rows;
 
 /// Most rows in a merged chunk.
@@ -137,6 +138,8 @@ fn sparse_window(chunks: &[Weight], start: usize) -> Option<usize> {
 
 fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves) {
     let slots: Vec<u32> = contents.order[window.clone()].to_vec();
+    let all_sparse = slots.iter().all(|slot| Weight::of(contents.chunk(*slot)).is_sparse());
+    reached(if all_sparse { Probe::SparseChunksRewritten } else { Probe::SmallChunksMerged });
     let merged = merged_chunk(contents, &slots);
     let new_slot = merged.map(|chunk| contents.put_slot(chunk));
     let mut from = Vec::new();
@@ -200,6 +203,7 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
     let mut merged = Chunk::new(rows, RowIds::from_ascending(&ids), &contents.table.primary_key);
     merged.published = true;
     for row in gone {
+        reached(Probe::MergedStagedDeletion);
         merged.gone.set(row, live);
     }
     Some(merged)

@@ -42,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
+use crate::probe::{Probe, reached};
 use crate::record::Piece;
 use crate::route::hash_rows;
 use crate::schema::{CatalogChange, ERRORS_TABLE, TableDef, errors_table};
@@ -359,6 +360,7 @@ impl Shard {
                 self.contents.remove(&new);
             }
             Step::Applied(id, applied) => {
+                reached(if applied.deletes.is_empty() { Probe::RowsUndone } else { Probe::DeletionsUndone });
                 self.contents.get_mut(&id).expect("contents of a staged step are there").undo(&applied);
             }
         }
@@ -372,6 +374,8 @@ impl Shard {
             if self.contents.contains_key(&id) {
                 self.merge(id, rows);
                 self.contents.get_mut(&id).expect("just seen").publish_view();
+            } else {
+                reached(Probe::TableGoneInPublication);
             }
         }
         self.make_view();
@@ -421,7 +425,12 @@ impl Shard {
             if let Step::Applied(of, applied) = step
                 && *of == id
             {
-                applied.deletes.iter_mut().for_each(|place| *place = moves.follow(*place));
+                for place in &mut applied.deletes {
+                    let before = std::mem::replace(place, moves.follow(*place));
+                    if *place != before {
+                        reached(Probe::MergeMovedStaged);
+                    }
+                }
             }
         }
     }
@@ -462,6 +471,9 @@ impl Shard {
                 hash_rows(rows, &contents.table.primary_key, &mut hashes);
                 let twice = || corrupt(&contents.table, "a primary key is there twice".into());
                 before = outcome::before(contents, rows, &hashes).ok_or_else(twice)?;
+                if before.iter().any(|place| !place.is_none()) {
+                    reached(Probe::KeyedRowsReplayed);
+                }
             }
         }
         self.apply(id, places, rows, Keys { hashes: &hashes, before: &before })

@@ -12,6 +12,7 @@ use super::incoming::{Incoming, null_refused};
 use super::outcome::{Groups, Outcome};
 use crate::error::{Error, ErrorKind};
 use crate::expr::{RowErrors, Scope, Update, choose, evaluate};
+use crate::probe::{Probe, reached};
 
 /// Carries out the updates of some groups; `chosen` are their numbers.
 pub(super) fn run(
@@ -95,6 +96,9 @@ impl Queue {
         let taken = self.taken;
         let open = self.spans.partition_point(|(start, end)| end - start > taken);
         self.taken += 1;
+        if open > 0 && taken > 0 {
+            reached(Probe::ManyRounds);
+        }
         (open > 0).then(|| self.spans[..open].iter().map(|(start, _)| self.rows[start + taken]).collect())
     }
 }

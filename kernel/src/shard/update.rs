@@ -11,6 +11,7 @@ use super::incoming::Incoming;
 use super::outcome::{Groups, Outcome};
 use super::rounds;
 use crate::expr::{Expr, Update};
+use crate::probe::{Probe, reached};
 
 /// Computes the outcome of rows of which some have keys that are there already.
 pub(super) fn update(
@@ -38,6 +39,7 @@ pub(super) fn update(
     if !unfit.contains(&true) {
         return Ok(folded);
     }
+    reached(Probe::FoldUnfit);
     let (in_rounds, in_folds): (Vec<u32>, Vec<u32>) =
         (0..groups.len() as u32).partition(|group| unfit[*group as usize]);
     let rest = rounds::run(contents, incoming, groups, update, &in_rounds)?;

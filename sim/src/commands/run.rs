@@ -105,6 +105,9 @@ fn print_counts(summary: &Summary) {
         ("broker", counts.broker.each()),
         ("checked", counts.oracle.each()),
     ];
+    let missing: Vec<&str> = summary.missing_probes().into_iter().map(|probe| probe.name()).collect();
+    let probes = kernel::probe::Probe::ALL.len();
+    println!("kernel: {} of {probes} probes reached; not: {}", probes - missing.len(), missing.join(", "));
     for (name, group) in groups {
         let words: Vec<String> =
             group.iter().map(|(what, n)| format!("{} {n}", what.replace('_', " "))).collect();
