@@ -11,6 +11,7 @@ use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
+use crate::trace::{Actor, Mark, Trace};
 
 /// How often the broker and its client do what, per call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +128,8 @@ pub struct Broker<'a> {
     topics: BTreeMap<TopicId, Topic>,
     current: TopicId,
     counts: BrokerCounts,
+    trace: Trace,
+    actor: Actor,
 }
 
 impl<'a> Broker<'a> {
@@ -141,11 +144,23 @@ impl<'a> Broker<'a> {
             topics: BTreeMap::new(),
             current: TopicId(id),
             counts: BrokerCounts::default(),
+            trace: Trace::default(),
+            actor: Actor::Broker(name.into()),
         };
         broker.topics.insert(broker.current, Topic { partitions: Vec::new() });
         broker.add_partitions(partitions);
         broker.counts = BrokerCounts::default();
         broker
+    }
+
+    /// Tells what happens to it.
+    pub fn traced(mut self, trace: Trace) -> Broker<'a> {
+        self.trace = trace;
+        self
+    }
+
+    fn note(&self, facts: &[u64], text: std::fmt::Arguments<'_>) {
+        self.trace.note(self.actor, Mark::Fault, facts, text);
     }
 
     /// What happened so far.
@@ -237,6 +252,12 @@ impl<'a> Broker<'a> {
         }
         p.end += 1;
         self.counts.aborted += aborted;
+        if !commit {
+            self.note(
+                &[partition as u64, aborted],
+                format_args!("partition {partition}: a transaction of {aborted} messages is aborted"),
+            );
+        }
         self.counts.holes += 1 + aborted;
     }
 
@@ -257,6 +278,10 @@ impl<'a> Broker<'a> {
         if offset > p.start {
             p.start = offset;
             self.counts.retentions += 1;
+            self.note(
+                &[partition as u64, offset as u64],
+                format_args!("partition {partition}: retention removes everything below {offset}"),
+            );
         }
     }
 
@@ -264,6 +289,7 @@ impl<'a> Broker<'a> {
     pub fn elect(&mut self, partition: usize) {
         self.partition_mut(partition).leader_epoch += 1;
         self.counts.leader_changes += 1;
+        self.note(&[partition as u64], format_args!("partition {partition} has another leader"));
     }
 
     /// Another leader that does not have the end of the log: it is cut, and its offsets are used again (A9). The first thing after
@@ -283,6 +309,12 @@ impl<'a> Broker<'a> {
         p.end = cut;
         p.after_cut = true;
         self.counts.unclean_elections += 1;
+        self.note(
+            &[partition as u64, cut as u64],
+            format_args!(
+                "partition {partition} is cut at {cut} by an unclean election, and its offsets are used again"
+            ),
+        );
         self.counts.leader_changes += 1;
     }
 
@@ -294,6 +326,10 @@ impl<'a> Broker<'a> {
         self.topics.insert(self.current, Topic { partitions: Vec::new() });
         self.add_partitions(partitions);
         self.counts.recreations += 1;
+        self.note(
+            &[partitions as u64],
+            format_args!("the topic is deleted and created again, with {partitions} partitions"),
+        );
     }
 
     /// More partitions (A11).
@@ -322,6 +358,10 @@ impl<'a> Broker<'a> {
             self.counts.incomplete_readings += 1;
             let missing = self.decisions.index(partitions.len()) as SourcePartition;
             partitions.remove(&missing);
+            self.note(
+                &[missing as u64],
+                format_args!("a reading of the topic leaves partition {missing} out"),
+            );
         }
         Ok(SourceReading { topic_id: self.current, partitions })
     }
@@ -329,6 +369,7 @@ impl<'a> Broker<'a> {
     fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
         if self.decisions.fault(self.rates.transient) {
             self.counts.transient_failures += 1;
+            self.note(&[], format_args!("a call fails, and may be tried again"));
             return Err(SourceFailure::Transient(Error::new(
                 ErrorKind::SourceUnreachable,
                 "the broker is away",
@@ -342,14 +383,26 @@ impl<'a> Broker<'a> {
         self.maybe_fail()?;
         if let Some(stale) = session.stale.take() {
             self.counts.stale_deliveries += 1;
+            let partition = session.partition;
+            self.note(
+                &[partition as u64],
+                format_args!("partition {partition}: what an earlier session had fetched comes first"),
+            );
             return Ok(Delivery { messages: stale, position: None, at_end: false });
         }
         if self.decisions.fault(self.rates.stall) {
             self.counts.stalls += 1;
+            let partition = session.partition;
+            self.note(&[partition as u64], format_args!("partition {partition}: a fetch comes back empty"));
             return Ok(Delivery::default());
         }
         if !session.last.is_empty() && self.decisions.fault(self.rates.repeat) {
             self.counts.repeats += 1;
+            let partition = session.partition;
+            self.note(
+                &[partition as u64],
+                format_args!("partition {partition}: the same response comes again"),
+            );
             return Ok(Delivery { messages: session.last.clone().into(), position: None, at_end: false });
         }
         let Some(p) = self.topic().partitions.get(session.partition as usize) else {
@@ -372,9 +425,21 @@ impl<'a> Broker<'a> {
         if self.decisions.fault(self.rates.redelivery) {
             self.counts.redeliveries += 1;
             from -= self.decisions.between(1, 20) as i64;
+            let (partition, next) = (session.partition, session.next);
+            self.note(
+                &[partition as u64, from as u64],
+                format_args!(
+                    "partition {partition}: asked for {next}, a fetch brings what is from {from} on"
+                ),
+            );
         } else if self.decisions.fault(self.rates.fall_back) {
             self.counts.falls_back += 1;
             from = 0;
+            let (partition, next) = (session.partition, session.next);
+            self.note(
+                &[partition as u64],
+                format_args!("partition {partition}: a client that stands at {next} falls back to 0"),
+            );
         }
         let p = self.topic().partitions.get(session.partition as usize).expect("looked at above");
         let messages: VecDeque<Message> = p.readable(from).take(messages_max).collect();

@@ -11,6 +11,7 @@ use kernel::{Error, ErrorKind, Result};
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
+use crate::trace::{Actor, Mark, Trace};
 
 /// Unit of write-back.
 pub const PAGE_BYTES: usize = 4096;
@@ -124,6 +125,7 @@ struct State<'a> {
     failed: bool,
     misuse: Option<String>,
     counts: DiskCounts,
+    trace: Trace,
 }
 
 /// A sync that has begun.
@@ -160,8 +162,15 @@ impl<'a> Disk<'a> {
             failed: false,
             misuse: None,
             counts: DiskCounts::default(),
+            trace: Trace::default(),
         };
         Disk { state: Rc::new(RefCell::new(state)) }
+    }
+
+    /// Tells what happens to it.
+    pub fn traced(self, trace: Trace) -> Disk<'a> {
+        self.state_mut().trace = trace;
+        self
     }
 
     fn state(&self) -> Ref<'_, State<'a>> {
@@ -224,6 +233,10 @@ impl<'a> Disk<'a> {
         let decisions = state.decisions.clone();
         let segment = state.segment(number, offset, len as usize)?;
         if lies {
+            state.note(
+                &[number, offset],
+                format_args!("a sync of segment {number} does nothing and says that it succeeded"),
+            );
             return Ok(());
         }
         for page in segment.dirty_in(offset as usize, len as usize) {
@@ -239,6 +252,10 @@ impl<'a> Disk<'a> {
         if fails {
             state.counts.sync_failures += 1;
             state.failed = true;
+            state.note(
+                &[number, offset],
+                format_args!("a sync of segment {number} fails: some pages are written, all count as clean"),
+            );
             return Err(io(format!("segment {number} cannot be synced")));
         }
         if dies { Err(gone()) } else { Ok(()) }
@@ -267,9 +284,11 @@ impl State<'_> {
             if !self.segments.contains_key(&number) && self.decisions.chance(Rate::per_mille(500)) {
                 self.segments.insert(number, segment);
                 self.counts.resurrected_segments += 1;
+                self.note(&[number], format_args!("segment {number}, which was removed, is there again"));
             }
         }
-        for segment in self.segments.values_mut() {
+        let trace = self.trace.clone();
+        for (&number, segment) in &mut self.segments {
             for (page, versions) in std::mem::take(&mut segment.dirty) {
                 let range = segment.page(page);
                 let torn = self.decisions.chance(self.rates.torn);
@@ -280,6 +299,16 @@ impl State<'_> {
                 self.counts.pages_lost += u64::from(chosen < newest);
                 let target = &mut segment.durable[range];
                 target.copy_from_slice(version(chosen));
+                trace.note(
+                    Actor::Disk,
+                    if chosen < newest || torn { Mark::Fault } else { Mark::Detail },
+                    &[number, page as u64, chosen as u64, newest as u64, u64::from(torn)],
+                    format_args!(
+                        "page {page} of segment {number} {}{}",
+                        PageFate { chosen, newest },
+                        if torn { " and is torn inside" } else { "" }
+                    ),
+                );
                 if !torn {
                     continue;
                 }
@@ -300,6 +329,10 @@ impl State<'_> {
         }
     }
 
+    fn note(&self, facts: &[u64], text: std::fmt::Arguments<'_>) {
+        self.trace.note(Actor::Disk, Mark::Fault, facts, text);
+    }
+
     /// Begins a call: it may be the last thing that this process does. Returns true if the process dies in it.
     fn begin(&mut self, call: &str) -> Result<bool> {
         if self.dead.is_some() {
@@ -312,6 +345,10 @@ impl State<'_> {
             let power = self.decisions.chance(self.rates.power);
             self.dead = Some(if power { Crash::Power } else { Crash::Kill });
             self.counts.crashes_in_a_call += 1;
+            self.note(
+                &[u64::from(power)],
+                format_args!("the process ends in the middle of a call to {call}"),
+            );
             return Ok(true);
         }
         Ok(false)
@@ -324,6 +361,25 @@ impl State<'_> {
             return Err(io(format!("segment {number} ends before {offset} + {len}")));
         }
         Ok(segment)
+    }
+}
+
+/// What becomes of a page at a power cut.
+struct PageFate {
+    /// Version that stays; 0 is what was there before all that was not synced.
+    chosen: usize,
+    newest: usize,
+}
+
+impl std::fmt::Display for PageFate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PageFate { chosen, newest } if chosen == newest => {
+                write!(f, "survives although it was not synced")
+            }
+            PageFate { chosen: 0, .. } => write!(f, "is lost: it keeps what was synced last"),
+            PageFate { chosen, newest } => write!(f, "keeps version {chosen} of {newest}"),
+        }
     }
 }
 
@@ -354,6 +410,7 @@ impl Storage for Disk<'_> {
         if !dies && state.decisions.fault(state.rates.no_space) {
             state.counts.no_space += 1;
             state.failed = true;
+            state.note(&[number], format_args!("no room for segment {number}"));
             return Err(Error::new(ErrorKind::DiskFull, format!("no room for segment {number}")));
         }
         if dies && state.decisions.below(2) == 0 {
@@ -375,6 +432,7 @@ impl Storage for Disk<'_> {
         }
         if state.decisions.fault(state.rates.read_failure) {
             state.counts.read_failures += 1;
+            state.note(&[number, offset], format_args!("segment {number} cannot be read at {offset}"));
             return Err(io(format!("segment {number} cannot be read at {offset}")));
         }
         let segment = state.segment(number, offset, into.len())?;
@@ -395,6 +453,7 @@ impl Storage for Disk<'_> {
         if fails {
             state.counts.write_failures += 1;
             state.failed = true;
+            state.note(&[number, offset], format_args!("a write to segment {number} fails half-way"));
             return Err(io(format!("segment {number} cannot be written at {offset}")));
         }
         if dies { Err(gone()) } else { Ok(()) }

@@ -10,6 +10,7 @@ use kernel::probe::{self, Probe, Reached};
 use crate::decide::{Decide, Decisions, Seeded};
 use crate::oracle::Violation;
 use crate::swarm::{Parameters, Profile};
+use crate::trace::{Event, Keep, Trace};
 use crate::world::canary::Canary;
 use crate::world::{Counts, World};
 
@@ -35,8 +36,8 @@ pub struct Outcome {
     pub reached: Reached,
     /// What was wrong, if anything.
     pub violation: Option<Violation>,
-    /// Its last events.
-    pub tail: Vec<String>,
+    /// Its events, as far as they were to be kept.
+    pub events: Vec<Event>,
     /// Every decision, for [`crate::decide::Recorded`].
     pub decisions: Vec<u64>,
 }
@@ -54,10 +55,16 @@ pub fn catch_panics() {
 
 /// One run, from any source of decisions.
 pub fn run(source: impl Decide, plan: Plan) -> Outcome {
+    run_kept(source, plan, if plan.print { Keep::Print } else { Keep::Nothing })
+}
+
+/// One run whose events are put into words.
+pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
     let decisions = Decisions::new(source);
     probe::take();
     let parameters = Parameters::draw(&decisions, plan.profile);
-    let mut world = World::new(decisions.clone(), parameters, plan.canary, plan.print);
+    let trace = Trace::new(keep);
+    let mut world = World::new(decisions.clone(), parameters, plan.canary, trace.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match ended {
         Ok(Ok(())) => None,
@@ -68,11 +75,11 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
         }
     };
     Outcome {
-        hash: world.trace.hash(),
+        hash: trace.hash(),
         counts: world.counts(),
         reached: probe::take(),
         violation,
-        tail: world.trace.tail(),
+        events: trace.take_events(),
         decisions: decisions.taken(),
     }
 }

@@ -2,8 +2,9 @@
 //! line runs many more.
 
 use sim::decide::{FuzzBytes, Recorded, Seeded};
-use sim::run::{Plan, run, run_range};
+use sim::run::{Plan, run, run_kept, run_range};
 use sim::swarm::Profile;
+use sim::trace::Keep;
 
 fn pass(profile: Profile, seeds: std::ops::Range<u64>) -> sim::run::Summary {
     let plan = Plan { profile, canary: None, print: false };
@@ -12,10 +13,17 @@ fn pass(profile: Profile, seeds: std::ops::Range<u64>) -> sim::run::Summary {
         panic!(
             "seed {seed} of {profile:?}: {:?}\n{}\nreproduce: cargo run --release -p sim -- run --seed {seed} --trace",
             outcome.violation,
-            outcome.tail.join("\n")
+            last_events(&outcome.decisions, plan)
         );
     }
     summary
+}
+
+/// The end of the story of a run.
+fn last_events(decisions: &[u64], plan: Plan) -> String {
+    let outcome = run_kept(Recorded::new(decisions.to_vec()), plan, Keep::All);
+    let lines: Vec<String> = outcome.events.iter().map(|event| event.to_string()).collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::run::{Outcome, Plan, Summary, catch_panics, run_range, run_seed};
+use crate::decide::Recorded;
+use crate::run::{Outcome, Plan, Summary, catch_panics, run_kept, run_range, run_seed};
 use crate::swarm::Profile;
+use crate::trace::Keep;
 use crate::world::canary::Canary;
 
 /// Arguments of `sim run`.
@@ -118,8 +120,9 @@ fn print_counts(summary: &Summary) {
 fn report(seed: u64, outcome: &Outcome, plan: Plan) {
     let Some(violation) = &outcome.violation else { return };
     println!("\n--- seed {seed} failed; its last events:");
-    for line in &outcome.tail {
-        println!("{line}");
+    let events = run_kept(Recorded::new(outcome.decisions.clone()), plan, Keep::All).events;
+    for event in &events[events.len().saturating_sub(60)..] {
+        println!("{event}");
     }
     println!("--- VIOLATED {}: {}", violation.invariant, violation.text);
     let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {

@@ -3,10 +3,11 @@
 use kernel::{Input, PipelineId, ShardId};
 
 use super::canary::Canary;
-use super::life::Life;
+use super::life::{Life, LogStep};
 use super::source::Surroundings;
 use super::{World, visible_catalog};
 use crate::oracle::Violation;
+use crate::trace::{Actor, Mark};
 
 /// Steps without faults in which everything must have caught up.
 const CATCH_UP_STEPS_MAX: u64 = 200_000;
@@ -35,6 +36,7 @@ impl<'a> World<'a> {
     pub(super) fn step(&mut self) -> Result<(), Violation> {
         self.counts.steps += 1;
         self.now_us += 20;
+        self.trace.set_now(self.now_us);
         let turns = self.turns();
         let total: u64 = turns.iter().map(|(_, weight)| weight).sum();
         // Turned on with every step, so that decisions that are all zero give everybody a turn.
@@ -110,16 +112,31 @@ impl<'a> World<'a> {
             Turn::Log => {
                 let (d, canary) = (self.d.clone(), self.canary);
                 let done = self.life_mut().log.step(&d, canary);
-                self.note(format_args!("log: {done}"));
+                let mark = if done == LogStep::Failed { Mark::Step } else { Mark::Detail };
+                self.note(Actor::Log, mark, &[done as u64], format_args!("{done}"));
                 Ok(())
             }
             Turn::LogReply => {
                 let input = self.life_mut().log.replies.pop_front().expect("it has one");
-                self.note(format_args!("< log: {input:?}"));
+                match &input {
+                    Input::Synced { through } => self.note(
+                        Actor::Coordinator,
+                        Mark::Detail,
+                        &[through.0],
+                        format_args!("learns that records up to {through} are durable"),
+                    ),
+                    other => self.note(
+                        Actor::Coordinator,
+                        Mark::Step,
+                        &[],
+                        format_args!("learns that the log failed: {}", super::words::input(other)),
+                    ),
+                }
                 self.feed(input)
             }
             Turn::Request => {
                 let (id, request) = self.life_mut().requests.pop_front().expect("it has one");
+                self.note(Actor::Coordinator, Mark::Detail, &[id.0], format_args!("takes request {id}"));
                 self.feed(Input::Request { id, request })
             }
             Turn::Source(pipeline) => {
@@ -132,8 +149,17 @@ impl<'a> World<'a> {
             }
             Turn::SourceReply(pipeline) => {
                 let source = self.life_mut().sources.get_mut(&pipeline).expect("it has one");
+                let number = source.number();
                 let input = source.replies.pop_front().expect("it has one");
-                self.note(format_args!("< source {pipeline}: {}", brief(&input)));
+                let failed = matches!(input, Input::SourceFailed { .. });
+                let mark = if failed { Mark::Step } else { Mark::Detail };
+                let facts = super::words::source_facts(&input);
+                self.note(
+                    Actor::Source(number),
+                    mark,
+                    &facts,
+                    format_args!("tells the coordinator: {}", super::words::input(&input)),
+                );
                 self.feed(input)
             }
             Turn::Extract(pipeline, reader) => self.extract(pipeline, reader),
@@ -158,7 +184,7 @@ impl<'a> World<'a> {
         }
         let reply = life.shards[shard].handle(command);
         life.shard_replies[shard].push_back(reply);
-        self.note(format_args!("shard {shard} answers"));
+        self.note(Actor::Shard(shard as u16), Mark::Detail, &[], format_args!("answers"));
     }
 
     fn source(
@@ -175,6 +201,7 @@ impl<'a> World<'a> {
             fetch_messages_max: self.p.fetch_messages_max,
             zombie: self.p.outside.zombie,
             canary: self.canary,
+            trace: &self.trace,
         };
         act(source, &mut around);
     }
@@ -200,15 +227,28 @@ impl<'a> World<'a> {
             Some(Canary::MisplacedRows) => extract.pieces.rotate_left(1),
             _ => {}
         }
-        self.note(format_args!(
-            "< source {pipeline}: epoch {} partition {} range {}..{}, {} messages, {} set aside",
-            extract.epoch,
-            extract.partition,
-            extract.first_offset,
-            extract.next.next_offset,
-            extract.messages,
-            extract.set_aside.len()
-        ));
+        let number = source.number();
+        let stale = Some(extract.epoch) != newest;
+        self.note(
+            Actor::Reader(number, extract.partition),
+            if stale { Mark::Fault } else { Mark::Detail },
+            &[
+                extract.epoch.0,
+                extract.first_offset as u64,
+                extract.next.next_offset as u64,
+                extract.messages,
+                extract.set_aside.len() as u64,
+            ],
+            format_args!(
+                "hands in {}..{} ({} messages, {} of them set aside) under epoch {}{}",
+                extract.first_offset,
+                extract.next.next_offset,
+                extract.messages,
+                extract.set_aside.len(),
+                extract.epoch,
+                if stale { ", which is over" } else { "" }
+            ),
+        );
         self.feed(Input::Extracted(extract))
     }
 
@@ -218,10 +258,14 @@ impl<'a> World<'a> {
         let Some((id, request)) = self.clients.step(&self.d, &self.p, &catalog, &mut self.oracle) else {
             return;
         };
-        life.requests.push_back((id, request));
         self.counts.requests += 1;
-        let name = self.clients.asked.get(&id);
-        self.trace.line(self.now_us, format_args!("client asks {id}: {name:?}"));
+        self.trace.note(
+            Actor::Client,
+            Mark::Step,
+            &[id.0],
+            format_args!("request {id}: {}", super::words::request(&request, &catalog)),
+        );
+        life.requests.push_back((id, request));
     }
 
     fn clock(&mut self) -> Result<(), Violation> {
@@ -229,7 +273,13 @@ impl<'a> World<'a> {
         if self.d.fault(self.p.outside.disk_space) {
             self.counts.read_only += 1;
             let sufficient = self.d.below(2) == 1;
-            self.note(format_args!("< disk space sufficient: {sufficient}"));
+            let words = if sufficient { "there is room again" } else { "no room is left" };
+            self.note(
+                Actor::Disk,
+                Mark::Fault,
+                &[u64::from(sufficient)],
+                format_args!("tells the coordinator: {words}"),
+            );
             return self.feed(Input::DiskSpace { sufficient });
         }
         self.now_us += self.d.below(3000) as i64;
@@ -237,7 +287,7 @@ impl<'a> World<'a> {
             self.now_us = self.now_us.max(at_us);
         }
         if wake_at_us.is_some_and(|at_us| at_us <= self.now_us) || self.d.below(8) == 0 {
-            self.note(format_args!("< tick"));
+            self.note(Actor::Clock, Mark::Detail, &[], format_args!("ticks"));
             return self.feed(Input::Tick);
         }
         Ok(())
@@ -278,8 +328,13 @@ impl<'a> World<'a> {
             broker.recreate(d.between(1, 3) as usize);
         }
         let partition = partition.min(broker.partition_count() - 1) as i32;
-        let bounds = broker.bounds(partition);
-        self.note(format_args!("topic {topic} partition {partition}: {bounds:?}"));
+        let (start, stable, end) = broker.bounds(partition);
+        self.note(
+            Actor::Broker(topic as u16),
+            Mark::Detail,
+            &[partition as u64, start as u64, stable as u64, end as u64],
+            format_args!("partition {partition} has {start}..{end}, readable up to {stable}"),
+        );
     }
 
     // ---- The end of a run ----
@@ -337,17 +392,6 @@ impl<'a> World<'a> {
             }
         }
         None
-    }
-}
-
-fn brief(input: &Input) -> String {
-    match input {
-        Input::SourceOpened { epoch, reading, .. } => {
-            format!("opened, epoch {epoch}, {:?}", reading.partitions)
-        }
-        Input::SourceVerified { epoch, token, .. } => format!("verified {token}, epoch {epoch}"),
-        Input::SourceFailed { epoch, failure, .. } => format!("failed, epoch {epoch}: {failure:?}"),
-        other => format!("{other:?}"),
     }
 }
 

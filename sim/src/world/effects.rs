@@ -4,6 +4,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use kernel::message::{Counts, Response, ShardCommand, Work};
+use kernel::record::RecordKind;
 use kernel::snapshot::Snapshot;
 use kernel::{Effect, Error, PipelineId, RequestId, TableId};
 
@@ -12,7 +13,9 @@ use super::canary::Canary;
 use super::clients::{self, Asked, Held, Reading};
 use super::life::LogCommand;
 use super::source::{Command, SourceHost};
+use super::words;
 use crate::oracle::Violation;
+use crate::trace::{Actor, Mark, text_fact};
 
 impl World<'_> {
     /// Drains the coordinator.
@@ -27,17 +30,26 @@ impl World<'_> {
         match effect {
             Effect::Shard { shard, command } => {
                 self.hear_command(&command);
-                self.note(format_args!("> shard {shard}: {}", command_name(&command)));
+                let facts = words::command_facts(&command);
+                self.note(
+                    Actor::Shard(shard.0),
+                    Mark::Detail,
+                    &facts,
+                    format_args!("is told to {}", words::command(&command)),
+                );
                 let life = self.life.as_mut().expect("effects come from a life");
                 life.shard_commands[shard.0 as usize].push_back(command);
             }
             Effect::Append(record) => {
                 let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
                 let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
-                self.note(format_args!(
-                    "> log: append {} {:?} {bytes} bytes {hash:016x}",
-                    record.sequence, record.kind
-                ));
+                let life = self.life.as_ref().expect("effects come from a life");
+                self.note(
+                    Actor::Coordinator,
+                    if record.kind == RecordKind::Frontier { Mark::Detail } else { Mark::Step },
+                    &[record.sequence.0, record.kind as u64, bytes as u64, hash],
+                    format_args!("{}", words::record(&record, life.coordinator.tip())),
+                );
                 let mut oracle = std::mem::take(&mut self.oracle);
                 let outcome = oracle.appended(&record, &self.outside());
                 self.oracle = oracle;
@@ -51,26 +63,39 @@ impl World<'_> {
             }
             Effect::Sync => self.log_command(LogCommand::Sync),
             Effect::SourceOpen { pipeline, epoch } => {
-                self.note(format_args!("> source {pipeline}: open, epoch {epoch}"));
                 let life = self.life.as_mut().expect("effects come from a life");
                 let tip = life.coordinator.tip();
                 let definition = tip.pipelines[&pipeline].clone();
                 let table = tip.tables[&definition.table].clone();
                 self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table })?;
+                self.note_source(pipeline, &[0, epoch.0], format_args!("is to be opened, epoch {epoch}"));
             }
             Effect::Fetch { pipeline, epoch, starts } => {
-                self.note(format_args!("> source {pipeline}: fetch, epoch {epoch}, {starts:?}"));
+                for (partition, start) in &starts {
+                    let number = self.pipeline_number(pipeline);
+                    self.note(
+                        Actor::Reader(number, *partition),
+                        Mark::Detail,
+                        &[epoch.0, start.next_offset as u64, start.leader_epoch as u64],
+                        format_args!("is to read from offset {}, epoch {epoch}", start.next_offset),
+                    );
+                }
                 self.source_command(pipeline, Command::Fetch { epoch, starts })?;
             }
             Effect::Credit { pipeline, epoch, bytes } => {
                 self.source_command(pipeline, Command::Credit { epoch, bytes })?;
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
-                self.note(format_args!("> source {pipeline}: verify {token}, epoch {epoch}"));
+                let facts = [1, epoch.0, token];
+                self.note_source(
+                    pipeline,
+                    &facts,
+                    format_args!("is asked whether its topic is still the same"),
+                );
                 self.source_command(pipeline, Command::Verify { epoch, token })?;
             }
             Effect::SourceClose { pipeline, epoch } => {
-                self.note(format_args!("> source {pipeline}: close, epoch {epoch}"));
+                self.note_source(pipeline, &[2, epoch.0], format_args!("is to be closed, epoch {epoch}"));
                 self.source_command(pipeline, Command::Close { epoch })?;
             }
             Effect::Publish(snapshot) => self.publish(snapshot)?,
@@ -80,14 +105,35 @@ impl World<'_> {
             }
             Effect::Note { pipeline, text, .. } => {
                 self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
-                self.note(format_args!("= pipeline {pipeline:?}: {text}"));
+                let number = pipeline.map(|pipeline| self.pipeline_number(pipeline));
+                self.note(
+                    number.map_or(Actor::Coordinator, Actor::Source),
+                    Mark::Step,
+                    &[text_fact(&text)],
+                    format_args!("{text}"),
+                );
             }
             Effect::Halt(error) => {
-                self.note(format_args!("> HALT: {error}"));
+                self.note(
+                    Actor::Coordinator,
+                    Mark::Step,
+                    &[error.kind as u64, text_fact(&error.to_string())],
+                    format_args!("halts: {error}"),
+                );
                 self.life.as_mut().expect("effects come from a life").halted = true;
             }
         }
         Ok(())
+    }
+
+    /// Which of the scenario's pipelines it is.
+    fn pipeline_number(&self, pipeline: PipelineId) -> u16 {
+        let life = self.life.as_ref();
+        life.and_then(|life| life.sources.get(&pipeline)).map_or(u16::MAX, SourceHost::number)
+    }
+
+    fn note_source(&self, pipeline: PipelineId, facts: &[u64], text: std::fmt::Arguments<'_>) {
+        self.note(Actor::Source(self.pipeline_number(pipeline)), Mark::Detail, facts, text);
     }
 
     fn log_command(&mut self, command: LogCommand) {
@@ -101,9 +147,10 @@ impl World<'_> {
         let source = match life.sources.entry(pipeline) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let rule = self.p.pipelines.iter().find(|rule| Some(&rule.name) == name.as_ref());
-                let rule = rule.expect("only pipelines of the scenario are opened").clone();
-                entry.insert(SourceHost::new(pipeline, rule, self.p.shard_count))
+                let number = self.p.pipelines.iter().position(|rule| Some(&rule.name) == name.as_ref());
+                let number = number.expect("only pipelines of the scenario are opened");
+                let rule = self.p.pipelines[number].clone();
+                entry.insert(SourceHost::new(pipeline, number as u16, rule, self.p.shard_count))
             }
         };
         source.commands.push_back(command);
@@ -146,7 +193,12 @@ impl World<'_> {
             snapshot.shards[0] = before.snapshot.shards[0].clone();
         }
         let durable = life.log.durable;
-        self.note(format_args!("> publish {}", snapshot.sequence));
+        self.note(
+            Actor::Coordinator,
+            Mark::Step,
+            &[snapshot.sequence.0],
+            format_args!("readers see record {} from now on", snapshot.sequence),
+        );
         self.oracle.published(&snapshot, durable)
     }
 
@@ -158,10 +210,15 @@ impl World<'_> {
             ));
         };
         match &result {
-            Ok(_) => self.note(format_args!("> reply {id}: {asked:?} done")),
+            Ok(_) => self.note(Actor::Client, Mark::Step, &[id.0], format_args!("request {id} is done")),
             Err(error) => {
                 self.counts.requests_failed += 1;
-                self.note(format_args!("> reply {id}: {asked:?} failed: {error}"));
+                self.note(
+                    Actor::Client,
+                    Mark::Step,
+                    &[id.0, error.kind as u64, text_fact(&error.to_string())],
+                    format_args!("request {id} is refused: {error}"),
+                );
                 if !clients::is_fair(&asked, error.kind) {
                     let text =
                         format!("request {id} ({asked:?}) must not fail like this: {:?} {error}", error.kind);
@@ -188,14 +245,5 @@ impl World<'_> {
                 Err(Violation::new("honest", format!("request {id} ({asked:?}) is answered with {result:?}")))
             }
         }
-    }
-}
-
-fn command_name(command: &ShardCommand) -> String {
-    match command {
-        ShardCommand::Stage { sequence, work } => format!("stage {sequence}, {} works", work.len()),
-        ShardCommand::Abandon { from } => format!("abandon from {from}"),
-        ShardCommand::Publish { through, horizon } => format!("publish through {through}, horizon {horizon}"),
-        ShardCommand::ViewTip { barrier } => format!("view tip for barrier {barrier}"),
     }
 }

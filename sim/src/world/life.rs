@@ -23,6 +23,42 @@ pub enum LogCommand {
     Sync,
 }
 
+/// What the log's side of the host did in one turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogStep {
+    /// A record is in the page cache.
+    Appended,
+    /// A sync has begun.
+    SyncBegun,
+    /// A part of it is done.
+    SyncGoesOn,
+    /// It is done.
+    Synced,
+    /// Another one is to follow the one that runs.
+    SyncWanted,
+    /// All is durable already.
+    NothingToSync,
+    /// A broken host says so, at least.
+    Pretended,
+    /// An append or a sync failed.
+    Failed,
+}
+
+impl std::fmt::Display for LogStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LogStep::Appended => "appends a record",
+            LogStep::SyncBegun => "begins a sync",
+            LogStep::SyncGoesOn => "syncs the next segment",
+            LogStep::Synced => "ends its sync",
+            LogStep::SyncWanted => "will sync again",
+            LogStep::NothingToSync => "has nothing to sync",
+            LogStep::Pretended => "says that it is synced, and is not",
+            LogStep::Failed => "fails",
+        })
+    }
+}
+
 /// A sync that goes on while records are appended.
 struct RunningSync {
     plan: SyncPlan,
@@ -75,7 +111,7 @@ impl<'a> LogHost<'a> {
     }
 
     /// Does one thing: a part of the running sync, or the next command. Returns what it did.
-    pub fn step(&mut self, decisions: &Decisions<'_>, canary: Option<Canary>) -> &'static str {
+    pub fn step(&mut self, decisions: &Decisions<'_>, canary: Option<Canary>) -> LogStep {
         let outcome = match self.running.take() {
             Some(running) if self.commands.is_empty() || decisions.below(2) == 0 => self.go_on(running),
             running => {
@@ -83,15 +119,15 @@ impl<'a> LogHost<'a> {
                 match self.commands.pop_front().expect("called when there is something to do") {
                     LogCommand::Append(record) => {
                         self.stamps.push_back((record.sequence, self.writer.durable()));
-                        self.writer.append(&record).map(|()| "append")
+                        self.writer.append(&record).map(|()| LogStep::Appended)
                     }
                     LogCommand::Sync if canary == Some(Canary::SyncedBeforeSync) => {
                         self.replies.push_back(Input::Synced { through: self.writer.last() });
-                        Ok("pretend")
+                        Ok(LogStep::Pretended)
                     }
                     LogCommand::Sync if self.running.is_some() => {
                         self.wanted = true;
-                        Ok("sync later")
+                        Ok(LogStep::SyncWanted)
                     }
                     LogCommand::Sync => self.begin_sync(),
                 }
@@ -100,23 +136,23 @@ impl<'a> LogHost<'a> {
         outcome.unwrap_or_else(|error| {
             self.failed = true;
             self.replies.push_back(Input::LogFailed { error });
-            "fail"
+            LogStep::Failed
         })
     }
 
-    fn begin_sync(&mut self) -> kernel::Result<&'static str> {
+    fn begin_sync(&mut self) -> kernel::Result<LogStep> {
         let plan = self.writer.sync_plan()?;
         let Some(first) = plan.ranges.first().copied() else {
             self.writer.synced(&plan)?;
             self.replies.push_back(Input::Synced { through: plan.through });
-            return Ok("nothing to sync");
+            return Ok(LogStep::NothingToSync);
         };
         let pending = self.disk.begin_sync(first.segment, first.offset, first.len);
         self.running = Some(RunningSync { plan, done: 0, pending });
-        Ok("begin sync")
+        Ok(LogStep::SyncBegun)
     }
 
-    fn go_on(&mut self, mut running: RunningSync) -> kernel::Result<&'static str> {
+    fn go_on(&mut self, mut running: RunningSync) -> kernel::Result<LogStep> {
         if let Err(error) = self.disk.end_sync(&running.pending) {
             self.writer.sync_failed(error.clone());
             return Err(error);
@@ -125,7 +161,7 @@ impl<'a> LogHost<'a> {
         if let Some(next) = running.plan.ranges.get(running.done) {
             running.pending = self.disk.begin_sync(next.segment, next.offset, next.len);
             self.running = Some(running);
-            return Ok("sync on");
+            return Ok(LogStep::SyncGoesOn);
         }
         self.writer.synced(&running.plan)?;
         self.durable = self.durable.max(running.plan.through);
@@ -138,7 +174,7 @@ impl<'a> LogHost<'a> {
         if std::mem::take(&mut self.wanted) {
             self.begin_sync()?;
         }
-        Ok("end sync")
+        Ok(LogStep::Synced)
     }
 }
 

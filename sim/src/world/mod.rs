@@ -8,6 +8,7 @@ mod drive;
 mod effects;
 mod life;
 mod source;
+mod words;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::disk::{Crash, Disk, DiskCounts};
 use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
 use crate::scenario::Messages;
 use crate::swarm::Parameters;
-use crate::trace::Trace;
+use crate::trace::{Actor, Mark, Trace, text_fact};
 
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
@@ -103,19 +104,21 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     /// A world in which nothing has happened yet.
-    pub fn new(d: Decisions<'a>, p: Parameters, canary: Option<Canary>, print: bool) -> World<'a> {
+    pub fn new(d: Decisions<'a>, p: Parameters, canary: Option<Canary>, trace: Trace) -> World<'a> {
         let mut rates = p.disk;
         if canary == Some(Canary::LyingDisk) {
             rates.lie = crate::decide::Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
-        let brokers = brokers.map(|(i, n)| Broker::new(d.clone(), p.broker, i as u8, *n)).collect();
+        let broker =
+            |(i, n): (usize, &usize)| Broker::new(d.clone(), p.broker, i as u8, *n).traced(trace.clone());
+        let brokers = brokers.map(broker).collect();
         World {
-            disk: Disk::new(d.clone(), rates),
+            disk: Disk::new(d.clone(), rates).traced(trace.clone()),
             d,
             p,
             canary,
-            trace: Trace::new(print),
+            trace,
             brokers,
             messages: Messages::default(),
             now_us: 1_000_000,
@@ -139,19 +142,15 @@ impl<'a> World<'a> {
         Counts { world: self.counts, oracle: self.oracle.counts, disk: self.disk.counts(), broker }
     }
 
-    fn note(&mut self, event: std::fmt::Arguments<'_>) {
-        self.trace.line(self.now_us, event);
+    fn note(&self, actor: Actor, mark: Mark, facts: &[u64], text: std::fmt::Arguments<'_>) {
+        self.trace.set_now(self.now_us);
+        self.trace.note(actor, mark, facts, text);
     }
 
     /// Runs from the beginning to the end: with faults, then without, until everything has caught up, then through two last
     /// crashes.
     pub fn run(&mut self) -> Result<(), Violation> {
-        let p = &self.p;
-        let text = format!(
-            "shards {} topics {:?} pipelines {:?} messages {} disk {:?} broker {:?} outside {:?}",
-            p.shard_count, p.topics, p.pipelines, p.messages, p.disk, p.broker, p.outside
-        );
-        self.note(format_args!("parameters {text}"));
+        self.introduce();
         if let Start::Refused = self.start()? {
             return Ok(());
         }
@@ -161,7 +160,7 @@ impl<'a> World<'a> {
                 return Ok(());
             }
         }
-        self.note(format_args!("faults end"));
+        self.note(Actor::World, Mark::Step, &[], format_args!("from here on nothing fails"));
         self.d.end_faults();
         self.catch_up()?;
         for crash in [Crash::Kill, Crash::Power] {
@@ -171,6 +170,41 @@ impl<'a> World<'a> {
         }
         self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
         Ok(())
+    }
+
+    /// What the run is like.
+    fn introduce(&self) {
+        let p = &self.p;
+        let facts = [u64::from(p.shard_count), p.topics.len() as u64, p.pipelines.len() as u64, p.messages];
+        let partitions = &p.topics;
+        self.note(
+            Actor::World,
+            Mark::Step,
+            &facts,
+            format_args!(
+                "{} shards; topics with {partitions:?} partitions; {} messages; {} pipelines",
+                p.shard_count,
+                p.messages,
+                p.pipelines.len()
+            ),
+        );
+        for (number, rule) in p.pipelines.iter().enumerate() {
+            self.note(
+                Actor::Source(number as u16),
+                Mark::Step,
+                &[rule.topic as u64],
+                format_args!(
+                    "loads topic_{} into {}, ON DUPLICATE KEY {:?}{}",
+                    rule.topic,
+                    rule.table,
+                    rule.duplicate,
+                    if rule.filter_multiples_of > 0 { ", with a WHERE" } else { "" }
+                ),
+            );
+        }
+        let (disk, broker, outside) = (&p.disk, &p.broker, &p.outside);
+        let text = format_args!("{disk:?} {broker:?} {outside:?}");
+        self.note(Actor::World, Mark::Detail, &[], text);
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
@@ -193,7 +227,19 @@ impl<'a> World<'a> {
 
     fn crash(&mut self, crash: Crash) {
         let staged = self.life.as_ref().map(|l| l.coordinator.staged_and_durable());
-        self.note(format_args!("CRASH {crash:?}, staged and durable {staged:?}"));
+        let (last_staged, durable) = staged.map_or((0, 0), |(staged, durable)| (staged.0, durable.0));
+        self.note(
+            Actor::World,
+            Mark::Crash,
+            &[crash as u64, last_staged, durable],
+            format_args!(
+                "{}: the kernel had staged up to record {last_staged} and knew {durable} to be durable",
+                match crash {
+                    Crash::Kill => "the process is killed",
+                    Crash::Power => "power cut",
+                }
+            ),
+        );
         if let Some(life) = self.life.take() {
             self.witnessed = life.log.witnessed;
         }
@@ -204,7 +250,14 @@ impl<'a> World<'a> {
         if !self.rotten && self.d.fault(self.p.outside.rot) {
             let at = self.disk.rot();
             self.rotten |= at.is_some();
-            self.note(format_args!("ROT at {at:?}"));
+            if let Some((segment, byte)) = at {
+                self.note(
+                    Actor::Disk,
+                    Mark::Fault,
+                    &[segment, byte as u64],
+                    format_args!("bit rot: byte {byte} of segment {segment} is no longer what was written"),
+                );
+            }
         }
     }
 
@@ -219,7 +272,12 @@ impl<'a> World<'a> {
                 Err(error) => error,
             };
             let died = self.disk.died();
-            self.note(format_args!("start failed: {error} {died:?}"));
+            self.note(
+                Actor::World,
+                Mark::Step,
+                &[error.kind as u64, text_fact(&error.to_string())],
+                format_args!("the start fails: {error}"),
+            );
             match died {
                 Some(crash) => {
                     self.counts.crashes_in_recovery += 1;
@@ -268,14 +326,28 @@ impl<'a> World<'a> {
             Ok(coordinator) => coordinator,
             Err(error) => return Ok(Err(error)),
         };
-        self.note(format_args!(
-            "UP, incarnation {}, open record {}, torn tail {:?}",
-            opened.incarnation, open.sequence, opened.torn_tail
-        ));
+        self.note(
+            Actor::World,
+            Mark::Up,
+            &[opened.incarnation.0, open.sequence.0, u64::from(opened.torn_tail.is_some())],
+            format_args!(
+                "the database is up, life {}: its first record is {}{}",
+                opened.incarnation,
+                open.sequence,
+                if opened.torn_tail.is_some() { "; a torn tail was cut off" } else { "" }
+            ),
+        );
         if self.rotten {
             let (last, visible) = (self.oracle.known_prefix(&seen), self.oracle.visible());
             if last < visible && last >= self.witnessed {
-                self.note(format_args!("damage in the residual window: up to {last}, {visible} was visible"));
+                self.note(
+                    Actor::World,
+                    Mark::Step,
+                    &[last.0, visible.0],
+                    format_args!(
+                        "the damage hit what nothing bears witness of: records up to {last} are back, {visible} was visible"
+                    ),
+                );
                 self.counts.rotten_residual += 1;
                 return Ok(Ok(Start::Refused));
             }

@@ -16,6 +16,7 @@ use super::canary::Canary;
 use crate::broker::{Broker, Message, Session};
 use crate::decide::Decisions;
 use crate::scenario::PipelineRule;
+use crate::trace::{Actor, Mark, Trace};
 
 /// What the coordinator wants of a source.
 #[derive(Debug)]
@@ -103,6 +104,8 @@ struct Reader {
 /// See the module.
 pub struct SourceHost {
     pipeline: PipelineId,
+    /// Of its rule in the scenario.
+    number: u16,
     rule: PipelineRule,
     /// From the coordinator, in order.
     pub commands: VecDeque<Command>,
@@ -128,13 +131,15 @@ pub struct Surroundings<'s, 'a> {
     pub fetch_messages_max: u64,
     pub zombie: crate::decide::Rate,
     pub canary: Option<Canary>,
+    pub trace: &'s Trace,
 }
 
 impl SourceHost {
     /// A pipeline's source; nothing is open.
-    pub fn new(pipeline: PipelineId, rule: PipelineRule, shard_count: u16) -> SourceHost {
+    pub fn new(pipeline: PipelineId, number: u16, rule: PipelineRule, shard_count: u16) -> SourceHost {
         SourceHost {
             pipeline,
+            number,
             rule,
             commands: VecDeque::new(),
             open: None,
@@ -146,6 +151,11 @@ impl SourceHost {
             shard_count,
             first_topic_id: None,
         }
+    }
+
+    /// Which of the scenario's pipelines it is.
+    pub fn number(&self) -> u16 {
+        self.number
     }
 
     /// Which topic it reads.
@@ -296,6 +306,12 @@ impl SourceHost {
             }
             self.last_sessions.insert(reader.partition, reader.session.clone());
             if around.decisions.fault(around.zombie) {
+                around.trace.note(
+                    Actor::Reader(self.number, reader.partition),
+                    Mark::Fault,
+                    &[reader.epoch.0],
+                    format_args!("has not heard that epoch {} is over, and reads on", reader.epoch),
+                );
                 self.zombies.push(reader);
             }
         }
@@ -311,7 +327,8 @@ impl SourceHost {
         // A zombie has whatever credit it has: nobody counts for it any more.
         let mut stale_credit = 1000;
         let credit = if number < own { &mut own_credit } else { &mut stale_credit };
-        let outcome = self.reader(number).turn(credit, around);
+        let actor = Actor::Reader(self.number, self.reader(number).partition);
+        let outcome = self.reader(number).turn(credit, actor, around);
         self.credit = own_credit;
         if let Err(failure) = outcome {
             let reader = self.reader(number);
@@ -332,7 +349,12 @@ impl Reader {
         }
     }
 
-    fn turn(&mut self, credit: &mut i64, around: &mut Surroundings<'_, '_>) -> Result<(), SourceFailure> {
+    fn turn(
+        &mut self,
+        credit: &mut i64,
+        actor: Actor,
+        around: &mut Surroundings<'_, '_>,
+    ) -> Result<(), SourceFailure> {
         if self.failed {
             return Ok(());
         }
@@ -340,6 +362,19 @@ impl Reader {
             let max = around.decisions.between(1, around.fetch_messages_max) as usize;
             let delivery = around.broker.fetch(&mut self.session, max)?;
             self.idle = delivery.messages.is_empty();
+            if let (Some(first), Some(last)) = (delivery.messages.front(), delivery.messages.back()) {
+                around.trace.note(
+                    actor,
+                    Mark::Detail,
+                    &[first.offset as u64, last.offset as u64, delivery.messages.len() as u64],
+                    format_args!(
+                        "fetches {} messages, offsets {} to {}",
+                        delivery.messages.len(),
+                        first.offset,
+                        last.offset
+                    ),
+                );
+            }
             self.buffer = delivery.messages;
             self.position = delivery.position.filter(|at| *at > self.extractor.position().next_offset);
         }

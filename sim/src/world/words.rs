@@ -1,0 +1,246 @@
+//! What the kernel's messages are called in plain words, and the numbers that stand for them in the trace's hash. Nothing here is put
+//! into words before somebody reads it.
+
+use std::fmt::{self, Display, Formatter};
+
+use kernel::message::{Definition, ShardCommand, SourceFailure, SourceReading, Work};
+use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind};
+use kernel::schema::{Catalog, CatalogChange, PipelineState};
+use kernel::{Input, PipelineId, Request, TableId};
+
+use crate::trace::text_fact;
+
+/// Words that are put together when they are read.
+struct Words<F>(F);
+
+impl<F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Words<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        (self.0)(f)
+    }
+}
+
+fn list<T>(
+    f: &mut Formatter<'_>,
+    items: &[T],
+    word: impl Fn(&mut Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            f.write_str(", ")?;
+        }
+        word(f, item)?;
+    }
+    Ok(())
+}
+
+fn table_name(catalog: &Catalog, table: TableId) -> String {
+    catalog.tables.get(&table).map_or_else(|| format!("table {table}"), |t| t.name.clone())
+}
+
+fn pipeline_name(catalog: &Catalog, pipeline: PipelineId) -> String {
+    catalog.pipelines.get(&pipeline).map_or_else(|| format!("pipeline {pipeline}"), |p| p.name.clone())
+}
+
+// ---- Shards ----
+
+/// What a shard is told to do.
+pub fn command(command: &ShardCommand) -> impl Display + '_ {
+    Words(move |f: &mut Formatter<'_>| match command {
+        ShardCommand::Stage { sequence, work } => {
+            let rows: usize = work.iter().map(rows_of).sum();
+            write!(f, "stage record {sequence}, {rows} rows")
+        }
+        ShardCommand::Abandon { from } => write!(f, "drop what it staged from record {from} on"),
+        ShardCommand::Publish { through, .. } => write!(f, "show everything up to record {through}"),
+        ShardCommand::ViewTip { barrier } => write!(f, "show all that is staged, for barrier {barrier}"),
+    })
+}
+
+fn rows_of(work: &Work) -> usize {
+    match work {
+        Work::Rows { rows, .. } => rows.iter().map(|batch| batch.num_rows()).sum(),
+        _ => 0,
+    }
+}
+
+/// Its numbers.
+pub fn command_facts(command: &ShardCommand) -> [u64; 3] {
+    match command {
+        ShardCommand::Stage { sequence, work } => {
+            [0, sequence.0, work.iter().map(rows_of).sum::<usize>() as u64]
+        }
+        ShardCommand::Abandon { from } => [1, from.0, 0],
+        ShardCommand::Publish { through, horizon } => [2, through.0, horizon.0],
+        ShardCommand::ViewTip { barrier } => [3, barrier.0, 0],
+    }
+}
+
+// ---- Records ----
+
+/// What a record says.
+pub fn record<'a>(record: &'a EncodedRecord, catalog: &'a Catalog) -> impl Display + 'a {
+    Words(move |f: &mut Formatter<'_>| {
+        let payload = record.parts.concat().into();
+        let sequence = record.sequence;
+        match Body::decode(record.kind, kernel::record::CODEC_NONE, &payload) {
+            Ok(Body::Commit(kind, commit)) => {
+                let name = match kind {
+                    RecordKind::Batch => "batch",
+                    RecordKind::Client => "client transaction",
+                    RecordKind::Catalog => "definition",
+                    RecordKind::Cursor => "cursors",
+                    _ => "record",
+                };
+                write!(f, "record {sequence} is {name}{}", changes(&commit, catalog))
+            }
+            Ok(Body::Frontier) => write!(f, "record {sequence} says only what is durable"),
+            Ok(Body::Open(_)) => write!(f, "record {sequence} opens a life"),
+            Err(error) => write!(f, "record {sequence} cannot be read: {error}"),
+        }
+    })
+}
+
+fn changes<'a>(commit: &'a Commit, catalog: &'a Catalog) -> impl Display + 'a {
+    Words(move |f: &mut Formatter<'_>| {
+        if commit.catalog.is_empty() && commit.cursors.is_empty() {
+            return Ok(());
+        }
+        f.write_str(": ")?;
+        list(f, &commit.catalog, |f, change| catalog_change(f, change, catalog))?;
+        if !commit.catalog.is_empty() && !commit.cursors.is_empty() {
+            f.write_str("; ")?;
+        }
+        list(f, &commit.cursors, |f, advance| cursor_advance(f, advance, catalog))
+    })
+}
+
+fn catalog_change(f: &mut Formatter<'_>, change: &CatalogChange, catalog: &Catalog) -> fmt::Result {
+    match change {
+        CatalogChange::TableCreated(table) => write!(f, "table {} is created", table.name),
+        CatalogChange::TableDropped(table) => write!(f, "{} is dropped", table_name(catalog, *table)),
+        CatalogChange::TableTruncated(table) => write!(f, "{} is truncated", table_name(catalog, *table)),
+        CatalogChange::PipelineDropped(pipeline) => {
+            write!(f, "{} is dropped", pipeline_name(catalog, *pipeline))
+        }
+        CatalogChange::PipelineSet(pipeline) => {
+            let (name, epoch, run) = (&pipeline.name, pipeline.epoch, pipeline.run);
+            match &pipeline.state {
+                PipelineState::Running => write!(f, "{name} runs (epoch {epoch}, run {run}"),
+                PipelineState::Stopped => write!(f, "{name} stands (epoch {epoch}, run {run}"),
+                PipelineState::Failed { message, .. } => {
+                    write!(f, "{name} has failed: {message} (epoch {epoch}, run {run}")
+                }
+            }?;
+            for (partition, cursor) in &pipeline.cursors {
+                write!(f, ", partition {partition} at {}", cursor.next_offset)?;
+            }
+            f.write_str(")")
+        }
+    }
+}
+
+fn cursor_advance(f: &mut Formatter<'_>, advance: &CursorAdvance, catalog: &Catalog) -> fmt::Result {
+    let (name, partition) = (pipeline_name(catalog, advance.pipeline), advance.partition);
+    let (first, next, tally) = (advance.first_offset, advance.next.next_offset, &advance.tally);
+    write!(f, "{name} takes {first}..{next} of partition {partition} ({} applied", tally.applied)?;
+    let others = [(tally.filtered, "filtered"), (tally.ignored, "ignored"), (tally.set_aside, "set aside")];
+    for (count, word) in others.iter().filter(|(count, _)| *count > 0) {
+        write!(f, ", {count} {word}")?;
+    }
+    f.write_str(")")
+}
+
+// ---- Inputs ----
+
+/// What the coordinator is told by the log or a source.
+pub fn input(input: &Input) -> impl Display + '_ {
+    Words(move |f: &mut Formatter<'_>| match input {
+        Input::SourceOpened { epoch, reading, .. } => {
+            write!(f, "opened, epoch {epoch}: {}", partitions(reading))
+        }
+        Input::SourceVerified { reading, .. } => write!(f, "the topic is {}", partitions(reading)),
+        Input::SourceFailed { failure, .. } => match failure {
+            SourceFailure::Transient(error) => write!(f, "failed for the moment: {error}"),
+            SourceFailure::Permanent(error) => write!(f, "failed: {error}"),
+            SourceFailure::Lost { partition, wanted, earliest, latest } => write!(
+                f,
+                "offset {wanted} of partition {partition} is wanted and lost, there is {earliest}..{latest}"
+            ),
+        },
+        Input::LogFailed { error } => write!(f, "{error}"),
+        other => write!(f, "{other:?}"),
+    })
+}
+
+fn partitions(reading: &SourceReading) -> impl Display + '_ {
+    Words(move |f: &mut Formatter<'_>| {
+        let generation = reading.topic_id.0[2];
+        write!(f, "number {generation} of its name, with partitions ")?;
+        for (i, (partition, (start, end))) in reading.partitions.iter().enumerate() {
+            let comma = if i > 0 { ", " } else { "" };
+            write!(f, "{comma}{partition} ({start}..{end})")?;
+        }
+        Ok(())
+    })
+}
+
+/// Numbers of what a source says.
+pub fn source_facts(input: &Input) -> [u64; 3] {
+    let of = |reading: &SourceReading| {
+        let id = u64::from(reading.topic_id.0[2]);
+        reading.partitions.iter().fold(id, |sum, (partition, (start, end))| {
+            sum.wrapping_mul(31).wrapping_add((*partition as u64) << 48 ^ (*start as u64) << 24 ^ *end as u64)
+        })
+    };
+    match input {
+        Input::SourceOpened { epoch, reading, .. } => [0, epoch.0, of(reading)],
+        Input::SourceVerified { token, reading, .. } => [1, *token, of(reading)],
+        Input::SourceFailed { epoch, failure, .. } => [2, epoch.0, text_fact(&format!("{failure:?}"))],
+        _ => [3, 0, 0],
+    }
+}
+
+// ---- Clients ----
+
+/// What a client asks for.
+pub fn request<'a>(request: &'a Request, catalog: &'a Catalog) -> impl Display + 'a {
+    Words(move |f: &mut Formatter<'_>| match request {
+        Request::AcquireSnapshot => f.write_str("begin to read"),
+        Request::ReleaseSnapshot(reader) => write!(f, "reader {reader} is done"),
+        Request::Define(definition) => define(f, definition),
+        Request::AcquireBarrier { tables } => {
+            f.write_str("a barrier over ")?;
+            list(f, tables, |f, table| f.write_str(&table_name(catalog, *table)))
+        }
+        Request::ReleaseBarrier(barrier) => write!(f, "give barrier {barrier} up"),
+        Request::Write(write) => {
+            f.write_str(if write.barrier.is_some() { "under its barrier " } else { "" })?;
+            list(f, &write.tables, |f, table| {
+                let rows: usize =
+                    table.shards.iter().filter_map(|s| s.rows.as_ref()).map(|rows| rows.num_rows()).sum();
+                let gone: usize = table.shards.iter().map(|s| s.deletes.len()).sum();
+                write!(f, "{} ", table_name(catalog, table.table))?;
+                match (rows, gone) {
+                    (rows, 0) => write!(f, "+{rows} rows"),
+                    (0, gone) => write!(f, "-{gone} rows"),
+                    (rows, gone) => write!(f, "+{rows} -{gone} rows"),
+                }
+            })
+        }
+    })
+}
+
+fn define(f: &mut Formatter<'_>, definition: &Definition) -> fmt::Result {
+    match definition {
+        Definition::CreateTable { spec, .. } => write!(f, "create table {}", spec.name),
+        Definition::DropTable { name, .. } => write!(f, "drop table {name}"),
+        Definition::TruncateTable { name } => write!(f, "truncate table {name}"),
+        Definition::CreatePipeline { spec, .. } => {
+            write!(f, "create pipeline {} into {}", spec.name, spec.table)
+        }
+        Definition::DropPipeline { name, .. } => write!(f, "drop pipeline {name}"),
+        Definition::StartPipeline { name, .. } => write!(f, "start pipeline {name}"),
+        Definition::StopPipeline { name, .. } => write!(f, "stop pipeline {name}"),
+        Definition::SetOffsets { name, offsets } => write!(f, "set the offsets of {name}: {offsets:?}"),
+    }
+}
