@@ -2,11 +2,7 @@
 //! normal build all switches are constant `false` and nothing is left of them. With the feature `planted` a thread says which
 //! bug is there. How they are looked for lives in the simulator (`sim bugs`).
 
-#![allow(
-    clippy::disallowed_macros,
-    clippy::disallowed_types,
-    reason = "a switch for tests, in no build that is shipped"
-)]
+#![allow(clippy::disallowed_types, reason = "a switch for tests, in no build that is shipped")]
 
 /// What it takes for a bug to show.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -2,11 +2,7 @@
 //! the feature `probes` every passing is counted per thread; without it nothing is left of a probe. What is done with the
 //! counts (a gate: each must be reached) lives in the simulator.
 
-#![allow(
-    clippy::disallowed_macros,
-    clippy::disallowed_types,
-    reason = "counts for tests; the kernel never reads them"
-)]
+#![allow(clippy::disallowed_types, reason = "counts for tests; the kernel never reads them")]
 
 macro_rules! probes {
     ($($name:ident $kebab:literal $what:literal,)*) => {
