@@ -44,7 +44,7 @@ pub struct DiskRates {
     pub no_space: Rate,
     /// A read fails.
     pub read_failure: Rate,
-    /// A sync says that it succeeded and has done nothing. Only a canary turns this on: no log survives it.
+    /// A sync says that it succeeded and has done nothing. Only a planted bug turns this on: no log survives it.
     pub lie: Rate,
 }
 

@@ -13,6 +13,7 @@ pub mod counts;
 pub mod decide;
 pub mod disk;
 pub mod oracle;
+pub mod planted;
 pub mod run;
 pub mod scenario;
 pub mod swarm;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sim::commands::{canary, run};
+use sim::commands::run;
 
 #[derive(Parser)]
 #[command(about = "Runs the shipped kernel in a simulated world, under faults, against a reference model")]
@@ -16,14 +16,11 @@ struct Arguments {
 enum Command {
     /// Run seeds; each runs twice and must leave the same trace.
     Run(run::Args),
-    /// Deliberately broken variants: each must be caught.
-    Canary(canary::Args),
 }
 
 fn main() -> ExitCode {
     let passed = match Arguments::parse().command {
         Command::Run(args) => run::run(args),
-        Command::Canary(args) => canary::run(args),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

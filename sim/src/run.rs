@@ -9,9 +9,9 @@ use kernel::probe::{self, Probe, Reached};
 
 use crate::decide::{Decide, Decisions, Seeded};
 use crate::oracle::Violation;
+use crate::planted::{self, Planted};
 use crate::swarm::{Parameters, Profile};
 use crate::trace::{Event, Keep, Trace};
-use crate::world::canary::Canary;
 use crate::world::{Counts, World};
 
 /// What is run.
@@ -19,8 +19,8 @@ use crate::world::{Counts, World};
 pub struct Plan {
     /// Which faults.
     pub profile: Profile,
-    /// A deliberately broken variant.
-    pub canary: Option<Canary>,
+    /// A bug to be planted.
+    pub bug: Option<Planted>,
     /// Show every event.
     pub print: bool,
 }
@@ -62,9 +62,10 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
 pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
     let decisions = Decisions::new(source);
     probe::take();
+    planted::activate(plan.bug);
     let parameters = Parameters::draw(&decisions, plan.profile);
     let trace = Trace::new(keep);
-    let mut world = World::new(decisions.clone(), parameters, plan.canary, trace.clone());
+    let mut world = World::new(decisions.clone(), parameters, trace.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match ended {
         Ok(Ok(())) => None,

@@ -7,7 +7,7 @@ use sim::swarm::Profile;
 use sim::trace::Keep;
 
 fn pass(profile: Profile, seeds: std::ops::Range<u64>) -> sim::run::Summary {
-    let plan = Plan { profile, canary: None, print: false };
+    let plan = Plan { profile, bug: None, print: false };
     let summary = run_range(seeds, plan, 2, 1, &|_, _| {});
     if let Some((seed, outcome)) = summary.failures.first() {
         panic!(
@@ -47,7 +47,7 @@ fn damage_is_refused_or_survived_and_never_guessed_at() {
 
 #[test]
 fn a_run_can_be_replayed_from_its_decisions() {
-    let plan = Plan { profile: Profile::Swarm, canary: None, print: false };
+    let plan = Plan { profile: Profile::Swarm, bug: None, print: false };
     let first = run(Seeded::new(3), plan);
     let again = run(Recorded::new(first.decisions.clone()), plan);
     assert_eq!(first.hash, again.hash);
@@ -56,7 +56,7 @@ fn a_run_can_be_replayed_from_its_decisions() {
 
 #[test]
 fn any_bytes_and_no_bytes_are_a_run() {
-    let plan = Plan { profile: Profile::Swarm, canary: None, print: false };
+    let plan = Plan { profile: Profile::Swarm, bug: None, print: false };
     assert_eq!(run(FuzzBytes::new(&[]), plan).violation, None);
     let bytes: Vec<u8> = (0..4000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     assert_eq!(run(FuzzBytes::new(&bytes), plan).violation, None);

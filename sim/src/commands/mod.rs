@@ -1,4 +1,3 @@
 //! The subcommands of the simulator's binary: their arguments and what they print. What they do lives in the library.
 
-pub mod canary;
 pub mod run;

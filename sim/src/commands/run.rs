@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::decide::Recorded;
+use crate::planted::{self, Planted};
 use crate::run::{Outcome, Plan, Summary, catch_panics, run_kept, run_range, run_seed};
 use crate::swarm::Profile;
 use crate::trace::Keep;
-use crate::world::canary::Canary;
 
 /// Arguments of `sim run`.
 #[derive(clap::Args)]
@@ -25,9 +25,9 @@ pub struct Args {
     /// Which faults may happen.
     #[arg(long, value_enum, default_value = "swarm")]
     profile: Profile,
-    /// Run a deliberately broken variant instead.
-    #[arg(long, value_enum)]
-    canary: Option<Canary>,
+    /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features planted`.
+    #[arg(long, value_parser = Planted::named)]
+    bug: Option<Planted>,
     /// Threads; a run is one thread.
     #[arg(long)]
     threads: Option<usize>,
@@ -45,10 +45,16 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 /// Runs seeds. True if nothing was violated.
 pub fn run(args: Args) -> bool {
     catch_panics();
-    let Args { seeds, seed, trace, profile, canary, threads, failures } = args;
+    let Args { seeds, seed, trace, profile, bug, threads, failures } = args;
+    if bug.is_some() && !planted::BUILT_IN {
+        eprintln!(
+            "this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- run …"
+        );
+        return false;
+    }
     match seed {
-        Some(seed) => one(seed, Plan { profile, canary, print: trace }),
-        None => many(seeds, Plan { profile, canary, print: false }, threads, failures),
+        Some(seed) => one(seed, Plan { profile, bug, print: trace }),
+        None => many(seeds, Plan { profile, bug, print: false }, threads, failures),
     }
 }
 
@@ -82,7 +88,7 @@ fn many(seeds: Range<u64>, plan: Plan, threads: Option<usize>, failures: usize) 
         report(*seed, outcome, plan);
     }
     let mut passed = summary.failures.is_empty();
-    if plan.profile == Profile::Swarm && plan.canary.is_none() && summary.seeds >= 100 && passed {
+    if plan.profile == Profile::Swarm && plan.bug.is_none() && summary.seeds >= 100 && passed {
         let missing = summary.missing_faults();
         if !missing.is_empty() {
             println!("these never happened, so the run proves nothing about them: {}", missing.join(", "));
@@ -129,10 +135,11 @@ fn report(seed: u64, outcome: &Outcome, plan: Plan) {
         value().map(|v| v.get_name().to_string()).unwrap_or_default()
     };
     let profile = name(&|| clap::ValueEnum::to_possible_value(&plan.profile));
-    let canary =
-        plan.canary.map(|c| format!(" --canary {}", name(&|| clap::ValueEnum::to_possible_value(&c))));
+    let (features, bug) = match plan.bug {
+        Some(bug) => (" --features planted", format!(" --bug {}", bug.about().name)),
+        None => ("", String::new()),
+    };
     println!(
-        "--- reproduce: cargo run --release -p sim -- run --seed {seed} --profile {profile}{} --trace\n",
-        canary.unwrap_or_default()
+        "--- reproduce: cargo run --release -p sim{features} -- run --seed {seed} --profile {profile}{bug} --trace\n"
     );
 }

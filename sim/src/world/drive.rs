@@ -2,11 +2,11 @@
 
 use kernel::{Input, PipelineId, ShardId};
 
-use super::canary::Canary;
 use super::life::{Life, LogStep};
 use super::source::Surroundings;
 use super::{World, visible_catalog};
 use crate::oracle::Violation;
+use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark};
 
 /// Steps without faults in which everything must have caught up.
@@ -110,8 +110,8 @@ impl<'a> World<'a> {
                 self.feed(Input::Shard { shard: ShardId(shard as u16), reply })
             }
             Turn::Log => {
-                let (d, canary) = (self.d.clone(), self.canary);
-                let done = self.life_mut().log.step(&d, canary);
+                let d = self.d.clone();
+                let done = self.life_mut().log.step(&d);
                 let mark = if done == LogStep::Failed { Mark::Step } else { Mark::Detail };
                 self.note(Actor::Log, mark, &[done as u64], format_args!("{done}"));
                 Ok(())
@@ -171,10 +171,9 @@ impl<'a> World<'a> {
     }
 
     fn shard(&mut self, shard: usize) {
-        let canary = self.canary;
         let life = self.life.as_mut().expect("only the living have turns");
         let command = life.shard_commands[shard].pop_front().expect("it has one");
-        if canary == Some(Canary::RepeatedCommand)
+        if planted::is(WorldBug::RepeatedCommand)
             && let kernel::message::ShardCommand::Stage { sequence, work } = &command
             && sequence.0 % 5 == 0
             && let Some(work) = copy_rows(work)
@@ -200,32 +199,28 @@ impl<'a> World<'a> {
             now_us: self.now_us,
             fetch_messages_max: self.p.fetch_messages_max,
             zombie: self.p.outside.zombie,
-            canary: self.canary,
             trace: &self.trace,
         };
         act(source, &mut around);
     }
 
     fn extract(&mut self, pipeline: PipelineId, reader: usize) -> Result<(), Violation> {
-        let canary = self.canary;
         let life = self.life.as_mut().expect("only the living have turns");
         let source = life.sources.get_mut(&pipeline).expect("it has a turn");
         let newest = source.newest_epoch();
         let Some(mut extract) = source.deliver(reader) else { return Ok(()) };
         self.counts.stale_extracts += u64::from(Some(extract.epoch) != newest);
-        match canary {
-            Some(Canary::ForgedEpoch) => {
-                // It also claims to begin where the newest stands.
-                if let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.partition)))
-                    && extract.epoch != epoch
-                    && extract.next.next_offset >= at
-                {
-                    extract.epoch = epoch;
-                    extract.first_offset = at;
-                }
-            }
-            Some(Canary::MisplacedRows) => extract.pieces.rotate_left(1),
-            _ => {}
+        // It also claims to begin where the newest stands.
+        if planted::is(WorldBug::ForgedEpoch)
+            && let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.partition)))
+            && extract.epoch != epoch
+            && extract.next.next_offset >= at
+        {
+            extract.epoch = epoch;
+            extract.first_offset = at;
+        }
+        if planted::is(WorldBug::MisplacedRows) {
+            extract.pieces.rotate_left(1);
         }
         let number = source.number();
         let stale = Some(extract.epoch) != newest;
@@ -395,7 +390,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// For a canary: the same rows once more.
+/// For a planted bug: the same rows once more.
 fn copy_rows(work: &[kernel::message::Work]) -> Option<Vec<kernel::message::Work>> {
     use kernel::message::Work;
     let copy = |item: &Work| match item {

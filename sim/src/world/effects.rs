@@ -9,12 +9,12 @@ use kernel::snapshot::Snapshot;
 use kernel::{Effect, Error, PipelineId, RequestId, TableId};
 
 use super::World;
-use super::canary::Canary;
 use super::clients::{self, Asked, Held, Reading};
 use super::life::LogCommand;
 use super::source::{Command, SourceHost};
 use super::words;
 use crate::oracle::Violation;
+use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark, text_fact};
 
 impl World<'_> {
@@ -54,7 +54,7 @@ impl World<'_> {
                 let outcome = oracle.appended(&record, &self.outside());
                 self.oracle = oracle;
                 outcome?;
-                if self.canary == Some(Canary::EarlyAnswer)
+                if planted::is(WorldBug::EarlyAnswer)
                     && let Some((id, counts)) = self.oracle.last_appended_write()
                 {
                     self.oracle.answered(id, Ok(counts))?;
@@ -187,7 +187,7 @@ impl World<'_> {
 
     fn publish(&mut self, mut snapshot: Snapshot) -> Result<(), Violation> {
         let life = self.life.as_ref().expect("effects come from a life");
-        if self.canary == Some(Canary::TornSnapshot)
+        if planted::is(WorldBug::TornSnapshot)
             && let Some(before) = self.clients.readings.last()
         {
             snapshot.shards[0] = before.snapshot.shards[0].clone();

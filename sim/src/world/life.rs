@@ -8,11 +8,11 @@ use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
 use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard};
 
-use super::canary::Canary;
 use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
 use crate::disk::{Disk, PendingSync};
 use crate::oracle::Violation;
+use crate::planted::{self, WorldBug};
 
 /// What the coordinator wants of the log.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl<'a> LogHost<'a> {
     }
 
     /// Does one thing: a part of the running sync, or the next command. Returns what it did.
-    pub fn step(&mut self, decisions: &Decisions<'_>, canary: Option<Canary>) -> LogStep {
+    pub fn step(&mut self, decisions: &Decisions<'_>) -> LogStep {
         let outcome = match self.running.take() {
             Some(running) if self.commands.is_empty() || decisions.below(2) == 0 => self.go_on(running),
             running => {
@@ -121,7 +121,7 @@ impl<'a> LogHost<'a> {
                         self.stamps.push_back((record.sequence, self.writer.durable()));
                         self.writer.append(&record).map(|()| LogStep::Appended)
                     }
-                    LogCommand::Sync if canary == Some(Canary::SyncedBeforeSync) => {
+                    LogCommand::Sync if planted::is(WorldBug::SyncedBeforeSync) => {
                         self.replies.push_back(Input::Synced { through: self.writer.last() });
                         Ok(LogStep::Pretended)
                     }

@@ -1,8 +1,6 @@
 //! The world: one database and everything around it, in one thread, on the run's clock. Whose turn it is is a decision; so is every
-//! fault. Rooms: `life` (the host's side of one life of the process), `source` (its sources), `clients`, `canary` (broken
-//! variants that must be caught). What is right is the oracle's business.
+//! fault. Rooms: `life` (the host's side of one life of the process), `source` (its sources), `clients`. What is right is the oracle's business.
 
-pub mod canary;
 mod clients;
 mod drive;
 mod effects;
@@ -16,7 +14,6 @@ use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
 use kernel::{ErrorKind, Input, Micros, Recovery, Sequence, Shard, ShardId};
 
-use self::canary::Canary;
 use self::clients::Clients;
 use self::life::{Life, LogHost};
 use crate::broker::{Broker, BrokerCounts};
@@ -24,6 +21,7 @@ use crate::counts::counts;
 use crate::decide::Decisions;
 use crate::disk::{Crash, Disk, DiskCounts};
 use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
+use crate::planted::{self, WorldBug};
 use crate::scenario::Messages;
 use crate::swarm::Parameters;
 use crate::trace::{Actor, Mark, Trace, text_fact};
@@ -84,7 +82,6 @@ enum Start {
 pub struct World<'a> {
     d: Decisions<'a>,
     p: Parameters,
-    canary: Option<Canary>,
     /// Events of the run.
     pub trace: Trace,
     disk: Disk<'a>,
@@ -104,9 +101,9 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     /// A world in which nothing has happened yet.
-    pub fn new(d: Decisions<'a>, p: Parameters, canary: Option<Canary>, trace: Trace) -> World<'a> {
+    pub fn new(d: Decisions<'a>, p: Parameters, trace: Trace) -> World<'a> {
         let mut rates = p.disk;
-        if canary == Some(Canary::LyingDisk) {
+        if planted::is(WorldBug::LyingDisk) {
             rates.lie = crate::decide::Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
@@ -117,7 +114,6 @@ impl<'a> World<'a> {
             disk: Disk::new(d.clone(), rates).traced(trace.clone()),
             d,
             p,
-            canary,
             trace,
             brokers,
             messages: Messages::default(),
@@ -301,7 +297,7 @@ impl<'a> World<'a> {
 
     /// One start: create or open the log, replay it, begin a life; or why it did not come to be.
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
-        let mut replay = Replay::new(self.p.shard_count, self.canary);
+        let mut replay = Replay::new(self.p.shard_count);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
             let (disk, now_us, segment_len) = (self.disk.clone(), self.now_us, self.p.segment_len);
             let mut visitor = |record| replay.take(record);
@@ -384,17 +380,15 @@ struct Replay {
     shards: Vec<Shard>,
     seen: Vec<ReadRecord>,
     open: Option<Record>,
-    canary: Option<Canary>,
 }
 
 impl Replay {
-    fn new(shard_count: u16, canary: Option<Canary>) -> Replay {
+    fn new(shard_count: u16) -> Replay {
         Replay {
             recovery: Recovery::new(),
             shards: (0..shard_count).map(|shard| Shard::new(ShardId(shard), shard_count)).collect(),
             seen: Vec::new(),
             open: None,
-            canary,
         }
     }
 
@@ -411,7 +405,7 @@ impl Replay {
             let none = Piece::Inline(vec![]);
             for (index, shard) in self.shards.iter_mut().enumerate() {
                 let forgotten =
-                    self.canary == Some(Canary::ForgottenPiece) && record.sequence.0 == 20 && index == 0;
+                    planted::is(WorldBug::ForgottenPiece) && record.sequence.0 == 20 && index == 0;
                 let piece = commit.pieces.get(index).filter(|_| !forgotten).unwrap_or(&none);
                 shard.replay(record.sequence, &commit.catalog, piece)?;
             }

@@ -12,9 +12,9 @@ use kernel::schema::{PipelineDef, TableDef};
 use kernel::{Epoch, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition, TopicId};
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, Transform, Transformed};
 
-use super::canary::Canary;
 use crate::broker::{Broker, Message, Session};
 use crate::decide::Decisions;
+use crate::planted::{self, WorldBug};
 use crate::scenario::PipelineRule;
 use crate::trace::{Actor, Mark, Trace};
 
@@ -119,7 +119,7 @@ pub struct SourceHost {
     /// To the coordinator, in order; extracts come on their own way.
     pub replies: VecDeque<Input>,
     shard_count: u16,
-    /// For a canary.
+    /// For a planted bug.
     first_topic_id: Option<TopicId>,
 }
 
@@ -130,7 +130,6 @@ pub struct Surroundings<'s, 'a> {
     pub now_us: Micros,
     pub fetch_messages_max: u64,
     pub zombie: crate::decide::Rate,
-    pub canary: Option<Canary>,
     pub trace: &'s Trace,
 }
 
@@ -285,7 +284,9 @@ impl SourceHost {
         }
         let pipeline = self.pipeline;
         let mut reading = around.broker.read();
-        if let (Some(Canary::CachedTopicId), Ok(reading)) = (around.canary, &mut reading) {
+        if planted::is(WorldBug::CachedTopicId)
+            && let Ok(reading) = &mut reading
+        {
             reading.topic_id = self.first_topic_id.expect("it was opened");
         }
         self.replies.push_back(match reading {
@@ -381,7 +382,7 @@ impl Reader {
         while *credit > 0 {
             let Some(message) = self.buffer.pop_front() else { break };
             let before = self.extractor.buffered_source_bytes();
-            self.push(&message, around.canary);
+            self.push(&message);
             *credit -= (self.extractor.buffered_source_bytes() - before) as i64;
             if self.extractor.is_full() {
                 break;
@@ -398,14 +399,13 @@ impl Reader {
         Ok(())
     }
 
-    fn push(&mut self, message: &Message, canary: Option<Canary>) {
+    fn push(&mut self, message: &Message) {
         let mut offset = message.offset;
-        match canary {
-            // A host that counts messages instead of reading their offsets: what comes twice counts twice.
-            Some(Canary::CountedOffsets) => offset = self.extractor.position().next_offset.max(offset),
-            // A client that skips ahead (A3).
-            Some(Canary::SkippedMessage) if offset % 7 == 3 => return,
-            _ => {}
+        if planted::is(WorldBug::CountedOffsets) {
+            offset = self.extractor.position().next_offset.max(offset);
+        }
+        if planted::is(WorldBug::SkippedMessage) && offset % 7 == 3 {
+            return;
         }
         self.extractor.push(&[RawMessage {
             offset,

@@ -1,0 +1,137 @@
+//! The bugs that can be planted: the kernel's own, and those of the world around it (a host, a client library or a disk that is
+//! broken), each behind a switch that exists only in a build with the feature `planted`. How they are looked for lives in `bugs`.
+
+pub use kernel::planted::{About, Bug, Class};
+
+kernel::planted_bugs! {
+    /// A planted bug of the world around the kernel.
+    WorldBug {
+        SyncedBeforeSync "synced-before-sync" NeedsFault "durable",
+            "The host says that records are synced as soon as they are appended.",
+            "ClickHouse#7256 (fault A17): what is committed apart from the data is committed too early";
+        LyingDisk "lying-disk" NeedsFault "durable",
+            "A sync says that it succeeded and did nothing.",
+            "faults B6: a write that never happened";
+        CountedOffsets "counted-offsets" NeedsFault "exactly once",
+            "The host counts messages instead of reading their offsets, so that what is delivered twice counts twice.",
+            "librdkafka#4637 (fault A2)";
+        SkippedMessage "skipped-message" Logic "exactly once",
+            "The client library leaves out messages.",
+            "librdkafka v2.13.2 (fault A3)";
+        ForgedEpoch "forged-epoch" NeedsFault "fenced",
+            "What an older epoch extracted is relabelled as the newest's.",
+            "redpanda connect#4009 (fault A1)";
+        CachedTopicId "cached-topic-id" NeedsFault "honest",
+            "Later readings of a topic give its first id again, from a cache.",
+            "materialize#20141 (fault A6)";
+        TornSnapshot "torn-snapshot" Logic "atomic",
+            "Readers are given one shard's older view among the new ones.",
+            "the host's duty 7";
+        RepeatedCommand "repeated-command" Logic "exactly once",
+            "A shard is told one of its commands twice.",
+            "the host's duty 4";
+        MisplacedRows "misplaced-rows" Logic "placed",
+            "Rows are handed to the wrong shard.",
+            "the host's duty 3";
+        ForgottenPiece "forgotten-piece" NeedsFault "recovered",
+            "Recovery leaves out one shard's piece of one record.",
+            "the host's duty 1";
+        EarlyAnswer "early-answer" Logic "durable",
+            "A client is answered before its record is durable.",
+            "the host's duty 7";
+    }
+}
+
+/// A planted bug, wherever it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Planted {
+    /// In the kernel.
+    Kernel(Bug),
+    /// Around it.
+    World(WorldBug),
+}
+
+impl Planted {
+    /// All of them: the ledger.
+    pub fn all() -> impl Iterator<Item = Planted> {
+        let kernel = Bug::ALL.iter().map(|bug| Planted::Kernel(*bug));
+        kernel.chain(WorldBug::ALL.iter().map(|bug| Planted::World(*bug)))
+    }
+
+    /// What it is.
+    pub fn about(self) -> About {
+        match self {
+            Planted::Kernel(bug) => bug.about(),
+            Planted::World(bug) => bug.about(),
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Result<Planted, String> {
+        let found = Planted::all().find(|bug| bug.about().name == name);
+        found.ok_or_else(|| format!("there is no planted bug {name:?}; `sim bugs --list` names them"))
+    }
+}
+
+/// Whether this binary has the bugs in it.
+pub const BUILT_IN: bool = cfg!(feature = "planted");
+
+#[cfg(not(feature = "planted"))]
+mod switch {
+    use super::{Planted, WorldBug};
+
+    /// Whether this bug is there.
+    #[inline(always)]
+    pub const fn is(_bug: WorldBug) -> bool {
+        false
+    }
+
+    /// From now on, on this thread, this bug is there and no other. In this build there are none.
+    pub fn activate(bug: Option<Planted>) {
+        assert!(bug.is_none(), "this build has no planted bugs; build with --features planted");
+    }
+}
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::{Planted, WorldBug};
+
+    thread_local! {
+        static ACTIVE: Cell<Option<WorldBug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this bug is there.
+    #[inline]
+    pub fn is(bug: WorldBug) -> bool {
+        ACTIVE.get() == Some(bug)
+    }
+
+    /// From now on, on this thread, this bug is there and no other.
+    pub fn activate(bug: Option<Planted>) {
+        let (kernel, world) = match bug {
+            Some(Planted::Kernel(bug)) => (Some(bug), None),
+            Some(Planted::World(bug)) => (None, Some(bug)),
+            None => (None, None),
+        };
+        kernel::planted::activate(kernel);
+        ACTIVE.set(world);
+    }
+}
+
+pub use switch::{activate, is};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        let mut names = std::collections::BTreeSet::new();
+        for bug in Planted::all() {
+            assert!(names.insert(bug.about().name), "{bug:?}");
+            assert_eq!(Planted::named(bug.about().name), Ok(bug));
+        }
+    }
+}
