@@ -28,7 +28,7 @@ mod update;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -482,9 +482,11 @@ impl Shard {
     /// A replayed record is durable: it is published at once, without a view.
     fn settle(&mut self, sequence: Sequence) {
         let touched = self.publish_steps(sequence);
-        let there: BTreeSet<ContentsId> = self.contents.keys().copied().collect();
-        for (id, rows) in touched.into_iter().filter(|(id, _)| there.contains(id)) {
-            self.merge(id, rows);
+        for (id, rows) in touched {
+            // Gone, if a later step of the record dropped the table.
+            if self.contents.contains_key(&id) {
+                self.merge(id, rows);
+            }
         }
     }
 }

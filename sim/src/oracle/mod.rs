@@ -15,6 +15,7 @@ use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind, Tal
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, StartAt};
 use kernel::snapshot::Snapshot;
 use kernel::{Sequence, TableId};
+use xxhash_rust::xxh3::Xxh3;
 
 use self::model::{Change, Fate, Model, Pipeline, Transaction, row_of};
 use self::value::{Row, Value};
@@ -202,7 +203,7 @@ impl Oracle {
         let body = Body::decode(record.kind, kernel::record::CODEC_NONE, &payload).map_err(|e| {
             Violation::new("recovered", format!("record {sequence} cannot be read back: {e}"))
         })?;
-        self.bodies.insert(sequence, hash_body(record.kind, &payload));
+        self.bodies.insert(sequence, hash_body(record.kind, [&payload]));
         self.counts.records += 1;
         let mut tip = std::mem::take(&mut self.tip);
         let mut transaction = Transaction::new(&mut tip);
@@ -637,9 +638,11 @@ impl Oracle {
     }
 }
 
-/// What a record says, as a number.
-pub fn hash_body(kind: RecordKind, payload: &[u8]) -> u64 {
-    crate::trace::hash_bytes(kind as u64, payload)
+/// What a record says, as a number; `payload` in any parts.
+pub fn hash_body<'p>(kind: RecordKind, payload: impl IntoIterator<Item = &'p Bytes>) -> u64 {
+    let mut hash = Xxh3::with_seed(kind as u64);
+    payload.into_iter().for_each(|part| hash.update(part));
+    hash.digest()
 }
 
 fn rule<'w>(outside: &Outside<'w, '_>, name: &str) -> Result<&'w PipelineRule, Violation> {

@@ -1,10 +1,9 @@
 //! Rows in plain terms, and the way from a snapshot's columns to them. Knows Arrow, but nothing of how the kernel keeps rows.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
-use kernel::snapshot::Snapshot;
+use kernel::snapshot::{ChunkView, Snapshot};
 use kernel::{RowId, TableId};
 
 /// A value.
@@ -59,27 +58,22 @@ const START: u64 = 0x243f_6a88_85a3_08d3;
 
 fn hash_value(state: u64, value: &Value) -> u64 {
     match value {
-        Value::Null => mix(state, 1),
-        Value::Int(i) => mix(mix(state, 2), *i as u64),
+        Value::Null => hash_null(state),
+        Value::Int(i) => hash_int(state, *i),
         Value::Text(t) => mix_text(state, t),
     }
 }
 
-fn hash_row(row: &[Value]) -> u64 {
-    row.iter().fold(START, hash_value)
+fn hash_null(state: u64) -> u64 {
+    mix(state, 1)
 }
 
-/// One cell of a column.
-fn value(column: &dyn Array, row: usize) -> Value {
-    if column.is_null(row) {
-        return Value::Null;
-    }
-    match column.data_type() {
-        DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Int32 => Value::Int(i64::from(column.as_primitive::<Int32Type>().value(row))),
-        DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row).to_string()),
-        other => panic!("no table of the simulator has a column of type {other}"),
-    }
+fn hash_int(state: u64, int: i64) -> u64 {
+    mix(mix(state, 2), int as u64)
+}
+
+fn hash_row(row: &[Value]) -> u64 {
+    row.iter().fold(START, hash_value)
 }
 
 /// Columns of the errors table that the oracle foretells: pipeline, run, source partition, offset.
@@ -107,54 +101,88 @@ pub struct ReadRow {
     pub row: Row,
 }
 
-/// Calls `take` for every living row of a table, shard by shard: shard, the chunk, the index in it, the row's stable id.
-fn for_each_row(
+/// Calls `take` for every chunk of a table that has rows, shard by shard: shard, the chunk, the indexes of its living rows.
+fn for_each_chunk(
     snapshot: &Snapshot,
     table: TableId,
-    mut take: impl FnMut(usize, &RecordBatch, usize, RowId),
+    mut take: impl FnMut(usize, &ChunkView, &mut dyn Iterator<Item = usize>),
 ) {
     for (shard, view) in snapshot.shards.iter().enumerate() {
         let Some(view) = view.tables.get(&table) else { continue };
         for chunk in &view.chunks {
-            for index in 0..chunk.rows.num_rows() {
-                let deleted = chunk.deleted.as_ref().is_some_and(|d| d.value(index));
-                let skipped = table == kernel::schema::ERRORS_TABLE
-                    && chunk.rows.column(ERROR_OFFSET_COLUMN).is_null(index);
-                if !deleted && !skipped {
-                    take(shard, &chunk.rows, index, chunk.ids.get(index));
-                }
-            }
+            let unforetold = (table == kernel::schema::ERRORS_TABLE)
+                .then(|| chunk.rows.column(ERROR_OFFSET_COLUMN).as_ref());
+            let mut living = (0..chunk.rows.num_rows()).filter(|index| {
+                let deleted = chunk.deleted.as_ref().is_some_and(|d| d.value(*index));
+                !deleted && !unforetold.is_some_and(|offset| offset.is_null(*index))
+            });
+            take(shard, chunk, &mut living);
         }
     }
 }
 
-/// Digest of a table in a snapshot.
+/// Digest of a table in a snapshot. Taken of every table at every publication, so it makes no [`Row`]s.
 pub fn digest(snapshot: &Snapshot, table: TableId) -> Digest {
     let mut digest = Digest::default();
-    for_each_row(snapshot, table, |_, rows, index, _| {
-        let columns = compared_columns(table, rows);
-        let hash = columns.iter().fold(START, |state, c| {
-            let column = rows.column(*c).as_ref();
-            match column.data_type() {
-                DataType::Utf8 if column.is_valid(index) => {
-                    mix_text(state, column.as_string::<i32>().value(index))
-                }
-                _ => hash_value(state, &value(column, index)),
-            }
-        });
-        digest.sum = digest.sum.wrapping_add(hash);
-        digest.rows += 1;
+    for_each_chunk(snapshot, table, |_, chunk, living| {
+        let columns = compared_columns(table, &chunk.rows);
+        let columns: Vec<Cells<'_>> = columns.iter().map(|c| Cells::of(chunk.rows.column(*c))).collect();
+        for index in living {
+            let hash = columns.iter().fold(START, |state, column| column.hash(state, index));
+            digest.sum = digest.sum.wrapping_add(hash);
+            digest.rows += 1;
+        }
     });
     digest
+}
+
+/// The cells of a column, by type.
+enum Cells<'c> {
+    Int64(&'c Int64Array),
+    Int32(&'c Int32Array),
+    Text(&'c StringArray),
+}
+
+impl<'c> Cells<'c> {
+    fn of(column: &'c dyn Array) -> Cells<'c> {
+        match column.data_type() {
+            DataType::Int64 => Cells::Int64(column.as_primitive()),
+            DataType::Int32 => Cells::Int32(column.as_primitive()),
+            DataType::Utf8 => Cells::Text(column.as_string()),
+            other => panic!("no table of the simulator has a column of type {other}"),
+        }
+    }
+
+    fn hash(&self, state: u64, row: usize) -> u64 {
+        match self {
+            Cells::Int64(c) if c.is_valid(row) => hash_int(state, c.value(row)),
+            Cells::Int32(c) if c.is_valid(row) => hash_int(state, i64::from(c.value(row))),
+            Cells::Text(c) if c.is_valid(row) => mix_text(state, c.value(row)),
+            _ => hash_null(state),
+        }
+    }
+
+    fn value(&self, row: usize) -> Value {
+        match self {
+            Cells::Int64(c) if c.is_valid(row) => Value::Int(c.value(row)),
+            Cells::Int32(c) if c.is_valid(row) => Value::Int(i64::from(c.value(row))),
+            Cells::Text(c) if c.is_valid(row) => Value::Text(c.value(row).to_string()),
+            _ => Value::Null,
+        }
+    }
 }
 
 /// Rows of a table in a snapshot.
 pub fn rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
     let mut all = Vec::new();
-    for_each_row(snapshot, table, |shard, rows, index, id| {
-        let row =
-            compared_columns(table, rows).iter().map(|c| value(rows.column(*c).as_ref(), index)).collect();
-        all.push(ReadRow { shard, id, row });
+    for_each_chunk(snapshot, table, |shard, chunk, living| {
+        let columns = compared_columns(table, &chunk.rows);
+        let columns: Vec<Cells<'_>> = columns.iter().map(|c| Cells::of(chunk.rows.column(*c))).collect();
+        all.extend(living.map(|index| ReadRow {
+            shard,
+            id: chunk.ids.get(index),
+            row: columns.iter().map(|column| column.value(index)).collect(),
+        }));
     });
     all
 }

@@ -16,7 +16,7 @@ const CATCH_UP_LOOK: u64 = 50;
 
 /// Who can have a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Turn {
+pub(super) enum Turn {
     Shard(usize),
     ShardReply(usize),
     Log,
@@ -37,7 +37,8 @@ impl<'a> World<'a> {
         self.counts.steps += 1;
         self.now_us += 20;
         self.trace.set_now(self.now_us);
-        let turns = self.turns();
+        let mut turns = std::mem::take(&mut self.turns);
+        self.collect_turns(&mut turns);
         let total: u64 = turns.iter().map(|(_, weight)| weight).sum();
         // Turned on with every step, so that decisions that are all zero give everybody a turn.
         let mut drawn = (self.d.below(total) + self.counts.steps * 7919) % total;
@@ -46,16 +47,20 @@ impl<'a> World<'a> {
             drawn = drawn.saturating_sub(*weight);
             found
         });
-        self.take_turn(turn.expect("it was drawn below the sum").0)
+        let (turn, _) = *turn.expect("it was drawn below the sum");
+        self.turns = turns;
+        self.take_turn(turn)
     }
 
-    fn turns(&self) -> Vec<(Turn, u64)> {
+    /// Everybody who can have a turn now, and how likely it is.
+    fn collect_turns(&self, turns: &mut Vec<(Turn, u64)>) {
         let pace = &self.p.paces;
-        let mut turns = vec![(Turn::Clock, 1), (Turn::Client, pace.clients)];
+        turns.clear();
+        turns.extend([(Turn::Clock, 1), (Turn::Client, pace.clients)]);
         if !self.d.faults_over() {
             turns.push((Turn::Producer, pace.producer));
         }
-        let Some(life) = &self.life else { return turns };
+        let Some(life) = &self.life else { return };
         for shard in 0..life.shards.len() {
             if !life.shard_commands[shard].is_empty() {
                 turns.push((Turn::Shard(shard), 2 * pace.shards[shard]));
@@ -87,7 +92,6 @@ impl<'a> World<'a> {
                 turns.push((Turn::Extract(pipeline, reader), pace.readers));
             }
         }
-        turns
     }
 
     fn take_turn(&mut self, turn: Turn) -> Result<(), Violation> {

@@ -97,6 +97,8 @@ pub struct World<'a> {
     witnessed: Sequence,
     created: bool,
     counts: WorldCounts,
+    /// Kept for its memory: filled anew in every step.
+    turns: Vec<(drive::Turn, u64)>,
 }
 
 impl<'a> World<'a> {
@@ -126,6 +128,7 @@ impl<'a> World<'a> {
             witnessed: Sequence(0),
             created: false,
             counts: WorldCounts::default(),
+            turns: Vec::new(),
         }
     }
 
@@ -399,8 +402,8 @@ impl Replay {
             Body::Frontier => RecordKind::Frontier,
             Body::Commit(kind, _) => *kind,
         };
-        let payload = record.body.encode(record.sequence).parts.concat();
-        self.seen.push(ReadRecord { sequence: record.sequence, kind, hash: hash_body(kind, &payload) });
+        let hash = hash_body(kind, &record.body.encode(record.sequence).parts);
+        self.seen.push(ReadRecord { sequence: record.sequence, kind, hash });
         if let Body::Commit(_, commit) = &record.body {
             let none = Piece::Inline(vec![]);
             for (index, shard) in self.shards.iter_mut().enumerate() {

@@ -174,9 +174,9 @@ impl SourceHost {
     }
 
     /// Readers with something on its way to the coordinator.
-    pub fn delivering(&self) -> Vec<usize> {
+    pub fn delivering(&self) -> impl Iterator<Item = usize> {
         let all = self.readers.iter().chain(&self.zombies).enumerate();
-        all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i).collect()
+        all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i)
     }
 
     /// The next extract of a reader.
