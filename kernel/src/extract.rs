@@ -63,6 +63,32 @@ pub struct Extract {
     pub set_aside: Vec<SetAside>,
 }
 
+#[cfg(feature = "explore")]
+impl Extract {
+    /// See [`crate::logical`]. Which rows a range has follows from its source and its run, and the run from the epoch.
+    pub fn logical(&self, to: &mut crate::logical::Logical) {
+        let Extract {
+            pipeline,
+            epoch,
+            partition,
+            first_offset,
+            next,
+            messages,
+            filtered,
+            source_bytes,
+            pieces,
+            set_aside,
+        } = self;
+        to.epoch(*pipeline, *epoch);
+        to.signed((*partition).into());
+        to.signed(*first_offset);
+        to.position(*next);
+        [messages, filtered, source_bytes].iter().for_each(|count| to.word(**count));
+        to.count(set_aside.len());
+        pieces.iter().for_each(|piece| to.count(piece.as_ref().map_or(0, RecordBatch::num_rows)));
+    }
+}
+
 /// One fetched message, borrowed from the source's buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct RawMessage<'a> {

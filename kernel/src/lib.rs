@@ -40,6 +40,8 @@ pub mod expr;
 pub mod extract;
 pub mod ids;
 pub mod log;
+#[cfg(feature = "explore")]
+pub mod logical;
 pub mod message;
 pub mod planted;
 pub mod probe;

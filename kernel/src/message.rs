@@ -16,7 +16,7 @@ use crate::schema::{ColumnDef, StartAt};
 use crate::snapshot::{ShardView, Snapshot};
 
 /// What a host hands to the [`Coordinator`](crate::Coordinator), together with the time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// An extractor finished a range.
     Extracted(Extract),
@@ -114,7 +114,7 @@ pub enum SourceFailure {
 }
 
 /// What a client can ask for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Request {
     /// The newest published snapshot: [`Response::Snapshot`]. To be released.
     AcquireSnapshot,
@@ -135,7 +135,7 @@ pub enum Request {
 }
 
 /// A client transaction's rows, already routed: any number of tables, one record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Write {
     /// Barrier under which the rows were computed; used up by the write.
     pub barrier: Option<BarrierId>,
@@ -144,7 +144,7 @@ pub struct Write {
 }
 
 /// Rows of one statement for one table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TableWrite {
     /// Table.
     pub table: TableId,
@@ -158,7 +158,7 @@ pub struct TableWrite {
 
 /// One shard's part of a [`TableWrite`]. Deletions come before rows, so that an UPDATE of a key column does not collide with
 /// itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ShardWrite {
     /// Rows that go: read under the barrier, so each lives.
     pub deletes: Vec<RowId>,
@@ -224,7 +224,7 @@ pub enum Offsets {
 }
 
 /// What a request is answered with, if it succeeds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Response {
     /// Done, and durable where it changed something.
     Done(Counts),
@@ -270,7 +270,7 @@ impl Counts {
 
 /// What the coordinator wants done. Drained with [`Coordinator::poll_effect`](crate::Coordinator::poll_effect) after every
 /// input, and carried out in order within each addressee (each shard, the log, each pipeline's source).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// For a shard; its answers come back as [`Input::Shard`].
     Shard {
@@ -350,7 +350,7 @@ pub enum Effect {
 }
 
 /// What the coordinator tells a shard. A shard handles its commands in order and answers each with exactly one reply.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ShardCommand {
     /// Compute the outcome against what is staged already, stage it, answer [`ShardReply::Staged`]. A second `Stage` of the
     /// same sequence adds to it.
@@ -380,7 +380,7 @@ pub enum ShardCommand {
 }
 
 /// One piece of staging work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Work {
     /// A table came to be; rows for it may follow.
     CreateTable(Arc<crate::schema::TableDef>),
@@ -409,7 +409,7 @@ impl Work {
 }
 
 /// A shard's answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ShardReply {
     /// The outcome is staged.
     Staged {

@@ -14,7 +14,7 @@ use crate::record::{Commit, CursorAdvance, RecordKind, Tally};
 use crate::schema::CatalogChange;
 
 /// One pipeline's part of a batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BatchPart {
     pub pipeline: PipelineId,
     pub table: TableId,

@@ -75,7 +75,7 @@ impl Default for Config {
 }
 
 /// The coordinator of a database. Made by [`Recovery::finish`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Coordinator {
     config: Config,
     shard_count: u16,
@@ -174,10 +174,14 @@ impl Coordinator {
             reached(Probe::WindowFull);
             return false;
         }
-        let batch_first = self.batch_turn;
-        self.batch_turn = !self.batch_turn;
-        let mut turns = [batch_first, !batch_first].into_iter();
-        turns.any(|batch| if batch { self.start_batch() } else { self.start_request() })
+        for batch in [self.batch_turn, !self.batch_turn] {
+            let started = if batch { self.start_batch() } else { self.start_request() };
+            if started {
+                self.batch_turn = !batch;
+                return true;
+            }
+        }
+        false
     }
 
     fn shard_replied(&mut self, shard: ShardId, reply: ShardReply) {
@@ -230,6 +234,63 @@ impl Coordinator {
     fn new_epoch(&mut self) -> Epoch {
         self.last_epoch = Epoch(self.last_epoch.max(self.tip.last_epoch).0 + 1);
         self.last_epoch
+    }
+
+    /// What counts of it: see [`crate::logical`]. Its effects are drained.
+    #[cfg(feature = "explore")]
+    pub fn logical(&self) -> crate::logical::Logical {
+        let Coordinator {
+            config: _,
+            shard_count,
+            now_us,
+            effects,
+            poisoned,
+            read_only,
+            tip,
+            next_sequence,
+            staging,
+            in_flight,
+            publishing,
+            // Rows of views are those of the shards when they published; who searches compares them with the records.
+            published: Snapshot { sequence, catalog, shards: _ },
+            durable,
+            frontier_written,
+            last_append_us: _,
+            requests,
+            pipelines,
+            batch_turn,
+            last_epoch: _,
+            wake_at_us: _,
+        } = self;
+        assert!(effects.is_empty(), "effects are drained before anything else happens");
+        let epochs = pipelines.iter().map(|(id, run)| (*id, run.epoch)).collect();
+        let mut to = crate::logical::Logical::new(*sequence, epochs);
+        to.word(*shard_count);
+        to.word(*poisoned);
+        to.word(*read_only);
+        to.catalog(tip);
+        to.sequence(*next_sequence);
+        to.word(staging.is_some());
+        staging.iter().for_each(|staging| staging.logical(&mut to));
+        to.count(in_flight.len());
+        in_flight.iter().for_each(|record| record.logical(&mut to));
+        to.word(publishing.is_some());
+        publishing.iter().for_each(|publishing| publishing.logical(&mut to));
+        to.catalog(catalog);
+        to.sequence(*durable);
+        to.word(*frontier_written);
+        to.word(self.frontier_due().is_some_and(|due_us| due_us <= *now_us));
+        requests.logical(&mut to);
+        to.count(pipelines.len());
+        for (id, run) in pipelines {
+            to.word(id.0);
+            run.logical(&mut to);
+            let due = |at: Option<Micros>| at.is_some_and(|due_us| due_us <= *now_us);
+            to.word(due(self.batch_due(*id, run)));
+            to.word(due(self.reading_due(run)));
+        }
+        to.word(*batch_turn);
+        to
     }
 
     fn ask_for_wake_up(&mut self) {

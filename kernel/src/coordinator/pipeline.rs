@@ -37,7 +37,7 @@ impl Phase {
 }
 
 /// One life of a pipeline's source, from START to STOP or failure.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SourceRun {
     /// Fences what was asked for before; newer than the one in the catalog after a retry.
     pub epoch: Epoch,
@@ -120,6 +120,61 @@ impl SourceRun {
 
     fn unproven_bytes(&self) -> u64 {
         self.unproven.iter().map(|e| e.source_bytes).sum()
+    }
+
+    /// See [`crate::logical`].
+    #[cfg(feature = "explore")]
+    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+        let SourceRun {
+            epoch: _,
+            phase,
+            tries,
+            beyond_end,
+            topic_id,
+            expected,
+            unproven,
+            proving,
+            proven,
+            reading,
+            last_token: _,
+            behind,
+            last_reading_us: _,
+            discovered,
+            report,
+            last_reported,
+            last_batch_us: _,
+        } = self;
+        to.word(match phase {
+            Phase::Opening => 0u64,
+            Phase::Fetching => 1,
+            Phase::Waiting { .. } => 2,
+            Phase::Failed => 3,
+        });
+        to.word(*tries);
+        to.word(*beyond_end);
+        to.topic(Some(*topic_id));
+        to.count(expected.len());
+        for (partition, offset) in expected {
+            to.signed((*partition).into());
+            to.signed(*offset);
+        }
+        for extracts in [unproven.len(), proving.len(), proven.len()] {
+            to.count(extracts);
+        }
+        unproven.iter().chain(proving).chain(proven).for_each(|extract| extract.logical(to));
+        to.word(reading.is_some());
+        to.word(*behind);
+        to.word(discovered.is_some());
+        if let Some((topic_id, partitions)) = discovered {
+            to.topic(Some(*topic_id));
+            to.count(partitions.len());
+            for (partition, position) in partitions {
+                to.signed((*partition).into());
+                to.position(*position);
+            }
+        }
+        to.word(report.as_ref().map_or(0u64, |report| 1 + u64::from(report.terminal)));
+        to.word(last_reported.is_some());
     }
 
     fn forget_fetched(&mut self) {
@@ -410,7 +465,7 @@ impl Coordinator {
         }
     }
 
-    fn reading_due(&self, run: &SourceRun) -> Option<Micros> {
+    pub(super) fn reading_due(&self, run: &SourceRun) -> Option<Micros> {
         let pause_us = if run.unproven.is_empty() {
             self.config.reading_interval_us
         } else if run.gathers(run.unproven_bytes(), &self.config) {

@@ -13,7 +13,7 @@ use crate::schema::Catalog;
 use crate::snapshot::ShardView;
 
 /// A record that is appended and not yet published.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct InFlight {
     pub sequence: Sequence,
     /// Catalog after it.
@@ -27,12 +27,42 @@ pub(super) struct InFlight {
 }
 
 /// Shards are swapping their views.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Publishing {
     through: Sequence,
     waiting: BTreeSet<ShardId>,
     /// Kept apart until all are there: no snapshot shows part of a record (invariant 2).
     views: Vec<(ShardId, Arc<ShardView>)>,
+}
+
+#[cfg(feature = "explore")]
+impl InFlight {
+    /// See [`crate::logical`].
+    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+        let InFlight { sequence, catalog, touched, reply, credits } = self;
+        to.sequence(*sequence);
+        to.catalog(catalog);
+        touched.iter().for_each(|shard| to.word(shard.0));
+        to.count(touched.len());
+        to.word(reply.is_some());
+        for (pipeline, epoch, bytes) in credits {
+            to.epoch(*pipeline, *epoch);
+            to.word(*bytes);
+        }
+        to.count(credits.len());
+    }
+}
+
+#[cfg(feature = "explore")]
+impl Publishing {
+    /// See [`crate::logical`].
+    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+        let Publishing { through, waiting, views } = self;
+        to.sequence(*through);
+        waiting.iter().for_each(|shard| to.word(shard.0));
+        to.count(waiting.len());
+        to.count(views.len());
+    }
 }
 
 impl Coordinator {

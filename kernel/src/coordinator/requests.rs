@@ -15,7 +15,7 @@ use crate::record::{Commit, RecordKind};
 use crate::snapshot::{ShardView, Snapshot};
 
 /// A request that waits for its turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Waiting {
     Define(Definition),
     Write(Write),
@@ -23,14 +23,14 @@ enum Waiting {
 }
 
 /// A table barrier that is held, or being set up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Barrier {
     tables: BTreeSet<TableId>,
     /// Who asked, until the views are all there.
     setting_up: Option<SettingUp>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SettingUp {
     id: RequestId,
     sequence: Sequence,
@@ -38,7 +38,7 @@ struct SettingUp {
 }
 
 /// Readers, barriers and the line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     waiting: VecDeque<(RequestId, Waiting)>,
     barriers: BTreeMap<BarrierId, Barrier>,
@@ -56,6 +56,24 @@ impl Requests {
     /// True while a barrier forbids to stage rows of a table.
     pub fn is_barred(&self, table: TableId) -> bool {
         self.barriers.values().any(|barrier| barrier.tables.contains(&table))
+    }
+}
+
+#[cfg(feature = "explore")]
+impl Requests {
+    /// See [`crate::logical`]. A search asks for definitions only; what it waits for with rows or barriers is counted.
+    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+        let Requests { waiting, barriers, last_barrier: _, readers, last_reader: _ } = self;
+        to.count(waiting.len());
+        for (_, request) in waiting {
+            match request {
+                Waiting::Define(definition) => to.bytes(format!("{definition:?}").as_bytes()),
+                Waiting::Write(write) => to.count(write.tables.len()),
+                Waiting::Barrier(tables) => to.count(tables.len()),
+            }
+        }
+        to.count(barriers.len());
+        to.count(readers.len());
     }
 }
 

@@ -18,7 +18,7 @@ use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
 /// Whose record it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Origin {
     /// A client's rows, perhaps under a barrier: any refused row abandons the record.
     Write { id: RequestId, barrier: Option<BarrierId> },
@@ -31,7 +31,7 @@ pub(super) enum Origin {
 }
 
 /// A record before it is appended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Staging {
     kind: RecordKind,
     origin: Origin,
@@ -52,6 +52,51 @@ impl Staging {
     /// Ranges of sources that the record consumes.
     pub(super) fn advances(&self) -> &[CursorAdvance] {
         &self.commit.cursors
+    }
+}
+
+#[cfg(feature = "explore")]
+impl Staging {
+    /// See [`crate::logical`]. What the parts say is what their shards hold as staged.
+    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+        let Staging {
+            kind,
+            origin,
+            commit,
+            parts,
+            waiting,
+            touched,
+            counts,
+            rejected,
+            ignored,
+            setting_aside,
+        } = self;
+        to.word(*kind as u64);
+        match origin {
+            Origin::Write { id: _, barrier } => to.word(1 + u64::from(barrier.is_some())),
+            Origin::Define { id: _ } => to.word(3u64),
+            Origin::Batch(parts) => {
+                to.word(4u64);
+                for BatchPart { pipeline, table, epoch, source_bytes, rejected } in parts {
+                    to.word(table.0);
+                    to.epoch(*pipeline, *epoch);
+                    to.word(*source_bytes);
+                    to.count(rejected.values().map(BTreeSet::len).sum());
+                }
+            }
+            Origin::Own => to.word(5u64),
+        }
+        to.commit(commit);
+        parts.iter().for_each(|parts| to.count(parts.iter().map(Bytes::len).sum()));
+        for shards in [waiting, touched] {
+            to.count(shards.len());
+            shards.iter().for_each(|shard| to.word(shard.0));
+        }
+        let Counts { inserted, updated, deleted, ignored: dropped } = counts;
+        [inserted, updated, deleted, dropped].iter().for_each(|count| to.word(**count));
+        to.count(rejected.len());
+        to.count(ignored.values().map(Vec::len).sum());
+        to.word(*setting_aside);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::record::{
 const COPY_LEN: usize = 256 << 10;
 
 /// Appends records and syncs them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LogWriter<S: Storage> {
     storage: S,
     database: [u8; 16],
@@ -192,8 +192,9 @@ impl<S: Storage> LogWriter<S> {
         &self.storage
     }
 
-    #[cfg(test)]
-    pub(super) fn storage_mut(&mut self) -> &mut S {
+    /// The storage, to crash it.
+    #[cfg(any(test, feature = "explore"))]
+    pub fn storage_mut(&mut self) -> &mut S {
         &mut self.storage
     }
 

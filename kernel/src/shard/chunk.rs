@@ -16,7 +16,7 @@ use crate::route::canonical_bits;
 use crate::snapshot::ChunkView;
 
 /// A chunk of a table on a shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Chunk {
     pub rows: RecordBatch,
     pub ids: RowIds,
@@ -103,6 +103,29 @@ impl Chunk {
     /// Bytes of the columns.
     pub fn row_bytes(&self) -> usize {
         self.row_bytes
+    }
+}
+
+#[cfg(feature = "explore")]
+impl Chunk {
+    /// See [`crate::logical`]. Of the ids only their order counts, which is that of the rows.
+    pub fn logical(&self, table: &crate::schema::TableDef, to: &mut crate::logical::Logical) {
+        let Chunk {
+            rows,
+            ids: _,
+            key: _,
+            gone,
+            gone_published,
+            frozen: _,
+            published,
+            row_bytes: _,
+            last_id: _,
+        } = self;
+        to.rows(table, rows);
+        for row in 0..rows.num_rows() {
+            to.word(u64::from(gone.get(row)) + 2 * u64::from(gone_published.get(row)));
+        }
+        to.word(*published);
     }
 }
 

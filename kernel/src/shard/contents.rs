@@ -19,7 +19,7 @@ use crate::schema::TableDef;
 use crate::snapshot::TableView;
 
 /// A table's rows on a shard, from its creation (or truncation) on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Contents {
     pub table: Arc<TableDef>,
     pub schema: SchemaRef,
@@ -56,7 +56,7 @@ pub(super) struct TooLarge;
 const KEYS_AT_ONCE: usize = 4096;
 
 /// What one call of [`Contents::apply`] did: enough to publish it or to undo it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
     pub chunk: Option<u32>,
     pub deletes: Vec<Place>,
@@ -413,6 +413,42 @@ impl Contents {
         let mut hashes = Vec::new();
         hash_rows(&rows.slice(0, checked), &self.table.placement_columns(), &mut hashes);
         hashes.iter().all(|hash| shard_of(*hash, shard_count) == shard.0)
+    }
+}
+
+#[cfg(feature = "explore")]
+impl Contents {
+    /// See [`crate::logical`]: the chunks in order.
+    pub fn logical(&self, to: &mut crate::logical::Logical) {
+        let Contents {
+            table,
+            schema: _,
+            slots: _,
+            free_slots: _,
+            order,
+            index,
+            hash_is_exact: _,
+            view: _,
+            staged,
+            step_bytes_max: _,
+        } = self;
+        to.word(table.id.0);
+        to.count(order.len());
+        order.iter().for_each(|slot| self.chunk(*slot).logical(table, to));
+        to.count(index.as_ref().map_or(0, KeyIndex::len));
+        to.count(*staged);
+    }
+
+    /// A step, its places told by their order.
+    pub fn logical_step(&self, applied: &Applied, to: &mut crate::logical::Logical) {
+        let Applied { chunk, deletes } = applied;
+        let place_of = |slot: u32| self.order.iter().position(|other| *other == slot).unwrap_or(usize::MAX);
+        to.count(chunk.map_or(usize::MAX - 1, place_of));
+        to.count(deletes.len());
+        for place in deletes {
+            to.count(place_of(place.slot()));
+            to.count(place.row());
+        }
     }
 }
 

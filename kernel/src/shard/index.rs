@@ -36,7 +36,7 @@ struct Entry {
 }
 
 /// The index. It is never iterated: nothing depends on the order in which a hash table keeps its entries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct KeyIndex {
     table: HashTable<Entry>,
 }

@@ -58,7 +58,7 @@ const STAGE_BYTES_MAX: usize = 256 << 20;
 type ContentsId = u64;
 
 /// A shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shard {
     id: ShardId,
     shard_count: u16,
@@ -78,7 +78,7 @@ pub struct Shard {
 }
 
 /// What one record, not yet published, did here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Staged {
     sequence: Sequence,
     steps: Vec<Step>,
@@ -87,7 +87,7 @@ struct Staged {
 }
 
 /// One change, to be published or undone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     Created { table: TableId, new: ContentsId },
     Dropped { table: TableId, old: ContentsId },
@@ -167,6 +167,52 @@ impl Shard {
         self.contents.values_mut().for_each(Contents::publish_view);
         self.make_view();
         Arc::clone(&self.view)
+    }
+
+    /// What counts of it: see [`crate::logical`].
+    #[cfg(feature = "explore")]
+    pub fn logical(&self) -> crate::logical::Logical {
+        let Shard {
+            id,
+            shard_count,
+            contents,
+            next_contents: _,
+            tip,
+            published,
+            stage_bytes_max: _,
+            staged,
+            // Made of what is published.
+            view: _,
+            replayed: _,
+        } = self;
+        let base = staged.front().map_or(Sequence(0), |first| first.sequence);
+        let mut to = crate::logical::Logical::new(base, vec![]);
+        to.word(id.0);
+        to.word(*shard_count);
+        let order: BTreeMap<ContentsId, u64> = contents.keys().copied().zip(0..).collect();
+        for tables in [tip, published] {
+            to.count(tables.len());
+            for (table, id) in tables {
+                to.word(table.0);
+                to.word(order[id]);
+            }
+        }
+        contents.values().for_each(|contents| contents.logical(&mut to));
+        to.count(staged.len());
+        for Staged { sequence, steps, rows } in staged {
+            to.sequence(*sequence);
+            to.count(steps.len());
+            for step in steps {
+                match step {
+                    Step::Created { table, new: _ } => to.word(table.0),
+                    Step::Dropped { table, old: _ } => to.word(1000 + u64::from(table.0)),
+                    Step::Truncated { table, old: _, new: _ } => to.word(2000 + u64::from(table.0)),
+                    Step::Applied(id, applied) => contents[id].logical_step(applied, &mut to),
+                }
+            }
+            rows.values().for_each(|rows| to.word(*rows));
+        }
+        to
     }
 
     fn add_contents(&mut self, table: Arc<TableDef>) -> ContentsId {
