@@ -11,27 +11,8 @@ use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
+use crate::fault::Fault;
 use crate::trace::{Actor, Mark, Trace};
-
-/// How often the broker and its client do what, per call.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
-pub struct BrokerRates {
-    /// A fetch begins below the position asked for (A2).
-    pub redelivery: Rate,
-    /// The same response comes again (A2).
-    pub repeat: Rate,
-    /// The position falls back to the start by itself (A4).
-    pub fall_back: Rate,
-    /// What the session before had fetched comes first.
-    pub stale: Rate,
-    /// A fetch comes back empty.
-    pub stall: Rate,
-    /// A call fails and may be tried again.
-    pub transient: Rate,
-    /// A partition is missing in the metadata (A12).
-    pub incomplete: Rate,
-}
 
 counts! {
     /// What happened at a broker so far.
@@ -124,7 +105,6 @@ struct Topic {
 /// One topic of that name at a time, and all that went before it.
 pub struct Broker<'a> {
     decisions: Decisions<'a>,
-    rates: BrokerRates,
     topics: BTreeMap<TopicId, Topic>,
     current: TopicId,
     counts: BrokerCounts,
@@ -134,13 +114,12 @@ pub struct Broker<'a> {
 
 impl<'a> Broker<'a> {
     /// A topic with empty partitions. `name` makes its ids differ from those of other topics.
-    pub fn new(decisions: Decisions<'a>, rates: BrokerRates, name: u8, partitions: usize) -> Broker<'a> {
+    pub fn new(decisions: Decisions<'a>, name: u8, partitions: usize) -> Broker<'a> {
         let mut id = [0; 16];
         id[0] = 1;
         id[1] = name;
         let mut broker = Broker {
             decisions,
-            rates,
             topics: BTreeMap::new(),
             current: TopicId(id),
             counts: BrokerCounts::default(),
@@ -240,6 +219,11 @@ impl<'a> Broker<'a> {
         }
     }
 
+    /// Whether a transaction is open.
+    pub fn has_transaction(&self, partition: usize) -> bool {
+        self.topic().partitions[partition].transaction.is_some()
+    }
+
     /// Ends an open transaction; its control record takes an offset (A7).
     pub fn end_transaction(&mut self, partition: usize, commit: bool) {
         let p = self.partition_mut(partition);
@@ -278,6 +262,7 @@ impl<'a> Broker<'a> {
         if offset > p.start {
             p.start = offset;
             self.counts.retentions += 1;
+            self.decisions.changed(Fault::Retention);
             self.note(
                 &[partition as u64, offset as u64],
                 format_args!("partition {partition}: retention removes everything below {offset}"),
@@ -308,6 +293,7 @@ impl<'a> Broker<'a> {
         p.cuts.push((p.leader_epoch, cut));
         p.end = cut;
         p.after_cut = true;
+        self.decisions.changed(Fault::UncleanElection);
         self.counts.unclean_elections += 1;
         self.note(
             &[partition as u64, cut as u64],
@@ -354,7 +340,7 @@ impl<'a> Broker<'a> {
             p.told.extend([p.start, p.stable_end()]);
             partitions.insert(number as SourcePartition, (p.start, p.stable_end()));
         }
-        if self.decisions.fault(self.rates.incomplete) {
+        if self.decisions.strikes(Fault::IncompleteMetadata) {
             self.counts.incomplete_readings += 1;
             let missing = self.decisions.index(partitions.len()) as SourcePartition;
             partitions.remove(&missing);
@@ -367,7 +353,7 @@ impl<'a> Broker<'a> {
     }
 
     fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
-        if self.decisions.fault(self.rates.transient) {
+        if self.decisions.strikes(Fault::Disconnect) {
             self.counts.transient_failures += 1;
             self.note(&[], format_args!("a call fails, and may be tried again"));
             return Err(SourceFailure::Transient(Error::new(
@@ -382,6 +368,7 @@ impl<'a> Broker<'a> {
     pub fn fetch(&mut self, session: &mut Session, messages_max: usize) -> Result<Delivery, SourceFailure> {
         self.maybe_fail()?;
         if let Some(stale) = session.stale.take() {
+            self.decisions.changed(Fault::LateResponse);
             self.counts.stale_deliveries += 1;
             let partition = session.partition;
             self.note(
@@ -390,13 +377,18 @@ impl<'a> Broker<'a> {
             );
             return Ok(Delivery { messages: stale, position: None, at_end: false });
         }
-        if self.decisions.fault(self.rates.stall) {
+        let waiting = self
+            .topic()
+            .partitions
+            .get(session.partition as usize)
+            .is_some_and(|p| p.readable(session.next).next().is_some());
+        if waiting && self.decisions.strikes(Fault::EmptyFetch) {
             self.counts.stalls += 1;
             let partition = session.partition;
             self.note(&[partition as u64], format_args!("partition {partition}: a fetch comes back empty"));
             return Ok(Delivery::default());
         }
-        if !session.last.is_empty() && self.decisions.fault(self.rates.repeat) {
+        if !session.last.is_empty() && self.decisions.strikes(Fault::RepeatedResponse) {
             self.counts.repeats += 1;
             let partition = session.partition;
             self.note(
@@ -421,9 +413,10 @@ impl<'a> Broker<'a> {
             self.counts.losses += 1;
             return Err(failure);
         }
-        let mut from = session.next;
-        if self.decisions.fault(self.rates.redelivery) {
+        let (mut from, mut kind) = (session.next, None);
+        if self.decisions.fault(Fault::Redelivery) {
             self.counts.redeliveries += 1;
+            kind = Some(Fault::Redelivery);
             from -= self.decisions.between(1, 20) as i64;
             let (partition, next) = (session.partition, session.next);
             self.note(
@@ -432,8 +425,9 @@ impl<'a> Broker<'a> {
                     "partition {partition}: asked for {next}, a fetch brings what is from {from} on"
                 ),
             );
-        } else if self.decisions.fault(self.rates.fall_back) {
+        } else if self.decisions.fault(Fault::FallBack) {
             self.counts.falls_back += 1;
+            kind = Some(Fault::FallBack);
             from = 0;
             let (partition, next) = (session.partition, session.next);
             self.note(
@@ -443,6 +437,9 @@ impl<'a> Broker<'a> {
         }
         let p = self.topic().partitions.get(session.partition as usize).expect("looked at above");
         let messages: VecDeque<Message> = p.readable(from).take(messages_max).collect();
+        if let Some(kind) = kind.filter(|_| messages.front().is_some_and(|m| m.offset < session.next)) {
+            self.decisions.changed(kind);
+        }
         // The client's own position never falls back behind what it was asked for.
         if let Some(last) = messages.back().filter(|m| m.offset >= session.next) {
             session.next = last.offset + 1;
@@ -463,7 +460,7 @@ impl<'a> Broker<'a> {
             last.first().is_some_and(|m| m.offset <= start.next_offset)
                 && last.last().is_some_and(|m| m.offset < start.next_offset)
         });
-        let stale = carried.filter(|_| self.decisions.fault(self.rates.stale)).map(VecDeque::from);
+        let stale = carried.filter(|_| self.decisions.fault(Fault::LateResponse)).map(VecDeque::from);
         Session {
             partition,
             next: start.next_offset,
@@ -508,8 +505,12 @@ mod tests {
         (0..n).map(|i| Bytes::from(vec![i as u8])).collect()
     }
 
-    fn broker(rates: BrokerRates) -> Broker<'static> {
-        let mut broker = Broker::new(Decisions::new(Seeded::new(5)), rates, 0, 1);
+    use crate::fault::FaultRates;
+
+    fn broker(faults: FaultRates) -> Broker<'static> {
+        let decisions = Decisions::new(Seeded::new(5));
+        decisions.set_faults(faults);
+        let mut broker = Broker::new(decisions, 0, 1);
         broker.partition_mut(0).start = 0;
         broker.partition_mut(0).end = 0;
         broker
@@ -521,7 +522,7 @@ mod tests {
 
     #[test]
     fn an_open_transaction_holds_back_the_end_and_an_aborted_one_leaves_a_hole() {
-        let mut b = broker(BrokerRates::default());
+        let mut b = broker(FaultRates::default());
         b.produce(0, values(2), false);
         b.produce(0, values(3), true);
         b.produce(0, values(1), false);
@@ -538,7 +539,7 @@ mod tests {
 
     #[test]
     fn an_unclean_election_is_a_divergence_for_who_read_on_and_the_truth_knows_both_histories() {
-        let mut b = broker(BrokerRates::default());
+        let mut b = broker(FaultRates::default());
         b.produce(0, values(5), false);
         let mut session = b.open(0, start(), None);
         assert_eq!(b.fetch(&mut session, 100).unwrap().messages.len(), 5);
@@ -552,7 +553,7 @@ mod tests {
 
     #[test]
     fn retention_beyond_the_position_is_a_loss() {
-        let mut b = broker(BrokerRates::default());
+        let mut b = broker(FaultRates::default());
         b.produce(0, values(5), false);
         b.retain_from(0, 3);
         let mut session = b.open(0, start(), None);
@@ -565,13 +566,13 @@ mod tests {
     #[test]
     fn deliveries_repeat_and_overlap_but_skip_nothing() {
         let half = Rate::per_mille(300);
-        let mut b = broker(BrokerRates {
-            redelivery: half,
-            repeat: half,
-            fall_back: half,
-            stall: half,
-            ..BrokerRates::default()
-        });
+        let mut b = broker(
+            FaultRates::default()
+                .with(Fault::Redelivery, half)
+                .with(Fault::RepeatedResponse, half)
+                .with(Fault::FallBack, half)
+                .with(Fault::EmptyFetch, half),
+        );
         b.produce(0, values(100), false);
         let mut session = b.open(0, start(), None);
         let mut filter = kernel::OffsetFilter::new(start());

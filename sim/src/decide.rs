@@ -8,6 +8,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::fault::{Fault, FaultCounts, FaultRates};
+
 /// How likely something is, in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Rate(pub u32);
@@ -207,6 +209,8 @@ pub struct Decisions<'a> {
 struct Inner<'a> {
     source: Box<dyn Decide + 'a>,
     taken: Vec<u64>,
+    faults: FaultRates,
+    struck: FaultCounts,
     faults_over: bool,
 }
 
@@ -217,6 +221,8 @@ impl<'a> Decisions<'a> {
             inner: Rc::new(RefCell::new(Inner {
                 source: Box::new(source),
                 taken: Vec::new(),
+                faults: FaultRates::default(),
+                struck: FaultCounts::default(),
                 faults_over: false,
             })),
         }
@@ -264,9 +270,47 @@ impl<'a> Decisions<'a> {
         answer
     }
 
-    /// Whether a fault of this likelihood happens: never, once the faults are over.
-    pub fn fault(&self, rate: Rate) -> bool {
+    /// Whether something of this likelihood is done that nobody needs: never, once the faults are over.
+    pub fn activity(&self, rate: Rate) -> bool {
         !self.inner.borrow().faults_over && self.chance(rate)
+    }
+
+    /// Whether a fault strikes, here where it could: never, once the faults are over. The one place that asks.
+    pub fn fault(&self, fault: Fault) -> bool {
+        let rate = self.inner.borrow().faults.of(fault);
+        if rate == Rate::NEVER || self.faults_over() {
+            return false;
+        }
+        let fires = self.chance(rate);
+        let mut inner = self.inner.borrow_mut();
+        let struck = inner.struck.of_mut(fault);
+        struck.asked += 1;
+        struck.fired += u64::from(fires);
+        fires
+    }
+
+    /// A fault that fired made the kernel be given something else than it would have been given.
+    pub fn changed(&self, fault: Fault) {
+        self.inner.borrow_mut().struck.of_mut(fault).changed += 1;
+    }
+
+    /// Whether a fault strikes that changes something whenever it does.
+    pub fn strikes(&self, fault: Fault) -> bool {
+        let fires = self.fault(fault);
+        if fires {
+            self.changed(fault);
+        }
+        fires
+    }
+
+    /// How likely each fault is from now on. At first there are none.
+    pub fn set_faults(&self, faults: FaultRates) {
+        self.inner.borrow_mut().faults = faults;
+    }
+
+    /// What became of the faults so far.
+    pub fn struck(&self) -> FaultCounts {
+        self.inner.borrow().struck
     }
 
     /// From now on nothing fails: the run is to prove that it catches up (invariant 10).
@@ -340,7 +384,12 @@ mod tests {
     #[test]
     fn faults_end() {
         let d = Decisions::new(Seeded::new(1));
+        d.set_faults(FaultRates::default().with(Fault::Kill, Rate::per_mille(999)));
+        assert!((0..1000).filter(|_| d.fault(Fault::Kill)).count() > 900);
+        let before = d.struck().of(Fault::Kill);
+        assert!(before.asked == 1000 && before.fired > 900 && before.changed == 0);
         d.end_faults();
-        assert!((0..1000).all(|_| !d.fault(Rate::per_mille(999))));
+        assert!((0..1000).all(|_| !d.fault(Fault::Kill) && !d.activity(Rate::per_mille(999))));
+        assert_eq!(d.struck().of(Fault::Kill), before);
     }
 }

@@ -11,6 +11,7 @@ use kernel::{Error, ErrorKind, Result};
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
+use crate::fault::Fault;
 use crate::trace::{Actor, Mark, Trace};
 
 /// Unit of write-back.
@@ -27,23 +28,11 @@ pub enum Crash {
     Power,
 }
 
-/// How often the disk does what, per call.
+/// What is peculiar to a disk, beside the faults of the run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DiskRates {
-    /// The process dies in the middle of a call.
-    pub crash: Rate,
-    /// Of these deaths, those that are power cuts.
+pub struct DiskHabits {
+    /// Of the deaths in the middle of a call, those that are power cuts.
     pub power: Rate,
-    /// A page that a power cut finds dirty is torn inside.
-    pub torn: Rate,
-    /// A sync fails.
-    pub sync_failure: Rate,
-    /// A write fails (SIGBUS turned into an error, a device error).
-    pub write_failure: Rate,
-    /// No room for a new segment.
-    pub no_space: Rate,
-    /// A read fails.
-    pub read_failure: Rate,
     /// A sync says that it succeeded and has done nothing. Only a planted bug turns this on: no log survives it.
     pub lie: Rate,
 }
@@ -115,12 +104,14 @@ impl Segment {
 
 struct State<'a> {
     decisions: Decisions<'a>,
-    rates: DiskRates,
+    habits: DiskHabits,
     segments: BTreeMap<u64, Segment>,
     /// Removed, but the directory may not know it yet.
     removed: BTreeMap<u64, Segment>,
     /// The process died inside a call and does not know it.
     dead: Option<Crash>,
+    /// The process is recovering: what dies in a call dies of another fault.
+    recovering: bool,
     /// A write, sync or create failed: the log must not be touched again in this life.
     failed: bool,
     misuse: Option<String>,
@@ -152,10 +143,11 @@ impl std::fmt::Debug for Disk<'_> {
 
 impl<'a> Disk<'a> {
     /// An empty disk.
-    pub fn new(decisions: Decisions<'a>, rates: DiskRates) -> Disk<'a> {
+    pub fn new(decisions: Decisions<'a>, habits: DiskHabits) -> Disk<'a> {
         let state = State {
             decisions,
-            rates,
+            habits,
+            recovering: false,
             segments: BTreeMap::new(),
             removed: BTreeMap::new(),
             dead: None,
@@ -196,9 +188,9 @@ impl<'a> Disk<'a> {
         self.state().counts
     }
 
-    /// From now on the process dies in this share of its calls.
-    pub fn set_crash_rate(&self, crash: Rate) {
-        self.state_mut().rates.crash = crash;
+    /// From now on the process recovers, or it does not: what dies in a call dies of another fault.
+    pub fn set_recovering(&self, recovering: bool) {
+        self.state_mut().recovering = recovering;
     }
 
     /// The process is gone and another one is about to start: what it will find is decided here.
@@ -227,8 +219,8 @@ impl<'a> Disk<'a> {
         let state = &mut *guard;
         let &PendingSync { number, offset, len, through_write } = sync;
         let dies = state.begin("sync")?;
-        let fails = !dies && state.decisions.fault(state.rates.sync_failure);
-        let lies = !dies && !fails && state.decisions.fault(state.rates.lie);
+        let fails = !dies && state.decisions.strikes(Fault::FailedSync);
+        let lies = !dies && !fails && state.decisions.activity(state.habits.lie);
         state.counts.syncs += 1;
         let decisions = state.decisions.clone();
         let segment = state.segment(number, offset, len as usize)?;
@@ -281,7 +273,7 @@ impl State<'_> {
     fn cut_power(&mut self) {
         for (number, segment) in std::mem::take(&mut self.removed) {
             // The directory entry's removal was not synced: the file may be there again.
-            if !self.segments.contains_key(&number) && self.decisions.chance(Rate::per_mille(500)) {
+            if !self.segments.contains_key(&number) && self.decisions.strikes(Fault::ReturnedFile) {
                 self.segments.insert(number, segment);
                 self.counts.resurrected_segments += 1;
                 self.note(&[number], format_args!("segment {number}, which was removed, is there again"));
@@ -291,11 +283,12 @@ impl State<'_> {
         for (&number, segment) in &mut self.segments {
             for (page, versions) in std::mem::take(&mut segment.dirty) {
                 let range = segment.page(page);
-                let torn = self.decisions.chance(self.rates.torn);
+                let torn = self.decisions.fault(Fault::TornSectors);
                 let newest = versions.len();
                 let platter = segment.durable[range.clone()].to_vec();
                 let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1].1[..] };
-                let chosen = newest - self.decisions.index(newest + 1);
+                let lost = self.decisions.strikes(Fault::LostPages);
+                let chosen = if lost { newest - 1 - self.decisions.index(newest) } else { newest };
                 self.counts.pages_lost += u64::from(chosen < newest);
                 let target = &mut segment.durable[range];
                 target.copy_from_slice(version(chosen));
@@ -324,6 +317,9 @@ impl State<'_> {
                     let copied = self.decisions.index(target.len() / 8 + 1) * 8;
                     target[..copied].copy_from_slice(&version(chosen + 1)[..copied]);
                 }
+                if *target != *version(chosen) {
+                    self.decisions.changed(Fault::TornSectors);
+                }
             }
             segment.memory.copy_from_slice(&segment.durable);
         }
@@ -341,8 +337,9 @@ impl State<'_> {
         if self.failed && !matches!(call, "segments" | "read" | "prepare") {
             self.misuse.get_or_insert_with(|| format!("{call} after a failed write, sync or create"));
         }
-        if self.decisions.fault(self.rates.crash) {
-            let power = self.decisions.chance(self.rates.power);
+        let death = if self.recovering { Fault::CrashInRecovery } else { Fault::CrashInCall };
+        if self.decisions.strikes(death) {
+            let power = self.decisions.chance(self.habits.power);
             self.dead = Some(if power { Crash::Power } else { Crash::Kill });
             self.counts.crashes_in_a_call += 1;
             self.note(
@@ -407,7 +404,7 @@ impl Storage for Disk<'_> {
         if state.segments.contains_key(&number) {
             return Err(io(format!("segment {number} is there already")));
         }
-        if !dies && state.decisions.fault(state.rates.no_space) {
+        if !dies && state.decisions.strikes(Fault::DiskFull) {
             state.counts.no_space += 1;
             state.failed = true;
             state.note(&[number], format_args!("no room for segment {number}"));
@@ -430,7 +427,7 @@ impl Storage for Disk<'_> {
         if state.begin("read")? {
             return Err(gone());
         }
-        if state.decisions.fault(state.rates.read_failure) {
+        if state.decisions.strikes(Fault::FailedRead) {
             state.counts.read_failures += 1;
             state.note(&[number, offset], format_args!("segment {number} cannot be read at {offset}"));
             return Err(io(format!("segment {number} cannot be read at {offset}")));
@@ -444,7 +441,7 @@ impl Storage for Disk<'_> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
         let dies = state.begin("write")?;
-        let fails = !dies && state.decisions.fault(state.rates.write_failure);
+        let fails = !dies && state.decisions.strikes(Fault::FailedWrite);
         state.segment(number, offset, bytes.len())?;
         let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
         state.counts.writes += 1;
@@ -496,9 +493,18 @@ fn settle(segment: &mut Segment, page: usize, through_write: u64) {
 mod tests {
     use super::*;
     use crate::decide::Seeded;
+    use crate::fault::FaultRates;
 
-    fn disk(seed: u64, rates: DiskRates) -> Disk<'static> {
-        let mut disk = Disk::new(Decisions::new(Seeded::new(seed)), rates);
+    const SURE: Rate = Rate(1_000_000);
+
+    fn lossy() -> FaultRates {
+        FaultRates::default().with(Fault::LostPages, Rate::per_mille(600))
+    }
+
+    fn disk(seed: u64, faults: FaultRates) -> Disk<'static> {
+        let decisions = Decisions::new(Seeded::new(seed));
+        decisions.set_faults(faults);
+        let mut disk = Disk::new(decisions, DiskHabits::default());
         disk.create(1, 4 * PAGE_BYTES as u64).unwrap();
         disk
     }
@@ -513,7 +519,7 @@ mod tests {
     fn a_power_cut_leaves_any_version_of_each_page_and_a_kill_the_last() {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..200 {
-            let mut disk = disk(seed, DiskRates::default());
+            let mut disk = disk(seed, lossy());
             for v in 1..=2 {
                 disk.write(1, 0, &[v]).unwrap();
                 disk.write(1, PAGE_BYTES as u64, &[v]).unwrap();
@@ -530,7 +536,7 @@ mod tests {
     fn a_sync_covers_its_range_and_no_more() {
         let mut lost = 0;
         for seed in 0..50 {
-            let mut disk = disk(seed, DiskRates::default());
+            let mut disk = disk(seed, lossy());
             disk.write(1, 10, &[7]).unwrap();
             disk.write(1, 2 * PAGE_BYTES as u64, &[7]).unwrap();
             disk.sync(1, 0, 100).unwrap();
@@ -545,7 +551,7 @@ mod tests {
     fn a_sync_covers_what_was_written_when_it_began() {
         let mut lost = 0;
         for seed in 0..50 {
-            let mut disk = disk(seed, DiskRates::default());
+            let mut disk = disk(seed, lossy());
             disk.write(1, 0, &[1]).unwrap();
             let sync = disk.begin_sync(1, 0, 8);
             disk.write(1, 1, &[2]).unwrap();
@@ -559,9 +565,9 @@ mod tests {
 
     #[test]
     fn torn_pages_mix_versions() {
-        let rates = DiskRates { torn: Rate(1_000_000), ..DiskRates::default() };
+        let faults = lossy().with(Fault::TornSectors, SURE);
         let mixed = (0..50).filter(|seed| {
-            let mut disk = disk(*seed, rates);
+            let mut disk = disk(*seed, faults);
             disk.write(1, 0, &[1; PAGE_BYTES]).unwrap();
             disk.restart(Crash::Power);
             let mut page = [0; PAGE_BYTES];
@@ -575,10 +581,10 @@ mod tests {
     fn after_a_failed_sync_a_second_one_proves_nothing() {
         let mut lost = 0;
         for seed in 0..50 {
-            let mut disk = disk(seed, DiskRates { sync_failure: Rate(1_000_000), ..DiskRates::default() });
+            let mut disk = disk(seed, lossy().with(Fault::FailedSync, SURE));
             disk.write(1, 0, &[9]).unwrap();
             disk.sync(1, 0, 1).unwrap_err();
-            disk.state_mut().rates.sync_failure = Rate::NEVER;
+            disk.state().decisions.set_faults(lossy());
             disk.sync(1, 0, 1).unwrap();
             assert!(disk.misuse().is_some());
             disk.restart(Crash::Power);

@@ -2,6 +2,7 @@
 //! the faults that disks and brokers really have, held against an independent reference model.
 //!
 //! - [`decide`]: the one door through which chance comes in. [`swarm`]: what a run is like, drawn through it.
+//! - [`fault`]: every kind of trouble by name, and what became of it.
 //! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`]: what their users agree on.
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
@@ -12,6 +13,7 @@ pub mod commands;
 pub mod counts;
 pub mod decide;
 pub mod disk;
+pub mod fault;
 pub mod oracle;
 pub mod planted;
 pub mod run;

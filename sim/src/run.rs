@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kernel::probe::{self, Probe, Reached};
 
 use crate::decide::{Decide, Decisions, Seeded};
+use crate::fault::{Coverage, FaultCounts, FaultSet};
 use crate::oracle::Violation;
 use crate::planted::{self, Planted};
 use crate::swarm::{Parameters, Profile};
@@ -17,8 +18,10 @@ use crate::world::{Counts, World};
 /// What is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Which faults.
+    /// What runs are like.
     pub profile: Profile,
+    /// Which of its faults may happen.
+    pub faults: FaultSet,
     /// A bug to be planted.
     pub bug: Option<Planted>,
     /// Show every event.
@@ -34,6 +37,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// Which of the kernel's probes were reached.
     pub reached: Reached,
+    /// What became of the faults.
+    pub struck: FaultCounts,
     /// What was wrong, if anything.
     pub violation: Option<Violation>,
     /// Its events, as far as they were to be kept.
@@ -63,7 +68,7 @@ pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
     let decisions = Decisions::new(source);
     probe::take();
     planted::activate(plan.bug);
-    let parameters = Parameters::draw(&decisions, plan.profile);
+    let parameters = Parameters::draw(&decisions, plan.profile, plan.faults);
     let trace = Trace::new(keep);
     let mut world = World::new(decisions.clone(), parameters, trace.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
@@ -79,6 +84,7 @@ pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
         hash: trace.hash(),
         counts: world.counts(),
         reached: probe::take(),
+        struck: decisions.struck(),
         violation,
         events: trace.take_events(),
         decisions: decisions.taken(),
@@ -105,6 +111,8 @@ pub struct Summary {
     pub counts: Counts,
     /// Sum of what was reached.
     pub reached: Reached,
+    /// What became of the faults.
+    pub coverage: Coverage,
     /// Sum of the trace hashes: the same for the same range on any machine and in any build.
     pub hash: u64,
     /// Seeds that failed, in order.
@@ -135,6 +143,7 @@ pub fn run_range(
                     summary.seeds += 1;
                     summary.counts.add(&outcome.counts);
                     summary.reached.add(&outcome.reached);
+                    summary.coverage.add(&outcome.struck);
                     summary.hash = summary
                         .hash
                         .wrapping_add(crate::trace::hash_bytes(seed, &outcome.hash.to_le_bytes()));
@@ -151,21 +160,26 @@ pub fn run_range(
     summary
 }
 
+/// What a run of many seeds does not show although it should: faults that never changed anything, or in too few seeds or too many,
+/// and things that never happened. A simulator that no longer does what it claims must not pass.
+pub fn coverage(summary: &Summary, plan: Plan) -> Vec<String> {
+    let mut complaints = summary.coverage.complaints(plan.profile.faults().and(plan.faults));
+    complaints.extend(summary.never_happened().into_iter().map(|what| format!("{what} never happened")));
+    complaints
+}
+
 impl Summary {
     /// Probes of the kernel that no seed came through: the run proves nothing about these places.
     pub fn missing_probes(&self) -> Vec<Probe> {
         self.reached.each().filter(|(_, count)| *count == 0).map(|(probe, _)| probe).collect()
     }
 
-    /// Faults of the swarm that never happened: a simulator that no longer does what it claims must not pass.
-    pub fn missing_faults(&self) -> Vec<&'static str> {
-        let Counts { world, oracle, disk, broker } = &self.counts;
-        // Damage is what the profile `rot` is for; removed segments come back too rarely to be asked for.
-        let optional = ["rotten_refused", "rotten_survived", "rotten_residual", "resurrected_segments"];
-        let all = [world.each(), oracle.each(), disk.each(), broker.each()].concat();
-        all.into_iter()
-            .filter(|(name, n)| *n == 0 && !optional.contains(name))
-            .map(|(name, _)| name)
-            .collect()
+    /// What is neither a fault nor the damage of the profile `rot`, and is to be seen in any run of many seeds.
+    fn never_happened(&self) -> Vec<&'static str> {
+        let Counts { world, oracle, .. } = &self.counts;
+        let optional =
+            ["rotten_refused", "rotten_survived", "rotten_residual", "stale_extracts", "read_only"];
+        let all = [world.each(), oracle.each()].concat().into_iter();
+        all.filter(|(name, n)| *n == 0 && !optional.contains(name)).map(|(name, _)| name).collect()
     }
 }

@@ -10,6 +10,7 @@ use kernel::message::TableSpec;
 use kernel::schema::{ColumnDef, ColumnType};
 
 use crate::decide::{Decisions, Rate};
+use crate::fault::Fault;
 
 /// Shape of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -154,8 +155,6 @@ pub struct Messages {
 /// What sort of messages are written.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageMix {
-    /// Cannot be decoded (A16).
-    pub poison: Rate,
     /// Amounts close to the greatest number, so that sums overflow.
     pub huge: Rate,
     /// Distinct keys.
@@ -179,7 +178,7 @@ impl Messages {
         let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}", d.below(100)));
         let fields = Fields { id, k, name, amount, tag };
         let (text, meaning) =
-            if d.chance(mix.poison) { poison(d, &fields) } else { (json(d, &fields), Some(fields)) };
+            if d.strikes(Fault::Poison) { poison(d, &fields) } else { (json(d, &fields), Some(fields)) };
         let payload = Bytes::from(text);
         self.meaning.insert(payload.clone(), meaning);
         payload

@@ -3,9 +3,9 @@
 
 use kernel::Config;
 
-use crate::broker::BrokerRates;
 use crate::decide::{Decisions, Rate};
-use crate::disk::DiskRates;
+use crate::disk::DiskHabits;
+use crate::fault::{Fault, FaultRates, FaultSet, Group};
 use crate::scenario::{Duplicate, MessageMix, PipelineRule, TableShape};
 
 /// Which faults a run may draw.
@@ -25,23 +25,25 @@ pub enum Profile {
     Rot,
 }
 
-/// What drives the world outside of the database, per step of it.
+impl Profile {
+    /// Faults that runs of this profile may draw.
+    pub fn faults(self) -> FaultSet {
+        use Group::{Broker, Disk, Messages, Process, Rot, Time};
+        match self {
+            Profile::Swarm => FaultSet::of(&[Broker, Messages, Disk, Process, Time]),
+            Profile::Calm => FaultSet::NONE,
+            Profile::Disk => FaultSet::of(&[Messages, Disk, Process, Time]),
+            Profile::Broker => FaultSet::of(&[Broker, Messages, Time]),
+            Profile::Clients => FaultSet::of(&[Messages]),
+            Profile::Rot => FaultSet::of(&[Messages, Disk, Process, Time, Rot]),
+        }
+    }
+}
+
+/// What clients and operators do, beside what the scenario needs.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
-pub struct OutsideRates {
-    pub holes: Rate,
-    pub transactions: Rate,
-    pub retention: Rate,
-    pub leader: Rate,
-    pub unclean: Rate,
-    pub recreate: Rate,
-    pub add_partition: Rate,
-    pub zombie: Rate,
-    pub crash_in_recovery: Rate,
-    pub kill: Rate,
-    pub power: Rate,
-    pub disk_space: Rate,
-    pub clock_back: Rate,
+pub struct ActivityRates {
     pub truncate: Rate,
     pub table_churn: Rate,
     pub restart_pipeline: Rate,
@@ -49,7 +51,6 @@ pub struct OutsideRates {
     pub write: Rate,
     pub barrier: Rate,
     pub read: Rate,
-    pub rot: Rate,
 }
 
 /// How often each part of the world gets its turn, relative to the others: a slow shard, a slow disk, a slow source.
@@ -91,12 +92,12 @@ pub struct Parameters {
     pub messages: u64,
     /// See [`MessageMix`].
     pub mix: MessageMix,
-    /// See [`DiskRates`].
-    pub disk: DiskRates,
-    /// See [`BrokerRates`].
-    pub broker: BrokerRates,
-    /// See [`OutsideRates`].
-    pub outside: OutsideRates,
+    /// See [`FaultRates`].
+    pub faults: FaultRates,
+    /// See [`DiskHabits`].
+    pub disk: DiskHabits,
+    /// See [`ActivityRates`].
+    pub activity: ActivityRates,
     /// See [`Paces`].
     pub paces: Paces,
     /// Messages that a fetch brings at most.
@@ -114,9 +115,8 @@ fn maybe(d: &Decisions<'_>, allowed: bool, per_mille_max: u64) -> Rate {
 }
 
 impl Parameters {
-    /// Draws those of a run.
-    pub fn draw(d: &Decisions<'_>, profile: Profile) -> Parameters {
-        use Profile::*;
+    /// Draws those of a run. Of the profile's faults only those in `faults` are drawn.
+    pub fn draw(d: &Decisions<'_>, profile: Profile, faults: FaultSet) -> Parameters {
         let shard_count = d.between(1, 8) as u16;
         let topics: Vec<usize> = (0..d.between(1, 2)).map(|_| d.between(1, 4) as usize).collect();
         let tables = draw_tables(d);
@@ -138,14 +138,10 @@ impl Parameters {
             config,
             segment_len: d.pick(&[4, 16, 64, 256]) << 10,
             messages: d.between(40, if slow { 100 } else { 500 }),
-            mix: MessageMix {
-                poison: maybe(d, profile != Calm, 60),
-                huge: maybe(d, true, 30),
-                keys: d.between(1, 40),
-            },
-            disk: draw_disk(d, matches!(profile, Swarm | Disk | Rot)),
-            broker: draw_broker(d, matches!(profile, Swarm | Broker)),
-            outside: draw_outside(d, profile),
+            mix: MessageMix { huge: maybe(d, true, 30), keys: d.between(1, 40) },
+            faults: draw_faults(d, profile, faults),
+            disk: DiskHabits { power: Rate::per_mille(d.between(0, 1000) as u32), lie: Rate::NEVER },
+            activity: draw_activity(d, profile),
             paces: Paces {
                 shards: (0..shard_count).map(|_| pace()).collect(),
                 replies: 4 * pace(),
@@ -217,50 +213,22 @@ fn draw_config(d: &Decisions<'_>) -> Config {
     }
 }
 
-fn draw_disk(d: &Decisions<'_>, allowed: bool) -> DiskRates {
-    DiskRates {
-        crash: maybe(d, allowed, 6),
-        power: Rate::per_mille(d.between(0, 1000) as u32),
-        torn: maybe(d, allowed, 800),
-        sync_failure: maybe(d, allowed, 10),
-        write_failure: maybe(d, allowed, 3),
-        no_space: maybe(d, allowed, 200),
-        read_failure: maybe(d, allowed, 10),
-        lie: Rate::NEVER,
+fn draw_faults(d: &Decisions<'_>, profile: Profile, allowed: FaultSet) -> FaultRates {
+    let mut rates = FaultRates::draw(d, profile.faults().and(allowed));
+    if profile == Profile::Rot {
+        let kinds: Vec<Fault> = FaultSet::of(&[Group::Rot]).and(allowed).kinds().collect();
+        if !kinds.is_empty() {
+            rates.set(d.pick(&kinds), Rate::per_mille(500));
+        }
     }
+    rates
 }
 
-fn draw_broker(d: &Decisions<'_>, allowed: bool) -> BrokerRates {
-    BrokerRates {
-        redelivery: maybe(d, allowed, 300),
-        repeat: maybe(d, allowed, 200),
-        fall_back: maybe(d, allowed, 100),
-        stale: maybe(d, allowed, 1000),
-        stall: maybe(d, allowed, 300),
-        transient: maybe(d, allowed, 30),
-        incomplete: maybe(d, allowed, 200),
-    }
-}
-
-fn draw_outside(d: &Decisions<'_>, profile: Profile) -> OutsideRates {
+fn draw_activity(d: &Decisions<'_>, profile: Profile) -> ActivityRates {
     use Profile::*;
     let broker = matches!(profile, Swarm | Broker);
-    let process = matches!(profile, Swarm | Disk | Rot);
     let clients = matches!(profile, Swarm | Clients);
-    OutsideRates {
-        holes: maybe(d, true, 100),
-        transactions: maybe(d, true, 200),
-        retention: maybe(d, broker, 10),
-        leader: maybe(d, broker, 50),
-        unclean: maybe(d, broker, 6),
-        recreate: maybe(d, broker, 3),
-        add_partition: maybe(d, broker, 5),
-        zombie: maybe(d, broker, 700),
-        crash_in_recovery: maybe(d, process, 60),
-        kill: maybe(d, process, 3),
-        power: maybe(d, process, 3),
-        disk_space: maybe(d, process, 2),
-        clock_back: maybe(d, process, 20),
+    ActivityRates {
         truncate: maybe(d, clients, 20),
         table_churn: maybe(d, clients, 30),
         restart_pipeline: maybe(d, clients || broker, 40),
@@ -268,6 +236,5 @@ fn draw_outside(d: &Decisions<'_>, profile: Profile) -> OutsideRates {
         write: if profile == Clients { Rate::per_mille(700) } else { maybe(d, profile != Calm, 300) },
         barrier: maybe(d, profile != Calm, 600),
         read: maybe(d, true, 200),
-        rot: if profile == Rot { Rate::per_mille(500) } else { Rate::NEVER },
     }
 }

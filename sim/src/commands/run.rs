@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::decide::Recorded;
+use crate::fault::FaultSet;
 use crate::planted::{self, Planted};
-use crate::run::{Outcome, Plan, Summary, catch_panics, run_kept, run_range, run_seed};
+use crate::run::{Outcome, Plan, Summary, catch_panics, coverage, run_kept, run_range, run_seed};
 use crate::swarm::Profile;
 use crate::trace::Keep;
 
@@ -25,6 +26,9 @@ pub struct Args {
     /// Which faults may happen.
     #[arg(long, value_enum, default_value = "swarm")]
     profile: Profile,
+    /// Only these of its faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
+    #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
+    faults: FaultSet,
     /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features planted`.
     #[arg(long, value_parser = Planted::named)]
     bug: Option<Planted>,
@@ -45,7 +49,7 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 /// Runs seeds. True if nothing was violated.
 pub fn run(args: Args) -> bool {
     catch_panics();
-    let Args { seeds, seed, trace, profile, bug, threads, failures } = args;
+    let Args { seeds, seed, trace, profile, faults, bug, threads, failures } = args;
     if bug.is_some() && !planted::BUILT_IN {
         eprintln!(
             "this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- run …"
@@ -53,8 +57,8 @@ pub fn run(args: Args) -> bool {
         return false;
     }
     match seed {
-        Some(seed) => one(seed, Plan { profile, bug, print: trace }),
-        None => many(seeds, Plan { profile, bug, print: false }, threads, failures),
+        Some(seed) => one(seed, Plan { profile, faults, bug, print: trace }),
+        None => many(seeds, Plan { profile, faults, bug, print: false }, threads, failures),
     }
 }
 
@@ -84,14 +88,21 @@ fn many(seeds: Range<u64>, plan: Plan, threads: Option<usize>, failures: usize) 
     let summary = run_range(seeds, plan, threads, failures, &progress);
     let seconds = began.elapsed().as_secs_f64();
     print_counts(&summary);
+    for line in summary.coverage.table(plan.profile.faults().and(plan.faults)) {
+        println!("{line}");
+    }
     for (seed, outcome) in &summary.failures {
         report(*seed, outcome, plan);
     }
     let mut passed = summary.failures.is_empty();
-    if plan.profile == Profile::Swarm && plan.bug.is_none() && summary.seeds >= 100 && passed {
-        let missing = summary.missing_faults();
-        if !missing.is_empty() {
-            println!("these never happened, so the run proves nothing about them: {}", missing.join(", "));
+    if plan.profile == Profile::Swarm
+        && plan.faults == FaultSet::ALL
+        && plan.bug.is_none()
+        && summary.seeds >= 100
+        && passed
+    {
+        for complaint in coverage(&summary, plan) {
+            println!("too little is shown: {complaint}");
             passed = false;
         }
     }
@@ -140,6 +151,7 @@ fn report(seed: u64, outcome: &Outcome, plan: Plan) {
         None => ("", String::new()),
     };
     println!(
-        "--- reproduce: cargo run --release -p sim{features} -- run --seed {seed} --profile {profile}{bug} --trace\n"
+        "--- reproduce: cargo run --release -p sim{features} -- run --seed {seed} --profile {profile} --faults {}{bug} --trace\n",
+        plan.faults
     );
 }

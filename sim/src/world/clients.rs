@@ -126,11 +126,11 @@ impl Clients {
             let reading = self.readings.swap_remove(d.index(self.readings.len()));
             return Some(self.release(reading));
         }
-        if d.fault(p.outside.read) {
+        if d.activity(p.activity.read) {
             return Some(self.send(Asked::Snapshot, Request::AcquireSnapshot));
         }
-        if d.fault(p.outside.write) {
-            return if d.chance(p.outside.barrier) {
+        if d.activity(p.activity.write) {
+            return if d.chance(p.activity.barrier) {
                 self.ask_for_barrier(d, catalog)
             } else {
                 self.insert(d, p, catalog, oracle)
@@ -151,16 +151,16 @@ impl Clients {
         let pipeline = pipelines.get(d.index(pipelines.len().max(1)))?;
         let name = pipeline.name.clone();
         match &pipeline.state {
-            PipelineState::Running if d.fault(p.outside.restart_pipeline) => {
+            PipelineState::Running if d.activity(p.activity.restart_pipeline) => {
                 Some(Definition::StopPipeline { name, if_running: d.below(2) == 0 })
             }
-            PipelineState::Stopped if d.fault(p.outside.rewind) => Some(self.rewind(d, pipeline)),
+            PipelineState::Stopped if d.activity(p.activity.rewind) => Some(self.rewind(d, pipeline)),
             PipelineState::Stopped => {
                 Some(Definition::StartPipeline { name, if_not_running: d.below(2) == 0 })
             }
             PipelineState::Failed { code, message } if code.starts_with("TM") => {
                 let repaired = self.repaired.get(&pipeline.id).is_some_and(|run| *run < pipeline.run);
-                if repaired || d.fault(Rate::per_mille(300)) {
+                if repaired || d.activity(Rate::per_mille(300)) {
                     self.repaired.remove(&pipeline.id);
                     return Some(Definition::StartPipeline { name, if_not_running: false });
                 }
@@ -168,11 +168,11 @@ impl Clients {
                 Some(repair(name, code, message))
             }
             PipelineState::Failed { .. } => Some(Definition::StartPipeline { name, if_not_running: false }),
-            PipelineState::Running if d.fault(p.outside.truncate) => {
+            PipelineState::Running if d.activity(p.activity.truncate) => {
                 let tables: Vec<String> = p.tables.iter().map(|(name, ..)| name.clone()).collect();
                 Some(Definition::TruncateTable { name: d.pick(&tables[..3]) })
             }
-            PipelineState::Running if d.fault(p.outside.table_churn) => Some(self.churn(d, catalog)),
+            PipelineState::Running if d.activity(p.activity.table_churn) => Some(self.churn(d, catalog)),
             PipelineState::Running => None,
         }
     }

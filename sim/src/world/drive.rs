@@ -5,6 +5,7 @@ use kernel::{Input, PipelineId, ShardId};
 use super::life::{Life, LogStep};
 use super::source::Surroundings;
 use super::{World, visible_catalog};
+use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark};
@@ -202,7 +203,6 @@ impl<'a> World<'a> {
             broker: &mut self.brokers[source.topic()],
             now_us: self.now_us,
             fetch_messages_max: self.p.fetch_messages_max,
-            zombie: self.p.outside.zombie,
             trace: &self.trace,
         };
         act(source, &mut around);
@@ -213,7 +213,10 @@ impl<'a> World<'a> {
         let source = life.sources.get_mut(&pipeline).expect("it has a turn");
         let newest = source.newest_epoch();
         let Some(mut extract) = source.deliver(reader) else { return Ok(()) };
-        self.counts.stale_extracts += u64::from(Some(extract.epoch) != newest);
+        if Some(extract.epoch) != newest {
+            self.counts.stale_extracts += 1;
+            self.d.changed(Fault::OldOwner);
+        }
         // It also claims to begin where the newest stands.
         if planted::is(WorldBug::ForgedEpoch)
             && let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.partition)))
@@ -269,7 +272,7 @@ impl<'a> World<'a> {
 
     fn clock(&mut self) -> Result<(), Violation> {
         let wake_at_us = self.life.as_ref().and_then(|life| life.wake_at_us);
-        if self.d.fault(self.p.outside.disk_space) {
+        if self.d.strikes(Fault::LowSpace) {
             self.counts.read_only += 1;
             let sufficient = self.d.below(2) == 1;
             let words = if sufficient { "there is room again" } else { "no room is left" };
@@ -294,7 +297,7 @@ impl<'a> World<'a> {
 
     /// What happens at the source: messages, transactions, holes, and what operators of a broker do.
     fn produce(&mut self) {
-        let (d, rates) = (self.d.clone(), self.p.outside);
+        let d = self.d.clone();
         let topic = d.index(self.brokers.len());
         let broker = &mut self.brokers[topic];
         let partition = d.index(broker.partition_count());
@@ -302,28 +305,29 @@ impl<'a> World<'a> {
         if self.written < self.p.messages {
             let count = d.between(1, 12);
             let values = (0..count).map(|_| self.messages.write(&d, self.p.mix)).collect();
-            broker.produce(partition, values, d.chance(rates.transactions));
+            broker.produce(partition, values, d.strikes(Fault::OpenTransaction));
             self.written += count;
         }
         if d.below(4) == 0 {
-            broker.end_transaction(partition, d.below(3) > 0);
+            let aborts = broker.has_transaction(partition) && d.strikes(Fault::AbortedTransaction);
+            broker.end_transaction(partition, !aborts);
         }
-        if d.chance(rates.holes) {
+        if d.strikes(Fault::Holes) {
             broker.skip_offsets(partition, d.between(1, 9));
         }
-        if d.fault(rates.leader) {
+        if d.strikes(Fault::LeaderChange) {
             broker.elect(partition);
         }
-        if d.fault(rates.retention) {
+        if d.fault(Fault::Retention) {
             broker.retain_from(partition, start + d.below((stable - start).max(1) as u64) as i64);
         }
-        if d.fault(rates.unclean) {
+        if d.fault(Fault::UncleanElection) {
             broker.elect_uncleanly(partition, d.between(1, (end - start).clamp(1, 20) as u64));
         }
-        if d.fault(rates.add_partition) && broker.partition_count() < 6 {
+        if broker.partition_count() < 6 && d.strikes(Fault::NewPartition) {
             broker.add_partitions(1);
         }
-        if d.fault(rates.recreate) {
+        if d.strikes(Fault::RecreatedTopic) {
             broker.recreate(d.between(1, 3) as usize);
         }
         let partition = partition.min(broker.partition_count() - 1) as i32;

@@ -20,6 +20,7 @@ use crate::broker::{Broker, BrokerCounts};
 use crate::counts::counts;
 use crate::decide::Decisions;
 use crate::disk::{Crash, Disk, DiskCounts};
+use crate::fault::Fault;
 use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
 use crate::planted::{self, WorldBug};
 use crate::scenario::Messages;
@@ -104,16 +105,16 @@ pub struct World<'a> {
 impl<'a> World<'a> {
     /// A world in which nothing has happened yet.
     pub fn new(d: Decisions<'a>, p: Parameters, trace: Trace) -> World<'a> {
-        let mut rates = p.disk;
+        d.set_faults(p.faults);
+        let mut habits = p.disk;
         if planted::is(WorldBug::LyingDisk) {
-            rates.lie = crate::decide::Rate::per_mille(300);
+            habits.lie = crate::decide::Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
-        let broker =
-            |(i, n): (usize, &usize)| Broker::new(d.clone(), p.broker, i as u8, *n).traced(trace.clone());
+        let broker = |(i, n): (usize, &usize)| Broker::new(d.clone(), i as u8, *n).traced(trace.clone());
         let brokers = brokers.map(broker).collect();
         World {
-            disk: Disk::new(d.clone(), rates).traced(trace.clone()),
+            disk: Disk::new(d.clone(), habits).traced(trace.clone()),
             d,
             p,
             trace,
@@ -201,8 +202,10 @@ impl<'a> World<'a> {
                 ),
             );
         }
-        let (disk, broker, outside) = (&p.disk, &p.broker, &p.outside);
-        let text = format_args!("{disk:?} {broker:?} {outside:?}");
+        let faults: Vec<String> =
+            p.faults.drawn().map(|(fault, rate)| format!("{} {}", fault.name(), rate.0)).collect();
+        let (faults, activity) = (faults.join(", "), &p.activity);
+        let text = format_args!("faults, in millionths: {faults}; {activity:?}");
         self.note(Actor::World, Mark::Detail, &[], text);
     }
 
@@ -216,8 +219,8 @@ impl<'a> World<'a> {
                 self.counts.halts += 1;
                 Crash::Kill
             }
-            (None, Some(_)) if self.d.fault(self.p.outside.kill) => Crash::Kill,
-            (None, Some(_)) if self.d.fault(self.p.outside.power) => Crash::Power,
+            (None, Some(_)) if self.d.strikes(Fault::Kill) => Crash::Kill,
+            (None, Some(_)) if self.d.strikes(Fault::PowerCut) => Crash::Power,
             _ => return Ok(Start::Up),
         };
         self.crash(crash);
@@ -246,10 +249,11 @@ impl<'a> World<'a> {
         self.oracle.crashed();
         self.disk.restart(crash);
         // Once: a second damage could hit the very record that bears witness of the first.
-        if !self.rotten && self.d.fault(self.p.outside.rot) {
+        if !self.rotten && self.d.fault(Fault::BitRot) {
             let at = self.disk.rot();
-            self.rotten |= at.is_some();
             if let Some((segment, byte)) = at {
+                self.rotten = true;
+                self.d.changed(Fault::BitRot);
                 self.note(
                     Actor::Disk,
                     Mark::Fault,
@@ -263,9 +267,9 @@ impl<'a> World<'a> {
     /// Starts the process until it is up; it may die again while it recovers.
     fn start(&mut self) -> Result<Start, Violation> {
         for _ in 0..STARTS_MAX {
-            self.disk.set_crash_rate(self.p.outside.crash_in_recovery.max(self.p.disk.crash));
+            self.disk.set_recovering(true);
             let recovered = self.recover();
-            self.disk.set_crash_rate(self.p.disk.crash);
+            self.disk.set_recovering(false);
             let error = match recovered? {
                 Ok(start) => return Ok(start),
                 Err(error) => error,
@@ -362,7 +366,7 @@ impl<'a> World<'a> {
     /// Hands an input to the coordinator and carries out what comes of it.
     fn feed(&mut self, input: Input) -> Result<(), Violation> {
         let mut now_us = self.now_us;
-        if self.d.fault(self.p.outside.clock_back) {
+        if self.d.strikes(Fault::ClockBack) {
             self.counts.clock_jumps_back += 1;
             now_us -= self.d.below(2_000_000) as i64;
         }

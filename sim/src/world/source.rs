@@ -14,6 +14,7 @@ use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, 
 
 use crate::broker::{Broker, Message, Session};
 use crate::decide::Decisions;
+use crate::fault::Fault;
 use crate::planted::{self, WorldBug};
 use crate::scenario::PipelineRule;
 use crate::trace::{Actor, Mark, Trace};
@@ -129,7 +130,6 @@ pub struct Surroundings<'s, 'a> {
     pub broker: &'s mut Broker<'a>,
     pub now_us: Micros,
     pub fetch_messages_max: u64,
-    pub zombie: crate::decide::Rate,
     pub trace: &'s Trace,
 }
 
@@ -306,7 +306,7 @@ impl SourceHost {
                 continue;
             }
             self.last_sessions.insert(reader.partition, reader.session.clone());
-            if around.decisions.fault(around.zombie) {
+            if around.decisions.fault(Fault::OldOwner) {
                 around.trace.note(
                     Actor::Reader(self.number, reader.partition),
                     Mark::Fault,

@@ -1,0 +1,496 @@
+//! The faults: every kind of trouble that the world can make, by name, each to be switched on and off by itself, and what became of
+//! each in a run and over many. Where a fault strikes lives with the part of the world that it strikes (`broker`, `disk`, `world`);
+//! whether it does is asked of [`Decisions::fault`](crate::decide::Decisions::fault), and nowhere else.
+//!
+//! # What is counted
+//!
+//! A kind is *asked* for where it could strike: it was drawn for the run and what it needs was there (a page that is not synced, a
+//! response to repeat). It has *fired* where the answer was yes. It has *changed* something where the kernel was then given
+//! something else than it would have been given: other bytes, another offset, another order, no answer.
+//!
+//! A kind *may* strike in a seed in which it was asked for at least once. [`Coverage::complaints`] demands that it changed
+//! something in 10 % to 90 % of those: less, and it is a fault in name only; more, and no seed shows how the others look without.
+
+use crate::decide::{Decisions, Rate};
+
+/// The part of the world that a fault belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Group {
+    /// The broker and its client library.
+    Broker,
+    /// What producers write.
+    Messages,
+    /// The disk.
+    Disk,
+    /// The process: how it ends.
+    Process,
+    /// Damage to what is durable.
+    Rot,
+    /// Clock, timers, turns.
+    Time,
+}
+
+impl Group {
+    /// As it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Broker => "broker",
+            Group::Messages => "messages",
+            Group::Disk => "disk",
+            Group::Process => "process",
+            Group::Rot => "rot",
+            Group::Time => "time",
+        }
+    }
+
+    const ALL: [Group; 6] =
+        [Group::Broker, Group::Messages, Group::Disk, Group::Process, Group::Rot, Group::Time];
+}
+
+/// Declares the kinds: variant, name, number, group, greatest rate in millionths, drawn into one seed of so many, what it does.
+macro_rules! faults {
+    ($($kind:ident $name:literal $number:literal $group:ident $most:literal 1/$seeds:literal $does:literal;)*) => {
+        /// A kind of fault. What each does is its [`Fault::does`].
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[allow(missing_docs)]
+        pub enum Fault {
+            $($kind,)*
+        }
+
+        impl Fault {
+            /// All kinds.
+            pub const ALL: [Fault; [$(Fault::$kind),*].len()] = [$(Fault::$kind),*];
+
+            fn facts(self) -> &'static Facts {
+                match self {
+                    $(Fault::$kind => &Facts {
+                        name: $name,
+                        number: $number,
+                        group: Group::$group,
+                        most: Rate($most),
+                        one_seed_of: $seeds,
+                        does: $does,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+struct Facts {
+    name: &'static str,
+    number: &'static str,
+    group: Group,
+    most: Rate,
+    one_seed_of: u64,
+    does: &'static str,
+}
+
+faults! {
+    OldOwner "old-owner" "A1" Broker 900_000 1/2
+        "A reader of an epoch that is over does not know it yet and goes on delivering.";
+    Redelivery "redelivery" "A2" Broker 200_000 1/2
+        "A fetch begins below the offset asked for, as every fetch inside a compressed batch may.";
+    RepeatedResponse "repeated-response" "A2" Broker 150_000 1/2
+        "The response before comes once more.";
+    LateResponse "late-response" "A2" Broker 1_000_000 1/2
+        "A new session first gets what the session before it had asked for.";
+    FallBack "fall-back" "A4" Broker 80_000 1/2
+        "The client's position goes back to the start by itself.";
+    Retention "retention" "A5" Broker 10_000 1/2
+        "Retention removes messages, perhaps the next one.";
+    RecreatedTopic "recreated-topic" "A6" Broker 3_000 1/2
+        "The topic is deleted and created again under its name, perhaps with fewer partitions.";
+    AbortedTransaction "aborted-transaction" "A7" Messages 500_000 1/2
+        "A transaction is aborted: its messages leave a hole.";
+    Holes "holes" "A8" Messages 100_000 1/2
+        "Offsets without messages, as control records and compaction leave them.";
+    EmptyFetch "empty-fetch" "A8" Broker 300_000 1/2
+        "A fetch brings nothing although there is something.";
+    LeaderChange "leader-change" "A9" Broker 50_000 1/2
+        "Another broker leads a partition, with the same log.";
+    UncleanElection "unclean-election" "A9" Broker 6_000 1/2
+        "Another broker leads without the end of the log: it is cut, and offsets are used again.";
+    NewPartition "new-partition" "A11" Broker 5_000 1/2
+        "The topic gets one more partition.";
+    IncompleteMetadata "incomplete-metadata" "A12" Broker 200_000 1/2
+        "A partition is missing in a reading.";
+    OpenTransaction "open-transaction" "A13" Messages 200_000 1/2
+        "A transaction stays open and holds back the end of what may be read.";
+    Poison "poison" "A16" Messages 60_000 1/2
+        "A message cannot be decoded.";
+    Disconnect "disconnect" "A18" Broker 30_000 1/2
+        "A call to the broker fails for a moment: reading begins again from the stored offset.";
+    LostPages "lost-pages" "B1" Disk 800_000 1/2
+        "A power cut leaves an older version of a page that was not synced.";
+    TornSectors "torn-sectors" "B1" Disk 800_000 1/2
+        "A power cut leaves sectors of several versions in one page.";
+    FailedSync "failed-sync" "B3" Disk 60_000 1/2
+        "A sync fails: some pages are on the disk, the others count as clean and are not.";
+    ReturnedFile "returned-file" "B4" Disk 500_000 1/2
+        "A removed segment is there again after a power cut.";
+    FailedWrite "failed-write" "B5" Disk 3_000 1/2
+        "A write into a segment fails half-way: a hole on a full disk, a device error.";
+    BitRot "bit-rot" "B6" Rot 500_000 1/16
+        "One bit of what is durable flips.";
+    DiskFull "disk-full" "B7" Disk 400_000 1/2
+        "There is no room for a new segment.";
+    FailedRead "failed-read" "B7" Disk 200_000 1/2
+        "A read fails.";
+    LowSpace "low-space" "B7" Disk 60_000 1/2
+        "The disk falls below its reserve, and there is room again later.";
+    Kill "kill" "B8" Process 3_000 1/2
+        "The process is killed; the page cache stays.";
+    PowerCut "power-cut" "B8" Process 3_000 1/2
+        "Power is cut; what was not synced is at the disk's mercy.";
+    CrashInCall "crash-in-call" "B8" Process 6_000 1/2
+        "The process dies in the middle of a call to the disk.";
+    CrashInRecovery "crash-in-recovery" "B8" Process 60_000 1/2
+        "The process dies in the middle of a call to the disk while it recovers.";
+    ClockBack "clock-back" "C" Time 20_000 1/2
+        "The wall clock jumps back.";
+}
+
+impl Fault {
+    /// What `--faults` calls it.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Its number in the list of what breaks exactly-once: A for the broker, B for the disk, C for clock and turns.
+    pub fn number(self) -> &'static str {
+        self.facts().number
+    }
+
+    /// Where it belongs.
+    pub fn group(self) -> Group {
+        self.facts().group
+    }
+
+    /// What it does, in a sentence.
+    pub fn does(self) -> &'static str {
+        self.facts().does
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Fault> {
+        Fault::ALL.into_iter().find(|fault| fault.name() == name)
+    }
+}
+
+// ---- Which may be drawn ----
+
+/// Kinds that a run may draw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultSet(u128);
+
+const _: () = assert!(Fault::ALL.len() <= 128, "a bit for each kind");
+
+impl FaultSet {
+    /// None of them.
+    pub const NONE: FaultSet = FaultSet(0);
+    /// All of them.
+    pub const ALL: FaultSet = FaultSet(u128::MAX >> (128 - Fault::ALL.len()));
+
+    /// Those of some groups.
+    pub fn of(groups: &[Group]) -> FaultSet {
+        let kinds = Fault::ALL.into_iter().filter(|fault| groups.contains(&fault.group()));
+        kinds.fold(FaultSet::NONE, FaultSet::with)
+    }
+
+    /// Whether a kind is in it.
+    pub fn contains(self, fault: Fault) -> bool {
+        self.0 & (1 << fault as u32) != 0
+    }
+
+    /// The kinds in it.
+    pub fn kinds(self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.into_iter().filter(move |fault| self.contains(*fault))
+    }
+
+    /// With a kind.
+    pub fn with(self, fault: Fault) -> FaultSet {
+        FaultSet(self.0 | 1 << fault as u32)
+    }
+
+    /// Without a kind.
+    pub fn without(self, fault: Fault) -> FaultSet {
+        FaultSet(self.0 & !(1 << fault as u32))
+    }
+
+    /// What is in both.
+    pub fn and(self, other: FaultSet) -> FaultSet {
+        FaultSet(self.0 & other.0)
+    }
+
+    /// Understands `kill,torn-sectors`, `broker,-retention`, `all,-rot`, `none`: names of kinds and groups, from left to right,
+    /// each taken in, or with a minus taken out. A list that begins with a minus begins with all.
+    pub fn parse(text: &str) -> Result<FaultSet, String> {
+        let mut set = if text.trim_start().starts_with('-') { FaultSet::ALL } else { FaultSet::NONE };
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word.strip_prefix('-') {
+                Some(name) => set.0 &= !FaultSet::meant_by(name)?.0,
+                None => set.0 |= FaultSet::meant_by(word)?.0,
+            }
+        }
+        Ok(set)
+    }
+
+    fn meant_by(name: &str) -> Result<FaultSet, String> {
+        if let Some(fault) = Fault::named(name) {
+            return Ok(FaultSet::NONE.with(fault));
+        }
+        if let Some(group) = Group::ALL.into_iter().find(|group| group.name() == name) {
+            return Ok(FaultSet::of(&[group]));
+        }
+        match name {
+            "all" => Ok(FaultSet::ALL),
+            "none" => Ok(FaultSet::NONE),
+            _ => {
+                let kinds = Fault::ALL.map(Fault::name).join(", ");
+                let groups = Group::ALL.map(Group::name).join(", ");
+                Err(format!(
+                    "there is no fault {name:?}; there are all, none, the groups {groups}, and the kinds {kinds}"
+                ))
+            }
+        }
+    }
+}
+
+/// As [`FaultSet::parse`] understands it.
+impl std::fmt::Display for FaultSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.kinds().map(Fault::name).collect();
+        match names.len() {
+            0 => f.write_str("none"),
+            n if n == Fault::ALL.len() => f.write_str("all"),
+            _ => f.write_str(&names.join(",")),
+        }
+    }
+}
+
+/// How likely each kind is in a run, whenever it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultRates([Rate; Fault::ALL.len()]);
+
+impl Default for FaultRates {
+    fn default() -> FaultRates {
+        FaultRates([Rate::NEVER; Fault::ALL.len()])
+    }
+}
+
+impl FaultRates {
+    /// Draws which kinds there are in a run, and how often. The same decisions are taken whatever is allowed, so that a seed with a
+    /// kind switched off is otherwise drawn alike.
+    pub fn draw(d: &Decisions<'_>, allowed: FaultSet) -> FaultRates {
+        let mut rates = FaultRates::default();
+        for fault in Fault::ALL {
+            let Facts { one_seed_of, most, .. } = fault.facts();
+            if d.below(*one_seed_of) != one_seed_of - 1 {
+                continue;
+            }
+            // From the greatest rate down by halves: rare and frequent faults are equally likely.
+            let rate = Rate((most.0 >> (7 - d.below(8))).max(1));
+            if allowed.contains(fault) {
+                rates.set(fault, rate);
+            }
+        }
+        rates
+    }
+
+    /// How likely a kind is.
+    pub fn of(&self, fault: Fault) -> Rate {
+        self.0[fault as usize]
+    }
+
+    /// Makes a kind so likely.
+    pub fn set(&mut self, fault: Fault, rate: Rate) {
+        self.0[fault as usize] = rate;
+    }
+
+    /// With a kind so likely.
+    pub fn with(mut self, fault: Fault, rate: Rate) -> FaultRates {
+        self.set(fault, rate);
+        self
+    }
+
+    /// Kinds that can happen.
+    pub fn drawn(&self) -> impl Iterator<Item = (Fault, Rate)> + '_ {
+        Fault::ALL.into_iter().map(|fault| (fault, self.of(fault))).filter(|(_, rate)| *rate != Rate::NEVER)
+    }
+}
+
+// ---- What became of them ----
+
+/// How often one kind was asked for, fired, and changed what the kernel was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Struck {
+    pub asked: u64,
+    pub fired: u64,
+    pub changed: u64,
+}
+
+/// What became of each kind in a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultCounts([Struck; Fault::ALL.len()]);
+
+impl Default for FaultCounts {
+    fn default() -> FaultCounts {
+        FaultCounts([Struck::default(); Fault::ALL.len()])
+    }
+}
+
+impl FaultCounts {
+    /// Of one kind.
+    pub fn of(&self, fault: Fault) -> Struck {
+        self.0[fault as usize]
+    }
+
+    pub(crate) fn of_mut(&mut self, fault: Fault) -> &mut Struck {
+        &mut self.0[fault as usize]
+    }
+}
+
+/// What became of one kind over many seeds: numbers of seeds, but for the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct KindCoverage {
+    /// It was asked for.
+    pub may: u64,
+    pub fired: u64,
+    pub changed: u64,
+    /// How often it fired over all seeds.
+    pub times: u64,
+}
+
+/// What became of the faults over many seeds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Coverage {
+    /// Seeds.
+    pub seeds: u64,
+    kinds: [KindCoverage; Fault::ALL.len()],
+}
+
+impl Default for Coverage {
+    fn default() -> Coverage {
+        Coverage { seeds: 0, kinds: [KindCoverage::default(); Fault::ALL.len()] }
+    }
+}
+
+/// Seeds from which on shares are demanded, and not only that every kind struck.
+const SEEDS_FOR_SHARES: u64 = 2000;
+
+impl Coverage {
+    /// Takes in one seed.
+    pub fn add(&mut self, counts: &FaultCounts) {
+        self.seeds += 1;
+        for (kind, struck) in self.kinds.iter_mut().zip(&counts.0) {
+            kind.may += u64::from(struck.asked > 0);
+            kind.fired += u64::from(struck.fired > 0);
+            kind.changed += u64::from(struck.changed > 0);
+            kind.times += struck.fired;
+        }
+    }
+
+    /// Of one kind.
+    pub fn of(&self, fault: Fault) -> KindCoverage {
+        self.kinds[fault as usize]
+    }
+
+    /// What these seeds do not prove, of a set of faults that they were to show. Of few seeds it is only asked that every
+    /// kind that could strike often enough did.
+    pub fn complaints(&self, of: FaultSet) -> Vec<String> {
+        of.kinds().filter_map(|fault| self.complaint(fault)).collect()
+    }
+
+    fn complaint(&self, fault: Fault) -> Option<String> {
+        let KindCoverage { may, changed, .. } = self.of(fault);
+        let name = fault.name();
+        if self.seeds < SEEDS_FOR_SHARES {
+            // Of a kind that changes something in a tenth of the seeds that it may, 60 such seeds lack it once in 500 runs.
+            return (changed == 0 && may >= 60)
+                .then(|| format!("{name} changed nothing in {may} seeds that it might have"));
+        }
+        if may == 0 {
+            return Some(format!("{name} could not strike in any of {} seeds", self.seeds));
+        }
+        let share = changed as f64 / may as f64;
+        (!(0.1..=0.9).contains(&share)).then(|| {
+            format!("{name} changed something in {:.1} % of {may} seeds that it might have; 10 % to 90 % are wanted", share * 100.0)
+        })
+    }
+
+    /// A line for each kind of a set.
+    pub fn table(&self, of: FaultSet) -> Vec<String> {
+        let line = |fault: Fault| {
+            let KindCoverage { may, fired, changed, times } = self.of(fault);
+            let share = if may == 0 { 0.0 } else { changed as f64 * 100.0 / may as f64 };
+            format!(
+                "{:4} {:22} might in {may:6} seeds, fired in {fired:6} ({times:8} times), changed something in {changed:6} ({share:5.1} %)",
+                fault.number(),
+                fault.name()
+            )
+        };
+        of.kinds().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::decide::{Recorded, Seeded};
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = Fault::ALL.iter().map(|f| f.name()).collect();
+        assert_eq!(names.len(), Fault::ALL.len());
+        for fault in Fault::ALL {
+            assert_eq!(Fault::named(fault.name()), Some(fault));
+            assert!(fault.does().ends_with('.'), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn sets_are_written_as_they_are_read() {
+        assert_eq!(FaultSet::parse("all").unwrap(), FaultSet::ALL);
+        assert_eq!(FaultSet::parse("-kill").unwrap(), FaultSet::ALL.without(Fault::Kill));
+        let set = FaultSet::parse("disk, kill,-disk-full").unwrap();
+        assert!(set.contains(Fault::Kill) && set.contains(Fault::LostPages));
+        assert!(!set.contains(Fault::DiskFull) && !set.contains(Fault::Retention));
+        assert_eq!(FaultSet::parse(&set.to_string()).unwrap(), set);
+        assert_eq!(FaultSet::parse("none").unwrap().to_string(), "none");
+        assert!(FaultSet::parse("kil").unwrap_err().contains("crash-in-call"));
+    }
+
+    #[test]
+    fn a_kind_switched_off_leaves_the_others_as_they_were_drawn() {
+        let all = FaultRates::draw(&Decisions::new(Seeded::new(9)), FaultSet::ALL);
+        for off in Fault::ALL {
+            let rates = FaultRates::draw(&Decisions::new(Seeded::new(9)), FaultSet::ALL.without(off));
+            assert_eq!(rates, all.with(off, Rate::NEVER));
+        }
+        let quiet = FaultRates::draw(&Decisions::new(Recorded::new(vec![])), FaultSet::ALL);
+        assert_eq!(quiet, FaultRates::default());
+    }
+
+    #[test]
+    fn complaints_name_what_never_struck_and_what_always_does() {
+        let mut coverage = Coverage::default();
+        for seed in 0..SEEDS_FOR_SHARES {
+            let mut counts = FaultCounts::default();
+            *counts.of_mut(Fault::Kill) = Struck { asked: 9, fired: 9, changed: 9 };
+            *counts.of_mut(Fault::PowerCut) = Struck { asked: 9, fired: 1, changed: seed % 2 };
+            counts.of_mut(Fault::Poison).asked = 1;
+            coverage.add(&counts);
+        }
+        let set = FaultSet::parse("kill,power-cut,poison,holes").unwrap();
+        let complaints = coverage.complaints(set).join("\n");
+        for name in ["kill", "poison", "holes"] {
+            assert!(complaints.contains(name), "{complaints}");
+        }
+        assert!(!complaints.contains("power-cut"), "{complaints}");
+    }
+}
