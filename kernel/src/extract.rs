@@ -5,6 +5,7 @@
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::*;
 
@@ -27,7 +28,7 @@ pub struct SetAside {
 }
 
 /// Which stage refused a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SetAsideKind {
     /// The decoder.
     Decode,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::expr::OnDuplicate;
@@ -83,7 +84,7 @@ pub enum Input {
 }
 
 /// A topic as its broker describes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SourceReading {
     /// Topic id.
     pub topic_id: TopicId,
@@ -94,7 +95,7 @@ pub struct SourceReading {
 }
 
 /// How a source can fail.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SourceFailure {
     /// Trying again can help: the kernel does, with backoff.
     Transient(Error),
@@ -167,7 +168,7 @@ pub struct ShardWrite {
 }
 
 /// Definitions that a client can ask for. The kernel resolves names and ids and logs the outcome.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Definition {
     CreateTable { spec: TableSpec, if_not_exists: bool },
@@ -181,7 +182,7 @@ pub enum Definition {
 }
 
 /// A table to be created.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TableSpec {
     /// Name, already folded.
     pub name: String,
@@ -196,7 +197,7 @@ pub struct TableSpec {
 }
 
 /// A pipeline to be created.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PipelineSpec {
     /// Name, already folded.
     pub name: String,
@@ -215,7 +216,7 @@ pub struct PipelineSpec {
 }
 
 /// `ALTER PIPELINE … SET OFFSETS`. Begins a new run; only a stopped pipeline can be rewound.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Offsets {
     /// Forget all cursors (and the topic id) and start at the oldest message, or at the end.
     From(StartAt),
@@ -246,7 +247,7 @@ pub enum Response {
 }
 
 /// How many rows a record changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// New rows.
     pub inserted: u64,

@@ -15,11 +15,14 @@ mod publish;
 mod recovery;
 mod requests;
 mod staging;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::ids::*;
@@ -29,9 +32,10 @@ use crate::schema::Catalog;
 use crate::snapshot::Snapshot;
 
 pub use recovery::Recovery;
+pub use standing::{Standing, StandingCore};
 
 /// Limits, all of them explicit (invariant 9). Defaults are for a small server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Records staged or appended and not yet published.
     pub unsynced_records_max: usize,
@@ -85,6 +89,8 @@ pub struct Coordinator {
     poisoned: bool,
     /// The disk is below its reserve: nothing new is logged.
     read_only: bool,
+    /// The host wants rest: no record is begun, see [`hold`](Coordinator::hold).
+    held: bool,
 
     /// Catalog after the last staged record.
     tip: Arc<Catalog>,
@@ -170,6 +176,9 @@ impl Coordinator {
     /// Starts staging the next record, a client's or a pipeline batch in turn. False if there is none to start. A request
     /// that ends at once (an error, a no-op) counts as started.
     fn start_record(&mut self) -> bool {
+        if self.held {
+            return false;
+        }
         if self.in_flight.len() >= self.config.unsynced_records_max {
             reached(Probe::WindowFull);
             return false;
@@ -246,6 +255,7 @@ impl Coordinator {
             effects,
             poisoned,
             read_only,
+            held,
             tip,
             next_sequence,
             staging,
@@ -268,6 +278,7 @@ impl Coordinator {
         to.word(*shard_count);
         to.word(*poisoned);
         to.word(*read_only);
+        to.word(*held);
         to.catalog(tip);
         to.sequence(*next_sequence);
         to.word(staging.is_some());

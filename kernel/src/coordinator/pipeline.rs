@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Config, Coordinator};
 use crate::error::{Error, ErrorKind};
 use crate::extract::Extract;
@@ -17,7 +19,7 @@ use crate::schema::{PipelineDef, StartAt};
 const READINGS_BEYOND_END_MAX: u32 = 5;
 
 /// What a source is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Phase {
     /// `SourceOpen` is out.
     Opening,
@@ -37,7 +39,7 @@ impl Phase {
 }
 
 /// One life of a pipeline's source, from START to STOP or failure.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SourceRun {
     /// Fences what was asked for before; newer than the one in the catalog after a retry.
     pub epoch: Epoch,
@@ -48,10 +50,13 @@ pub(super) struct SourceRun {
     /// Offset at which the next extract of each partition must begin.
     expected: BTreeMap<SourcePartition, i64>,
     /// Fetched after the last reading of the topic began.
-    unproven: Vec<Extract>,
+    #[serde(skip)]
+    pub unproven: Vec<Extract>,
     /// Fetched before the reading that is on its way began.
-    proving: Vec<Extract>,
+    #[serde(skip)]
+    pub proving: Vec<Extract>,
     /// Bracketed by two equal readings: may be committed.
+    #[serde(skip)]
     pub proven: VecDeque<Extract>,
     /// Token of the reading that is on its way.
     reading: Option<u64>,
@@ -69,7 +74,7 @@ pub(super) struct SourceRun {
 }
 
 /// An error of a source that waits to be logged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub error: Error,
     /// The pipeline stops.

@@ -135,7 +135,8 @@ impl Coordinator {
     }
 
     pub(super) fn frontier_due(&self) -> Option<Micros> {
-        (!self.frontier_written && self.in_flight.is_empty() && self.staging.is_none() && !self.read_only)
+        let may_write = !self.read_only && !self.held;
+        (may_write && !self.frontier_written && self.in_flight.is_empty() && self.staging.is_none())
             .then_some(self.last_append_us + self.config.frontier_idle_us)
     }
 

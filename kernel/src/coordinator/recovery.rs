@@ -73,24 +73,44 @@ impl Recovery {
         if self.last != open.sequence {
             self.replay(open)?;
         }
-        let shard_count = self.opened.expect("replayed").shard_count;
+        let mut coordinator = self.coordinator(config, now_us, views)?;
+        coordinator.effects.push_back(Effect::Publish(coordinator.published.clone()));
+        let catalog = coordinator.tip.clone();
+        for pipeline in catalog.pipelines.values().filter(|p| p.state == PipelineState::Running) {
+            let epoch = coordinator.new_epoch();
+            coordinator.open_source(pipeline.id, epoch);
+        }
+        coordinator.ask_for_wake_up();
+        Ok(coordinator)
+    }
+    /// A coordinator of which nothing is under way, at the last record that was replayed.
+    pub(super) fn coordinator(
+        self,
+        config: Config,
+        now_us: Micros,
+        views: Vec<Arc<ShardView>>,
+    ) -> Result<Coordinator> {
+        let opened = self.opened.ok_or_else(|| {
+            Error::new(ErrorKind::DataCorrupted, "no open record was replayed, so there is no database")
+        })?;
+        let shard_count = opened.shard_count;
         assert_eq!(views.len(), shard_count as usize, "one view a shard");
         let catalog = Arc::new(self.catalog);
-        let published = Snapshot { sequence: self.last, catalog: catalog.clone(), shards: views };
-        let mut coordinator = Coordinator {
+        Ok(Coordinator {
             config,
             shard_count,
             now_us,
-            effects: VecDeque::from([Effect::Publish(published.clone())]),
+            effects: VecDeque::new(),
             poisoned: false,
             read_only: false,
+            held: false,
             last_epoch: catalog.last_epoch,
             tip: catalog.clone(),
             next_sequence: self.last.next(),
             staging: None,
             in_flight: VecDeque::new(),
             publishing: None,
-            published,
+            published: Snapshot { sequence: self.last, catalog, shards: views },
             durable: self.last,
             frontier_written: true,
             last_append_us: now_us,
@@ -98,12 +118,11 @@ impl Recovery {
             pipelines: BTreeMap::new(),
             batch_turn: false,
             wake_at_us: None,
-        };
-        for pipeline in catalog.pipelines.values().filter(|p| p.state == PipelineState::Running) {
-            let epoch = coordinator.new_epoch();
-            coordinator.open_source(pipeline.id, epoch);
-        }
-        coordinator.ask_for_wake_up();
-        Ok(coordinator)
+        })
+    }
+
+    /// The last record that was replayed.
+    pub fn last(&self) -> Sequence {
+        self.last
     }
 }

@@ -16,22 +16,43 @@ use crate::snapshot::{ShardView, Snapshot};
 
 /// A request that waits for its turn.
 #[derive(Clone, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Define(Definition),
     Write(Write),
     Barrier(BTreeSet<TableId>),
 }
 
+impl Waiting {
+    /// A request that takes its place in the line; None for those that are answered at once.
+    pub fn of(request: Request) -> Option<Waiting> {
+        match request {
+            Request::Define(definition) => Some(Waiting::Define(definition)),
+            Request::Write(write) => Some(Waiting::Write(write)),
+            Request::AcquireBarrier { tables } => Some(Waiting::Barrier(tables.into_iter().collect())),
+            Request::AcquireSnapshot | Request::ReleaseSnapshot(_) | Request::ReleaseBarrier(_) => None,
+        }
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> Request {
+        match self {
+            Waiting::Define(definition) => Request::Define(definition.clone()),
+            Waiting::Write(write) => Request::Write(write.clone()),
+            Waiting::Barrier(tables) => Request::AcquireBarrier { tables: tables.iter().copied().collect() },
+        }
+    }
+}
+
 /// A table barrier that is held, or being set up.
 #[derive(Clone, Debug)]
-struct Barrier {
-    tables: BTreeSet<TableId>,
+pub(super) struct Barrier {
+    pub tables: BTreeSet<TableId>,
     /// Who asked, until the views are all there.
-    setting_up: Option<SettingUp>,
+    pub setting_up: Option<SettingUp>,
 }
 
 #[derive(Clone, Debug)]
-struct SettingUp {
+pub(super) struct SettingUp {
     id: RequestId,
     sequence: Sequence,
     views: Vec<Option<Arc<ShardView>>>,
@@ -40,11 +61,11 @@ struct SettingUp {
 /// Readers, barriers and the line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
-    waiting: VecDeque<(RequestId, Waiting)>,
-    barriers: BTreeMap<BarrierId, Barrier>,
-    last_barrier: u64,
-    readers: BTreeMap<ReaderId, Sequence>,
-    last_reader: u64,
+    pub waiting: VecDeque<(RequestId, Waiting)>,
+    pub barriers: BTreeMap<BarrierId, Barrier>,
+    pub last_barrier: u64,
+    pub readers: BTreeMap<ReaderId, Sequence>,
+    pub last_reader: u64,
 }
 
 impl Requests {
@@ -86,9 +107,7 @@ impl Coordinator {
                 return;
             }
             Request::ReleaseBarrier(barrier) => return self.drop_barrier(Some(barrier)),
-            Request::Define(definition) => Waiting::Define(definition),
-            Request::Write(write) => Waiting::Write(write),
-            Request::AcquireBarrier { tables } => Waiting::Barrier(tables.into_iter().collect()),
+            other => Waiting::of(other).expect("all others wait for their turn"),
         };
         // The holder of a barrier is never turned away: those in line may be waiting for it. There are no more of them than
         // barriers, and no more barriers than tables.

@@ -74,6 +74,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod look;
 mod memory;
 mod reader;
 mod recovery;
@@ -83,6 +84,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use look::LogReader;
 pub use memory::MemStorage;
 pub use recovery::{create, is_created, open};
 pub use writer::{LogWriter, SyncPlan, SyncRange};

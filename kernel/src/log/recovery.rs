@@ -117,21 +117,21 @@ fn begin<S: Storage>(
 }
 
 /// How far the log was read.
-struct Scan {
-    database: [u8; 16],
+pub(super) struct Scan {
+    pub database: [u8; 16],
     /// Number and length of each.
     segments: Vec<(u64, u64)>,
     chain: Chain,
     shard_count: Option<u16>,
     /// Where the next record should be: an index into `segments`, and an offset there.
-    index: usize,
+    pub index: usize,
     offset: u64,
     /// Where the records lie that the last one does not call synced.
     unsynced: VecDeque<(Sequence, usize, u64)>,
 }
 
 impl Scan {
-    fn begin<S: Storage>(storage: &mut S, segments: Vec<(u64, u64)>) -> Result<Scan> {
+    pub(super) fn begin<S: Storage>(storage: &mut S, segments: Vec<(u64, u64)>) -> Result<Scan> {
         let Some(&(number, len)) = segments.first() else {
             return Err(Error::new(
                 ErrorKind::ObjectNotInPrerequisiteState,
@@ -165,28 +165,33 @@ impl Scan {
         visitor: &mut dyn FnMut(Record) -> Result<()>,
     ) -> Result<()> {
         let mut reader = self.reader(self.index);
+        while let Some(record) = self.next(storage, &mut reader)? {
+            visitor(record)?;
+        }
+        Ok(())
+    }
+
+    /// The next record of the chain, read through `reader`, which stands in the segment that the scan stands in.
+    pub(super) fn next<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        reader: &mut Reader,
+    ) -> Result<Option<Record>> {
         loop {
-            if let Some((header, payload)) =
-                self.next_in_chain(storage, &mut reader, self.index, self.offset)?
-            {
-                self.accept(&header, &payload, visitor)?;
-            } else if self.next_segment_goes_on(storage)? {
-                reached(Probe::SegmentCrossed);
-                self.index += 1;
-                self.offset = SEGMENT_HEADER_LEN;
-                reader = self.reader(self.index);
-            } else {
-                return Ok(());
+            if let Some((header, payload)) = self.next_in_chain(storage, reader, self.index, self.offset)? {
+                return self.accept(&header, &payload).map(Some);
             }
+            if !self.next_segment_goes_on(storage)? {
+                return Ok(None);
+            }
+            reached(Probe::SegmentCrossed);
+            self.index += 1;
+            self.offset = SEGMENT_HEADER_LEN;
+            *reader = self.reader(self.index);
         }
     }
 
-    fn accept(
-        &mut self,
-        header: &Header,
-        payload: &bytes::Bytes,
-        visitor: &mut dyn FnMut(Record) -> Result<()>,
-    ) -> Result<()> {
+    fn accept(&mut self, header: &Header, payload: &bytes::Bytes) -> Result<Record> {
         let record = header.record(payload).map_err(|e| self.naming_place(e))?;
         if let Body::Open(open) = &record.body {
             let (database, shard_count) = (self.database, self.shard_count.unwrap_or(open.shard_count));
@@ -206,7 +211,6 @@ impl Scan {
         while self.unsynced.front().is_some_and(|(sequence, ..)| *sequence <= header.synced_through) {
             self.unsynced.pop_front();
         }
-        visitor(record)?;
         self.chain = Chain {
             last: header.sequence,
             incarnation: header.incarnation,
@@ -214,7 +218,7 @@ impl Scan {
             stamped: header.synced_through,
         };
         self.offset += header.stored_len().expect("it was read, so it fits");
-        Ok(())
+        Ok(record)
     }
 
     /// The record at a place, if it is whole and follows the last one.
@@ -275,7 +279,7 @@ impl Scan {
 
     /// The record after the last one is not there or bad. That is corruption exactly if anything after it says that it was
     /// synced. A header is enough to say so: it vouches for itself, whatever became of its payload.
-    fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
+    pub(super) fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
         let bad = self.chain.last.next();
         let mut from = self.offset;
         for index in self.index..self.segments.len() {
@@ -408,7 +412,7 @@ impl Scan {
         }
     }
 
-    fn reader(&self, index: usize) -> Reader {
+    pub(super) fn reader(&self, index: usize) -> Reader {
         let (number, len) = self.segments[index];
         Reader::new(number, len)
     }

@@ -67,6 +67,33 @@ fn what_is_written_comes_back() {
     assert!(matches!(records.last().unwrap().body, Body::Open(_)));
 }
 
+fn look(storage: MemStorage) -> Result<Vec<Record>> {
+    let mut reader = LogReader::begin(storage)?;
+    let mut records = Vec::new();
+    while let Some(record) = reader.next_record()? {
+        records.push(record);
+    }
+    assert!(reader.next_record()?.is_none(), "the end stays the end");
+    Ok(records)
+}
+
+#[test]
+fn looking_sees_what_opening_sees() {
+    let mut writer = new_log();
+    for i in 1..20 {
+        append(&mut writer, &batch(i, i as usize * 700));
+        writer.sync().unwrap();
+    }
+    let mut storage = writer.into_storage();
+    let seen = look(storage.clone()).unwrap();
+    let (_, opened) = reopen(storage.clone()).unwrap();
+    assert_eq!(seen, opened[..opened.len() - 1], "all but the open record of the new life");
+    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
+    bytes[first] ^= 1;
+    assert_eq!(look(storage).unwrap_err().kind, ErrorKind::DataCorrupted);
+}
+
 #[test]
 fn parts_come_back_at_multiples_of_64_in_memory() {
     let mut writer = new_log();

@@ -1,0 +1,156 @@
+//! The coordinator at rest, as data: all of its state that no record of the log has. A host that records what it feeds begins
+//! a new file with it, so that a replay can start in mid-life: the log up to a sequence, this, then the inputs that followed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::pipeline::SourceRun;
+use super::requests::{Barrier, Waiting};
+use super::{Config, Coordinator, Recovery};
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::Extract;
+use crate::ids::*;
+use crate::message::Request;
+use crate::snapshot::ShardView;
+
+/// What a coordinator at rest knows beside the log: see [`Coordinator::standing`].
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The last record there is; it is published.
+    pub sequence: Sequence,
+    /// Everything that is plain data.
+    pub core: StandingCore,
+    /// What was extracted and is in no record yet: of each pipeline what is proven, what a reading on its way will prove, and
+    /// the rest.
+    pub extracts: Vec<Extract>,
+    /// Requests in line.
+    pub waiting: Vec<(RequestId, Request)>,
+}
+
+/// The plain part of a [`Standing`]; opaque, to be kept and handed back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StandingCore {
+    now_us: Micros,
+    read_only: bool,
+    frontier_written: bool,
+    last_append_us: Micros,
+    batch_turn: bool,
+    last_epoch: Epoch,
+    wake_at_us: Option<Micros>,
+    barriers: BTreeMap<BarrierId, BTreeSet<TableId>>,
+    last_barrier: u64,
+    readers: BTreeMap<ReaderId, Sequence>,
+    last_reader: u64,
+    sources: BTreeMap<PipelineId, StandingSource>,
+}
+
+/// A source's run without its extracts, and how many those are: proven, proving, unproven.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StandingSource {
+    run: SourceRun,
+    counts: [usize; 3],
+}
+
+impl Coordinator {
+    /// While held the coordinator begins no record, so that it comes to rest within a sync; all else goes on. Feed
+    /// [`Input::Tick`](crate::Input::Tick) after letting go: what waited begins then.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Nothing is staged, in flight, being published or being looked at, and there is no effect to drain. The shards are what the
+    /// log says once they have answered every command.
+    pub fn is_at_rest(&self) -> bool {
+        let setting_up = self.requests.barriers.values().any(|barrier| barrier.setting_up.is_some());
+        self.staging.is_none()
+            && self.in_flight.is_empty()
+            && self.publishing.is_none()
+            && self.effects.is_empty()
+            && !setting_up
+            && !self.poisoned
+    }
+
+    /// All of its state that is in no record. Only at rest.
+    pub fn standing(&self) -> Standing {
+        assert!(self.is_at_rest(), "only a coordinator at rest is told by the log and this");
+        let mut extracts = vec![];
+        let mut sources = BTreeMap::new();
+        for (id, run) in &self.pipelines {
+            let mut run = run.clone();
+            let parts = [Vec::from(std::mem::take(&mut run.proven)), std::mem::take(&mut run.proving)];
+            let parts = parts.into_iter().chain([std::mem::take(&mut run.unproven)]);
+            let mut counts = [0; 3];
+            for (count, part) in counts.iter_mut().zip(parts) {
+                *count = part.len();
+                extracts.extend(part);
+            }
+            sources.insert(*id, StandingSource { run, counts });
+        }
+        let requests = &self.requests;
+        let core = StandingCore {
+            now_us: self.now_us,
+            read_only: self.read_only,
+            frontier_written: self.frontier_written,
+            last_append_us: self.last_append_us,
+            batch_turn: self.batch_turn,
+            last_epoch: self.last_epoch,
+            wake_at_us: self.wake_at_us,
+            barriers: requests.barriers.iter().map(|(id, b)| (*id, b.tables.clone())).collect(),
+            last_barrier: requests.last_barrier,
+            readers: requests.readers.clone(),
+            last_reader: requests.last_reader,
+            sources,
+        };
+        let waiting = requests.waiting.iter().map(|(id, waiting)| (*id, waiting.request())).collect();
+        Standing { sequence: self.published.sequence, core, extracts, waiting }
+    }
+}
+
+impl Recovery {
+    /// The log was replayed up to the record at which a coordinator stood: goes on from there, in the middle of its life. An error
+    /// says that the two do not fit.
+    pub fn resume(
+        self,
+        config: Config,
+        standing: Standing,
+        views: Vec<Arc<ShardView>>,
+    ) -> Result<Coordinator> {
+        let misfit = |what: String| Error::new(ErrorKind::DataCorrupted, what);
+        let Standing { sequence, core, extracts, waiting } = standing;
+        if self.last() != sequence {
+            let last = self.last();
+            return Err(misfit(format!("the coordinator stood at record {sequence}, the log at {last}")));
+        }
+        let mut coordinator = self.coordinator(config, core.now_us, views)?;
+        coordinator.read_only = core.read_only;
+        coordinator.frontier_written = core.frontier_written;
+        coordinator.last_append_us = core.last_append_us;
+        coordinator.batch_turn = core.batch_turn;
+        coordinator.last_epoch = core.last_epoch;
+        coordinator.wake_at_us = core.wake_at_us;
+        coordinator.requests.last_barrier = core.last_barrier;
+        coordinator.requests.readers = core.readers;
+        coordinator.requests.last_reader = core.last_reader;
+        let barriers = core.barriers.into_iter();
+        coordinator.requests.barriers =
+            barriers.map(|(id, tables)| (id, Barrier { tables, setting_up: None })).collect();
+        for (id, request) in waiting {
+            let waiting = Waiting::of(request)
+                .ok_or_else(|| misfit(format!("request {} is of a kind that never waits", id.0)))?;
+            coordinator.requests.waiting.push_back((id, waiting));
+        }
+        let mut extracts = extracts.into_iter();
+        for (id, StandingSource { mut run, counts: [proven, proving, unproven] }) in core.sources {
+            if !coordinator.tip.pipelines.contains_key(&id) {
+                return Err(misfit(format!("pipeline {id} was being loaded, and the log does not know it")));
+            }
+            run.proven = extracts.by_ref().take(proven).collect::<VecDeque<_>>();
+            run.proving = extracts.by_ref().take(proving).collect();
+            run.unproven = extracts.by_ref().take(unproven).collect();
+            coordinator.pipelines.insert(id, run);
+        }
+        Ok(coordinator)
+    }
+}

@@ -1,0 +1,51 @@
+//! Reading a log without touching it, a record at a time: for whoever replays or inspects. A life that begins reads through
+//! `recovery`, which also clears the tail.
+
+use super::Storage;
+use super::reader::Reader;
+use super::recovery::Scan;
+use crate::error::Result;
+use crate::record::Record;
+
+/// Hands out the records of a log one after the other, and judges its end as [`open`](super::open) does, but changes nothing. The
+/// log must not be written to meanwhile: what is half written looks like a torn tail.
+pub struct LogReader<S: Storage> {
+    storage: S,
+    scan: Scan,
+    reader: Reader,
+    ended: bool,
+}
+
+impl<S: Storage> LogReader<S> {
+    /// Before the first record. An error says that there is no log.
+    pub fn begin(mut storage: S) -> Result<LogReader<S>> {
+        let segments = storage.segments()?;
+        let scan = Scan::begin(&mut storage, segments)?;
+        let reader = scan.reader(scan.index);
+        Ok(LogReader { storage, scan, reader, ended: false })
+    }
+
+    /// Identity of the database.
+    pub fn database(&self) -> [u8; 16] {
+        self.scan.database
+    }
+
+    /// The next record; None at the end, which may be a torn tail. An error is corruption.
+    pub fn next_record(&mut self) -> Result<Option<Record>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let record = self.scan.next(&mut self.storage, &mut self.reader)?;
+        if record.is_none() {
+            self.ended = true;
+            self.scan.judge(&mut self.storage)?;
+        }
+        Ok(record)
+    }
+}
+
+impl<S: Storage> std::fmt::Debug for LogReader<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
