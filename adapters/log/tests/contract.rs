@@ -1,19 +1,103 @@
-//! The real storage keeps the port's contract.
+//! The real storage keeps the port's contract, on the file system of the temporary directory. A life that is killed is lived by
+//! a process of its own: this test, run once more.
 
-use kernel::log::contract::storage_contract;
-use tidemark_log::MmapStorage;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kernel::log::contract::{Disks, Life, storage_contract};
+use tempfile::TempDir;
+use tidemark_log::{MmapStorage, free_bytes};
+
+/// Tell the process what to live, and where.
+const LIFE_ENV: &str = "TIDEMARK_TEST_LIFE";
+const DIRECTORY_ENV: &str = "TIDEMARK_TEST_DIRECTORY";
+/// What it says when it has lived, and waits for its end.
+const LIVED: &str = "this life is lived";
+
+struct RealFiles {
+    root: TempDir,
+    made: u32,
+    small: Vec<TempDir>,
+}
+
+impl RealFiles {
+    fn directory(&mut self) -> PathBuf {
+        self.made += 1;
+        self.root.path().join(self.made.to_string())
+    }
+}
+
+fn open(directory: &Path) -> MmapStorage {
+    MmapStorage::open(directory).expect("the directory is nobody's")
+}
+
+impl Disks for RealFiles {
+    type Storage = MmapStorage;
+
+    fn make(&mut self) -> MmapStorage {
+        open(&self.directory())
+    }
+
+    fn reopen(&mut self, storage: MmapStorage) -> MmapStorage {
+        let directory = storage.directory().to_owned();
+        drop(storage);
+        open(&directory)
+    }
+
+    fn killed(&mut self, life: Life) -> MmapStorage {
+        let directory = self.directory();
+        let mut process = Command::new(std::env::current_exe().expect("this test is a program"))
+            .args(["mapped_files_keep_the_storage_contract", "--exact", "--nocapture"])
+            .envs([(LIFE_ENV, life.name().as_ref()), (DIRECTORY_ENV, directory.as_os_str())])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts once more");
+        let output = BufReader::new(process.stdout.take().expect("its output is a pipe"));
+        let lived = output.lines().map_while(Result::ok).any(|line| line.ends_with(LIVED));
+        process.kill().expect("it is ours");
+        process.wait().expect("it was killed");
+        assert!(lived, "the process did not live {life:?} to the end");
+        open(&directory)
+    }
+
+    /// A file system in memory: it knows at once that it has no room for more than all of its own, where one on a disk would fill
+    /// the disk first, to the harm of everyone else on this machine.
+    fn full(&mut self) -> Option<(MmapStorage, u64)> {
+        let small = tempfile::tempdir_in("/dev/shm").expect("Linux has a file system in memory");
+        let free = free_bytes(small.path()).expect("the file system answers");
+        let storage = open(small.path());
+        self.small.push(small);
+        Some((storage, free + (64 << 30)))
+    }
+
+    /// By another hand the file loses its end: a read comes back short.
+    fn spoil(&mut self, storage: &mut MmapStorage, number: u64) -> bool {
+        let path = storage.directory().join(format!("log-{number:010}.tml"));
+        let file = OpenOptions::new().write(true).open(path).expect("the segment has a file");
+        file.set_len(4096).expect("a file can be cut");
+        true
+    }
+}
+
+/// In the process that is to be killed: does not come back.
+fn live(life: &str) -> ! {
+    let directory = std::env::var_os(DIRECTORY_ENV).expect("it comes with the life");
+    let life = Life::named(life).expect("a life of the contract");
+    let _held = life.live(open(Path::new(&directory)));
+    println!("{LIVED}");
+    // The input ends when the test does, however it ends.
+    let _ = std::io::stdin().lines().count();
+    std::process::exit(1)
+}
 
 #[test]
 fn mapped_files_keep_the_storage_contract() {
-    let root = tempfile::tempdir().unwrap();
-    let mut made = 0;
-    let make = || {
-        made += 1;
-        MmapStorage::open(&root.path().join(made.to_string())).unwrap()
-    };
-    storage_contract(make, |storage| {
-        let directory = storage.directory().to_owned();
-        drop(storage);
-        MmapStorage::open(&directory).unwrap()
-    });
+    if let Ok(life) = std::env::var(LIFE_ENV) {
+        live(&life);
+    }
+    let root = tempfile::tempdir().expect("there is a directory for temporary files");
+    storage_contract(&mut RealFiles { root, made: 0, small: vec![] });
 }

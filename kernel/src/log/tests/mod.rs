@@ -1,5 +1,6 @@
 //! The log over memory: what is written comes back, a torn tail goes, damage is refused.
 
+mod contract;
 mod crash;
 mod damage;
 mod disk;
@@ -40,11 +41,6 @@ fn reopen(storage: MemStorage) -> Result<(Opened<MemStorage>, Vec<Record>)> {
         Ok(())
     })?;
     Ok((opened, records))
-}
-
-#[test]
-fn memory_keeps_the_storage_contract() {
-    contract::storage_contract(MemStorage::new, |storage| storage);
 }
 
 #[test]
