@@ -347,6 +347,12 @@ impl FaultCounts {
         self.0[fault as usize]
     }
 
+    /// Kinds that fired.
+    pub fn fired(&self) -> FaultSet {
+        let kinds = Fault::ALL.into_iter().filter(|fault| self.of(*fault).fired > 0);
+        kinds.fold(FaultSet::NONE, FaultSet::with)
+    }
+
     pub(crate) fn of_mut(&mut self, fault: Fault) -> &mut Struck {
         &mut self.0[fault as usize]
     }

@@ -6,7 +6,8 @@
 //! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`]: what their users agree on.
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
-//! - [`run`]: seeds, twice each. [`trace`], [`counts`]: what happened. [`commands`]: the command line.
+//! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words.
+//! - [`commands`]: the command line.
 
 pub mod broker;
 pub mod commands;
@@ -18,6 +19,8 @@ pub mod oracle;
 pub mod planted;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
+pub mod story;
 pub mod swarm;
 pub mod trace;
 pub mod world;

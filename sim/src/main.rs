@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sim::commands::run;
+use sim::commands::{run, shrink};
 
 /// A run makes and drops millions of small arrays and messages: the system's allocator was a fifth of its time.
 #[global_allocator]
@@ -20,11 +20,14 @@ struct Arguments {
 enum Command {
     /// Run seeds; each runs twice and must leave the same trace.
     Run(run::Args),
+    /// Make a failure small and write it as a scenario file.
+    Shrink(shrink::Args),
 }
 
 fn main() -> ExitCode {
     let passed = match Arguments::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Shrink(args) => shrink::run(args),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

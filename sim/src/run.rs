@@ -1,9 +1,10 @@
-//! Running seeds: each twice, and both must leave the same trace; failures come with the command that reproduces them.
+//! Running seeds: each twice, and both must leave the same trace. What is made of failures lives in `shrink` and `story`.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use kernel::probe::{self, Probe, Reached};
 
@@ -11,8 +12,9 @@ use crate::decide::{Decide, Decisions, Seeded};
 use crate::fault::{Coverage, FaultCounts, FaultSet};
 use crate::oracle::Violation;
 use crate::planted::{self, Planted};
+use crate::shrink::Limits;
 use crate::swarm::{Parameters, Profile};
-use crate::trace::{Event, Keep, Trace};
+use crate::trace::{Event, Keep, Mark, Trace};
 use crate::world::{Counts, World};
 
 /// What is run.
@@ -41,6 +43,14 @@ pub struct Outcome {
     pub struck: FaultCounts,
     /// What was wrong, if anything.
     pub violation: Option<Violation>,
+    /// How many events there were, and how many that a story tells.
+    pub event_count: u64,
+    /// See `event_count`.
+    pub told: u64,
+    /// How often the process ended.
+    pub crashes: u64,
+    /// How long it took, on the run's clock.
+    pub simulated_us: u64,
     /// Its events, as far as they were to be kept.
     pub events: Vec<Event>,
     /// Every decision, for [`crate::decide::Recorded`].
@@ -65,10 +75,16 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
 
 /// One run whose events are put into words.
 pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
+    run_limited(source, plan, &Limits::default(), keep)
+}
+
+/// One run in a world from which something was taken away.
+pub fn run_limited(source: impl Decide, plan: Plan, limits: &Limits, keep: Keep) -> Outcome {
     let decisions = Decisions::new(source);
     probe::take();
     planted::activate(plan.bug);
-    let parameters = Parameters::draw(&decisions, plan.profile, plan.faults);
+    let mut parameters = Parameters::draw(&decisions, plan.profile, plan.faults);
+    limits.apply(&mut parameters);
     let trace = Trace::new(keep);
     let mut world = World::new(decisions.clone(), parameters, trace.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
@@ -86,6 +102,10 @@ pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
         reached: probe::take(),
         struck: decisions.struck(),
         violation,
+        event_count: trace.count(),
+        told: trace.count() - trace.count_of(Mark::Detail),
+        crashes: trace.count_of(Mark::Crash),
+        simulated_us: trace.now_us().saturating_sub(crate::world::BEGINNING_US).max(0) as u64,
         events: trace.take_events(),
         decisions: decisions.taken(),
     }
@@ -115,8 +135,55 @@ pub struct Summary {
     pub coverage: Coverage,
     /// Sum of the trace hashes: the same for the same range on any machine and in any build.
     pub hash: u64,
-    /// Seeds that failed, in order.
+    /// Events in all.
+    pub events: u64,
+    /// Ends of the process in all; each was followed by a recovery.
+    pub crashes: u64,
+    /// Time on the clocks of all runs.
+    pub simulated_us: u64,
+    /// Seeds that failed.
+    pub failed: u64,
+    /// The first of them, in order.
     pub failures: Vec<(u64, Outcome)>,
+}
+
+/// Failures that are kept with their decisions: a run of hours must not fill the memory with them.
+const FAILURES_KEPT: usize = 20;
+
+impl Summary {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        self.counts.add(&outcome.counts);
+        self.reached.add(&outcome.reached);
+        self.coverage.add(&outcome.struck);
+        self.hash = self.hash.wrapping_add(crate::trace::hash_bytes(seed, &outcome.hash.to_le_bytes()));
+        self.events += outcome.event_count;
+        self.crashes += outcome.crashes;
+        self.simulated_us += outcome.simulated_us;
+        if outcome.violation.is_some() {
+            self.failed += 1;
+            if self.failures.len() < FAILURES_KEPT {
+                self.failures.push((seed, outcome));
+            }
+        }
+    }
+}
+
+/// Seeds to be run.
+#[derive(Debug)]
+pub struct Work<'w> {
+    /// Which.
+    pub seeds: std::ops::Range<u64>,
+    /// How.
+    pub plan: Plan,
+    /// Threads.
+    pub jobs: usize,
+    /// Failures that end it.
+    pub failures_max: usize,
+    /// When it ends.
+    pub until: Option<Instant>,
+    /// Somebody has had enough.
+    pub stop: &'w AtomicBool,
 }
 
 /// Runs seeds on some threads. `progress` is told after each; `enough` failures end the run.
@@ -127,30 +194,36 @@ pub fn run_range(
     enough: usize,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Summary {
-    let next = AtomicU64::new(seeds.start);
+    let stop = &AtomicBool::new(false);
+    let work = Work { seeds, plan, jobs: threads, failures_max: enough, until: None, stop };
+    run_many(&work, &|summary| progress(summary.seeds, summary.failed))
+}
+
+/// Runs seeds until there are no more, or too many have failed, or the time is over. `progress` is told after each.
+pub fn run_many(work: &Work<'_>, progress: &(dyn Fn(&Summary) + Sync)) -> Summary {
+    let next = AtomicU64::new(work.seeds.start);
+    let enough = AtomicBool::new(false);
     let summary = Mutex::new(Summary::default());
+    let is_over = || {
+        enough.load(Ordering::Relaxed)
+            || work.stop.load(Ordering::Relaxed)
+            || work.until.is_some_and(|until| Instant::now() >= until)
+    };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..work.jobs {
             scope.spawn(|| {
-                loop {
+                while !is_over() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || summary.lock().expect("no panics inside").failures.len() >= enough
-                    {
+                    if seed >= work.seeds.end {
                         return;
                     }
-                    let outcome = run_seed(seed, plan);
+                    let outcome = run_seed(seed, work.plan);
                     let mut summary = summary.lock().expect("no panics inside");
-                    summary.seeds += 1;
-                    summary.counts.add(&outcome.counts);
-                    summary.reached.add(&outcome.reached);
-                    summary.coverage.add(&outcome.struck);
-                    summary.hash = summary
-                        .hash
-                        .wrapping_add(crate::trace::hash_bytes(seed, &outcome.hash.to_le_bytes()));
-                    if outcome.violation.is_some() {
-                        summary.failures.push((seed, outcome));
+                    summary.add(seed, outcome);
+                    if summary.failed >= work.failures_max as u64 {
+                        enough.store(true, Ordering::Relaxed);
                     }
-                    progress(summary.seeds, summary.failures.len() as u64);
+                    progress(&summary);
                 }
             });
         }

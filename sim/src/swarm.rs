@@ -104,6 +104,8 @@ pub struct Parameters {
     pub fetch_messages_max: u64,
     /// Steps before the faults end.
     pub steps: u64,
+    /// Steps without faults in which everything must have caught up.
+    pub catch_up_steps_max: u64,
 }
 
 /// A rate that half of the runs leave out.
@@ -154,6 +156,7 @@ impl Parameters {
             },
             fetch_messages_max: d.between(1, 40),
             steps: d.between(500, 3000),
+            catch_up_steps_max: 200_000,
         }
     }
 }

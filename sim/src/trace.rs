@@ -123,7 +123,8 @@ const KEPT_MAX: usize = 200_000;
 struct Inner {
     now_us: Cell<i64>,
     hash: Cell<u64>,
-    count: Cell<u64>,
+    /// By mark.
+    counts: [Cell<u64>; 5],
     keep: Keep,
     events: RefCell<VecDeque<Event>>,
 }
@@ -156,7 +157,8 @@ impl Trace {
             hash = mix(hash, *fact);
         }
         inner.hash.set(hash);
-        inner.count.set(inner.count.get() + 1);
+        let count = &inner.counts[mark as usize];
+        count.set(count.get() + 1);
         if inner.keep != Keep::Nothing {
             self.keep(Event { at_us, actor, mark, text: text.to_string() });
         }
@@ -180,7 +182,17 @@ impl Trace {
 
     /// How many there were.
     pub fn count(&self) -> u64 {
-        self.inner.count.get()
+        self.inner.counts.iter().map(Cell::get).sum()
+    }
+
+    /// How many there were of a sort.
+    pub fn count_of(&self, mark: Mark) -> u64 {
+        self.inner.counts[mark as usize].get()
+    }
+
+    /// Time of the last one.
+    pub fn now_us(&self) -> i64 {
+        self.inner.now_us.get()
     }
 
     /// How many are kept.

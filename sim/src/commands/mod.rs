@@ -1,3 +1,6 @@
 //! The subcommands of the simulator's binary: their arguments and what they print. What they do lives in the library.
 
+mod failure;
+mod progress;
 pub mod run;
+pub mod shrink;

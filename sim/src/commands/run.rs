@@ -1,29 +1,40 @@
-//! `sim run`: seeds, each twice, under the faults of a profile. What a run is lives in `crate::run`.
+//! `sim run`: seeds, each twice, under the faults of a profile; or one scenario file. What a run is lives in `crate::run`, how a failure
+//! is made small in `crate::shrink`.
 
-use std::io::{IsTerminal, Write};
 use std::ops::Range;
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::decide::Recorded;
+use super::failure::{self, Wanted};
+use super::progress::Progress;
 use crate::fault::FaultSet;
 use crate::planted::{self, Planted};
-use crate::run::{Outcome, Plan, Summary, catch_panics, coverage, run_kept, run_range, run_seed};
+use crate::run::{Plan, Summary, Work, catch_panics, coverage, run_many, run_seed};
+use crate::shrink::Case;
+use crate::shrink::case::Scenario;
 use crate::swarm::Profile;
 use crate::trace::Keep;
+
+/// Seeds that are run if nothing is said.
+const SEEDS: Range<u64> = 0..1000;
 
 /// Arguments of `sim run`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Range of seeds, as `0..1000`.
-    #[arg(long, default_value = "0..1000", value_parser = parse_range, conflicts_with = "seed")]
-    seeds: Range<u64>,
+    /// Range of seeds, as `0..1000` [default: 0..1000, or without an end with --for].
+    #[arg(long, value_parser = parse_range)]
+    seeds: Option<Range<u64>>,
     /// One seed.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
+    /// A scenario file: one small run that once failed.
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "profile", "faults"])]
+    scenario: Option<PathBuf>,
     /// Show every event.
-    #[arg(long, requires = "seed")]
+    #[arg(long)]
     trace: bool,
-    /// Which faults may happen.
+    /// What runs are like.
     #[arg(long, value_enum, default_value = "swarm")]
     profile: Profile,
     /// Only these of its faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
@@ -32,91 +43,155 @@ pub struct Args {
     /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features planted`.
     #[arg(long, value_parser = Planted::named)]
     bug: Option<Planted>,
-    /// Threads; a run is one thread.
-    #[arg(long)]
-    threads: Option<usize>,
+    /// Threads; a run is one thread [default: one a core].
+    #[arg(long, alias = "threads")]
+    jobs: Option<usize>,
+    /// Stop after this time, as `90s`, `10m` or `2h`.
+    #[arg(long = "for", value_parser = parse_duration)]
+    time: Option<Duration>,
     /// Failures after which to stop.
     #[arg(long, default_value_t = 1)]
     failures: usize,
+    /// Collect all failures.
+    #[arg(long, conflicts_with = "failures")]
+    keep_going: bool,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("{text:?} is no range of seeds; write it as 0..1000");
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
-    Ok(from.parse().map_err(|_| wrong())?..to.parse().map_err(|_| wrong())?)
+    let end = if to.is_empty() { u64::MAX } else { to.parse().map_err(|_| wrong())? };
+    Ok(from.parse().map_err(|_| wrong())?..end)
 }
 
-/// Runs seeds. True if nothing was violated.
+/// A length of time with its unit.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length of time; write it as 90s, 10m or 2h");
+    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let seconds = match &text[unit..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..unit].parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(number.checked_mul(seconds).ok_or_else(wrong)?))
+}
+
+/// Runs what is asked for. True if nothing was violated.
 pub fn run(args: Args) -> bool {
     catch_panics();
-    let Args { seeds, seed, trace, profile, faults, bug, threads, failures } = args;
-    if bug.is_some() && !planted::BUILT_IN {
+    if args.bug.is_some() && !planted::BUILT_IN {
         eprintln!(
             "this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- run …"
         );
         return false;
     }
-    match seed {
-        Some(seed) => one(seed, Plan { profile, faults, bug, print: trace }),
-        None => many(seeds, Plan { profile, faults, bug, print: false }, threads, failures),
+    let plan = Plan {
+        profile: args.profile,
+        faults: args.faults,
+        bug: args.bug,
+        print: args.trace && args.seed.is_some(),
+    };
+    match (&args.scenario, args.seed) {
+        (Some(path), _) => scenario(path, args.bug, args.trace),
+        (None, Some(seed)) => one(seed, plan, &args.wanted),
+        (None, None) => many(&args, plan),
     }
 }
 
-fn one(seed: u64, plan: Plan) -> bool {
+/// Runs a scenario on the kernel as it is, or with the bug that was asked for.
+fn scenario(path: &std::path::Path, bug: Option<Planted>, trace: bool) -> bool {
+    let scenario = match Scenario::read(path) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("{error}");
+            return false;
+        }
+    };
+    println!("{}\n", scenario.title);
+    let case = Case { bug, ..scenario.case.clone() };
+    let outcome = case.run(if trace { Keep::Print } else { Keep::All });
+    if !trace {
+        print!("{}", crate::story::tell(&outcome));
+    }
+    if let (None, Some(bug)) = (bug, scenario.case.bug) {
+        println!("\nOn the kernel as it is. With what it once caught planted: --bug {}", bug.about().name);
+    }
+    println!("{}", if outcome.violation.is_none() { "PASSED" } else { "FAILED" });
+    outcome.violation.is_none()
+}
+
+fn one(seed: u64, plan: Plan, wanted: &Wanted) -> bool {
     let outcome = run_seed(seed, plan);
     println!("seed {seed}: trace {:016x}, {} decisions", outcome.hash, outcome.decisions.len());
     println!("{:#?}", outcome.counts);
     if outcome.violation.is_some() {
-        report(seed, &outcome, plan);
+        failure::report(seed, &outcome, plan, wanted);
     }
     outcome.violation.is_none()
 }
 
-fn many(seeds: Range<u64>, plan: Plan, threads: Option<usize>, failures: usize) -> bool {
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-    let began = Instant::now();
-    let total = seeds.end.saturating_sub(seeds.start);
-    let on_terminal = std::io::stderr().is_terminal();
-    let progress = |done: u64, failed: u64| {
-        if on_terminal && (done.is_multiple_of(10) || done == total) || done.is_multiple_of(500) {
-            let rate = done as f64 / began.elapsed().as_secs_f64();
-            let end = if on_terminal { "\r" } else { "\n" };
-            eprint!("{done} of {total} seeds, {failed} failed, {rate:.0} seeds/s{end}");
-            let _ = std::io::stderr().flush();
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The first interrupt ends the run with its summary, the second at once.
+fn hear_interrupts() {
+    let heard = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
         }
+    });
+    if let Err(error) = heard {
+        eprintln!("an interrupt will end this without a summary: {error}");
+    }
+}
+
+fn many(args: &Args, plan: Plan) -> bool {
+    hear_interrupts();
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let without_end = if args.time.is_some() { 0..u64::MAX } else { SEEDS };
+    let began = Instant::now();
+    let work = Work {
+        seeds: args.seeds.clone().unwrap_or(without_end),
+        plan,
+        jobs: jobs.max(1),
+        failures_max: if args.keep_going { usize::MAX } else { args.failures.max(1) },
+        until: args.time.map(|time| began + time),
+        stop: &INTERRUPTED,
     };
-    let summary = run_range(seeds, plan, threads, failures, &progress);
-    let seconds = began.elapsed().as_secs_f64();
-    print_counts(&summary);
-    for line in summary.coverage.table(plan.profile.faults().and(plan.faults)) {
-        println!("{line}");
+    let progress = Progress::new(&work.seeds, args.time);
+    let summary = run_many(&work, &|summary| progress.show(summary));
+    progress.end();
+    if summary.failed == 0 {
+        print_counts(&summary, plan);
     }
     for (seed, outcome) in &summary.failures {
-        report(*seed, outcome, plan);
+        failure::report(*seed, outcome, plan, &args.wanted);
     }
-    let mut passed = summary.failures.is_empty();
-    if plan.profile == Profile::Swarm
-        && plan.faults == FaultSet::ALL
-        && plan.bug.is_none()
-        && summary.seeds >= 100
-        && passed
-    {
+    if summary.failed > summary.failures.len() as u64 {
+        println!("{} more failures are not told", summary.failed - summary.failures.len() as u64);
+    }
+    let mut passed = summary.failed == 0;
+    let whole = plan.profile == Profile::Swarm && plan.faults == FaultSet::ALL && plan.bug.is_none();
+    if whole && summary.seeds >= 100 && passed {
         for complaint in coverage(&summary, plan) {
             println!("too little is shown: {complaint}");
             passed = false;
         }
     }
-    println!(
-        "{}: {} seeds, each twice, in {seconds:.1} s ({:.0} seeds/s on {threads} threads), trace hash of all {:016x}",
-        if passed { "PASSED" } else { "FAILED" },
-        summary.seeds,
-        summary.seeds as f64 / seconds,
-        summary.hash
-    );
+    let verdict = match (passed, INTERRUPTED.load(Ordering::Relaxed)) {
+        (false, _) => "FAILED",
+        (true, true) => "INTERRUPTED, nothing failed",
+        (true, false) => "PASSED",
+    };
+    println!("{verdict}: {}", progress.line(&summary));
+    println!("trace hash of all {:016x}, on {jobs} threads", summary.hash);
     passed
 }
 
-fn print_counts(summary: &Summary) {
+fn print_counts(summary: &Summary, plan: Plan) {
     let counts = &summary.counts;
     let groups = [
         ("world", counts.world.each()),
@@ -132,26 +207,24 @@ fn print_counts(summary: &Summary) {
             group.iter().map(|(what, n)| format!("{} {n}", what.replace('_', " "))).collect();
         println!("{name}: {}", words.join(", "));
     }
+    for line in summary.coverage.table(plan.profile.faults().and(plan.faults)) {
+        println!("{line}");
+    }
 }
 
-fn report(seed: u64, outcome: &Outcome, plan: Plan) {
-    let Some(violation) = &outcome.violation else { return };
-    println!("\n--- seed {seed} failed; its last events:");
-    let events = run_kept(Recorded::new(outcome.decisions.clone()), plan, Keep::All).events;
-    for event in &events[events.len().saturating_sub(60)..] {
-        println!("{event}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_times_are_understood_or_refused() {
+        assert_eq!(parse_range("3..9"), Ok(3..9));
+        assert_eq!(parse_range("3.."), Ok(3..u64::MAX));
+        assert!(parse_range("3").is_err() && parse_range("a..b").is_err());
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "10", "m", "10 m", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
     }
-    println!("--- VIOLATED {}: {}", violation.invariant, violation.text);
-    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-        value().map(|v| v.get_name().to_string()).unwrap_or_default()
-    };
-    let profile = name(&|| clap::ValueEnum::to_possible_value(&plan.profile));
-    let (features, bug) = match plan.bug {
-        Some(bug) => (" --features planted", format!(" --bug {}", bug.about().name)),
-        None => ("", String::new()),
-    };
-    println!(
-        "--- reproduce: cargo run --release -p sim{features} -- run --seed {seed} --profile {profile} --faults {}{bug} --trace\n",
-        plan.faults
-    );
 }

@@ -77,6 +77,7 @@ pub struct Clients {
     next_request: u64,
     next_row: i64,
     next_churn: u64,
+    looks: usize,
 }
 
 /// A request that is about to be sent.
@@ -148,7 +149,10 @@ impl Clients {
     /// What an operator does: starts what stands, and now and then stops, rewinds, truncates, drops.
     fn operate(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
         let pipelines: Vec<&Arc<PipelineDef>> = catalog.pipelines.values().collect();
-        let pipeline = pipelines.get(d.index(pipelines.len().max(1)))?;
+        // Turned on with every look, so that decisions that are all zero come to every pipeline.
+        self.looks += 1;
+        let turned = d.index(pipelines.len().max(1)) + self.looks;
+        let pipeline = pipelines.get(turned % pipelines.len().max(1))?;
         let name = pipeline.name.clone();
         match &pipeline.state {
             PipelineState::Running if d.activity(p.activity.restart_pipeline) => {

@@ -10,8 +10,6 @@ use crate::oracle::Violation;
 use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark};
 
-/// Steps without faults in which everything must have caught up.
-const CATCH_UP_STEPS_MAX: u64 = 200_000;
 /// Steps between two looks at whether it has.
 const CATCH_UP_LOOK: u64 = 50;
 
@@ -354,7 +352,7 @@ impl<'a> World<'a> {
             source.bury_zombies();
         }
         self.feed(Input::DiskSpace { sufficient: true })?;
-        for step in 0..CATCH_UP_STEPS_MAX {
+        for step in 0..self.p.catch_up_steps_max {
             self.step()?;
             self.restart_if_dead()?;
             if step % CATCH_UP_LOOK == 0 && self.lag().is_none() {
@@ -362,7 +360,8 @@ impl<'a> World<'a> {
             }
         }
         let lag = self.lag().unwrap_or_default();
-        Err(Violation::new("live", format!("{CATCH_UP_STEPS_MAX} steps after the last fault: {lag}")))
+        let steps = self.p.catch_up_steps_max;
+        Err(Violation::new("live", format!("{steps} steps after the last fault: {lag}")))
     }
 
     /// What is still to be done; None if nothing is.

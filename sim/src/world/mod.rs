@@ -27,6 +27,8 @@ use crate::scenario::Messages;
 use crate::swarm::Parameters;
 use crate::trace::{Actor, Mark, Trace, text_fact};
 
+/// When a run begins, on its own clock.
+pub const BEGINNING_US: Micros = 1_000_000;
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
 
@@ -120,7 +122,7 @@ impl<'a> World<'a> {
             trace,
             brokers,
             messages: Messages::default(),
-            now_us: 1_000_000,
+            now_us: BEGINNING_US,
             life: None,
             clients: Clients::default(),
             oracle: Oracle::new(),
@@ -182,10 +184,10 @@ impl<'a> World<'a> {
             Mark::Step,
             &facts,
             format_args!(
-                "{} shards; topics with {partitions:?} partitions; {} messages; {} pipelines",
-                p.shard_count,
-                p.messages,
-                p.pipelines.len()
+                "{}; topics with {partitions:?} partitions; {}; {}",
+                words::count(p.shard_count.into(), "shard"),
+                words::count(p.messages, "message"),
+                words::count(p.pipelines.len() as u64, "pipeline"),
             ),
         );
         for (number, rule) in p.pipelines.iter().enumerate() {

@@ -41,6 +41,11 @@ fn pipeline_name(catalog: &Catalog, pipeline: PipelineId) -> String {
     catalog.pipelines.get(&pipeline).map_or_else(|| format!("pipeline {pipeline}"), |p| p.name.clone())
 }
 
+/// A number of things.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 // ---- Shards ----
 
 /// What a shard is told to do.
@@ -221,7 +226,7 @@ pub fn request<'a>(request: &'a Request, catalog: &'a Catalog) -> impl Display +
                 let gone: usize = table.shards.iter().map(|s| s.deletes.len()).sum();
                 write!(f, "{} ", table_name(catalog, table.table))?;
                 match (rows, gone) {
-                    (rows, 0) => write!(f, "+{rows} rows"),
+                    (rows, 0) => write!(f, "+{}", count(rows as u64, "row")),
                     (0, gone) => write!(f, "-{gone} rows"),
                     (rows, gone) => write!(f, "+{rows} -{gone} rows"),
                 }

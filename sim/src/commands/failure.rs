@@ -1,0 +1,91 @@
+//! What is done with a failure: it is made small, told, and written to a file that repeats it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::run::parse_duration;
+use crate::run::{Outcome, Plan};
+use crate::shrink::case::Scenario;
+use crate::shrink::{Case, Shrunk, shrink};
+use crate::story;
+use crate::trace::Keep;
+
+/// What is wanted of a failure.
+#[derive(clap::Args)]
+pub struct Wanted {
+    /// Tell a failure as it is, without making it small.
+    #[arg(long)]
+    no_shrink: bool,
+    /// Time to make a failure small.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    shrink_for: Duration,
+    /// Where scenario files of failures go.
+    #[arg(long, default_value = "target/sim")]
+    failures_dir: PathBuf,
+}
+
+/// Tells a seed's failure, small if that is wanted.
+pub fn report(seed: u64, outcome: &Outcome, plan: Plan, wanted: &Wanted) {
+    let Some(violation) = &outcome.violation else { return };
+    println!("\nseed {seed} violated {}: {}", violation.invariant, violation.text);
+    let case = Case::of_seed(seed, plan);
+    // Two runs that differ cannot be made small by running them again.
+    let shrunk = (!wanted.no_shrink && violation.invariant != "deterministic")
+        .then(|| make_small(&case, wanted.shrink_for))
+        .flatten();
+    let small = shrunk.as_ref().map_or(&case, |shrunk| &shrunk.case);
+    let told = small.run(Keep::All);
+    println!("\n{}", story::tell(&told));
+    let name = plan.bug.map_or(format!("seed-{seed}"), |bug| format!("{}-{seed}", bug.about().name));
+    let path = wanted.failures_dir.join(format!("{name}.toml"));
+    let scenario = Scenario {
+        title: format!("{}, found by seed {seed}", violation.invariant),
+        story: story::tell(&told),
+        invariant: violation.invariant.into(),
+        questions: small.shipped().questions(),
+        case: small.clone(),
+    };
+    match write(&scenario, &path) {
+        Ok(()) => println!("repeat it: {}", command(&scenario, &path)),
+        Err(error) => println!("no scenario file: {error}"),
+    }
+}
+
+/// Makes a case small and says how small it became.
+pub fn make_small(case: &Case, budget: Duration) -> Option<Shrunk> {
+    eprintln!("making it small, for {} s at most (--no-shrink leaves it as it is)", budget.as_secs());
+    let shrunk = shrink(case, budget, &mut |_, _| {})?;
+    println!(
+        "made small in {:.1} s and {} runs: {} events instead of {}, {} decisions that are not quiet instead of {}{}",
+        shrunk.took.as_secs_f64(),
+        shrunk.runs,
+        shrunk.after.events,
+        shrunk.before.events,
+        shrunk.after.loud,
+        shrunk.before.loud,
+        if shrunk.is_smallest {
+            "; nothing more can go"
+        } else {
+            "; the time was over before nothing more could go"
+        }
+    );
+    Some(shrunk)
+}
+
+/// Writes a scenario file.
+pub fn write(scenario: &Scenario, path: &Path) -> Result<(), String> {
+    let fail = |e: std::io::Error| format!("{}: {e}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(fail)?;
+    }
+    std::fs::write(path, scenario.to_text()).map_err(fail)
+}
+
+/// The command that repeats a scenario with its bug.
+pub fn command(scenario: &Scenario, path: &Path) -> String {
+    let (features, bug) = match scenario.case.bug {
+        Some(bug) => (" --features planted", format!(" --bug {}", bug.about().name)),
+        None => ("", String::new()),
+    };
+    format!("cargo run --release -p sim{features} -- run --scenario {}{bug}", path.display())
+}

@@ -1,0 +1,350 @@
+//! All that it takes to repeat one run: which faults there may be, what is taken away from the world, and the seed or the decisions.
+//! And the file that holds it: data for people to read, in TOML.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::path::Path;
+use std::rc::Rc;
+
+use clap::ValueEnum;
+
+use super::limits::{Limits, Without};
+use crate::decide::{Decide, Rate, Recorded, Seeded};
+use crate::fault::FaultSet;
+use crate::planted::Planted;
+use crate::run::{Outcome, Plan, run_limited};
+use crate::swarm::Profile;
+use crate::trace::{Keep, hash_bytes};
+
+/// Where a run's decisions come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Chance {
+    /// A seed.
+    Seed(u64),
+    /// A list; zeros follow its end.
+    Recorded(Vec<u64>),
+}
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Case {
+    /// What runs are like.
+    pub profile: Profile,
+    /// Which of its faults may happen.
+    pub faults: FaultSet,
+    /// A bug to be planted.
+    pub bug: Option<Planted>,
+    /// What is taken away.
+    pub limits: Limits,
+    /// The rest.
+    pub chance: Chance,
+}
+
+impl Case {
+    /// A seed under a plan.
+    pub fn of_seed(seed: u64, plan: Plan) -> Case {
+        Case {
+            profile: plan.profile,
+            faults: plan.faults,
+            bug: plan.bug,
+            limits: Limits::default(),
+            chance: Chance::Seed(seed),
+        }
+    }
+
+    /// Without the planted bug: the same on the kernel as it is shipped.
+    pub fn shipped(&self) -> Case {
+        Case { bug: None, ..self.clone() }
+    }
+
+    fn plan(&self) -> Plan {
+        Plan { profile: self.profile, faults: self.faults, bug: self.bug, print: false }
+    }
+
+    /// Runs it.
+    pub fn run(&self, keep: Keep) -> Outcome {
+        match &self.chance {
+            Chance::Seed(seed) => run_limited(Seeded::new(*seed), self.plan(), &self.limits, keep),
+            Chance::Recorded(list) => {
+                run_limited(Recorded::new(list.clone()), self.plan(), &self.limits, keep)
+            }
+        }
+    }
+
+    /// A number that says what was asked while the list of decisions lasted. With another number the world has changed under a
+    /// recorded case: its answers are given to other questions.
+    pub fn questions(&self) -> u64 {
+        let Chance::Recorded(list) = &self.chance else { return 0 };
+        let asked = Rc::new(RefCell::new(Questions {
+            answers: Recorded::new(list.clone()),
+            left: list.len(),
+            hash: 0,
+        }));
+        run_limited(asked.clone(), self.plan(), &self.limits, Keep::Nothing);
+        let asked = asked.borrow();
+        hash_bytes(asked.hash, &(asked.left as u64).to_le_bytes())
+    }
+}
+
+/// Hears what is asked.
+struct Questions {
+    answers: Recorded,
+    left: usize,
+    hash: u64,
+}
+
+impl Questions {
+    fn hear(&mut self, question: u64) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.hash = hash_bytes(self.hash, &question.to_le_bytes());
+        }
+    }
+}
+
+impl Decide for Questions {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.hear(bound);
+        self.answers.below(bound)
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        self.hear(0);
+        self.answers.chance(rate)
+    }
+}
+
+// ---- Files ----
+
+/// A scenario file: a case, and what people are told about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scenario {
+    /// In a few words.
+    pub title: String,
+    /// What once broke here.
+    pub story: String,
+    /// The invariant that is violated with the bug planted, or was when it was found.
+    pub invariant: String,
+    /// The case. Its bug is the one that it was recorded with.
+    pub case: Case,
+    /// [`Case::questions`] of the case without the bug when it was recorded.
+    pub questions: u64,
+}
+
+impl Scenario {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Scenario, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Scenario::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Understands a file.
+    pub fn parse(text: &str) -> Result<Scenario, String> {
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+        let known = [
+            "title",
+            "story",
+            "invariant",
+            "bug",
+            "profile",
+            "faults",
+            "limits",
+            "seed",
+            "decisions",
+            "questions",
+        ];
+        if let Some(strange) = table.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(format!("{strange:?} means nothing here; there are {}", known.join(", ")));
+        }
+        let text = |key: &str| {
+            let value = table.get(key).map(|v| v.as_str().ok_or_else(|| format!("{key} must be a text")));
+            value.transpose()
+        };
+        let bug = text("bug")?.map(Planted::named).transpose()?;
+        let profile = text("profile")?.unwrap_or("swarm");
+        let chance = match (table.get("seed"), text("decisions")?) {
+            (Some(seed), None) => {
+                let seed = seed.as_integer().filter(|seed| *seed >= 0);
+                Chance::Seed(seed.ok_or("seed must be a number that is not negative")? as u64)
+            }
+            (None, Some(list)) => Chance::Recorded(unpack(list)?),
+            _ => return Err("there must be either a seed or decisions".into()),
+        };
+        let questions = text("questions")?.unwrap_or("0");
+        Ok(Scenario {
+            title: text("title")?.ok_or("a title is missing")?.into(),
+            story: text("story")?.unwrap_or_default().into(),
+            invariant: text("invariant")?.unwrap_or_default().into(),
+            case: Case {
+                profile: Profile::from_str(profile, false)?,
+                faults: FaultSet::parse(text("faults")?.unwrap_or("all"))?,
+                bug,
+                limits: parse_limits(table.get("limits"))?,
+                chance,
+            },
+            questions: u64::from_str_radix(questions, 16).map_err(|_| "questions must be hexadecimal")?,
+        })
+    }
+
+    /// As a file.
+    pub fn to_text(&self) -> String {
+        let quoted = |text: &str| toml::Value::String(text.into()).to_string();
+        let mut out = format!("title = {}\n", quoted(&self.title));
+        // A text of several lines, as TOML writes it for people.
+        let _ = writeln!(
+            out,
+            "story = \"\"\"\n{}\"\"\"",
+            self.story.replace('\\', "\\\\").replace("\"\"\"", "'''")
+        );
+        let _ = writeln!(out, "invariant = {}", quoted(&self.invariant));
+        if let Some(bug) = self.case.bug {
+            let _ = writeln!(out, "bug = {}", quoted(bug.about().name));
+        }
+        let profile = self.case.profile.to_possible_value().map(|v| v.get_name().to_string());
+        let _ = writeln!(out, "\nprofile = {}", quoted(&profile.unwrap_or_default()));
+        let _ = writeln!(out, "faults = {}", quoted(&self.case.faults.to_string()));
+        match &self.case.chance {
+            Chance::Seed(seed) => {
+                let _ = writeln!(out, "seed = {seed}");
+            }
+            Chance::Recorded(list) => {
+                let _ = writeln!(out, "decisions = \"\"\"\n{}\"\"\"", pack(list));
+                let _ = writeln!(out, "questions = \"{:016x}\"", self.questions);
+            }
+        }
+        out + &write_limits(&self.case.limits)
+    }
+}
+
+type Field = (&'static str, fn(&mut Limits) -> &mut Option<u64>);
+
+const FIELDS: [Field; 7] = [
+    ("shards", |l| &mut l.shards),
+    ("topics", |l| &mut l.topics),
+    ("partitions", |l| &mut l.partitions),
+    ("pipelines", |l| &mut l.pipelines),
+    ("messages", |l| &mut l.messages),
+    ("steps", |l| &mut l.steps),
+    ("catch-up-steps", |l| &mut l.catch_up_steps),
+];
+
+fn parse_limits(value: Option<&toml::Value>) -> Result<Limits, String> {
+    let mut limits = Limits::default();
+    let Some(value) = value else { return Ok(limits) };
+    for (key, value) in value.as_table().ok_or("limits must be a table")? {
+        if key == "without" {
+            let names = value.as_array().ok_or("without must be a list")?;
+            limits.without = Without::named(names.iter().filter_map(|name| name.as_str()))?;
+            continue;
+        }
+        let field = FIELDS.iter().find(|(name, _)| name == key);
+        let (_, field) = field.ok_or_else(|| format!("there is no limit {key:?}"))?;
+        let number = value.as_integer().filter(|n| *n >= 0);
+        *field(&mut limits) = Some(number.ok_or_else(|| format!("{key} must be a number"))? as u64);
+    }
+    Ok(limits)
+}
+
+fn write_limits(limits: &Limits) -> String {
+    let mut limits = limits.clone();
+    let mut out = String::from("\n[limits]\n");
+    for (name, field) in FIELDS {
+        if let Some(number) = *field(&mut limits) {
+            let _ = writeln!(out, "{name} = {number}");
+        }
+    }
+    let names: Vec<String> = limits.without.names().map(|name| format!("{name:?}")).collect();
+    if !names.is_empty() {
+        let _ = writeln!(out, "without = [{}]", names.join(", "));
+    }
+    out
+}
+
+/// Numbers in a row, those that repeat as `number*times`, some sixteen a line.
+pub fn pack(list: &[u64]) -> String {
+    let mut words = Vec::new();
+    for run in list.chunk_by(|a, b| a == b) {
+        words.push(if run.len() > 1 { format!("{}*{}", run[0], run.len()) } else { run[0].to_string() });
+    }
+    words.chunks(16).map(|line| line.join(" ") + "\n").collect()
+}
+
+/// Longest list that is unpacked: more than any run decides.
+const DECISIONS_MAX: usize = 10_000_000;
+
+/// The numbers again.
+pub fn unpack(text: &str) -> Result<Vec<u64>, String> {
+    let mut list = Vec::new();
+    for word in text.split_whitespace() {
+        let wrong = |_| format!("{word:?} is no decision; write a number, or number*times");
+        let (number, times) = word.split_once('*').unwrap_or((word, "1"));
+        let (number, times): (u64, usize) = (number.parse().map_err(wrong)?, times.parse().map_err(wrong)?);
+        if times > DECISIONS_MAX - list.len() {
+            return Err(format!("more than {DECISIONS_MAX} decisions"));
+        }
+        list.resize(list.len() + times, number);
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn packed_lists_come_back(list in prop::collection::vec(0u64..4, 0..200)) {
+            prop_assert_eq!(unpack(&pack(&list)).unwrap(), list);
+        }
+
+        #[test]
+        fn any_text_is_understood_or_refused(text in "[0-9* \\na]{0,40}") {
+            let _ = unpack(&text);
+        }
+    }
+
+    #[test]
+    fn a_file_comes_back() {
+        let scenario = Scenario {
+            title: "A \"title\"".into(),
+            story: "First line.\nSecond line with \\ and \"quotes\".\n".into(),
+            invariant: "durable".into(),
+            case: Case {
+                profile: Profile::Disk,
+                faults: FaultSet::parse("kill,power-cut").unwrap(),
+                bug: Some(Planted::named("lying-disk").unwrap()),
+                limits: Limits {
+                    shards: Some(1),
+                    steps: Some(40),
+                    without: Without::named(["write"]).unwrap(),
+                    ..Limits::default()
+                },
+                chance: Chance::Recorded(vec![0, 0, 7, 1, 1, 1]),
+            },
+            questions: 0xabc,
+        };
+        assert_eq!(Scenario::parse(&scenario.to_text()), Ok(scenario.clone()), "{}", scenario.to_text());
+        let seed =
+            Scenario { case: Case { chance: Chance::Seed(9), ..scenario.case }, questions: 0, ..scenario };
+        assert_eq!(Scenario::parse(&seed.to_text()), Ok(seed));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_named() {
+        let whole = "title = \"t\"\nseed = 1\n";
+        assert!(Scenario::parse(whole).is_ok());
+        for (text, word) in [
+            ("seed = 1", "title"),
+            ("title = \"t\"", "decisions"),
+            ("title = \"t\"\nseed = 1\nsede = 2", "sede"),
+            ("title = \"t\"\ndecisions = \"1 x\"", "x"),
+            ("title = \"t\"\ndecisions = \"1*99999999999\"", "more than"),
+            ("title = \"t\"\nseed = 1\nbug = \"none-such\"", "none-such"),
+            ("title = \"t\"\nseed = 1\n[limits]\nshrads = 1", "shrads"),
+        ] {
+            let error = Scenario::parse(text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What is tried to make a failure smaller, in which order, within a budget. A try counts if the same invariant is violated and the
+//! failure is smaller than the smallest so far.
+
+use std::time::{Duration, Instant};
+
+use super::case::{Case, Chance};
+use super::limits::Without;
+use crate::fault::FaultSet;
+use crate::oracle::Violation;
+use crate::run::Outcome;
+use crate::trace::Keep;
+
+/// Other seeds that are tried for each step towards a smaller world.
+const SEEDS_A_STEP: u64 = 24;
+/// Seeds of the smallest world among which the shortest failure is picked.
+const SEEDS_AT_LAST: u64 = 300;
+
+/// How large a failure is: what a story of it tells, then what was decided otherwise than quietly, then how much was decided.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Size {
+    /// Events that a story tells.
+    pub events: u64,
+    /// Decisions that are not zero.
+    pub loud: usize,
+    /// Decisions.
+    pub decisions: usize,
+}
+
+/// What came of a try.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// What was violated.
+    pub violation: Option<Violation>,
+    /// How much happened until then.
+    pub events: u64,
+    /// What was decided.
+    pub decisions: Vec<u64>,
+    /// Kinds of faults that fired.
+    pub fired: FaultSet,
+}
+
+impl Tried {
+    /// From a run.
+    pub fn from(outcome: Outcome) -> Tried {
+        let fired = outcome.struck.fired();
+        let mut decisions = outcome.decisions;
+        // Zeros follow the end anyway.
+        decisions.truncate(decisions.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
+        Tried { violation: outcome.violation, events: outcome.told, decisions, fired }
+    }
+
+    fn size(&self) -> Size {
+        let loud = self.decisions.iter().filter(|d| **d != 0).count();
+        Size { events: self.events, loud, decisions: self.decisions.len() }
+    }
+}
+
+/// A failure made small.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// To repeat it: recorded decisions.
+    pub case: Case,
+    /// What is violated.
+    pub violation: Violation,
+    /// How large it was.
+    pub before: Size,
+    /// How large it is.
+    pub after: Size,
+    /// Runs that it took.
+    pub runs: u64,
+    /// Time that it took.
+    pub took: Duration,
+    /// Nothing more could go; otherwise the budget was spent.
+    pub is_smallest: bool,
+}
+
+/// Makes a failing case small.
+pub fn shrink(case: &Case, budget: Duration, progress: &mut dyn FnMut(&str, Size)) -> Option<Shrunk> {
+    shrink_by(case, budget, progress, &mut |case| Tried::from(case.run(Keep::Nothing)))
+}
+
+/// With another way to run a case. None if it does not fail.
+pub fn shrink_by(
+    case: &Case,
+    budget: Duration,
+    progress: &mut dyn FnMut(&str, Size),
+    run: &mut dyn FnMut(&Case) -> Tried,
+) -> Option<Shrunk> {
+    let began = Instant::now();
+    let best = run(case);
+    let violation = best.violation.clone()?;
+    let before = best.size();
+    let mut search = Search {
+        run,
+        progress,
+        until: began + budget,
+        runs: 1,
+        next_seed: 1,
+        wanted: Signature::of(&violation),
+        case: case.clone(),
+        best,
+    };
+    // Half of the time for the world, so that enough is left for the decisions.
+    search.until = began + budget / 2;
+    search.smaller_world();
+    search.until = began + budget * 6 / 10;
+    search.shortest_seed();
+    search.until = began + budget;
+    let is_smallest = search.fewer_decisions();
+    search.whole_patience();
+    Some(Shrunk {
+        after: search.best.size(),
+        violation: search.best.violation.clone().expect("only failures are kept"),
+        before,
+        runs: search.runs,
+        took: began.elapsed(),
+        is_smallest,
+        case: search.case,
+    })
+}
+
+/// What makes two violations the same: the invariant, and which assertion it was, or what did not come to an end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Signature {
+    invariant: &'static str,
+    place: Option<String>,
+}
+
+impl Signature {
+    fn of(violation: &Violation) -> Signature {
+        let line = violation.text.lines().next().unwrap_or_default();
+        let place = match violation.invariant {
+            "assertion" => Some(line.to_string()),
+            "live" => {
+                Some(line.split(':').next().unwrap_or_default().replace(|c: char| c.is_ascii_digit(), ""))
+            }
+            _ => None,
+        };
+        Signature { invariant: violation.invariant, place }
+    }
+}
+
+struct Search<'s> {
+    run: &'s mut dyn FnMut(&Case) -> Tried,
+    progress: &'s mut dyn FnMut(&str, Size),
+    until: Instant,
+    runs: u64,
+    next_seed: u64,
+    wanted: Signature,
+    case: Case,
+    best: Tried,
+}
+
+impl Search<'_> {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Tries a case; keeps it if it fails alike and `good` says so.
+    fn try_case(&mut self, case: Case, what: &str, good: impl Fn(&Tried, &Tried) -> bool) -> bool {
+        self.runs += 1;
+        let tried = (self.run)(&case);
+        let alike = tried.violation.as_ref().is_some_and(|v| Signature::of(v) == self.wanted);
+        if !alike || !good(&tried, &self.best) {
+            return false;
+        }
+        self.case = case;
+        self.best = tried;
+        (self.progress)(what, self.best.size());
+        true
+    }
+
+    // ---- The world ----
+
+    /// Takes away from the world what can go, until nothing more can.
+    fn smaller_world(&mut self) {
+        loop {
+            let mut smaller = false;
+            for change in changes(&self.case, &self.best) {
+                if self.is_over() {
+                    return;
+                }
+                smaller |= self.try_world(change);
+            }
+            if !smaller {
+                return;
+            }
+        }
+    }
+
+    /// Tries a smaller world: with the same chance, then with other seeds.
+    fn try_world(&mut self, change: Change) -> bool {
+        let Some(case) = change(&self.case, &self.best) else { return false };
+        if self.try_case(case.clone(), "a smaller world", |_, _| true) {
+            return true;
+        }
+        let first = self.next_seed;
+        for seed in first..first + SEEDS_A_STEP {
+            self.next_seed = seed + 1;
+            let case = Case { chance: Chance::Seed(seed), ..case.clone() };
+            if self.is_over() {
+                return false;
+            }
+            if self.try_case(case, "a smaller world", |_, _| true) {
+                // It works well: start from it again.
+                self.next_seed = seed;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The seed of the smallest world that fails soonest.
+    fn shortest_seed(&mut self) {
+        for seed in 0..SEEDS_AT_LAST {
+            if self.is_over() {
+                return;
+            }
+            let case = Case { chance: Chance::Seed(seed), ..self.case.clone() };
+            self.try_case(case, "a shorter run", |tried, best| tried.events < best.events);
+        }
+    }
+
+    /// What was only slow is not stuck: in the end it must not have come to rest with all the patience of a usual run either.
+    fn whole_patience(&mut self) {
+        if self.case.limits.catch_up_steps.is_none() {
+            return;
+        }
+        let mut case = self.case.clone();
+        case.limits.catch_up_steps = None;
+        let (best, before) = (self.best.clone(), self.case.clone());
+        if !self.try_case(case, "with all patience", |_, _| true) {
+            self.best = best;
+            self.case = before;
+        }
+    }
+
+    // ---- The decisions ----
+
+    /// Cuts and zeroes decisions, large pieces first, until nothing more can go. False if the time ran out before.
+    fn fewer_decisions(&mut self) -> bool {
+        self.case.chance = Chance::Recorded(self.best.decisions.clone());
+        loop {
+            let before = self.best.size();
+            let len = self.best.decisions.len().max(1);
+            let mut piece = len.next_power_of_two() / 2;
+            while piece > 0 {
+                self.pieces(piece, "fewer decisions", |list, at, end| {
+                    list.drain(at..end);
+                });
+                self.pieces(piece, "quieter decisions", |list, at, end| list[at..end].fill(0));
+                if self.is_over() {
+                    return false;
+                }
+                piece /= 2;
+            }
+            self.pieces(1, "smaller decisions", |list, at, _| list[at] /= 2);
+            self.pieces(1, "smaller decisions", |list, at, _| list[at] = list[at].saturating_sub(1));
+            if self.is_over() {
+                return false;
+            }
+            if self.best.size() == before {
+                return true;
+            }
+        }
+    }
+
+    /// Changes one piece of this length after the other, from the end on: what comes late derails least.
+    fn pieces(&mut self, piece: usize, what: &str, change: impl Fn(&mut Vec<u64>, usize, usize)) {
+        let mut end = self.best.decisions.len();
+        while end > 0 && !self.is_over() {
+            let at = end.saturating_sub(piece);
+            let mut list = self.best.decisions.clone();
+            end = end.min(list.len());
+            if at < end {
+                change(&mut list, at, end);
+                if list != self.best.decisions {
+                    let case = Case { chance: Chance::Recorded(list), ..self.case.clone() };
+                    if self.try_case(case, what, |tried, best| tried.size() < best.size()) {
+                        // What was really answered, so that the list says what happens.
+                        self.case.chance = Chance::Recorded(self.best.decisions.clone());
+                    }
+                }
+            }
+            end = at.min(self.best.decisions.len());
+        }
+    }
+}
+
+/// A step towards a smaller world; None if there is nothing to take away.
+type Change = Box<dyn Fn(&Case, &Tried) -> Option<Case>>;
+
+fn changes(case: &Case, best: &Tried) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    if best.violation.as_ref().is_some_and(|v| v.invariant == "live") {
+        // Every try that fails alike takes all of its steps.
+        all.push(at_most(|l| &mut l.catch_up_steps, 10_000));
+    }
+    let world: [Change; 10] = [
+        faults(FaultSet::NONE),
+        Box::new(|case, best| {
+            let fewer = case.faults.and(best.fired);
+            (fewer != case.faults).then(|| Case { faults: fewer, ..case.clone() })
+        }),
+        without(Without::everything()),
+        at_most(|l| &mut l.shards, 1),
+        at_most(|l| &mut l.pipelines, 1),
+        at_most(|l| &mut l.topics, 1),
+        at_most(|l| &mut l.partitions, 1),
+        at_most(|l| &mut l.shards, 2),
+        at_most(|l| &mut l.pipelines, 2),
+        at_most(|l| &mut l.partitions, 2),
+    ];
+    all.extend(world);
+    for most in [10, 30, 100, 300, 1000] {
+        all.push(at_most(|l| &mut l.steps, most * 3));
+        all.push(at_most(|l| &mut l.messages, most / 10));
+    }
+    all.extend(Without::parts().map(without));
+    let kinds: Vec<_> = case.faults.and(best.fired).kinds().collect();
+    for kind in kinds {
+        all.push(Box::new(move |case, _| {
+            case.faults.contains(kind).then(|| Case { faults: case.faults.without(kind), ..case.clone() })
+        }));
+    }
+    all
+}
+
+fn faults(set: FaultSet) -> Change {
+    Box::new(move |case, _| (case.faults != set).then(|| Case { faults: set, ..case.clone() }))
+}
+
+fn without(parts: Without) -> Change {
+    Box::new(move |case, _| {
+        let mut case = case.clone();
+        let already = case.limits.without.contains(parts);
+        case.limits.without = case.limits.without.and(parts);
+        (!already).then_some(case)
+    })
+}
+
+fn at_most(field: fn(&mut super::Limits) -> &mut Option<u64>, most: u64) -> Change {
+    Box::new(move |case, _| {
+        let mut case = case.clone();
+        let limit = field(&mut case.limits);
+        if limit.is_some_and(|limit| limit <= most) {
+            return None;
+        }
+        *limit = Some(most);
+        Some(case)
+    })
+}
