@@ -52,7 +52,7 @@ pub mod shard;
 pub mod snapshot;
 pub mod source;
 
-pub use coordinator::{Config, Coordinator, Recovery, Standing};
+pub use coordinator::{Config, Coordinator, Recovery, Standing, StandingCore};
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{Extract, OffsetFilter, RawMessage, SetAside, SetAsideKind};
 pub use ids::*;

@@ -7,7 +7,7 @@
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
 //! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words.
-//! - [`commands`]: the command line.
+//! - [`replay`]: what a real server recorded, run again. [`commands`]: the command line.
 
 pub mod broker;
 pub mod commands;
@@ -17,6 +17,7 @@ pub mod disk;
 pub mod fault;
 pub mod oracle;
 pub mod planted;
+pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod shrink;

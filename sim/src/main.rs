@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sim::commands::{run, shrink};
+use sim::commands::{replay, run, shrink};
 
 /// A run makes and drops millions of small arrays and messages: the system's allocator was a fifth of its time.
 #[global_allocator]
@@ -22,12 +22,15 @@ enum Command {
     Run(run::Args),
     /// Make a failure small and write it as a scenario file.
     Shrink(shrink::Args),
+    /// Run again what a server recorded, and see it do the same.
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
     let passed = match Arguments::parse().command {
         Command::Run(args) => run::run(args),
         Command::Shrink(args) => shrink::run(args),
+        Command::Replay(args) => replay::run(args),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernel::Error;
+use tidemark_record::RecorderSettings;
 
 /// Called once when the kernel halts, with the reason, after the log was last touched. The process must not go on with this
 /// data directory: start again from the disk.
@@ -34,6 +35,8 @@ pub struct EngineConfig {
     /// Where to write a line for each record staged, appended and synced and each position fetched from: for the tests that
     /// kill the process and ask what was in flight.
     pub trace_file: Option<PathBuf>,
+    /// Where to record what the coordinator is fed and does, for a replay; None: nowhere.
+    pub record: Option<RecorderSettings>,
     /// What to do on a halt. The default logs the reason and ends the process with [`crate::HALT_EXIT_CODE`].
     pub on_halt: OnHalt,
     /// Progress of a recovery; the default logs it.
@@ -50,6 +53,7 @@ impl EngineConfig {
             disk_reserve_bytes: 3 * SEGMENT_BYTES_DEFAULT,
             kernel: kernel::Config::default(),
             trace_file: None,
+            record: None,
             on_halt: Arc::new(crate::halt_process),
             on_recovery: Arc::new(|_, _| ()),
         }
@@ -65,6 +69,7 @@ impl fmt::Debug for EngineConfig {
             .field("disk_reserve_bytes", &self.disk_reserve_bytes)
             .field("kernel", &self.kernel)
             .field("trace_file", &self.trace_file)
+            .field("record", &self.record)
             .finish_non_exhaustive()
     }
 }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::OnHalt;
 use crate::disk::DiskWatch;
 use crate::log::Log;
+use crate::recording::Recording;
 use crate::shards::Shards;
 use crate::source::{SourceContext, SourceHandle, SourceSpec};
 use crate::status::Status;
@@ -67,6 +68,7 @@ pub(crate) struct CoordinatorThread {
     pub sources: SourceContext,
     pub status: Arc<Status>,
     pub trace: Arc<Trace>,
+    pub recording: Recording,
     pub clock: Clock,
     pub on_halt: OnHalt,
 }
@@ -160,7 +162,18 @@ impl Carrier {
 
     /// One input, then all of its effects (duty 2).
     fn feed(&mut self, input: Input) {
-        self.threads.coordinator.handle(self.threads.clock.now_us(), input);
+        self.handle(input);
+        let CoordinatorThread { coordinator, recording, clock, .. } = &mut self.threads;
+        if self.halted.is_none() && recording.rest_if_wanted(clock.now_us(), coordinator) {
+            self.handle(Input::Tick);
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let CoordinatorThread { coordinator, recording, clock, .. } = &mut self.threads;
+        let now_us = clock.now_us();
+        recording.input(now_us, &input, coordinator);
+        coordinator.handle(now_us, input);
         self.drain();
     }
 
@@ -197,6 +210,7 @@ impl Carrier {
 
     fn carry(&mut self, effect: Effect) {
         let threads = &mut self.threads;
+        threads.recording.effect(&effect);
         match effect {
             Effect::Shard { shard, command } => threads.shards.command(shard, command),
             Effect::Append(record) => {
@@ -312,12 +326,13 @@ impl Carrier {
     fn end(mut self, clean: bool) {
         self.hang_up();
         self.answers.clear();
-        let CoordinatorThread { shards, log, disk, .. } = self.threads;
+        let CoordinatorThread { coordinator, shards, log, disk, recording, .. } = self.threads;
         if !clean {
             return;
         }
         shards.stop();
         log.stop();
+        recording.finish(coordinator.published());
         if let Some(disk) = disk {
             disk.stop();
         }

@@ -10,6 +10,7 @@ mod disk;
 mod log;
 mod open;
 mod pipeline;
+mod recording;
 mod shards;
 mod source;
 mod status;
@@ -21,6 +22,7 @@ mod trace;
 pub use api::{BarrierGuard, Engine, SnapshotGuard};
 pub use config::{EngineConfig, OnHalt, OnRecovery, SEGMENT_BYTES_DEFAULT};
 pub use pipeline::{ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
+pub use tidemark_record::RecorderSettings;
 
 /// Exit code of a process whose kernel has halted: the disk failed, or an invariant of the log is broken. Starting again
 /// recovers from the disk.

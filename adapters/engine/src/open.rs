@@ -10,6 +10,7 @@ use kernel::record::{Body, Record};
 use kernel::{Coordinator, Error, ErrorKind, Recovery, Result};
 use parking_lot::Mutex;
 use tidemark_log::MmapStorage;
+use tidemark_record::Life;
 
 use crate::api::Inner;
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::coordinator::{CoordinatorThread, Message};
 use crate::disk::DiskWatch;
 use crate::log::{Log, Syncer};
 use crate::pipeline::PipelineFactory;
+use crate::recording::Recording;
 use crate::shards::Shards;
 use crate::source::SourceContext;
 use crate::status::Status;
@@ -81,8 +83,11 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let (sender, inbox) = channel();
     let trace = Arc::new(Trace::open(config.trace_file.as_deref())?);
-    let Recovered { writer, coordinator, shards, shard_count } =
+    let Recovered { writer, coordinator, shards, life } =
         recover(storage, &config, clock, cores, sender.clone())?;
+    let shard_count = life.shard_count;
+    let recording = Recording::start(config.record.clone(), life)?;
+    let on_halt = recording.before(config.on_halt);
     let status = Arc::new(Status::default());
     let thread = CoordinatorThread {
         coordinator,
@@ -101,10 +106,10 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
         sender: sender.clone(),
         status: status.clone(),
         trace,
+        recording,
         clock,
-        on_halt: config.on_halt.clone(),
+        on_halt: on_halt.clone(),
     };
-    let on_halt = config.on_halt;
     let handle = threads::spawn_guarded(
         "coordinator",
         move || thread.run(),
@@ -117,7 +122,7 @@ struct Recovered<S: Storage> {
     writer: LogWriter<S>,
     coordinator: Coordinator,
     shards: Shards,
-    shard_count: u16,
+    life: Life,
 }
 
 /// Reads the log back, or begins a new one.
@@ -155,9 +160,18 @@ fn recover<S: Storage>(
     }
     let (shards, open) = replay.shards.zip(replay.last).expect("the open record was visited");
     let views = shards.recovered()?;
-    let coordinator = replay.recovery.finish(config.kernel.clone(), clock.now_us(), &open, views)?;
+    let now_us = clock.now_us();
+    let coordinator = replay.recovery.finish(config.kernel.clone(), now_us, &open, views)?;
     tracing::info!(sequence = open.sequence.0, shard_count, elapsed = ?begun.elapsed(), "database open");
-    Ok(Recovered { writer, coordinator, shards, shard_count })
+    let life = Life {
+        database: writer.database(),
+        incarnation: writer.incarnation(),
+        shard_count,
+        open: open.sequence,
+        now_us,
+        config: config.kernel.clone(),
+    };
+    Ok(Recovered { writer, coordinator, shards, life })
 }
 
 /// Takes the records as they are read: the control part here, one after the other, the rows on the shards' threads.

@@ -10,6 +10,7 @@ use kernel::source::{Source, Sources};
 use kernel::{ColumnId, Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use tidemark_decode::Extractor;
+use tidemark_record::{End, Item, RecorderSettings, Recording};
 
 use crate::{Engine, EngineConfig, ExtractorSpec, PipelineFactory, open};
 
@@ -52,6 +53,8 @@ async fn a_failed_sync_halts_and_nothing_more_is_acknowledged() {
     let halts: Arc<Mutex<Vec<Error>>> = Arc::default();
     let seen = halts.clone();
     config.on_halt = Arc::new(move |error| seen.lock().push(error.clone()));
+    let record = tempfile::tempdir().unwrap();
+    config.record = Some(RecorderSettings::new(record.path(), 1 << 20));
     let syncs = Arc::new(AtomicUsize::new(0));
     let counted = syncs.clone();
     let syncer = Box::new(move |_: &_| match counted.fetch_add(1, Ordering::SeqCst) {
@@ -66,5 +69,10 @@ async fn a_failed_sync_halts_and_nothing_more_is_acknowledged() {
     assert!(engine.define(table("third")).await.is_err());
     engine.shutdown();
     assert_eq!(halts.lock().len(), 1, "told once");
+    let files = tidemark_record::file::list(record.path()).unwrap();
+    let mut recording = Recording::open(&files[0]).unwrap();
+    let items = std::iter::from_fn(|| recording.next_item().unwrap());
+    let Some(Item::End(End::Halted(why))) = items.last() else { panic!("the recording says how it ended") };
+    assert!(why.message.contains("the disk is gone"), "{why}");
     assert_eq!(syncs.load(Ordering::SeqCst), 2, "the log was not touched again");
 }

@@ -11,10 +11,12 @@
 //! | `log-<number>.tmp` | a segment in the making; removed at the next start |
 
 mod lock;
+mod look;
 mod space;
 mod storage;
 
 pub use lock::DirLock;
+pub use look::SegmentFiles;
 pub use space::{Reserve, free_bytes};
 pub use storage::{MmapStorage, Syncer};
 

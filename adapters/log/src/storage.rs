@@ -256,13 +256,13 @@ impl Segment {
 }
 
 /// What a file in the data directory is, by its name.
-enum Name {
+pub(crate) enum Name {
     Segment(u64),
     Temporary,
 }
 
 impl Name {
-    fn segment(number: u64) -> String {
+    pub fn segment(number: u64) -> String {
         format!("log-{number:010}.tml")
     }
 
@@ -270,7 +270,7 @@ impl Name {
         format!("log-{number:010}.tmp")
     }
 
-    fn of(path: &Path) -> Option<Name> {
+    pub fn of(path: &Path) -> Option<Name> {
         let (number, ending) = path.file_name()?.to_str()?.strip_prefix("log-")?.split_once('.')?;
         let number = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
         match ending {

@@ -121,6 +121,11 @@ impl Recovery {
         })
     }
 
+    /// Definitions and cursors after the last record.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The last record that was replayed.
     pub fn last(&self) -> Sequence {
         self.last

@@ -2,5 +2,6 @@
 
 mod failure;
 mod progress;
+pub mod replay;
 pub mod run;
 pub mod shrink;

@@ -1,5 +1,6 @@
 //! The engine as a whole, over a topic in memory.
 
 mod loading;
+mod replay;
 mod restart;
 mod topic;

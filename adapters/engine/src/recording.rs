@@ -1,0 +1,100 @@
+//! Recording, as the coordinator's thread sees it: everything is noted on its way in and out, and when the recorder wants another
+//! file, the coordinator is held until it and its shards stand still. What becomes of what is noted lives in `tidemark-record`.
+
+use std::sync::Arc;
+
+use kernel::{Coordinator, Effect, Error, Input, Micros, Result, Snapshot};
+use tidemark_record::{End, Life, Recorder, RecorderSettings};
+
+use crate::config::OnHalt;
+
+/// How long the coordinator is held at most: batches and statements wait meanwhile. It usually takes one sync.
+const HOLD_US_MAX: Micros = 100_000;
+
+/// Pause after a hold that did not bring it to rest.
+const HOLD_PAUSE_US: Micros = 2_000_000;
+
+/// A recording that is made, or none.
+#[derive(Default)]
+pub(crate) struct Recording {
+    recorder: Option<Recorder>,
+    /// Commands that shards have not answered.
+    unanswered: u64,
+    held_since_us: Option<Micros>,
+    next_hold_us: Micros,
+}
+
+impl Recording {
+    /// Begins to record, if that is asked for.
+    pub(crate) fn start(settings: Option<RecorderSettings>, life: Life) -> Result<Recording> {
+        let Some(settings) = settings else { return Ok(Recording::default()) };
+        tracing::info!(
+            directory = %settings.directory.display(),
+            bytes_max = settings.bytes_max,
+            life = life.incarnation.0,
+            "recording, for a replay of this life; the oldest files go first"
+        );
+        Ok(Recording { recorder: Some(Recorder::start(settings, life)?), ..Recording::default() })
+    }
+
+    /// What to do on a halt: first the recording is written out, with what only memory has.
+    pub(crate) fn before(&self, on_halt: OnHalt) -> OnHalt {
+        let Some(recorder) = self.recorder.clone() else { return on_halt };
+        Arc::new(move |error: &Error| {
+            recorder.finish(End::Halted(error.clone()), None);
+            on_halt(error);
+        })
+    }
+
+    /// Before the coordinator is fed.
+    pub(crate) fn input(&mut self, now_us: Micros, input: &Input, coordinator: &Coordinator) {
+        let Some(recorder) = &self.recorder else { return };
+        if let Input::Shard { .. } = input {
+            self.unanswered -= 1;
+        }
+        recorder.input(now_us, input, coordinator.tip());
+    }
+
+    /// Before an effect is carried out.
+    pub(crate) fn effect(&mut self, effect: &Effect) {
+        let Some(recorder) = &self.recorder else { return };
+        if let Effect::Shard { .. } = effect {
+            self.unanswered += 1;
+        }
+        recorder.effect(effect);
+    }
+
+    /// After an input and its effects: holds the coordinator where the recorder wants another file, and lets it go when it
+    /// stands still, or will not. True if it was let go and must be fed the time.
+    pub(crate) fn rest_if_wanted(&mut self, now_us: Micros, coordinator: &mut Coordinator) -> bool {
+        let Some(recorder) = &self.recorder else { return false };
+        let Some(since_us) = self.held_since_us else {
+            if recorder.wants_rest() && now_us >= self.next_hold_us {
+                self.held_since_us = Some(now_us);
+                coordinator.hold(true);
+                recorder.held(true);
+            }
+            return false;
+        };
+        let at_rest = self.unanswered == 0 && coordinator.is_at_rest();
+        if !at_rest && now_us - since_us < HOLD_US_MAX {
+            return false;
+        }
+        self.held_since_us = None;
+        coordinator.hold(false);
+        if at_rest {
+            recorder.rest(coordinator.standing(), coordinator.tip());
+        } else {
+            self.next_hold_us = now_us + HOLD_PAUSE_US;
+            recorder.held(false);
+        }
+        true
+    }
+
+    /// A clean stop.
+    pub(crate) fn finish(&self, published: &Snapshot) {
+        if let Some(recorder) = &self.recorder {
+            recorder.finish(End::Stopped, Some(published.clone()));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The files of a recording while it is written: frames out, files begun, the oldest removed.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::file::{self, FileHeader, RecordingError};
+use crate::item::Item;
+
+/// The file that is written.
+pub(super) struct Output {
+    file: File,
+    seed: u64,
+    frames: u64,
+    /// Bytes written so far.
+    pub written: u64,
+    frame: Vec<u8>,
+}
+
+impl Output {
+    /// Begins a file, after the oldest ones were removed so that it has room.
+    pub fn begin(directory: &Path, header: &FileHeader, keep_bytes: u64) -> io::Result<Output> {
+        drop_oldest(directory, keep_bytes)?;
+        let path = directory.join(file::file_name(header.incarnation, header.number));
+        let bytes = file::encode_header(header);
+        // One of the same name is from a start that did not get as far as its first record.
+        let mut file = File::create(path)?;
+        file.write_all(&bytes)?;
+        let mut frame = Vec::new();
+        file::begin_frame(&mut frame);
+        Ok(Output { file, seed: file::frame_seed(&bytes), frames: 0, written: bytes.len() as u64, frame })
+    }
+
+    pub fn push(&mut self, item: &Item) {
+        file::push_item(&mut self.frame, item);
+    }
+
+    /// Bytes that are not written yet.
+    pub fn waiting(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Writes what is waiting, as one frame.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if file::is_empty_frame(&self.frame) {
+            return Ok(());
+        }
+        file::seal_frame(&mut self.frame, self.seed, self.frames);
+        self.file.write_all(&self.frame)?;
+        self.written += self.frame.len() as u64;
+        self.frames += 1;
+        file::begin_frame(&mut self.frame);
+        Ok(())
+    }
+}
+
+/// Removes the oldest files until the others take no more than so many bytes.
+fn drop_oldest(directory: &Path, keep_bytes: u64) -> io::Result<()> {
+    let mut files: Vec<(PathBuf, u64)> = vec![];
+    for path in file::list(directory).map_err(to_io)? {
+        let len = fs::metadata(&path)?.len();
+        files.push((path, len));
+    }
+    let mut all: u64 = files.iter().map(|(_, len)| len).sum();
+    for (path, len) in files {
+        if all <= keep_bytes {
+            break;
+        }
+        fs::remove_file(&path)?;
+        all -= len;
+    }
+    Ok(())
+}
+
+fn to_io(error: RecordingError) -> io::Error {
+    match error {
+        RecordingError::Io { error, .. } => error,
+        other => io::Error::other(other.to_string()),
+    }
+}

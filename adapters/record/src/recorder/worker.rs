@@ -1,0 +1,332 @@
+//! The recorder's thread: turns what was noted into items, and keeps the rows of extracts at hand until the log has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+use kernel::message::ShardReply;
+use kernel::record::{Commit, EncodedRecord, RecordKind};
+use kernel::schema::Catalog;
+use kernel::{
+    Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, Result, Snapshot, Standing, TableId,
+};
+
+use super::disk::Output;
+use super::{Event, Life, Recorder, RecorderSettings, rows_in_log};
+use crate::file::{self, Begin, FileHeader, Recording};
+use crate::item::{End, ExtractKey, Item, RecordedInput, RecordedStanding};
+use crate::mark::{append_mark, publish_mark, state_bytes, state_hash};
+use crate::rows::Rows;
+
+/// A frame is written when it has so many bytes…
+const FRAME_BYTES: usize = 64 << 10;
+
+/// …or when this has passed: what a process kill can take from a recording.
+const FRAME_PAUSE: Duration = Duration::from_millis(5);
+
+/// Pause between looks into the queue while there is something in it, so that the coordinator's thread need not wake anybody.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
+
+/// Pause after a failure of the disk, and after falling behind, before the recording begins anew.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
+
+/// States of more bytes are hashed only at a clean stop, and beyond the second number not even there.
+const STATE_BYTES_MAX: u64 = 32 << 20;
+const LAST_STATE_BYTES_MAX: u64 = 1 << 30;
+
+/// Least pause between two hashes of the state; and a hash may take no more than one part in so many of the time.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
+const STATE_SHARE: u32 = 100;
+
+pub(super) struct Worker {
+    settings: RecorderSettings,
+    life: Life,
+    recorder: Recorder,
+    /// None: nothing can be recorded until the coordinator stood still.
+    output: Option<Output>,
+    /// Of the last file that was begun.
+    number: u64,
+    flushed: Instant,
+    /// Extracts of which the log will have the rows, and does not yet.
+    expected: BTreeMap<ExtractKey, (TableId, Extract)>,
+    /// Epochs that are over: what is still expected of them comes with the next record or never.
+    closed: BTreeSet<(PipelineId, Epoch)>,
+    state_due: Instant,
+    retry_at: Option<Instant>,
+    /// Rest was asked for, for the next file.
+    asked: bool,
+}
+
+impl Worker {
+    pub fn start(settings: RecorderSettings, life: Life, recorder: Recorder) -> Result<Worker> {
+        let failed = |error: io::Error| {
+            let directory = settings.directory.display();
+            Error::new(ErrorKind::IoError, format!("cannot record into {directory}: {error}"))
+        };
+        std::fs::create_dir_all(&settings.directory).map_err(failed)?;
+        refuse_foreign(&settings, &life)?;
+        let begin = Begin::Life { open: life.open, now_us: life.now_us };
+        let keep_bytes = settings.bytes_max.saturating_sub(settings.file_bytes);
+        let output =
+            Output::begin(&settings.directory, &header(&life, 1, begin), keep_bytes).map_err(failed)?;
+        let now = Instant::now();
+        Ok(Worker {
+            settings,
+            life,
+            recorder,
+            output: Some(output),
+            number: 1,
+            flushed: now,
+            expected: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            state_due: now,
+            retry_at: None,
+            asked: false,
+        })
+    }
+
+    /// Runs until the life is over.
+    pub fn run(mut self) {
+        loop {
+            let events = self.recorder.take_events();
+            let idle = events.is_empty();
+            for event in events {
+                if let Event::Finish(end, published) = event {
+                    self.finish(end, published);
+                    self.recorder.set_finished();
+                    return;
+                }
+                self.take(event);
+            }
+            if idle || self.flushed.elapsed() >= FRAME_PAUSE {
+                self.flush();
+            }
+            self.ask_for_rest_if_due();
+            match (idle, self.retry_at) {
+                (false, _) => std::thread::sleep(LOOK_PAUSE),
+                (true, None) => std::thread::park(),
+                (true, Some(_)) => std::thread::park_timeout(RETRY_PAUSE),
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Input(at_us, input, in_log) => self.input(at_us, *input, in_log),
+            Event::Effect(mark) => self.push(Item::Effect(mark)),
+            Event::Append(record) => {
+                self.push(Item::Effect(append_mark(&record)));
+                self.appended(&record);
+            }
+            Event::Publish(snapshot) => {
+                self.push(Item::Effect(publish_mark(&snapshot)));
+                self.note_state_if_due(&snapshot);
+            }
+            Event::SourceClose(pipeline, epoch, mark) => {
+                self.push(Item::Effect(mark));
+                self.closed.insert((pipeline, epoch));
+            }
+            Event::Held(held) => self.push(Item::Held(held)),
+            Event::Rest(standing, tip) => self.begin_file(&standing, &tip),
+            Event::Lost => self.give_up("the recorder fell behind the database"),
+            Event::Finish(..) => unreachable!("the loop ends with it"),
+        }
+        if self.output.as_ref().is_some_and(|output| output.waiting() >= FRAME_BYTES) {
+            self.flush();
+        }
+    }
+
+    fn input(&mut self, at_us: Micros, input: Input, in_log: Option<TableId>) {
+        if self.output.is_none() {
+            return;
+        }
+        if let Input::Shard { reply: ShardReply::Staged { rejected, .. }, .. } = &input
+            && !rejected.is_empty()
+        {
+            // Rows that a shard refuses are not in the log as they came.
+            let tables: BTreeSet<TableId> = rejected.iter().map(|row| row.table).collect();
+            self.write_expected(&|table| tables.contains(&table));
+        }
+        self.push(Item::Input { at_us, input: RecordedInput::of(&input, in_log.is_some()) });
+        if let (Input::Extracted(extract), Some(table)) = (input, in_log) {
+            self.expect(table, extract);
+        }
+    }
+
+    fn expect(&mut self, table: TableId, extract: Extract) {
+        if extract.pieces.iter().any(|piece| piece.is_some()) {
+            self.expected.insert(ExtractKey::of(&extract), (table, extract));
+        }
+    }
+
+    /// Writes rows that the log may not get as they are.
+    fn write_expected(&mut self, of: &dyn Fn(TableId) -> bool) {
+        let keys: Vec<ExtractKey> =
+            self.expected.iter().filter(|(_, (table, _))| of(*table)).map(|(key, _)| *key).collect();
+        for key in keys {
+            let (_, extract) = self.expected.remove(&key).expect("just seen");
+            let shards = extract.pieces.iter().map(|piece| piece.as_ref().map(Rows::of)).collect();
+            self.push(Item::Rows { key, shards });
+        }
+    }
+
+    /// The log has the rows of the ranges that a record consumes.
+    fn appended(&mut self, record: &EncodedRecord) {
+        if record.kind == RecordKind::Batch
+            && let Some(commit) = head(record)
+        {
+            for advance in commit.cursors {
+                let (pipeline, epoch, partition) = (advance.pipeline, advance.epoch, advance.partition);
+                let key = |first_offset| ExtractKey { pipeline, epoch, partition, first_offset };
+                let range = key(advance.first_offset)..key(advance.next.next_offset);
+                let there: Vec<ExtractKey> = self.expected.range(range).map(|(key, _)| *key).collect();
+                for key in there {
+                    self.expected.remove(&key);
+                }
+            }
+        }
+        if !self.closed.is_empty() {
+            let closed = std::mem::take(&mut self.closed);
+            self.expected.retain(|key, _| !closed.contains(&(key.pipeline, key.epoch)));
+        }
+    }
+
+    fn note_state_if_due(&mut self, snapshot: &Snapshot) {
+        let now = Instant::now();
+        if now >= self.state_due && state_bytes(snapshot) <= STATE_BYTES_MAX {
+            self.note_state(snapshot);
+            let took = now.elapsed();
+            self.state_due = Instant::now() + STATE_PAUSE.max(took * STATE_SHARE);
+        }
+    }
+
+    fn note_state(&mut self, snapshot: &Snapshot) {
+        self.push(Item::State { sequence: snapshot.sequence, hash: state_hash(snapshot) });
+    }
+
+    /// The coordinator stands still: what follows goes into another file.
+    fn begin_file(&mut self, standing: &Standing, tip: &Catalog) {
+        self.push(Item::End(End::NextFile));
+        self.flush();
+        self.number += 1;
+        self.retry_at = None;
+        self.asked = false;
+        self.expected.clear();
+        for extract in &standing.extracts {
+            if let Some(table) = rows_in_log(tip, extract) {
+                self.expect(table, extract.clone());
+            }
+        }
+        let recorded =
+            RecordedStanding::of(standing, &|extract: &Extract| rows_in_log(tip, extract).is_some());
+        let begin = Begin::Standing(Box::new(recorded));
+        let keep_bytes = self.settings.bytes_max.saturating_sub(self.settings.file_bytes);
+        let header = header(&self.life, self.number, begin);
+        match Output::begin(&self.settings.directory, &header, keep_bytes) {
+            Ok(output) => {
+                if self.output.is_none() {
+                    tracing::warn!(file = self.number, "recording again, from here on");
+                }
+                self.output = Some(output);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Another file is wanted: this one is long enough, or there was none for a while.
+    fn ask_for_rest_if_due(&mut self) {
+        let full = self.output.as_ref().is_some_and(|output| output.written >= self.settings.file_bytes);
+        let due = full || self.retry_at.is_some_and(|at| at <= Instant::now());
+        if due && !self.asked {
+            self.asked = true;
+            self.recorder.ask_for_rest();
+        }
+    }
+
+    fn push(&mut self, item: Item) {
+        if let Some(output) = &mut self.output {
+            output.push(&item);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.flushed = Instant::now();
+        if let Some(output) = &mut self.output
+            && let Err(error) = output.flush()
+        {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.output = None;
+        self.give_up(&format!("cannot write: {error}"));
+    }
+
+    /// The recording ends here and says why; the database goes on.
+    fn give_up(&mut self, why: &str) {
+        tracing::error!(
+            directory = %self.settings.directory.display(),
+            "the recording is incomplete from here on: {why}; it begins anew in {} s at the earliest",
+            RETRY_PAUSE.as_secs()
+        );
+        self.recorder.turn_off();
+        self.push(Item::End(End::Incomplete(why.into())));
+        if let Some(output) = &mut self.output {
+            let _ = output.flush();
+        }
+        self.output = None;
+        self.expected.clear();
+        self.closed.clear();
+        self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+    }
+
+    fn finish(&mut self, end: End, published: Option<Snapshot>) {
+        if end != End::Stopped {
+            self.write_expected(&|_| true);
+        }
+        if let Some(snapshot) = published
+            && state_bytes(&snapshot) <= LAST_STATE_BYTES_MAX
+        {
+            self.note_state(&snapshot);
+        }
+        self.push(Item::End(end));
+        self.flush();
+    }
+}
+
+/// The commit of a record without its pieces, out of the record's first part.
+fn head(record: &EncodedRecord) -> Option<Commit> {
+    let head = record.parts.first()?;
+    let len = u32::from_le_bytes(head.get(..4)?.try_into().ok()?) as usize;
+    postcard::from_bytes(head.get(8..8 + len)?).ok()
+}
+
+fn header(life: &Life, number: u64, begin: Begin) -> FileHeader {
+    FileHeader {
+        database: life.database,
+        incarnation: life.incarnation,
+        number,
+        shard_count: life.shard_count,
+        config: life.config.clone(),
+        begin,
+    }
+}
+
+/// Another database's recording is not to be mixed with ours, let alone removed.
+fn refuse_foreign(settings: &RecorderSettings, life: &Life) -> Result<()> {
+    let directory = &settings.directory;
+    let refused = |what: String| Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, what));
+    let files = file::list(directory).map_err(|error| Error::new(ErrorKind::IoError, error.to_string()))?;
+    for path in files {
+        // A file that a kill left without a header is nobody's.
+        let Ok(recording) = Recording::open(&path) else { continue };
+        if recording.header.database != life.database {
+            return refused(format!(
+                "{} is of another database; nothing was changed; choose another directory for the recording",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}

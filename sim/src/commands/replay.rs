@@ -1,0 +1,65 @@
+//! `sim replay`: what a server recorded runs again, and must do the same. What a replay is lives in `crate::replay`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use kernel::Incarnation;
+use tidemark_record::End;
+
+use crate::replay::{Ended, LifeReport, replay};
+
+/// Arguments of `sim replay`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A file of a recording, or the directory that `tidemark serve --record` wrote to.
+    recording: PathBuf,
+    /// The data directory of the server, or a copy: its log has the rows that the recording refers to. Only read; no server may
+    /// run on it.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only this life, as the recording's file names and the server's log number it.
+    #[arg(long, value_name = "N")]
+    life: Option<u64>,
+}
+
+/// Replays. True if everything was as recorded.
+pub fn run(args: Args) -> bool {
+    let began = Instant::now();
+    let only = args.life.map(Incarnation);
+    match replay(&args.recording, &args.data, only, &mut |report| println!("{}", line(report))) {
+        Ok(reports) => {
+            let inputs: u64 = reports.iter().map(|report| report.inputs).sum();
+            let seconds = began.elapsed().as_secs_f64();
+            println!(
+                "REPLAYED: {} lives, {inputs} inputs, all as recorded, in {seconds:.1} s",
+                reports.len()
+            );
+            true
+        }
+        Err(error) => {
+            println!("NOT REPLAYED: {error}");
+            false
+        }
+    }
+}
+
+fn line(report: &LifeReport) -> String {
+    let LifeReport { incarnation, inputs, effects, replies, states, records, rows_from_log, .. } = report;
+    let begun = if report.from_start { "" } else { " (from its middle)" };
+    let ended = match &report.ended {
+        Ended::Recorded(End::Stopped) => "stopped cleanly".to_string(),
+        Ended::Recorded(End::Halted(error)) => format!("halted: {error}"),
+        Ended::Recorded(End::Incomplete(why)) => format!("recording incomplete: {why}"),
+        Ended::Recorded(End::NextFile) => "goes on in a file that is not there".to_string(),
+        Ended::Killed => format!("killed ({} bytes of a torn frame)", report.torn_bytes),
+        Ended::RowsLost(sequence) => {
+            format!("killed before record {sequence}, whose rows went with the process")
+        }
+        Ended::Panicked(text) => format!("panicked, as it did then: {text}"),
+    };
+    format!(
+        "life {incarnation}{begun}: {inputs} inputs, {effects} effects, {replies} replies of shards, {records} records and \
+         {states} states as recorded, {rows_from_log} rows from the log; {ended}; record {}, state {}",
+        report.sequence, report.state
+    )
+}

@@ -1,0 +1,315 @@
+//! Coordinator and shards again, fed from a recording: what each input leads to must be what it led to then.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
+use bytes::Bytes;
+use kernel::columns;
+use kernel::message::{ShardCommand, ShardReply, Work};
+use kernel::record::{Body, CODEC_NONE, EncodedRecord, Piece};
+use kernel::{Coordinator, Effect, Extract, Input, Sequence, Shard, ShardId, Snapshot, TableId};
+use tidemark_record::item::{ExtractKey, RecordedStanding, Restored};
+use tidemark_record::mark::{EffectMark, effect_mark, reply_hash, state_hash};
+use tidemark_record::recorder::rows_in_log;
+use tidemark_record::rows::{Rows, is_placeholder};
+use tidemark_record::{Begin, Recording};
+
+use super::ReplayError;
+use super::log::{Folded, LifeLog};
+use super::steps::Expected;
+
+/// Characters of an effect that are shown.
+const SHOWN_MAX: usize = 300;
+
+/// What came of feeding an input.
+pub(super) enum Fed {
+    AsRecorded {
+        inputs: u64,
+        effects: u64,
+        states: u64,
+    },
+    /// Rows are nowhere that were staged for this record.
+    RowsLost(Sequence),
+    Panicked(String),
+}
+
+/// Why the replay does not go on.
+pub(super) enum Refused {
+    /// Something else happened than was recorded.
+    Differs(String),
+    /// The log, or what the recording holds.
+    Unreadable(kernel::Error),
+}
+
+impl From<kernel::Error> for Refused {
+    fn from(error: kernel::Error) -> Refused {
+        Refused::Unreadable(error)
+    }
+}
+
+/// The replayed half of a host: no threads, no disk, no source.
+pub(super) struct Host {
+    coordinator: Coordinator,
+    shards: Vec<Shard>,
+    /// What each shard has answered and the coordinator was not told yet.
+    replies: Vec<VecDeque<ShardReply>>,
+    log: LifeLog,
+    /// Rows that the recording gives after the extract that they are of.
+    pub rows_later: BTreeMap<ExtractKey, Vec<Option<Rows>>>,
+    /// Published by the present input.
+    seen: Vec<Snapshot>,
+    /// A record of which rows are nowhere.
+    rows_lost: Option<Sequence>,
+    pub replies_checked: u64,
+    pub records_checked: u64,
+    pub rows_from_log: u64,
+}
+
+impl Host {
+    /// As it stood where the recording begins.
+    pub fn begin(recording: &Recording, folded: Folded) -> Result<Host, ReplayError> {
+        let header = &recording.header;
+        let (recovery, shards, views, last, log) = folded.split(header.incarnation);
+        let later = rows_of(recording)?;
+        let coordinator = match header.begin.clone() {
+            Begin::Life { now_us, .. } => recovery.finish(header.config.clone(), now_us, &last, views)?,
+            Begin::Standing(standing) => {
+                let standing = standing.restore(&|key| later.get(&key).cloned())?;
+                recovery.resume(header.config.clone(), standing, views)?
+            }
+        };
+        Ok(Host {
+            coordinator,
+            replies: shards.iter().map(|_| VecDeque::new()).collect(),
+            shards,
+            log,
+            rows_later: later,
+            seen: vec![],
+            rows_lost: None,
+            replies_checked: 0,
+            records_checked: 0,
+            rows_from_log: 0,
+        })
+    }
+
+    /// The life goes on in the next file, which says how the coordinator stood: as it does.
+    pub fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
+        let misfit = |what: &str| ReplayError::Misfit(format!("{}: {what}", recording.path().display()));
+        let Begin::Standing(recorded) = &recording.header.begin else {
+            return Err(misfit("a file that follows another begins in the middle of its life"));
+        };
+        if !self.coordinator.is_at_rest() || self.replies.iter().any(|replies| !replies.is_empty()) {
+            return Err(misfit("the coordinator stood still here, and does not in the replay"));
+        }
+        self.coordinator.hold(false);
+        let tip = self.coordinator.tip().clone();
+        let in_log = |extract: &Extract| rows_in_log(&tip, extract).is_some();
+        let stands = RecordedStanding::of(&self.coordinator.standing(), &in_log);
+        let bytes = |standing: &RecordedStanding| postcard::to_stdvec(standing).expect("plain data");
+        if bytes(&stands) != bytes(recorded) {
+            return Err(misfit(
+                "the coordinator stood elsewhere at its beginning than it does in the replay",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What readers see.
+    pub fn published(&self) -> &Snapshot {
+        self.coordinator.published()
+    }
+
+    /// See [`Coordinator::hold`].
+    pub fn hold(&mut self, held: bool) {
+        self.coordinator.hold(held);
+    }
+
+    /// Feeds an input; all that follows must be as it was.
+    pub fn feed(&mut self, expected: Expected) -> Result<Fed, Refused> {
+        let inputs = u64::from(expected.input.is_some());
+        let fed = expected.input.map(|(at_us, input)| {
+            let restored = input.restore(&|key| self.rows_later.get(&key).cloned())?;
+            Ok::<_, Refused>((at_us, self.input(restored)?))
+        });
+        self.seen.clear();
+        let mut effects = VecDeque::from(expected.effects);
+        let count = effects.len() as u64;
+        let fed = fed.transpose()?;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            if let Some((at_us, input)) = fed {
+                self.coordinator.handle(at_us, input);
+            }
+            self.drain(&mut effects, expected.cut_off)
+        }));
+        match result {
+            Err(panic) => return Ok(Fed::Panicked(text_of(&*panic))),
+            Ok(done) => done?,
+        }
+        if let Some(sequence) = self.rows_lost {
+            return Ok(Fed::RowsLost(sequence));
+        }
+        let left = effects.len() as u64;
+        if let Some(mark) = effects.front() {
+            let what = format!("expected {}, saw nothing more", mark.name());
+            return Err(Refused::Differs(what));
+        }
+        for (sequence, hash) in &expected.states {
+            let mut seen = self.seen.iter().chain([self.coordinator.published()]);
+            let snapshot = seen.find(|snapshot| snapshot.sequence == *sequence);
+            let snapshot = snapshot.ok_or_else(|| {
+                Refused::Differs(format!("expected the state at record {sequence}, which was not published"))
+            })?;
+            let found = state_hash(snapshot);
+            if found != *hash {
+                let what = format!("expected state {hash} at record {sequence}, saw {found}");
+                return Err(Refused::Differs(what));
+            }
+        }
+        Ok(Fed::AsRecorded { inputs, effects: count - left, states: expected.states.len() as u64 })
+    }
+
+    fn input(&mut self, restored: Restored) -> Result<Input, Refused> {
+        let (shard, hash) = match restored {
+            Restored::Input(input) => return Ok(input),
+            Restored::Reply { shard, hash } => (shard, hash),
+        };
+        let reply = self.replies.get_mut(shard.0 as usize).and_then(VecDeque::pop_front);
+        let reply = reply.ok_or_else(|| {
+            Refused::Differs(format!("expected a reply of shard {shard}, which was not asked for anything"))
+        })?;
+        if reply_hash(&reply) != hash {
+            let what = format!("expected another reply of shard {shard}, saw {}", shown(&reply));
+            return Err(Refused::Differs(what));
+        }
+        self.replies_checked += 1;
+        Ok(Input::Shard { shard, reply })
+    }
+
+    fn drain(&mut self, expected: &mut VecDeque<EffectMark>, cut_off: bool) -> Result<(), Refused> {
+        while let Some(effect) = self.coordinator.poll_effect() {
+            let mark = effect_mark(&effect);
+            match expected.pop_front() {
+                Some(wanted) if wanted == mark => {}
+                Some(wanted) => {
+                    let like = if wanted.name() == mark.name() { "another " } else { "" };
+                    let what = format!("expected {like}{}, saw {}", wanted.name(), shown(&effect));
+                    return Err(Refused::Differs(what));
+                }
+                None if cut_off => {}
+                None => {
+                    return Err(Refused::Differs(format!("expected nothing more, saw {}", shown(&effect))));
+                }
+            }
+            self.carry(effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, effect: Effect) -> Result<(), Refused> {
+        match effect {
+            Effect::Shard { shard, command } => self.command(shard, command),
+            Effect::Append(record) => self.compare_with_log(&record),
+            Effect::Publish(snapshot) => {
+                self.seen.push(snapshot);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn command(&mut self, shard: ShardId, mut command: ShardCommand) -> Result<(), Refused> {
+        if let ShardCommand::Stage { sequence, work } = &mut command {
+            for work in work {
+                if let Work::Rows { table, rows, .. } = work
+                    && rows.iter().any(is_placeholder)
+                    && !self.take_rows_from_log(*sequence, shard, *table, rows)?
+                {
+                    self.rows_lost = Some(*sequence);
+                }
+            }
+        }
+        if self.rows_lost.is_none() {
+            let reply = self.shards[shard.0 as usize].handle(command);
+            self.replies[shard.0 as usize].push_back(reply);
+        }
+        Ok(())
+    }
+
+    /// Puts rows in the places that are held for them: the record has them in this order. False if there is no such record.
+    fn take_rows_from_log(
+        &mut self,
+        sequence: Sequence,
+        shard: ShardId,
+        table: TableId,
+        rows: &mut [RecordBatch],
+    ) -> Result<bool, Refused> {
+        let Some(record) = self.log.record(sequence)? else { return Ok(false) };
+        let definition = self.coordinator.tip().table(table)?.clone();
+        let schema = definition.stored_schema();
+        let mut found = vec![];
+        if let Body::Commit(_, commit) = &record.body
+            && let Some(Piece::Inline(parts)) = commit.pieces.get(shard.0 as usize)
+        {
+            for part in parts {
+                for piece in columns::pieces(part)?.iter().filter(|piece| piece.table == table) {
+                    found.extend(piece.read(&definition, &schema)?.1);
+                }
+            }
+        }
+        let all = concat_batches(&schema, &found)
+            .map_err(|error| Refused::Differs(format!("rows of record {sequence}: {error}")))?;
+        let wanted: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        if all.num_rows() != wanted {
+            return Err(Refused::Differs(format!(
+                "expected {wanted} rows of table {table} for shard {shard} in record {sequence}, the log has {}",
+                all.num_rows()
+            )));
+        }
+        let mut start = 0;
+        for batch in rows {
+            let len = batch.num_rows();
+            if is_placeholder(batch) {
+                *batch = all.slice(start, len);
+                self.rows_from_log += len as u64;
+            }
+            start += len;
+        }
+        Ok(true)
+    }
+
+    /// A record that outlived the process is in the log as it was made again.
+    fn compare_with_log(&mut self, made: &EncodedRecord) -> Result<(), Refused> {
+        let sequence = made.sequence;
+        if let Some(record) = self.log.record(sequence)? {
+            let payload = Bytes::from(made.parts.concat());
+            let body = Body::decode(made.kind, CODEC_NONE, &payload)?;
+            if body != record.body {
+                return Err(Refused::Differs(format!("record {sequence} is another one in the log")));
+            }
+            self.records_checked += 1;
+        }
+        self.log.pass(sequence);
+        Ok(())
+    }
+}
+
+/// Rows that a file gives after the extracts that they are of: its beginning may speak of such extracts already.
+fn rows_of(recording: &Recording) -> Result<BTreeMap<ExtractKey, Vec<Option<Rows>>>, ReplayError> {
+    let again = Recording::open(recording.path())?;
+    Ok(super::steps::Steps::read(again)?.rows_later())
+}
+
+fn shown(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text").to_string()
+}

@@ -1,0 +1,112 @@
+//! The log as it lies in the data directory: folded up to a record, then read on, as far as the life goes that is replayed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use kernel::log::LogReader;
+use kernel::record::{Body, Record};
+use kernel::snapshot::ShardView;
+use kernel::{Incarnation, Recovery, Sequence, Shard, ShardId, Snapshot};
+use tidemark_log::SegmentFiles;
+
+use super::ReplayError;
+
+/// The state at a record, made from the log alone.
+pub(super) struct Folded {
+    pub recovery: Recovery,
+    pub shards: Vec<Shard>,
+    /// By shard.
+    pub views: Vec<Arc<ShardView>>,
+    /// The record itself, without its rows.
+    pub last: Record,
+    reader: LogReader<SegmentFiles>,
+}
+
+impl Folded {
+    /// Reads the log up to and with this record.
+    pub fn read(data: &Path, through: Sequence) -> Result<Folded, ReplayError> {
+        let mut reader = LogReader::begin(SegmentFiles::open(data)?)?;
+        let mut recovery = Recovery::new();
+        let mut shards: Vec<Shard> = vec![];
+        let mut last = None;
+        while recovery.last() < through {
+            let Some(mut record) = reader.next_record()? else {
+                return Err(ReplayError::Misfit(format!(
+                    "the recording speaks of record {through}, the log in {} ends with record {}",
+                    data.display(),
+                    recovery.last()
+                )));
+            };
+            recovery.replay(&record)?;
+            match &mut record.body {
+                Body::Open(open) if shards.is_empty() => {
+                    shards =
+                        (0..open.shard_count).map(|id| Shard::new(ShardId(id), open.shard_count)).collect();
+                }
+                Body::Commit(_, commit) => {
+                    let pieces = std::mem::take(&mut commit.pieces);
+                    for (shard, piece) in shards.iter_mut().zip(&pieces) {
+                        shard.replay(record.sequence, &commit.catalog, piece)?;
+                    }
+                }
+                Body::Open(_) | Body::Frontier => {}
+            }
+            last = Some(record);
+        }
+        let last =
+            last.ok_or_else(|| ReplayError::Misfit("a recording begins after the first record".into()))?;
+        let views = shards.iter_mut().map(Shard::recovered).collect();
+        Ok(Folded { recovery, shards, views, last, reader })
+    }
+
+    /// Identity of the database.
+    pub fn database(&self) -> [u8; 16] {
+        self.reader.database()
+    }
+
+    /// What readers would see.
+    pub fn snapshot(self) -> Snapshot {
+        let catalog = Arc::new(self.recovery.catalog().clone());
+        Snapshot { sequence: self.recovery.last(), catalog, shards: self.views }
+    }
+
+    /// Coordinator and shards go their way; the rest of the life's records is read as they come to it.
+    pub fn split(
+        self,
+        incarnation: Incarnation,
+    ) -> (Recovery, Vec<Shard>, Vec<Arc<ShardView>>, Record, LifeLog) {
+        let life = LifeLog { reader: self.reader, incarnation, read: BTreeMap::new(), over: false };
+        (self.recovery, self.shards, self.views, self.last, life)
+    }
+}
+
+/// The records of one life, read as far as was asked.
+pub(super) struct LifeLog {
+    reader: LogReader<SegmentFiles>,
+    incarnation: Incarnation,
+    /// Read and not passed yet.
+    read: BTreeMap<Sequence, Record>,
+    over: bool,
+}
+
+impl LifeLog {
+    /// The record of this life with this sequence; None if it did not outlive the life. Sequences are asked for in order, save
+    /// for those that were not passed yet.
+    pub fn record(&mut self, sequence: Sequence) -> Result<Option<&Record>, kernel::Error> {
+        while !self.over && self.read.last_key_value().is_none_or(|(last, _)| *last < sequence) {
+            match self.reader.next_record()?.filter(|record| record.incarnation == self.incarnation) {
+                Some(record) => {
+                    self.read.insert(record.sequence, record);
+                }
+                None => self.over = true,
+            }
+        }
+        Ok(self.read.get(&sequence))
+    }
+
+    /// The record and all before it are not asked for any more.
+    pub fn pass(&mut self, sequence: Sequence) {
+        self.read = self.read.split_off(&sequence.next());
+    }
+}

@@ -1,0 +1,294 @@
+//! Replay of production: what a server recorded of its lives runs again on the shipped kernel, with the log that it left, and must do
+//! the same at every step. A difference is a kernel that is not deterministic, a log that is not what was written, or a kernel
+//! that has changed since.
+//!
+//! - [`log`]: the log as it lies in the data directory: folded up to a record, then read on.
+//! - [`steps`]: a recording as inputs with what each must lead to.
+//! - [`host`]: coordinator and shards again, fed from a recording.
+
+mod host;
+mod log;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kernel::{Incarnation, Sequence, Snapshot};
+use tidemark_record::mark::{StateHash, state_hash};
+use tidemark_record::{Begin, End, Recording, RecordingError};
+
+use host::{Fed, Host};
+use log::Folded;
+use steps::{Step, Steps};
+
+/// Why a replay cannot be made, or what it found.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The log cannot be read, or is damaged.
+    #[error("the log in the data directory: {0}")]
+    Log(kernel::Error),
+    /// Recording and data directory do not belong together.
+    #[error("{0}")]
+    Misfit(String),
+    /// The kernel did something else than it did when it was recorded.
+    #[error("{} step {step}, {input}: {what}", file.display())]
+    Difference {
+        /// In which file.
+        file: PathBuf,
+        /// Input of that file, from 1; 0 is before the first.
+        step: u64,
+        /// What was fed.
+        input: String,
+        /// What was expected and what was seen.
+        what: String,
+    },
+}
+
+impl From<kernel::Error> for ReplayError {
+    fn from(error: kernel::Error) -> ReplayError {
+        ReplayError::Log(error)
+    }
+}
+
+/// How the replay of a life ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ended {
+    /// With the recording, which says why itself.
+    Recorded(End),
+    /// With the recording's last whole frame: the process was killed.
+    Killed,
+    /// Before the recording: rows are needed that came to no record of the log, and that a killed process could not write.
+    RowsLost(Sequence),
+    /// The kernel panicked at the last step, as it did when it was recorded.
+    Panicked(String),
+}
+
+/// What became of one life, or of a run of its files.
+#[derive(Clone, Debug)]
+pub struct LifeReport {
+    /// Which.
+    pub incarnation: Incarnation,
+    /// Numbers of its files: first and last.
+    pub files: (u64, u64),
+    /// Whether it began with the life, and not in its middle.
+    pub from_start: bool,
+    /// Inputs fed.
+    pub inputs: u64,
+    /// Effects that were as recorded.
+    pub effects: u64,
+    /// Replies of shards that were as recorded.
+    pub replies: u64,
+    /// Hashes of the state that were as recorded.
+    pub states: u64,
+    /// Records that were made again, and are in the log byte for byte.
+    pub records: u64,
+    /// Rows taken from the log because the recording only refers to them.
+    pub rows_from_log: u64,
+    /// Bytes at the end of the last file that are no whole frame.
+    pub torn_bytes: u64,
+    /// The last record that was published.
+    pub sequence: Sequence,
+    /// Hash of the state at it, the same as that of the log read back up to it.
+    pub state: StateHash,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// Replays a file, or all files of a directory, over the log in `data`. Lives come in order; `only` picks one.
+pub fn replay(
+    path: &Path,
+    data: &Path,
+    only: Option<Incarnation>,
+    on_life: &mut dyn FnMut(&LifeReport),
+) -> Result<Vec<LifeReport>, ReplayError> {
+    let files = if path.is_dir() { tidemark_record::file::list(path)? } else { vec![path.to_path_buf()] };
+    let mut lives: BTreeMap<(Incarnation, u64), PathBuf> = BTreeMap::new();
+    for file in files {
+        let recording = match Recording::open(&file) {
+            Ok(recording) => recording,
+            // A kill may leave a file without a whole header: it says nothing.
+            Err(RecordingError::Damaged { offset: 0, .. } | RecordingError::NotARecording(_))
+                if path.is_dir() =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if only.is_none_or(|only| only == recording.header.incarnation) {
+            lives.insert((recording.header.incarnation, recording.header.number), file);
+        }
+    }
+    if lives.is_empty() {
+        return Err(RecordingError::Nothing(path.into()).into());
+    }
+    let mut reports = vec![];
+    let mut files = lives.into_iter().peekable();
+    while let Some(((incarnation, number), file)) = files.next() {
+        let mut run = vec![file];
+        let mut last = number;
+        while let Some((_, file)) = files.next_if(|((i, n), _)| *i == incarnation && *n == last + 1) {
+            run.push(file);
+            last += 1;
+        }
+        for report in replay_run(&run, data)? {
+            on_life(&report);
+            reports.push(report);
+        }
+    }
+    Ok(reports)
+}
+
+/// Files of one life that follow one another. A file that ended because the recorder fell behind is followed by one that begins
+/// anew.
+fn replay_run(files: &[PathBuf], data: &Path) -> Result<Vec<LifeReport>, ReplayError> {
+    let mut reports = vec![];
+    let mut going_on: Option<Run> = None;
+    for file in files {
+        let recording = Recording::open(file)?;
+        let run = match going_on.take() {
+            Some(mut run) => {
+                run.go_on(&recording)?;
+                run
+            }
+            None => Run::begin(&recording, data)?,
+        };
+        match run.replay(recording)? {
+            After::GoesOn(run) => going_on = Some(*run),
+            After::Over(report) => reports.push(*report),
+        }
+    }
+    // The next file is not there: the process died, or the file was dropped.
+    if let Some(run) = going_on {
+        reports.push(run.report(Ended::Recorded(End::NextFile))?);
+    }
+    Ok(reports)
+}
+
+/// A replay that is under way.
+struct Run {
+    host: Host,
+    data: PathBuf,
+    database: [u8; 16],
+    incarnation: Incarnation,
+    files: (u64, u64),
+    from_start: bool,
+    inputs: u64,
+    effects: u64,
+    states: u64,
+    torn_bytes: u64,
+}
+
+enum After {
+    GoesOn(Box<Run>),
+    Over(Box<LifeReport>),
+}
+
+impl Run {
+    fn begin(recording: &Recording, data: &Path) -> Result<Run, ReplayError> {
+        let header = &recording.header;
+        let folded = Folded::read(data, header.begin.sequence())?;
+        if folded.database() != header.database {
+            let (file, data) = (recording.path().display(), data.display());
+            return Err(ReplayError::Misfit(format!("{file} is of another database than {data}")));
+        }
+        Ok(Run {
+            from_start: matches!(header.begin, Begin::Life { .. }),
+            host: Host::begin(recording, folded)?,
+            data: data.into(),
+            database: header.database,
+            incarnation: header.incarnation,
+            files: (header.number, header.number),
+            inputs: 0,
+            effects: 0,
+            states: 0,
+            torn_bytes: 0,
+        })
+    }
+
+    /// The life goes on in this file, which says where the coordinator stands.
+    fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
+        let header = &recording.header;
+        assert_eq!(header.incarnation, self.incarnation, "files of one life");
+        if header.database != self.database {
+            let file = recording.path().display();
+            return Err(ReplayError::Misfit(format!("{file} is of another database than the file before")));
+        }
+        self.files.1 = header.number;
+        self.host.go_on(recording)
+    }
+
+    fn replay(mut self, recording: Recording) -> Result<After, ReplayError> {
+        let path = recording.path().to_path_buf();
+        let mut steps = Steps::read(recording)?;
+        self.host.rows_later = steps.rows_later();
+        self.torn_bytes = steps.torn_bytes() as u64;
+        let mut number = 0;
+        while let Some(step) = steps.next_step() {
+            let expected = match step {
+                Step::Held(held) => {
+                    self.host.hold(held);
+                    continue;
+                }
+                Step::End(End::NextFile) => return Ok(After::GoesOn(Box::new(self))),
+                Step::End(end) => return self.over(Ended::Recorded(end)),
+                Step::Fed(expected) => expected,
+            };
+            number += u64::from(expected.input.is_some());
+            let input = expected.name();
+            let what = match self.host.feed(expected) {
+                Ok(Fed::AsRecorded { inputs, effects, states }) => {
+                    self.inputs += inputs;
+                    self.effects += effects;
+                    self.states += states;
+                    continue;
+                }
+                Ok(Fed::RowsLost(sequence)) => return self.over(Ended::RowsLost(sequence)),
+                Ok(Fed::Panicked(text)) if steps.halted_by(&text) => {
+                    return self.over(Ended::Panicked(text));
+                }
+                Ok(Fed::Panicked(text)) => format!("the kernel panicked: {text}"),
+                Err(host::Refused::Differs(what)) => what,
+                Err(host::Refused::Unreadable(error)) => return Err(error.into()),
+            };
+            return Err(ReplayError::Difference { file: path, step: number, input, what });
+        }
+        self.over(Ended::Killed)
+    }
+
+    fn over(self, ended: Ended) -> Result<After, ReplayError> {
+        self.report(ended).map(|report| After::Over(Box::new(report)))
+    }
+
+    /// The state must be that of the log, read back up to the last record that was published.
+    fn report(self, ended: Ended) -> Result<LifeReport, ReplayError> {
+        let published: &Snapshot = self.host.published();
+        let state = state_hash(published);
+        let folded = Folded::read(&self.data, published.sequence)?.snapshot();
+        let in_log = state_hash(&folded);
+        if in_log != state {
+            let at = published.sequence;
+            return Err(ReplayError::Misfit(format!(
+                "life {}: the replay ends at record {at} in state {state}, the log read back up to it in {in_log}",
+                self.incarnation
+            )));
+        }
+        Ok(LifeReport {
+            incarnation: self.incarnation,
+            files: self.files,
+            from_start: self.from_start,
+            inputs: self.inputs,
+            effects: self.effects,
+            replies: self.host.replies_checked,
+            states: self.states,
+            records: self.host.records_checked,
+            rows_from_log: self.host.rows_from_log,
+            torn_bytes: self.torn_bytes,
+            sequence: published.sequence,
+            state,
+            ended,
+        })
+    }
+}
