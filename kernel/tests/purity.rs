@@ -1,8 +1,13 @@
 //! The kernel's dependencies are an allow-list, and its source names nothing that acts. Together with `clippy.toml` (types
 //! and methods) and the simulator's trace hashes (behaviour) this holds the kernel to being pure.
 
-#![allow(clippy::disallowed_methods, reason = "a test reads the sources")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test reads the sources and asks cargo"
+)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +25,67 @@ const ALLOWED: [&str; 11] = [
     "serde",
     "thiserror",
     "xxhash-rust",
+];
+
+/// Everything that is compiled into the kernel on a 64-bit Linux, with the features that the kernel's own wishes turn on, and why its
+/// results cannot depend on chance, time or the machine through it. A crate or a feature that is new here has to be read first.
+const REVIEWED: [(&str, &str, &str); 27] = [
+    (
+        "ahash",
+        "getrandom,runtime-rng",
+        "seeded by chance: used by arrow-array's dictionary builders and view builders that drop duplicates, which clippy.toml \
+         forbids; arrow-select gives it a fixed seed",
+    ),
+    (
+        "arrow-array",
+        "",
+        "arrays are values; a HashSet checks the types of unions, which the kernel has none of",
+    ),
+    ("arrow-buffer", "", "bytes; allocates, and nothing looks at addresses"),
+    ("arrow-data", "", "checks and describes arrays"),
+    (
+        "arrow-schema",
+        "",
+        "metadata are a HashMap: the kernel's schemas have none, and clippy.toml forbids asking for them",
+    ),
+    ("arrow-select", "", "concat keeps a HashSet of types for dictionaries and only counts it"),
+    ("bytes", "default,std", "counted slices; clippy.toml forbids results that depend on a count"),
+    ("cfg-if", "", "a macro"),
+    (
+        "chrono",
+        "alloc,clock,iana-time-zone,now,std,winapi,windows-link",
+        "knows the clock and the machine's time zone: arrow-array uses it to show and to convert times, which the kernel does not do",
+    ),
+    ("cobs", "", "an encoding that postcard offers and the kernel does not use"),
+    ("getrandom", "", "chance, for ahash's seeds alone: see there"),
+    (
+        "half",
+        "num-traits",
+        "numbers of 16 bits; asks the processor what it can do, for speed; the kernel has no such column",
+    ),
+    ("hashbrown", "", "without a hasher of its own: the kernel hands it hashes and never asks for an order"),
+    ("iana-time-zone", "fallback", "asks the machine for its time zone: for chrono alone, see there"),
+    ("libc", "", "declarations; for getrandom"),
+    ("libm", "arch,default", "mathematics in software, chosen at build time; the kernel calls none of it"),
+    ("num-bigint", "std", "256-bit decimals of Arrow, which the kernel has none of"),
+    ("num-complex", "std", "comes with num-bigint's and arrow's traits"),
+    ("num-integer", "i128,std", "integer arithmetic"),
+    ("num-traits", "i128,libm,std", "traits of numbers"),
+    ("once_cell", "alloc,race", "for ahash's seeds alone: see there"),
+    ("postcard", "alloc,use-std", "a fixed encoding, in the order of fields"),
+    (
+        "serde",
+        "alloc,default,derive,rc,serde_derive,std",
+        "derived code in the order of fields; no HashMap is derived for",
+    ),
+    ("serde_core", "alloc,rc,result,std", "see serde"),
+    ("thiserror", "default,std", "derived code"),
+    (
+        "xxhash-rust",
+        "xxh3",
+        "the routing hash: the same result whichever instructions it was compiled for, held by test vectors",
+    ),
+    ("zerocopy", "derive,simd,zerocopy-derive", "reinterprets bytes as numbers, for ahash and half"),
 ];
 
 fn manifest(path: &str) -> String {
@@ -58,6 +124,31 @@ fn features_that_bring_chance_are_off() {
         let line = dependencies.iter().find(|line| line.starts_with(&format!("{name} ="))).unwrap();
         assert!(line.contains("default-features = false"), "{line}");
     }
+}
+
+/// An allow-list of direct dependencies says nothing of what those bring along.
+#[test]
+fn all_that_is_compiled_in_was_reviewed() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--package", "kernel", "--edges", "normal,no-proc-macro"])
+        .args(["--target", "x86_64-unknown-linux-gnu", "--prefix", "none", "--format", "{p}|{f}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs this test");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let found: BTreeSet<(String, String)> = String::from_utf8_lossy(&tree.stdout)
+        .lines()
+        .map(|line| line.split_once('|').expect("as asked for"))
+        .map(|(package, features)| (package.split(' ').next().unwrap(), features.trim_end_matches(" (*)")))
+        .filter(|(package, _)| *package != "kernel")
+        .map(|(package, features)| (package.to_string(), features.to_string()))
+        .collect();
+    let reviewed: BTreeSet<(String, String)> =
+        REVIEWED.iter().map(|(package, features, _)| (package.to_string(), features.to_string())).collect();
+    let new: Vec<_> = found.difference(&reviewed).collect();
+    let gone: Vec<_> = reviewed.difference(&found).collect();
+    assert!(new.is_empty(), "these came in unread, or with other features: {new:?}");
+    assert!(gone.is_empty(), "these are no longer there: {gone:?}");
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
