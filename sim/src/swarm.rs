@@ -23,16 +23,24 @@ pub enum Profile {
     Clients,
     /// Damage to what is durable, on top of a crash: the database must refuse to start, or lose nothing.
     Rot,
+    /// Those of the disk and of the process in short runs that crash every few steps.
+    Crashes,
 }
 
 impl Profile {
+    /// All of them.
+    pub const ALL: &[Profile] = {
+        use Profile::*;
+        &[Swarm, Calm, Disk, Broker, Clients, Rot, Crashes]
+    };
+
     /// Faults that runs of this profile may draw.
     pub fn faults(self) -> FaultSet {
         use Group::{Broker, Disk, Messages, Process, Rot, Time};
         match self {
             Profile::Swarm => FaultSet::of(&[Broker, Messages, Disk, Process, Time]),
             Profile::Calm => FaultSet::NONE,
-            Profile::Disk => FaultSet::of(&[Messages, Disk, Process, Time]),
+            Profile::Disk | Profile::Crashes => FaultSet::of(&[Messages, Disk, Process, Time]),
             Profile::Broker => FaultSet::of(&[Broker, Messages, Time]),
             Profile::Clients => FaultSet::of(&[Messages]),
             Profile::Rot => FaultSet::of(&[Messages, Disk, Process, Time, Rot]),
@@ -129,7 +137,7 @@ impl Parameters {
         let slow = config.pipeline_credit_bytes == 1 || batch_bytes_max.contains(&1);
         let batch_interval_us = pipelines.iter().map(|_| d.pick(&[0, 0, 1000, 20_000])).collect();
         let pace = || d.pick(&[1, 2, 4, 8]);
-        Parameters {
+        let parameters = Parameters {
             profile,
             shard_count,
             topics,
@@ -157,7 +165,19 @@ impl Parameters {
             fetch_messages_max: d.between(1, 40),
             steps: d.between(500, 3000),
             catch_up_steps_max: 200_000,
+        };
+        if profile == Profile::Crashes { parameters.crashing(d, faults) } else { parameters }
+    }
+
+    /// Short, and with little time between two crashes: what is looked for is in the ways from one life to the next.
+    fn crashing(mut self, d: &Decisions<'_>, allowed: FaultSet) -> Parameters {
+        self.messages = d.between(5, 40);
+        self.steps = d.between(300, 1000);
+        let crashes = [(Fault::Kill, 30), (Fault::PowerCut, 30), (Fault::CrashInRecovery, 60)];
+        for (crash, per_mille_max) in crashes.into_iter().filter(|(crash, _)| allowed.contains(*crash)) {
+            self.faults.set(crash, Rate::per_mille(d.between(1, per_mille_max) as u32));
         }
+        self
     }
 }
 
