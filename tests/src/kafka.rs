@@ -119,6 +119,18 @@ impl Broker {
         assert!(self.launch(), "the Kafka broker did not start again; its log is above");
     }
 
+    /// Starts it again without what a partition had at this offset and behind it: what a broker has that lagged behind when it was
+    /// elected. Batches that begin before the offset stay whole.
+    pub fn restart_without(&mut self, topic: &str, partition: i32, from: i64) {
+        self.kill();
+        let own = self.own.as_ref().expect("only a broker of our own can lose anything");
+        let log = own.dir.join(format!("data/{topic}-{partition}/{:020}.log", 0));
+        let bytes = std::fs::read(&log).unwrap_or_else(|e| panic!("cannot read {}: {e}", log.display()));
+        let file = File::options().write(true).open(&log).expect("it was just read");
+        file.set_len(end_before(&bytes, from) as u64).expect("a file can be cut");
+        self.restart();
+    }
+
     fn launch(&mut self) -> bool {
         let bootstrap = self.bootstrap.clone();
         let own = self.own.as_mut().expect("a broker of our own");
@@ -181,6 +193,21 @@ impl Drop for Broker {
     }
 }
 
+/// Where the first batch begins that starts at this offset or behind it. A batch says its first offset (8 bytes) and how many bytes
+/// come after its length (4 bytes).
+fn end_before(log: &[u8], offset: i64) -> usize {
+    let mut at = 0;
+    while let Some(header) = log.get(at..at + 12) {
+        let base = i64::from_be_bytes(header[..8].try_into().expect("8 bytes"));
+        let len = i32::from_be_bytes(header[8..].try_into().expect("4 bytes"));
+        if base >= offset || len <= 0 {
+            break;
+        }
+        at += 12 + len as usize;
+    }
+    at
+}
+
 fn properties(dir: &Path, port: u16, controller_port: u16) -> String {
     let data = dir.join("data").display().to_string();
     format!(
@@ -202,6 +229,7 @@ log.segment.delete.delay.ms=100
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.backoff.ms=200
 "
     )
 }

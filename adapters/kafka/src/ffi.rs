@@ -194,8 +194,7 @@ impl Client {
         }
     }
 
-    /// Begins to fetch a partition at an offset. With a leader epoch, the broker is asked whether its log still is the one that
-    /// was read up to there (fault A9).
+    /// Begins to fetch a partition at an offset. A leader epoch is remembered, but nobody is asked about it: see `seek`.
     pub(crate) fn assign(
         &self,
         topic: &CStr,
@@ -210,6 +209,32 @@ impl Client {
             (*entry).offset = offset;
             sys::rd_kafka_topic_partition_set_leader_epoch(entry, leader_epoch);
             check(sys::rd_kafka_incremental_assign(self.rk.as_ptr(), list.0.as_ptr()))
+        }
+    }
+
+    /// Goes on at an offset of a partition that is assigned. With a leader epoch, the broker is asked before anything is fetched
+    /// whether its log still is the one that was read up to there (fault A9). What is queued is never handed out.
+    pub(crate) fn seek(
+        &self,
+        topic: &CStr,
+        partition: i32,
+        offset: i64,
+        leader_epoch: i32,
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
+        // SAFETY: the list is valid; the call changes nothing of it but the error of its entry. An error that is returned is ours
+        // to destroy.
+        unsafe {
+            let list = PartitionList::new();
+            let entry = list.add(topic, partition);
+            (*entry).offset = offset;
+            sys::rd_kafka_topic_partition_set_leader_epoch(entry, leader_epoch);
+            check(sys::rd_kafka_seek_partitions(self.rk.as_ptr(), list.0.as_ptr(), millis(timeout)))?;
+            // As it was added: the call adds nothing.
+            match (*entry).err {
+                Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+                code => Err(KafkaError::of(code)),
+            }
         }
     }
 
@@ -359,7 +384,12 @@ unsafe fn delivery<'b>(message: *const sys::rd_kafka_message_t) -> Delivery<'b> 
             }),
             Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End(m.offset),
             code => {
-                Delivery::Failed(KafkaError { code, text: text_of(sys::rd_kafka_message_errstr(message)) })
+                let text = text_of(sys::rd_kafka_message_errstr(message));
+                let cut = Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION;
+                // A log that was cut comes as an offset that cannot be reset: what it is stands in the text alone.
+                let is_cut = code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+                    && text.contains(&KafkaError::of(cut).text);
+                Delivery::Failed(KafkaError { code: if is_cut { cut } else { code }, text })
             }
         }
     }

@@ -2,11 +2,11 @@
 //! group and commits no offset; where a partition goes on is the caller's knowledge, kept in the log with the rows.
 //!
 //! `options` checks a definition, `source` describes a topic and opens readers, `reader` reads one partition, `place`
-//! doubts what jumps, `ffi` holds the
-//! unsafe calls. Skipping what was delivered before, decoding and scheduling are not here.
+//! doubts what jumps, `divergence` a log that is said to be cut, `ffi` holds the unsafe calls. Skipping what was delivered before, decoding and scheduling are not here.
 
 #![deny(unsafe_code)]
 
+mod divergence;
 mod ffi;
 mod health;
 mod options;

@@ -47,25 +47,34 @@ impl Reader {
         Reader { topic, queue, slot, number, partition, place, at_end, bytes_max, failure, views }
     }
 
-    /// Turns an error of the queue into what it means. Asks the brokers where that is needed.
-    fn judge(&self, e: &KafkaError) -> SourceFailure {
+    /// Turns an error of the queue into what it means, asking the brokers where that is needed. None: reading goes on.
+    fn judge(&self, e: &KafkaError) -> Option<SourceFailure> {
+        let at = self.place.position();
         match e.code {
             Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
-                self.topic.judge_loss(self.partition, self.place.next_offset(), false)
+                Some(self.topic.judge_loss(self.partition, at.next_offset))
             }
             Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => {
-                self.topic.judge_loss(self.partition, self.place.next_offset(), true)
+                let judged = self.topic.judge_cut(self.partition, at);
+                judged.or_else(|| self.fetch_again(Position { leader_epoch: -1, ..at }).err())
             }
             // Deleted, perhaps created again, or not known everywhere yet.
-            code if is_unknown_topic(code) => {
-                self.topic.judge_loss(self.partition, self.place.next_offset(), false)
-            }
-            _ => self.topic.failure(e),
+            code if is_unknown_topic(code) => Some(self.topic.judge_loss(self.partition, at.next_offset)),
+            _ => Some(self.topic.failure(e)),
         }
     }
 
+    /// Begins once more, after the slot was let go; what is queued is dropped.
+    fn fetch_again(&self, at: Position) -> Result<(), SourceFailure> {
+        let owner = self.slot.lock();
+        if owner.reader != self.number {
+            return Err(self.superseded());
+        }
+        self.topic.assign_again(self.queue.client(), self.partition, at)
+    }
+
     /// Begins once more where this reader stands; what is queued is dropped. The slot's lock is held.
-    fn fetch_again(&self, verdict: Verdict) -> Result<(), SourceFailure> {
+    fn doubt(&self, verdict: Verdict) -> Result<(), SourceFailure> {
         let place = self.place.position();
         let at = place.next_offset;
         if verdict == Verdict::GoneBack {
@@ -146,7 +155,7 @@ impl PartitionReader for Reader {
         drop(batch);
         self.place = place;
         self.at_end = end.is_some() || self.at_end && messages == 0;
-        let fetched_again = doubt.map(|verdict| self.fetch_again(verdict));
+        let fetched_again = doubt.map(|verdict| self.doubt(verdict));
         drop(owner);
         if messages > 0 || end.is_some() {
             self.topic.health.heard();
@@ -160,7 +169,7 @@ impl PartitionReader for Reader {
             return Err(failure);
         }
         let failure = match (error, fetched_again) {
-            (Some(e), _) => Some(self.judge(&e)),
+            (Some(e), _) => self.judge(&e),
             (None, Some(Err(failure))) => Some(failure),
             _ => None,
         };

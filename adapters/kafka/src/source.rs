@@ -18,11 +18,13 @@ use crate::options::KafkaOptions;
 use crate::reader::Reader;
 
 /// How long a request to the brokers may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a topic may be unknown before that is believed: metadata of a new topic spreads with a delay (fault A12).
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(2);
 /// How often the end of each partition is looked up while readers are open.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long to wait between two attempts to seek in a partition that is about to be fetched.
+const SEEK_RETRY: Duration = Duration::from_millis(2);
 /// How long callbacks may wait for the serving thread.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -36,7 +38,7 @@ pub struct KafkaSource {
 #[derive(Debug)]
 pub(crate) struct Topic {
     options: KafkaOptions,
-    name: CString,
+    pub(crate) name: CString,
     /// What readers fetch through.
     connection: Mutex<Connection>,
     /// What questions go through. A broker answers the requests of one connection in turn, and a fetch at the end of a
@@ -60,11 +62,18 @@ pub(crate) struct Slot {
 
 /// A client with its serving thread. Dropping it tells the thread to leave; the last owner of the client closes it.
 #[derive(Debug)]
-struct Connection {
+pub(crate) struct Connection {
     client: Arc<Client>,
     /// Partitions that its queues were sized for.
     partitions: usize,
     closed: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Its client.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
 }
 
 impl Drop for Connection {
@@ -145,8 +154,8 @@ impl Source for KafkaSource {
             client.unassign(&topic.name, partition).map_err(unreadable)?;
             owner.assigned = false;
         }
-        client.assign(&topic.name, partition, start.next_offset, start.leader_epoch).map_err(unreadable)?;
         owner.assigned = true;
+        topic.begin(&client, partition, start)?;
         owner.reader += 1;
         let number = owner.reader;
         drop(owner);
@@ -227,6 +236,35 @@ impl Topic {
         }
     }
 
+    /// Begins to fetch a partition that is not assigned. Where the leader epoch of what was read is known, nothing is handed out
+    /// before the broker has confirmed that its log still is the one that was read (fault A9): librdkafka asks it at a seek, but
+    /// not at an assignment, unless it hears of a new epoch afterwards.
+    fn begin(
+        &self,
+        client: &Client,
+        partition: SourcePartition,
+        start: Position,
+    ) -> Result<(), SourceFailure> {
+        let Position { next_offset, leader_epoch } = start;
+        let begun = client.assign(&self.name, partition, next_offset, leader_epoch);
+        begun.map_err(|e| self.failure(&e))?;
+        if leader_epoch < 0 {
+            return Ok(());
+        }
+        let began = Instant::now();
+        loop {
+            let sought = client.seek(&self.name, partition, next_offset, leader_epoch, REQUEST_TIMEOUT);
+            match sought {
+                Ok(()) => return Ok(()),
+                // Not assigned yet, or its metadata have not come yet.
+                Err(e) if is_not_begun(e.code) && began.elapsed() < REQUEST_TIMEOUT => {
+                    std::thread::sleep(SEEK_RETRY);
+                }
+                Err(e) => return Err(self.unreachable(&e.text)),
+            }
+        }
+    }
+
     /// Begins to fetch an assigned partition anew.
     pub(crate) fn assign_again(
         &self,
@@ -234,10 +272,8 @@ impl Topic {
         partition: SourcePartition,
         start: Position,
     ) -> Result<(), SourceFailure> {
-        let unassigned = client.unassign(&self.name, partition);
-        unassigned
-            .and_then(|()| client.assign(&self.name, partition, start.next_offset, start.leader_epoch))
-            .map_err(|e| self.failure(&e))
+        client.unassign(&self.name, partition).map_err(|e| self.failure(&e))?;
+        self.begin(client, partition, start)
     }
 
     fn refresh_watermarks(&self) {
@@ -274,35 +310,55 @@ impl Topic {
 
     /// What it means that messages at `wanted` cannot be had: they are gone, or the topic is another one, or the answer came from
     /// a broker that lags behind (fault A10), and then nothing is declared lost.
-    pub(crate) fn judge_loss(
-        &self,
-        partition: SourcePartition,
-        wanted: i64,
-        diverged: bool,
-    ) -> SourceFailure {
-        let before = *self.read_id.lock();
-        let described = match self.describe_patiently() {
-            Ok(described) => described,
-            Err(failure) => return failure,
-        };
-        if before.is_some_and(|id| id != described.id) {
-            let what = "was deleted and created again: its offsets now name other messages. \
-                To load the new topic, ALTER PIPELINE … SET OFFSETS EARLIEST";
-            return SourceFailure::Permanent(self.error(ErrorKind::SourceChanged, what));
-        }
-        let offsets = match self.look_up(&[partition]) {
-            Ok(offsets) => offsets,
-            Err(failure) => return failure,
-        };
-        match offsets.get(&partition) {
-            Some(&(earliest, latest)) if diverged || wanted < earliest || wanted > latest => {
+    pub(crate) fn judge_loss(&self, partition: SourcePartition, wanted: i64) -> SourceFailure {
+        match self.bounds_of(partition) {
+            Ok(Some((earliest, latest))) if wanted < earliest || wanted > latest => {
                 SourceFailure::Lost { partition, wanted, earliest, latest }
             }
-            _ => {
+            Ok(_) => {
                 let what = format!("refused offset {wanted} of partition {partition}, which it has");
                 SourceFailure::Transient(self.error(ErrorKind::SourceUnreachable, what))
             }
+            Err(failure) => failure,
         }
+    }
+
+    /// What it means that the log is said to have been cut below a position. None if nothing before it was put in the place of what
+    /// was read: reading may go on there.
+    pub(crate) fn judge_cut(&self, partition: SourcePartition, at: Position) -> Option<SourceFailure> {
+        let wanted = at.next_offset;
+        let bounds = match self.bounds_of(partition) {
+            Ok(bounds) => bounds,
+            Err(failure) => return Some(failure),
+        };
+        let Some((earliest, latest)) = bounds else {
+            return Some(self.unreachable("the leader of the partition does not answer"));
+        };
+        let lost = SourceFailure::Lost { partition, wanted, earliest, latest };
+        if wanted < earliest || wanted > latest {
+            return Some(lost);
+        }
+        match self.has_diverged(partition, earliest, at) {
+            Ok(diverged) => diverged.then_some(lost),
+            Err(failure) => Some(failure),
+        }
+    }
+
+    /// Earliest offset and end of a partition, if its leader answers and the topic still is the one whose offsets the readers have.
+    fn bounds_of(&self, partition: SourcePartition) -> Result<Option<(i64, i64)>, SourceFailure> {
+        let before = *self.read_id.lock();
+        let described = self.describe_patiently()?;
+        if before.is_some_and(|id| id != described.id) {
+            let what = "was deleted and created again: its offsets now name other messages. \
+                To load the new topic, ALTER PIPELINE … SET OFFSETS EARLIEST";
+            return Err(SourceFailure::Permanent(self.error(ErrorKind::SourceChanged, what)));
+        }
+        Ok(self.look_up(&[partition])?.get(&partition).copied())
+    }
+
+    /// A connection for a question that takes reading.
+    pub(crate) fn connect_aside(&self) -> Result<Connection, Error> {
+        connect(&self.options, 1, &self.health)
     }
 
     /// Tells errors that pass from errors that stay.
@@ -357,6 +413,16 @@ pub(crate) fn is_unknown_topic(code: Code) -> bool {
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
             | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID
+    )
+}
+
+/// What a seek says of a partition that is about to be fetched, but is not yet.
+fn is_not_begun(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RD_KAFKA_RESP_ERR__STATE
+            | Code::RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS
+            | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
     )
 }
 

@@ -2,6 +2,9 @@
 //! assignment; simulated: the broker model. How the host schedules readers lives in the adapters; what is done with what they
 //! read lives in `extract` and `coordinator`.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+
 use std::time::Duration;
 
 use crate::error::Error;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Broker;
@@ -80,6 +82,26 @@ impl Broker {
                 (p.id(), offsets)
             })
             .collect()
+    }
+
+    /// Keys of the messages that a partition has now, by offset, committed or not.
+    pub fn keys(&self, topic: &str, partition: i32) -> BTreeMap<i64, Vec<u8>> {
+        let mut config = self.client();
+        config.set("isolation.level", "read_uncommitted").set("enable.partition.eof", "true");
+        let client: BaseConsumer = config.set("group.id", "tests").create().expect("valid settings");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+        client.assign(&list).expect("the partition is there");
+        let mut keys = BTreeMap::new();
+        loop {
+            match client.poll(TIMEOUT) {
+                Some(Ok(message)) => {
+                    keys.insert(message.offset(), message.key().unwrap_or_default().to_vec());
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return keys,
+                other => panic!("cannot read {topic}: {other:?}"),
+            }
+        }
     }
 
     fn leaders(&self, topic: &str) -> usize {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::Broker;
@@ -76,9 +76,9 @@ impl Broker {
         self.producer_with(topic, &[("compression.type", codec.name())])
     }
 
-    /// A producer that sends messages of many megabytes.
-    pub fn oversized_producer(&self, topic: &str) -> Producer {
-        self.producer_with(topic, &[("message.max.bytes", "12000000")])
+    /// A producer that compresses its batches and sends messages of many megabytes.
+    pub fn oversized_producer(&self, topic: &str, codec: Codec) -> Producer {
+        self.producer_with(topic, &[("message.max.bytes", "12000000"), ("compression.type", codec.name())])
     }
 
     /// A producer that sends in transactions: `begin`, `send`, `commit` or `abort`.
@@ -107,7 +107,30 @@ impl Producer {
 
     /// As `send`, with a key.
     pub fn send_keyed(&self, partition: i32, key: &str, value: impl AsRef<[u8]>) {
-        let mut record = BaseRecord::to(&self.topic).partition(partition).key(key).payload(value.as_ref());
+        self.send_record(BaseRecord::to(&self.topic).partition(partition).key(key).payload(value.as_ref()));
+    }
+
+    /// As `send`, with everything that a message can have, or not have.
+    pub fn send_whole(
+        &self,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: Option<i64>,
+        headers: &[(String, Vec<u8>)],
+    ) {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).partition(partition);
+        (record.key, record.payload, record.timestamp) = (key, value, timestamp_ms);
+        if !headers.is_empty() {
+            let add = |all: OwnedHeaders, (key, value): &(String, Vec<u8>)| {
+                all.insert(Header { key, value: Some(value) })
+            };
+            record.headers = Some(headers.iter().fold(OwnedHeaders::new(), add));
+        }
+        self.send_record(record);
+    }
+
+    fn send_record<K: ToBytes + ?Sized, P: ToBytes + ?Sized>(&self, mut record: BaseRecord<'_, K, P>) {
         loop {
             match self.inner.send(record) {
                 Ok(()) => return,

@@ -1,0 +1,62 @@
+//! Whether a log is still the one that was read. A broker that is asked about a leader epoch names the offset at which that epoch
+//! ended, and librdkafka takes a position behind it for a log that was cut. It need not be one: a position also moves over holes, and
+//! control records may have been written by a later leader than the last message before them. So the log is looked at.
+
+use std::time::{Duration, Instant};
+
+use kernel::message::SourceFailure;
+use kernel::{Position, SourcePartition};
+
+use crate::ffi::Delivery;
+use crate::source::{REQUEST_TIMEOUT, Topic};
+
+/// How far back to look for a message at first.
+const LOOK_BACK: i64 = 64;
+const POLL: Duration = Duration::from_millis(100);
+
+impl Topic {
+    /// True if before this position there is a message of a later epoch than the last one that was read: whoever stands there would
+    /// have seen it if it had been there. Epochs never go back along a log, so the last message before the position tells.
+    pub(crate) fn has_diverged(
+        &self,
+        partition: SourcePartition,
+        earliest: i64,
+        at: Position,
+    ) -> Result<bool, SourceFailure> {
+        let mut back = LOOK_BACK;
+        loop {
+            let from = (at.next_offset - back).max(earliest);
+            if let Some(epoch) = self.last_epoch_between(partition, from, at.next_offset)? {
+                return Ok(epoch > at.leader_epoch);
+            }
+            if from <= earliest {
+                return Ok(false);
+            }
+            back *= 8;
+        }
+    }
+
+    /// Leader epoch of the last committed message in a range of offsets. Reads it through a connection of its own.
+    fn last_epoch_between(
+        &self,
+        partition: SourcePartition,
+        from: i64,
+        until: i64,
+    ) -> Result<Option<i32>, SourceFailure> {
+        let connection = self.connect_aside().map_err(SourceFailure::Transient)?;
+        let queue = connection.client().partition_queue(&self.name, partition);
+        let mut queue = queue.ok_or_else(|| self.unreachable("a partition has no queue"))?;
+        connection.client().assign(&self.name, partition, from, -1).map_err(|e| self.failure(&e))?;
+        let (mut last, began) = (None, Instant::now());
+        while began.elapsed() < REQUEST_TIMEOUT {
+            for delivery in queue.take(1000, POLL).deliveries() {
+                match delivery {
+                    Delivery::Message(message) if message.offset < until => last = Some(message.leader_epoch),
+                    Delivery::Message(_) | Delivery::End(_) => return Ok(last),
+                    Delivery::Failed(e) => return Err(self.failure(&e)),
+                }
+            }
+        }
+        Err(self.unreachable("the log does not say whether it was cut"))
+    }
+}

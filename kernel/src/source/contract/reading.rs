@@ -1,0 +1,194 @@
+//! Reading through the port as a host does: an offset filter, positions, a new reader after a failure that passes. Every poll is held
+//! to what the port says of polls.
+
+use std::time::Duration;
+
+use crate::extract::OffsetFilter;
+use crate::ids::*;
+use crate::message::{SourceFailure, SourceReading};
+use crate::source::{PartitionReader, Polled, Source};
+
+use super::{Sent, Topic};
+
+/// How long a poll waits.
+const POLL: Duration = Duration::from_millis(50);
+/// Polls in sequence that bring nothing, or failures that pass, before it is believed that nothing will come any more: minutes in a
+/// world that needs time, and no time at all in one that does not.
+const PATIENCE: u32 = 2400;
+
+/// From an offset on, knowing nothing of leaders.
+pub fn at(next_offset: i64) -> Position {
+    Position { next_offset, leader_epoch: -1 }
+}
+
+/// A message as it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub timestamp_ms: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+impl Seen {
+    /// Its value as text.
+    pub fn text(&self) -> &str {
+        let value = self.value.as_deref().expect("the message has a value");
+        std::str::from_utf8(value).expect("the message is text")
+    }
+}
+
+/// Offsets and texts.
+pub fn texts(seen: &[Seen]) -> Vec<(i64, &str)> {
+    seen.iter().map(|m| (m.offset, m.text())).collect()
+}
+
+/// What texts at consecutive offsets look like when they are read.
+pub fn sent(from: i64, messages: &[Sent]) -> Vec<(i64, &str)> {
+    fn text(message: &Sent) -> &str {
+        let value = message.value.as_deref().expect("the message has a value");
+        std::str::from_utf8(value).expect("the message is text")
+    }
+    (from..).zip(messages.iter().map(text)).collect()
+}
+
+/// One poll, held to the port's promises; what it hands over goes to `take`.
+pub fn poll(
+    reader: &mut dyn PartitionReader,
+    messages_max: usize,
+    mut take: impl FnMut(Seen),
+) -> Result<Polled, SourceFailure> {
+    let (mut calls, mut messages, mut last) = (0, 0, -1);
+    let polled = reader.poll(messages_max, POLL, &mut |batch| {
+        calls += 1;
+        messages += batch.len();
+        for m in batch {
+            assert!(m.offset > last, "offset {} comes after {last} in one poll", m.offset);
+            last = m.offset;
+            take(Seen {
+                offset: m.offset,
+                leader_epoch: m.leader_epoch,
+                timestamp_ms: m.timestamp_ms,
+                key: m.key.map(<[u8]>::to_vec),
+                value: m.value.map(<[u8]>::to_vec),
+            });
+        }
+    })?;
+    assert!(calls <= 1, "a poll hands over once or not at all, not {calls} times");
+    assert_eq!(polled.messages, messages, "a poll says how much it handed over");
+    assert!(messages <= messages_max, "{messages} messages, and no more than {messages_max} were asked for");
+    assert!(polled.position.is_none_or(|position| position > last), "the position is behind all messages");
+    Ok(polled)
+}
+
+/// A reader with what a host keeps beside it.
+pub struct Follower {
+    reader: Box<dyn PartitionReader>,
+    filter: OffsetFilter,
+    pub seen: Vec<Seen>,
+    pub at_end: bool,
+}
+
+impl Follower {
+    /// Opens a partition.
+    pub fn open(source: &dyn Source, partition: SourcePartition, start: Position) -> Follower {
+        let reader = source.open(partition, start).expect("the partition opens");
+        Follower { reader, filter: OffsetFilter::new(start), seen: Vec::new(), at_end: false }
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.filter.position()
+    }
+
+    /// One poll. Leader epochs of what is new never go back.
+    pub fn poll(&mut self) -> Result<Polled, SourceFailure> {
+        let Follower { reader, filter, seen, .. } = self;
+        let polled = poll(&mut **reader, 1000, |message| {
+            let before = filter.position().leader_epoch;
+            if filter.admit(message.offset, message.leader_epoch) {
+                assert!(
+                    message.leader_epoch >= before,
+                    "{message:?} was written under an epoch before {before}"
+                );
+                seen.push(message);
+            }
+        })?;
+        if let Some(position) = polled.position {
+            self.filter.advance_to(position);
+        }
+        self.at_end = polled.at_end;
+        Ok(polled)
+    }
+
+    /// Polls until it stands at `end`, and not beyond.
+    pub fn read_to(&mut self, end: i64) -> &[Seen] {
+        let mut in_vain = 0;
+        while self.position().next_offset < end {
+            let polled = self.poll().expect("the source answers");
+            in_vain = if polled.messages > 0 { 0 } else { in_vain + 1 };
+            assert!(in_vain < PATIENCE, "the reader stands at {:?} and never reaches {end}", self.position());
+        }
+        assert_eq!(self.position().next_offset, end, "the reader went too far");
+        &self.seen
+    }
+
+    /// Polls until there is nothing more, and says where that is.
+    pub fn read_to_end(&mut self) -> i64 {
+        for _ in 0..PATIENCE {
+            self.poll().expect("the source answers");
+            if self.at_end {
+                return self.position().next_offset;
+            }
+        }
+        panic!("the reader stands at {:?} and never says that this is the end", self.position());
+    }
+
+    /// Polls a few times, and nothing new may come.
+    pub fn finds_nothing(&mut self) {
+        let position = self.position();
+        for _ in 0..6 {
+            self.poll().expect("the source answers");
+            assert_eq!(self.position(), position, "there is nothing to read yet");
+        }
+    }
+
+    /// Polls until the reader fails.
+    pub fn failure(&mut self) -> SourceFailure {
+        for _ in 0..PATIENCE {
+            if let Err(failure) = self.poll() {
+                return failure;
+            }
+        }
+        panic!("the reader does not fail; it stands at {:?}", self.position());
+    }
+}
+
+/// Reads a range with a new reader.
+pub fn read(source: &dyn Source, partition: SourcePartition, start: i64, end: i64) -> Vec<Seen> {
+    let mut follower = Follower::open(source, partition, at(start));
+    follower.read_to(end);
+    follower.seen
+}
+
+/// A reading that is answered.
+pub fn describe(source: &dyn Source) -> SourceReading {
+    source.read().expect("the source describes the topic")
+}
+
+/// Asks again while failures pass. Errors that stay are returned.
+pub fn patiently<T>(
+    topic: &impl Topic,
+    mut ask: impl FnMut() -> Result<T, SourceFailure>,
+) -> Result<T, SourceFailure> {
+    let mut last = None;
+    for _ in 0..PATIENCE / 4 {
+        match ask() {
+            Err(SourceFailure::Transient(error)) => last = Some(error),
+            answer => return answer,
+        }
+        topic.wait();
+    }
+    panic!("the failure that may pass does not pass: {last:?}");
+}
