@@ -6,6 +6,7 @@
 //! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`]: what their users agree on.
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
+//! - [`explore`]: every state of a small world, the same kernel in it.
 //! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words.
 //! - [`replay`]: what a real server recorded, run again. [`commands`]: the command line.
 
@@ -14,6 +15,7 @@ pub mod commands;
 pub mod counts;
 pub mod decide;
 pub mod disk;
+pub mod explore;
 pub mod fault;
 pub mod oracle;
 pub mod planted;

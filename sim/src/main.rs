@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sim::commands::{replay, run, shrink};
+use sim::commands::{explore, replay, run, shrink};
 
 /// A run makes and drops millions of small arrays and messages: the system's allocator was a fifth of its time.
 #[global_allocator]
@@ -24,6 +24,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Run again what a server recorded, and see it do the same.
     Replay(replay::Args),
+    /// Take every step that a small world can take, from every state that it can be in.
+    Explore(explore::Args),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Shrink(args) => shrink::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Explore(args) => explore::run(args),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -198,6 +198,29 @@ impl<S: Storage> LogWriter<S> {
         &mut self.storage
     }
 
+    /// What counts of it: see [`crate::logical`]. Of the place where the log ends, what is beyond a multiple of `modulus`.
+    #[cfg(feature = "explore")]
+    pub fn logical(&self, modulus: u64, to: &mut crate::logical::Logical) {
+        let LogWriter {
+            storage: _,
+            database: _,
+            segment_len: _,
+            segment: Segment { number: _, len: _, end, prepared: _ },
+            incarnation: _,
+            last,
+            checksum: _,
+            durable,
+            unsynced,
+            failure,
+        } = self;
+        to.sequence(*last);
+        to.sequence(*durable);
+        to.word(end % modulus);
+        to.count(unsynced.len());
+        unsynced.iter().for_each(|range| to.word(range.len));
+        to.word(failure.is_some());
+    }
+
     /// Gives the storage back.
     pub fn into_storage(self) -> S {
         self.storage

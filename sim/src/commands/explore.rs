@@ -1,0 +1,222 @@
+//! `sim explore`: every state of a small world, to closure. What the world is lives in `crate::explore`.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use crate::explore::check::{self, Check};
+use crate::explore::scope::{Rule, Scope};
+use crate::explore::search::{Limits, Progress, Report, search};
+use crate::explore::story;
+
+/// Arguments of `sim explore`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which world: tiny, small, medium or full. What follows changes it.
+    #[arg(long, default_value = "small")]
+    world: String,
+    /// Shards.
+    #[arg(long)]
+    shards: Option<u16>,
+    /// Messages of each source partition, as `2,1`.
+    #[arg(long, value_delimiter = ',')]
+    messages: Option<Vec<i64>>,
+    /// Process kills and power cuts.
+    #[arg(long)]
+    crashes: Option<u8>,
+    /// Redeliveries of every kind.
+    #[arg(long)]
+    redeliveries: Option<u8>,
+    /// SET OFFSETS, with the STOP and START around it.
+    #[arg(long)]
+    rewinds: Option<u8>,
+    /// Whether an idle log gets a frontier record.
+    #[arg(long)]
+    frontier: Option<bool>,
+    /// Messages that may be fetched and not yet published.
+    #[arg(long)]
+    credit: Option<u64>,
+    /// Messages from which on a batch is closed although the log is busy.
+    #[arg(long)]
+    batch: Option<u64>,
+    /// Do without a reduction rule: logical, together or whole-appends.
+    #[arg(long)]
+    without: Vec<String>,
+    /// Hold each reduction rule against small worlds without it, and do nothing else.
+    #[arg(long)]
+    check_reductions: bool,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Give up after so many states.
+    #[arg(long, default_value_t = u64::MAX)]
+    states: u64,
+    /// Give up after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+/// Explores a world. True if it closed without a violation.
+pub fn run(args: Args) -> bool {
+    if args.check_reductions {
+        crate::run::catch_panics();
+        return check_reductions();
+    }
+    let limits = Limits {
+        jobs: args.jobs,
+        states_max: args.states,
+        time_max: args.seconds.map(Duration::from_secs),
+        observe: false,
+    };
+    match scope(args) {
+        Ok(scope) => explore(&scope, limits),
+        Err(text) => {
+            eprintln!("{text}");
+            false
+        }
+    }
+}
+
+fn scope(args: Args) -> Result<Scope, String> {
+    let mut scope = Scope::named(&args.world).ok_or_else(|| format!("there is no world {:?}", args.world))?;
+    scope.shards = args.shards.unwrap_or(scope.shards);
+    scope.messages = args.messages.unwrap_or(scope.messages);
+    scope.crashes = args.crashes.unwrap_or(scope.crashes);
+    scope.redeliveries = args.redeliveries.unwrap_or(scope.redeliveries);
+    scope.rewinds = args.rewinds.unwrap_or(scope.rewinds);
+    scope.frontier = args.frontier.unwrap_or(scope.frontier);
+    scope.credit = args.credit.unwrap_or(scope.credit);
+    scope.batch = args.batch.unwrap_or(scope.batch);
+    for name in args.without {
+        match Rule::ALL.into_iter().find(|rule| rule.name() == name) {
+            Some(Rule::Logical) => scope.rules.logical = false,
+            Some(Rule::Together) => scope.rules.together = false,
+            Some(Rule::WholeAppends) => scope.rules.whole_appends = false,
+            None => return Err(format!("there is no rule {name:?}")),
+        }
+    }
+    Ok(scope)
+}
+
+fn explore(scope: &Scope, limits: Limits) -> bool {
+    println!("world: {}", scope.describe());
+    for rule in Rule::ALL {
+        let rules = [scope.rules.logical, scope.rules.together, scope.rules.whole_appends];
+        if rules[rule as usize] {
+            println!("rule {}: {}", rule.name(), rule.why());
+        }
+    }
+    crate::run::catch_panics();
+    let mut bar = Bar::default();
+    let report = search(scope, limits, &|| {}, &mut |progress| bar.show(progress));
+    bar.clear();
+    print(&report);
+    if let Some((_, path)) = &report.found {
+        tell(scope, path);
+    }
+    report.closed
+}
+
+/// True if no rule loses anything.
+fn check_reductions() -> bool {
+    let mut all_hold = true;
+    for rule in Rule::ALL {
+        println!("rule {}: {}", rule.name(), rule.why());
+        for scope in check::worlds() {
+            let check = Check::of(rule, &scope);
+            let Check { with, without, .. } = &check;
+            println!(
+                "  messages {:?}, {} crashes, {} redeliveries, {} SET OFFSETS, frontier {}: {} states and {} recoveries with it, \
+                 {} and {} without; {} different things to see: {}",
+                scope.messages,
+                scope.crashes,
+                scope.redeliveries,
+                scope.rewinds,
+                scope.frontier,
+                with.states,
+                with.recoveries,
+                without.states,
+                without.recoveries,
+                without.observed.len(),
+                if check.holds() { "the same" } else { "NOT THE SAME" },
+            );
+            all_hold &= check.holds();
+        }
+    }
+    all_hold
+}
+
+fn print(report: &Report) {
+    let seconds = report.time.as_secs_f64();
+    println!(
+        "{} unique states, {} transitions, depth {}, {} recoveries, {seconds:.1} s, {:.0} states/s, {} MiB at most",
+        report.states,
+        report.transitions,
+        report.depth,
+        report.recoveries,
+        report.states as f64 / seconds,
+        peak_mib().map_or("?".into(), |mib| mib.to_string()),
+    );
+    println!(
+        "{} states in which nothing must happen any more, {} different ones to see",
+        report.ends,
+        report.endings.len()
+    );
+    match &report.found {
+        Some((violation, _)) => println!("VIOLATION of \"{}\": {}", violation.invariant, violation.text),
+        None => println!("no violation"),
+    }
+    println!("closed: {}", if report.closed { "yes" } else { "no" });
+}
+
+fn tell(scope: &Scope, path: &[u64]) {
+    let story = story::tell(scope, path);
+    println!("\nthe story:");
+    for (at, line) in story.lines.iter().enumerate() {
+        println!("{:4}  {line}", at + 1);
+    }
+    match story.violation {
+        Some(violation) => println!("then: {}: {}", violation.invariant, violation.text),
+        None => println!("then: the path did not fail again when it was repeated"),
+    }
+}
+
+/// Most memory that this process ever had, where the system says so.
+fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+/// A line that is written over, on a terminal; one now and then elsewhere.
+#[derive(Default)]
+struct Bar {
+    shown: Duration,
+    before: u64,
+}
+
+impl Bar {
+    fn show(&mut self, now: Progress) {
+        let terminal = std::io::stderr().is_terminal();
+        let pause = Duration::from_secs(if terminal { 1 } else { 30 });
+        if now.time < self.shown + pause {
+            return;
+        }
+        let rate = (now.states - self.before) as f64 / (now.time - self.shown).as_secs_f64();
+        (self.shown, self.before) = (now.time, now.states);
+        let (start, end) = if terminal { ("\r", "\x1b[K") } else { ("", "\n") };
+        eprint!(
+            "{start}{:.2} M states, {:.2} M transitions, depth {}, {rate:.0} states/s{end}",
+            now.states as f64 / 1e6,
+            now.transitions as f64 / 1e6,
+            now.depth
+        );
+        let _ = std::io::stderr().flush();
+    }
+
+    fn clear(&self) {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

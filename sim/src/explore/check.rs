@@ -1,0 +1,55 @@
+//! Whether the reduction rules lose anything: worlds small enough to be searched with and without each of them.
+
+use super::scope::{Rule, Rules, Scope};
+use super::search::{Limits, Report, search};
+
+/// A rule, held against a world without it.
+#[derive(Debug)]
+pub struct Check {
+    /// Which rule.
+    pub rule: Rule,
+    /// The world.
+    pub scope: Scope,
+    /// With all rules.
+    pub with: Report,
+    /// Without this one.
+    pub without: Report,
+}
+
+impl Check {
+    /// Searches both.
+    pub fn of(rule: Rule, scope: &Scope) -> Check {
+        let limits = Limits { observe: true, ..Limits::NONE };
+        let searched = |rules| search(&Scope { rules, ..scope.clone() }, limits, &|| {}, &mut |_| {});
+        Check {
+            rule,
+            scope: scope.clone(),
+            with: searched(Rules::ALL),
+            without: searched(Rules::without(rule)),
+        }
+    }
+
+    /// Both closed, no violation was found or both found one, and an observer could see the same things, no more and no less.
+    pub fn holds(&self) -> bool {
+        let Check { with, without, .. } = self;
+        let verdict = |report: &Report| (report.closed, report.found.is_some());
+        verdict(with) == verdict(without)
+            && with.endings.keys().eq(without.endings.keys())
+            && with.observed == without.observed
+    }
+
+    /// The world without the rule is larger, or asks more of recovery.
+    pub fn does_something(&self) -> bool {
+        self.without.states > self.with.states || self.without.recoveries > self.with.recoveries
+    }
+}
+
+/// Worlds that the rules are checked in: together they have every kind of move.
+pub fn worlds() -> [Scope; 4] {
+    [
+        Scope { crashes: 2, ..Scope::tiny() },
+        Scope { rewinds: 1, redeliveries: 1, ..Scope::tiny() },
+        Scope { messages: vec![1, 1], redeliveries: 1, ..Scope::tiny() },
+        Scope { messages: vec![2], frontier: true, ..Scope::tiny() },
+    ]
+}

@@ -1,0 +1,181 @@
+//! Crashes, during recovery too: from what the disk may hold to the lives that may come of it. What recovery makes of the bytes
+//! depends on nothing else, so it is worked out once for each.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use kernel::log::{self, LogWriter};
+use kernel::{Coordinator, Recovery, Sequence, Shard};
+
+use super::disk::Disk;
+use super::scope::Scope;
+use super::world::config;
+use crate::decide::{Decisions, Odometer};
+use crate::oracle::Violation;
+
+/// What came of a recovery.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Its first effects not drained yet.
+    pub coordinator: Coordinator,
+    /// One each.
+    pub shards: Vec<Shard>,
+    /// Open.
+    pub writer: LogWriter<Disk>,
+    /// States of the disk after each step.
+    trail: Vec<Disk>,
+}
+
+/// A way in which a crash can end.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The next life.
+    pub recovered: Rc<Recovered>,
+    /// Crashes that it took.
+    pub crashes: u8,
+    /// One way in which it comes about.
+    pub story: String,
+}
+
+/// By the state of a disk and the crashes that may happen.
+type Known = HashMap<(u128, u8), Rc<Vec<Outcome>>>;
+
+/// Outcomes that are remembered. Cleared when there are too many.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Crashes {
+    scope: Scope,
+    recovered: RefCell<HashMap<u128, Rc<Recovered>>>,
+    outcomes: RefCell<Known>,
+    /// Recoveries carried out.
+    pub recoveries: std::cell::Cell<u64>,
+}
+
+impl Crashes {
+    /// Nothing is remembered yet.
+    pub fn new(scope: Scope) -> Crashes {
+        Crashes {
+            scope,
+            recovered: RefCell::default(),
+            outcomes: RefCell::default(),
+            recoveries: std::cell::Cell::new(0),
+        }
+    }
+
+    /// All lives that can follow a crash now, if there may be so many crashes.
+    pub fn outcomes(&self, disk: &Disk, crashes_max: u8) -> Result<Rc<Vec<Outcome>>, Violation> {
+        let key = (disk.exact(), crashes_max);
+        if let Some(known) = self.outcomes.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let mut outcomes: Vec<Outcome> = vec![];
+        let mut ends = BTreeSet::new();
+        let mut add = |outcome: Outcome| {
+            let writer = &outcome.recovered.writer;
+            if ends.insert((outcome.crashes, writer.incarnation(), writer.last(), writer.storage().exact())) {
+                outcomes.push(outcome);
+            }
+        };
+        for (image, story) in images(disk) {
+            let recovered = self.recover(&image)?;
+            for (step, state) in recovered.trail.iter().enumerate().filter(|_| crashes_max > 1) {
+                for outcome in self.outcomes(state, crashes_max - 1)?.iter() {
+                    let story = format!("{story}; {step} steps into recovery, again: {}", outcome.story);
+                    add(Outcome { crashes: outcome.crashes + 1, story, ..outcome.clone() });
+                }
+            }
+            add(Outcome { recovered, crashes: 1, story });
+        }
+        // In an order that does not depend on how the hashes came out.
+        outcomes.sort_by_key(|o| (o.crashes, o.recovered.writer.last(), o.recovered.writer.incarnation()));
+        let mut remembered = self.outcomes.borrow_mut();
+        if remembered.len() > REMEMBERED_MAX {
+            remembered.clear();
+        }
+        let outcomes = Rc::new(outcomes);
+        remembered.insert(key, outcomes.clone());
+        Ok(outcomes)
+    }
+
+    fn recover(&self, image: &Disk) -> Result<Rc<Recovered>, Violation> {
+        let key = image.exact();
+        if let Some(known) = self.recovered.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        self.recoveries.set(self.recoveries.get() + 1);
+        let recovered = Rc::new(recover(&self.scope, image.clone())?);
+        let mut remembered = self.recovered.borrow_mut();
+        if remembered.len() > REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(key, recovered.clone());
+        Ok(recovered)
+    }
+}
+
+/// Everything that the disk may hold after a crash, each once.
+fn images(disk: &Disk) -> Vec<(Disk, String)> {
+    let killed = disk.killed();
+    let mut seen = BTreeSet::from([killed.exact()]);
+    let mut images = vec![(killed, "the process is killed".to_owned())];
+    let odometer = Rc::new(RefCell::new(Odometer::new(usize::MAX)));
+    loop {
+        let decisions = Decisions::new(odometer.clone());
+        let mut story = "power cut".to_owned();
+        let image = disk.cut(|segment, page, versions| {
+            let kept = decisions.index(versions);
+            let what = match kept {
+                0 => "is as it was last synced".to_owned(),
+                kept if kept + 1 == versions => "survives".to_owned(),
+                kept => format!("keeps version {kept} of {}", versions - 1),
+            };
+            story += &format!(", page {page} of segment {segment} {what}");
+            kept
+        });
+        if seen.insert(image.exact()) {
+            images.push((image, story));
+        }
+        if !odometer.borrow_mut().advance() {
+            return images;
+        }
+    }
+}
+
+/// The shipped recovery, as a host does it.
+fn recover(scope: &Scope, mut disk: Disk) -> Result<Recovered, Violation> {
+    let refused =
+        |error: kernel::Error| Violation::new("honest", format!("recovery refused the log: {error}"));
+    let trail = disk.follow();
+    let mut recovery = Recovery::new();
+    let mut shards: Vec<Shard> =
+        (0..scope.shards).map(|id| Shard::new(kernel::ShardId(id), scope.shards)).collect();
+    let mut last = None;
+    let mut visitor = |record: kernel::record::Record| {
+        recovery.replay(&record)?;
+        if let kernel::record::Body::Commit(_, commit) = &record.body {
+            for (shard, piece) in shards.iter_mut().zip(&commit.pieces) {
+                shard.replay(record.sequence, &commit.catalog, piece)?;
+            }
+        }
+        last = Some(record);
+        Ok(())
+    };
+    let opened = log::open(disk, 0, scope.segment_len, &mut visitor).map_err(refused)?;
+    let mut writer = opened.writer;
+    writer.storage_mut().unfollow();
+    let open = last.expect("the open record at least");
+    let views = shards.iter_mut().map(Shard::recovered).collect();
+    let coordinator = recovery.finish(config(scope), 0, &open, views).map_err(refused)?;
+    let trail = std::mem::take(&mut *trail.lock().expect("nobody panics while holding it"));
+    Ok(Recovered { coordinator, shards, writer, trail })
+}
+
+impl Recovered {
+    /// Last record of the log: this life's `open` record.
+    pub fn last(&self) -> Sequence {
+        self.writer.last()
+    }
+}

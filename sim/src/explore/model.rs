@@ -1,0 +1,277 @@
+//! What must hold, computed apart from the kernel: which messages each log record counts, and so what every snapshot and every
+//! recovered state must show. Shares nothing with the kernel but its messages and the decoding of records.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use kernel::Sequence;
+use kernel::record::{Body, CODEC_NONE, Commit, CursorAdvance, EncodedRecord, Tally};
+use kernel::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
+use kernel::snapshot::{ShardView, Snapshot};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::source::Topic;
+use crate::oracle::Violation;
+
+/// Whether the pipeline is there and runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Running {
+    /// Not created yet.
+    Missing,
+    /// Stopped.
+    No,
+    /// Started.
+    Yes,
+}
+
+/// What the log says up to some record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Model {
+    /// See [`Running`].
+    pub running: Running,
+    /// Run of the pipeline.
+    pub run: u32,
+    /// Next offset of each source partition, where it was seen.
+    pub cursors: Vec<Option<i64>>,
+    /// How often each message was counted.
+    pub counts: Vec<Vec<u8>>,
+}
+
+impl Model {
+    /// Before the first record.
+    pub fn new(topic: &Topic) -> Model {
+        Model {
+            running: Running::Missing,
+            run: 0,
+            cursors: vec![None; topic.messages().len()],
+            counts: topic.messages().iter().map(|messages| vec![0; *messages as usize]).collect(),
+        }
+    }
+
+    /// All that it says, in 64 bits.
+    pub fn hash(&self) -> u64 {
+        let Model { running, run, cursors, counts } = self;
+        let mut bytes = vec![*running as u8, *run as u8];
+        bytes.extend(cursors.iter().map(|cursor| cursor.map_or(0xff, |cursor| cursor as u8)));
+        bytes.extend(counts.iter().flatten());
+        xxh3_64(&bytes)
+    }
+
+    /// Takes the next record.
+    fn append(&mut self, record: &EncodedRecord, topic: &Topic) -> Result<(), Violation> {
+        let body = Body::decode(record.kind, CODEC_NONE, &record.parts.concat().into())
+            .map_err(|error| Violation::new("recovered", format!("record {}: {error}", record.sequence)))?;
+        let Body::Commit(_, Commit { catalog, cursors, .. }) = body else { return Ok(()) };
+        for change in catalog {
+            if let CatalogChange::PipelineSet(pipeline) = change {
+                self.set(&pipeline)?;
+            }
+        }
+        cursors.iter().try_for_each(|advance| self.advance(advance, topic))
+    }
+
+    fn set(&mut self, pipeline: &PipelineDef) -> Result<(), Violation> {
+        let cursors = cursors(pipeline, self.cursors.len());
+        let rewound = pipeline.run.0 == self.run + 1 && self.run > 0;
+        if rewound {
+            if self.running != Running::No {
+                return Err(Violation::new("monotonic", "the cursors of a running pipeline were set"));
+            }
+            self.cursors[0] = Some(0);
+        }
+        for (known, set) in self.cursors.iter_mut().zip(&cursors) {
+            if known.is_none() && *set == Some(0) {
+                *known = *set;
+            }
+        }
+        if self.cursors != cursors {
+            let text = format!("cursors {cursors:?} were set, not {:?}", self.cursors);
+            return Err(Violation::new("monotonic", text));
+        }
+        self.run = pipeline.run.0;
+        self.running = match &pipeline.state {
+            PipelineState::Stopped => Running::No,
+            PipelineState::Running => Running::Yes,
+            PipelineState::Failed { message, .. } => {
+                return Err(Violation::new(
+                    "honest",
+                    format!("the pipeline failed for no reason: {message}"),
+                ));
+            }
+        };
+        Ok(())
+    }
+
+    fn advance(&mut self, advance: &CursorAdvance, topic: &Topic) -> Result<(), Violation> {
+        let CursorAdvance { run, partition, first_offset, next, topic_id, tally, .. } = advance;
+        let at = *partition as usize;
+        let range = *first_offset..next.next_offset;
+        if self.running != Running::Yes || run.0 != self.run {
+            let text = format!(
+                "{range:?} of partition {partition}, run {run}, counted while {:?} and in run {}",
+                self.running, self.run
+            );
+            return Err(Violation::new("fenced", text));
+        }
+        let applied = (next.next_offset - first_offset) as u64;
+        if self.cursors[at] != Some(*first_offset)
+            || next.next_offset <= *first_offset
+            || next.next_offset > topic.messages()[at]
+            || *topic_id != topic.id()
+            || *tally != (Tally { applied, ..Tally::default() })
+        {
+            let text = format!(
+                "{range:?} of partition {partition} ({tally:?}) follows {:?}; there are {}",
+                self.cursors[at],
+                topic.messages()[at]
+            );
+            return Err(Violation::new("exactly once", text));
+        }
+        self.cursors[at] = Some(next.next_offset);
+        for offset in range {
+            self.counts[at][offset as usize] += 1;
+        }
+        Ok(())
+    }
+
+    fn check_catalog(&self, catalog: &Catalog) -> Result<(), Violation> {
+        let found = catalog.pipelines.values().next();
+        let running = found.map_or(Running::Missing, |pipeline| match pipeline.state {
+            PipelineState::Running => Running::Yes,
+            _ => Running::No,
+        });
+        let cursors = found.map_or(vec![None; self.cursors.len()], |p| cursors(p, self.cursors.len()));
+        let run = found.map_or(0, |pipeline| pipeline.run.0);
+        if running != self.running || cursors != self.cursors || run != self.run {
+            let text = format!("pipeline is {running:?}, run {run}, at {cursors:?}; it should be {self:?}");
+            return Err(Violation::new("exactly once", text));
+        }
+        Ok(())
+    }
+
+    /// One shard of a snapshot.
+    pub fn check_view(&self, shard: u16, view: &ShardView, topic: &Topic) -> Result<(), Violation> {
+        let mut rows = vec![];
+        for (_, table) in view.tables.iter().filter(|(id, _)| id.0 > 0) {
+            for chunk in &table.chunks {
+                let [keys, totals] =
+                    [0, 1].map(|at| chunk.rows.column(at).as_primitive::<Int64Type>().values());
+                for row in 0..chunk.rows.num_rows() {
+                    if chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(row)) {
+                        rows.push((keys[row], totals[row]));
+                    }
+                }
+            }
+        }
+        let expected = topic.expected(shard, &self.counts);
+        if rows != expected {
+            let text = format!("shard {shard} shows {rows:x?}, not {expected:x?}, at {:?}", self.cursors);
+            return Err(Violation::new("exactly once", text));
+        }
+        Ok(())
+    }
+}
+
+fn cursors(pipeline: &PipelineDef, partitions: usize) -> Vec<Option<i64>> {
+    (0..partitions as i32).map(|at| pipeline.cursors.get(&at).map(|cursor| cursor.next_offset)).collect()
+}
+
+/// Models of the records that are not history yet.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    /// Models after each record, from the last published one on.
+    models: Vec<Model>,
+    published: Sequence,
+}
+
+impl Oracle {
+    /// A database that was just created: one record.
+    pub fn new(topic: &Topic) -> Oracle {
+        Oracle { models: vec![Model::new(topic)], published: Sequence(1) }
+    }
+
+    /// What readers see.
+    pub fn published(&self) -> &Model {
+        &self.models[0]
+    }
+
+    /// What the log will say.
+    pub fn tip(&self) -> &Model {
+        self.models.last().expect("the published one is there")
+    }
+
+    /// Whether all records are published.
+    pub fn is_settled(&self) -> bool {
+        self.models.len() == 1
+    }
+
+    /// The model after a record.
+    pub fn at(&self, sequence: Sequence) -> Result<&Model, Violation> {
+        let at = sequence.0.checked_sub(self.published.0);
+        let model = at.and_then(|at| self.models.get(at as usize));
+        model.ok_or_else(|| {
+            let last = self.published.0 + self.models.len() as u64 - 1;
+            let text = format!("{sequence} is asked for; published is {}, appended {last}", self.published);
+            Violation::new("durable", text)
+        })
+    }
+
+    /// The coordinator appends a record.
+    pub fn appended(&mut self, record: &EncodedRecord, topic: &Topic) -> Result<(), Violation> {
+        let last = self.published.0 + self.models.len() as u64 - 1;
+        if record.sequence.0 != last + 1 {
+            let text = format!("record {} is appended after {last}", record.sequence);
+            return Err(Violation::new("recovered", text));
+        }
+        let mut model = self.tip().clone();
+        model.append(record, topic)?;
+        self.models.push(model);
+        Ok(())
+    }
+
+    /// Readers see a snapshot; the disk holds everything up to `durable`.
+    pub fn publish(
+        &mut self,
+        snapshot: &Snapshot,
+        durable: Sequence,
+        topic: &Topic,
+    ) -> Result<(), Violation> {
+        if snapshot.sequence > durable {
+            let text = format!("record {} is visible, durable is {durable}", snapshot.sequence);
+            return Err(Violation::new("durable", text));
+        }
+        let model = self.at(snapshot.sequence)?;
+        model.check_catalog(&snapshot.catalog)?;
+        for (shard, view) in snapshot.shards.iter().enumerate() {
+            model.check_view(shard as u16, view, topic)?;
+        }
+        self.models.drain(..(snapshot.sequence.0 - self.published.0) as usize);
+        self.published = snapshot.sequence;
+        Ok(())
+    }
+
+    /// After a crash the log ends at `kept`, and `opens` open records follow it. Nothing that was durable is missing.
+    pub fn recovered(&mut self, kept: Sequence, opens: u64, durable: Sequence) -> Result<(), Violation> {
+        if kept < self.published || kept < durable {
+            let text = format!(
+                "recovery kept {kept} records; {} were visible and {durable} durable",
+                self.published
+            );
+            return Err(Violation::new("durable", text));
+        }
+        let model = self.at(kept)?.clone();
+        self.models = vec![model; opens as usize + 1];
+        self.published = kept;
+        Ok(())
+    }
+
+    /// Records up to this one that readers do not see yet.
+    pub fn beyond_published(&self, sequence: Sequence) -> u64 {
+        sequence.0.saturating_sub(self.published.0)
+    }
+
+    /// What counts of it.
+    pub fn words(&self, words: &mut Vec<u64>) {
+        words.push(self.models.len() as u64);
+        words.extend(self.models.iter().map(Model::hash));
+    }
+}

@@ -1,0 +1,160 @@
+//! How large the small world is, and which rules make it smaller than it would be by itself.
+
+/// What there is in the world, and how often each thing may go wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Shards.
+    pub shards: u16,
+    /// Messages of each source partition.
+    pub messages: Vec<i64>,
+    /// Process kills and power cuts, those during recovery included.
+    pub crashes: u8,
+    /// Fetches that begin below the position asked for, answers that come twice, answers of a fetch that was given up.
+    pub redeliveries: u8,
+    /// How often an operator stops the pipeline, sets the first partition back to 0 and starts it again.
+    pub rewinds: u8,
+    /// Whether an idle log gets a frontier record.
+    pub frontier: bool,
+    /// Messages that may be fetched and not yet published; one may overdraw it.
+    pub credit: u64,
+    /// Messages from which on a batch is closed although the log is busy.
+    pub batch: u64,
+    /// Bytes that survive a power cut together. No record is longer, so none touches more than two.
+    pub page_len: u64,
+    /// Bytes of a log segment.
+    pub segment_len: u64,
+    /// Reductions.
+    pub rules: Rules,
+}
+
+/// What is not told apart, or not tried. Each rule says why nothing is lost by it; `sim explore --check-reductions` holds each
+/// against a smaller world without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// See [`Rule::Logical`].
+    pub logical: bool,
+    /// See [`Rule::Together`].
+    pub together: bool,
+    /// See [`Rule::WholeAppends`].
+    pub whole_appends: bool,
+}
+
+/// The rules, one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// States that differ in nothing that counts are one.
+    Logical,
+    /// Answers of shards that leave the coordinator waiting for others are delivered at once.
+    Together,
+    /// A page has no version between two writes of one append.
+    WholeAppends,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 3] = [Rule::Logical, Rule::Together, Rule::WholeAppends];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Logical => "logical",
+            Rule::Together => "together",
+            Rule::WholeAppends => "whole-appends",
+        }
+    }
+
+    /// What it leaves out, and why nothing is lost.
+    pub fn why(self) -> &'static str {
+        match self {
+            Rule::Logical => {
+                "two states are one if they differ only in absolute sequences and epochs, incarnations, tokens, times, and in how \
+                 the log came to say what it durably says; without it states are told apart by all that they hold"
+            }
+            Rule::Together => {
+                "an answer of a shard after which the coordinator still waits for another shard is delivered at once: it only \
+                 crosses that shard off a list, which commutes with everything else"
+            }
+            Rule::WholeAppends => {
+                "at a power cut a page holds a version from before or after an append, never from between its writes: what is \
+                 between has no valid checksum, and recovery clears it like any other torn tail"
+            }
+        }
+    }
+}
+
+impl Rules {
+    /// All rules.
+    pub const ALL: Rules = Rules { logical: true, together: true, whole_appends: true };
+
+    /// All rules but this one.
+    pub fn without(rule: Rule) -> Rules {
+        let mut rules = Rules::ALL;
+        match rule {
+            Rule::Logical => rules.logical = false,
+            Rule::Together => rules.together = false,
+            Rule::WholeAppends => rules.whole_appends = false,
+        }
+        rules
+    }
+}
+
+impl Scope {
+    /// The least world in which everything can happen once.
+    pub fn tiny() -> Scope {
+        Scope {
+            shards: 2,
+            messages: vec![1],
+            crashes: 1,
+            redeliveries: 0,
+            rewinds: 0,
+            frontier: false,
+            credit: 2,
+            batch: 1,
+            page_len: 1024,
+            segment_len: 16 << 10,
+            rules: Rules::ALL,
+        }
+    }
+
+    /// Two partitions, one of everything.
+    pub fn small() -> Scope {
+        Scope { messages: vec![1, 1], redeliveries: 1, ..Scope::tiny() }
+    }
+
+    /// Three batches, one of everything.
+    pub fn medium() -> Scope {
+        Scope { messages: vec![2, 1], rewinds: 1, ..Scope::small() }
+    }
+
+    /// Three batches, two crashes, two redeliveries, one SET OFFSETS.
+    pub fn full() -> Scope {
+        Scope { crashes: 2, redeliveries: 2, ..Scope::medium() }
+    }
+
+    /// A world by its name.
+    pub fn named(name: &str) -> Option<Scope> {
+        match name {
+            "tiny" => Some(Scope::tiny()),
+            "small" => Some(Scope::small()),
+            "medium" => Some(Scope::medium()),
+            "full" => Some(Scope::full()),
+            _ => None,
+        }
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        let Scope { shards, messages, crashes, redeliveries, rewinds, .. } = self;
+        let frontier = if self.frontier { "with" } else { "without" };
+        format!(
+            "{shards} shards, {} source partitions of {messages:?} messages, at most {crashes} crashes (each a kill or a power cut \
+             of any pages), {redeliveries} redeliveries, {rewinds} SET OFFSETS; {frontier} frontier records; credit for {} messages, \
+             a batch is full at {}; pages of {} bytes, segments of {}",
+            messages.len(),
+            self.credit,
+            self.batch,
+            self.page_len,
+            self.segment_len
+        )
+    }
+}

@@ -1,0 +1,346 @@
+//! The search: depth first, every move of every state once, until there is no state left that was not seen. Threads share the set
+//! of seen states and hand one another work.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::scope::Scope;
+use super::world::{Surroundings, World};
+use crate::decide::{Decisions, Odometer};
+use crate::oracle::Violation;
+
+/// What a search came to.
+#[derive(Debug)]
+pub struct Report {
+    /// Different states.
+    pub states: u64,
+    /// Moves taken.
+    pub transitions: u64,
+    /// Longest path that was on the stack.
+    pub depth: u64,
+    /// States in which nothing must happen any more.
+    pub ends: u64,
+    /// How these look to an observer, and how many look so.
+    pub endings: BTreeMap<Vec<Vec<u8>>, u64>,
+    /// What an observer could have seen, at any time: see [`World::observed`]. Empty unless it was asked for.
+    pub observed: BTreeSet<u128>,
+    /// Recoveries carried out.
+    pub recoveries: u64,
+    /// Nothing was left to be done.
+    pub closed: bool,
+    /// How long it took.
+    pub time: Duration,
+    /// The first violation, and the decisions that lead to it.
+    pub found: Option<(Violation, Vec<u64>)>,
+}
+
+/// How to search.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Threads.
+    pub jobs: usize,
+    /// States after which to give up.
+    pub states_max: u64,
+    /// Time after which to give up.
+    pub time_max: Option<Duration>,
+    /// Keep what an observer could have seen.
+    pub observe: bool,
+}
+
+impl Limits {
+    /// One thread, to the end.
+    pub const NONE: Limits = Limits { jobs: 1, states_max: u64::MAX, time_max: None, observe: false };
+}
+
+/// The states are hashes already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("states are 128-bit numbers")
+    }
+
+    fn write_u128(&mut self, state: u128) {
+        self.0 = state as u64;
+    }
+}
+
+type Seen = HashSet<u128, BuildHasherDefault<AsItIs>>;
+
+const SETS: usize = 64;
+
+/// Work for whoever has none.
+struct Task {
+    world: World,
+    path: Vec<u64>,
+}
+
+struct Shared {
+    scope: Scope,
+    limits: Limits,
+    seen: Vec<Mutex<Seen>>,
+    tasks: Mutex<Vec<Task>>,
+    idle: AtomicUsize,
+    over: AtomicBool,
+    states: AtomicU64,
+    transitions: AtomicU64,
+    depth: AtomicU64,
+    recoveries: AtomicU64,
+    gave_up: AtomicBool,
+    found: Mutex<Option<(Violation, Vec<u64>)>>,
+    outcome: Mutex<Outcome>,
+    started: Instant,
+}
+
+/// How things end, and what was seen on the way.
+#[derive(Default)]
+struct Outcome {
+    endings: BTreeMap<Vec<Vec<u8>>, u64>,
+    observed: BTreeSet<u128>,
+}
+
+/// A state on the stack, and the move that is tried next.
+struct Frame {
+    world: World,
+    hash: u128,
+    odometer: Rc<RefCell<Odometer>>,
+    /// Decisions before it.
+    path: usize,
+    exhausted: bool,
+}
+
+/// Where a search is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Different states so far.
+    pub states: u64,
+    /// Moves so far.
+    pub transitions: u64,
+    /// Longest path so far.
+    pub depth: u64,
+    /// Time so far.
+    pub time: Duration,
+}
+
+/// Searches a world. `prepare` is called once on each thread; `progress` now and then, on this one.
+pub fn search(
+    scope: &Scope,
+    limits: Limits,
+    prepare: &(dyn Fn() + Sync),
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    let shared = Shared {
+        scope: scope.clone(),
+        limits,
+        seen: (0..SETS).map(|_| Mutex::default()).collect(),
+        tasks: Mutex::default(),
+        idle: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
+        states: AtomicU64::new(0),
+        transitions: AtomicU64::new(0),
+        depth: AtomicU64::new(0),
+        recoveries: AtomicU64::new(0),
+        gave_up: AtomicBool::new(false),
+        found: Mutex::default(),
+        outcome: Mutex::default(),
+        started: Instant::now(),
+    };
+    prepare();
+    let first = caught(|| World::new(&Surroundings::new(scope.clone())));
+    match first {
+        Ok(world) => {
+            let hash = world.hash(&Surroundings::new(scope.clone()));
+            shared.is_new(hash);
+            shared.states.store(1, Relaxed);
+            shared.tasks.lock().expect("no panic while locked").push(Task { world, path: vec![] });
+            std::thread::scope(|threads| {
+                let workers: Vec<_> = (0..limits.jobs)
+                    .map(|_| {
+                        threads.spawn(|| {
+                            prepare();
+                            shared.work();
+                        })
+                    })
+                    .collect();
+                while workers.iter().any(|worker| !worker.is_finished()) {
+                    std::thread::sleep(Duration::from_millis(20));
+                    progress(shared.progress());
+                }
+            });
+        }
+        Err(violation) => {
+            shared.found.lock().expect("no panic while locked").get_or_insert((violation, vec![]));
+        }
+    }
+    let found = shared.found.into_inner().expect("no panic while locked");
+    let Outcome { endings, observed } = shared.outcome.into_inner().expect("no panic while locked");
+    Report {
+        states: shared.states.into_inner(),
+        transitions: shared.transitions.into_inner(),
+        depth: shared.depth.into_inner(),
+        ends: endings.values().sum(),
+        endings,
+        observed,
+        recoveries: shared.recoveries.into_inner(),
+        closed: found.is_none() && !shared.gave_up.into_inner(),
+        time: shared.started.elapsed(),
+        found,
+    }
+}
+
+/// A panic of the kernel's is a violation: it asserts its own invariants.
+pub fn caught<T>(act: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Violation::new("assertion", text.unwrap_or_default()))
+    })
+}
+
+impl Shared {
+    fn is_new(&self, hash: u128) -> bool {
+        let set = (hash >> 64) as usize % SETS;
+        self.seen[set].lock().expect("no panic while locked").insert(hash)
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            states: self.states.load(Relaxed),
+            transitions: self.transitions.load(Relaxed),
+            depth: self.depth.load(Relaxed),
+            time: self.started.elapsed(),
+        }
+    }
+
+    fn work(&self) {
+        let around = Surroundings::new(self.scope.clone());
+        let mut outcome = Outcome::default();
+        while let Some(task) = self.next_task() {
+            self.explore(task, &around, &mut outcome);
+        }
+        self.recoveries.fetch_add(around.crashes.recoveries.get(), Relaxed);
+        let mut all = self.outcome.lock().expect("no panic while locked");
+        outcome
+            .endings
+            .into_iter()
+            .for_each(|(ending, count)| *all.endings.entry(ending).or_default() += count);
+        all.observed.append(&mut outcome.observed);
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        self.idle.fetch_add(1, Relaxed);
+        loop {
+            if self.over.load(Relaxed) {
+                return None;
+            }
+            {
+                let mut tasks = self.tasks.lock().expect("no panic while locked");
+                if let Some(task) = tasks.pop() {
+                    self.idle.fetch_sub(1, Relaxed);
+                    return Some(task);
+                }
+                // Who has work is not idle, so nobody can make any more.
+                if self.idle.load(Relaxed) == self.limits.jobs {
+                    self.over.store(true, Relaxed);
+                }
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn fail(&self, violation: Violation, path: &[u64]) {
+        self.found.lock().expect("no panic while locked").get_or_insert((violation, path.to_vec()));
+        self.over.store(true, Relaxed);
+    }
+
+    fn explore(&self, task: Task, around: &Surroundings, outcome: &mut Outcome) {
+        let mut path = task.path;
+        let mut on_stack = Seen::default();
+        let hash = task.world.hash(around);
+        on_stack.insert(hash);
+        let mut stack = vec![frame(task.world, hash, path.len())];
+        if let Err(violation) = self.arrived(&stack[0].world, around, outcome) {
+            return self.fail(violation, &path);
+        }
+        while let Some(top) = stack.last_mut() {
+            if top.exhausted || self.over.load(Relaxed) {
+                on_stack.remove(&top.hash);
+                path.truncate(top.path);
+                stack.pop();
+                continue;
+            }
+            path.truncate(top.path);
+            let decisions = Decisions::new(top.odometer.clone());
+            let mut world = top.world.clone();
+            let moved = caught(|| world.step(&decisions, around));
+            path.extend(decisions.taken());
+            top.exhausted = !top.odometer.borrow_mut().advance();
+            match moved {
+                Err(violation) => return self.fail(violation, &path),
+                Ok(None) => continue,
+                Ok(Some(_)) => {}
+            }
+            self.transitions.fetch_add(1, Relaxed);
+            let hash = world.hash(around);
+            if !self.is_new(hash) {
+                if on_stack.contains(&hash) {
+                    let text =
+                        "a state comes round again: what must happen can go on for ever without an end";
+                    return self.fail(Violation::new("live", text), &path);
+                }
+                continue;
+            }
+            let states = self.states.fetch_add(1, Relaxed) + 1;
+            if self.is_over_limit(states) {
+                self.gave_up.store(true, Relaxed);
+                self.over.store(true, Relaxed);
+                return;
+            }
+            if self.limits.jobs > 1 && self.idle.load(Relaxed) > 0 {
+                let mut tasks = self.tasks.lock().expect("no panic while locked");
+                if tasks.len() < self.limits.jobs {
+                    tasks.push(Task { world, path: path.clone() });
+                    continue;
+                }
+            }
+            if let Err(violation) = self.arrived(&world, around, outcome) {
+                return self.fail(violation, &path);
+            }
+            on_stack.insert(hash);
+            stack.push(frame(world, hash, path.len()));
+            self.depth.fetch_max(stack.len() as u64, Relaxed);
+        }
+    }
+
+    fn arrived(&self, world: &World, around: &Surroundings, outcome: &mut Outcome) -> Result<(), Violation> {
+        world.check_end(around)?;
+        if let Some(ending) = world.ending(around) {
+            *outcome.endings.entry(ending).or_default() += 1;
+        }
+        if self.limits.observe {
+            outcome.observed.insert(world.observed());
+        }
+        Ok(())
+    }
+
+    fn is_over_limit(&self, states: u64) -> bool {
+        states > self.limits.states_max
+            || (states.is_multiple_of(1024)
+                && self.limits.time_max.is_some_and(|max| self.started.elapsed() > max))
+    }
+}
+
+fn frame(world: World, hash: u128, path: usize) -> Frame {
+    let odometer = Rc::new(RefCell::new(Odometer::new(usize::MAX)));
+    Frame { world, hash, odometer, path, exhausted: false }
+}

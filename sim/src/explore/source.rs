@@ -1,0 +1,220 @@
+//! The source of the small world: a topic that stands still, and readers of its partitions that deliver it in any cuts, sometimes
+//! again, sometimes late. What passes is decided by the shipped `OffsetFilter` and `route`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
+use kernel::message::SourceReading;
+use kernel::route::route;
+use kernel::schema::{ColumnDef, ColumnType, TableDef};
+use kernel::{ColumnId, Epoch, Extract, OffsetFilter, PipelineId, Position, Run, Sequence, TableId, TopicId};
+
+/// Bits of a total that one message's count takes.
+const DIGIT: u32 = 4;
+
+/// The topic. A message adds to one row on some or all of the shards; the k-th message of all adds 1 in digit k, so that a total
+/// tells how often each was counted.
+#[derive(Debug)]
+pub struct Topic {
+    messages: Vec<i64>,
+    shards: u16,
+    /// The key that lies on each shard.
+    keys: Vec<i64>,
+    table: TableDef,
+    /// Rows by shard of every range in every run.
+    pieces: BTreeMap<Range, Vec<Option<RecordBatch>>>,
+}
+
+/// Run, partition, first and next offset.
+type Range = (u32, usize, i64, i64);
+
+impl Topic {
+    /// A topic with so many messages in its partitions, to be read in so many runs.
+    pub fn new(messages: Vec<i64>, shards: u16, runs: u32) -> Topic {
+        let table = table();
+        let place = |key: &i64| {
+            let rows = rows(&table, &[(*key, 0, 0)], 1, 0);
+            route(&table, &rows, shards).iter().position(Option::is_some).expect("a row lies somewhere")
+        };
+        let key_of =
+            |shard| (0..).find(|key| place(key) == usize::from(shard)).expect("a key for each shard");
+        let keys = (0..shards).map(key_of).collect();
+        let mut topic = Topic { messages, shards, keys, table, pieces: BTreeMap::new() };
+        for run in 1..=runs {
+            for (partition, end) in topic.messages.clone().into_iter().enumerate() {
+                for first in 0..end {
+                    for next in first + 1..=end {
+                        let pieces = topic.route(run, partition, first, next);
+                        topic.pieces.insert((run, partition, first, next), pieces);
+                    }
+                }
+            }
+        }
+        topic
+    }
+
+    fn route(&self, run: u32, partition: usize, first: i64, next: i64) -> Vec<Option<RecordBatch>> {
+        let mut changes = vec![];
+        for offset in first..next {
+            let number = self.number(partition, offset);
+            let touched = (0..self.shards).filter(|shard| self.touches(number, *shard));
+            changes.extend(touched.map(|shard| (self.keys[shard as usize], 1 << (DIGIT * number), offset)));
+        }
+        route(&self.table, &rows(&self.table, &changes, run, partition as i32), self.shards)
+    }
+
+    /// Messages of each partition.
+    pub fn messages(&self) -> &[i64] {
+        &self.messages
+    }
+
+    /// Its id.
+    pub fn id(&self) -> TopicId {
+        TopicId([7; 16])
+    }
+
+    /// What the broker says of it.
+    pub fn reading(&self) -> SourceReading {
+        let partitions = (0..).zip(self.messages.iter().map(|end| (0, *end))).collect();
+        SourceReading { topic_id: self.id(), partitions }
+    }
+
+    fn number(&self, partition: usize, offset: i64) -> u32 {
+        (self.messages[..partition].iter().sum::<i64>() + offset) as u32
+    }
+
+    /// Every second message changes one shard only.
+    fn touches(&self, number: u32, shard: u16) -> bool {
+        number.is_multiple_of(2) || u32::from(shard) == number / 2 % u32::from(self.shards)
+    }
+
+    /// The rows that a shard must show.
+    pub fn expected(&self, shard: u16, counts: &[Vec<u8>]) -> Vec<(i64, i64)> {
+        let mut total = 0;
+        for (partition, counts) in counts.iter().enumerate() {
+            for (offset, count) in counts.iter().enumerate() {
+                let number = self.number(partition, offset as i64);
+                if self.touches(number, shard) {
+                    total += i64::from(*count) << (DIGIT * number);
+                }
+            }
+        }
+        if total == 0 { vec![] } else { vec![(self.keys[shard as usize], total)] }
+    }
+
+    /// What an extractor makes of a range.
+    pub fn extract(
+        &self,
+        epoch: Epoch,
+        run: Run,
+        partition: usize,
+        first_offset: i64,
+        next_offset: i64,
+    ) -> Extract {
+        let pieces = self.pieces[&(run.0, partition, first_offset, next_offset)].clone();
+        let messages = (next_offset - first_offset) as u64;
+        Extract {
+            pipeline: PIPELINE,
+            epoch,
+            partition: partition as i32,
+            first_offset,
+            next: Position { next_offset, leader_epoch: 0 },
+            messages,
+            filtered: 0,
+            source_bytes: messages,
+            pieces,
+            set_aside: vec![],
+        }
+    }
+}
+
+/// The one pipeline.
+pub const PIPELINE: PipelineId = PipelineId(1);
+
+/// Columns of the one table: a key and a total.
+pub fn columns() -> Vec<ColumnDef> {
+    let column = |(id, name): (u32, &str)| ColumnDef {
+        id: ColumnId(id),
+        name: name.into(),
+        column_type: ColumnType::Int64,
+        nullable: false,
+        default_sql: None,
+    };
+    [(0, "k"), (1, "total")].map(column).to_vec()
+}
+
+fn table() -> TableDef {
+    TableDef {
+        id: TableId(1),
+        name: "t".into(),
+        schema_version: 1,
+        columns: columns(),
+        primary_key: vec![0],
+        shard_key: vec![0],
+        sort_key: vec![],
+        created_at: Sequence(2),
+    }
+}
+
+/// Rows in the stored schema, from key, total and offset of each.
+fn rows(table: &TableDef, changes: &[(i64, i64, i64)], run: u32, partition: i32) -> RecordBatch {
+    let count = changes.len();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.0))),
+        Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.1))),
+        Arc::new(Int64Array::from(vec![i64::from(run); count])),
+        Arc::new(Int32Array::from(vec![partition; count])),
+        Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.2))),
+    ];
+    RecordBatch::try_new(table.stored_schema(), columns).expect("rows of the table")
+}
+
+/// Reads one partition in one epoch.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    filter: OffsetFilter,
+    /// The range that was delivered last.
+    last: Option<(i64, i64)>,
+}
+
+impl Reader {
+    /// Begins where it is told to.
+    pub fn new(start: Position) -> Reader {
+        Reader { filter: OffsetFilter::new(start), last: None }
+    }
+
+    /// Offset of the next message.
+    pub fn position(&self) -> i64 {
+        self.filter.position().next_offset
+    }
+
+    /// The range that was delivered last.
+    pub fn last(&self) -> Option<(i64, i64)> {
+        self.last
+    }
+
+    /// The broker answers with messages `first..next`, of which some may have passed. The range that is new; None if nothing is.
+    pub fn answer(&mut self, first: i64, next: i64) -> Option<(i64, i64)> {
+        let start = self.position();
+        let admitted = (first..next).filter(|offset| self.filter.admit(*offset, 0)).count();
+        (admitted > 0).then(|| {
+            let range = (start, self.position());
+            self.last = Some(range);
+            range
+        })
+    }
+}
+
+/// A reader whose epoch is over and whose last fetch is still on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The run that it belonged to.
+    pub run: Run,
+    /// Its partition.
+    pub partition: usize,
+    /// The message that it brings.
+    pub offset: i64,
+}

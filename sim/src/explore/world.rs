@@ -1,0 +1,657 @@
+//! The small world: one database, one pipeline, one operator, and everything that can happen next. Each step is one move, chosen
+//! through the one door of decisions; an enumerator behind it takes them all.
+
+use std::collections::VecDeque;
+
+use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
+use kernel::log;
+use kernel::message::{Definition, Effect, Input, Offsets, PipelineSpec, Request, ShardReply, TableSpec};
+use kernel::{Config, Coordinator, Micros, Recovery, RequestId, Sequence, Shard, ShardId};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::crash::{Crashes, Outcome, Recovered};
+use super::disk::Disk;
+use super::life::{Life, Log, LogCommand, LogStep, Part, Source, SourceReply, exactly};
+use super::model::{Oracle, Running};
+use super::scope::Scope;
+use super::source::{PIPELINE, Reader, Topic, columns};
+use crate::decide::Decisions;
+use crate::oracle::Violation;
+
+type Check = Result<(), Violation>;
+
+/// What does not change: the scope, the topic, and what recoveries come to.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// See [`Scope`].
+    pub scope: Scope,
+    /// See [`Topic`].
+    pub topic: Topic,
+    /// See [`Crashes`].
+    pub crashes: Crashes,
+}
+
+impl Surroundings {
+    /// Of a world of this scope.
+    pub fn new(scope: Scope) -> Surroundings {
+        let runs = 1 + u32::from(scope.rewinds);
+        let topic = Topic::new(scope.messages.clone(), scope.shards, runs);
+        Surroundings { topic, crashes: Crashes::new(scope.clone()), scope }
+    }
+}
+
+/// Limits of the kernel in this world. Time plays no part but for the frontier: nothing else waits for it.
+pub(super) fn config(scope: &Scope) -> Config {
+    const NEVER_US: Micros = 1 << 50;
+    Config {
+        pipeline_credit_bytes: scope.credit,
+        retry_us_min: 1,
+        retry_us_max: 1,
+        reading_interval_us: NEVER_US,
+        catch_up_pause_us: 0,
+        reading_pause_us: 0,
+        frontier_idle_us: if scope.frontier { 1 } else { NEVER_US },
+        ..Config::default()
+    }
+}
+
+/// What can happen next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Move {
+    /// The next answer of a shard arrives.
+    ShardReply(usize),
+    /// The log does something.
+    Log(LogStep),
+    /// The coordinator hears what is durable.
+    Synced,
+    /// The next answer of the source arrives.
+    SourceReply,
+    /// Messages of a partition arrive up to this offset, from so many before the one expected.
+    Read {
+        /// Source partition.
+        partition: usize,
+        /// Messages that have passed already.
+        again: i64,
+        /// Where it ends.
+        next: i64,
+    },
+    /// The range that a reader handed in last arrives once more.
+    Twice(usize),
+    /// A fetch of an epoch that is over arrives.
+    Late(usize),
+    /// The operator asks for what comes next.
+    Ask,
+    /// The operator wants the pipeline set back.
+    Rewind,
+    /// Time passes.
+    Clock,
+    /// The process dies, or the power is cut, and the next life begins.
+    Crash,
+}
+
+/// Somebody who wants the pipeline to run, and sometimes to be set back.
+#[derive(Clone, Debug)]
+struct Operator {
+    /// Nothing is asked before the world is set up.
+    active: bool,
+    /// The run that is wanted; a later one than there is means SET OFFSETS.
+    run: u32,
+    waiting: bool,
+    requests: u64,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct World {
+    life: Life,
+    oracle: Oracle,
+    operator: Operator,
+    crashes: u8,
+    redeliveries: u8,
+    rewinds: u8,
+}
+
+impl World {
+    /// A database with one table and one stopped pipeline, all of it durable and published.
+    pub fn new(around: &Surroundings) -> Result<World, Violation> {
+        let scope = &around.scope;
+        let refused = |error: kernel::Error| Violation::new("live", format!("creating the world: {error}"));
+        let mut recovery = Recovery::new();
+        let mut open = None;
+        let disk = Disk::new(scope.page_len, scope.rules.whole_appends);
+        let opened = log::create(disk, [1; 16], scope.shards, 0, scope.segment_len, &mut |record| {
+            open = Some(record);
+            Ok(())
+        });
+        let opened = opened.map_err(refused)?;
+        let open = open.expect("a log begins with an open record");
+        recovery.replay(&open).map_err(refused)?;
+        let mut shards: Vec<Shard> =
+            (0..scope.shards).map(|id| Shard::new(ShardId(id), scope.shards)).collect();
+        let views = shards.iter_mut().map(Shard::recovered).collect();
+        let coordinator = recovery.finish(config(scope), 0, &open, views).map_err(refused)?;
+        let mut world = World {
+            life: life(coordinator, shards, Log::new(opened.writer), around),
+            oracle: Oracle::new(&around.topic),
+            operator: Operator { active: false, run: 1, waiting: false, requests: 0 },
+            crashes: 0,
+            redeliveries: 0,
+            rewinds: 0,
+        };
+        world.drain(around)?;
+        for definition in [create_table(), create_pipeline(scope)] {
+            world.ask(definition, around)?;
+            while let Some(first) = world.moves(around).first().copied() {
+                world.take(first, &Decisions::new(crate::decide::Recorded::new(vec![])), around)?;
+            }
+        }
+        world.operator.active = true;
+        (world.crashes, world.redeliveries, world.rewinds) =
+            (scope.crashes, scope.redeliveries, scope.rewinds);
+        Ok(world)
+    }
+
+    /// Everything that can happen now. What must happen sooner or later comes first.
+    pub fn moves(&self, around: &Surroundings) -> Vec<Move> {
+        let mut moves = self.due(around);
+        if !self.operator.active {
+            return moves;
+        }
+        if self.redeliveries > 0 {
+            for (partition, reader) in self.life.source.readers.iter().enumerate() {
+                let Some(reader) = reader else { continue };
+                let at = reader.position();
+                let ends = at + 1..=around.topic.messages()[partition];
+                if self.life.source.credit > 0 {
+                    moves.extend(
+                        ends.flat_map(|next| {
+                            (1..=at).map(move |again| Move::Read { partition, again, next })
+                        }),
+                    );
+                }
+                moves.extend(reader.last().map(|_| Move::Twice(partition)));
+            }
+            moves.extend((0..self.life.source.late.len()).map(Move::Late));
+        }
+        if self.rewinds > 0 && self.oracle.published().run == self.operator.run {
+            moves.push(Move::Rewind);
+        }
+        if self.crashes > 0 {
+            moves.push(Move::Crash);
+        }
+        moves
+    }
+
+    /// What must happen sooner or later, if nothing else does.
+    fn due(&self, around: &Surroundings) -> Vec<Move> {
+        let life = &self.life;
+        let mut moves = vec![];
+        let answering = (0..life.shards.len()).filter(|shard| !life.shard_replies[*shard].is_empty());
+        moves.extend(answering.map(Move::ShardReply));
+        moves.extend(life.log.get().steps().map(Move::Log));
+        if !life.log_replies.is_empty() {
+            moves.push(Move::Synced);
+        }
+        if !life.source.replies.is_empty() {
+            moves.push(Move::SourceReply);
+        }
+        for (partition, reader) in life.source.readers.iter().enumerate() {
+            let Some(at) = reader.as_ref().map(Reader::position) else { continue };
+            if life.source.credit > 0 {
+                let ends = at + 1..=around.topic.messages()[partition];
+                moves.extend(ends.map(|next| Move::Read { partition, again: 0, next }));
+            }
+        }
+        if self.next_definition().is_some() {
+            moves.push(Move::Ask);
+        }
+        if life.wake_up().is_some() {
+            moves.push(Move::Clock);
+        }
+        moves
+    }
+
+    /// One step. False where nothing can happen any more.
+    pub fn step(
+        &mut self,
+        decisions: &Decisions<'_>,
+        around: &Surroundings,
+    ) -> Result<Option<Move>, Violation> {
+        let moves = self.moves(around);
+        if moves.is_empty() {
+            return Ok(None);
+        }
+        let chosen = moves[decisions.index(moves.len())];
+        self.take(chosen, decisions, around)?;
+        Ok(Some(chosen))
+    }
+
+    /// Takes a move.
+    pub fn take(&mut self, chosen: Move, decisions: &Decisions<'_>, around: &Surroundings) -> Check {
+        match chosen {
+            Move::Crash => {
+                let outcomes = around.crashes.outcomes(self.life.log.get().writer.storage(), self.crashes)?;
+                let outcome = &outcomes[decisions.index(outcomes.len())];
+                self.crash(outcome, around)
+            }
+            Move::ShardReply(shard) => self.answer(shard, around),
+            Move::Log(step) => self.log(step),
+            Move::Synced => {
+                let through = self.life.log_replies.pop_front().expect("it has one");
+                self.feed(Input::Synced { through }, around)
+            }
+            Move::SourceReply => {
+                let reading = around.topic.reading();
+                let input = match self.life.source.replies.pop_front().expect("it has one") {
+                    SourceReply::Opened(epoch) => Input::SourceOpened { pipeline: PIPELINE, epoch, reading },
+                    SourceReply::Verified(epoch, token) => {
+                        Input::SourceVerified { pipeline: PIPELINE, epoch, token, reading }
+                    }
+                };
+                self.feed(input, around)
+            }
+            Move::Read { partition, again, next } => {
+                let source = &mut self.life.source;
+                let reader = source.readers[partition].as_mut().expect("it reads");
+                let first = reader.position() - again;
+                let range = reader.answer(first, next);
+                self.redelivered(again > 0);
+                self.extracted(partition, range, around)
+            }
+            Move::Twice(partition) => {
+                let range = self.life.source.readers[partition].as_ref().and_then(Reader::last);
+                self.redelivered(true);
+                self.extracted(partition, range, around)
+            }
+            Move::Late(at) => {
+                let late = self.life.source.late.remove(at);
+                self.redelivered(true);
+                let extract =
+                    around.topic.extract(late.epoch, late.run, late.partition, late.offset, late.offset + 1);
+                self.feed(Input::Extracted(extract), around)
+            }
+            Move::Ask => {
+                let definition = self.next_definition().expect("something is to be asked");
+                self.ask(definition, around)
+            }
+            Move::Rewind => {
+                self.rewinds -= 1;
+                self.operator.run += 1;
+                Ok(())
+            }
+            Move::Clock => {
+                self.life.now_us = self.life.wake_up().expect("there is a wake-up");
+                self.feed(Input::Tick, around)
+            }
+        }
+    }
+
+    /// Nothing must happen any more: then everything has (invariant 10).
+    pub fn check_end(&self, around: &Surroundings) -> Check {
+        if !self.operator.active || !self.due(around).is_empty() {
+            return Ok(());
+        }
+        let model = self.oracle.published();
+        let ends: Vec<Option<i64>> = around.topic.messages().iter().map(|end| Some(*end)).collect();
+        if !self.oracle.is_settled()
+            || self.operator.waiting
+            || model.running != Running::Yes
+            || model.run != self.operator.run
+            || model.cursors != ends
+        {
+            let text = format!("nothing goes on, and this is where it stays: {model:?}");
+            return Err(Violation::new("live", text));
+        }
+        let counted = |partition: usize, offset: usize| {
+            let again = if partition == 0 { model.run as u8 } else { 1 };
+            let count = model.counts[partition][offset];
+            (1..=again).contains(&count)
+        };
+        let all = model.counts.iter().enumerate();
+        let mut all = all.flat_map(|(partition, counts)| (0..counts.len()).map(move |at| (partition, at)));
+        if !all.all(|(partition, offset)| counted(partition, offset)) {
+            return Err(Violation::new("exactly once", format!("counted {:?}", model.counts)));
+        }
+        Ok(())
+    }
+
+    fn redelivered(&mut self, is_one: bool) {
+        self.redeliveries -= u8::from(is_one);
+        if self.redeliveries == 0 {
+            self.life.source.late.clear();
+        }
+    }
+
+    fn extracted(&mut self, partition: usize, range: Option<(i64, i64)>, around: &Surroundings) -> Check {
+        let Some((first, next)) = range else { return Ok(()) };
+        let source = &mut self.life.source;
+        source.credit -= next - first;
+        let epoch = source.open.expect("readers belong to an epoch");
+        let extract = around.topic.extract(epoch, source.run, partition, first, next);
+        self.feed(Input::Extracted(extract), around)
+    }
+
+    fn log(&mut self, step: LogStep) -> Check {
+        let log = self.life.log.change();
+        let durable =
+            log.step(step).map_err(|error| Violation::new("live", format!("the log failed: {error}")))?;
+        if let Some(through) = durable {
+            self.life.durable = self.life.durable.max(through);
+            self.life.log_replies.push_back(through);
+        }
+        self.life.log.hashed(|log| log.logical().finish());
+        Ok(())
+    }
+
+    fn answer(&mut self, shard: usize, around: &Surroundings) -> Check {
+        let reply = self.life.shard_replies[shard].pop_front().expect("it has one");
+        self.feed(Input::Shard { shard: ShardId(shard as u16), reply }, around)
+    }
+
+    fn feed(&mut self, input: Input, around: &Surroundings) -> Check {
+        self.handle(input, around)?;
+        while around.scope.rules.together
+            && let Some(shard) = self.crossed_off()
+        {
+            self.answer(shard, around)?;
+        }
+        Ok(())
+    }
+
+    /// A shard whose next answer leaves the coordinator waiting for another one.
+    fn crossed_off(&self) -> Option<usize> {
+        let stages = [false, true].map(|stages| self.life.outstanding(stages));
+        let next = |shard: &usize| {
+            let reply = self.life.shard_replies[*shard].front();
+            reply.is_some_and(|r| stages[usize::from(matches!(r, ShardReply::Staged { .. }))] > 1)
+        };
+        (0..self.life.shards.len()).find(next)
+    }
+
+    fn handle(&mut self, input: Input, around: &Surroundings) -> Check {
+        let now_us = self.life.now_us;
+        self.life.coordinator.change().handle(now_us, input);
+        self.drain(around)
+    }
+
+    fn drain(&mut self, around: &Surroundings) -> Check {
+        while let Some(effect) = self.life.coordinator.change().poll_effect() {
+            self.carry_out(effect, around)?;
+        }
+        self.life.coordinator.hashed(|coordinator| coordinator.logical().finish());
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect, around: &Surroundings) -> Check {
+        let life = &mut self.life;
+        match effect {
+            Effect::Shard { shard, command } => {
+                let shard = shard.0 as usize;
+                let reply = life.command(shard, command, |shard| shard.logical().finish());
+                if let ShardReply::Published { through, view } = reply {
+                    self.oracle.at(*through)?.check_view(shard as u16, view, &around.topic)?;
+                }
+            }
+            Effect::Append(record) => {
+                let (len, page_len) = (record.stored_len(), around.scope.page_len);
+                assert!(len <= page_len, "a record of {len} bytes is longer than a page of {page_len}");
+                self.oracle.appended(&record, &around.topic)?;
+                let model = self.oracle.tip().hash();
+                life.log.change().commands.push_back(LogCommand::Append(record, model));
+                life.log.hashed(|log| log.logical().finish());
+            }
+            Effect::Sync => {
+                life.log.change().commands.push_back(LogCommand::Sync);
+                life.log.hashed(|log| log.logical().finish());
+            }
+            Effect::SourceOpen { epoch, .. } => {
+                if let Some(open) = life.source.open {
+                    return Err(Violation::new(
+                        "fenced",
+                        format!("epoch {epoch} opens while {open} is open"),
+                    ));
+                }
+                life.source.open = Some(epoch);
+                life.source.run = life.coordinator.get().tip().pipelines[&PIPELINE].run;
+                life.source.replies.push_back(SourceReply::Opened(epoch));
+            }
+            Effect::Fetch { epoch, starts, .. } => {
+                self.of_open_epoch(epoch)?;
+                for (partition, start) in starts {
+                    self.life.source.readers[partition as usize] = Some(Reader::new(start));
+                }
+            }
+            Effect::Credit { epoch, bytes, .. } => {
+                self.of_open_epoch(epoch)?;
+                self.life.source.credit += bytes as i64;
+            }
+            Effect::SourceVerify { epoch, token, .. } => {
+                self.of_open_epoch(epoch)?;
+                self.life.source.replies.push_back(SourceReply::Verified(epoch, token));
+            }
+            Effect::SourceClose { epoch, .. } => {
+                self.of_open_epoch(epoch)?;
+                self.life.source.close(self.redeliveries > 0, around.topic.messages());
+            }
+            Effect::Publish(snapshot) => self.oracle.publish(&snapshot, life.durable, &around.topic)?,
+            Effect::Reply { result, .. } => {
+                if let Err(error) = result {
+                    return Err(Violation::new("honest", format!("the operator is refused: {error}")));
+                }
+                self.operator.waiting = false;
+            }
+            Effect::WakeAt(at_us) => life.wake_at_us = Some(at_us),
+            Effect::Note { .. } => {}
+            Effect::Halt(error) => return Err(Violation::new("live", format!("the kernel halts: {error}"))),
+        }
+        Ok(())
+    }
+
+    fn of_open_epoch(&self, epoch: kernel::Epoch) -> Check {
+        let open = self.life.source.open;
+        if open == Some(epoch) {
+            return Ok(());
+        }
+        Err(Violation::new("fenced", format!("an effect of epoch {epoch} while {open:?} is open")))
+    }
+
+    /// What the operator would ask, going by what is published.
+    fn next_definition(&self) -> Option<Definition> {
+        let (operator, model) = (&self.operator, self.oracle.published());
+        if !operator.active || operator.waiting {
+            return None;
+        }
+        let name = "p".to_owned();
+        match model.running {
+            Running::Missing => None,
+            Running::Yes if model.run == operator.run => None,
+            Running::Yes => Some(Definition::StopPipeline { name, if_running: true }),
+            Running::No if model.run == operator.run => {
+                Some(Definition::StartPipeline { name, if_not_running: true })
+            }
+            Running::No => {
+                let start = [(0, 0)].into_iter().collect();
+                Some(Definition::SetOffsets { name, offsets: Offsets::At(start) })
+            }
+        }
+    }
+
+    fn ask(&mut self, definition: Definition, around: &Surroundings) -> Check {
+        self.operator.waiting = true;
+        self.operator.requests += 1;
+        let id = RequestId(self.operator.requests);
+        self.feed(Input::Request { id, request: Request::Define(definition) }, around)
+    }
+
+    fn crash(&mut self, outcome: &Outcome, around: &Surroundings) -> Check {
+        let Recovered { coordinator, shards, writer, .. } = &*outcome.recovered;
+        let before = self.life.log.get().writer.incarnation();
+        let opens = writer.incarnation().0 - before.0;
+        let kept = Sequence(outcome.recovered.last().0 - opens);
+        self.oracle.recovered(kept, opens, self.life.durable)?;
+        self.crashes -= outcome.crashes;
+        self.operator.waiting = false;
+        self.life = life(coordinator.clone(), shards.clone(), Log::new(writer.clone()), around);
+        self.drain(around)
+    }
+
+    /// The state, in 128 bits.
+    pub fn hash(&self, around: &Surroundings) -> u128 {
+        if !around.scope.rules.logical {
+            let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
+            let Life { coordinator, shards, log, .. } = life;
+            let parts = (exactly(coordinator.get()), exactly(shards), log.get().writer.storage().exact());
+            let rest = (exactly(log), exactly(oracle), exactly(operator));
+            let channels = exactly(&(
+                &life.shard_replies,
+                &life.log_replies,
+                &life.source,
+                life.now_us,
+                life.wake_at_us,
+            ));
+            return exactly(&(parts, rest, channels, crashes, redeliveries, rewinds));
+        }
+        let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let Operator { active: _, run, waiting, requests: _ } = operator;
+        let mut words = Vec::with_capacity(96);
+        let shards = life.shards.iter().map(Part::hash);
+        for hash in [life.coordinator.hash(), life.log.hash()].into_iter().chain(shards) {
+            words.extend([hash as u64, (hash >> 64) as u64]);
+        }
+        life.words(&mut words);
+        oracle.words(&mut words);
+        words.extend([u64::from(*run), u64::from(*waiting)]);
+        words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        xxh3_128(&bytes)
+    }
+
+    /// What an observer can tell without looking into the kernel: what readers see, what the log will say and how much of it is
+    /// durable, what was asked, where the source's readers stand, and what may still go wrong.
+    pub fn observed(&self) -> u128 {
+        let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let mut words = vec![];
+        oracle.words(&mut words);
+        words.push(oracle.beyond_published(life.durable));
+        words.extend([u64::from(operator.run), u64::from(operator.waiting)]);
+        let readers = life.source.readers.iter().flatten();
+        words.extend(readers.map(|reader| reader.position() as u64));
+        words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
+        exactly(&words)
+    }
+
+    /// What an observer would say of a state in which nothing must happen any more: how often each message was counted.
+    pub fn ending(&self, around: &Surroundings) -> Option<Vec<Vec<u8>>> {
+        let ended = self.due(around).is_empty();
+        ended.then(|| self.oracle.published().counts.clone())
+    }
+
+    /// A move in plain words, before it is taken.
+    pub fn tell(&self, chosen: Move, decisions: &[u64], around: &Surroundings) -> String {
+        let life = &self.life;
+        match chosen {
+            Move::ShardReply(shard) => {
+                let reply = &life.shard_replies[shard][0];
+                let what = match reply {
+                    ShardReply::Staged { sequence, .. } => format!("has staged record {sequence}"),
+                    ShardReply::Published { through, .. } => {
+                        format!("shows everything through record {through}")
+                    }
+                    ShardReply::Abandoned { from } => {
+                        format!("has dropped what it staged from record {from} on")
+                    }
+                    ShardReply::Tip { .. } => "shows its staged tip".into(),
+                };
+                format!("shard {shard} {what}")
+            }
+            Move::Log(LogStep::Command) => format!("log: {}", life.log.get().next_command()),
+            Move::Log(LogStep::EndSync) => "log: the sync ends".into(),
+            Move::Synced => format!("the coordinator hears that record {} is durable", life.log_replies[0]),
+            Move::SourceReply => match &life.source.replies[0] {
+                SourceReply::Opened(epoch) => format!("the source is open for epoch {epoch}"),
+                SourceReply::Verified(epoch, token) => {
+                    format!("reading {token} of the topic arrives, epoch {epoch}")
+                }
+            },
+            Move::Read { partition, again, next } => {
+                let at = life.source.readers[partition].as_ref().map_or(0, Reader::position);
+                let again = if again == 0 { String::new() } else { format!(", {again} of them again") };
+                format!("partition {partition} delivers messages up to {next}, expected is {at}{again}")
+            }
+            Move::Twice(partition) => format!("what partition {partition} delivered last arrives once more"),
+            Move::Late(at) => {
+                let late = &life.source.late[at];
+                format!(
+                    "message {} of partition {} arrives, fetched in epoch {}",
+                    late.offset, late.partition, late.epoch
+                )
+            }
+            Move::Ask => match self.next_definition() {
+                Some(Definition::StartPipeline { .. }) => "the operator asks: START PIPELINE".into(),
+                Some(Definition::StopPipeline { .. }) => "the operator asks: STOP PIPELINE".into(),
+                _ => "the operator asks: ALTER PIPELINE SET OFFSETS, partition 0 back to 0".into(),
+            },
+            Move::Rewind => "the operator decides to set the pipeline back".into(),
+            Move::Clock => "time passes until the next wake-up".into(),
+            Move::Crash => {
+                let outcomes = around.crashes.outcomes(life.log.get().writer.storage(), self.crashes);
+                let at = decisions.first().copied().unwrap_or(0) as usize;
+                match outcomes {
+                    Ok(outcomes) => {
+                        let outcome = &outcomes[at.min(outcomes.len() - 1)];
+                        let last = outcome.recovered.last();
+                        format!("{}; the next life begins with record {last}", outcome.story)
+                    }
+                    Err(violation) => format!("a crash: {}", violation.text),
+                }
+            }
+        }
+    }
+}
+
+fn life(coordinator: Coordinator, shards: Vec<Shard>, log: Log, around: &Surroundings) -> Life {
+    let shard_hash = |shard: Shard| {
+        let hash = shard.logical().finish();
+        Part::new(shard, hash)
+    };
+    let log_hash = log.logical().finish();
+    let durable = log.writer.durable();
+    Life {
+        coordinator: Part::new(coordinator, 0),
+        shard_replies: vec![VecDeque::new(); shards.len()],
+        shards: shards.into_iter().map(shard_hash).collect(),
+        log: Part::new(log, log_hash),
+        log_replies: VecDeque::new(),
+        source: Source { readers: vec![None; around.topic.messages().len()], ..Source::default() },
+        now_us: 0,
+        wake_at_us: None,
+        durable,
+    }
+}
+
+fn create_table() -> Definition {
+    let spec = TableSpec {
+        name: "t".into(),
+        columns: columns(),
+        primary_key: vec![0],
+        shard_key: vec![0],
+        sort_key: vec![],
+    };
+    Definition::CreateTable { spec, if_not_exists: false }
+}
+
+/// Every message adds to a total, so that one that counts twice shows.
+fn create_pipeline(scope: &Scope) -> Definition {
+    let (stored, incoming) = (Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
+    let sum = Expr::Arithmetic(Arithmetic::Add, stored, incoming);
+    let spec = PipelineSpec {
+        name: "p".into(),
+        table: "t".into(),
+        definition_sql: String::new(),
+        on_duplicate: OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None }),
+        error_limit: None,
+        batch_interval_us: 0,
+        batch_bytes_max: scope.batch,
+    };
+    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false }
+}
