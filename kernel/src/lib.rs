@@ -43,6 +43,7 @@ pub mod log;
 #[cfg(feature = "explore")]
 pub mod logical;
 pub mod message;
+pub mod place;
 pub mod planted;
 pub mod probe;
 pub mod record;

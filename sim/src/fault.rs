@@ -89,38 +89,64 @@ struct Facts {
 faults! {
     OldOwner "old-owner" "A1" Broker 900_000 1/2
         "A reader of an epoch that is over does not know it yet and goes on delivering.";
+    CompressedBatch "compressed-batch" "A2" Broker 300_000 1/2
+        "A fetch begins at the start of the batch in which the offset asked for lies.";
     Redelivery "redelivery" "A2" Broker 200_000 1/2
-        "A fetch begins below the offset asked for, as every fetch inside a compressed batch may.";
+        "A fetch begins below the offset asked for.";
     RepeatedResponse "repeated-response" "A2" Broker 150_000 1/2
         "The response before comes once more.";
     LateResponse "late-response" "A2" Broker 1_000_000 1/2
         "A new session first gets what the session before it had asked for.";
+    Skip "skip" "A3" Broker 300_000 1/2
+        "Where it begins to fetch, or a leader changes, the client skips messages.";
+    LostRange "lost-range" "A3" Broker 100_000 1/2
+        "A range that was read is not handed in, and the one behind it is.";
     FallBack "fall-back" "A4" Broker 80_000 1/2
         "The client's position goes back to the start by itself.";
+    RepeatedRange "repeated-range" "A4" Broker 50_000 1/2
+        "A range is handed in twice.";
     Retention "retention" "A5" Broker 10_000 1/2
         "Retention removes messages, perhaps the next one.";
     RecreatedTopic "recreated-topic" "A6" Broker 3_000 1/2
         "The topic is deleted and created again under its name, perhaps with fewer partitions.";
-    AbortedTransaction "aborted-transaction" "A7" Messages 500_000 1/2
+    AbortedTransaction "aborted-transaction" "A7" Messages 800_000 1/2
         "A transaction is aborted: its messages leave a hole.";
-    Holes "holes" "A8" Messages 100_000 1/2
-        "Offsets without messages, as control records and compaction leave them.";
+    ControlRecords "control-records" "A7" Messages 100_000 1/2
+        "Offsets at the end of a partition have no messages, as control records leave them.";
+    Compaction "compaction" "A8" Messages 60_000 1/2
+        "Compaction removes messages that nobody was given yet.";
     EmptyFetch "empty-fetch" "A8" Broker 300_000 1/2
         "A fetch brings nothing although there is something.";
     LeaderChange "leader-change" "A9" Broker 50_000 1/2
         "Another broker leads a partition, with the same log.";
     UncleanElection "unclean-election" "A9" Broker 6_000 1/2
         "Another broker leads without the end of the log: it is cut, and offsets are used again.";
+    StaleLeader "stale-leader" "A10" Broker 100_000 1/2
+        "A broker that has just taken over knows less of the end than we have read.";
+    DoubledAnswer "doubled-answer" "A10" Broker 100_000 1/2
+        "An answer of the source's host comes twice.";
+    LateAnswer "late-answer" "A10" Broker 100_000 1/2
+        "An answer is held up and comes after later ones, perhaps of a newer epoch.";
     NewPartition "new-partition" "A11" Broker 5_000 1/2
         "The topic gets one more partition.";
+    EmptyPartition "empty-partition" "A11" Broker 500_000 1/2
+        "Nobody writes to a partition: it begins where it ends.";
     IncompleteMetadata "incomplete-metadata" "A12" Broker 200_000 1/2
         "A partition is missing in a reading.";
-    OpenTransaction "open-transaction" "A13" Messages 200_000 1/2
+    OpenTransaction "open-transaction" "A13" Messages 400_000 1/2
         "A transaction stays open and holds back the end of what may be read.";
+    EqualPayloads "equal-payloads" "A14" Messages 200_000 1/2
+        "A message has the same bytes as another one; both count.";
+    WildTimestamps "wild-timestamps" "A15" Messages 200_000 1/2
+        "A message says that it is from the far past or future.";
     Poison "poison" "A16" Messages 60_000 1/2
         "A message cannot be decoded.";
+    Oversized "oversized" "A16" Messages 30_000 1/2
+        "A message is larger than batches, credits and segments are.";
     Disconnect "disconnect" "A18" Broker 30_000 1/2
         "A call to the broker fails for a moment: reading begins again from the stored offset.";
+    OldOffsets "old-offsets" "A19" Broker 300_000 1/2
+        "A later reading of the topic gives lower ends than an earlier one.";
     LostPages "lost-pages" "B1" Disk 800_000 1/2
         "A power cut leaves an older version of a page that was not synced.";
     TornSectors "torn-sectors" "B1" Disk 800_000 1/2
@@ -492,9 +518,9 @@ mod tests {
             counts.of_mut(Fault::Poison).asked = 1;
             coverage.add(&counts);
         }
-        let set = FaultSet::parse("kill,power-cut,poison,holes").unwrap();
+        let set = FaultSet::parse("kill,power-cut,poison,compaction").unwrap();
         let complaints = coverage.complaints(set).join("\n");
-        for name in ["kill", "poison", "holes"] {
+        for name in ["kill", "poison", "compaction"] {
             assert!(complaints.contains(name), "{complaints}");
         }
         assert!(!complaints.contains("power-cut"), "{complaints}");

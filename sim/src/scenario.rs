@@ -1,7 +1,7 @@
 //! What the simulated users of the database agree on: the tables, the pipelines and the messages. The database is told in its own
 //! terms (definitions, decode plans); the oracle reads the same things here in plain ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use kernel::ColumnId;
@@ -9,6 +9,7 @@ use kernel::expr::{Arithmetic, Comparison, Expr, OnDuplicate, Update};
 use kernel::message::TableSpec;
 use kernel::schema::{ColumnDef, ColumnType};
 
+use crate::broker::Payload;
 use crate::decide::{Decisions, Rate};
 use crate::fault::Fault;
 
@@ -133,7 +134,7 @@ pub struct PipelineRule {
 /// What a message says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fields {
-    /// Unique among messages.
+    /// Unique among messages, but for copies.
     pub id: i64,
     /// One of a few.
     pub k: i64,
@@ -149,6 +150,8 @@ pub struct Fields {
 #[derive(Debug, Default)]
 pub struct Messages {
     meaning: BTreeMap<Bytes, Option<Fields>>,
+    /// Some of those written before.
+    recent: VecDeque<Bytes>,
     next_id: i64,
 }
 
@@ -167,8 +170,18 @@ impl Messages {
         self.meaning.get(payload).expect("every payload was made here").as_ref()
     }
 
-    /// A new message.
-    pub fn write(&mut self, d: &Decisions<'_>, mix: MessageMix) -> Bytes {
+    /// A new message, or another copy of an old one.
+    pub fn write(&mut self, d: &Decisions<'_>, mix: MessageMix, now_us: i64) -> Payload {
+        let wild = d.strikes(Fault::WildTimestamps);
+        let timestamp_ms =
+            if wild { d.pick(&[i64::MAX, i64::MIN, 0, -1, now_us + (1 << 50)]) } else { now_us / 1000 };
+        let copied = !self.recent.is_empty() && d.strikes(Fault::EqualPayloads);
+        let value =
+            if copied { self.recent[d.index(self.recent.len())].clone() } else { self.compose(d, mix) };
+        Payload { timestamp_ms, value }
+    }
+
+    fn compose(&mut self, d: &Decisions<'_>, mix: MessageMix) -> Bytes {
         self.next_id += 1;
         let id = self.next_id;
         let k = d.below(mix.keys) as i64;
@@ -177,11 +190,19 @@ impl Messages {
             if d.chance(mix.huge) { i64::MAX - d.below(3) as i64 } else { d.below(2001) as i64 - 1000 };
         let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}", d.below(100)));
         let fields = Fields { id, k, name, amount, tag };
-        let (text, meaning) =
+        let (mut text, meaning) =
             if d.strikes(Fault::Poison) { poison(d, &fields) } else { (json(d, &fields), Some(fields)) };
-        let payload = Bytes::from(text);
-        self.meaning.insert(payload.clone(), meaning);
-        payload
+        if d.strikes(Fault::Oversized) {
+            // White space behind it, beyond what a batch, a credit or a segment usually holds.
+            text.extend(std::iter::repeat_n(' ', d.between(2000, 20_000) as usize));
+        }
+        let value = Bytes::from(text);
+        self.meaning.insert(value.clone(), meaning);
+        self.recent.push_back(value.clone());
+        if self.recent.len() > 8 {
+            self.recent.pop_front();
+        }
+        value
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Parameters {
     pub activity: ActivityRates,
     /// See [`Paces`].
     pub paces: Paces,
+    /// Readers doubt what jumps, as the shipped reader of Kafka does.
+    pub doubting_readers: bool,
     /// Messages that a fetch brings at most.
     pub fetch_messages_max: u64,
     /// Steps before the faults end.
@@ -162,6 +164,7 @@ impl Parameters {
                 clients: pace(),
                 requests: 4 * pace(),
             },
+            doubting_readers: d.below(2) == 1,
             fetch_messages_max: d.between(1, 40),
             steps: d.between(500, 3000),
             catch_up_steps_max: 200_000,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::message::SourceFailure;
+use kernel::place::{Place, Verdict};
 use kernel::source::{PartitionReader, Polled};
 use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
 use parking_lot::Mutex;
 
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
-use crate::place::{Place, Verdict};
 use crate::source::{Slot, Topic, is_unknown_topic};
 
 /// How long all brokers may be out of reach before a reader that waits says so. librdkafka reconnects by itself meanwhile.

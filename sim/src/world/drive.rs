@@ -22,6 +22,8 @@ pub(super) enum Turn {
     LogReply,
     Source(PipelineId),
     SourceReply(PipelineId),
+    /// An answer that was held up is on its way again.
+    HeldUp(PipelineId),
     Reader(PipelineId, usize),
     Extract(PipelineId, usize),
     Request,
@@ -84,6 +86,9 @@ impl<'a> World<'a> {
             if !source.replies.is_empty() {
                 turns.push((Turn::SourceReply(pipeline), pace.source));
             }
+            if source.holds_up() {
+                turns.push((Turn::HeldUp(pipeline), 1));
+            }
             for (reader, weight) in source.reader_weights(pace.readers).enumerate() {
                 turns.push((Turn::Reader(pipeline, reader), weight));
             }
@@ -144,6 +149,10 @@ impl<'a> World<'a> {
             }
             Turn::Source(pipeline) => {
                 self.source(pipeline, |source, around| source.command(around));
+                Ok(())
+            }
+            Turn::HeldUp(pipeline) => {
+                self.source(pipeline, |source, around| source.let_go(around.decisions));
                 Ok(())
             }
             Turn::Reader(pipeline, reader) => {
@@ -210,7 +219,7 @@ impl<'a> World<'a> {
         let life = self.life.as_mut().expect("only the living have turns");
         let source = life.sources.get_mut(&pipeline).expect("it has a turn");
         let newest = source.newest_epoch();
-        let Some(mut extract) = source.deliver(reader) else { return Ok(()) };
+        let Some(mut extract) = source.deliver(reader, &self.d) else { return Ok(()) };
         if Some(extract.epoch) != newest {
             self.counts.stale_extracts += 1;
             self.d.changed(Fault::OldOwner);
@@ -300,18 +309,21 @@ impl<'a> World<'a> {
         let broker = &mut self.brokers[topic];
         let partition = d.index(broker.partition_count());
         let (start, stable, end) = broker.bounds(partition as i32);
-        if self.written < self.p.messages {
+        if self.written < self.p.messages && !broker.is_silent(partition) {
             let count = d.between(1, 12);
-            let values = (0..count).map(|_| self.messages.write(&d, self.p.mix)).collect();
-            broker.produce(partition, values, d.strikes(Fault::OpenTransaction));
+            let payloads = (0..count).map(|_| self.messages.write(&d, self.p.mix, self.now_us)).collect();
+            broker.produce(partition, payloads);
             self.written += count;
         }
         if d.below(4) == 0 {
             let aborts = broker.has_transaction(partition) && d.strikes(Fault::AbortedTransaction);
             broker.end_transaction(partition, !aborts);
         }
-        if d.strikes(Fault::Holes) {
+        if d.strikes(Fault::ControlRecords) {
             broker.skip_offsets(partition, d.between(1, 9));
+        }
+        if d.fault(Fault::Compaction) {
+            broker.compact(partition);
         }
         if d.strikes(Fault::LeaderChange) {
             broker.elect(partition);

@@ -150,7 +150,7 @@ impl World<'_> {
                 let number = self.p.pipelines.iter().position(|rule| Some(&rule.name) == name.as_ref());
                 let number = number.expect("only pipelines of the scenario are opened");
                 let rule = self.p.pipelines[number].clone();
-                entry.insert(SourceHost::new(pipeline, number as u16, rule, self.p.shard_count))
+                entry.insert(SourceHost::new(pipeline, number as u16, rule, &self.p))
             }
         };
         source.commands.push_back(command);

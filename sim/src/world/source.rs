@@ -8,15 +8,20 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{BooleanArray, RecordBatch};
 use kernel::message::SourceFailure;
+use kernel::place::{Place, Verdict};
 use kernel::schema::{PipelineDef, TableDef};
-use kernel::{Epoch, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition, TopicId};
+use kernel::{
+    Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition,
+    TopicId,
+};
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, Transform, Transformed};
 
-use crate::broker::{Broker, Message, Session};
+use crate::broker::{Broker, Message, Opening, Session};
 use crate::decide::Decisions;
 use crate::fault::Fault;
 use crate::planted::{self, WorldBug};
 use crate::scenario::PipelineRule;
+use crate::swarm::Parameters;
 use crate::trace::{Actor, Mark, Trace};
 
 /// What the coordinator wants of a source.
@@ -90,6 +95,8 @@ struct Reader {
     epoch: Epoch,
     partition: SourcePartition,
     session: Session,
+    /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
+    place: Option<Place>,
     extractor: Extractor,
     /// Fetched, and not yet paid for.
     buffer: VecDeque<Message>,
@@ -119,6 +126,9 @@ pub struct SourceHost {
     last_sessions: BTreeMap<SourcePartition, Session>,
     /// To the coordinator, in order; extracts come on their own way.
     pub replies: VecDeque<Input>,
+    /// Answers that are held up: each comes after some that were given later.
+    held_up: Vec<Input>,
+    doubting: bool,
     shard_count: u16,
     /// For a planted bug.
     first_topic_id: Option<TopicId>,
@@ -135,7 +145,7 @@ pub struct Surroundings<'s, 'a> {
 
 impl SourceHost {
     /// A pipeline's source; nothing is open.
-    pub fn new(pipeline: PipelineId, number: u16, rule: PipelineRule, shard_count: u16) -> SourceHost {
+    pub fn new(pipeline: PipelineId, number: u16, rule: PipelineRule, p: &Parameters) -> SourceHost {
         SourceHost {
             pipeline,
             number,
@@ -147,7 +157,9 @@ impl SourceHost {
             zombies: Vec::new(),
             last_sessions: BTreeMap::new(),
             replies: VecDeque::new(),
-            shard_count,
+            held_up: Vec::new(),
+            doubting: p.doubting_readers,
+            shard_count: p.shard_count,
             first_topic_id: None,
         }
     }
@@ -179,9 +191,18 @@ impl SourceHost {
         all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i)
     }
 
-    /// The next extract of a reader.
-    pub fn deliver(&mut self, number: usize) -> Option<Extract> {
-        self.reader(number).out.pop_front()
+    /// The next extract of a reader. It may come twice, or not at all although another one follows: then the ranges do not follow one
+    /// another, and the reader has lost its place.
+    pub fn deliver(&mut self, number: usize, decisions: &Decisions<'_>) -> Option<Extract> {
+        let out = &mut self.reader(number).out;
+        let extract = out.pop_front()?;
+        if !out.is_empty() && decisions.strikes(Fault::LostRange) {
+            return out.pop_front();
+        }
+        if decisions.strikes(Fault::RepeatedRange) {
+            out.push_front(extract.clone());
+        }
+        Some(extract)
     }
 
     /// Epoch that is open now.
@@ -236,12 +257,12 @@ impl SourceHost {
         self.open = Some((epoch, plan, pipeline.run));
         self.credit = 0;
         let pipeline = self.pipeline;
-        match around.broker.read() {
+        match around.broker.read(self.number) {
             Ok(reading) => {
                 self.first_topic_id = Some(reading.topic_id);
-                self.replies.push_back(Input::SourceOpened { pipeline, epoch, reading });
+                self.answer(Input::SourceOpened { pipeline, epoch, reading }, around);
             }
-            Err(failure) => self.replies.push_back(Input::SourceFailed { pipeline, epoch, failure }),
+            Err(failure) => self.answer(Input::SourceFailed { pipeline, epoch, failure }, around),
         }
     }
 
@@ -254,7 +275,8 @@ impl SourceHost {
         let Some((_, plan, run)) = self.open.clone().filter(|(open, ..)| *open == epoch) else { return };
         for (partition, start) in starts {
             let before = self.last_sessions.remove(&partition);
-            let session = around.broker.open(partition, start, before);
+            let doubting = self.doubting;
+            let session = around.broker.open(partition, start, Opening { before, doubting, again: false });
             let transform = (self.rule.filter_multiples_of > 0).then(|| {
                 let amount_column =
                     self.rule.shape.fields().iter().position(|f| *f == "amount").expect("it has one");
@@ -268,6 +290,7 @@ impl SourceHost {
                 epoch,
                 partition,
                 session,
+                place: self.doubting.then(|| Place::new(start)),
                 extractor,
                 buffer: VecDeque::new(),
                 position: None,
@@ -283,16 +306,40 @@ impl SourceHost {
             return;
         }
         let pipeline = self.pipeline;
-        let mut reading = around.broker.read();
+        let mut reading = around.broker.verify();
         if planted::is(WorldBug::CachedTopicId)
             && let Ok(reading) = &mut reading
         {
             reading.topic_id = self.first_topic_id.expect("it was opened");
         }
-        self.replies.push_back(match reading {
+        let answer = match reading {
             Ok(reading) => Input::SourceVerified { pipeline, epoch, token, reading },
             Err(failure) => Input::SourceFailed { pipeline, epoch, failure },
-        });
+        };
+        self.answer(answer, around);
+    }
+
+    /// An answer goes on its way: it may be held up on it, or come twice.
+    fn answer(&mut self, answer: Input, around: &Surroundings<'_, '_>) {
+        if around.decisions.strikes(Fault::LateAnswer) {
+            self.held_up.push(answer);
+            return;
+        }
+        if let Some(copy) = copy_answer(&answer).filter(|_| around.decisions.strikes(Fault::DoubledAnswer)) {
+            self.replies.push_back(copy);
+        }
+        self.replies.push_back(answer);
+    }
+
+    /// Whether an answer is held up.
+    pub fn holds_up(&self) -> bool {
+        !self.held_up.is_empty()
+    }
+
+    /// An answer that was held up is on its way again.
+    pub fn let_go(&mut self, decisions: &Decisions<'_>) {
+        let answer = self.held_up.remove(decisions.index(self.held_up.len()));
+        self.replies.push_back(answer);
     }
 
     /// Nothing of this epoch is wanted any more; some readers learn of it late, and some of what they hand in is on its way.
@@ -335,9 +382,28 @@ impl SourceHost {
             let reader = self.reader(number);
             reader.failed = true;
             let epoch = reader.epoch;
-            self.replies.push_back(Input::SourceFailed { pipeline, epoch, failure });
+            self.answer(Input::SourceFailed { pipeline, epoch, failure }, around);
         }
     }
+}
+
+/// The same answer once more.
+fn copy_answer(answer: &Input) -> Option<Input> {
+    Some(match answer {
+        Input::SourceOpened { pipeline, epoch, reading } => {
+            Input::SourceOpened { pipeline: *pipeline, epoch: *epoch, reading: reading.clone() }
+        }
+        Input::SourceVerified { pipeline, epoch, token, reading } => Input::SourceVerified {
+            pipeline: *pipeline,
+            epoch: *epoch,
+            token: *token,
+            reading: reading.clone(),
+        },
+        Input::SourceFailed { pipeline, epoch, failure } => {
+            Input::SourceFailed { pipeline: *pipeline, epoch: *epoch, failure: failure.clone() }
+        }
+        _ => return None,
+    })
 }
 
 impl Reader {
@@ -376,8 +442,13 @@ impl Reader {
                     ),
                 );
             }
+            let position = delivery.position;
             self.buffer = delivery.messages;
-            self.position = delivery.position.filter(|at| *at > self.extractor.position().next_offset);
+            let believed = self.doubt(around)?;
+            self.position = position.filter(|at| believed && *at > self.extractor.position().next_offset);
+            if let (Some(place), Some(position)) = (&mut self.place, self.position) {
+                place.advance_to(position);
+            }
         }
         while *credit > 0 {
             let Some(message) = self.buffer.pop_front() else { break };
@@ -399,6 +470,28 @@ impl Reader {
         Ok(())
     }
 
+    /// Drops what is not to be believed and fetches it again; a step back is believed never, and ends the reader. False if
+    /// something was dropped.
+    fn doubt(&mut self, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
+        let Some(place) = &mut self.place else { return Ok(true) };
+        for index in 0..self.buffer.len() {
+            let verdict = place.judge(&raw(&self.buffer[index]));
+            if verdict == Verdict::Take {
+                continue;
+            }
+            self.buffer.truncate(index);
+            if verdict == Verdict::GoneBack {
+                let text = "the partition was read on, and went back";
+                return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, text)));
+            }
+            let opening = Opening { before: None, doubting: true, again: true };
+            self.session = around.broker.open(self.partition, place.position(), opening);
+            self.idle = false;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     fn push(&mut self, message: &Message) {
         let mut offset = message.offset;
         if planted::is(WorldBug::CountedOffsets) {
@@ -407,12 +500,16 @@ impl Reader {
         if planted::is(WorldBug::SkippedMessage) && offset % 7 == 3 {
             return;
         }
-        self.extractor.push(&[RawMessage {
-            offset,
-            leader_epoch: message.leader_epoch,
-            timestamp_ms: if offset % 5 == 0 { i64::MAX } else { -1 },
-            key: None,
-            value: Some(&message.value),
-        }]);
+        self.extractor.push(&[RawMessage { offset, ..raw(message) }]);
+    }
+}
+
+fn raw(message: &Message) -> RawMessage<'_> {
+    RawMessage {
+        offset: message.offset,
+        leader_epoch: message.leader_epoch,
+        timestamp_ms: message.timestamp_ms,
+        key: None,
+        value: Some(&message.value),
     }
 }

@@ -1,12 +1,14 @@
 //! Where a reader stands, and whether to believe what comes next. Holes in a partition are legal (control records, aborted
 //! transactions, compaction), and librdkafka has also skipped messages and gone back by itself, mostly when it began to fetch or
-//! when a leader changed. What jumps there is fetched a second time before it is believed.
+//! when a leader changed. What jumps there is fetched a second time before it is believed. For readers of clients that cannot be
+//! trusted with this; how to fetch again is theirs.
 
-use kernel::{Position, RawMessage};
+use crate::extract::RawMessage;
+use crate::ids::*;
 
 /// What to do with a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It may come here.
     Take,
     /// Drop it and fetch again from where the reader stands (faults A3, A4).
@@ -17,7 +19,7 @@ pub(crate) enum Verdict {
 
 /// Where a reader stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     next_offset: i64,
     leader_epoch: i32,
     /// True until the first message.
@@ -28,23 +30,23 @@ pub(crate) struct Place {
 
 impl Place {
     /// Where reading begins.
-    pub(crate) fn new(start: Position) -> Place {
+    pub fn new(start: Position) -> Place {
         let Position { next_offset, leader_epoch } = start;
         Place { next_offset, leader_epoch, begins: true, fetched_again_at: None }
     }
 
     /// What comes next is expected to be this, or behind it.
-    pub(crate) fn next_offset(&self) -> i64 {
+    pub fn next_offset(&self) -> i64 {
         self.next_offset
     }
 
     /// Where to fetch from, to go on here.
-    pub(crate) fn position(&self) -> Position {
+    pub fn position(&self) -> Position {
         Position { next_offset: self.next_offset, leader_epoch: self.leader_epoch }
     }
 
     /// Judges a message, and moves behind it if it is taken.
-    pub(crate) fn judge(&mut self, message: &RawMessage<'_>) -> Verdict {
+    pub fn judge(&mut self, message: &RawMessage<'_>) -> Verdict {
         let again = self.fetched_again_at == Some(self.next_offset);
         if message.offset != self.next_offset && !again {
             let back = message.offset < self.next_offset;
@@ -63,7 +65,7 @@ impl Place {
     }
 
     /// There is nothing before this offset.
-    pub(crate) fn advance_to(&mut self, end: i64) {
+    pub fn advance_to(&mut self, end: i64) {
         self.next_offset = self.next_offset.max(end);
     }
 }

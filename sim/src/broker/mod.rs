@@ -1,13 +1,16 @@
-//! A Kafka broker and its client library as they really behave: holes, open and aborted transactions, retention, leader changes, clean
-//! and unclean, topics created again under their name, partitions added, metadata that is incomplete for a moment, fetches
-//! that repeat, overlap, fall back or fail. Everything that a topic ever said is remembered, so that the oracle can ask.
+//! A Kafka broker as it really behaves: batches, holes, open and aborted transactions, compaction, retention, leader changes, clean
+//! and unclean, topics created again under their name, partitions added. Everything that a topic ever said is remembered, so
+//! that the oracle can ask. What its client library makes of it (fetches that repeat, overlap, skip or fail) lives in `client`.
 //! What is done with deliveries lives in the shipped extractor; the oracle lives in `oracle`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod client;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kernel::message::{SourceFailure, SourceReading};
-use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
+use kernel::{SourcePartition, TopicId};
+
+pub use client::{Delivery, Opening, Session};
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
@@ -44,20 +47,31 @@ pub struct Message {
     pub offset: i64,
     /// Leader epoch under which it was written.
     pub leader_epoch: i32,
+    /// When it was written, or so it says.
+    pub timestamp_ms: i64,
     /// Its value.
+    pub value: Bytes,
+}
+
+/// What a producer writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Payload {
+    /// When, or so it says.
+    pub timestamp_ms: i64,
+    /// Value.
     pub value: Bytes,
 }
 
 #[derive(Debug)]
 struct OpenTransaction {
-    /// Offset, leader epoch, value.
-    messages: Vec<(i64, i32, Bytes)>,
+    /// Offset, leader epoch, payload.
+    messages: Vec<(i64, i32, Payload)>,
 }
 
 #[derive(Debug, Default)]
 struct Partition {
     /// By offset, every version that there has ever been: leader epoch, and None for "no longer".
-    versions: BTreeMap<i64, Vec<(i32, Option<Bytes>)>>,
+    versions: BTreeMap<i64, Vec<(i32, Option<Payload>)>>,
     start: i64,
     /// Offset of the next message.
     end: i64,
@@ -65,6 +79,12 @@ struct Partition {
     transaction: Option<OpenTransaction>,
     /// Unclean elections: the first epoch after each, and where the log was cut.
     cuts: Vec<(i32, i64)>,
+    /// First offset of each batch that a producer wrote.
+    batches: BTreeSet<i64>,
+    /// Nobody was ever given anything from here on.
+    delivered: i64,
+    /// Nobody writes to it for now.
+    silent: bool,
     /// The next message must really be one (see `Broker::elect_uncleanly`).
     after_cut: bool,
     /// Offsets at which readings said that it begins or ends.
@@ -77,13 +97,18 @@ impl Partition {
         self.transaction.as_ref().map_or(self.end, |t| t.messages[0].0)
     }
 
-    fn append(&mut self, offset: i64, leader_epoch: i32, value: Bytes) {
-        self.versions.entry(offset).or_default().push((leader_epoch, Some(value)));
+    fn append(&mut self, offset: i64, leader_epoch: i32, payload: Payload) {
+        self.versions.entry(offset).or_default().push((leader_epoch, Some(payload)));
     }
 
-    fn current(&self, offset: i64) -> Option<(i32, &Bytes)> {
-        let (epoch, value) = self.versions.get(&offset)?.last()?;
-        value.as_ref().map(|v| (*epoch, v))
+    fn current(&self, offset: i64) -> Option<(i32, &Payload)> {
+        let (epoch, payload) = self.versions.get(&offset)?.last()?;
+        payload.as_ref().map(|p| (*epoch, p))
+    }
+
+    /// Where the batch begins in which an offset lies.
+    fn batch_of(&self, offset: i64) -> i64 {
+        self.batches.range(..=offset).next_back().copied().unwrap_or(offset)
     }
 
     /// The messages that can be read now, from an offset on.
@@ -91,8 +116,8 @@ impl Partition {
         let from = from.max(self.start);
         let range = from..self.stable_end().max(from);
         self.versions.range(range).filter_map(|(offset, _)| {
-            let (leader_epoch, value) = self.current(*offset)?;
-            Some(Message { offset: *offset, leader_epoch, value: value.clone() })
+            let (leader_epoch, Payload { timestamp_ms, value }) = self.current(*offset)?;
+            Some(Message { offset: *offset, leader_epoch, timestamp_ms: *timestamp_ms, value: value.clone() })
         })
     }
 }
@@ -107,6 +132,10 @@ pub struct Broker<'a> {
     decisions: Decisions<'a>,
     topics: BTreeMap<TopicId, Topic>,
     current: TopicId,
+    /// What the last reading said of each partition.
+    last_told: BTreeMap<SourcePartition, (i64, i64)>,
+    /// By reader, readings in a row that gave an end which is too low.
+    stale_readings: BTreeMap<u16, u32>,
     counts: BrokerCounts,
     trace: Trace,
     actor: Actor,
@@ -122,6 +151,8 @@ impl<'a> Broker<'a> {
             decisions,
             topics: BTreeMap::new(),
             current: TopicId(id),
+            last_told: BTreeMap::new(),
+            stale_readings: BTreeMap::new(),
             counts: BrokerCounts::default(),
             trace: Trace::default(),
             actor: Actor::Broker(name.into()),
@@ -181,8 +212,9 @@ impl<'a> Broker<'a> {
         epoch: i32,
     ) -> Option<Vec<(i64, Bytes)>> {
         let p = self.topics.get(&topic)?.partitions.get(usize::try_from(partition).ok()?)?;
-        let seen = |versions: &Vec<(i32, Option<Bytes>)>| {
-            versions.iter().rfind(|(e, _)| *e <= epoch).and_then(|(_, value)| value.clone())
+        let seen = |versions: &Vec<(i32, Option<Payload>)>| {
+            let (_, payload) = versions.iter().rfind(|(e, _)| *e <= epoch)?;
+            payload.as_ref().map(|payload| payload.value.clone())
         };
         let range = range.start..range.end.max(range.start);
         Some(p.versions.range(range).filter_map(|(offset, v)| Some((*offset, seen(v)?))).collect())
@@ -195,28 +227,47 @@ impl<'a> Broker<'a> {
         p.is_some_and(|p| p.told.contains(&offset))
     }
 
+    /// For the oracle: whether somebody who stands at this offset has truly lost something: what comes next was removed, or what came
+    /// before was replaced.
+    pub fn has_lost(&self, topic: TopicId, partition: SourcePartition, next: i64) -> bool {
+        let p = self.topics.get(&topic).and_then(|t| t.partitions.get(usize::try_from(partition).ok()?));
+        p.is_none_or(|p| next < p.start || next > p.end || p.cuts.iter().any(|(_, cut)| *cut < next))
+    }
+
+    /// For the oracle: how many topics of this name there have been.
+    pub fn lives(&self) -> usize {
+        self.topics.len()
+    }
+
     // ---- What producers and operators of the broker do ----
 
-    /// Writes messages to a partition: alone, or in a transaction that stays open for a while and may be aborted.
-    pub fn produce(&mut self, partition: usize, values: Vec<Bytes>, transactional: bool) {
-        self.counts.messages += values.len() as u64;
-        let opens =
-            transactional && self.partition_mut(partition).transaction.is_none() && !values.is_empty();
+    /// Writes a batch to a partition: at once, or in a transaction that stays open for a while and may be aborted.
+    pub fn produce(&mut self, partition: usize, payloads: Vec<Payload>) {
+        let p = &self.topic().partitions[partition];
+        let free = p.transaction.is_none() && !p.after_cut && !payloads.is_empty();
+        let opens = free && self.decisions.strikes(Fault::OpenTransaction);
+        self.counts.messages += payloads.len() as u64;
         self.counts.open_transactions += u64::from(opens);
         let p = self.partition_mut(partition);
-        p.after_cut &= values.is_empty();
+        p.after_cut &= payloads.is_empty();
+        p.batches.insert(p.end);
         let mut messages = Vec::new();
-        for value in values {
+        for payload in payloads {
             if opens {
-                messages.push((p.end, p.leader_epoch, value));
+                messages.push((p.end, p.leader_epoch, payload));
             } else {
-                p.append(p.end, p.leader_epoch, value);
+                p.append(p.end, p.leader_epoch, payload);
             }
             p.end += 1;
         }
         if opens {
             p.transaction = Some(OpenTransaction { messages });
         }
+    }
+
+    /// Whether nobody writes to a partition for now.
+    pub fn is_silent(&self, partition: usize) -> bool {
+        self.topic().partitions[partition].silent
     }
 
     /// Whether a transaction is open.
@@ -230,8 +281,8 @@ impl<'a> Broker<'a> {
         let Some(transaction) = p.transaction.take() else { return };
         let aborted = if commit { 0 } else { transaction.messages.len() as u64 };
         if commit {
-            for (offset, leader_epoch, value) in transaction.messages {
-                p.append(offset, leader_epoch, value);
+            for (offset, leader_epoch, payload) in transaction.messages {
+                p.append(offset, leader_epoch, payload);
             }
         }
         p.end += 1;
@@ -245,7 +296,7 @@ impl<'a> Broker<'a> {
         self.counts.holes += 1 + aborted;
     }
 
-    /// Leaves offsets without messages, as compaction and control records do (A7, A8).
+    /// Leaves offsets without messages at the end, as control records do (A7).
     pub fn skip_offsets(&mut self, partition: usize, count: u64) {
         let p = self.partition_mut(partition);
         if p.after_cut {
@@ -253,6 +304,36 @@ impl<'a> Broker<'a> {
         }
         p.end += count as i64;
         self.counts.holes += count;
+    }
+
+    /// Compaction removes messages that nobody was given yet (A8): what was read before is read again as it was.
+    pub fn compact(&mut self, partition: usize) {
+        let decisions = self.decisions.clone();
+        let p = self.partition_mut(partition);
+        // Of a log that was cut the first message is the one that tells the histories apart.
+        if !p.cuts.is_empty() {
+            return;
+        }
+        let from = p.delivered.max(p.start);
+        let range = from..p.stable_end().max(from);
+        let gone: Vec<i64> =
+            p.versions.range(range).map(|(offset, _)| *offset).filter(|_| decisions.below(3) == 0).collect();
+        for offset in &gone {
+            p.versions.remove(offset);
+        }
+        if gone.is_empty() {
+            return;
+        }
+        self.counts.holes += gone.len() as u64;
+        self.decisions.changed(Fault::Compaction);
+        self.note(
+            &[partition as u64, gone.len() as u64],
+            format_args!(
+                "partition {partition}: compaction removes {} messages from {} on",
+                gone.len(),
+                gone[0]
+            ),
+        );
     }
 
     /// Retention removes messages below an offset (A5).
@@ -309,6 +390,7 @@ impl<'a> Broker<'a> {
         let mut id = self.current.0;
         id[2] += 1;
         self.current = TopicId(id);
+        self.last_told.clear();
         self.topics.insert(self.current, Topic { partitions: Vec::new() });
         self.add_partitions(partitions);
         self.counts.recreations += 1;
@@ -324,185 +406,27 @@ impl<'a> Broker<'a> {
             let start =
                 if self.decisions.chance(Rate::per_mille(200)) { self.decisions.below(50) as i64 } else { 0 };
             let topic = self.topics.get_mut(&self.current).expect("the current topic is there");
-            topic.partitions.push(Partition { start, end: start, ..Partition::default() });
+            let silent = self.decisions.fault(Fault::EmptyPartition);
+            topic.partitions.push(Partition { start, end: start, silent, ..Partition::default() });
             self.counts.partitions_added += 1;
         }
     }
-
-    // ---- What a client of the broker sees ----
-
-    /// Describes the topic as it is now; sometimes a partition is missing (A12).
-    pub fn read(&mut self) -> Result<SourceReading, SourceFailure> {
-        self.maybe_fail()?;
-        let mut partitions = BTreeMap::new();
-        let topic = self.topics.get_mut(&self.current).expect("the current topic is there");
-        for (number, p) in topic.partitions.iter_mut().enumerate() {
-            p.told.extend([p.start, p.stable_end()]);
-            partitions.insert(number as SourcePartition, (p.start, p.stable_end()));
-        }
-        if self.decisions.strikes(Fault::IncompleteMetadata) {
-            self.counts.incomplete_readings += 1;
-            let missing = self.decisions.index(partitions.len()) as SourcePartition;
-            partitions.remove(&missing);
-            self.note(
-                &[missing as u64],
-                format_args!("a reading of the topic leaves partition {missing} out"),
-            );
-        }
-        Ok(SourceReading { topic_id: self.current, partitions })
-    }
-
-    fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
-        if self.decisions.strikes(Fault::Disconnect) {
-            self.counts.transient_failures += 1;
-            self.note(&[], format_args!("a call fails, and may be tried again"));
-            return Err(SourceFailure::Transient(Error::new(
-                ErrorKind::SourceUnreachable,
-                "the broker is away",
-            )));
-        }
-        Ok(())
-    }
-
-    /// Fetches for a session. The client library adopts a recreated topic by itself and goes on.
-    pub fn fetch(&mut self, session: &mut Session, messages_max: usize) -> Result<Delivery, SourceFailure> {
-        self.maybe_fail()?;
-        if let Some(stale) = session.stale.take() {
-            self.decisions.changed(Fault::LateResponse);
-            self.counts.stale_deliveries += 1;
-            let partition = session.partition;
-            self.note(
-                &[partition as u64],
-                format_args!("partition {partition}: what an earlier session had fetched comes first"),
-            );
-            return Ok(Delivery { messages: stale, position: None, at_end: false });
-        }
-        let waiting = self
-            .topic()
-            .partitions
-            .get(session.partition as usize)
-            .is_some_and(|p| p.readable(session.next).next().is_some());
-        if waiting && self.decisions.strikes(Fault::EmptyFetch) {
-            self.counts.stalls += 1;
-            let partition = session.partition;
-            self.note(&[partition as u64], format_args!("partition {partition}: a fetch comes back empty"));
-            return Ok(Delivery::default());
-        }
-        if !session.last.is_empty() && self.decisions.strikes(Fault::RepeatedResponse) {
-            self.counts.repeats += 1;
-            let partition = session.partition;
-            self.note(
-                &[partition as u64],
-                format_args!("partition {partition}: the same response comes again"),
-            );
-            return Ok(Delivery { messages: session.last.clone().into(), position: None, at_end: false });
-        }
-        let Some(p) = self.topic().partitions.get(session.partition as usize) else {
-            // A recreated topic with fewer partitions.
-            return Err(lost(session.partition, session.next, 0, 0));
-        };
-        let diverged =
-            p.cuts.iter().find(|(epoch, cut)| session.leader_epoch < *epoch && session.next > *cut);
-        if let Some((_, cut)) = diverged.filter(|_| session.leader_epoch >= 0) {
-            let failure = lost(session.partition, session.next, p.start, *cut);
-            self.counts.losses += 1;
-            return Err(failure);
-        }
-        if session.next < p.start || session.next > p.end {
-            let failure = lost(session.partition, session.next, p.start, p.stable_end());
-            self.counts.losses += 1;
-            return Err(failure);
-        }
-        let (mut from, mut kind) = (session.next, None);
-        if self.decisions.fault(Fault::Redelivery) {
-            self.counts.redeliveries += 1;
-            kind = Some(Fault::Redelivery);
-            from -= self.decisions.between(1, 20) as i64;
-            let (partition, next) = (session.partition, session.next);
-            self.note(
-                &[partition as u64, from as u64],
-                format_args!(
-                    "partition {partition}: asked for {next}, a fetch brings what is from {from} on"
-                ),
-            );
-        } else if self.decisions.fault(Fault::FallBack) {
-            self.counts.falls_back += 1;
-            kind = Some(Fault::FallBack);
-            from = 0;
-            let (partition, next) = (session.partition, session.next);
-            self.note(
-                &[partition as u64],
-                format_args!("partition {partition}: a client that stands at {next} falls back to 0"),
-            );
-        }
-        let p = self.topic().partitions.get(session.partition as usize).expect("looked at above");
-        let messages: VecDeque<Message> = p.readable(from).take(messages_max).collect();
-        if let Some(kind) = kind.filter(|_| messages.front().is_some_and(|m| m.offset < session.next)) {
-            self.decisions.changed(kind);
-        }
-        // The client's own position never falls back behind what it was asked for.
-        if let Some(last) = messages.back().filter(|m| m.offset >= session.next) {
-            session.next = last.offset + 1;
-            session.leader_epoch = last.leader_epoch;
-        }
-        let at_end = p.readable(session.next).next().is_none();
-        if at_end {
-            session.next = session.next.max(p.stable_end());
-        }
-        session.last = messages.iter().cloned().collect();
-        Ok(Delivery { messages, position: at_end.then_some(session.next), at_end })
-    }
-
-    /// Opens a session. What the one before it had fetched may still come first, as long as it does not jump ahead of `start`.
-    pub fn open(&mut self, partition: SourcePartition, start: Position, before: Option<Session>) -> Session {
-        let carried = before.map(|s| s.last).filter(|last| {
-            // A repeat from another history of the log would be a client that ignores epochs: not modelled.
-            last.first().is_some_and(|m| m.offset <= start.next_offset)
-                && last.last().is_some_and(|m| m.offset < start.next_offset)
-        });
-        let stale = carried.filter(|_| self.decisions.fault(Fault::LateResponse)).map(VecDeque::from);
-        Session {
-            partition,
-            next: start.next_offset,
-            leader_epoch: start.leader_epoch,
-            last: Vec::new(),
-            stale,
-        }
-    }
-}
-
-fn lost(partition: SourcePartition, wanted: i64, earliest: i64, latest: i64) -> SourceFailure {
-    SourceFailure::Lost { partition, wanted, earliest, latest }
-}
-
-/// A client's reading of one partition.
-#[derive(Clone, Debug)]
-pub struct Session {
-    partition: SourcePartition,
-    next: i64,
-    leader_epoch: i32,
-    last: Vec<Message>,
-    stale: Option<VecDeque<Message>>,
-}
-
-/// What a fetch brought.
-#[derive(Clone, Debug, Default)]
-pub struct Delivery {
-    /// In order of offset; may begin below what was asked for.
-    pub messages: VecDeque<Message>,
-    /// There is nothing more to read below this offset.
-    pub position: Option<i64>,
-    /// Nothing waits.
-    pub at_end: bool,
 }
 
 #[cfg(test)]
 mod tests {
+    use kernel::Position;
+    use kernel::message::SourceFailure;
+
     use super::*;
     use crate::decide::Seeded;
 
-    fn values(n: usize) -> Vec<Bytes> {
-        (0..n).map(|i| Bytes::from(vec![i as u8])).collect()
+    fn payload(value: impl Into<Bytes>) -> Payload {
+        Payload { timestamp_ms: 0, value: value.into() }
+    }
+
+    fn payloads(n: usize) -> Vec<Payload> {
+        (0..n).map(|i| payload(vec![i as u8])).collect()
     }
 
     use crate::fault::FaultRates;
@@ -523,11 +447,13 @@ mod tests {
     #[test]
     fn an_open_transaction_holds_back_the_end_and_an_aborted_one_leaves_a_hole() {
         let mut b = broker(FaultRates::default());
-        b.produce(0, values(2), false);
-        b.produce(0, values(3), true);
-        b.produce(0, values(1), false);
+        b.produce(0, payloads(2));
+        b.decisions.set_faults(FaultRates::default().with(Fault::OpenTransaction, Rate(1_000_000)));
+        b.produce(0, payloads(3));
+        b.decisions.set_faults(FaultRates::default());
+        b.produce(0, payloads(1));
         assert_eq!(b.bounds(0), (0, 2, 6));
-        let mut session = b.open(0, start(), None);
+        let mut session = b.open(0, start(), Opening::default());
         let first = b.fetch(&mut session, 100).unwrap();
         assert_eq!((first.messages.len(), first.position), (2, Some(2)));
         b.end_transaction(0, false);
@@ -540,11 +466,11 @@ mod tests {
     #[test]
     fn an_unclean_election_is_a_divergence_for_who_read_on_and_the_truth_knows_both_histories() {
         let mut b = broker(FaultRates::default());
-        b.produce(0, values(5), false);
-        let mut session = b.open(0, start(), None);
+        b.produce(0, payloads(5));
+        let mut session = b.open(0, start(), Opening::default());
         assert_eq!(b.fetch(&mut session, 100).unwrap().messages.len(), 5);
         b.elect_uncleanly(0, 2);
-        b.produce(0, vec![Bytes::from_static(b"other")], false);
+        b.produce(0, vec![payload(&b"other"[..])]);
         assert!(matches!(b.fetch(&mut session, 100), Err(SourceFailure::Lost { wanted: 5, .. })));
         assert_eq!(b.truth(b.topic_id(), 0, 0..5, 0).unwrap().len(), 5);
         let now = b.truth(b.topic_id(), 0, 0..5, 1).unwrap();
@@ -554,9 +480,9 @@ mod tests {
     #[test]
     fn retention_beyond_the_position_is_a_loss() {
         let mut b = broker(FaultRates::default());
-        b.produce(0, values(5), false);
+        b.produce(0, payloads(5));
         b.retain_from(0, 3);
-        let mut session = b.open(0, start(), None);
+        let mut session = b.open(0, start(), Opening::default());
         assert!(matches!(
             b.fetch(&mut session, 100),
             Err(SourceFailure::Lost { wanted: 0, earliest: 3, latest: 5, .. })
@@ -573,8 +499,8 @@ mod tests {
                 .with(Fault::FallBack, half)
                 .with(Fault::EmptyFetch, half),
         );
-        b.produce(0, values(100), false);
-        let mut session = b.open(0, start(), None);
+        b.produce(0, payloads(100));
+        let mut session = b.open(0, start(), Opening::default());
         let mut filter = kernel::OffsetFilter::new(start());
         let mut taken = Vec::new();
         for _ in 0..200 {

@@ -1,0 +1,297 @@
+//! What a client library of the broker sees and does: readings of the topic, sessions that fetch from an offset, and the ways in which
+//! both go wrong. What really is in the topic is the broker's business.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kernel::message::{SourceFailure, SourceReading};
+use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
+
+use super::{Broker, Message, Partition};
+use crate::fault::Fault;
+
+/// Readings in a row that a reader of the topic may be given by a broker that knows less of the end than others. One that took over a
+/// moment ago catches up; the kernel believes the sixth.
+const STALE_READINGS_MAX: u32 = 4;
+
+/// A client's reading of one partition.
+#[derive(Clone, Debug)]
+pub struct Session {
+    partition: SourcePartition,
+    topic: TopicId,
+    next: i64,
+    leader_epoch: i32,
+    /// Something was fetched.
+    begun: bool,
+    /// Whoever reads doubts what jumps and fetches it again: only of such a one the client skips messages.
+    doubting: bool,
+    /// It was opened to fetch again what jumped; a client does not skip twice in the same place.
+    again: bool,
+    last: Vec<Message>,
+    stale: Option<VecDeque<Message>>,
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// The session before, of which something may still be on its way.
+    pub before: Option<Session>,
+    /// See [`Session`].
+    pub doubting: bool,
+    /// See [`Session`].
+    pub again: bool,
+}
+
+/// What a fetch brought.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// In order of offset; may begin below what was asked for.
+    pub messages: VecDeque<Message>,
+    /// There is nothing more to read below this offset.
+    pub position: Option<i64>,
+}
+
+impl Delivery {
+    fn of(messages: VecDeque<Message>) -> Delivery {
+        Delivery { messages, position: None }
+    }
+}
+
+impl Broker<'_> {
+    // ---- Readings ----
+
+    /// Describes the topic as it is now for a reader of that number; sometimes a partition is missing (A12), or its end is what a broker
+    /// knows that has only just taken over (A10).
+    pub fn read(&mut self, reader: u16) -> Result<SourceReading, SourceFailure> {
+        self.maybe_fail()?;
+        let mut partitions = self.bounds_now();
+        self.make_stale(reader, &mut partitions);
+        Ok(self.told(partitions))
+    }
+
+    /// As [`Broker::read`], for a proof: topic id and set of partitions are of now, offsets may be those of an earlier reading (A19).
+    pub fn verify(&mut self) -> Result<SourceReading, SourceFailure> {
+        self.maybe_fail()?;
+        let mut partitions = self.bounds_now();
+        let earlier = self.last_told.iter().filter(|(p, at)| partitions.get(p).is_some_and(|now| now != *at));
+        let earlier: Vec<(SourcePartition, (i64, i64))> = earlier.map(|(p, at)| (*p, *at)).collect();
+        if !earlier.is_empty() && self.decisions.strikes(Fault::OldOffsets) {
+            self.note(&[], format_args!("a reading of the topic gives offsets of an earlier one"));
+            partitions.extend(earlier);
+        }
+        Ok(self.told(partitions))
+    }
+
+    fn bounds_now(&self) -> BTreeMap<SourcePartition, (i64, i64)> {
+        let bounds =
+            |(number, p): (usize, &Partition)| (number as SourcePartition, (p.start, p.stable_end()));
+        self.topic().partitions.iter().enumerate().map(bounds).collect()
+    }
+
+    fn make_stale(&mut self, reader: u16, partitions: &mut BTreeMap<SourcePartition, (i64, i64)>) {
+        let in_a_row = self.stale_readings.get(&reader).copied().unwrap_or(0);
+        let partition = self.decisions.index(partitions.len()) as SourcePartition;
+        let (start, end) = partitions[&partition];
+        if start == end || in_a_row >= STALE_READINGS_MAX || !self.decisions.strikes(Fault::StaleLeader) {
+            self.stale_readings.remove(&reader);
+            return;
+        }
+        self.stale_readings.insert(reader, in_a_row + 1);
+        let known = start + self.decisions.below((end - start) as u64) as i64;
+        partitions.insert(partition, (start, known));
+        self.note(
+            &[partition as u64, known as u64],
+            format_args!("partition {partition}: a broker that just took over says that it ends at {known}"),
+        );
+    }
+
+    /// Leaves a partition out, perhaps, and remembers what was said.
+    fn told(&mut self, mut partitions: BTreeMap<SourcePartition, (i64, i64)>) -> SourceReading {
+        if self.decisions.strikes(Fault::IncompleteMetadata) {
+            self.counts.incomplete_readings += 1;
+            let missing = self.decisions.index(partitions.len()) as SourcePartition;
+            partitions.remove(&missing);
+            self.note(
+                &[missing as u64],
+                format_args!("a reading of the topic leaves partition {missing} out"),
+            );
+        }
+        let topic = self.topics.get_mut(&self.current).expect("the current topic is there");
+        for (partition, (start, end)) in &partitions {
+            let p = &mut topic.partitions[*partition as usize];
+            p.told.extend([*start, *end]);
+            if p.silent && start == end {
+                self.decisions.changed(Fault::EmptyPartition);
+            }
+        }
+        self.last_told = partitions.clone();
+        SourceReading { topic_id: self.current, partitions }
+    }
+
+    fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
+        if self.decisions.strikes(Fault::Disconnect) {
+            self.counts.transient_failures += 1;
+            self.note(&[], format_args!("a call fails, and may be tried again"));
+            return Err(passing("the broker is away"));
+        }
+        Ok(())
+    }
+
+    // ---- Fetches ----
+
+    /// Opens a session. What the one before it had fetched may still come first, as long as it does not jump ahead of `start`.
+    pub fn open(&mut self, partition: SourcePartition, start: Position, opening: Opening) -> Session {
+        let carried = opening.before.map(|s| s.last).filter(|last| {
+            // A repeat from another history of the log would be a client that ignores epochs: not modelled.
+            last.first().is_some_and(|m| m.offset <= start.next_offset)
+                && last.last().is_some_and(|m| m.offset < start.next_offset)
+        });
+        let stale = carried.filter(|_| self.decisions.fault(Fault::LateResponse)).map(VecDeque::from);
+        Session {
+            partition,
+            topic: self.current,
+            next: start.next_offset,
+            leader_epoch: start.leader_epoch,
+            begun: false,
+            doubting: opening.doubting,
+            again: opening.again,
+            last: Vec::new(),
+            stale,
+        }
+    }
+
+    /// Fetches for a session. The client library adopts a recreated topic by itself and goes on.
+    pub fn fetch(&mut self, session: &mut Session, messages_max: usize) -> Result<Delivery, SourceFailure> {
+        self.maybe_fail()?;
+        let partition = session.partition;
+        if let Some(stale) = session.stale.take() {
+            self.decisions.changed(Fault::LateResponse);
+            self.counts.stale_deliveries += 1;
+            self.note(
+                &[partition as u64],
+                format_args!("partition {partition}: what an earlier session had fetched comes first"),
+            );
+            return Ok(Delivery::of(stale));
+        }
+        let p = self.topic().partitions.get(partition as usize);
+        let waiting = p.is_some_and(|p| p.readable(session.next).next().is_some());
+        if waiting && self.decisions.strikes(Fault::EmptyFetch) {
+            self.counts.stalls += 1;
+            self.note(&[partition as u64], format_args!("partition {partition}: a fetch comes back empty"));
+            return Ok(Delivery::default());
+        }
+        if !session.last.is_empty() && self.decisions.strikes(Fault::RepeatedResponse) {
+            self.counts.repeats += 1;
+            self.note(
+                &[partition as u64],
+                format_args!("partition {partition}: the same response comes again"),
+            );
+            return Ok(Delivery::of(session.last.clone().into()));
+        }
+        self.check_position(session)?;
+        let messages = self.deliver(session, messages_max);
+        session.begun |= !messages.is_empty();
+        session.again &= messages.is_empty();
+        let p = self.partition_mut(partition as usize);
+        if let Some(last) = messages.back() {
+            p.delivered = p.delivered.max(last.offset + 1);
+        }
+        // The client's own position never falls back behind what it was asked for.
+        if let Some(last) = messages.back().filter(|m| m.offset >= session.next) {
+            session.next = last.offset + 1;
+            session.leader_epoch = last.leader_epoch;
+        }
+        let at_end = p.readable(session.next).next().is_none();
+        if at_end {
+            session.next = session.next.max(p.stable_end());
+            // Compaction behind this would be a hole that somebody has read over as the end.
+            p.delivered = p.delivered.max(session.next);
+        }
+        session.last = messages.iter().cloned().collect();
+        Ok(Delivery { messages, position: at_end.then_some(session.next) })
+    }
+
+    /// Whether the broker has what a session wants next.
+    fn check_position(&mut self, session: &Session) -> Result<(), SourceFailure> {
+        let (partition, next) = (session.partition, session.next);
+        let lost = |earliest, latest| SourceFailure::Lost { partition, wanted: next, earliest, latest };
+        let Some(p) = self.topic().partitions.get(partition as usize) else {
+            // A recreated topic with fewer partitions.
+            return Err(changed_topic());
+        };
+        let (start, stable, end) = (p.start, p.stable_end(), p.end);
+        let diverged = p.cuts.iter().find(|(epoch, cut)| session.leader_epoch < *epoch && next > *cut);
+        let failure = match diverged.filter(|_| session.leader_epoch >= 0) {
+            Some((_, cut)) => lost(start, *cut),
+            None if next < start || next > end => lost(start, stable),
+            None if next > start && self.decisions.strikes(Fault::StaleLeader) => {
+                self.note(
+                    &[partition as u64, next as u64],
+                    format_args!(
+                        "partition {partition}: a broker that just took over does not know offset {next}"
+                    ),
+                );
+                return Err(passing("the broker refused an offset that it has"));
+            }
+            None => return Ok(()),
+        };
+        if session.topic != self.current {
+            return Err(changed_topic());
+        }
+        self.counts.losses += 1;
+        Err(failure)
+    }
+
+    /// The messages of a response: from what was asked for, or what the client makes of it.
+    fn deliver(&mut self, session: &Session, messages_max: usize) -> VecDeque<Message> {
+        let (partition, next) = (session.partition, session.next);
+        let batch = self.topic().partitions[partition as usize].batch_of(next);
+        let (from, kind) = if batch < next && self.decisions.fault(Fault::CompressedBatch) {
+            (batch, Some(Fault::CompressedBatch))
+        } else if self.decisions.fault(Fault::Redelivery) {
+            self.counts.redeliveries += 1;
+            (next - self.decisions.between(1, 20) as i64, Some(Fault::Redelivery))
+        } else if self.decisions.fault(Fault::FallBack) {
+            self.counts.falls_back += 1;
+            (0, Some(Fault::FallBack))
+        } else {
+            (next, None)
+        };
+        let p = &self.topic().partitions[partition as usize];
+        let mut messages: VecDeque<Message> = p.readable(from).take(messages_max).collect();
+        if let Some(kind) = kind.filter(|_| messages.front().is_some_and(|m| m.offset < next)) {
+            self.decisions.changed(kind);
+            self.note(
+                &[partition as u64, from as u64],
+                format_args!(
+                    "partition {partition}: asked for {next}, a fetch brings what is from {from} on"
+                ),
+            );
+        }
+        let changes_leader = messages.front().is_some_and(|m| m.leader_epoch != session.leader_epoch);
+        if session.doubting
+            && !session.again
+            && kind.is_none()
+            && (!session.begun || changes_leader)
+            && messages.len() > 1
+            && self.decisions.strikes(Fault::Skip)
+        {
+            let skipped = self.decisions.between(1, messages.len() as u64 - 1) as usize;
+            messages.drain(..skipped);
+            let first = messages[0].offset;
+            self.note(
+                &[partition as u64, first as u64],
+                format_args!("partition {partition}: asked for {next}, the client skips to {first}"),
+            );
+        }
+        messages
+    }
+}
+
+fn passing(text: &str) -> SourceFailure {
+    SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, text))
+}
+
+fn changed_topic() -> SourceFailure {
+    let text = "the topic was deleted and created again: its offsets now name other messages";
+    SourceFailure::Permanent(Error::new(ErrorKind::SourceChanged, text))
+}
