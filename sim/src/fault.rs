@@ -149,32 +149,62 @@ faults! {
         "A later reading of the topic gives lower ends than an earlier one.";
     LostPages "lost-pages" "B1" Disk 800_000 1/2
         "A power cut leaves an older version of a page that was not synced.";
-    TornSectors "torn-sectors" "B1" Disk 800_000 1/2
+    TornSectors "torn-sectors" "B1" Disk 1_000_000 1/2
         "A power cut leaves sectors of several versions in one page.";
+    CrashInSync "crash-in-sync" "B2" Disk 30_000 1/2
+        "The process dies in a sync, which has written any of its pages.";
     FailedSync "failed-sync" "B3" Disk 60_000 1/2
         "A sync fails: some pages are on the disk, the others count as clean and are not.";
-    ReturnedFile "returned-file" "B4" Disk 500_000 1/2
+    LostEntry "lost-entry" "B4" Disk 1_000_000 1/2
+        "Power is cut before the directory knows a new segment: it is not there.";
+    ReturnedFile "returned-file" "B4" Disk 1_000_000 1/2
         "A removed segment is there again after a power cut.";
-    FailedWrite "failed-write" "B5" Disk 3_000 1/2
+    FailedWrite "failed-write" "B5" Disk 8_000 1/2
         "A write into a segment fails half-way: a hole on a full disk, a device error.";
-    BitRot "bit-rot" "B6" Rot 500_000 1/16
+    BitRot "bit-rot" "B6" Rot 500_000 1/24
         "One bit of what is durable flips.";
+    MisdirectedWrite "misdirected-write" "B6" Rot 500_000 1/24
+        "A sector is overwritten with what was meant for another one.";
+    LostWrite "lost-write" "B6" Rot 500_000 1/24
+        "A page is what it was before it was written back the last time.";
+    StaleRead "stale-read" "B6" Rot 500_000 1/24
+        "Until a start is over, reads of a page bring what was there before.";
     DiskFull "disk-full" "B7" Disk 400_000 1/2
         "There is no room for a new segment.";
-    FailedRead "failed-read" "B7" Disk 200_000 1/2
+    FailedRead "failed-read" "B7" Disk 150_000 1/2
         "A read fails.";
+    ShortRead "short-read" "B7" Disk 150_000 1/2
+        "A read ends in the middle.";
+    FailedCall "failed-call" "B7" Disk 150_000 1/2
+        "Segments cannot be listed, or one cannot be removed.";
+    SlowSync "slow-sync" "B7" Disk 60_000 1/2
+        "A sync takes very long while everything else goes on.";
     LowSpace "low-space" "B7" Disk 60_000 1/2
         "The disk falls below its reserve, and there is room again later.";
     Kill "kill" "B8" Process 3_000 1/2
         "The process is killed; the page cache stays.";
-    PowerCut "power-cut" "B8" Process 3_000 1/2
+    PowerCut "power-cut" "B8" Process 2_000 1/2
         "Power is cut; what was not synced is at the disk's mercy.";
+    CrashAtEffect "crash-at-effect" "B8" Process 4_000 1/2
+        "The process dies between two effects of the kernel: what was drained before is carried out, the rest is not.";
     CrashInCall "crash-in-call" "B8" Process 6_000 1/2
         "The process dies in the middle of a call to the disk.";
     CrashInRecovery "crash-in-recovery" "B8" Process 60_000 1/2
         "The process dies in the middle of a call to the disk while it recovers.";
     ClockBack "clock-back" "C" Time 20_000 1/2
-        "The wall clock jumps back.";
+        "The wall clock jumps back for a moment.";
+    ClockForward "clock-forward" "C" Time 20_000 1/2
+        "The wall clock jumps ahead for good.";
+    ClockSet "clock-set" "C" Time 500_000 1/2
+        "A new life begins by another clock, hours before or after the one before it.";
+    EarlyTimer "early-timer" "C" Time 150_000 1/2
+        "A timer goes off although nothing is due.";
+    LateTimer "late-timer" "C" Time 800_000 1/2
+        "A timer that is due does not go off yet.";
+    BunchedTimers "bunched-timers" "C" Time 200_000 1/2
+        "A timer goes off several times in a row.";
+    StalledActor "stalled-actor" "C" Time 5_000 1/2
+        "Somebody gets no turn for a while: a shard, the log, a source, the answers of one of them.";
 }
 
 impl Fault {

@@ -38,7 +38,7 @@ impl Profile {
     pub fn faults(self) -> FaultSet {
         use Group::{Broker, Disk, Messages, Process, Rot, Time};
         match self {
-            Profile::Swarm => FaultSet::of(&[Broker, Messages, Disk, Process, Time]),
+            Profile::Swarm => FaultSet::ALL,
             Profile::Calm => FaultSet::NONE,
             Profile::Disk | Profile::Crashes => FaultSet::of(&[Messages, Disk, Process, Time]),
             Profile::Broker => FaultSet::of(&[Broker, Messages, Time]),

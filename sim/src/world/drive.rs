@@ -32,6 +32,38 @@ pub(super) enum Turn {
     Clock,
 }
 
+/// Somebody who gets no turn for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stalled {
+    /// A shard by its number; behind the shards: what shards answer, the log, sources, readers.
+    actor: u64,
+    until_step: u64,
+    told: bool,
+}
+
+impl Stalled {
+    fn has(&self, turn: Turn, shards: u64) -> bool {
+        match turn {
+            Turn::Shard(shard) => self.actor == shard as u64,
+            Turn::ShardReply(_) => self.actor == shards,
+            Turn::Log | Turn::LogReply => self.actor == shards + 1,
+            Turn::Source(_) | Turn::SourceReply(_) => self.actor == shards + 2,
+            Turn::Reader(..) | Turn::Extract(..) => self.actor == shards + 3,
+            _ => false,
+        }
+    }
+
+    fn name(&self, shards: u64) -> String {
+        match self.actor.checked_sub(shards) {
+            None => format!("shard {} has no turn", self.actor),
+            Some(0) => "no shard's answer arrives".into(),
+            Some(1) => "the log has no turn".into(),
+            Some(2) => "sources have no turn".into(),
+            Some(_) => "readers have no turn".into(),
+        }
+    }
+}
+
 impl<'a> World<'a> {
     /// One turn of somebody.
     pub(super) fn step(&mut self) -> Result<(), Violation> {
@@ -40,6 +72,7 @@ impl<'a> World<'a> {
         self.trace.set_now(self.now_us);
         let mut turns = std::mem::take(&mut self.turns);
         self.collect_turns(&mut turns);
+        self.stall(&mut turns);
         let total: u64 = turns.iter().map(|(_, weight)| weight).sum();
         // Turned on with every step, so that decisions that are all zero give everybody a turn.
         let mut drawn = (self.d.below(total) + self.counts.steps * 7919) % total;
@@ -203,12 +236,13 @@ impl<'a> World<'a> {
         pipeline: PipelineId,
         act: impl FnOnce(&mut super::source::SourceHost, &mut Surroundings<'_, '_>),
     ) {
+        let now_us = self.kernel_now_us();
         let life = self.life.as_mut().expect("only the living have turns");
         let source = life.sources.get_mut(&pipeline).expect("it has a turn");
         let mut around = Surroundings {
             decisions: &self.d,
             broker: &mut self.brokers[source.topic()],
-            now_us: self.now_us,
+            now_us,
             fetch_messages_max: self.p.fetch_messages_max,
             trace: &self.trace,
         };
@@ -292,14 +326,43 @@ impl<'a> World<'a> {
             return self.feed(Input::DiskSpace { sufficient });
         }
         self.now_us += self.d.below(3000) as i64;
+        let now_us = self.kernel_now_us();
         if let Some(at_us) = wake_at_us.filter(|_| self.d.faults_over() || self.d.below(4) == 0) {
-            self.now_us = self.now_us.max(at_us);
+            self.now_us += (at_us - now_us).max(0);
         }
-        if wake_at_us.is_some_and(|at_us| at_us <= self.now_us) || self.d.below(8) == 0 {
-            self.note(Actor::Clock, Mark::Detail, &[], format_args!("ticks"));
-            return self.feed(Input::Tick);
+        let due = wake_at_us.is_some_and(|at_us| at_us <= self.kernel_now_us());
+        let ticks = match due {
+            true if self.d.strikes(Fault::LateTimer) => 0,
+            true if self.d.strikes(Fault::BunchedTimers) => self.d.between(2, 5),
+            true => 1,
+            false => u64::from(self.d.strikes(Fault::EarlyTimer)),
+        };
+        for _ in 0..ticks {
+            self.note(Actor::Clock, Mark::Detail, &[u64::from(due)], format_args!("ticks"));
+            self.feed(Input::Tick)?;
         }
         Ok(())
+    }
+
+    /// Whoever is stalled has no turn.
+    fn stall(&mut self, turns: &mut Vec<(Turn, u64)>) {
+        self.stalled.take_if(|stalled| stalled.until_step <= self.counts.steps || self.d.faults_over());
+        let shards = u64::from(self.p.shard_count);
+        if self.stalled.is_none() && self.life.is_some() && self.d.fault(Fault::StalledActor) {
+            let actor = self.d.below(shards + 4);
+            let until_step = self.counts.steps + self.d.between(20, 300);
+            self.stalled = Some(Stalled { actor, until_step, told: false });
+        }
+        let Some(stalled) = &mut self.stalled else { return };
+        let before = turns.len();
+        turns.retain(|(turn, _)| !stalled.has(*turn, shards));
+        if turns.len() < before && !stalled.told {
+            stalled.told = true;
+            self.d.changed(Fault::StalledActor);
+            let steps = stalled.until_step - self.counts.steps;
+            let who = stalled.name(shards);
+            self.note(Actor::World, Mark::Fault, &[steps], format_args!("{who} for {steps} steps"));
+        }
     }
 
     /// What happens at the source: messages, transactions, holes, and what operators of a broker do.

@@ -13,6 +13,7 @@ use super::clients::{self, Asked, Held, Reading};
 use super::life::LogCommand;
 use super::source::{Command, SourceHost};
 use super::words;
+use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark, text_fact};
@@ -21,6 +22,10 @@ impl World<'_> {
     /// Drains the coordinator.
     pub(super) fn drain(&mut self) -> Result<(), Violation> {
         while let Some(effect) = self.life.as_mut().and_then(|life| life.coordinator.poll_effect()) {
+            if self.d.strikes(Fault::CrashAtEffect) {
+                self.dies = true;
+                return Ok(());
+            }
             self.carry_out(effect)?;
         }
         Ok(())

@@ -10,7 +10,8 @@ use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, 
 
 use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
-use crate::disk::{Disk, PendingSync};
+use crate::disk::{Damage, Disk, PendingSync};
+use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::planted::{self, WorldBug};
 
@@ -32,6 +33,8 @@ pub enum LogStep {
     SyncBegun,
     /// A part of it is done.
     SyncGoesOn,
+    /// It takes its time.
+    StillSyncing,
     /// It is done.
     Synced,
     /// Another one is to follow the one that runs.
@@ -50,6 +53,7 @@ impl std::fmt::Display for LogStep {
             LogStep::Appended => "appends a record",
             LogStep::SyncBegun => "begins a sync",
             LogStep::SyncGoesOn => "syncs the next segment",
+            LogStep::StillSyncing => "waits for the disk",
             LogStep::Synced => "ends its sync",
             LogStep::SyncWanted => "will sync again",
             LogStep::NothingToSync => "has nothing to sync",
@@ -65,6 +69,8 @@ struct RunningSync {
     /// Ranges of the plan that are done.
     done: usize,
     pending: PendingSync,
+    /// Turns of the log that it still takes before it goes on.
+    slow: u64,
 }
 
 /// The log's side of the host.
@@ -80,17 +86,37 @@ pub struct LogHost<'a> {
     failed: bool,
     /// What is truly durable.
     pub durable: Sequence,
-    /// Records up to here are called durable by a later record that is itself durable: damage to them must be recognised. What
-    /// lies between this and `durable` is the documented residual window.
-    pub witnessed: Sequence,
-    /// Appended records that are not durable yet, and what each calls durable.
-    stamps: VecDeque<(Sequence, Sequence)>,
+    /// Appended records that are not durable yet.
+    stamps: VecDeque<Voucher>,
+    /// The last records that are, of this life.
+    pub vouchers: VecDeque<Voucher>,
+}
+
+/// Vouchers that are remembered.
+const VOUCHERS_MAX: usize = 64;
+
+/// A record that says of others that they are durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Voucher {
+    sequence: Sequence,
+    /// All up to here.
+    pub durable: Sequence,
+    /// Where its header lies: segment, offset, length.
+    pub header: (u64, u64, usize),
 }
 
 impl<'a> LogHost<'a> {
+    /// Up to which record the log bears witness of its own, where some of it is damaged.
+    pub fn witnessed_despite(vouchers: &VecDeque<Voucher>, damage: Damage) -> Sequence {
+        let touched = |v: &&Voucher| damage.touches(v.header.0, v.header.1, v.header.2);
+        let whole = vouchers.iter().filter(|v| !touched(v)).map(|v| v.durable).max();
+        whole.unwrap_or(Sequence(0))
+    }
+
     /// A log that was just opened.
     pub fn new(writer: LogWriter<Disk<'a>>, disk: Disk<'a>) -> LogHost<'a> {
         let durable = writer.durable();
+        let header = disk.last_write();
         LogHost {
             writer,
             disk,
@@ -100,9 +126,19 @@ impl<'a> LogHost<'a> {
             wanted: false,
             failed: false,
             durable,
-            witnessed: Sequence(durable.0 - 1),
             stamps: VecDeque::new(),
+            // The `open` record, written last.
+            vouchers: VecDeque::from([Voucher {
+                sequence: durable,
+                durable: Sequence(durable.0 - 1),
+                header,
+            }]),
         }
+    }
+
+    /// Whether something is appended that is not durable yet.
+    pub fn has_unsynced(&self) -> bool {
+        !self.stamps.is_empty()
     }
 
     /// Whether there is something to do.
@@ -113,13 +149,26 @@ impl<'a> LogHost<'a> {
     /// Does one thing: a part of the running sync, or the next command. Returns what it did.
     pub fn step(&mut self, decisions: &Decisions<'_>) -> LogStep {
         let outcome = match self.running.take() {
-            Some(running) if self.commands.is_empty() || decisions.below(2) == 0 => self.go_on(running),
+            Some(mut running)
+                if running.slow > 0 && (self.commands.is_empty() || decisions.below(2) == 0) =>
+            {
+                running.slow -= 1;
+                self.running = Some(running);
+                Ok(LogStep::StillSyncing)
+            }
+            Some(running) if self.commands.is_empty() || decisions.below(2) == 0 => {
+                self.go_on(running, decisions)
+            }
             running => {
                 self.running = running;
                 match self.commands.pop_front().expect("called when there is something to do") {
                     LogCommand::Append(record) => {
-                        self.stamps.push_back((record.sequence, self.writer.durable()));
-                        self.writer.append(&record).map(|()| LogStep::Appended)
+                        let (sequence, durable) = (record.sequence, self.writer.durable());
+                        self.writer.append(&record).map(|()| {
+                            let header = self.disk.last_write();
+                            self.stamps.push_back(Voucher { sequence, durable, header });
+                            LogStep::Appended
+                        })
                     }
                     LogCommand::Sync if planted::is(WorldBug::SyncedBeforeSync) => {
                         self.replies.push_back(Input::Synced { through: self.writer.last() });
@@ -129,7 +178,7 @@ impl<'a> LogHost<'a> {
                         self.wanted = true;
                         Ok(LogStep::SyncWanted)
                     }
-                    LogCommand::Sync => self.begin_sync(),
+                    LogCommand::Sync => self.begin_sync(decisions),
                 }
             }
         };
@@ -140,7 +189,7 @@ impl<'a> LogHost<'a> {
         })
     }
 
-    fn begin_sync(&mut self) -> kernel::Result<LogStep> {
+    fn begin_sync(&mut self, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
         let plan = self.writer.sync_plan()?;
         let Some(first) = plan.ranges.first().copied() else {
             self.writer.synced(&plan)?;
@@ -148,11 +197,12 @@ impl<'a> LogHost<'a> {
             return Ok(LogStep::NothingToSync);
         };
         let pending = self.disk.begin_sync(first.segment, first.offset, first.len);
-        self.running = Some(RunningSync { plan, done: 0, pending });
+        let slow = if decisions.strikes(Fault::SlowSync) { decisions.between(20, 200) } else { 0 };
+        self.running = Some(RunningSync { plan, done: 0, pending, slow });
         Ok(LogStep::SyncBegun)
     }
 
-    fn go_on(&mut self, mut running: RunningSync) -> kernel::Result<LogStep> {
+    fn go_on(&mut self, mut running: RunningSync, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
         if let Err(error) = self.disk.end_sync(&running.pending) {
             self.writer.sync_failed(error.clone());
             return Err(error);
@@ -165,14 +215,15 @@ impl<'a> LogHost<'a> {
         }
         self.writer.synced(&running.plan)?;
         self.durable = self.durable.max(running.plan.through);
-        while let Some((_, stamp)) =
-            self.stamps.pop_front_if(|(sequence, _)| *sequence <= running.plan.through)
-        {
-            self.witnessed = self.witnessed.max(stamp);
+        while let Some(voucher) = self.stamps.pop_front_if(|v| v.sequence <= running.plan.through) {
+            self.vouchers.push_back(voucher);
+            if self.vouchers.len() > VOUCHERS_MAX {
+                self.vouchers.pop_front();
+            }
         }
         self.replies.push_back(Input::Synced { through: running.plan.through });
         if std::mem::take(&mut self.wanted) {
-            self.begin_sync()?;
+            self.begin_sync(decisions)?;
         }
         Ok(LogStep::Synced)
     }

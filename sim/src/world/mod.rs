@@ -8,18 +8,20 @@ mod life;
 mod source;
 mod words;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Input, Micros, Recovery, Sequence, Shard, ShardId};
+use kernel::{ErrorKind, Input, Micros, Recovery, Shard, ShardId};
 
 use self::clients::Clients;
-use self::life::{Life, LogHost};
+use self::drive::Stalled;
+use self::life::{Life, LogHost, Voucher};
 use crate::broker::{Broker, BrokerCounts};
 use crate::counts::counts;
 use crate::decide::Decisions;
-use crate::disk::{Crash, Disk, DiskCounts};
+use crate::disk::{Crash, Damage, Disk, DiskCounts};
 use crate::fault::Fault;
 use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
 use crate::planted::{self, WorldBug};
@@ -31,6 +33,12 @@ use crate::trace::{Actor, Mark, Trace, text_fact};
 pub const BEGINNING_US: Micros = 1_000_000;
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
+/// Starts in a row that calls to the disk may spoil.
+const FAILING_STARTS_MAX: u32 = 20;
+/// The kernel's clock when a run begins.
+const KERNEL_EPOCH_US: Micros = 1_700_000_000_000_000;
+/// How far a clock is set forward or back.
+const CLOCK_SET_MAX_US: u64 = 7_200_000_000;
 
 counts! {
     /// What happened in a run, beside what its parts count.
@@ -95,9 +103,17 @@ pub struct World<'a> {
     clients: Clients,
     oracle: Oracle,
     written: u64,
-    rotten: bool,
-    /// See [`LogHost::witnessed`]; of the life before.
-    witnessed: Sequence,
+    /// What is damaged on the disk, until a start came through it.
+    damage: Option<Damage>,
+    /// Something was damaged once: that is enough.
+    aged: bool,
+    /// Records of the last life that bear witness of others.
+    vouchers: VecDeque<Voucher>,
+    /// What the kernel's clock is ahead.
+    skew_us: Micros,
+    /// The process is to die before the kernel is asked for its next effect.
+    dies: bool,
+    stalled: Option<Stalled>,
     created: bool,
     counts: WorldCounts,
     /// Kept for its memory: filled anew in every step.
@@ -127,8 +143,12 @@ impl<'a> World<'a> {
             clients: Clients::default(),
             oracle: Oracle::new(),
             written: 0,
-            rotten: false,
-            witnessed: Sequence(0),
+            damage: None,
+            aged: false,
+            vouchers: VecDeque::new(),
+            skew_us: 0,
+            dies: false,
+            stalled: None,
             created: false,
             counts: WorldCounts::default(),
             turns: Vec::new(),
@@ -221,15 +241,28 @@ impl<'a> World<'a> {
                 self.counts.halts += 1;
                 Crash::Kill
             }
+            (None, Some(_)) if std::mem::take(&mut self.dies) => {
+                if self.d.chance(self.p.disk.power) {
+                    Crash::Power
+                } else {
+                    Crash::Kill
+                }
+            }
             (None, Some(_)) if self.d.strikes(Fault::Kill) => Crash::Kill,
-            (None, Some(_)) if self.d.strikes(Fault::PowerCut) => Crash::Power,
+            (None, Some(life)) if self.power_fails(life.log.has_unsynced()) => Crash::Power,
             _ => return Ok(Start::Up),
         };
         self.crash(crash);
         self.start()
     }
 
+    /// Power fails more often while there is something to lose.
+    fn power_fails(&self, unsynced: bool) -> bool {
+        (0..if unsynced { 8 } else { 1 }).any(|_| self.d.strikes(Fault::PowerCut))
+    }
+
     fn crash(&mut self, crash: Crash) {
+        self.dies = false;
         let staged = self.life.as_ref().map(|l| l.coordinator.staged_and_durable());
         let (last_staged, durable) = staged.map_or((0, 0), |(staged, durable)| (staged.0, durable.0));
         self.note(
@@ -245,33 +278,29 @@ impl<'a> World<'a> {
             ),
         );
         if let Some(life) = self.life.take() {
-            self.witnessed = life.log.witnessed;
+            self.vouchers = life.log.vouchers;
         }
         self.clients.disconnected();
         self.oracle.crashed();
         self.disk.restart(crash);
-        // Once: a second damage could hit the very record that bears witness of the first.
-        if !self.rotten && self.d.fault(Fault::BitRot) {
-            let at = self.disk.rot();
-            if let Some((segment, byte)) = at {
-                self.rotten = true;
-                self.d.changed(Fault::BitRot);
-                self.note(
-                    Actor::Disk,
-                    Mark::Fault,
-                    &[segment, byte as u64],
-                    format_args!("bit rot: byte {byte} of segment {segment} is no longer what was written"),
-                );
-            }
+        if !self.aged {
+            self.damage = self.disk.age();
+            self.aged = self.damage.is_some();
         }
     }
 
     /// Starts the process until it is up; it may die again while it recovers.
     fn start(&mut self) -> Result<Start, Violation> {
-        for _ in 0..STARTS_MAX {
+        for attempt in 0..STARTS_MAX {
+            // Whoever starts a server over and over replaces its disk at some point.
+            self.disk.spare(attempt >= FAILING_STARTS_MAX);
+            if self.d.strikes(Fault::ClockSet) {
+                self.skew_us = self.d.below(2 * CLOCK_SET_MAX_US) as Micros - CLOCK_SET_MAX_US as Micros;
+            }
             self.disk.set_recovering(true);
             let recovered = self.recover();
             self.disk.set_recovering(false);
+            self.disk.spare(false);
             let error = match recovered? {
                 Ok(start) => return Ok(start),
                 Err(error) => error,
@@ -288,7 +317,7 @@ impl<'a> World<'a> {
                     self.counts.crashes_in_recovery += 1;
                     self.crash(crash);
                 }
-                None if self.rotten && error.kind == ErrorKind::DataCorrupted => {
+                None if self.damage.is_some() && error.kind == ErrorKind::DataCorrupted => {
                     self.counts.rotten_refused += 1;
                     return Ok(Start::Refused);
                 }
@@ -308,7 +337,7 @@ impl<'a> World<'a> {
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
         let mut replay = Replay::new(self.p.shard_count);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
-            let (disk, now_us, segment_len) = (self.disk.clone(), self.now_us, self.p.segment_len);
+            let (disk, now_us, segment_len) = (self.disk.clone(), self.kernel_now_us(), self.p.segment_len);
             let mut visitor = |record| replay.take(record);
             if there || self.created {
                 log::open(disk, now_us, segment_len, &mut visitor)
@@ -327,7 +356,7 @@ impl<'a> World<'a> {
         let Some(open) = open else {
             return Err(Violation::new("recovered", "no open record was handed over"));
         };
-        let coordinator = match recovery.finish(self.p.config.clone(), self.now_us, &open, views) {
+        let coordinator = match recovery.finish(self.p.config.clone(), self.kernel_now_us(), &open, views) {
             Ok(coordinator) => coordinator,
             Err(error) => return Ok(Err(error)),
         };
@@ -342,9 +371,10 @@ impl<'a> World<'a> {
                 if opened.torn_tail.is_some() { "; a torn tail was cut off" } else { "" }
             ),
         );
-        if self.rotten {
+        if let Some(damage) = self.damage {
+            let witnessed = LogHost::witnessed_despite(&self.vouchers, damage);
             let (last, visible) = (self.oracle.known_prefix(&seen), self.oracle.visible());
-            if last < visible && last >= self.witnessed {
+            if last < visible && last >= witnessed {
                 self.note(
                     Actor::World,
                     Mark::Step,
@@ -356,6 +386,8 @@ impl<'a> World<'a> {
                 self.counts.rotten_residual += 1;
                 return Ok(Ok(Start::Refused));
             }
+            // What a whole start came through does no harm later.
+            self.damage = self.damage.filter(|_| last < visible);
             self.counts.rotten_survived += 1;
         }
         self.oracle.recovered(&seen, coordinator.published())?;
@@ -367,7 +399,10 @@ impl<'a> World<'a> {
 
     /// Hands an input to the coordinator and carries out what comes of it.
     fn feed(&mut self, input: Input) -> Result<(), Violation> {
-        let mut now_us = self.now_us;
+        if self.d.strikes(Fault::ClockForward) {
+            self.skew_us += self.d.below(CLOCK_SET_MAX_US) as Micros;
+        }
+        let mut now_us = self.kernel_now_us();
         if self.d.strikes(Fault::ClockBack) {
             self.counts.clock_jumps_back += 1;
             now_us -= self.d.below(2_000_000) as i64;
@@ -376,6 +411,11 @@ impl<'a> World<'a> {
             life.coordinator.handle(now_us, input);
         }
         self.drain()
+    }
+
+    /// What the kernel takes for now: a wall clock.
+    fn kernel_now_us(&self) -> Micros {
+        KERNEL_EPOCH_US + self.now_us + self.skew_us
     }
 
     fn outside(&self) -> Outside<'_, 'a> {

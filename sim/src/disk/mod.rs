@@ -2,6 +2,8 @@
 //! that cover only their range, power cuts that leave any version of each page, and calls that fail. Implements the kernel's
 //! [`Storage`] port. When the process dies, and what is checked afterwards, lives in `world`.
 
+mod damage;
+
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,6 +15,8 @@ use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
 use crate::fault::Fault;
 use crate::trace::{Actor, Mark, Trace};
+
+pub use damage::Damage;
 
 /// Unit of write-back.
 pub const PAGE_BYTES: usize = 4096;
@@ -68,11 +72,21 @@ struct Segment {
     /// Every version of a page since its last successful sync, oldest first, the platter's not included, each with the number
     /// of the write that made it.
     dirty: BTreeMap<usize, Vec<Version>>,
+    /// What a page on the platter was before it was last written back.
+    former: BTreeMap<usize, Box<[u8]>>,
+    /// The directory knows it for good.
+    entry_durable: bool,
 }
 
 impl Segment {
     fn new(len: u64) -> Segment {
-        Segment { memory: vec![0; len as usize], durable: vec![0; len as usize], dirty: BTreeMap::new() }
+        Segment {
+            memory: vec![0; len as usize],
+            durable: vec![0; len as usize],
+            dirty: BTreeMap::new(),
+            former: BTreeMap::new(),
+            entry_durable: true,
+        }
     }
 
     fn page(&self, page: usize) -> std::ops::Range<usize> {
@@ -114,6 +128,12 @@ struct State<'a> {
     recovering: bool,
     /// A write, sync or create failed: the log must not be touched again in this life.
     failed: bool,
+    /// Reads bring what was there before: segment, offset, bytes.
+    stale: Option<(u64, usize, Box<[u8]>)>,
+    /// Segment, offset and length of the last write.
+    last_write: (u64, u64, usize),
+    /// Nothing fails in a call for now.
+    spared: bool,
     misuse: Option<String>,
     counts: DiskCounts,
     trace: Trace,
@@ -152,6 +172,9 @@ impl<'a> Disk<'a> {
             removed: BTreeMap::new(),
             dead: None,
             failed: false,
+            stale: None,
+            last_write: (0, 0, 0),
+            spared: false,
             misuse: None,
             counts: DiskCounts::default(),
             trace: Trace::default(),
@@ -190,7 +213,21 @@ impl<'a> Disk<'a> {
 
     /// From now on the process recovers, or it does not: what dies in a call dies of another fault.
     pub fn set_recovering(&self, recovering: bool) {
-        self.state_mut().recovering = recovering;
+        let mut state = self.state_mut();
+        state.recovering = recovering;
+        if !recovering {
+            state.stale = None;
+        }
+    }
+
+    /// From now on nothing fails in a call, or it may again.
+    pub fn spare(&self, spared: bool) {
+        self.state_mut().spared = spared;
+    }
+
+    /// Segment, offset and length of the last write.
+    pub fn last_write(&self) -> (u64, u64, usize) {
+        self.state().last_write
     }
 
     /// The process is gone and another one is about to start: what it will find is decided here.
@@ -199,6 +236,7 @@ impl<'a> Disk<'a> {
         let state = &mut *guard;
         state.dead = None;
         state.failed = false;
+        state.stale = None;
         match crash {
             Crash::Kill => state.counts.kills += 1,
             Crash::Power => {
@@ -219,7 +257,7 @@ impl<'a> Disk<'a> {
         let state = &mut *guard;
         let &PendingSync { number, offset, len, through_write } = sync;
         let dies = state.begin("sync")?;
-        let fails = !dies && state.decisions.strikes(Fault::FailedSync);
+        let fails = !dies && state.fails(Fault::FailedSync);
         let lies = !dies && !fails && state.decisions.activity(state.habits.lie);
         state.counts.syncs += 1;
         let decisions = state.decisions.clone();
@@ -252,21 +290,6 @@ impl<'a> Disk<'a> {
         }
         if dies { Err(gone()) } else { Ok(()) }
     }
-
-    /// Flips a byte that is durable and not zero, as age does. Returns where, or None on an empty disk.
-    pub fn rot(&self) -> Option<(u64, usize)> {
-        let mut guard = self.state_mut();
-        let state = &mut *guard;
-        let numbers: Vec<u64> = state.segments.keys().copied().collect();
-        let number = *numbers.get(state.decisions.index(numbers.len().max(1)))?;
-        let segment = state.segments.get_mut(&number)?;
-        let written = segment.durable.iter().rposition(|b| *b != 0)?;
-        let at = state.decisions.index(written + 1);
-        let mask = 1 << state.decisions.below(8);
-        segment.durable[at] ^= mask;
-        segment.memory[at] ^= mask;
-        Some((number, at))
-    }
 }
 
 impl State<'_> {
@@ -279,6 +302,7 @@ impl State<'_> {
                 self.note(&[number], format_args!("segment {number}, which was removed, is there again"));
             }
         }
+        self.lose_entries();
         let trace = self.trace.clone();
         for (&number, segment) in &mut self.segments {
             for (page, versions) in std::mem::take(&mut segment.dirty) {
@@ -286,6 +310,7 @@ impl State<'_> {
                 let torn = self.decisions.fault(Fault::TornSectors);
                 let newest = versions.len();
                 let platter = segment.durable[range.clone()].to_vec();
+                segment.former.insert(page, platter[..].into());
                 let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1].1[..] };
                 let lost = self.decisions.strikes(Fault::LostPages);
                 let chosen = if lost { newest - 1 - self.decisions.index(newest) } else { newest };
@@ -325,6 +350,25 @@ impl State<'_> {
         }
     }
 
+    /// Files whose names the directory was not yet told for good.
+    fn lose_entries(&mut self) {
+        let unsure: Vec<u64> =
+            self.segments.iter().filter(|(_, s)| !s.entry_durable).map(|(number, _)| *number).collect();
+        for number in unsure {
+            if self.decisions.strikes(Fault::LostEntry) {
+                self.segments.remove(&number);
+                self.note(&[number], format_args!("segment {number}, which was just made, is gone"));
+            } else if let Some(segment) = self.segments.get_mut(&number) {
+                segment.entry_durable = true;
+            }
+        }
+    }
+
+    /// Whether a call fails.
+    fn fails(&self, kind: Fault) -> bool {
+        !self.spared && self.decisions.strikes(kind)
+    }
+
     fn note(&self, facts: &[u64], text: std::fmt::Arguments<'_>) {
         self.trace.note(Actor::Disk, Mark::Fault, facts, text);
     }
@@ -337,8 +381,12 @@ impl State<'_> {
         if self.failed && !matches!(call, "segments" | "read" | "prepare") {
             self.misuse.get_or_insert_with(|| format!("{call} after a failed write, sync or create"));
         }
-        let death = if self.recovering { Fault::CrashInRecovery } else { Fault::CrashInCall };
-        if self.decisions.strikes(death) {
+        let death = match (self.recovering, call) {
+            (true, _) => Fault::CrashInRecovery,
+            (false, "sync") => Fault::CrashInSync,
+            (false, _) => Fault::CrashInCall,
+        };
+        if !self.spared && self.decisions.strikes(death) {
             let power = self.decisions.chance(self.habits.power);
             self.dead = Some(if power { Crash::Power } else { Crash::Kill });
             self.counts.crashes_in_a_call += 1;
@@ -394,17 +442,25 @@ impl Storage for Disk<'_> {
         if state.begin("segments")? {
             return Err(gone());
         }
+        if state.fails(Fault::FailedCall) {
+            state.note(&[], format_args!("the segments cannot be listed"));
+            return Err(io("the segments cannot be listed"));
+        }
         Ok(state.segments.iter().map(|(n, s)| (*n, s.memory.len() as u64)).collect())
     }
 
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
-        let dies = state.begin("create")?;
+        // Segments are made rarely, and much can go wrong meanwhile.
+        let mut dies = state.begin("create")?;
+        for _ in 0..9 {
+            dies = dies || state.begin("create")?;
+        }
         if state.segments.contains_key(&number) {
             return Err(io(format!("segment {number} is there already")));
         }
-        if !dies && state.decisions.strikes(Fault::DiskFull) {
+        if !dies && state.fails(Fault::DiskFull) {
             state.counts.no_space += 1;
             state.failed = true;
             state.note(&[number], format_args!("no room for segment {number}"));
@@ -415,7 +471,7 @@ impl Storage for Disk<'_> {
         }
         // Its own name, its length and its zeros are durable together: a file is prepared under another name first.
         state.removed.remove(&number);
-        state.segments.insert(number, Segment::new(len));
+        state.segments.insert(number, Segment { entry_durable: !dies, ..Segment::new(len) });
         if dies { Err(gone()) } else { Ok(()) }
     }
 
@@ -427,13 +483,23 @@ impl Storage for Disk<'_> {
         if state.begin("read")? {
             return Err(gone());
         }
-        if state.decisions.strikes(Fault::FailedRead) {
+        if state.fails(Fault::FailedRead) {
             state.counts.read_failures += 1;
             state.note(&[number, offset], format_args!("segment {number} cannot be read at {offset}"));
             return Err(io(format!("segment {number} cannot be read at {offset}")));
         }
+        let short = state.fails(Fault::ShortRead);
+        let read = if short { state.decisions.index(into.len().max(1)) } else { into.len() };
         let segment = state.segment(number, offset, into.len())?;
-        into.copy_from_slice(&segment.memory[offset as usize..offset as usize + into.len()]);
+        into[..read].copy_from_slice(&segment.memory[offset as usize..offset as usize + read]);
+        if short {
+            state.note(
+                &[number, offset],
+                format_args!("a read of segment {number} at {offset} ends after {read} bytes"),
+            );
+            return Err(io(format!("segment {number} cannot be read to the end at {offset}")));
+        }
+        state.make_stale(number, offset as usize, into);
         Ok(())
     }
 
@@ -441,10 +507,11 @@ impl Storage for Disk<'_> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
         let dies = state.begin("write")?;
-        let fails = !dies && state.decisions.strikes(Fault::FailedWrite);
+        let fails = !dies && state.fails(Fault::FailedWrite);
         state.segment(number, offset, bytes.len())?;
         let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
         state.counts.writes += 1;
+        state.last_write = (number, offset, bytes.len());
         let version = state.counts.writes;
         state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written], version);
         if fails {
@@ -465,6 +532,10 @@ impl Storage for Disk<'_> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
         let dies = state.begin("remove")?;
+        if !dies && state.fails(Fault::FailedCall) {
+            state.note(&[number], format_args!("segment {number} cannot be removed"));
+            return Err(io(format!("segment {number} cannot be removed")));
+        }
         if dies && state.decisions.below(2) == 0 {
             return Err(gone());
         }
@@ -482,6 +553,7 @@ fn settle(segment: &mut Segment, page: usize, through_write: u64) {
     let Some(versions) = segment.dirty.get_mut(&page) else { return };
     let covered = versions.partition_point(|(write, _)| *write <= through_write);
     if let Some((_, newest)) = versions.drain(..covered).next_back() {
+        segment.former.insert(page, segment.durable[range.clone()].into());
         segment.durable[range].copy_from_slice(&newest);
     }
     if versions.is_empty() {
