@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::*;
+use crate::planted::{self, Bug};
 
 /// A message that a pipeline could not apply. It is committed to the errors table with the offsets that pass it, so that
 /// nothing is lost and the rest goes on (fault A16).
@@ -132,7 +133,8 @@ impl OffsetFilter {
     /// True if the message is to be processed; false if its offset has passed already. Skips by offset, never by content
     /// (fault A14). A forward jump is a hole of the source's log (faults A7, A8) and is passed over.
     pub fn admit(&mut self, offset: i64, leader_epoch: i32) -> bool {
-        if offset < self.next.next_offset {
+        let passed = offset < self.next.next_offset;
+        if passed && !(planted::is(Bug::WatermarkLowered) && offset + 1 < self.next.next_offset) {
             return false;
         }
         self.next = Position { next_offset: offset + 1, leader_epoch };
@@ -142,6 +144,9 @@ impl OffsetFilter {
     /// Moves over a hole at the end of what was fetched (a fetch that came back empty up to here: control records). Never
     /// moves back (fault A19).
     pub fn advance_to(&mut self, next_offset: i64) {
+        if planted::is(Bug::NoProgressOverHoles) {
+            return;
+        }
         self.next.next_offset = self.next.next_offset.max(next_offset);
     }
 }

@@ -65,9 +65,163 @@ macro_rules! planted_bugs {
 planted_bugs! {
     /// A planted bug of the kernel.
     Bug {
+        // ---- Offsets and epochs ----
         CursorOffByOne "cursor-off-by-one" Logic "exactly once",
             "The cursor that is stored is the last offset read, not the next one.",
-            "risingwave#5192 (fault A18)";
+            "risingwave#5192 (A18)";
+        WatermarkLowered "watermark-lowered" NeedsFault "exactly once",
+            "Only the very last message is known again: one from before it is read once more and takes the position back.",
+            "iceberg#17340 (A19)";
+        NoProgressOverHoles "no-progress-over-holes" NeedsFault "live",
+            "An empty fetch moves no position, so a hole at the end of a partition is never passed.",
+            "KAFKA-13194 (A8)";
+        LeaderEpochForgotten "leader-epoch-forgotten" NeedsTwoFaults "honest",
+            "The leader epoch is not kept beside the offset, so that after a restart nobody notices another history.",
+            "KAFKA-7747 (A9)";
+        EpochNotChecked "epoch-not-checked" NeedsFault "fenced",
+            "What an older epoch delivers is taken.",
+            "redpanda connect#4009 (A1)";
+        StaleFetchAfterSetOffsets "stale-fetch-after-set-offsets" NeedsFault "fenced",
+            "What an older epoch delivers is taken if it begins where the next range has to: also after SET OFFSETS.",
+            "parallel-consumer#365 (A1)";
+        EpochReused "epoch-reused" NeedsTwoFaults "fenced",
+            "The epoch of a retry is not remembered, so the next retry has the same one.",
+            "iceberg#17637 (A1)";
+        RewindKeepsRun "rewind-keeps-run" Logic "monotonic",
+            "SET OFFSETS begins no new run: one run consumes a range twice.",
+            "the kernel's own: invariant 1";
+        LossIsReset "loss-is-reset" NeedsFault "honest",
+            "A position that retention has removed is silently set to the oldest message.",
+            "pinot#19359 (A5)";
+        BeyondEndIsLoss "beyond-end-is-loss" NeedsFault "honest",
+            "The first reading that ends before the cursor is taken for truncation.",
+            "redpanda#5435 (A10)";
+        BracketNotClosed "bracket-not-closed" NeedsFault "exactly once",
+            "A fetched range is committed without a second reading of the topic id.",
+            "KAFKA-12257 (A6)";
+        ProofTooEarly "proof-too-early" NeedsFault "exactly once",
+            "A reading proves also what was fetched after it began.",
+            "materialize#20268 (A6)";
+        TopicUncheckedAtOpen "topic-unchecked-at-open" NeedsFault "honest",
+            "A source that is opened does not compare the topic id with that of its cursors.",
+            "quickwit#1602 (A6)";
+        NewPartitionAtEnd "new-partition-at-end" NeedsFault "exactly once",
+            "A partition that comes to a known topic begins at its end, as START AT LATEST said of the first ones.",
+            "FLINK-36780 (A11)";
+        AbsentPartitionDropped "absent-partition-dropped" NeedsFault "exactly once",
+            "A partition that a reading leaves out is forgotten, and fetched anew when it is there again.",
+            "FLINK-6006 (A12)";
+        RetryKeepsExpected "retry-keeps-expected" NeedsFault "live",
+            "A retry still takes the partitions for fetched.",
+            "the kernel's own: `SourceRun::forget_fetched`";
+        RetryKeepsProving "retry-keeps-proving" NeedsFault "exactly once",
+            "A retry keeps what waited for its proof and fetches it again as well.",
+            "vector#10434 (A1)";
+        PoisonCountedTwice "poison-counted-twice" NeedsTwoFaults "exactly once",
+            "A retry keeps extracts that hold nothing but refused messages, and fetches them again as well.",
+            "librdkafka v1.9.0 (A16)";
+        StagedCursorsForgotten "staged-cursors-forgotten" NeedsFault "exactly once",
+            "A source opened while a batch of it is staged begins at the cursor before that batch.",
+            "the kernel's own: `Coordinator::cursors`";
+        // ---- The log ----
+        StampedTooFar "stamped-too-far" NeedsTwoFaults "recovered",
+            "When a sync ends, a record calls synced what was appended meanwhile.",
+            "the kernel's own: `synced_through`";
+        SecondSyncBelieved "second-sync-believed" NeedsTwoFaults "durable",
+            "After a failed sync recovery syncs again and believes it, without writing the records once more.",
+            "B3: pages are clean after a failed sync, and not on the disk";
+        RecoveredUnsynced "recovered-unsynced" NeedsTwoFaults "durable",
+            "Recovery shows the records that it found in the page cache and makes nothing durable.",
+            "B8: a process kill keeps the page cache, a power cut does not";
+        ZeroTailIsRecord "zero-tail-is-record" NeedsTwoFaults "recovered",
+            "A header whose payload still is the zeros of preallocation is taken for a record.",
+            "B4: a preallocated zero tail is durable apart from the data";
+        PayloadUnverified "payload-unverified" NeedsTwoFaults "recovered",
+            "Recovery believes a whole header and does not check the payload.",
+            "B1: page n + 1 may survive without n";
+        CorruptionIsTorn "corruption-is-torn" NeedsTwoFaults "honest",
+            "Damage to a record that others call synced is taken for a torn tail.",
+            "B6: demand detection and a clear refusal";
+        TornIsCorruption "torn-is-corruption" NeedsTwoFaults "recovered",
+            "Any whole record behind a bad one makes the log refused.",
+            "B6: a torn write is legal even in front of a valid neighbour";
+        WitnessOffByOne "witness-off-by-one" NeedsTwoFaults "recovered",
+            "A record that calls everything before the bad one synced is taken for a witness of the bad one.",
+            "the kernel's own: `synced_through >= s`";
+        OpenRecordUnsynced "open-record-unsynced" NeedsTwoFaults "durable",
+            "A life begins before its open record is durable.",
+            "the kernel's own: step 4 of recovery";
+        SyncForgetsSegment "sync-forgets-segment" NeedsTwoFaults "durable",
+            "A sync covers the newest segment and leaves the end of the one before it.",
+            "B2: a sync covers its range alone";
+        SyncForgetsAppended "sync-forgets-appended" NeedsTwoFaults "durable",
+            "What was appended during a sync is in no later sync.",
+            "B2: a sync covers its range alone";
+        LaterSegmentsLeft "later-segments-left" NeedsTwoFaults "live",
+            "Recovery leaves the segments behind the end of the log, which are in the way later.",
+            "B4: a recycled segment's stale bytes";
+        CreationNotResumed "creation-not-resumed" NeedsFault "recovered",
+            "A creation that was interrupted is taken for a log that lost its open record.",
+            "the kernel's own: `is_created`";
+        RecoveredSequenceReused "recovered-sequence-reused" NeedsFault "recovered",
+            "The first record of a life takes the sequence of the last one recovered.",
+            "ClickHouse#1690 (A17)";
+        IncarnationNotBumped "incarnation-not-bumped" NeedsFault "durable",
+            "A new life goes on under the incarnation of the one before.",
+            "the kernel's own: the chain of records";
+        ReplayForgetsDeletions "replay-forgets-deletions" NeedsFault "recovered",
+            "Recovery takes no notice of pieces that only delete.",
+            "the kernel's own: `Shard::replay_piece`";
+        // ---- Batches and publishing ----
+        DurableTooFar "durable-too-far" Logic "durable",
+            "When a sync ends, what was appended while it went on is taken for durable.",
+            "ClickHouse#7256 (A17)";
+        OffsetsAheadOfSync "offsets-ahead-of-sync" Logic "durable",
+            "The published cursors move when a batch is appended, before it is synced.",
+            "ClickHouse#6597 (A17)";
+        ViewsShownOneByOne "views-shown-one-by-one" Logic "atomic",
+            "Each shard's new view is shown as it comes.",
+            "the kernel's own: invariant 2";
+        AnswerBeforePublish "answer-before-publish" Logic "durable",
+            "Clients are answered before the snapshot with their rows is out.",
+            "the kernel's own: order of effects";
+        CreditLeaked "credit-leaked" Logic "live",
+            "One publication of several records gives back the credit of the last one alone.",
+            "the kernel's own: invariant 9";
+        BarrierIgnored "barrier-ignored" Logic "exactly once",
+            "Batches are staged on a table under a barrier: an update is lost.",
+            "the kernel's own: table barriers";
+        BarrierReadsPublished "barrier-reads-published" Logic "exactly once",
+            "A statement under a barrier reads what is published, not what is staged.",
+            "the kernel's own: table barriers";
+        AbandonForgetsShard "abandon-forgets-shard" Logic "exactly once",
+            "A statement that fails is abandoned on the first of its shards, and not on the others.",
+            "the kernel's own: `abandon_write`";
+        ErrorLimitPerBatch "error-limit-per-batch" NeedsFault "honest",
+            "The limit of set-aside messages is held against each batch by itself.",
+            "the kernel's own: `settle_batch`";
+        // ---- Shards ----
+        DeletionsSharedBetweenSnapshots "deletions-shared-between-snapshots" Logic "exactly once",
+            "A new snapshot goes on with the deletion bitmap of the one before.",
+            "the kernel's own: `Chunk::publish_deletion`";
+        RoutedByFirstColumn "routed-by-first-column" Logic "placed",
+            "Rows are routed by the hash of the first column of a key of several.",
+            "the kernel's own: invariant 5";
+        UndoForgetsKeys "undo-forgets-keys" Logic "exactly once",
+            "Undoing a deletion brings back the row and not its key in the index.",
+            "the kernel's own: `Contents::undo`";
+        MergeForgetsStaged "merge-forgets-staged" Logic "exactly once",
+            "A merge moves rows whose deletion is staged; the deletion goes on to where they lay.",
+            "the kernel's own: `Shard::merge`";
+        MergeRevivesRows "merge-revives-rows" Logic "exactly once",
+            "A merge forgets which of its rows are gone at the staged tip.",
+            "the kernel's own: `merged_chunk`";
+        ReplaceKeepsFirst "replace-keeps-first" Logic "exactly once",
+            "Of several rows of a key in one batch the first one replaces, not the last.",
+            "the kernel's own: rows are taken one by one";
+        OverflowSwallowed "overflow-swallowed" Logic "exactly once",
+            "A sum that overflows keeps its value and counts the row as applied.",
+            "the kernel's own: `fold::sum`";
     }
 }
 

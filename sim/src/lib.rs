@@ -11,6 +11,7 @@
 //! - [`replay`]: what a real server recorded, run again. [`commands`]: the command line.
 
 pub mod broker;
+pub mod bugs;
 pub mod commands;
 pub mod counts;
 pub mod decide;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sim::commands::{explore, replay, run, shrink};
+use sim::commands::{bugs, explore, replay, run, shrink};
 
 /// A run makes and drops millions of small arrays and messages: the system's allocator was a fifth of its time.
 #[global_allocator]
@@ -26,6 +26,8 @@ enum Command {
     Replay(replay::Args),
     /// Take every step that a small world can take, from every state that it can be in.
     Explore(explore::Args),
+    /// Plant known bugs, one at a time: each must be found. Or look for what is wrong with a patch.
+    Bugs(bugs::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Shrink(args) => shrink::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Explore(args) => explore::run(args),
+        Command::Bugs(args) => bugs::run(args),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -6,10 +6,10 @@ pub use kernel::planted::{About, Bug, Class};
 kernel::planted_bugs! {
     /// A planted bug of the world around the kernel.
     WorldBug {
-        SyncedBeforeSync "synced-before-sync" NeedsFault "durable",
+        SyncedBeforeSync "synced-before-sync" Logic "durable",
             "The host says that records are synced as soon as they are appended.",
             "ClickHouse#7256 (fault A17): what is committed apart from the data is committed too early";
-        LyingDisk "lying-disk" NeedsFault "durable",
+        LyingDisk "lying-disk" NeedsTwoFaults "durable",
             "A sync says that it succeeded and did nothing.",
             "faults B6: a write that never happened";
         CountedOffsets "counted-offsets" NeedsFault "exactly once",

@@ -4,7 +4,7 @@
 use kernel::Config;
 
 use crate::decide::{Decisions, Rate};
-use crate::disk::DiskHabits;
+use crate::disk::{Crash, DiskHabits};
 use crate::fault::{Fault, FaultRates, FaultSet, Group};
 use crate::scenario::{Duplicate, MessageMix, PipelineRule, TableShape};
 
@@ -116,6 +116,8 @@ pub struct Parameters {
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
     pub catch_up_steps_max: u64,
+    /// How the process ends, once everything has caught up.
+    pub last_crashes: Vec<Crash>,
 }
 
 /// A rate that half of the runs leave out.
@@ -168,6 +170,7 @@ impl Parameters {
             fetch_messages_max: d.between(1, 40),
             steps: d.between(500, 3000),
             catch_up_steps_max: 200_000,
+            last_crashes: last_crashes(faults),
         };
         if profile == Profile::Crashes { parameters.crashing(d, faults) } else { parameters }
     }
@@ -182,6 +185,12 @@ impl Parameters {
         }
         self
     }
+}
+
+/// Every run ends in two crashes, whatever was drawn for it, if only such crashes may happen at all.
+fn last_crashes(faults: FaultSet) -> Vec<Crash> {
+    let crashes = [(Fault::Kill, Crash::Kill), (Fault::PowerCut, Crash::Power)];
+    crashes.into_iter().filter(|(fault, _)| faults.contains(*fault)).map(|(_, crash)| crash).collect()
 }
 
 fn draw_tables(d: &Decisions<'_>) -> Vec<(String, TableShape, bool)> {

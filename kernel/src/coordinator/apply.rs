@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::planted::{self, Bug};
 use crate::record::{Commit, CursorAdvance};
 use crate::schema::Catalog;
 
@@ -53,6 +54,9 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
         )));
     }
     *cursor = advance.next;
+    if planted::is(Bug::CursorOffByOne) && advance.next.next_offset > advance.first_offset {
+        cursor.next_offset -= 1;
+    }
     pipeline.set_aside += advance.tally.set_aside;
     Ok(())
 }

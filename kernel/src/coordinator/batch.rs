@@ -9,6 +9,7 @@ use super::{Coordinator, pipeline::Report};
 use crate::extract::{Extract, SetAside};
 use crate::ids::*;
 use crate::message::Work;
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::{Commit, CursorAdvance, RecordKind, Tally};
 use crate::schema::CatalogChange;
@@ -78,7 +79,10 @@ impl Coordinator {
             }
             for (partition, position) in partitions {
                 let seen = pipeline.cursors.insert(partition, position);
-                assert!(seen.is_none(), "a cursor is set once, then advanced");
+                assert!(
+                    seen.is_none() || planted::is(Bug::LossIsReset),
+                    "a cursor is set once, then advanced"
+                );
             }
             let catalog = vec![CatalogChange::PipelineSet(pipeline)];
             let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
@@ -96,7 +100,7 @@ impl Coordinator {
             if self.batch_due(id, run).is_none_or(|due_us| due_us > self.now_us) {
                 continue;
             }
-            if self.requests.is_barred(table) {
+            if self.requests.is_barred(table) && !planted::is(Bug::BarrierIgnored) {
                 reached(Probe::BarrierHeldUpBatch);
             } else if tables.insert(table) {
                 ready.push(id);
@@ -177,6 +181,10 @@ impl Coordinator {
     fn cursor_advances(&self, id: PipelineId, extracts: &[Extract]) -> Vec<CursorAdvance> {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
+            let mut next = extract.next;
+            if planted::is(Bug::LeaderEpochForgotten) {
+                next.leader_epoch = -1;
+            }
             let set_aside = extract.set_aside.len() as u64;
             if extract.messages == 0 {
                 reached(Probe::HolesCommitted);
@@ -192,7 +200,7 @@ impl Coordinator {
                 Some(last) => {
                     reached(Probe::ExtractsJoined);
                     assert_eq!(last.next.next_offset, extract.first_offset, "ranges follow one another");
-                    last.next = extract.next;
+                    last.next = next;
                     last.tally.applied += tally.applied;
                     last.tally.filtered += tally.filtered;
                     last.tally.set_aside += tally.set_aside;
@@ -203,7 +211,7 @@ impl Coordinator {
                     epoch: extract.epoch,
                     partition: extract.partition,
                     first_offset: extract.first_offset,
-                    next: extract.next,
+                    next,
                     topic_id: self.run_topic(id),
                     tally,
                 }),

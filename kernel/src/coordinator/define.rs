@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Definition, Offsets, PipelineSpec, TableSpec, Work};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::RecordKind;
 use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt, TableDef};
@@ -238,7 +239,9 @@ impl Coordinator {
                 }
             }
         }
-        pipeline.run = Run(pipeline.run.0 + 1);
+        if !planted::is(Bug::RewindKeepsRun) {
+            pipeline.run = Run(pipeline.run.0 + 1);
+        }
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
         outcome(RecordKind::Cursor, vec![CatalogChange::PipelineSet(pipeline)])

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind};
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::schema::Catalog;
 use crate::snapshot::Snapshot;
@@ -241,7 +242,8 @@ impl Coordinator {
 
     /// An epoch that nothing was ever fetched under.
     fn new_epoch(&mut self) -> Epoch {
-        self.last_epoch = Epoch(self.last_epoch.max(self.tip.last_epoch).0 + 1);
+        let last = if planted::is(Bug::EpochReused) { self.tip.last_epoch } else { self.last_epoch };
+        self.last_epoch = Epoch(last.max(self.tip.last_epoch).0 + 1);
         self.last_epoch
     }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::extract::Extract;
 use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceReading};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::schema::{PipelineDef, StartAt};
 
@@ -183,10 +184,18 @@ impl SourceRun {
     }
 
     fn forget_fetched(&mut self) {
-        self.expected.clear();
+        if !planted::is(Bug::RetryKeepsExpected) {
+            self.expected.clear();
+        }
         self.unproven.clear();
+        if planted::is(Bug::RetryKeepsProving) {
+            self.proven = self.proving.drain(..).collect();
+        } else if planted::is(Bug::PoisonCountedTwice) {
+            self.proven.retain(|extract| extract.messages == extract.set_aside.len() as u64);
+        } else {
+            self.proven.clear();
+        }
         self.proving.clear();
-        self.proven.clear();
         self.discovered = None;
         self.reading = None;
     }
@@ -223,7 +232,7 @@ impl Coordinator {
     /// The run that a message of the source speaks of; None if it is of an older epoch (invariant 6).
     fn run(&mut self, id: PipelineId, epoch: Epoch) -> Option<&mut SourceRun> {
         let run = self.pipelines.get_mut(&id)?;
-        if run.epoch != epoch {
+        if run.epoch != epoch && !planted::is(Bug::EpochNotChecked) {
             reached(Probe::OlderEpochDropped);
             return None;
         }
@@ -234,7 +243,8 @@ impl Coordinator {
         let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Opening) else { return };
         run.topic_id = reading.topic_id;
         let pipeline = self.tip.pipelines[&id].clone();
-        if let Some(error) = changed_topic(&pipeline, pipeline.topic_id, reading.topic_id) {
+        let before = pipeline.topic_id.filter(|_| !planted::is(Bug::TopicUncheckedAtOpen));
+        if let Some(error) = changed_topic(&pipeline, before, reading.topic_id) {
             reached(Probe::TopicChangedAtOpen);
             return self.fail(id, error);
         }
@@ -245,7 +255,7 @@ impl Coordinator {
         let mut beyond_end = None;
         for (&partition, &(earliest, latest)) in &reading.partitions {
             let Some(cursor) = cursors.get(&partition) else { continue };
-            if cursor.next_offset < earliest {
+            if cursor.next_offset < earliest && !planted::is(Bug::LossIsReset) {
                 reached(Probe::LostAtOpen);
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
@@ -256,7 +266,7 @@ impl Coordinator {
         let run = self.pipelines.get_mut(&id).expect("just seen");
         if let Some(error) = beyond_end {
             run.beyond_end += 1;
-            let terminal = run.beyond_end > READINGS_BEYOND_END_MAX;
+            let terminal = run.beyond_end > READINGS_BEYOND_END_MAX || planted::is(Bug::BeyondEndIsLoss);
             reached(if terminal { Probe::BeyondEndIsLoss } else { Probe::BeyondEndTolerated });
             return if terminal { self.fail(id, error) } else { self.retry_later(id, error) };
         }
@@ -272,6 +282,9 @@ impl Coordinator {
     /// Where a pipeline goes on: its cursors at the tip, or beyond it what the batch that is being staged will make of them.
     fn cursors(&self, id: PipelineId) -> BTreeMap<SourcePartition, Position> {
         let mut cursors = self.tip.pipelines[&id].cursors.clone();
+        if planted::is(Bug::StagedCursorsForgotten) {
+            return cursors;
+        }
         let staged = self.staging.iter().flat_map(|staging| staging.advances());
         for advance in staged.filter(|advance| advance.pipeline == id) {
             reached(Probe::OpenedWhileStaging);
@@ -286,14 +299,17 @@ impl Coordinator {
         let pipeline = self.tip.pipelines[&id].clone();
         let cursors = self.cursors(id);
         let run = self.pipelines.get_mut(&id).expect("called for a run");
-        let first_reading = pipeline.topic_id.is_none() && run.expected.is_empty();
+        let first_reading =
+            planted::is(Bug::NewPartitionAtEnd) || pipeline.topic_id.is_none() && run.expected.is_empty();
         let mut starts = vec![];
         let mut discovered = BTreeMap::new();
         for (&partition, &(earliest, latest)) in &reading.partitions {
             if run.expected.contains_key(&partition) {
                 continue;
             }
-            let position = cursors.get(&partition).copied().unwrap_or_else(|| {
+            let known = cursors.get(&partition).copied();
+            let known = known.filter(|at| at.next_offset >= earliest || !planted::is(Bug::LossIsReset));
+            let position = known.unwrap_or_else(|| {
                 let at_end = first_reading && pipeline.start_at == StartAt::Latest;
                 if at_end {
                     reached(Probe::StartedAtLatest);
@@ -315,8 +331,12 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn extracted(&mut self, extract: Extract) {
-        let (id, epoch) = (extract.pipeline, extract.epoch);
+    pub(super) fn extracted(&mut self, mut extract: Extract) {
+        let id = extract.pipeline;
+        if planted::is(Bug::StaleFetchAfterSetOffsets) {
+            self.adopt_what_follows(&mut extract);
+        }
+        let epoch = extract.epoch;
         assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece a shard");
         let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Fetching) else {
             return reached(Probe::StaleExtractDropped);
@@ -336,8 +356,20 @@ impl Coordinator {
                 return self.reopen(id);
             }
         }
+        if planted::is(Bug::BracketNotClosed) {
+            return run.proven.push_back(extract);
+        }
         run.unproven.push(extract);
         self.read_topic_if_needed(id);
+    }
+
+    /// The planted bug of that name: what begins where the next range has to is taken for this epoch's.
+    fn adopt_what_follows(&self, extract: &mut Extract) {
+        let run = self.pipelines.get(&extract.pipeline);
+        let expected = |run: &&SourceRun| run.expected.get(&extract.partition) == Some(&extract.first_offset);
+        if let Some(run) = run.filter(expected) {
+            extract.epoch = run.epoch;
+        }
     }
 
     /// Asks for a reading of the topic that begins after everything fetched so far: the second bracket.
@@ -381,6 +413,12 @@ impl Coordinator {
             reached(Probe::FetchedDuringReading);
         }
         run.proven.extend(run.proving.drain(..));
+        if planted::is(Bug::ProofTooEarly) {
+            run.proven.extend(run.unproven.drain(..));
+        }
+        if planted::is(Bug::AbsentPartitionDropped) {
+            run.expected.retain(|partition, _| reading.partitions.contains_key(partition));
+        }
         run.last_reported = None;
         self.fetch_partitions(id, &reading);
         self.read_topic_if_needed(id);
@@ -392,6 +430,7 @@ impl Coordinator {
         }
         match failure {
             SourceFailure::Transient(error) => self.retry_later(id, error),
+            SourceFailure::Lost { .. } if planted::is(Bug::LossIsReset) => self.reopen(id),
             SourceFailure::Permanent(error) => self.fail(id, error),
             SourceFailure::Lost { partition, wanted, earliest, latest } => {
                 reached(Probe::LostWhileRead);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Coordinator;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Response, ShardCommand};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::Body;
 use crate::schema::Catalog;
@@ -68,6 +69,8 @@ impl Publishing {
 impl Coordinator {
     pub(super) fn synced(&mut self, through: Sequence) {
         assert!(through < self.next_sequence, "only what was appended can be durable");
+        let appended = Sequence(self.next_sequence.0 - 1);
+        let through = if planted::is(Bug::DurableTooFar) { appended } else { through };
         self.durable = self.durable.max(through);
         if self.publishing.is_some() {
             reached(Probe::SyncedWhilePublishing);
@@ -105,6 +108,9 @@ impl Coordinator {
         let publishing = self.publishing.as_mut().expect("a shard publishes only when told");
         assert_eq!(publishing.through, through, "one swap at a time");
         assert!(publishing.waiting.remove(&shard), "one reply to a command");
+        if planted::is(Bug::ViewsShownOneByOne) {
+            self.published.shards[shard.0 as usize] = view.clone();
+        }
         publishing.views.push((shard, view));
         self.finish_publishing_if_complete();
         self.publish_durable();
@@ -124,13 +130,20 @@ impl Coordinator {
             self.published.sequence = record.sequence;
             self.published.catalog = record.catalog;
             for (pipeline, epoch, bytes) in record.credits {
+                if planted::is(Bug::CreditLeaked) && record.sequence < through {
+                    continue;
+                }
                 self.give_back_credit(pipeline, epoch, bytes);
             }
             answers.extend(record.reply);
         }
-        self.effects.push_back(Effect::Publish(self.published.clone()));
-        for (id, counts) in answers {
-            self.effects.push_back(Effect::Reply { id, result: Ok(Response::Done(counts)) });
+        let publish = Effect::Publish(self.published.clone());
+        let replies =
+            answers.into_iter().map(|(id, counts)| Effect::Reply { id, result: Ok(Response::Done(counts)) });
+        if planted::is(Bug::AnswerBeforePublish) {
+            self.effects.extend(replies.chain([publish]));
+        } else {
+            self.effects.extend([publish].into_iter().chain(replies));
         }
     }
 

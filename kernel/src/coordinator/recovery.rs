@@ -7,6 +7,7 @@ use super::{Config, Coordinator, apply, requests};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::message::Effect;
+use crate::planted::{self, Bug};
 use crate::record::{Body, Open, Record};
 use crate::schema::{Catalog, PipelineState};
 use crate::snapshot::{ShardView, Snapshot};
@@ -76,6 +77,9 @@ impl Recovery {
         let mut coordinator = self.coordinator(config, now_us, views)?;
         coordinator.effects.push_back(Effect::Publish(coordinator.published.clone()));
         let catalog = coordinator.tip.clone();
+        if planted::is(Bug::RecoveredSequenceReused) && open.sequence > Sequence(1) {
+            coordinator.next_sequence = open.sequence;
+        }
         for pipeline in catalog.pipelines.values().filter(|p| p.state == PipelineState::Running) {
             let epoch = coordinator.new_epoch();
             coordinator.open_source(pipeline.id, epoch);

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::extract::SetAside;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
@@ -178,7 +179,10 @@ impl Coordinator {
         let Origin::Write { id, barrier } = staging.origin else { unreachable!("only writes are abandoned") };
         reached(Probe::WriteAbandoned);
         let from = self.next_sequence;
-        for shard in staging.touched {
+        for (nth, shard) in staging.touched.into_iter().enumerate() {
+            if nth > 0 && planted::is(Bug::AbandonForgetsShard) {
+                continue;
+            }
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
         }
         self.drop_barrier(barrier);
@@ -219,11 +223,12 @@ impl Coordinator {
             let advances = staging.commit.cursors.iter().filter(|a| a.pipeline == part.pipeline);
             let set_aside: u64 = advances.map(|a| a.tally.set_aside).sum();
             let pipeline = &self.tip.pipelines[&part.pipeline];
+            let before = if planted::is(Bug::ErrorLimitPerBatch) { 0 } else { pipeline.set_aside };
             if let Some(limit) = pipeline.error_limit
                 && set_aside > 0
-                && pipeline.set_aside + set_aside > limit
+                && before + set_aside > limit
             {
-                let error = errors_table::limit_reached(pipeline, pipeline.set_aside + set_aside, limit);
+                let error = errors_table::limit_reached(pipeline, before + set_aside, limit);
                 failed.push((part.pipeline, error));
             }
         }
@@ -239,6 +244,9 @@ impl Coordinator {
         commit.pieces = parts.into_iter().map(Piece::Inline).collect();
         apply::apply(Arc::make_mut(&mut self.tip), &commit)
             .expect("a record of our own agrees with the catalog");
+        if planted::is(Bug::OffsetsAheadOfSync) {
+            self.published.catalog = self.tip.clone();
+        }
         let (reply, credits) = match origin {
             Origin::Write { id, barrier } => {
                 self.drop_barrier(barrier);

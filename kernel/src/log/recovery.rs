@@ -11,6 +11,7 @@ use super::writer::{Chain, Segment};
 use super::{FIRST_SEGMENT, LogWriter, Opened, Storage, TornTail};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, MAGIC, Open, Piece, Place, Record, RecordKind};
 
@@ -25,6 +26,9 @@ const CLEAR_LEN: usize = 64 << 10;
 /// is something that is no log.
 pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     let segments = storage.segments()?;
+    if planted::is(Bug::CreationNotResumed) {
+        return Ok(!segments.is_empty());
+    }
     let [(FIRST_SEGMENT, len)] = segments[..] else { return Ok(!segments.is_empty()) };
     let mut reader = Reader::new(FIRST_SEGMENT, len);
     let Some(start) = reader.bytes(storage, 0, CREATION_LEN.min(len))? else { return Ok(true) };
@@ -312,7 +316,13 @@ impl Scan {
                 let at = offset + step as u64 * ALIGNMENT;
                 let place = Place { database: self.database, segment, offset: at };
                 let Some(header) = Header::decode(bytes, &place) else { continue };
-                if header.synced_through >= bad {
+                let is_witness = match () {
+                    () if planted::is(Bug::CorruptionIsTorn) => false,
+                    () if planted::is(Bug::TornIsCorruption) => true,
+                    () if planted::is(Bug::WitnessOffByOne) => header.synced_through.next() >= bad,
+                    () => header.synced_through >= bad,
+                };
+                if is_witness {
                     return Ok(Some((at, header)));
                 }
                 reached(Probe::TornTailBeforeRecord);
@@ -351,7 +361,9 @@ impl Scan {
         let mut torn = false;
         for (number, _) in self.segments.split_off(self.index + 1).into_iter().rev() {
             reached(Probe::LaterSegmentRemoved);
-            storage.remove(number)?;
+            if !planted::is(Bug::LaterSegmentsLeft) {
+                storage.remove(number)?;
+            }
             torn = true;
         }
         let here = (self.chain.last.next(), self.index, self.offset);
@@ -367,11 +379,15 @@ impl Scan {
             let from = if from == SEGMENT_HEADER_LEN { 0 } else { from };
             let (number, len) = self.segments[index];
             let end = if index == self.index { self.offset } else { len };
-            self.rewrite(storage, index, from, end)?;
+            if !planted::is(Bug::SecondSyncBelieved) && !planted::is(Bug::RecoveredUnsynced) {
+                self.rewrite(storage, index, from, end)?;
+            }
             if index == self.index {
                 torn |= self.clear(storage, index, end)?;
             }
-            storage.sync(number, from, len - from)?;
+            if !planted::is(Bug::RecoveredUnsynced) {
+                storage.sync(number, from, len - from)?;
+            }
         }
         let first = self.chain.last.next();
         if torn {
@@ -435,7 +451,9 @@ fn read_record<S: Storage>(
     let Some(payload) = reader.bytes(storage, place.offset + HEADER_LEN, header.payload_len)? else {
         return Ok(None);
     };
-    let whole = xxh3_64(&payload) == header.payload_checksum;
+    let whole = xxh3_64(&payload) == header.payload_checksum
+        || planted::is(Bug::PayloadUnverified)
+        || planted::is(Bug::ZeroTailIsRecord) && is_zero(&payload);
     if !whole {
         reached(Probe::TornPayload);
     }

@@ -6,6 +6,7 @@ use super::Storage;
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::error::{Error, Result};
 use crate::ids::*;
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::{
     Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, Place, RecordKind,
@@ -103,9 +104,15 @@ impl<S: Storage> LogWriter<S> {
 
     /// Begins a life: the `open` record of the next incarnation, durable when this returns.
     pub(super) fn begin(&mut self, open: Open) -> Result<()> {
-        self.incarnation = Incarnation(self.incarnation.0.checked_add(1).expect("fewer than 2^64 starts"));
+        let is_new = self.last == Sequence(0);
+        if is_new || !planted::is(Bug::IncarnationNotBumped) {
+            self.incarnation =
+                Incarnation(self.incarnation.0.checked_add(1).expect("fewer than 2^64 starts"));
+        }
         self.append_any(&Body::Open(open).encode(self.last.next()))?;
-        self.sync()?;
+        if is_new || !planted::is(Bug::OpenRecordUnsynced) {
+            self.sync()?;
+        }
         Ok(())
     }
 
@@ -135,7 +142,11 @@ impl<S: Storage> LogWriter<S> {
         if self.unsynced.len() > 1 {
             reached(Probe::SyncSpansSegments);
         }
-        Ok(SyncPlan { ranges: self.unsynced.clone(), through: self.last })
+        let mut ranges = self.unsynced.clone();
+        if planted::is(Bug::SyncForgetsSegment) {
+            ranges.drain(..ranges.len().saturating_sub(1));
+        }
+        Ok(SyncPlan { ranges, through: self.last })
     }
 
     /// The plan was carried out.
@@ -146,6 +157,12 @@ impl<S: Storage> LogWriter<S> {
             reached(Probe::AppendedDuringSync);
         }
         self.durable = self.durable.max(plan.through);
+        if planted::is(Bug::StampedTooFar) {
+            self.durable = self.last;
+        }
+        if planted::is(Bug::SyncForgetsAppended) {
+            self.unsynced.clear();
+        }
         if let Some(done) = plan.ranges.last() {
             let done_end = done.offset + done.len;
             self.unsynced.retain_mut(|range| {

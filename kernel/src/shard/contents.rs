@@ -13,6 +13,7 @@ use super::chunk::{Chunk, KeyColumn, has_text, value_bytes};
 use super::index::{KeyIndex, Place};
 use crate::error::Result;
 use crate::ids::*;
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::route::{hash_is_exact, hash_rows, shard_of};
 use crate::schema::TableDef;
@@ -338,7 +339,7 @@ impl Contents {
         for place in &applied.deletes {
             self.chunk_mut(place.slot()).gone.clear(place.row());
         }
-        if applied.deletes.is_empty() || self.index.is_none() {
+        if applied.deletes.is_empty() || self.index.is_none() || planted::is(Bug::UndoForgetsKeys) {
             self.staged -= 1;
             return;
         }
@@ -388,7 +389,7 @@ impl Contents {
 
     /// What a statement at the staged tip sees.
     pub fn view_tip(&self) -> Arc<TableView> {
-        if self.staged == 0 {
+        if self.staged == 0 || planted::is(Bug::BarrierReadsPublished) {
             return Arc::clone(&self.view);
         }
         reached(Probe::TipViewed);

@@ -18,6 +18,7 @@ use super::chunk::Chunk;
 use super::contents::Contents;
 use super::index::Place;
 use crate::ids::*;
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::route::hash_rows;
 
@@ -194,7 +195,7 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
         of_chunk.clear();
         chunk.ids.append_to(&mut of_chunk);
         for (row, id) in of_chunk.iter().enumerate().filter(|(row, _)| !chunk.gone_published.get(*row)) {
-            if chunk.gone.get(row) {
+            if chunk.gone.get(row) && !planted::is(Bug::MergeRevivesRows) {
                 gone.push(ids.len());
             }
             ids.push(*id);

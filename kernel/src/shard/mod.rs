@@ -42,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::Piece;
 use crate::route::hash_rows;
@@ -464,7 +465,7 @@ impl Shard {
     fn merge(&mut self, id: ContentsId, rows: usize) {
         let contents = self.contents.get_mut(&id).expect("contents that are merged are there");
         let moves = merge::merge(contents, rows);
-        if moves.is_empty() {
+        if moves.is_empty() || planted::is(Bug::MergeForgetsStaged) {
             return;
         }
         for step in self.staged.iter_mut().flat_map(|s| &mut s.steps) {
@@ -505,6 +506,9 @@ impl Shard {
         let id = *id.ok_or_else(|| columns::corrupt("rows of a table that does not exist"))?;
         let contents = &self.contents[&id];
         let (deletes, rows) = piece.read(&contents.table, &contents.schema)?;
+        if planted::is(Bug::ReplayForgetsDeletions) && rows.is_none() {
+            return Ok(());
+        }
         let places = contents.places(&deletes)?;
         let (mut hashes, mut before) = (Vec::new(), Vec::new());
         if let Some(rows) = &rows {

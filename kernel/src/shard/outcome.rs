@@ -15,6 +15,7 @@ use super::index::Place;
 use crate::error::{Error, ErrorKind};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
+use crate::planted::{self, Bug};
 use crate::route::hash_rows;
 
 /// What becomes of a batch of rows.
@@ -229,9 +230,10 @@ fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
 
 fn replace(incoming: &Incoming, groups: &Groups) -> Outcome {
     let inserted = groups.inserted();
+    let last_row = if planted::is(Bug::ReplaceKeepsFirst) { &groups.first_row } else { &groups.last_row };
     let counts = Counts { inserted, updated: incoming.len as u64 - inserted, ..Counts::default() };
     Outcome {
-        columns: incoming.take(&groups.last_row).columns,
+        columns: incoming.take(last_row).columns,
         hashes: groups.hashes.clone(),
         before: groups.places.clone(),
         counts,

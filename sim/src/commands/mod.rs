@@ -1,5 +1,6 @@
 //! The subcommands of the simulator's binary: their arguments and what they print. What they do lives in the library.
 
+pub mod bugs;
 pub mod explore;
 mod failure;
 mod progress;

@@ -185,7 +185,7 @@ impl<'a> World<'a> {
         self.note(Actor::World, Mark::Step, &[], format_args!("from here on nothing fails"));
         self.d.end_faults();
         self.catch_up()?;
-        for crash in [Crash::Kill, Crash::Power] {
+        for crash in self.p.last_crashes.clone() {
             self.crash(crash);
             self.start()?;
             self.catch_up()?;

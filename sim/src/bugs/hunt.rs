@@ -1,0 +1,104 @@
+//! One search: seeds from a starting point on, each run once, until one fails.
+
+use std::time::{Duration, Instant};
+
+use crate::decide::Seeded;
+use crate::fault::{Fault, FaultSet};
+use crate::oracle::Violation;
+use crate::planted::Planted;
+use crate::run::{Outcome, Plan, run};
+use crate::swarm::Profile;
+
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A planted bug.
+    Planted(Planted),
+    /// Whatever is wrong with this build: a stranger's change.
+    AsBuilt,
+}
+
+impl Subject {
+    fn bug(self) -> Option<Planted> {
+        match self {
+            Subject::Planted(bug) => Some(bug),
+            Subject::AsBuilt => None,
+        }
+    }
+}
+
+/// Seeds of one starting point are so far from those of the next.
+const STARTS_APART: u64 = 1 << 32;
+/// One seed of so many runs with damage to what is durable; the others are the swarm's.
+const ROT_ONE_OF: u64 = 8;
+
+/// What a search found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The seed that failed.
+    pub seed: u64,
+    /// What it was like.
+    pub profile: Profile,
+    /// What was wrong.
+    pub violation: Violation,
+    /// Kinds of faults that changed something in it.
+    pub struck: FaultSet,
+}
+
+/// A search.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// Seeds that were run, the failing one included.
+    pub seeds: u64,
+    /// Time of a processor that it took.
+    pub cpu: Duration,
+    /// None: given up.
+    pub found: Option<Found>,
+}
+
+/// Searches from one of the starting points, with every fault that there is.
+pub fn hunt(subject: Subject, start: u64, cap: u64) -> Hunt {
+    search(subject, start, cap, FaultSet::ALL)
+}
+
+/// Searches with some faults only.
+pub(super) fn search(subject: Subject, start: u64, cap: u64, faults: FaultSet) -> Hunt {
+    let clock = ThreadClock::start();
+    for number in 0..cap {
+        let seed = start * STARTS_APART + number;
+        let profile = if number % ROT_ONE_OF == ROT_ONE_OF - 1 { Profile::Rot } else { Profile::Swarm };
+        let plan = Plan { profile, faults, bug: subject.bug(), print: false };
+        let Outcome { violation, struck, .. } = run(Seeded::new(seed), plan);
+        if let Some(violation) = violation {
+            let changed = Fault::ALL.into_iter().filter(|fault| struck.of(*fault).changed > 0);
+            let struck = changed.fold(FaultSet::NONE, FaultSet::with);
+            let found = Some(Found { seed, profile, violation, struck });
+            return Hunt { seeds: number + 1, cpu: clock.elapsed(), found };
+        }
+    }
+    Hunt { seeds: cap, cpu: clock.elapsed(), found: None }
+}
+
+/// The time that this thread spends on a processor, where the system tells (Linux); the time that passes elsewhere.
+struct ThreadClock {
+    cpu: Option<Duration>,
+    wall: Instant,
+}
+
+impl ThreadClock {
+    fn start() -> ThreadClock {
+        ThreadClock { cpu: ThreadClock::cpu(), wall: Instant::now() }
+    }
+
+    fn cpu() -> Option<Duration> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
+    }
+
+    fn elapsed(&self) -> Duration {
+        match (self.cpu, ThreadClock::cpu()) {
+            (Some(before), Some(now)) => now.saturating_sub(before),
+            _ => self.wall.elapsed(),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What a search came to: verdicts, a line for each bug on the terminal, the table of the documentation.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{Control, Effort, Hunt, P95_SEEDS_MAX, Subject};
+use crate::fault::Fault;
+use crate::planted::{About, Class};
+
+/// All that was done about one bug.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which bug.
+    pub subject: Subject,
+    /// One a starting seed.
+    pub hunts: Vec<Hunt>,
+    /// See [`Control`].
+    pub control: Control,
+}
+
+impl Finding {
+    fn about(&self) -> Option<About> {
+        match self.subject {
+            Subject::Planted(bug) => Some(bug.about()),
+            Subject::AsBuilt => None,
+        }
+    }
+
+    /// Seeds that so many in a hundred searches needed at most. A search that was given up needed more than it ran.
+    pub fn percentile(&self, percent: usize) -> u64 {
+        let mut seeds: Vec<u64> = self.hunts.iter().map(|hunt| hunt.seeds).collect();
+        seeds.sort();
+        seeds[(seeds.len() * percent).div_ceil(100).max(1) - 1]
+    }
+
+    fn missed(&self) -> usize {
+        self.hunts.iter().filter(|hunt| hunt.found.is_none()).count()
+    }
+
+    fn cpu_median(&self) -> Duration {
+        let mut cpu: Vec<Duration> = self.hunts.iter().map(|hunt| hunt.cpu).collect();
+        cpu.sort();
+        cpu[(cpu.len() - 1) / 2]
+    }
+
+    /// What caught it, the most frequent first.
+    fn caught_by(&self) -> String {
+        let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+        for found in self.hunts.iter().filter_map(|hunt| hunt.found.as_ref()) {
+            *by.entry(found.violation.invariant).or_default() += 1;
+        }
+        let mut by: Vec<(&str, usize)> = by.into_iter().collect();
+        by.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let words: Vec<String> = by.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        words.join(", ")
+    }
+
+    /// What is not as it has to be; empty if nothing is.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if self.missed() > 0 {
+            complaints.push(format!("not found by {} of {} searches", self.missed(), self.hunts.len()));
+        }
+        let p95 = self.percentile(95);
+        if p95 >= P95_SEEDS_MAX {
+            complaints.push(format!("p95 is {p95} seeds, below {P95_SEEDS_MAX} is wanted"));
+        }
+        let Some(About { class, .. }) = self.about() else { return complaints };
+        match (class, &self.control.calm.found) {
+            (Class::Logic, None) => complaints.push(format!(
+                "is said to need no fault, and {} seeds without faults do not show it",
+                self.control.calm.seeds
+            )),
+            (Class::NeedsFault | Class::NeedsTwoFaults, Some(found)) => complaints.push(format!(
+                "is said to need a fault, and seed {} shows it without: {}: {}",
+                found.seed, found.violation.invariant, found.violation.text
+            )),
+            _ => {}
+        }
+        if let (Class::NeedsTwoFaults, Some(alone)) = (class, &self.control.alone)
+            && !alone.is_empty()
+        {
+            complaints.push(format!(
+                "is said to need two faults, and each of these alone is enough: {}",
+                names(alone)
+            ));
+        }
+        complaints
+    }
+
+    /// One line for the terminal, and what is wrong with it below.
+    pub fn line(&self) -> String {
+        let name = self.about().map_or("this build", |about| about.name);
+        let found = self.hunts.len() - self.missed();
+        let mut line = format!(
+            "{name:<36} {found:>2}/{:<2} seeds: median {:>4}, p95 {:>4}, max {:>4}; {:>6.2} s CPU; {}",
+            self.hunts.len(),
+            self.percentile(50),
+            self.percentile(95),
+            self.percentile(100),
+            self.cpu_median().as_secs_f64(),
+            self.caught_by()
+        );
+        if let Some(together) = &self.control.together {
+            write!(line, "; takes {}", names(together)).expect("writes to memory");
+        }
+        for complaint in self.complaints() {
+            write!(line, "\n    !! {complaint}").expect("writes to memory");
+        }
+        line
+    }
+
+    /// The first failure of all, with the command that repeats it.
+    pub fn example(&self) -> Option<String> {
+        let found = self.hunts.iter().find_map(|hunt| hunt.found.as_ref())?;
+        let (features, bug) = match self.about() {
+            Some(about) => (" --features planted", format!(" --bug {}", about.name)),
+            None => ("", String::new()),
+        };
+        let profile = clap::ValueEnum::to_possible_value(&found.profile).map(|v| v.get_name().to_string());
+        Some(format!(
+            "{}: {}\n    cargo run --release -p sim{features} -- run --seed {} --profile {}{bug} --trace",
+            found.violation.invariant,
+            found.violation.text,
+            found.seed,
+            profile.unwrap_or_default()
+        ))
+    }
+}
+
+fn names(faults: &[Fault]) -> String {
+    if faults.is_empty() {
+        return "no fault".into();
+    }
+    faults.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(" + ")
+}
+
+/// The last line: true if every bug was found as it has to be.
+pub fn summary(findings: &[Finding]) -> (bool, String) {
+    let bad = findings.iter().filter(|finding| !finding.complaints().is_empty()).count();
+    let hunts = findings.iter().flat_map(|finding| &finding.hunts);
+    let (seeds, cpu) =
+        hunts.fold((0, Duration::ZERO), |(seeds, cpu), hunt| (seeds + hunt.seeds, cpu + hunt.cpu));
+    let worst = findings.iter().map(|finding| finding.percentile(95)).max().unwrap_or(0);
+    let text = format!(
+        "{}: {} of {} bugs found as they have to be, in {seeds} seeds and {:.0} s of CPU; the hardest has a p95 of {worst} seeds",
+        if bad == 0 { "PASSED" } else { "FAILED" },
+        findings.len() - bad,
+        findings.len(),
+        cpu.as_secs_f64()
+    );
+    (bad == 0, text)
+}
+
+/// The table for the documentation.
+pub fn markdown(findings: &[Finding], effort: Effort) -> String {
+    let mut text = format!(
+        "| Bug | Where it is from | Seeds: median | p95 | max | CPU s | Caught by (of {}) | Faults that it takes |\n\
+         |---|---|---:|---:|---:|---:|---|---|\n",
+        effort.starts
+    );
+    for finding in findings {
+        let Some(about) = finding.about() else { continue };
+        let takes = match (about.class, &finding.control.together) {
+            (Class::Logic, _) => "none".into(),
+            (Class::NeedsFault, None) => "one".into(),
+            (Class::NeedsTwoFaults, None) => "two".into(),
+            (_, Some(together)) => names(together),
+        };
+        writeln!(
+            text,
+            "| **{}** {} | {} | {} | {} | {} | {:.2} | {} | {takes} |",
+            about.name,
+            about.what,
+            about.origin,
+            finding.percentile(50),
+            finding.percentile(95),
+            finding.percentile(100),
+            finding.cpu_median().as_secs_f64(),
+            finding.caught_by()
+        )
+        .expect("writes to memory");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bugs::Found;
+    use crate::fault::FaultSet;
+    use crate::oracle::Violation;
+    use crate::planted::{Planted, WorldBug};
+    use crate::swarm::Profile;
+
+    fn hunt_of(seeds: u64, seen: bool) -> Hunt {
+        let violation = Violation::new("durable", "x");
+        let found = Found { seed: seeds, profile: Profile::Swarm, violation, struck: FaultSet::NONE };
+        Hunt { seeds, cpu: Duration::from_millis(seeds), found: seen.then_some(found) }
+    }
+
+    fn finding(bug: WorldBug, hunts: Vec<Hunt>, calm: Hunt, alone: Vec<Fault>) -> Finding {
+        let control = Control { calm, alone: Some(alone), together: None };
+        Finding { subject: Subject::Planted(Planted::World(bug)), hunts, control }
+    }
+
+    #[test]
+    fn percentiles_are_of_the_searches() {
+        let hunts = (1..=20).map(|seeds| hunt_of(seeds, true)).collect();
+        let finding = finding(WorldBug::EarlyAnswer, hunts, hunt_of(1, true), vec![]);
+        assert_eq!([50, 95, 100].map(|percent| finding.percentile(percent)), [10, 19, 20]);
+        assert_eq!(finding.complaints(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn whatever_is_not_as_it_has_to_be_is_a_complaint() {
+        let good = || vec![hunt_of(5, true); 20];
+        let complaints = |finding: Finding| finding.complaints().len();
+        let (logic, two) = (WorldBug::EarlyAnswer, WorldBug::LyingDisk);
+        let calm = || hunt_of(300, false);
+        assert_eq!(complaints(finding(two, good(), calm(), vec![])), 0);
+        assert_eq!(complaints(finding(logic, good(), calm(), vec![])), 1, "not seen without faults");
+        assert_eq!(complaints(finding(two, good(), hunt_of(3, true), vec![])), 1, "seen without faults");
+        assert_eq!(complaints(finding(two, good(), calm(), vec![Fault::Kill])), 1, "one alone is enough");
+        let mut late = good();
+        late[..2].fill(hunt_of(1500, true));
+        assert_eq!(complaints(finding(two, late, calm(), vec![])), 1, "p95");
+        let mut missed = good();
+        missed[0] = hunt_of(2000, false);
+        assert_eq!(complaints(finding(two, missed, calm(), vec![])), 1, "not found");
+    }
+}
