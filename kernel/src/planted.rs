@@ -90,7 +90,7 @@ planted_bugs! {
         RewindKeepsRun "rewind-keeps-run" Logic "monotonic",
             "SET OFFSETS begins no new run: one run consumes a range twice.",
             "the kernel's own: invariant 1";
-        LossIsReset "loss-is-reset" NeedsFault "honest",
+        LossIsReset "loss-is-reset" Logic "honest",
             "A position that retention has removed is silently set to the oldest message.",
             "pinot#19359 (A5)";
         BeyondEndIsLoss "beyond-end-is-loss" NeedsFault "honest",
@@ -154,7 +154,7 @@ planted_bugs! {
         SyncForgetsSegment "sync-forgets-segment" NeedsTwoFaults "durable",
             "A sync covers the newest segment and leaves the end of the one before it.",
             "B2: a sync covers its range alone";
-        SyncForgetsAppended "sync-forgets-appended" NeedsTwoFaults "durable",
+        SyncForgetsAppended "sync-forgets-appended" Logic "durable",
             "What was appended during a sync is in no later sync.",
             "B2: a sync covers its range alone";
         LaterSegmentsLeft "later-segments-left" NeedsTwoFaults "live",

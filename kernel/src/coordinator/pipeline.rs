@@ -232,7 +232,7 @@ impl Coordinator {
     /// The run that a message of the source speaks of; None if it is of an older epoch (invariant 6).
     fn run(&mut self, id: PipelineId, epoch: Epoch) -> Option<&mut SourceRun> {
         let run = self.pipelines.get_mut(&id)?;
-        if run.epoch != epoch && !planted::is(Bug::EpochNotChecked) {
+        if run.epoch != epoch {
             reached(Probe::OlderEpochDropped);
             return None;
         }
@@ -336,7 +336,9 @@ impl Coordinator {
         if planted::is(Bug::StaleFetchAfterSetOffsets) {
             self.adopt_what_follows(&mut extract);
         }
-        let epoch = extract.epoch;
+        let current = self.pipelines.get(&id).map(|run| run.epoch);
+        let unchecked = current.filter(|_| planted::is(Bug::EpochNotChecked));
+        let epoch = unchecked.unwrap_or(extract.epoch);
         assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece a shard");
         let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Fetching) else {
             return reached(Probe::StaleExtractDropped);

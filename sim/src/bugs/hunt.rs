@@ -29,8 +29,11 @@ impl Subject {
 
 /// Seeds of one starting point are so far from those of the next.
 const STARTS_APART: u64 = 1 << 32;
-/// One seed of so many runs with damage to what is durable; the others are the swarm's.
-const ROT_ONE_OF: u64 = 8;
+/// What the seeds of a search are like, in turn: mostly the swarm, some short and full of crashes, one with damage.
+const PROFILES: [Profile; 8] = {
+    use Profile::{Crashes, Rot, Swarm};
+    [Swarm, Crashes, Swarm, Swarm, Crashes, Swarm, Swarm, Rot]
+};
 
 /// What a search found.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub struct Hunt {
     pub cpu: Duration,
     /// None: given up.
     pub found: Option<Found>,
+    /// Seeds that fail without the bug.
+    pub fails_anyway: Vec<u64>,
 }
 
 /// Searches from one of the starting points, with every fault that there is.
@@ -64,19 +69,27 @@ pub fn hunt(subject: Subject, start: u64, cap: u64) -> Hunt {
 /// Searches with some faults only.
 pub(super) fn search(subject: Subject, start: u64, cap: u64, faults: FaultSet) -> Hunt {
     let clock = ThreadClock::start();
+    let mut fails_anyway = Vec::new();
     for number in 0..cap {
         let seed = start * STARTS_APART + number;
-        let profile = if number % ROT_ONE_OF == ROT_ONE_OF - 1 { Profile::Rot } else { Profile::Swarm };
+        let profile = PROFILES[(number % PROFILES.len() as u64) as usize];
         let plan = Plan { profile, faults, bug: subject.bug(), print: false };
         let Outcome { violation, struck, .. } = run(Seeded::new(seed), plan);
         if let Some(violation) = violation {
+            // What fails without the bug, too, says nothing about it, and something about the build.
+            if subject.bug().is_some()
+                && run(Seeded::new(seed), Plan { bug: None, ..plan }).violation.is_some()
+            {
+                fails_anyway.push(seed);
+                continue;
+            }
             let changed = Fault::ALL.into_iter().filter(|fault| struck.of(*fault).changed > 0);
             let struck = changed.fold(FaultSet::NONE, FaultSet::with);
             let found = Some(Found { seed, profile, violation, struck });
-            return Hunt { seeds: number + 1, cpu: clock.elapsed(), found };
+            return Hunt { seeds: number + 1, cpu: clock.elapsed(), found, fails_anyway };
         }
     }
-    Hunt { seeds: cap, cpu: clock.elapsed(), found: None }
+    Hunt { seeds: cap, cpu: clock.elapsed(), found: None, fails_anyway }
 }
 
 /// The time that this thread spends on a processor, where the system tells (Linux); the time that passes elsewhere.

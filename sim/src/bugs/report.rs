@@ -8,6 +8,9 @@ use super::{Control, Effort, Hunt, P95_SEEDS_MAX, Subject};
 use crate::fault::Fault;
 use crate::planted::{About, Class};
 
+/// Seeds without faults that a bug which needs none has to show up in, if that many are run.
+const CALM_SEEDS_MIN: u64 = 100;
+
 /// All that was done about one bug.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -62,13 +65,17 @@ impl Finding {
         if self.missed() > 0 {
             complaints.push(format!("not found by {} of {} searches", self.missed(), self.hunts.len()));
         }
+        let anyway: Vec<u64> = self.hunts.iter().flat_map(|hunt| hunt.fails_anyway.clone()).collect();
+        if !anyway.is_empty() {
+            complaints.push(format!("these seeds fail without the bug, too: {anyway:?}"));
+        }
         let p95 = self.percentile(95);
         if p95 >= P95_SEEDS_MAX {
             complaints.push(format!("p95 is {p95} seeds, below {P95_SEEDS_MAX} is wanted"));
         }
         let Some(About { class, .. }) = self.about() else { return complaints };
         match (class, &self.control.calm.found) {
-            (Class::Logic, None) => complaints.push(format!(
+            (Class::Logic, None) if self.control.calm.seeds >= CALM_SEEDS_MIN => complaints.push(format!(
                 "is said to need no fault, and {} seeds without faults do not show it",
                 self.control.calm.seeds
             )),
@@ -197,7 +204,8 @@ mod tests {
     fn hunt_of(seeds: u64, seen: bool) -> Hunt {
         let violation = Violation::new("durable", "x");
         let found = Found { seed: seeds, profile: Profile::Swarm, violation, struck: FaultSet::NONE };
-        Hunt { seeds, cpu: Duration::from_millis(seeds), found: seen.then_some(found) }
+        let found = seen.then_some(found);
+        Hunt { seeds, cpu: Duration::from_millis(seeds), found, fails_anyway: vec![] }
     }
 
     fn finding(bug: WorldBug, hunts: Vec<Hunt>, calm: Hunt, alone: Vec<Fault>) -> Finding {

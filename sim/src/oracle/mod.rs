@@ -559,6 +559,14 @@ impl Oracle {
         Ok(())
     }
 
+    /// A reader acquired a snapshot: it is the newest that was published, as it was.
+    pub fn acquired(&mut self, snapshot: &Snapshot) -> Check {
+        ensure("monotonic", snapshot.sequence == self.base_sequence, || {
+            format!("snapshot {} is acquired, {} is published", snapshot.sequence, self.base_sequence)
+        })?;
+        self.check_snapshot(snapshot)
+    }
+
     /// A statement reads the staged tip of its tables.
     pub fn barrier(&mut self, snapshot: &Snapshot, tables: &[u32]) -> Check {
         self.counts.barriers += 1;

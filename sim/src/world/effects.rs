@@ -241,6 +241,7 @@ impl World<'_> {
                 Ok(())
             }
             (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
+                self.oracle.acquired(&snapshot)?;
                 self.counts.readings_held += 1;
                 self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())

@@ -317,7 +317,10 @@ impl<'a> World<'a> {
                     self.counts.crashes_in_recovery += 1;
                     self.crash(crash);
                 }
-                None if self.damage.is_some() && error.kind == ErrorKind::DataCorrupted => {
+                // A damaged version number says that another version wrote it: a refusal all the same.
+                None if self.damage.is_some()
+                    && matches!(error.kind, ErrorKind::DataCorrupted | ErrorKind::FeatureNotSupported) =>
+                {
                     self.counts.rotten_refused += 1;
                     return Ok(Start::Refused);
                 }
