@@ -150,3 +150,40 @@ impl OffsetFilter {
         self.next.next_offset = self.next.next_offset.max(next_offset);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a source delivers, and however often: offsets pass in order, each once, none below the start or below a hole that
+        /// was passed over; and none that comes in order and in time is held back.
+        #[test]
+        fn each_offset_passes_once_and_in_order(
+            start in 0..50i64,
+            steps in prop::collection::vec((0..100i64, 0..5i32, prop::bool::weighted(0.1)), 0..80),
+        ) {
+            let mut filter = OffsetFilter::new(Position { next_offset: start, leader_epoch: 7 });
+            let mut expected = Position { next_offset: start, leader_epoch: 7 };
+            let mut passed = BTreeSet::new();
+            for (offset, leader_epoch, is_hole) in steps {
+                if is_hole {
+                    filter.advance_to(offset);
+                    expected.next_offset = expected.next_offset.max(offset);
+                } else {
+                    let in_time = offset >= expected.next_offset;
+                    prop_assert_eq!(filter.admit(offset, leader_epoch), in_time);
+                    if in_time {
+                        prop_assert!(passed.insert(offset), "offset {} passed twice", offset);
+                        expected = Position { next_offset: offset + 1, leader_epoch };
+                    }
+                }
+                prop_assert_eq!(filter.position(), expected);
+            }
+        }
+    }
+}

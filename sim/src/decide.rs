@@ -121,11 +121,16 @@ impl<'a> FuzzBytes<'a> {
     pub fn new(bytes: &'a [u8]) -> FuzzBytes<'a> {
         FuzzBytes { bytes }
     }
+
+    /// Bytes that a decision takes.
+    fn width(bound: u64) -> usize {
+        (64 - (bound - 1).leading_zeros()).div_ceil(8) as usize
+    }
 }
 
 impl Decide for FuzzBytes<'_> {
     fn below(&mut self, bound: u64) -> u64 {
-        let width = (64 - (bound - 1).leading_zeros()).div_ceil(8) as usize;
+        let width = FuzzBytes::width(bound);
         let mut value = 0u64;
         for i in 0..width.min(self.bytes.len()) {
             value |= u64::from(self.bytes[i]) << (8 * i);
@@ -139,6 +144,33 @@ impl Decide for FuzzBytes<'_> {
         let drawn = self.below(1 << 16);
         let quiet = (1u64 << 16) - ((u64::from(rate.0) << 16) / 1_000_000).max(1);
         drawn >= quiet
+    }
+}
+
+/// Another source, whose answers are written down as the bytes that [`FuzzBytes`] would take for them.
+pub struct Encoded<D> {
+    source: D,
+    bytes: Rc<RefCell<Vec<u8>>>,
+}
+
+impl<D: Decide> Encoded<D> {
+    /// Appends to `bytes`.
+    pub fn new(source: D, bytes: Rc<RefCell<Vec<u8>>>) -> Encoded<D> {
+        Encoded { source, bytes }
+    }
+}
+
+impl<D: Decide> Decide for Encoded<D> {
+    fn below(&mut self, bound: u64) -> u64 {
+        let answer = self.source.below(bound);
+        self.bytes.borrow_mut().extend_from_slice(&answer.to_le_bytes()[..FuzzBytes::width(bound)]);
+        answer
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        let answer = self.source.chance(rate);
+        self.bytes.borrow_mut().extend_from_slice(if answer { &[0xff; 2] } else { &[0; 2] });
+        answer
     }
 }
 
@@ -351,6 +383,13 @@ mod tests {
         assert_eq!(ask(&Decisions::new(Seeded::new(42))), answers);
         assert_eq!(ask(&Decisions::new(Recorded::new(first.taken()))), answers);
         assert_ne!(ask(&Decisions::new(Seeded::new(43))), answers);
+    }
+
+    #[test]
+    fn encoded_answers_are_decoded_again() {
+        let bytes = Rc::new(RefCell::new(Vec::new()));
+        let answers = ask(&Decisions::new(Encoded::new(Seeded::new(42), bytes.clone())));
+        assert_eq!(ask(&Decisions::new(FuzzBytes::new(&bytes.borrow()))), answers);
     }
 
     #[test]
