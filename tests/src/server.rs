@@ -21,13 +21,21 @@ const TRACE_ENV: &str = "TIDEMARK_TRACE";
 pub struct Server {
     dir: PathBuf,
     port: u16,
+    /// Beside where the data is and where it listens.
+    arguments: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts a server on `dir/data` and waits until it answers.
     pub fn start(dir: &Path) -> Server {
-        let mut server = Server { dir: dir.to_path_buf(), port: free_port(), child: None };
+        Server::start_with(dir, &[])
+    }
+
+    /// The same, with more arguments of `serve`.
+    pub fn start_with(dir: &Path, arguments: &[&str]) -> Server {
+        let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
+        let mut server = Server { dir: dir.to_path_buf(), port: free_port(), arguments, child: None };
         server.restart();
         server
     }
@@ -35,7 +43,7 @@ impl Server {
     /// Starts it again after a kill or a stop, and waits until it answers.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "the server runs already");
-        self.child = Some(launch(&self.dir, self.port));
+        self.child = Some(launch(&self.dir, self.port, &self.arguments));
         let began = Instant::now();
         loop {
             if self.try_connect().is_ok() {
@@ -188,9 +196,14 @@ pub fn said(error: &postgres::Error) -> String {
     }
 }
 
-fn launch(dir: &Path, port: u16) -> Child {
+fn launch(dir: &Path, port: u16, arguments: &[String]) -> Child {
     let log = dir.join("server.log");
-    command(dir, port).stdout(append(&log)).stderr(append(&log)).spawn().expect("the binary runs")
+    command(dir, port)
+        .args(arguments)
+        .stdout(append(&log))
+        .stderr(append(&log))
+        .spawn()
+        .expect("the binary runs")
 }
 
 fn command(dir: &Path, port: u16) -> Command {

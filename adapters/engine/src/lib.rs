@@ -23,6 +23,7 @@ pub use api::{BarrierGuard, Engine, SnapshotGuard};
 pub use config::{EngineConfig, OnHalt, OnRecovery, SEGMENT_BYTES_DEFAULT};
 pub use pipeline::{ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
 pub use tidemark_record::RecorderSettings;
+pub use tidemark_record::recorder::BYTES_MAX_DEFAULT as RECORD_BYTES_MAX_DEFAULT;
 
 /// Exit code of a process whose kernel has halted: the disk failed, or an invariant of the log is broken. Starting again
 /// recovers from the disk.

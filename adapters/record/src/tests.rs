@@ -1,12 +1,25 @@
 //! Recordings in files: what is written comes back, what is torn ends, what is damaged is told.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use kernel::{Config, Incarnation, Sequence};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use kernel::expr::OnDuplicate;
+use kernel::record::{Body, Commit, CursorAdvance, RecordKind, Tally};
+use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
+use kernel::{
+    ColumnId, Config, Effect, Epoch, Error, ErrorKind, Extract, Incarnation, Input, PipelineId, Position,
+    Run, Sequence, TableId, TopicId,
+};
 use proptest::prelude::*;
 
 use crate::file::*;
-use crate::item::{End, Item, RecordedInput};
+use crate::item::{End, ExtractKey, Item, RecordedInput, RowsAt};
+use crate::recorder::{Life, Recorder, RecorderSettings};
+use crate::rows::Rows;
 
 fn header() -> FileHeader {
     FileHeader {
@@ -92,6 +105,147 @@ fn ends_are_told_apart() {
         let (item, rest) = postcard::take_from_bytes::<Item>(&frame[12..]).unwrap();
         assert!(rest.is_empty() && matches!(item, Item::End(found) if found == end));
     }
+}
+
+fn table() -> TableDef {
+    let types = [
+        ColumnType::Int64,
+        ColumnType::Text,
+        ColumnType::Bool,
+        ColumnType::Float64,
+        ColumnType::Bytea,
+        ColumnType::Decimal { precision: 20, scale: 2 },
+    ];
+    let columns = types.into_iter().enumerate().map(|(at, column_type)| ColumnDef {
+        id: ColumnId(at as u32),
+        name: format!("column {at}"),
+        column_type,
+        nullable: true,
+        default_sql: None,
+    });
+    TableDef {
+        id: TableId(1),
+        name: "events".into(),
+        schema_version: 1,
+        columns: columns.collect(),
+        primary_key: vec![],
+        shard_key: vec![0],
+        sort_key: vec![],
+        created_at: Sequence(2),
+    }
+}
+
+fn some_rows() -> RecordBatch {
+    let decimals = Decimal128Array::from(vec![Some(125), None, Some(-1)]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![1, 2, 3])),
+        Arc::new(StringArray::from(vec![Some("a"), None, Some("")])),
+        Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+        Arc::new(Float64Array::from(vec![Some(0.5), None, Some(-2.0)])),
+        Arc::new(BinaryArray::from(vec![&b"x"[..], b"", b"yz"])),
+        Arc::new(decimals.with_precision_and_scale(20, 2).unwrap()),
+        Arc::new(Int64Array::from(vec![1, 1, 1])),
+        Arc::new(Int32Array::from(vec![0, 0, 0])),
+        Arc::new(Int64Array::from(vec![10, 11, 12])),
+    ];
+    RecordBatch::try_new(table().stored_schema(), columns).unwrap()
+}
+
+#[test]
+fn rows_come_back_without_a_catalog() {
+    let rows = some_rows();
+    let read = Rows::of(&rows).read().unwrap();
+    assert_eq!(read.columns(), rows.columns());
+    assert_eq!(Rows::of(&rows.slice(1, 2)).read().unwrap().columns(), rows.slice(1, 2).columns());
+    assert_eq!(Rows::of(&rows.slice(0, 0)).read().unwrap().num_rows(), 0);
+}
+
+fn catalog() -> Catalog {
+    let mut catalog = Catalog::new();
+    catalog.tables.insert(TableId(1), Arc::new(table()));
+    let pipeline = PipelineDef {
+        id: PipelineId(1),
+        name: "p".into(),
+        table: TableId(1),
+        definition_sql: String::new(),
+        on_duplicate: OnDuplicate::Reject,
+        error_limit: None,
+        batch_interval_us: 0,
+        batch_bytes_max: 1,
+        state: PipelineState::Running,
+        epoch: Epoch(1),
+        run: Run(1),
+        start_at: StartAt::Earliest,
+        topic_id: None,
+        cursors: Default::default(),
+        set_aside: 0,
+        created_at_us: 0,
+        altered_at_us: 0,
+    };
+    catalog.pipelines.insert(PipelineId(1), Arc::new(pipeline));
+    catalog
+}
+
+fn extract(first_offset: i64) -> Extract {
+    Extract {
+        pipeline: PipelineId(1),
+        epoch: Epoch(1),
+        partition: 0,
+        first_offset,
+        next: Position { next_offset: first_offset + 3, leader_epoch: 0 },
+        messages: 3,
+        filtered: 0,
+        source_bytes: 100,
+        pieces: vec![None, Some(some_rows())],
+        set_aside: vec![],
+    }
+}
+
+/// A record that consumes the range of an extract.
+fn append_of(extract: &Extract) -> Effect {
+    let cursors = vec![CursorAdvance {
+        pipeline: extract.pipeline,
+        run: Run(1),
+        epoch: extract.epoch,
+        partition: extract.partition,
+        first_offset: extract.first_offset,
+        next: extract.next,
+        topic_id: TopicId::default(),
+        tally: Tally::default(),
+    }];
+    let body = Body::Commit(RecordKind::Batch, Commit { cursors, ..Commit::default() });
+    Effect::Append(body.encode(Sequence(10)))
+}
+
+#[test]
+fn rows_that_the_log_never_got_are_written_on_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life {
+        database: [7; 16],
+        incarnation: Incarnation(3),
+        shard_count: 2,
+        open: Sequence(9),
+        now_us: 5,
+        config: Config::default(),
+    };
+    let recorder = Recorder::start(RecorderSettings::new(directory.path(), 1 << 20), life).unwrap();
+    let catalog = catalog();
+    for first_offset in [10, 13] {
+        recorder.input(1, &Input::Extracted(extract(first_offset)), &catalog);
+    }
+    recorder.effect(&append_of(&extract(10)));
+    recorder.finish(End::Halted(Error::new(ErrorKind::Internal, "a thread panicked")), None);
+    let mut recording = Recording::open(&list(directory.path()).unwrap()[0]).unwrap();
+    let items: Vec<Item> = std::iter::from_fn(|| recording.next_item().unwrap()).collect();
+    for item in &items[..2] {
+        let Item::Input { input: RecordedInput::Extracted(extract), .. } = item else { panic!("{item:?}") };
+        assert!(matches!(&extract.rows, RowsAt::Log(counts) if *counts == [None, Some(3)]), "{extract:?}");
+    }
+    let [Item::Effect(_), Item::Rows { key, shards }, Item::End(End::Halted(_))] = &items[2..] else {
+        panic!("{items:?}");
+    };
+    assert_eq!(*key, ExtractKey::of(&extract(13)), "the log has the rows of the other");
+    assert_eq!(shards[1].as_ref().unwrap().read().unwrap().columns(), some_rows().columns());
 }
 
 proptest! {

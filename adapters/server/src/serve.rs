@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tidemark_engine::{Engine, EngineConfig};
+use tidemark_engine::{Engine, EngineConfig, RecorderSettings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
@@ -56,6 +56,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config.segment_bytes = settings.segment_bytes;
     config.disk_reserve_bytes = settings.disk_reserve_bytes.unwrap_or(3 * settings.segment_bytes);
     config.kernel.pipeline_credit_bytes = settings.pipeline_credit_bytes;
+    config.record = settings.record.as_ref().map(|dir| RecorderSettings::new(dir, settings.record_bytes_max));
     config.trace_file.clone_from(&settings.trace);
     config
 }

@@ -63,6 +63,14 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Directory to record into what the database is fed and does, so that `sim replay` can run its lives again [default: none].
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<PathBuf>,
+    /// Bytes of the recording, of all lives together; the oldest files go first [default: 1073741824].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_bytes_max: Option<u64>,
     /// File to append a line to for every record staged, appended and synced: for tests that kill the server.
     #[arg(long, value_name = "FILE", hide = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +89,8 @@ pub(crate) struct Settings {
     pub query_memory_bytes: usize,
     pub pipeline_credit_bytes: u64,
     pub log: String,
+    pub record: Option<PathBuf>,
+    pub record_bytes_max: u64,
     pub trace: Option<PathBuf>,
 }
 
@@ -92,10 +102,11 @@ struct Defaults {
     query_memory_bytes: u64,
     pipeline_credit_bytes: u64,
     log: &'static str,
+    record_bytes_max: u64,
 }
 
 /// Names of all settings; other variables that begin with `TIDEMARK_` are somebody else's.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "data",
     "listen",
     "shards",
@@ -104,6 +115,8 @@ const NAMES: [&str; 9] = [
     "query_memory_bytes",
     "pipeline_credit_bytes",
     "log",
+    "record",
+    "record_bytes_max",
     "trace",
 ];
 
@@ -115,6 +128,7 @@ impl Settings {
             query_memory_bytes: 1 << 30,
             pipeline_credit_bytes: 64 << 20,
             log: "info",
+            record_bytes_max: tidemark_engine::RECORD_BYTES_MAX_DEFAULT,
         };
         let mut figment = Figment::from(Serialized::defaults(defaults))
             .merge(Env::prefixed("TIDEMARK_").only(&NAMES).lowercase(true));
@@ -134,6 +148,13 @@ impl Settings {
             return Err(format!(
                 "segment_bytes is {}, at least {SEGMENT_BYTES_MIN} are needed",
                 self.segment_bytes
+            ));
+        }
+        const RECORD_BYTES_MIN: u64 = 1 << 20;
+        if self.record_bytes_max < RECORD_BYTES_MIN {
+            return Err(format!(
+                "record_bytes_max is {}, at least {RECORD_BYTES_MIN} are needed",
+                self.record_bytes_max
             ));
         }
         if let Some(shards) = self.shards
@@ -219,6 +240,7 @@ mod tests {
             ("shards = 0", "from 1 to 1024"),
             ("shards = 5000", "from 1 to 1024"),
             ("segment_bytes = 5", "at least"),
+            ("record_bytes_max = 5", "at least"),
             ("query_memory_bytes = 0", "query_memory_bytes is 0"),
             ("pipeline_credit_bytes = 0", "pipeline_credit_bytes is 0"),
         ];

@@ -45,6 +45,12 @@ struct Settings {
     /// Leave PostgreSQL out.
     #[arg(long)]
     without_postgres: bool,
+    /// Load Tidemark's table with a primary key, and add up.
+    #[arg(long)]
+    keyed: bool,
+    /// Let Tidemark record what it does.
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Parser, Debug)]
@@ -107,7 +113,7 @@ fn side_by_side(settings: &Settings) -> Result<()> {
     let consumed = consume::measure(&topic, messages)?;
     consumed.print("(a) librdkafka, dropped", messages);
 
-    let mut server = tidemark::Tidemark::start()?;
+    let mut server = tidemark::Tidemark::start(settings)?;
     let loaded = server.load(&topic, messages)?;
     loaded.outcome.print("(b) Tidemark, durable and counted", messages);
     loaded.print_sizes(messages);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tests::server::Server;
 
 use crate::topic::Topic;
-use crate::{Outcome, ask, message, process};
+use crate::{Outcome, Settings, ask, message, process};
 
 /// How often the rows are counted while they are loaded: the questions use the CPU that is measured.
 const PROBE_INTERVAL: Duration = Duration::from_millis(40);
@@ -20,6 +20,8 @@ const PROBES_A_SAMPLE: u64 = 4;
 pub struct Tidemark {
     server: Server,
     directory: TempDir,
+    /// The table has a primary key, and messages of one key are added up.
+    keyed: bool,
 }
 
 /// A loaded topic, and what it took.
@@ -29,11 +31,14 @@ pub struct Loaded {
     overhead_bytes_max: u64,
     table_bytes: u64,
     log_bytes: u64,
+    /// Of the recording, if one is made, and the CPU of the thread that writes it.
+    record_bytes: u64,
+    recorder_cpu_seconds: f64,
 }
 
 impl Tidemark {
     /// Starts the server on an empty data directory.
-    pub fn start() -> Result<Tidemark> {
+    pub fn start(settings: &Settings) -> Result<Tidemark> {
         if std::env::var_os("TIDEMARK_BIN").is_none() {
             let binary = std::env::current_exe()?.with_file_name("tidemark");
             ensure!(binary.exists(), "{} is not there: run `cargo build --release` first", binary.display());
@@ -41,7 +46,11 @@ impl Tidemark {
             unsafe { std::env::set_var("TIDEMARK_BIN", binary) };
         }
         let directory = tempfile::tempdir().context("a directory for the server")?;
-        Ok(Tidemark { server: Server::start(directory.path()), directory })
+        let record = directory.path().join("record");
+        let record = record.to_str().context("a directory with a plain name")?;
+        let arguments = if settings.record { vec!["--record", record] } else { vec![] };
+        let server = Server::start_with(directory.path(), &arguments);
+        Ok(Tidemark { server, directory, keyed: settings.keyed })
     }
 
     /// Process id.
@@ -63,11 +72,16 @@ impl Tidemark {
 
     /// Makes a table and a pipeline named `name` for a topic. Not started.
     pub fn define(&self, client: &mut Client, name: &str, brokers: &str, topic: &str) -> Result<()> {
-        ask::run(client, &format!("CREATE TABLE {name} ({}, SHARD KEY (id))", message::COLUMNS))?;
+        let (key, on_duplicate) = if self.keyed {
+            (", PRIMARY KEY (id)", " ON DUPLICATE KEY UPDATE amount = amount + VALUES(amount)")
+        } else {
+            ("", "")
+        };
+        ask::run(client, &format!("CREATE TABLE {name} ({}{key}, SHARD KEY (id))", message::COLUMNS))?;
         ask::run(
             client,
             &format!(
-                "CREATE PIPELINE {name} AS LOAD DATA KAFKA '{brokers}/{topic}' INTO TABLE {name} FORMAT JSON ({})",
+                "CREATE PIPELINE {name} AS LOAD DATA KAFKA '{brokers}/{topic}' INTO TABLE {name} FORMAT JSON ({}){on_duplicate}",
                 message::MAPPING
             ),
         )
@@ -102,10 +116,12 @@ impl Tidemark {
             broker_cpu_seconds: topic.broker_cpu_seconds()? - broker_before,
         };
         check(&mut client, messages)?;
+        let recorder_cpu_seconds = process::thread_cpu_seconds(self.pid(), "recorder")?;
+        let record_bytes = record_bytes(&self.directory.path().join("record"))?;
         let log_bytes = log_bytes(&self.directory.path().join("data"))?;
         let table_bytes = table_bytes(&mut client)?;
         ask::run(&mut client, "STOP PIPELINE payments")?;
-        Ok(Loaded { outcome, overhead_bytes_max, table_bytes, log_bytes })
+        Ok(Loaded { outcome, overhead_bytes_max, table_bytes, log_bytes, record_bytes, recorder_cpu_seconds })
     }
 }
 
@@ -126,6 +142,12 @@ fn log_bytes(data: &Path) -> Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+/// Bytes of the recording; none where nothing is recorded.
+fn record_bytes(directory: &Path) -> Result<u64> {
+    let Ok(files) = std::fs::read_dir(directory) else { return Ok(0) };
+    files.map(|file| Ok(file?.metadata()?.len())).sum()
 }
 
 /// Every message counts exactly once: ids are 0..messages.
@@ -154,5 +176,12 @@ impl Loaded {
             "    log: {a_row:.1} bytes a row, {:.0} MB/s while loading",
             self.log_bytes as f64 / 1e6 / self.outcome.seconds
         );
+        if self.record_bytes > 0 {
+            println!(
+                "    recording: {:.2} bytes a row, {:.3} CPU-s/M rows of its thread",
+                self.record_bytes as f64 / messages as f64,
+                self.recorder_cpu_seconds / (messages as f64 / 1e6)
+            );
+        }
     }
 }

@@ -6,4 +6,5 @@ mod exactly_once;
 mod failures;
 mod load;
 mod pipelines;
+mod replay;
 mod source;
