@@ -163,6 +163,9 @@ planted_bugs! {
         CreationNotResumed "creation-not-resumed" NeedsFault "recovered",
             "A creation that was interrupted is taken for a log that lost its open record.",
             "the kernel's own: `is_created`";
+        HalfChecksumIsDamage "half-checksum-is-damage" NeedsFault "recovered",
+            "A creation that ended in the midst of its header's checksum is taken for a damaged log.",
+            "this kernel once, found by its simulator";
         RecoveredSequenceReused "recovered-sequence-reused" NeedsFault "recovered",
             "The first record of a life takes the sequence of the last one recovered.",
             "ClickHouse#1690 (A17)";
@@ -191,6 +194,9 @@ planted_bugs! {
         BarrierIgnored "barrier-ignored" Logic "exactly once",
             "Batches are staged on a table under a barrier: an update is lost.",
             "the kernel's own: table barriers";
+        HolderTurnedAway "holder-turned-away" Logic "live",
+            "With the line full, the holder of a barrier is turned away like everybody else, and the barrier stays.",
+            "this kernel once, found by its simulator";
         BarrierReadsPublished "barrier-reads-published" Logic "exactly once",
             "A statement under a barrier reads what is published, not what is staged.",
             "the kernel's own: table barriers";

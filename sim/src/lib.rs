@@ -7,7 +7,8 @@
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
 //! - [`explore`]: every state of a small world, the same kernel in it.
-//! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words.
+//! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words;
+//!   [`explain`]: as a page to look at.
 //! - [`replay`]: what a real server recorded, run again. [`commands`]: the command line.
 
 pub mod broker;
@@ -16,6 +17,7 @@ pub mod commands;
 pub mod counts;
 pub mod decide;
 pub mod disk;
+pub mod explain;
 pub mod explore;
 pub mod fault;
 pub mod oracle;

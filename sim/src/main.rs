@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sim::commands::{bugs, explore, replay, run, shrink};
+use sim::commands::{bugs, explain, explore, replay, run, shrink};
 
 /// A run makes and drops millions of small arrays and messages: the system's allocator was a fifth of its time.
 #[global_allocator]
@@ -20,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Run seeds; each runs twice and must leave the same trace.
     Run(run::Args),
+    /// Make a page of one run, to look at in a browser.
+    Explain(explain::Args),
     /// Make a failure small and write it as a scenario file.
     Shrink(shrink::Args),
     /// Run again what a server recorded, and see it do the same.
@@ -32,6 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let passed = match Arguments::parse().command {
+        Command::Explain(args) => explain::run(args),
         Command::Run(args) => run::run(args),
         Command::Shrink(args) => shrink::run(args),
         Command::Replay(args) => replay::run(args),

@@ -2,17 +2,19 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use kernel::probe::{self, Probe, Reached};
 
-use crate::decide::{Decide, Decisions, Seeded};
-use crate::fault::{Coverage, FaultCounts, FaultSet};
+use crate::decide::{Decide, Decisions, Rate, Recorded, Seeded};
+use crate::explain::film::Film;
+use crate::fault::{Coverage, FaultCounts, FaultRates, FaultSet};
 use crate::oracle::Violation;
 use crate::planted::{self, Planted};
-use crate::shrink::Limits;
+use crate::shrink::{Case, Chance};
 use crate::swarm::{Parameters, Profile};
 use crate::trace::{Event, Keep, Mark, Trace};
 use crate::world::{Counts, World};
@@ -53,6 +55,10 @@ pub struct Outcome {
     pub simulated_us: u64,
     /// Its events, as far as they were to be kept.
     pub events: Vec<Event>,
+    /// Kinds of faults that could happen in it.
+    pub drawn: FaultSet,
+    /// How many of the decisions said what the world is like.
+    pub shape_len: usize,
     /// Every decision, for [`crate::decide::Recorded`].
     pub decisions: Vec<u64>,
 }
@@ -75,18 +81,84 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
 
 /// One run whose events are put into words.
 pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
-    run_limited(source, plan, &Limits::default(), keep)
+    // One source for both: first it says what the world is like, then what happens in it.
+    let source = Rc::new(RefCell::new(source));
+    let drawing = Decisions::new(source.clone());
+    let drawn = draw(&drawing, plan);
+    let (outcome, _) = run_world(&drawing, Decisions::new(source), plan, drawn, keep, None);
+    outcome
 }
 
-/// One run in a world from which something was taken away.
-pub fn run_limited(source: impl Decide, plan: Plan, limits: &Limits, keep: Keep) -> Outcome {
-    let decisions = Decisions::new(source);
+/// One run of a case, filmed if there is a film. `hear` is told every question that is asked while the run goes on.
+pub fn run_case(
+    case: &Case,
+    keep: Keep,
+    film: Option<Film>,
+    hear: &mut dyn FnMut(u64),
+) -> (Outcome, Option<Film>) {
+    let plan = case.plan();
+    let (drawing, course, mut drawn) = match &case.chance {
+        Chance::Seed(seed) => {
+            let source = Rc::new(RefCell::new(Seeded::new(*seed)));
+            let drawing = Decisions::new(source.clone());
+            let drawn = draw(&drawing, plan);
+            (drawing, Decisions::new(Heard { source, hear }), drawn)
+        }
+        Chance::Recorded { shape, course } => {
+            let drawing = Decisions::new(Recorded::new(shape.clone()));
+            let mut drawn = draw(&drawing, plan);
+            // How likely a fault was is of no matter any more: the list says when it strikes. So it does not depend on which kinds
+            // there are and in which order their rates were drawn.
+            let kinds = plan.profile.faults().and(plan.faults).kinds();
+            drawn.faults =
+                kinds.fold(FaultRates::default(), |rates, kind| rates.with(kind, Rate::per_mille(500)));
+            (drawing, Decisions::new(Heard { source: Recorded::new(course.clone()), hear }), drawn)
+        }
+    };
+    case.limits.apply(&mut drawn);
+    run_world(&drawing, course, plan, drawn, keep, film)
+}
+
+/// Tells what is asked.
+struct Heard<'h, D> {
+    source: D,
+    hear: &'h mut dyn FnMut(u64),
+}
+
+impl<D: Decide> Decide for Heard<'_, D> {
+    fn below(&mut self, bound: u64) -> u64 {
+        (self.hear)(bound);
+        self.source.below(bound)
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        (self.hear)(0);
+        self.source.chance(rate)
+    }
+}
+
+/// What a world is like. No fault is certain: it is always asked whether one strikes, so that a record says so.
+fn draw(drawing: &Decisions<'_>, plan: Plan) -> Parameters {
+    let mut drawn = Parameters::draw(drawing, plan.profile, plan.faults);
+    let rates = drawn.faults.drawn().map(|(kind, rate)| (kind, rate.min(Rate(999_999))));
+    drawn.faults = rates.fold(FaultRates::default(), |rates, (kind, rate)| rates.with(kind, rate));
+    drawn
+}
+
+fn run_world<'a>(
+    drawing: &Decisions<'_>,
+    decisions: Decisions<'a>,
+    plan: Plan,
+    parameters: Parameters,
+    keep: Keep,
+    film: Option<Film>,
+) -> (Outcome, Option<Film>) {
     probe::take();
     planted::activate(plan.bug);
-    let mut parameters = Parameters::draw(&decisions, plan.profile, plan.faults);
-    limits.apply(&mut parameters);
+    let drawn = parameters.faults.drawn().fold(FaultSet::NONE, |set, (kind, _)| set.with(kind));
     let trace = Trace::new(keep);
     let mut world = World::new(decisions.clone(), parameters, trace.clone());
+    world.film = film;
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match ended {
         Ok(Ok(())) => None,
@@ -96,7 +168,8 @@ pub fn run_limited(source: impl Decide, plan: Plan, limits: &Limits, keep: Keep)
             Some(Violation::new("assertion", text))
         }
     };
-    Outcome {
+    let film = world.film.take();
+    let outcome = Outcome {
         hash: trace.hash(),
         counts: world.counts(),
         reached: probe::take(),
@@ -107,8 +180,11 @@ pub fn run_limited(source: impl Decide, plan: Plan, limits: &Limits, keep: Keep)
         crashes: trace.count_of(Mark::Crash),
         simulated_us: trace.now_us().saturating_sub(crate::world::BEGINNING_US).max(0) as u64,
         events: trace.take_events(),
-        decisions: decisions.taken(),
-    }
+        drawn,
+        shape_len: drawing.count(),
+        decisions: [drawing.taken(), decisions.taken()].concat(),
+    };
+    (outcome, film)
 }
 
 /// A seed, twice.

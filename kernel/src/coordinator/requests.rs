@@ -10,6 +10,7 @@ use super::staging::{Origin, WorkByShard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, Write};
+use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::{Commit, RecordKind};
 use crate::snapshot::{ShardView, Snapshot};
@@ -111,7 +112,8 @@ impl Coordinator {
         };
         // The holder of a barrier is never turned away: those in line may be waiting for it. There are no more of them than
         // barriers, and no more barriers than tables.
-        let holds_barrier = matches!(&waiting, Waiting::Write(write) if write.barrier.is_some());
+        let holds_barrier = matches!(&waiting, Waiting::Write(write) if write.barrier.is_some())
+            && !planted::is(Bug::HolderTurnedAway);
         if !holds_barrier && self.requests.waiting.len() >= self.config.requests_waiting_max {
             reached(Probe::RequestTurnedAway);
             let text = format!("{} requests wait already; try again later", self.requests.waiting.len());

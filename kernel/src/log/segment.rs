@@ -4,6 +4,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Sequence;
+use crate::planted::{self, Bug};
 use crate::record::FORMAT_VERSION;
 
 pub(super) const SEGMENT_HEADER_LEN: u64 = 64;
@@ -98,6 +99,9 @@ impl SegmentHeader {
     /// can leave.
     pub fn is_unfinished(bytes: &[u8; SEGMENT_HEADER_LEN as usize]) -> bool {
         let ours = MAGIC.into_iter().chain(FORMAT_VERSION.to_le_bytes());
+        if planted::is(Bug::HalfChecksumIsDamage) && bytes[56..64] != [0; 8] {
+            return false;
+        }
         // The writing may have ended in the midst of the checksum.
         let checksum = xxh3_64(&bytes[0..56]).to_le_bytes();
         let begins_ours = bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0);

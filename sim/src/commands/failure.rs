@@ -40,7 +40,8 @@ pub fn report(seed: u64, outcome: &Outcome, plan: Plan, wanted: &Wanted) {
     let path = wanted.failures_dir.join(format!("{name}.toml"));
     let scenario = Scenario {
         title: format!("{}, found by seed {seed}", violation.invariant),
-        story: story::tell(&told),
+        story: String::new(),
+        events: story::tell(&told),
         invariant: violation.invariant.into(),
         questions: small.shipped().questions(),
         case: small.clone(),
@@ -74,11 +75,16 @@ pub fn make_small(case: &Case, budget: Duration) -> Option<Shrunk> {
 
 /// Writes a scenario file.
 pub fn write(scenario: &Scenario, path: &Path) -> Result<(), String> {
+    write_text(path, &scenario.to_text())
+}
+
+/// Writes a file, and the folder that it is to lie in.
+pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
     let fail = |e: std::io::Error| format!("{}: {e}", path.display());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(fail)?;
     }
-    std::fs::write(path, scenario.to_text()).map_err(fail)
+    std::fs::write(path, text).map_err(fail)
 }
 
 /// The command that repeats a scenario with its bug.

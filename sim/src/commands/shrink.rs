@@ -88,7 +88,11 @@ fn try_run(args: &Args) -> Result<(), String> {
             || about.map_or("A failure".into(), |about| about.what.to_string()),
             |old| old.title.clone(),
         ),
-        story: before.map_or_else(|| story::tell(&told), |old| old.story),
+        story: before.map_or_else(
+            || about.map_or(String::new(), |about| format!("{}\nOrigin: {}\n", about.what, about.origin)),
+            |old| old.story,
+        ),
+        events: story::tell(&told),
         invariant: shrunk.violation.invariant.into(),
         questions: shrunk.case.shipped().questions(),
         case: shrunk.case,

@@ -76,6 +76,8 @@ struct Segment {
     former: BTreeMap<usize, Box<[u8]>>,
     /// The directory knows it for good.
     entry_durable: bool,
+    /// What the last power cut did to pages that nobody has written to since, for pictures.
+    scars: BTreeMap<usize, char>,
 }
 
 impl Segment {
@@ -86,6 +88,7 @@ impl Segment {
             dirty: BTreeMap::new(),
             former: BTreeMap::new(),
             entry_durable: true,
+            scars: BTreeMap::new(),
         }
     }
 
@@ -101,7 +104,38 @@ impl Segment {
         for page in offset / PAGE_BYTES..=(offset + bytes.len() - 1) / PAGE_BYTES {
             let version = self.memory[self.page(page)].into();
             self.dirty.entry(page).or_default().push((number, version));
+            self.scars.remove(&page);
         }
+    }
+
+    /// See [`Picture::pages`].
+    fn page_letter(&self, page: usize, is_syncing: bool) -> char {
+        if self.dirty.contains_key(&page) {
+            return if is_syncing { 's' } else { 'd' };
+        }
+        let (memory, durable) = (&self.memory[self.page(page)], &self.durable[self.page(page)]);
+        match self.scars.get(&page) {
+            Some(scar) => *scar,
+            None if memory != durable => '?',
+            None if durable.iter().all(|byte| *byte == 0) => '.',
+            None => 'D',
+        }
+    }
+
+    /// Where the records begin that the process sees: from header to header, as long as there is one.
+    fn records(&self) -> Vec<(u64, u64)> {
+        let number =
+            |at: usize| self.memory.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight")));
+        let mut records = Vec::new();
+        // The header of a segment is as long as the alignment of records.
+        let mut at = kernel::record::ALIGNMENT as usize;
+        while self.memory.get(at..at + 4) == Some(b"TMLR") {
+            let (Some(sequence), Some(len)) = (number(at + 16), number(at + 40)) else { break };
+            records.push((at as u64, sequence));
+            let Some(next) = (at as u64 + kernel::record::HEADER_LEN).checked_add(len) else { break };
+            at = next.next_multiple_of(kernel::record::ALIGNMENT) as usize;
+        }
+        records
     }
 
     /// The dirty pages that a range touches.
@@ -146,6 +180,32 @@ pub struct PendingSync {
     offset: u64,
     len: u64,
     through_write: u64,
+}
+
+impl PendingSync {
+    /// Segment, first byte and length.
+    pub fn range(&self) -> (u64, u64, u64) {
+        (self.number, self.offset, self.len)
+    }
+}
+
+/// When the disk looked how: equal moments, equal looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    changes: u64,
+    syncing: Option<(u64, u64, u64)>,
+}
+
+/// How a segment looks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// Its number.
+    pub number: u64,
+    /// A letter a page: `.` nothing but zeros, `d` dirty, `s` being synced, `D` durable, `x` lost and `t` torn at the last power cut,
+    /// `?` clean, although memory and disk differ.
+    pub pages: String,
+    /// Where the records in it begin, and their sequence.
+    pub records: Vec<(u64, u64)>,
 }
 
 /// A handle to the disk: one for the log, one for the world that cuts its power.
@@ -246,6 +306,34 @@ impl<'a> Disk<'a> {
         }
     }
 
+    /// How it looks now, in short.
+    pub fn moment(&self, syncing: Option<(u64, u64, u64)>) -> Moment {
+        let DiskCounts { writes, syncs, kills, power_cuts, .. } = self.counts();
+        let changes = writes + syncs + kills + power_cuts + ((self.state().segments.len() as u64) << 48);
+        Moment { changes, syncing }
+    }
+
+    /// How it looks now.
+    pub fn picture(&self, syncing: Option<(u64, u64, u64)>) -> Vec<Picture> {
+        let state = self.state();
+        let picture = |(&number, segment): (&u64, &Segment)| {
+            let is_syncing = |page: usize| {
+                syncing.is_some_and(|(synced, offset, len)| {
+                    let pages =
+                        offset as usize / PAGE_BYTES..(offset + len).div_ceil(PAGE_BYTES as u64) as usize;
+                    synced == number && pages.contains(&page)
+                })
+            };
+            let pages = 0..segment.memory.len().div_ceil(PAGE_BYTES);
+            Picture {
+                number,
+                pages: pages.map(|page| segment.page_letter(page, is_syncing(page))).collect(),
+                records: segment.records(),
+            }
+        };
+        state.segments.iter().map(picture).collect()
+    }
+
     /// Begins to make a range durable. What is written from now on is not covered.
     pub fn begin_sync(&self, number: u64, offset: u64, len: u64) -> PendingSync {
         PendingSync { number, offset, len, through_write: self.state().counts.writes }
@@ -327,6 +415,9 @@ impl State<'_> {
                         if torn { " and is torn inside" } else { "" }
                     ),
                 );
+                if chosen < newest || torn {
+                    segment.scars.insert(page, if torn { 't' } else { 'x' });
+                }
                 if !torn {
                     continue;
                 }

@@ -1,18 +1,15 @@
 //! All that it takes to repeat one run: which faults there may be, what is taken away from the world, and the seed or the decisions.
 //! And the file that holds it: data for people to read, in TOML.
 
-use std::cell::RefCell;
 use std::fmt::Write;
 use std::path::Path;
-use std::rc::Rc;
 
 use clap::ValueEnum;
 
 use super::limits::{Limits, Without};
-use crate::decide::{Decide, Rate, Recorded, Seeded};
 use crate::fault::FaultSet;
 use crate::planted::Planted;
-use crate::run::{Outcome, Plan, run_limited};
+use crate::run::{Outcome, Plan, run_case};
 use crate::swarm::Profile;
 use crate::trace::{Keep, hash_bytes};
 
@@ -21,8 +18,10 @@ use crate::trace::{Keep, hash_bytes};
 pub enum Chance {
     /// A seed.
     Seed(u64),
-    /// A list; zeros follow its end.
-    Recorded(Vec<u64>),
+    /// Two lists: what the world is like, and what happens in it. Zeros follow their ends. Apart, so that the second keeps its
+    /// meaning when the first is asked for more.
+    #[allow(missing_docs)]
+    Recorded { shape: Vec<u64>, course: Vec<u64> },
 }
 
 /// See the module.
@@ -57,60 +56,27 @@ impl Case {
         Case { bug: None, ..self.clone() }
     }
 
-    fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         Plan { profile: self.profile, faults: self.faults, bug: self.bug, print: false }
     }
 
     /// Runs it.
     pub fn run(&self, keep: Keep) -> Outcome {
-        match &self.chance {
-            Chance::Seed(seed) => run_limited(Seeded::new(*seed), self.plan(), &self.limits, keep),
-            Chance::Recorded(list) => {
-                run_limited(Recorded::new(list.clone()), self.plan(), &self.limits, keep)
-            }
-        }
+        run_case(self, keep, None, &mut |_| {}).0
     }
 
     /// A number that says what was asked while the list of decisions lasted. With another number the world has changed under a
     /// recorded case: its answers are given to other questions.
     pub fn questions(&self) -> u64 {
-        let Chance::Recorded(list) = &self.chance else { return 0 };
-        let asked = Rc::new(RefCell::new(Questions {
-            answers: Recorded::new(list.clone()),
-            left: list.len(),
-            hash: 0,
-        }));
-        run_limited(asked.clone(), self.plan(), &self.limits, Keep::Nothing);
-        let asked = asked.borrow();
-        hash_bytes(asked.hash, &(asked.left as u64).to_le_bytes())
-    }
-}
-
-/// Hears what is asked.
-struct Questions {
-    answers: Recorded,
-    left: usize,
-    hash: u64,
-}
-
-impl Questions {
-    fn hear(&mut self, question: u64) {
-        if self.left > 0 {
-            self.left -= 1;
-            self.hash = hash_bytes(self.hash, &question.to_le_bytes());
-        }
-    }
-}
-
-impl Decide for Questions {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.hear(bound);
-        self.answers.below(bound)
-    }
-
-    fn chance(&mut self, rate: Rate) -> bool {
-        self.hear(0);
-        self.answers.chance(rate)
+        let Chance::Recorded { course, .. } = &self.chance else { return 0 };
+        let (mut left, mut hash) = (course.len() as u64, 0);
+        run_case(self, Keep::Nothing, None, &mut |question| {
+            if left > 0 {
+                left -= 1;
+                hash = hash_bytes(hash, &question.to_le_bytes());
+            }
+        });
+        hash_bytes(hash, &left.to_le_bytes())
     }
 }
 
@@ -121,8 +87,10 @@ impl Decide for Questions {
 pub struct Scenario {
     /// In a few words.
     pub title: String,
-    /// What once broke here.
+    /// What once broke here, and where such a thing comes from.
     pub story: String,
+    /// What happens in it, as it was recorded: see [`crate::story`].
+    pub events: String,
     /// The invariant that is violated with the bug planted, or was when it was found.
     pub invariant: String,
     /// The case. Its bug is the one that it was recorded with.
@@ -144,12 +112,14 @@ impl Scenario {
         let known = [
             "title",
             "story",
+            "events",
             "invariant",
             "bug",
             "profile",
             "faults",
             "limits",
             "seed",
+            "shape",
             "decisions",
             "questions",
         ];
@@ -167,13 +137,17 @@ impl Scenario {
                 let seed = seed.as_integer().filter(|seed| *seed >= 0);
                 Chance::Seed(seed.ok_or("seed must be a number that is not negative")? as u64)
             }
-            (None, Some(list)) => Chance::Recorded(unpack(list)?),
+            (None, Some(course)) => Chance::Recorded {
+                shape: unpack(text("shape")?.unwrap_or_default())?,
+                course: unpack(course)?,
+            },
             _ => return Err("there must be either a seed or decisions".into()),
         };
         let questions = text("questions")?.unwrap_or("0");
         Ok(Scenario {
             title: text("title")?.ok_or("a title is missing")?.into(),
             story: text("story")?.unwrap_or_default().into(),
+            events: text("events")?.unwrap_or_default().into(),
             invariant: text("invariant")?.unwrap_or_default().into(),
             case: Case {
                 profile: Profile::from_str(profile, false)?,
@@ -190,12 +164,8 @@ impl Scenario {
     pub fn to_text(&self) -> String {
         let quoted = |text: &str| toml::Value::String(text.into()).to_string();
         let mut out = format!("title = {}\n", quoted(&self.title));
-        // A text of several lines, as TOML writes it for people.
-        let _ = writeln!(
-            out,
-            "story = \"\"\"\n{}\"\"\"",
-            self.story.replace('\\', "\\\\").replace("\"\"\"", "'''")
-        );
+        let _ = writeln!(out, "story = {}", lines(&self.story));
+        let _ = writeln!(out, "events = {}", lines(&self.events));
         let _ = writeln!(out, "invariant = {}", quoted(&self.invariant));
         if let Some(bug) = self.case.bug {
             let _ = writeln!(out, "bug = {}", quoted(bug.about().name));
@@ -207,13 +177,19 @@ impl Scenario {
             Chance::Seed(seed) => {
                 let _ = writeln!(out, "seed = {seed}");
             }
-            Chance::Recorded(list) => {
-                let _ = writeln!(out, "decisions = \"\"\"\n{}\"\"\"", pack(list));
+            Chance::Recorded { shape, course } => {
+                let _ = writeln!(out, "shape = \"\"\"\n{}\"\"\"", pack(shape));
+                let _ = writeln!(out, "decisions = \"\"\"\n{}\"\"\"", pack(course));
                 let _ = writeln!(out, "questions = \"{:016x}\"", self.questions);
             }
         }
         out + &write_limits(&self.case.limits)
     }
+}
+
+/// A text of several lines, as TOML writes it for people.
+fn lines(text: &str) -> String {
+    format!("\"\"\"\n{}\"\"\"", text.replace('\\', "\\\\").replace("\"\"\"", "\" \" \""))
 }
 
 type Field = (&'static str, fn(&mut Limits) -> &mut Option<u64>);
@@ -309,6 +285,7 @@ mod tests {
         let scenario = Scenario {
             title: "A \"title\"".into(),
             story: "First line.\nSecond line with \\ and \"quotes\".\n".into(),
+            events: "  1.0 s  a \\ b\n".into(),
             invariant: "durable".into(),
             case: Case {
                 profile: Profile::Disk,
@@ -320,7 +297,7 @@ mod tests {
                     without: Without::named(["write"]).unwrap(),
                     ..Limits::default()
                 },
-                chance: Chance::Recorded(vec![0, 0, 7, 1, 1, 1]),
+                chance: Chance::Recorded { shape: vec![2], course: vec![0, 0, 7, 1, 1, 1] },
             },
             questions: 0xabc,
         };

@@ -15,6 +15,10 @@ const SEEDS_A_STEP: u64 = 24;
 /// Seeds of the smallest world among which the shortest failure is picked.
 const SEEDS_AT_LAST: u64 = 300;
 
+/// Places in [`Tried::lists`].
+const SHAPE: usize = 0;
+const COURSE: usize = 1;
+
 /// How large a failure is: what a story of it tells, then what was decided otherwise than quietly, then how much was decided.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Size {
@@ -33,8 +37,10 @@ pub struct Tried {
     pub violation: Option<Violation>,
     /// How much happened until then.
     pub events: u64,
-    /// What was decided.
-    pub decisions: Vec<u64>,
+    /// What was decided: what the world is like, and what happened in it.
+    pub lists: [Vec<u64>; 2],
+    /// Kinds of faults that could happen.
+    pub drawn: FaultSet,
     /// Kinds of faults that fired.
     pub fired: FaultSet,
 }
@@ -43,15 +49,19 @@ impl Tried {
     /// From a run.
     pub fn from(outcome: Outcome) -> Tried {
         let fired = outcome.struck.fired();
-        let mut decisions = outcome.decisions;
-        // Zeros follow the end anyway.
-        decisions.truncate(decisions.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
-        Tried { violation: outcome.violation, events: outcome.told, decisions, fired }
+        let mut shape = outcome.decisions;
+        let mut course = shape.split_off(outcome.shape_len);
+        for list in [&mut shape, &mut course] {
+            // Zeros follow the end anyway.
+            list.truncate(list.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
+        }
+        let Outcome { violation, told: events, drawn, .. } = outcome;
+        Tried { violation, events, lists: [shape, course], drawn, fired }
     }
 
     fn size(&self) -> Size {
-        let loud = self.decisions.iter().filter(|d| **d != 0).count();
-        Size { events: self.events, loud, decisions: self.decisions.len() }
+        let loud = self.lists.iter().flatten().filter(|d| **d != 0).count();
+        Size { events: self.events, loud, decisions: self.lists.iter().map(Vec::len).sum() }
     }
 }
 
@@ -237,25 +247,40 @@ impl Search<'_> {
 
     // ---- The decisions ----
 
+    /// The case with these decisions. Of the faults only those that could happen are asked for.
+    fn recorded(&self, lists: &[Vec<u64>; 2]) -> Case {
+        let [shape, course] = lists.clone();
+        let faults = self.case.faults.and(self.best.drawn);
+        Case { chance: Chance::Recorded { shape, course }, faults, ..self.case.clone() }
+    }
+
     /// Cuts and zeroes decisions, large pieces first, until nothing more can go. False if the time ran out before.
     fn fewer_decisions(&mut self) -> bool {
-        self.case.chance = Chance::Recorded(self.best.decisions.clone());
+        let case = self.recorded(&self.best.lists);
+        if !self.try_case(case, "as a record", |_, _| true) {
+            return false;
+        }
         loop {
             let before = self.best.size();
-            let len = self.best.decisions.len().max(1);
+            let len = self.best.lists[COURSE].len().max(1);
             let mut piece = len.next_power_of_two() / 2;
             while piece > 0 {
-                self.pieces(piece, "fewer decisions", |list, at, end| {
+                self.pieces(COURSE, piece, "fewer decisions", |list, at, end| {
                     list.drain(at..end);
                 });
-                self.pieces(piece, "quieter decisions", |list, at, end| list[at..end].fill(0));
+                self.pieces(COURSE, piece, "quieter decisions", |list, at, end| list[at..end].fill(0));
+                self.pieces(SHAPE, piece, "a quieter world", |list, at, end| list[at..end].fill(0));
                 if self.is_over() {
                     return false;
                 }
                 piece /= 2;
             }
-            self.pieces(1, "smaller decisions", |list, at, _| list[at] /= 2);
-            self.pieces(1, "smaller decisions", |list, at, _| list[at] = list[at].saturating_sub(1));
+            for which in [COURSE, SHAPE] {
+                self.pieces(which, 1, "smaller decisions", |list, at, _| list[at] /= 2);
+                self.pieces(which, 1, "smaller decisions", |list, at, _| {
+                    list[at] = list[at].saturating_sub(1)
+                });
+            }
             if self.is_over() {
                 return false;
             }
@@ -266,23 +291,28 @@ impl Search<'_> {
     }
 
     /// Changes one piece of this length after the other, from the end on: what comes late derails least.
-    fn pieces(&mut self, piece: usize, what: &str, change: impl Fn(&mut Vec<u64>, usize, usize)) {
-        let mut end = self.best.decisions.len();
+    fn pieces(
+        &mut self,
+        which: usize,
+        piece: usize,
+        what: &str,
+        change: impl Fn(&mut Vec<u64>, usize, usize),
+    ) {
+        let mut end = self.best.lists[which].len();
         while end > 0 && !self.is_over() {
             let at = end.saturating_sub(piece);
-            let mut list = self.best.decisions.clone();
-            end = end.min(list.len());
+            let mut lists = self.best.lists.clone();
+            end = end.min(lists[which].len());
             if at < end {
-                change(&mut list, at, end);
-                if list != self.best.decisions {
-                    let case = Case { chance: Chance::Recorded(list), ..self.case.clone() };
-                    if self.try_case(case, what, |tried, best| tried.size() < best.size()) {
-                        // What was really answered, so that the list says what happens.
-                        self.case.chance = Chance::Recorded(self.best.decisions.clone());
-                    }
+                change(&mut lists[which], at, end);
+                if lists != self.best.lists
+                    && self.try_case(self.recorded(&lists), what, |tried, best| tried.size() < best.size())
+                {
+                    // What was really answered, so that the lists say what happens.
+                    self.case = self.recorded(&self.best.lists);
                 }
             }
-            end = at.min(self.best.decisions.len());
+            end = at.min(self.best.lists[which].len());
         }
     }
 }

@@ -83,7 +83,9 @@ impl<'a> World<'a> {
         });
         let (turn, _) = *turn.expect("it was drawn below the sum");
         self.turns = turns;
-        self.take_turn(turn)
+        let done = self.take_turn(turn);
+        self.take_frame();
+        done
     }
 
     /// Everybody who can have a turn now, and how likely it is.
@@ -283,10 +285,10 @@ impl<'a> World<'a> {
                 extract.set_aside.len() as u64,
             ],
             format_args!(
-                "hands in {}..{} ({} messages, {} of them set aside) under epoch {}{}",
+                "hands in {}..{} ({}, {} of them set aside) under epoch {}{}",
                 extract.first_offset,
                 extract.next.next_offset,
-                extract.messages,
+                super::words::count(extract.messages, "message"),
                 extract.set_aside.len(),
                 extract.epoch,
                 if stale { ", which is over" } else { "" }

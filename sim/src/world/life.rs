@@ -141,6 +141,16 @@ impl<'a> LogHost<'a> {
         !self.stamps.is_empty()
     }
 
+    /// The last record that was appended.
+    pub fn appended(&self) -> Sequence {
+        self.writer.last()
+    }
+
+    /// Segment, first byte and length of what is being synced.
+    pub fn syncing(&self) -> Option<(u64, u64, u64)> {
+        self.running.as_ref().map(|running| running.pending.range())
+    }
+
     /// Whether there is something to do.
     pub fn can_step(&self) -> bool {
         !self.failed && (self.running.is_some() || !self.commands.is_empty())

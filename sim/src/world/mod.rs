@@ -6,6 +6,7 @@ mod drive;
 mod effects;
 mod life;
 mod source;
+mod view;
 mod words;
 
 use std::collections::VecDeque;
@@ -93,6 +94,8 @@ enum Start {
 pub struct World<'a> {
     d: Decisions<'a>,
     p: Parameters,
+    /// The state at every moment, if the run is filmed.
+    pub film: Option<crate::explain::film::Film>,
     /// Events of the run.
     pub trace: Trace,
     disk: Disk<'a>,
@@ -135,6 +138,7 @@ impl<'a> World<'a> {
             disk: Disk::new(d.clone(), habits).traced(trace.clone()),
             d,
             p,
+            film: None,
             trace,
             brokers,
             messages: Messages::default(),
@@ -283,6 +287,7 @@ impl<'a> World<'a> {
         self.clients.disconnected();
         self.oracle.crashed();
         self.disk.restart(crash);
+        self.take_frame();
         if !self.aged {
             self.damage = self.disk.age();
             self.aged = self.damage.is_some();
@@ -397,6 +402,7 @@ impl<'a> World<'a> {
         let log = LogHost::new(opened.writer, self.disk.clone());
         self.life = Some(Life::new(coordinator, shards, log));
         self.drain()?;
+        self.take_frame();
         Ok(Ok(Start::Up))
     }
 

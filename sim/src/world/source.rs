@@ -191,6 +191,13 @@ impl SourceHost {
         all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i)
     }
 
+    /// For each reader: its partition, the ranges that it handed in, and whether its epoch is over.
+    pub fn in_flight(&self) -> impl Iterator<Item = (SourcePartition, Vec<(i64, i64)>, bool)> + '_ {
+        let ranges = |r: &Reader| r.out.iter().map(|e| (e.first_offset, e.next.next_offset)).collect();
+        let own = self.readers.iter().map(move |r| (r.partition, ranges(r), false));
+        own.chain(self.zombies.iter().map(move |r| (r.partition, ranges(r), true)))
+    }
+
     /// The next extract of a reader. It may come twice, or not at all although another one follows: then the ranges do not follow one
     /// another, and the reader has lost its place.
     pub fn deliver(&mut self, number: usize, decisions: &Decisions<'_>) -> Option<Extract> {
@@ -435,8 +442,8 @@ impl Reader {
                     Mark::Detail,
                     &[first.offset as u64, last.offset as u64, delivery.messages.len() as u64],
                     format_args!(
-                        "fetches {} messages, offsets {} to {}",
-                        delivery.messages.len(),
+                        "fetches {}, offsets {} to {}",
+                        super::words::count(delivery.messages.len() as u64, "message"),
                         first.offset,
                         last.offset
                     ),

@@ -1,0 +1,122 @@
+//! What the state was at every moment of a run: for each part of it, the frames at which it changed and what it was from then on.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::quoted;
+
+/// Frames at most; a longer run is seen up to there.
+const FRAMES_MAX: usize = 60_000;
+
+/// Changes of one part of the state.
+type Series = Vec<(usize, String)>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Film {
+    /// By the name of the part.
+    parts: BTreeMap<String, Series>,
+    /// Time of each frame, and how many events there were by then.
+    frames: Vec<(i64, usize)>,
+    changed: bool,
+    /// How the disk was when it was last shown: pictures of it are dear.
+    pub disk_seen: crate::disk::Moment,
+}
+
+impl Film {
+    /// A part of the state, in the frame that is being taken.
+    pub fn show(&mut self, part: &str, value: String) {
+        let frame = self.frames.len();
+        let series = match self.parts.get_mut(part) {
+            Some(series) => series,
+            None => self.parts.entry(part.into()).or_default(),
+        };
+        if series.last().is_none_or(|(_, last)| *last != value) {
+            series.push((frame, value));
+            self.changed = true;
+        }
+    }
+
+    /// Parts whose name begins like this and that were not shown again are gone.
+    pub fn keep_only(&mut self, prefix: &str, shown: &[String]) {
+        let frame = self.frames.len();
+        for (name, series) in self.parts.range_mut(prefix.to_string()..) {
+            if !name.starts_with(prefix) {
+                break;
+            }
+            let gone = series.last().is_some_and(|(_, value)| !value.is_empty()) && !shown.contains(name);
+            if gone {
+                series.push((frame, String::new()));
+                self.changed = true;
+            }
+        }
+    }
+
+    /// The frame is taken, unless it looks like the one before.
+    pub fn end_frame(&mut self, now_us: i64, events: usize) {
+        let seen = self.frames.last().map_or(0, |(_, events)| *events);
+        if std::mem::take(&mut self.changed) || events > seen {
+            self.frames.push((now_us, events));
+        }
+    }
+
+    /// Whether there is room for more.
+    pub fn is_full(&self) -> bool {
+        self.frames.len() >= FRAMES_MAX
+    }
+
+    /// The frame in which an event is first seen.
+    pub fn frame_of_event(&self, number: usize) -> usize {
+        let frame = self.frames.partition_point(|(_, events)| *events <= number);
+        frame.min(self.frames.len().saturating_sub(1))
+    }
+
+    /// Times of the frames, each as its distance from the one before.
+    pub fn times_json(&self) -> String {
+        let mut out = String::from("[");
+        let mut before = 0;
+        for (i, (at_us, _)) in self.frames.iter().enumerate() {
+            let _ = write!(out, "{}{}", if i > 0 { "," } else { "" }, at_us - before);
+            before = *at_us;
+        }
+        out + "]"
+    }
+
+    /// All parts; frames as distances too.
+    pub fn series_json(&self) -> String {
+        let mut out = String::from("{");
+        for (i, (name, series)) in self.parts.iter().enumerate() {
+            let _ = write!(out, "{}{}:[", if i > 0 { "," } else { "" }, quoted(name));
+            let mut before = 0;
+            for (j, (frame, value)) in series.iter().enumerate() {
+                let _ = write!(out, "{}{},{}", if j > 0 { "," } else { "" }, frame - before, quoted(value));
+                before = *frame;
+            }
+            out.push(']');
+        }
+        out + "}"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_changes_are_kept() {
+        let mut film = Film::default();
+        film.show("a:1", "x".into());
+        film.show("a:2", "y".into());
+        film.end_frame(10, 1);
+        film.show("a:1", "x".into());
+        film.keep_only("a:", &["a:1".to_string()]);
+        film.end_frame(15, 1);
+        film.show("a:1", "x".into());
+        film.keep_only("a:", &["a:1".to_string()]);
+        film.end_frame(20, 1);
+        film.end_frame(30, 2);
+        assert_eq!(film.times_json(), "[10,5,15]");
+        assert_eq!(film.series_json(), "{\"a:1\":[0,\"x\"],\"a:2\":[0,\"y\",1,\"\"]}");
+        assert_eq!((film.frame_of_event(0), film.frame_of_event(1), film.frame_of_event(9)), (0, 2, 2));
+    }
+}

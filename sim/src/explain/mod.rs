@@ -1,0 +1,135 @@
+//! One run as a page to look at: the timeline of everybody, and the state at every moment. [`film`] collects it while the run goes on,
+//! and only then; [`page`] is what a browser makes of it. What a state consists of is said in `world::view`.
+
+pub mod film;
+
+use std::fmt::Write;
+
+use self::film::Film;
+use crate::run::{Outcome, run_case};
+use crate::shrink::Case;
+use crate::trace::{Event, Keep, Mark};
+
+/// Where the data goes in the page.
+const PLACE: &str = "/*DATA*/";
+const PAGE: &str = include_str!("page.html");
+/// Events on a page; of a longer run the details are left out.
+const EVENTS_MAX: usize = 25_000;
+
+/// Runs a case and makes a page of it: one file, with all that is in it.
+pub fn page(title: &str, case: &Case) -> (String, Outcome) {
+    let (outcome, film) = run_case(case, Keep::All, Some(Film::default()), &mut |_| {});
+    let data = data(title, case, &outcome, &film.unwrap_or_default());
+    (PAGE.replacen(PLACE, &data, 1), outcome)
+}
+
+fn data(title: &str, case: &Case, outcome: &Outcome, film: &Film) -> String {
+    let details = outcome.events.len() <= EVENTS_MAX;
+    let mut texts = Texts::default();
+    let mut events = String::new();
+    let mut actors = Vec::new();
+    for (number, event) in outcome.events.iter().enumerate() {
+        if event.mark == Mark::Detail && !details {
+            continue;
+        }
+        let actor = position(&mut actors, event);
+        let text = texts.number(&event.text);
+        let frame = film.frame_of_event(number);
+        let _ = write!(events, "[{frame},{actor},{},{},{text}],", event.mark as u8, event.at_us);
+    }
+    let violation = outcome
+        .violation
+        .as_ref()
+        .map_or("null".to_string(), |v| format!("[{},{}]", quoted(v.invariant), quoted(&v.text)));
+    let bug = case.bug.map_or("null".to_string(), |bug| {
+        format!("[{},{}]", quoted(bug.about().name), quoted(bug.about().what))
+    });
+    let actors: Vec<String> = actors.iter().map(|(_, name)| quoted(name)).collect();
+    format!(
+        "{{\"title\":{},\"violation\":{violation},\"bug\":{bug},\"details\":{details},\"crashes\":{},\"hash\":\"{:016x}\",\
+         \"actors\":[{}],\"texts\":[{}],\"events\":[{}],\"times\":{},\"series\":{}}}",
+        quoted(title),
+        outcome.crashes,
+        outcome.hash,
+        actors.join(","),
+        texts.list.join(","),
+        events.trim_end_matches(','),
+        film.times_json(),
+        film.series_json()
+    )
+}
+
+fn position(actors: &mut Vec<(crate::trace::Actor, String)>, event: &Event) -> usize {
+    let found = actors.iter().position(|(actor, _)| *actor == event.actor);
+    found.unwrap_or_else(|| {
+        actors.push((event.actor, event.actor.to_string()));
+        actors.len() - 1
+    })
+}
+
+/// Each text once.
+#[derive(Default)]
+struct Texts {
+    numbers: std::collections::BTreeMap<String, usize>,
+    list: Vec<String>,
+}
+
+impl Texts {
+    fn number(&mut self, text: &str) -> usize {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.list.len();
+        self.numbers.insert(text.into(), number);
+        self.list.push(quoted(text));
+        number
+    }
+}
+
+/// A JSON string that cannot end the script element that it stands in.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::FaultSet;
+    use crate::run::Plan;
+    use crate::swarm::Profile;
+
+    #[test]
+    fn texts_cannot_break_out_of_the_page() {
+        assert_eq!(quoted("a\"b\\</script>\n"), "\"a\\\"b\\\\\\u003c/script\\u003e\\n\"");
+    }
+
+    #[test]
+    fn a_page_holds_the_whole_run_and_looking_changes_nothing() {
+        let plan = Plan { profile: Profile::Swarm, faults: FaultSet::ALL, bug: None, print: false };
+        let case = Case::of_seed(3, plan);
+        let (page, outcome) = page("seed 3", &case);
+        assert_eq!(outcome.hash, case.run(Keep::Nothing).hash);
+        assert!(!page.contains(PLACE) && page.len() < 3_000_000, "{} bytes", page.len());
+        assert_eq!(page.matches("</script>").count(), 1);
+        for word in ["topic:0:0", "cursor:", "segment:1", "shard:0", "power cut", "readers see record"] {
+            assert!(page.contains(word), "{word} is not on the page");
+        }
+        assert!(!page.contains("http"), "the page asks nobody for anything");
+    }
+}

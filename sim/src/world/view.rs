@@ -1,0 +1,131 @@
+//! The state of the world as a page shows it (`explain`): nobody takes a look unless the run is filmed. Each part is a short text
+//! under a name; the page knows what they mean.
+
+use std::fmt::Write;
+
+use kernel::Sequence;
+use kernel::schema::PipelineState;
+
+use super::World;
+use crate::explain::film::Film;
+
+impl World<'_> {
+    /// Takes a frame, if the run is filmed.
+    pub(super) fn take_frame(&mut self) {
+        let Some(mut film) = self.film.take() else { return };
+        if !film.is_full() {
+            self.show_life(&mut film);
+            self.show_topics(&mut film);
+            self.show_pipelines(&mut film);
+            self.show_readers(&mut film);
+            self.show_disk(&mut film);
+            self.show_clients(&mut film);
+            film.end_frame(self.now_us, self.trace.kept());
+        }
+        self.film = Some(film);
+    }
+
+    /// Up or down; appended, staged, durable and published sequence; and each shard: rows live, commands and replies under way.
+    fn show_life(&self, film: &mut Film) {
+        let Some(life) = &self.life else {
+            film.show("log", String::new());
+            return film.keep_only("shard:", &[]);
+        };
+        let published = life.coordinator.published();
+        let (staged, _) = life.coordinator.staged_and_durable();
+        let appended: Sequence = life.log.appended();
+        film.show("log", format!("{staged},{appended},{},{}", life.log.durable, published.sequence));
+        for shard in 0..life.shards.len() {
+            let view = &published.shards[shard];
+            let rows: u64 = view.tables.values().map(|table| table.live_rows).sum();
+            let (commands, replies) = (life.shard_commands[shard].len(), life.shard_replies[shard].len());
+            film.show(&format!("shard:{shard}"), format!("{rows},{commands},{replies}"));
+        }
+    }
+
+    /// Start, end of what may be read, and end of each partition.
+    fn show_topics(&self, film: &mut Film) {
+        let mut shown = Vec::new();
+        for (number, broker) in self.brokers.iter().enumerate() {
+            for partition in 0..broker.partition_count() {
+                let (start, stable, end) = broker.bounds(partition as i32);
+                let name = format!("topic:{number}:{partition}");
+                film.show(&name, format!("{start},{stable},{end}"));
+                shown.push(name);
+            }
+        }
+        film.keep_only("topic:", &shown);
+    }
+
+    /// State and topic of each pipeline, and its cursors: published, and in the tip.
+    fn show_pipelines(&self, film: &mut Film) {
+        let mut shown = Vec::new();
+        if let Some(life) = &self.life {
+            let (published, tip) = (life.coordinator.published(), life.coordinator.tip());
+            for (number, rule) in self.p.pipelines.iter().enumerate() {
+                let Some(pipeline) = published.catalog.pipeline_named(&rule.name) else { continue };
+                let state = match &pipeline.state {
+                    PipelineState::Running => "runs",
+                    PipelineState::Stopped => "stands",
+                    PipelineState::Failed { .. } => "failed",
+                };
+                let name = format!("pipeline:{number}");
+                let (topic, table) = (rule.topic, &rule.table);
+                film.show(&name, format!("{topic},{state},{},{},{table}", pipeline.epoch, pipeline.run));
+                shown.push(name);
+                let ahead = tip.pipelines.get(&pipeline.id);
+                for (partition, cursor) in &pipeline.cursors {
+                    let tip = ahead.and_then(|p| p.cursors.get(partition)).unwrap_or(cursor);
+                    let name = format!("cursor:{number}:{partition}");
+                    film.show(&name, format!("{},{}", cursor.next_offset, tip.next_offset));
+                    shown.push(name);
+                }
+            }
+        }
+        film.keep_only("pipeline:", &shown);
+        film.keep_only("cursor:", &shown);
+    }
+
+    /// What readers have handed in and the coordinator has not seen yet; those of an epoch that is over are marked.
+    fn show_readers(&self, film: &mut Film) {
+        let mut shown = Vec::new();
+        for source in self.life.iter().flat_map(|life| life.sources.values()) {
+            for (partition, ranges, is_over) in source.in_flight() {
+                let name = format!("flight:{}:{partition}:{}", source.number(), u8::from(is_over));
+                let words: Vec<String> =
+                    ranges.iter().map(|(first, next)| format!("{first}-{next}")).collect();
+                film.show(&name, words.join(" "));
+                shown.push(name);
+            }
+        }
+        film.keep_only("flight:", &shown);
+    }
+
+    /// Each segment: a letter a page, then its records.
+    fn show_disk(&self, film: &mut Film) {
+        let syncing = self.life.as_ref().and_then(|life| life.log.syncing());
+        let now = self.disk.moment(syncing);
+        if now == film.disk_seen {
+            return;
+        }
+        film.disk_seen = now;
+        let mut shown = Vec::new();
+        for segment in self.disk.picture(syncing) {
+            let mut text = segment.pages;
+            for (offset, sequence) in segment.records {
+                let _ = write!(text, " {offset}:{sequence}");
+            }
+            let name = format!("segment:{}", segment.number);
+            film.show(&name, text);
+            shown.push(name);
+        }
+        film.keep_only("segment:", &shown);
+    }
+
+    /// Requests that wait for their answer, barriers and snapshots that are held.
+    fn show_clients(&self, film: &mut Film) {
+        let asked: Vec<String> = self.clients.asked.keys().map(|id| id.to_string()).collect();
+        let (barriers, readings) = (self.clients.held.len(), self.clients.readings.len());
+        film.show("clients", format!("{barriers},{readings},{}", asked.join(" ")));
+    }
+}
