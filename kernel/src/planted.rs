@@ -82,7 +82,7 @@ planted_bugs! {
             "What an older epoch delivers is taken.",
             "redpanda connect#4009 (A1)";
         StaleFetchAfterSetOffsets "stale-fetch-after-set-offsets" NeedsFault "fenced",
-            "What an older epoch delivers is taken if it begins where the next range has to: also after SET OFFSETS.",
+            "After SET OFFSETS what an older epoch still delivers is taken for the new run's.",
             "parallel-consumer#365 (A1)";
         EpochReused "epoch-reused" NeedsTwoFaults "fenced",
             "The epoch of a retry is not remembered, so the next retry has the same one.",
@@ -90,7 +90,7 @@ planted_bugs! {
         RewindKeepsRun "rewind-keeps-run" Logic "monotonic",
             "SET OFFSETS begins no new run: one run consumes a range twice.",
             "the kernel's own: invariant 1";
-        LossIsReset "loss-is-reset" Logic "honest",
+        LossIsReset "loss-is-reset" NeedsFault "honest",
             "A position that retention has removed is silently set to the oldest message.",
             "pinot#19359 (A5)";
         BeyondEndIsLoss "beyond-end-is-loss" NeedsFault "honest",
@@ -134,7 +134,7 @@ planted_bugs! {
             "Recovery shows the records that it found in the page cache and makes nothing durable.",
             "B8: a process kill keeps the page cache, a power cut does not";
         ZeroTailIsRecord "zero-tail-is-record" NeedsTwoFaults "recovered",
-            "A header whose payload still is the zeros of preallocation is taken for a record.",
+            "A record whose payload ends in the zeros of preallocation is taken for whole.",
             "B4: a preallocated zero tail is durable apart from the data";
         PayloadUnverified "payload-unverified" NeedsTwoFaults "recovered",
             "Recovery believes a whole header and does not check the payload.",

@@ -18,6 +18,15 @@ kernel::planted_bugs! {
         SkippedMessage "skipped-message" Logic "exactly once",
             "The client library leaves out messages.",
             "librdkafka v2.13.2 (fault A3)";
+        AbortedRowsCounted "aborted-rows-counted" NeedsFault "exactly once",
+            "The client library hands out messages of transactions that are not committed.",
+            "pinot#19161 (A7)";
+        RelabelledRedelivery "relabelled-redelivery" NeedsFault "exactly once",
+            "Of a fetch that begins below what was asked for the client counts offsets from what was asked for.",
+            "librdkafka v2.1.1 (A2)";
+        SyncRetried "sync-retried" NeedsFault "honest",
+            "The host syncs once more after a sync failed, and believes it.",
+            "B3: a second sync that succeeds proves nothing";
         ForgedEpoch "forged-epoch" NeedsFault "fenced",
             "What an older epoch extracted is relabelled as the newest's.",
             "redpanda connect#4009 (fault A1)";

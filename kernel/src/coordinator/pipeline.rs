@@ -255,7 +255,7 @@ impl Coordinator {
         let mut beyond_end = None;
         for (&partition, &(earliest, latest)) in &reading.partitions {
             let Some(cursor) = cursors.get(&partition) else { continue };
-            if cursor.next_offset < earliest && !planted::is(Bug::LossIsReset) {
+            if cursor.next_offset < earliest && !is_reset(&pipeline) {
                 reached(Probe::LostAtOpen);
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
@@ -308,7 +308,7 @@ impl Coordinator {
                 continue;
             }
             let known = cursors.get(&partition).copied();
-            let known = known.filter(|at| at.next_offset >= earliest || !planted::is(Bug::LossIsReset));
+            let known = known.filter(|at| at.next_offset >= earliest || !is_reset(&pipeline));
             let position = known.unwrap_or_else(|| {
                 let at_end = first_reading && pipeline.start_at == StartAt::Latest;
                 if at_end {
@@ -334,7 +334,7 @@ impl Coordinator {
     pub(super) fn extracted(&mut self, mut extract: Extract) {
         let id = extract.pipeline;
         if planted::is(Bug::StaleFetchAfterSetOffsets) {
-            self.adopt_what_follows(&mut extract);
+            self.adopt_after_rewind(&mut extract);
         }
         let current = self.pipelines.get(&id).map(|run| run.epoch);
         let unchecked = current.filter(|_| planted::is(Bug::EpochNotChecked));
@@ -365,12 +365,13 @@ impl Coordinator {
         self.read_topic_if_needed(id);
     }
 
-    /// The planted bug of that name: what begins where the next range has to is taken for this epoch's.
-    fn adopt_what_follows(&self, extract: &mut Extract) {
-        let run = self.pipelines.get(&extract.pipeline);
-        let expected = |run: &&SourceRun| run.expected.get(&extract.partition) == Some(&extract.first_offset);
-        if let Some(run) = run.filter(expected) {
-            extract.epoch = run.epoch;
+    /// The planted bug `stale-fetch-after-set-offsets`: what reaches beyond where the next range begins is taken for this epoch's.
+    fn adopt_after_rewind(&self, extract: &mut Extract) {
+        let rewound = self.tip.pipelines.get(&extract.pipeline).is_some_and(|p| p.run > Run(1));
+        let run = self.pipelines.get(&extract.pipeline).filter(|_| rewound);
+        let at = run.and_then(|run| run.expected.get(&extract.partition).map(|at| (run.epoch, *at)));
+        if let Some((epoch, expected)) = at.filter(|(_, at)| extract.next.next_offset >= *at) {
+            (extract.epoch, extract.first_offset) = (epoch, expected);
         }
     }
 
@@ -553,6 +554,12 @@ impl Coordinator {
     pub(super) fn run_topic(&self, id: PipelineId) -> TopicId {
         self.pipelines[&id].topic_id
     }
+}
+
+/// The planted bug `loss-is-reset`: only of a pipeline that was never rewound, which could stand before the oldest message without
+/// any loss.
+fn is_reset(pipeline: &PipelineDef) -> bool {
+    planted::is(Bug::LossIsReset) && pipeline.run == Run(1)
 }
 
 fn changed_topic(pipeline: &PipelineDef, before: Option<TopicId>, now: TopicId) -> Option<Error> {

@@ -8,6 +8,7 @@ use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 
 use super::{Broker, Message, Partition};
 use crate::fault::Fault;
+use crate::planted::{self, WorldBug};
 
 /// Readings in a row that a reader of the topic may be given by a broker that knows less of the end than others. One that took over a
 /// moment ago catches up; the kernel believes the sixth.
@@ -119,6 +120,7 @@ impl Broker<'_> {
         for (partition, (start, end)) in &partitions {
             let p = &mut topic.partitions[*partition as usize];
             p.told.extend([*start, *end]);
+            p.told_starts.insert(*start);
             if p.silent && start == end {
                 self.decisions.changed(Fault::EmptyPartition);
             }
@@ -258,6 +260,14 @@ impl Broker<'_> {
         };
         let p = &self.topic().partitions[partition as usize];
         let mut messages: VecDeque<Message> = p.readable(from).take(messages_max).collect();
+        if planted::is(WorldBug::AbortedRowsCounted) && messages.len() < messages_max {
+            messages.extend(p.uncommitted(next));
+        }
+        if planted::is(WorldBug::RelabelledRedelivery)
+            && let Some(shift) = messages.front().map(|first| next - first.offset).filter(|shift| *shift > 0)
+        {
+            messages.iter_mut().for_each(|message| message.offset += shift);
+        }
         if let Some(kind) = kind.filter(|_| messages.front().is_some_and(|m| m.offset < next)) {
             self.decisions.changed(kind);
             self.note(

@@ -89,6 +89,8 @@ struct Partition {
     after_cut: bool,
     /// Offsets at which readings said that it begins or ends.
     told: BTreeSet<i64>,
+    /// Those of them at which it began.
+    told_starts: BTreeSet<i64>,
 }
 
 impl Partition {
@@ -118,6 +120,17 @@ impl Partition {
         self.versions.range(range).filter_map(|(offset, _)| {
             let (leader_epoch, Payload { timestamp_ms, value }) = self.current(*offset)?;
             Some(Message { offset: *offset, leader_epoch, timestamp_ms: *timestamp_ms, value: value.clone() })
+        })
+    }
+
+    /// Messages of a transaction that is still open, from an offset on.
+    fn uncommitted(&self, from: i64) -> impl Iterator<Item = Message> + '_ {
+        let all = self.transaction.iter().flat_map(|transaction| &transaction.messages);
+        all.filter(move |(offset, ..)| *offset >= from).map(|(offset, leader_epoch, payload)| Message {
+            offset: *offset,
+            leader_epoch: *leader_epoch,
+            timestamp_ms: payload.timestamp_ms,
+            value: payload.value.clone(),
         })
     }
 }
@@ -225,6 +238,13 @@ impl<'a> Broker<'a> {
         let partitions = self.topics.get(&topic).map(|t| &t.partitions);
         let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
         p.is_some_and(|p| p.told.contains(&offset))
+    }
+
+    /// For the oracle: whether a reading ever said that a partition begins at this offset.
+    pub fn ever_began(&self, topic: TopicId, partition: SourcePartition, offset: i64) -> bool {
+        let partitions = self.topics.get(&topic).map(|t| &t.partitions);
+        let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
+        p.is_some_and(|p| p.told_starts.contains(&offset))
     }
 
     /// For the oracle: whether somebody who stands at this offset has truly lost something: what comes next was removed, or what came

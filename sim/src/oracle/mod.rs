@@ -362,10 +362,15 @@ impl Oracle {
         let Some(topic) = now.topic else { return Ok(()) };
         let rule = rule(outside, &now.name)?;
         for (partition, at) in now.cursors.iter().filter(|(p, _)| !before.cursors.contains_key(p)) {
-            let readable = outside.brokers[rule.topic].ever_told(topic, *partition, *at);
+            // Only where a pipeline begins may it begin at the end: what comes to a known topic is read from its start.
+            let broker = &outside.brokers[rule.topic];
+            let readable = match before.topic {
+                None => broker.ever_told(topic, *partition, *at),
+                Some(_) => broker.ever_began(topic, *partition, *at),
+            };
             ensure("exactly once", readable, || {
                 format!(
-                    "pipeline {} first sees partition {partition} at {at}, where it never began or ended",
+                    "pipeline {} first sees partition {partition} at {at}, where it never began (or, of a new pipeline, ended)",
                     now.name
                 )
             })?;
@@ -403,7 +408,7 @@ impl Oracle {
                 format!("{} is told as {told:?}, must be {tally:?}", range_name(advance))
             })?;
         }
-        Ok(())
+        check_error_limits(transaction.model(), commit, outside)
     }
 
     /// Folds what one range of a source partition holds, and moves the cursor.
@@ -656,6 +661,27 @@ pub fn hash_body<'p>(kind: RecordKind, payload: impl IntoIterator<Item = &'p Byt
 fn rule<'w>(outside: &Outside<'w, '_>, name: &str) -> Result<&'w PipelineRule, Violation> {
     let found = outside.rules.iter().find(|rule| rule.name == name);
     found.ok_or_else(|| Violation::new("honest", format!("nobody created pipeline {name}")))
+}
+
+/// A pipeline stops in the very record in which it has set aside more than its limit, and for that reason in no other.
+fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>) -> Check {
+    for advance in &commit.cursors {
+        let id = advance.pipeline;
+        let pipeline = &model.pipelines[&id.0];
+        let Some(limit) = rule(outside, &pipeline.name)?.error_limit else { continue };
+        let of_it = commit.cursors.iter().filter(|a| a.pipeline == id);
+        let set_aside: u64 = of_it.map(|a| a.tally.set_aside).sum();
+        let exceeded = set_aside > 0 && pipeline.set_aside > limit;
+        let stops =
+            |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id);
+        ensure("honest", commit.catalog.iter().any(stops) == exceeded, || {
+            format!(
+                "pipeline {} set aside {} messages, its limit is {limit}",
+                pipeline.name, pipeline.set_aside
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn range_name(a: &CursorAdvance) -> String {
