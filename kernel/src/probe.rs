@@ -119,7 +119,6 @@ probes! {
     TipViewed "tip-viewed" "A statement looked at rows that are staged and not published.",
     DeletionsShared "deletions-shared" "A view reused the deletions that the one before it had frozen.",
     KeysForgotten "keys-forgotten" "Rows of a keyed table went without a new version.",
-    NullRefused "null-refused" "A row was refused for a null.",
     DuplicateRefused "duplicate-refused" "A row was refused because its key is there.",
     FoldUnfit "fold-unfit" "A fold met a row that has to be refused, and its key was done again in rounds.",
     ManyRounds "many-rounds" "Several rows of one key were updated one after another.",

@@ -309,11 +309,19 @@ pub fn run_many(work: &Work<'_>, progress: &(dyn Fn(&Summary) + Sync)) -> Summar
     summary
 }
 
+/// Seeds after which every probe of the kernel must have been reached.
+const SEEDS_FOR_PROBES: u64 = 10_000;
+
 /// What a run of many seeds does not show although it should: faults that never changed anything, or in too few seeds or too many,
 /// and things that never happened. A simulator that no longer does what it claims must not pass.
 pub fn coverage(summary: &Summary, plan: Plan) -> Vec<String> {
     let mut complaints = summary.coverage.complaints(plan.profile.faults().and(plan.faults));
     complaints.extend(summary.never_happened().into_iter().map(|what| format!("{what} never happened")));
+    if summary.seeds >= SEEDS_FOR_PROBES {
+        let missing = summary.missing_probes().into_iter();
+        complaints
+            .extend(missing.map(|probe| format!("the kernel's probe {} was never reached", probe.name())));
+    }
     complaints
 }
 

@@ -143,7 +143,6 @@ fn compact(column: &ArrayRef) -> ArrayRef {
 }
 
 pub(super) fn null_refused(table: &TableDef, column: usize) -> Error {
-    reached(Probe::NullRefused);
     Error::new(
         ErrorKind::NotNullViolation,
         format!(
