@@ -96,6 +96,21 @@ pub fn shrink_by(
     progress: &mut dyn FnMut(&str, Size),
     run: &mut dyn FnMut(&Case) -> Tried,
 ) -> Option<Shrunk> {
+    // A failure to come to an end is looked for with little patience first. What was only slow then is no failure.
+    let hurried = attempt(case, budget, true, progress, run)?;
+    if hurried.violation.invariant != "live" || hurried.case.limits.catch_up_steps.is_none() {
+        return Some(hurried);
+    }
+    attempt(case, budget, false, progress, run)
+}
+
+fn attempt(
+    case: &Case,
+    budget: Duration,
+    hurries: bool,
+    progress: &mut dyn FnMut(&str, Size),
+    run: &mut dyn FnMut(&Case) -> Tried,
+) -> Option<Shrunk> {
     let began = Instant::now();
     let best = run(case);
     let violation = best.violation.clone()?;
@@ -107,6 +122,7 @@ pub fn shrink_by(
         runs: 1,
         next_seed: 1,
         wanted: Signature::of(&violation),
+        hurries,
         case: case.clone(),
         best,
     };
@@ -136,13 +152,18 @@ struct Signature {
     place: Option<String>,
 }
 
+/// What can fail to come to an end.
+const REASONS: [&str; 7] =
+    ["starts", "not answered", "not there", "not seen its topic", " is at ", "Stopped", "Failed"];
+
 impl Signature {
     fn of(violation: &Violation) -> Signature {
         let line = violation.text.lines().next().unwrap_or_default();
         let place = match violation.invariant {
             "assertion" => Some(line.to_string()),
+            // Who waits for what, without names and numbers.
             "live" => {
-                Some(line.split(':').next().unwrap_or_default().replace(|c: char| c.is_ascii_digit(), ""))
+                Some(REASONS.into_iter().find(|reason| line.contains(reason)).unwrap_or(line).to_string())
             }
             _ => None,
         };
@@ -157,6 +178,8 @@ struct Search<'s> {
     runs: u64,
     next_seed: u64,
     wanted: Signature,
+    /// Tries that do not come to an end are given up early.
+    hurries: bool,
     case: Case,
     best: Tried,
 }
@@ -186,7 +209,7 @@ impl Search<'_> {
     fn smaller_world(&mut self) {
         loop {
             let mut smaller = false;
-            for change in changes(&self.case, &self.best) {
+            for change in changes(&self.case, &self.best, self.hurries) {
                 if self.is_over() {
                     return;
                 }
@@ -320,11 +343,11 @@ impl Search<'_> {
 /// A step towards a smaller world; None if there is nothing to take away.
 type Change = Box<dyn Fn(&Case, &Tried) -> Option<Case>>;
 
-fn changes(case: &Case, best: &Tried) -> Vec<Change> {
+fn changes(case: &Case, best: &Tried, hurries: bool) -> Vec<Change> {
     let mut all: Vec<Change> = Vec::new();
-    if best.violation.as_ref().is_some_and(|v| v.invariant == "live") {
+    if hurries && best.violation.as_ref().is_some_and(|v| v.invariant == "live") {
         // Every try that fails alike takes all of its steps.
-        all.push(at_most(|l| &mut l.catch_up_steps, 10_000));
+        all.push(at_most(|l| &mut l.catch_up_steps, 20_000));
     }
     let world: [Change; 10] = [
         faults(FaultSet::NONE),
