@@ -2,7 +2,7 @@
 //! life is run again in the simulator's kernel right after its death, on the data directory as the kill left it, and the
 //! recordings that are left once more at the end.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ fn killed_lives_run_again_and_do_the_same() {
 }
 
 /// Kills the server in the middle of its work; what it recorded of that life must run again, and end in a state of the log.
-fn kill_and_replay(server: &mut Server, record: &PathBuf, data: &PathBuf) {
+fn kill_and_replay(server: &mut Server, record: &Path, data: &Path) {
     let mut trace = Trace::new(server.trace_file());
     let (mut records, mut rows, mut unsynced) = (0, 0, 0);
     for life in 1..=KILLS {
