@@ -148,7 +148,7 @@ planted_bugs! {
         WitnessOffByOne "witness-off-by-one" NeedsTwoFaults "recovered",
             "A record that calls everything before the bad one synced is taken for a witness of the bad one.",
             "the kernel's own: `synced_through >= s`";
-        OpenRecordUnsynced "open-record-unsynced" NeedsTwoFaults "durable",
+        OpenRecordUnsynced "open-record-unsynced" NeedsFault "durable",
             "A life begins before its open record is durable.",
             "the kernel's own: step 4 of recovery";
         SyncForgetsSegment "sync-forgets-segment" NeedsTwoFaults "durable",
