@@ -178,7 +178,7 @@ impl Messages {
         let copied = !self.recent.is_empty() && d.strikes(Fault::EqualPayloads);
         let value =
             if copied { self.recent[d.index(self.recent.len())].clone() } else { self.compose(d, mix) };
-        Payload { timestamp_ms, value }
+        Payload { timestamp_ms, key: None, value: Some(value) }
     }
 
     fn compose(&mut self, d: &Decisions<'_>, mix: MessageMix) -> Bytes {

@@ -135,6 +135,10 @@ impl Broker<'_> {
             self.note(&[], format_args!("a call fails, and may be tried again"));
             return Err(passing("the broker is away"));
         }
+        if self.deleted {
+            let text = "there is no such topic";
+            return Err(SourceFailure::Permanent(Error::new(ErrorKind::UndefinedObject, text)));
+        }
         Ok(())
     }
 
@@ -223,7 +227,7 @@ impl Broker<'_> {
         let (start, stable, end) = (p.start, p.stable_end(), p.end);
         let diverged = p.cuts.iter().find(|(epoch, cut)| session.leader_epoch < *epoch && next > *cut);
         let failure = match diverged.filter(|_| session.leader_epoch >= 0) {
-            Some((_, cut)) => lost(start, *cut),
+            Some(_) => lost(start, stable),
             None if next < start || next > end => lost(start, stable),
             None if next > start && self.decisions.strikes(Fault::StaleLeader) => {
                 self.note(

@@ -4,6 +4,7 @@
 //! What is done with deliveries lives in the shipped extractor; the oracle lives in `oracle`.
 
 mod client;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use kernel::{SourcePartition, TopicId};
 
 pub use client::{Delivery, Opening, Session};
+use transactions::OpenTransaction;
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
@@ -49,8 +51,10 @@ pub struct Message {
     pub leader_epoch: i32,
     /// When it was written, or so it says.
     pub timestamp_ms: i64,
-    /// Its value.
-    pub value: Bytes,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value; None is a tombstone.
+    pub value: Option<Bytes>,
 }
 
 /// What a producer writes.
@@ -58,14 +62,10 @@ pub struct Message {
 pub struct Payload {
     /// When, or so it says.
     pub timestamp_ms: i64,
-    /// Value.
-    pub value: Bytes,
-}
-
-#[derive(Debug)]
-struct OpenTransaction {
-    /// Offset, leader epoch, payload.
-    messages: Vec<(i64, i32, Payload)>,
+    /// Key.
+    pub key: Option<Bytes>,
+    /// Value; None is a tombstone.
+    pub value: Option<Bytes>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ struct Partition {
     /// Offset of the next message.
     end: i64,
     leader_epoch: i32,
-    transaction: Option<OpenTransaction>,
+    transactions: Vec<OpenTransaction>,
     /// Unclean elections: the first epoch after each, and where the log was cut.
     cuts: Vec<(i32, i64)>,
     /// First offset of each batch that a producer wrote.
@@ -94,11 +94,6 @@ struct Partition {
 }
 
 impl Partition {
-    /// End of what may be read: an open transaction holds it back (A13).
-    fn stable_end(&self) -> i64 {
-        self.transaction.as_ref().map_or(self.end, |t| t.messages[0].0)
-    }
-
     fn append(&mut self, offset: i64, leader_epoch: i32, payload: Payload) {
         self.versions.entry(offset).or_default().push((leader_epoch, Some(payload)));
     }
@@ -118,18 +113,20 @@ impl Partition {
         let from = from.max(self.start);
         let range = from..self.stable_end().max(from);
         self.versions.range(range).filter_map(|(offset, _)| {
-            let (leader_epoch, Payload { timestamp_ms, value }) = self.current(*offset)?;
-            Some(Message { offset: *offset, leader_epoch, timestamp_ms: *timestamp_ms, value: value.clone() })
+            let (leader_epoch, payload) = self.current(*offset)?;
+            let Payload { timestamp_ms, key, value } = payload.clone();
+            Some(Message { offset: *offset, leader_epoch, timestamp_ms, key, value })
         })
     }
 
     /// Messages of a transaction that is still open, from an offset on.
     fn uncommitted(&self, from: i64) -> impl Iterator<Item = Message> + '_ {
-        let all = self.transaction.iter().flat_map(|transaction| &transaction.messages);
+        let all = self.transactions.iter().flat_map(|transaction| &transaction.messages);
         all.filter(move |(offset, ..)| *offset >= from).map(|(offset, leader_epoch, payload)| Message {
             offset: *offset,
             leader_epoch: *leader_epoch,
             timestamp_ms: payload.timestamp_ms,
+            key: payload.key.clone(),
             value: payload.value.clone(),
         })
     }
@@ -149,6 +146,10 @@ pub struct Broker<'a> {
     last_told: BTreeMap<SourcePartition, (i64, i64)>,
     /// By reader, readings in a row that gave an end which is too low.
     stale_readings: BTreeMap<u16, u32>,
+    /// Producers of transactions so far.
+    producers: u64,
+    /// It was deleted, and not created again yet.
+    deleted: bool,
     counts: BrokerCounts,
     trace: Trace,
     actor: Actor,
@@ -166,6 +167,8 @@ impl<'a> Broker<'a> {
             current: TopicId(id),
             last_told: BTreeMap::new(),
             stale_readings: BTreeMap::new(),
+            producers: 0,
+            deleted: false,
             counts: BrokerCounts::default(),
             trace: Trace::default(),
             actor: Actor::Broker(name.into()),
@@ -227,7 +230,8 @@ impl<'a> Broker<'a> {
         let p = self.topics.get(&topic)?.partitions.get(usize::try_from(partition).ok()?)?;
         let seen = |versions: &Vec<(i32, Option<Payload>)>| {
             let (_, payload) = versions.iter().rfind(|(e, _)| *e <= epoch)?;
-            payload.as_ref().map(|payload| payload.value.clone())
+            // No message of the world's is a tombstone.
+            payload.as_ref().map(|payload| payload.value.clone().unwrap_or_default())
         };
         let range = range.start..range.end.max(range.start);
         Some(p.versions.range(range).filter_map(|(offset, v)| Some((*offset, seen(v)?))).collect())
@@ -263,57 +267,23 @@ impl<'a> Broker<'a> {
 
     /// Writes a batch to a partition: at once, or in a transaction that stays open for a while and may be aborted.
     pub fn produce(&mut self, partition: usize, payloads: Vec<Payload>) {
-        let p = &self.topic().partitions[partition];
-        let free = p.transaction.is_none() && !p.after_cut && !payloads.is_empty();
-        let opens = free && self.decisions.strikes(Fault::OpenTransaction);
+        if !payloads.is_empty() && self.opens_transaction(partition) {
+            let producer = self.new_producer();
+            return self.produce_in(producer, partition, payloads);
+        }
         self.counts.messages += payloads.len() as u64;
-        self.counts.open_transactions += u64::from(opens);
         let p = self.partition_mut(partition);
         p.after_cut &= payloads.is_empty();
         p.batches.insert(p.end);
-        let mut messages = Vec::new();
         for payload in payloads {
-            if opens {
-                messages.push((p.end, p.leader_epoch, payload));
-            } else {
-                p.append(p.end, p.leader_epoch, payload);
-            }
+            p.append(p.end, p.leader_epoch, payload);
             p.end += 1;
-        }
-        if opens {
-            p.transaction = Some(OpenTransaction { messages });
         }
     }
 
     /// Whether nobody writes to a partition for now.
     pub fn is_silent(&self, partition: usize) -> bool {
         self.topic().partitions[partition].silent
-    }
-
-    /// Whether a transaction is open.
-    pub fn has_transaction(&self, partition: usize) -> bool {
-        self.topic().partitions[partition].transaction.is_some()
-    }
-
-    /// Ends an open transaction; its control record takes an offset (A7).
-    pub fn end_transaction(&mut self, partition: usize, commit: bool) {
-        let p = self.partition_mut(partition);
-        let Some(transaction) = p.transaction.take() else { return };
-        let aborted = if commit { 0 } else { transaction.messages.len() as u64 };
-        if commit {
-            for (offset, leader_epoch, payload) in transaction.messages {
-                p.append(offset, leader_epoch, payload);
-            }
-        }
-        p.end += 1;
-        self.counts.aborted += aborted;
-        if !commit {
-            self.note(
-                &[partition as u64, aborted],
-                format_args!("partition {partition}: a transaction of {aborted} messages is aborted"),
-            );
-        }
-        self.counts.holes += 1 + aborted;
     }
 
     /// Leaves offsets without messages at the end, as control records do (A7).
@@ -338,12 +308,10 @@ impl<'a> Broker<'a> {
         let range = from..p.stable_end().max(from);
         let gone: Vec<i64> =
             p.versions.range(range).map(|(offset, _)| *offset).filter(|_| decisions.below(3) == 0).collect();
-        for offset in &gone {
-            p.versions.remove(offset);
-        }
         if gone.is_empty() {
             return;
         }
+        self.remove(partition, &gone);
         self.counts.holes += gone.len() as u64;
         self.decisions.changed(Fault::Compaction);
         self.note(
@@ -354,6 +322,14 @@ impl<'a> Broker<'a> {
                 gone[0]
             ),
         );
+    }
+
+    /// Removes single messages, as compaction does.
+    pub fn remove(&mut self, partition: usize, offsets: &[i64]) {
+        let p = self.partition_mut(partition);
+        for offset in offsets {
+            p.versions.remove(offset);
+        }
     }
 
     /// Retention removes messages below an offset (A5).
@@ -382,7 +358,7 @@ impl<'a> Broker<'a> {
     /// the cut is a message, so that epochs tell the two histories apart.
     pub fn elect_uncleanly(&mut self, partition: usize, lost: u64) {
         let p = self.partition_mut(partition);
-        p.transaction = None;
+        p.transactions.clear();
         let cut = (p.end - lost as i64).max(p.start);
         if cut == p.end {
             return;
@@ -405,8 +381,14 @@ impl<'a> Broker<'a> {
         self.counts.leader_changes += 1;
     }
 
-    /// The topic is deleted and created again under its name (A6).
+    /// The topic is deleted; nobody finds it before it is created again.
+    pub fn delete(&mut self) {
+        self.deleted = true;
+    }
+
+    /// The topic is deleted, if it still is there, and created again under its name (A6).
     pub fn recreate(&mut self, partitions: usize) {
+        self.deleted = false;
         let mut id = self.current.0;
         id[2] += 1;
         self.current = TopicId(id);
@@ -442,7 +424,7 @@ mod tests {
     use crate::decide::Seeded;
 
     fn payload(value: impl Into<Bytes>) -> Payload {
-        Payload { timestamp_ms: 0, value: value.into() }
+        Payload { timestamp_ms: 0, key: None, value: Some(value.into()) }
     }
 
     fn payloads(n: usize) -> Vec<Payload> {

@@ -421,7 +421,9 @@ impl<'a> World<'a> {
     pub(super) fn catch_up(&mut self) -> Result<(), Violation> {
         for broker in &mut self.brokers {
             for partition in 0..broker.partition_count() {
-                broker.end_transaction(partition, true);
+                while broker.has_transaction(partition) {
+                    broker.end_transaction(partition, true);
+                }
             }
         }
         self.restart_if_dead()?;

@@ -516,7 +516,7 @@ fn raw(message: &Message) -> RawMessage<'_> {
         offset: message.offset,
         leader_epoch: message.leader_epoch,
         timestamp_ms: message.timestamp_ms,
-        key: None,
-        value: Some(&message.value),
+        key: message.key.as_deref(),
+        value: message.value.as_deref(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::reading::{Follower, Seen, at, describe, poll, read, sent, texts};
 use super::{Codec, Needs, Sent, Stage, Topic, text};
+use crate::extract::OffsetFilter;
 use crate::ids::*;
 use crate::message::SourceFailure;
 
@@ -129,13 +130,13 @@ pub fn a_poll_is_limited_in_messages_and_bytes(stage: &mut impl Stage) {
     let source = topic.source();
     let mut reader = source.open(0, at(0)).expect("the partition opens");
     reader.limit_bytes(1000);
-    let (mut offsets, mut polls) = (Vec::new(), 0);
+    let (mut filter, mut offsets, mut polls) = (OffsetFilter::new(at(0)), Vec::new(), 0);
     while offsets.len() < 300 {
         let (mut bytes, mut count) = (0, 0);
         let polled = poll(&mut *reader, 7, |m: Seen| {
             bytes += m.value.map_or(0, |v| v.len());
             count += 1;
-            offsets.push(m.offset);
+            offsets.extend(filter.admit(m.offset, m.leader_epoch).then_some(m.offset));
         });
         assert!(bytes <= 1000 || count == 1, "{bytes} bytes in {count} messages");
         let polled = polled.expect("the source answers");
