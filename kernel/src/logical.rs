@@ -17,7 +17,7 @@ use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt,
 /// Gathers what counts, then hashes it.
 #[derive(Debug, Default)]
 pub struct Logical {
-    words: Vec<u64>,
+    said: Vec<u8>,
     base: Sequence,
     epochs: Vec<(PipelineId, Epoch)>,
 }
@@ -25,38 +25,38 @@ pub struct Logical {
 impl Logical {
     /// Sequences are told by their distance from `base`, epochs by whether they are among the current ones.
     pub fn new(base: Sequence, epochs: Vec<(PipelineId, Epoch)>) -> Logical {
-        Logical { words: Vec::with_capacity(128), base, epochs }
+        Logical { said: Vec::with_capacity(1024), base, epochs }
     }
 
     /// A number, a flag, a length.
     pub fn word(&mut self, word: impl Into<u64>) {
-        self.words.push(word.into());
+        self.said.extend_from_slice(&word.into().to_le_bytes());
     }
 
     /// A length.
     pub fn count(&mut self, len: usize) {
-        self.words.push(len as u64);
+        self.word(len as u64);
     }
 
     /// A number with a sign.
     pub fn signed(&mut self, number: i64) {
-        self.words.push(number as u64);
+        self.word(number as u64);
     }
 
     /// Bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.words.push(xxh3_64(bytes));
-        self.words.push(bytes.len() as u64);
+        self.word(xxh3_64(bytes));
+        self.word(bytes.len() as u64);
     }
 
     /// A sequence, from the base.
     pub fn sequence(&mut self, sequence: Sequence) {
-        self.words.push(sequence.0.wrapping_sub(self.base.0));
+        self.word(sequence.0.wrapping_sub(self.base.0));
     }
 
     /// Whether an epoch is the current one of its pipeline.
     pub fn epoch(&mut self, pipeline: PipelineId, epoch: Epoch) {
-        self.words.push(u64::from(self.epochs.contains(&(pipeline, epoch))));
+        self.word(self.epochs.contains(&(pipeline, epoch)));
     }
 
     /// Rows, by their logical values.
@@ -68,8 +68,7 @@ impl Logical {
 
     /// The hash of all that was said.
     pub fn finish(&self) -> u128 {
-        let bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        xxh3_128(&bytes)
+        xxh3_128(&self.said)
     }
 
     pub(crate) fn position(&mut self, position: Position) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::explore::check::{self, Check};
 use crate::explore::scope::{Rule, Scope};
-use crate::explore::search::{Limits, Progress, Report, search};
+use crate::explore::search::{Limits, Progress, Report, Step, search};
 use crate::explore::story;
 
 /// Arguments of `sim explore`.
@@ -38,7 +38,7 @@ pub struct Args {
     /// Messages from which on a batch is closed although the log is busy.
     #[arg(long)]
     batch: Option<u64>,
-    /// Do without a reduction rule: logical, together or whole-appends.
+    /// Do without a reduction rule: logical, together, whole-appends or crash-once.
     #[arg(long)]
     without: Vec<String>,
     /// Hold each reduction rule against small worlds without it, and do nothing else.
@@ -88,9 +88,7 @@ fn scope(args: Args) -> Result<Scope, String> {
     scope.batch = args.batch.unwrap_or(scope.batch);
     for name in args.without {
         match Rule::ALL.into_iter().find(|rule| rule.name() == name) {
-            Some(Rule::Logical) => scope.rules.logical = false,
-            Some(Rule::Together) => scope.rules.together = false,
-            Some(Rule::WholeAppends) => scope.rules.whole_appends = false,
+            Some(rule) => scope.rules = scope.rules.without(rule),
             None => return Err(format!("there is no rule {name:?}")),
         }
     }
@@ -100,8 +98,7 @@ fn scope(args: Args) -> Result<Scope, String> {
 fn explore(scope: &Scope, limits: Limits) -> bool {
     println!("world: {}", scope.describe());
     for rule in Rule::ALL {
-        let rules = [scope.rules.logical, scope.rules.together, scope.rules.whole_appends];
-        if rules[rule as usize] {
+        if scope.rules.has(rule) {
             println!("rule {}: {}", rule.name(), rule.why());
         }
     }
@@ -168,7 +165,7 @@ fn print(report: &Report) {
     println!("closed: {}", if report.closed { "yes" } else { "no" });
 }
 
-fn tell(scope: &Scope, path: &[u64]) {
+fn tell(scope: &Scope, path: &[Step]) {
     let story = story::tell(scope, path);
     println!("\nthe story:");
     for (at, line) in story.lines.iter().enumerate() {

@@ -37,6 +37,8 @@ pub struct Rules {
     pub together: bool,
     /// See [`Rule::WholeAppends`].
     pub whole_appends: bool,
+    /// See [`Rule::CrashOnce`].
+    pub crash_once: bool,
 }
 
 /// The rules, one by one.
@@ -48,11 +50,13 @@ pub enum Rule {
     Together,
     /// A page has no version between two writes of one append.
     WholeAppends,
+    /// States that only differ in what a crash forgets are crashed once.
+    CrashOnce,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 3] = [Rule::Logical, Rule::Together, Rule::WholeAppends];
+    pub const ALL: [Rule; 4] = [Rule::Logical, Rule::Together, Rule::WholeAppends, Rule::CrashOnce];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -60,6 +64,7 @@ impl Rule {
             Rule::Logical => "logical",
             Rule::Together => "together",
             Rule::WholeAppends => "whole-appends",
+            Rule::CrashOnce => "crash-once",
         }
     }
 
@@ -78,23 +83,36 @@ impl Rule {
                 "at a power cut a page holds a version from before or after an append, never from between its writes: what is \
                  between has no valid checksum, and recovery clears it like any other torn tail"
             }
+            Rule::CrashOnce => {
+                "of states with the same log, rows, history of records and budgets only the first is crashed: of the \
+                 others the same lives would come, for a crash leaves nothing else"
+            }
         }
     }
 }
 
 impl Rules {
     /// All rules.
-    pub const ALL: Rules = Rules { logical: true, together: true, whole_appends: true };
+    pub const ALL: Rules = Rules { logical: true, together: true, whole_appends: true, crash_once: true };
 
-    /// All rules but this one.
-    pub fn without(rule: Rule) -> Rules {
-        let mut rules = Rules::ALL;
+    /// All of these but one.
+    pub fn without(mut self, rule: Rule) -> Rules {
+        *self.of(rule) = false;
+        self
+    }
+
+    /// Whether a rule is among these.
+    pub fn has(mut self, rule: Rule) -> bool {
+        *self.of(rule)
+    }
+
+    fn of(&mut self, rule: Rule) -> &mut bool {
         match rule {
-            Rule::Logical => rules.logical = false,
-            Rule::Together => rules.together = false,
-            Rule::WholeAppends => rules.whole_appends = false,
+            Rule::Logical => &mut self.logical,
+            Rule::Together => &mut self.together,
+            Rule::WholeAppends => &mut self.whole_appends,
+            Rule::CrashOnce => &mut self.crash_once,
         }
-        rules
     }
 }
 

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::scope::Scope;
-use super::world::{Surroundings, World};
+use super::world::{Move, Surroundings, World};
 use crate::decide::{Decisions, Odometer};
 use crate::oracle::Violation;
+
+/// A move, and the decisions inside of it.
+pub type Step = (Move, Vec<u64>);
 
 /// What a search came to.
 #[derive(Debug)]
@@ -35,8 +38,8 @@ pub struct Report {
     pub closed: bool,
     /// How long it took.
     pub time: Duration,
-    /// The first violation, and the decisions that lead to it.
-    pub found: Option<(Violation, Vec<u64>)>,
+    /// The first violation, and the steps that lead to it.
+    pub found: Option<(Violation, Vec<Step>)>,
 }
 
 /// How to search.
@@ -82,13 +85,14 @@ const SETS: usize = 64;
 /// Work for whoever has none.
 struct Task {
     world: World,
-    path: Vec<u64>,
+    path: Vec<Step>,
 }
 
 struct Shared {
     scope: Scope,
     limits: Limits,
     seen: Vec<Mutex<Seen>>,
+    crashed: Mutex<Seen>,
     tasks: Mutex<Vec<Task>>,
     idle: AtomicUsize,
     over: AtomicBool,
@@ -97,7 +101,7 @@ struct Shared {
     depth: AtomicU64,
     recoveries: AtomicU64,
     gave_up: AtomicBool,
-    found: Mutex<Option<(Violation, Vec<u64>)>>,
+    found: Mutex<Option<(Violation, Vec<Step>)>>,
     outcome: Mutex<Outcome>,
     started: Instant,
 }
@@ -113,8 +117,10 @@ struct Outcome {
 struct Frame {
     world: World,
     hash: u128,
+    /// Its crashes are tried, too; otherwise those of another state with the same disk and history were.
+    crashes: bool,
     odometer: Rc<RefCell<Odometer>>,
-    /// Decisions before it.
+    /// Steps before it.
     path: usize,
     exhausted: bool,
 }
@@ -143,6 +149,7 @@ pub fn search(
         scope: scope.clone(),
         limits,
         seen: (0..SETS).map(|_| Mutex::default()).collect(),
+        crashed: Mutex::default(),
         tasks: Mutex::default(),
         idle: AtomicUsize::new(0),
         over: AtomicBool::new(false),
@@ -258,7 +265,7 @@ impl Shared {
         }
     }
 
-    fn fail(&self, violation: Violation, path: &[u64]) {
+    fn fail(&self, violation: Violation, path: &[Step]) {
         self.found.lock().expect("no panic while locked").get_or_insert((violation, path.to_vec()));
         self.over.store(true, Relaxed);
     }
@@ -268,7 +275,7 @@ impl Shared {
         let mut on_stack = Seen::default();
         let hash = task.world.hash(around);
         on_stack.insert(hash);
-        let mut stack = vec![frame(task.world, hash, path.len())];
+        let mut stack = vec![self.frame(task.world, hash, path.len(), around)];
         if let Err(violation) = self.arrived(&stack[0].world, around, outcome) {
             return self.fail(violation, &path);
         }
@@ -281,14 +288,17 @@ impl Shared {
             }
             path.truncate(top.path);
             let decisions = Decisions::new(top.odometer.clone());
-            let mut world = top.world.clone();
-            let moved = caught(|| world.step(&decisions, around));
-            path.extend(decisions.taken());
+            let chosen = top.world.choose(top.crashes, &decisions, around);
+            let Some(chosen) = chosen else {
+                top.exhausted = true;
+                continue;
+            };
+            let (mut world, before) = (top.world.clone(), decisions.count());
+            let moved = caught(|| world.take(chosen, &decisions, around));
+            path.push((chosen, decisions.taken().split_off(before)));
             top.exhausted = !top.odometer.borrow_mut().advance();
-            match moved {
-                Err(violation) => return self.fail(violation, &path),
-                Ok(None) => continue,
-                Ok(Some(_)) => {}
+            if let Err(violation) = moved {
+                return self.fail(violation, &path);
             }
             self.transitions.fetch_add(1, Relaxed);
             let hash = world.hash(around);
@@ -317,7 +327,7 @@ impl Shared {
                 return self.fail(violation, &path);
             }
             on_stack.insert(hash);
-            stack.push(frame(world, hash, path.len()));
+            stack.push(self.frame(world, hash, path.len(), around));
             self.depth.fetch_max(stack.len() as u64, Relaxed);
         }
     }
@@ -338,9 +348,12 @@ impl Shared {
             || (states.is_multiple_of(1024)
                 && self.limits.time_max.is_some_and(|max| self.started.elapsed() > max))
     }
-}
 
-fn frame(world: World, hash: u128, path: usize) -> Frame {
-    let odometer = Rc::new(RefCell::new(Odometer::new(usize::MAX)));
-    Frame { world, hash, odometer, path, exhausted: false }
+    fn frame(&self, world: World, hash: u128, path: usize, around: &Surroundings) -> Frame {
+        let once = world.crash_hash(around);
+        let crashes =
+            once.is_none_or(|hash| self.crashed.lock().expect("no panic while locked").insert(hash));
+        let odometer = Rc::new(RefCell::new(Odometer::new(usize::MAX)));
+        Frame { world, hash, crashes, odometer, path, exhausted: false }
+    }
 }

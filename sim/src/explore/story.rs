@@ -1,11 +1,8 @@
 //! A path through the small world as a story: one line a step, shortened to what the violation needs.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::scope::Scope;
-use super::search::caught;
-use super::world::{Move, Surroundings, World};
+use super::search::{Step, caught};
+use super::world::{Surroundings, World};
 use crate::decide::{Decisions, Recorded};
 use crate::oracle::Violation;
 
@@ -18,53 +15,20 @@ pub struct Story {
     pub violation: Option<Violation>,
 }
 
-/// A move, and the decisions inside of it.
-type Step = (Move, Vec<u64>);
-
 /// Tells the shortest story that is found by leaving out steps of a path.
-pub fn tell(scope: &Scope, path: &[u64]) -> Story {
+pub fn tell(scope: &Scope, path: &[Step]) -> Story {
     let around = Surroundings::new(scope.clone());
-    let (steps, violation) = steps(path, &around);
-    let Some(violation) = violation else { return Story { lines: vec![], violation: None } };
+    let Some(violation) = replay(path, &around, &mut |_| {}) else {
+        return Story { lines: vec![], violation: None };
+    };
     let fails = |steps: &[Step]| {
         let found = replay(steps, &around, &mut |_| {});
         found.is_some_and(|found| found.invariant == violation.invariant)
     };
-    let steps = shortened(steps, &fails);
+    let steps = shortened(path.to_vec(), &fails);
     let mut lines = vec![];
     let violation = replay(&steps, &around, &mut |line| lines.push(line));
     Story { lines, violation }
-}
-
-/// The moves of a path, and how it ends.
-fn steps(path: &[u64], around: &Surroundings) -> (Vec<Step>, Option<Violation>) {
-    let given = Rc::new(RefCell::new(Recorded::new(path.to_vec())));
-    let mut steps = vec![];
-    let mut taken = 0;
-    let mut world = match caught(|| World::new(around)) {
-        Ok(world) => world,
-        Err(violation) => return (steps, Some(violation)),
-    };
-    while taken < path.len() || !world.moves(around).is_empty() {
-        let decisions = Decisions::new(given.clone());
-        let moves = world.moves(around);
-        if moves.is_empty() {
-            break;
-        }
-        let chosen = moves[decisions.index(moves.len())];
-        let before = decisions.count();
-        let moved = caught(|| world.take(chosen, &decisions, around));
-        taken += decisions.count();
-        steps.push((chosen, decisions.taken().split_off(before)));
-        let ended = moved.and_then(|()| world.check_end(around));
-        if let Err(violation) = ended {
-            return (steps, Some(violation));
-        }
-        if taken >= path.len() && steps.len() > 10_000 {
-            break;
-        }
-    }
-    (steps, None)
 }
 
 /// Takes those of the steps that are possible.

@@ -211,19 +211,11 @@ impl World {
         moves
     }
 
-    /// One step. False where nothing can happen any more.
-    pub fn step(
-        &mut self,
-        decisions: &Decisions<'_>,
-        around: &Surroundings,
-    ) -> Result<Option<Move>, Violation> {
-        let moves = self.moves(around);
-        if moves.is_empty() {
-            return Ok(None);
-        }
-        let chosen = moves[decisions.index(moves.len())];
-        self.take(chosen, decisions, around)?;
-        Ok(Some(chosen))
+    /// One of the moves; with or without crashes among them. None where nothing can happen any more.
+    pub fn choose(&self, crashes: bool, decisions: &Decisions<'_>, around: &Surroundings) -> Option<Move> {
+        let mut moves = self.moves(around);
+        moves.retain(|chosen| crashes || *chosen != Move::Crash);
+        (!moves.is_empty()).then(|| decisions.pick(&moves))
     }
 
     /// Takes a move.
@@ -522,8 +514,32 @@ impl World {
         oracle.words(&mut words);
         words.extend([u64::from(*run), u64::from(*waiting)]);
         words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        xxh3_128(&bytes)
+        hash_words(&words)
+    }
+
+    /// All that the lives after a crash depend on, unless every state is to be crashed: see [`super::scope::Rule::CrashOnce`].
+    pub fn crash_hash(&self, around: &Surroundings) -> Option<u128> {
+        let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
+        if *crashes == 0 || !operator.active || !around.scope.rules.crash_once {
+            return None;
+        }
+        let disk = match around.scope.rules.logical {
+            true => life.log.hash(),
+            false => life.log.get().writer.storage().exact(),
+        };
+        let mut words = vec![disk as u64, (disk >> 64) as u64];
+        oracle.words(&mut words);
+        words.extend([oracle.beyond_published(life.durable), u64::from(operator.run)]);
+        words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
+        if around.scope.rules.logical {
+            // How rows came to lie as they do is not told by what they add up to.
+            let shards = life.shards.iter().map(Part::hash);
+            words.extend(shards.flat_map(|hash| [hash as u64, (hash >> 64) as u64]));
+        } else {
+            // What is told apart must be kept apart: requests are numbered.
+            words.extend([operator.requests, exactly(oracle) as u64]);
+        }
+        Some(hash_words(&words))
     }
 
     /// What an observer can tell without looking into the kernel: what readers see, what the log will say and how much of it is
@@ -607,6 +623,12 @@ impl World {
             }
         }
     }
+}
+
+fn hash_words(words: &[u64]) -> u128 {
+    let mut bytes = Vec::with_capacity(8 * words.len());
+    words.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    xxh3_128(&bytes)
 }
 
 fn life(coordinator: Coordinator, shards: Vec<Shard>, log: Log, around: &Surroundings) -> Life {
