@@ -3,10 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use crate::bugs::{build_with_bugs, run_binary};
 use crate::explore::check::{self, Check};
 use crate::explore::scope::{Rule, Scope};
 use crate::explore::search::{Limits, Progress, Report, Step, search};
 use crate::explore::story;
+use crate::planted::{self, Planted};
 
 /// Arguments of `sim explore`.
 #[derive(clap::Args)]
@@ -44,6 +46,12 @@ pub struct Args {
     /// Hold each reduction rule against small worlds without it, and do nothing else.
     #[arg(long)]
     check_reductions: bool,
+    /// Look for this planted bug instead, in the small worlds. Builds itself with its planted bugs.
+    #[arg(long, value_name = "NAME", value_parser = Planted::named)]
+    bug: Vec<Planted>,
+    /// Look for every planted bug of the kernel.
+    #[arg(long)]
+    bugs: bool,
     /// Threads.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -60,6 +68,9 @@ pub fn run(args: Args) -> bool {
     if args.check_reductions {
         crate::run::catch_panics();
         return check_reductions();
+    }
+    if args.bugs || !args.bug.is_empty() {
+        return look_for_bugs(args);
     }
     let limits = Limits {
         jobs: args.jobs,
@@ -111,6 +122,49 @@ fn explore(scope: &Scope, limits: Limits) -> bool {
         tell(scope, path);
     }
     report.closed
+}
+
+/// True if each was found.
+fn look_for_bugs(args: Args) -> bool {
+    if !planted::BUILT_IN {
+        let outcome = build_with_bugs().and_then(|binary| run_binary(&binary, std::env::args_os().skip(1)));
+        return outcome.unwrap_or_else(|error| {
+            eprintln!("{error}");
+            false
+        });
+    }
+    crate::run::catch_panics();
+    let kernel = || Planted::all().filter(|bug| matches!(bug, Planted::Kernel(_)));
+    let bugs: Vec<Planted> = if args.bugs { kernel().collect() } else { args.bug };
+    let mut found = 0;
+    for bug in &bugs {
+        found += u32::from(look_for_bug(*bug, bugs.len() == 1));
+    }
+    println!("{found} of {} found", bugs.len());
+    found as usize == bugs.len()
+}
+
+/// Looks in one small world after the other.
+fn look_for_bug(bug: Planted, with_story: bool) -> bool {
+    let name = bug.about().name;
+    let prepare = || planted::activate(Some(bug));
+    let mut states = 0;
+    for scope in check::worlds() {
+        let report = search(&scope, Limits::NONE, &prepare, &mut |_| {});
+        states += report.states;
+        if let Some((violation, path)) = &report.found {
+            let text: String = violation.text.chars().take(100).collect();
+            println!("{name}: found after {states} states: {}: {text}", violation.invariant);
+            if with_story {
+                tell(&scope, path);
+            }
+            planted::activate(None);
+            return true;
+        }
+    }
+    planted::activate(None);
+    println!("{name}: not found in {states} states, which are all");
+    false
 }
 
 /// True if no rule loses anything.

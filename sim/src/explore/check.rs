@@ -51,12 +51,13 @@ impl Check {
     }
 }
 
-/// Worlds that the rules are checked in: together they have every kind of move.
-pub fn worlds() -> [Scope; 4] {
+/// Worlds that the rules are checked in, and that planted bugs are looked for in: together they have every kind of move.
+pub fn worlds() -> [Scope; 5] {
     [
         Scope { crashes: 2, ..Scope::tiny() },
         Scope { rewinds: 1, redeliveries: 1, ..Scope::tiny() },
         Scope { messages: vec![1, 1], redeliveries: 1, ..Scope::tiny() },
         Scope { messages: vec![2], frontier: true, ..Scope::tiny() },
+        Scope { messages: vec![3], credit: 4, segment_len: 4096, ..Scope::tiny() },
     ]
 }
