@@ -346,7 +346,7 @@ impl FaultRates {
                 continue;
             }
             // From the greatest rate down by halves: rare and frequent faults are equally likely.
-            let rate = Rate((most.0 >> (7 - d.below(8))).max(1));
+            let rate = Rate((most.0 >> (5 - d.below(6))).max(1));
             if allowed.contains(fault) {
                 rates.set(fault, rate);
             }

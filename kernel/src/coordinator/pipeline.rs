@@ -437,6 +437,16 @@ impl Coordinator {
             SourceFailure::Permanent(error) => self.fail(id, error),
             SourceFailure::Lost { partition, wanted, earliest, latest } => {
                 reached(Probe::LostWhileRead);
+                // The reader was ahead of what is committed: what it has lost may not be what the pipeline needs next, and a
+                // hint to go on from there would skip what lies between. From the cursor the same question has its answer.
+                let cursor = self.cursors(id).get(&partition).map(|at| at.next_offset);
+                if cursor.is_some_and(|cursor| cursor < wanted) {
+                    let text = format!(
+                        "partition {partition}: a reader at {wanted} has lost its place; fetching again from the cursor"
+                    );
+                    self.effects.push_back(Effect::Note { pipeline: Some(id), text, error: None });
+                    return self.reopen(id);
+                }
                 let error = lost(&self.tip.pipelines[&id], partition, wanted, earliest, latest);
                 self.fail(id, error)
             }

@@ -5,6 +5,7 @@
 //! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
 
 pub mod model;
+mod refusal;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use kernel::message::{Counts, Definition, Offsets};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind, Tally};
-use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, StartAt};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
 use kernel::snapshot::Snapshot;
 use kernel::{Sequence, TableId};
 use xxhash_rust::xxh3::Xxh3;
@@ -229,6 +230,9 @@ impl Oracle {
         // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges still count.
         let epochs: BTreeMap<u32, u64> =
             transaction.model().pipelines.iter().map(|(id, p)| (*id, p.epoch)).collect();
+        let pipelines = transaction.model().pipelines.iter();
+        let running: BTreeSet<u32> =
+            pipelines.filter(|(_, p)| p.state == PipelineState::Running).map(|(id, _)| *id).collect();
         for change in &commit.catalog {
             self.fold_definition(transaction, *kind, change, outside)?;
         }
@@ -239,6 +243,14 @@ impl Oracle {
             })?;
         }
         self.fold_batch(transaction, commit, outside)?;
+        for change in &commit.catalog {
+            // One that has stopped before keeps its state when its offsets are set.
+            if let CatalogChange::PipelineSet(def) = change
+                && running.contains(&def.id.0)
+            {
+                refusal::check_stop(def, &transaction.model().pipelines[&def.id.0], outside)?;
+            }
+        }
         let write = self.staged.remove(&sequence);
         ensure("exactly once", write.is_some() == (*kind == RecordKind::Client), || {
             format!("a record of kind {kind:?} with client transaction {write:?}")
@@ -267,7 +279,7 @@ impl Oracle {
                     Fate::Inserted => counts.inserted += 1,
                     Fate::Updated => counts.updated += 1,
                     Fate::Ignored => counts.ignored += 1,
-                    Fate::Rejected => {
+                    Fate::Rejected(_) => {
                         let text = format!("transaction {id} is logged, but its row {row:?} must be refused");
                         return Err(Violation::new("exactly once", text));
                     }
@@ -333,11 +345,13 @@ impl Oracle {
             topic: def.topic_id,
             cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
             set_aside: def.set_aside,
+            state: def.state.clone(),
         };
         if let Some(before) = transaction.model().pipelines.get(&def.id.0) {
             ensure("fenced", now.epoch >= before.epoch, || {
                 format!("epoch of pipeline {name} falls from {} to {}", before.epoch, now.epoch)
             })?;
+            self.check_state_change(before, &now)?;
             if now.run == before.run {
                 let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
                 ensure("monotonic", moved.is_none(), || {
@@ -353,6 +367,23 @@ impl Oracle {
         }
         transaction.apply(Change::PipelineSet(def.id.0, Box::new(now)));
         Ok(())
+    }
+
+    /// A pipeline is started and stopped by command, or stops by itself.
+    fn check_state_change(&self, before: &Pipeline, now: &Pipeline) -> Check {
+        let asked = |wanted: &dyn Fn(&Definition) -> bool| self.definitions.iter().any(wanted);
+        let legal = match (&before.state, &now.state) {
+            (before, now) if before == now => true,
+            (_, PipelineState::Running) => {
+                asked(&|d| matches!(d, Definition::StartPipeline { name, .. } if *name == now.name))
+            }
+            (PipelineState::Running, PipelineState::Stopped) => {
+                asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
+            }
+            (before, PipelineState::Failed { .. }) => *before == PipelineState::Running,
+            _ => false,
+        };
+        ensure("honest", legal, || format!("pipeline {before:?} became {:?} unasked", now.state))
     }
 
     /// A partition that is seen for the first time starts at an offset that its topic has, or had (A11).
@@ -457,7 +488,7 @@ impl Oracle {
             let filtered = rule.filter_multiples_of > 0
                 && fields.is_some_and(|fields| fields.amount % rule.filter_multiples_of == 0);
             let fate = match row {
-                None => Fate::Rejected,
+                None => Fate::Rejected(if fields.is_some() { "23502" } else { "22P02" }),
                 Some(_) if filtered => {
                     tally.filtered += 1;
                     continue;
@@ -467,9 +498,12 @@ impl Oracle {
             match fate {
                 Fate::Inserted | Fate::Updated => tally.applied += 1,
                 Fate::Ignored => tally.ignored += 1,
-                Fate::Rejected => {
+                Fate::Rejected(code) => {
                     tally.set_aside += 1;
-                    let error = std::iter::once(i64::from(id)).chain(origin).map(Value::Int).collect();
+                    let kind = if code == "22P02" { "decode" } else { "constraint" };
+                    let mut error =
+                        vec![Value::Int(id.into()), Value::Text(kind.into()), Value::Text(code.into())];
+                    error.extend(origin.map(Value::Int));
                     transaction.apply(Change::Added(ERRORS_TABLE.0, error));
                 }
             }
@@ -699,8 +733,10 @@ fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
     })?;
     for (def, expected) in snapshot.catalog.pipelines.values().zip(model.pipelines.values()) {
         let cursors: BTreeMap<i32, i64> = def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect();
-        let agree =
-            cursors == expected.cursors && def.run.0 == expected.run && def.set_aside == expected.set_aside;
+        let agree = cursors == expected.cursors
+            && def.run.0 == expected.run
+            && def.set_aside == expected.set_aside
+            && def.state == expected.state;
         ensure("atomic", agree, || {
             format!("snapshot {}: pipeline {def:?} must agree with {expected:?}", snapshot.sequence)
         })?;

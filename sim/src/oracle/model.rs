@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use kernel::TopicId;
+use kernel::schema::PipelineState;
 
 use super::value::{Digest, Row, Value};
 use crate::scenario::{Duplicate, TableShape};
@@ -74,6 +75,8 @@ pub struct Pipeline {
     pub cursors: BTreeMap<i32, i64>,
     /// Messages set aside since START.
     pub set_aside: u64,
+    /// Whether it runs, and why not.
+    pub state: PipelineState,
 }
 
 /// One step of a fold; a list of them leads from one sequence to the next.
@@ -105,7 +108,8 @@ pub enum Fate {
     Inserted,
     Updated,
     Ignored,
-    Rejected,
+    /// With its SQLSTATE.
+    Rejected(&'static str),
 }
 
 impl Model {
@@ -193,7 +197,7 @@ impl<'m> Transaction<'m> {
             return Fate::Inserted;
         };
         let outcome = match duplicate {
-            Duplicate::Reject => Err(Fate::Rejected),
+            Duplicate::Reject => Err(Fate::Rejected("23505")),
             Duplicate::Ignore => Err(Fate::Ignored),
             Duplicate::Replace => Ok(incoming),
             Duplicate::TakeIfGreater if incoming[1] > stored[1] => Ok(incoming),
@@ -221,7 +225,7 @@ fn add(stored: &Value, incoming: &Value) -> Result<Value, Fate> {
     let (Value::Int(stored), Value::Int(incoming)) = (stored, incoming) else {
         panic!("the second column of a counter is a number")
     };
-    stored.checked_add(*incoming).map(Value::Int).ok_or(Fate::Rejected)
+    stored.checked_add(*incoming).map(Value::Int).ok_or(Fate::Rejected("22003"))
 }
 
 /// The row that a message makes in a table of a shape: None if a column that may not be null has no value.

@@ -76,8 +76,8 @@ fn hash_row(row: &[Value]) -> u64 {
     row.iter().fold(START, hash_value)
 }
 
-/// Columns of the errors table that the oracle foretells: pipeline, run, source partition, offset.
-const FORETOLD_ERROR_COLUMNS: [usize; 4] = [0, 6, 7, 8];
+/// Columns of the errors table that the oracle foretells: pipeline, kind, code, run, source partition, offset.
+const FORETOLD_ERROR_COLUMNS: [usize; 6] = [0, 3, 4, 6, 7, 8];
 /// Of these, the offset; null in rows that tell of a source's failure, which the oracle does not foretell.
 const ERROR_OFFSET_COLUMN: usize = 8;
 

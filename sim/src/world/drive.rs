@@ -294,6 +294,11 @@ impl<'a> World<'a> {
                 if stale { ", which is over" } else { "" }
             ),
         );
+        if let Some(life) = &mut self.life
+            && let Some(granted) = life.credits.get_mut(&(extract.pipeline, extract.epoch))
+        {
+            *granted -= extract.source_bytes as i64;
+        }
         self.feed(Input::Extracted(extract))
     }
 

@@ -6,7 +6,7 @@ use arrow_array::types::Int64Type;
 use kernel::message::{Counts, Response, ShardCommand, Work};
 use kernel::record::RecordKind;
 use kernel::snapshot::Snapshot;
-use kernel::{Effect, Error, PipelineId, RequestId, TableId};
+use kernel::{Effect, Epoch, Error, PipelineId, RequestId, TableId};
 
 use super::World;
 use super::clients::{self, Asked, Held, Reading};
@@ -46,6 +46,15 @@ impl World<'_> {
                 life.shard_commands[shard.0 as usize].push_back(command);
             }
             Effect::Append(record) => {
+                let depth = record.sequence.0.saturating_sub(self.oracle.visible().0);
+                let most = self.p.config.unsynced_records_max as u64 + 1;
+                if depth > most {
+                    let text = format!(
+                        "record {} is appended, {depth} behind what is visible; {most} is the limit",
+                        record.sequence
+                    );
+                    return Err(Violation::new("bounded", text));
+                }
                 let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
                 let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
                 let life = self.life.as_ref().expect("effects come from a life");
@@ -88,6 +97,7 @@ impl World<'_> {
                 self.source_command(pipeline, Command::Fetch { epoch, starts })?;
             }
             Effect::Credit { pipeline, epoch, bytes } => {
+                self.check_credit(pipeline, epoch, bytes)?;
                 self.source_command(pipeline, Command::Credit { epoch, bytes })?;
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
@@ -139,6 +149,22 @@ impl World<'_> {
 
     fn note_source(&self, pipeline: PipelineId, facts: &[u64], text: std::fmt::Arguments<'_>) {
         self.note(Actor::Source(self.pipeline_number(pipeline)), Mark::Detail, facts, text);
+    }
+
+    /// Of what a pipeline may have on its way no more is granted than its limit, and no more given back than was handed in
+    /// (invariant 9).
+    fn check_credit(&mut self, pipeline: PipelineId, epoch: Epoch, bytes: u64) -> Result<(), Violation> {
+        let most = self.p.config.pipeline_credit_bytes as i64;
+        let life = self.life.as_mut().expect("effects come from a life");
+        let granted = life.credits.entry((pipeline, epoch)).or_default();
+        *granted += bytes as i64;
+        if *granted > most {
+            let text = format!(
+                "pipeline {pipeline} may read {granted} bytes more in epoch {epoch}, {most} is the limit"
+            );
+            return Err(Violation::new("bounded", text));
+        }
+        Ok(())
     }
 
     fn log_command(&mut self, command: LogCommand) {
@@ -233,7 +259,10 @@ impl World<'_> {
         }
         match (asked, result) {
             (Asked::Write, Ok(Response::Done(counts))) => self.oracle.answered(id.0, Ok(counts)),
-            (Asked::Write, Err(error)) => self.oracle.answered(id.0, Err(&error)),
+            (Asked::Write, Err(error)) => {
+                self.oracle.turned_down(id.0, error.kind)?;
+                self.oracle.answered(id.0, Err(&error))
+            }
             (Asked::Definition, Ok(Response::Done(counts))) if counts == Counts::default() => Ok(()),
             (Asked::Barrier(tables), Ok(Response::Barrier { barrier, snapshot })) => {
                 self.oracle.barrier(&snapshot, &tables)?;

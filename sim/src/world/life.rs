@@ -259,6 +259,8 @@ pub struct Life<'a> {
     pub sources: BTreeMap<PipelineId, SourceHost>,
     /// Epoch of each source that the coordinator opened and did not close yet.
     pub open_epochs: BTreeMap<PipelineId, Epoch>,
+    /// Bytes that each source was granted and has not handed in.
+    pub credits: BTreeMap<(PipelineId, Epoch), i64>,
     /// From clients, in order.
     pub requests: VecDeque<(RequestId, Request)>,
     /// When the coordinator wants to be woken.
@@ -279,6 +281,7 @@ impl<'a> Life<'a> {
             log,
             sources: BTreeMap::new(),
             open_epochs: BTreeMap::new(),
+            credits: BTreeMap::new(),
             requests: VecDeque::new(),
             wake_at_us: None,
             halted: false,

@@ -521,6 +521,29 @@ fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
 }
 
 #[test]
+fn a_reader_ahead_of_its_cursor_that_loses_its_place_begins_again_at_the_cursor() {
+    let mut host = Host::with_pipeline(false, None);
+    host.extracted(host.epoch(), 0, 10);
+    host.verified(TOPIC);
+    host.sync();
+    // Read up to 20 and not committed; then the log is cut at 15 and goes on otherwise. Nothing of what is committed is lost.
+    host.extracted(host.epoch(), 10, 20);
+    let (pipeline, before) = (PipelineId(1), host.epoch());
+    let failure = SourceFailure::Lost { partition: 0, wanted: 20, earliest: 0, latest: 15 };
+    host.feed(Input::SourceFailed { pipeline, epoch: before, failure });
+    host.sync();
+    assert_eq!(host.state(), PipelineState::Running);
+    let opened = host.seen.iter().rev().find_map(|e| match e {
+        Effect::SourceOpen { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    let epoch = opened.expect("opened again");
+    assert!(epoch > before);
+    host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
+    assert_eq!(host.last_fetch(), Some(10));
+}
+
+#[test]
 fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
     let mut host = Host::with_pipeline(false, None);
     host.extracted(host.epoch(), 0, 1001);

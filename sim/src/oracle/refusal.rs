@@ -1,0 +1,114 @@
+//! Whether a refusal was justified: a pipeline that stopped, a statement that was turned down. Something must really have happened that
+//! leaves no other way (invariant 8); a database that refuses without need is as wrong as one that guesses.
+
+use kernel::schema::{PipelineDef, PipelineState};
+use kernel::{ErrorKind, SourcePartition};
+
+use super::model::{Fate, Model, Pipeline, Transaction};
+use super::{Check, Oracle, Outside, ensure, rule};
+use crate::oracle::Violation;
+
+/// What a pipeline's error says of a loss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ToldLoss {
+    partition: SourcePartition,
+    /// The next message, which is not there, or stands behind something that was replaced.
+    wanted: i64,
+}
+
+/// `messages 3..9 of partition 1 are gone …` or `partition 1 ends at 3, before the next message 9: …`
+fn told_loss(message: &str) -> Option<ToldLoss> {
+    let numbers = |text: &str| -> Vec<i64> {
+        text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+    };
+    let sentence = message.split(['(', ':', ';']).next()?;
+    match (sentence.starts_with("messages "), &numbers(sentence)[..]) {
+        (true, [wanted, _, partition]) => Some(ToldLoss { partition: *partition as i32, wanted: *wanted }),
+        (false, [partition, _, wanted]) => Some(ToldLoss { partition: *partition as i32, wanted: *wanted }),
+        _ => None,
+    }
+}
+
+/// A pipeline stopped by itself: `at` is where it stands once the record is folded.
+pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_, '_>) -> Check {
+    let PipelineState::Failed { code, message } = &def.state else { return Ok(()) };
+    let unjustified = |why: String| {
+        Violation::new("honest", format!("pipeline {} stopped without need: {why}: {message}", def.name))
+    };
+    let rule = rule(outside, &def.name)?;
+    let broker = &outside.brokers[rule.topic];
+    if code == ErrorKind::SourceLost.sqlstate() {
+        let loss = told_loss(message).ok_or_else(|| unjustified("it does not say what is lost".into()))?;
+        let cursor = at.cursors.get(&loss.partition);
+        if cursor.is_some_and(|cursor| *cursor != loss.wanted) {
+            return Err(unjustified(format!(
+                "its cursor of partition {} is {cursor:?}, but it tells a loss at {}",
+                loss.partition, loss.wanted
+            )));
+        }
+        let topic = at.topic.unwrap_or(broker.topic_id());
+        let lost = broker.has_lost(topic, loss.partition, loss.wanted) || broker.lives() > 1;
+        return if lost { Ok(()) } else { Err(unjustified("nothing is lost there".into())) };
+    }
+    if code == ErrorKind::SourceChanged.sqlstate() {
+        let changed = broker.lives() > 1 && at.topic != Some(broker.topic_id());
+        return if changed { Ok(()) } else { Err(unjustified("the topic is the same".into())) };
+    }
+    let reached = rule.error_limit.is_some_and(|limit| at.set_aside > limit);
+    if code == ErrorKind::InvalidTextRepresentation.sqlstate() && reached {
+        return Ok(());
+    }
+    Err(unjustified(format!("no reason for code {code}, with {} messages set aside", at.set_aside)))
+}
+
+impl Oracle {
+    /// A client transaction was turned down because of its rows: one of them must be in the way of what the log holds at this moment.
+    pub fn turned_down(&self, id: u64, kind: ErrorKind) -> Check {
+        if !matches!(kind, ErrorKind::UniqueViolation | ErrorKind::NumericValueOutOfRange) {
+            return Ok(());
+        }
+        let Some(write) = self.writes.get(&id) else {
+            return Err(Violation::new(
+                "honest",
+                format!("an answer to transaction {id}, which nobody asked for"),
+            ));
+        };
+        let touched: std::collections::BTreeSet<u32> = write.statements.iter().map(|s| s.table).collect();
+        let tables = self.tip.tables.iter().filter(|(id, _)| touched.contains(id));
+        let mut tip = Model { tables: tables.map(|(id, t)| (*id, t.clone())).collect(), ..Model::default() };
+        let mut transaction = Transaction::new(&mut tip);
+        let mut codes = Vec::new();
+        for statement in &write.statements {
+            if !transaction.model().tables.contains_key(&statement.table) {
+                return Ok(());
+            }
+            for row in &statement.removed {
+                transaction.remove(statement.table, row);
+            }
+            for row in &statement.rows {
+                if let Fate::Rejected(code) =
+                    transaction.upsert(statement.table, statement.duplicate, row.clone())
+                {
+                    codes.push(code);
+                }
+            }
+        }
+        ensure("honest", codes.contains(&kind.sqlstate()), || {
+            format!("transaction {id} is turned down with {}, must be one of {codes:?}", kind.sqlstate())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_found_in_its_message() {
+        let gone = "messages 3..9 of partition 1 are gone from the source (retention or truncation); pipeline p_7 stopped";
+        assert_eq!(told_loss(gone), Some(ToldLoss { partition: 1, wanted: 3 }));
+        let cut = "partition 2 ends at 3, before the next message 9: the source lost or replaced messages";
+        assert_eq!(told_loss(cut), Some(ToldLoss { partition: 2, wanted: 9 }));
+        assert_eq!(told_loss("something else"), None);
+    }
+}
