@@ -12,6 +12,7 @@ use kernel::schema::{ColumnDef, ColumnType};
 use crate::broker::Payload;
 use crate::decide::{Decisions, Rate};
 use crate::fault::Fault;
+use crate::wide::{self, Wide};
 
 /// Shape of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -22,6 +23,8 @@ pub enum TableShape {
     Accounts,
     /// `(k primary key, amount, tag)`: the state of things.
     Latest,
+    /// A column of every type: see [`crate::wide`].
+    Wide,
     /// `(request)`: an append table into which every client transaction puts its number.
     Ledger,
 }
@@ -34,15 +37,17 @@ impl TableShape {
             TableShape::Events => &[("id", Int64, false), ("name", Text, true), ("amount", Int64, false)],
             TableShape::Accounts => &[("name", Text, false), ("balance", Int64, false)],
             TableShape::Latest => &[("k", Int64, false), ("amount", Int64, false), ("tag", Text, true)],
+            TableShape::Wide => wide::COLUMNS,
             TableShape::Ledger => &[("request", Int64, false)],
         }
     }
 
-    /// Ordinal of the primary key.
-    pub fn key(self) -> Option<usize> {
+    /// Ordinals of the primary key.
+    pub fn key(self) -> &'static [u16] {
         match self {
-            TableShape::Accounts | TableShape::Latest => Some(0),
-            TableShape::Events | TableShape::Ledger => None,
+            TableShape::Accounts | TableShape::Latest => &[0],
+            TableShape::Wide => &[0, 1],
+            TableShape::Events | TableShape::Ledger => &[],
         }
     }
 
@@ -52,6 +57,7 @@ impl TableShape {
             TableShape::Events => &["id", "name", "amount"],
             TableShape::Accounts => &["name", "amount"],
             TableShape::Latest => &["k", "amount", "tag"],
+            TableShape::Wide => wide::FIELDS,
             TableShape::Ledger => &["id"],
         }
     }
@@ -65,8 +71,11 @@ impl TableShape {
             nullable: *nullable,
             default_sql: None,
         };
-        let primary_key: Vec<u16> = self.key().map(|k| k as u16).into_iter().collect();
-        let shard_key = if sharded_by_all { vec![] } else { vec![0] };
+        let primary_key = self.key().to_vec();
+        let shard_key = match sharded_by_all {
+            true => vec![],
+            false => vec![if self == TableShape::Wide { 1 } else { 0 }],
+        };
         TableSpec {
             name: name.into(),
             columns: self.columns().iter().enumerate().map(column).collect(),
@@ -90,6 +99,8 @@ pub enum Duplicate {
     Add,
     /// The second column and those after it are taken over if the second is greater.
     TakeIfGreater,
+    /// The wide table's update: see [`wide::update`].
+    Merge,
 }
 
 impl Duplicate {
@@ -100,6 +111,7 @@ impl Duplicate {
             Duplicate::Reject => OnDuplicate::Reject,
             Duplicate::Ignore => OnDuplicate::Ignore,
             Duplicate::Replace => OnDuplicate::Replace,
+            Duplicate::Merge => OnDuplicate::Update(wide::update()),
             Duplicate::Add => OnDuplicate::Update(Update {
                 assignments: vec![(1, Expr::Arithmetic(Arithmetic::Add, stored(1), incoming(1)))],
                 condition: None,
@@ -144,6 +156,8 @@ pub struct Fields {
     pub amount: i64,
     /// Anything, or null, or missing.
     pub tag: Option<String>,
+    /// What only the wide table wants, where there is one.
+    pub wide: Option<Box<Wide>>,
 }
 
 /// All messages that were ever written, and what each says; None for those that cannot be decoded.
@@ -162,6 +176,8 @@ pub struct MessageMix {
     pub huge: Rate,
     /// Distinct keys.
     pub keys: u64,
+    /// With what the wide table wants.
+    pub wide: bool,
 }
 
 impl Messages {
@@ -189,9 +205,12 @@ impl Messages {
         let amount =
             if d.chance(mix.huge) { i64::MAX - d.below(3) as i64 } else { d.below(2001) as i64 - 1000 };
         let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}", d.below(100)));
-        let fields = Fields { id, k, name, amount, tag };
-        let (mut text, meaning) =
-            if d.strikes(Fault::Poison) { poison(d, &fields) } else { (json(d, &fields), Some(fields)) };
+        let (wide, members) = mix.wide.then(|| Wide::draw(d, id)).unzip();
+        let fields = Fields { id, k, name, amount, tag, wide: wide.map(Box::new) };
+        let (mut text, meaning) = match d.strikes(Fault::Poison) {
+            true => poison(d, &fields),
+            false => (json(d, &fields, members.unwrap_or_default()), Some(fields)),
+        };
         if d.strikes(Fault::Oversized) {
             // White space behind it, beyond what a batch, a credit or a segment usually holds.
             text.extend(std::iter::repeat_n(' ', d.between(2000, 20_000) as usize));
@@ -206,7 +225,7 @@ impl Messages {
     }
 }
 
-fn json(d: &Decisions<'_>, f: &Fields) -> String {
+fn json(d: &Decisions<'_>, f: &Fields, wide: Vec<String>) -> String {
     let escape = |s: &str| s.replace('\\', "\\\\").replace('"', "\\\"");
     let text = |s: &Option<String>| s.as_ref().map_or("null".to_string(), |s| format!("\"{}\"", escape(s)));
     let mut members = vec![
@@ -221,6 +240,7 @@ fn json(d: &Decisions<'_>, f: &Fields) -> String {
     if d.below(4) == 0 {
         members.push("\"extra\":{\"deep\":[1,2,{\"id\":-1}]}".into());
     }
+    members.extend(wide);
     let turn = d.index(members.len());
     members.rotate_left(turn);
     format!("{{{}}}", members.join(","))
@@ -232,7 +252,7 @@ fn poison(d: &Decisions<'_>, f: &Fields) -> (String, Option<Fields>) {
     let text = match d.below(4) {
         0 => format!("{{\"id\":{id},\"amount\":"),
         1 => format!("not json at all, number {id}"),
-        2 => format!("{{\"id\":{id},\"k\":1,\"name\":\"x\",\"amount\":\"many\"}}"),
+        2 => format!("{{\"id\":{id},\"k\":1,\"name\":\"x\",\"day\":0,\"mid\":0,\"amount\":\"many\"}}"),
         _ => format!("[{id}]"),
     };
     (text, None)

@@ -141,7 +141,7 @@ impl Parameters {
         let slow = config.pipeline_credit_bytes == 1 || batch_bytes_max.contains(&1);
         let batch_interval_us = pipelines.iter().map(|_| d.pick(&[0, 0, 1000, 20_000])).collect();
         let pace = || d.pick(&[1, 2, 4, 8]);
-        let parameters = Parameters {
+        let mut parameters = Parameters {
             profile,
             shard_count,
             topics,
@@ -152,7 +152,7 @@ impl Parameters {
             config,
             segment_len: d.pick(&[4, 16, 64, 256]) << 10,
             messages: d.between(40, if slow { 100 } else { 500 }),
-            mix: MessageMix { huge: maybe(d, true, 30), keys: d.between(1, 40) },
+            mix: MessageMix { huge: maybe(d, true, 30), keys: d.between(1, 40), wide: false },
             faults: draw_faults(d, profile, faults),
             disk: DiskHabits { power: Rate::per_mille(d.between(0, 1000) as u32), lie: Rate::NEVER },
             activity: draw_activity(d, profile),
@@ -173,7 +173,22 @@ impl Parameters {
             catch_up_steps_max: 200_000,
             last_crashes: last_crashes(faults),
         };
+        parameters.draw_wide(d);
         if profile == Profile::Crashes { parameters.crashing(d, faults) } else { parameters }
+    }
+
+    /// Half of the runs have a wide table, loaded by one pipeline.
+    fn draw_wide(&mut self, d: &Decisions<'_>) {
+        if d.below(2) == 0 {
+            return;
+        }
+        self.mix.wide = true;
+        self.tables.push(("wide".into(), TableShape::Wide, d.below(2) == 0));
+        let pipeline = self.pipelines.last_mut().expect("there is one at least");
+        (pipeline.table, pipeline.shape) = ("wide".into(), TableShape::Wide);
+        let rules =
+            [Duplicate::Merge, Duplicate::Merge, Duplicate::Replace, Duplicate::Ignore, Duplicate::Reject];
+        pipeline.duplicate = d.pick(&rules);
     }
 
     /// Short, and with little time between two crashes: what is looked for is in the ways from one life to the next.
@@ -215,7 +230,7 @@ fn draw_pipelines(
     for number in 0..count {
         let (table, shape, _) = tables[d.index(3)].clone();
         let duplicate = match shape {
-            TableShape::Events | TableShape::Ledger => Duplicate::Reject,
+            TableShape::Events | TableShape::Ledger | TableShape::Wide => Duplicate::Reject,
             TableShape::Accounts => d.pick(&[Duplicate::Add, Duplicate::Add, Duplicate::Replace]),
             TableShape::Latest => {
                 d.pick(&[Duplicate::Replace, Duplicate::Ignore, Duplicate::Reject, Duplicate::TakeIfGreater])

@@ -7,6 +7,7 @@
 pub mod model;
 mod refusal;
 pub mod value;
+pub mod wide;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -307,7 +308,7 @@ impl Oracle {
                     &|d| matches!(d, Definition::CreateTable { spec, .. } if spec.name == def.name),
                     format!("table {} created", def.name),
                 )?;
-                let key = def.primary_key.first().map(|k| *k as usize);
+                let key = def.primary_key.iter().map(|k| *k as usize).collect();
                 transaction.apply(Change::TableCreated(def.id.0, def.name.clone(), key));
             }
             CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => {

@@ -7,6 +7,7 @@ use kernel::TopicId;
 use kernel::schema::PipelineState;
 
 use super::value::{Digest, Row, Value};
+use super::wide;
 use crate::scenario::{Duplicate, TableShape};
 
 /// A table.
@@ -14,15 +15,15 @@ use crate::scenario::{Duplicate, TableShape};
 pub struct Table {
     /// Name.
     pub name: String,
-    /// Ordinal of the primary key.
-    pub key: Option<usize>,
+    /// Ordinals of the primary key; none in an append table.
+    pub key: Vec<usize>,
     rows: BTreeMap<Row, u32>,
-    by_key: BTreeMap<Value, Row>,
+    by_key: BTreeMap<Vec<Value>, Row>,
     digest: Digest,
 }
 
 impl Table {
-    fn new(name: String, key: Option<usize>) -> Table {
+    fn new(name: String, key: Vec<usize>) -> Table {
         Table { name, key, rows: BTreeMap::new(), by_key: BTreeMap::new(), digest: Digest::default() }
     }
 
@@ -36,10 +37,15 @@ impl Table {
         &self.rows
     }
 
+    /// The key of a row, if the table has one.
+    fn key_of(&self, row: &Row) -> Option<Vec<Value>> {
+        (!self.key.is_empty()).then(|| self.key.iter().map(|column| row[*column].clone()).collect())
+    }
+
     fn insert(&mut self, row: Row) {
         self.digest.add(&row);
-        if let Some(key) = self.key {
-            let before = self.by_key.insert(row[key].clone(), row.clone());
+        if let Some(key) = self.key_of(&row) {
+            let before = self.by_key.insert(key, row.clone());
             assert!(before.is_none(), "the model keeps one row a key");
         }
         *self.rows.entry(row).or_default() += 1;
@@ -51,8 +57,8 @@ impl Table {
         if *count == 0 {
             self.rows.remove(row);
         }
-        if let Some(key) = self.key {
-            self.by_key.remove(&row[key]);
+        if let Some(key) = self.key_of(row) {
+            self.by_key.remove(&key);
         }
         self.digest.remove(row);
     }
@@ -83,7 +89,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Change {
-    TableCreated(u32, String, Option<usize>),
+    TableCreated(u32, String, Vec<usize>),
     TableDropped(u32),
     TableTruncated(u32),
     Added(u32, Row),
@@ -117,7 +123,7 @@ impl Model {
     pub fn new() -> Model {
         let mut model = Model::default();
         let errors = kernel::schema::ERRORS_TABLE.0;
-        model.tables.insert(errors, Table::new("pipelines_errors".into(), None));
+        model.tables.insert(errors, Table::new("pipelines_errors".into(), vec![]));
         model
     }
 
@@ -125,14 +131,14 @@ impl Model {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::TableCreated(id, name, key) => {
-                self.tables.insert(*id, Table::new(name.clone(), *key));
+                self.tables.insert(*id, Table::new(name.clone(), key.clone()));
             }
             Change::TableDropped(id) => {
                 self.tables.remove(id);
             }
             Change::TableTruncated(id) => {
                 let table = self.table(*id);
-                *table = Table::new(table.name.clone(), table.key);
+                *table = Table::new(table.name.clone(), table.key.clone());
             }
             Change::Added(id, row) => self.table(*id).insert(row.clone()),
             Change::Removed(id, row) => self.table(*id).remove(row),
@@ -191,7 +197,7 @@ impl<'m> Transaction<'m> {
     /// Takes in one row as a keyed or an append table does.
     pub fn upsert(&mut self, table: u32, duplicate: Duplicate, incoming: Row) -> Fate {
         let state = &self.model.tables[&table];
-        let stored = state.key.and_then(|key| state.by_key.get(&incoming[key])).cloned();
+        let stored = state.key_of(&incoming).and_then(|key| state.by_key.get(&key)).cloned();
         let Some(stored) = stored else {
             self.apply(Change::Added(table, incoming));
             return Fate::Inserted;
@@ -202,6 +208,14 @@ impl<'m> Transaction<'m> {
             Duplicate::Replace => Ok(incoming),
             Duplicate::TakeIfGreater if incoming[1] > stored[1] => Ok(incoming),
             Duplicate::TakeIfGreater => Err(Fate::Ignored),
+            Duplicate::Merge => {
+                let hidden = stored.len() - 3;
+                match wide::merged(&stored[..hidden], &incoming[..hidden]) {
+                    Ok(Some(own)) => Ok([&own[..], &incoming[hidden..]].concat()),
+                    Ok(None) => Err(Fate::Ignored),
+                    Err(code) => Err(Fate::Rejected(code)),
+                }
+            }
             Duplicate::Add => add(&stored[1], &incoming[1]).map(|sum| {
                 // The columns that are not assigned stay; where the row comes from is where its last change came from.
                 let hidden = stored.len() - 3;
@@ -235,6 +249,7 @@ pub fn row_of(shape: TableShape, fields: &crate::scenario::Fields, origin: [i64;
         TableShape::Events => vec![Value::Int(fields.id), text(&fields.name), Value::Int(fields.amount)],
         TableShape::Accounts => vec![text(&fields.name), Value::Int(fields.amount)],
         TableShape::Latest => vec![Value::Int(fields.k), Value::Int(fields.amount), text(&fields.tag)],
+        TableShape::Wide => wide::row(fields),
         TableShape::Ledger => vec![Value::Int(fields.id)],
     };
     let complete =

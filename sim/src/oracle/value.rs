@@ -1,6 +1,9 @@
 //! Rows in plain terms, and the way from a snapshot's columns to them. Knows Arrow, but nothing of how the kernel keeps rows.
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, TimestampMicrosecondType,
+};
 use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use kernel::snapshot::{ChunkView, Snapshot};
@@ -141,6 +144,8 @@ enum Cells<'c> {
     Int64(&'c Int64Array),
     Int32(&'c Int32Array),
     Text(&'c StringArray),
+    /// All others, which only the wide table has.
+    Other(&'c dyn Array),
 }
 
 impl<'c> Cells<'c> {
@@ -149,7 +154,7 @@ impl<'c> Cells<'c> {
             DataType::Int64 => Cells::Int64(column.as_primitive()),
             DataType::Int32 => Cells::Int32(column.as_primitive()),
             DataType::Utf8 => Cells::Text(column.as_string()),
-            other => panic!("no table of the simulator has a column of type {other}"),
+            _ => Cells::Other(column),
         }
     }
 
@@ -158,6 +163,7 @@ impl<'c> Cells<'c> {
             Cells::Int64(c) if c.is_valid(row) => hash_int(state, c.value(row)),
             Cells::Int32(c) if c.is_valid(row) => hash_int(state, i64::from(c.value(row))),
             Cells::Text(c) if c.is_valid(row) => mix_text(state, c.value(row)),
+            Cells::Other(c) => hash_value(state, &other_value(*c, row)),
             _ => hash_null(state),
         }
     }
@@ -167,8 +173,33 @@ impl<'c> Cells<'c> {
             Cells::Int64(c) if c.is_valid(row) => Value::Int(c.value(row)),
             Cells::Int32(c) if c.is_valid(row) => Value::Int(i64::from(c.value(row))),
             Cells::Text(c) if c.is_valid(row) => Value::Text(c.value(row).to_string()),
+            Cells::Other(c) => other_value(*c, row),
             _ => Value::Null,
         }
+    }
+}
+
+/// A cell of a type that only the wide table has: numbers as they are, fractions as their bits, bytes as text.
+fn other_value(column: &dyn Array, row: usize) -> Value {
+    if column.is_null(row) {
+        return Value::Null;
+    }
+    match column.data_type() {
+        DataType::Boolean => Value::Int(column.as_boolean().value(row).into()),
+        DataType::Int16 => Value::Int(column.as_primitive::<Int16Type>().value(row).into()),
+        DataType::Float32 => Value::Int(column.as_primitive::<Float32Type>().value(row).to_bits().into()),
+        DataType::Float64 => Value::Int(column.as_primitive::<Float64Type>().value(row).to_bits() as i64),
+        DataType::Decimal128(..) => {
+            let unscaled = column.as_primitive::<Decimal128Type>().value(row);
+            Value::Int(unscaled.try_into().expect("prices are small"))
+        }
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(row).to_vec();
+            Value::Text(String::from_utf8(bytes).expect("the wide table's bytes are text"))
+        }
+        DataType::Date32 => Value::Int(column.as_primitive::<Date32Type>().value(row).into()),
+        DataType::Timestamp(..) => Value::Int(column.as_primitive::<TimestampMicrosecondType>().value(row)),
+        other => panic!("no table of the simulator has a column of type {other}"),
     }
 }
 

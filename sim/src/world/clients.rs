@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
+    Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableWrite, Write};
 use kernel::schema::{Catalog, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
@@ -12,9 +15,11 @@ use kernel::{BarrierId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run
 
 use crate::decide::{Decisions, Rate};
 use crate::oracle::value::{self, Digest, ReadRow, Row, Value};
+use crate::oracle::wide;
 use crate::oracle::{ClientWrite, Oracle, Statement};
-use crate::scenario::{Duplicate, TableShape};
+use crate::scenario::{Duplicate, Fields, TableShape};
 use crate::swarm::Parameters;
+use crate::wide::Wide;
 
 /// What a request was for.
 #[derive(Clone, Debug)]
@@ -227,15 +232,15 @@ impl Clients {
         for _ in 0..d.between(1, 3) {
             let (table, shape) = pick_table(d, catalog)?;
             let rows = (0..d.between(1, 6)).map(|_| self.row(d, p, shape)).collect();
-            let duplicate = if shape.key().is_none() {
+            let duplicate = if shape.key().is_empty() {
                 Duplicate::Reject
             } else {
                 d.pick(&[
                     Duplicate::Reject,
                     Duplicate::Ignore,
                     Duplicate::Replace,
-                    Duplicate::Add,
-                    Duplicate::TakeIfGreater,
+                    if shape == TableShape::Wide { Duplicate::Merge } else { Duplicate::Add },
+                    if shape == TableShape::Wide { Duplicate::Merge } else { Duplicate::TakeIfGreater },
                 ])
             };
             statements.push((Statement { table: table.id.0, removed: vec![], rows, duplicate }, vec![]));
@@ -290,6 +295,7 @@ impl Clients {
             TableShape::Events => vec![Value::Int(-self.next_row), Value::Null, Value::Int(amount)],
             TableShape::Accounts => vec![Value::Text(format!("name-{key}")), Value::Int(amount)],
             TableShape::Latest => vec![Value::Int(key), Value::Int(amount), Value::Text("client".into())],
+            TableShape::Wide => wide_row(d, -self.next_row, key, amount),
             TableShape::Ledger => vec![Value::Int(-self.next_row)],
         };
         row.extend([Value::Null, Value::Null, Value::Null]);
@@ -398,6 +404,7 @@ fn pick_table(d: &Decisions<'_>, catalog: &Catalog) -> Option<(Arc<TableDef>, Ta
     let shape = match table.name.as_str() {
         "accounts" => TableShape::Accounts,
         "latest" => TableShape::Latest,
+        "wide" => TableShape::Wide,
         _ => TableShape::Events,
     };
     Some((table, shape))
@@ -439,15 +446,64 @@ fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[Re
 fn batch(def: &TableDef, shape: TableShape, rows: &[Row]) -> RecordBatch {
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (index, (_, column_type, _)) in shape.columns().iter().enumerate() {
-        let int = |row: &Row| if let Value::Int(i) = &row[index] { Some(*i) } else { None };
-        let text = |row: &Row| if let Value::Text(t) = &row[index] { Some(t.clone()) } else { None };
-        columns.push(match column_type {
-            ColumnType::Int64 => Arc::new(rows.iter().map(int).collect::<Int64Array>()),
-            _ => Arc::new(rows.iter().map(text).collect::<StringArray>()),
-        });
+        columns.push(column(*column_type, rows.iter().map(|row| &row[index])));
     }
     columns.push(Arc::new(Int64Array::new_null(rows.len())));
     columns.push(Arc::new(Int32Array::new_null(rows.len())));
     columns.push(Arc::new(Int64Array::new_null(rows.len())));
     RecordBatch::try_new(def.stored_schema(), columns).expect("rows fit their table")
+}
+
+/// Values as a column, in the form that `oracle::value` gives them.
+fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Value>) -> ArrayRef {
+    let (ints, texts): (Vec<Option<i64>>, Vec<Option<&str>>) = values
+        .map(|value| match value {
+            Value::Null => (None, None),
+            Value::Int(i) => (Some(*i), None),
+            Value::Text(t) => (None, Some(t.as_str())),
+        })
+        .unzip();
+    let int = ints.into_iter();
+    let fits = "the value was made for its column";
+    let made: ArrayRef = match column_type {
+        ColumnType::Bool => Arc::new(int.map(|v| v.map(|v| v == 1)).collect::<BooleanArray>()),
+        ColumnType::Int16 => {
+            Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Int16Array>())
+        }
+        ColumnType::Int32 => {
+            Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Int32Array>())
+        }
+        ColumnType::Date => {
+            Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Date32Array>())
+        }
+        ColumnType::Int64 => Arc::new(int.collect::<Int64Array>()),
+        ColumnType::Float32 => {
+            Arc::new(int.map(|v| v.map(|v| f32::from_bits(v as u32))).collect::<Float32Array>())
+        }
+        ColumnType::Float64 => {
+            Arc::new(int.map(|v| v.map(|v| f64::from_bits(v as u64))).collect::<Float64Array>())
+        }
+        ColumnType::Decimal { .. } => Arc::new(
+            int.map(|v| v.map(i128::from)).collect::<Decimal128Array>().with_data_type(column_type.arrow()),
+        ),
+        ColumnType::Timestamp | ColumnType::TimestampTz => {
+            Arc::new(int.collect::<TimestampMicrosecondArray>().with_data_type(column_type.arrow()))
+        }
+        ColumnType::Bytea => {
+            Arc::new(texts.into_iter().map(|t| t.map(str::as_bytes)).collect::<BinaryArray>())
+        }
+        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => {
+            Arc::new(texts.into_iter().collect::<StringArray>())
+        }
+    };
+    made
+}
+
+/// A client's row of the wide table: as a message would make it.
+fn wide_row(d: &Decisions<'_>, id: i64, key: i64, amount: i64) -> Row {
+    let (mut wide, _) = Wide::draw(d, id.unsigned_abs() as i64);
+    wide.day.get_or_insert(0);
+    wide.mid.get_or_insert(0);
+    let name = Some(format!("name-{key}"));
+    wide::row(&Fields { id, k: key, name, amount, tag: None, wide: Some(Box::new(wide)) })
 }
