@@ -98,6 +98,7 @@ mod tests {
         let (low, high) = wilson(8, 10);
         assert!((low - 0.4902).abs() < 1e-4 && (high - 0.9433).abs() < 1e-4, "{low} {high}");
         assert_eq!(wilson(0, 0), (0.0, 1.0));
-        assert_eq!(wilson(10, 10).1, 1.0);
+        // The last bit is rounding.
+        assert!((wilson(10, 10).1 - 1.0).abs() < 1e-9);
     }
 }
