@@ -58,6 +58,6 @@ pub fn worlds() -> [Scope; 5] {
         Scope { rewinds: 1, redeliveries: 1, ..Scope::tiny() },
         Scope { messages: vec![1, 1], redeliveries: 1, ..Scope::tiny() },
         Scope { messages: vec![2], frontier: true, ..Scope::tiny() },
-        Scope { messages: vec![3], credit: 4, segment_len: 4096, ..Scope::tiny() },
+        Scope { messages: vec![3], shards: 4, page_len: 2048, segment_len: 4096, ..Scope::tiny() },
     ]
 }

@@ -203,6 +203,8 @@ pub enum SourceReply {
 pub struct Source {
     /// The epoch that was opened and not closed.
     pub open: Option<Epoch>,
+    /// The epoch that was opened last.
+    pub newest: Epoch,
     /// The run that it reads for.
     pub run: Run,
     /// Bytes that may still be handed in.
@@ -230,7 +232,7 @@ impl Source {
 
     /// What counts of it.
     pub fn words(&self, words: &mut Vec<u64>) {
-        let Source { open, run, credit, replies, readers, late } = self;
+        let Source { open, newest: _, run, credit, replies, readers, late } = self;
         let current = |epoch: &Epoch| u64::from(Some(*epoch) == *open);
         words.extend([u64::from(open.is_some()), run.0.into(), *credit as u64, replies.len() as u64]);
         for reply in replies {

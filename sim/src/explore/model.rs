@@ -2,7 +2,7 @@
 //! recovered state must show. Shares nothing with the kernel but its messages and the decoding of records.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int32Type, Int64Type};
 use kernel::Sequence;
 use kernel::record::{Body, CODEC_NONE, Commit, CursorAdvance, EncodedRecord, Tally};
 use kernel::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
@@ -34,7 +34,12 @@ pub struct Model {
     pub cursors: Vec<Option<i64>>,
     /// How often each message was counted.
     pub counts: Vec<Vec<u8>>,
+    /// The message that changed each shard's row last: run, source partition, offset.
+    last: Vec<Option<Origin>>,
 }
+
+/// Run, source partition, offset.
+type Origin = (i64, i32, i64);
 
 impl Model {
     /// Before the first record.
@@ -44,15 +49,19 @@ impl Model {
             run: 0,
             cursors: vec![None; topic.messages().len()],
             counts: topic.messages().iter().map(|messages| vec![0; *messages as usize]).collect(),
+            last: vec![None; topic.shards().into()],
         }
     }
 
     /// All that it says, in 64 bits.
     pub fn hash(&self) -> u64 {
-        let Model { running, run, cursors, counts } = self;
+        let Model { running, run, cursors, counts, last } = self;
         let mut bytes = vec![*running as u8, *run as u8];
         bytes.extend(cursors.iter().map(|cursor| cursor.map_or(0xff, |cursor| cursor as u8)));
         bytes.extend(counts.iter().flatten());
+        for (run, partition, offset) in last.iter().map(|last| last.unwrap_or((0, 0, 0))) {
+            bytes.extend([run as u8, partition as u8, offset as u8]);
+        }
         xxh3_64(&bytes)
     }
 
@@ -129,6 +138,9 @@ impl Model {
         self.cursors[at] = Some(next.next_offset);
         for offset in range {
             self.counts[at][offset as usize] += 1;
+            for shard in topic.touched(at, offset) {
+                self.last[shard as usize] = Some((run.0.into(), *partition, offset));
+            }
         }
         Ok(())
     }
@@ -148,21 +160,30 @@ impl Model {
         Ok(())
     }
 
+    fn check(&self, snapshot: &Snapshot, topic: &Topic) -> Result<(), Violation> {
+        self.check_catalog(&snapshot.catalog)?;
+        let mut views = (0..).zip(&snapshot.shards);
+        views.try_for_each(|(shard, view)| self.check_view(shard, view, topic))
+    }
+
     /// One shard of a snapshot.
     pub fn check_view(&self, shard: u16, view: &ShardView, topic: &Topic) -> Result<(), Violation> {
         let mut rows = vec![];
         for (_, table) in view.tables.iter().filter(|(id, _)| id.0 > 0) {
             for chunk in &table.chunks {
-                let [keys, totals] =
-                    [0, 1].map(|at| chunk.rows.column(at).as_primitive::<Int64Type>().values());
+                let wide = |column: usize| chunk.rows.column(column).as_primitive::<Int64Type>().values();
+                let partitions = chunk.rows.column(3).as_primitive::<Int32Type>().values();
                 for row in 0..chunk.rows.num_rows() {
                     if chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(row)) {
-                        rows.push((keys[row], totals[row]));
+                        let origin = (wide(2)[row], partitions[row], wide(4)[row]);
+                        rows.push((wide(0)[row], wide(1)[row], origin));
                     }
                 }
             }
         }
-        let expected = topic.expected(shard, &self.counts);
+        let total = topic.expected(shard, &self.counts);
+        let expected = total.into_iter().zip(self.last[shard as usize]);
+        let expected: Vec<_> = expected.map(|((key, total), origin)| (key, total, origin)).collect();
         if rows != expected {
             let text = format!("shard {shard} shows {rows:x?}, not {expected:x?}, at {:?}", self.cursors);
             return Err(Violation::new("exactly once", text));
@@ -239,14 +260,19 @@ impl Oracle {
             let text = format!("record {} is visible, durable is {durable}", snapshot.sequence);
             return Err(Violation::new("durable", text));
         }
-        let model = self.at(snapshot.sequence)?;
-        model.check_catalog(&snapshot.catalog)?;
-        for (shard, view) in snapshot.shards.iter().enumerate() {
-            model.check_view(shard as u16, view, topic)?;
-        }
+        self.at(snapshot.sequence)?.check(snapshot, topic)?;
         self.models.drain(..(snapshot.sequence.0 - self.published.0) as usize);
         self.published = snapshot.sequence;
         Ok(())
+    }
+
+    /// Somebody reads: it must be what was last published.
+    pub fn check(&self, snapshot: &Snapshot, topic: &Topic) -> Result<(), Violation> {
+        if snapshot.sequence != self.published {
+            let text = format!("record {} is read, {} was published", snapshot.sequence, self.published);
+            return Err(Violation::new("durable", text));
+        }
+        self.published().check(snapshot, topic)
     }
 
     /// After a crash the log ends at `kept`, and `opens` open records follow it. Nothing that was durable is missing.

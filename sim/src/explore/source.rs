@@ -58,7 +58,7 @@ impl Topic {
         let mut changes = vec![];
         for offset in first..next {
             let number = self.number(partition, offset);
-            let touched = (0..self.shards).filter(|shard| self.touches(number, *shard));
+            let touched = self.touched(partition, offset);
             changes.extend(touched.map(|shard| (self.keys[shard as usize], 1 << (DIGIT * number), offset)));
         }
         route(&self.table, &rows(&self.table, &changes, run, partition as i32), self.shards)
@@ -72,6 +72,17 @@ impl Topic {
     /// Its id.
     pub fn id(&self) -> TopicId {
         TopicId([7; 16])
+    }
+
+    /// Shards.
+    pub fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// Shards on which a message changes a row.
+    pub fn touched(&self, partition: usize, offset: i64) -> impl Iterator<Item = u16> {
+        let number = self.number(partition, offset);
+        (0..self.shards).filter(move |shard| self.touches(number, *shard))
     }
 
     /// What the broker says of it.

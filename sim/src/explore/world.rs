@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::crash::{Crashes, Outcome, Recovered};
 use super::disk::Disk;
 use super::life::{Life, Log, LogCommand, LogStep, Part, Source, SourceReply, exactly};
-use super::model::{Oracle, Running};
+use super::model::{Model, Oracle, Running};
 use super::scope::Scope;
 use super::source::{PIPELINE, Reader, Topic, columns};
 use crate::decide::Decisions;
@@ -287,11 +287,15 @@ impl World {
         let ends: Vec<Option<i64>> = around.topic.messages().iter().map(|end| Some(*end)).collect();
         if !self.oracle.is_settled()
             || self.operator.waiting
+            || self.life.source.credit != around.scope.credit as i64
             || model.running != Running::Yes
             || model.run != self.operator.run
             || model.cursors != ends
         {
-            let text = format!("nothing goes on, and this is where it stays: {model:?}");
+            let text = format!(
+                "nothing goes on, and this is where it stays: credit {}, {model:?}",
+                self.life.source.credit
+            );
             return Err(Violation::new("live", text));
         }
         let counted = |partition: usize, offset: usize| {
@@ -371,7 +375,8 @@ impl World {
             self.carry_out(effect, around)?;
         }
         self.life.coordinator.hashed(|coordinator| coordinator.logical().finish());
-        Ok(())
+        // A reader may ask at any time.
+        self.oracle.check(self.life.coordinator.get().published(), &around.topic)
     }
 
     fn carry_out(&mut self, effect: Effect, around: &Surroundings) -> Check {
@@ -403,7 +408,10 @@ impl World {
                         format!("epoch {epoch} opens while {open} is open"),
                     ));
                 }
-                life.source.open = Some(epoch);
+                if epoch <= life.source.newest {
+                    return Err(Violation::new("fenced", format!("epoch {epoch} was there before")));
+                }
+                (life.source.open, life.source.newest) = (Some(epoch), epoch);
                 life.source.run = life.coordinator.get().tip().pipelines[&PIPELINE].run;
                 life.source.replies.push_back(SourceReply::Opened(epoch));
             }
@@ -431,12 +439,25 @@ impl World {
                     return Err(Violation::new("honest", format!("the operator is refused: {error}")));
                 }
                 self.operator.waiting = false;
+                self.check_answered()?;
             }
             Effect::WakeAt(at_us) => life.wake_at_us = Some(at_us),
             Effect::Note { .. } => {}
             Effect::Halt(error) => return Err(Violation::new("live", format!("the kernel halts: {error}"))),
         }
         Ok(())
+    }
+
+    /// What the operator is told to be done is there to be read, and so durable.
+    fn check_answered(&self) -> Check {
+        let tip = self.oracle.tip();
+        let told = |model: &Model| (model.running, model.run);
+        if told(self.oracle.published()) == told(tip) {
+            return Ok(());
+        }
+        let text =
+            format!("the operator is told that {tip:?} is so, readers see {:?}", self.oracle.published());
+        Err(Violation::new("durable", text))
     }
 
     fn of_open_epoch(&self, epoch: kernel::Epoch) -> Check {
