@@ -225,7 +225,7 @@ impl PartitionReader for SimulatedReader {
         }
         let mut bytes_left = self.bytes_max;
         let fits = |message: &&Message| {
-            let bytes = raw(message).source_bytes();
+            let bytes = message.raw().source_bytes();
             let fits = bytes <= bytes_left || bytes_left == self.bytes_max;
             bytes_left = bytes_left.saturating_sub(bytes);
             fits
@@ -233,20 +233,10 @@ impl PartitionReader for SimulatedReader {
         let count = self.fetched.iter().take(messages_max).take_while(fits).count();
         let taken: Vec<Message> = self.fetched.drain(..count).collect();
         if !taken.is_empty() {
-            take(&taken.iter().map(raw).collect::<Vec<_>>());
+            take(&taken.iter().map(Message::raw).collect::<Vec<_>>());
         }
         let position = if self.fetched.is_empty() { self.position.take() } else { None };
         Ok(Polled { messages: taken.len(), position, at_end: position.is_some() })
-    }
-}
-
-fn raw(message: &Message) -> RawMessage<'_> {
-    RawMessage {
-        offset: message.offset,
-        leader_epoch: message.leader_epoch,
-        timestamp_ms: message.timestamp_ms,
-        key: message.key.as_deref(),
-        value: message.value.as_deref(),
     }
 }
 

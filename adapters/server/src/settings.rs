@@ -43,7 +43,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Length of a log segment in bytes [default: 268435456].
+    /// Length of a log segment in bytes [default: 67108864].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment_bytes: Option<u64>,

@@ -9,7 +9,7 @@ mod transactions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kernel::{SourcePartition, TopicId};
+use kernel::{RawMessage, SourcePartition, TopicId};
 
 pub use client::{Delivery, Opening, Session};
 use transactions::OpenTransaction;
@@ -55,6 +55,19 @@ pub struct Message {
     pub key: Option<Bytes>,
     /// Its value; None is a tombstone.
     pub value: Option<Bytes>,
+}
+
+impl Message {
+    /// As a source lends it out.
+    pub fn raw(&self) -> RawMessage<'_> {
+        RawMessage {
+            offset: self.offset,
+            leader_epoch: self.leader_epoch,
+            timestamp_ms: self.timestamp_ms,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+        }
+    }
 }
 
 /// What a producer writes.

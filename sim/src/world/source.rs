@@ -482,7 +482,7 @@ impl Reader {
     fn doubt(&mut self, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
         let Some(place) = &mut self.place else { return Ok(true) };
         for index in 0..self.buffer.len() {
-            let verdict = place.judge(&raw(&self.buffer[index]));
+            let verdict = place.judge(&self.buffer[index].raw());
             if verdict == Verdict::Take {
                 continue;
             }
@@ -507,16 +507,6 @@ impl Reader {
         if planted::is(WorldBug::SkippedMessage) && offset % 7 == 3 {
             return;
         }
-        self.extractor.push(&[RawMessage { offset, ..raw(message) }]);
-    }
-}
-
-fn raw(message: &Message) -> RawMessage<'_> {
-    RawMessage {
-        offset: message.offset,
-        leader_epoch: message.leader_epoch,
-        timestamp_ms: message.timestamp_ms,
-        key: message.key.as_deref(),
-        value: message.value.as_deref(),
+        self.extractor.push(&[RawMessage { offset, ..message.raw() }]);
     }
 }
