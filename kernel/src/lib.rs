@@ -58,5 +58,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use extract::{Extract, OffsetFilter, RawMessage, SetAside, SetAsideKind};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};
-pub use shard::Shard;
+pub use shard::{Shard, ShardLimits};
 pub use snapshot::Snapshot;

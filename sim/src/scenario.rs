@@ -178,6 +178,8 @@ pub struct MessageMix {
     pub keys: u64,
     /// With what the wide table wants.
     pub wide: bool,
+    /// Most bytes of an oversized message: set aside whole, it has to fit into a row of the errors table.
+    pub oversized_bytes_max: u64,
 }
 
 impl Messages {
@@ -213,7 +215,7 @@ impl Messages {
         };
         if d.strikes(Fault::Oversized) {
             // White space behind it, beyond what a batch, a credit or a segment usually holds.
-            text.extend(std::iter::repeat_n(' ', d.between(2000, 20_000) as usize));
+            text.extend(std::iter::repeat_n(' ', d.between(2000, mix.oversized_bytes_max) as usize));
         }
         let value = Bytes::from(text);
         self.meaning.insert(value.clone(), meaning);

@@ -1,7 +1,7 @@
 //! What a run is like: its size, its speeds and its faults, drawn per run (a swarm: leaving features out per run finds more than
 //! always having all of them).
 
-use kernel::Config;
+use kernel::{Config, ShardLimits};
 
 use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, DiskHabits};
@@ -92,8 +92,10 @@ pub struct Parameters {
     pub batch_bytes_max: Vec<u64>,
     /// Pause between batches, by pipeline.
     pub batch_interval_us: Vec<i64>,
-    /// Limits of the kernel.
+    /// Limits of the coordinator.
     pub config: Config,
+    /// Limits of the shards.
+    pub shard_limits: ShardLimits,
     /// Least length of a log segment.
     pub segment_len: u64,
     /// Messages written before the faults end.
@@ -137,6 +139,7 @@ impl Parameters {
         let pipelines = draw_pipelines(d, &tables, topics.len(), profile);
         let batch_bytes_max: Vec<u64> = pipelines.iter().map(|_| d.pick(&[1, 300, 2000, 1 << 20])).collect();
         let config = draw_config(d);
+        let shard_limits = draw_shard_limits(d);
         // One message a batch takes its time.
         let slow = config.pipeline_credit_bytes == 1 || batch_bytes_max.contains(&1);
         let batch_interval_us = pipelines.iter().map(|_| d.pick(&[0, 0, 1000, 20_000])).collect();
@@ -150,9 +153,15 @@ impl Parameters {
             batch_bytes_max,
             batch_interval_us,
             config,
+            shard_limits,
             segment_len: d.pick(&[4, 16, 64, 256]) << 10,
             messages: d.between(40, if slow { 100 } else { 500 }),
-            mix: MessageMix { huge: maybe(d, true, 30), keys: d.between(1, 40), wide: false },
+            mix: MessageMix {
+                huge: maybe(d, true, 30),
+                keys: d.between(1, 40),
+                wide: false,
+                oversized_bytes_max: 20_000.min(4 * shard_limits.step_bytes_max as u64 - 800),
+            },
             faults: draw_faults(d, profile, faults),
             disk: DiskHabits { power: Rate::per_mille(d.between(0, 1000) as u32), lie: Rate::NEVER },
             activity: draw_activity(d, profile),
@@ -261,6 +270,22 @@ fn draw_config(d: &Decisions<'_>) -> Config {
         catch_up_pause_us: d.pick(&[500, 20_000]),
         reading_pause_us: d.pick(&[0, 1000]),
         frontier_idle_us: d.pick(&[2000, 20_000]),
+        set_aside_bytes_max: d.pick(&[1, 400, 256 << 20]),
+    }
+}
+
+/// Those of a server, or so small that a few rows come to every seam: see [`ShardLimits`].
+fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
+    let shipped = ShardLimits::default();
+    if d.below(2) == 0 {
+        return shipped;
+    }
+    ShardLimits {
+        step_bytes_max: d.pick(&[700, 1500, 6000, shipped.step_bytes_max]),
+        piece_rows_max: d.pick(&[1, 3, 10, shipped.piece_rows_max]),
+        chunk_rows_max: d.pick(&[4, 16, 64, shipped.chunk_rows_max]),
+        chunk_bytes_max: d.pick(&[300, 2000, shipped.chunk_bytes_max]),
+        row_text_bytes_max: d.pick(&[10, 100, shipped.row_text_bytes_max]),
     }
 }
 

@@ -22,9 +22,6 @@ struct Row<'a> {
     payload: Option<&'a [u8]>,
 }
 
-/// Most bytes of messages in one set of columns, whose offsets have 31 bits.
-pub(super) const PART_BYTES_MAX: usize = 256 << 20;
-
 /// The same messages in order, in parts of at most so many bytes, or of one message.
 pub(super) fn parts(
     set_aside: &[(PipelineId, SetAside)],

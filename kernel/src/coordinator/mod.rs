@@ -60,6 +60,8 @@ pub struct Config {
     pub reading_pause_us: i64,
     /// A frontier record is written when nothing was logged for this long, so that the last commit is known to be synced.
     pub frontier_idle_us: i64,
+    /// Bytes of messages that are set aside in one set of columns, whose offsets have 31 bits; more become several.
+    pub set_aside_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -75,6 +77,7 @@ impl Default for Config {
             catch_up_pause_us: 30_000,
             reading_pause_us: 2000,
             frontier_idle_us: 200_000,
+            set_aside_bytes_max: 256 << 20,
         }
     }
 }

@@ -266,7 +266,7 @@ impl Coordinator {
     /// Work that puts set-aside messages into the errors table.
     pub(super) fn errors_work(&self, at_us: Micros, rows: &[(PipelineId, SetAside)]) -> WorkByShard {
         let mut work = WorkByShard::new();
-        for part in errors_table::parts(rows, errors_table::PART_BYTES_MAX) {
+        for part in errors_table::parts(rows, self.config.set_aside_bytes_max) {
             for (shard, mut more) in self.route_errors(errors_table::rows(&self.tip, at_us, part)) {
                 work.entry(shard).or_default().append(&mut more);
             }

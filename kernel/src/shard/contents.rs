@@ -8,9 +8,9 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 
-use super::RowIds;
 use super::chunk::{Chunk, KeyColumn, has_text, value_bytes};
 use super::index::{KeyIndex, Place};
+use super::{RowIds, ShardLimits};
 use crate::error::Result;
 use crate::ids::*;
 use crate::planted::{self, Bug};
@@ -36,8 +36,7 @@ pub(super) struct Contents {
     pub view: Arc<TableView>,
     /// Applications staged and not yet published.
     pub staged: usize,
-    /// Most bytes of rows that one step works on.
-    pub step_bytes_max: usize,
+    pub limits: ShardLimits,
 }
 
 /// Primary keys of rows that come; empty for a table without one.
@@ -64,7 +63,7 @@ pub(super) struct Applied {
 }
 
 impl Contents {
-    pub fn new(table: Arc<TableDef>, step_bytes_max: usize) -> Contents {
+    pub fn new(table: Arc<TableDef>, limits: ShardLimits) -> Contents {
         let schema = table.stored_schema();
         let keyed = !table.primary_key.is_empty();
         let hash_is_exact = match table.primary_key[..] {
@@ -81,7 +80,7 @@ impl Contents {
             hash_is_exact,
             view: Arc::new(TableView::default()),
             staged: 0,
-            step_bytes_max,
+            limits,
         }
     }
 
@@ -245,7 +244,9 @@ impl Contents {
     ) -> Result<ArrayRef, TooLarge> {
         let bytes = |place: &Place| value_bytes(self.chunk(place.slot()).rows.column(column), place.row());
         let stored = places.iter().filter(|place| !place.is_none());
-        if has_text(incoming.0) && places.len() > 1 && stored.map(bytes).sum::<usize>() > self.step_bytes_max
+        if has_text(incoming.0)
+            && places.len() > 1
+            && stored.map(bytes).sum::<usize>() > self.limits.step_bytes_max
         {
             return Err(TooLarge);
         }
@@ -431,7 +432,7 @@ impl Contents {
             hash_is_exact: _,
             view: _,
             staged,
-            step_bytes_max: _,
+            limits: _,
         } = self;
         to.word(table.id.0);
         to.count(order.len());

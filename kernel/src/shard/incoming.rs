@@ -122,12 +122,13 @@ impl Incoming {
     }
 
     /// A refused row, as the coordinator hears of it.
-    pub fn rejected(&self, table: &TableDef, row: usize, error: Error) -> Rejected {
+    pub fn rejected(&self, contents: &Contents, row: usize, error: Error) -> Rejected {
+        let table = &contents.table;
         Rejected {
             table: table.id,
             error,
             origin: self.origin(row),
-            row_text: row_text(table, &self.columns, row),
+            row_text: row_text(table, &self.columns, row, contents.limits.row_text_bytes_max),
         }
     }
 }
@@ -172,11 +173,8 @@ pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usi
     )
 }
 
-/// Most bytes of a row that is described; what is beyond is cut off.
-const ROW_TEXT_BYTES_MAX: usize = 64 << 20;
-
-/// A row of the user's columns as JSON-like text.
-pub(super) fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize) -> String {
+/// A row of the user's columns as JSON-like text, cut off behind `bytes_max`.
+fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize, bytes_max: usize) -> String {
     let mut text = String::from("{");
     for (at, column) in table.columns.iter().enumerate() {
         if at > 0 {
@@ -185,8 +183,8 @@ pub(super) fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize) -> St
         quote(&column.name, &mut text);
         text.push(':');
         value_text(&columns[at], row, &mut text);
-        if text.len() > ROW_TEXT_BYTES_MAX {
-            text.truncate(text.floor_char_boundary(ROW_TEXT_BYTES_MAX));
+        if text.len() > bytes_max {
+            text.truncate(text.floor_char_boundary(bytes_max));
             text.push('…');
             return text;
         }

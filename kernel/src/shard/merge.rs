@@ -2,7 +2,7 @@
 //! and only neighbours, so that row ids go on ascending; rows keep their ids. Readers go on reading what they hold.
 //!
 //! A row is copied only into a chunk at least four times as large as any it was in before, up to a quarter of
-//! [`CHUNK_ROWS_MAX`], so it is copied a few times in its life, and a table has a few small chunks beside its full ones. A
+//! [`ShardLimits::chunk_rows_max`], so it is copied a few times in its life, and a table has a few small chunks beside its full ones. A
 //! chunk more than half dead is rewritten, so a table of rows that are updated all the time takes a bounded multiple of
 //! what lives. Each call has a budget of rows.
 
@@ -13,21 +13,15 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_select::concat::concat;
 use arrow_select::filter::filter;
 
-use super::RowIds;
 use super::chunk::Chunk;
 use super::contents::Contents;
 use super::index::Place;
+use super::{RowIds, ShardLimits};
 use crate::ids::*;
 use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::route::hash_rows;
 
-/// Most rows in a merged chunk.
-const CHUNK_ROWS_MAX: usize = 65_536;
-/// A chunk of so many rows is not merged with its neighbours any more.
-const FULL_ROWS: usize = CHUNK_ROWS_MAX / 4;
-/// Most bytes of columns in a merged chunk, far below what 31-bit offsets reach.
-const CHUNK_BYTES_MAX: usize = 64 << 20;
 /// How much larger than each of its sources a merged chunk is.
 const GROWTH: usize = 4;
 
@@ -56,14 +50,15 @@ impl Moves {
 
 /// Merges what is worth it, within a budget that grows with the `rows` just published.
 pub(super) fn merge(contents: &mut Contents, rows: usize) -> Moves {
-    let mut budget = CHUNK_ROWS_MAX + GROWTH * rows;
+    let limits = contents.limits;
+    let mut budget = limits.chunk_rows_max + GROWTH * rows;
     let mut moves = Moves::default();
     let chunks: Vec<Weight> = contents.order[..contents.published_chunks()]
         .iter()
         .map(|slot| Weight::of(contents.chunk(*slot)))
         .collect();
     // From the back, so that the windows before keep their places.
-    for window in plan(&chunks).into_iter().rev() {
+    for window in plan(&chunks, limits).into_iter().rev() {
         let live: usize = chunks[window.clone()].iter().map(|c| c.live).sum();
         if live <= budget {
             budget -= live;
@@ -93,11 +88,12 @@ impl Weight {
 }
 
 /// Windows of neighbours to be merged, in order, none overlapping.
-fn plan(chunks: &[Weight]) -> Vec<Range<usize>> {
+fn plan(chunks: &[Weight], limits: ShardLimits) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
     let mut at = 0;
     while at < chunks.len() {
-        let end = small_window(chunks, at).or_else(|| sparse_window(chunks, at)).unwrap_or(at);
+        let end =
+            small_window(chunks, at, limits).or_else(|| sparse_window(chunks, at, limits)).unwrap_or(at);
         if end > at {
             windows.push(at..end);
         }
@@ -107,13 +103,14 @@ fn plan(chunks: &[Weight]) -> Vec<Range<usize>> {
 }
 
 /// The longest window of small chunks from here that makes a chunk so much larger than each of them.
-fn small_window(chunks: &[Weight], start: usize) -> Option<usize> {
+fn small_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<usize> {
     let (mut sum, mut bytes, mut greatest, mut found) = (0, 0, 0, None);
     for (at, chunk) in chunks.iter().enumerate().skip(start) {
         sum += chunk.live;
         bytes += chunk.bytes;
         greatest = greatest.max(chunk.live);
-        if chunk.live >= FULL_ROWS || sum > CHUNK_ROWS_MAX || bytes > CHUNK_BYTES_MAX {
+        let full = chunk.live >= limits.chunk_rows_max / GROWTH;
+        if full || sum > limits.chunk_rows_max || bytes > limits.chunk_bytes_max {
             break;
         }
         if at > start && sum >= GROWTH * greatest {
@@ -124,12 +121,12 @@ fn small_window(chunks: &[Weight], start: usize) -> Option<usize> {
 }
 
 /// Neighbours that are mostly dead.
-fn sparse_window(chunks: &[Weight], start: usize) -> Option<usize> {
+fn sparse_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<usize> {
     let (mut sum, mut bytes) = (0, 0);
     let fits = |chunk: &&Weight| {
         sum += chunk.live;
         bytes += chunk.bytes;
-        chunk.is_sparse() && sum <= CHUNK_ROWS_MAX && bytes <= CHUNK_BYTES_MAX
+        chunk.is_sparse() && sum <= limits.chunk_rows_max && bytes <= limits.chunk_bytes_max
     };
     let count = chunks[start..].iter().take_while(fits).count();
     // A single chunk is rewritten however many bytes it has.
@@ -142,6 +139,13 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
     let all_sparse = slots.iter().all(|slot| Weight::of(contents.chunk(*slot)).is_sparse());
     reached(if all_sparse { Probe::SparseChunksRewritten } else { Probe::SmallChunksMerged });
     let merged = merged_chunk(contents, &slots);
+    if slots.len() > 1 {
+        let limits = contents.limits;
+        let fits = |chunk: &Chunk| {
+            chunk.len() <= limits.chunk_rows_max && chunk.row_bytes() <= limits.chunk_bytes_max
+        };
+        assert!(merged.as_ref().is_none_or(fits), "a chunk merged of several keeps to its limits");
+    }
     let new_slot = merged.map(|chunk| contents.put_slot(chunk));
     let mut from = Vec::new();
     for slot in &slots {
@@ -235,12 +239,20 @@ fn repoint(contents: &mut Contents, slot: u32, from: &[Place]) {
 mod tests {
     use super::*;
 
+    const LIMITS: ShardLimits = ShardLimits {
+        step_bytes_max: 0,
+        piece_rows_max: 1,
+        chunk_rows_max: 65_536,
+        chunk_bytes_max: 64 << 20,
+        row_text_bytes_max: 0,
+    };
+
     fn weights(rows: &[(usize, usize)]) -> Vec<Weight> {
         rows.iter().map(|(rows, live)| Weight { rows: *rows, live: *live, bytes: *rows * 100 }).collect()
     }
 
     fn planned(rows: &[(usize, usize)]) -> Vec<(usize, usize)> {
-        plan(&weights(rows)).into_iter().map(|window| (window.start, window.end)).collect()
+        plan(&weights(rows), LIMITS).into_iter().map(|window| (window.start, window.end)).collect()
     }
 
     #[test]
@@ -260,13 +272,13 @@ mod tests {
 
     #[test]
     fn chunks_of_many_bytes_are_not_merged() {
-        let third = Weight { rows: 100, live: 100, bytes: CHUNK_BYTES_MAX / 3 };
-        assert_eq!(plan(&[third; 3]), []);
-        assert_eq!(plan(&[third; 12]), [], "four of them would be too much");
-        let quarter = Weight { bytes: CHUNK_BYTES_MAX / 4, ..third };
-        assert_eq!(plan(&[quarter; 9]), [0..4, 4..8]);
+        let third = Weight { rows: 100, live: 100, bytes: LIMITS.chunk_bytes_max / 3 };
+        assert_eq!(plan(&[third; 3], LIMITS), []);
+        assert_eq!(plan(&[third; 12], LIMITS), [], "four of them would be too much");
+        let quarter = Weight { bytes: LIMITS.chunk_bytes_max / 4, ..third };
+        assert_eq!(plan(&[quarter; 9], LIMITS), [0..4, 4..8]);
         let sparse = Weight { live: 10, ..third };
-        assert_eq!(plan(&[sparse; 7]), [0..3, 3..6, 6..7]);
+        assert_eq!(plan(&[sparse; 7], LIMITS), [0..3, 3..6, 6..7]);
     }
 
     /// Whatever the batches, a row is copied a few times only, and small chunks stay few.
@@ -278,13 +290,13 @@ mod tests {
                 chunks.push(batch);
                 staged += batch;
                 let list: Vec<(usize, usize)> = chunks.iter().map(|c| (*c, *c)).collect();
-                for window in plan(&weights(&list)).into_iter().rev() {
+                for window in plan(&weights(&list), LIMITS).into_iter().rev() {
                     let sum = chunks[window.clone()].iter().sum();
                     copied += sum;
                     chunks.splice(window, [sum]);
                 }
             }
-            let small = chunks.iter().filter(|c| **c < FULL_ROWS).count();
+            let small = chunks.iter().filter(|c| **c < LIMITS.chunk_rows_max / GROWTH).count();
             assert!(small <= 32, "{small} small chunks of batches of {batch}");
             assert!(copied <= 9 * staged, "{copied} rows copied of {staged}");
         }

@@ -12,6 +12,7 @@
 //! | `incoming`, `outcome`, `update` | what a batch of rows does, computed before anything changes |
 //! | `merge` | many small chunks into one, dead rows left out |
 //! | `chunk`, `bitmap`, `index`, `row_ids` | the parts |
+//! | `limits` | how much of anything is taken at once |
 
 mod bitmap;
 mod chunk;
@@ -19,6 +20,7 @@ mod contents;
 mod fold;
 mod incoming;
 mod index;
+mod limits;
 mod merge;
 mod outcome;
 mod rounds;
@@ -49,11 +51,8 @@ use crate::route::hash_rows;
 use crate::schema::{CatalogChange, ERRORS_TABLE, TableDef, errors_table};
 use crate::snapshot::ShardView;
 
+pub use limits::ShardLimits;
 pub use row_ids::{IdRun, RowIds};
-
-/// Bytes of rows that are worked on at once; more are taken one part after another, which comes to the same. Columns have 31-bit
-/// offsets, so no step may come near 2 GiB of text; and what a shard needs in passing is bounded by this.
-const STAGE_BYTES_MAX: usize = 256 << 20;
 
 /// Names a table's contents from one creation or truncation to the next.
 type ContentsId = u64;
@@ -69,8 +68,7 @@ pub struct Shard {
     tip: BTreeMap<TableId, ContentsId>,
     /// Tables as readers have them.
     published: BTreeMap<TableId, ContentsId>,
-    /// See [`STAGE_BYTES_MAX`].
-    stage_bytes_max: usize,
+    limits: ShardLimits,
     /// In order of sequence. A record that changes nothing here has no steps.
     staged: VecDeque<Staged>,
     view: Arc<ShardView>,
@@ -99,7 +97,16 @@ enum Step {
 impl Shard {
     /// An empty shard of a database with `shard_count` shards.
     pub fn new(id: ShardId, shard_count: u16) -> Shard {
+        Shard::with_limits(id, shard_count, ShardLimits::default())
+    }
+
+    /// An empty shard that works in other steps: see [`ShardLimits`].
+    pub fn with_limits(id: ShardId, shard_count: u16, limits: ShardLimits) -> Shard {
         assert!(id.0 < shard_count, "shards are counted from 0");
+        assert!(
+            (1..=PIECE_ROWS_MAX).contains(&limits.piece_rows_max),
+            "a piece has a row, and no more than fit"
+        );
         let mut shard = Shard {
             id,
             shard_count,
@@ -107,7 +114,7 @@ impl Shard {
             next_contents: 0,
             tip: BTreeMap::new(),
             published: BTreeMap::new(),
-            stage_bytes_max: STAGE_BYTES_MAX,
+            limits,
             staged: VecDeque::new(),
             view: Arc::default(),
             replayed: Sequence(0),
@@ -180,7 +187,7 @@ impl Shard {
             next_contents: _,
             tip,
             published,
-            stage_bytes_max: _,
+            limits: _,
             staged,
             // Made of what is published.
             view: _,
@@ -219,7 +226,7 @@ impl Shard {
     fn add_contents(&mut self, table: Arc<TableDef>) -> ContentsId {
         let id = self.next_contents;
         self.next_contents += 1;
-        let before = self.contents.insert(id, Contents::new(table, self.stage_bytes_max));
+        let before = self.contents.insert(id, Contents::new(table, self.limits));
         assert!(before.is_none(), "contents are numbered once");
         id
     }
@@ -275,7 +282,7 @@ impl Shard {
             stage.counts.deleted += deletes.len() as u64;
             self.apply(id, places, None, Keys::default()).expect("rows that live can go");
         }
-        for part in incoming::parts(rows, self.stage_bytes_max) {
+        for part in incoming::parts(rows, self.limits.step_bytes_max) {
             let incoming = Incoming::new(&self.contents[&id], &part);
             self.stage_part(id, on_duplicate, incoming, stage);
         }
@@ -302,7 +309,7 @@ impl Shard {
             }
         }
         for (row, error) in refused {
-            stage.rejected.push(all.rejected(&contents.table, row, error));
+            stage.rejected.push(all.rejected(contents, row, error));
         }
         stage.counts.add(outcome.counts);
         if let Some(rows) = outcome.rows(contents) {
@@ -315,8 +322,9 @@ impl Shard {
     fn stage_outcome(&mut self, id: ContentsId, rows: &RecordBatch, keys: Keys<'_>, stage: &mut Stage) {
         let placed = self.contents[&id].placed(rows, self.id, self.shard_count, false);
         assert!(placed, "rows are routed to the shard that their hash names");
-        for start in (0..rows.num_rows()).step_by(PIECE_ROWS_MAX) {
-            let end = rows.num_rows().min(start + PIECE_ROWS_MAX);
+        let piece_rows_max = self.limits.piece_rows_max;
+        for start in (0..rows.num_rows()).step_by(piece_rows_max) {
+            let end = rows.num_rows().min(start + piece_rows_max);
             let slice = rows.slice(start, end - start);
             let keys = Keys {
                 hashes: keys.hashes.get(start..end).unwrap_or_default(),

@@ -40,7 +40,7 @@ pub(super) fn run(
     }
     state.keep(0);
     let kept: Vec<u32> = (0..queue.groups.len() as u32).filter(|at| state.changed[*at as usize]).collect();
-    if chosen.len() > 1 && state.finished_bytes() > contents.step_bytes_max {
+    if chosen.len() > 1 && state.finished_bytes() > contents.limits.step_bytes_max {
         return Err(TooLarge);
     }
     outcome.columns = state.finish(&kept);

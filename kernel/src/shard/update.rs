@@ -24,7 +24,7 @@ pub(super) fn update(
     assert!(update.assignments.iter().all(|(c, _)| !key.contains(c)), "key columns are never assigned");
     let programs = update.assignments.iter().map(|(_, expr)| expr).chain(&update.condition);
     let constant_bytes: usize = programs.map(Expr::constant_bytes).sum();
-    if incoming.len > 1 && constant_bytes.saturating_mul(incoming.len) > contents.step_bytes_max {
+    if incoming.len > 1 && constant_bytes.saturating_mul(incoming.len) > contents.limits.step_bytes_max {
         return Err(TooLarge);
     }
     let mut unfit = vec![false; groups.len()];

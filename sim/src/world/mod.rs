@@ -343,7 +343,7 @@ impl<'a> World<'a> {
 
     /// One start: create or open the log, replay it, begin a life; or why it did not come to be.
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
-        let mut replay = Replay::new(self.p.shard_count);
+        let mut replay = Replay::new(&self.p);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
             let (disk, now_us, segment_len) = (self.disk.clone(), self.kernel_now_us(), self.p.segment_len);
             let mut visitor = |record| replay.take(record);
@@ -441,10 +441,11 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(shard_count: u16) -> Replay {
+    fn new(p: &Parameters) -> Replay {
+        let shard = |shard| Shard::with_limits(ShardId(shard), p.shard_count, p.shard_limits);
         Replay {
             recovery: Recovery::new(),
-            shards: (0..shard_count).map(|shard| Shard::new(ShardId(shard), shard_count)).collect(),
+            shards: (0..p.shard_count).map(shard).collect(),
             seen: Vec::new(),
             open: None,
         }

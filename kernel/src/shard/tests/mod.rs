@@ -184,7 +184,7 @@ fn a_hundred_thousand_updates_of_one_key_are_one_post_image() {
 fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused() {
     use crate::expr::{Expr, Update};
     let mut shard = Shard::new(ShardId(0), 1);
-    shard.stage_bytes_max = 1000;
+    shard.limits.step_bytes_max = 1000;
     stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
     let names: Vec<String> = (0..20).map(|i| format!("{i:0200}")).collect();
     let payments: Vec<(&str, Option<i64>)> = names.iter().map(|name| (name.as_str(), Some(1))).collect();

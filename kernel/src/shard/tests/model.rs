@@ -15,7 +15,7 @@ use crate::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use crate::message::{Counts, ShardCommand, ShardReply, Work};
 use crate::record::Piece;
 use crate::schema::{CatalogChange, ColumnDef, ColumnType, TableDef};
-use crate::shard::{STAGE_BYTES_MAX, Shard};
+use crate::shard::{Shard, ShardLimits};
 use crate::snapshot::ShardView;
 use crate::*;
 
@@ -292,9 +292,9 @@ struct World {
 }
 
 impl World {
-    fn new(stage_bytes_max: usize) -> World {
+    fn new(limits: ShardLimits) -> World {
         let mut world = World {
-            shard: Shard { stage_bytes_max, ..Shard::new(ShardId(0), 1) },
+            shard: Shard::with_limits(ShardId(0), 1, limits),
             model: Model::default(),
             ids: [0; KEYS.len()],
             next_id: 1,
@@ -450,8 +450,8 @@ fn check(view: &ShardView, model: &Model, ids: &[u32; KEYS.len()]) {
     }
 }
 
-fn run(ops: &[Op], stage_bytes_max: usize) -> Vec<u8> {
-    let mut world = World::new(stage_bytes_max);
+fn run(ops: &[Op], limits: ShardLimits) -> Vec<u8> {
+    let mut world = World::new(limits);
     for op in ops {
         match op {
             Op::Rows { table, rule, rows, cut, deletes, same_record } => {
@@ -512,16 +512,29 @@ fn assert_same(a: &ShardView, b: &ShardView, ids: &[u32]) {
     }
 }
 
+/// All rows at once in chunks as they come, or a few at a time.
+fn limits() -> impl Strategy<Value = ShardLimits> {
+    let small = (400..4000usize, 1..9usize, 4..200usize, 100..4000usize, 1..100usize).prop_map(
+        |(step_bytes_max, piece_rows_max, chunk_rows_max, chunk_bytes_max, row_text_bytes_max)| ShardLimits {
+            step_bytes_max,
+            piece_rows_max,
+            chunk_rows_max,
+            chunk_bytes_max,
+            row_text_bytes_max,
+        },
+    );
+    prop_oneof![1 => Just(ShardLimits::default()), 2 => small]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
     #[test]
     fn a_shard_is_its_model(
         ops in vec(op(), 1..40),
-        // All rows at once, or a few at a time.
-        stage_bytes_max in prop::sample::select(&[STAGE_BYTES_MAX, 400][..]),
+        limits in limits(),
     ) {
-        let once = run(&ops, stage_bytes_max);
-        prop_assert_eq!(once, run(&ops, stage_bytes_max), "the same inputs give the same bytes");
+        let once = run(&ops, limits);
+        prop_assert_eq!(once, run(&ops, limits), "the same inputs give the same bytes");
     }
 }
 
