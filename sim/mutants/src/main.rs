@@ -5,10 +5,12 @@
 mod catalog;
 mod instrument;
 mod judge;
+mod probes;
 mod score;
 mod tree;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -55,7 +57,8 @@ fn main() -> Result<()> {
     let root = root.canonicalize().context("the workspace is gone")?;
     std::fs::create_dir_all(&arguments.out).context("the folder for results cannot be made")?;
     let out = arguments.out.canonicalize()?;
-    let mutants = catalog::list(&root)?;
+    let mut mutants = catalog::list(&root)?;
+    leave_out_probes(&root, &mut mutants)?;
     let chosen = choose(&mutants, &arguments)?;
     let (binary, dropped) = tree::build(&root, &out.join("tree"), &mutants)?;
     let results = out.join("verdicts.jsonl");
@@ -69,6 +72,29 @@ fn main() -> Result<()> {
         judge::judge(&binary, &open, &limits, &results)?;
     }
     score::report(&mutants, &chosen, &dropped, &judge::earlier(&results)?);
+    Ok(())
+}
+
+/// Leaves out mutants of code that only counts probes: see [`probes`].
+fn leave_out_probes(root: &Path, mutants: &mut Vec<Mutant>) -> Result<()> {
+    let mut places = BTreeMap::new();
+    for mutant in mutants.iter() {
+        if !places.contains_key(&mutant.file) {
+            let source = std::fs::read_to_string(root.join(&mutant.file));
+            let source = source.with_context(|| format!("{} cannot be read", mutant.file))?;
+            places.insert(mutant.file.clone(), probes::places(&source)?);
+        }
+    }
+    let before = mutants.len();
+    mutants.retain(|mutant| {
+        let at = (mutant.span.start.line, mutant.span.start.column);
+        !places[&mutant.file].iter().any(|place| place.contains(&at))
+    });
+    println!(
+        "{} mutants, {} of code that only counts probes left out",
+        mutants.len(),
+        before - mutants.len()
+    );
     Ok(())
 }
 
