@@ -4,6 +4,7 @@
 //! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every barrier, every
 //! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
 
+mod describe;
 pub mod model;
 mod refusal;
 pub mod value;
@@ -55,6 +56,8 @@ pub struct Outside<'w, 'a> {
     pub messages: &'w Messages,
     /// By pipeline name.
     pub rules: &'w [PipelineRule],
+    /// Where the text of a refused row is cut off.
+    pub row_text_bytes_max: usize,
 }
 
 /// A client's transaction in plain terms.
@@ -245,6 +248,12 @@ impl Oracle {
         }
         self.fold_batch(transaction, commit, outside)?;
         for change in &commit.catalog {
+            if let CatalogChange::PipelineSet(def) = change
+                && running.contains(&def.id.0)
+                && commit.cursors.is_empty()
+            {
+                transaction.fail(def, commit.at_us);
+            }
             // One that has stopped before keeps its state when its offsets are set.
             if let CatalogChange::PipelineSet(def) = change
                 && running.contains(&def.id.0)
@@ -434,7 +443,7 @@ impl Oracle {
     ) -> Check {
         self.counts.batches += u64::from(!commit.cursors.is_empty());
         for advance in &commit.cursors {
-            let tally = self.fold_advance(transaction, advance, outside)?;
+            let tally = self.fold_advance(transaction, advance, commit.at_us, outside)?;
             let told = advance.tally;
             ensure("exactly once", told == tally, || {
                 format!("{} is told as {told:?}, must be {tally:?}", range_name(advance))
@@ -448,6 +457,7 @@ impl Oracle {
         &mut self,
         transaction: &mut Transaction<'_>,
         advance: &CursorAdvance,
+        at_us: i64,
         outside: &Outside<'_, '_>,
     ) -> Result<Tally, Violation> {
         let id = advance.pipeline.0;
@@ -488,24 +498,40 @@ impl Oracle {
             let row = fields.and_then(|fields| row_of(rule.shape, fields, origin));
             let filtered = rule.filter_multiples_of > 0
                 && fields.is_some_and(|fields| fields.amount % rule.filter_multiples_of == 0);
+            let mut incoming = None;
             let fate = match row {
                 None => Fate::Rejected(if fields.is_some() { "23502" } else { "22P02" }),
                 Some(_) if filtered => {
                     tally.filtered += 1;
                     continue;
                 }
-                Some(row) => transaction.upsert(table, rule.duplicate, row),
+                Some(row) => {
+                    incoming = Some(row.clone());
+                    transaction.upsert(table, rule.duplicate, row)
+                }
             };
             match fate {
                 Fate::Inserted | Fate::Updated => tally.applied += 1,
                 Fate::Ignored => tally.ignored += 1,
                 Fate::Rejected(code) => {
                     tally.set_aside += 1;
+                    let (message, told) = match &incoming {
+                        None => (String::new(), String::from_utf8_lossy(&payload).into_owned()),
+                        Some(row) => (
+                            describe::refusal(code, &rule.table, rule.shape, row),
+                            describe::row_text(rule.shape, row, outside.row_text_bytes_max),
+                        ),
+                    };
                     let kind = if code == "22P02" { "decode" } else { "constraint" };
-                    let mut error =
-                        vec![Value::Int(id.into()), Value::Text(kind.into()), Value::Text(code.into())];
-                    error.extend(origin.map(Value::Int));
-                    transaction.apply(Change::Added(ERRORS_TABLE.0, error));
+                    let texts =
+                        [&rule.name, kind, code, &message, &told].map(|text| Value::Text(text.into()));
+                    let [name, kind, code, message, told] = texts;
+                    let [run, partition, offset] = origin.map(Value::Int);
+                    let from = [run, partition, offset];
+                    let error =
+                        [Value::Int(id.into()), name, Value::Int(at_us), kind, code, message].into_iter();
+                    let error = error.chain(from.clone()).chain([told]).chain(from).collect();
+                    transaction.apply(Change::Added(ERRORS_TABLE.0, value::without_decoders_words(error)));
                 }
             }
         }
@@ -566,6 +592,10 @@ impl Oracle {
         for id in tables {
             check_table(snapshot, id, &self.base)?;
             self.check_places(snapshot, id)?;
+        }
+        // As in `check_places`: every eighth is enough.
+        if self.counts.snapshots.is_multiple_of(8) {
+            check_failures(snapshot, &self.base)?;
         }
         Ok(())
     }
@@ -773,6 +803,19 @@ fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
         differences.len()
     );
     Err(Violation::new("exactly once", text))
+}
+
+/// Whoever looks up why a pipeline stopped finds it: each failure has its row. (Failures that passed have one now and then.)
+fn check_failures(snapshot: &Snapshot, model: &Model) -> Check {
+    let mut found: BTreeMap<Row, u32> = BTreeMap::new();
+    for row in value::source_failures(snapshot) {
+        *found.entry(row).or_default() += 1;
+    }
+    let missing =
+        model.failures.iter().find(|(row, count)| found.get(*row).is_none_or(|found| found < count));
+    ensure("honest", missing.is_none(), || {
+        format!("snapshot {}: the errors table does not tell {missing:?}", snapshot.sequence)
+    })
 }
 
 /// Offsets that an operator may set a pipeline to.

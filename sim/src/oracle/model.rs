@@ -96,6 +96,8 @@ pub enum Change {
     Removed(u32, Row),
     PipelineSet(u32, Box<Pipeline>),
     PipelineDropped(u32),
+    /// A pipeline stopped by itself: the row of the errors table that says why.
+    Failed(Row),
 }
 
 /// The database at one sequence.
@@ -105,6 +107,8 @@ pub struct Model {
     pub tables: BTreeMap<u32, Table>,
     /// By id.
     pub pipelines: BTreeMap<u32, Pipeline>,
+    /// Rows of the errors table that say why a source stopped, each with how often it is there.
+    pub failures: BTreeMap<Row, u32>,
 }
 
 /// What became of a row that came in.
@@ -148,6 +152,7 @@ impl Model {
             Change::PipelineDropped(id) => {
                 self.pipelines.remove(id);
             }
+            Change::Failed(row) => *self.failures.entry(row.clone()).or_default() += 1,
         }
     }
 
@@ -183,6 +188,15 @@ impl<'m> Transaction<'m> {
     pub fn apply(&mut self, change: Change) {
         self.model.apply(&change);
         self.changes.push(change);
+    }
+
+    /// If a definition says that its pipeline failed, the errors table says why.
+    pub fn fail(&mut self, def: &kernel::schema::PipelineDef, at_us: i64) {
+        let PipelineState::Failed { code, message } = &def.state else { return };
+        let text = |text: &str| Value::Text(text.into());
+        let told = [text(&def.name), Value::Int(at_us), text("source"), text(code), text(message)];
+        let row = [Value::Int(def.id.0.into())].into_iter().chain(told).chain(vec![Value::Null; 7]).collect();
+        self.apply(Change::Failed(row));
     }
 
     /// Removes a row. False if it is not there.

@@ -79,18 +79,28 @@ fn hash_row(row: &[Value]) -> u64 {
     row.iter().fold(START, hash_value)
 }
 
-/// Columns of the errors table that the oracle foretells: pipeline, kind, code, run, source partition, offset.
-const FORETOLD_ERROR_COLUMNS: [usize; 6] = [0, 3, 4, 6, 7, 8];
-/// Of these, the offset; null in rows that tell of a source's failure, which the oracle does not foretell.
-const ERROR_OFFSET_COLUMN: usize = 8;
+/// Columns of the errors table.
+#[allow(missing_docs)]
+pub mod errors {
+    pub const KIND: usize = 3;
+    pub const CODE: usize = 4;
+    pub const MESSAGE: usize = 5;
+    pub const OFFSET: usize = 8;
+    pub const PAYLOAD: usize = 9;
+}
 
-/// Columns that are compared.
-fn compared_columns(table: TableId, rows: &RecordBatch) -> Vec<usize> {
-    if table == kernel::schema::ERRORS_TABLE {
-        FORETOLD_ERROR_COLUMNS.to_vec()
-    } else {
-        (0..rows.num_columns()).collect()
+/// A row of the errors table without what the oracle does not foretell: a decoder's words, and what the extractor says of a row that
+/// it refuses itself.
+pub fn without_decoders_words(mut row: Row) -> Row {
+    let is = |column: usize, text: &str| row[column] == Value::Text(text.into());
+    let (decode, null) = (is(errors::KIND, "decode"), is(errors::CODE, "23502"));
+    if decode || null {
+        row[errors::MESSAGE] = Value::Null;
     }
+    if null {
+        row[errors::PAYLOAD] = Value::Null;
+    }
+    row
 }
 
 /// One row as read from a snapshot.
@@ -113,12 +123,8 @@ fn for_each_chunk(
     for (shard, view) in snapshot.shards.iter().enumerate() {
         let Some(view) = view.tables.get(&table) else { continue };
         for chunk in &view.chunks {
-            let unforetold = (table == kernel::schema::ERRORS_TABLE)
-                .then(|| chunk.rows.column(ERROR_OFFSET_COLUMN).as_ref());
-            let mut living = (0..chunk.rows.num_rows()).filter(|index| {
-                let deleted = chunk.deleted.as_ref().is_some_and(|d| d.value(*index));
-                !deleted && !unforetold.is_some_and(|offset| offset.is_null(*index))
-            });
+            let deleted = |index: &usize| chunk.deleted.as_ref().is_some_and(|d| d.value(*index));
+            let mut living = (0..chunk.rows.num_rows()).filter(|index| !deleted(index));
             take(shard, chunk, &mut living);
         }
     }
@@ -127,9 +133,12 @@ fn for_each_chunk(
 /// Digest of a table in a snapshot. Taken of every table at every publication, so it makes no [`Row`]s.
 pub fn digest(snapshot: &Snapshot, table: TableId) -> Digest {
     let mut digest = Digest::default();
+    if table == kernel::schema::ERRORS_TABLE {
+        rows(snapshot, table).iter().for_each(|read| digest.add(&read.row));
+        return digest;
+    }
     for_each_chunk(snapshot, table, |_, chunk, living| {
-        let columns = compared_columns(table, &chunk.rows);
-        let columns: Vec<Cells<'_>> = columns.iter().map(|c| Cells::of(chunk.rows.column(*c))).collect();
+        let columns = cells(&chunk.rows);
         for index in living {
             let hash = columns.iter().fold(START, |state, column| column.hash(state, index));
             digest.sum = digest.sum.wrapping_add(hash);
@@ -203,12 +212,30 @@ fn other_value(column: &dyn Array, row: usize) -> Value {
     }
 }
 
-/// Rows of a table in a snapshot.
+fn cells(rows: &RecordBatch) -> Vec<Cells<'_>> {
+    rows.columns().iter().map(|column| Cells::of(column)).collect()
+}
+
+/// Rows of a table in a snapshot. Of the errors table those that tell of a message, without what is not foretold of them.
 pub fn rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
+    let mut all = all_rows(snapshot, table);
+    if table == kernel::schema::ERRORS_TABLE {
+        all.retain(|read| read.row[errors::OFFSET] != Value::Null);
+        all.iter_mut().for_each(|read| read.row = without_decoders_words(std::mem::take(&mut read.row)));
+    }
+    all
+}
+
+/// Rows of the errors table that tell of a source's failure and of no message.
+pub fn source_failures(snapshot: &Snapshot) -> Vec<Row> {
+    let all = all_rows(snapshot, kernel::schema::ERRORS_TABLE).into_iter().map(|read| read.row);
+    all.filter(|row| row[errors::OFFSET] == Value::Null).collect()
+}
+
+fn all_rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
     let mut all = Vec::new();
     for_each_chunk(snapshot, table, |shard, chunk, living| {
-        let columns = compared_columns(table, &chunk.rows);
-        let columns: Vec<Cells<'_>> = columns.iter().map(|c| Cells::of(chunk.rows.column(*c))).collect();
+        let columns = cells(&chunk.rows);
         all.extend(living.map(|index| ReadRow {
             shard,
             id: chunk.ids.get(index),

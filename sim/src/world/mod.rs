@@ -428,7 +428,12 @@ impl<'a> World<'a> {
     }
 
     fn outside(&self) -> Outside<'_, 'a> {
-        Outside { brokers: &self.brokers, messages: &self.messages, rules: &self.p.pipelines }
+        Outside {
+            brokers: &self.brokers,
+            messages: &self.messages,
+            rules: &self.p.pipelines,
+            row_text_bytes_max: self.p.shard_limits.row_text_bytes_max,
+        }
     }
 }
 
