@@ -4,6 +4,7 @@
 //! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every barrier, every
 //! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
 
+mod definitions;
 mod describe;
 pub mod model;
 mod refusal;
@@ -111,6 +112,7 @@ pub struct Oracle {
     bodies: BTreeMap<Sequence, u64>,
     writes: BTreeMap<u64, ClientWrite>,
     definitions: Vec<Definition>,
+    outstanding: Option<definitions::Outstanding>,
     /// Client transactions whose ledger row was staged for a record that is not appended yet.
     staged: BTreeMap<Sequence, u64>,
     published_writes: BTreeMap<u64, Counts>,
@@ -157,6 +159,7 @@ impl Oracle {
             bodies: BTreeMap::new(),
             writes: BTreeMap::new(),
             definitions: Vec::new(),
+            outstanding: None,
             staged: BTreeMap::new(),
             published_writes: BTreeMap::new(),
             answered: BTreeSet::new(),
@@ -180,9 +183,9 @@ impl Oracle {
         self.writes.insert(id, write);
     }
 
-    /// A client is about to ask for this.
-    pub fn asked_to_define(&mut self, definition: &Definition) {
-        self.definitions.push(definition.clone());
+    /// Tables that a client's transaction touches.
+    pub fn tables_of(&self, id: u64) -> Vec<u32> {
+        self.writes[&id].statements.iter().map(|statement| statement.table).collect()
     }
 
     /// A client transaction's rows were handed to the shards, to become this record.
@@ -238,6 +241,7 @@ impl Oracle {
         let running: BTreeSet<u32> =
             pipelines.filter(|(_, p)| p.state == PipelineState::Running).map(|(id, _)| *id).collect();
         for change in &commit.catalog {
+            self.check_carried_out(change, transaction.model())?;
             self.fold_definition(transaction, *kind, change, outside)?;
         }
         for advance in &commit.cursors {
@@ -352,6 +356,7 @@ impl Oracle {
             run: def.run.0,
             epoch: def.epoch.0,
             fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
+            table: def.table.0,
             topic: def.topic_id,
             cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
             set_aside: def.set_aside,
@@ -670,6 +675,7 @@ impl Oracle {
     /// The process died: what was staged is gone, what was appended may be.
     pub fn crashed(&mut self) {
         self.staged.clear();
+        self.outstanding = None;
     }
 
     /// The last of the records read back, counted from the first, that is as it was appended.

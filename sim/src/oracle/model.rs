@@ -75,6 +75,8 @@ pub struct Pipeline {
     pub epoch: u64,
     /// Newest epoch under which something was fetched that was committed.
     pub fetched: u64,
+    /// Table that it loads.
+    pub table: u32,
     /// Topic that the cursors speak of.
     pub topic: Option<TopicId>,
     /// Next offset of each partition.

@@ -64,9 +64,6 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
 impl Oracle {
     /// A client transaction was turned down because of its rows: one of them must be in the way of what the log holds at this moment.
     pub fn turned_down(&self, id: u64, kind: ErrorKind) -> Check {
-        if !matches!(kind, ErrorKind::UniqueViolation | ErrorKind::NumericValueOutOfRange) {
-            return Ok(());
-        }
         let Some(write) = self.writes.get(&id) else {
             return Err(Violation::new(
                 "honest",

@@ -8,7 +8,7 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
     Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableWrite, Write};
+use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableSpec, TableWrite, Write};
 use kernel::schema::{Catalog, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
 use kernel::{BarrierId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
@@ -85,6 +85,9 @@ pub struct Clients {
     looks: usize,
 }
 
+/// A table that comes and goes, has odd keys, and is never written to.
+const ODD_TABLE: &str = "odd";
+
 /// A request that is about to be sent.
 pub type Sent = (RequestId, Request);
 
@@ -123,6 +126,10 @@ impl Clients {
         if !self.is_defining()
             && let Some(definition) = missing(p, catalog).or_else(|| self.operate(d, p, catalog))
         {
+            return Some(self.define(oracle, definition));
+        }
+        if !self.is_defining() && d.activity(p.activity.table_churn) {
+            let definition = self.odd(d, p);
             return Some(self.define(oracle, definition));
         }
         if !self.held.is_empty() && (d.faults_over() || d.below(2) == 0) {
@@ -216,6 +223,43 @@ impl Clients {
                 let spec = TableShape::Events.spec(&format!("churn_{}", self.next_churn), false);
                 Definition::CreateTable { spec, if_not_exists: d.below(2) == 0 }
             }
+        }
+    }
+
+    /// What nobody needs, and may be a mistake: names that are not there or are there already, definitions that are not legal,
+    /// commands that come at the wrong time.
+    fn odd(&mut self, d: &Decisions<'_>, p: &Parameters) -> Definition {
+        let rule = d.index(p.pipelines.len());
+        let (spec, rule) = (pipeline_spec(p, rule), &p.pipelines[rule]);
+        let name = if d.below(4) == 0 { "nobody".to_string() } else { rule.name.clone() };
+        let table = d.pick(&[rule.table.as_str(), "events", ODD_TABLE]).to_string();
+        match d.below(9) {
+            0 => Definition::CreatePipeline {
+                spec,
+                if_not_exists: d.below(2) == 0,
+                or_replace: d.below(2) == 0,
+            },
+            1 => {
+                // No primary key, or no table at all.
+                let table = d.pick(&["events", "nothing"]).to_string();
+                let on_duplicate = kernel::expr::OnDuplicate::Ignore;
+                let spec = Box::new(PipelineSpec { table, on_duplicate, ..*spec });
+                Definition::CreatePipeline {
+                    spec,
+                    if_not_exists: d.below(2) == 0,
+                    or_replace: d.below(2) == 0,
+                }
+            }
+            2 => Definition::StartPipeline { name, if_not_running: d.below(2) == 0 },
+            3 => Definition::StopPipeline { name, if_running: d.below(2) == 0 },
+            4 => {
+                let at = BTreeMap::from([(d.pick(&[0, 0, -1]), d.pick(&[0, -1, -7]))]);
+                Definition::SetOffsets { name, offsets: Offsets::At(at) }
+            }
+            5 => Definition::DropTable { name: table, if_exists: d.below(2) == 0 },
+            6 => Definition::TruncateTable { name: ODD_TABLE.into() },
+            7 => Definition::DropPipeline { name: "nobody".into(), if_exists: d.below(2) == 0 },
+            _ => Definition::CreateTable { spec: odd_table(d, &table), if_not_exists: d.below(2) == 0 },
         }
     }
 
@@ -328,26 +372,6 @@ impl Clients {
     }
 }
 
-/// Errors that a client may be answered with.
-pub fn is_fair(asked: &Asked, kind: ErrorKind) -> bool {
-    use ErrorKind::*;
-    let anyone = matches!(kind, DiskFull | OutOfMemory | UndefinedTable);
-    anyone
-        || match asked {
-            Asked::Write => matches!(kind, UniqueViolation | NumericValueOutOfRange | SerializationFailure),
-            Asked::Barrier(_) => kind == QueryCanceled,
-            Asked::Definition => matches!(
-                kind,
-                DuplicateTable
-                    | DuplicateObject
-                    | UndefinedObject
-                    | ObjectInUse
-                    | ObjectNotInPrerequisiteState
-            ),
-            Asked::Snapshot => false,
-        }
-}
-
 /// What the scenario needs and the catalog does not have.
 fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
     for (name, shape, by_all) in &p.tables {
@@ -357,23 +381,39 @@ fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
     }
     for (index, rule) in p.pipelines.iter().enumerate() {
         if catalog.pipeline_named(&rule.name).is_none() {
-            let spec = PipelineSpec {
-                name: rule.name.clone(),
-                table: rule.table.clone(),
-                definition_sql: rule.name.clone(),
-                on_duplicate: rule.duplicate.lowered(rule.shape),
-                error_limit: rule.error_limit,
-                batch_interval_us: p.batch_interval_us[index],
-                batch_bytes_max: p.batch_bytes_max[index],
-            };
-            return Some(Definition::CreatePipeline {
-                spec: Box::new(spec),
-                if_not_exists: false,
-                or_replace: false,
-            });
+            let spec = pipeline_spec(p, index);
+            return Some(Definition::CreatePipeline { spec, if_not_exists: false, or_replace: false });
         }
     }
     None
+}
+
+/// The pipeline of a rule.
+fn pipeline_spec(p: &Parameters, index: usize) -> Box<PipelineSpec> {
+    let rule = &p.pipelines[index];
+    Box::new(PipelineSpec {
+        name: rule.name.clone(),
+        table: rule.table.clone(),
+        definition_sql: rule.name.clone(),
+        on_duplicate: rule.duplicate.lowered(rule.shape),
+        error_limit: rule.error_limit,
+        batch_interval_us: p.batch_interval_us[index],
+        batch_bytes_max: p.batch_bytes_max[index],
+    })
+}
+
+/// A table that may not be: without columns, with keys that name no column or one twice, a shard key outside of the primary key.
+/// Or it is legal after all.
+fn odd_table(d: &Decisions<'_>, name: &str) -> TableSpec {
+    let mut spec = TableShape::Events.spec(name, false);
+    let key = || (0..d.below(3)).map(|_| d.below(4) as u16).collect();
+    (spec.primary_key, spec.shard_key, spec.sort_key) = (key(), key(), key());
+    match d.below(6) {
+        0 => spec.columns.clear(),
+        1 => spec.columns[2].name = spec.columns[0].name.clone(),
+        _ => {}
+    }
+    spec
 }
 
 /// What the error of a failed pipeline tells its operator to do.
@@ -398,7 +438,9 @@ fn pick_table(d: &Decisions<'_>, catalog: &Catalog) -> Option<(Arc<TableDef>, Ta
     let tables: Vec<&Arc<TableDef>> = catalog
         .tables
         .values()
-        .filter(|t| t.id != kernel::schema::ERRORS_TABLE && !t.name.starts_with("ledger"))
+        .filter(|t| {
+            t.id != kernel::schema::ERRORS_TABLE && !t.name.starts_with("ledger") && t.name != ODD_TABLE
+        })
         .collect();
     let table = (*tables.get(d.index(tables.len().max(1)))?).clone();
     let shape = match table.name.as_str() {

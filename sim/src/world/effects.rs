@@ -6,10 +6,10 @@ use arrow_array::types::Int64Type;
 use kernel::message::{Counts, Response, ShardCommand, Work};
 use kernel::record::RecordKind;
 use kernel::snapshot::Snapshot;
-use kernel::{Effect, Epoch, Error, PipelineId, RequestId, TableId};
+use kernel::{Effect, Epoch, Error, ErrorKind, PipelineId, RequestId, TableId};
 
 use super::World;
-use super::clients::{self, Asked, Held, Reading};
+use super::clients::{Asked, Held, Reading};
 use super::life::LogCommand;
 use super::source::{Command, SourceHost};
 use super::words;
@@ -233,6 +233,30 @@ impl World<'_> {
         self.oracle.published(&snapshot, durable)
     }
 
+    /// Of errors that do not follow from what was asked for: why this one is none that the moment brings.
+    fn turned_away_without_need(&self, asked: &Asked, id: RequestId, error: &Error) -> Option<String> {
+        let life = self.life.as_ref().expect("answers come from a life");
+        let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
+        let (justified, why) = match (error.kind, asked) {
+            (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
+            (ErrorKind::DiskFull, _) => (life.read_only, "there is room on the disk".into()),
+            (ErrorKind::OutOfMemory, _) => {
+                let (others, most) = (self.clients.asked.len(), self.p.config.requests_waiting_max);
+                (others >= most, format!("{others} other requests wait, {most} may"))
+            }
+            (ErrorKind::UndefinedTable, Asked::Write) => {
+                (self.oracle.tables_of(id.0).iter().any(missing), "its tables are there".into())
+            }
+            (ErrorKind::UndefinedTable, Asked::Barrier(tables)) => {
+                (tables.iter().any(missing), "its tables are there".into())
+            }
+            (_, Asked::Barrier(_)) => (false, "nothing is in the way of a barrier".into()),
+            // Judged by what the model says of the statement, of the definition.
+            (_, Asked::Write | Asked::Definition) => return None,
+        };
+        (!justified).then_some(why)
+    }
+
     fn reply(&mut self, id: RequestId, result: Result<Response, Error>) -> Result<(), Violation> {
         let Some(asked) = self.clients.asked.remove(&id) else {
             return Err(Violation::new(
@@ -250,9 +274,8 @@ impl World<'_> {
                     &[id.0, error.kind as u64, text_fact(&error.to_string())],
                     format_args!("request {id} is refused: {error}"),
                 );
-                if !clients::is_fair(&asked, error.kind) {
-                    let text =
-                        format!("request {id} ({asked:?}) must not fail like this: {:?} {error}", error.kind);
+                if let Some(why) = self.turned_away_without_need(&asked, id, error) {
+                    let text = format!("request {id} ({asked:?}) must not fail with {:?}: {why}", error.kind);
                     return Err(Violation::new("honest", text));
                 }
             }
@@ -260,10 +283,18 @@ impl World<'_> {
         match (asked, result) {
             (Asked::Write, Ok(Response::Done(counts))) => self.oracle.answered(id.0, Ok(counts)),
             (Asked::Write, Err(error)) => {
-                self.oracle.turned_down(id.0, error.kind)?;
+                if !is_of_the_moment(error.kind) {
+                    self.oracle.turned_down(id.0, error.kind)?;
+                }
                 self.oracle.answered(id.0, Err(&error))
             }
-            (Asked::Definition, Ok(Response::Done(counts))) if counts == Counts::default() => Ok(()),
+            (Asked::Definition, Ok(Response::Done(counts))) if counts == Counts::default() => {
+                self.oracle.defined(None)
+            }
+            (Asked::Definition, Err(error)) => {
+                let turned_away = matches!(error.kind, ErrorKind::DiskFull | ErrorKind::OutOfMemory);
+                if turned_away { Ok(()) } else { self.oracle.defined(Some(error.kind)) }
+            }
             (Asked::Barrier(tables), Ok(Response::Barrier { barrier, snapshot })) => {
                 self.oracle.barrier(&snapshot, &tables)?;
                 self.clients.held.push(Held { barrier, snapshot, tables });
@@ -275,10 +306,15 @@ impl World<'_> {
                 self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())
             }
-            (Asked::Barrier(_) | Asked::Definition, Err(_)) => Ok(()),
+            (Asked::Barrier(_), Err(_)) => Ok(()),
             (asked, result) => {
                 Err(Violation::new("honest", format!("request {id} ({asked:?}) is answered with {result:?}")))
             }
         }
     }
+}
+
+/// Whether an error says something of the moment, and nothing of what was asked for.
+fn is_of_the_moment(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::DiskFull | ErrorKind::OutOfMemory | ErrorKind::UndefinedTable)
 }

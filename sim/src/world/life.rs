@@ -267,6 +267,8 @@ pub struct Life<'a> {
     pub wake_at_us: Option<Micros>,
     /// The kernel asked to be stopped.
     pub halted: bool,
+    /// It was told that no room is left.
+    pub read_only: bool,
 }
 
 impl<'a> Life<'a> {
@@ -285,6 +287,7 @@ impl<'a> Life<'a> {
             requests: VecDeque::new(),
             wake_at_us: None,
             halted: false,
+            read_only: false,
         }
     }
 

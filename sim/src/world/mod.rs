@@ -417,6 +417,9 @@ impl<'a> World<'a> {
             now_us -= self.d.below(2_000_000) as i64;
         }
         if let Some(life) = &mut self.life {
+            if let Input::DiskSpace { sufficient } = input {
+                life.read_only = !sufficient;
+            }
             life.coordinator.handle(now_us, input);
         }
         self.drain()

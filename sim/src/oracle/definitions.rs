@@ -1,0 +1,215 @@
+//! What a definition must come to: whether it changes something, is so already, or is refused, and as what. Said of the model
+//! and of what a client asked for; what the record that carries it out may say lives in `super`.
+
+use std::collections::BTreeSet;
+
+use kernel::message::{Definition, Offsets, PipelineSpec, TableSpec};
+use kernel::schema::{CatalogChange, PipelineDef, PipelineState, TableDef};
+use kernel::{ErrorKind, expr::OnDuplicate};
+
+use super::model::{Model, Pipeline};
+use super::{Check, Oracle, Violation, ensure};
+
+/// What must come of a definition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Foretold {
+    /// It is so already: answered at once.
+    Nothing,
+    /// A record.
+    Record,
+    /// Nothing is changed.
+    Refused(ErrorKind),
+}
+
+/// Columns that a table has at most.
+const COLUMNS_MAX: usize = 1600;
+
+/// What must come of a definition at this moment.
+pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
+    use ErrorKind::*;
+    let table = |name: &str| tip.table_named(name);
+    let pipeline = |name: &str| tip.pipelines.values().find(|p| p.name == name);
+    let nothing_if = |fine: bool, kind| if fine { Foretold::Nothing } else { Foretold::Refused(kind) };
+    let running = |p: &Pipeline| p.state == PipelineState::Running;
+    match definition {
+        Definition::CreateTable { spec, if_not_exists } => match table(&spec.name) {
+            Some(_) => nothing_if(*if_not_exists, DuplicateTable),
+            None if is_legal_table(spec) => Foretold::Record,
+            None => Foretold::Refused(InvalidTableDefinition),
+        },
+        Definition::DropTable { name, if_exists } => match table(name) {
+            None => nothing_if(*if_exists, UndefinedTable),
+            Some(id) if tip.pipelines.values().any(|p| p.table == id) => Foretold::Refused(ObjectInUse),
+            Some(_) => Foretold::Record,
+        },
+        Definition::TruncateTable { name } if table(name).is_some() => Foretold::Record,
+        Definition::TruncateTable { .. } => Foretold::Refused(UndefinedTable),
+        Definition::CreatePipeline { spec, if_not_exists, or_replace } => match table(&spec.table) {
+            None => Foretold::Refused(UndefinedTable),
+            Some(id) if tip.tables[&id].key.is_empty() && spec.on_duplicate != OnDuplicate::Reject => {
+                Foretold::Refused(InvalidTableDefinition)
+            }
+            Some(_) => match pipeline(&spec.name) {
+                None => Foretold::Record,
+                Some(_) if *if_not_exists => Foretold::Nothing,
+                Some(_) if !or_replace => Foretold::Refused(DuplicateObject),
+                Some(p) if running(p) => Foretold::Refused(ObjectNotInPrerequisiteState),
+                Some(_) => Foretold::Record,
+            },
+        },
+        Definition::DropPipeline { name, if_exists } => match pipeline(name) {
+            None => nothing_if(*if_exists, UndefinedObject),
+            Some(_) => Foretold::Record,
+        },
+        Definition::StartPipeline { name, if_not_running } => match pipeline(name) {
+            None => Foretold::Refused(UndefinedObject),
+            Some(p) if running(p) => nothing_if(*if_not_running, ObjectNotInPrerequisiteState),
+            Some(_) => Foretold::Record,
+        },
+        Definition::StopPipeline { name, if_running } => match pipeline(name) {
+            None => Foretold::Refused(UndefinedObject),
+            Some(p) if running(p) => Foretold::Record,
+            Some(_) => nothing_if(*if_running, ObjectNotInPrerequisiteState),
+        },
+        Definition::SetOffsets { name, offsets } => match (pipeline(name), offsets) {
+            (None, _) => Foretold::Refused(UndefinedObject),
+            (Some(p), _) if running(p) => Foretold::Refused(ObjectNotInPrerequisiteState),
+            (_, Offsets::At(at)) if at.iter().any(|(partition, offset)| *partition < 0 || *offset < 0) => {
+                Foretold::Refused(InvalidParameterValue)
+            }
+            _ => Foretold::Record,
+        },
+    }
+}
+
+fn is_legal_table(spec: &TableSpec) -> bool {
+    let names: BTreeSet<&String> = spec.columns.iter().map(|column| &column.name).collect();
+    let is_legal_key = |key: &Vec<u16>| {
+        let columns: BTreeSet<u16> = key.iter().copied().collect();
+        columns.len() == key.len() && columns.iter().all(|column| usize::from(*column) < spec.columns.len())
+    };
+    let placed_by_key =
+        spec.primary_key.is_empty() || spec.shard_key.iter().all(|c| spec.primary_key.contains(c));
+    (1..=COLUMNS_MAX).contains(&spec.columns.len())
+        && names.len() == spec.columns.len()
+        && [&spec.primary_key, &spec.shard_key, &spec.sort_key].into_iter().all(is_legal_key)
+        && placed_by_key
+}
+
+/// The table is the one that was asked for. Columns of a primary key are NOT NULL.
+fn is_as_asked(def: &TableDef, spec: &TableSpec) -> bool {
+    let column = |(at, column): (usize, &kernel::schema::ColumnDef)| {
+        let mut column = column.clone();
+        column.id = kernel::ColumnId(at as u32);
+        column.nullable = column.nullable && !spec.primary_key.contains(&(at as u16));
+        column
+    };
+    def.columns == spec.columns.iter().enumerate().map(column).collect::<Vec<_>>()
+        && def.primary_key == spec.primary_key
+        && def.shard_key == spec.shard_key
+        && def.sort_key == spec.sort_key
+}
+
+fn is_pipeline_as_asked(def: &PipelineDef, spec: &PipelineSpec, tip: &Model) -> bool {
+    Some(def.table.0) == tip.table_named(&spec.table)
+        && def.definition_sql == spec.definition_sql
+        && def.on_duplicate == spec.on_duplicate
+        && def.error_limit == spec.error_limit
+        && def.batch_interval_us == spec.batch_interval_us
+        && def.batch_bytes_max == spec.batch_bytes_max
+        && def.state == PipelineState::Stopped
+}
+
+/// Whether a change is what a definition asks for; None if it has nothing to do with it.
+fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> Option<bool> {
+    let table = |id: &kernel::TableId, name: &str| tip.tables.get(&id.0).is_some_and(|t| t.name == name);
+    let before = |def: &PipelineDef| tip.pipelines.get(&def.id.0);
+    let was_running = |def: &PipelineDef| before(def).is_some_and(|p| p.state == PipelineState::Running);
+    let newer = |def: &PipelineDef| before(def).is_none_or(|before| def.epoch.0 > before.epoch);
+    let done = match (definition, change) {
+        (Definition::CreateTable { spec, .. }, CatalogChange::TableCreated(def)) => {
+            (def.name == spec.name).then(|| is_as_asked(def, spec))
+        }
+        (Definition::DropTable { name, .. }, CatalogChange::TableDropped(id)) => {
+            table(id, name).then_some(true)
+        }
+        (Definition::TruncateTable { name }, CatalogChange::TableTruncated(id)) => {
+            table(id, name).then_some(true)
+        }
+        (Definition::CreatePipeline { spec, .. }, CatalogChange::PipelineSet(def)) => {
+            (def.name == spec.name && before(def).is_none()).then(|| is_pipeline_as_asked(def, spec, tip))
+        }
+        (Definition::DropPipeline { name, .. }, CatalogChange::PipelineDropped(id)) => {
+            tip.pipelines.get(&id.0).is_some_and(|p| p.name == *name).then_some(true)
+        }
+        (Definition::StartPipeline { name, .. }, CatalogChange::PipelineSet(def)) => {
+            let starts = def.name == *name && !was_running(def) && def.state == PipelineState::Running;
+            starts.then_some(def.set_aside == 0)
+        }
+        (Definition::StopPipeline { name, .. }, CatalogChange::PipelineSet(def)) => {
+            let stops = def.name == *name && was_running(def) && def.state == PipelineState::Stopped;
+            stops.then(|| before(def).is_some_and(|before| before.set_aside == def.set_aside))
+        }
+        (Definition::SetOffsets { name, .. }, CatalogChange::PipelineSet(def)) => {
+            let rewinds = before(def).is_some_and(|before| def.name == *name && def.run.0 != before.run);
+            rewinds.then_some(true)
+        }
+        _ => None,
+    }?;
+    Some(done && if let CatalogChange::PipelineSet(def) = change { newer(def) } else { true })
+}
+
+/// The definition that a client waits for.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    definition: Definition,
+    /// A record did what it asks for.
+    done: bool,
+}
+
+impl Oracle {
+    /// A client is about to ask for this; it asks for one at a time.
+    pub fn asked_to_define(&mut self, definition: &Definition) {
+        self.definitions.push(definition.clone());
+        self.outstanding = Some(Outstanding { definition: definition.clone(), done: false });
+    }
+
+    /// A record has a change of the catalog: if it is what the client waits for, it is as asked for, and nothing forbade it.
+    pub(super) fn check_carried_out(&mut self, change: &CatalogChange, tip: &Model) -> Check {
+        let Some(Outstanding { definition, done }) = &mut self.outstanding else { return Ok(()) };
+        if let (Definition::CreatePipeline { spec, .. }, CatalogChange::PipelineDropped(id)) =
+            (&*definition, change)
+            && tip.pipelines.get(&id.0).is_some_and(|p| p.name == spec.name)
+        {
+            let foretold = foretell(definition, tip);
+            return ensure("honest", foretold == Foretold::Record, || {
+                format!("pipeline {} is replaced, must come to {foretold:?}", spec.name)
+            });
+        }
+        let Some(as_asked) = carries_out(definition, change, tip) else { return Ok(()) };
+        ensure("honest", as_asked && !*done, || {
+            format!("{definition:?} is carried out in another way, or twice: {change:?}")
+        })?;
+        *done = true;
+        let foretold = foretell(definition, tip);
+        ensure("honest", foretold == Foretold::Record, || {
+            format!("{definition:?} is carried out, must come to {foretold:?}")
+        })
+    }
+
+    /// The definition that a client waited for is answered. What is refused because there is no room is judged elsewhere.
+    pub fn defined(&mut self, refused: Option<ErrorKind>) -> Check {
+        let Some(Outstanding { definition, done }) = self.outstanding.take() else {
+            return Err(Violation::new("honest", "a definition is answered that nobody asked for"));
+        };
+        let expected = match (refused, done) {
+            (None, true) => return Ok(()),
+            (None, false) => Foretold::Nothing,
+            (Some(kind), _) => Foretold::Refused(kind),
+        };
+        let foretold = foretell(&definition, &self.tip);
+        ensure("honest", expected == foretold && !done, || {
+            format!("{definition:?} came to {expected:?} (done: {done}), must come to {foretold:?}")
+        })
+    }
+}
