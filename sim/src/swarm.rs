@@ -54,6 +54,7 @@ impl Profile {
 pub struct ActivityRates {
     pub truncate: Rate,
     pub table_churn: Rate,
+    pub odd_definition: Rate,
     pub restart_pipeline: Rate,
     pub rewind: Rate,
     pub write: Rate,
@@ -307,6 +308,7 @@ fn draw_activity(d: &Decisions<'_>, profile: Profile) -> ActivityRates {
     ActivityRates {
         truncate: maybe(d, clients, 20),
         table_churn: maybe(d, clients, 30),
+        odd_definition: maybe(d, clients, 100),
         restart_pipeline: maybe(d, clients || broker, 40),
         rewind: maybe(d, clients || broker, 400),
         write: if profile == Clients { Rate::per_mille(700) } else { maybe(d, profile != Calm, 300) },

@@ -7,6 +7,7 @@
 mod definitions;
 mod describe;
 pub mod model;
+mod pace;
 mod refusal;
 pub mod value;
 pub mod wide;
@@ -59,6 +60,8 @@ pub struct Outside<'w, 'a> {
     pub rules: &'w [PipelineRule],
     /// Where the text of a refused row is cut off.
     pub row_text_bytes_max: usize,
+    /// See [`kernel::Config::frontier_idle_us`].
+    pub frontier_idle_us: i64,
 }
 
 /// A client's transaction in plain terms.
@@ -118,6 +121,7 @@ pub struct Oracle {
     published_writes: BTreeMap<u64, Counts>,
     answered: BTreeSet<u64>,
     places: BTreeMap<(u32, Value), usize>,
+    pace: pace::Pace,
     /// Records, snapshots and messages that were checked.
     pub counts: OracleCounts,
 }
@@ -164,6 +168,7 @@ impl Oracle {
             published_writes: BTreeMap::new(),
             answered: BTreeSet::new(),
             places: BTreeMap::new(),
+            pace: pace::Pace::default(),
             counts: OracleCounts::default(),
         }
     }
@@ -198,6 +203,21 @@ impl Oracle {
         self.staged.split_off(&from);
     }
 
+    /// The kernel is told the time.
+    pub fn told_time(&mut self, now_us: i64) {
+        self.pace.told(now_us);
+    }
+
+    /// The kernel begins a life at this time.
+    pub fn life_begins(&mut self, now_us: i64) {
+        self.pace.begin(now_us);
+    }
+
+    /// The log says of everything in it that it is synced.
+    pub fn has_frontier(&self) -> bool {
+        self.pace.has_frontier()
+    }
+
     // ---- Records ----
 
     /// A record is handed to the log.
@@ -213,6 +233,7 @@ impl Oracle {
         })?;
         self.bodies.insert(sequence, hash_body(record.kind, [&payload]));
         self.counts.records += 1;
+        self.pace.appended(&body, self.tail.is_empty(), outside.frontier_idle_us)?;
         let mut tip = std::mem::take(&mut self.tip);
         let mut transaction = Transaction::new(&mut tip);
         let outcome = self.fold(&mut transaction, sequence, &body, outside);
@@ -781,10 +802,31 @@ fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
     Ok(())
 }
 
+/// What a view says of itself: how many rows live, and about how many bytes are held for them.
+fn check_sizes(snapshot: &Snapshot, id: u32) -> Check {
+    for (shard, view) in snapshot.shards.iter().enumerate() {
+        let Some(view) = view.tables.get(&TableId(id)) else { continue };
+        let (living, bytes) = value::sizes(view);
+        ensure("atomic", view.live_rows == living, || {
+            format!("shard {shard}, table {id}: {} rows are said to live, {living} do", view.live_rows)
+        })?;
+        // Beside the columns: ids, bitmaps, the index, which takes room for 2,048 keys at least.
+        let most = 2 * bytes + 100 * living + 200_000;
+        ensure("bounded", (bytes..=most).contains(&view.bytes), || {
+            format!(
+                "shard {shard}, table {id}: {} bytes are said to be held, {bytes} to {most} may be",
+                view.bytes
+            )
+        })?;
+    }
+    Ok(())
+}
+
 fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
     let Some(table) = model.tables.get(&id) else {
         return Err(Violation::new("atomic", format!("table {id} is read and does not exist")));
     };
+    check_sizes(snapshot, id)?;
     let found = value::digest(snapshot, TableId(id));
     if found == table.digest() {
         return Ok(());

@@ -130,6 +130,32 @@ fn for_each_chunk(
     }
 }
 
+/// Rows of a table on one shard that live, and bytes of the columns that hold them.
+pub fn sizes(view: &kernel::snapshot::TableView) -> (u64, u64) {
+    let (mut living, mut bytes) = (0, 0);
+    for chunk in &view.chunks {
+        living +=
+            chunk.rows.num_rows() as u64 - chunk.deleted.as_ref().map_or(0, |d| d.count_set_bits() as u64);
+        for column in chunk.rows.columns() {
+            let rows = column.len() as u64;
+            bytes += match column.data_type() {
+                DataType::Boolean => rows / 8,
+                DataType::Utf8 => text_bytes(column.as_string::<i32>().value_offsets()),
+                DataType::Binary => text_bytes(column.as_binary::<i32>().value_offsets()),
+                DataType::Int16 => 2 * rows,
+                DataType::Int32 | DataType::Float32 | DataType::Date32 => 4 * rows,
+                DataType::Decimal128(..) => 16 * rows,
+                _ => 8 * rows,
+            };
+        }
+    }
+    (living, bytes)
+}
+
+fn text_bytes(offsets: &[i32]) -> u64 {
+    (offsets[offsets.len() - 1] - offsets[0]) as u64
+}
+
 /// Digest of a table in a snapshot. Taken of every table at every publication, so it makes no [`Row`]s.
 pub fn digest(snapshot: &Snapshot, table: TableId) -> Digest {
     let mut digest = Digest::default();

@@ -128,7 +128,7 @@ impl Clients {
         {
             return Some(self.define(oracle, definition));
         }
-        if !self.is_defining() && d.activity(p.activity.table_churn) {
+        if !self.is_defining() && d.activity(p.activity.odd_definition) {
             let definition = self.odd(d, p);
             return Some(self.define(oracle, definition));
         }

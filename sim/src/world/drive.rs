@@ -454,6 +454,9 @@ impl<'a> World<'a> {
         if !self.clients.asked.is_empty() || !self.clients.held.is_empty() || !life.requests.is_empty() {
             return Some(format!("requests {:?} are not answered", self.clients.asked));
         }
+        if !self.oracle.has_frontier() {
+            return Some("nothing says that the last record is synced".into());
+        }
         let catalog = visible_catalog(life);
         for rule in &self.p.pipelines {
             let Some(pipeline) = catalog.pipeline_named(&rule.name) else {

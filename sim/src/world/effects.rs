@@ -35,6 +35,7 @@ impl World<'_> {
         match effect {
             Effect::Shard { shard, command } => {
                 self.hear_command(&command);
+                self.check_horizon(&command)?;
                 let facts = words::command_facts(&command);
                 self.note(
                     Actor::Shard(shard.0),
@@ -212,6 +213,20 @@ impl World<'_> {
         }
     }
 
+    /// What a shard must keep: everything since the oldest snapshot that anybody holds, and no more.
+    fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
+        let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
+        let life = self.life.as_ref().expect("effects come from a life");
+        let oldest = life.readers.values().copied().chain([self.oracle.visible()]).min();
+        if oldest != Some(*horizon) {
+            let text = format!(
+                "shards are to keep what record {horizon} needs, {oldest:?} is the oldest that is read"
+            );
+            return Err(Violation::new("bounded", text));
+        }
+        Ok(())
+    }
+
     fn is_ledger(&self, table: TableId) -> bool {
         self.oracle.tip().tables.get(&table.0).is_some_and(|t| t.name.starts_with("ledger"))
     }
@@ -302,6 +317,8 @@ impl World<'_> {
             }
             (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
                 self.oracle.acquired(&snapshot)?;
+                let life = self.life.as_mut().expect("answers come from a life");
+                life.readers.insert(reader, snapshot.sequence);
                 self.counts.readings_held += 1;
                 self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())

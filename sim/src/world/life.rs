@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use kernel::log::{LogWriter, SyncPlan};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
-use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard};
+use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard};
 
 use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
@@ -269,6 +269,8 @@ pub struct Life<'a> {
     pub halted: bool,
     /// It was told that no room is left.
     pub read_only: bool,
+    /// Snapshots that readers hold, as the kernel was told: each with its sequence.
+    pub readers: BTreeMap<ReaderId, Sequence>,
 }
 
 impl<'a> Life<'a> {
@@ -288,6 +290,7 @@ impl<'a> Life<'a> {
             wake_at_us: None,
             halted: false,
             read_only: false,
+            readers: BTreeMap::new(),
         }
     }
 

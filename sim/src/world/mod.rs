@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Input, Micros, Recovery, Shard, ShardId};
+use kernel::{ErrorKind, Input, Micros, Recovery, Request, Shard, ShardId};
 
 use self::clients::Clients;
 use self::drive::Stalled;
@@ -364,6 +364,7 @@ impl<'a> World<'a> {
         let Some(open) = open else {
             return Err(Violation::new("recovered", "no open record was handed over"));
         };
+        self.oracle.life_begins(self.kernel_now_us());
         let coordinator = match recovery.finish(self.p.config.clone(), self.kernel_now_us(), &open, views) {
             Ok(coordinator) => coordinator,
             Err(error) => return Ok(Err(error)),
@@ -420,6 +421,10 @@ impl<'a> World<'a> {
             if let Input::DiskSpace { sufficient } = input {
                 life.read_only = !sufficient;
             }
+            if let Input::Request { request: Request::ReleaseSnapshot(reader), .. } = &input {
+                life.readers.remove(reader);
+            }
+            self.oracle.told_time(now_us);
             life.coordinator.handle(now_us, input);
         }
         self.drain()
@@ -436,6 +441,7 @@ impl<'a> World<'a> {
             messages: &self.messages,
             rules: &self.p.pipelines,
             row_text_bytes_max: self.p.shard_limits.row_text_bytes_max,
+            frontier_idle_us: self.p.config.frontier_idle_us,
         }
     }
 }

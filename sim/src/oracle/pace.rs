@@ -1,0 +1,109 @@
+//! When records are written: the times in them, the pause between a pipeline's batches, the frontier record that is written when
+//! nothing goes on. What records say otherwise lives in `super`.
+
+use std::collections::BTreeMap;
+
+use kernel::Micros;
+use kernel::record::{Body, Commit, RecordKind};
+use kernel::schema::{CatalogChange, PipelineState};
+
+use super::{Check, ensure};
+
+/// The kernel's time, which is that of its inputs and never goes back, and when what was written.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    now_us: Micros,
+    last_at_us: Micros,
+    last_append_us: Micros,
+    last_kind: Option<RecordKind>,
+    /// Least pause between two batches, by pipeline.
+    interval_us: BTreeMap<u32, i64>,
+    /// Of pipelines that have run on since.
+    last_batch_us: BTreeMap<u32, Micros>,
+}
+
+impl Pace {
+    /// A life begins, with its open record.
+    pub fn begin(&mut self, now_us: Micros) {
+        let interval_us = std::mem::take(&mut self.interval_us);
+        let last_kind = Some(RecordKind::Open);
+        *self = Pace {
+            now_us,
+            last_at_us: now_us,
+            last_append_us: now_us,
+            last_kind,
+            interval_us,
+            ..Pace::default()
+        };
+    }
+
+    /// The kernel is told the time.
+    pub fn told(&mut self, now_us: Micros) {
+        self.now_us = self.now_us.max(now_us);
+    }
+
+    /// The last record says that the one before it is synced, or is the first of its life.
+    pub fn has_frontier(&self) -> bool {
+        self.last_kind.is_none_or(|kind| matches!(kind, RecordKind::Frontier | RecordKind::Open))
+    }
+
+    /// A record is written; `published` if nothing before it is unpublished.
+    pub fn appended(&mut self, body: &Body, published: bool, frontier_idle_us: i64) -> Check {
+        let kind = match body {
+            Body::Open(_) => RecordKind::Open,
+            Body::Frontier => RecordKind::Frontier,
+            Body::Commit(kind, commit) => {
+                self.commit(*kind, commit)?;
+                *kind
+            }
+        };
+        let idle_us = self.now_us - self.last_append_us;
+        let is_due = published && !self.has_frontier() && idle_us >= frontier_idle_us;
+        ensure("bounded", kind != RecordKind::Frontier || is_due, || {
+            format!(
+                "a frontier after {:?}, {idle_us} us idle, all published: {published}; due after {frontier_idle_us} us",
+                self.last_kind
+            )
+        })?;
+        (self.last_append_us, self.last_kind) = (self.now_us, Some(kind));
+        Ok(())
+    }
+
+    fn commit(&mut self, kind: RecordKind, commit: &Commit) -> Check {
+        let at_us = commit.at_us;
+        ensure("monotonic", (self.last_at_us..=self.now_us).contains(&at_us), || {
+            format!("a record of {at_us} us after one of {} us, at {} us", self.last_at_us, self.now_us)
+        })?;
+        self.last_at_us = at_us;
+        if kind == RecordKind::Batch {
+            self.batch(commit)?;
+        }
+        // A batch may stop its pipeline.
+        for change in &commit.catalog {
+            if let CatalogChange::PipelineSet(def) = change {
+                self.interval_us.insert(def.id.0, def.batch_interval_us);
+                if def.state != PipelineState::Running {
+                    self.last_batch_us.remove(&def.id.0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, commit: &Commit) -> Check {
+        let pipelines: std::collections::BTreeSet<u32> =
+            commit.cursors.iter().map(|a| a.pipeline.0).collect();
+        for pipeline in pipelines {
+            let interval_us = self.interval_us.get(&pipeline).copied().unwrap_or_default();
+            if let Some(before) = self.last_batch_us.insert(pipeline, commit.at_us) {
+                ensure("bounded", commit.at_us - before >= interval_us, || {
+                    format!(
+                        "pipeline {pipeline} has a batch {} us after the one before, {interval_us} us are the least",
+                        commit.at_us - before
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
