@@ -70,6 +70,7 @@ impl<'a> World<'a> {
         self.counts.steps += 1;
         self.now_us += 20;
         self.trace.set_now(self.now_us);
+        self.rest()?;
         let mut turns = std::mem::take(&mut self.turns);
         self.collect_turns(&mut turns);
         self.stall(&mut turns);

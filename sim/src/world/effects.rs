@@ -56,6 +56,11 @@ impl World<'_> {
                     );
                     return Err(Violation::new("bounded", text));
                 }
+                let life = self.life.as_ref().expect("effects come from a life");
+                if life.held.is_some_and(|held| record.sequence > held.last) {
+                    let text = format!("record {} is begun while the kernel is held", record.sequence);
+                    return Err(Violation::new("bounded", text));
+                }
                 let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
                 let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
                 let life = self.life.as_ref().expect("effects come from a life");

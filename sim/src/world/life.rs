@@ -8,6 +8,7 @@ use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
 use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard};
 
+use super::rest::Held;
 use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
 use crate::disk::{Damage, Disk, PendingSync};
@@ -269,6 +270,8 @@ pub struct Life<'a> {
     pub halted: bool,
     /// It was told that no room is left.
     pub read_only: bool,
+    /// It begins no record for the moment.
+    pub held: Option<Held>,
     /// Snapshots that readers hold, as the kernel was told: each with its sequence.
     pub readers: BTreeMap<ReaderId, Sequence>,
 }
@@ -290,6 +293,7 @@ impl<'a> Life<'a> {
             wake_at_us: None,
             halted: false,
             read_only: false,
+            held: None,
             readers: BTreeMap::new(),
         }
     }

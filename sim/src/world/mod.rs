@@ -5,6 +5,7 @@ mod clients;
 mod drive;
 mod effects;
 mod life;
+mod rest;
 mod source;
 mod view;
 mod words;
@@ -32,6 +33,8 @@ use crate::trace::{Actor, Mark, Trace, text_fact};
 
 /// When a run begins, on its own clock.
 pub const BEGINNING_US: Micros = 1_000_000;
+/// Identity of the database.
+const DATABASE: [u8; 16] = [7; 16];
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
 /// Starts in a row that calls to the disk may spoil.
@@ -60,6 +63,7 @@ counts! {
         rotten_survived,
         rotten_residual,
         readings_held,
+        rests,
     }
 }
 
@@ -350,7 +354,7 @@ impl<'a> World<'a> {
             if there || self.created {
                 log::open(disk, now_us, segment_len, &mut visitor)
             } else {
-                log::create(disk, [7; 16], self.p.shard_count, now_us, segment_len, &mut visitor)
+                log::create(disk, DATABASE, self.p.shard_count, now_us, segment_len, &mut visitor)
             }
         });
         let opened = match opened {

@@ -1,0 +1,107 @@
+//! Rest in mid-life: somebody who records what the kernel is fed has it held for a moment, so that it can be described by the log and
+//! little else. Here the description is put to the test each time: a coordinator and shards made of the log and of it take the
+//! place of those that were described, and the run goes on with them.
+
+use kernel::log::LogReader;
+use kernel::{Input, Sequence};
+
+use super::{Replay, World};
+use crate::oracle::Violation;
+use crate::trace::{Actor, Mark};
+
+/// Steps for which the kernel is held at most.
+const HELD_STEPS_MAX: u64 = 400;
+
+/// The kernel is held: it begins no record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// The last record that it may still append.
+    pub last: Sequence,
+    until_step: u64,
+}
+
+impl World<'_> {
+    /// Holds the kernel now and then, and lets it go when it was described or takes too long to rest.
+    pub(super) fn rest(&mut self) -> Result<(), Violation> {
+        let (rate, steps) = (self.p.activity.rest, self.counts.steps);
+        let Some(life) = self.life.as_mut().filter(|life| !life.halted) else { return Ok(()) };
+        let Some(held) = life.held else {
+            if self.d.activity(rate) {
+                let (staged, _) = life.coordinator.staged_and_durable();
+                life.coordinator.hold(true);
+                life.held = Some(Held { last: staged.next(), until_step: steps + HELD_STEPS_MAX });
+                self.note(
+                    Actor::World,
+                    Mark::Step,
+                    &[],
+                    format_args!("the kernel is held, so that it comes to rest"),
+                );
+            }
+            return Ok(());
+        };
+        let quiet = life.log.commands.is_empty()
+            && life.log.replies.is_empty()
+            && life.shard_commands.iter().all(|commands| commands.is_empty())
+            && life.shard_replies.iter().all(|replies| replies.is_empty());
+        let rests = quiet && life.coordinator.is_at_rest();
+        if rests {
+            self.describe()?;
+        } else if held.until_step > steps && !self.d.faults_over() {
+            return Ok(());
+        }
+        let Some(life) = self.life.as_mut() else { return Ok(()) };
+        life.held = None;
+        life.coordinator.hold(false);
+        self.note(Actor::World, Mark::Step, &[u64::from(rests)], format_args!("the kernel is let go"));
+        self.feed(Input::Tick)
+    }
+
+    /// The coordinator rests: what the log and its description come to is the same, and goes on in its place.
+    fn describe(&mut self) -> Result<(), Violation> {
+        let wrong = |text: String| Violation::new("recovered", format!("a kernel at rest: {text}"));
+        let visible = self.oracle.visible();
+        let life = self.life.as_mut().expect("it rests");
+        let told = life.coordinator.staged_and_durable();
+        if told != (visible, visible) {
+            return Err(wrong(format!("{told:?} is staged and durable, {visible} is visible")));
+        }
+        let standing = life.coordinator.standing();
+        let mut replay = Replay::new(&self.p);
+        // Whoever reads beside the kernel gets no errors from the disk here: they are the kernel's own readings' business.
+        self.disk.spare(true);
+        let read = LogReader::begin(self.disk.clone()).and_then(|mut reader| {
+            if reader.database() != super::DATABASE {
+                return Err(kernel::Error::new(
+                    kernel::ErrorKind::Internal,
+                    "the log names another database",
+                ));
+            }
+            while let Some(record) = reader.next_record()? {
+                replay.take(record)?;
+            }
+            Ok(())
+        });
+        self.disk.spare(false);
+        read.map_err(|error| wrong(format!("the log cannot be read: {error}")))?;
+        let Replay { recovery, mut shards, seen, .. } = replay;
+        if self.oracle.known_prefix(&seen) != visible || recovery.last() != visible {
+            return Err(wrong(format!("the log ends with record {}, {visible} is visible", recovery.last())));
+        }
+        let life = self.life.as_mut().expect("it rests");
+        if *recovery.catalog() != **life.coordinator.tip() {
+            return Err(wrong("the log tells another catalog".into()));
+        }
+        let views = shards.iter_mut().map(kernel::Shard::recovered).collect();
+        let mut coordinator = recovery
+            .resume(self.p.config.clone(), standing, views)
+            .map_err(|error| wrong(format!("its description does not fit the log: {error}")))?;
+        coordinator.hold(true);
+        if coordinator.logical().finish() != life.coordinator.logical().finish() {
+            return Err(wrong("made of the log and its description it is another one".into()));
+        }
+        self.oracle.acquired(coordinator.published())?;
+        (life.coordinator, life.shards) = (coordinator, shards);
+        self.counts.rests += 1;
+        Ok(())
+    }
+}
