@@ -53,6 +53,9 @@ pub mod shard;
 pub mod snapshot;
 pub mod source;
 
+/// Version of this kernel: what a recording was made by.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub use coordinator::{Config, Coordinator, Recovery, Standing, StandingCore};
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{Extract, OffsetFilter, RawMessage, SetAside, SetAsideKind};

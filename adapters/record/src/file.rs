@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::item::{Item, RecordedStanding};
 
 const MAGIC: [u8; 8] = *b"TMRECORD";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const PREFIX_LEN: usize = 24;
 const FRAME_PREFIX_LEN: usize = 12;
 
@@ -33,6 +33,8 @@ pub const EXTENSION: &str = "tmrec";
 /// What a file begins with: whose it is, and where a replay starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileHeader {
+    /// Version of the kernel that ran: [`kernel::VERSION`].
+    pub kernel: String,
     /// Identity of the database.
     pub database: [u8; 16],
     /// Life of the process, as the log counts it.
@@ -88,7 +90,11 @@ pub enum RecordingError {
     #[error("{} is no recording of tidemark", .0.display())]
     NotARecording(PathBuf),
     /// Of another version of this program.
-    #[error("{} is a recording of format version {found}, this program reads {FORMAT_VERSION}", path.display())]
+    #[error(
+        "{} is a recording of format version {found}, this program reads {FORMAT_VERSION}; replay it with the version of tidemark \
+         that wrote it",
+        path.display()
+    )]
     Version {
         /// Which file.
         path: PathBuf,

@@ -23,6 +23,7 @@ use crate::rows::Rows;
 
 fn header() -> FileHeader {
     FileHeader {
+        kernel: "0.0.1".into(),
         database: [7; 16],
         incarnation: Incarnation(3),
         number: 1,
@@ -94,6 +95,16 @@ fn what_is_cut_off_anywhere_ends_with_the_last_whole_frame() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn another_format_is_named_with_what_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bytes = written(&[1]);
+    bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+    let error = read(directory.path(), &bytes).unwrap_err();
+    assert!(matches!(error, RecordingError::Version { found: 1, .. }), "{error}");
+    assert!(error.to_string().contains("with the version of tidemark that wrote it"), "{error}");
 }
 
 #[test]

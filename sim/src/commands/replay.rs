@@ -6,7 +6,7 @@ use std::time::Instant;
 use kernel::Incarnation;
 use tidemark_record::End;
 
-use crate::replay::{Ended, LifeReport, replay};
+use crate::replay::{Ended, LifeReport, another_kernel, replay};
 
 /// Arguments of `sim replay`.
 #[derive(clap::Args)]
@@ -59,7 +59,9 @@ fn line(report: &LifeReport) -> String {
     };
     format!(
         "life {incarnation}{begun}: {inputs} inputs, {effects} effects, {replies} replies of shards, {records} records and \
-         {states} states as recorded, {rows_from_log} rows from the log; {ended}; record {}, state {}",
-        report.sequence, report.state
+         {states} states as recorded, {rows_from_log} rows from the log; {ended}; record {}, state {}{}",
+        report.sequence,
+        report.state,
+        another_kernel(&report.kernel)
     )
 }

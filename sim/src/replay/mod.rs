@@ -34,7 +34,7 @@ pub enum ReplayError {
     #[error("{0}")]
     Misfit(String),
     /// The kernel did something else than it did when it was recorded.
-    #[error("{} step {step}, {input}: {what}", file.display())]
+    #[error("{} step {step}, {input}: {what}{}", file.display(), another_kernel(kernel))]
     Difference {
         /// In which file.
         file: PathBuf,
@@ -44,7 +44,21 @@ pub enum ReplayError {
         input: String,
         /// What was expected and what was seen.
         what: String,
+        /// Version of the kernel that was recorded.
+        kernel: String,
     },
+}
+
+/// What to say of a recording that another version of the kernel made; nothing of one that this version made.
+pub fn another_kernel(recorded: &str) -> String {
+    let this = kernel::VERSION;
+    if recorded == this {
+        return String::new();
+    }
+    format!(
+        " (kernel {recorded} was recorded and kernel {this} replays it: what differs may be what changed between them; \
+         `sim` of version {recorded} tells)"
+    )
 }
 
 impl From<kernel::Error> for ReplayError {
@@ -71,6 +85,8 @@ pub enum Ended {
 pub struct LifeReport {
     /// Which.
     pub incarnation: Incarnation,
+    /// Version of the kernel that was recorded.
+    pub kernel: String,
     /// Numbers of its files: first and last.
     pub files: (u64, u64),
     /// Whether it began with the life, and not in its middle.
@@ -173,6 +189,7 @@ struct Run {
     data: PathBuf,
     database: [u8; 16],
     incarnation: Incarnation,
+    kernel: String,
     files: (u64, u64),
     from_start: bool,
     inputs: u64,
@@ -200,6 +217,7 @@ impl Run {
             data: data.into(),
             database: header.database,
             incarnation: header.incarnation,
+            kernel: header.kernel.clone(),
             files: (header.number, header.number),
             inputs: 0,
             effects: 0,
@@ -253,7 +271,13 @@ impl Run {
                 Err(host::Refused::Differs(what)) => what,
                 Err(host::Refused::Unreadable(error)) => return Err(error.into()),
             };
-            return Err(ReplayError::Difference { file: path, step: number, input, what });
+            return Err(ReplayError::Difference {
+                file: path,
+                step: number,
+                input,
+                what,
+                kernel: self.kernel,
+            });
         }
         self.over(Ended::Killed)
     }
@@ -277,6 +301,7 @@ impl Run {
         }
         Ok(LifeReport {
             incarnation: self.incarnation,
+            kernel: self.kernel,
             files: self.files,
             from_start: self.from_start,
             inputs: self.inputs,

@@ -304,6 +304,7 @@ fn head(record: &EncodedRecord) -> Option<Commit> {
 
 fn header(life: &Life, number: u64, begin: Begin) -> FileHeader {
     FileHeader {
+        kernel: kernel::VERSION.into(),
         database: life.database,
         incarnation: life.incarnation,
         number,
