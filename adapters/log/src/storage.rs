@@ -238,7 +238,8 @@ impl Segment {
     fn map_for_writing(&self) -> Result<MmapRaw> {
         let filled = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.len);
         match filled {
-            // Not every file system can; then it can only be hoped that there are no holes.
+            // Not every file system can; then it can only be hoped that there are no holes. Where there is too little room, ext4
+            // has filled some of them: that stays, for the next start needs the same.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
             Err(error) => return Err(failed("reserve room for", &self.path, error.into())),
         }
@@ -306,7 +307,13 @@ fn make_zeroed(path: &Path, len: u64) -> Result<File> {
 fn write_zeroed(path: &Path, len: u64) -> io::Result<File> {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-    // All or nothing, at once: a disk that is too small is found out before anything is written to it.
+    // A disk that is too small is found out before anything is written to it, and before fallocate, which on some file systems
+    // (ext4) takes all the room that is left, from everyone, before it fails. Should it still come to that, the caller gives the
+    // room back with the file.
+    let space = rustix::fs::fstatvfs(&file)?;
+    if space.f_bavail.saturating_mul(space.f_frsize) < len {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len) {
         Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error.into()),

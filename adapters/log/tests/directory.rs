@@ -44,7 +44,7 @@ fn a_half_made_segment_is_removed_and_other_files_are_left_alone() {
 
 #[test]
 fn a_disk_without_room_is_an_error_and_leaves_nothing() {
-    // In memory: on a disk the attempt would take all the room there is for a moment, from everyone on this machine.
+    // In memory: an attempt on a disk could take all the room there is for a moment, from everyone on this machine.
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     let mut storage = MmapStorage::open(directory.path()).unwrap();
     let too_much = free_bytes(directory.path()).unwrap() + (64 << 30);
