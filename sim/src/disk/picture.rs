@@ -1,0 +1,85 @@
+//! How the disk looks, for pages that show a run (`explain`). Looking changes nothing.
+
+use super::segment::Segment;
+use super::{Disk, DiskCounts, PAGE_BYTES};
+
+/// When the disk looked how: equal moments, equal looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    changes: u64,
+    syncing: Option<(u64, u64, u64)>,
+}
+
+/// How a segment looks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// Its number.
+    pub number: u64,
+    /// A letter a page: `.` nothing but zeros, `d` dirty, `s` being synced, `D` durable, `x` lost and `t` torn at the last power cut,
+    /// `?` clean, although memory and disk differ.
+    pub pages: String,
+    /// Where the records in it begin, and their sequence.
+    pub records: Vec<(u64, u64)>,
+}
+
+impl Disk<'_> {
+    /// How it looks now, in short.
+    pub fn moment(&self, syncing: Option<(u64, u64, u64)>) -> Moment {
+        let DiskCounts { writes, syncs, kills, power_cuts, .. } = self.counts();
+        let changes = writes + syncs + kills + power_cuts + ((self.state().segments.len() as u64) << 48);
+        Moment { changes, syncing }
+    }
+
+    /// How it looks now.
+    pub fn picture(&self, syncing: Option<(u64, u64, u64)>) -> Vec<Picture> {
+        let state = self.state();
+        let picture = |(&number, segment): (&u64, &Segment)| {
+            let is_syncing = |page: usize| {
+                syncing.is_some_and(|(synced, offset, len)| {
+                    let pages =
+                        offset as usize / PAGE_BYTES..(offset + len).div_ceil(PAGE_BYTES as u64) as usize;
+                    synced == number && pages.contains(&page)
+                })
+            };
+            let pages = 0..segment.memory.len().div_ceil(PAGE_BYTES);
+            Picture {
+                number,
+                pages: pages.map(|page| segment.page_letter(page, is_syncing(page))).collect(),
+                records: segment.records(),
+            }
+        };
+        state.segments.iter().map(picture).collect()
+    }
+}
+
+impl Segment {
+    /// See [`Picture::pages`].
+    fn page_letter(&self, page: usize, is_syncing: bool) -> char {
+        if self.dirty.contains_key(&page) {
+            return if is_syncing { 's' } else { 'd' };
+        }
+        let (memory, durable) = (&self.memory[self.page(page)], &self.durable[self.page(page)]);
+        match self.scars.get(&page) {
+            Some(scar) => *scar,
+            None if memory != durable => '?',
+            None if durable.iter().all(|byte| *byte == 0) => '.',
+            None => 'D',
+        }
+    }
+
+    /// Where the records begin that the process sees: from header to header, as long as there is one.
+    fn records(&self) -> Vec<(u64, u64)> {
+        let number =
+            |at: usize| self.memory.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight")));
+        let mut records = Vec::new();
+        // The header of a segment is as long as the alignment of records.
+        let mut at = kernel::record::ALIGNMENT as usize;
+        while self.memory.get(at..at + 4) == Some(b"TMLR") {
+            let (Some(sequence), Some(len)) = (number(at + 16), number(at + 40)) else { break };
+            records.push((at as u64, sequence));
+            let Some(next) = (at as u64 + kernel::record::HEADER_LEN).checked_add(len) else { break };
+            at = next.next_multiple_of(kernel::record::ALIGNMENT) as usize;
+        }
+        records
+    }
+}

@@ -1,0 +1,101 @@
+//! What a power cut leaves: any version of each page that was not synced, torn inside or whole, and of the directory what it knew for
+//! good.
+
+use super::{SECTOR_BYTES, State};
+use crate::fault::Fault;
+use crate::trace::{Actor, Mark};
+
+impl State<'_> {
+    pub(super) fn cut_power(&mut self) {
+        for (number, segment) in std::mem::take(&mut self.removed) {
+            // The directory entry's removal was not synced: the file may be there again.
+            if !self.segments.contains_key(&number) && self.decisions.strikes(Fault::ReturnedFile) {
+                self.segments.insert(number, segment);
+                self.counts.resurrected_segments += 1;
+                self.note(&[number], format_args!("segment {number}, which was removed, is there again"));
+            }
+        }
+        self.lose_entries();
+        let trace = self.trace.clone();
+        for (&number, segment) in &mut self.segments {
+            for (page, versions) in std::mem::take(&mut segment.dirty) {
+                let range = segment.page(page);
+                let torn = self.decisions.fault(Fault::TornSectors);
+                let newest = versions.len();
+                let platter = segment.durable[range.clone()].to_vec();
+                segment.former.insert(page, platter[..].into());
+                let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1].1[..] };
+                let lost = self.decisions.strikes(Fault::LostPages);
+                let chosen = if lost { newest - 1 - self.decisions.index(newest) } else { newest };
+                self.counts.pages_lost += u64::from(chosen < newest);
+                let target = &mut segment.durable[range];
+                target.copy_from_slice(version(chosen));
+                trace.note(
+                    Actor::Disk,
+                    if chosen < newest || torn { Mark::Fault } else { Mark::Detail },
+                    &[number, page as u64, chosen as u64, newest as u64, u64::from(torn)],
+                    format_args!(
+                        "page {page} of segment {number} {}{}",
+                        PageFate { chosen, newest },
+                        if torn { " and is torn inside" } else { "" }
+                    ),
+                );
+                if chosen < newest || torn {
+                    segment.scars.insert(page, if torn { 't' } else { 'x' });
+                }
+                if !torn {
+                    continue;
+                }
+                self.counts.pages_torn += 1;
+                if self.decisions.below(2) == 0 {
+                    for at in (0..target.len()).step_by(SECTOR_BYTES) {
+                        let sector = at..(at + SECTOR_BYTES).min(target.len());
+                        let from = newest - self.decisions.index(newest + 1);
+                        target[sector.clone()].copy_from_slice(&version(from)[sector]);
+                    }
+                } else if chosen < newest {
+                    // Written back while the process was copying the next version in.
+                    let copied = self.decisions.index(target.len() / 8 + 1) * 8;
+                    target[..copied].copy_from_slice(&version(chosen + 1)[..copied]);
+                }
+                if *target != *version(chosen) {
+                    self.decisions.changed(Fault::TornSectors);
+                }
+            }
+            segment.memory.copy_from_slice(&segment.durable);
+        }
+    }
+
+    /// Files whose names the directory was not yet told for good.
+    fn lose_entries(&mut self) {
+        let unsure: Vec<u64> =
+            self.segments.iter().filter(|(_, s)| !s.entry_durable).map(|(number, _)| *number).collect();
+        for number in unsure {
+            if self.decisions.strikes(Fault::LostEntry) {
+                self.segments.remove(&number);
+                self.note(&[number], format_args!("segment {number}, which was just made, is gone"));
+            } else if let Some(segment) = self.segments.get_mut(&number) {
+                segment.entry_durable = true;
+            }
+        }
+    }
+}
+
+/// What becomes of a page at a power cut.
+struct PageFate {
+    /// Version that stays; 0 is what was there before all that was not synced.
+    chosen: usize,
+    newest: usize,
+}
+
+impl std::fmt::Display for PageFate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PageFate { chosen, newest } if chosen == newest => {
+                write!(f, "survives although it was not synced")
+            }
+            PageFate { chosen: 0, .. } => write!(f, "is lost: it keeps what was synced last"),
+            PageFate { chosen, newest } => write!(f, "keeps version {chosen} of {newest}"),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The kernel's port: every call may fail in its way, or be the last thing that the process does.
+
+use kernel::log::Storage;
+use kernel::{Error, ErrorKind, Result};
+
+use super::segment::Segment;
+use super::{Disk, gone, io};
+use crate::fault::Fault;
+
+impl Storage for Disk<'_> {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        let mut state = self.state_mut();
+        if state.begin("segments")? {
+            return Err(gone());
+        }
+        if state.fails(Fault::FailedCall) {
+            state.note(&[], format_args!("the segments cannot be listed"));
+            return Err(io("the segments cannot be listed"));
+        }
+        Ok(state.segments.iter().map(|(n, s)| (*n, s.memory.len() as u64)).collect())
+    }
+
+    fn create(&mut self, number: u64, len: u64) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        // Segments are made rarely, and much can go wrong meanwhile.
+        let mut dies = state.begin("create")?;
+        for _ in 0..9 {
+            dies = dies || state.begin("create")?;
+        }
+        if state.segments.contains_key(&number) {
+            return Err(io(format!("segment {number} is there already")));
+        }
+        if !dies && state.fails(Fault::DiskFull) {
+            state.counts.no_space += 1;
+            state.failed = true;
+            state.note(&[number], format_args!("no room for segment {number}"));
+            return Err(Error::new(ErrorKind::DiskFull, format!("no room for segment {number}")));
+        }
+        if dies && state.decisions.below(2) == 0 {
+            return Err(gone());
+        }
+        // Its own name, its length and its zeros are durable together: a file is prepared under another name first.
+        state.removed.remove(&number);
+        state.segments.insert(number, Segment { entry_durable: !dies, ..Segment::new(len) });
+        if dies { Err(gone()) } else { Ok(()) }
+    }
+
+    fn prepare(&mut self, _number: u64, _len: u64) {}
+
+    fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        if state.begin("read")? {
+            return Err(gone());
+        }
+        if state.fails(Fault::FailedRead) {
+            state.counts.read_failures += 1;
+            state.note(&[number, offset], format_args!("segment {number} cannot be read at {offset}"));
+            return Err(io(format!("segment {number} cannot be read at {offset}")));
+        }
+        let short = state.fails(Fault::ShortRead);
+        let read = if short { state.decisions.index(into.len().max(1)) } else { into.len() };
+        let segment = state.segment(number, offset, into.len())?;
+        into[..read].copy_from_slice(&segment.memory[offset as usize..offset as usize + read]);
+        if short {
+            state.note(
+                &[number, offset],
+                format_args!("a read of segment {number} at {offset} ends after {read} bytes"),
+            );
+            return Err(io(format!("segment {number} cannot be read to the end at {offset}")));
+        }
+        state.make_stale(number, offset as usize, into);
+        Ok(())
+    }
+
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let dies = state.begin("write")?;
+        let fails = !dies && state.fails(Fault::FailedWrite);
+        state.segment(number, offset, bytes.len())?;
+        let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
+        state.counts.writes += 1;
+        state.last_write = (number, offset, bytes.len());
+        let version = state.counts.writes;
+        state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written], version);
+        if fails {
+            state.counts.write_failures += 1;
+            state.failed = true;
+            state.note(&[number, offset], format_args!("a write to segment {number} fails half-way"));
+            return Err(io(format!("segment {number} cannot be written at {offset}")));
+        }
+        if dies { Err(gone()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
+        let sync = self.begin_sync(number, offset, len);
+        self.end_sync(&sync)
+    }
+
+    fn remove(&mut self, number: u64) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        let dies = state.begin("remove")?;
+        if !dies && state.fails(Fault::FailedCall) {
+            state.note(&[number], format_args!("segment {number} cannot be removed"));
+            return Err(io(format!("segment {number} cannot be removed")));
+        }
+        if dies && state.decisions.below(2) == 0 {
+            return Err(gone());
+        }
+        let segment =
+            state.segments.remove(&number).ok_or_else(|| io(format!("segment {number} is not there")))?;
+        state.counts.removed_segments += 1;
+        state.removed.insert(number, segment);
+        if dies { Err(gone()) } else { Ok(()) }
+    }
+}
