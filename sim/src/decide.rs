@@ -241,6 +241,8 @@ pub struct Decisions<'a> {
 struct Inner<'a> {
     source: Box<dyn Decide + 'a>,
     taken: Vec<u64>,
+    /// Of each decision, the kind of fault that it was about.
+    about: Vec<Option<Fault>>,
     faults: FaultRates,
     struck: FaultCounts,
     faults_over: bool,
@@ -253,6 +255,7 @@ impl<'a> Decisions<'a> {
             inner: Rc::new(RefCell::new(Inner {
                 source: Box::new(source),
                 taken: Vec::new(),
+                about: Vec::new(),
                 faults: FaultRates::default(),
                 struck: FaultCounts::default(),
                 faults_over: false,
@@ -270,6 +273,7 @@ impl<'a> Decisions<'a> {
         let answer = inner.source.below(bound);
         assert!(answer < bound);
         inner.taken.push(answer);
+        inner.about.push(None);
         answer
     }
 
@@ -290,6 +294,10 @@ impl<'a> Decisions<'a> {
 
     /// Whether something of this likelihood happens.
     pub fn chance(&self, rate: Rate) -> bool {
+        self.chance_of(rate, None)
+    }
+
+    fn chance_of(&self, rate: Rate, fault: Option<Fault>) -> bool {
         if rate.0 == 0 {
             return false;
         }
@@ -299,6 +307,7 @@ impl<'a> Decisions<'a> {
         let mut inner = self.inner.borrow_mut();
         let answer = inner.source.chance(rate);
         inner.taken.push(u64::from(answer));
+        inner.about.push(fault);
         answer
     }
 
@@ -313,7 +322,7 @@ impl<'a> Decisions<'a> {
         if rate == Rate::NEVER || self.faults_over() {
             return false;
         }
-        let fires = self.chance(rate);
+        let fires = self.chance_of(rate, Some(fault));
         let mut inner = self.inner.borrow_mut();
         let struck = inner.struck.of_mut(fault);
         struck.asked += 1;
@@ -363,6 +372,12 @@ impl<'a> Decisions<'a> {
     /// Every answer so far, for [`Recorded`].
     pub fn taken(&self) -> Vec<u64> {
         self.inner.borrow().taken.clone()
+    }
+
+    /// Of every answer so far, the kind of fault that was asked for; None if it was asked for something else. Without the answers
+    /// about a kind that never fired, the others mean the same in a world that does not have that kind.
+    pub fn about(&self) -> Vec<Option<Fault>> {
+        self.inner.borrow().about.clone()
     }
 }
 

@@ -279,6 +279,11 @@ impl FaultSet {
         FaultSet(self.0 & other.0)
     }
 
+    /// What is in one of them.
+    pub fn or(self, other: FaultSet) -> FaultSet {
+        FaultSet(self.0 | other.0)
+    }
+
     /// Understands `kill,torn-sectors`, `broker,-retention`, `all,-rot`, `none`: names of kinds and groups, from left to right,
     /// each taken in, or with a minus taken out. A list that begins with a minus begins with all.
     pub fn parse(text: &str) -> Result<FaultSet, String> {

@@ -11,7 +11,7 @@ use kernel::probe::{self, Probe, Reached};
 
 use crate::decide::{Decide, Decisions, Rate, Recorded, Seeded};
 use crate::explain::film::Film;
-use crate::fault::{Coverage, FaultCounts, FaultRates, FaultSet};
+use crate::fault::{Coverage, Fault, FaultCounts, FaultRates, FaultSet};
 use crate::oracle::Violation;
 use crate::planted::{self, Planted};
 use crate::shrink::{Case, Chance};
@@ -61,6 +61,10 @@ pub struct Outcome {
     pub shape_len: usize,
     /// Every decision, for [`crate::decide::Recorded`].
     pub decisions: Vec<u64>,
+    /// See [`Decisions::about`].
+    pub about: Vec<Option<Fault>>,
+    /// It came to its part without faults, and so to the crashes in which a run ends.
+    pub faults_over: bool,
 }
 
 thread_local! {
@@ -183,6 +187,8 @@ fn run_world<'a>(
         drawn,
         shape_len: drawing.count(),
         decisions: [drawing.taken(), decisions.taken()].concat(),
+        about: [drawing.about(), decisions.about()].concat(),
+        faults_over: decisions.faults_over(),
     };
     (outcome, film)
 }

@@ -2,14 +2,14 @@
 //! is made small in `crate::shrink`.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::chosen::Chosen;
 use super::failure::{self, Wanted};
 use super::progress::Progress;
 use crate::fault::FaultSet;
-use crate::planted::{self, Planted};
+use crate::planted::Planted;
 use crate::run::{Plan, Summary, Work, catch_panics, coverage, run_many, run_seed};
 use crate::shrink::Case;
 use crate::shrink::case::Scenario;
@@ -23,26 +23,16 @@ const SEEDS: Range<u64> = 0..1000;
 #[derive(clap::Args)]
 pub struct Args {
     /// Range of seeds, as `0..1000` [default: 0..1000, or without an end with --for].
-    #[arg(long, value_parser = parse_range)]
+    #[arg(long, value_parser = parse_range, conflicts_with = "scenario")]
     seeds: Option<Range<u64>>,
     /// One seed.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with_all = ["seeds", "scenario"])]
     seed: Option<u64>,
-    /// A scenario file: one small run that once failed.
-    #[arg(long, conflicts_with_all = ["seed", "seeds", "profile", "faults"])]
-    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Show every event.
     #[arg(long)]
     trace: bool,
-    /// What runs are like.
-    #[arg(long, value_enum, default_value = "swarm")]
-    profile: Profile,
-    /// Only these of its faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
-    #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
-    faults: FaultSet,
-    /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features planted`.
-    #[arg(long, value_parser = Planted::named)]
-    bug: Option<Planted>,
     /// Threads; a run is one thread [default: one a core].
     #[arg(long, alias = "threads")]
     jobs: Option<usize>,
@@ -83,20 +73,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Runs what is asked for. True if nothing was violated.
 pub fn run(args: Args) -> bool {
     catch_panics();
-    if args.bug.is_some() && !planted::BUILT_IN {
-        eprintln!(
-            "this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- run …"
-        );
+    if let Err(error) = args.chosen.check("run") {
+        eprintln!("{error}");
         return false;
     }
-    let plan = Plan {
-        profile: args.profile,
-        faults: args.faults,
-        bug: args.bug,
-        print: args.trace && args.seed.is_some(),
-    };
-    match (&args.scenario, args.seed) {
-        (Some(path), _) => scenario(path, args.bug, args.trace),
+    let plan = Plan { print: args.trace && args.seed.is_some(), ..args.chosen.plan() };
+    match (&args.chosen.scenario, args.seed) {
+        (Some(path), _) => scenario(path, plan.bug, args.trace),
         (None, Some(seed)) => one(seed, plan, &args.wanted),
         (None, None) => many(&args, plan),
     }

@@ -1,38 +1,33 @@
-//! `sim shrink`: makes a failure small and writes it as a scenario file; or records a scenario again from its planted bug. How it is
-//! made small lives in `crate::shrink`.
+//! `sim shrink`: makes a failure small and writes it as a scenario file; or records scenarios again, each from its planted bug. How it
+//! is made small lives in `crate::shrink`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::chosen::{Chosen, check_build};
 use super::failure;
 use super::run::parse_duration;
 use crate::fault::FaultSet;
-use crate::planted::{self, Planted};
+use crate::planted::Planted;
 use crate::run::{Plan, catch_panics};
 use crate::shrink::case::Scenario;
 use crate::shrink::{Case, Chance, Limits, Shrunk};
 use crate::story;
-use crate::swarm::Profile;
 use crate::trace::Keep;
 
 /// Arguments of `sim shrink`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A seed that fails.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "scenario")]
     seed: Option<u64>,
-    /// Scenario file to record again: with its bug, its title and its story.
-    #[arg(long, conflicts_with = "seed")]
-    scenario: Option<PathBuf>,
-    /// Plant this bug first. Without a seed, the first one that catches it is looked for.
-    #[arg(long, value_parser = Planted::named)]
-    bug: Option<Planted>,
-    /// What runs are like.
-    #[arg(long, value_enum, default_value = "swarm")]
-    profile: Profile,
-    /// Only these of its faults.
-    #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
-    faults: FaultSet,
+    /// With --scenario: a file to record again, with its bug, its title and its story; or a folder of them, of which those are
+    /// recorded again that no longer show what they are kept for.
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Record again also what still holds, and keep it if it became smaller.
+    #[arg(long, requires = "scenario")]
+    again: bool,
     /// Only failures of this invariant.
     #[arg(long)]
     invariant: Option<String>,
@@ -47,80 +42,159 @@ pub struct Args {
     seeds: u64,
 }
 
-/// Makes a failure small. True if there is one and it was written.
+/// Makes a failure small, or records scenarios again. True if everything that was to be written was.
 pub fn run(args: Args) -> bool {
     catch_panics();
-    match try_run(&args) {
-        Ok(()) => true,
-        Err(error) => {
-            eprintln!("{error}");
-            false
-        }
+    let done = match &args.chosen.scenario {
+        Some(path) if path.is_dir() => folder(path, &args),
+        Some(path) => record_again(path, &args, true).map(|outcome| println!("{outcome}")),
+        None => failure(&args),
+    };
+    if let Err(error) = &done {
+        eprintln!("{error}");
     }
+    done.is_ok()
 }
 
-fn try_run(args: &Args) -> Result<(), String> {
-    let before = args.scenario.as_deref().map(Scenario::read).transpose()?;
-    let plan = match &before {
-        Some(old) => {
-            let Case { profile, bug, .. } = old.case;
-            Plan { profile, faults: FaultSet::ALL, bug: args.bug.or(bug), print: false }
-        }
-        None => Plan { profile: args.profile, faults: args.faults, bug: args.bug, print: false },
-    };
-    if plan.bug.is_some() && !planted::BUILT_IN {
-        return Err("this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- shrink …".into());
-    }
-    if plan.bug.is_none() && args.seed.is_none() {
-        return Err("nothing to look for: name a --seed, a --bug, or a --scenario that has a bug".into());
-    }
-    let invariant = args.invariant.clone().or(before.as_ref().map(|old| old.invariant.clone()));
-    let shrunk = match args.seed {
-        Some(seed) => failure::make_small(&Case::of_seed(seed, plan), args.shrink_for)
+// ---- A failure ----
+
+fn failure(args: &Args) -> Result<(), String> {
+    args.chosen.check("shrink")?;
+    let plan = args.chosen.plan();
+    let shrunk = match (args.seed, plan.bug) {
+        (Some(seed), _) => failure::make_small(&Case::of_seed(seed, plan), args.shrink_for)
             .ok_or(format!("seed {seed} does not fail"))?,
-        None => search(args, plan, invariant.as_deref())?,
+        (None, Some(_)) => search(args, &[Case::of_seed(0, plan)], args.invariant.as_deref())?,
+        (None, None) => {
+            return Err("nothing to look for: name a --seed, a --bug, or a --scenario that has a bug".into());
+        }
     };
-    let told = shrunk.case.run(Keep::All);
-    println!("\n{}", story::tell(&told));
     let about = plan.bug.map(Planted::about);
-    let scenario = Scenario {
-        title: before.as_ref().map_or_else(
-            || about.map_or("A failure".into(), |about| about.what.to_string()),
-            |old| old.title.clone(),
-        ),
-        story: before.map_or_else(
-            || about.map_or(String::new(), |about| format!("{}\nOrigin: {}\n", about.what, about.origin)),
-            |old| old.story,
-        ),
-        events: story::tell(&told),
-        invariant: shrunk.violation.invariant.into(),
-        questions: shrunk.case.shipped().questions(),
-        case: shrunk.case,
-    };
-    let Some(path) = args.write.as_deref().or(args.scenario.as_deref()) else {
-        println!("{}", scenario.to_text());
-        return Ok(());
-    };
-    failure::write(&scenario, path)?;
-    println!("repeat it: {}", failure::command(&scenario, path));
+    let title = about.map_or("A failure".into(), |about| about.what.to_string());
+    let story = about.map_or(String::new(), |about| format!("{}\nOrigin: {}\n", about.what, about.origin));
+    let scenario = recorded(title, story, shrunk);
+    println!("\n{}", scenario.events);
+    match &args.write {
+        None => println!("{}", scenario.to_text()),
+        Some(path) => {
+            failure::write(&scenario, path)?;
+            println!("repeat it: {}", failure::command(&scenario, path));
+        }
+    }
     Ok(())
 }
 
-/// The first seed that fails like this, made small. The same small world as before is tried first.
-fn search(args: &Args, plan: Plan, invariant: Option<&str>) -> Result<Shrunk, String> {
-    let old: Option<Case> =
-        args.scenario.as_deref().map(|path: &Path| Scenario::read(path).map(|s| s.case)).transpose()?;
-    let worlds = old.into_iter().chain([Case::of_seed(0, plan)]);
+/// The first seed of these worlds that fails like this, and passes without the bug; made small.
+fn search(args: &Args, worlds: &[Case], invariant: Option<&str>) -> Result<Shrunk, String> {
     for world in worlds {
         for seed in 0..args.seeds {
-            let case = Case { chance: Chance::Seed(seed), bug: plan.bug, ..world.clone() };
-            let violation = case.run(Keep::Nothing).violation;
-            if violation.is_some_and(|v| invariant.is_none_or(|wanted| wanted == v.invariant)) {
-                let whole = if world.limits == Limits::default() { "" } else { " of the small world" };
-                println!("seed {seed}{whole} fails");
-                return failure::make_small(&case, args.shrink_for).ok_or("it does not fail twice".into());
+            let case = Case { chance: Chance::Seed(seed), ..world.clone() };
+            if !fails_like(&case, invariant) || case.shipped().run(Keep::Nothing).violation.is_some() {
+                continue;
             }
+            let whole = if world.limits == Limits::default() { "" } else { " of the small world" };
+            println!("seed {seed}{whole} fails");
+            return failure::make_small(&case, args.shrink_for).ok_or("it does not fail twice".into());
         }
     }
     Err(format!("none of {} seeds fails like this", args.seeds))
+}
+
+fn fails_like(case: &Case, invariant: Option<&str>) -> bool {
+    let violation = case.run(Keep::Nothing).violation;
+    violation.is_some_and(|v| invariant.is_none_or(|wanted| wanted == v.invariant))
+}
+
+fn recorded(title: String, story: String, shrunk: Shrunk) -> Scenario {
+    Scenario {
+        title,
+        story,
+        events: story::tell(&shrunk.case.run(Keep::All)),
+        invariant: shrunk.violation.invariant.into(),
+        questions: shrunk.case.shipped().questions(),
+        case: shrunk.case,
+    }
+}
+
+// ---- Scenarios again ----
+
+/// What became of a scenario.
+enum Again {
+    Holds,
+    NotSmaller { events: u64 },
+    Written { before: u64, after: u64 },
+}
+
+impl std::fmt::Display for Again {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Again::Holds => f.write_str("still shows what it is kept for"),
+            Again::NotSmaller { events } => {
+                write!(f, "left as it is: it did not become smaller than {events} events")
+            }
+            Again::Written { before, after } => {
+                write!(f, "recorded again: {after} events, which were {before}")
+            }
+        }
+    }
+}
+
+/// Every scenario of a folder. An error if one could not be recorded again.
+fn folder(path: &Path, args: &Args) -> Result<(), String> {
+    if args.write.is_some() {
+        return Err("--write is for one scenario; those of a folder are written where they are".into());
+    }
+    let listed = std::fs::read_dir(path).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
+    let mut files: Vec<PathBuf> = listed.map_err(|e: std::io::Error| format!("{}: {e}", path.display()))?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("{} holds no scenarios (no file ends in .toml)", path.display()));
+    }
+    let mut failed = 0;
+    for file in &files {
+        match record_again(file, args, args.again) {
+            Ok(outcome) => println!("{}: {outcome}", file.display()),
+            Err(error) => {
+                failed += 1;
+                println!("{}: NOT RECORDED AGAIN: {error}", file.display());
+            }
+        }
+    }
+    if failed > 0 {
+        Err(format!("{failed} of {} scenarios were not recorded again", files.len()))
+    } else {
+        Ok(())
+    }
+}
+
+/// One scenario: looks for its bug in the same small world, then in the whole, and makes it small. What still holds is only
+/// replaced by something smaller.
+fn record_again(path: &Path, args: &Args, also_if_it_holds: bool) -> Result<Again, String> {
+    let old = Scenario::read(path)?;
+    let bug = args.chosen.bug.or(old.case.bug);
+    check_build(bug, "shrink")?;
+    if bug.is_none() {
+        return Err(format!("{} has no bug to record it with; name a --bug", path.display()));
+    }
+    let invariant = args.invariant.as_deref().unwrap_or(&old.invariant);
+    let holds = old.holds();
+    if holds && !also_if_it_holds {
+        return Ok(Again::Holds);
+    }
+    let small = Case { bug, ..old.case.clone() };
+    let plan = Plan { profile: small.profile, faults: FaultSet::ALL, bug, print: false };
+    let shrunk = search(args, &[small, Case::of_seed(0, plan)], Some(invariant))?;
+    if shrunk.case.shipped().run(Keep::Nothing).violation.is_some() {
+        return Err("what was found also fails without the bug: look at that first".into());
+    }
+    let (before, after) = (old.case.run(Keep::Nothing).told, shrunk.after.events);
+    let fewer_faults = shrunk.case.faults.kinds().count() < old.case.faults.kinds().count();
+    let is_better = after < before || after == before && fewer_faults;
+    if holds && args.write.is_none() && !is_better {
+        return Ok(Again::NotSmaller { events: before });
+    }
+    let scenario = recorded(old.title, old.story, shrunk);
+    failure::write(&scenario, args.write.as_deref().unwrap_or(path))?;
+    Ok(Again::Written { before, after })
 }

@@ -5,25 +5,37 @@ use std::fmt::Write;
 
 use super::quoted;
 
-/// Frames at most; a longer run is seen up to there.
-const FRAMES_MAX: usize = 60_000;
+/// Frames at most; the state of a longer run is seen up to there.
+pub(super) const FRAMES_MAX: usize = 60_000;
 
 /// Changes of one part of the state.
 type Series = Vec<(usize, String)>;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Film {
     /// By the name of the part.
     parts: BTreeMap<String, Series>,
     /// Time of each frame, and how many events there were by then.
     frames: Vec<(i64, usize)>,
+    frames_max: usize,
     changed: bool,
     /// How the disk was when it was last shown: pictures of it are dear.
     pub disk_seen: crate::disk::Moment,
 }
 
 impl Film {
+    /// An empty one, with room for so many frames.
+    pub fn new(frames_max: usize) -> Film {
+        Film {
+            parts: BTreeMap::new(),
+            frames: Vec::new(),
+            frames_max,
+            changed: false,
+            disk_seen: crate::disk::Moment::default(),
+        }
+    }
+
     /// A part of the state, in the frame that is being taken.
     pub fn show(&mut self, part: &str, value: String) {
         let frame = self.frames.len();
@@ -62,7 +74,12 @@ impl Film {
 
     /// Whether there is room for more.
     pub fn is_full(&self) -> bool {
-        self.frames.len() >= FRAMES_MAX
+        self.frames.len() >= self.frames_max
+    }
+
+    /// Time of the last frame, if there was no room for another one.
+    pub fn ends_early_us(&self) -> Option<i64> {
+        self.frames.last().filter(|_| self.is_full()).map(|(at_us, _)| *at_us)
     }
 
     /// The frame in which an event is first seen.
@@ -104,7 +121,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_kept() {
-        let mut film = Film::default();
+        let mut film = Film::new(FRAMES_MAX);
         film.show("a:1", "x".into());
         film.show("a:2", "y".into());
         film.end_frame(10, 1);

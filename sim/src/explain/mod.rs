@@ -16,20 +16,42 @@ const PAGE: &str = include_str!("page.html");
 /// Events on a page; of a longer run the details are left out.
 const EVENTS_MAX: usize = 25_000;
 
-/// Runs a case and makes a page of it: one file, with all that is in it.
-pub fn page(title: &str, case: &Case) -> (String, Outcome) {
-    let (outcome, film) = run_case(case, Keep::All, Some(Film::default()), &mut |_| {});
-    let data = data(title, case, &outcome, &film.unwrap_or_default());
-    (PAGE.replacen(PLACE, &data, 1), outcome)
+/// A page, and what it does not show.
+#[derive(Debug)]
+pub struct Page {
+    /// One file, with all that is in it.
+    pub html: String,
+    /// The run.
+    pub outcome: Outcome,
+    /// Details that are not on it, because the run was too long for all of its events.
+    pub details_left_out: usize,
+    /// Time on the run's clock after which the state is no longer shown.
+    pub state_until_us: Option<i64>,
 }
 
-fn data(title: &str, case: &Case, outcome: &Outcome, film: &Film) -> String {
-    let details = outcome.events.len() <= EVENTS_MAX;
+/// Runs a case and makes a page of it.
+pub fn page(title: &str, case: &Case) -> Page {
+    page_of(title, case, EVENTS_MAX, film::FRAMES_MAX)
+}
+
+fn page_of(title: &str, case: &Case, events_max: usize, frames_max: usize) -> Page {
+    let (outcome, film) = run_case(case, Keep::All, Some(Film::new(frames_max)), &mut |_| {});
+    let film = film.expect("a run gives its film back");
+    let details = outcome.events.iter().filter(|event| event.mark == Mark::Detail).count();
+    let details_left_out = if outcome.events.len() > events_max { details } else { 0 };
+    let state_until_us = film.ends_early_us();
+    let mut page = Page { html: String::new(), outcome, details_left_out, state_until_us };
+    page.html = PAGE.replacen(PLACE, &data(title, case, &page, &film), 1);
+    page
+}
+
+fn data(title: &str, case: &Case, page: &Page, film: &Film) -> String {
+    let outcome = &page.outcome;
     let mut texts = Texts::default();
     let mut events = String::new();
     let mut actors = Vec::new();
     for (number, event) in outcome.events.iter().enumerate() {
-        if event.mark == Mark::Detail && !details {
+        if event.mark == Mark::Detail && page.details_left_out > 0 {
             continue;
         }
         let actor = position(&mut actors, event);
@@ -46,9 +68,11 @@ fn data(title: &str, case: &Case, outcome: &Outcome, film: &Film) -> String {
     });
     let actors: Vec<String> = actors.iter().map(|(_, name)| quoted(name)).collect();
     format!(
-        "{{\"title\":{},\"violation\":{violation},\"bug\":{bug},\"details\":{details},\"crashes\":{},\"hash\":\"{:016x}\",\
+        "{{\"title\":{},\"violation\":{violation},\"bug\":{bug},\"leftOut\":{},\"stateUntil\":{},\"crashes\":{},\"hash\":\"{:016x}\",\
          \"actors\":[{}],\"texts\":[{}],\"events\":[{}],\"times\":{},\"series\":{}}}",
         quoted(title),
+        page.details_left_out,
+        page.state_until_us.map_or("null".to_string(), |us| us.to_string()),
         outcome.crashes,
         outcome.hash,
         actors.join(","),
@@ -123,13 +147,36 @@ mod tests {
     fn a_page_holds_the_whole_run_and_looking_changes_nothing() {
         let plan = Plan { profile: Profile::Swarm, faults: FaultSet::ALL, bug: None, print: false };
         let case = Case::of_seed(3, plan);
-        let (page, outcome) = page("seed 3", &case);
+        let Page { html: page, outcome, details_left_out, state_until_us } = page("seed 3", &case);
         assert_eq!(outcome.hash, case.run(Keep::Nothing).hash);
+        assert_eq!((details_left_out, state_until_us), (0, None));
         assert!(!page.contains(PLACE) && page.len() < 3_000_000, "{} bytes", page.len());
         assert_eq!(page.matches("</script>").count(), 1);
         for word in ["topic:0:0", "cursor:", "segment:1", "shard:0", "power cut", "readers see record"] {
             assert!(page.contains(word), "{word} is not on the page");
         }
         assert!(!page.contains("http"), "the page asks nobody for anything");
+    }
+
+    #[test]
+    fn a_page_of_a_long_run_says_what_is_left_out() {
+        let plan = Plan { profile: Profile::Swarm, faults: FaultSet::ALL, bug: None, print: false };
+        let case = Case::of_seed(3, plan);
+        let whole = page("seed 3", &case);
+        let most = whole.outcome.events.len();
+        let enough = page_of("seed 3", &case, most, film::FRAMES_MAX);
+        assert_eq!(enough.html, whole.html, "so many events have room");
+        let short = page_of("seed 3", &case, most - 1, 100);
+        let details = whole.outcome.events.iter().filter(|event| event.mark == Mark::Detail).count();
+        assert!(details > 100 && short.details_left_out == details, "{details}");
+        assert!(short.html.contains(&format!("\"leftOut\":{details},")));
+        // What is no detail is all there.
+        let on_page = |page: &Page, text: &str| page.html.contains(&quoted(text));
+        for event in &whole.outcome.events {
+            assert!(event.mark == Mark::Detail || on_page(&short, &event.text), "{event}");
+        }
+        let until = short.state_until_us.expect("a hundred frames are not enough");
+        assert!(short.html.contains(&format!("\"stateUntil\":{until},")));
+        assert!(until < whole.outcome.events.last().expect("there are events").at_us);
     }
 }

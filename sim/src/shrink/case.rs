@@ -106,6 +106,14 @@ impl Scenario {
         Scenario::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
     }
 
+    /// Whether it still shows what it is kept for: its bug violates its invariant, the kernel without the bug passes, and the
+    /// decisions still answer the questions that they were recorded for.
+    pub fn holds(&self) -> bool {
+        let caught = self.case.run(Keep::Nothing).violation.is_some_and(|v| v.invariant == self.invariant);
+        let shipped = self.case.shipped();
+        caught && shipped.run(Keep::Nothing).violation.is_none() && shipped.questions() == self.questions
+    }
+
     /// Understands a file.
     pub fn parse(text: &str) -> Result<Scenario, String> {
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;

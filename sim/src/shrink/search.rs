@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::case::{Case, Chance};
 use super::limits::Without;
-use crate::fault::FaultSet;
+use crate::fault::{Fault, FaultSet};
 use crate::oracle::Violation;
 use crate::run::Outcome;
 use crate::trace::Keep;
@@ -37,26 +37,32 @@ pub struct Tried {
     pub violation: Option<Violation>,
     /// How much happened until then.
     pub events: u64,
-    /// What was decided: what the world is like, and what happened in it.
+    /// What was decided: what the world is like, and what happened in it, where there are no kinds of faults but those needed.
     pub lists: [Vec<u64>; 2],
-    /// Kinds of faults that could happen.
-    pub drawn: FaultSet,
     /// Kinds of faults that fired.
     pub fired: FaultSet,
+    /// Kinds without which it would not have been this run: those that fired, and the crashes in which every run ends that comes
+    /// to its end. Of the latter only those that could also happen at other times: a record asks for every kind that it has.
+    pub needed: FaultSet,
 }
 
 impl Tried {
     /// From a run.
     pub fn from(outcome: Outcome) -> Tried {
         let fired = outcome.struck.fired();
+        let ends = FaultSet::NONE.with(Fault::Kill).with(Fault::PowerCut);
+        let needed = if outcome.faults_over { fired.or(ends.and(outcome.drawn)) } else { fired };
+        let answers = outcome.decisions.iter().zip(&outcome.about).skip(outcome.shape_len);
+        let counts = answers.filter(|(_, about)| about.is_none_or(|kind| needed.contains(kind)));
+        let mut course: Vec<u64> = counts.map(|(answer, _)| *answer).collect();
         let mut shape = outcome.decisions;
-        let mut course = shape.split_off(outcome.shape_len);
+        shape.truncate(outcome.shape_len);
         for list in [&mut shape, &mut course] {
             // Zeros follow the end anyway.
             list.truncate(list.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
         }
-        let Outcome { violation, told: events, drawn, .. } = outcome;
-        Tried { violation, events, lists: [shape, course], drawn, fired }
+        let Outcome { violation, told: events, .. } = outcome;
+        Tried { violation, events, lists: [shape, course], fired, needed }
     }
 
     fn size(&self) -> Size {
@@ -270,10 +276,10 @@ impl Search<'_> {
 
     // ---- The decisions ----
 
-    /// The case with these decisions. Of the faults only those that could happen are asked for.
+    /// The case with these decisions. Of the faults only those are asked for that it needs.
     fn recorded(&self, lists: &[Vec<u64>; 2]) -> Case {
         let [shape, course] = lists.clone();
-        let faults = self.case.faults.and(self.best.drawn);
+        let faults = self.case.faults.and(self.best.needed);
         Case { chance: Chance::Recorded { shape, course }, faults, ..self.case.clone() }
     }
 

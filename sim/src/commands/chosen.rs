@@ -1,0 +1,47 @@
+//! What several subcommands ask about the run that they are for: a scenario file, or what runs are like.
+
+use std::path::PathBuf;
+
+use crate::fault::FaultSet;
+use crate::planted::{self, Planted};
+use crate::run::Plan;
+use crate::swarm::Profile;
+
+/// See the module.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Chosen {
+    /// A scenario file: one small run that once failed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "faults"])]
+    pub scenario: Option<PathBuf>,
+    /// What runs are like.
+    #[arg(long, value_enum, default_value = "swarm")]
+    pub profile: Profile,
+    /// Only these of its faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
+    #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
+    pub faults: FaultSet,
+    /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features planted`.
+    #[arg(long, value_parser = Planted::named)]
+    pub bug: Option<Planted>,
+}
+
+impl Chosen {
+    /// How seeds are to be run.
+    pub fn plan(&self) -> Plan {
+        Plan { profile: self.profile, faults: self.faults, bug: self.bug, print: false }
+    }
+
+    /// Refuses to plant a bug that is not built in.
+    pub fn check(&self, command: &str) -> Result<(), String> {
+        check_build(self.bug, command)
+    }
+}
+
+/// See [`Chosen::check`].
+pub fn check_build(bug: Option<Planted>, command: &str) -> Result<(), String> {
+    if bug.is_none() || planted::BUILT_IN {
+        return Ok(());
+    }
+    Err(format!(
+        "this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- {command} …"
+    ))
+}
