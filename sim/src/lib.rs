@@ -20,6 +20,7 @@ pub mod disk;
 pub mod explain;
 pub mod explore;
 pub mod fault;
+pub mod forge;
 pub mod oracle;
 pub mod planted;
 pub mod replay;

@@ -557,7 +557,7 @@ impl Oracle {
                     let error =
                         [Value::Int(id.into()), name, Value::Int(at_us), kind, code, message].into_iter();
                     let error = error.chain(from.clone()).chain([told]).chain(from).collect();
-                    transaction.apply(Change::Added(ERRORS_TABLE.0, value::without_decoders_words(error)));
+                    transaction.apply(Change::Added(ERRORS_TABLE.0, value::as_foretold(error)));
                 }
             }
         }

@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, TimestampMicrosecondType,
 };
-use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use kernel::snapshot::{ChunkView, Snapshot};
 use kernel::{RowId, TableId};
@@ -49,8 +49,8 @@ fn mix(state: u64, word: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64).rotate_left(23)
 }
 
-fn mix_text(state: u64, text: &str) -> u64 {
-    text.as_bytes().chunks(8).fold(mix(state, 3 + text.len() as u64), |state, chunk| {
+fn mix_text(state: u64, text: &[u8]) -> u64 {
+    text.chunks(8).fold(mix(state, 3 + text.len() as u64), |state, chunk| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         mix(state, u64::from_le_bytes(word))
@@ -63,7 +63,7 @@ fn hash_value(state: u64, value: &Value) -> u64 {
     match value {
         Value::Null => hash_null(state),
         Value::Int(i) => hash_int(state, *i),
-        Value::Text(t) => mix_text(state, t),
+        Value::Text(t) => mix_text(state, t.as_bytes()),
     }
 }
 
@@ -89,16 +89,28 @@ pub mod errors {
     pub const PAYLOAD: usize = 9;
 }
 
-/// A row of the errors table without what the oracle does not foretell: a decoder's words, and what the extractor says of a row that
-/// it refuses itself.
-pub fn without_decoders_words(mut row: Row) -> Row {
-    let is = |column: usize, text: &str| row[column] == Value::Text(text.into());
-    let (decode, null) = (is(errors::KIND, "decode"), is(errors::CODE, "23502"));
-    if decode || null {
-        row[errors::MESSAGE] = Value::Null;
+/// Columns of a row of the errors table that the oracle does not foretell: a decoder's words, and what the extractor says of a row
+/// that it refuses itself.
+fn unforetold_columns(kind: &str, code: &str) -> &'static [usize] {
+    match (kind, code) {
+        (_, "23502") => &[errors::MESSAGE, errors::PAYLOAD],
+        ("decode", _) => &[errors::MESSAGE],
+        _ => &[],
     }
-    if null {
-        row[errors::PAYLOAD] = Value::Null;
+}
+
+fn unforetold(columns: &[Cells<'_>], row: usize) -> &'static [usize] {
+    let [Cells::Text(kinds), Cells::Text(codes)] = [&columns[errors::KIND], &columns[errors::CODE]] else {
+        panic!("kinds and codes are texts")
+    };
+    unforetold_columns(kinds.value(row), codes.value(row))
+}
+
+/// A row of the errors table without what the oracle does not foretell.
+pub fn as_foretold(mut row: Row) -> Row {
+    let text = |column: usize| if let Value::Text(text) = &row[column] { text } else { "" };
+    for column in unforetold_columns(text(errors::KIND), text(errors::CODE)) {
+        row[*column] = Value::Null;
     }
     row
 }
@@ -159,14 +171,17 @@ fn text_bytes(offsets: &[i32]) -> u64 {
 /// Digest of a table in a snapshot. Taken of every table at every publication, so it makes no [`Row`]s.
 pub fn digest(snapshot: &Snapshot, table: TableId) -> Digest {
     let mut digest = Digest::default();
-    if table == kernel::schema::ERRORS_TABLE {
-        rows(snapshot, table).iter().for_each(|read| digest.add(&read.row));
-        return digest;
-    }
+    let of_errors = table == kernel::schema::ERRORS_TABLE;
     for_each_chunk(snapshot, table, |_, chunk, living| {
         let columns = cells(&chunk.rows);
         for index in living {
-            let hash = columns.iter().fold(START, |state, column| column.hash(state, index));
+            if of_errors && columns[errors::OFFSET].is_null(index) {
+                continue;
+            }
+            let unforetold = if of_errors { unforetold(&columns, index) } else { &[] };
+            let hash = columns.iter().enumerate().fold(START, |state, (at, column)| {
+                if unforetold.contains(&at) { hash_null(state) } else { column.hash(state, index) }
+            });
             digest.sum = digest.sum.wrapping_add(hash);
             digest.rows += 1;
         }
@@ -179,6 +194,8 @@ enum Cells<'c> {
     Int64(&'c Int64Array),
     Int32(&'c Int32Array),
     Text(&'c StringArray),
+    /// Of which the world makes texts.
+    Bytes(&'c BinaryArray),
     /// All others, which only the wide table has.
     Other(&'c dyn Array),
 }
@@ -189,6 +206,7 @@ impl<'c> Cells<'c> {
             DataType::Int64 => Cells::Int64(column.as_primitive()),
             DataType::Int32 => Cells::Int32(column.as_primitive()),
             DataType::Utf8 => Cells::Text(column.as_string()),
+            DataType::Binary => Cells::Bytes(column.as_binary()),
             _ => Cells::Other(column),
         }
     }
@@ -197,9 +215,20 @@ impl<'c> Cells<'c> {
         match self {
             Cells::Int64(c) if c.is_valid(row) => hash_int(state, c.value(row)),
             Cells::Int32(c) if c.is_valid(row) => hash_int(state, i64::from(c.value(row))),
-            Cells::Text(c) if c.is_valid(row) => mix_text(state, c.value(row)),
+            Cells::Text(c) if c.is_valid(row) => mix_text(state, c.value(row).as_bytes()),
+            Cells::Bytes(c) if c.is_valid(row) => mix_text(state, c.value(row)),
             Cells::Other(c) => hash_value(state, &other_value(*c, row)),
             _ => hash_null(state),
+        }
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Cells::Int64(c) => c.is_null(row),
+            Cells::Int32(c) => c.is_null(row),
+            Cells::Text(c) => c.is_null(row),
+            Cells::Bytes(c) => c.is_null(row),
+            Cells::Other(c) => c.is_null(row),
         }
     }
 
@@ -208,6 +237,9 @@ impl<'c> Cells<'c> {
             Cells::Int64(c) if c.is_valid(row) => Value::Int(c.value(row)),
             Cells::Int32(c) if c.is_valid(row) => Value::Int(i64::from(c.value(row))),
             Cells::Text(c) if c.is_valid(row) => Value::Text(c.value(row).to_string()),
+            Cells::Bytes(c) if c.is_valid(row) => {
+                Value::Text(String::from_utf8_lossy(c.value(row)).into_owned())
+            }
             Cells::Other(c) => other_value(*c, row),
             _ => Value::Null,
         }
@@ -228,10 +260,6 @@ fn other_value(column: &dyn Array, row: usize) -> Value {
             let unscaled = column.as_primitive::<Decimal128Type>().value(row);
             Value::Int(unscaled.try_into().expect("prices are small"))
         }
-        DataType::Binary => {
-            let bytes = column.as_binary::<i32>().value(row).to_vec();
-            Value::Text(String::from_utf8(bytes).expect("the wide table's bytes are text"))
-        }
         DataType::Date32 => Value::Int(column.as_primitive::<Date32Type>().value(row).into()),
         DataType::Timestamp(..) => Value::Int(column.as_primitive::<TimestampMicrosecondType>().value(row)),
         other => panic!("no table of the simulator has a column of type {other}"),
@@ -247,7 +275,7 @@ pub fn rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
     let mut all = all_rows(snapshot, table);
     if table == kernel::schema::ERRORS_TABLE {
         all.retain(|read| read.row[errors::OFFSET] != Value::Null);
-        all.iter_mut().for_each(|read| read.row = without_decoders_words(std::mem::take(&mut read.row)));
+        all.iter_mut().for_each(|read| read.row = as_foretold(std::mem::take(&mut read.row)));
     }
     all
 }

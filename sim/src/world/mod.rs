@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Input, Micros, Recovery, Request, Shard, ShardId};
+use kernel::{ErrorKind, Incarnation, Input, Micros, Recovery, Request, Shard, ShardId};
 
 use self::clients::Clients;
 use self::drive::Stalled;
@@ -122,6 +122,8 @@ pub struct World<'a> {
     dies: bool,
     stalled: Option<Stalled>,
     created: bool,
+    /// The last life whose log was open.
+    incarnation: Incarnation,
     counts: WorldCounts,
     /// Kept for its memory: filled anew in every step.
     turns: Vec<(drive::Turn, u64)>,
@@ -158,6 +160,7 @@ impl<'a> World<'a> {
             dies: false,
             stalled: None,
             created: false,
+            incarnation: Incarnation(0),
             counts: WorldCounts::default(),
             turns: Vec::new(),
         }
@@ -199,7 +202,7 @@ impl<'a> World<'a> {
             self.catch_up()?;
         }
         self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
-        Ok(())
+        self.forge()
     }
 
     /// What the run is like.
@@ -237,6 +240,22 @@ impl<'a> World<'a> {
         let (faults, activity) = (faults.join(", "), &p.activity);
         let text = format_args!("faults, in millionths: {faults}; {activity:?}");
         self.note(Actor::World, Mark::Detail, &[], text);
+    }
+
+    /// Forges a copy of the log that the run ends with.
+    fn forge(&mut self) -> Result<(), Violation> {
+        use kernel::log::Storage;
+        let broken =
+            |error| Violation::new("honest", format!("the disk cannot be read at the end of a run: {error}"));
+        self.disk.spare(true);
+        let mut image = log::MemStorage::new();
+        for (number, len) in self.disk.segments().map_err(broken)? {
+            let mut bytes = vec![0; len as usize];
+            self.disk.read(number, 0, &mut bytes).map_err(broken)?;
+            image.create(number, len).and_then(|()| image.write(number, 0, &bytes)).map_err(broken)?;
+        }
+        self.disk.spare(false);
+        crate::forge::check(&self.d, &image, self.p.shard_count)
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
@@ -362,6 +381,7 @@ impl<'a> World<'a> {
             Err(error) => return Ok(Err(error)),
         };
         self.created = true;
+        self.check_opened(&opened)?;
         self.counts.torn_tails += u64::from(opened.torn_tail.is_some());
         let Replay { recovery, mut shards, seen, open, .. } = replay;
         let views = shards.iter_mut().map(Shard::recovered).collect();
@@ -409,6 +429,20 @@ impl<'a> World<'a> {
         self.drain()?;
         self.take_frame();
         Ok(Ok(Start::Up))
+    }
+
+    /// What a log says of itself once it is open.
+    fn check_opened(&mut self, opened: &log::Opened<Disk<'a>>) -> Result<(), Violation> {
+        let (writer, before) = (&opened.writer, self.incarnation);
+        let agree = (writer.database(), writer.incarnation(), opened.database, opened.shard_count)
+            == (DATABASE, opened.incarnation, DATABASE, self.p.shard_count)
+            && writer.durable() == writer.last();
+        self.incarnation = opened.incarnation;
+        if agree && opened.incarnation > before {
+            return Ok(());
+        }
+        let text = format!("a log that is open says {opened:?}, after life {before}");
+        Err(Violation::new("recovered", text))
     }
 
     /// Hands an input to the coordinator and carries out what comes of it.

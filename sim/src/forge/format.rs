@@ -1,0 +1,148 @@
+//! The log's format in bytes, written from its documentation and not from the kernel's code: what a forger must know. What is forged
+//! lives in `super`.
+
+use kernel::log::MemStorage;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bytes of a segment's header, and of a record's.
+pub const HEADER_LEN: u64 = 64;
+const SEGMENT_MAGIC: &[u8; 8] = b"TIDEMARK";
+const RECORD_MAGIC: &[u8; 4] = b"TMLR";
+
+/// A segment's header.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct SegmentHeader {
+    pub version: u16,
+    pub database: [u8; 16],
+    pub number: u64,
+    pub first_sequence: u64,
+    pub len: u64,
+}
+
+impl SegmentHeader {
+    /// Of a segment that has a whole one.
+    pub fn read(bytes: &[u8]) -> SegmentHeader {
+        SegmentHeader {
+            version: u16::from_le_bytes([bytes[8], bytes[9]]),
+            database: bytes[16..32].try_into().expect("16 bytes"),
+            number: word(bytes, 32),
+            first_sequence: word(bytes, 40),
+            len: word(bytes, 48),
+        }
+    }
+
+    /// Whole, with its checksum.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = SEGMENT_MAGIC.to_vec();
+        bytes.extend(self.version.to_le_bytes());
+        bytes.extend([0; 6]);
+        bytes.extend(self.database);
+        for word in [self.number, self.first_sequence, self.len] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        bytes
+    }
+}
+
+/// A record's header.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Header {
+    pub version: u16,
+    pub kind: u8,
+    pub codec: u8,
+    pub incarnation: u64,
+    pub sequence: u64,
+    pub previous_checksum: u64,
+    pub synced_through: u64,
+    pub payload_len: u64,
+    pub payload_checksum: u64,
+}
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Place {
+    pub database: [u8; 16],
+    pub segment: u64,
+    pub offset: u64,
+}
+
+impl Header {
+    /// The header at a place, and its checksum, if there is a whole one.
+    fn read(bytes: &[u8], place: &Place) -> Option<(Header, u64)> {
+        let header = Header {
+            version: u16::from_le_bytes([bytes[4], bytes[5]]),
+            kind: bytes[6],
+            codec: bytes[7],
+            incarnation: word(bytes, 8),
+            sequence: word(bytes, 16),
+            previous_checksum: word(bytes, 24),
+            synced_through: word(bytes, 32),
+            payload_len: word(bytes, 40),
+            payload_checksum: word(bytes, 48),
+        };
+        (header.bytes(place) == bytes).then(|| (header, word(bytes, 56)))
+    }
+
+    /// Whole, with its checksum, which covers the place.
+    pub fn bytes(&self, place: &Place) -> Vec<u8> {
+        let mut bytes = RECORD_MAGIC.to_vec();
+        bytes.extend(self.version.to_le_bytes());
+        bytes.extend([self.kind, self.codec]);
+        let words =
+            [self.incarnation, self.sequence, self.previous_checksum, self.synced_through, self.payload_len];
+        for word in words.into_iter().chain([self.payload_checksum]) {
+            bytes.extend(word.to_le_bytes());
+        }
+        let mut covered = bytes.clone();
+        covered.extend(place.database);
+        covered.extend(place.segment.to_le_bytes());
+        covered.extend(place.offset.to_le_bytes());
+        bytes.extend(xxh3_64(&covered).to_le_bytes());
+        bytes
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+}
+
+/// The last record of a log, and where the next one goes.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Header of the last record.
+    pub last: Header,
+    /// Its checksum.
+    pub checksum: u64,
+    /// Behind it.
+    pub place: Place,
+    /// Bytes that are left in its segment.
+    pub room: u64,
+}
+
+/// Walks from record to record. None if there is no record.
+pub fn end(image: &mut MemStorage) -> Option<End> {
+    let mut end: Option<End> = None;
+    for number in 1.. {
+        let Some(segment) = image.segment_mut(number) else { break };
+        let len = segment.len() as u64;
+        let database = SegmentHeader::read(segment).database;
+        let mut place = Place { database, segment: number, offset: HEADER_LEN };
+        while place.offset + HEADER_LEN <= len {
+            let at = place.offset as usize;
+            let Some((header, checksum)) = Header::read(&segment[at..at + HEADER_LEN as usize], &place)
+            else {
+                break;
+            };
+            if end.is_some_and(|end| header.sequence != end.last.sequence + 1) {
+                break;
+            }
+            place.offset += HEADER_LEN + header.payload_len.next_multiple_of(64);
+            end = Some(End { last: header, checksum, place, room: len.saturating_sub(place.offset) });
+        }
+    }
+    end
+}

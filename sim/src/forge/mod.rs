@@ -1,0 +1,436 @@
+//! Logs that no crash leaves: another program's file, a segment of another database, a record with right checksums that does not
+//! follow, says what cannot be, or contradicts what is before it. A copy of the log that a run ends with is changed in one place, and
+//! reading it must come to what that change demands, and never to a panic. Damage that crashes and disks do lives in `disk`.
+
+mod format;
+
+use kernel::log::{self, LogReader, MemStorage, Storage};
+use kernel::record::{Body, Commit, CursorAdvance, Open, Piece, Record, Tally};
+use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef};
+use kernel::{
+    Epoch, ErrorKind, Incarnation, PipelineId, Position, Recovery, RowId, Run, Sequence, Shard, ShardId,
+    TableId, TopicId,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::format::{End, HEADER_LEN, Header, SegmentHeader};
+use crate::decide::Decisions;
+use crate::oracle::Violation;
+
+/// What reading a log comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// Its last record.
+    Ends(Sequence),
+    Refused(ErrorKind),
+}
+
+use ErrorKind::{DataCorrupted, FeatureNotSupported, ObjectNotInPrerequisiteState};
+use Outcome::{Ends, Refused};
+
+/// Forges the log that a run ends with in a few ways, and looks at what reading it comes to.
+pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), Violation> {
+    let Some(end) = format::end(&mut image.clone()) else { return Ok(()) };
+    for _ in 0..d.between(1, 2) {
+        let mut image = image.clone();
+        let forged = match d.below(4) {
+            0 => forge_segment(d, &mut image, &end),
+            1 | 2 => forge_record(d, &mut image, &end, shards),
+            _ => forge_contradiction(d, &mut image, &end, shards),
+        };
+        let Some((what, expected)) = forged else { continue };
+        for (how, found) in [("reading", look(&image)), ("opening", open(&image))] {
+            if found != expected {
+                let text = format!("{how} a log with {what} comes to {found:?}, must come to {expected:?}");
+                return Err(Violation::new("recovered", text));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is changed, and what reading must come to.
+type Forged = Option<(String, Outcome)>;
+
+// ---- Segments ----
+
+fn forge_segment(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Forged {
+    let first = log::FIRST_SEGMENT;
+    let last = end.place.segment;
+    let refused = |what: &str, kind| Some((what.to_string(), Refused(kind)));
+    match d.below(9) {
+        0 => {
+            for (number, _) in image.segments().expect("memory") {
+                image.remove(number).expect("it is there");
+            }
+            is_created(image, false)?;
+            refused("no segment", ObjectNotInPrerequisiteState)
+        }
+        1 if last > first => {
+            image.remove(first).expect("it is there");
+            refused("no first segment", DataCorrupted)
+        }
+        2 => {
+            image.segment_mut(first)?.truncate(d.below(HEADER_LEN) as usize);
+            refused("a first segment that is shorter than its header", DataCorrupted)
+        }
+        3 => {
+            image.segment_mut(first)?[..8].copy_from_slice(b"PNG\r\n\x1a\n\0");
+            refused("another program's file", DataCorrupted)
+        }
+        4 => {
+            let number = d.between(first, last);
+            let change = |header: &mut SegmentHeader| header.version += 1;
+            rewrite_segment_header(image, number, change);
+            refused("a segment of another format", FeatureNotSupported)
+        }
+        5 => {
+            let number = d.between(first, last);
+            let change: fn(&mut SegmentHeader) = match d.below(2) {
+                0 => |header| header.number += 7,
+                _ => |header| header.len += 4096,
+            };
+            rewrite_segment_header(image, number, change);
+            refused("a segment that is another than its name says", DataCorrupted)
+        }
+        6 if last > first => {
+            let number = d.between(first + 1, last);
+            rewrite_segment_header(image, number, |header| header.database[d.index(16)] ^= 1);
+            refused("a segment of another database", DataCorrupted)
+        }
+        7 if last > first => {
+            let number = d.between(first + 1, last);
+            rewrite_segment_header(image, number, |header| header.first_sequence += 1);
+            // The frontier behind it says that what it had was durable.
+            let is_known = |header: &Header| header.synced_through >= header.sequence - 1;
+            is_known(&end.last).then(|| ("a segment that begins elsewhere".into(), Refused(DataCorrupted)))
+        }
+        _ => {
+            // What an interrupted creation leaves, and what it does not.
+            let len = image.segment_mut(first)?.len();
+            for (number, _) in image.segments().expect("memory").into_iter().skip(1) {
+                image.remove(number).expect("it is there");
+            }
+            let segment = image.segment_mut(first)?;
+            let kept = d.pick(&[0, 8, 40, 60]);
+            segment[kept..].fill(0);
+            is_created(image, false)?;
+            let stray = d.between(512, len as u64 - 1) as usize;
+            image.segment_mut(first)?[stray] = 1;
+            is_created(image, true)?;
+            // The name is whole, and the version behind it is 0.
+            let kind = if kept == 8 { FeatureNotSupported } else { DataCorrupted };
+            refused("a byte behind an unfinished header", kind)
+        }
+    }
+}
+
+/// None, after an assertion, if it is as it must be not.
+fn is_created(image: &MemStorage, expected: bool) -> Option<()> {
+    let found = log::is_created(&mut image.clone());
+    assert_eq!(found, Ok(expected), "whether there is a log");
+    Some(())
+}
+
+fn rewrite_segment_header(image: &mut MemStorage, number: u64, change: impl FnOnce(&mut SegmentHeader)) {
+    let segment = image.segment_mut(number).expect("it is there");
+    let mut header = SegmentHeader::read(segment);
+    change(&mut header);
+    segment[..HEADER_LEN as usize].copy_from_slice(&header.bytes());
+}
+
+// ---- Records ----
+
+/// A frontier that follows the last record.
+fn following(end: &End) -> Header {
+    Header {
+        version: 1,
+        kind: 7,
+        codec: 0,
+        incarnation: end.last.incarnation,
+        sequence: end.last.sequence + 1,
+        previous_checksum: end.checksum,
+        synced_through: end.last.sequence,
+        payload_len: 0,
+        payload_checksum: xxh3_64(&[]),
+    }
+}
+
+/// Puts a record behind the last one; None if there is no room for it.
+fn append(image: &mut MemStorage, end: &End, mut header: Header, payload: &[u8]) -> Option<()> {
+    let stored_len = HEADER_LEN + (payload.len() as u64).next_multiple_of(64);
+    if stored_len > end.room {
+        return None;
+    }
+    header.payload_len = payload.len() as u64;
+    header.payload_checksum = xxh3_64(payload);
+    let segment = image.segment_mut(end.place.segment)?;
+    let at = end.place.offset as usize;
+    segment[at..at + 64].copy_from_slice(&header.bytes(&end.place));
+    segment[at + 64..at + 64 + payload.len()].copy_from_slice(payload);
+    Some(())
+}
+
+fn open_payload(database: [u8; 16], shard_count: u16) -> Vec<u8> {
+    Body::Open(Open { database, shard_count, at_us: 0 }).encode(Sequence(1)).parts.concat()
+}
+
+fn forge_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Forged {
+    let (last, next) = (Sequence(end.last.sequence), Sequence(end.last.sequence + 1));
+    let database = end.place.database;
+    let empty = || commit_payload(&Commit { pieces: no_pieces(shards), ..Commit::default() });
+    let mut header = following(end);
+    let mut payload = vec![];
+    let (what, expected) = match d.below(20) {
+        0 => ("a record more", Ends(next)),
+        1 => {
+            header.sequence += d.between(1, 3);
+            ("a record that leaves one out", Ends(last))
+        }
+        2 => {
+            header.sequence += 1;
+            header.synced_through += 1;
+            ("a record that calls one synced that is not there", Refused(DataCorrupted))
+        }
+        3 => {
+            header.synced_through = header.sequence;
+            ("a record that calls itself synced", Refused(DataCorrupted))
+        }
+        4 if end.last.synced_through > 0 => {
+            header.synced_through = d.below(end.last.synced_through);
+            ("a record that knows less to be synced than the one before", Ends(last))
+        }
+        5 => {
+            header.previous_checksum ^= 1 << d.below(64);
+            ("a record that follows another one", Ends(last))
+        }
+        6 => {
+            header.incarnation = header.incarnation + 1 - 2 * d.below(2);
+            ("a record of another life", Ends(last))
+        }
+        7 | 8 => {
+            (header.kind, header.incarnation) = (1, header.incarnation + 1);
+            payload = open_payload(database, shards);
+            ("a life more", Ends(next))
+        }
+        9 => {
+            header.kind = 1;
+            payload = open_payload(database, shards);
+            ("a life that begins in a life", Ends(last))
+        }
+        10 => {
+            (header.kind, header.incarnation) = (1, header.incarnation + 1);
+            let (mut other, mut count) = (database, shards);
+            match d.below(2) {
+                0 => other[d.index(16)] ^= 1,
+                _ => count += 1,
+            }
+            payload = open_payload(other, count);
+            ("a life of another database", Refused(DataCorrupted))
+        }
+        11 => {
+            header.kind = d.pick(&[0, 8, 200]);
+            ("a record of a kind that nobody knows", Refused(FeatureNotSupported))
+        }
+        12 => {
+            header.codec = d.pick(&[1, 2, 255]);
+            ("a record in another codec", Refused(FeatureNotSupported))
+        }
+        13 => {
+            header.version = d.pick(&[0, 2]);
+            ("a record of another format", Refused(FeatureNotSupported))
+        }
+        14 => {
+            payload = vec![0; d.between(1, 70) as usize];
+            ("a frontier with a payload", Refused(DataCorrupted))
+        }
+        15 => {
+            header.kind = d.between(2, 6) as u8;
+            payload = empty();
+            ("a transaction that changes nothing", Ends(next))
+        }
+        16 => {
+            header.kind = d.between(2, 6) as u8;
+            payload = empty();
+            match d.below(2) {
+                0 => payload.push(0),
+                _ => payload.truncate(d.below(payload.len() as u64) as usize),
+            }
+            ("a transaction that does not end where it must", Refused(DataCorrupted))
+        }
+        17 => {
+            header.kind = 2;
+            let mut pieces = no_pieces(shards);
+            pieces[d.index(usize::from(shards))] = Piece::Segment { segment: 3, offset: 64, len: 128 };
+            payload = commit_payload(&Commit { pieces, ..Commit::default() });
+            ("rows in a segment file", Refused(FeatureNotSupported))
+        }
+        18 => {
+            header.kind = 2;
+            payload = empty();
+            let tag = payload.len() - 8 * usize::from(shards);
+            payload[tag] = d.pick(&[1, 2, 77]);
+            ("a piece of no known form", Refused(DataCorrupted))
+        }
+        _ => {
+            append(image, end, header, &[1, 2, 3])?;
+            let at = (end.place.offset + HEADER_LEN) as usize;
+            image.segment_mut(end.place.segment)?[at + d.index(3)] ^= 16;
+            return Some(("a record with a torn payload".into(), Ends(last)));
+        }
+    };
+    append(image, end, header, &payload)?;
+    Some((what.into(), expected))
+}
+
+// ---- Contradictions ----
+
+fn commit_payload(commit: &Commit) -> Vec<u8> {
+    Body::Commit(kernel::record::RecordKind::Batch, commit.clone()).encode(Sequence(1)).parts.concat()
+}
+
+fn no_pieces(shards: u16) -> Vec<Piece> {
+    (0..shards).map(|_| Piece::Inline(vec![])).collect()
+}
+
+/// A transaction in right form that cannot have happened after what is before it.
+fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Forged {
+    let catalog = catalog(image)?;
+    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
+    let no_table = TableId(catalog.next_table + 3);
+    let what = match d.below(9) {
+        0 => {
+            let tables: Vec<_> = catalog.tables.values().collect();
+            commit.catalog.push(CatalogChange::TableCreated((**d.pick(&tables)).clone()));
+            "a table that is created twice"
+        }
+        1 => {
+            commit.catalog.push(CatalogChange::TableDropped(d.pick(&[no_table, ERRORS_TABLE])));
+            "a table dropped that is not there, or must be"
+        }
+        2 => {
+            commit.catalog.push(CatalogChange::TableTruncated(no_table));
+            "a table truncated that is not there"
+        }
+        3 => {
+            commit.catalog.push(CatalogChange::PipelineDropped(PipelineId(catalog.next_pipeline + 3)));
+            "a pipeline dropped that is not there"
+        }
+        4 => {
+            let tables: Vec<_> = catalog.tables.values().filter(|table| table.id != ERRORS_TABLE).collect();
+            let table = tables.get(d.index(tables.len().max(1)))?;
+            let id = RowId { sequence: Sequence(end.last.sequence), ordinal: 77 };
+            let mut piece = vec![];
+            kernel::columns::encode(table, &[id], None, &mut piece);
+            commit.pieces[d.index(usize::from(shards))] = Piece::Inline(vec![piece.into()]);
+            "a row that goes and was never there"
+        }
+        5 => {
+            let mut table = (**catalog.tables.values().next()?).clone();
+            table.id = no_table;
+            let mut piece = vec![];
+            let id = RowId { sequence: Sequence(1), ordinal: 0 };
+            kernel::columns::encode(&table, &[id], None, &mut piece);
+            commit.pieces[0] = Piece::Inline(vec![piece.into()]);
+            "rows of a table that is not there"
+        }
+        _ => {
+            let seen: Vec<_> = catalog.pipelines.values().filter(|p| !p.cursors.is_empty()).collect();
+            let pipeline = seen.get(d.index(seen.len().max(1)))?;
+            commit.cursors.push(wrong_advance(d, pipeline, &catalog));
+            "a cursor that does not follow"
+        }
+    };
+    append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
+    Some((what.into(), Refused(DataCorrupted)))
+}
+
+fn wrong_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -> CursorAdvance {
+    let (partition, at) = pipeline.cursors.iter().next().expect("one was seen");
+    let mut advance = CursorAdvance {
+        pipeline: pipeline.id,
+        run: pipeline.run,
+        epoch: pipeline.epoch,
+        partition: *partition,
+        first_offset: at.next_offset,
+        next: Position { next_offset: at.next_offset + 5, leader_epoch: 0 },
+        topic_id: pipeline.topic_id.unwrap_or_default(),
+        tally: Tally::default(),
+    };
+    match d.below(7) {
+        0 => advance.pipeline = PipelineId(catalog.next_pipeline),
+        1 => advance.run = Run(advance.run.0 + 1),
+        2 => advance.topic_id = TopicId([0xee; 16]),
+        3 => advance.partition += 1000,
+        4 => advance.first_offset += 1,
+        5 => advance.first_offset -= 1,
+        _ => advance.next.next_offset = advance.first_offset - 1,
+    }
+    advance.epoch = Epoch(advance.epoch.0 + d.below(3));
+    advance
+}
+
+// ---- Reading ----
+
+/// Everything that is made of a log, as a start makes it.
+struct Fold {
+    recovery: Recovery,
+    shards: Vec<Shard>,
+    last: Sequence,
+    incarnation: Incarnation,
+}
+
+impl Fold {
+    fn new() -> Fold {
+        Fold { recovery: Recovery::new(), shards: vec![], last: Sequence(0), incarnation: Incarnation(0) }
+    }
+
+    fn take(&mut self, record: &Record) -> kernel::Result<()> {
+        self.recovery.replay(record)?;
+        match &record.body {
+            Body::Open(open) if self.shards.is_empty() => {
+                let shards = 0..open.shard_count;
+                self.shards = shards.map(|shard| Shard::new(ShardId(shard), open.shard_count)).collect();
+            }
+            Body::Commit(_, commit) => {
+                for (shard, piece) in self.shards.iter_mut().zip(&commit.pieces) {
+                    shard.replay(record.sequence, &commit.catalog, piece)?;
+                }
+            }
+            Body::Open(_) | Body::Frontier => {}
+        }
+        (self.last, self.incarnation) = (record.sequence, record.incarnation);
+        Ok(())
+    }
+}
+
+fn fold(image: &MemStorage) -> kernel::Result<Fold> {
+    let mut fold = Fold::new();
+    let mut reader = LogReader::begin(image.clone())?;
+    while let Some(record) = reader.next_record()? {
+        fold.take(&record)?;
+    }
+    Ok(fold)
+}
+
+fn look(image: &MemStorage) -> Outcome {
+    fold(image).map_or_else(|error| Refused(error.kind), |fold| Ends(fold.last))
+}
+
+fn open(image: &MemStorage) -> Outcome {
+    let mut fold = Fold::new();
+    let opened = log::open(image.clone(), 0, 4096, &mut |record| fold.take(&record));
+    match opened {
+        Err(error) => Refused(error.kind),
+        // Its own open record comes last.
+        Ok(opened) => {
+            assert_eq!(fold.incarnation, opened.incarnation, "the life that begins is the one that was told");
+            Ends(Sequence(opened.writer.last().0 - 1))
+        }
+    }
+}
+
+/// Definitions after the last record.
+fn catalog(image: &MemStorage) -> Option<Catalog> {
+    Some(fold(image).ok()?.recovery.catalog().clone())
+}
