@@ -288,6 +288,7 @@ fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
         chunk_rows_max: d.pick(&[4, 16, 64, shipped.chunk_rows_max]),
         chunk_bytes_max: d.pick(&[300, 2000, shipped.chunk_bytes_max]),
         row_text_bytes_max: d.pick(&[10, 100, shipped.row_text_bytes_max]),
+        key_hash_bits: d.pick(&[0, 2, 5, shipped.key_hash_bits]),
     }
 }
 

@@ -67,7 +67,9 @@ impl Contents {
         let schema = table.stored_schema();
         let keyed = !table.primary_key.is_empty();
         let hash_is_exact = match table.primary_key[..] {
-            [column] => hash_is_exact(schema.field(column as usize).data_type()),
+            [column] if limits.key_hash_bits == u64::BITS => {
+                hash_is_exact(schema.field(column as usize).data_type())
+            }
             _ => false,
         };
         Contents {
@@ -228,7 +230,7 @@ impl Contents {
             let columns = key.iter().map(|c| self.gather_unbounded(*c as usize, places, None)).collect();
             let keys =
                 RecordBatch::try_new(Arc::clone(&schema), columns).expect("key columns fit their fields");
-            hash_rows(&keys, &ordinals, &mut hashes);
+            self.limits.hash_keys(&keys, &ordinals, &mut hashes);
             all.extend_from_slice(&hashes);
         }
         all

@@ -1,7 +1,10 @@
 //! How much of anything a shard takes at once. What rows come to does not depend on it, but for a row that is too large by itself;
 //! so a simulation draws small limits, and comes to every seam with few rows.
 
+use arrow_array::RecordBatch;
+
 use crate::columns::PIECE_ROWS_MAX;
+use crate::route::hash_rows;
 
 /// Limits of a shard's steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +21,8 @@ pub struct ShardLimits {
     pub chunk_bytes_max: usize,
     /// Bytes of a refused row that are described; what is beyond is cut off.
     pub row_text_bytes_max: usize,
+    /// Bits of a primary key's hash by which it is looked for: all 64. With a few, different keys have equal hashes.
+    pub key_hash_bits: u32,
 }
 
 impl Default for ShardLimits {
@@ -28,6 +33,17 @@ impl Default for ShardLimits {
             chunk_rows_max: 65_536,
             chunk_bytes_max: 64 << 20,
             row_text_bytes_max: 64 << 20,
+            key_hash_bits: u64::BITS,
+        }
+    }
+}
+
+impl ShardLimits {
+    /// Hashes by which keys are looked for, one a row: those of the route, as far as they count here.
+    pub(super) fn hash_keys(&self, rows: &RecordBatch, key_columns: &[u16], hashes: &mut Vec<u64>) {
+        hash_rows(rows, key_columns, hashes);
+        if self.key_hash_bits < u64::BITS {
+            hashes.iter_mut().for_each(|hash| *hash &= (1 << self.key_hash_bits) - 1);
         }
     }
 }

@@ -20,7 +20,6 @@ use super::{RowIds, ShardLimits};
 use crate::ids::*;
 use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
-use crate::route::hash_rows;
 
 /// How much larger than each of its sources a merged chunk is.
 const GROWTH: usize = 4;
@@ -226,7 +225,7 @@ fn repoint(contents: &mut Contents, slot: u32, from: &[Place]) {
     };
     let merged = contents.slots[slot as usize].as_ref().expect("just made");
     let mut hashes = Vec::new();
-    hash_rows(&merged.rows, &contents.table.primary_key, &mut hashes);
+    contents.limits.hash_keys(&merged.rows, &contents.table.primary_key, &mut hashes);
     for (row, (hash, from)) in hashes.iter().zip(from).enumerate() {
         if !merged.gone.get(row) {
             let found = index.repoint(*hash, *from, Place::new(slot, row));
@@ -245,6 +244,7 @@ mod tests {
         chunk_rows_max: 65_536,
         chunk_bytes_max: 64 << 20,
         row_text_bytes_max: 0,
+        key_hash_bits: 64,
     };
 
     fn weights(rows: &[(usize, usize)]) -> Vec<Weight> {

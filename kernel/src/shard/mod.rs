@@ -47,7 +47,6 @@ use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
 use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::Piece;
-use crate::route::hash_rows;
 use crate::schema::{CatalogChange, ERRORS_TABLE, TableDef, errors_table};
 use crate::snapshot::ShardView;
 
@@ -526,7 +525,7 @@ impl Shard {
                 return Err(corrupt(&contents.table, what));
             }
             if contents.index.is_some() {
-                hash_rows(rows, &contents.table.primary_key, &mut hashes);
+                self.limits.hash_keys(rows, &contents.table.primary_key, &mut hashes);
                 let twice = || corrupt(&contents.table, "a primary key is there twice".into());
                 before = outcome::before(contents, rows, &hashes).ok_or_else(twice)?;
                 if before.iter().any(|place| !place.is_none()) {

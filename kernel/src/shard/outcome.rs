@@ -16,7 +16,6 @@ use crate::error::{Error, ErrorKind};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
 use crate::planted::{self, Bug};
-use crate::route::hash_rows;
 
 /// What becomes of a batch of rows.
 #[derive(Debug, Default)]
@@ -116,7 +115,7 @@ impl Groups {
     fn new(contents: &Contents, incoming: &Incoming) -> Groups {
         let key_columns = &contents.table.primary_key;
         let mut row_hashes = Vec::new();
-        hash_columns(incoming, key_columns, &mut row_hashes);
+        hash_columns(contents, incoming, &mut row_hashes);
         let key: Vec<KeyColumn> =
             key_columns.iter().map(|c| KeyColumn::new(&incoming.columns[*c as usize])).collect();
         let (of_row, first_row, last_row) = group(&row_hashes, &key, contents.hash_is_exact);
@@ -165,7 +164,8 @@ pub(super) fn before(contents: &Contents, rows: &RecordBatch, hashes: &[u64]) ->
     (first_row.len() == hashes.len()).then(|| contents.probe(&key, &first_row, hashes))
 }
 
-fn hash_columns(incoming: &Incoming, key_columns: &[u16], hashes: &mut Vec<u64>) {
+fn hash_columns(contents: &Contents, incoming: &Incoming, hashes: &mut Vec<u64>) {
+    let key_columns = &contents.table.primary_key;
     let fields: Vec<_> = key_columns
         .iter()
         .map(|c| arrow_schema::Field::new("", incoming.columns[*c as usize].data_type().clone(), false))
@@ -173,7 +173,7 @@ fn hash_columns(incoming: &Incoming, key_columns: &[u16], hashes: &mut Vec<u64>)
     let columns = key_columns.iter().map(|c| incoming.columns[*c as usize].clone()).collect();
     let schema = std::sync::Arc::new(arrow_schema::Schema::new(fields));
     let keys = RecordBatch::try_new(schema, columns).expect("key columns have no nulls");
-    hash_rows(&keys, &(0..key_columns.len() as u16).collect::<Vec<_>>(), hashes);
+    contents.limits.hash_keys(&keys, &(0..key_columns.len() as u16).collect::<Vec<_>>(), hashes);
 }
 
 /// Group of each row, first and last row of each group.

@@ -4,11 +4,13 @@
 //! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every barrier, every
 //! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
 
+mod catalog;
 mod definitions;
 mod describe;
 pub mod model;
 mod pace;
 mod refusal;
+mod seen;
 pub mod value;
 pub mod wide;
 
@@ -17,12 +19,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use kernel::message::{Counts, Definition, Offsets};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind, Tally};
-use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineState, StartAt};
 use kernel::snapshot::Snapshot;
-use kernel::{Sequence, TableId};
+use kernel::{Sequence, ShardLimits, TableId};
 use xxhash_rust::xxh3::Xxh3;
 
-use self::model::{Change, Fate, Model, Pipeline, Transaction, row_of};
+use self::model::{Change, Fate, Model, Transaction, row_of};
+use self::seen::{check_cursors, check_failures, check_sizes, check_table};
 use self::value::{Row, Value};
 use crate::broker::Broker;
 use crate::counts::counts;
@@ -122,6 +125,7 @@ pub struct Oracle {
     answered: BTreeSet<u64>,
     places: BTreeMap<(u32, Value), usize>,
     pace: pace::Pace,
+    limits: ShardLimits,
     /// Records, snapshots and messages that were checked.
     pub counts: OracleCounts,
 }
@@ -148,13 +152,13 @@ counts! {
 
 impl Default for Oracle {
     fn default() -> Oracle {
-        Oracle::new()
+        Oracle::new(ShardLimits::default())
     }
 }
 
 impl Oracle {
-    /// Before the database is created.
-    pub fn new() -> Oracle {
+    /// Before the database is created; its shards work within these limits.
+    pub fn new(limits: ShardLimits) -> Oracle {
         Oracle {
             base: Model::new(),
             base_sequence: Sequence(0),
@@ -169,6 +173,7 @@ impl Oracle {
             answered: BTreeSet::new(),
             places: BTreeMap::new(),
             pace: pace::Pace::default(),
+            limits,
             counts: OracleCounts::default(),
         }
     }
@@ -322,143 +327,6 @@ impl Oracle {
             }
         }
         Ok(counts)
-    }
-
-    fn fold_definition(
-        &mut self,
-        transaction: &mut Transaction<'_>,
-        kind: RecordKind,
-        change: &CatalogChange,
-        outside: &Outside<'_, '_>,
-    ) -> Check {
-        let asked = |wanted: &dyn Fn(&Definition) -> bool, what: String| {
-            ensure("honest", self.definitions.iter().any(wanted), || {
-                format!("{what}, but nobody asked for it")
-            })
-        };
-        match change {
-            CatalogChange::TableCreated(def) => {
-                asked(
-                    &|d| matches!(d, Definition::CreateTable { spec, .. } if spec.name == def.name),
-                    format!("table {} created", def.name),
-                )?;
-                let key = def.primary_key.iter().map(|k| *k as usize).collect();
-                transaction.apply(Change::TableCreated(def.id.0, def.name.clone(), key));
-            }
-            CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => {
-                let truncated = matches!(change, CatalogChange::TableTruncated(_));
-                let name = transaction.model().tables[&id.0].name.clone();
-                let wanted = |d: &Definition| match d {
-                    Definition::DropTable { name: n, .. } => !truncated && *n == name,
-                    Definition::TruncateTable { name: n } => truncated && *n == name,
-                    _ => false,
-                };
-                asked(&wanted, format!("rows of table {name} gone"))?;
-                let change =
-                    if truncated { Change::TableTruncated(id.0) } else { Change::TableDropped(id.0) };
-                transaction.apply(change);
-            }
-            CatalogChange::PipelineSet(def) => self.fold_pipeline(transaction, kind, def, outside)?,
-            CatalogChange::PipelineDropped(id) => transaction.apply(Change::PipelineDropped(id.0)),
-        }
-        Ok(())
-    }
-
-    fn fold_pipeline(
-        &mut self,
-        transaction: &mut Transaction<'_>,
-        kind: RecordKind,
-        def: &PipelineDef,
-        outside: &Outside<'_, '_>,
-    ) -> Check {
-        let name = &def.name;
-        let now = Pipeline {
-            name: name.clone(),
-            run: def.run.0,
-            epoch: def.epoch.0,
-            fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
-            table: def.table.0,
-            topic: def.topic_id,
-            cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
-            set_aside: def.set_aside,
-            state: def.state.clone(),
-        };
-        if let Some(before) = transaction.model().pipelines.get(&def.id.0) {
-            ensure("fenced", now.epoch >= before.epoch, || {
-                format!("epoch of pipeline {name} falls from {} to {}", before.epoch, now.epoch)
-            })?;
-            self.check_state_change(before, &now)?;
-            if now.run == before.run {
-                let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
-                ensure("monotonic", moved.is_none(), || {
-                    format!("a definition moves cursor {moved:?} of pipeline {name} to {:?}", now.cursors)
-                })?;
-                self.check_first_seen(before, &now, outside)?;
-            } else {
-                self.check_rewind(before, &now, def, kind)?;
-                self.counts.rewinds += 1;
-            }
-        } else {
-            ensure("monotonic", now.run == 1 && now.cursors.is_empty(), || format!("new pipeline {now:?}"))?;
-        }
-        transaction.apply(Change::PipelineSet(def.id.0, Box::new(now)));
-        Ok(())
-    }
-
-    /// A pipeline is started and stopped by command, or stops by itself.
-    fn check_state_change(&self, before: &Pipeline, now: &Pipeline) -> Check {
-        let asked = |wanted: &dyn Fn(&Definition) -> bool| self.definitions.iter().any(wanted);
-        let legal = match (&before.state, &now.state) {
-            (before, now) if before == now => true,
-            (_, PipelineState::Running) => {
-                asked(&|d| matches!(d, Definition::StartPipeline { name, .. } if *name == now.name))
-            }
-            (PipelineState::Running, PipelineState::Stopped) => {
-                asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
-            }
-            (before, PipelineState::Failed { .. }) => *before == PipelineState::Running,
-            _ => false,
-        };
-        ensure("honest", legal, || format!("pipeline {before:?} became {:?} unasked", now.state))
-    }
-
-    /// A partition that is seen for the first time starts at an offset that its topic has, or had (A11).
-    fn check_first_seen(&self, before: &Pipeline, now: &Pipeline, outside: &Outside<'_, '_>) -> Check {
-        let topic_known = before.topic.is_none() || before.topic == now.topic;
-        ensure("honest", topic_known, || format!("pipeline {} goes on in another topic", now.name))?;
-        let Some(topic) = now.topic else { return Ok(()) };
-        let rule = rule(outside, &now.name)?;
-        for (partition, at) in now.cursors.iter().filter(|(p, _)| !before.cursors.contains_key(p)) {
-            // Only where a pipeline begins may it begin at the end: what comes to a known topic is read from its start.
-            let broker = &outside.brokers[rule.topic];
-            let readable = match before.topic {
-                None => broker.ever_told(topic, *partition, *at),
-                Some(_) => broker.ever_began(topic, *partition, *at),
-            };
-            ensure("exactly once", readable, || {
-                format!(
-                    "pipeline {} first sees partition {partition} at {at}, where it never began (or, of a new pipeline, ended)",
-                    now.name
-                )
-            })?;
-        }
-        Ok(())
-    }
-
-    fn check_rewind(&self, before: &Pipeline, now: &Pipeline, def: &PipelineDef, kind: RecordKind) -> Check {
-        let asked = self.definitions.iter().any(|d| match d {
-            Definition::SetOffsets { name, offsets: Offsets::At(at) } if *name == now.name => {
-                let mut cursors = before.cursors.clone();
-                cursors.extend(at);
-                cursors == now.cursors && now.topic == before.topic
-            }
-            Definition::SetOffsets { name, offsets: Offsets::From(from) } if *name == now.name => {
-                now.cursors.is_empty() && now.topic.is_none() && *from == def.start_at
-            }
-            _ => false,
-        });
-        let legal = asked && kind == RecordKind::Cursor && now.run == before.run + 1;
-        ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
     }
 
     fn fold_batch(
@@ -617,6 +485,7 @@ impl Oracle {
         check_cursors(snapshot, &self.base)?;
         for id in tables {
             check_table(snapshot, id, &self.base)?;
+            check_sizes(snapshot, id, &self.limits)?;
             self.check_places(snapshot, id)?;
         }
         // As in `check_places`: every eighth is enough.
@@ -781,89 +650,6 @@ fn range_name(a: &CursorAdvance) -> String {
         "range {}..{} of partition {}, pipeline {}, run {}, epoch {}",
         a.first_offset, a.next.next_offset, a.partition, a.pipeline, a.run, a.epoch
     )
-}
-
-fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
-    let ids: Vec<u32> = snapshot.catalog.pipelines.keys().map(|id| id.0).collect();
-    let expected: Vec<u32> = model.pipelines.keys().copied().collect();
-    ensure("atomic", ids == expected, || {
-        format!("snapshot {} has pipelines {ids:?}, must have {expected:?}", snapshot.sequence)
-    })?;
-    for (def, expected) in snapshot.catalog.pipelines.values().zip(model.pipelines.values()) {
-        let cursors: BTreeMap<i32, i64> = def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect();
-        let agree = cursors == expected.cursors
-            && def.run.0 == expected.run
-            && def.set_aside == expected.set_aside
-            && def.state == expected.state;
-        ensure("atomic", agree, || {
-            format!("snapshot {}: pipeline {def:?} must agree with {expected:?}", snapshot.sequence)
-        })?;
-    }
-    Ok(())
-}
-
-/// What a view says of itself: how many rows live, and about how many bytes are held for them.
-fn check_sizes(snapshot: &Snapshot, id: u32) -> Check {
-    for (shard, view) in snapshot.shards.iter().enumerate() {
-        let Some(view) = view.tables.get(&TableId(id)) else { continue };
-        let (living, bytes) = value::sizes(view);
-        ensure("atomic", view.live_rows == living, || {
-            format!("shard {shard}, table {id}: {} rows are said to live, {living} do", view.live_rows)
-        })?;
-        // Beside the columns: ids, bitmaps, the index, which takes room for 2,048 keys at least.
-        let most = 2 * bytes + 100 * living + 200_000;
-        ensure("bounded", (bytes..=most).contains(&view.bytes), || {
-            format!(
-                "shard {shard}, table {id}: {} bytes are said to be held, {bytes} to {most} may be",
-                view.bytes
-            )
-        })?;
-    }
-    Ok(())
-}
-
-fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
-    let Some(table) = model.tables.get(&id) else {
-        return Err(Violation::new("atomic", format!("table {id} is read and does not exist")));
-    };
-    check_sizes(snapshot, id)?;
-    let found = value::digest(snapshot, TableId(id));
-    if found == table.digest() {
-        return Ok(());
-    }
-    let mut found: BTreeMap<Row, i64> = BTreeMap::new();
-    for read in value::rows(snapshot, TableId(id)) {
-        *found.entry(read.row).or_default() += 1;
-    }
-    for (row, count) in table.rows() {
-        *found.entry(row.clone()).or_default() -= i64::from(*count);
-    }
-    let differences: Vec<String> = found
-        .into_iter()
-        .filter(|(_, count)| *count != 0)
-        .map(|(row, count)| format!("{count:+} {row:?}"))
-        .collect();
-    let shown = differences[..differences.len().min(8)].join("; ");
-    let text = format!(
-        "table {} in snapshot {} differs from the fold in {} rows (+ too many, - missing): {shown}",
-        table.name,
-        snapshot.sequence,
-        differences.len()
-    );
-    Err(Violation::new("exactly once", text))
-}
-
-/// Whoever looks up why a pipeline stopped finds it: each failure has its row. (Failures that passed have one now and then.)
-fn check_failures(snapshot: &Snapshot, model: &Model) -> Check {
-    let mut found: BTreeMap<Row, u32> = BTreeMap::new();
-    for row in value::source_failures(snapshot) {
-        *found.entry(row).or_default() += 1;
-    }
-    let missing =
-        model.failures.iter().find(|(row, count)| found.get(*row).is_none_or(|found| found < count));
-    ensure("honest", missing.is_none(), || {
-        format!("snapshot {}: the errors table does not tell {missing:?}", snapshot.sequence)
-    })
 }
 
 /// Offsets that an operator may set a pipeline to.

@@ -142,12 +142,22 @@ fn for_each_chunk(
     }
 }
 
-/// Rows of a table on one shard that live, and bytes of the columns that hold them.
-pub fn sizes(view: &kernel::snapshot::TableView) -> (u64, u64) {
-    let (mut living, mut bytes) = (0, 0);
+/// What a table on one shard takes.
+#[allow(missing_docs)]
+pub struct Sizes {
+    pub rows: u64,
+    pub living: u64,
+    /// Of the columns.
+    pub bytes: u64,
+}
+
+/// What a table on one shard takes, counted.
+pub fn sizes(view: &kernel::snapshot::TableView) -> Sizes {
+    let (mut rows, mut living, mut bytes) = (0, 0, 0);
     for chunk in &view.chunks {
         living +=
             chunk.rows.num_rows() as u64 - chunk.deleted.as_ref().map_or(0, |d| d.count_set_bits() as u64);
+        rows += chunk.rows.num_rows() as u64;
         for column in chunk.rows.columns() {
             let rows = column.len() as u64;
             bytes += match column.data_type() {
@@ -161,7 +171,7 @@ pub fn sizes(view: &kernel::snapshot::TableView) -> (u64, u64) {
             };
         }
     }
-    (living, bytes)
+    Sizes { rows, living, bytes }
 }
 
 fn text_bytes(offsets: &[i32]) -> u64 {

@@ -140,6 +140,7 @@ impl<'a> World<'a> {
         let brokers = p.topics.iter().enumerate();
         let broker = |(i, n): (usize, &usize)| Broker::new(d.clone(), i as u8, *n).traced(trace.clone());
         let brokers = brokers.map(broker).collect();
+        let oracle = Oracle::new(p.shard_limits);
         World {
             disk: Disk::new(d.clone(), habits).traced(trace.clone()),
             d,
@@ -151,7 +152,7 @@ impl<'a> World<'a> {
             now_us: BEGINNING_US,
             life: None,
             clients: Clients::default(),
-            oracle: Oracle::new(),
+            oracle,
             written: 0,
             damage: None,
             aged: false,

@@ -1,0 +1,148 @@
+//! What a record may say of tables and pipelines: nothing that nobody asked for, no cursor that moves by itself, no partition that
+//! begins where its topic never did. What a definition must come to lives in `definitions`.
+
+use kernel::message::{Definition, Offsets};
+use kernel::record::RecordKind;
+use kernel::schema::{CatalogChange, PipelineDef, PipelineState};
+
+use super::model::{Change, Pipeline, Transaction};
+use super::{Check, Oracle, Outside, ensure, rule};
+
+impl Oracle {
+    pub(super) fn fold_definition(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        kind: RecordKind,
+        change: &CatalogChange,
+        outside: &Outside<'_, '_>,
+    ) -> Check {
+        let asked = |wanted: &dyn Fn(&Definition) -> bool, what: String| {
+            ensure("honest", self.definitions.iter().any(wanted), || {
+                format!("{what}, but nobody asked for it")
+            })
+        };
+        match change {
+            CatalogChange::TableCreated(def) => {
+                asked(
+                    &|d| matches!(d, Definition::CreateTable { spec, .. } if spec.name == def.name),
+                    format!("table {} created", def.name),
+                )?;
+                let key = def.primary_key.iter().map(|k| *k as usize).collect();
+                transaction.apply(Change::TableCreated(def.id.0, def.name.clone(), key));
+            }
+            CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => {
+                let truncated = matches!(change, CatalogChange::TableTruncated(_));
+                let name = transaction.model().tables[&id.0].name.clone();
+                let wanted = |d: &Definition| match d {
+                    Definition::DropTable { name: n, .. } => !truncated && *n == name,
+                    Definition::TruncateTable { name: n } => truncated && *n == name,
+                    _ => false,
+                };
+                asked(&wanted, format!("rows of table {name} gone"))?;
+                let change =
+                    if truncated { Change::TableTruncated(id.0) } else { Change::TableDropped(id.0) };
+                transaction.apply(change);
+            }
+            CatalogChange::PipelineSet(def) => self.fold_pipeline(transaction, kind, def, outside)?,
+            CatalogChange::PipelineDropped(id) => transaction.apply(Change::PipelineDropped(id.0)),
+        }
+        Ok(())
+    }
+
+    fn fold_pipeline(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        kind: RecordKind,
+        def: &PipelineDef,
+        outside: &Outside<'_, '_>,
+    ) -> Check {
+        let name = &def.name;
+        let now = Pipeline {
+            name: name.clone(),
+            run: def.run.0,
+            epoch: def.epoch.0,
+            fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
+            table: def.table.0,
+            topic: def.topic_id,
+            cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
+            set_aside: def.set_aside,
+            state: def.state.clone(),
+        };
+        if let Some(before) = transaction.model().pipelines.get(&def.id.0) {
+            ensure("fenced", now.epoch >= before.epoch, || {
+                format!("epoch of pipeline {name} falls from {} to {}", before.epoch, now.epoch)
+            })?;
+            self.check_state_change(before, &now)?;
+            if now.run == before.run {
+                let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
+                ensure("monotonic", moved.is_none(), || {
+                    format!("a definition moves cursor {moved:?} of pipeline {name} to {:?}", now.cursors)
+                })?;
+                self.check_first_seen(before, &now, outside)?;
+            } else {
+                self.check_rewind(before, &now, def, kind)?;
+                self.counts.rewinds += 1;
+            }
+        } else {
+            ensure("monotonic", now.run == 1 && now.cursors.is_empty(), || format!("new pipeline {now:?}"))?;
+        }
+        transaction.apply(Change::PipelineSet(def.id.0, Box::new(now)));
+        Ok(())
+    }
+
+    /// A pipeline is started and stopped by command, or stops by itself.
+    fn check_state_change(&self, before: &Pipeline, now: &Pipeline) -> Check {
+        let asked = |wanted: &dyn Fn(&Definition) -> bool| self.definitions.iter().any(wanted);
+        let legal = match (&before.state, &now.state) {
+            (before, now) if before == now => true,
+            (_, PipelineState::Running) => {
+                asked(&|d| matches!(d, Definition::StartPipeline { name, .. } if *name == now.name))
+            }
+            (PipelineState::Running, PipelineState::Stopped) => {
+                asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
+            }
+            (before, PipelineState::Failed { .. }) => *before == PipelineState::Running,
+            _ => false,
+        };
+        ensure("honest", legal, || format!("pipeline {before:?} became {:?} unasked", now.state))
+    }
+
+    /// A partition that is seen for the first time starts at an offset that its topic has, or had (A11).
+    fn check_first_seen(&self, before: &Pipeline, now: &Pipeline, outside: &Outside<'_, '_>) -> Check {
+        let topic_known = before.topic.is_none() || before.topic == now.topic;
+        ensure("honest", topic_known, || format!("pipeline {} goes on in another topic", now.name))?;
+        let Some(topic) = now.topic else { return Ok(()) };
+        let rule = rule(outside, &now.name)?;
+        for (partition, at) in now.cursors.iter().filter(|(p, _)| !before.cursors.contains_key(p)) {
+            // Only where a pipeline begins may it begin at the end: what comes to a known topic is read from its start.
+            let broker = &outside.brokers[rule.topic];
+            let readable = match before.topic {
+                None => broker.ever_told(topic, *partition, *at),
+                Some(_) => broker.ever_began(topic, *partition, *at),
+            };
+            ensure("exactly once", readable, || {
+                format!(
+                    "pipeline {} first sees partition {partition} at {at}, where it never began (or, of a new pipeline, ended)",
+                    now.name
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_rewind(&self, before: &Pipeline, now: &Pipeline, def: &PipelineDef, kind: RecordKind) -> Check {
+        let asked = self.definitions.iter().any(|d| match d {
+            Definition::SetOffsets { name, offsets: Offsets::At(at) } if *name == now.name => {
+                let mut cursors = before.cursors.clone();
+                cursors.extend(at);
+                cursors == now.cursors && now.topic == before.topic
+            }
+            Definition::SetOffsets { name, offsets: Offsets::From(from) } if *name == now.name => {
+                now.cursors.is_empty() && now.topic.is_none() && *from == def.start_at
+            }
+            _ => false,
+        });
+        let legal = asked && kind == RecordKind::Cursor && now.run == before.run + 1;
+        ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
+    }
+}

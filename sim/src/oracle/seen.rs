@@ -1,0 +1,104 @@
+//! A snapshot against the model: tables, cursors, why pipelines stopped, what views say of their size. Which snapshots are looked at,
+//! and when, lives in `super`.
+
+use std::collections::BTreeMap;
+
+use kernel::snapshot::Snapshot;
+use kernel::{ShardLimits, TableId};
+
+use super::model::Model;
+use super::value::{self, Row};
+use super::{Check, Violation, ensure};
+
+pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
+    let ids: Vec<u32> = snapshot.catalog.pipelines.keys().map(|id| id.0).collect();
+    let expected: Vec<u32> = model.pipelines.keys().copied().collect();
+    ensure("atomic", ids == expected, || {
+        format!("snapshot {} has pipelines {ids:?}, must have {expected:?}", snapshot.sequence)
+    })?;
+    for (def, expected) in snapshot.catalog.pipelines.values().zip(model.pipelines.values()) {
+        let cursors: BTreeMap<i32, i64> = def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect();
+        let agree = cursors == expected.cursors
+            && def.run.0 == expected.run
+            && def.set_aside == expected.set_aside
+            && def.state == expected.state;
+        ensure("atomic", agree, || {
+            format!("snapshot {}: pipeline {def:?} must agree with {expected:?}", snapshot.sequence)
+        })?;
+    }
+    Ok(())
+}
+
+/// What a view says of itself: how many rows live, and about how many bytes are held for them.
+pub(super) fn check_sizes(snapshot: &Snapshot, id: u32, limits: &ShardLimits) -> Check {
+    for (shard, view) in snapshot.shards.iter().enumerate() {
+        let Some(view) = view.tables.get(&TableId(id)) else { continue };
+        let value::Sizes { rows, living, bytes } = value::sizes(view);
+        ensure("atomic", view.live_rows == living, || {
+            format!("shard {shard}, table {id}: {} rows are said to live, {living} do", view.live_rows)
+        })?;
+        // Beside the columns: ids, bitmaps, the index, which takes room for 2,048 keys at least.
+        let most = 2 * bytes + 100 * living + 200_000;
+        ensure("bounded", (bytes..=most).contains(&view.bytes), || {
+            format!(
+                "shard {shard}, table {id}: {} bytes are said to be held, {bytes} to {most} may be",
+                view.bytes
+            )
+        })?;
+        // Merged as they come, small chunks stay few, and most rows in them live.
+        let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
+        let most = 32 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
+        ensure("bounded", chunks <= most, || {
+            format!(
+                "shard {shard}, table {id}: {chunks} chunks for {living} rows of {bytes} bytes, {most} may be"
+            )
+        })?;
+        ensure("bounded", rows <= 3 * living + 4 * of_rows + 64, || {
+            format!("shard {shard}, table {id}: {rows} rows are held, of which {living} live")
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
+    let Some(table) = model.tables.get(&id) else {
+        return Err(Violation::new("atomic", format!("table {id} is read and does not exist")));
+    };
+    let found = value::digest(snapshot, TableId(id));
+    if found == table.digest() {
+        return Ok(());
+    }
+    let mut found: BTreeMap<Row, i64> = BTreeMap::new();
+    for read in value::rows(snapshot, TableId(id)) {
+        *found.entry(read.row).or_default() += 1;
+    }
+    for (row, count) in table.rows() {
+        *found.entry(row.clone()).or_default() -= i64::from(*count);
+    }
+    let differences: Vec<String> = found
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .map(|(row, count)| format!("{count:+} {row:?}"))
+        .collect();
+    let shown = differences[..differences.len().min(8)].join("; ");
+    let text = format!(
+        "table {} in snapshot {} differs from the fold in {} rows (+ too many, - missing): {shown}",
+        table.name,
+        snapshot.sequence,
+        differences.len()
+    );
+    Err(Violation::new("exactly once", text))
+}
+
+/// Whoever looks up why a pipeline stopped finds it: each failure has its row. (Failures that passed have one now and then.)
+pub(super) fn check_failures(snapshot: &Snapshot, model: &Model) -> Check {
+    let mut found: BTreeMap<Row, u32> = BTreeMap::new();
+    for row in value::source_failures(snapshot) {
+        *found.entry(row).or_default() += 1;
+    }
+    let missing =
+        model.failures.iter().find(|(row, count)| found.get(*row).is_none_or(|found| found < count));
+    ensure("honest", missing.is_none(), || {
+        format!("snapshot {}: the errors table does not tell {missing:?}", snapshot.sequence)
+    })
+}
