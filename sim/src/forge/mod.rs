@@ -33,9 +33,21 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
     let Some(end) = format::end(&mut image.clone()) else { return Ok(()) };
     for _ in 0..d.between(1, 2) {
         let mut image = image.clone();
-        let forged = match d.below(4) {
+        let forged = match d.below(6) {
             0 => forge_segment(d, &mut image, &end),
-            1 | 2 => forge_record(d, &mut image, &end, shards),
+            1 => forge_rows(d, &mut image, &end, shards),
+            2 => {
+                scramble_rows(d, &mut image, &end, shards);
+                let (read, opened) = (look(&image), open(&image));
+                // Whatever it comes to, without a panic.
+                if read != opened {
+                    let text =
+                        format!("rows in wrong bytes: reading comes to {read:?}, opening to {opened:?}");
+                    return Err(Violation::new("recovered", text));
+                }
+                None
+            }
+            3 | 4 => forge_record(d, &mut image, &end, shards),
             _ => forge_contradiction(d, &mut image, &end, shards),
         };
         let Some((what, expected)) = forged else { continue };
@@ -343,6 +355,78 @@ fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, sha
     };
     append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
     Some((what.into(), Refused(DataCorrupted)))
+}
+
+// ---- Rows ----
+
+/// A transaction with rows, in right form, that are taken from the tables as they are.
+fn forge_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Forged {
+    let Some(Living { catalog, shard, table, chunk, row }) = living(d, image) else { return None };
+    let (table, keyed) = (&catalog.tables[&table], !catalog.tables[&table].primary_key.is_empty());
+    let (id, one) = (chunk.ids.get(row), chunk.rows.slice(row, 1));
+    let next = Ends(Sequence(end.last.sequence + 1));
+    let other_shard = (shard + 1) % usize::from(shards);
+    let (what, at, deletes, rows, expected) = match d.below(6) {
+        0 => ("a row that goes", shard, vec![id], None, next),
+        1 => ("a row that goes twice", shard, vec![id, id], None, Refused(DataCorrupted)),
+        2 => ("a row that changes", shard, vec![id], Some(one), next),
+        3 if shards > 1 => ("a row on another shard", other_shard, vec![], Some(one), Refused(DataCorrupted)),
+        4 if keyed => ("a key that is there already", shard, vec![], Some(one), Refused(DataCorrupted)),
+        5 if keyed => {
+            let twice = [&one, &one];
+            let twice =
+                arrow_select::concat::concat_batches(&one.schema(), twice).expect("rows of one table");
+            ("a key that comes twice", shard, vec![id], Some(twice), Refused(DataCorrupted))
+        }
+        _ if keyed => return None,
+        _ => ("a row more", shard, vec![], Some(one), next),
+    };
+    let mut piece = vec![];
+    kernel::columns::encode(table, &deletes, rows.as_ref(), &mut piece);
+    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
+    commit.pieces[at] = Piece::Inline(vec![piece.into()]);
+    append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
+    Some((what.into(), expected))
+}
+
+/// A transaction with rows in wrong bytes, behind checksums that are right.
+fn scramble_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Option<()> {
+    let Living { catalog, shard, table, chunk, .. } = living(d, image)?;
+    let rows = chunk.rows.slice(0, d.between(1, chunk.rows.num_rows() as u64) as usize);
+    let mut piece = vec![];
+    kernel::columns::encode(&catalog.tables[&table], &[chunk.ids.get(0)], Some(&rows), &mut piece);
+    for _ in 0..d.between(1, 4) {
+        let at = d.index(piece.len());
+        piece[at] = d.pick(&[0, 1, 2, 0x7f, 0x80, 0xff, piece[at] ^ 1, piece[at].wrapping_add(1)]);
+    }
+    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
+    commit.pieces[shard] = Piece::Inline(vec![piece.into()]);
+    append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))
+}
+
+/// A row that lives, and where.
+struct Living {
+    catalog: Catalog,
+    shard: usize,
+    table: TableId,
+    chunk: kernel::snapshot::ChunkView,
+    row: usize,
+}
+
+fn living(d: &Decisions<'_>, image: &MemStorage) -> Option<Living> {
+    let mut fold = fold(image).ok()?;
+    let catalog = fold.recovery.catalog().clone();
+    let mut found = vec![];
+    for (shard, state) in fold.shards.iter_mut().enumerate() {
+        for (table, view) in &state.recovered().tables {
+            found.extend(view.chunks.iter().map(|chunk| (shard, *table, chunk.clone())));
+        }
+    }
+    let (shard, table, chunk) = found.get(d.index(found.len().max(1)))?.clone();
+    let lives = |row: &usize| chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(*row));
+    let rows: Vec<usize> = (0..chunk.rows.num_rows()).filter(lives).collect();
+    let row = *rows.get(d.index(rows.len().max(1)))?;
+    Some(Living { catalog, shard, table, chunk, row })
 }
 
 fn wrong_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -> CursorAdvance {
