@@ -31,6 +31,7 @@ pub(super) fn parts(
     for (at, (_, message)) in set_aside.iter().enumerate() {
         let own = message.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
         if at > start && bytes + own > bytes_max {
+            assert!(bytes <= bytes_max || at == start + 1, "a part keeps to its limit, or is one message");
             parts.push(&set_aside[start..at]);
             (start, bytes) = (at, 0);
         }

@@ -9,6 +9,7 @@ mod definitions;
 mod describe;
 pub mod model;
 mod pace;
+mod placed;
 mod refusal;
 mod seen;
 pub mod value;
@@ -123,7 +124,6 @@ pub struct Oracle {
     staged: BTreeMap<Sequence, u64>,
     published_writes: BTreeMap<u64, Counts>,
     answered: BTreeSet<u64>,
-    places: BTreeMap<(u32, Value), usize>,
     pace: pace::Pace,
     limits: ShardLimits,
     /// Records, snapshots and messages that were checked.
@@ -171,7 +171,6 @@ impl Oracle {
             staged: BTreeMap::new(),
             published_writes: BTreeMap::new(),
             answered: BTreeSet::new(),
-            places: BTreeMap::new(),
             pace: pace::Pace::default(),
             limits,
             counts: OracleCounts::default(),
@@ -496,23 +495,21 @@ impl Oracle {
     }
 
     /// A row lives on the shard of its key, the same for ever (invariant 5), and its identity is its own.
-    fn check_places(&mut self, snapshot: &Snapshot, id: u32) -> Check {
+    fn check_places(&self, snapshot: &Snapshot, id: u32) -> Check {
         let def = &snapshot.catalog.tables[&TableId(id)];
         if id == ERRORS_TABLE.0 {
             return Ok(());
         }
-        let [column] = def.placement_columns()[..] else { return Ok(()) };
         // All rows of all snapshots would cost more than they tell: every eighth snapshot.
         if !self.counts.snapshots.is_multiple_of(8) {
             return Ok(());
         }
         let mut ids = BTreeSet::new();
         for read in value::rows(snapshot, TableId(id)) {
-            let key = read.row[column as usize].clone();
-            let place = *self.places.entry((id, key)).or_insert(read.shard);
+            let place = placed::shard_of(def, &read.row, snapshot.shards.len());
             ensure("placed", place == read.shard, || {
                 format!(
-                    "row {:?} of table {} is on shard {}, its key on {place}",
+                    "row {:?} of table {} is on shard {}, must be on {place}",
                     read.row, def.name, read.shard
                 )
             })?;
