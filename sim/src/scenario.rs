@@ -196,7 +196,8 @@ impl Messages {
         let copied = !self.recent.is_empty() && d.strikes(Fault::EqualPayloads);
         let value =
             if copied { self.recent[d.index(self.recent.len())].clone() } else { self.compose(d, mix) };
-        Payload { timestamp_ms, key: None, value: Some(value) }
+        let key = (d.below(3) == 1).then(|| format!("key-{}", d.below(mix.keys)).into());
+        Payload { timestamp_ms, key, value: Some(value) }
     }
 
     fn compose(&mut self, d: &Decisions<'_>, mix: MessageMix) -> Bytes {

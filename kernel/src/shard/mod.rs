@@ -397,6 +397,7 @@ impl Shard {
                 self.undo(step);
             }
         }
+        self.assert_nothing_forgotten();
     }
 
     fn undo(&mut self, step: Step) {
@@ -433,6 +434,13 @@ impl Shard {
             }
         }
         self.make_view();
+        self.assert_nothing_forgotten();
+    }
+
+    /// Contents count what is staged on them.
+    fn assert_nothing_forgotten(&self) {
+        let none = !self.staged.is_empty() || self.contents.values().all(|contents| contents.staged == 0);
+        assert!(none, "nothing is staged on a table when no record is staged");
     }
 
     /// Publishes steps; returns the contents they touched, with the number of rows that came.

@@ -1,5 +1,6 @@
-//! Code that does nothing but count a probe: `reached(…)`, and conditions whose only consequence it is. Probes compile to nothing in a
-//! shipped kernel, so mutants of such code are no mutants of it. What a probe is lives in the kernel.
+//! Code that is not in a shipped kernel, so that mutants of it are no mutants of the kernel: what does nothing but count a probe, which
+//! is `reached(…)` and conditions whose only consequence it is; and what stands beside a planted bug's switch in an `&&`, which is
+//! constant false. What probes and planted bugs are lives in the kernel.
 
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-/// The call that counts one.
+/// The call that counts a probe.
 const CALL: &str = "reached";
 
 /// Where such code is in a file: line and column, counted from 1 as in a mutant's place, the end not included.
@@ -36,6 +37,23 @@ fn counts(expr: &syn::Expr) -> bool {
     matches!(&*call.func, syn::Expr::Path(path) if path.path.segments.last().is_some_and(|s| s.ident == CALL))
 }
 
+/// `planted::is(…)`.
+fn is_switch(expr: &syn::Expr) -> bool {
+    let syn::Expr::Call(call) = expr else { return false };
+    let syn::Expr::Path(path) = &*call.func else { return false };
+    path.path.segments.iter().map(|segment| segment.ident.to_string()).eq(["planted", "is"])
+}
+
+/// The operands of a chain of `&&`.
+fn operands(expr: &syn::Expr) -> Vec<&syn::Expr> {
+    match expr {
+        syn::Expr::Binary(binary) if matches!(binary.op, syn::BinOp::And(_)) => {
+            [operands(&binary.left), operands(&binary.right)].concat()
+        }
+        other => vec![other],
+    }
+}
+
 fn only_counts(block: &syn::Block) -> bool {
     block.stmts.iter().all(|statement| matches!(statement, syn::Stmt::Expr(expr, _) if counts(expr)))
 }
@@ -46,6 +64,15 @@ impl<'ast> Visit<'ast> for Finder {
             self.found(&node.cond);
         }
         visit::visit_expr_if(self, node);
+    }
+
+    fn visit_expr_binary(&mut self, node: &'ast syn::ExprBinary) {
+        let whole = syn::Expr::Binary(node.clone());
+        let operands = operands(&whole);
+        if operands.iter().any(|operand| is_switch(operand)) {
+            operands.iter().for_each(|operand| self.found(operand));
+        }
+        visit::visit_expr_binary(self, node);
     }
 
     fn visit_expr_call(&mut self, node: &'ast syn::ExprCall) {
@@ -67,10 +94,11 @@ mod tests {
     if a > b { reached(Probe::X); g(); }
     if a > b { reached(Probe::X); } else { g(); }
     reached(if a > b { Probe::X } else { Probe::Y });
+    if a > b && planted::is(Bug::X) { g(); }
 }
 ";
         let names = [(2, 30)..(2, 38), (3, 24)..(3, 32), (4, 24)..(4, 32)];
         let found: Vec<_> = places(source).unwrap().into_iter().filter(|at| !names.contains(at)).collect();
-        assert_eq!(found, [(2, 8)..(2, 19), (5, 13)..(5, 52)]);
+        assert_eq!(found, [(2, 8)..(2, 19), (5, 13)..(5, 52), (6, 8)..(6, 13), (6, 17)..(6, 36)]);
     }
 }

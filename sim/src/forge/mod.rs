@@ -31,6 +31,7 @@ use Outcome::{Ends, Refused};
 /// Forges the log that a run ends with in a few ways, and looks at what reading it comes to.
 pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), Violation> {
     let Some(end) = format::end(&mut image.clone()) else { return Ok(()) };
+    refuse_strangers(d, shards)?;
     for _ in 0..d.between(1, 2) {
         let mut image = image.clone();
         let forged = match d.below(6) {
@@ -508,10 +509,50 @@ fn open(image: &MemStorage) -> Outcome {
         Err(error) => Refused(error.kind),
         // Its own open record comes last.
         Ok(opened) => {
+            let last = opened.writer.last();
             assert_eq!(fold.incarnation, opened.incarnation, "the life that begins is the one that was told");
-            Ends(Sequence(opened.writer.last().0 - 1))
+            let first_torn = opened.torn_tail.map_or(last, |torn| torn.first);
+            assert_eq!(first_torn, last, "a torn tail begins where the new life does");
+            assert_clean(opened.writer.into_storage());
+            Ends(Sequence(last.0 - 1))
         }
     }
+}
+
+/// Behind the last record there is nothing that a later life could take for a record of its own.
+fn assert_clean(mut image: MemStorage) {
+    let end = format::end(&mut image).expect("a log that is open has a record");
+    let segment = image.segment_mut(end.place.segment).expect("it is there");
+    assert!(segment[end.place.offset as usize..].iter().all(|byte| *byte == 0), "the tail is cleared");
+    assert!(image.segment_mut(end.place.segment + 1).is_none(), "later segments are removed");
+}
+
+/// Recovery takes no record that another database wrote, or that leaves one out.
+fn refuse_strangers(d: &Decisions<'_>, shards: u16) -> Result<(), Violation> {
+    let open = Open { database: [d.below(200) as u8; 16], shard_count: shards, at_us: 0 };
+    let record = |sequence: u64, body: Body| Record {
+        sequence: Sequence(sequence),
+        incarnation: Incarnation(sequence),
+        synced_through: Sequence(sequence - 1),
+        body,
+    };
+    let mut recovery = Recovery::new();
+    let first = recovery.replay(&record(1, Body::Open(open.clone())));
+    let strange = match d.below(4) {
+        0 => record(2, Body::Open(Open { database: [201; 16], ..open })),
+        1 => record(2, Body::Open(Open { shard_count: shards + 1, ..open })),
+        2 => record(3, Body::Frontier),
+        _ => {
+            recovery = Recovery::new();
+            record(1, Body::Frontier)
+        }
+    };
+    let found = recovery.replay(&strange).map_err(|error| error.kind);
+    if (first.is_ok(), found) != (true, Err(DataCorrupted)) {
+        let text = format!("recovery takes {strange:?}: {found:?}");
+        return Err(Violation::new("recovered", text));
+    }
+    Ok(())
 }
 
 /// Definitions after the last record.

@@ -151,12 +151,16 @@ pub struct Sizes {
     pub bytes: u64,
 }
 
+/// Rows of a chunk that live.
+pub fn living(chunk: &ChunkView) -> u64 {
+    chunk.rows.num_rows() as u64 - chunk.deleted.as_ref().map_or(0, |d| d.count_set_bits() as u64)
+}
+
 /// What a table on one shard takes, counted.
 pub fn sizes(view: &kernel::snapshot::TableView) -> Sizes {
     let (mut rows, mut living, mut bytes) = (0, 0, 0);
     for chunk in &view.chunks {
-        living +=
-            chunk.rows.num_rows() as u64 - chunk.deleted.as_ref().map_or(0, |d| d.count_set_bits() as u64);
+        living += self::living(chunk);
         rows += chunk.rows.num_rows() as u64;
         for column in chunk.rows.columns() {
             let rows = column.len() as u64;

@@ -133,7 +133,7 @@ impl Clients {
             return Some(self.define(oracle, definition));
         }
         if !self.held.is_empty() && (d.faults_over() || d.below(2) == 0) {
-            return self.use_barrier(d, p, catalog, oracle);
+            return self.use_barrier(d, p, oracle);
         }
         if !self.readings.is_empty() && (d.faults_over() || d.below(4) == 0) {
             let reading = self.readings.swap_remove(d.index(self.readings.len()));
@@ -294,41 +294,33 @@ impl Clients {
     }
 
     fn ask_for_barrier(&mut self, d: &Decisions<'_>, catalog: &Catalog) -> Option<Sent> {
-        let (table, _) = pick_table(d, catalog)?;
         let ledger = catalog.table_named(&format!("ledger_{}", d.below(3)))?;
-        let tables = vec![table.id, ledger.id];
+        let mut tables = vec![ledger.id];
+        for _ in 0..d.between(1, 2) {
+            let (table, _) = pick_table(d, catalog)?;
+            if !tables.contains(&table.id) {
+                tables.push(table.id);
+            }
+        }
         let asked = Asked::Barrier(tables.iter().map(|t| t.0).collect());
         Some(self.send(asked, Request::AcquireBarrier { tables }))
     }
 
     /// UPDATE and DELETE: what goes and what comes is computed from what the barrier shows.
-    fn use_barrier(
-        &mut self,
-        d: &Decisions<'_>,
-        p: &Parameters,
-        catalog: &Catalog,
-        oracle: &mut Oracle,
-    ) -> Option<Sent> {
-        let held = self.held.swap_remove(d.index(self.held.len()));
-        let table = held.snapshot.catalog.tables.get(&TableId(held.tables[0])).cloned();
-        let read = value::rows(&held.snapshot, TableId(held.tables[0]));
-        if d.below(4) == 0 || table.is_none() {
+    fn use_barrier(&mut self, d: &Decisions<'_>, p: &Parameters, oracle: &mut Oracle) -> Option<Sent> {
+        let Held { barrier, snapshot, tables } = self.held.swap_remove(d.index(self.held.len()));
+        let [ledger, tables @ ..] = &tables[..] else { panic!("the ledger comes first") };
+        if d.below(4) == 0 {
             self.next_request += 1;
-            return Some((RequestId(self.next_request), Request::ReleaseBarrier(held.barrier)));
+            return Some((RequestId(self.next_request), Request::ReleaseBarrier(barrier)));
         }
-        let table = table.expect("just looked");
-        let shape = shape_of(p, &table.name);
-        let one_in = d.between(1, 6);
-        let gone: Vec<ReadRow> = read.into_iter().filter(|_| d.below(one_in) == 0).collect();
-        let updates = d.below(3) > 0;
-        let rows =
-            gone.iter().filter(|_| updates && d.below(5) > 0).map(|r| changed(d, shape, &r.row)).collect();
-        let removed = gone.iter().map(|r| r.row.clone()).collect();
-        let statement = Statement { table: table.id.0, removed, rows, duplicate: Duplicate::Reject };
-        let ledger = held.snapshot.catalog.tables[&TableId(held.tables[1])].name.clone();
-        let _ = catalog;
-        let catalog = held.snapshot.catalog.clone();
-        self.write(p, &catalog, oracle, Some(held.barrier), vec![(statement, gone)], &ledger)
+        let catalog = &snapshot.catalog;
+        let statements = tables.iter().map(|id| {
+            let table = &catalog.tables[&TableId(*id)];
+            rewrite(d, table, shape_of(p, &table.name), value::rows(&snapshot, table.id))
+        });
+        let ledger = catalog.tables[&TableId(*ledger)].name.clone();
+        self.write(p, catalog, oracle, Some(barrier), statements.collect(), &ledger)
     }
 
     fn row(&mut self, d: &Decisions<'_>, p: &Parameters, shape: TableShape) -> Row {
@@ -450,6 +442,25 @@ fn pick_table(d: &Decisions<'_>, catalog: &Catalog) -> Option<(Arc<TableDef>, Ta
         _ => TableShape::Events,
     };
     Some((table, shape))
+}
+
+/// UPDATE or DELETE of some of the rows of a table. Now and then a row comes twice, which a key refuses, and with it the whole.
+fn rewrite(
+    d: &Decisions<'_>,
+    table: &TableDef,
+    shape: TableShape,
+    read: Vec<ReadRow>,
+) -> (Statement, Vec<ReadRow>) {
+    let one_in = d.between(1, 6);
+    let gone: Vec<ReadRow> = read.into_iter().filter(|_| d.below(one_in) == 0).collect();
+    let updates = d.below(3) > 0;
+    let changes = gone.iter().filter(|_| updates && d.below(5) > 0);
+    let mut rows: Vec<Row> = changes.map(|read| changed(d, shape, &read.row)).collect();
+    if d.below(6) == 1 {
+        rows.extend(rows.last().cloned());
+    }
+    let removed = gone.iter().map(|r| r.row.clone()).collect();
+    (Statement { table: table.id.0, removed, rows, duplicate: Duplicate::Reject }, gone)
 }
 
 /// A row as an UPDATE leaves it: another number, no provenance, and sometimes another key.

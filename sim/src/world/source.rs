@@ -461,7 +461,13 @@ impl Reader {
             let Some(message) = self.buffer.pop_front() else { break };
             let before = self.extractor.buffered_source_bytes();
             self.push(&message);
-            *credit -= (self.extractor.buffered_source_bytes() - before) as i64;
+            let taken = self.extractor.buffered_source_bytes() - before;
+            let bytes = [&message.key, &message.value].into_iter().flatten().map(|b| b.len() as u64).sum();
+            assert!(
+                [0, bytes].contains(&taken),
+                "a message of {bytes} bytes is taken for {taken}, or dropped"
+            );
+            *credit -= taken as i64;
             if self.extractor.is_full() {
                 break;
             }

@@ -142,7 +142,7 @@ impl Extractor {
         for message in messages {
             if self.filter.admit(message.offset, message.leader_epoch) {
                 self.open.offsets.push(message.offset);
-                self.open.source_bytes += payload_bytes(message);
+                self.open.source_bytes += message.source_bytes();
             } else {
                 skipped = true;
             }
@@ -270,10 +270,6 @@ impl Extractor {
             set_aside,
         })
     }
-}
-
-fn payload_bytes(message: &RawMessage<'_>) -> u64 {
-    (message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len)) as u64
 }
 
 /// The messages whose offsets were admitted: these are in order, and each stands for its first delivery.
