@@ -1,6 +1,6 @@
 //! Code that is not in a shipped kernel, so that mutants of it are no mutants of the kernel: what does nothing but count a probe, which
-//! is `reached(…)` and conditions whose only consequence it is; and what stands beside a planted bug's switch in an `&&`, which is
-//! constant false. What probes and planted bugs are lives in the kernel.
+//! is `reached(…)` and conditions whose only consequence it is; and what stands beside a planted bug's switch in an `&&`, or behind it,
+//! which is constant false. What probes and planted bugs are lives in the kernel.
 
 use std::ops::Range;
 
@@ -63,6 +63,9 @@ impl<'ast> Visit<'ast> for Finder {
         if node.else_branch.is_none() && only_counts(&node.then_branch) {
             self.found(&node.cond);
         }
+        if operands(&node.cond).iter().any(|operand| is_switch(operand)) {
+            self.found(&node.then_branch);
+        }
         visit::visit_expr_if(self, node);
     }
 
@@ -99,6 +102,9 @@ mod tests {
 ";
         let names = [(2, 30)..(2, 38), (3, 24)..(3, 32), (4, 24)..(4, 32)];
         let found: Vec<_> = places(source).unwrap().into_iter().filter(|at| !names.contains(at)).collect();
-        assert_eq!(found, [(2, 8)..(2, 19), (5, 13)..(5, 52), (6, 8)..(6, 13), (6, 17)..(6, 36)]);
+        assert_eq!(
+            found,
+            [(2, 8)..(2, 19), (5, 13)..(5, 52), (6, 37)..(6, 45), (6, 8)..(6, 13), (6, 17)..(6, 36)]
+        );
     }
 }

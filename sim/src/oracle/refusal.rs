@@ -14,6 +14,8 @@ struct ToldLoss {
     partition: SourcePartition,
     /// The next message, which is not there, or stands behind something that was replaced.
     wanted: i64,
+    /// Where to go on without what is lost: the first message that is there, or the end.
+    go_on: i64,
 }
 
 /// `messages 3..9 of partition 1 are gone …` or `partition 1 ends at 3, before the next message 9: …`
@@ -23,8 +25,12 @@ fn told_loss(message: &str) -> Option<ToldLoss> {
     };
     let sentence = message.split(['(', ':', ';']).next()?;
     match (sentence.starts_with("messages "), &numbers(sentence)[..]) {
-        (true, [wanted, _, partition]) => Some(ToldLoss { partition: *partition as i32, wanted: *wanted }),
-        (false, [partition, _, wanted]) => Some(ToldLoss { partition: *partition as i32, wanted: *wanted }),
+        (true, [wanted, earliest, partition]) => {
+            Some(ToldLoss { partition: *partition as i32, wanted: *wanted, go_on: *earliest })
+        }
+        (false, [partition, latest, wanted]) => {
+            Some(ToldLoss { partition: *partition as i32, wanted: *wanted, go_on: *latest })
+        }
         _ => None,
     }
 }
@@ -39,6 +45,10 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
     let broker = &outside.brokers[rule.topic];
     if code == ErrorKind::SourceLost.sqlstate() {
         let loss = told_loss(message).ok_or_else(|| unjustified("it does not say what is lost".into()))?;
+        let hint = format!("SET OFFSETS '{{\"{}\": {}}}'", loss.partition, loss.go_on);
+        if !message.contains(&hint) {
+            return Err(unjustified(format!("its hint must be {hint}")));
+        }
         let cursor = at.cursors.get(&loss.partition);
         if cursor.is_some_and(|cursor| *cursor != loss.wanted) {
             return Err(unjustified(format!(
@@ -103,9 +113,9 @@ mod tests {
     #[test]
     fn a_loss_is_found_in_its_message() {
         let gone = "messages 3..9 of partition 1 are gone from the source (retention or truncation); pipeline p_7 stopped";
-        assert_eq!(told_loss(gone), Some(ToldLoss { partition: 1, wanted: 3 }));
+        assert_eq!(told_loss(gone), Some(ToldLoss { partition: 1, wanted: 3, go_on: 9 }));
         let cut = "partition 2 ends at 3, before the next message 9: the source lost or replaced messages";
-        assert_eq!(told_loss(cut), Some(ToldLoss { partition: 2, wanted: 9 }));
+        assert_eq!(told_loss(cut), Some(ToldLoss { partition: 2, wanted: 9, go_on: 3 }));
         assert_eq!(told_loss("something else"), None);
     }
 }

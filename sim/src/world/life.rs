@@ -270,6 +270,8 @@ pub struct Life<'a> {
     pub halted: bool,
     /// It was told that no room is left.
     pub read_only: bool,
+    /// Pause before the last retry of each source that nothing worked of since, in milliseconds.
+    pub pauses_ms: BTreeMap<PipelineId, i64>,
     /// It begins no record for the moment.
     pub held: Option<Held>,
     /// Snapshots that readers hold, as the kernel was told: each with its sequence.
@@ -293,6 +295,7 @@ impl<'a> Life<'a> {
             wake_at_us: None,
             halted: false,
             read_only: false,
+            pauses_ms: BTreeMap::new(),
             held: None,
             readers: BTreeMap::new(),
         }
