@@ -362,7 +362,7 @@ fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, sha
 
 /// A transaction with rows, in right form, that are taken from the tables as they are.
 fn forge_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Forged {
-    let Some(Living { catalog, shard, table, chunk, row }) = living(d, image) else { return None };
+    let Living { catalog, shard, table, chunk, row } = living(d, image)?;
     let (table, keyed) = (&catalog.tables[&table], !catalog.tables[&table].primary_key.is_empty());
     let (id, one) = (chunk.ids.get(row), chunk.rows.slice(row, 1));
     let next = Ends(Sequence(end.last.sequence + 1));
