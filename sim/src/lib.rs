@@ -9,6 +9,7 @@
 //! - [`explore`]: every state of a small world, the same kernel in it.
 //! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words;
 //!   [`explain`]: as a page to look at.
+//! - [`fuzz`]: a fuzzer's bytes as a run.
 //! - [`replay`]: what a real server recorded, run again. [`commands`]: the command line.
 
 pub mod broker;
@@ -21,6 +22,7 @@ pub mod explain;
 pub mod explore;
 pub mod fault;
 pub mod forge;
+pub mod fuzz;
 pub mod oracle;
 pub mod planted;
 pub mod replay;
