@@ -122,7 +122,7 @@ fn recorded(title: String, story: String, shrunk: Shrunk) -> Scenario {
 enum Again {
     Holds,
     NotSmaller { events: u64 },
-    Written { before: u64, after: u64 },
+    Written { events: u64, before: Option<u64> },
 }
 
 impl std::fmt::Display for Again {
@@ -132,8 +132,9 @@ impl std::fmt::Display for Again {
             Again::NotSmaller { events } => {
                 write!(f, "left as it is: it did not become smaller than {events} events")
             }
-            Again::Written { before, after } => {
-                write!(f, "recorded again: {after} events, which were {before}")
+            Again::Written { events, before: None } => write!(f, "recorded again: {events} events"),
+            Again::Written { events, before: Some(before) } => {
+                write!(f, "recorded again: {events} events, which were {before}")
             }
         }
     }
@@ -196,5 +197,5 @@ fn record_again(path: &Path, args: &Args, also_if_it_holds: bool) -> Result<Agai
     }
     let scenario = recorded(old.title, old.story, shrunk);
     failure::write(&scenario, args.write.as_deref().unwrap_or(path))?;
-    Ok(Again::Written { before, after })
+    Ok(Again::Written { events: after, before: holds.then_some(before) })
 }

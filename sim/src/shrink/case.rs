@@ -99,6 +99,17 @@ pub struct Scenario {
     pub questions: u64,
 }
 
+/// See [`Scenario::catches`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Catches {
+    /// By the run that the file holds.
+    AsRecorded,
+    /// By this seed of its small world.
+    Seed(u64),
+    /// Not any more.
+    No,
+}
+
 impl Scenario {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Scenario, String> {
@@ -112,6 +123,24 @@ impl Scenario {
         let caught = self.case.run(Keep::Nothing).violation.is_some_and(|v| v.invariant == self.invariant);
         let shipped = self.case.shipped();
         caught && shipped.run(Keep::Nothing).violation.is_none() && shipped.questions() == self.questions
+    }
+
+    /// The case under another seed: the same small world, another run.
+    pub fn seed(&self, seed: u64) -> Case {
+        Case { chance: Chance::Seed(seed), ..self.case.clone() }
+    }
+
+    /// How its bug is still caught. Recorded answers are worth nothing once the world asks other questions; the small world that
+    /// they were found in outlives that, and among its first seeds there is one that fails alike.
+    pub fn catches(&self, seeds: u64) -> Catches {
+        let is_caught = |case: &Case| {
+            let violation = case.run(Keep::Nothing).violation;
+            violation.is_some_and(|violation| violation.invariant == self.invariant)
+        };
+        if is_caught(&self.case) {
+            return Catches::AsRecorded;
+        }
+        (0..seeds).find(|seed| is_caught(&self.seed(*seed))).map_or(Catches::No, Catches::Seed)
     }
 
     /// Understands a file.
