@@ -21,6 +21,7 @@ fn scenarios() -> Vec<(PathBuf, Scenario)> {
 }
 
 /// Looks at all scenarios, and records those again that need it.
+#[cfg(feature = "planted")]
 const RECORD_AGAIN: &str =
     "cargo run --release -p sim --features planted -- shrink --scenario sim/scenarios --shrink-for 30s";
 
