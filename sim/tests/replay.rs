@@ -5,11 +5,18 @@ mod recorded;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use recorded::{Server, data, recording, rewrite};
 use tidemark_record::{Item, RecordedInput, file};
 
 const DATABASE: [u8; 16] = [7; 16];
+
+/// One test at a time: a process that one of them begins has, until it is itself, the locks of all data directories that are open.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs the command: whether it succeeded, and what it printed.
 fn replay(recording: &Path, data: &Path, more: &[&str]) -> (bool, String) {
@@ -47,7 +54,7 @@ fn loaded(directory: &Path) -> Server {
 
 #[test]
 fn lives_end_as_they_ended() {
-    let directory = tempfile::tempdir().unwrap();
+    let (_alone, directory) = (alone(), tempfile::tempdir().unwrap());
     loaded(directory.path()).stop();
     loaded(directory.path()).halt("the disk is gone");
     loaded(directory.path()).panic();
@@ -76,7 +83,7 @@ fn lives_end_as_they_ended() {
 
 #[test]
 fn rows_that_died_with_the_process_end_a_replay_and_are_told() {
-    let directory = tempfile::tempdir().unwrap();
+    let (_alone, directory) = (alone(), tempfile::tempdir().unwrap());
     let mut server = Server::open(directory.path(), DATABASE);
     server.deaf = true;
     server.load();
@@ -91,7 +98,7 @@ fn rows_that_died_with_the_process_end_a_replay_and_are_told() {
 
 #[test]
 fn what_cannot_be_replayed_is_refused_by_name() {
-    let directory = tempfile::tempdir().unwrap();
+    let (_alone, directory) = (alone(), tempfile::tempdir().unwrap());
     let (here, other) = (directory.path().join("here"), directory.path().join("other"));
     loaded(&here).stop();
     let mut another = Server::open(&other, [8; 16]);
@@ -119,7 +126,7 @@ fn what_cannot_be_replayed_is_refused_by_name() {
 
 #[test]
 fn a_difference_and_another_version_are_told() {
-    let directory = tempfile::tempdir().unwrap();
+    let (_alone, directory) = (alone(), tempfile::tempdir().unwrap());
     loaded(directory.path()).stop();
     let path = file::list(&recording(directory.path())).unwrap().remove(0);
     // Another version that did the same is no failure, and is told.
