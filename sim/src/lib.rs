@@ -3,7 +3,8 @@
 //!
 //! - [`decide`]: the one door through which chance comes in. [`swarm`]: what a run is like, drawn through it.
 //! - [`fault`]: every kind of trouble by name, and what became of it.
-//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`]: what their users agree on.
+//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`], [`wide`],
+//!   [`program`]: what their users agree on.
 //! - [`world`]: one database, everything around it, and whose turn it is.
 //! - [`oracle`]: what must hold, computed apart.
 //! - [`explore`]: every state of a small world, the same kernel in it.
@@ -25,6 +26,7 @@ pub mod forge;
 pub mod fuzz;
 pub mod oracle;
 pub mod planted;
+pub mod program;
 pub mod replay;
 pub mod run;
 pub mod scenario;

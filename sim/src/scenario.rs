@@ -2,6 +2,7 @@
 //! terms (definitions, decode plans); the oracle reads the same things here in plain ones.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kernel::ColumnId;
@@ -12,7 +13,8 @@ use kernel::schema::{ColumnDef, ColumnType};
 use crate::broker::Payload;
 use crate::decide::{Decisions, Rate};
 use crate::fault::Fault;
-use crate::wide::{self, Wide};
+use crate::program::Program;
+use crate::wide::{self, Layout, Wide, WideMix};
 
 /// Shape of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,7 +26,7 @@ pub enum TableShape {
     /// `(k primary key, amount, tag)`: the state of things.
     Latest,
     /// A column of every type: see [`crate::wide`].
-    Wide,
+    Wide(Layout),
     /// `(request)`: an append table into which every client transaction puts its number.
     Ledger,
 }
@@ -37,7 +39,7 @@ impl TableShape {
             TableShape::Events => &[("id", Int64, false), ("name", Text, true), ("amount", Int64, false)],
             TableShape::Accounts => &[("name", Text, false), ("balance", Int64, false)],
             TableShape::Latest => &[("k", Int64, false), ("amount", Int64, false), ("tag", Text, true)],
-            TableShape::Wide => wide::COLUMNS,
+            TableShape::Wide(layout) => layout.columns(),
             TableShape::Ledger => &[("request", Int64, false)],
         }
     }
@@ -46,7 +48,7 @@ impl TableShape {
     pub fn key(self) -> &'static [u16] {
         match self {
             TableShape::Accounts | TableShape::Latest => &[0],
-            TableShape::Wide => &[0, 1],
+            TableShape::Wide(layout) => layout.key(),
             TableShape::Events | TableShape::Ledger => &[],
         }
     }
@@ -57,7 +59,7 @@ impl TableShape {
             TableShape::Events => &["id", "name", "amount"],
             TableShape::Accounts => &["name", "amount"],
             TableShape::Latest => &["k", "amount", "tag"],
-            TableShape::Wide => wide::FIELDS,
+            TableShape::Wide(_) => wide::FIELDS,
             TableShape::Ledger => &["id"],
         }
     }
@@ -72,9 +74,10 @@ impl TableShape {
             default_sql: None,
         };
         let primary_key = self.key().to_vec();
-        let shard_key = match sharded_by_all {
-            true => vec![],
-            false => vec![if self == TableShape::Wide { 1 } else { 0 }],
+        let shard_key = match self {
+            _ if sharded_by_all => vec![],
+            TableShape::Wide(layout) => layout.shard_key().to_vec(),
+            _ => vec![0],
         };
         TableSpec {
             name: name.into(),
@@ -87,7 +90,7 @@ impl TableShape {
 }
 
 /// What happens to a row whose key is there already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Duplicate {
     /// Refused.
     Reject,
@@ -99,19 +102,19 @@ pub enum Duplicate {
     Add,
     /// The second column and those after it are taken over if the second is greater.
     TakeIfGreater,
-    /// The wide table's update: see [`wide::update`].
-    Merge,
+    /// The wide table is updated by any program.
+    Update(Arc<Program>),
 }
 
 impl Duplicate {
     /// As the kernel is told.
-    pub fn lowered(self, shape: TableShape) -> OnDuplicate {
+    pub fn lowered(&self, shape: TableShape) -> OnDuplicate {
         let (stored, incoming) = (|c| Box::new(Expr::Stored(c)), |c| Box::new(Expr::Incoming(c)));
         match self {
             Duplicate::Reject => OnDuplicate::Reject,
             Duplicate::Ignore => OnDuplicate::Ignore,
             Duplicate::Replace => OnDuplicate::Replace,
-            Duplicate::Merge => OnDuplicate::Update(wide::update()),
+            Duplicate::Update(program) => OnDuplicate::Update(program.update.clone()),
             Duplicate::Add => OnDuplicate::Update(Update {
                 assignments: vec![(1, Expr::Arithmetic(Arithmetic::Add, stored(1), incoming(1)))],
                 condition: None,
@@ -125,7 +128,7 @@ impl Duplicate {
 }
 
 /// What a pipeline does, in plain terms.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PipelineRule {
     /// Its name.
     pub name: String,
@@ -144,7 +147,7 @@ pub struct PipelineRule {
 }
 
 /// What a message says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Fields {
     /// Unique among messages, but for copies.
     pub id: i64,
@@ -176,8 +179,8 @@ pub struct MessageMix {
     pub huge: Rate,
     /// Distinct keys.
     pub keys: u64,
-    /// With what the wide table wants.
-    pub wide: bool,
+    /// With what the wide table wants, if there is one.
+    pub wide: Option<WideMix>,
     /// Most bytes of an oversized message: set aside whole, it has to fit into a row of the errors table.
     pub oversized_bytes_max: u64,
 }
@@ -208,7 +211,7 @@ impl Messages {
         let amount =
             if d.chance(mix.huge) { i64::MAX - d.below(3) as i64 } else { d.below(2001) as i64 - 1000 };
         let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}", d.below(100)));
-        let (wide, members) = mix.wide.then(|| Wide::draw(d, id)).unzip();
+        let (wide, members) = mix.wide.map(|mix| Wide::draw(d, &mix, id as u64)).unzip();
         let fields = Fields { id, k, name, amount, tag, wide: wide.map(Box::new) };
         let (mut text, meaning) = match d.strikes(Fault::Poison) {
             true => poison(d, &fields),
@@ -255,7 +258,7 @@ fn poison(d: &Decisions<'_>, f: &Fields) -> (String, Option<Fields>) {
     let text = match d.below(4) {
         0 => format!("{{\"id\":{id},\"amount\":"),
         1 => format!("not json at all, number {id}"),
-        2 => format!("{{\"id\":{id},\"k\":1,\"name\":\"x\",\"day\":0,\"mid\":0,\"amount\":\"many\"}}"),
+        2 => format!("{{\"id\":{id},\"k\":1,\"name\":\"x\",{},\"amount\":\"many\"}}", wide::WHATEVER_MEMBERS),
         _ => format!("[{id}]"),
     };
     (text, None)

@@ -1,12 +1,16 @@
 //! What a run is like: its size, its speeds and its faults, drawn per run (a swarm: leaving features out per run finds more than
 //! always having all of them).
 
+use std::sync::Arc;
+
 use kernel::{Config, ShardLimits};
 
 use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, DiskHabits};
 use crate::fault::{Fault, FaultRates, FaultSet, Group};
+use crate::program::Program;
 use crate::scenario::{Duplicate, MessageMix, PipelineRule, TableShape};
+use crate::wide::WideMix;
 
 /// Which faults a run may draw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -161,7 +165,7 @@ impl Parameters {
             mix: MessageMix {
                 huge: maybe(d, true, 30),
                 keys: d.between(1, 40),
-                wide: false,
+                wide: None,
                 oversized_bytes_max: 20_000.min(4 * shard_limits.step_bytes_max as u64 - 800),
             },
             faults: draw_faults(d, profile, faults),
@@ -193,13 +197,18 @@ impl Parameters {
         if d.below(2) == 0 {
             return;
         }
-        self.mix.wide = true;
-        self.tables.push(("wide".into(), TableShape::Wide, d.below(2) == 0));
+        let mix = WideMix::draw(d);
+        let shape = TableShape::Wide(mix.layout);
+        self.mix.wide = Some(mix);
+        self.tables.push(("wide".into(), shape, d.below(2) == 0));
         let pipeline = self.pipelines.last_mut().expect("there is one at least");
-        (pipeline.table, pipeline.shape) = ("wide".into(), TableShape::Wide);
-        let rules =
-            [Duplicate::Merge, Duplicate::Merge, Duplicate::Replace, Duplicate::Ignore, Duplicate::Reject];
-        pipeline.duplicate = d.pick(&rules);
+        (pipeline.table, pipeline.shape) = ("wide".into(), shape);
+        pipeline.duplicate = match d.below(8) {
+            0 => Duplicate::Reject,
+            1 => Duplicate::Replace,
+            2 => Duplicate::Ignore,
+            _ => Duplicate::Update(Arc::new(Program::draw(d, mix.layout))),
+        };
     }
 
     /// Short, and with little time between two crashes: what is looked for is in the ways from one life to the next.
@@ -241,7 +250,7 @@ fn draw_pipelines(
     for number in 0..count {
         let (table, shape, _) = tables[d.index(3)].clone();
         let duplicate = match shape {
-            TableShape::Events | TableShape::Ledger | TableShape::Wide => Duplicate::Reject,
+            TableShape::Events | TableShape::Ledger | TableShape::Wide(_) => Duplicate::Reject,
             TableShape::Accounts => d.pick(&[Duplicate::Add, Duplicate::Add, Duplicate::Replace]),
             TableShape::Latest => {
                 d.pick(&[Duplicate::Replace, Duplicate::Ignore, Duplicate::Reject, Duplicate::TakeIfGreater])

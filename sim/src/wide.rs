@@ -1,15 +1,20 @@
-//! The wide table: a column of every type, a key of two columns, an update with every kind of expression. What the database is
-//! told of it and what messages say for it. What must come of it is computed in `oracle::wide`, from the same plain values.
+//! The wide table: a column of every type, keyed in one of many ways. What the database is told of it, which values its columns
+//! take and how messages say them. Updates of it are drawn in `crate::program`; what must come of them is computed in the oracle.
 
-use kernel::expr::{Arithmetic, Comparison, Expr, Literal, Update};
 use kernel::schema::ColumnType;
 
 use crate::decide::Decisions;
+use crate::oracle::value::Value;
 
-/// Columns: name, type, nullable. The first two are the primary key, the second is the shard key.
-pub const COLUMNS: &[(&str, ColumnType, bool)] = &[
-    ("day", ColumnType::Date, false),
-    ("code", ColumnType::Text, false),
+/// A column: name, type, nullable.
+type Column = (&'static str, ColumnType, bool);
+
+const COLUMN_COUNT: usize = 16;
+
+/// As they are outside of a key.
+const COLUMNS: [Column; COLUMN_COUNT] = [
+    ("day", ColumnType::Date, true),
+    ("code", ColumnType::Text, true),
     ("flag", ColumnType::Bool, true),
     ("small", ColumnType::Int16, true),
     ("mid", ColumnType::Int32, false),
@@ -23,184 +28,339 @@ pub const COLUMNS: &[(&str, ColumnType, bool)] = &[
     ("raw", ColumnType::Bytea, true),
     ("at", ColumnType::Timestamp, true),
     ("seen", ColumnType::TimestampTz, true),
+    ("big", ColumnType::Decimal { precision: 38, scale: 6 }, true),
 ];
 
 /// Where a message has the value of each column.
 pub const FIELDS: &[&str] = &[
     "day", "name", "flag", "small", "mid", "amount", "real", "ratio", "price", "note", "doc", "ident", "raw",
-    "at", "seen",
+    "at", "seen", "big",
 ];
 
-/// Rows whose `small` is this are left as they are by an update.
-pub const LEFT_ALONE: i16 = 13;
-/// What `mid` is reduced by when both rows have the same `small`.
-pub const MODULUS: i32 = 97;
+/// Values for all columns that can be in a key, as members of a JSON object.
+pub const WHATEVER_MEMBERS: &str = concat!(
+    r#""day":0,"flag":true,"small":0,"mid":0,"real":0,"ratio":0,"price":0,"note":"","raw":"","at":0,"seen":0,"big":0,"#,
+    r#""ident":"00000000-0000-0000-0000-000000000000""#
+);
 
-/// What a message says for the columns that other tables do not have, in plain terms.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Wide {
-    /// Days since 1970-01-01.
-    pub day: Option<i32>,
-    pub flag: Option<bool>,
-    pub small: Option<i16>,
-    pub mid: Option<i32>,
-    /// Eighths.
-    pub real: Option<i32>,
-    /// Eighths.
-    pub ratio: Option<i32>,
-    /// Ten-thousandths.
-    pub price: Option<i64>,
-    pub note: Option<String>,
-    pub doc: Option<&'static str>,
-    pub ident: Option<String>,
-    pub raw: Option<String>,
-    /// Microseconds since 1970-01-01.
-    pub at: Option<i64>,
-    /// Microseconds since 1970-01-01 UTC.
-    pub seen: Option<i64>,
+/// Columns whose values other tables share: the message's name and amount.
+pub const NAME: usize = 1;
+/// See [`NAME`].
+pub const AMOUNT: usize = 5;
+
+/// How the table is keyed and placed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Layout(u8);
+
+struct Keyed {
+    columns: [Column; COLUMN_COUNT],
+    key: &'static [u16],
+    shard_key: &'static [u16],
+}
+
+/// Every type that can be a key is one, alone or among others.
+static LAYOUTS: [Keyed; 16] = [
+    keyed(&[0, 1], &[1]),
+    keyed(&[6], &[6]),
+    keyed(&[2, 7], &[7]),
+    keyed(&[8], &[8]),
+    keyed(&[15, 3], &[15]),
+    keyed(&[13], &[13]),
+    keyed(&[14, 12, 2], &[12]),
+    keyed(&[12], &[12]),
+    keyed(&[11], &[11]),
+    keyed(&[3], &[3]),
+    keyed(&[2, 4], &[4]),
+    keyed(&[0], &[0]),
+    keyed(&[1, 6, 9], &[6, 1]),
+    keyed(&[9], &[9]),
+    keyed(&[7], &[7]),
+    keyed(&[15], &[15]),
+];
+
+const fn keyed(key: &'static [u16], shard_key: &'static [u16]) -> Keyed {
+    let mut columns = COLUMNS;
+    let mut at = 0;
+    while at < key.len() {
+        columns[key[at] as usize].2 = false;
+        at += 1;
+    }
+    Keyed { columns, key, shard_key }
+}
+
+impl Layout {
+    /// One of them.
+    pub fn draw(d: &Decisions<'_>) -> Layout {
+        Layout(d.below(LAYOUTS.len() as u64) as u8)
+    }
+
+    fn keyed(self) -> &'static Keyed {
+        &LAYOUTS[usize::from(self.0)]
+    }
+
+    /// Columns: name, type, nullable.
+    pub fn columns(self) -> &'static [Column] {
+        &self.keyed().columns
+    }
+
+    /// Ordinals of the primary key.
+    pub fn key(self) -> &'static [u16] {
+        self.keyed().key
+    }
+
+    /// Ordinals of the shard key.
+    pub fn shard_key(self) -> &'static [u16] {
+        self.keyed().shard_key
+    }
+
+    /// Where it is not part of a key.
+    fn assignable(self, column: usize) -> bool {
+        !self.key().contains(&(column as u16))
+    }
+
+    /// Columns that an update may assign.
+    pub fn assignable_columns(self) -> impl Iterator<Item = usize> {
+        (0..COLUMN_COUNT).filter(move |column| self.assignable(*column))
+    }
+}
+
+/// What the values of a column are like, for the encodings in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Habit {
+    /// Of any kind.
+    Mixed,
+    /// Small ones.
+    Plain,
+    /// Always the same one.
+    Constant,
+    /// The same one for a while.
+    Runs,
+    /// One after another.
+    Steps,
+    /// The least and the greatest, and what else is peculiar.
+    Edges,
+    /// None at all, where none is possible.
+    Nulls,
+}
+
+/// What the wide table's rows are like in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct WideMix {
+    /// How it is keyed.
+    pub layout: Layout,
+    habits: [Habit; COLUMN_COUNT],
+    /// Of each column of the key.
+    key_values: u64,
+}
+
+impl WideMix {
+    /// Of a run.
+    pub fn draw(d: &Decisions<'_>) -> WideMix {
+        use Habit::*;
+        let layout = Layout::draw(d);
+        let habits = [Mixed, Mixed, Mixed, Plain, Plain, Constant, Runs, Steps, Edges, Nulls];
+        WideMix {
+            layout,
+            habits: std::array::from_fn(|_| d.pick(&habits)),
+            key_values: d.between(1, 24 / layout.key().len() as u64),
+        }
+    }
+
+    /// The values of a row. `number` counts rows; `complete`: no nulls where there must be none.
+    pub fn values(&self, d: &Decisions<'_>, number: u64, complete: bool) -> Vec<Value> {
+        let value = |(at, (_, column_type, nullable)): (usize, &Column)| {
+            let (column_type, nullable) = (*column_type, *nullable);
+            let null_in = if nullable { 8 } else { 24 };
+            let may_be_null = nullable || !complete;
+            if at == NAME || at == AMOUNT || (may_be_null && d.below(null_in) == 1) {
+                return Value::Null;
+            }
+            if !self.layout.assignable(at) {
+                const PECULIAR: u64 = 3;
+                let chosen = d.below(self.key_values + PECULIAR);
+                let edges = edges(column_type);
+                return match chosen.checked_sub(self.key_values) {
+                    Some(edge) => edges[edge as usize % edges.len()].clone(),
+                    None => plain(column_type, chosen),
+                };
+            }
+            match self.habits[at] {
+                Habit::Mixed if d.below(4) == 1 => d.pick(&edges(column_type)),
+                Habit::Mixed | Habit::Plain => plain(column_type, d.below(24)),
+                Habit::Constant => plain(column_type, 7),
+                Habit::Runs => plain(column_type, number / 20 % 50),
+                Habit::Steps => plain(column_type, number),
+                Habit::Edges => d.pick(&edges(column_type)),
+                Habit::Nulls if may_be_null && nullable => Value::Null,
+                Habit::Nulls => plain(column_type, number % 3),
+            }
+        };
+        self.layout.columns().iter().enumerate().map(value).collect()
+    }
 }
 
 const DOCUMENTS: [&str; 5] =
     ["{\"a\":[1,2,{\"b\":null}]}", "[]", "\"text\"", "12.50", "{\"ä\" : \"\\u00e4\"}"];
 
-/// One in eight values is null.
-fn some<T>(d: &Decisions<'_>, value: impl FnOnce() -> T) -> Option<T> {
-    (d.below(8) != 1).then(value)
+/// A harmless value of a type, by number: sums of some of them fit the type.
+pub fn plain(column_type: ColumnType, number: u64) -> Value {
+    let int = number as i64;
+    match column_type {
+        ColumnType::Bool => Value::Int(int % 2),
+        ColumnType::Int16 => Value::Int(int % 1000 - 5),
+        ColumnType::Int32 | ColumnType::Int64 => Value::Int(3 * int - 5),
+        ColumnType::Float32 | ColumnType::Float64 => Value::float((int % 4000 - 5) as f64 / 8.0),
+        ColumnType::Decimal { .. } => Value::Int((int % 80 - 5) * 1234),
+        ColumnType::Text | ColumnType::Bytea => Value::Text(text(number % 24)),
+        ColumnType::Json => Value::Text(DOCUMENTS[number as usize % DOCUMENTS.len()].into()),
+        ColumnType::Uuid => {
+            Value::Text(format!("{number:08x}-00ab-4000-8000-{:012x}", number.wrapping_mul(99)))
+        }
+        ColumnType::Date => Value::Int(int % 1000 - 2),
+        ColumnType::Timestamp | ColumnType::TimestampTz => Value::Int(int % 40 * 1_234_567),
+    }
+}
+
+fn text(length: u64) -> String {
+    "lorem-ä\u{1F30A}-ipsum".chars().cycle().take(length as usize).collect()
+}
+
+/// Values of a type at which something turns over.
+pub fn edges(column_type: ColumnType) -> Vec<Value> {
+    let ints = |all: &[i64]| all.iter().copied().map(Value::Int).collect::<Vec<_>>();
+    let floats = |all: &[f64]| all.iter().copied().map(Value::float).collect::<Vec<_>>();
+    let texts = |all: &[&str]| all.iter().map(|text| Value::Text((*text).into())).collect::<Vec<_>>();
+    const F32_MAX: f64 = f32::MAX as f64;
+    const F32_LEAST: f64 = f32::MIN_POSITIVE as f64;
+    match column_type {
+        ColumnType::Bool => ints(&[0, 1]),
+        ColumnType::Int16 => ints(&[0, i16::MIN.into(), i16::MAX.into(), -1, 1, 255, 256]),
+        ColumnType::Int32 => ints(&[0, i32::MIN.into(), i32::MAX.into(), -1, 32_768, -32_769, 1 << 24 | 1]),
+        // The last but one is rounded to a real number, and only once.
+        ColumnType::Int64 => {
+            ints(&[0, i64::MIN, i64::MAX, -1, 1 << 31, (1 << 60) + (1 << 36) + 1, (1 << 53) + 1])
+        }
+        ColumnType::Float32 => {
+            floats(&[0.0, -0.0, f64::NAN, F32_MAX, -F32_MAX, f64::INFINITY, F32_LEAST, 0.5, -2.5, 32_767.5])
+        }
+        ColumnType::Float64 => floats(&[
+            0.0,
+            -0.0,
+            f64::NAN,
+            f64::MAX,
+            f64::NEG_INFINITY,
+            1e38,
+            -1e32,
+            2.5,
+            -32_768.5,
+            9_223_372_036_854_775_808.0,
+            -9_223_372_036_854_775_808.0,
+            0.1,
+        ]),
+        ColumnType::Decimal { precision, scale } => {
+            let (all, one) = (10i128.pow(precision.into()), 10i128.pow(scale.unsigned_abs().into()));
+            let values = [0, all - 1, 1 - all, one / 2, -one / 2, 1, 3 * one, all / 10 + 1];
+            values.map(Value::decimal).into()
+        }
+        ColumnType::Text => texts(&["", "\"a\\\n\u{1}\t", "z", "lorem-ä\u{1F30A}-"]),
+        ColumnType::Bytea => texts(&["", "\u{0}", "\u{7f}~", "lorem-ä"]),
+        ColumnType::Json => texts(&["true", "{}", "[]"]),
+        ColumnType::Uuid => {
+            texts(&["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"])
+        }
+        ColumnType::Date => ints(&[0, 100_000, -100_000, 11_016, 59]),
+        ColumnType::Timestamp | ColumnType::TimestampTz => {
+            ints(&[0, -1, 951_782_400_000_001, -1_000_000_000_000_000, 4_102_444_800_000_000])
+        }
+    }
+}
+
+/// What a message says for the columns that other tables do not have.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Wide {
+    /// By column; nothing for those that other tables share.
+    pub values: Vec<Value>,
 }
 
 impl Wide {
-    /// Values for a message, and its members of the JSON object.
-    pub fn draw(d: &Decisions<'_>, id: i64) -> (Wide, Vec<String>) {
-        let small = || match d.below(8) {
-            0 => LEFT_ALONE,
-            1 => d.pick(&[i16::MIN, i16::MAX, 0]),
-            _ => d.below(20) as i16 - 10,
-        };
-        let eighths = || d.below(4001) as i32 - 2000;
-        let mid = || d.pick(&[3, 100_000, 1 << 30]) - d.below(200_000) as i32;
-        let text = |n: u64| "lorem-ä\u{1F30A}-ipsum".chars().cycle().take(n as usize).collect::<String>();
-        let mut wide = Wide {
-            day: (d.below(24) != 1).then(|| d.below(5) as i32 - 2),
-            flag: some(d, || d.below(2) == 1),
-            small: some(d, small),
-            mid: (d.below(24) != 1).then(mid),
-            real: some(d, eighths),
-            ratio: some(d, eighths),
-            price: some(d, || d.below(2_000_001) as i64 - 1_000_000),
-            note: some(d, || text(d.below(70))),
-            doc: some(d, || d.pick(&DOCUMENTS)),
-            ident: some(d, || format!("{:08x}-0000-4000-8000-{:012x}", id, d.below(1 << 40))),
-            raw: some(d, || text(d.below(20))),
-            at: some(d, || d.below(60_000_000) as i64),
-            seen: some(d, || d.below(60_000_000) as i64),
-        };
-        let members = wide.members(d);
-        (wide, members)
-    }
-
-    /// In several of the ways in which JSON can say it. A price with a fifth digit is rounded, half away from zero.
-    fn members(&mut self, d: &Decisions<'_>) -> Vec<String> {
+    /// Values for a message, and its members of the JSON object, in several of the ways in which JSON can say them.
+    pub fn draw(d: &Decisions<'_>, mix: &WideMix, number: u64) -> (Wide, Vec<String>) {
+        let mut values = mix.values(d, number, false);
         let mut members = Vec::new();
-        let mut member = |name: &str, value: Option<String>| match value {
-            Some(value) => members.push(format!("\"{name}\":{value}")),
-            None if d.below(2) == 0 => members.push(format!("\"{name}\":null")),
-            None => {}
-        };
-        let day = |day: i32| match (d.below(2), day) {
-            (0, 0..) => format!("\"1970-01-{:02}\"", day + 1),
-            (0, _) => format!("\"1969-12-{:02}\"", 32 + day),
-            _ => day.to_string(),
-        };
-        member("day", self.day.map(day));
-        member(
-            "flag",
-            self.flag.map(|f| d.pick(&[f.to_string(), format!("\"{}\"", if f { "t" } else { "f" })])),
-        );
-        member("small", self.small.map(|n| n.to_string()));
-        member("mid", self.mid.map(|n| d.pick(&[n.to_string(), format!("\"{n}\"")])));
-        member("real", self.real.map(|n| (f64::from(n) / 8.0).to_string()));
-        member("ratio", self.ratio.map(|n| (f64::from(n) / 8.0).to_string()));
-        let price = self.price.as_mut().map(|price| {
-            let sign = if *price < 0 { "-" } else { "" };
-            let digits = price.unsigned_abs();
-            let rounds = d.below(3) == 1;
-            *price += if rounds { price.signum() } else { 0 };
-            let rounds = rounds && *price != 0;
-            format!("{sign}{}.{:04}{}", digits / 10_000, digits % 10_000, if rounds { "5" } else { "" })
-        });
-        member("price", price);
-        member("note", self.note.as_ref().map(|t| format!("\"{t}\"")));
-        member("doc", self.doc.map(str::to_string));
-        let ident =
-            |t: &String| format!("\"{}\"", if d.below(2) == 0 { t.clone() } else { t.to_uppercase() });
-        member("ident", self.ident.as_ref().map(ident));
-        let hex = |t: &String| t.bytes().map(|b| format!("{b:02x}")).collect::<String>();
-        member("raw", self.raw.as_ref().map(|t| format!("\"\\\\x{}\"", hex(t))));
-        let time = |us: i64| format!("1970-01-01T00:00:{:02}.{:06}", us / 1_000_000, us % 1_000_000);
-        member("at", self.at.map(|us| format!("\"{}\"", time(us))));
-        let zone = |us: i64| match d.below(2) {
-            0 => format!("\"{}Z\"", time(us)),
-            _ => format!("\"{}+01:00\"", time(us).replace("T00", "T01")),
-        };
-        member("seen", self.seen.map(zone));
-        members
+        for (at, value) in values.iter_mut().enumerate().filter(|(at, _)| ![NAME, AMOUNT].contains(at)) {
+            let name = FIELDS[at];
+            match value {
+                Value::Null if d.below(2) == 0 => {}
+                value => members.push(format!("\"{name}\":{}", json(d, COLUMNS[at].1, value))),
+            }
+        }
+        (Wide { values }, members)
     }
 }
 
-fn stored(column: u16) -> Box<Expr> {
-    Box::new(Expr::Stored(column))
+/// A value as JSON. One that is said more exactly than its column takes is rounded here.
+fn json(d: &Decisions<'_>, column_type: ColumnType, value: &mut Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Text(text) => match column_type {
+            ColumnType::Json => text.clone(),
+            ColumnType::Bytea => {
+                format!("\"\\\\x{}\"", text.bytes().map(|b| format!("{b:02x}")).collect::<String>())
+            }
+            ColumnType::Uuid if d.below(2) == 1 => format!("\"{}\"", text.to_uppercase()),
+            _ => serde_json::to_string(text).expect("a text is JSON"),
+        },
+        Value::Float(bits) => match f64::from_bits(*bits) {
+            float if float.is_nan() => "\"NaN\"".into(),
+            float if float.is_infinite() => {
+                (if float > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }).into()
+            }
+            float if column_type == ColumnType::Float32 => format!("{:?}", float as f32),
+            float => format!("{float:?}"),
+        },
+        Value::Int(_) | Value::Big(_) => integer(d, column_type, value),
+    }
 }
 
-fn incoming(column: u16) -> Box<Expr> {
-    Box::new(Expr::Incoming(column))
+fn integer(d: &Decisions<'_>, column_type: ColumnType, value: &mut Value) -> String {
+    let int = value.integer().expect("just looked");
+    match column_type {
+        ColumnType::Bool => {
+            let (word, letter) = if int == 1 { ("true", "\"t\"") } else { ("false", "\"f\"") };
+            d.pick(&[word, letter]).into()
+        }
+        ColumnType::Decimal { precision, scale } => {
+            // A digit too many is rounded, half away from zero.
+            let rounds =
+                d.below(3) == 1 && int != 0 && int.unsigned_abs() < 10u128.pow(u32::from(precision) - 1);
+            if rounds {
+                *value = Value::decimal(int + int.signum());
+            }
+            let one = 10u128.pow(scale.unsigned_abs().into());
+            let (sign, digits) = (if int < 0 { "-" } else { "" }, int.unsigned_abs());
+            let width = usize::from(scale.unsigned_abs());
+            let more = if rounds { "5" } else { "" };
+            format!("{sign}{}.{:0width$}{more}", digits / one, digits % one)
+        }
+        ColumnType::Date if (0..28).contains(&int) && d.below(2) == 0 => {
+            format!("\"1970-01-{:02}\"", int + 1)
+        }
+        ColumnType::Timestamp | ColumnType::TimestampTz => timestamp(d, column_type, int),
+        ColumnType::Date => int.to_string(),
+        _ => d.pick(&[int.to_string(), format!("\"{int}\"")]),
+    }
 }
 
-fn constant(literal: Literal, column_type: ColumnType) -> Box<Expr> {
-    Box::new(Expr::Literal(literal, column_type))
-}
-
-/// The update, as the kernel is told. `oracle::wide::merged` says the same of plain values.
-pub fn update() -> Update {
-    use ColumnType::{Float64, Int16, Int32, Int64, Text};
-    let same_small = Expr::And(
-        Box::new(Expr::Not(Box::new(Expr::IsNull(incoming(9))))),
-        Box::new(Expr::Compare(Comparison::Equal, stored(3), incoming(3))),
-    );
-    let turned = Expr::Arithmetic(
-        Arithmetic::Remainder,
-        Box::new(Expr::Negate(stored(4))),
-        constant(Literal::Int(MODULUS.into()), Int32),
-    );
-    let greater_mid = Expr::Compare(Comparison::Less, stored(4), incoming(4));
-    let bonus = Expr::Coalesce(vec![Expr::Cast(incoming(3), Int64), Expr::Literal(Literal::Int(1), Int64)]);
-    let sum = Expr::Arithmetic(Arithmetic::Add, stored(5), incoming(5));
-    let halves = Expr::Arithmetic(Arithmetic::Add, stored(7), incoming(7));
-    let marked = Expr::Concat(constant(Literal::Text("+".into()), Text), incoming(9));
-    let later = Expr::Compare(Comparison::GreaterOrEqual, incoming(14), stored(14));
-    let other_small =
-        Expr::Compare(Comparison::NotEqual, incoming(3), constant(Literal::Int(LEFT_ALONE.into()), Int16));
-    Update {
-        assignments: vec![
-            (2, Expr::Or(stored(2), Box::new(Expr::IsNull(incoming(2))))),
-            (3, Expr::Least(vec![*stored(3), *incoming(3)])),
-            (4, Expr::Case(vec![(greater_mid, *incoming(4)), (same_small, turned)], stored(4))),
-            (5, Expr::Arithmetic(Arithmetic::Subtract, Box::new(sum), Box::new(bonus))),
-            (6, Expr::Greatest(vec![*stored(6), *incoming(6)])),
-            (
-                7,
-                Expr::Arithmetic(
-                    Arithmetic::Divide,
-                    Box::new(halves),
-                    constant(Literal::Float(2.0), Float64),
-                ),
-            ),
-            (8, Expr::Arithmetic(Arithmetic::Subtract, stored(8), incoming(8))),
-            (9, Expr::Coalesce(vec![marked, *stored(9)])),
-            (12, *incoming(12)),
-            (13, Expr::Greatest(vec![*stored(13), *incoming(13)])),
-            (14, Expr::Case(vec![(later, *incoming(14))], stored(14))),
-        ],
-        condition: Some(Expr::Or(Box::new(Expr::IsNull(incoming(3))), Box::new(other_small))),
+/// In words, or as a number of milliseconds.
+fn timestamp(d: &Decisions<'_>, column_type: ColumnType, us: i128) -> String {
+    if !(0..60_000_000).contains(&us) {
+        let (sign, us) = (if us < 0 { "-" } else { "" }, us.unsigned_abs());
+        return format!("{sign}{}.{:03}", us / 1000, us % 1000);
+    }
+    let time = format!("1970-01-01T00:00:{:02}.{:06}", us / 1_000_000, us % 1_000_000);
+    match (column_type, d.below(2)) {
+        (ColumnType::Timestamp, _) => format!("\"{time}\""),
+        (_, 0) => format!("\"{time}Z\""),
+        _ => format!("\"{}+01:00\"", time.replace("T00", "T01")),
     }
 }

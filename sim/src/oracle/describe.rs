@@ -53,16 +53,22 @@ fn value_text(value: &Value, column_type: ColumnType) -> String {
             return format!("\"\\\\x{digits}\"");
         }
         Value::Text(text) => return serde_json::to_string(text).expect("a text is JSON"),
-        Value::Int(int) => *int,
+        Value::Float(bits) if column_type == ColumnType::Float32 => {
+            return (f64::from_bits(*bits) as f32).to_string();
+        }
+        Value::Float(bits) => return f64::from_bits(*bits).to_string(),
+        Value::Int(int) => i128::from(*int),
+        Value::Big(int) => *int,
     };
-    let time = || DateTime::from_timestamp_micros(int).expect("the world's times are of this era");
+    let time = || {
+        let time = DateTime::from_timestamp_micros(int as i64);
+        time.expect("the world's times are of this era")
+    };
     match column_type {
         ColumnType::Bool => (int == 1).to_string(),
-        ColumnType::Float32 => f32::from_bits(int as u32).to_string(),
-        ColumnType::Float64 => f64::from_bits(int as u64).to_string(),
         ColumnType::Decimal { scale: 0, .. } => int.to_string(),
         ColumnType::Decimal { scale, .. } => {
-            let one = 10u64.pow(scale.unsigned_abs().into());
+            let one = 10u128.pow(scale.unsigned_abs().into());
             let (sign, digits) = (if int < 0 { "-" } else { "" }, int.unsigned_abs());
             format!(
                 "{sign}{}.{:0width$}",
@@ -73,7 +79,7 @@ fn value_text(value: &Value, column_type: ColumnType) -> String {
         }
         ColumnType::Date => {
             let first = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a day");
-            let day = first + chrono::Duration::days(int);
+            let day = first + chrono::Duration::days(int as i64);
             format!("\"{:04}-{:02}-{:02}\"", day.year(), day.month(), day.day())
         }
         ColumnType::Timestamp | ColumnType::TimestampTz => {

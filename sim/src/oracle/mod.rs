@@ -7,6 +7,7 @@
 mod catalog;
 mod definitions;
 mod describe;
+mod expr;
 pub mod model;
 mod pace;
 mod placed;
@@ -314,7 +315,7 @@ impl Oracle {
                 counts.deleted += 1;
             }
             for row in &statement.rows {
-                match transaction.upsert(statement.table, statement.duplicate, row.clone()) {
+                match transaction.upsert(statement.table, &statement.duplicate, row.clone()) {
                     Fate::Inserted => counts.inserted += 1,
                     Fate::Updated => counts.updated += 1,
                     Fate::Ignored => counts.ignored += 1,
@@ -400,7 +401,7 @@ impl Oracle {
                 }
                 Some(row) => {
                     incoming = Some(row.clone());
-                    transaction.upsert(table, rule.duplicate, row)
+                    transaction.upsert(table, &rule.duplicate, row)
                 }
             };
             match fate {

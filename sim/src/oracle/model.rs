@@ -7,7 +7,7 @@ use kernel::TopicId;
 use kernel::schema::PipelineState;
 
 use super::value::{Digest, Row, Value};
-use super::wide;
+use super::{expr, wide};
 use crate::scenario::{Duplicate, TableShape};
 
 /// A table.
@@ -39,7 +39,7 @@ impl Table {
 
     /// The key of a row, if the table has one.
     fn key_of(&self, row: &Row) -> Option<Vec<Value>> {
-        (!self.key.is_empty()).then(|| self.key.iter().map(|column| row[*column].clone()).collect())
+        (!self.key.is_empty()).then(|| self.key.iter().map(|column| row[*column].as_key()).collect())
     }
 
     fn insert(&mut self, row: Row) {
@@ -211,7 +211,7 @@ impl<'m> Transaction<'m> {
     }
 
     /// Takes in one row as a keyed or an append table does.
-    pub fn upsert(&mut self, table: u32, duplicate: Duplicate, incoming: Row) -> Fate {
+    pub fn upsert(&mut self, table: u32, duplicate: &Duplicate, incoming: Row) -> Fate {
         let state = &self.model.tables[&table];
         let stored = state.key_of(&incoming).and_then(|key| state.by_key.get(&key)).cloned();
         let Some(stored) = stored else {
@@ -224,9 +224,9 @@ impl<'m> Transaction<'m> {
             Duplicate::Replace => Ok(incoming),
             Duplicate::TakeIfGreater if incoming[1] > stored[1] => Ok(incoming),
             Duplicate::TakeIfGreater => Err(Fate::Ignored),
-            Duplicate::Merge => {
+            Duplicate::Update(program) => {
                 let hidden = stored.len() - 3;
-                match wide::merged(&stored[..hidden], &incoming[..hidden]) {
+                match expr::updated(program, &stored[..hidden], &incoming[..hidden]) {
                     Ok(Some(own)) => Ok([&own[..], &incoming[hidden..]].concat()),
                     Ok(None) => Err(Fate::Ignored),
                     Err(code) => Err(Fate::Rejected(code)),
@@ -265,7 +265,7 @@ pub fn row_of(shape: TableShape, fields: &crate::scenario::Fields, origin: [i64;
         TableShape::Events => vec![Value::Int(fields.id), text(&fields.name), Value::Int(fields.amount)],
         TableShape::Accounts => vec![text(&fields.name), Value::Int(fields.amount)],
         TableShape::Latest => vec![Value::Int(fields.k), Value::Int(fields.amount), text(&fields.tag)],
-        TableShape::Wide => wide::row(fields),
+        TableShape::Wide(_) => wide::row(fields),
         TableShape::Ledger => vec![Value::Int(fields.id)],
     };
     let complete =

@@ -23,24 +23,17 @@ pub fn shard_of(def: &TableDef, row: &Row, shards: usize) -> usize {
 }
 
 fn hash(value: &Value, column_type: ColumnType) -> u64 {
-    let int = match value {
-        Value::Null => return !xxh3_64(&[]),
-        Value::Text(text) => return xxh3_64(text.as_bytes()),
-        Value::Int(int) => *int,
-    };
-    let real = |value: f64| {
-        if value == 0.0 {
-            0
-        } else if value.is_nan() {
-            0x7ff8 << 48
-        } else {
-            value.to_bits()
+    match value {
+        Value::Null => !xxh3_64(&[]),
+        Value::Text(text) => xxh3_64(text.as_bytes()),
+        Value::Float(_) => match value.as_key() {
+            Value::Float(bits) => xxh3_64(&bits.to_le_bytes()),
+            other => unreachable!("{other:?} is not a real number"),
+        },
+        Value::Big(int) => xxh3_64(&int.to_le_bytes()),
+        Value::Int(int) if matches!(column_type, ColumnType::Decimal { .. }) => {
+            xxh3_64(&i128::from(*int).to_le_bytes())
         }
-    };
-    match column_type {
-        ColumnType::Decimal { .. } => xxh3_64(&i128::from(int).to_le_bytes()),
-        ColumnType::Float32 => xxh3_64(&real(f32::from_bits(int as u32).into()).to_le_bytes()),
-        ColumnType::Float64 => xxh3_64(&real(f64::from_bits(int as u64)).to_le_bytes()),
-        _ => xxh3_64(&int.to_le_bytes()),
+        Value::Int(int) => xxh3_64(&int.to_le_bytes()),
     }
 }

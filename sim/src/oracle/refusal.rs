@@ -94,7 +94,7 @@ impl Oracle {
             }
             for row in &statement.rows {
                 if let Fate::Rejected(code) =
-                    transaction.upsert(statement.table, statement.duplicate, row.clone())
+                    transaction.upsert(statement.table, &statement.duplicate, row.clone())
                 {
                     codes.push(code);
                 }

@@ -16,6 +16,39 @@ pub enum Value {
     Null,
     Int(i64),
     Text(String),
+    /// A real number as the bits of a double; NaN has one form.
+    Float(u64),
+    /// A decimal whose unscaled value has more than 64 bits.
+    Big(i128),
+}
+
+impl Value {
+    /// A real number of either precision.
+    pub fn float(value: f64) -> Value {
+        Value::Float(if value.is_nan() { f64::NAN } else { value }.to_bits())
+    }
+
+    /// A decimal by its unscaled value.
+    pub fn decimal(unscaled: i128) -> Value {
+        i64::try_from(unscaled).map_or(Value::Big(unscaled), Value::Int)
+    }
+
+    /// What is kept as an integer: integers, booleans, times, unscaled decimals.
+    pub fn integer(&self) -> Option<i128> {
+        match self {
+            Value::Int(int) => Some((*int).into()),
+            Value::Big(int) => Some(*int),
+            Value::Null | Value::Text(_) | Value::Float(_) => None,
+        }
+    }
+
+    /// The same for all values that are one in a key: 0.0 and -0.0 are.
+    pub fn as_key(&self) -> Value {
+        match self {
+            Value::Float(bits) if f64::from_bits(*bits) == 0.0 => Value::float(0.0),
+            other => other.clone(),
+        }
+    }
 }
 
 /// A row: a table's own columns, then run, source partition and offset.
@@ -64,6 +97,8 @@ fn hash_value(state: u64, value: &Value) -> u64 {
         Value::Null => hash_null(state),
         Value::Int(i) => hash_int(state, *i),
         Value::Text(t) => mix_text(state, t.as_bytes()),
+        Value::Float(bits) => mix(mix(state, 4), *bits),
+        Value::Big(int) => mix(mix(mix(state, 5), *int as u64), (*int >> 64) as u64),
     }
 }
 
@@ -260,7 +295,7 @@ impl<'c> Cells<'c> {
     }
 }
 
-/// A cell of a type that only the wide table has: numbers as they are, fractions as their bits, bytes as text.
+/// A cell of a type that only the wide table has; bytes as text.
 fn other_value(column: &dyn Array, row: usize) -> Value {
     if column.is_null(row) {
         return Value::Null;
@@ -268,12 +303,9 @@ fn other_value(column: &dyn Array, row: usize) -> Value {
     match column.data_type() {
         DataType::Boolean => Value::Int(column.as_boolean().value(row).into()),
         DataType::Int16 => Value::Int(column.as_primitive::<Int16Type>().value(row).into()),
-        DataType::Float32 => Value::Int(column.as_primitive::<Float32Type>().value(row).to_bits().into()),
-        DataType::Float64 => Value::Int(column.as_primitive::<Float64Type>().value(row).to_bits() as i64),
-        DataType::Decimal128(..) => {
-            let unscaled = column.as_primitive::<Decimal128Type>().value(row);
-            Value::Int(unscaled.try_into().expect("prices are small"))
-        }
+        DataType::Float32 => Value::float(column.as_primitive::<Float32Type>().value(row).into()),
+        DataType::Float64 => Value::float(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Decimal128(..) => Value::decimal(column.as_primitive::<Decimal128Type>().value(row)),
         DataType::Date32 => Value::Int(column.as_primitive::<Date32Type>().value(row).into()),
         DataType::Timestamp(..) => Value::Int(column.as_primitive::<TimestampMicrosecondType>().value(row)),
         other => panic!("no table of the simulator has a column of type {other}"),

@@ -17,6 +17,7 @@ use crate::decide::{Decisions, Rate};
 use crate::oracle::value::{self, Digest, ReadRow, Row, Value};
 use crate::oracle::wide;
 use crate::oracle::{ClientWrite, Oracle, Statement};
+use crate::program::Program;
 use crate::scenario::{Duplicate, Fields, TableShape};
 use crate::swarm::Parameters;
 use crate::wide::Wide;
@@ -144,7 +145,7 @@ impl Clients {
         }
         if d.activity(p.activity.write) {
             return if d.chance(p.activity.barrier) {
-                self.ask_for_barrier(d, catalog)
+                self.ask_for_barrier(d, p, catalog)
             } else {
                 self.insert(d, p, catalog, oracle)
             };
@@ -274,18 +275,24 @@ impl Clients {
     ) -> Option<Sent> {
         let mut statements = Vec::new();
         for _ in 0..d.between(1, 3) {
-            let (table, shape) = pick_table(d, catalog)?;
-            let rows = (0..d.between(1, 6)).map(|_| self.row(d, p, shape)).collect();
+            let (table, shape) = pick_table(d, p, catalog)?;
+            // Now and then more than a bitmap's word or a sample of values holds.
+            let most = if d.below(160) == 1 { 300 } else { 6 };
+            let rows = (0..d.between(1, most)).map(|_| self.row(d, p, shape)).collect();
             let duplicate = if shape.key().is_empty() {
                 Duplicate::Reject
             } else {
-                d.pick(&[
-                    Duplicate::Reject,
-                    Duplicate::Ignore,
-                    Duplicate::Replace,
-                    if shape == TableShape::Wide { Duplicate::Merge } else { Duplicate::Add },
-                    if shape == TableShape::Wide { Duplicate::Merge } else { Duplicate::TakeIfGreater },
-                ])
+                let update = |other| match shape {
+                    TableShape::Wide(layout) => Duplicate::Update(Arc::new(Program::draw(d, layout))),
+                    _ => other,
+                };
+                match d.below(5) {
+                    0 => Duplicate::Reject,
+                    1 => Duplicate::Ignore,
+                    2 => Duplicate::Replace,
+                    3 => update(Duplicate::Add),
+                    _ => update(Duplicate::TakeIfGreater),
+                }
             };
             statements.push((Statement { table: table.id.0, removed: vec![], rows, duplicate }, vec![]));
         }
@@ -293,11 +300,11 @@ impl Clients {
         self.write(p, catalog, oracle, None, statements, &ledger)
     }
 
-    fn ask_for_barrier(&mut self, d: &Decisions<'_>, catalog: &Catalog) -> Option<Sent> {
+    fn ask_for_barrier(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
         let ledger = catalog.table_named(&format!("ledger_{}", d.below(3)))?;
         let mut tables = vec![ledger.id];
         for _ in 0..d.between(1, 2) {
-            let (table, _) = pick_table(d, catalog)?;
+            let (table, _) = pick_table(d, p, catalog)?;
             if !tables.contains(&table.id) {
                 tables.push(table.id);
             }
@@ -331,7 +338,7 @@ impl Clients {
             TableShape::Events => vec![Value::Int(-self.next_row), Value::Null, Value::Int(amount)],
             TableShape::Accounts => vec![Value::Text(format!("name-{key}")), Value::Int(amount)],
             TableShape::Latest => vec![Value::Int(key), Value::Int(amount), Value::Text("client".into())],
-            TableShape::Wide => wide_row(d, -self.next_row, key, amount),
+            TableShape::Wide(_) => wide_row(d, p, self.next_row, key, amount),
             TableShape::Ledger => vec![Value::Int(-self.next_row)],
         };
         row.extend([Value::Null, Value::Null, Value::Null]);
@@ -426,7 +433,7 @@ pub fn shape_of(p: &Parameters, name: &str) -> TableShape {
     p.tables.iter().find(|(table, ..)| table == name).map_or(TableShape::Events, |(_, shape, _)| *shape)
 }
 
-fn pick_table(d: &Decisions<'_>, catalog: &Catalog) -> Option<(Arc<TableDef>, TableShape)> {
+fn pick_table(d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<(Arc<TableDef>, TableShape)> {
     let tables: Vec<&Arc<TableDef>> = catalog
         .tables
         .values()
@@ -435,12 +442,7 @@ fn pick_table(d: &Decisions<'_>, catalog: &Catalog) -> Option<(Arc<TableDef>, Ta
         })
         .collect();
     let table = (*tables.get(d.index(tables.len().max(1)))?).clone();
-    let shape = match table.name.as_str() {
-        "accounts" => TableShape::Accounts,
-        "latest" => TableShape::Latest,
-        "wide" => TableShape::Wide,
-        _ => TableShape::Events,
-    };
+    let shape = shape_of(p, &table.name);
     Some((table, shape))
 }
 
@@ -509,14 +511,14 @@ fn batch(def: &TableDef, shape: TableShape, rows: &[Row]) -> RecordBatch {
 
 /// Values as a column, in the form that `oracle::value` gives them.
 fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Value>) -> ArrayRef {
-    let (ints, texts): (Vec<Option<i64>>, Vec<Option<&str>>) = values
-        .map(|value| match value {
-            Value::Null => (None, None),
-            Value::Int(i) => (Some(*i), None),
-            Value::Text(t) => (None, Some(t.as_str())),
-        })
-        .unzip();
-    let int = ints.into_iter();
+    let values: Vec<&Value> = values.collect();
+    let int = values.iter().map(|value| if let Value::Int(int) = value { Some(*int) } else { None });
+    let text =
+        values.iter().map(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None });
+    let float = values.iter().map(|value| match value {
+        Value::Float(bits) => Some(f64::from_bits(*bits)),
+        _ => None,
+    });
     let fits = "the value was made for its column";
     let made: ArrayRef = match column_type {
         ColumnType::Bool => Arc::new(int.map(|v| v.map(|v| v == 1)).collect::<BooleanArray>()),
@@ -530,33 +532,25 @@ fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Value>) 
             Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Date32Array>())
         }
         ColumnType::Int64 => Arc::new(int.collect::<Int64Array>()),
-        ColumnType::Float32 => {
-            Arc::new(int.map(|v| v.map(|v| f32::from_bits(v as u32))).collect::<Float32Array>())
+        ColumnType::Float32 => Arc::new(float.map(|v| v.map(|v| v as f32)).collect::<Float32Array>()),
+        ColumnType::Float64 => Arc::new(float.collect::<Float64Array>()),
+        ColumnType::Decimal { .. } => {
+            let unscaled = values.iter().map(|value| value.integer());
+            Arc::new(unscaled.collect::<Decimal128Array>().with_data_type(column_type.arrow()))
         }
-        ColumnType::Float64 => {
-            Arc::new(int.map(|v| v.map(|v| f64::from_bits(v as u64))).collect::<Float64Array>())
-        }
-        ColumnType::Decimal { .. } => Arc::new(
-            int.map(|v| v.map(i128::from)).collect::<Decimal128Array>().with_data_type(column_type.arrow()),
-        ),
         ColumnType::Timestamp | ColumnType::TimestampTz => {
             Arc::new(int.collect::<TimestampMicrosecondArray>().with_data_type(column_type.arrow()))
         }
-        ColumnType::Bytea => {
-            Arc::new(texts.into_iter().map(|t| t.map(str::as_bytes)).collect::<BinaryArray>())
-        }
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => {
-            Arc::new(texts.into_iter().collect::<StringArray>())
-        }
+        ColumnType::Bytea => Arc::new(text.map(|t| t.map(str::as_bytes)).collect::<BinaryArray>()),
+        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => Arc::new(text.collect::<StringArray>()),
     };
     made
 }
 
 /// A client's row of the wide table: as a message would make it.
-fn wide_row(d: &Decisions<'_>, id: i64, key: i64, amount: i64) -> Row {
-    let (mut wide, _) = Wide::draw(d, id.unsigned_abs() as i64);
-    wide.day.get_or_insert(0);
-    wide.mid.get_or_insert(0);
+fn wide_row(d: &Decisions<'_>, p: &Parameters, number: i64, key: i64, amount: i64) -> Row {
+    let mix = p.mix.wide.expect("there is a wide table");
+    let wide = Some(Box::new(Wide { values: mix.values(d, number as u64, true) }));
     let name = Some(format!("name-{key}"));
-    wide::row(&Fields { id, k: key, name, amount, tag: None, wide: Some(Box::new(wide)) })
+    wide::row(&Fields { id: -number, k: key, name, amount, tag: None, wide })
 }

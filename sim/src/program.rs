@@ -1,0 +1,331 @@
+//! Updates of the wide table, drawn at random: expressions of every kind over all of its columns, well-typed ones and, to be refused,
+//! ill-typed ones. What they mean is computed in the oracle.
+
+use kernel::ErrorKind;
+use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
+use kernel::schema::ColumnType;
+
+use crate::decide::Decisions;
+use crate::oracle::value::Value;
+use crate::wide::{Layout, edges, plain};
+
+/// An update, and the table that it is of.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Program {
+    /// Of the table.
+    pub layout: Layout,
+    /// As the kernel is told.
+    pub update: Update,
+}
+
+const DEPTH_MAX: u32 = 3;
+
+const ARITHMETIC: [Arithmetic; 5] = {
+    use Arithmetic::*;
+    [Add, Subtract, Multiply, Divide, Remainder]
+};
+
+const COMPARISONS: [Comparison; 6] = {
+    use Comparison::*;
+    [Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual]
+};
+
+/// Those of columns, and some that only values on their way have.
+const NUMBERS: [ColumnType; 9] = {
+    use ColumnType::*;
+    [
+        Int16,
+        Int32,
+        Int64,
+        Float32,
+        Float64,
+        Decimal { precision: 18, scale: 4 },
+        Decimal { precision: 38, scale: 6 },
+        Decimal { precision: 9, scale: -2 },
+        Decimal { precision: 5, scale: 2 },
+    ]
+};
+
+impl Program {
+    /// Any of a layout's.
+    pub fn draw(d: &Decisions<'_>, layout: Layout) -> Program {
+        let all_fold = d.below(2) == 1;
+        let draw = Draw { d, layout, stored: true };
+        let one_in = d.between(1, 6);
+        let mut assignments = Vec::new();
+        for column in layout.assignable_columns() {
+            if d.below(one_in) == 0 {
+                let expr =
+                    if all_fold { draw.fold(column) } else { draw.expr(draw.type_of(column), DEPTH_MAX) };
+                assignments.push((column as u16, expr));
+            }
+        }
+        if d.below(2) == 1 {
+            assignments.reverse();
+        }
+        let conditional = !all_fold && d.below(2) == 1;
+        let condition = conditional.then(|| draw.expr(ColumnType::Bool, DEPTH_MAX));
+        Program { layout, update: Update { assignments, condition } }
+    }
+
+    /// What a table of this layout must refuse.
+    pub fn draw_misfit(d: &Decisions<'_>, layout: Layout) -> OnDuplicate {
+        let Update { mut assignments, mut condition } = Program::draw(d, layout).update;
+        let draw = Draw { d, layout, stored: true };
+        let column = d.pick(&layout.assignable_columns().collect::<Vec<_>>());
+        let column_type = draw.type_of(column);
+        assignments.retain(|(other, _)| usize::from(*other) != column);
+        let mut assign = |column: u16, expr: Expr| {
+            let place = d.index(assignments.len() + 1);
+            assignments.insert(place, (column, expr));
+        };
+        match d.below(6) {
+            0 => assign(layout.key()[0], Expr::Incoming(layout.key()[0])),
+            1 => assign(layout.columns().len() as u16, draw.leaf(ColumnType::Text)),
+            2 => (0..2).for_each(|_| assign(column as u16, draw.expr(column_type, 1))),
+            3 => assign(column as u16, draw.expr(draw.unlike(column_type), 1)),
+            4 => condition = Some(draw.expr(draw.unlike(ColumnType::Bool), 1)),
+            _ => assign(column as u16, draw.around(draw.misfit(), column_type)),
+        }
+        OnDuplicate::Update(Update { assignments, condition })
+    }
+}
+
+/// How [`ON DUPLICATE KEY`](OnDuplicate) of an ill-typed update is refused.
+pub const MISFIT: ErrorKind = ErrorKind::InvalidParameterValue;
+
+/// Draws expressions.
+struct Draw<'d, 'a> {
+    d: &'d Decisions<'a>,
+    layout: Layout,
+    /// Whether they may look at the stored row.
+    stored: bool,
+}
+
+fn two(make: impl FnOnce(Box<Expr>, Box<Expr>) -> Expr, a: Expr, b: Expr) -> Expr {
+    make(Box::new(a), Box::new(b))
+}
+
+impl<'d, 'a> Draw<'d, 'a> {
+    fn type_of(&self, column: usize) -> ColumnType {
+        self.layout.columns()[column].1
+    }
+
+    fn any_type(&self) -> ColumnType {
+        self.type_of(self.d.index(self.layout.columns().len()))
+    }
+
+    /// A column's type that is another one in memory, too.
+    fn unlike(&self, column_type: ColumnType) -> ColumnType {
+        let types = self.layout.columns().iter().map(|column| column.1);
+        let types: Vec<ColumnType> = types.filter(|other| other.arrow() != column_type.arrow()).collect();
+        self.d.pick(&types)
+    }
+
+    /// Without the stored row.
+    fn of_incoming(&self) -> Draw<'d, 'a> {
+        Draw { stored: false, layout: self.layout, d: self.d }
+    }
+
+    /// What can be taken for all rows of a key at once, and what nearly can.
+    fn fold(&self, column: usize) -> Expr {
+        let column_type = self.type_of(column);
+        let stored = Expr::Stored(column as u16);
+        let incoming = self.of_incoming().expr(column_type, self.d.below(3) as u32);
+        let arithmetic = |operator, a, b| two(|a, b| Expr::Arithmetic(operator, a, b), a, b);
+        let first_of_sum = if NUMBERS.contains(&column_type) { 0 } else { 4 };
+        match first_of_sum + self.d.below(9 - first_of_sum) {
+            0 | 1 => arithmetic(Arithmetic::Add, stored, incoming),
+            2 => arithmetic(Arithmetic::Add, incoming, stored),
+            3 => arithmetic(Arithmetic::Subtract, stored, incoming),
+            4 => Expr::Greatest(vec![stored, incoming]),
+            5 => Expr::Least(vec![stored, incoming]),
+            6 | 7 => incoming,
+            _ => match self.d.below(24) {
+                0 => Expr::Least(vec![incoming, stored]),
+                1 => Expr::Greatest(vec![stored, incoming.clone(), incoming]),
+                2 if first_of_sum == 0 => arithmetic(Arithmetic::Subtract, incoming, stored),
+                3 if first_of_sum == 0 => arithmetic(Arithmetic::Multiply, stored, incoming),
+                4 => self.expr(column_type, 1),
+                _ => incoming,
+            },
+        }
+    }
+
+    /// Of a type.
+    fn expr(&self, wanted: ColumnType, depth: u32) -> Expr {
+        let d = self.d;
+        if depth == 0 || d.below(3) == 0 {
+            return self.leaf(wanted);
+        }
+        let same = || self.expr(wanted, depth - 1);
+        let some = |most: u64| (0..d.between(1, most)).map(|_| same()).collect::<Vec<_>>();
+        let boxed = |column_type| Box::new(self.expr(column_type, depth - 1));
+        let truth = || boxed(ColumnType::Bool);
+        let forms = match wanted {
+            _ if NUMBERS.contains(&wanted) => 12,
+            ColumnType::Bool => 12,
+            ColumnType::Text => 8,
+            _ => 5,
+        };
+        match d.below(forms) {
+            0 => Expr::Coalesce(some(3)),
+            1 => Expr::Greatest(some(3)),
+            2 => Expr::Least(some(3)),
+            3 | 4 => {
+                let branches = (0..d.below(3)).map(|_| (*truth(), same())).collect();
+                Expr::Case(branches, Box::new(same()))
+            }
+            number if wanted == ColumnType::Bool => match number {
+                5..=7 => {
+                    let operands = self.any_type();
+                    Expr::Compare(d.pick(&COMPARISONS), boxed(operands), boxed(operands))
+                }
+                8 => Expr::And(truth(), truth()),
+                9 => Expr::Or(truth(), truth()),
+                10 => Expr::Not(truth()),
+                _ => Expr::IsNull(boxed(self.any_type())),
+            },
+            // What is longer each time it is updated would outgrow the world.
+            5 | 6 if wanted == ColumnType::Text => {
+                let incoming = self.of_incoming();
+                two(Expr::Concat, incoming.leaf(wanted), incoming.leaf(wanted))
+            }
+            7 if wanted == ColumnType::Text => {
+                Expr::Cast(boxed(d.pick(&[ColumnType::Json, ColumnType::Uuid])), wanted)
+            }
+            5..=8 => Expr::Arithmetic(d.pick(&ARITHMETIC), boxed(wanted), boxed(wanted)),
+            9 => Expr::Negate(boxed(wanted)),
+            _ => Expr::Cast(boxed(d.pick(&NUMBERS)), wanted),
+        }
+    }
+
+    /// A column or a constant.
+    fn leaf(&self, wanted: ColumnType) -> Expr {
+        let columns: Vec<u16> = (0..self.layout.columns().len() as u16)
+            .filter(|column| self.type_of(usize::from(*column)) == wanted)
+            .collect();
+        if columns.is_empty() || self.d.below(4) == 1 {
+            return self.constant(wanted);
+        }
+        let column = self.d.pick(&columns);
+        if self.stored && self.d.below(2) == 1 { Expr::Stored(column) } else { Expr::Incoming(column) }
+    }
+
+    fn constant(&self, column_type: ColumnType) -> Expr {
+        let value = match self.d.below(8) {
+            1 => Value::Null,
+            2 => self.d.pick(&edges(column_type)),
+            _ => plain(column_type, self.d.below(16)),
+        };
+        // A NaN is not itself, and so no update with one in it is what was asked for. Messages have some.
+        let value = if value == Value::float(f64::NAN) { plain(column_type, 1) } else { value };
+        Expr::Literal(literal(value, column_type), column_type)
+    }
+
+    /// Something ill-typed.
+    fn misfit(&self) -> Expr {
+        use ColumnType::{Bool, Bytea, Date, Decimal, Int16, Int32, Int64, Text};
+        let d = self.d;
+        let leaf = |column_type| Box::new(self.leaf(column_type));
+        let unlike = |column_type| leaf(self.unlike(column_type));
+        let any = self.any_type();
+        let number = d.pick(&NUMBERS);
+        let in_order = |a: Box<Expr>, b: Box<Expr>| if d.below(2) == 0 { (a, b) } else { (b, a) };
+        let operator = d.pick(&ARITHMETIC);
+        let price = Decimal { precision: 18, scale: 4 };
+        match d.below(17) {
+            0 => {
+                let (a, b) = in_order(leaf(number), unlike(number));
+                Expr::Arithmetic(operator, a, b)
+            }
+            1 => Expr::Arithmetic(operator, leaf(Text), leaf(Text)),
+            2 => Expr::Negate(leaf(d.pick(&[Bool, Text, Bytea, Date]))),
+            3 => {
+                let (a, b) = in_order(leaf(any), unlike(any));
+                Expr::Compare(d.pick(&COMPARISONS), a, b)
+            }
+            4 => {
+                let (a, b) = in_order(leaf(Bool), unlike(Bool));
+                if d.below(2) == 0 { Expr::And(a, b) } else { Expr::Or(a, b) }
+            }
+            5 => Expr::Not(unlike(Bool)),
+            6 => {
+                let (a, b) = in_order(leaf(any), unlike(any));
+                d.pick(&[Expr::Coalesce as fn(Vec<Expr>) -> Expr, Expr::Greatest, Expr::Least])(vec![*a, *b])
+            }
+            7 => d.pick(&[Expr::Coalesce(vec![]), Expr::Greatest(vec![]), Expr::Least(vec![])]),
+            8 => Expr::Case(vec![(*unlike(Bool), *leaf(any))], leaf(any)),
+            9 => {
+                let (a, b) = in_order(leaf(any), unlike(any));
+                Expr::Case(vec![(*leaf(Bool), *a)], b)
+            }
+            10 => {
+                let (a, b) = in_order(leaf(Text), unlike(Text));
+                Expr::Concat(a, b)
+            }
+            11 => Expr::Cast(leaf(d.pick(&[Bool, Text, Date])), number),
+            12 => Expr::Cast(leaf(number), d.pick(&[Bool, Text, Date])),
+            13 => Expr::Stored(self.layout.columns().len() as u16),
+            14 => Expr::Incoming(self.layout.columns().len() as u16 + 3),
+            15 => {
+                let (int, column_type) = d.pick(&[
+                    (i64::from(i16::MAX) + 1, Int16),
+                    (i64::from(i16::MIN) - 1, Int16),
+                    (i64::from(i32::MAX) + 1, Int32),
+                    (1, Text),
+                    (1, price),
+                    (0, Bool),
+                ]);
+                Expr::Literal(Literal::Int(int), column_type)
+            }
+            _ => {
+                let (constant, column_type) = d.pick(&[
+                    (Literal::Decimal(1, 3), price),
+                    (Literal::Decimal(10i128.pow(18), 4), price),
+                    (Literal::Float(1.0), Int64),
+                    (Literal::Text("1".into()), Int64),
+                    (Literal::Bool(true), Int64),
+                    (Literal::Date(1), Int32),
+                ]);
+                Expr::Literal(constant, column_type)
+            }
+        }
+    }
+
+    /// Something well-typed but for what it is made of.
+    fn around(&self, inner: Expr, wanted: ColumnType) -> Expr {
+        let other = || self.leaf(wanted);
+        let is_null = Expr::IsNull(Box::new(inner));
+        match self.d.below(4) {
+            0 => Expr::Case(vec![(is_null, other())], Box::new(other())),
+            1 => {
+                let both = two(Expr::And, self.leaf(ColumnType::Bool), is_null);
+                Expr::Case(vec![(both, other())], Box::new(other()))
+            }
+            2 => {
+                let either = two(Expr::Or, Expr::Not(Box::new(is_null)), self.leaf(ColumnType::Bool));
+                Expr::Coalesce(vec![other(), Expr::Case(vec![(either, other())], Box::new(other()))])
+            }
+            _ => {
+                let last = Expr::Case(vec![(is_null, other())], Box::new(other()));
+                Expr::Case(vec![(self.leaf(ColumnType::Bool), other())], Box::new(last))
+            }
+        }
+    }
+}
+
+fn literal(value: Value, column_type: ColumnType) -> Literal {
+    let int = value.integer().unwrap_or_default();
+    match (value, column_type) {
+        (Value::Null, _) => Literal::Null,
+        (Value::Text(text), ColumnType::Bytea) => Literal::Bytes(text.into_bytes()),
+        (Value::Text(text), _) => Literal::Text(text),
+        (Value::Float(bits), _) => Literal::Float(f64::from_bits(bits)),
+        (_, ColumnType::Bool) => Literal::Bool(int == 1),
+        (_, ColumnType::Decimal { scale, .. }) => Literal::Decimal(int, scale),
+        (_, ColumnType::Date) => Literal::Date(int as i32),
+        (_, ColumnType::Timestamp | ColumnType::TimestampTz) => Literal::Timestamp(int as i64),
+        _ => Literal::Int(int as i64),
+    }
+}
