@@ -127,6 +127,7 @@ impl Coordinator {
             bytes += extract.source_bytes;
             extracts.extend(run.proven.pop_front());
         }
+        assert!(extracts.len() == 1 || bytes <= bytes_max, "a batch keeps to its limit, or is one extract");
         if !run.proven.is_empty() {
             reached(Probe::BatchLeftExtracts);
         }

@@ -18,7 +18,7 @@ mod segment;
 mod storage;
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use kernel::{Error, ErrorKind, Result};
@@ -93,6 +93,10 @@ struct State<'a> {
     /// Nothing fails in a call for now.
     spared: bool,
     misuse: Option<String>,
+    /// Segments that were announced in this life.
+    announced: BTreeSet<u64>,
+    /// The segment that was last written to since the log is open, and the end of what was written.
+    filled: Option<(u64, u64)>,
     counts: DiskCounts,
     trace: Trace,
 }
@@ -141,6 +145,8 @@ impl<'a> Disk<'a> {
             last_write: (0, 0, 0),
             spared: false,
             misuse: None,
+            announced: BTreeSet::new(),
+            filled: None,
             counts: DiskCounts::default(),
             trace: Trace::default(),
         };
@@ -202,6 +208,8 @@ impl<'a> Disk<'a> {
         state.dead = None;
         state.failed = false;
         state.stale = None;
+        state.announced.clear();
+        state.filled = None;
         match crash {
             Crash::Kill => state.counts.kills += 1,
             Crash::Power => {

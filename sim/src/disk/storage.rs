@@ -4,7 +4,7 @@ use kernel::log::Storage;
 use kernel::{Error, ErrorKind, Result};
 
 use super::segment::Segment;
-use super::{Disk, gone, io};
+use super::{Disk, State, gone, io};
 use crate::fault::Fault;
 
 impl Storage for Disk<'_> {
@@ -31,6 +31,7 @@ impl Storage for Disk<'_> {
         if state.segments.contains_key(&number) {
             return Err(io(format!("segment {number} is there already")));
         }
+        check_announcement(state, number, true);
         if !dies && state.fails(Fault::DiskFull) {
             state.counts.no_space += 1;
             state.failed = true;
@@ -46,7 +47,9 @@ impl Storage for Disk<'_> {
         if dies { Err(gone()) } else { Ok(()) }
     }
 
-    fn prepare(&mut self, _number: u64, _len: u64) {}
+    fn prepare(&mut self, number: u64, _len: u64) {
+        check_announcement(&mut self.state_mut(), number, false);
+    }
 
     fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
         let mut guard = self.state_mut();
@@ -83,6 +86,11 @@ impl Storage for Disk<'_> {
         let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
         state.counts.writes += 1;
         state.last_write = (number, offset, bytes.len());
+        if !state.recovering {
+            let end = (offset + bytes.len() as u64).next_multiple_of(kernel::record::ALIGNMENT);
+            let before = state.filled.filter(|(segment, _)| *segment == number).map_or(0, |(_, end)| end);
+            state.filled = Some((number, end.max(before)));
+        }
         let version = state.counts.writes;
         state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written], version);
         if fails {
@@ -115,5 +123,24 @@ impl Storage for Disk<'_> {
         state.counts.removed_segments += 1;
         state.removed.insert(number, segment);
         if dies { Err(gone()) } else { Ok(()) }
+    }
+}
+
+/// A segment is announced once a life; one that follows a segment of which more than half was filled was announced.
+fn check_announcement(state: &mut State<'_>, number: u64, created: bool) {
+    let filled = state.filled.filter(|(segment, _)| segment + 1 == number);
+    let half = filled.and_then(|(segment, end)| {
+        let len = state.segments.get(&segment)?.memory.len() as u64;
+        Some(2 * end > len)
+    });
+    let wrong = match created {
+        true => half == Some(true) && !state.announced.contains(&number),
+        false => !state.announced.insert(number) || half == Some(false),
+    };
+    if wrong {
+        state.misuse.get_or_insert_with(|| {
+            let what = if created { "made unannounced" } else { "announced too early, or twice" };
+            format!("segment {number} is {what}")
+        });
     }
 }

@@ -348,9 +348,15 @@ fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, sha
             "rows of a table that is not there"
         }
         _ => {
-            let seen: Vec<_> = catalog.pipelines.values().filter(|p| !p.cursors.is_empty()).collect();
+            let seen = catalog.pipelines.values();
+            let seen: Vec<_> = seen.filter(|p| !p.cursors.is_empty() && p.topic_id.is_some()).collect();
             let pipeline = seen.get(d.index(seen.len().max(1)))?;
-            commit.cursors.push(wrong_advance(d, pipeline, &catalog));
+            let (advance, is_wrong) = odd_advance(d, pipeline, &catalog);
+            commit.cursors.push(advance);
+            if !is_wrong {
+                append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
+                return Some(("a cursor that stands still".into(), Ends(Sequence(end.last.sequence + 1))));
+            }
             "a cursor that does not follow"
         }
     };
@@ -430,7 +436,8 @@ fn living(d: &Decisions<'_>, image: &MemStorage) -> Option<Living> {
     Some(Living { catalog, shard, table, chunk, row })
 }
 
-fn wrong_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -> CursorAdvance {
+/// An advance, and whether it must be refused.
+fn odd_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -> (CursorAdvance, bool) {
     let (partition, at) = pipeline.cursors.iter().next().expect("one was seen");
     let mut advance = CursorAdvance {
         pipeline: pipeline.id,
@@ -442,17 +449,19 @@ fn wrong_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -
         topic_id: pipeline.topic_id.unwrap_or_default(),
         tally: Tally::default(),
     };
-    match d.below(7) {
+    let kind = d.below(8);
+    match kind {
         0 => advance.pipeline = PipelineId(catalog.next_pipeline),
         1 => advance.run = Run(advance.run.0 + 1),
         2 => advance.topic_id = TopicId([0xee; 16]),
         3 => advance.partition += 1000,
         4 => advance.first_offset += 1,
         5 => advance.first_offset -= 1,
-        _ => advance.next.next_offset = advance.first_offset - 1,
+        6 => advance.next.next_offset = advance.first_offset - 1,
+        _ => advance.next.next_offset = advance.first_offset,
     }
     advance.epoch = Epoch(advance.epoch.0 + d.below(3));
-    advance
+    (advance, kind < 7)
 }
 
 // ---- Reading ----

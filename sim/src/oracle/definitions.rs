@@ -197,6 +197,11 @@ impl Oracle {
         })
     }
 
+    /// A record did what the definition asks for that a client waits for.
+    pub fn is_carried_out(&self) -> bool {
+        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.done)
+    }
+
     /// The definition that a client waited for is answered. What is refused because there is no room is judged elsewhere.
     pub fn defined(&mut self, refused: Option<ErrorKind>) -> Check {
         let Some(Outstanding { definition, done }) = self.outstanding.take() else {

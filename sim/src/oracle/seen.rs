@@ -46,6 +46,14 @@ pub(super) fn check_sizes(snapshot: &Snapshot, id: u32, limits: &ShardLimits) ->
             )
         })?;
         let empty = view.chunks.iter().any(|chunk| value::living(chunk) == 0);
+        let misled = view.chunks.iter().find(|chunk| {
+            let filter = chunk.live_filter().map(|filter| filter.true_count() as u64);
+            let living = value::living(chunk);
+            chunk.live_rows() != living || filter.unwrap_or(chunk.rows.num_rows() as u64) != living
+        });
+        ensure("atomic", misled.is_none(), || {
+            format!("shard {shard}, table {id}: a chunk miscounts its rows")
+        })?;
         ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
         // Merged as they come, small chunks stay few, and most rows in them live.
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);

@@ -74,6 +74,7 @@ impl World<'_> {
                 let outcome = oracle.appended(&record, &self.outside());
                 self.oracle = oracle;
                 outcome?;
+                self.check_fairness(record.kind)?;
                 if planted::is(WorldBug::EarlyAnswer)
                     && let Some((id, counts)) = self.oracle.last_appended_write()
                 {
@@ -175,6 +176,30 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Batches and requests begin in turn: who waits for nothing but its turn is not overtaken by more batches than there are
+    /// others in line. (Barriers hold up whom they may.)
+    fn check_fairness(&mut self, kind: RecordKind) -> Result<(), Violation> {
+        let line = self.clients.asked.len() as u64;
+        let barred = !self.clients.held.is_empty()
+            || self.clients.asked.values().any(|asked| matches!(asked, Asked::Barrier(_)));
+        let is_done = |id: &RequestId| {
+            matches!(self.clients.asked.get(id), Some(Asked::Definition)) && self.oracle.is_carried_out()
+        };
+        let life = self.life.as_mut().expect("effects come from a life");
+        life.waiting.retain(|id, _| !is_done(id));
+        for batches in life.waiting.values_mut() {
+            *batches = if barred { 0 } else { *batches + u64::from(kind == RecordKind::Batch) };
+        }
+        let starved = life.waiting.iter().find(|(_, batches)| **batches > line + 3);
+        if let Some((id, batches)) = starved {
+            let text = format!(
+                "request {id} waits while {batches} batches are written, {line} requests are in line"
+            );
+            return Err(Violation::new("bounded", text));
+        }
+        Ok(())
+    }
+
     /// The pause before a source is tried again doubles, up to its limit, until something works. (A START begins anew, so nothing
     /// is foretold while a definition is on its way.)
     fn check_pause(&mut self, pipeline: Option<PipelineId>, text: &str) -> Result<(), Violation> {
@@ -228,6 +253,8 @@ impl World<'_> {
                     for batch in rows {
                         for number in batch.column(0).as_primitive::<Int64Type>().values() {
                             self.oracle.staged(*sequence, *number as u64);
+                            let life = self.life.as_mut().expect("effects come from a life");
+                            life.waiting.remove(&RequestId(*number as u64));
                         }
                     }
                 }
@@ -306,6 +333,7 @@ impl World<'_> {
                 format!("an answer to request {id}, which nobody waits for"),
             ));
         };
+        self.life.as_mut().expect("answers come from a life").waiting.remove(&id);
         match &result {
             Ok(_) => self.note(Actor::Client, Mark::Step, &[id.0], format_args!("request {id} is done")),
             Err(error) => {

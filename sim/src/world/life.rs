@@ -270,6 +270,8 @@ pub struct Life<'a> {
     pub halted: bool,
     /// It was told that no room is left.
     pub read_only: bool,
+    /// Requests that the coordinator has taken, and the batches that were written since.
+    pub waiting: BTreeMap<RequestId, u64>,
     /// Pause before the last retry of each source that nothing worked of since, in milliseconds.
     pub pauses_ms: BTreeMap<PipelineId, i64>,
     /// It begins no record for the moment.
@@ -295,6 +297,7 @@ impl<'a> Life<'a> {
             wake_at_us: None,
             halted: false,
             read_only: false,
+            waiting: BTreeMap::new(),
             pauses_ms: BTreeMap::new(),
             held: None,
             readers: BTreeMap::new(),

@@ -460,8 +460,16 @@ impl<'a> World<'a> {
             if let Input::DiskSpace { sufficient } = input {
                 life.read_only = !sufficient;
             }
-            if let Input::Request { request: Request::ReleaseSnapshot(reader), .. } = &input {
-                life.readers.remove(reader);
+            if let Input::Request { id, request } = &input {
+                match request {
+                    Request::ReleaseSnapshot(reader) => {
+                        life.readers.remove(reader);
+                    }
+                    Request::Write(_) | Request::Define(_) => {
+                        life.waiting.insert(*id, 0);
+                    }
+                    _ => {}
+                }
             }
             self.oracle.told_time(now_us);
             life.coordinator.handle(now_us, input);
