@@ -8,6 +8,7 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
     Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use kernel::expr::{Expr, OnDuplicate, Update};
 use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableSpec, TableWrite, Write};
 use kernel::schema::{Catalog, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
@@ -17,7 +18,7 @@ use crate::decide::{Decisions, Rate};
 use crate::oracle::value::{self, Digest, ReadRow, Row, Value};
 use crate::oracle::wide;
 use crate::oracle::{ClientWrite, Oracle, Statement};
-use crate::program::Program;
+use crate::program::{MISFIT, Program};
 use crate::scenario::{Duplicate, Fields, TableShape};
 use crate::swarm::Parameters;
 use crate::wide::Wide;
@@ -29,6 +30,13 @@ pub enum Asked {
     Definition,
     /// Rows.
     Write,
+    /// Something that does not fit its table, and must be refused like this.
+    Misfit {
+        /// The table.
+        table: u32,
+        /// The error that it must come to.
+        due: ErrorKind,
+    },
     /// A barrier over these tables.
     Barrier(Vec<u32>),
     /// A snapshot.
@@ -144,6 +152,9 @@ impl Clients {
             return Some(self.send(Asked::Snapshot, Request::AcquireSnapshot));
         }
         if d.activity(p.activity.write) {
+            if d.below(24) == 1 {
+                return self.misfit(d, p, catalog);
+            }
             return if d.chance(p.activity.barrier) {
                 self.ask_for_barrier(d, p, catalog)
             } else {
@@ -298,6 +309,44 @@ impl Clients {
         }
         let ledger = format!("ledger_{}", d.below(3));
         self.write(p, catalog, oracle, None, statements, &ledger)
+    }
+
+    /// An update that does not fit its table, of a statement or of a pipeline: must be refused.
+    fn misfit(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
+        let (table, shape) = pick_table(d, p, catalog)?;
+        let of_pipeline = d.below(2) == 1;
+        let (on_duplicate, due) = match shape {
+            TableShape::Wide(layout) => (Program::draw_misfit(d, layout), MISFIT),
+            _ if !shape.key().is_empty() => {
+                let expr = Expr::Cast(Box::new(Expr::Incoming(0)), ColumnType::Bool);
+                (OnDuplicate::Update(Update { assignments: vec![(1, expr)], condition: None }), MISFIT)
+            }
+            _ if of_pipeline => (OnDuplicate::Ignore, ErrorKind::InvalidTableDefinition),
+            _ => (OnDuplicate::Replace, ErrorKind::ObjectNotInPrerequisiteState),
+        };
+        let asked = Asked::Misfit { table: table.id.0, due };
+        let request = if of_pipeline {
+            let spec = PipelineSpec {
+                name: "misfit".into(),
+                table: table.name.clone(),
+                definition_sql: "misfit".into(),
+                on_duplicate,
+                error_limit: None,
+                batch_interval_us: 0,
+                batch_bytes_max: 1,
+            };
+            Request::Define(Definition::CreatePipeline {
+                spec: Box::new(spec),
+                if_not_exists: false,
+                or_replace: false,
+            })
+        } else {
+            let shards = (0..p.shard_count).map(|_| ShardWrite::default()).collect();
+            let schema_version = table.schema_version;
+            let table = TableWrite { table: table.id, schema_version, on_duplicate, shards };
+            Request::Write(Write { barrier: None, tables: vec![table] })
+        };
+        Some(self.send(asked, request))
     }
 
     fn ask_for_barrier(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {

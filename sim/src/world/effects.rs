@@ -319,6 +319,10 @@ impl World<'_> {
             (ErrorKind::UndefinedTable, Asked::Barrier(tables)) => {
                 (tables.iter().any(missing), "its tables are there".into())
             }
+            (ErrorKind::UndefinedTable, Asked::Misfit { table, .. }) => {
+                (missing(table), "its table is there".into())
+            }
+            (kind, Asked::Misfit { due, .. }) => (kind == *due, format!("{due:?} is due")),
             (_, Asked::Barrier(_)) => (false, "nothing is in the way of a barrier".into()),
             // Judged by what the model says of the statement, of the definition.
             (_, Asked::Write | Asked::Definition) => return None,
@@ -379,7 +383,7 @@ impl World<'_> {
                 self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())
             }
-            (Asked::Barrier(_), Err(_)) => Ok(()),
+            (Asked::Barrier(_) | Asked::Misfit { .. }, Err(_)) => Ok(()),
             (asked, result) => {
                 Err(Violation::new("honest", format!("request {id} ({asked:?}) is answered with {result:?}")))
             }
