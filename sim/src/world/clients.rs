@@ -138,8 +138,10 @@ impl Clients {
             return Some(self.define(oracle, definition));
         }
         if !self.is_defining() && d.activity(p.activity.odd_definition) {
-            let definition = self.odd(d, p);
-            return Some(self.define(oracle, definition));
+            return match self.odd(d, p) {
+                Some(definition) => Some(self.define(oracle, definition)),
+                None => self.misfit(d, p, catalog),
+            };
         }
         if !self.held.is_empty() && (d.faults_over() || d.below(2) == 0) {
             return self.use_barrier(d, p, oracle);
@@ -152,9 +154,6 @@ impl Clients {
             return Some(self.send(Asked::Snapshot, Request::AcquireSnapshot));
         }
         if d.activity(p.activity.write) {
-            if d.below(24) == 1 {
-                return self.misfit(d, p, catalog);
-            }
             return if d.chance(p.activity.barrier) {
                 self.ask_for_barrier(d, p, catalog)
             } else {
@@ -240,12 +239,12 @@ impl Clients {
 
     /// What nobody needs, and may be a mistake: names that are not there or are there already, definitions that are not legal,
     /// commands that come at the wrong time.
-    fn odd(&mut self, d: &Decisions<'_>, p: &Parameters) -> Definition {
+    fn odd(&mut self, d: &Decisions<'_>, p: &Parameters) -> Option<Definition> {
         let rule = d.index(p.pipelines.len());
         let (spec, rule) = (pipeline_spec(p, rule), &p.pipelines[rule]);
         let name = if d.below(4) == 0 { "nobody".to_string() } else { rule.name.clone() };
         let table = d.pick(&[rule.table.as_str(), "events", ODD_TABLE]).to_string();
-        match d.below(9) {
+        Some(match d.below(12) {
             0 => Definition::CreatePipeline {
                 spec,
                 if_not_exists: d.below(2) == 0,
@@ -271,8 +270,10 @@ impl Clients {
             5 => Definition::DropTable { name: table, if_exists: d.below(2) == 0 },
             6 => Definition::TruncateTable { name: ODD_TABLE.into() },
             7 => Definition::DropPipeline { name: "nobody".into(), if_exists: d.below(2) == 0 },
-            _ => Definition::CreateTable { spec: odd_table(d, &table), if_not_exists: d.below(2) == 0 },
-        }
+            8 => Definition::CreateTable { spec: odd_table(d, &table), if_not_exists: d.below(2) == 0 },
+            // An update that does not fit its table.
+            _ => return None,
+        })
     }
 
     // ---- Rows ----
