@@ -203,7 +203,7 @@ planted_bugs! {
         AbandonForgetsShard "abandon-forgets-shard" Logic "exactly once",
             "A statement that fails is abandoned on the first of its shards, and not on the others.",
             "the kernel's own: `abandon_write`";
-        ErrorLimitPerBatch "error-limit-per-batch" NeedsFault "honest",
+        ErrorLimitPerBatch "error-limit-per-batch" Logic "honest",
             "The limit of set-aside messages is held against each batch by itself.",
             "the kernel's own: `settle_batch`";
         // ---- Shards ----

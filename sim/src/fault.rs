@@ -107,7 +107,7 @@ faults! {
         "A range is handed in twice.";
     Retention "retention" "A5" Broker 10_000 1/2
         "Retention removes messages, perhaps the next one.";
-    RecreatedTopic "recreated-topic" "A6" Broker 3_000 1/2
+    RecreatedTopic "recreated-topic" "A6" Broker 6_000 1/2
         "The topic is deleted and created again under its name, perhaps with fewer partitions.";
     AbortedTransaction "aborted-transaction" "A7" Messages 800_000 1/2
         "A transaction is aborted: its messages leave a hole.";
@@ -127,7 +127,7 @@ faults! {
         "An answer of the source's host comes twice.";
     LateAnswer "late-answer" "A10" Broker 100_000 1/2
         "An answer is held up and comes after later ones, perhaps of a newer epoch.";
-    NewPartition "new-partition" "A11" Broker 5_000 1/2
+    NewPartition "new-partition" "A11" Broker 15_000 1/2
         "The topic gets one more partition.";
     EmptyPartition "empty-partition" "A11" Broker 500_000 1/2
         "Nobody writes to a partition: it begins where it ends.";
@@ -135,9 +135,9 @@ faults! {
         "A partition is missing in a reading.";
     OpenTransaction "open-transaction" "A13" Messages 400_000 1/2
         "A transaction stays open and holds back the end of what may be read.";
-    EqualPayloads "equal-payloads" "A14" Messages 200_000 1/2
+    EqualPayloads "equal-payloads" "A14" Messages 100_000 1/2
         "A message has the same bytes as another one; both count.";
-    WildTimestamps "wild-timestamps" "A15" Messages 200_000 1/2
+    WildTimestamps "wild-timestamps" "A15" Messages 100_000 1/2
         "A message says that it is from the far past or future.";
     Poison "poison" "A16" Messages 60_000 1/2
         "A message cannot be decoded.";
@@ -147,11 +147,11 @@ faults! {
         "A call to the broker fails for a moment: reading begins again from the stored offset.";
     OldOffsets "old-offsets" "A19" Broker 300_000 1/2
         "A later reading of the topic gives lower ends than an earlier one.";
-    LostPages "lost-pages" "B1" Disk 800_000 1/2
+    LostPages "lost-pages" "B1" Disk 1_000_000 1/1
         "A power cut leaves an older version of a page that was not synced.";
     TornSectors "torn-sectors" "B1" Disk 1_000_000 1/2
         "A power cut leaves sectors of several versions in one page.";
-    CrashInSync "crash-in-sync" "B2" Disk 30_000 1/2
+    CrashInSync "crash-in-sync" "B2" Disk 60_000 1/2
         "The process dies in a sync, which has written any of its pages.";
     FailedSync "failed-sync" "B3" Disk 60_000 1/2
         "A sync fails: some pages are on the disk, the others count as clean and are not.";
@@ -177,13 +177,13 @@ faults! {
         "A read ends in the middle.";
     FailedCall "failed-call" "B7" Disk 150_000 1/2
         "Segments cannot be listed, or one cannot be removed.";
-    SlowSync "slow-sync" "B7" Disk 60_000 1/2
+    SlowSync "slow-sync" "B7" Disk 150_000 1/2
         "A sync takes very long while everything else goes on.";
     LowSpace "low-space" "B7" Disk 60_000 1/2
         "The disk falls below its reserve, and there is room again later.";
     Kill "kill" "B8" Process 3_000 1/2
         "The process is killed; the page cache stays.";
-    PowerCut "power-cut" "B8" Process 2_000 1/2
+    PowerCut "power-cut" "B8" Process 3_000 1/2
         "Power is cut; what was not synced is at the disk's mercy.";
     CrashAtEffect "crash-at-effect" "B8" Process 4_000 1/2
         "The process dies between two effects of the kernel: what was drained before is carried out, the rest is not.";

@@ -183,6 +183,8 @@ pub struct MessageMix {
     pub wide: Option<WideMix>,
     /// Most bytes of an oversized message: set aside whole, it has to fit into a row of the errors table.
     pub oversized_bytes_max: u64,
+    /// Bytes by which every text is longer than it needs to be, so that records fill pages and segments.
+    pub padding: usize,
 }
 
 impl Messages {
@@ -207,10 +209,11 @@ impl Messages {
         self.next_id += 1;
         let id = self.next_id;
         let k = d.below(mix.keys) as i64;
-        let name = (!d.chance(Rate::per_mille(30))).then(|| format!("name-{}", d.below(mix.keys)));
+        let name = (!d.chance(Rate::per_mille(30)))
+            .then(|| format!("name-{}{:x<2$}", d.below(mix.keys), "", mix.padding));
         let amount =
             if d.chance(mix.huge) { i64::MAX - d.below(3) as i64 } else { d.below(2001) as i64 - 1000 };
-        let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}", d.below(100)));
+        let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}{:x<2$}", d.below(100), "", mix.padding));
         let (wide, members) = mix.wide.map(|mix| Wide::draw(d, &mix, id as u64)).unzip();
         let fields = Fields { id, k, name, amount, tag, wide: wide.map(Box::new) };
         let (mut text, meaning) = match d.strikes(Fault::Poison) {

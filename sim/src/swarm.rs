@@ -74,7 +74,11 @@ pub struct Paces {
     pub shards: Vec<u64>,
     pub replies: u64,
     pub log: u64,
+    /// Turns of the log that a sync takes at least.
+    pub sync: u64,
     pub source: u64,
+    /// Answers of sources, on their way to the coordinator.
+    pub answers: u64,
     pub readers: u64,
     pub producer: u64,
     pub clients: u64,
@@ -128,6 +132,9 @@ pub struct Parameters {
     pub last_crashes: Vec<Crash>,
 }
 
+/// Messages of a run in which each is long: many batches take one of them alone.
+const PADDED_MESSAGES_MAX: u64 = 150;
+
 /// A rate that half of the runs leave out.
 fn maybe(d: &Decisions<'_>, allowed: bool, per_mille_max: u64) -> Rate {
     if !allowed || d.below(2) == 0 {
@@ -160,13 +167,14 @@ impl Parameters {
             batch_interval_us,
             config,
             shard_limits,
-            segment_len: d.pick(&[4, 16, 64, 256]) << 10,
+            segment_len: d.pick(&[4, 4, 16, 256]) << 10,
             messages: d.between(40, if slow { 100 } else { 500 }),
             mix: MessageMix {
                 huge: maybe(d, true, 30),
                 keys: d.between(1, 40),
                 wide: None,
                 oversized_bytes_max: 20_000.min(4 * shard_limits.step_bytes_max as u64 - 800),
+                padding: 0,
             },
             faults: draw_faults(d, profile, faults),
             disk: DiskHabits { power: Rate::per_mille(d.between(0, 1000) as u32), lie: Rate::NEVER },
@@ -175,7 +183,9 @@ impl Parameters {
                 shards: (0..shard_count).map(|_| pace()).collect(),
                 replies: 4 * pace(),
                 log: 2 * pace(),
+                sync: 0,
                 source: 2 * pace(),
+                answers: 0,
                 readers: 2 * pace(),
                 producer: pace(),
                 clients: pace(),
@@ -184,12 +194,25 @@ impl Parameters {
             doubting_readers: d.below(2) == 1,
             fetch_messages_max: d.between(1, 40),
             // Many short runs find more than a few long ones, and some things only happen late.
-            steps: mixed_lengths(d.between(500, 3000)),
+            steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);
-        if profile == Profile::Crashes { parameters.crashing(d, faults) } else { parameters }
+        let mut parameters =
+            if profile == Profile::Crashes { parameters.crashing(d, faults) } else { parameters };
+        // While a sync goes on more is appended: what it covers and what it does not are told apart.
+        parameters.paces.sync = d.pick(&[0, 0, 2, 8]);
+        // The slower an answer, the less it is still true.
+        parameters.paces.answers = d.pick(&[4, 8, 2, 1]);
+        // Records as long as pages, and segments that end while one before is still to be synced.
+        let padding = d.pick(&[0, 0, 0, 700]);
+        // They have to fit where rows may only be short.
+        if padding > 0 && parameters.shard_limits.step_bytes_max >= 6000 {
+            parameters.mix.padding = padding;
+            parameters.messages = parameters.messages.min(PADDED_MESSAGES_MAX);
+        }
+        parameters
     }
 
     /// Half of the runs have a wide table, loaded by one pipeline.
@@ -215,6 +238,8 @@ impl Parameters {
     fn crashing(mut self, d: &Decisions<'_>, allowed: FaultSet) -> Parameters {
         self.messages = d.between(5, 40);
         self.steps = d.between(300, 1000);
+        // So little is written that a long segment would never be full.
+        self.segment_len = self.segment_len.min(16 << 10);
         let crashes = [(Fault::Kill, 30), (Fault::PowerCut, 30), (Fault::CrashInRecovery, 60)];
         for (crash, per_mille_max) in crashes.into_iter().filter(|(crash, _)| allowed.contains(*crash)) {
             self.faults.set(crash, Rate::per_mille(d.between(1, per_mille_max) as u32));

@@ -37,6 +37,9 @@ pub const PAGE_BYTES: usize = 4096;
 /// Unit that a device writes as a whole.
 pub const SECTOR_BYTES: usize = 512;
 
+/// How often it is asked in each call whether the process dies in it, before the first sync.
+const CREATION_CHANCES: usize = 5;
+
 /// How the process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Crash {
@@ -92,6 +95,8 @@ struct State<'a> {
     last_write: (u64, u64, usize),
     /// Nothing fails in a call for now.
     spared: bool,
+    /// A sync has succeeded once: there is something that must not be lost.
+    synced_once: bool,
     misuse: Option<String>,
     /// Segments that were announced in this life.
     announced: BTreeSet<u64>,
@@ -144,6 +149,7 @@ impl<'a> Disk<'a> {
             stale: None,
             last_write: (0, 0, 0),
             spared: false,
+            synced_once: false,
             misuse: None,
             announced: BTreeSet::new(),
             filled: None,
@@ -194,6 +200,11 @@ impl<'a> Disk<'a> {
     /// From now on nothing fails in a call, or it may again.
     pub fn spare(&self, spared: bool) {
         self.state_mut().spared = spared;
+    }
+
+    /// Pages that a power cut may take back.
+    pub fn dirty_pages(&self) -> usize {
+        self.state().segments.values().map(|segment| segment.dirty.len()).sum()
     }
 
     /// Segment, offset and length of the last write.
@@ -261,11 +272,26 @@ impl<'a> Disk<'a> {
             );
             return Err(io(format!("segment {number} cannot be synced")));
         }
-        if dies { Err(gone()) } else { Ok(()) }
+        if dies {
+            return Err(gone());
+        }
+        state.synced_once = true;
+        Ok(())
     }
 }
 
 impl State<'_> {
+    /// How much of a write is done when it ends in the midst: as often at its beginning or its end, where most fields are, as
+    /// anywhere.
+    fn bytes_written_of(&self, len: usize) -> usize {
+        let few = || self.decisions.index(len.min(16) + 1);
+        match self.decisions.below(3) {
+            0 => self.decisions.index(len + 1),
+            1 => few(),
+            _ => len - few(),
+        }
+    }
+
     /// Whether a call fails.
     fn fails(&self, kind: Fault) -> bool {
         !self.spared && self.decisions.strikes(kind)
@@ -288,7 +314,9 @@ impl State<'_> {
             (false, "sync") => Fault::CrashInSync,
             (false, _) => Fault::CrashInCall,
         };
-        if !self.spared && self.decisions.strikes(death) {
+        // A log is created once in a run: much can go wrong meanwhile.
+        let chances = if self.synced_once { 1 } else { CREATION_CHANCES };
+        if !self.spared && (0..chances).any(|_| self.decisions.strikes(death)) {
             let power = self.decisions.chance(self.habits.power);
             self.dead = Some(if power { Crash::Power } else { Crash::Kill });
             self.counts.crashes_in_a_call += 1;

@@ -83,7 +83,7 @@ impl Storage for Disk<'_> {
         let dies = state.begin("write")?;
         let fails = !dies && state.fails(Fault::FailedWrite);
         state.segment(number, offset, bytes.len())?;
-        let written = if dies || fails { state.decisions.index(bytes.len() + 1) } else { bytes.len() };
+        let written = if dies || fails { state.bytes_written_of(bytes.len()) } else { bytes.len() };
         state.counts.writes += 1;
         state.last_write = (number, offset, bytes.len());
         if !state.recovering {

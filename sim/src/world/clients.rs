@@ -192,7 +192,7 @@ impl Clients {
                     return Some(Definition::StartPipeline { name, if_not_running: false });
                 }
                 self.repaired.insert(pipeline.id, pipeline.run);
-                Some(repair(name, code, message))
+                Some(repair(d, name, code, message))
             }
             PipelineState::Failed { .. } => Some(Definition::StartPipeline { name, if_not_running: false }),
             PipelineState::Running if d.activity(p.activity.truncate) => {
@@ -466,7 +466,7 @@ fn odd_table(d: &Decisions<'_>, name: &str) -> TableSpec {
 }
 
 /// What the error of a failed pipeline tells its operator to do.
-fn repair(name: String, code: &str, message: &str) -> Definition {
+fn repair(d: &Decisions<'_>, name: String, code: &str, message: &str) -> Definition {
     let hinted = message.split_once("'{\"").and_then(|(_, hint)| {
         let (partition, rest) = hint.split_once("\": ")?;
         let (offset, _) = rest.split_once('}')?;
@@ -474,7 +474,10 @@ fn repair(name: String, code: &str, message: &str) -> Definition {
     });
     match hinted.filter(|_| code == ErrorKind::SourceLost.sqlstate()) {
         Some(at) => Definition::SetOffsets { name, offsets: Offsets::At(BTreeMap::from([at])) },
-        None => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Earliest) },
+        None => {
+            let from = d.pick(&[StartAt::Earliest, StartAt::Earliest, StartAt::Latest]);
+            Definition::SetOffsets { name, offsets: Offsets::From(from) }
+        }
     }
 }
 

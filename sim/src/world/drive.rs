@@ -3,8 +3,9 @@
 use kernel::{Input, PipelineId, ShardId};
 
 use super::life::{Life, LogStep};
-use super::source::Surroundings;
+use super::source::{Command, Surroundings};
 use super::{World, visible_catalog};
+use crate::broker::Broker;
 use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::planted::{self, WorldBug};
@@ -12,6 +13,10 @@ use crate::trace::{Actor, Mark};
 
 /// Steps between two looks at whether it has.
 const CATCH_UP_LOOK: u64 = 50;
+/// Partitions of a topic beyond which it gets no more.
+const PARTITIONS_MAX: usize = 6;
+/// Messages with which a partition of a topic that was created again is loaded at most.
+const RELOADED_MAX: u64 = 100;
 
 /// Who can have a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,7 +125,7 @@ impl<'a> World<'a> {
                 turns.push((Turn::Source(pipeline), pace.source));
             }
             if !source.replies.is_empty() {
-                turns.push((Turn::SourceReply(pipeline), pace.source));
+                turns.push((Turn::SourceReply(pipeline), pace.answers));
             }
             if source.holds_up() {
                 turns.push((Turn::HeldUp(pipeline), 1));
@@ -184,7 +189,18 @@ impl<'a> World<'a> {
                 self.feed(Input::Request { id, request })
             }
             Turn::Source(pipeline) => {
-                self.source(pipeline, |source, around| source.command(around));
+                let (topic, answers) = self.source(pipeline, |source, around| {
+                    let answers = matches!(
+                        source.commands.front(),
+                        Some(Command::Verify { .. } | Command::Open { .. })
+                    );
+                    source.command(around);
+                    (source.topic(), answers)
+                });
+                // The answer is on its way, and already no longer true.
+                if answers {
+                    self.operate_between_calls(topic);
+                }
                 Ok(())
             }
             Turn::HeldUp(pipeline) => {
@@ -192,6 +208,12 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Turn::Reader(pipeline, reader) => {
+                let source = &self.life_mut().sources[&pipeline];
+                let (topic, is_answering) = (source.topic(), !source.replies.is_empty());
+                // Something else is there to be fetched than what the answer on its way speaks of.
+                if is_answering {
+                    self.operate_between_calls(topic);
+                }
                 self.source(pipeline, |source, around| source.read(reader, around));
                 Ok(())
             }
@@ -234,11 +256,11 @@ impl<'a> World<'a> {
         self.note(Actor::Shard(shard as u16), Mark::Detail, &[], format_args!("answers"));
     }
 
-    fn source(
+    fn source<T>(
         &mut self,
         pipeline: PipelineId,
-        act: impl FnOnce(&mut super::source::SourceHost, &mut Surroundings<'_, '_>),
-    ) {
+        act: impl FnOnce(&mut super::source::SourceHost, &mut Surroundings<'_, '_>) -> T,
+    ) -> T {
         let now_us = self.kernel_now_us();
         let life = self.life.as_mut().expect("only the living have turns");
         let source = life.sources.get_mut(&pipeline).expect("it has a turn");
@@ -249,7 +271,7 @@ impl<'a> World<'a> {
             fetch_messages_max: self.p.fetch_messages_max,
             trace: &self.trace,
         };
-        act(source, &mut around);
+        act(source, &mut around)
     }
 
     fn extract(&mut self, pipeline: PipelineId, reader: usize) -> Result<(), Violation> {
@@ -382,10 +404,10 @@ impl<'a> World<'a> {
         let (start, stable, end) = broker.bounds(partition as i32);
         if self.written < self.p.messages && !broker.is_silent(partition) {
             let count = d.between(1, 12);
-            let payloads = (0..count).map(|_| self.messages.write(&d, self.p.mix, self.now_us)).collect();
-            broker.produce(partition, payloads);
+            self.write(topic, partition, count);
             self.written += count;
         }
+        let broker = &mut self.brokers[topic];
         if d.below(4) == 0 {
             let aborts = broker.has_transaction(partition) && d.strikes(Fault::AbortedTransaction);
             broker.end_transaction(partition, !aborts);
@@ -405,12 +427,11 @@ impl<'a> World<'a> {
         if d.fault(Fault::UncleanElection) {
             broker.elect_uncleanly(partition, d.between(1, (end - start).clamp(1, 20) as u64));
         }
-        if broker.partition_count() < 6 && d.strikes(Fault::NewPartition) {
-            broker.add_partitions(1);
-        }
+        self.grow(topic);
         if d.strikes(Fault::RecreatedTopic) {
-            broker.recreate(d.between(1, 3) as usize);
+            self.recreate(topic);
         }
+        let broker = &self.brokers[topic];
         let partition = partition.min(broker.partition_count() - 1) as i32;
         let (start, stable, end) = broker.bounds(partition);
         self.note(
@@ -419,6 +440,53 @@ impl<'a> World<'a> {
             &[partition as u64, start as u64, stable as u64, end as u64],
             format_args!("partition {partition} has {start}..{end}, readable up to {stable}"),
         );
+    }
+
+    /// The topic may get one more partition (A11). Producers may learn of it, and write to it, before anybody reads the topic again.
+    fn grow(&mut self, topic: usize) {
+        let new = self.brokers[topic].partition_count();
+        if new < PARTITIONS_MAX && self.d.strikes(Fault::NewPartition) {
+            self.brokers[topic].add_partitions(1);
+            if self.d.below(2) == 1 {
+                self.write(topic, new, self.d.between(1, 12));
+            }
+        }
+    }
+
+    /// The topic is deleted and created again (A6): empty, or loaded at once with as much as was there, so that a reader who has not
+    /// noticed finds other messages at its offset.
+    fn recreate(&mut self, topic: usize) {
+        let d = self.d.clone();
+        let ends = |broker: &Broker<'_>| -> Vec<i64> {
+            (0..broker.partition_count()).map(|partition| broker.bounds(partition as i32).2).collect()
+        };
+        let before = ends(&self.brokers[topic]);
+        self.brokers[topic].recreate(d.between(1, 3) as usize);
+        if d.below(3) == 0 {
+            return;
+        }
+        let now = ends(&self.brokers[topic]);
+        for (partition, (before, now)) in before.into_iter().zip(now).enumerate() {
+            let count = (before - now).max(0) as u64 + d.between(0, 12);
+            self.write(topic, partition, count.min(RELOADED_MAX));
+        }
+    }
+
+    /// What operators of a broker do, they also do between two calls of one reader.
+    fn operate_between_calls(&mut self, topic: usize) {
+        self.grow(topic);
+        if (0..4).any(|_| self.d.strikes(Fault::RecreatedTopic)) {
+            self.recreate(topic);
+        }
+    }
+
+    /// Producers write so many messages to a partition, if somebody writes to it at all.
+    fn write(&mut self, topic: usize, partition: usize, count: u64) {
+        if count == 0 || self.brokers[topic].is_silent(partition) {
+            return;
+        }
+        let payloads = (0..count).map(|_| self.messages.write(&self.d, self.p.mix, self.now_us)).collect();
+        self.brokers[topic].produce(partition, payloads);
     }
 
     // ---- The end of a run ----

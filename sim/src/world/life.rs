@@ -83,6 +83,8 @@ pub struct LogHost<'a> {
     /// To the coordinator, in order.
     pub replies: VecDeque<Input>,
     running: Option<RunningSync>,
+    /// Turns that a sync takes where nothing holds it up, until the run has to catch up.
+    sync_turns: u64,
     wanted: bool,
     failed: bool,
     /// What is truly durable.
@@ -115,7 +117,7 @@ impl<'a> LogHost<'a> {
     }
 
     /// A log that was just opened.
-    pub fn new(writer: LogWriter<Disk<'a>>, disk: Disk<'a>) -> LogHost<'a> {
+    pub fn new(writer: LogWriter<Disk<'a>>, disk: Disk<'a>, sync_turns: u64) -> LogHost<'a> {
         let durable = writer.durable();
         let header = disk.last_write();
         LogHost {
@@ -124,6 +126,7 @@ impl<'a> LogHost<'a> {
             commands: VecDeque::new(),
             replies: VecDeque::new(),
             running: None,
+            sync_turns,
             wanted: false,
             failed: false,
             durable,
@@ -137,9 +140,9 @@ impl<'a> LogHost<'a> {
         }
     }
 
-    /// Whether something is appended that is not durable yet.
-    pub fn has_unsynced(&self) -> bool {
-        !self.stamps.is_empty()
+    /// Records that are appended and not durable yet.
+    pub fn unsynced_records(&self) -> usize {
+        self.stamps.len()
     }
 
     /// The last record that was appended.
@@ -208,7 +211,9 @@ impl<'a> LogHost<'a> {
             return Ok(LogStep::NothingToSync);
         };
         let pending = self.disk.begin_sync(first.segment, first.offset, first.len);
-        let slow = if decisions.strikes(Fault::SlowSync) { decisions.between(20, 200) } else { 0 };
+        let held_up = if decisions.strikes(Fault::SlowSync) { decisions.between(20, 200) } else { 0 };
+        let usual = if decisions.faults_over() { 0 } else { self.sync_turns };
+        let slow = usual + held_up;
         self.running = Some(RunningSync { plan, done: 0, pending, slow });
         Ok(LogStep::SyncBegun)
     }

@@ -22,7 +22,7 @@ use self::drive::Stalled;
 use self::life::{Life, LogHost, Voucher};
 use crate::broker::{Broker, BrokerCounts};
 use crate::counts::counts;
-use crate::decide::Decisions;
+use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, Damage, Disk, DiskCounts};
 use crate::fault::Fault;
 use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
@@ -43,6 +43,10 @@ const FAILING_STARTS_MAX: u32 = 20;
 const KERNEL_EPOCH_US: Micros = 1_700_000_000_000_000;
 /// How far a clock is set forward or back.
 const CLOCK_SET_MAX_US: u64 = 7_200_000_000;
+
+/// How often it is asked whether power fails, by the number of pages or records that are not synced, whichever is greater: of two
+/// one may survive without the other.
+const POWER_CUT_CHANCES: [u32; 4] = [1, 5, 24, 40];
 
 counts! {
     /// What happened in a run, beside what its parts count.
@@ -135,7 +139,7 @@ impl<'a> World<'a> {
         d.set_faults(p.faults);
         let mut habits = p.disk;
         if planted::is(WorldBug::LyingDisk) {
-            habits.lie = crate::decide::Rate::per_mille(300);
+            habits.lie = Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
         let broker = |(i, n): (usize, &usize)| Broker::new(d.clone(), i as u8, *n).traced(trace.clone());
@@ -277,16 +281,21 @@ impl<'a> World<'a> {
                 }
             }
             (None, Some(_)) if self.d.strikes(Fault::Kill) => Crash::Kill,
-            (None, Some(life)) if self.power_fails(life.log.has_unsynced()) => Crash::Power,
+            (None, Some(life)) if self.power_fails(life.log.unsynced_records()) => Crash::Power,
             _ => return Ok(Start::Up),
         };
         self.crash(crash);
         self.start()
     }
 
-    /// Power fails more often while there is something to lose.
-    fn power_fails(&self, unsynced: bool) -> bool {
-        (0..if unsynced { 8 } else { 1 }).any(|_| self.d.strikes(Fault::PowerCut))
+    /// Power fails more often the more there is to lose.
+    fn power_fails(&self, unsynced_records: usize) -> bool {
+        if self.p.faults.of(Fault::PowerCut) == Rate::NEVER {
+            return false;
+        }
+        let at_stake = unsynced_records.max(self.disk.dirty_pages());
+        let chances = POWER_CUT_CHANCES[at_stake.min(POWER_CUT_CHANCES.len() - 1)];
+        (0..chances).any(|_| self.d.strikes(Fault::PowerCut))
     }
 
     fn crash(&mut self, crash: Crash) {
@@ -425,7 +434,7 @@ impl<'a> World<'a> {
             self.counts.rotten_survived += 1;
         }
         self.oracle.recovered(&seen, coordinator.published())?;
-        let log = LogHost::new(opened.writer, self.disk.clone());
+        let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
         self.life = Some(Life::new(coordinator, shards, log));
         self.drain()?;
         self.take_frame();
