@@ -93,6 +93,18 @@ impl Finding {
                 names(alone)
             ));
         }
+        match (class, &self.control) {
+            (Class::NeedsFault, Control { alone: Some(alone), .. }) if alone.is_empty() => {
+                complaints.push("is said to need one fault, and no kind alone showed it".into());
+            }
+            (Class::NeedsTwoFaults, Control { alone: Some(_), together: None, .. }) => {
+                complaints.push("no set of faults showed it again and again".into());
+            }
+            (Class::NeedsTwoFaults, Control { together: Some(together), .. }) if together.len() < 2 => {
+                complaints.push(format!("is said to need two faults, and takes {}", names(together)));
+            }
+            _ => {}
+        }
         complaints
     }
 
@@ -209,7 +221,8 @@ mod tests {
     }
 
     fn finding(bug: WorldBug, hunts: Vec<Hunt>, calm: Hunt, alone: Vec<Fault>) -> Finding {
-        let control = Control { calm, alone: Some(alone), together: None };
+        let together = Some(vec![Fault::PowerCut, Fault::LostPages]);
+        let control = Control { calm, alone: Some(alone), together };
         Finding { subject: Subject::Planted(Planted::World(bug)), hunts, control }
     }
 
@@ -237,5 +250,14 @@ mod tests {
         let mut missed = good();
         missed[0] = hunt_of(2000, false);
         assert_eq!(complaints(finding(two, missed, calm(), vec![])), 1, "not found");
+        let one = WorldBug::CountedOffsets;
+        assert_eq!(complaints(finding(one, good(), calm(), vec![Fault::Redelivery])), 0);
+        assert_eq!(complaints(finding(one, good(), calm(), vec![])), 1, "no kind alone");
+        let with = |together| {
+            let finding = finding(two, good(), calm(), vec![]);
+            complaints(Finding { control: Control { together, ..finding.control.clone() }, ..finding })
+        };
+        assert_eq!(with(Some(vec![Fault::PowerCut])), 1, "one is all that it takes");
+        assert_eq!(with(None), 1, "no set was confirmed");
     }
 }
