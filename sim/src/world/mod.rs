@@ -448,7 +448,8 @@ impl<'a> World<'a> {
             == (DATABASE, opened.incarnation, DATABASE, self.p.shard_count)
             && writer.durable() == writer.last();
         self.incarnation = opened.incarnation;
-        if agree && opened.incarnation > before {
+        // Damage may take back the record that began the life before, as nothing bears witness of it.
+        if agree && (opened.incarnation > before || self.damage.is_some()) {
             return Ok(());
         }
         let text = format!("a log that is open says {opened:?}, after life {before}");
