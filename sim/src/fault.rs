@@ -540,7 +540,8 @@ mod tests {
             assert_eq!(rates, all.with(off, Rate::NEVER));
         }
         let quiet = FaultRates::draw(&Decisions::new(Recorded::new(vec![])), FaultSet::ALL);
-        assert_eq!(quiet, FaultRates::default());
+        let always = |fault: Fault| fault.facts().one_seed_of == 1;
+        assert!(quiet.drawn().all(|(fault, _)| always(fault)), "{quiet:?}");
     }
 
     #[test]

@@ -128,6 +128,8 @@ pub struct Parameters {
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
     pub catch_up_steps_max: u64,
+    /// At its end, forged logs are read: damage of every kind, so only where all of it may happen.
+    pub forges: bool,
     /// How the process ends, once everything has caught up.
     pub last_crashes: Vec<Crash>,
 }
@@ -196,6 +198,7 @@ impl Parameters {
             // Many short runs find more than a few long ones, and some things only happen late.
             steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
+            forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)),
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);

@@ -207,7 +207,7 @@ impl<'a> World<'a> {
             self.catch_up()?;
         }
         self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
-        self.forge()
+        if self.p.forges { self.forge() } else { Ok(()) }
     }
 
     /// What the run is like.
