@@ -567,12 +567,14 @@ fn cast(a: &ArrayRef, to: ColumnType, errors: &mut RowErrors) -> Option<ArrayRef
     }
 }
 
-/// To integers, or to numbers that `decimal` makes: the part that casts have in common.
+/// To integers, or to numbers that `decimal` makes: the part that casts have in common. `real` and `float` round once, from all
+/// digits.
 fn cast_to<A: ArrowPrimitiveType>(
     a: &ArrayRef,
     to: &DataType,
     errors: &mut RowErrors,
     integer: impl Fn(A::Native) -> Option<i64>,
+    real: impl Fn(A::Native) -> f32,
     float: impl Fn(A::Native) -> f64,
     decimal: impl Fn(A::Native, i8) -> Option<i128>,
 ) -> Option<ArrayRef> {
@@ -586,7 +588,7 @@ fn cast_to<A: ArrowPrimitiveType>(
         })),
         DataType::Int64 => Arc::new(map::<A, Int64Type>(a, errors, |v| integer(v).ok_or(out_of_range))),
         DataType::Float32 => Arc::new(map::<A, Float32Type>(a, errors, |v| {
-            let (wide, narrow) = (float(v), float(v) as f32);
+            let (wide, narrow) = (float(v), real(v));
             match narrow {
                 _ if narrow.is_infinite() && wide.is_finite() => Err(out_of_range),
                 _ if narrow.is_nan() => Ok(f32::NAN),
@@ -618,6 +620,7 @@ fn from_integer<A: ArrowPrimitiveType>(
         to,
         errors,
         |v| Some(widen(v)),
+        |v| widen(v) as f32,
         |v| widen(v) as f64,
         |v, scale| rescale(widen(v).into(), 0, scale),
     )
@@ -635,10 +638,11 @@ fn from_float<A: ArrowPrimitiveType>(
         to,
         errors,
         |v| whole(widen(v).round_ties_even(), 9_223_372_036_854_775_808.0).map(|v| v as i64),
+        |v| widen(v) as f32,
         &widen,
         |v, scale| {
             let scaled = widen(v) * float_power_of_ten(scale);
-            whole(scaled.round(), 1e38).map(|v| v as i128)
+            whole(scaled.round(), 170_141_183_460_469_231_731_687_303_715_884_105_728.0).map(|v| v as i128)
         },
     )
 }
@@ -649,9 +653,26 @@ fn from_decimal(a: &ArrayRef, from: i8, to: &DataType, errors: &mut RowErrors) -
         to,
         errors,
         |v| rescale(v, from, 0).and_then(|v| v.try_into().ok()),
-        |v| v as f64 / float_power_of_ten(from),
+        |v| decimal_to_real(v, from),
+        |v| decimal_to_float(v, from),
         |v, scale| rescale(v, from, scale),
     )
+}
+
+/// The quotient of two numbers that are exact as doubles is rounded once; others go by their digits.
+fn decimal_to_float(unscaled: i128, scale: i8) -> f64 {
+    if unscaled.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS && (0..=22).contains(&scale) {
+        return unscaled as f64 / float_power_of_ten(scale);
+    }
+    format!("{unscaled}e{}", -i16::from(scale)).parse().expect("digits and an exponent are a number")
+}
+
+/// As [`decimal_to_float`], in single precision.
+fn decimal_to_real(unscaled: i128, scale: i8) -> f32 {
+    if unscaled.unsigned_abs() <= 1 << f32::MANTISSA_DIGITS && (0..=10).contains(&scale) {
+        return unscaled as f32 / float_power_of_ten(scale) as f32;
+    }
+    format!("{unscaled}e{}", -i16::from(scale)).parse().expect("digits and an exponent are a number")
 }
 
 /// An unscaled value at another scale, rounded half away from zero.

@@ -284,8 +284,8 @@ fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
         Decimal(v, _, s) => {
             let unit = 10i128.pow(s as u32);
             return match to {
-                ColumnType::Float32 => Ok(F32((v as f64 / unit as f64) as f32)),
-                ColumnType::Float64 => Ok(F64(v as f64 / unit as f64)),
+                ColumnType::Float32 => Ok(F32(format!("{v}e-{s}").parse().expect("a number"))),
+                ColumnType::Float64 => Ok(F64(format!("{v}e-{s}").parse().expect("a number"))),
                 ColumnType::Decimal { .. } => Ok(value),
                 _ => whole(half_away(v, unit)),
             };
@@ -293,7 +293,7 @@ fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
         other => unreachable!("{other:?}"),
     };
     match to {
-        ColumnType::Float32 => Ok(F32((integer as f64) as f32)),
+        ColumnType::Float32 => Ok(F32(integer as f32)),
         ColumnType::Float64 => Ok(F64(integer as f64)),
         ColumnType::Decimal { precision, scale } => {
             let v = integer * 10i128.pow(scale as u32);

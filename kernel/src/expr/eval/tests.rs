@@ -219,3 +219,47 @@ fn a_program_that_does_not_fit_refuses_its_rows() {
         assert_eq!((errors.get(0), errors.get(1)), (Some(ErrorKind::Internal), Some(ErrorKind::Internal)));
     }
 }
+
+/// The value of a cast of a constant.
+fn cast_of(literal: Literal, from: ColumnType, to: ColumnType) -> Result<Value, ErrorKind> {
+    let expr = Expr::Cast(Box::new(Expr::Literal(literal, from)), to);
+    let mut errors = RowErrors::default();
+    let result = evaluate(&expr, Scope { stored: &[], incoming: &[], rows: 1 }, &mut errors);
+    match errors.iter().next() {
+        Some((_, kind)) => Err(kind),
+        None => Ok(value_at(&result, 0)),
+    }
+}
+
+#[test]
+fn casts_to_floats_round_once() {
+    // Just above the middle of two reals: the nearest double is that middle, which would round to even, downwards.
+    let above = (1i64 << 60) + (1 << 36) + 1;
+    let next = ((1u64 << 60) + (1 << 37)) as f32;
+    assert_eq!(cast_of(Literal::Int(above), ColumnType::Int64, ColumnType::Float32), Ok(Value::F32(next)));
+    let numeric = ColumnType::Decimal { precision: 38, scale: 3 };
+    let digits = 123_456_789_012_345_678_901;
+    let literal = || Literal::Decimal(digits, 3);
+    assert_eq!(cast_of(literal(), numeric, ColumnType::Float64), Ok(Value::F64(123_456_789_012_345_678.901)));
+    assert_eq!(cast_of(literal(), numeric, ColumnType::Float32), Ok(Value::F32(123_456_789_012_345_678.901)));
+    for unscaled in [9_007_199_254_740_993i128, 90_071_992_547_409_935, -36_028_797_018_963_971] {
+        let exact: f64 = format!("{unscaled}e-3").parse().expect("a number");
+        let found = cast_of(Literal::Decimal(unscaled, 3), numeric, ColumnType::Float64);
+        assert_eq!(found, Ok(Value::F64(exact)), "{unscaled}");
+    }
+}
+
+#[test]
+fn the_greatest_numbers_of_38_digits_are_alike_on_both_sides_of_zero() {
+    let numeric = ColumnType::Decimal { precision: 38, scale: 0 };
+    // The double next to 1e38 is below it, so it has 38 digits.
+    let below = 1e38 as i128;
+    for (float, int) in [(1e38, below), (-1e38, -below)] {
+        let found = cast_of(Literal::Float(float), ColumnType::Float64, numeric);
+        assert_eq!(found, Ok(Value::Decimal(int, 38, 0)));
+    }
+    for float in [1.1e38, -1.1e38, 1e39, -1e39, f64::INFINITY, f64::NAN] {
+        let found = cast_of(Literal::Float(float), ColumnType::Float64, numeric);
+        assert_eq!(found, Err(ErrorKind::NumericValueOutOfRange), "{float}");
+    }
+}
