@@ -176,8 +176,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Batches and requests begin in turn: who waits for nothing but its turn is not overtaken by more batches than there are
-    /// others in line. (Barriers hold up whom they may.)
+    /// Batches and requests begin in turn: who waits for nothing but its turn is not overtaken by many more batches than there were
+    /// requests in line. (Barriers hold up whom they may.)
     fn check_fairness(&mut self, kind: RecordKind) -> Result<(), Violation> {
         let line = self.clients.asked.len() as u64;
         let barred = !self.clients.held.is_empty()
@@ -187,14 +187,13 @@ impl World<'_> {
         };
         let life = self.life.as_mut().expect("effects come from a life");
         life.waiting.retain(|id, _| !is_done(id));
-        for batches in life.waiting.values_mut() {
-            *batches = if barred { 0 } else { *batches + u64::from(kind == RecordKind::Batch) };
+        for waiting in life.waiting.values_mut() {
+            waiting.longest = waiting.longest.max(line);
+            waiting.batches = if barred { 0 } else { waiting.batches + u64::from(kind == RecordKind::Batch) };
         }
-        let starved = life.waiting.iter().find(|(_, batches)| **batches > line + 3);
-        if let Some((id, batches)) = starved {
-            let text = format!(
-                "request {id} waits while {batches} batches are written, {line} requests are in line"
-            );
+        let starved = life.waiting.iter().find(|(_, waiting)| waiting.batches > 2 * waiting.longest + 4);
+        if let Some((id, waiting)) = starved {
+            let text = format!("request {id} waits for its turn: {waiting:?}");
             return Err(Violation::new("bounded", text));
         }
         Ok(())

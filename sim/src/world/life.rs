@@ -16,6 +16,15 @@ use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::planted::{self, WorldBug};
 
+/// How long a request is in line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InLine {
+    /// Batches that were written since.
+    pub batches: u64,
+    /// Most requests in line meanwhile.
+    pub longest: u64,
+}
+
 /// What the coordinator wants of the log.
 #[derive(Debug)]
 pub enum LogCommand {
@@ -275,8 +284,8 @@ pub struct Life<'a> {
     pub halted: bool,
     /// It was told that no room is left.
     pub read_only: bool,
-    /// Requests that the coordinator has taken, and the batches that were written since.
-    pub waiting: BTreeMap<RequestId, u64>,
+    /// Requests that the coordinator has taken and not begun.
+    pub waiting: BTreeMap<RequestId, InLine>,
     /// Pause before the last retry of each source that nothing worked of since, in milliseconds.
     pub pauses_ms: BTreeMap<PipelineId, i64>,
     /// It begins no record for the moment.

@@ -476,7 +476,7 @@ impl<'a> World<'a> {
                         life.readers.remove(reader);
                     }
                     Request::Write(_) | Request::Define(_) => {
-                        life.waiting.insert(*id, 0);
+                        life.waiting.insert(*id, life::InLine::default());
                     }
                     _ => {}
                 }
