@@ -98,6 +98,8 @@ struct State<'a> {
     /// A sync has succeeded once: there is something that must not be lost.
     synced_once: bool,
     misuse: Option<String>,
+    /// What the log's writer should not have done; the port allows it.
+    misannounced: Option<String>,
     /// Segments that were announced in this life.
     announced: BTreeSet<u64>,
     /// The segment that was last written to since the log is open, and the end of what was written.
@@ -151,6 +153,7 @@ impl<'a> Disk<'a> {
             spared: false,
             synced_once: false,
             misuse: None,
+            misannounced: None,
             announced: BTreeSet::new(),
             filled: None,
             counts: DiskCounts::default(),
@@ -181,6 +184,11 @@ impl<'a> Disk<'a> {
     /// What the log did that it must never do.
     pub fn misuse(&self) -> Option<String> {
         self.state().misuse.clone()
+    }
+
+    /// How the log's writer announced a segment otherwise than it says that it does.
+    pub fn misannounced(&self) -> Option<String> {
+        self.state().misannounced.clone()
     }
 
     /// What happened so far.

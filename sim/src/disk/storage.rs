@@ -138,7 +138,7 @@ fn check_announcement(state: &mut State<'_>, number: u64, created: bool) {
         false => !state.announced.insert(number) || half == Some(false),
     };
     if wrong {
-        state.misuse.get_or_insert_with(|| {
+        state.misannounced.get_or_insert_with(|| {
             let what = if created { "made unannounced" } else { "announced too early, or twice" };
             format!("segment {number} is {what}")
         });

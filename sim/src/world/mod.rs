@@ -264,7 +264,7 @@ impl<'a> World<'a> {
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
-        if let Some(misuse) = self.disk.misuse() {
+        if let Some(misuse) = self.disk.misuse().or_else(|| self.disk.misannounced()) {
             return Err(Violation::new("honest", format!("the log did what it must never do: {misuse}")));
         }
         let crash = match (self.disk.died(), &self.life) {
