@@ -113,10 +113,15 @@ fn forge_segment(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Forged
         }
         7 if last > first => {
             let number = d.between(first + 1, last);
-            rewrite_segment_header(image, number, |header| header.first_sequence += 1);
-            // The frontier behind it says that what it had was durable.
-            let is_known = |header: &Header| header.synced_through >= header.sequence - 1;
-            is_known(&end.last).then(|| ("a segment that begins elsewhere".into(), Refused(DataCorrupted)))
+            let mut first = 0;
+            rewrite_segment_header(image, number, |header| {
+                first = header.first_sequence;
+                header.first_sequence += 1;
+            });
+            // Its first record is missing now. Somebody behind it says that it was durable, or it goes with what follows it.
+            let is_known = end.last.synced_through >= first;
+            let outcome = if is_known { Refused(DataCorrupted) } else { Ends(Sequence(first - 1)) };
+            Some(("a segment that begins elsewhere".into(), outcome))
         }
         _ => {
             // What an interrupted creation leaves, and what it does not.
