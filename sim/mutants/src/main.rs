@@ -53,7 +53,9 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    // Cargo says where the package is that it runs; what was known when this was built may be another copy, gone since.
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let root = PathBuf::from(package).join("../..");
     let root = root.canonicalize().context("the workspace is gone")?;
     std::fs::create_dir_all(&arguments.out).context("the folder for results cannot be made")?;
     let out = arguments.out.canonicalize()?;

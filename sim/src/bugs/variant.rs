@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The source that this binary was built from.
+/// The source that this binary was built from: Cargo says where it is of what it runs; what was known when it was built may be another
+/// copy, gone since.
 fn repository() -> Result<PathBuf, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let source = Path::new(&package).join("..");
     source.canonicalize().map_err(|error| {
         format!(
             "the source that this simulator was built from is not at {} any more: {error}",
