@@ -5,7 +5,8 @@
 //! - [`fault`]: every kind of trouble by name, and what became of it.
 //! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`], [`wide`],
 //!   [`program`]: what their users agree on.
-//! - [`world`]: one database, everything around it, and whose turn it is.
+//! - [`world`]: one database, everything around it, and whose turn it is. [`drill`]: shards alone. [`forge`]: logs alone.
+//!   [`columns`]: rows as they are handed in.
 //! - [`oracle`]: what must hold, computed apart.
 //! - [`explore`]: every state of a small world, the same kernel in it.
 //! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words;
@@ -15,10 +16,12 @@
 
 pub mod broker;
 pub mod bugs;
+pub mod columns;
 pub mod commands;
 pub mod counts;
 pub mod decide;
 pub mod disk;
+pub mod drill;
 pub mod explain;
 pub mod explore;
 pub mod fault;

@@ -130,6 +130,8 @@ pub struct Parameters {
     pub catch_up_steps_max: u64,
     /// At its end, forged logs are read: damage of every kind, so only where all of it may happen.
     pub forges: bool,
+    /// At its end, shards alone are drilled.
+    pub drills: bool,
     /// How the process ends, once everything has caught up.
     pub last_crashes: Vec<Crash>,
 }
@@ -199,6 +201,7 @@ impl Parameters {
             steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
             forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)),
+            drills: matches!(profile, Profile::Swarm | Profile::Clients),
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);
@@ -314,7 +317,7 @@ fn draw_config(d: &Decisions<'_>) -> Config {
 }
 
 /// Those of a server, or so small that a few rows come to every seam: see [`ShardLimits`].
-fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
+pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
     let shipped = ShardLimits::default();
     if d.below(2) == 0 {
         return shipped;

@@ -30,7 +30,12 @@ use Outcome::{Ends, Refused};
 
 /// Forges the log that a run ends with in a few ways, and looks at what reading it comes to.
 pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), Violation> {
-    let Some(end) = format::end(&mut image.clone()) else { return Ok(()) };
+    let Ends(last) = look(image) else { return Ok(()) };
+    // The log is written as its format is documented, or nothing could be forged in it.
+    let end = format::end(&mut image.clone()).filter(|end| end.last.sequence == last.0);
+    let undocumented =
+        || Violation::new("recovered", format!("the format does not tell of record {last}, the last"));
+    let end = end.ok_or_else(undocumented)?;
     refuse_strangers(d, shards)?;
     for _ in 0..d.between(1, 2) {
         let mut image = image.clone();

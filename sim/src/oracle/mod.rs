@@ -6,7 +6,7 @@
 
 mod catalog;
 mod definitions;
-mod describe;
+pub(crate) mod describe;
 mod expr;
 pub mod model;
 mod pace;
@@ -27,7 +27,8 @@ use kernel::{Sequence, ShardLimits, TableId};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::model::{Change, Fate, Model, Transaction, row_of};
-use self::seen::{check_cursors, check_failures, check_sizes, check_table};
+use self::seen::{check_cursors, check_failures};
+pub(crate) use self::seen::{check_sizes, check_table};
 use self::value::{Row, Value};
 use crate::broker::Broker;
 use crate::counts::counts;
@@ -49,9 +50,9 @@ impl Violation {
     }
 }
 
-type Check = Result<(), Violation>;
+pub(crate) type Check = Result<(), Violation>;
 
-fn ensure(invariant: &'static str, holds: bool, text: impl FnOnce() -> String) -> Check {
+pub(crate) fn ensure(invariant: &'static str, holds: bool, text: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(Violation::new(invariant, text())) }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
 }
 
 /// What a view says of itself: how many rows live, and about how many bytes are held for them.
-pub(super) fn check_sizes(snapshot: &Snapshot, id: u32, limits: &ShardLimits) -> Check {
+pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, limits: &ShardLimits) -> Check {
     for (shard, view) in snapshot.shards.iter().enumerate() {
         let Some(view) = view.tables.get(&TableId(id)) else { continue };
         let value::Sizes { rows, living, bytes } = value::sizes(view);
@@ -70,7 +70,7 @@ pub(super) fn check_sizes(snapshot: &Snapshot, id: u32, limits: &ShardLimits) ->
     Ok(())
 }
 
-pub(super) fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
+pub(crate) fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check {
     let Some(table) = model.tables.get(&id) else {
         return Err(Violation::new("atomic", format!("table {id} is read and does not exist")));
     };

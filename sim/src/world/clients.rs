@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
 use kernel::expr::{Expr, OnDuplicate, Update};
 use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableSpec, TableWrite, Write};
 use kernel::schema::{Catalog, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
 use kernel::{BarrierId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
 
+use crate::columns;
 use crate::decide::{Decisions, Rate};
 use crate::oracle::value::{self, Digest, ReadRow, Row, Value};
 use crate::oracle::wide;
@@ -537,7 +534,7 @@ fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[Re
         shards[read.shard].deletes.push(read.id);
     }
     if !statement.rows.is_empty() {
-        let rows = batch(def, shape, &statement.rows);
+        let rows = columns::batch(def, &statement.rows);
         for (shard, rows) in kernel::route::route(def, &rows, p.shard_count).into_iter().enumerate() {
             shards[shard].rows = rows;
         }
@@ -548,56 +545,6 @@ fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[Re
         on_duplicate: statement.duplicate.lowered(shape),
         shards,
     }
-}
-
-/// Rows as columns.
-fn batch(def: &TableDef, shape: TableShape, rows: &[Row]) -> RecordBatch {
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    for (index, (_, column_type, _)) in shape.columns().iter().enumerate() {
-        columns.push(column(*column_type, rows.iter().map(|row| &row[index])));
-    }
-    columns.push(Arc::new(Int64Array::new_null(rows.len())));
-    columns.push(Arc::new(Int32Array::new_null(rows.len())));
-    columns.push(Arc::new(Int64Array::new_null(rows.len())));
-    RecordBatch::try_new(def.stored_schema(), columns).expect("rows fit their table")
-}
-
-/// Values as a column, in the form that `oracle::value` gives them.
-fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Value>) -> ArrayRef {
-    let values: Vec<&Value> = values.collect();
-    let int = values.iter().map(|value| if let Value::Int(int) = value { Some(*int) } else { None });
-    let text =
-        values.iter().map(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None });
-    let float = values.iter().map(|value| match value {
-        Value::Float(bits) => Some(f64::from_bits(*bits)),
-        _ => None,
-    });
-    let fits = "the value was made for its column";
-    let made: ArrayRef = match column_type {
-        ColumnType::Bool => Arc::new(int.map(|v| v.map(|v| v == 1)).collect::<BooleanArray>()),
-        ColumnType::Int16 => {
-            Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Int16Array>())
-        }
-        ColumnType::Int32 => {
-            Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Int32Array>())
-        }
-        ColumnType::Date => {
-            Arc::new(int.map(|v| v.map(|v| v.try_into().expect(fits))).collect::<Date32Array>())
-        }
-        ColumnType::Int64 => Arc::new(int.collect::<Int64Array>()),
-        ColumnType::Float32 => Arc::new(float.map(|v| v.map(|v| v as f32)).collect::<Float32Array>()),
-        ColumnType::Float64 => Arc::new(float.collect::<Float64Array>()),
-        ColumnType::Decimal { .. } => {
-            let unscaled = values.iter().map(|value| value.integer());
-            Arc::new(unscaled.collect::<Decimal128Array>().with_data_type(column_type.arrow()))
-        }
-        ColumnType::Timestamp | ColumnType::TimestampTz => {
-            Arc::new(int.collect::<TimestampMicrosecondArray>().with_data_type(column_type.arrow()))
-        }
-        ColumnType::Bytea => Arc::new(text.map(|t| t.map(str::as_bytes)).collect::<BinaryArray>()),
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => Arc::new(text.collect::<StringArray>()),
-    };
-    made
 }
 
 /// A client's row of the wide table: as a message would make it.

@@ -207,7 +207,10 @@ impl<'a> World<'a> {
             self.catch_up()?;
         }
         self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
-        if self.p.forges { self.forge() } else { Ok(()) }
+        if self.p.forges {
+            self.forge()?;
+        }
+        if self.p.drills { self.drill() } else { Ok(()) }
     }
 
     /// What the run is like.
@@ -261,6 +264,13 @@ impl<'a> World<'a> {
         }
         self.disk.spare(false);
         crate::forge::check(&self.d, &image, self.p.shard_count)
+    }
+
+    /// Drills shards of their own, which start again where a crash may end the process.
+    fn drill(&mut self) -> Result<(), Violation> {
+        let restarts = !self.p.last_crashes.is_empty();
+        let tell = |text: std::fmt::Arguments<'_>| self.note(Actor::World, Mark::Step, &[], text);
+        crate::drill::check(&self.d, restarts, &tell)
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {

@@ -1,0 +1,292 @@
+//! What is written of rows, measured: the columns of a piece have the encoding that their values call for, as the format is documented
+//! (`kernel::columns` and its `column`), and so take no more room than it promises. Read with no code of the kernel's. What rows
+//! come to is not looked at here.
+
+use bytes::Bytes;
+
+use crate::oracle::{Check, Violation};
+
+const PIECE_HEADER: usize = 32;
+const ALIGNMENT: usize = 16;
+/// Beyond so many values the choice of an encoding may be made from the first of them.
+const ROWS_FORETOLD_MAX: usize = 65;
+
+const NULLS: u8 = 0;
+const CONSTANT: u8 = 1;
+const OFFSETS: u8 = 2;
+const DELTAS: u8 = 3;
+const RUNS: u8 = 4;
+const RAW: u8 = 5;
+
+/// Looks at all columns of all table pieces.
+pub fn check(piece: &Bytes) -> Check {
+    let mut rest: &[u8] = piece;
+    while !rest.is_empty() {
+        let (whole, others) = rest.split_at(number(&rest[..4]) as usize);
+        rest = others;
+        let (rows, deletes, columns) =
+            (number(&whole[12..16]), number(&whole[16..20]), number(&whole[20..22]));
+        let mut at = PIECE_HEADER;
+        if deletes > 0 {
+            let widths = usize::from(whole[at + 12]) + usize::from(whole[at + 13]);
+            at += (16 + deletes as usize * widths).next_multiple_of(ALIGNMENT);
+        }
+        for column in 0..columns {
+            let header = &whole[at..at + 16];
+            at += 16;
+            let validity = header[7] == 1;
+            let bits = if validity { &whole[at..at + (rows as usize).div_ceil(8)] } else { &[] };
+            at += bits.len().next_multiple_of(ALIGNMENT);
+            let length = number(&header[8..12]) as usize;
+            let written = Column {
+                type_tag: header[4],
+                encoding: header[5],
+                width: header[6],
+                text_bytes: number(&header[12..16]) as usize,
+                rows: rows as usize,
+                validity: bits,
+                payload: &whole[at..at + length],
+            };
+            at += length.next_multiple_of(ALIGNMENT);
+            written.check().map_err(|what| {
+                let text = format!(
+                    "column {column} of {rows} rows (type {}, encoding {}, width {}, {length} bytes): {what}",
+                    written.type_tag, written.encoding, written.width
+                );
+                Violation::new("bounded", text)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Little-endian, of at most eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A column as it is written.
+struct Column<'p> {
+    type_tag: u8,
+    encoding: u8,
+    width: u8,
+    text_bytes: usize,
+    rows: usize,
+    /// Empty where no row is null.
+    validity: &'p [u8],
+    payload: &'p [u8],
+}
+
+impl Column<'_> {
+    fn is_valid(&self, row: usize) -> bool {
+        self.validity.is_empty() || self.validity[row / 8] >> (row % 8) & 1 == 1
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (self.encoding, self.type_tag) {
+            (NULLS, _) => length("no values", self.payload.len(), 0),
+            (_, 1) => self.check_bits(),
+            (_, 2) => self.check_integers(2),
+            (_, 3 | 10) => self.check_integers(4),
+            (_, 4 | 11 | 12) => self.check_integers(8),
+            (_, 5) => self.check_opaque(4),
+            (_, 6) => self.check_opaque(8),
+            (_, 7) if self.width == 16 => self.check_opaque(16),
+            (_, 7) => self.check_integers(8),
+            (_, 8 | 9) => self.check_texts(),
+            _ => Err("its type is unknown".into()),
+        }
+    }
+
+    fn check_bits(&self) -> Result<(), String> {
+        if self.encoding == CONSTANT {
+            return length("a constant", self.payload.len(), 1);
+        }
+        let mut seen = [false; 2];
+        for row in (0..self.rows).filter(|row| self.is_valid(*row)) {
+            seen[usize::from(self.payload[row / 8] >> (row % 8) & 1)] = true;
+        }
+        if seen != [true; 2] {
+            return Err("all its values are the same".into());
+        }
+        length("a bitmap", self.payload.len(), self.rows.div_ceil(8))
+    }
+
+    fn check_opaque(&self, native: usize) -> Result<(), String> {
+        if self.encoding == CONSTANT {
+            return length("a constant", self.payload.len(), native);
+        }
+        let values: Vec<&[u8]> = self.payload.chunks(native).collect();
+        if values.iter().all(|value| *value == values[0]) {
+            return Err("all its values are the same".into());
+        }
+        if native == 16
+            && values.iter().all(|v| i64::try_from(i128::from_le_bytes((*v).try_into().expect("16"))).is_ok())
+        {
+            return Err("its values have no more than 64 bits".into());
+        }
+        self.check_filled(&values)?;
+        length("its values", self.payload.len(), self.rows * native)
+    }
+
+    fn check_integers(&self, native: usize) -> Result<(), String> {
+        let values = integers(self.encoding, self.width.into(), self.rows, native, self.payload)?;
+        self.check_filled(&values)?;
+        check_length(&values, native, self.payload.len())
+    }
+
+    /// Under nulls lies the value before them, at the front the first one.
+    fn check_filled<T: PartialEq>(&self, values: &[T]) -> Result<(), String> {
+        let first = (0..self.rows).find(|row| self.is_valid(*row)).ok_or("it is null throughout")?;
+        let expected = |row: usize| if row < first { first } else { row - usize::from(row > 0) };
+        let wrong = (0..self.rows).find(|row| !self.is_valid(*row) && values[*row] != values[expected(*row)]);
+        wrong.map_or(Ok(()), |row| {
+            Err(format!("under the null of row {row} lies another value than before it"))
+        })
+    }
+
+    fn check_texts(&self) -> Result<(), String> {
+        if self.encoding == CONSTANT && self.width == 1 {
+            return length("one text", self.payload.len(), self.text_bytes);
+        }
+        let (front, text) = self.payload.split_at(self.payload.len() - self.text_bytes);
+        let native = 4;
+        let width = usize::from(self.width >> 1);
+        let used = used_by_lengths(self.encoding, width, self.rows, front)?;
+        let lengths = integers(self.encoding, width, self.rows, native, &front[..used])?;
+        if lengths.iter().sum::<i64>() != text.len() as i64 {
+            return Err("the lengths of its texts do not add up".into());
+        }
+        if (0..self.rows).any(|row| !self.is_valid(row) && lengths[row] != 0) {
+            return Err("there is text under a null".into());
+        }
+        let one = lengths[0] as usize;
+        let constant =
+            self.validity.is_empty() && one > 0 && lengths.iter().all(|length| *length == lengths[0]);
+        if constant && text.chunks(one).all(|value| *value == text[..one]) {
+            return Err("all its texts are the same".into());
+        }
+        length("its lengths, padded", front.len(), used.next_multiple_of(ALIGNMENT))?;
+        check_length(&lengths, native, used)
+    }
+}
+
+fn length(what: &str, found: usize, due: usize) -> Result<(), String> {
+    if found == due { Ok(()) } else { Err(format!("{what} take {found} bytes, must take {due}")) }
+}
+
+/// Bytes of the lengths of texts, without what they are padded with.
+fn used_by_lengths(encoding: u8, width: usize, rows: usize, bytes: &[u8]) -> Result<usize, String> {
+    Ok(match encoding {
+        CONSTANT => 8,
+        OFFSETS => 8 + rows * width,
+        RAW => 4 * rows,
+        DELTAS => {
+            let ends = bytes.iter().enumerate().skip(8).filter(|(_, byte)| **byte < 0x80);
+            let last = ends.map(|(at, _)| at).nth(rows - 2);
+            last.ok_or("its differences end early")? + 1
+        }
+        RUNS => {
+            let last = bytes.chunks_exact(12).position(|run| number(&run[8..]) == rows as u64);
+            12 * (last.ok_or("its runs end early")? + 1)
+        }
+        _ => return Err("its encoding is unknown".into()),
+    })
+}
+
+/// The integers that a payload says.
+fn integers(
+    encoding: u8,
+    width: usize,
+    rows: usize,
+    native: usize,
+    bytes: &[u8],
+) -> Result<Vec<i64>, String> {
+    let first = || number(&bytes[..8]) as i64;
+    let values: Vec<i64> = match encoding {
+        CONSTANT => vec![first(); rows],
+        OFFSETS => {
+            bytes[8..].chunks(width).map(|offset| first().wrapping_add(number(offset) as i64)).collect()
+        }
+        RAW => {
+            let unused = 64 - 8 * native as u32;
+            bytes.chunks(native).map(|value| (number(value) as i64) << unused >> unused).collect()
+        }
+        DELTAS => {
+            let mut values = vec![first()];
+            let (mut delta, mut shift) = (0u64, 0);
+            for byte in &bytes[8..] {
+                delta |= u64::from(byte & 0x7f) << shift;
+                shift += 7;
+                if *byte < 0x80 {
+                    let sign = if delta & 1 == 1 { -1 } else { 0 };
+                    values.push(values[values.len() - 1].wrapping_add((delta >> 1) as i64 ^ sign));
+                    (delta, shift) = (0, 0);
+                }
+            }
+            values
+        }
+        RUNS => {
+            let mut values = Vec::new();
+            for run in bytes.chunks(12) {
+                values.resize(number(&run[8..]) as usize, number(&run[..8]) as i64);
+            }
+            values
+        }
+        _ => return Err("its encoding is unknown".into()),
+    };
+    if values.len() == rows { Ok(values) } else { Err(format!("it has {} values", values.len())) }
+}
+
+/// The least that the encodings of integers can do, where differences have to be worth half of the room.
+fn check_length(values: &[i64], native: usize, found: usize) -> Result<(), String> {
+    let (least, greatest) = (values.iter().min().expect("a row"), values.iter().max().expect("a row"));
+    if least == greatest {
+        return length("a constant", found, 8);
+    }
+    let width =
+        [1, 2, 4, 8].into_iter().find(|width| *width == 8 || greatest.abs_diff(*least) >> (8 * width) == 0);
+    let width = width.expect("the last one holds all").min(native);
+    let rows = values.len();
+    let plain = if width < native { 8 + rows * width } else { rows * native };
+    if rows > ROWS_FORETOLD_MAX {
+        return if found <= plain { Ok(()) } else { Err(format!("it takes more than {plain} bytes")) };
+    }
+    let pairs = || values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+    let runs = 12 * (1 + pairs().filter(|delta| *delta != 0).count());
+    let varint = |delta: i64| {
+        let bits = 128 - ((i128::from(delta).unsigned_abs() * 2).leading_zeros() as usize);
+        bits.saturating_sub(usize::from(delta < 0 && delta.unsigned_abs().is_power_of_two()))
+            .div_ceil(7)
+            .max(1)
+    };
+    let deltas = 8 + pairs().map(varint).sum::<usize>();
+    let worth = rows * width / 2;
+    let due = match () {
+        () if runs <= worth && runs <= deltas => runs,
+        () if deltas <= worth => deltas,
+        () => plain,
+    };
+    length("its values", found, due)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_as_short_as_their_values_allow() {
+        assert_eq!(check_length(&[5; 9], 8, 8), Ok(()));
+        assert_eq!(check_length(&[1, 200, 3], 8, 8 + 3), Ok(()));
+        assert_eq!(check_length(&[1, 300, 3], 2, 6), Ok(()), "no offsets where they are as wide");
+        let stairs: Vec<i64> = (0..60).map(|step| step * 1_000_000).collect();
+        assert!(check_length(&stairs, 8, 8 + 60 * 4).is_ok(), "differences of three bytes are not worth it");
+        let steps: Vec<i64> = (0..60).map(|step| (1 << 40) + step * 63).collect();
+        assert_eq!(
+            check_length(&steps, 8, 8 + 60 * 2),
+            Err("its values take 128 bytes, must take 67".into())
+        );
+        let runs: Vec<i64> = (0..60).map(|row| if row < 30 { 0 } else { 1 << 33 }).collect();
+        assert_eq!(check_length(&runs, 8, 24), Ok(()));
+    }
+}
