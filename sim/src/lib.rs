@@ -3,7 +3,7 @@
 //!
 //! - [`decide`]: the one door through which chance comes in. [`swarm`]: what a run is like, drawn through it.
 //! - [`fault`]: every kind of trouble by name, and what became of it.
-//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`], [`wide`],
+//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`], [`csv`], [`wide`],
 //!   [`program`]: what their users agree on.
 //! - [`world`]: one database, everything around it, and whose turn it is. [`drill`]: shards alone. [`forge`]: logs alone.
 //!   [`columns`]: rows as they are handed in.
@@ -19,6 +19,7 @@ pub mod bugs;
 pub mod columns;
 pub mod commands;
 pub mod counts;
+pub mod csv;
 pub mod decide;
 pub mod disk;
 pub mod drill;

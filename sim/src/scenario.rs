@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kernel::ColumnId;
-use kernel::expr::{Arithmetic, Comparison, Expr, OnDuplicate, Update};
+use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use kernel::message::TableSpec;
 use kernel::schema::{ColumnDef, ColumnType};
 
 use crate::broker::Payload;
+use crate::csv::{Dialect, Flaw};
 use crate::decide::{Decisions, Rate};
 use crate::fault::Fault;
 use crate::program::Program;
@@ -100,6 +101,8 @@ pub enum Duplicate {
     Replace,
     /// The second column is added up; an overflow refuses the row.
     Add,
+    /// The same where the row brings more than nothing.
+    AddGains,
     /// The second column and those after it are taken over if the second is greater.
     TakeIfGreater,
     /// The wide table is updated by any program.
@@ -115,9 +118,12 @@ impl Duplicate {
             Duplicate::Ignore => OnDuplicate::Ignore,
             Duplicate::Replace => OnDuplicate::Replace,
             Duplicate::Update(program) => OnDuplicate::Update(program.update.clone()),
-            Duplicate::Add => OnDuplicate::Update(Update {
+            Duplicate::Add | Duplicate::AddGains => OnDuplicate::Update(Update {
                 assignments: vec![(1, Expr::Arithmetic(Arithmetic::Add, stored(1), incoming(1)))],
-                condition: None,
+                condition: (*self == Duplicate::AddGains).then(|| {
+                    let nothing = Expr::Literal(Literal::Int(0), ColumnType::Int64);
+                    Expr::Compare(Comparison::Greater, incoming(1), Box::new(nothing))
+                }),
             }),
             Duplicate::TakeIfGreater => OnDuplicate::Update(Update {
                 assignments: (1..shape.columns().len() as u16).map(|c| (c, Expr::Incoming(c))).collect(),
@@ -138,7 +144,7 @@ pub struct PipelineRule {
     pub shape: TableShape,
     /// What happens on an existing key.
     pub duplicate: Duplicate,
-    /// WHERE: messages whose amount is a multiple of this are filtered. 0: none is.
+    /// WHERE: rows whose amount is a multiple of this are filtered. 0: none is.
     pub filter_multiples_of: i64,
     /// Which topic it reads.
     pub topic: usize,
@@ -146,10 +152,10 @@ pub struct PipelineRule {
     pub error_limit: Option<u64>,
 }
 
-/// What a message says.
+/// What a row of a message says.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Fields {
-    /// Unique among messages, but for copies.
+    /// Unique among rows, but for copies of messages.
     pub id: i64,
     /// One of a few.
     pub k: i64,
@@ -163,14 +169,24 @@ pub struct Fields {
     pub wide: Option<Box<Wide>>,
 }
 
-/// All messages that were ever written, and what each says; None for those that cannot be decoded.
-#[derive(Debug, Default)]
+/// What the rows of a message say, in order; where one cannot be decoded, the SQLSTATE of the reason.
+pub type Meaning = Vec<Result<Fields, &'static str>>;
+
+/// What a message says that no format can be read from.
+const NO_TEXT: &str = "22P02";
+
+/// All messages that were ever written, and what each says.
+#[derive(Debug)]
 pub struct Messages {
-    meaning: BTreeMap<Bytes, Option<Fields>>,
-    /// Some of those written before.
-    recent: VecDeque<Bytes>,
+    meaning: BTreeMap<Bytes, Meaning>,
+    tombstone: Meaning,
+    /// Some of those written before, by topic.
+    recent: BTreeMap<usize, VecDeque<Bytes>>,
     next_id: i64,
 }
+
+/// Messages that may be copied.
+const RECENT: usize = 8;
 
 /// What sort of messages are written.
 #[derive(Clone, Copy, Debug)]
@@ -187,25 +203,133 @@ pub struct MessageMix {
     pub padding: usize,
 }
 
+impl Default for Messages {
+    fn default() -> Messages {
+        let tombstone = vec![Err(NO_TEXT)];
+        Messages { meaning: BTreeMap::new(), tombstone, recent: BTreeMap::new(), next_id: 0 }
+    }
+}
+
 impl Messages {
-    /// What a payload says.
-    pub fn meaning(&self, payload: &Bytes) -> Option<&Fields> {
-        self.meaning.get(payload).expect("every payload was made here").as_ref()
+    /// What the value of a message says; None is a tombstone.
+    pub fn meaning(&self, value: Option<&Bytes>) -> &Meaning {
+        let known = |value| self.meaning.get(value).expect("every value was made here");
+        value.map_or(&self.tombstone, known)
     }
 
-    /// A new message, or another copy of an old one.
-    pub fn write(&mut self, d: &Decisions<'_>, mix: MessageMix, now_us: i64) -> Payload {
+    /// A new message for a topic, or another copy of an old one: JSON where it has no dialect of CSV.
+    pub fn write(
+        &mut self,
+        d: &Decisions<'_>,
+        mix: MessageMix,
+        (topic, dialect): (usize, Option<Dialect>),
+        now_us: i64,
+    ) -> Payload {
         let wild = d.strikes(Fault::WildTimestamps);
         let timestamp_ms =
             if wild { d.pick(&[i64::MAX, i64::MIN, 0, -1, now_us + (1 << 50)]) } else { now_us / 1000 };
-        let copied = !self.recent.is_empty() && d.strikes(Fault::EqualPayloads);
-        let value =
-            if copied { self.recent[d.index(self.recent.len())].clone() } else { self.compose(d, mix) };
+        let recent = self.recent.get(&topic).filter(|recent| !recent.is_empty());
+        let value = match recent.filter(|_| d.strikes(Fault::EqualPayloads)) {
+            Some(recent) => Some(recent[d.index(recent.len())].clone()),
+            None => self.new_value(d, mix, topic, dialect),
+        };
         let key = (d.below(3) == 1).then(|| format!("key-{}", d.below(mix.keys)).into());
-        Payload { timestamp_ms, key, value: Some(value) }
+        Payload { timestamp_ms, key, value }
     }
 
-    fn compose(&mut self, d: &Decisions<'_>, mix: MessageMix) -> Bytes {
+    fn new_value(
+        &mut self,
+        d: &Decisions<'_>,
+        mix: MessageMix,
+        topic: usize,
+        dialect: Option<Dialect>,
+    ) -> Option<Bytes> {
+        let (value, meaning) = match dialect {
+            None => self.object(d, mix)?,
+            Some(dialect) => self.lines(d, mix, dialect)?,
+        };
+        let value = Bytes::from(value);
+        self.meaning.insert(value.clone(), meaning);
+        let recent = self.recent.entry(topic).or_default();
+        recent.push_back(value.clone());
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+        Some(value)
+    }
+
+    /// A JSON object, or something else; None is a tombstone.
+    fn object(&mut self, d: &Decisions<'_>, mix: MessageMix) -> Option<(Vec<u8>, Meaning)> {
+        let (mut fields, number) = self.fields(d, mix);
+        let (wide, members) = mix.wide.map(|mix| Wide::draw(d, &mix, number)).unzip();
+        fields.wide = wide.map(Box::new);
+        let (mut text, meaning) = match d.strikes(Fault::Poison) {
+            true => (poison(d, &fields)?, Err(NO_TEXT)),
+            false => (json(d, &fields, members.unwrap_or_default()).into_bytes(), Ok(fields)),
+        };
+        if d.strikes(Fault::Oversized) {
+            // White space behind it, beyond what a batch, a credit or a segment usually holds.
+            text.extend(std::iter::repeat_n(b' ', d.between(2000, mix.oversized_bytes_max) as usize));
+        }
+        Some((text, vec![meaning]))
+    }
+
+    /// Lines of CSV, or something else; None is a tombstone.
+    fn lines(&mut self, d: &Decisions<'_>, mix: MessageMix, dialect: Dialect) -> Option<(Vec<u8>, Meaning)> {
+        let count = match d.below(8) {
+            rows @ 0..6 => rows + 1,
+            6 => 1,
+            _ => 0,
+        };
+        let filler = d.strikes(Fault::Oversized).then(|| d.between(2000, mix.oversized_bytes_max) as usize);
+        let (mut lines, mut meaning, mut bytes): (Vec<String>, Meaning, _) = (vec![], vec![], 0);
+        for _ in 0..count {
+            let (mut fields, number) = self.fields(d, mix);
+            if let Some(Ok(before)) = meaning.last().filter(|_| d.below(4) == 1) {
+                // One key twice in a message.
+                (fields.k, fields.name) = (before.k, before.name.clone());
+                fields.wide = before.wide.clone();
+            } else {
+                let values = |mix: WideMix| Box::new(Wide { values: mix.values(d, number, false) });
+                fields.wide = mix.wide.map(values);
+            }
+            // What fits only once is there once: messages that are set aside fit into a row of the errors table.
+            let filler = filler.filter(|_| lines.is_empty()).unwrap_or(0);
+            let line = dialect.line(d, &fields, filler);
+            bytes += line.len() + 2;
+            if !lines.is_empty() && bytes as u64 > mix.oversized_bytes_max {
+                break;
+            }
+            lines.push(line);
+            meaning.push(Ok(fields));
+        }
+        self.next_id += 1;
+        let number = self.next_id;
+        if d.strikes(Fault::Poison) {
+            match d.below(6) {
+                kind @ 0..4 => {
+                    let flaw = Flaw::ALL[kind as usize];
+                    let last = d.index(lines.len() + 1);
+                    let at = if flaw == Flaw::NotClosed { lines.len() } else { last };
+                    lines.insert(at, dialect.flawed_line(flaw, number));
+                    meaning.insert(at, Err(flaw.code()));
+                }
+                4 => {
+                    let text = dialect.message(d, lines, number).into_bytes();
+                    return Some((no_text(d, text, number), vec![Err(NO_TEXT)]));
+                }
+                _ => return None,
+            }
+        }
+        let text = dialect.message(d, lines, number).into_bytes();
+        if text.is_empty() {
+            meaning = vec![Err("22P04")];
+        }
+        Some((text, meaning))
+    }
+
+    /// What a new row says, without what only the wide table wants, and its number.
+    fn fields(&mut self, d: &Decisions<'_>, mix: MessageMix) -> (Fields, u64) {
         self.next_id += 1;
         let id = self.next_id;
         let k = d.below(mix.keys) as i64;
@@ -214,23 +338,7 @@ impl Messages {
         let amount =
             if d.chance(mix.huge) { i64::MAX - d.below(3) as i64 } else { d.below(2001) as i64 - 1000 };
         let tag = (d.below(3) > 0).then(|| format!("t\"ä\\{}{:x<2$}", d.below(100), "", mix.padding));
-        let (wide, members) = mix.wide.map(|mix| Wide::draw(d, &mix, id as u64)).unzip();
-        let fields = Fields { id, k, name, amount, tag, wide: wide.map(Box::new) };
-        let (mut text, meaning) = match d.strikes(Fault::Poison) {
-            true => poison(d, &fields),
-            false => (json(d, &fields, members.unwrap_or_default()), Some(fields)),
-        };
-        if d.strikes(Fault::Oversized) {
-            // White space behind it, beyond what a batch, a credit or a segment usually holds.
-            text.extend(std::iter::repeat_n(' ', d.between(2000, mix.oversized_bytes_max) as usize));
-        }
-        let value = Bytes::from(text);
-        self.meaning.insert(value.clone(), meaning);
-        self.recent.push_back(value.clone());
-        if self.recent.len() > 8 {
-            self.recent.pop_front();
-        }
-        value
+        (Fields { id, k, name, amount, tag, wide: None }, id as u64)
     }
 }
 
@@ -255,14 +363,24 @@ fn json(d: &Decisions<'_>, f: &Fields, wide: Vec<String>) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// A message that no table can take.
-fn poison(d: &Decisions<'_>, f: &Fields) -> (String, Option<Fields>) {
+/// A message that no table can take; None is a tombstone.
+fn poison(d: &Decisions<'_>, f: &Fields) -> Option<Vec<u8>> {
     let id = f.id;
-    let text = match d.below(4) {
+    let text = match d.below(6) {
         0 => format!("{{\"id\":{id},\"amount\":"),
         1 => format!("not json at all, number {id}"),
         2 => format!("{{\"id\":{id},\"k\":1,\"name\":\"x\",{},\"amount\":\"many\"}}", wide::WHATEVER_MEMBERS),
-        _ => format!("[{id}]"),
+        3 => format!("[{id}]"),
+        4 => return Some(no_text(d, format!("{{\"id\":{id},\"name\":\"x\"}}").into_bytes(), id)),
+        _ => return None,
     };
-    (text, None)
+    Some(text.into_bytes())
+}
+
+/// Bytes that are no text any more, and like no others.
+fn no_text(d: &Decisions<'_>, mut text: Vec<u8>, number: i64) -> Vec<u8> {
+    text.extend(number.to_string().bytes());
+    let at = d.index(text.len() + 1);
+    text.insert(at, d.pick(&[0xff, 0xc0, 0xfe]));
+    text
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kernel::{Config, ShardLimits};
 
+use crate::csv::Dialect;
 use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, DiskHabits};
 use crate::fault::{Fault, FaultRates, FaultSet, Group};
@@ -94,6 +95,8 @@ pub struct Parameters {
     pub shard_count: u16,
     /// Partitions of each topic at the start.
     pub topics: Vec<usize>,
+    /// How each topic's messages are written: lines of CSV, each a row; None: a JSON object each.
+    pub dialects: Vec<Option<Dialect>>,
     /// Tables: name, shape, placed by all columns.
     pub tables: Vec<(String, TableShape, bool)>,
     /// Pipelines.
@@ -164,6 +167,7 @@ impl Parameters {
         let mut parameters = Parameters {
             profile,
             shard_count,
+            dialects: vec![None; topics.len()],
             topics,
             tables,
             pipelines,
@@ -218,7 +222,21 @@ impl Parameters {
             parameters.mix.padding = padding;
             parameters.messages = parameters.messages.min(PADDED_MESSAGES_MAX);
         }
+        parameters.draw_dialects(d);
         parameters
+    }
+
+    /// A third of the topics have messages of several rows. Of those some rows add up, some are dropped, some refused.
+    fn draw_dialects(&mut self, d: &Decisions<'_>) {
+        let layout = self.mix.wide.map(|mix| mix.layout);
+        for dialect in &mut self.dialects {
+            *dialect = (d.below(3) == 1).then(|| Dialect::draw(d, layout));
+        }
+        for rule in &mut self.pipelines {
+            if self.dialects[rule.topic].is_some() && rule.duplicate == Duplicate::Add && d.below(2) == 1 {
+                rule.duplicate = Duplicate::AddGains;
+            }
+        }
     }
 
     /// Half of the runs have a wide table, loaded by one pipeline.

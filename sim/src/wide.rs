@@ -319,6 +319,7 @@ fn json(d: &Decisions<'_>, column_type: ColumnType, value: &mut Value) -> String
             float => format!("{float:?}"),
         },
         Value::Int(_) | Value::Big(_) => integer(d, column_type, value),
+        Value::Bytes(_) => unreachable!("messages say only texts"),
     }
 }
 

@@ -239,12 +239,11 @@ impl<'a> Broker<'a> {
         partition: SourcePartition,
         range: std::ops::Range<i64>,
         epoch: i32,
-    ) -> Option<Vec<(i64, Bytes)>> {
+    ) -> Option<Vec<(i64, Option<Bytes>)>> {
         let p = self.topics.get(&topic)?.partitions.get(usize::try_from(partition).ok()?)?;
         let seen = |versions: &Vec<(i32, Option<Payload>)>| {
             let (_, payload) = versions.iter().rfind(|(e, _)| *e <= epoch)?;
-            // No message of the world's is a tombstone.
-            payload.as_ref().map(|payload| payload.value.clone().unwrap_or_default())
+            payload.as_ref().map(|payload| payload.value.clone())
         };
         let range = range.start..range.end.max(range.start);
         Some(p.versions.range(range).filter_map(|(offset, v)| Some((*offset, seen(v)?))).collect())
@@ -489,7 +488,7 @@ mod tests {
         assert!(matches!(b.fetch(&mut session, 100), Err(SourceFailure::Lost { wanted: 5, .. })));
         assert_eq!(b.truth(b.topic_id(), 0, 0..5, 0).unwrap().len(), 5);
         let now = b.truth(b.topic_id(), 0, 0..5, 1).unwrap();
-        assert_eq!(now.last().unwrap(), &(3, Bytes::from_static(b"other")));
+        assert_eq!(now.last().unwrap(), &(3, Some(Bytes::from_static(b"other"))));
     }
 
     #[test]

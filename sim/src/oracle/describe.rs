@@ -53,6 +53,7 @@ fn value_text(value: &Value, column_type: ColumnType) -> String {
             return format!("\"\\\\x{digits}\"");
         }
         Value::Text(text) => return serde_json::to_string(text).expect("a text is JSON"),
+        Value::Bytes(_) => unreachable!("only of a message that no row came of"),
         Value::Float(bits) if column_type == ColumnType::Float32 => {
             return (f64::from_bits(*bits) as f32).to_string();
         }

@@ -8,6 +8,7 @@ mod catalog;
 mod definitions;
 pub(crate) mod describe;
 mod expr;
+mod messages;
 pub mod model;
 mod pace;
 mod placed;
@@ -26,10 +27,10 @@ use kernel::snapshot::Snapshot;
 use kernel::{Sequence, ShardLimits, TableId};
 use xxhash_rust::xxh3::Xxh3;
 
-use self::model::{Change, Fate, Model, Transaction, row_of};
+use self::model::{Change, Fate, Model, Transaction};
 use self::seen::{check_cursors, check_failures};
 pub(crate) use self::seen::{check_sizes, check_table};
-use self::value::{Row, Value};
+use self::value::Row;
 use crate::broker::Broker;
 use crate::counts::counts;
 use crate::scenario::{Duplicate, Messages, PipelineRule};
@@ -143,6 +144,9 @@ counts! {
         filtered,
         ignored,
         set_aside,
+        rows,
+        messages_of_several_rows,
+        messages_applied_in_part,
         snapshots,
         barriers,
         recoveries,
@@ -385,50 +389,12 @@ impl Oracle {
         let table = transaction.model().table_named(&rule.table);
         let table =
             table.ok_or_else(|| Violation::new("fenced", format!("{}: no table", range_name(advance))))?;
+        let (run, partition) = (advance.run.0, advance.partition);
+        let range = messages::Range { pipeline: id, rule: &rule, table, run, partition, at_us, outside };
         let mut tally = Tally::default();
         for (offset, payload) in truth {
-            let origin = [i64::from(advance.run.0), i64::from(advance.partition), offset];
             self.counts.messages += 1;
-            let fields = outside.messages.meaning(&payload);
-            let row = fields.and_then(|fields| row_of(rule.shape, fields, origin));
-            let filtered = rule.filter_multiples_of > 0
-                && fields.is_some_and(|fields| fields.amount % rule.filter_multiples_of == 0);
-            let mut incoming = None;
-            let fate = match row {
-                None => Fate::Rejected(if fields.is_some() { "23502" } else { "22P02" }),
-                Some(_) if filtered => {
-                    tally.filtered += 1;
-                    continue;
-                }
-                Some(row) => {
-                    incoming = Some(row.clone());
-                    transaction.upsert(table, &rule.duplicate, row)
-                }
-            };
-            match fate {
-                Fate::Inserted | Fate::Updated => tally.applied += 1,
-                Fate::Ignored => tally.ignored += 1,
-                Fate::Rejected(code) => {
-                    tally.set_aside += 1;
-                    let (message, told) = match &incoming {
-                        None => (String::new(), String::from_utf8_lossy(&payload).into_owned()),
-                        Some(row) => (
-                            describe::refusal(code, &rule.table, rule.shape, row),
-                            describe::row_text(rule.shape, row, outside.row_text_bytes_max),
-                        ),
-                    };
-                    let kind = if code == "22P02" { "decode" } else { "constraint" };
-                    let texts =
-                        [&rule.name, kind, code, &message, &told].map(|text| Value::Text(text.into()));
-                    let [name, kind, code, message, told] = texts;
-                    let [run, partition, offset] = origin.map(Value::Int);
-                    let from = [run, partition, offset];
-                    let error =
-                        [Value::Int(id.into()), name, Value::Int(at_us), kind, code, message].into_iter();
-                    let error = error.chain(from.clone()).chain([told]).chain(from).collect();
-                    transaction.apply(Change::Added(ERRORS_TABLE.0, value::as_foretold(error)));
-                }
-            }
+            range.fold(transaction, offset, payload.as_ref(), &mut tally, &mut self.counts);
         }
         self.counts.applied += tally.applied;
         self.counts.filtered += tally.filtered;

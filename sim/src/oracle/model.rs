@@ -232,7 +232,8 @@ impl<'m> Transaction<'m> {
                     Err(code) => Err(Fate::Rejected(code)),
                 }
             }
-            Duplicate::Add => add(&stored[1], &incoming[1]).map(|sum| {
+            Duplicate::AddGains if incoming[1] <= Value::Int(0) => Err(Fate::Ignored),
+            Duplicate::Add | Duplicate::AddGains => add(&stored[1], &incoming[1]).map(|sum| {
                 // The columns that are not assigned stay; where the row comes from is where its last change came from.
                 let hidden = stored.len() - 3;
                 let mut row = [&stored[..hidden], &incoming[hidden..]].concat();

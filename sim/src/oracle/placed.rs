@@ -25,6 +25,7 @@ pub fn shard_of(def: &TableDef, row: &Row, shards: usize) -> usize {
 fn hash(value: &Value, column_type: ColumnType) -> u64 {
     match value {
         Value::Null => !xxh3_64(&[]),
+        Value::Bytes(bytes) => xxh3_64(bytes),
         Value::Text(text) => xxh3_64(text.as_bytes()),
         Value::Float(_) => match value.as_key() {
             Value::Float(bits) => xxh3_64(&bits.to_le_bytes()),

@@ -20,12 +20,22 @@ pub enum Value {
     Float(u64),
     /// A decimal whose unscaled value has more than 64 bits.
     Big(i128),
+    /// Bytes that are no text.
+    Bytes(Vec<u8>),
 }
 
 impl Value {
     /// A real number of either precision.
     pub fn float(value: f64) -> Value {
         Value::Float(if value.is_nan() { f64::NAN } else { value }.to_bits())
+    }
+
+    /// Bytes: a text where they are one.
+    pub fn bytes(bytes: &[u8]) -> Value {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.into()),
+            Err(_) => Value::Bytes(bytes.into()),
+        }
     }
 
     /// A decimal by its unscaled value.
@@ -38,7 +48,7 @@ impl Value {
         match self {
             Value::Int(int) => Some((*int).into()),
             Value::Big(int) => Some(*int),
-            Value::Null | Value::Text(_) | Value::Float(_) => None,
+            Value::Null | Value::Text(_) | Value::Float(_) | Value::Bytes(_) => None,
         }
     }
 
@@ -97,6 +107,7 @@ fn hash_value(state: u64, value: &Value) -> u64 {
         Value::Null => hash_null(state),
         Value::Int(i) => hash_int(state, *i),
         Value::Text(t) => mix_text(state, t.as_bytes()),
+        Value::Bytes(bytes) => mix_text(state, bytes),
         Value::Float(bits) => mix(mix(state, 4), *bits),
         Value::Big(int) => mix(mix(mix(state, 5), *int as u64), (*int >> 64) as u64),
     }
@@ -243,7 +254,6 @@ enum Cells<'c> {
     Int64(&'c Int64Array),
     Int32(&'c Int32Array),
     Text(&'c StringArray),
-    /// Of which the world makes texts.
     Bytes(&'c BinaryArray),
     /// All others, which only the wide table has.
     Other(&'c dyn Array),
@@ -286,9 +296,7 @@ impl<'c> Cells<'c> {
             Cells::Int64(c) if c.is_valid(row) => Value::Int(c.value(row)),
             Cells::Int32(c) if c.is_valid(row) => Value::Int(i64::from(c.value(row))),
             Cells::Text(c) if c.is_valid(row) => Value::Text(c.value(row).to_string()),
-            Cells::Bytes(c) if c.is_valid(row) => {
-                Value::Text(String::from_utf8_lossy(c.value(row)).into_owned())
-            }
+            Cells::Bytes(c) if c.is_valid(row) => Value::bytes(c.value(row)),
             Cells::Other(c) => other_value(*c, row),
             _ => Value::Null,
         }

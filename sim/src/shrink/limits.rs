@@ -26,7 +26,7 @@ pub struct Limits {
 pub struct Without(u32);
 
 /// What can be left out, by name.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "truncate",
     "table-churn",
     "restart-pipeline",
@@ -37,6 +37,7 @@ const PARTS: [&str; 10] = [
     "where",
     "error-limit",
     "unused-tables",
+    "several-rows",
 ];
 
 impl Without {
@@ -88,6 +89,7 @@ impl Limits {
         p.shard_count = at_most(self.shards, p.shard_count.into()) as u16;
         p.paces.shards.truncate(p.shard_count.into());
         p.topics.truncate(at_most(self.topics, p.topics.len()));
+        p.dialects.truncate(p.topics.len());
         for partitions in &mut p.topics {
             *partitions = at_most(self.partitions, *partitions);
         }
@@ -100,6 +102,9 @@ impl Limits {
         p.catch_up_steps_max =
             self.catch_up_steps.map_or(p.catch_up_steps_max, |l| p.catch_up_steps_max.min(l));
         let without = self.without;
+        if without.has("several-rows") {
+            p.dialects.fill(None);
+        }
         for rule in &mut p.pipelines {
             rule.topic = rule.topic.min(p.topics.len() - 1);
             if without.has("where") {

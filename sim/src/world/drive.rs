@@ -485,7 +485,11 @@ impl<'a> World<'a> {
         if count == 0 || self.brokers[topic].is_silent(partition) {
             return;
         }
-        let payloads = (0..count).map(|_| self.messages.write(&self.d, self.p.mix, self.now_us)).collect();
+        let payloads = (0..count).map(|_| {
+            let written_as = (topic, self.p.dialects[topic]);
+            self.messages.write(&self.d, self.p.mix, written_as, self.now_us)
+        });
+        let payloads = payloads.collect();
         self.brokers[topic].produce(partition, payloads);
     }
 

@@ -235,8 +235,9 @@ impl<'a> World<'a> {
                 Mark::Step,
                 &[rule.topic as u64],
                 format_args!(
-                    "loads topic_{} into {}, ON DUPLICATE KEY {:?}{}",
+                    "loads topic_{}{} into {}, ON DUPLICATE KEY {:?}{}",
                     rule.topic,
+                    if p.dialects[rule.topic].is_some() { ", messages of several rows," } else { "" },
                     rule.table,
                     rule.duplicate,
                     if rule.filter_multiples_of > 0 { ", with a WHERE" } else { "" }

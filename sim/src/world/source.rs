@@ -17,6 +17,7 @@ use kernel::{
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, Transform, Transformed};
 
 use crate::broker::{Broker, Message, Opening, Session};
+use crate::csv::Dialect;
 use crate::decide::Decisions;
 use crate::fault::Fault;
 use crate::planted::{self, WorldBug};
@@ -63,8 +64,11 @@ impl Command {
     }
 }
 
-/// WHERE, as the rule has it: the amount, second of the last columns, is no multiple of a number.
+/// WHERE, as the rule has it: the amount is no multiple of a number.
 struct Filter {
+    /// Where each of the table's columns is among those decoded.
+    places: Vec<usize>,
+    /// Among those decoded.
     amount_column: usize,
     multiples_of: i64,
 }
@@ -73,12 +77,16 @@ impl Transform for Filter {
     fn transform(&mut self, columns: &RecordBatch, _now_us: Micros) -> kernel::Result<Transformed> {
         let amounts = columns.column(self.amount_column).as_primitive::<Int64Type>();
         let keep = amounts.iter().map(|a| a.map(|a| a % self.multiples_of != 0)).collect::<BooleanArray>();
-        Ok(Transformed { columns: columns.clone(), keep: Some(keep), errors: Vec::new() })
+        let columns = columns.project(&self.places).expect("columns that are there");
+        Ok(Transformed { columns, keep: Some(keep), errors: Vec::new() })
     }
 }
 
-/// How a rule's messages are decoded.
-pub fn decode_plan(rule: &PipelineRule) -> DecodePlan {
+/// How a rule's messages are decoded: JSON where they have no dialect of CSV.
+pub fn decode_plan(rule: &PipelineRule, dialect: Option<Dialect>) -> DecodePlan {
+    if let Some(dialect) = dialect {
+        return DecodePlan { format: Format::Csv(dialect.format()), fields: dialect.mappings(rule.shape) };
+    }
     let columns = rule.shape.columns().iter().zip(rule.shape.fields());
     let mapping = |((name, column_type, nullable), field): (&(&str, _, bool), &&str)| FieldMapping {
         name: (*name).into(),
@@ -115,6 +123,7 @@ pub struct SourceHost {
     /// Of its rule in the scenario.
     number: u16,
     rule: PipelineRule,
+    dialect: Option<Dialect>,
     /// From the coordinator, in order.
     pub commands: VecDeque<Command>,
     open: Option<(Epoch, ExtractPlan, kernel::Run)>,
@@ -149,6 +158,7 @@ impl SourceHost {
         SourceHost {
             pipeline,
             number,
+            dialect: p.dialects[rule.topic],
             rule,
             commands: VecDeque::new(),
             open: None,
@@ -258,7 +268,7 @@ impl SourceHost {
         let plan = ExtractPlan {
             defaults: vec![None; table.columns.len()],
             table,
-            decode: decode_plan(&self.rule),
+            decode: decode_plan(&self.rule, self.dialect),
             shard_count: self.shard_count,
         };
         self.open = Some((epoch, plan, pipeline.run));
@@ -285,10 +295,11 @@ impl SourceHost {
             let doubting = self.doubting;
             let session = around.broker.open(partition, start, Opening { before, doubting, again: false });
             let transform = (self.rule.filter_multiples_of > 0).then(|| {
-                let amount_column =
-                    self.rule.shape.fields().iter().position(|f| *f == "amount").expect("it has one");
-                Box::new(Filter { amount_column, multiples_of: self.rule.filter_multiples_of })
-                    as Box<dyn Transform>
+                let fields = self.rule.shape.fields();
+                let places = self.dialect.map_or((0..fields.len()).collect(), |d| d.places(self.rule.shape));
+                let amount = fields.iter().position(|field| *field == "amount").expect("it has one");
+                let (amount_column, multiples_of) = (places[amount], self.rule.filter_multiples_of);
+                Box::new(Filter { places, amount_column, multiples_of }) as Box<dyn Transform>
             });
             let extractor =
                 Extractor::new(plan.clone(), transform, self.pipeline, epoch, run, partition, start)

@@ -1,0 +1,108 @@
+//! What becomes of a message, with all of its rows: decoding refuses the whole of it, WHERE leaves out rows, the table takes the
+//! rest one by one. Which messages a range holds, and whether it may be taken at all, lives in `super`.
+
+use bytes::Bytes;
+use kernel::record::Tally;
+use kernel::schema::ERRORS_TABLE;
+
+use super::model::{Change, Fate, Transaction, row_of};
+use super::value::{self, Row, Value};
+use super::{OracleCounts, Outside, describe};
+use crate::scenario::PipelineRule;
+
+/// Where messages come from and where they go.
+pub(super) struct Range<'r, 'w, 'a> {
+    pub pipeline: u32,
+    pub rule: &'r PipelineRule,
+    pub table: u32,
+    pub run: u32,
+    pub partition: i32,
+    /// Of the record.
+    pub at_us: i64,
+    pub outside: &'r Outside<'w, 'a>,
+}
+
+/// Why a message or a row of it is refused, as the errors table tells it.
+struct Refusal {
+    kind: &'static str,
+    code: &'static str,
+    why: String,
+    /// The message, or the row.
+    what: Value,
+}
+
+impl Range<'_, '_, '_> {
+    /// Folds a message into its table. It is counted once, as the worst that befell one of its rows; rows that were taken stay.
+    pub fn fold(
+        &self,
+        transaction: &mut Transaction<'_>,
+        offset: i64,
+        payload: Option<&Bytes>,
+        tally: &mut Tally,
+        counts: &mut OracleCounts,
+    ) {
+        let origin = [i64::from(self.run), i64::from(self.partition), offset];
+        let rows = match self.decoded(payload, origin) {
+            Ok(rows) => rows,
+            Err(code) => {
+                tally.set_aside += 1;
+                let kind = if code == "23502" { "constraint" } else { "decode" };
+                let what = payload.map_or(Value::Null, |payload| Value::bytes(payload));
+                return self.tell(transaction, origin, Refusal { kind, code, why: String::new(), what });
+            }
+        };
+        counts.rows += rows.len() as u64;
+        counts.messages_of_several_rows += u64::from(rows.len() > 1);
+        if rows.is_empty() {
+            tally.filtered += 1;
+            return;
+        }
+        let (mut taken, mut ignored, mut refused) = (0, 0, 0);
+        for row in rows {
+            match transaction.upsert(self.table, &self.rule.duplicate, row.clone()) {
+                Fate::Inserted | Fate::Updated => taken += 1,
+                Fate::Ignored => ignored += 1,
+                Fate::Rejected(code) => {
+                    refused += 1;
+                    let (table, shape) = (&self.rule.table, self.rule.shape);
+                    let why = describe::refusal(code, table, shape, &row);
+                    let what = describe::row_text(shape, &row, self.outside.row_text_bytes_max);
+                    let refusal = Refusal { kind: "constraint", code, why, what: Value::Text(what) };
+                    self.tell(transaction, origin, refusal);
+                }
+            }
+        }
+        counts.messages_applied_in_part += u64::from(taken > 0 && ignored + refused > 0);
+        let disposition = match (refused, ignored) {
+            (0, 0) => &mut tally.applied,
+            (0, _) => &mut tally.ignored,
+            _ => &mut tally.set_aside,
+        };
+        *disposition += 1;
+    }
+
+    /// The rows that WHERE leaves; or the SQLSTATE of the first one that cannot be decoded.
+    fn decoded(&self, payload: Option<&Bytes>, origin: [i64; 3]) -> Result<Vec<Row>, &'static str> {
+        let mut rows = Vec::new();
+        for line in self.outside.messages.meaning(payload) {
+            let fields = line.as_ref().map_err(|code| *code)?;
+            let row = row_of(self.rule.shape, fields, origin).ok_or("23502")?;
+            let multiples = self.rule.filter_multiples_of;
+            if multiples == 0 || fields.amount % multiples != 0 {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The errors table tells it.
+    fn tell(&self, transaction: &mut Transaction<'_>, origin: [i64; 3], refusal: Refusal) {
+        let Refusal { kind, code, why, what } = refusal;
+        let [name, kind, code, why] =
+            [&self.rule.name, kind, code, &why].map(|text| Value::Text(text.into()));
+        let from = origin.map(Value::Int);
+        let told = [Value::Int(self.pipeline.into()), name, Value::Int(self.at_us), kind, code, why];
+        let error = told.into_iter().chain(from.clone()).chain([what]).chain(from).collect();
+        transaction.apply(Change::Added(ERRORS_TABLE.0, value::as_foretold(error)));
+    }
+}
