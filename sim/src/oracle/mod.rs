@@ -13,6 +13,7 @@ pub mod model;
 mod pace;
 mod placed;
 mod refusal;
+mod runs;
 mod seen;
 pub mod value;
 pub mod wide;
@@ -24,7 +25,7 @@ use kernel::message::{Counts, Definition, Offsets};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind, Tally};
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineState, StartAt};
 use kernel::snapshot::Snapshot;
-use kernel::{Sequence, ShardLimits, TableId};
+use kernel::{Config, Sequence, ShardLimits, TableId};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::model::{Change, Fate, Model, Transaction};
@@ -128,6 +129,8 @@ pub struct Oracle {
     published_writes: BTreeMap<u64, Counts>,
     answered: BTreeSet<u64>,
     pace: pace::Pace,
+    /// What becomes of sources, and when.
+    pub runs: runs::Runs,
     limits: ShardLimits,
     /// Records, snapshots and messages that were checked.
     pub counts: OracleCounts,
@@ -158,13 +161,13 @@ counts! {
 
 impl Default for Oracle {
     fn default() -> Oracle {
-        Oracle::new(ShardLimits::default())
+        Oracle::new(ShardLimits::default(), Config::default())
     }
 }
 
 impl Oracle {
-    /// Before the database is created; its shards work within these limits.
-    pub fn new(limits: ShardLimits) -> Oracle {
+    /// Before the database is created; its shards and its coordinator work within these limits.
+    pub fn new(limits: ShardLimits, config: Config) -> Oracle {
         Oracle {
             base: Model::new(),
             base_sequence: Sequence(0),
@@ -178,6 +181,7 @@ impl Oracle {
             published_writes: BTreeMap::new(),
             answered: BTreeSet::new(),
             pace: pace::Pace::default(),
+            runs: runs::Runs::new(config),
             limits,
             counts: OracleCounts::default(),
         }
@@ -221,6 +225,12 @@ impl Oracle {
     /// The kernel begins a life at this time.
     pub fn life_begins(&mut self, now_us: i64) {
         self.pace.begin(now_us);
+        self.runs.begin(now_us);
+    }
+
+    /// When a frontier is to be written, if nothing else goes on until then.
+    pub fn frontier_due_us(&self, frontier_idle_us: i64) -> Option<i64> {
+        self.pace.frontier_due_us(frontier_idle_us)
     }
 
     /// The log says of everything in it that it is synced.
@@ -244,6 +254,7 @@ impl Oracle {
         self.bodies.insert(sequence, hash_body(record.kind, [&payload]));
         self.counts.records += 1;
         self.pace.appended(&body, self.tail.is_empty(), outside.frontier_idle_us)?;
+        self.runs.appended(sequence.0, &body)?;
         let mut tip = std::mem::take(&mut self.tip);
         let mut transaction = Transaction::new(&mut tip);
         let outcome = self.fold(&mut transaction, sequence, &body, outside);

@@ -47,6 +47,11 @@ impl Pace {
         self.last_kind.is_none_or(|kind| matches!(kind, RecordKind::Frontier | RecordKind::Open))
     }
 
+    /// When a frontier is to be written, if nothing else goes on until then.
+    pub fn frontier_due_us(&self, frontier_idle_us: i64) -> Option<Micros> {
+        (!self.has_frontier()).then_some(self.last_append_us + frontier_idle_us)
+    }
+
     /// A record is written; `published` if nothing before it is unpublished.
     pub fn appended(&mut self, body: &Body, published: bool, frontier_idle_us: i64) -> Check {
         let kind = match body {

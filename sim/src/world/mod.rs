@@ -144,7 +144,7 @@ impl<'a> World<'a> {
         let brokers = p.topics.iter().enumerate();
         let broker = |(i, n): (usize, &usize)| Broker::new(d.clone(), i as u8, *n).traced(trace.clone());
         let brokers = brokers.map(broker).collect();
-        let oracle = Oracle::new(p.shard_limits);
+        let oracle = Oracle::new(p.shard_limits, p.config.clone());
         World {
             disk: Disk::new(d.clone(), habits).traced(trace.clone()),
             d,
@@ -493,9 +493,13 @@ impl<'a> World<'a> {
                 }
             }
             self.oracle.told_time(now_us);
+            self.oracle.runs.fed(now_us, &input);
             life.coordinator.handle(now_us, input);
         }
-        self.drain()
+        self.drain()?;
+        let Some(life) = self.life.as_ref().filter(|_| !self.dies) else { return Ok(()) };
+        let frontier_due_us = self.oracle.frontier_due_us(self.p.config.frontier_idle_us);
+        self.oracle.runs.settled(life.held.is_some(), frontier_due_us)
     }
 
     /// What the kernel takes for now: a wall clock.

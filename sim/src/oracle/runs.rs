@@ -1,0 +1,584 @@
+//! What a coordinator does with its sources, and when: a model of each pipeline's run over its source, and of whose turn it is. It
+//! hears what the coordinator is fed and what it does, and tells what must be due by then: a reading of a topic, a try after a
+//! failure, a batch and which ranges are in it, a record for whoever waits in line, the next wake-up. What records say otherwise,
+//! and the pauses between them, live in `super` and `pace`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, RecordBatch};
+use kernel::message::{Effect, Input, Response, ShardCommand, SourceReading, Work};
+use kernel::record::{Body, Commit, RecordKind};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
+
+use kernel::{BarrierId, Config, Extract, Micros, Request};
+
+use super::value::errors;
+use super::{Check, ensure};
+
+/// Readings in a row that may end before a cursor: a broker that just took over may know less of the end (A10).
+const READINGS_BEYOND_END_MAX: u32 = 5;
+
+/// What a pipeline's definition says of its pace.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    table: u32,
+    batch_bytes_max: u64,
+    batch_interval_us: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Opening,
+    Fetching,
+    Waiting { retry_at_us: Micros },
+    Closed,
+}
+
+/// An extracted range: partition, first offset, next one, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Range {
+    partition: i32,
+    first: i64,
+    next: i64,
+    bytes: u64,
+}
+
+/// One pipeline's run over its source.
+#[derive(Clone, Debug)]
+struct Run {
+    epoch: u64,
+    phase: Phase,
+    /// Of the source that was just opened, until it is fetched from.
+    opened: Option<SourceReading>,
+    /// Where each partition that is fetched goes on.
+    expected: BTreeMap<i32, i64>,
+    /// Handed in since the reading on its way began; before it began; proven by one.
+    unproven: Vec<Range>,
+    proving: Vec<Range>,
+    proven: VecDeque<Range>,
+    reading: Option<u64>,
+    behind: bool,
+    last_reading_us: Micros,
+    last_batch_us: Option<Micros>,
+    /// Readings in a row that ended before a cursor, and whether the source was closed because of the last one.
+    beyond_end: u32,
+    closed_at_open: bool,
+    /// Error that is to be told in the errors table, and the last one that was.
+    report: Option<String>,
+    last_reported: Option<String>,
+}
+
+impl Run {
+    fn new(epoch: u64, now_us: Micros) -> Run {
+        Run {
+            epoch,
+            phase: Phase::Opening,
+            opened: None,
+            expected: BTreeMap::new(),
+            unproven: Vec::new(),
+            proving: Vec::new(),
+            proven: VecDeque::new(),
+            reading: None,
+            behind: false,
+            last_reading_us: now_us,
+            last_batch_us: None,
+            beyond_end: 0,
+            closed_at_open: false,
+            report: None,
+            last_reported: None,
+        }
+    }
+
+    /// What was fetched and is in no record goes with the source.
+    fn close(&mut self) {
+        self.closed_at_open = self.opened.is_some();
+        let Run { expected, unproven, proving, proven, reading, opened, .. } = self;
+        expected.clear();
+        unproven.clear();
+        proving.clear();
+        proven.clear();
+        (*reading, *opened) = (None, None);
+        self.phase = Phase::Closed;
+    }
+
+    fn look(&mut self, reading: &SourceReading, now_us: Micros) {
+        self.last_reading_us = now_us;
+        let more = |partition: &i32, latest: i64| self.expected.get(partition).is_some_and(|at| *at < latest);
+        self.behind = reading.partitions.iter().any(|(partition, (_, latest))| more(partition, *latest));
+    }
+
+    /// While there is more in the source, nobody waits for so few bytes in particular.
+    fn gathers(&self, bytes: u64, config: &Config) -> bool {
+        self.behind && bytes < config.catch_up_bytes && bytes < config.pipeline_credit_bytes / 4
+    }
+
+    /// When the topic is to be read again.
+    fn reading_due_us(&self, config: &Config) -> Option<Micros> {
+        let unproven_bytes = self.unproven.iter().map(|range| range.bytes).sum();
+        let pause_us = match () {
+            () if self.unproven.is_empty() => config.reading_interval_us,
+            () if self.gathers(unproven_bytes, config) => config.catch_up_pause_us,
+            () if self.behind => 0,
+            () => config.reading_pause_us,
+        };
+        (self.phase == Phase::Fetching && self.reading.is_none()).then_some(self.last_reading_us + pause_us)
+    }
+
+    fn proven_bytes(&self) -> u64 {
+        self.proven.iter().map(|range| range.bytes).sum()
+    }
+
+    /// When the next batch may begin.
+    fn batch_due_us(&self, rule: &Rule, config: &Config) -> Option<Micros> {
+        self.proven.front()?;
+        let bytes = self.proven_bytes();
+        let gathers = bytes < rule.batch_bytes_max && self.gathers(bytes, config);
+        let pause_us = if gathers { config.catch_up_pause_us } else { 0 };
+        Some(self.last_batch_us.map_or(Micros::MIN, |last_us| last_us + rule.batch_interval_us.max(pause_us)))
+    }
+
+    /// The ranges of the next batch: the first, and those behind it that fit.
+    fn next_ranges(&self, rule: &Rule) -> Vec<Range> {
+        let mut bytes = 0;
+        let fits = |range: &&Range| {
+            let is_first = bytes == 0 && self.proven.front() == Some(*range);
+            bytes += range.bytes;
+            is_first || bytes <= rule.batch_bytes_max
+        };
+        self.proven.iter().take_while(fits).copied().collect()
+    }
+}
+
+/// What a record that began to be staged has to be if it is a batch.
+#[derive(Clone, Debug)]
+struct Staging {
+    sequence: u64,
+    at_us: Micros,
+    /// Why no batch may begin, if so.
+    forbidden: Option<&'static str>,
+    /// Of each pipeline that may commit: its epoch and ranges.
+    ranges: BTreeMap<u32, (u64, Vec<Range>)>,
+    /// Nothing says how long tables are under a barrier, so which pipelines these are is not foretold.
+    barred: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Runs {
+    config: Config,
+    now_us: Micros,
+    rules: BTreeMap<u32, Rule>,
+    runs: BTreeMap<u32, Run>,
+    staging: Option<Staging>,
+    appended: u64,
+    published: u64,
+    read_only: bool,
+    halted: bool,
+    wake_at_us: Option<Micros>,
+    /// Requests that are to become records, and are not answered.
+    unanswered: BTreeSet<u64>,
+    /// Appended and not published records that are for one of them.
+    for_requests: VecDeque<u64>,
+    barriers_asked: BTreeSet<u64>,
+    barriers_held: BTreeSet<BarrierId>,
+}
+
+impl Runs {
+    /// Before the first life.
+    pub fn new(config: Config) -> Runs {
+        Runs { config, ..Runs::default() }
+    }
+
+    /// A life begins.
+    pub fn begin(&mut self, now_us: Micros) {
+        let (config, rules) = (self.config.clone(), std::mem::take(&mut self.rules));
+        *self = Runs { config, rules, now_us, ..Runs::default() };
+    }
+
+    // ---- What it is fed ----
+
+    /// The coordinator is about to take an input.
+    pub fn fed(&mut self, now_us: Micros, input: &Input) {
+        self.now_us = self.now_us.max(now_us);
+        match input {
+            Input::SourceOpened { pipeline, epoch, reading } => {
+                if let Some(run) = self.run(pipeline.0, epoch.0)
+                    && run.phase == Phase::Opening
+                {
+                    run.opened = Some(reading.clone());
+                }
+            }
+            Input::Extracted(extract) => self.extracted(extract),
+            Input::SourceVerified { pipeline, epoch, token, reading } => {
+                let now_us = self.now_us;
+                if let Some(run) = self.run(pipeline.0, epoch.0)
+                    && run.reading == Some(*token)
+                {
+                    run.reading = None;
+                    run.look(reading, now_us);
+                    run.proven.extend(run.proving.drain(..));
+                    run.last_reported = None;
+                }
+            }
+            Input::DiskSpace { sufficient } => self.read_only = !sufficient,
+            Input::LogFailed { .. } => self.halted = true,
+            Input::Request { id, request } => match request {
+                Request::Define(_) | Request::Write(_) => {
+                    self.unanswered.insert(id.0);
+                }
+                Request::AcquireBarrier { .. } => {
+                    self.barriers_asked.insert(id.0);
+                }
+                Request::ReleaseBarrier(barrier) => {
+                    self.barriers_held.remove(barrier);
+                }
+                Request::AcquireSnapshot | Request::ReleaseSnapshot(_) => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, pipeline: u32, epoch: u64) -> Option<&mut Run> {
+        self.runs.get_mut(&pipeline).filter(|run| run.epoch == epoch && run.phase != Phase::Closed)
+    }
+
+    fn extracted(&mut self, extract: &Extract) {
+        let range = Range {
+            partition: extract.partition,
+            first: extract.first_offset,
+            next: extract.next.next_offset,
+            bytes: extract.source_bytes,
+        };
+        let Some(run) = self.run(extract.pipeline.0, extract.epoch.0) else { return };
+        if run.phase == Phase::Fetching
+            && let Some(at) = run.expected.get_mut(&range.partition)
+            && (*at, range.first <= range.next) == (range.first, true)
+        {
+            *at = range.next;
+            run.unproven.push(range);
+        }
+    }
+
+    // ---- What it does ----
+
+    /// The coordinator wants something done.
+    pub fn effect(&mut self, effect: &Effect) -> Check {
+        let now_us = self.now_us;
+        match effect {
+            Effect::SourceOpen { pipeline, epoch } => {
+                let run = self.runs.entry(pipeline.0).or_insert_with(|| Run::new(epoch.0, now_us));
+                if let Phase::Waiting { retry_at_us } = run.phase {
+                    ensure("bounded", retry_at_us <= now_us, || {
+                        format!("pipeline {pipeline} is tried again {} us too early", retry_at_us - now_us)
+                    })?;
+                }
+                run.close();
+                (run.epoch, run.phase) = (epoch.0, Phase::Opening);
+            }
+            Effect::SourceClose { pipeline, .. } => {
+                self.runs.get_mut(&pipeline.0).into_iter().for_each(Run::close);
+            }
+            Effect::Fetch { pipeline, starts, .. } => {
+                if let Some(run) = self.runs.get_mut(&pipeline.0) {
+                    run.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.next_offset)));
+                }
+            }
+            Effect::Credit { pipeline, bytes, .. } => {
+                ensure("bounded", *bytes > 0, || {
+                    format!("pipeline {pipeline} is given a credit of nothing")
+                })?;
+                if let Some(run) = self.runs.get_mut(&pipeline.0)
+                    && let Some(reading) = run.opened.take()
+                {
+                    (run.phase, run.beyond_end) = (Phase::Fetching, 0);
+                    run.look(&reading, now_us);
+                }
+            }
+            Effect::SourceVerify { pipeline, token, .. } => self.verifies(pipeline.0, *token)?,
+            Effect::Note { pipeline: Some(pipeline), text, error } => {
+                self.noted(pipeline.0, text, error.as_ref().map(|error| error.message.as_str()));
+            }
+            Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
+                self.stages(sequence.0)?;
+                work.iter().try_for_each(|item| self.reports(item))?;
+            }
+            Effect::Shard { command: ShardCommand::Abandon { .. }, .. } => self.staging = None,
+            Effect::Publish(snapshot) => {
+                self.published = snapshot.sequence.0;
+                // The first one of a life.
+                self.appended = self.appended.max(self.published);
+                self.for_requests.retain(|sequence| *sequence > self.published);
+            }
+            Effect::Reply { id, result } => {
+                self.unanswered.remove(&id.0);
+                if self.barriers_asked.remove(&id.0)
+                    && let Ok(Response::Barrier { barrier, .. }) = result
+                {
+                    self.barriers_held.insert(*barrier);
+                }
+            }
+            Effect::WakeAt(at_us) => self.wake_at_us = Some(*at_us),
+            Effect::Halt(_) => self.halted = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn verifies(&mut self, pipeline: u32, token: u64) -> Check {
+        let (now_us, config) = (self.now_us, &self.config);
+        let Some(run) = self.runs.get_mut(&pipeline) else { return Ok(()) };
+        let due_us = run.reading_due_us(config);
+        ensure("bounded", due_us.is_some_and(|due_us| due_us <= now_us), || {
+            format!("pipeline {pipeline} reads its topic at {now_us} us, due at {due_us:?}: {run:?}")
+        })?;
+        run.proving.append(&mut run.unproven);
+        run.reading = Some(token);
+        Ok(())
+    }
+
+    fn noted(&mut self, pipeline: u32, text: &str, error: Option<&str>) {
+        let pause =
+            text.strip_prefix("source failed, trying again in ").and_then(|rest| rest.split_once(" ms"));
+        let now_us = self.now_us;
+        let (Some((pause_ms, _)), Some(run)) = (pause, self.runs.get_mut(&pipeline)) else { return };
+        let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
+        run.beyond_end += u32::from(run.closed_at_open);
+        run.close();
+        run.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
+        if run.last_reported.as_deref() != error {
+            run.report = error.map(str::to_string);
+            run.last_reported = run.report.clone();
+        }
+    }
+
+    /// A record begins to be staged, if it does not go on.
+    fn stages(&mut self, sequence: u64) -> Check {
+        if self.staging.as_ref().is_some_and(|staging| staging.sequence == sequence) {
+            return Ok(());
+        }
+        let in_flight = self.appended - self.published;
+        ensure("bounded", in_flight < self.config.unsynced_records_max as u64, || {
+            format!("record {sequence} is begun with {in_flight} before it that nobody sees")
+        })?;
+        let ready = self.ready();
+        let is_full = |id: &u32| self.runs[id].proven_bytes() >= self.rules[id].batch_bytes_max;
+        let forbidden = match () {
+            () if self.read_only => Some("the database is read-only"),
+            () if in_flight > 0 && !ready.iter().any(is_full) => {
+                Some("the log is busy, and no batch is full")
+            }
+            () => None,
+        };
+        let ranges = ready
+            .iter()
+            .map(|id| (*id, (self.runs[id].epoch, self.runs[id].next_ranges(&self.rules[id]))))
+            .collect();
+        let barred = self.is_barred();
+        self.staging = Some(Staging { sequence, at_us: self.now_us, forbidden, ranges, barred });
+        Ok(())
+    }
+
+    fn is_barred(&self) -> bool {
+        !self.barriers_asked.is_empty() || !self.barriers_held.is_empty()
+    }
+
+    /// Pipelines that may commit: one a table.
+    fn ready(&self) -> Vec<u32> {
+        let is_due = |id: &u32, run: &Run| {
+            self.rules.get(id).is_some_and(|rule| {
+                run.batch_due_us(rule, &self.config).is_some_and(|due_us| due_us <= self.now_us)
+            })
+        };
+        let mut tables = BTreeSet::new();
+        let due = self.runs.iter().filter(|(id, run)| is_due(id, run)).map(|(id, _)| *id);
+        // Under a barrier anybody may be the one of its table.
+        due.filter(|id| tables.insert(self.rules[id].table) || self.is_barred()).collect()
+    }
+
+    /// Errors of sources that pass are told once, until something works.
+    fn reports(&mut self, work: &Work) -> Check {
+        let Work::Rows { table: ERRORS_TABLE, rows, .. } = work else { return Ok(()) };
+        for rows in rows {
+            for row in 0..rows.num_rows() {
+                self.reported(rows, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reported(&mut self, rows: &RecordBatch, row: usize) -> Check {
+        if rows.column(errors::OFFSET).is_valid(row) {
+            return Ok(());
+        }
+        let pipeline = rows.column(0).as_primitive::<Int64Type>().value(row) as u32;
+        let message = rows.column(errors::MESSAGE).as_string::<i32>().value(row);
+        let Some(run) = self.runs.get_mut(&pipeline) else { return Ok(()) };
+        let is_end = run.phase == Phase::Closed;
+        let too_early = is_end && run.closed_at_open && run.beyond_end < READINGS_BEYOND_END_MAX;
+        ensure("honest", !too_early || !message.contains(" ends at "), || {
+            format!(
+                "pipeline {pipeline} fails after {} readings that end too early: {message}",
+                run.beyond_end
+            )
+        })?;
+        let due = run.report.take();
+        ensure("live", run.beyond_end <= READINGS_BEYOND_END_MAX, || {
+            format!("pipeline {pipeline} is tried again after {} readings that end too early", run.beyond_end)
+        })?;
+        ensure("honest", is_end || due.as_deref() == Some(message), || {
+            format!("the errors table tells of pipeline {pipeline} {message:?}, due is {due:?}")
+        })
+    }
+
+    /// A record is handed to the log.
+    pub fn appended(&mut self, sequence: u64, body: &Body) -> Check {
+        if let Body::Commit(kind, commit) = body {
+            self.stages(sequence)?;
+            let staging = self.staging.take().expect("just made");
+            if matches!(kind, RecordKind::Batch) {
+                self.check_batch(&staging, commit)?;
+            }
+            self.defined(commit);
+            if is_for_request(*kind, commit) {
+                self.for_requests.push_back(sequence);
+            }
+        }
+        self.appended = sequence;
+        Ok(())
+    }
+
+    fn check_batch(&mut self, staging: &Staging, commit: &Commit) -> Check {
+        let wrong = |what: &str| format!("record {} is a batch: {what}; {staging:?}", staging.sequence);
+        ensure("bounded", staging.forbidden.is_none(), || wrong(staging.forbidden.unwrap_or_default()))?;
+        let mut told: BTreeMap<u32, Vec<(i32, i64, i64)>> = BTreeMap::new();
+        for advance in &commit.cursors {
+            let range = (advance.partition, advance.first_offset, advance.next.next_offset);
+            told.entry(advance.pipeline.0).or_default().push(range);
+        }
+        let expected = |ranges: &Vec<Range>| {
+            let mut joined: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+            for range in ranges {
+                joined.entry(range.partition).or_insert((range.first, range.next)).1 = range.next;
+            }
+            joined.into_iter().map(|(partition, (first, next))| (partition, first, next)).collect::<Vec<_>>()
+        };
+        for (pipeline, ranges) in &told {
+            let due = staging.ranges.get(pipeline).map(|(_, ranges)| expected(ranges));
+            ensure("bounded", due.as_ref() == Some(ranges), || {
+                wrong(&format!("pipeline {pipeline} takes {ranges:?}, must take {due:?}"))
+            })?;
+        }
+        ensure("bounded", staging.barred || told.keys().eq(staging.ranges.keys()), || {
+            wrong(&format!("it is of pipelines {:?}", told.keys()))
+        })?;
+        for pipeline in told.keys() {
+            let (epoch, ranges) = &staging.ranges[pipeline];
+            let Some(run) = self.runs.get_mut(pipeline) else { continue };
+            run.last_batch_us = Some(staging.at_us);
+            // A source that was opened again meanwhile has forgotten the rest.
+            if run.epoch == *epoch && run.phase == Phase::Fetching {
+                run.proven.drain(..ranges.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn defined(&mut self, commit: &Commit) {
+        for change in &commit.catalog {
+            match change {
+                CatalogChange::PipelineSet(def) => {
+                    let (batch_bytes_max, batch_interval_us) = (def.batch_bytes_max, def.batch_interval_us);
+                    self.rules
+                        .insert(def.id.0, Rule { table: def.table.0, batch_bytes_max, batch_interval_us });
+                    if def.state != PipelineState::Running {
+                        self.runs.remove(&def.id.0);
+                    }
+                }
+                CatalogChange::PipelineDropped(id) => {
+                    self.runs.remove(&id.0);
+                    self.rules.remove(&id.0);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    // ---- What is due ----
+
+    /// The coordinator has nothing more to do for now. `held`: it begins no record; `frontier_due_us`: when one is to be written, if
+    /// nothing else goes on.
+    pub fn settled(&self, held: bool, frontier_due_us: Option<Micros>) -> Check {
+        if self.halted {
+            return Ok(());
+        }
+        let now_us = self.now_us;
+        for (id, run) in &self.runs {
+            let late = match run.phase {
+                Phase::Waiting { retry_at_us } => retry_at_us <= now_us,
+                _ => run.reading_due_us(&self.config).is_some_and(|due_us| due_us <= now_us),
+            };
+            ensure("live", !late, || format!("pipeline {id} lets its time pass, at {now_us} us: {run:?}"))?;
+        }
+        if self.staging.is_some() {
+            return Ok(());
+        }
+        let in_flight = self.appended - self.published;
+        if !held && in_flight < self.config.unsynced_records_max as u64 && !self.is_barred() {
+            self.check_idle(in_flight)?;
+        }
+        self.check_wake_up(held, in_flight, frontier_due_us)
+    }
+
+    /// Nobody waits who could have begun.
+    fn check_idle(&self, in_flight: u64) -> Check {
+        ensure("live", self.unanswered.len() <= self.for_requests.len(), || {
+            format!("of requests {:?} one waits for nothing", self.unanswered)
+        })?;
+        if self.read_only {
+            return Ok(());
+        }
+        let ready = self.ready();
+        let full = |id: &&u32| self.runs[*id].proven_bytes() >= self.rules[*id].batch_bytes_max;
+        let waits = if in_flight == 0 { ready.first() } else { ready.iter().find(full) };
+        ensure("live", waits.is_none(), || format!("the batch of pipeline {waits:?} waits for nothing"))?;
+        let untold = self.runs.iter().find(|(_, run)| run.report.is_some());
+        ensure("honest", untold.is_none(), || format!("nobody tells of the error of {untold:?}"))
+    }
+
+    /// It will be woken when something is due, and not for nothing before.
+    fn check_wake_up(&self, held: bool, in_flight: u64, frontier_due_us: Option<Micros>) -> Check {
+        let frontier = frontier_due_us.filter(|_| !held && !self.read_only && in_flight == 0);
+        let of_runs = self.runs.iter().flat_map(|(id, run)| {
+            let retry = match run.phase {
+                Phase::Waiting { retry_at_us } => Some(retry_at_us),
+                _ => None,
+            };
+            let batch = self.rules.get(id).and_then(|rule| run.batch_due_us(rule, &self.config));
+            let batch = batch.filter(|due_us| *due_us > self.now_us && run.phase == Phase::Fetching);
+            [retry, batch, run.reading_due_us(&self.config)].into_iter().flatten()
+        });
+        let Some(due_us) = of_runs.chain(frontier).min() else { return Ok(()) };
+        ensure("live", self.wake_at_us == Some(due_us), || {
+            format!("something is due at {due_us} us, and a wake-up is asked for at {:?}", self.wake_at_us)
+        })
+    }
+}
+
+/// Whether somebody asked for a record. The coordinator's own tell of partitions first seen, of errors, and of pipelines that fail.
+fn is_for_request(kind: RecordKind, commit: &Commit) -> bool {
+    let is_own = |change: &CatalogChange| match change {
+        CatalogChange::PipelineSet(def) => match def.state {
+            PipelineState::Failed { .. } => kind == RecordKind::Catalog,
+            PipelineState::Running => kind == RecordKind::Cursor,
+            PipelineState::Stopped => false,
+        },
+        _ => false,
+    };
+    match kind {
+        RecordKind::Batch => false,
+        RecordKind::Cursor | RecordKind::Catalog => !commit.catalog.iter().all(is_own),
+        _ => true,
+    }
+}
