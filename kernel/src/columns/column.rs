@@ -11,6 +11,10 @@
 //! | `RUNS` | pairs of value (8 bytes) and the row where its run ends (4 bytes) |
 //! | `RAW` | the values, `width` bytes each; booleans as a bitmap |
 //!
+//! Runs and deltas are taken where the smaller of them is at most half of what offsets would be. Of more than 66 values the first 66
+//! tell whether it is worth looking: not where there are more than 32 runs among them (or more than would be worth it in all) and their
+//! differences take more than half of 64 offsets.
+//!
 //! Text and bytea: the lengths, as integers in one of these encodings, padded; then `text bytes` bytes. A constant text is
 //! only its bytes.
 

@@ -69,8 +69,8 @@ impl Publishing {
 impl Coordinator {
     pub(super) fn synced(&mut self, through: Sequence) {
         assert!(through < self.next_sequence, "only what was appended can be durable");
-        let appended = Sequence(self.next_sequence.0 - 1);
-        let through = if planted::is(Bug::DurableTooFar) { appended } else { through };
+        let through =
+            if planted::is(Bug::DurableTooFar) { Sequence(self.next_sequence.0 - 1) } else { through };
         self.durable = self.durable.max(through);
         if self.publishing.is_some() {
             reached(Probe::SyncedWhilePublishing);

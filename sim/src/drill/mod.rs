@@ -325,12 +325,16 @@ impl<'d, 'a> Drill<'d, 'a> {
     fn tell_shards(&mut self, sequence: Sequence, work: Vec<Vec<Work>>, mut due: Due) -> Check {
         let mut told = Due::default();
         for (number, work) in work.into_iter().enumerate().filter(|(_, work)| !work.is_empty()) {
+            let most = self.pieces_max(&work);
             let reply = self.shards[number].handle(ShardCommand::Stage { sequence, work });
             let ShardReply::Staged { sequence: echo, piece, counts, ignored, rejected } = reply else {
                 return Err(Violation::new("honest", format!("shard {number} answers {reply:?}")));
             };
             ensure("honest", echo == sequence, || format!("shard {number} speaks of record {echo}"))?;
-            piece::check(&piece)?;
+            let pieces = piece::check(&piece)?;
+            ensure("bounded", pieces <= most, || {
+                format!("record {sequence} has {pieces} pieces of shard {number}, {most} are enough")
+            })?;
             told.counts.add(counts);
             for ((table, partition), offsets) in ignored {
                 told.ignored.extend(offsets.into_iter().map(|offset| (table, partition, offset)));
@@ -356,6 +360,18 @@ impl<'d, 'a> Drill<'d, 'a> {
                 only(&due.refused, &told.refused)
             )
         })
+    }
+
+    /// Pieces that work may take: rows are cut where a limit is reached, and nowhere else.
+    fn pieces_max(&self, work: &[Work]) -> usize {
+        let of_item = |item: &Work| {
+            let Work::Rows { deletes, rows, .. } = item else { return 0 };
+            let rows: usize = rows.iter().map(|rows| rows.num_rows()).sum();
+            let cut = self.limits.step_bytes_max < ShardLimits::default().step_bytes_max;
+            let most = if cut { rows } else { rows.div_ceil(self.limits.piece_rows_max) };
+            most + usize::from(!deletes.is_empty())
+        };
+        work.iter().map(of_item).sum()
     }
 
     fn told(&self, rejected: &Rejected) -> String {
@@ -404,7 +420,9 @@ impl<'d, 'a> Drill<'d, 'a> {
             Snapshot { sequence, catalog: Arc::new(Catalog::default()), shards: self.views.clone() };
         self.compare(&snapshot, &self.published)?;
         let tables = self.published.tables.keys();
-        tables.into_iter().try_for_each(|id| check_sizes(&snapshot, id.0, &self.limits))?;
+        tables
+            .into_iter()
+            .try_for_each(|id| check_sizes(&snapshot, id.0, &self.published.model, &self.limits))?;
         self.hold(snapshot);
         Ok(())
     }

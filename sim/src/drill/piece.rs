@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 
-use crate::oracle::{Check, Violation};
+use crate::oracle::Violation;
 
 const PIECE_HEADER: usize = 32;
 const ALIGNMENT: usize = 16;
-/// Beyond so many values the choice of an encoding may be made from the first of them.
-const ROWS_FORETOLD_MAX: usize = 65;
+/// Of more values the first so many tell whether runs and differences are looked into at all.
+const SAMPLE_ROWS: usize = 66;
 
 const NULLS: u8 = 0;
 const CONSTANT: u8 = 1;
@@ -18,18 +18,22 @@ const DELTAS: u8 = 3;
 const RUNS: u8 = 4;
 const RAW: u8 = 5;
 
-/// Looks at all columns of all table pieces.
-pub fn check(piece: &Bytes) -> Check {
+/// Looks at all columns of all table pieces; returns how many pieces there are.
+pub fn check(piece: &Bytes) -> Result<usize, Violation> {
     let mut rest: &[u8] = piece;
+    let mut count = 0;
     while !rest.is_empty() {
         let (whole, others) = rest.split_at(number(&rest[..4]) as usize);
         rest = others;
         let (rows, deletes, columns) =
             (number(&whole[12..16]), number(&whole[16..20]), number(&whole[20..22]));
         let mut at = PIECE_HEADER;
+        count += 1;
         if deletes > 0 {
-            let widths = usize::from(whole[at + 12]) + usize::from(whole[at + 13]);
-            at += (16 + deletes as usize * widths).next_multiple_of(ALIGNMENT);
+            let section = &whole[at..];
+            at += check_deletes(section, deletes as usize).map_err(|what| {
+                Violation::new("bounded", format!("the ids of {deletes} rows that go: {what}"))
+            })?;
         }
         for column in 0..columns {
             let header = &whole[at..at + 16];
@@ -57,7 +61,32 @@ pub fn check(piece: &Bytes) -> Check {
             })?;
         }
     }
-    Ok(())
+    Ok(count)
+}
+
+/// Ids are written as differences to the least sequence and the least ordinal, as wide as they have to be. Returns the length of the
+/// section.
+fn check_deletes(section: &[u8], count: usize) -> Result<usize, String> {
+    let mut at = 16;
+    for (what, header, least) in [("sequences", 12, 0), ("ordinals", 13, 1)] {
+        let width = usize::from(section[header]);
+        let numbers = section[at..at + count * width].chunks(width.max(1)).map(number);
+        at += count * width;
+        let (smallest, greatest) = numbers.fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
+        let due = if greatest == 0 { least } else { width_of(greatest) };
+        if width != due {
+            return Err(format!("{what} have {width} bytes, must have {due}"));
+        }
+        if width > 0 && smallest != 0 {
+            return Err(format!("{what} do not begin with the least"));
+        }
+    }
+    Ok(at.next_multiple_of(ALIGNMENT))
+}
+
+/// Bytes that a number takes: 1, 2, 4 or 8.
+fn width_of(number: u64) -> usize {
+    [1, 2, 4].into_iter().find(|width| number >> (8 * width) == 0).unwrap_or(8)
 }
 
 /// Little-endian, of at most eight bytes.
@@ -249,25 +278,35 @@ fn check_length(values: &[i64], native: usize, found: usize) -> Result<(), Strin
     let width = width.expect("the last one holds all").min(native);
     let rows = values.len();
     let plain = if width < native { 8 + rows * width } else { rows * native };
-    if rows > ROWS_FORETOLD_MAX {
-        return if found <= plain { Ok(()) } else { Err(format!("it takes more than {plain} bytes")) };
-    }
-    let pairs = || values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
-    let runs = 12 * (1 + pairs().filter(|delta| *delta != 0).count());
-    let varint = |delta: i64| {
-        let bits = 128 - ((i128::from(delta).unsigned_abs() * 2).leading_zeros() as usize);
-        bits.saturating_sub(usize::from(delta < 0 && delta.unsigned_abs().is_power_of_two()))
-            .div_ceil(7)
-            .max(1)
-    };
-    let deltas = 8 + pairs().map(varint).sum::<usize>();
     let worth = rows * width / 2;
+    let (runs, deltas) = (runs_bytes(values), deltas_bytes(values));
+    // Values in no order betray themselves by the first of them.
+    let hopeless = rows > SAMPLE_ROWS && {
+        let sample = &values[..SAMPLE_ROWS];
+        runs_bytes(sample) > worth.min(384) && deltas_bytes(sample) - 8 > 32 * width
+    };
     let due = match () {
+        () if hopeless => plain,
         () if runs <= worth && runs <= deltas => runs,
         () if deltas <= worth => deltas,
         () => plain,
     };
     length("its values", found, due)
+}
+
+fn differences(values: &[i64]) -> impl Iterator<Item = i64> + '_ {
+    values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]))
+}
+
+fn runs_bytes(values: &[i64]) -> usize {
+    12 * (1 + differences(values).filter(|delta| *delta != 0).count())
+}
+
+fn deltas_bytes(values: &[i64]) -> usize {
+    // Zigzag: twice the difference, less one where it is negative; seven bits a byte.
+    let zigzag = |delta: i64| 2 * u128::from(delta.unsigned_abs()) - u128::from(delta < 0);
+    let bytes = |delta: i64| (128 - zigzag(delta).leading_zeros() as usize).div_ceil(7).max(1);
+    8 + differences(values).map(bytes).sum::<usize>()
 }
 
 #[cfg(test)]

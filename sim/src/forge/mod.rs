@@ -378,12 +378,14 @@ fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, sha
 
 /// A transaction with rows, in right form, that are taken from the tables as they are.
 fn forge_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Forged {
-    let Living { catalog, shard, table, chunk, row } = living(d, image)?;
-    let (table, keyed) = (&catalog.tables[&table], !catalog.tables[&table].primary_key.is_empty());
-    let (id, one) = (chunk.ids.get(row), chunk.rows.slice(row, 1));
+    let found = living(d, image)?;
+    let Living { catalog, shard, table, chunk, row } = &found;
+    let (shard, table) = (*shard, &catalog.tables[table]);
+    let (id, one, keyed) = (found.id(), chunk.rows.slice(*row, 1), !table.primary_key.is_empty());
     let next = Ends(Sequence(end.last.sequence + 1));
     let other_shard = (shard + 1) % usize::from(shards);
-    let (what, at, deletes, rows, expected) = match d.below(6) {
+    let other = living(d, image)?;
+    let (what, at, deletes, rows, expected) = match d.below(8) {
         0 => ("a row that goes", shard, vec![id], None, next),
         1 => ("a row that goes twice", shard, vec![id, id], None, Refused(DataCorrupted)),
         2 => ("a row that changes", shard, vec![id], Some(one), next),
@@ -395,15 +397,31 @@ fn forge_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16)
                 arrow_select::concat::concat_batches(&one.schema(), twice).expect("rows of one table");
             ("a key that comes twice", shard, vec![id], Some(twice), Refused(DataCorrupted))
         }
+        6 if other.id() > id && other.shard == shard && other.table == table.id => {
+            ("a row that changes, and one that goes", shard, vec![id, other.id()], Some(one), next)
+        }
+        7 => {
+            let mut piece = vec![];
+            kernel::columns::encode(table, &[id], Some(&one), &mut piece);
+            // Its format, and eight bytes that mean nothing yet.
+            piece[22 + d.index(10)] ^= 4;
+            append_piece(image, end, shards, shard, piece)?;
+            return Some(("rows in a piece of no known format".into(), Refused(DataCorrupted)));
+        }
         _ if keyed => return None,
         _ => ("a row more", shard, vec![], Some(one), next),
     };
     let mut piece = vec![];
     kernel::columns::encode(table, &deletes, rows.as_ref(), &mut piece);
-    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
-    commit.pieces[at] = Piece::Inline(vec![piece.into()]);
-    append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
+    append_piece(image, end, shards, at, piece)?;
     Some((what.into(), expected))
+}
+
+/// A transaction with one piece, of one shard.
+fn append_piece(image: &mut MemStorage, end: &End, shards: u16, shard: usize, piece: Vec<u8>) -> Option<()> {
+    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
+    commit.pieces[shard] = Piece::Inline(vec![piece.into()]);
+    append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))
 }
 
 /// A transaction with rows in wrong bytes, behind checksums that are right.
@@ -416,9 +434,7 @@ fn scramble_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u
         let at = d.index(piece.len());
         piece[at] = d.pick(&[0, 1, 2, 0x7f, 0x80, 0xff, piece[at] ^ 1, piece[at].wrapping_add(1)]);
     }
-    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
-    commit.pieces[shard] = Piece::Inline(vec![piece.into()]);
-    append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))
+    append_piece(image, end, shards, shard, piece)
 }
 
 /// A row that lives, and where.
@@ -428,6 +444,12 @@ struct Living {
     table: TableId,
     chunk: kernel::snapshot::ChunkView,
     row: usize,
+}
+
+impl Living {
+    fn id(&self) -> RowId {
+        self.chunk.ids.get(self.row)
+    }
 }
 
 fn living(d: &Decisions<'_>, image: &MemStorage) -> Option<Living> {

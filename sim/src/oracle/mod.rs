@@ -463,7 +463,7 @@ impl Oracle {
         check_cursors(snapshot, &self.base)?;
         for id in tables {
             check_table(snapshot, id, &self.base)?;
-            check_sizes(snapshot, id, &self.limits)?;
+            check_sizes(snapshot, id, &self.base, &self.limits)?;
             self.check_places(snapshot, id)?;
         }
         // As in `check_places`: every eighth is enough.

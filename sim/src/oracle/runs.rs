@@ -401,6 +401,12 @@ impl Runs {
     fn reports(&mut self, work: &Work) -> Check {
         let Work::Rows { table: ERRORS_TABLE, rows, .. } = work else { return Ok(()) };
         for rows in rows {
+            // Several messages in one set of columns keep to a limit.
+            let of = |column: usize| rows.column(column).as_string::<i32>().values().len();
+            let bytes = of(errors::MESSAGE) + rows.column(errors::PAYLOAD).as_binary::<i32>().values().len();
+            ensure("bounded", rows.num_rows() < 2 || bytes <= self.config.set_aside_bytes_max, || {
+                format!("{} messages of {bytes} bytes are set aside at once", rows.num_rows())
+            })?;
             for row in 0..rows.num_rows() {
                 self.reported(rows, row)?;
             }

@@ -30,18 +30,29 @@ pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
 }
 
 /// What a view says of itself: how many rows live, and about how many bytes are held for them.
-pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, limits: &ShardLimits) -> Check {
+pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &ShardLimits) -> Check {
+    let keyed = model.tables.get(&id).is_some_and(|table| !table.key.is_empty());
     for (shard, view) in snapshot.shards.iter().enumerate() {
         let Some(view) = view.tables.get(&TableId(id)) else { continue };
         let value::Sizes { rows, living, bytes } = value::sizes(view);
         ensure("atomic", view.live_rows == living, || {
             format!("shard {shard}, table {id}: {} rows are said to live, {living} do", view.live_rows)
         })?;
+        let merged_too_far = view.chunks.iter().find(|chunk| {
+            let last = chunk.rows.num_rows() - 1;
+            let of_several_records = chunk.ids.get(0).sequence != chunk.ids.get(last).sequence;
+            let bytes = value::chunk_bytes(chunk);
+            of_several_records && (last >= limits.chunk_rows_max || bytes > 2 * limits.chunk_bytes_max as u64)
+        });
+        ensure("bounded", merged_too_far.is_none(), || {
+            format!("shard {shard}, table {id}: a chunk is merged beyond {limits:?}")
+        })?;
         // Beside the columns: ids, bitmaps, the index, which takes room for 2,048 keys at least.
         let most = 2 * bytes + 100 * living + 200_000;
-        ensure("bounded", (bytes..=most).contains(&view.bytes), || {
+        let least = bytes + if keyed { 8 * living } else { 0 };
+        ensure("bounded", (least..=most).contains(&view.bytes), || {
             format!(
-                "shard {shard}, table {id}: {} bytes are said to be held, {bytes} to {most} may be",
+                "shard {shard}, table {id}: {} bytes are said to be held, {least} to {most} may be",
                 view.bytes
             )
         })?;

@@ -208,20 +208,26 @@ pub fn sizes(view: &kernel::snapshot::TableView) -> Sizes {
     for chunk in &view.chunks {
         living += self::living(chunk);
         rows += chunk.rows.num_rows() as u64;
-        for column in chunk.rows.columns() {
-            let rows = column.len() as u64;
-            bytes += match column.data_type() {
-                DataType::Boolean => rows / 8,
-                DataType::Utf8 => text_bytes(column.as_string::<i32>().value_offsets()),
-                DataType::Binary => text_bytes(column.as_binary::<i32>().value_offsets()),
-                DataType::Int16 => 2 * rows,
-                DataType::Int32 | DataType::Float32 | DataType::Date32 => 4 * rows,
-                DataType::Decimal128(..) => 16 * rows,
-                _ => 8 * rows,
-            };
-        }
+        bytes += chunk_bytes(chunk);
     }
     Sizes { rows, living, bytes }
+}
+
+/// Bytes of a chunk's columns, counted.
+pub fn chunk_bytes(chunk: &ChunkView) -> u64 {
+    let of_column = |column: &arrow_array::ArrayRef| {
+        let rows = column.len() as u64;
+        match column.data_type() {
+            DataType::Boolean => rows / 8,
+            DataType::Utf8 => text_bytes(column.as_string::<i32>().value_offsets()),
+            DataType::Binary => text_bytes(column.as_binary::<i32>().value_offsets()),
+            DataType::Int16 => 2 * rows,
+            DataType::Int32 | DataType::Float32 | DataType::Date32 => 4 * rows,
+            DataType::Decimal128(..) => 16 * rows,
+            _ => 8 * rows,
+        }
+    };
+    chunk.rows.columns().iter().map(of_column).sum()
 }
 
 fn text_bytes(offsets: &[i32]) -> u64 {

@@ -207,6 +207,7 @@ impl<'a> LogHost<'a> {
         };
         outcome.unwrap_or_else(|error| {
             self.failed = true;
+            assert!(self.writer.sync_plan().is_err(), "a log that failed is of no use any more");
             self.replies.push_back(Input::LogFailed { error });
             LogStep::Failed
         })
