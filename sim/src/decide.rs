@@ -263,6 +263,11 @@ impl<'a> Decisions<'a> {
         }
     }
 
+    /// Others, which are asked and written down here: with faults of their own, for something beside the run.
+    pub fn apart(&self) -> Decisions<'a> {
+        Decisions::new(Forwarded(self.clone()))
+    }
+
     /// A number in `0..bound`. Nothing is asked where there is no choice.
     pub fn below(&self, bound: u64) -> u64 {
         assert!(bound > 0, "a decision needs an alternative");
@@ -378,6 +383,19 @@ impl<'a> Decisions<'a> {
     /// about a kind that never fired, the others mean the same in a world that does not have that kind.
     pub fn about(&self) -> Vec<Option<Fault>> {
         self.inner.borrow().about.clone()
+    }
+}
+
+/// What others decide.
+struct Forwarded<'a>(Decisions<'a>);
+
+impl Decide for Forwarded<'_> {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0.below(bound)
+    }
+
+    fn chance(&mut self, rate: Rate) -> bool {
+        self.0.chance(rate)
     }
 }
 

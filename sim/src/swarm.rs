@@ -133,8 +133,10 @@ pub struct Parameters {
     pub catch_up_steps_max: u64,
     /// At its end, forged logs are read: damage of every kind, so only where all of it may happen.
     pub forges: bool,
-    /// At its end, shards alone are drilled.
+    /// At its end, shards alone are drilled, and a log.
     pub drills: bool,
+    /// Those that a log that is drilled alone may come to.
+    pub drill_faults: FaultSet,
     /// How the process ends, once everything has caught up.
     pub last_crashes: Vec<Crash>,
 }
@@ -206,6 +208,7 @@ impl Parameters {
             catch_up_steps_max: 200_000,
             forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)),
             drills: matches!(profile, Profile::Swarm | Profile::Clients),
+            drill_faults: profile.faults().and(faults).and(FaultSet::of(&[Group::Disk, Group::Process])),
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);

@@ -2,8 +2,9 @@
 //! every kind. A plain model of the tables goes along; every answer and every view is held against it. Now and then other shards,
 //! with other limits, are made from what was staged so far and take the place of these.
 //!
-//! Rows are drawn in `rows`; what is written of them is measured in `piece`.
+//! Rows are drawn in `rows`; what is written of them is measured in `piece`. Logs are drilled in [`log`].
 
+pub mod log;
 mod piece;
 mod rows;
 

@@ -4,8 +4,8 @@
 mod clients;
 mod drive;
 mod effects;
-mod life;
-mod rest;
+pub(crate) mod life;
+pub(crate) mod rest;
 mod source;
 mod view;
 mod words;
@@ -271,7 +271,10 @@ impl<'a> World<'a> {
     fn drill(&mut self) -> Result<(), Violation> {
         let restarts = !self.p.last_crashes.is_empty();
         let tell = |text: std::fmt::Arguments<'_>| self.note(Actor::World, Mark::Step, &[], text);
-        crate::drill::check(&self.d, restarts, &tell)
+        crate::drill::check(&self.d, restarts, &tell)?;
+        crate::drill::log::check(&self.d, self.p.drill_faults, &|text| {
+            self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
+        })
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {

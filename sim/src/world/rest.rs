@@ -14,7 +14,7 @@ const HELD_STEPS_MAX: u64 = 400;
 
 /// The kernel is held: it begins no record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// The last record that it may still append.
     pub last: Sequence,
     until_step: u64,
