@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use kernel::expr::{Expr, OnDuplicate, Update};
 use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableSpec, TableWrite, Write};
-use kernel::schema::{Catalog, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
+use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
-use kernel::{BarrierId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
+use kernel::{BarrierId, ColumnId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
 
 use crate::columns;
 use crate::decide::{Decisions, Rate};
@@ -457,6 +457,16 @@ fn odd_table(d: &Decisions<'_>, name: &str) -> TableSpec {
     match d.below(6) {
         0 => spec.columns.clear(),
         1 => spec.columns[2].name = spec.columns[0].name.clone(),
+        // As many columns as there may be, or one more.
+        2 if d.below(4) == 1 => {
+            let column = spec.columns[0].clone();
+            let numbered = |number: u64| ColumnDef {
+                id: ColumnId(number as u32),
+                name: format!("column_{number}"),
+                ..column.clone()
+            };
+            spec.columns = (0..1600 + d.below(2)).map(numbered).collect();
+        }
         _ => {}
     }
     spec
