@@ -123,6 +123,8 @@ pub struct Parameters {
     pub activity: ActivityRates,
     /// See [`Paces`].
     pub paces: Paces,
+    /// Definitions that are in line at a time at most.
+    pub definitions_in_line_max: u64,
     /// Readers doubt what jumps, as the shipped reader of Kafka does.
     pub doubting_readers: bool,
     /// Messages that a fetch brings at most.
@@ -201,6 +203,7 @@ impl Parameters {
                 clients: pace(),
                 requests: 4 * pace(),
             },
+            definitions_in_line_max: 1,
             doubting_readers: d.below(2) == 1,
             fetch_messages_max: d.between(1, 40),
             // Many short runs find more than a few long ones, and some things only happen late.
@@ -226,6 +229,7 @@ impl Parameters {
             parameters.messages = parameters.messages.min(PADDED_MESSAGES_MAX);
         }
         parameters.draw_dialects(d);
+        parameters.definitions_in_line_max = d.pick(&[1, 1, 3]);
         parameters
     }
 

@@ -159,26 +159,31 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
     Some(done && if let CatalogChange::PipelineSet(def) = change { newer(def) } else { true })
 }
 
-/// The definition that a client waits for.
+/// A definition that a client waits for.
 #[derive(Debug)]
 pub(super) struct Outstanding {
+    request: u64,
     definition: Definition,
     /// A record did what it asks for.
     done: bool,
 }
 
 impl Oracle {
-    /// A client is about to ask for this; it asks for one at a time.
-    pub fn asked_to_define(&mut self, definition: &Definition) {
+    /// A client asks for this. Definitions take their turns in the order in which they are asked for.
+    pub fn asked_to_define(&mut self, request: u64, definition: Definition) {
         self.definitions.push(definition.clone());
-        self.outstanding = Some(Outstanding { definition: definition.clone(), done: false });
+        self.outstanding.push_back(Outstanding { request, definition, done: false });
     }
 
-    /// A record has a change of the catalog: if it is what the client waits for, it is as asked for, and nothing forbade it.
+    /// A record has a change of the catalog: if it is what a client waits for, it is that client's turn, it is as asked for, and
+    /// nothing forbade it.
     pub(super) fn check_carried_out(&mut self, change: &CatalogChange, tip: &Model) -> Check {
-        let Some(Outstanding { definition, done }) = &mut self.outstanding else { return Ok(()) };
+        let Some(turn) = self.outstanding.iter().position(|o| !o.done) else {
+            return self.check_out_of_turn(change, tip);
+        };
+        let definition = &self.outstanding[turn].definition;
         if let (Definition::CreatePipeline { spec, .. }, CatalogChange::PipelineDropped(id)) =
-            (&*definition, change)
+            (definition, change)
             && tip.pipelines.get(&id.0).is_some_and(|p| p.name == spec.name)
         {
             let foretold = foretell(definition, tip);
@@ -186,27 +191,45 @@ impl Oracle {
                 format!("pipeline {} is replaced, must come to {foretold:?}", spec.name)
             });
         }
-        let Some(as_asked) = carries_out(definition, change, tip) else { return Ok(()) };
-        ensure("honest", as_asked && !*done, || {
-            format!("{definition:?} is carried out in another way, or twice: {change:?}")
-        })?;
-        *done = true;
+        let Some(as_asked) = carries_out(definition, change, tip) else {
+            return self.check_out_of_turn(change, tip);
+        };
+        ensure("honest", as_asked, || format!("{definition:?} is carried out in another way: {change:?}"))?;
         let foretold = foretell(definition, tip);
         ensure("honest", foretold == Foretold::Record, || {
             format!("{definition:?} is carried out, must come to {foretold:?}")
+        })?;
+        self.outstanding[turn].done = true;
+        Ok(())
+    }
+
+    /// A change is not what is asked for next: nor is it what was carried out already, or what is only asked for after that.
+    fn check_out_of_turn(&self, change: &CatalogChange, tip: &Model) -> Check {
+        let other = self.outstanding.iter().find(|o| carries_out(&o.definition, change, tip).is_some());
+        ensure("honest", other.is_none(), || {
+            let how = if other.is_some_and(|o| o.done) { "twice" } else { "before its turn" };
+            format!("{other:?} is carried out {how}: {change:?}")
         })
     }
 
-    /// A record did what the definition asks for that a client waits for.
-    pub fn is_carried_out(&self) -> bool {
-        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.done)
+    /// A record did what the definition of this request asks for.
+    pub fn is_carried_out(&self, request: u64) -> bool {
+        self.outstanding.iter().any(|o| o.request == request && o.done)
     }
 
-    /// The definition that a client waited for is answered. What is refused because there is no room is judged elsewhere.
-    pub fn defined(&mut self, refused: Option<ErrorKind>) -> Check {
-        let Some(Outstanding { definition, done }) = self.outstanding.take() else {
+    /// A definition is turned away because there is no room: judged elsewhere.
+    pub fn definition_turned_away(&mut self, request: u64) {
+        self.outstanding.retain(|o| o.request != request);
+    }
+
+    /// A definition is answered.
+    pub fn defined(&mut self, request: u64, refused: Option<ErrorKind>) -> Check {
+        let Some(at) = self.outstanding.iter().position(|o| o.request == request) else {
             return Err(Violation::new("honest", "a definition is answered that nobody asked for"));
         };
+        let before = self.outstanding.iter().take(at).find(|o| !o.done);
+        ensure("honest", before.is_none(), || format!("definition {request} is answered before {before:?}"))?;
+        let Outstanding { definition, done, .. } = self.outstanding.remove(at).expect("just found");
         let expected = match (refused, done) {
             (None, true) => return Ok(()),
             (None, false) => Foretold::Nothing,

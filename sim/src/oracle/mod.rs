@@ -123,7 +123,8 @@ pub struct Oracle {
     bodies: BTreeMap<Sequence, u64>,
     writes: BTreeMap<u64, ClientWrite>,
     definitions: Vec<Definition>,
-    outstanding: Option<definitions::Outstanding>,
+    /// Definitions that are not answered yet, in the order in which they were asked for.
+    outstanding: VecDeque<definitions::Outstanding>,
     /// Client transactions whose ledger row was staged for a record that is not appended yet.
     staged: BTreeMap<Sequence, u64>,
     published_writes: BTreeMap<u64, Counts>,
@@ -176,7 +177,7 @@ impl Oracle {
             bodies: BTreeMap::new(),
             writes: BTreeMap::new(),
             definitions: Vec::new(),
-            outstanding: None,
+            outstanding: VecDeque::new(),
             staged: BTreeMap::new(),
             published_writes: BTreeMap::new(),
             answered: BTreeSet::new(),
@@ -541,7 +542,7 @@ impl Oracle {
     /// The process died: what was staged is gone, what was appended may be.
     pub fn crashed(&mut self) {
         self.staged.clear();
-        self.outstanding = None;
+        self.outstanding.clear();
     }
 
     /// The last of the records read back, counted from the first, that is as it was appended.

@@ -113,12 +113,15 @@ impl Clients {
     }
 
     fn define(&mut self, oracle: &mut Oracle, definition: Definition) -> Sent {
-        oracle.asked_to_define(&definition);
-        self.send(Asked::Definition, Request::Define(definition))
+        let (id, request) = self.send(Asked::Definition, Request::Define(definition.clone()));
+        oracle.asked_to_define(id.0, definition);
+        (id, request)
     }
 
-    fn is_defining(&self) -> bool {
-        self.asked.values().any(|asked| matches!(asked, Asked::Definition))
+    /// Whether somebody defines something now: mostly not while another definition is in line.
+    fn defines(&self, d: &Decisions<'_>, p: &Parameters) -> bool {
+        let in_line = self.asked.values().filter(|asked| matches!(asked, Asked::Definition)).count() as u64;
+        in_line == 0 || (in_line < p.definitions_in_line_max && d.activity(Rate::per_mille(300)))
     }
 
     /// Does one thing, or nothing.
@@ -129,12 +132,11 @@ impl Clients {
         catalog: &Catalog,
         oracle: &mut Oracle,
     ) -> Option<Sent> {
-        if !self.is_defining()
-            && let Some(definition) = missing(p, catalog).or_else(|| self.operate(d, p, catalog))
-        {
+        let defines = self.defines(d, p);
+        if defines && let Some(definition) = missing(p, catalog).or_else(|| self.operate(d, p, catalog)) {
             return Some(self.define(oracle, definition));
         }
-        if !self.is_defining() && d.activity(p.activity.odd_definition) {
+        if defines && d.activity(p.activity.odd_definition) {
             return match self.odd(d, p) {
                 Some(definition) => Some(self.define(oracle, definition)),
                 None => self.misfit(d, p, catalog),

@@ -184,7 +184,7 @@ impl World<'_> {
         let barred = !self.clients.held.is_empty()
             || self.clients.asked.values().any(|asked| matches!(asked, Asked::Barrier(_)));
         let is_done = |id: &RequestId| {
-            matches!(self.clients.asked.get(id), Some(Asked::Definition)) && self.oracle.is_carried_out()
+            matches!(self.clients.asked.get(id), Some(Asked::Definition)) && self.oracle.is_carried_out(id.0)
         };
         let life = self.life.as_mut().expect("effects come from a life");
         life.waiting.retain(|id, _| !is_done(id));
@@ -364,11 +364,15 @@ impl World<'_> {
             }
             (Asked::Definition, Ok(Response::Done(counts))) if counts == Counts::default() => {
                 self.life.as_mut().expect("answers come from a life").pauses_ms.clear();
-                self.oracle.defined(None)
+                self.oracle.defined(id.0, None)
             }
             (Asked::Definition, Err(error)) => {
                 let turned_away = matches!(error.kind, ErrorKind::DiskFull | ErrorKind::OutOfMemory);
-                if turned_away { Ok(()) } else { self.oracle.defined(Some(error.kind)) }
+                if turned_away {
+                    self.oracle.definition_turned_away(id.0);
+                    return Ok(());
+                }
+                self.oracle.defined(id.0, Some(error.kind))
             }
             (Asked::Barrier(tables), Ok(Response::Barrier { barrier, snapshot })) => {
                 self.oracle.barrier(&snapshot, &tables)?;
