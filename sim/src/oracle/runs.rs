@@ -10,9 +10,9 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use kernel::message::{Effect, Input, Response, ShardCommand, SourceReading, Work};
 use kernel::record::{Body, Commit, RecordKind};
-use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
+use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
 
-use kernel::{BarrierId, Config, Extract, Micros, Request};
+use kernel::{BarrierId, Config, Extract, Micros, Position, Request};
 
 use super::value::errors;
 use super::{Check, ensure};
@@ -20,12 +20,28 @@ use super::{Check, ensure};
 /// Readings in a row that may end before a cursor: a broker that just took over may know less of the end (A10).
 const READINGS_BEYOND_END_MAX: u32 = 5;
 
-/// What a pipeline's definition says of its pace.
-#[derive(Clone, Copy, Debug)]
+/// What a pipeline's definition says of its pace, and where it stands.
+#[derive(Clone, Debug)]
 struct Rule {
     table: u32,
     batch_bytes_max: u64,
     batch_interval_us: i64,
+    /// Where partitions begin that are seen first, if it has no topic yet.
+    begins: Option<StartAt>,
+    /// After the last record.
+    cursors: BTreeMap<i32, Position>,
+}
+
+impl Rule {
+    fn of(def: &PipelineDef) -> Rule {
+        Rule {
+            table: def.table.0,
+            batch_bytes_max: def.batch_bytes_max,
+            batch_interval_us: def.batch_interval_us,
+            begins: def.topic_id.is_none().then_some(def.start_at),
+            cursors: def.cursors.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +66,9 @@ struct Range {
 struct Run {
     epoch: u64,
     phase: Phase,
-    /// Of the source that was just opened, until it is fetched from.
-    opened: Option<SourceReading>,
+    /// The last reading of its topic, and whether it is of the opening, of which nothing has come yet.
+    known: Option<SourceReading>,
+    is_opened: bool,
     /// Where each partition that is fetched goes on.
     expected: BTreeMap<i32, i64>,
     /// Handed in since the reading on its way began; before it began; proven by one.
@@ -75,7 +92,8 @@ impl Run {
         Run {
             epoch,
             phase: Phase::Opening,
-            opened: None,
+            known: None,
+            is_opened: false,
             expected: BTreeMap::new(),
             unproven: Vec::new(),
             proving: Vec::new(),
@@ -93,17 +111,18 @@ impl Run {
 
     /// What was fetched and is in no record goes with the source.
     fn close(&mut self) {
-        self.closed_at_open = self.opened.is_some();
-        let Run { expected, unproven, proving, proven, reading, opened, .. } = self;
+        self.closed_at_open = self.is_opened;
+        let Run { expected, unproven, proving, proven, reading, known, is_opened, .. } = self;
         expected.clear();
         unproven.clear();
         proving.clear();
         proven.clear();
-        (*reading, *opened) = (None, None);
+        (*reading, *known, *is_opened) = (None, None, false);
         self.phase = Phase::Closed;
     }
 
-    fn look(&mut self, reading: &SourceReading, now_us: Micros) {
+    fn look(&mut self, now_us: Micros) {
+        let Some(reading) = &self.known else { return };
         self.last_reading_us = now_us;
         let more = |partition: &i32, latest: i64| self.expected.get(partition).is_some_and(|at| *at < latest);
         self.behind = reading.partitions.iter().any(|(partition, (_, latest))| more(partition, *latest));
@@ -193,8 +212,12 @@ impl Runs {
 
     /// A life begins.
     pub fn begin(&mut self, now_us: Micros) {
-        let (config, rules) = (self.config.clone(), std::mem::take(&mut self.rules));
-        *self = Runs { config, rules, now_us, ..Runs::default() };
+        *self = Runs { config: self.config.clone(), now_us, ..Runs::default() };
+    }
+
+    /// What a life begins with: a crash may have taken back what was appended.
+    pub fn recovered(&mut self, catalog: &Catalog) {
+        self.rules = catalog.pipelines.values().map(|def| (def.id.0, Rule::of(def))).collect();
     }
 
     // ---- What it is fed ----
@@ -207,7 +230,7 @@ impl Runs {
                 if let Some(run) = self.run(pipeline.0, epoch.0)
                     && run.phase == Phase::Opening
                 {
-                    run.opened = Some(reading.clone());
+                    (run.known, run.is_opened) = (Some(reading.clone()), true);
                 }
             }
             Input::Extracted(extract) => self.extracted(extract),
@@ -216,8 +239,8 @@ impl Runs {
                 if let Some(run) = self.run(pipeline.0, epoch.0)
                     && run.reading == Some(*token)
                 {
-                    run.reading = None;
-                    run.look(reading, now_us);
+                    (run.reading, run.known) = (None, Some(reading.clone()));
+                    run.look(now_us);
                     run.proven.extend(run.proving.drain(..));
                     run.last_reported = None;
                 }
@@ -280,20 +303,16 @@ impl Runs {
             Effect::SourceClose { pipeline, .. } => {
                 self.runs.get_mut(&pipeline.0).into_iter().for_each(Run::close);
             }
-            Effect::Fetch { pipeline, starts, .. } => {
-                if let Some(run) = self.runs.get_mut(&pipeline.0) {
-                    run.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.next_offset)));
-                }
-            }
+            Effect::Fetch { pipeline, starts, .. } => self.fetches(pipeline.0, starts)?,
             Effect::Credit { pipeline, bytes, .. } => {
                 ensure("bounded", *bytes > 0, || {
                     format!("pipeline {pipeline} is given a credit of nothing")
                 })?;
                 if let Some(run) = self.runs.get_mut(&pipeline.0)
-                    && let Some(reading) = run.opened.take()
+                    && std::mem::take(&mut run.is_opened)
                 {
                     (run.phase, run.beyond_end) = (Phase::Fetching, 0);
-                    run.look(&reading, now_us);
+                    run.look(now_us);
                 }
             }
             Effect::SourceVerify { pipeline, token, .. } => self.verifies(pipeline.0, *token)?,
@@ -323,6 +342,34 @@ impl Runs {
             Effect::Halt(_) => self.halted = true,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Each partition goes on from its cursor, as the last record has it, or the one that is being staged; one that is seen for the
+    /// first time from where the last reading says that it begins, or ends.
+    fn fetches(&mut self, pipeline: u32, starts: &[(i32, Position)]) -> Check {
+        let (Some(run), Some(rule)) = (self.runs.get_mut(&pipeline), self.rules.get(&pipeline)) else {
+            return Ok(());
+        };
+        let at_end = rule.begins == Some(StartAt::Latest) && run.expected.is_empty();
+        let staged = self.staging.as_ref().and_then(|staging| staging.ranges.get(&pipeline));
+        for (partition, at) in starts {
+            let known = run.known.as_ref().and_then(|reading| reading.partitions.get(partition));
+            let first_seen = known.map(|(earliest, latest)| if at_end { *latest } else { *earliest });
+            let ends =
+                staged.and_then(|(_, ranges)| ranges.iter().rfind(|range| range.partition == *partition));
+            let is_right = match rule.cursors.get(partition) {
+                Some(cursor) => at == cursor || ends.is_some_and(|range| range.next == at.next_offset),
+                None => Some(at.next_offset) == first_seen && at.leader_epoch == -1,
+            };
+            let again = run.expected.contains_key(partition);
+            ensure("exactly once", is_right && !again, || {
+                format!(
+                    "pipeline {pipeline} fetches partition {partition} from {at:?}: {run:?}, {rule:?}, {staged:?}"
+                )
+            })?;
+        }
+        run.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.next_offset)));
         Ok(())
     }
 
@@ -495,9 +542,7 @@ impl Runs {
         for change in &commit.catalog {
             match change {
                 CatalogChange::PipelineSet(def) => {
-                    let (batch_bytes_max, batch_interval_us) = (def.batch_bytes_max, def.batch_interval_us);
-                    self.rules
-                        .insert(def.id.0, Rule { table: def.table.0, batch_bytes_max, batch_interval_us });
+                    self.rules.insert(def.id.0, Rule::of(def));
                     if def.state != PipelineState::Running {
                         self.runs.remove(&def.id.0);
                     }
@@ -507,6 +552,11 @@ impl Runs {
                     self.rules.remove(&id.0);
                 }
                 _ => {}
+            }
+        }
+        for advance in &commit.cursors {
+            if let Some(rule) = self.rules.get_mut(&advance.pipeline.0) {
+                rule.cursors.insert(advance.partition, advance.next);
             }
         }
     }
@@ -525,6 +575,12 @@ impl Runs {
                 Phase::Waiting { retry_at_us } => retry_at_us <= now_us,
                 _ => run.reading_due_us(&self.config).is_some_and(|due_us| due_us <= now_us),
             };
+            let known = run.known.as_ref().filter(|_| run.phase == Phase::Fetching);
+            let unread =
+                known.and_then(|reading| reading.partitions.keys().find(|p| !run.expected.contains_key(p)));
+            ensure("live", unread.is_none(), || {
+                format!("pipeline {id} does not fetch partition {unread:?}")
+            })?;
             ensure("live", !late, || format!("pipeline {id} lets its time pass, at {now_us} us: {run:?}"))?;
         }
         if self.staging.is_some() {

@@ -448,6 +448,7 @@ impl<'a> World<'a> {
             self.counts.rotten_survived += 1;
         }
         self.oracle.recovered(&seen, coordinator.published())?;
+        self.oracle.runs.recovered(&coordinator.published().catalog);
         let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
         self.life = Some(Life::new(coordinator, shards, log));
         self.drain()?;
