@@ -2,10 +2,12 @@
 //! every kind. A plain model of the tables goes along; every answer and every view is held against it. Now and then other shards,
 //! with other limits, are made from what was staged so far and take the place of these.
 //!
-//! Rows are drawn in `rows`; what is written of them is measured in `piece`. Logs are drilled in [`log`].
+//! Rows are drawn in `rows`; what is written of them is measured in `piece`. Logs are drilled in [`log`],
+//! and what readers make of messages that jump in [`place`].
 
 pub mod log;
 mod piece;
+pub mod place;
 mod rows;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -271,6 +271,9 @@ impl<'a> World<'a> {
     fn drill(&mut self) -> Result<(), Violation> {
         let restarts = !self.p.last_crashes.is_empty();
         let tell = |text: std::fmt::Arguments<'_>| self.note(Actor::World, Mark::Step, &[], text);
+        for _ in 0..4 {
+            crate::drill::place::check(&self.d, &tell)?;
+        }
         crate::drill::check(&self.d, restarts, &tell)?;
         crate::drill::log::check(&self.d, self.p.drill_faults, &|text| {
             self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
