@@ -11,7 +11,7 @@ pub enum Class {
     Logic,
     /// A fault, of whatever kind.
     NeedsFault,
-    /// Two kinds of faults in one run.
+    /// Two kinds of faults in one run: whatever happens of one kind alone does not show it.
     NeedsTwoFaults,
 }
 
@@ -26,6 +26,8 @@ pub struct About {
     pub origin: &'static str,
     /// What it takes to see it.
     pub class: Class,
+    /// Where it takes two kinds of faults: the simulator's names of two that are enough together.
+    pub together: &'static [&'static str],
     /// The invariant that should not hold any more.
     pub invariant: &'static str,
 }
@@ -34,7 +36,8 @@ pub struct About {
 #[macro_export]
 macro_rules! planted_bugs {
     ($(#[$doc:meta])* $enum:ident {
-        $($bug:ident $name:literal $class:ident $invariant:literal, $what:literal, $origin:literal;)*
+        $($bug:ident $name:literal $class:ident $(($first:literal $second:literal))? $invariant:literal,
+            $what:literal, $origin:literal;)*
     }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -54,6 +57,7 @@ macro_rules! planted_bugs {
                         what: $what,
                         origin: $origin,
                         class: $crate::planted::Class::$class,
+                        together: &[$($first, $second)?],
                         invariant: $invariant,
                     },)*
                 }
@@ -75,7 +79,7 @@ planted_bugs! {
         NoProgressOverHoles "no-progress-over-holes" NeedsFault "live",
             "An empty fetch moves no position, so a hole at the end of a partition is never passed.",
             "KAFKA-13194 (A8)";
-        LeaderEpochForgotten "leader-epoch-forgotten" NeedsTwoFaults "honest",
+        LeaderEpochForgotten "leader-epoch-forgotten" NeedsFault "honest",
             "The leader epoch is not kept beside the offset, so that after a restart nobody notices another history.",
             "KAFKA-7747 (A9)";
         EpochNotChecked "epoch-not-checked" NeedsFault "fenced",
@@ -84,7 +88,7 @@ planted_bugs! {
         StaleFetchAfterSetOffsets "stale-fetch-after-set-offsets" NeedsFault "fenced",
             "After SET OFFSETS what an older epoch still delivers is taken for the new run's.",
             "parallel-consumer#365 (A1)";
-        EpochReused "epoch-reused" NeedsTwoFaults "fenced",
+        EpochReused "epoch-reused" NeedsFault "fenced",
             "The epoch of a retry is not remembered, so the next retry has the same one.",
             "iceberg#17637 (A1)";
         RewindKeepsRun "rewind-keeps-run" Logic "monotonic",
@@ -105,6 +109,9 @@ planted_bugs! {
         TopicUncheckedAtOpen "topic-unchecked-at-open" NeedsFault "honest",
             "A source that is opened does not compare the topic id with that of its cursors.",
             "quickwit#1602 (A6)";
+        TopicIdNotRecovered "topic-id-not-recovered" NeedsTwoFaults("recreated-topic" "kill") "honest",
+            "A source that recovery opens does not compare the topic id with that of its cursors.",
+            "quickwit#1602 (A6)";
         NewPartitionAtEnd "new-partition-at-end" NeedsFault "exactly once",
             "A partition that comes to a known topic begins at its end, as START AT LATEST said of the first ones.",
             "FLINK-36780 (A11)";
@@ -117,47 +124,65 @@ planted_bugs! {
         RetryKeepsProving "retry-keeps-proving" NeedsFault "exactly once",
             "A retry keeps what waited for its proof and fetches it again as well.",
             "vector#10434 (A1)";
-        PoisonCountedTwice "poison-counted-twice" NeedsTwoFaults "exactly once",
+        PoisonCountedTwice "poison-counted-twice" NeedsFault "exactly once",
             "A retry keeps extracts that hold nothing but refused messages, and fetches them again as well.",
             "librdkafka v1.9.0 (A16)";
         StagedCursorsForgotten "staged-cursors-forgotten" NeedsFault "exactly once",
             "A source opened while a batch of it is staged begins at the cursor before that batch.",
             "the kernel's own: `Coordinator::cursors`";
         // ---- The log ----
-        StampedTooFar "stamped-too-far" NeedsTwoFaults "recovered",
+        StampedTooFar "stamped-too-far" NeedsFault "recovered",
             "When a sync ends, a record calls synced what was appended meanwhile.",
             "the kernel's own: `synced_through`";
-        SecondSyncBelieved "second-sync-believed" NeedsTwoFaults "durable",
+        SecondSyncBelieved "second-sync-believed" NeedsTwoFaults("failed-sync" "power-cut") "durable",
             "After a failed sync recovery syncs again and believes it, without writing the records once more.",
             "B3: pages are clean after a failed sync, and not on the disk";
-        RecoveredUnsynced "recovered-unsynced" NeedsTwoFaults "durable",
+        RecoveredUnsynced "recovered-unsynced" NeedsTwoFaults("kill" "power-cut") "durable",
             "Recovery shows the records that it found in the page cache and makes nothing durable.",
             "B8: a process kill keeps the page cache, a power cut does not";
-        ZeroTailIsRecord "zero-tail-is-record" NeedsTwoFaults "recovered",
+        EarlierSegmentsUnsynced "earlier-segments-unsynced" NeedsTwoFaults("failed-sync" "power-cut") "durable",
+            "Recovery makes durable what lies in the segment that it goes on in, and nothing in those before.",
+            "B2: a sync covers its range alone; B8";
+        BeforeLastBelieved "before-last-believed" NeedsTwoFaults("failed-sync" "power-cut") "durable",
+            "Recovery takes all that lies before the last record for durable, whatever that record says.",
+            "the kernel's own: `Scan::unsynced`";
+        RewrittenUnsynced "rewritten-unsynced" NeedsTwoFaults("kill" "power-cut") "durable",
+            "Recovery writes the records once more and leaves it to the first sync of the new life to make them durable.",
+            "B8; the kernel's own: step 3 of recovery";
+        ZeroTailIsRecord "zero-tail-is-record" NeedsFault "recovered",
             "A record whose payload ends in the zeros of preallocation is taken for whole.",
             "B4: a preallocated zero tail is durable apart from the data";
-        PayloadUnverified "payload-unverified" NeedsTwoFaults "recovered",
+        PayloadUnverified "payload-unverified" NeedsFault "recovered",
             "Recovery believes a whole header and does not check the payload.",
             "B1: page n + 1 may survive without n";
-        CorruptionIsTorn "corruption-is-torn" NeedsTwoFaults "honest",
+        CorruptionIsTorn "corruption-is-torn" NeedsTwoFaults("bit-rot" "kill") "honest",
             "Damage to a record that others call synced is taken for a torn tail.",
             "B6: demand detection and a clear refusal";
-        TornIsCorruption "torn-is-corruption" NeedsTwoFaults "recovered",
+        FirstWitnessAlone "first-witness-alone" NeedsTwoFaults("bit-rot" "kill") "honest",
+            "Behind a bad record only the first whole header is asked whether it bears witness.",
+            "B6; the kernel's own: `find_witness`";
+        UnreadableIsEnd "unreadable-is-end" NeedsTwoFaults("failed-read" "kill") "recovered",
+            "A read that fails while the log is read back is taken for its end.",
+            "B7: an error of a call is no answer";
+        UnlistedIsEmpty "unlisted-is-empty" NeedsTwoFaults("failed-call" "kill") "recovered",
+            "A directory that cannot be listed is taken for an empty one.",
+            "B7: an error of a call is no answer";
+        TornIsCorruption "torn-is-corruption" NeedsFault "recovered",
             "Any whole record behind a bad one makes the log refused.",
             "B6: a torn write is legal even in front of a valid neighbour";
-        WitnessOffByOne "witness-off-by-one" NeedsTwoFaults "recovered",
+        WitnessOffByOne "witness-off-by-one" NeedsFault "recovered",
             "A record that calls everything before the bad one synced is taken for a witness of the bad one.",
             "the kernel's own: `synced_through >= s`";
         OpenRecordUnsynced "open-record-unsynced" NeedsFault "durable",
             "A life begins before its open record is durable.",
             "the kernel's own: step 4 of recovery";
-        SyncForgetsSegment "sync-forgets-segment" NeedsTwoFaults "durable",
+        SyncForgetsSegment "sync-forgets-segment" NeedsFault "durable",
             "A sync covers the newest segment and leaves the end of the one before it.",
             "B2: a sync covers its range alone";
         SyncForgetsAppended "sync-forgets-appended" Logic "durable",
             "What was appended during a sync is in no later sync.",
             "B2: a sync covers its range alone";
-        LaterSegmentsLeft "later-segments-left" NeedsTwoFaults "live",
+        LaterSegmentsLeft "later-segments-left" NeedsFault "live",
             "Recovery leaves the segments behind the end of the log, which are in the way later.",
             "B4: a recycled segment's stale bytes";
         CreationNotResumed "creation-not-resumed" NeedsFault "recovered",
@@ -172,7 +197,7 @@ planted_bugs! {
         IncarnationNotBumped "incarnation-not-bumped" NeedsFault "durable",
             "A new life goes on under the incarnation of the one before.",
             "the kernel's own: the chain of records";
-        ReplayForgetsDeletions "replay-forgets-deletions" NeedsFault "recovered",
+        ReplayForgetsDeletions "replay-forgets-deletions" Logic "recovered",
             "Recovery takes no notice of pieces that only delete.",
             "the kernel's own: `Shard::replay_piece`";
         // ---- Batches and publishing ----

@@ -228,6 +228,11 @@ impl Fault {
         self.facts().does
     }
 
+    /// Whether it is a way in which a power cut ends, and no accident of its own: it never strikes without one.
+    pub fn is_of_power_cuts(self) -> bool {
+        matches!(self, Fault::LostPages | Fault::TornSectors | Fault::LostEntry | Fault::ReturnedFile)
+    }
+
     /// The kind of that name.
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.into_iter().find(|fault| fault.name() == name)
@@ -247,6 +252,11 @@ impl FaultSet {
     pub const NONE: FaultSet = FaultSet(0);
     /// All of them.
     pub const ALL: FaultSet = FaultSet(u128::MAX >> (128 - Fault::ALL.len()));
+
+    /// The ways in which a power cut ends: see [`Fault::is_of_power_cuts`].
+    pub fn of_power_cuts() -> FaultSet {
+        Fault::ALL.into_iter().filter(|fault| fault.is_of_power_cuts()).fold(FaultSet::NONE, FaultSet::with)
+    }
 
     /// Those of some groups.
     pub fn of(groups: &[Group]) -> FaultSet {
@@ -357,6 +367,13 @@ impl FaultRates {
             }
         }
         rates
+    }
+
+    /// Draws how often those of a set strike that were not drawn yet.
+    pub fn draw_rest(&mut self, d: &Decisions<'_>, set: FaultSet) {
+        for fault in set.kinds().filter(|fault| self.of(*fault) == Rate::NEVER).collect::<Vec<_>>() {
+            self.set(fault, Rate((fault.facts().most.0 >> (5 - d.below(6))).max(1)));
+        }
     }
 
     /// How likely a kind is.

@@ -9,7 +9,7 @@ kernel::planted_bugs! {
         SyncedBeforeSync "synced-before-sync" Logic "durable",
             "The host says that records are synced as soon as they are appended.",
             "ClickHouse#7256 (fault A17): what is committed apart from the data is committed too early";
-        LyingDisk "lying-disk" NeedsTwoFaults "durable",
+        LyingDisk "lying-disk" NeedsFault "durable",
             "A sync says that it succeeded and did nothing.",
             "faults B6: a write that never happened";
         CountedOffsets "counted-offsets" NeedsFault "exactly once",
@@ -42,7 +42,7 @@ kernel::planted_bugs! {
         MisplacedRows "misplaced-rows" Logic "placed",
             "Rows are handed to the wrong shard.",
             "the host's duty 3";
-        ForgottenPiece "forgotten-piece" NeedsFault "recovered",
+        ForgottenPiece "forgotten-piece" Logic "recovered",
             "Recovery leaves out one shard's piece of one record.",
             "the host's duty 1";
         EarlyAnswer "early-answer" Logic "durable",

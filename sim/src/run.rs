@@ -83,6 +83,16 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
     run_kept(source, plan, if plan.print { Keep::Print } else { Keep::Nothing })
 }
 
+/// One run in which every kind that may be drawn is: what a control with a few kinds needs, so that no run is without them.
+pub fn run_surely(source: impl Decide, plan: Plan) -> Outcome {
+    let source = Rc::new(RefCell::new(source));
+    let drawing = Decisions::new(source.clone());
+    let mut drawn = draw(&drawing, plan);
+    drawn.faults.draw_rest(&drawing, plan.profile.faults().and(plan.faults));
+    let (outcome, _) = run_world(&drawing, Decisions::new(source), plan, drawn, Keep::Nothing, None);
+    outcome
+}
+
 /// One run whose events are put into words.
 pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
     // One source for both: first it says what the world is like, then what happens in it.

@@ -189,7 +189,7 @@ impl Parameters {
                 padding: 0,
             },
             faults: draw_faults(d, profile, faults),
-            disk: DiskHabits { power: Rate::per_mille(d.between(0, 1000) as u32), lie: Rate::NEVER },
+            disk: draw_disk(d, faults),
             activity: draw_activity(d, profile),
             paces: Paces {
                 shards: (0..shard_count).map(|_| pace()).collect(),
@@ -355,6 +355,13 @@ pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
         row_text_bytes_max: d.pick(&[10, 100, shipped.row_text_bytes_max]),
         key_hash_bits: d.pick(&[0, 2, 5, shipped.key_hash_bits]),
     }
+}
+
+/// A process that dies in a call is killed where power is never cut.
+fn draw_disk(d: &Decisions<'_>, allowed: FaultSet) -> DiskHabits {
+    let power = Rate::per_mille(d.between(0, 1000) as u32);
+    let power = if allowed.contains(Fault::PowerCut) { power } else { Rate::NEVER };
+    DiskHabits { power, lie: Rate::NEVER }
 }
 
 fn draw_faults(d: &Decisions<'_>, profile: Profile, allowed: FaultSet) -> FaultRates {

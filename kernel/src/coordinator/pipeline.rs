@@ -243,7 +243,9 @@ impl Coordinator {
         let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Opening) else { return };
         run.topic_id = reading.topic_id;
         let pipeline = self.tip.pipelines[&id].clone();
-        let before = pipeline.topic_id.filter(|_| !planted::is(Bug::TopicUncheckedAtOpen));
+        let unchecked = planted::is(Bug::TopicUncheckedAtOpen)
+            || planted::is(Bug::TopicIdNotRecovered) && self.is_marked_recovered(id);
+        let before = pipeline.topic_id.filter(|_| !unchecked);
         if let Some(error) = changed_topic(&pipeline, before, reading.topic_id) {
             reached(Probe::TopicChangedAtOpen);
             return self.fail(id, error);
@@ -363,6 +365,15 @@ impl Coordinator {
         }
         run.unproven.push(extract);
         self.read_topic_if_needed(id);
+    }
+
+    /// The planted bug `topic-id-not-recovered`: a run that recovery began is known by its tokens.
+    pub(super) fn mark_recovered(&mut self, id: PipelineId) {
+        self.pipelines.get_mut(&id).expect("just opened").last_token = TOKENS_OF_RECOVERED;
+    }
+
+    fn is_marked_recovered(&self, id: PipelineId) -> bool {
+        self.pipelines[&id].last_token >= TOKENS_OF_RECOVERED
     }
 
     /// The planted bug `stale-fetch-after-set-offsets`: what reaches beyond where the next range begins is taken for this epoch's.
@@ -565,6 +576,9 @@ impl Coordinator {
         self.pipelines[&id].topic_id
     }
 }
+
+/// The planted bug `topic-id-not-recovered`: tokens of readings begin here.
+const TOKENS_OF_RECOVERED: u64 = 1 << 32;
 
 /// The planted bug `loss-is-reset`: only of a pipeline that was never rewound, which could stand before the oldest message without
 /// any loss.

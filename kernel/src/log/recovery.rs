@@ -90,7 +90,10 @@ pub fn open<S: Storage>(
     segment_len: u64,
     visitor: &mut dyn FnMut(Record) -> Result<()>,
 ) -> Result<Opened<S>> {
-    let segments = storage.segments()?;
+    let segments = match storage.segments() {
+        Err(_) if planted::is(Bug::UnlistedIsEmpty) => vec![],
+        listed => listed?,
+    };
     let mut scan = Scan::begin(&mut storage, segments)?;
     scan.run(&mut storage, visitor)?;
     scan.judge(&mut storage)?;
@@ -212,7 +215,12 @@ impl Scan {
             return Err(self.naming_place(Error::new(ErrorKind::FeatureNotSupported, message)));
         }
         self.unsynced.push_back((header.sequence, self.index, self.offset));
-        while self.unsynced.front().is_some_and(|(sequence, ..)| *sequence <= header.synced_through) {
+        let durable = if planted::is(Bug::BeforeLastBelieved) {
+            Sequence(header.sequence.0 - 1)
+        } else {
+            header.synced_through
+        };
+        while self.unsynced.front().is_some_and(|(sequence, ..)| *sequence <= durable) {
             self.unsynced.pop_front();
         }
         self.chain = Chain {
@@ -326,6 +334,9 @@ impl Scan {
                     return Ok(Some((at, header)));
                 }
                 reached(Probe::TornTailBeforeRecord);
+                if planted::is(Bug::FirstWitnessAlone) {
+                    return Ok(None);
+                }
             }
             let stepped = window.len() as u64 / ALIGNMENT * ALIGNMENT;
             if stepped == 0 {
@@ -375,6 +386,9 @@ impl Scan {
             reached(Probe::RewriteSpansSegments);
         }
         for index in first_index..=self.index {
+            if index < self.index && planted::is(Bug::EarlierSegmentsUnsynced) {
+                continue;
+            }
             let from = if index == first_index { first_offset } else { SEGMENT_HEADER_LEN };
             let from = if from == SEGMENT_HEADER_LEN { 0 } else { from };
             let (number, len) = self.segments[index];
@@ -385,7 +399,7 @@ impl Scan {
             if index == self.index {
                 torn |= self.clear(storage, index, end)?;
             }
-            if !planted::is(Bug::RecoveredUnsynced) {
+            if !planted::is(Bug::RecoveredUnsynced) && !planted::is(Bug::RewrittenUnsynced) {
                 storage.sync(number, from, len - from)?;
             }
         }
@@ -446,7 +460,11 @@ fn read_record<S: Storage>(
     reader: &mut Reader,
     place: &Place,
 ) -> Result<Option<(Header, bytes::Bytes)>> {
-    let Some(bytes) = reader.bytes(storage, place.offset, HEADER_LEN)? else { return Ok(None) };
+    let read = reader.bytes(storage, place.offset, HEADER_LEN);
+    if read.is_err() && planted::is(Bug::UnreadableIsEnd) {
+        return Ok(None);
+    }
+    let Some(bytes) = read? else { return Ok(None) };
     let Some(header) = Header::decode(&bytes, place) else { return Ok(None) };
     let Some(payload) = reader.bytes(storage, place.offset + HEADER_LEN, header.payload_len)? else {
         return Ok(None);

@@ -1,17 +1,23 @@
 //! The controls of a search: the same bug in the same world with faults left out. They show that a failure is the bug's doing, and
 //! what it takes to see it.
+//!
+//! A fault here is a kind that is an accident of its own. What a power cut leaves of pages and of the directory
+//! ([`Fault::is_of_power_cuts`]) is no fault beside the power cut: it is there in every control, and counts as none. A process
+//! that dies in a call is killed, unless power cuts are there, too.
 
-use super::hunt::{Hunt, Subject, search};
+use super::hunt::{Hunt, Subject, hunt_with};
 use super::{Effort, on_threads};
 use crate::fault::{Fault, FaultSet};
 use crate::planted::Class;
 
-/// Searches from so many starting points must see a bug with a set of faults before that set is believed to be enough.
+/// Searches from so many starting points must see a bug with two kinds before they are believed to be enough.
 const CONFIRMATIONS: u64 = 3;
-/// A set counts as not enough where so many times the seeds do not show the bug that a greater set needed.
-const PATIENCE: u64 = 4;
-/// Bounds of the seeds after which a set counts as not enough.
-const SEEDS: std::ops::RangeInclusive<u64> = 60..=400;
+/// Seeds after which one of these searches is given up.
+const TOGETHER_SEEDS: u64 = 800;
+/// One kind of two counts as not enough where so many times the seeds do not show the bug that both together needed.
+const PATIENCE: u64 = 8;
+/// Bounds of these seeds.
+const PATIENCE_SEEDS: std::ops::RangeInclusive<u64> = 100..=800;
 /// Controls begin at seeds that no search from a usual starting point comes to.
 const CONTROL_START: u64 = 1 << 20;
 
@@ -23,123 +29,93 @@ pub struct Control {
     /// Kinds of faults each of which alone is enough to see the bug: one, where one is said to be enough, and all, where none is.
     /// None if that was not asked.
     pub alone: Option<Vec<Fault>>,
-    /// Kinds that together are enough, as several starting points confirmed, each of them needed: without it, the others are not.
-    /// None if that was not asked, or no such set was found.
+    /// Kinds that together are enough: one, or two that several searches confirmed. None if that was not asked, or not seen.
     pub together: Option<Vec<Fault>>,
 }
 
 /// Runs the controls that a subject's class calls for.
 pub fn control(subject: Subject, hunts: &[Hunt], effort: Effort, jobs: usize) -> Control {
-    let calm = search(subject, CONTROL_START, effort.calm, FaultSet::NONE);
-    let class = match subject {
-        Subject::Planted(bug) => bug.about().class,
-        Subject::AsBuilt => Class::Logic,
-    };
-    let suspects = Suspects::of(hunts);
+    let calm = hunt_with(subject, CONTROL_START, effort.calm, FaultSet::NONE);
     let (mut alone, mut together) = (None, None);
-    if effort.single > 0 {
-        match class {
+    if let Subject::Planted(bug) = subject
+        && effort.single > 0
+    {
+        let about = bug.about();
+        match about.class {
             Class::Logic => {}
             Class::NeedsFault => {
-                let enough = first_alone(subject, &suspects, effort.single);
+                let enough = first_alone(subject, hunts, effort.single);
                 together = enough.map(|fault| vec![fault]);
                 alone = Some(enough.into_iter().collect());
             }
             Class::NeedsTwoFaults => {
-                alone = Some(all_alone(subject, effort.single, jobs));
-                together = needed(subject, &suspects);
+                let named =
+                    |name: &&str| Fault::named(name).expect("a test holds the names to those of faults");
+                let two: Vec<Fault> = about.together.iter().map(named).collect();
+                let took = average(subject, &two);
+                let patience = took.map_or(effort.single, |took| {
+                    (took * PATIENCE).clamp(*PATIENCE_SEEDS.start(), *PATIENCE_SEEDS.end())
+                });
+                let seeds_for = |fault| if two.contains(&fault) { patience } else { effort.single };
+                alone = Some(all_alone(subject, seeds_for, jobs));
+                together = took.map(|_| two.clone());
             }
         }
     }
     Control { calm, alone, together }
 }
 
-/// Kinds that changed something in runs in which the bug was seen, those of most runs first.
-#[derive(Debug)]
-struct Suspects {
-    kinds: Vec<Fault>,
-    /// So many of them were in every such run.
-    in_all: usize,
-    /// Seeds that half of the searches needed at most.
-    median_seeds: u64,
+/// Kinds that are faults of their own.
+fn kinds() -> impl Iterator<Item = Fault> {
+    Fault::ALL.into_iter().filter(|fault| !fault.is_of_power_cuts())
 }
 
-impl Suspects {
-    fn of(hunts: &[Hunt]) -> Suspects {
-        let found: Vec<&Hunt> = hunts.iter().filter(|hunt| hunt.found.is_some()).collect();
-        let struck = |fault: Fault| {
-            found.iter().filter_map(|hunt| hunt.found.as_ref()).filter(|f| f.struck.contains(fault)).count()
-        };
-        let mut kinds: Vec<(usize, Fault)> =
-            Fault::ALL.into_iter().map(|fault| (struck(fault), fault)).filter(|(n, _)| *n > 0).collect();
-        kinds.sort_by_key(|(n, fault)| (std::cmp::Reverse(*n), *fault));
-        let in_all = kinds.iter().take_while(|(n, _)| *n == found.len()).count();
-        let mut seeds: Vec<u64> = found.iter().map(|hunt| hunt.seeds).collect();
-        seeds.sort();
-        let median_seeds = seeds.get(seeds.len().saturating_sub(1) / 2).copied().unwrap_or(1);
-        Suspects { kinds: kinds.into_iter().map(|(_, fault)| fault).collect(), in_all, median_seeds }
-    }
-
-    fn first(&self, count: usize) -> FaultSet {
-        self.kinds.iter().take(count).fold(FaultSet::NONE, |set, fault| set.with(*fault))
-    }
+fn only(faults: &[Fault]) -> FaultSet {
+    faults.iter().fold(FaultSet::of_power_cuts(), |set, fault| set.with(*fault))
 }
 
-/// One kind that alone is enough: where it is not the cause, it is looked for in fewer seeds.
-fn first_alone(subject: Subject, suspects: &Suspects, seeds: u64) -> Option<Fault> {
-    let patient = patience(suspects.median_seeds).max(seeds);
-    suspects.kinds.iter().enumerate().find_map(|(rank, fault)| {
-        let seeds = if rank < suspects.in_all { patient } else { seeds };
-        search(subject, CONTROL_START, seeds, FaultSet::NONE.with(*fault)).found.map(|_| *fault)
+/// One kind that alone is enough, those first that changed something in most of the runs in which the bug was seen.
+fn first_alone(subject: Subject, hunts: &[Hunt], seeds: u64) -> Option<Fault> {
+    let suspects = suspects(hunts);
+    // Once over quickly, and then those that struck in every such run with patience.
+    let quick = suspects.iter().map(|(_, fault)| (*fault, seeds));
+    let found = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
+    let patient = suspects.iter().filter(|(times, _)| *times == found);
+    let patient = patient.map(|(_, fault)| (*fault, *PATIENCE_SEEDS.end()));
+    quick.chain(patient).find_map(|(fault, seeds)| {
+        hunt_with(subject, CONTROL_START, seeds, only(&[fault])).found.map(|_| fault)
     })
 }
 
-/// Every kind that alone is enough.
-fn all_alone(subject: Subject, seeds: u64, jobs: usize) -> Vec<Fault> {
-    let found = on_threads(jobs, Fault::ALL.len() as u64, |number| {
-        let faults = FaultSet::NONE.with(Fault::ALL[number as usize]);
-        search(subject, CONTROL_START, seeds, faults).found.is_some()
-    });
-    Fault::ALL.into_iter().zip(found).filter(|(_, found)| *found).map(|(fault, _)| fault).collect()
+/// Kinds that changed something in runs in which the bug was seen, and in how many of those; those of most runs first.
+fn suspects(hunts: &[Hunt]) -> Vec<(usize, Fault)> {
+    let found: Vec<_> = hunts.iter().filter_map(|hunt| hunt.found.as_ref()).collect();
+    let times = |fault: Fault| found.iter().filter(|found| found.struck.contains(fault)).count();
+    let mut suspects: Vec<(usize, Fault)> =
+        kinds().map(|fault| (times(fault), fault)).filter(|(times, _)| *times > 0).collect();
+    suspects.sort_by_key(|(times, fault)| (std::cmp::Reverse(*times), *fault));
+    suspects
 }
 
-/// The smallest set that begins with what struck in every run that saw the bug, and of which nothing can be left out.
-fn needed(subject: Subject, suspects: &Suspects) -> Option<Vec<Fault>> {
-    let mut seeds = patience(suspects.median_seeds);
-    let mut count = suspects.in_all;
-    // More and more of them, until they are enough.
-    let took = loop {
-        match average(subject, suspects.first(count), seeds) {
-            Some(took) => break took,
-            None if count >= suspects.kinds.len() => return None,
-            None => count = (count + 2).max(count * 2).min(suspects.kinds.len()),
-        }
-    };
-    seeds = patience(took);
-    let mut faults = suspects.first(count);
-    // What struck in few of the runs goes first.
-    for fault in suspects.kinds.iter().take(count).rev() {
-        if let Some(took) = average(subject, faults.without(*fault), seeds) {
-            faults = faults.without(*fault);
-            seeds = patience(took);
-        }
-    }
-    Some(faults.kinds().collect())
+/// Every kind that alone is enough.
+fn all_alone(subject: Subject, seeds_for: impl Fn(Fault) -> u64 + Sync, jobs: usize) -> Vec<Fault> {
+    let kinds: Vec<Fault> = kinds().collect();
+    let found = on_threads(jobs, kinds.len() as u64, |number| {
+        let fault = kinds[number as usize];
+        hunt_with(subject, CONTROL_START, seeds_for(fault), only(&[fault])).found.is_some()
+    });
+    kinds.into_iter().zip(found).filter(|(_, found)| *found).map(|(fault, _)| fault).collect()
 }
 
 /// Seeds that searches with these faults needed, on average; None if one of them was given up.
-fn average(subject: Subject, faults: FaultSet, seeds: u64) -> Option<u64> {
+fn average(subject: Subject, faults: &[Fault]) -> Option<u64> {
     let mut sum = 0;
     for start in 0..CONFIRMATIONS {
-        let hunt = search(subject, CONTROL_START + start, seeds, faults);
+        let hunt = hunt_with(subject, CONTROL_START + start, TOGETHER_SEEDS, only(faults));
         hunt.found?;
         sum += hunt.seeds;
     }
     Some(sum.div_ceil(CONFIRMATIONS))
-}
-
-fn patience(took: u64) -> u64 {
-    (took * PATIENCE).clamp(*SEEDS.start(), *SEEDS.end())
 }
 
 #[cfg(test)]
@@ -149,34 +125,42 @@ mod tests {
     use super::*;
     use crate::bugs::Found;
     use crate::oracle::Violation;
+    use crate::planted::Planted;
     use crate::swarm::Profile;
 
-    fn hunt_with(seeds: u64, struck: &str) -> Hunt {
+    fn hunt_that(struck: &str) -> Hunt {
         let struck = FaultSet::parse(struck).expect("kinds");
         let violation = Violation::new("durable", "x");
         let found = Some(Found { seed: 0, profile: Profile::Swarm, violation, struck });
-        Hunt { seeds, cpu: Duration::ZERO, found, fails_anyway: vec![] }
+        Hunt { seeds: 1, cpu: Duration::ZERO, found, fails_anyway: vec![] }
     }
 
     #[test]
-    fn what_struck_in_every_run_is_suspected_first() {
-        let missed = Hunt { found: None, ..hunt_with(900, "none") };
+    fn what_struck_in_most_runs_is_suspected_first() {
+        let missed = Hunt { found: None, ..hunt_that("none") };
         let hunts = [
-            hunt_with(7, "kill,poison,retention"),
-            hunt_with(3, "poison,power-cut"),
-            hunt_with(5, "poison,kill"),
+            hunt_that("kill,poison,retention"),
+            hunt_that("poison,power-cut,lost-pages"),
+            hunt_that("poison,kill,lost-pages"),
             missed,
         ];
-        let suspects = Suspects::of(&hunts);
-        assert_eq!(suspects.kinds[..2], [Fault::Poison, Fault::Kill]);
-        assert_eq!((suspects.kinds.len(), suspects.in_all, suspects.median_seeds), (4, 1, 5));
-        assert_eq!(suspects.first(2), FaultSet::parse("poison,kill").expect("kinds"));
+        let suspects = suspects(&hunts);
+        assert_eq!(suspects[..2], [(3, Fault::Poison), (2, Fault::Kill)]);
+        assert_eq!(suspects.len(), 4, "what a power cut leaves is no fault of its own: {suspects:?}");
     }
 
     #[test]
-    fn nothing_is_suspected_where_nothing_was_found() {
-        let suspects = Suspects::of(&[]);
-        assert_eq!((suspects.kinds.len(), suspects.in_all), (0, 0));
-        assert_eq!((patience(1), patience(50), patience(5000)), (60, 200, 400));
+    fn who_needs_two_faults_names_two_kinds() {
+        for bug in Planted::all() {
+            let about = bug.about();
+            let two: Vec<Option<Fault>> = about.together.iter().map(|name| Fault::named(name)).collect();
+            let wanted = if about.class == Class::NeedsTwoFaults { 2 } else { 0 };
+            assert_eq!(
+                two.iter().flatten().filter(|fault| !fault.is_of_power_cuts()).count(),
+                wanted,
+                "{about:?}"
+            );
+            assert_eq!(two.len(), wanted, "{about:?}");
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::decide::Seeded;
-use crate::fault::{Fault, FaultSet};
+use crate::fault::{Fault, FaultSet, Group};
 use crate::oracle::Violation;
 use crate::planted::Planted;
-use crate::run::{Outcome, Plan, run};
+use crate::run::{Outcome, Plan, run, run_surely};
 use crate::swarm::Profile;
 
 /// What is looked for.
@@ -63,16 +63,45 @@ pub struct Hunt {
 
 /// Searches from one of the starting points, with every fault that there is.
 pub fn hunt(subject: Subject, start: u64, cap: u64) -> Hunt {
-    search(subject, start, cap, FaultSet::ALL)
+    search(subject, start, cap, Among { profiles: &PROFILES, faults: FaultSet::ALL, surely: false })
 }
 
-/// Searches with some faults only.
-pub(super) fn search(subject: Subject, start: u64, cap: u64, faults: FaultSet) -> Hunt {
+/// Searches with some faults only, each of which is in every run of a profile that has it.
+pub(super) fn hunt_with(subject: Subject, start: u64, cap: u64, faults: FaultSet) -> Hunt {
+    search(subject, start, cap, Among { profiles: profiles_of(faults), faults, surely: true })
+}
+
+/// Runs in which some faults can be seen: where the broker's have no part, mostly short ones.
+fn profiles_of(faults: FaultSet) -> &'static [Profile] {
+    use Profile::{Crashes, Rot, Swarm};
+    let rot = FaultSet::of(&[Group::Rot]);
+    if faults == FaultSet::NONE {
+        &PROFILES
+    } else if faults.and(Crashes.faults()) == faults {
+        &[Crashes, Swarm]
+    } else if faults.and(rot) != FaultSet::NONE {
+        &[Rot, Swarm]
+    } else {
+        &[Swarm]
+    }
+}
+
+/// What the runs of a search are like.
+#[derive(Clone, Copy)]
+struct Among<'a> {
+    profiles: &'a [Profile],
+    faults: FaultSet,
+    surely: bool,
+}
+
+fn search(subject: Subject, start: u64, cap: u64, among: Among<'_>) -> Hunt {
+    let Among { profiles, faults, surely } = among;
+    let run = if surely { run_surely } else { run };
     let clock = ThreadClock::start();
     let mut fails_anyway = Vec::new();
     for number in 0..cap {
         let seed = start * STARTS_APART + number;
-        let profile = PROFILES[(number % PROFILES.len() as u64) as usize];
+        let profile = profiles[(number % profiles.len() as u64) as usize];
         let plan = Plan { profile, faults, bug: subject.bug(), print: false };
         let Outcome { violation, struck, .. } = run(Seeded::new(seed), plan);
         if let Some(violation) = violation {

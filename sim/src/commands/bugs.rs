@@ -83,7 +83,14 @@ fn as_built(effort: Effort, jobs: usize) -> Vec<String> {
 fn list() {
     for bug in Planted::all() {
         let about = bug.about();
-        println!("{} ({:?})\n    {}\n    {}", about.name, about.class, about.what, about.origin);
+        let together = about.together.join(" + ");
+        println!(
+            "{} ({:?}{}{together})",
+            about.name,
+            about.class,
+            if together.is_empty() { "" } else { ": " }
+        );
+        println!("    {}\n    {}", about.what, about.origin);
     }
 }
 
