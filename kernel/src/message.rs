@@ -290,6 +290,10 @@ pub enum Effect {
         pipeline: PipelineId,
         /// To be echoed.
         epoch: Epoch,
+        /// What it is. The tip may not have it any more, where a later definition has dropped it: its `SourceClose` follows then.
+        definition: Arc<crate::schema::PipelineDef>,
+        /// The table that it loads.
+        table: Arc<crate::schema::TableDef>,
     },
     /// Begin to fetch partitions, each from a position, and to extract; each goes on by itself until the credit is used up.
     Fetch {

@@ -139,6 +139,8 @@ pub struct Parameters {
     pub drills: bool,
     /// Those that a log that is drilled alone may come to.
     pub drill_faults: FaultSet,
+    /// Turns that producers and operators have at most between the end of one life and the start of the next.
+    pub outage_turns: u64,
     /// How the process ends, once everything has caught up.
     pub last_crashes: Vec<Crash>,
 }
@@ -212,6 +214,7 @@ impl Parameters {
             forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)),
             drills: matches!(profile, Profile::Swarm | Profile::Clients),
             drill_faults: profile.faults().and(faults).and(FaultSet::of(&[Group::Disk, Group::Process])),
+            outage_turns: 0,
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);
@@ -222,7 +225,7 @@ impl Parameters {
         // The slower an answer, the less it is still true.
         parameters.paces.answers = d.pick(&[4, 8, 2, 1]);
         // Records as long as pages, and segments that end while one before is still to be synced.
-        let padding = d.pick(&[0, 0, 0, 700]);
+        let padding = d.pick(if profile == Profile::Crashes { &[0, 0, 700, 700] } else { &[0, 0, 0, 700] });
         // They have to fit where rows may only be short.
         if padding > 0 && parameters.shard_limits.step_bytes_max >= 6000 {
             parameters.mix.padding = padding;
@@ -230,6 +233,8 @@ impl Parameters {
         }
         parameters.draw_dialects(d);
         parameters.definitions_in_line_max = d.pick(&[1, 1, 3]);
+        parameters.draw_power_cuts(d);
+        parameters.outage_turns = d.pick(&[0, 0, 6, 30]);
         parameters
     }
 
@@ -242,6 +247,17 @@ impl Parameters {
         for rule in &mut self.pipelines {
             if self.dialects[rule.topic].is_some() && rule.duplicate == Duplicate::Add && d.below(2) == 1 {
                 rule.duplicate = Duplicate::AddGains;
+            }
+        }
+    }
+
+    /// Where power fails all the time, nothing ever gets far: in some short runs much happens between two cuts.
+    fn draw_power_cuts(&mut self, d: &Decisions<'_>) {
+        let rate = self.faults.of(Fault::PowerCut);
+        if self.profile == Profile::Crashes && rate != Rate::NEVER {
+            self.faults.set(Fault::PowerCut, Rate((rate.0 >> d.below(7)).max(1)));
+            if d.below(3) == 2 {
+                self.messages *= 4;
             }
         }
     }

@@ -218,7 +218,9 @@ impl Carrier {
                 threads.log.append(record);
             }
             Effect::Sync => threads.log.sync(),
-            Effect::SourceOpen { pipeline, epoch } => self.open_source(pipeline, epoch),
+            Effect::SourceOpen { pipeline: _, epoch, definition, table } => {
+                self.open_source(SourceSpec { pipeline: definition, table, epoch });
+            }
             Effect::Fetch { pipeline, epoch, starts } => {
                 threads.trace.fetch(pipeline, epoch, &starts);
                 self.with_source(pipeline, epoch, |source| source.fetch(starts));
@@ -275,14 +277,12 @@ impl Carrier {
         }
     }
 
-    fn open_source(&mut self, id: PipelineId, epoch: Epoch) {
+    fn open_source(&mut self, spec: SourceSpec) {
         if self.stop_by.is_some() {
             return;
         }
-        let tip = self.threads.coordinator.tip();
-        let pipeline = tip.pipelines[&id].clone();
-        let table = tip.tables[&pipeline.table].clone();
-        let source = SourceHandle::open(self.threads.sources.clone(), SourceSpec { pipeline, table, epoch });
+        let id = spec.pipeline.id;
+        let source = SourceHandle::open(self.threads.sources.clone(), spec);
         self.threads.status.pipeline(id).source_opening(source.source());
         let before = self.open.insert(id, source);
         assert!(before.is_none(), "the kernel closes a source before it opens the next");

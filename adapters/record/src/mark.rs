@@ -56,7 +56,7 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
         }
         Effect::Append(record) => return append_mark(record),
         Effect::Sync => 5,
-        Effect::SourceOpen { pipeline, epoch } => {
+        Effect::SourceOpen { pipeline, epoch, .. } => {
             words.adds([u64::from(pipeline.0), epoch.0]);
             6
         }

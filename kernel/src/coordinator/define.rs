@@ -194,7 +194,7 @@ impl Coordinator {
         pipeline.epoch = self.new_epoch();
         pipeline.set_aside = 0;
         pipeline.altered_at_us = self.now_us;
-        self.open_source(pipeline.id, pipeline.epoch);
+        self.open_source(Arc::new(pipeline.clone()), pipeline.epoch);
         outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
     }
 

@@ -15,8 +15,8 @@ use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::schema::{PipelineDef, StartAt};
 
-/// Readings in a row in which a cursor may lie beyond the end of its partition before that is called a loss: a broker that just
-/// took over may know less of the end than we do (fault A10).
+/// Readings in a row in which the cursor of a partition may lie beyond its end before that is called a loss: a broker that just took
+/// over may know less of the end than we do (fault A10).
 const READINGS_BEYOND_END_MAX: u32 = 5;
 
 /// What a source is doing.
@@ -46,7 +46,7 @@ pub(super) struct SourceRun {
     pub epoch: Epoch,
     phase: Phase,
     tries: u32,
-    beyond_end: u32,
+    beyond_end: BTreeMap<SourcePartition, u32>,
     topic_id: TopicId,
     /// Offset at which the next extract of each partition must begin.
     expected: BTreeMap<SourcePartition, i64>,
@@ -88,7 +88,7 @@ impl SourceRun {
             epoch,
             phase: Phase::Opening,
             tries: 0,
-            beyond_end: 0,
+            beyond_end: BTreeMap::new(),
             topic_id: TopicId::default(),
             expected: BTreeMap::new(),
             unproven: vec![],
@@ -157,7 +157,11 @@ impl SourceRun {
             Phase::Failed => 3,
         });
         to.word(*tries);
-        to.word(*beyond_end);
+        to.count(beyond_end.len());
+        for (partition, readings) in beyond_end {
+            to.signed((*partition).into());
+            to.word(*readings);
+        }
         to.topic(Some(*topic_id));
         to.count(expected.len());
         for (partition, offset) in expected {
@@ -203,10 +207,16 @@ impl SourceRun {
 
 impl Coordinator {
     /// Begins to load a pipeline: START, and recovery of one that was running.
-    pub(super) fn open_source(&mut self, id: PipelineId, epoch: Epoch) {
+    pub(super) fn open_source(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
         let run = SourceRun::new(epoch, self.now_us);
-        assert!(self.pipelines.insert(id, run).is_none(), "a pipeline runs once");
-        self.effects.push_back(Effect::SourceOpen { pipeline: id, epoch });
+        assert!(self.pipelines.insert(definition.id, run).is_none(), "a pipeline runs once");
+        self.say_open(definition, epoch);
+    }
+
+    /// With the definitions: what is waiting in line may drop the pipeline before the effect is carried out.
+    fn say_open(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
+        let table = self.tip.tables[&definition.table].clone();
+        self.effects.push_back(Effect::SourceOpen { pipeline: definition.id, epoch, definition, table });
     }
 
     /// Ends it: STOP, DROP, failure. What was fetched and not staged is dropped.
@@ -254,7 +264,7 @@ impl Coordinator {
         if cursors.keys().any(|partition| !reading.partitions.contains_key(partition)) {
             reached(Probe::PartitionAbsent);
         }
-        let mut beyond_end = None;
+        let mut beyond_end = BTreeMap::new();
         for (&partition, &(earliest, latest)) in &reading.partitions {
             let Some(cursor) = cursors.get(&partition) else { continue };
             if cursor.next_offset < earliest && !is_reset(&pipeline) {
@@ -262,23 +272,37 @@ impl Coordinator {
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
             if cursor.next_offset > latest {
-                beyond_end = Some(lost(&pipeline, partition, cursor.next_offset, earliest, latest));
+                beyond_end
+                    .insert(partition, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
         }
-        let run = self.pipelines.get_mut(&id).expect("just seen");
-        if let Some(error) = beyond_end {
-            run.beyond_end += 1;
-            let terminal = run.beyond_end > READINGS_BEYOND_END_MAX || planted::is(Bug::BeyondEndIsLoss);
-            reached(if terminal { Probe::BeyondEndIsLoss } else { Probe::BeyondEndTolerated });
-            return if terminal { self.fail(id, error) } else { self.retry_later(id, error) };
+        if !beyond_end.is_empty() {
+            return self.tolerate_or_fail(id, beyond_end);
         }
+        let run = self.pipelines.get_mut(&id).expect("just seen");
         run.phase = Phase::Fetching;
-        (run.tries, run.beyond_end) = (0, 0);
+        run.tries = 0;
+        run.beyond_end.clear();
         let bytes = self.config.pipeline_credit_bytes;
         self.fetch_partitions(id, &reading);
         let run = self.pipelines.get_mut(&id).expect("just seen");
         run.note_reading(&reading, self.now_us);
         self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
+    }
+
+    /// Cursors of some partitions lie beyond their ends, as a reading has it. That is a loss of a partition of which several readings in a
+    /// row say so.
+    fn tolerate_or_fail(&mut self, id: PipelineId, errors: BTreeMap<SourcePartition, Error>) {
+        let run = self.pipelines.get_mut(&id).expect("called for a run");
+        run.beyond_end.retain(|partition, _| errors.contains_key(partition));
+        errors.keys().for_each(|partition| *run.beyond_end.entry(*partition).or_default() += 1);
+        let is_loss = |readings: u32| readings > READINGS_BEYOND_END_MAX || planted::is(Bug::BeyondEndIsLoss);
+        let loss = run.beyond_end.iter().find(|(_, readings)| is_loss(**readings));
+        let terminal = loss.map(|(partition, _)| *partition);
+        reached(if terminal.is_some() { Probe::BeyondEndIsLoss } else { Probe::BeyondEndTolerated });
+        let told = terminal.unwrap_or_else(|| *errors.keys().next().expect("there is one"));
+        let error = errors[&told].clone();
+        if terminal.is_some() { self.fail(id, error) } else { self.retry_later(id, error) }
     }
 
     /// Where a pipeline goes on: its cursors at the tip, or beyond it what the batch that is being staged will make of them.
@@ -503,7 +527,7 @@ impl Coordinator {
         run.epoch = epoch;
         run.phase = Phase::Opening;
         run.forget_fetched();
-        self.effects.push_back(Effect::SourceOpen { pipeline: id, epoch });
+        self.say_open(self.tip.pipelines[&id].clone(), epoch);
     }
 
     pub(super) fn give_back_credit(&mut self, id: PipelineId, epoch: Epoch, bytes: u64) {

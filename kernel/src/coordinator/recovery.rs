@@ -82,7 +82,7 @@ impl Recovery {
         }
         for pipeline in catalog.pipelines.values().filter(|p| p.state == PipelineState::Running) {
             let epoch = coordinator.new_epoch();
-            coordinator.open_source(pipeline.id, epoch);
+            coordinator.open_source(pipeline.clone(), epoch);
             if planted::is(Bug::TopicIdNotRecovered) {
                 coordinator.mark_recovered(pipeline.id);
             }

@@ -467,7 +467,9 @@ impl<'d, 'a> Drill<'d, 'a> {
 
     /// Other shards are made of what was staged, as if all of it had been durable.
     fn restart(&mut self) -> Check {
-        self.limits = draw_shard_limits(self.d);
+        // A row that was taken once may be too large for smaller steps.
+        let step_bytes_max = self.limits.step_bytes_max;
+        self.limits = ShardLimits { step_bytes_max, ..draw_shard_limits(self.d) };
         (self.tell)(format_args!("other shards are made of the records, with {:?}", self.limits));
         for (number, shard) in self.shards.iter_mut().enumerate() {
             *shard = Shard::with_limits(ShardId(number as u16), self.views.len() as u16, self.limits);

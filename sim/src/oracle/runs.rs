@@ -79,8 +79,9 @@ struct Run {
     behind: bool,
     last_reading_us: Micros,
     last_batch_us: Option<Micros>,
-    /// Readings in a row that ended before a cursor, and whether the source was closed because of the last one.
-    beyond_end: u32,
+    /// Of partitions that ended before their cursors: in how many readings in a row. And whether the source was closed because of the
+    /// last one.
+    beyond_end: BTreeMap<i32, u32>,
     closed_at_open: bool,
     /// Error that is to be told in the errors table, and the last one that was.
     report: Option<String>,
@@ -102,7 +103,7 @@ impl Run {
             behind: false,
             last_reading_us: now_us,
             last_batch_us: None,
-            beyond_end: 0,
+            beyond_end: BTreeMap::new(),
             closed_at_open: false,
             report: None,
             last_reported: None,
@@ -231,6 +232,7 @@ impl Runs {
                     && run.phase == Phase::Opening
                 {
                     (run.known, run.is_opened) = (Some(reading.clone()), true);
+                    self.count_ends(pipeline.0, reading);
                 }
             }
             Input::Extracted(extract) => self.extracted(extract),
@@ -263,6 +265,25 @@ impl Runs {
         }
     }
 
+    /// A topic was read to be opened. While a record is staged nobody here knows where its cursors will be.
+    fn count_ends(&mut self, pipeline: u32, reading: &SourceReading) {
+        let (Some(run), Some(rule)) = (self.runs.get_mut(&pipeline), self.rules.get(&pipeline)) else {
+            return;
+        };
+        let staged = self.staging.as_ref().and_then(|staging| staging.ranges.get(&pipeline));
+        let cursor = |partition: i32| {
+            let ranges = staged.into_iter().flat_map(|(_, ranges)| ranges);
+            let staged = ranges.filter(|range| range.partition == partition).map(|range| range.next).max();
+            staged.or(rule.cursors.get(&partition).map(|at| at.next_offset))
+        };
+        let ends_early =
+            |(partition, (_, latest)): (&i32, &(i64, i64))| cursor(*partition).is_some_and(|at| at > *latest);
+        let early: BTreeSet<i32> =
+            reading.partitions.iter().filter(|at| ends_early(*at)).map(|(p, _)| *p).collect();
+        run.beyond_end.retain(|partition, _| early.contains(partition));
+        early.iter().for_each(|partition| *run.beyond_end.entry(*partition).or_default() += 1);
+    }
+
     fn run(&mut self, pipeline: u32, epoch: u64) -> Option<&mut Run> {
         self.runs.get_mut(&pipeline).filter(|run| run.epoch == epoch && run.phase != Phase::Closed)
     }
@@ -290,7 +311,7 @@ impl Runs {
     pub fn effect(&mut self, effect: &Effect) -> Check {
         let now_us = self.now_us;
         match effect {
-            Effect::SourceOpen { pipeline, epoch } => {
+            Effect::SourceOpen { pipeline, epoch, .. } => {
                 let run = self.runs.entry(pipeline.0).or_insert_with(|| Run::new(epoch.0, now_us));
                 if let Phase::Waiting { retry_at_us } = run.phase {
                     ensure("bounded", retry_at_us <= now_us, || {
@@ -311,7 +332,8 @@ impl Runs {
                 if let Some(run) = self.runs.get_mut(&pipeline.0)
                     && std::mem::take(&mut run.is_opened)
                 {
-                    (run.phase, run.beyond_end) = (Phase::Fetching, 0);
+                    run.phase = Phase::Fetching;
+                    run.beyond_end.clear();
                     run.look(now_us);
                 }
             }
@@ -391,7 +413,6 @@ impl Runs {
         let now_us = self.now_us;
         let (Some((pause_ms, _)), Some(run)) = (pause, self.runs.get_mut(&pipeline)) else { return };
         let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
-        run.beyond_end += u32::from(run.closed_at_open);
         run.close();
         run.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
         if run.last_reported.as_deref() != error {
@@ -469,17 +490,24 @@ impl Runs {
         let message = rows.column(errors::MESSAGE).as_string::<i32>().value(row);
         let Some(run) = self.runs.get_mut(&pipeline) else { return Ok(()) };
         let is_end = run.phase == Phase::Closed;
-        let too_early = is_end && run.closed_at_open && run.beyond_end < READINGS_BEYOND_END_MAX;
-        ensure("honest", !too_early || !message.contains(" ends at "), || {
+        let told =
+            |(partition, _): &(&i32, &u32)| message.starts_with(&format!("partition {partition} ends at "));
+        let readings = run.beyond_end.iter().find(told).map_or(0, |(_, readings)| *readings);
+        let at_open = run.closed_at_open && message.contains(" ends at ");
+        ensure("honest", !(is_end && at_open) || readings > READINGS_BEYOND_END_MAX, || {
             format!(
-                "pipeline {pipeline} fails after {} readings that end too early: {message}",
+                "pipeline {pipeline} fails after {:?} readings that end too early: {message}",
+                run.beyond_end
+            )
+        })?;
+        let most = run.beyond_end.values().max().copied().unwrap_or(0);
+        ensure("live", is_end || most <= READINGS_BEYOND_END_MAX, || {
+            format!(
+                "pipeline {pipeline} is tried again after {:?} readings that end too early",
                 run.beyond_end
             )
         })?;
         let due = run.report.take();
-        ensure("live", run.beyond_end <= READINGS_BEYOND_END_MAX, || {
-            format!("pipeline {pipeline} is tried again after {} readings that end too early", run.beyond_end)
-        })?;
         ensure("honest", is_end || due.as_deref() == Some(message), || {
             format!("the errors table tells of pipeline {pipeline} {message:?}, due is {due:?}")
         })

@@ -68,7 +68,7 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
         ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
         // Merged as they come, small chunks stay few, and most rows in them live.
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
-        let most = 32 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
+        let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
         ensure("bounded", chunks <= most, || {
             format!(
                 "shard {shard}, table {id}: {chunks} chunks for {living} rows of {bytes} bytes, {most} may be"

@@ -442,6 +442,17 @@ impl<'a> World<'a> {
         );
     }
 
+    /// While the process is down, the world goes on: a topic is not what it was when it was read last.
+    pub(super) fn stay_down(&mut self) {
+        if self.p.outage_turns == 0 {
+            return;
+        }
+        for _ in 0..self.d.below(self.p.outage_turns + 1) {
+            self.now_us += self.d.below(3000) as i64;
+            self.produce();
+        }
+    }
+
     /// The topic may get one more partition (A11). Producers may learn of it, and write to it, before anybody reads the topic again.
     fn grow(&mut self, topic: usize) {
         let new = self.brokers[topic].partition_count();

@@ -84,11 +84,7 @@ impl World<'_> {
                 self.log_command(LogCommand::Append(record));
             }
             Effect::Sync => self.log_command(LogCommand::Sync),
-            Effect::SourceOpen { pipeline, epoch } => {
-                let life = self.life.as_mut().expect("effects come from a life");
-                let tip = life.coordinator.tip();
-                let definition = tip.pipelines[&pipeline].clone();
-                let table = tip.tables[&definition.table].clone();
+            Effect::SourceOpen { pipeline, epoch, definition, table } => {
                 self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table })?;
                 self.note_source(pipeline, &[0, epoch.0], format_args!("is to be opened, epoch {epoch}"));
             }
@@ -227,12 +223,15 @@ impl World<'_> {
     fn source_command(&mut self, pipeline: PipelineId, command: Command) -> Result<(), Violation> {
         let life = self.life.as_mut().expect("effects come from a life");
         life.hear_source_command(pipeline, &command)?;
-        let name = life.coordinator.tip().pipelines.get(&pipeline).map(|p| p.name.clone());
+        let name = match &command {
+            Command::Open { pipeline, .. } => Some(pipeline.name.clone()),
+            _ => None,
+        };
         let source = match life.sources.entry(pipeline) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let number = self.p.pipelines.iter().position(|rule| Some(&rule.name) == name.as_ref());
-                let number = number.expect("only pipelines of the scenario are opened");
+                let number = number.expect("a source of the scenario is opened first");
                 let rule = self.p.pipelines[number].clone();
                 entry.insert(SourceHost::new(pipeline, number as u16, rule, &self.p))
             }

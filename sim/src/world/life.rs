@@ -81,6 +81,8 @@ struct RunningSync {
     pending: PendingSync,
     /// Turns of the log that it still takes before it goes on.
     slow: u64,
+    /// It began when another one ended.
+    follows: bool,
 }
 
 /// The log's side of the host.
@@ -154,6 +156,12 @@ impl<'a> LogHost<'a> {
         self.stamps.len()
     }
 
+    /// Whether one sync has followed another at once and covers a part of what is not synced: some of it was appended during the
+    /// sync before, some since.
+    pub fn is_between_syncs(&self) -> bool {
+        self.running.as_ref().is_some_and(|sync| sync.follows && sync.plan.through < self.writer.last())
+    }
+
     /// The last record that was appended.
     pub fn appended(&self) -> Sequence {
         self.writer.last()
@@ -224,7 +232,7 @@ impl<'a> LogHost<'a> {
         let held_up = if decisions.strikes(Fault::SlowSync) { decisions.between(20, 200) } else { 0 };
         let usual = if decisions.faults_over() { 0 } else { self.sync_turns };
         let slow = usual + held_up;
-        self.running = Some(RunningSync { plan, done: 0, pending, slow });
+        self.running = Some(RunningSync { plan, done: 0, pending, slow, follows: false });
         Ok(LogStep::SyncBegun)
     }
 
@@ -254,6 +262,7 @@ impl<'a> LogHost<'a> {
         self.replies.push_back(Input::Synced { through: running.plan.through });
         if std::mem::take(&mut self.wanted) {
             self.begin_sync(decisions)?;
+            self.running.iter_mut().for_each(|running| running.follows = true);
         }
         Ok(LogStep::Synced)
     }

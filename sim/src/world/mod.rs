@@ -47,6 +47,8 @@ const CLOCK_SET_MAX_US: u64 = 7_200_000_000;
 /// How often it is asked whether power fails, by the number of pages or records that are not synced, whichever is greater: of two
 /// one may survive without the other.
 const POWER_CUT_CHANCES: [u32; 4] = [1, 5, 24, 40];
+/// The same between two syncs, of which each covers a part of what is not synced: a short moment.
+const POWER_CUT_CHANCES_BETWEEN: u32 = 200;
 
 counts! {
     /// What happened in a run, beside what its parts count.
@@ -298,20 +300,24 @@ impl<'a> World<'a> {
                 }
             }
             (None, Some(_)) if self.d.strikes(Fault::Kill) => Crash::Kill,
-            (None, Some(life)) if self.power_fails(life.log.unsynced_records()) => Crash::Power,
+            (None, Some(life)) if self.power_fails(&life.log) => Crash::Power,
             _ => return Ok(Start::Up),
         };
         self.crash(crash);
+        self.stay_down();
         self.start()
     }
 
     /// Power fails more often the more there is to lose.
-    fn power_fails(&self, unsynced_records: usize) -> bool {
+    fn power_fails(&self, log: &LogHost<'_>) -> bool {
         if self.p.faults.of(Fault::PowerCut) == Rate::NEVER {
             return false;
         }
-        let at_stake = unsynced_records.max(self.disk.dirty_pages());
-        let chances = POWER_CUT_CHANCES[at_stake.min(POWER_CUT_CHANCES.len() - 1)];
+        let at_stake = log.unsynced_records().max(self.disk.dirty_pages());
+        let chances = match log.is_between_syncs() {
+            true => POWER_CUT_CHANCES_BETWEEN,
+            false => POWER_CUT_CHANCES[at_stake.min(POWER_CUT_CHANCES.len() - 1)],
+        };
         (0..chances).any(|_| self.d.strikes(Fault::PowerCut))
     }
 

@@ -186,7 +186,7 @@ impl Server {
                 let through = self.writer.sync().unwrap();
                 self.inputs.push_back(Input::Synced { through });
             }
-            Effect::SourceOpen { pipeline, epoch } => {
+            Effect::SourceOpen { pipeline, epoch, .. } => {
                 self.inputs.push_back(Input::SourceOpened { pipeline, epoch, reading: reading() });
             }
             Effect::SourceVerify { pipeline, epoch, token } => {

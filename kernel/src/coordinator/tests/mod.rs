@@ -2,6 +2,7 @@
 //! carries messages to real ones. Whole-kernel scenarios, with disk and faults, are the simulator's.
 
 mod dispositions;
+mod sources;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,69 @@
+//! What becomes of a source that is dropped before it was opened, and of partitions that end too early.
+
+use super::*;
+
+fn reading_of(latest: [i64; 2]) -> SourceReading {
+    SourceReading { topic_id: TOPIC, partitions: (0..).zip(latest.map(|latest| (0, latest))).collect() }
+}
+
+/// START and DROP wait in line together: both are carried out before a host sees an effect of either.
+#[test]
+fn a_source_is_opened_with_its_definitions_although_its_pipeline_was_dropped_meanwhile() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.define(2, create_pipeline(pipeline("p", "t", OnDuplicate::Reject)));
+    host.kernel.hold(true);
+    let start = Definition::StartPipeline { name: "p".into(), if_not_running: false };
+    host.request(3, Request::Define(start));
+    host.request(4, Request::Define(Definition::DropPipeline { name: "p".into(), if_exists: false }));
+    host.kernel.hold(false);
+    host.seen.clear();
+    host.feed(Input::Tick);
+    assert!(!host.kernel.tip().pipelines.contains_key(&PipelineId(1)), "it is dropped already");
+    let of_source = host.seen.iter().filter_map(|effect| match effect {
+        Effect::SourceOpen { definition, table, .. } => Some((definition.name.clone(), table.name.clone())),
+        Effect::SourceClose { .. } => Some(("closed".into(), "".into())),
+        _ => None,
+    });
+    assert_eq!(
+        of_source.collect::<Vec<_>>(),
+        [("p".into(), "t".into()), ("closed".to_string(), "".to_string())]
+    );
+}
+
+/// A pipeline at offset 10 of both of its partitions, of which readings tell ends of their own.
+fn read_ends(ends: &[[i64; 2]]) -> (Host, Vec<String>) {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.define(2, create_pipeline(pipeline("p", "t", OnDuplicate::Reject)));
+    let offsets = Offsets::At(BTreeMap::from([(0, 10), (1, 10)]));
+    host.define(3, Definition::SetOffsets { name: "p".into(), offsets });
+    host.define(4, Definition::StartPipeline { name: "p".into(), if_not_running: false });
+    let mut told = vec![];
+    for latest in ends {
+        let epoch = host.epoch();
+        host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch, reading: reading_of(*latest) });
+        told.extend(host.seen.drain(..).filter_map(|effect| match effect {
+            Effect::Note { text, .. } => Some(text),
+            _ => None,
+        }));
+        host.now_us += Config::default().retry_us_max;
+        host.feed(Input::Tick);
+        host.sync();
+    }
+    (host, told)
+}
+
+#[test]
+fn partitions_that_end_too_early_in_turns_are_no_loss() {
+    let (host, told) = read_ends(&[[5, 20], [5, 20], [5, 20], [5, 20], [5, 20], [20, 5], [20, 5], [20, 20]]);
+    assert_eq!(host.state(), PipelineState::Running);
+    assert!(told.iter().all(|text| text.starts_with("source failed, trying again")), "{told:?}");
+}
+
+#[test]
+fn a_loss_is_told_of_the_partition_that_ends_too_early_each_time() {
+    let (host, told) = read_ends(&[[5, 20], [5, 20], [5, 20], [5, 20], [5, 20], [5, 5]]);
+    let PipelineState::Failed { message, .. } = host.state() else { panic!("it goes on: {told:?}") };
+    assert!(message.starts_with("partition 0 ends at 5, before the next message 10"), "{message}");
+}
