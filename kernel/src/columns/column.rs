@@ -144,7 +144,7 @@ pub(super) fn decode(
 }
 
 /// Numbers that the integer encodings carry.
-trait Integer: Copy + PartialEq + PartialOrd {
+trait Integer: Copy + Ord {
     const WIDTH: usize;
     fn widen(self) -> i64;
     fn narrow(value: i64) -> Option<Self>;
@@ -222,13 +222,9 @@ fn encode_integers<T: Integer>(values: &[T], out: &mut Vec<u8>) -> Form {
 }
 
 fn bounds<T: Integer>(values: &[T]) -> (T, T) {
-    let mut least = values[0];
-    let mut greatest = values[0];
-    for &value in values {
-        least = if value < least { value } else { least };
-        greatest = if value > greatest { value } else { greatest };
-    }
-    (least, greatest)
+    values
+        .iter()
+        .fold((values[0], values[0]), |(least, greatest), value| (least.min(*value), greatest.max(*value)))
 }
 
 /// Runs or deltas, if one of them takes at most half of what plain offsets of `width` bytes would.

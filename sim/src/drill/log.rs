@@ -32,7 +32,8 @@ pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>))
     let mut drill = Drill {
         disk: Disk::new(d.clone(), habits),
         segment_len: d.pick(&[4, 4, 8, 16]) << 10,
-        record_bytes_max: d.pick(&[60, 600, 3000]),
+        // Longer than a segment, too.
+        record_bytes_max: d.pick(&[60, 600, 3000, 12_000]),
         records: vec![],
         durable: Sequence(0),
         crashes,

@@ -25,7 +25,7 @@ use self::rows::Mix;
 use crate::decide::Decisions;
 use crate::oracle::model::{Change, Fate, Model, Transaction};
 use crate::oracle::value::{self, Digest, Row, Value};
-use crate::oracle::{Check, Violation, check_sizes, check_table, describe, ensure};
+use crate::oracle::{Check, Violation, check_counts, check_sizes, check_table, describe, ensure};
 use crate::program::Program;
 use crate::scenario::{Duplicate, TableShape};
 use crate::swarm::draw_shard_limits;
@@ -205,7 +205,7 @@ impl<'d, 'a> Drill<'d, 'a> {
         let d = self.d;
         let chosen = d.index(state.tables.len().max(1));
         let Some((def, shape)) = state.tables.values().nth(chosen).cloned() else { return };
-        let most = d.pick(&[3, 20, 20, 60, 200]);
+        let most = d.pick(&[3, 20, 20, 20, 60, 60, 200, 400]);
         let mix = Mix {
             rows: d.between(0, most),
             key_values: self.key_values,
@@ -413,7 +413,10 @@ impl<'d, 'a> Drill<'d, 'a> {
                 )
             })?;
         }
-        state.tables.keys().try_for_each(|id| check_table(snapshot, id.0, &state.model))
+        state.tables.keys().try_for_each(|id| {
+            check_table(snapshot, id.0, &state.model)?;
+            check_counts(snapshot, id.0)
+        })
     }
 
     /// What is shown to readers is merged as it comes, besides.

@@ -24,6 +24,8 @@ enum Habit {
     Runs(u64),
     /// Neighbours differ by so much.
     Steps(u64),
+    /// In no order at first, and then always the same.
+    Settles,
 }
 
 /// Texts whose lengths have more than 16 bits.
@@ -45,10 +47,10 @@ pub struct Mix {
 /// Rows of a table.
 pub fn draw(d: &Decisions<'_>, def: &TableDef, mix: Mix) -> Vec<Row> {
     let habits: Vec<Habit> = def.columns.iter().map(|_| habit(d)).collect();
-    let long = (mix.long && d.below(24) == 1).then(|| d.index(def.columns.len()));
+    let long = (mix.long && d.below(6) == 1).then(|| d.index(def.columns.len()));
     // A message that fails where there must be a value fails alone: few do.
     let nulls_in = d.pick(&[0, 0, 40, 6]);
-    let first = d.below(1000);
+    let first = d.pick(&[0, 0, 500, 17]);
     let row = |number: u64| {
         let mut row: Row = Vec::with_capacity(def.columns.len() + 3);
         for (at, column) in def.columns.iter().enumerate() {
@@ -74,12 +76,13 @@ pub fn draw(d: &Decisions<'_>, def: &TableDef, mix: Mix) -> Vec<Row> {
 }
 
 fn habit(d: &Decisions<'_>) -> Habit {
-    match d.below(10) {
+    match d.below(11) {
         0..=2 => Habit::Mixed,
         3 | 4 => Habit::Plain,
         5 => Habit::Edges,
         6 => Habit::Nulls,
         7 | 8 => Habit::Runs(d.pick(&[3, 13, 30, 70])),
+        10 => Habit::Settles,
         _ => Habit::Steps(d.pick(&[1, 1, 7, 60])),
     }
 }
@@ -104,6 +107,8 @@ fn value(d: &Decisions<'_>, habit: Habit, column_type: ColumnType, nullable: boo
         Habit::Nulls if nullable => Value::Null,
         Habit::Nulls => plain(column_type, 5),
         Habit::Runs(rows) => plain(column_type, number / rows % 50),
+        Habit::Settles if number % 500 < 70 => d.pick(&edges(column_type)),
+        Habit::Settles => plain(column_type, 7),
         Habit::Steps(by) => plain(column_type, number * by),
     }
 }

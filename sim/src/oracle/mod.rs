@@ -29,8 +29,8 @@ use kernel::{Config, Sequence, ShardLimits, TableId};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::model::{Change, Fate, Model, Transaction};
+pub(crate) use self::seen::{check_counts, check_sizes, check_table};
 use self::seen::{check_cursors, check_failures};
-pub(crate) use self::seen::{check_sizes, check_table};
 use self::value::Row;
 use crate::broker::Broker;
 use crate::counts::counts;

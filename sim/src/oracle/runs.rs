@@ -76,6 +76,9 @@ struct Run {
     proving: Vec<Range>,
     proven: VecDeque<Range>,
     reading: Option<u64>,
+    last_token: Option<u64>,
+    /// Pauses since something worked.
+    tries: u32,
     behind: bool,
     last_reading_us: Micros,
     last_batch_us: Option<Micros>,
@@ -100,6 +103,8 @@ impl Run {
             proving: Vec::new(),
             proven: VecDeque::new(),
             reading: None,
+            last_token: None,
+            tries: 0,
             behind: false,
             last_reading_us: now_us,
             last_batch_us: None,
@@ -196,6 +201,8 @@ pub struct Runs {
     published: u64,
     read_only: bool,
     halted: bool,
+    /// What is to be told of the disk: whether it is read-only now.
+    disk_told: Option<bool>,
     wake_at_us: Option<Micros>,
     /// Requests that are to become records, and are not answered.
     unanswered: BTreeSet<u64>,
@@ -247,7 +254,10 @@ impl Runs {
                     run.last_reported = None;
                 }
             }
-            Input::DiskSpace { sufficient } => self.read_only = !sufficient,
+            Input::DiskSpace { sufficient } => {
+                self.disk_told = (self.read_only == *sufficient).then_some(!sufficient);
+                self.read_only = !sufficient;
+            }
             Input::LogFailed { .. } => self.halted = true,
             Input::Request { id, request } => match request {
                 Request::Define(_) | Request::Write(_) => {
@@ -332,14 +342,20 @@ impl Runs {
                 if let Some(run) = self.runs.get_mut(&pipeline.0)
                     && std::mem::take(&mut run.is_opened)
                 {
-                    run.phase = Phase::Fetching;
+                    (run.phase, run.tries) = (Phase::Fetching, 0);
                     run.beyond_end.clear();
                     run.look(now_us);
                 }
             }
             Effect::SourceVerify { pipeline, token, .. } => self.verifies(pipeline.0, *token)?,
             Effect::Note { pipeline: Some(pipeline), text, error } => {
-                self.noted(pipeline.0, text, error.as_ref().map(|error| error.message.as_str()));
+                self.noted(pipeline.0, text, error.as_ref().map(|error| error.message.as_str()))?;
+            }
+            Effect::Note { pipeline: None, text, .. } if text.contains("disk") => {
+                let told = Some(text.contains("read-only"));
+                ensure("honest", self.disk_told.take() == told, || {
+                    format!("nobody changed the disk: {text}")
+                })?;
             }
             Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
                 self.stages(sequence.0)?;
@@ -402,23 +418,33 @@ impl Runs {
         ensure("bounded", due_us.is_some_and(|due_us| due_us <= now_us), || {
             format!("pipeline {pipeline} reads its topic at {now_us} us, due at {due_us:?}: {run:?}")
         })?;
+        ensure("fenced", Some(token) > run.last_token, || {
+            format!("pipeline {pipeline} asks again with token {token}, after {:?}", run.last_token)
+        })?;
         run.proving.append(&mut run.unproven);
-        run.reading = Some(token);
+        (run.reading, run.last_token) = (Some(token), Some(token));
         Ok(())
     }
 
-    fn noted(&mut self, pipeline: u32, text: &str, error: Option<&str>) {
+    fn noted(&mut self, pipeline: u32, text: &str, error: Option<&str>) -> Check {
         let pause =
             text.strip_prefix("source failed, trying again in ").and_then(|rest| rest.split_once(" ms"));
         let now_us = self.now_us;
-        let (Some((pause_ms, _)), Some(run)) = (pause, self.runs.get_mut(&pipeline)) else { return };
+        let (Some((pause_ms, _)), Some(run)) = (pause, self.runs.get_mut(&pipeline)) else { return Ok(()) };
         let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
+        let Config { retry_us_min, retry_us_max, .. } = self.config;
+        let due_us = (retry_us_min << run.tries.min(20)).min(retry_us_max);
+        ensure("bounded", pause_us == due_us, || {
+            format!("pipeline {pipeline} pauses for {pause_us} us, must pause for {due_us} us: {run:?}")
+        })?;
+        run.tries += 1;
         run.close();
         run.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
         if run.last_reported.as_deref() != error {
             run.report = error.map(str::to_string);
             run.last_reported = run.report.clone();
         }
+        Ok(())
     }
 
     /// A record begins to be staged, if it does not go on.
@@ -597,6 +623,7 @@ impl Runs {
         if self.halted {
             return Ok(());
         }
+        ensure("honest", self.disk_told.is_none(), || "nobody tells of the disk".into())?;
         let now_us = self.now_us;
         for (id, run) in &self.runs {
             let late = match run.phase {

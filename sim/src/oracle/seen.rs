@@ -29,15 +29,36 @@ pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
     Ok(())
 }
 
-/// What a view says of itself: how many rows live, and about how many bytes are held for them.
+/// What a view counts: its rows that live, those of each chunk, and no less than the bytes of its columns.
+pub(crate) fn check_counts(snapshot: &Snapshot, id: u32) -> Check {
+    for (shard, view) in snapshot.shards.iter().enumerate() {
+        let Some(view) = view.tables.get(&TableId(id)) else { continue };
+        let value::Sizes { living, bytes, .. } = value::sizes(view);
+        ensure("atomic", view.live_rows == living && view.bytes >= bytes, || {
+            let (rows, held) = (view.live_rows, view.bytes);
+            format!(
+                "shard {shard}, table {id}: {rows} rows of {held} bytes are said to live, {living} of {bytes} do"
+            )
+        })?;
+        let misled = view.chunks.iter().find(|chunk| {
+            let filter = chunk.live_filter().map(|filter| filter.true_count() as u64);
+            let living = value::living(chunk);
+            chunk.live_rows() != living || filter.unwrap_or(chunk.rows.num_rows() as u64) != living
+        });
+        ensure("atomic", misled.is_none(), || {
+            format!("shard {shard}, table {id}: a chunk miscounts its rows")
+        })?;
+    }
+    Ok(())
+}
+
+/// That a view takes no more room than it must, and says how much.
 pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &ShardLimits) -> Check {
+    check_counts(snapshot, id)?;
     let keyed = model.tables.get(&id).is_some_and(|table| !table.key.is_empty());
     for (shard, view) in snapshot.shards.iter().enumerate() {
         let Some(view) = view.tables.get(&TableId(id)) else { continue };
         let value::Sizes { rows, living, bytes } = value::sizes(view);
-        ensure("atomic", view.live_rows == living, || {
-            format!("shard {shard}, table {id}: {} rows are said to live, {living} do", view.live_rows)
-        })?;
         let merged_too_far = view.chunks.iter().find(|chunk| {
             let last = chunk.rows.num_rows() - 1;
             let of_several_records = chunk.ids.get(0).sequence != chunk.ids.get(last).sequence;
@@ -57,14 +78,6 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
             )
         })?;
         let empty = view.chunks.iter().any(|chunk| value::living(chunk) == 0);
-        let misled = view.chunks.iter().find(|chunk| {
-            let filter = chunk.live_filter().map(|filter| filter.true_count() as u64);
-            let living = value::living(chunk);
-            chunk.live_rows() != living || filter.unwrap_or(chunk.rows.num_rows() as u64) != living
-        });
-        ensure("atomic", misled.is_none(), || {
-            format!("shard {shard}, table {id}: a chunk miscounts its rows")
-        })?;
         ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
         // Merged as they come, small chunks stay few, and most rows in them live.
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);

@@ -6,6 +6,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
+use kernel::shard::RowIds;
 use kernel::snapshot::{ChunkView, Snapshot};
 use kernel::{RowId, TableId};
 
@@ -193,7 +194,7 @@ fn for_each_chunk(
 pub struct Sizes {
     pub rows: u64,
     pub living: u64,
-    /// Of the columns.
+    /// Of the columns and the ids.
     pub bytes: u64,
 }
 
@@ -209,6 +210,11 @@ pub fn sizes(view: &kernel::snapshot::TableView) -> Sizes {
         living += self::living(chunk);
         rows += chunk.rows.num_rows() as u64;
         bytes += chunk_bytes(chunk);
+        bytes += match &chunk.ids {
+            RowIds::Run { .. } => 0,
+            RowIds::Runs { runs, .. } => size_of_val(&runs[..]) as u64,
+            RowIds::Explicit(ids) => size_of_val(&ids[..]) as u64,
+        };
     }
     Sizes { rows, living, bytes }
 }
