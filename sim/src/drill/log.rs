@@ -82,6 +82,7 @@ impl<'a> Drill<'_, 'a> {
         let sync_turns = self.d.pick(&[0, 2, 8, 30]);
         let mut host = LogHost::new(opened.writer, self.disk.clone(), sync_turns);
         let appends_in = self.d.between(2, 4);
+        let mut failed = false;
         for _ in 0..self.d.between(0, 90) {
             if self.d.below(appends_in) == 1 {
                 let record = self.draw_record();
@@ -91,13 +92,15 @@ impl<'a> Drill<'_, 'a> {
                 let done = host.step(&self.d);
                 (self.tell)(format_args!("the log {done}"));
             }
-            let failed = host.replies.drain(..).any(|reply| matches!(reply, Input::LogFailed { .. }));
+            failed = host.replies.drain(..).any(|reply| matches!(reply, Input::LogFailed { .. }));
             if failed || self.disk.died().is_some() {
                 break;
             }
         }
         self.durable = self.durable.max(host.durable);
-        let crash = self.disk.died().unwrap_or_else(|| self.d.pick(&self.crashes));
+        // A log that failed is of no use: the process ends by itself.
+        let crash = self.disk.died().or(failed.then_some(Crash::Kill));
+        let crash = crash.unwrap_or_else(|| self.d.pick(&self.crashes));
         (self.tell)(format_args!("{crash:?}, record {} was durable", self.durable));
         self.crash(crash)
     }
