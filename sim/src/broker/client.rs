@@ -10,6 +10,9 @@ use super::{Broker, Message, Partition};
 use crate::fault::Fault;
 use crate::planted::{self, WorldBug};
 
+/// How often it is asked whether a leader that lags behind still does.
+const LAGGING_CHANCES: u32 = 4;
+
 /// Readings in a row that a reader of the topic may be given by a broker that knows less of the end than others. One that took over a
 /// moment ago catches up; the kernel believes the sixth.
 const STALE_READINGS_MAX: u32 = 4;
@@ -92,7 +95,12 @@ impl Broker<'_> {
         let in_a_row = self.stale_readings.get(&reader).copied().unwrap_or(0);
         let partition = self.decisions.index(partitions.len()) as SourcePartition;
         let (start, end) = partitions[&partition];
-        if start == end || in_a_row >= STALE_READINGS_MAX || !self.decisions.strikes(Fault::StaleLeader) {
+        // One that lags behind does so for a while.
+        let lags = |broker: &Broker<'_>| {
+            let chances = if in_a_row > 0 { LAGGING_CHANCES } else { 1 };
+            (0..chances).any(|_| broker.decisions.strikes(Fault::StaleLeader))
+        };
+        if start == end || in_a_row >= STALE_READINGS_MAX || !lags(self) {
             self.stale_readings.remove(&reader);
             return;
         }

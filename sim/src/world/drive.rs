@@ -18,6 +18,9 @@ const PARTITIONS_MAX: usize = 6;
 /// Messages with which a partition of a topic that was created again is loaded at most.
 const RELOADED_MAX: u64 = 100;
 
+/// How often it is asked in each turn of an outage whether a broker takes over uncleanly.
+const UNNOTICED_ELECTIONS: u32 = 10;
+
 /// Who can have a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Turn {
@@ -450,6 +453,12 @@ impl<'a> World<'a> {
         for _ in 0..self.d.below(self.p.outage_turns + 1) {
             self.now_us += self.d.below(3000) as i64;
             self.produce();
+            // What befalls a topic in an outage is what nobody can have noticed.
+            if (0..UNNOTICED_ELECTIONS).any(|_| self.d.fault(Fault::UncleanElection)) {
+                let broker = &mut self.brokers[self.d.index(self.p.topics.len())];
+                let partition = self.d.index(broker.partition_count());
+                broker.elect_uncleanly(partition, self.d.between(1, 12));
+            }
         }
     }
 
