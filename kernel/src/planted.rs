@@ -100,10 +100,10 @@ planted_bugs! {
         BeyondEndIsLoss "beyond-end-is-loss" NeedsFault "honest",
             "The first reading that ends before the cursor is taken for truncation.",
             "redpanda#5435 (A10)";
-        BracketNotClosed "bracket-not-closed" NeedsFault "exactly once",
+        BracketNotClosed "bracket-not-closed" Logic "exactly once",
             "A fetched range is committed without a second reading of the topic id.",
             "KAFKA-12257 (A6)";
-        ProofTooEarly "proof-too-early" NeedsFault "exactly once",
+        ProofTooEarly "proof-too-early" Logic "exactly once",
             "A reading proves also what was fetched after it began.",
             "materialize#20268 (A6)";
         TopicUncheckedAtOpen "topic-unchecked-at-open" NeedsFault "honest",

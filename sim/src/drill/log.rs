@@ -3,7 +3,7 @@
 
 use std::fmt::Arguments;
 
-use kernel::log::{self, Opened};
+use kernel::log::{self, MemStorage, Opened, Storage};
 use kernel::record::{Body, Commit, EncodedRecord, Piece, Record, RecordKind};
 use kernel::{ErrorKind, Input, Sequence};
 
@@ -45,7 +45,9 @@ pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>))
         drill.life()?;
     }
     d.end_faults();
-    drill.start().map(|_| ())
+    drop(drill.start()?);
+    crate::forge::assert_clean(drill.image());
+    Ok(())
 }
 
 /// Those of the disk and of crashes, more often than where there is more to do between two of them.
@@ -161,6 +163,17 @@ impl<'a> Drill<'_, 'a> {
             }
         }
         unreachable!("it opens, or is refused")
+    }
+
+    /// What lies on the disk, of which every call succeeds by now.
+    fn image(&self) -> MemStorage {
+        let (mut disk, mut image) = (self.disk.clone(), MemStorage::new());
+        for (number, len) in disk.segments().expect("the faults are over") {
+            let mut bytes = vec![0; len as usize];
+            disk.read(number, 0, &mut bytes).expect("the faults are over");
+            image.create(number, len).and_then(|()| image.write(number, 0, &bytes)).expect("memory");
+        }
+        image
     }
 
     /// Of what was appended a part from the front, with everything that was durable; behind it the records that began lives which came

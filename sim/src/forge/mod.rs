@@ -561,7 +561,7 @@ fn open(image: &MemStorage) -> Outcome {
 }
 
 /// Behind the last record there is nothing that a later life could take for a record of its own.
-fn assert_clean(mut image: MemStorage) {
+pub(crate) fn assert_clean(mut image: MemStorage) {
     let end = format::end(&mut image).expect("a log that is open has a record");
     let segment = image.segment_mut(end.place.segment).expect("it is there");
     assert!(segment[end.place.offset as usize..].iter().all(|byte| *byte == 0), "the tail is cleared");
