@@ -321,7 +321,14 @@ fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, sha
     let catalog = catalog(image)?;
     let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
     let no_table = TableId(catalog.next_table + 3);
-    let what = match d.below(9) {
+    let what = match d.below(10) {
+        9 => {
+            let gone = (1..catalog.next_table).find(|id| !catalog.tables.contains_key(&TableId(*id)))?;
+            let mut table = (**catalog.tables.values().next_back()?).clone();
+            (table.id, table.name) = (TableId(gone), "again".into());
+            commit.catalog.push(CatalogChange::TableCreated(table));
+            "a table under the id of one that is gone"
+        }
         0 => {
             let tables: Vec<_> = catalog.tables.values().collect();
             commit.catalog.push(CatalogChange::TableCreated((**d.pick(&tables)).clone()));
@@ -385,7 +392,7 @@ fn forge_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16)
     let next = Ends(Sequence(end.last.sequence + 1));
     let other_shard = (shard + 1) % usize::from(shards);
     let other = living(d, image)?;
-    let (what, at, deletes, rows, expected) = match d.below(8) {
+    let (what, at, deletes, rows, expected) = match d.below(10) {
         0 => ("a row that goes", shard, vec![id], None, next),
         1 => ("a row that goes twice", shard, vec![id, id], None, Refused(DataCorrupted)),
         2 => ("a row that changes", shard, vec![id], Some(one), next),
@@ -407,6 +414,20 @@ fn forge_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16)
             piece[22 + d.index(10)] ^= 4;
             append_piece(image, end, shards, shard, piece)?;
             return Some(("rows in a piece of no known format".into(), Refused(DataCorrupted)));
+        }
+        8 | 9 => {
+            let mut piece = vec![];
+            let left_over = d.below(2) == 1;
+            let deletes = [id];
+            kernel::columns::encode(table, &deletes[..usize::from(left_over)], None, &mut piece);
+            if left_over {
+                piece.extend([0; 16]);
+                let length = piece.len() as u32;
+                piece[..4].copy_from_slice(&length.to_le_bytes());
+            }
+            append_piece(image, end, shards, shard, piece)?;
+            let outcome = if left_over { Refused(DataCorrupted) } else { next };
+            return Some((format!("a piece of nothing, bytes left over: {left_over}"), outcome));
         }
         _ if keyed => return None,
         _ => ("a row more", shard, vec![], Some(one), next),

@@ -547,7 +547,7 @@ impl Runs {
             if matches!(kind, RecordKind::Batch) {
                 self.check_batch(&staging, commit)?;
             }
-            self.defined(commit);
+            self.defined(commit)?;
             if is_for_request(*kind, commit) {
                 self.for_requests.push_back(sequence);
             }
@@ -592,10 +592,18 @@ impl Runs {
         Ok(())
     }
 
-    fn defined(&mut self, commit: &Commit) {
+    fn defined(&mut self, commit: &Commit) -> Check {
         for change in &commit.catalog {
             match change {
                 CatalogChange::PipelineSet(def) => {
+                    // Of a position that was set, or is the first of its partition, nobody has read anything.
+                    let before = self.rules.get(&def.id.0).map(|rule| &rule.cursors);
+                    let is_kept =
+                        |partition, at| before.and_then(|cursors| cursors.get(partition)) == Some(at);
+                    let wrong = def.cursors.iter().find(|(p, at)| at.leader_epoch != -1 && !is_kept(p, at));
+                    ensure("honest", wrong.is_none(), || {
+                        format!("pipeline {} is set to a leader epoch that nobody told: {wrong:?}", def.name)
+                    })?;
                     self.rules.insert(def.id.0, Rule::of(def));
                     if def.state != PipelineState::Running {
                         self.runs.remove(&def.id.0);
@@ -613,6 +621,7 @@ impl Runs {
                 rule.cursors.insert(advance.partition, advance.next);
             }
         }
+        Ok(())
     }
 
     // ---- What is due ----
