@@ -49,8 +49,17 @@ const NUMBERS: [ColumnType; 9] = {
 impl Program {
     /// Any of a layout's.
     pub fn draw(d: &Decisions<'_>, layout: Layout) -> Program {
+        Program::draw_as(Draw { d, layout, stored: true, rough: false })
+    }
+
+    /// Any of a layout's, with more that is peculiar: folds that are none after all, constants at the bounds of their types.
+    pub fn draw_rough(d: &Decisions<'_>, layout: Layout) -> Program {
+        Program::draw_as(Draw { d, layout, stored: true, rough: true })
+    }
+
+    fn draw_as(draw: Draw<'_, '_>) -> Program {
+        let (d, layout) = (draw.d, draw.layout);
         let all_fold = d.below(2) == 1;
-        let draw = Draw { d, layout, stored: true };
         let one_in = d.between(1, 6);
         let mut assignments = Vec::new();
         for column in layout.assignable_columns() {
@@ -71,7 +80,7 @@ impl Program {
     /// What a table of this layout must refuse.
     pub fn draw_misfit(d: &Decisions<'_>, layout: Layout) -> OnDuplicate {
         let Update { mut assignments, mut condition } = Program::draw(d, layout).update;
-        let draw = Draw { d, layout, stored: true };
+        let draw = Draw { d, layout, stored: true, rough: false };
         let column = d.pick(&layout.assignable_columns().collect::<Vec<_>>());
         let column_type = draw.type_of(column);
         assignments.retain(|(other, _)| usize::from(*other) != column);
@@ -100,6 +109,8 @@ struct Draw<'d, 'a> {
     layout: Layout,
     /// Whether they may look at the stored row.
     stored: bool,
+    /// With more that is peculiar.
+    rough: bool,
 }
 
 fn two(make: impl FnOnce(Box<Expr>, Box<Expr>) -> Expr, a: Expr, b: Expr) -> Expr {
@@ -124,14 +135,18 @@ impl<'d, 'a> Draw<'d, 'a> {
 
     /// Without the stored row.
     fn of_incoming(&self) -> Draw<'d, 'a> {
-        Draw { stored: false, layout: self.layout, d: self.d }
+        Draw { stored: false, layout: self.layout, d: self.d, rough: self.rough }
     }
 
     /// What can be taken for all rows of a key at once, and what nearly can.
     fn fold(&self, column: usize) -> Expr {
         let column_type = self.type_of(column);
         let stored = Expr::Stored(column as u16);
-        let incoming = self.of_incoming().expr(column_type, self.d.below(3) as u32);
+        let odd = self.rough && self.d.below(8) == 1;
+        let incoming = match odd {
+            true => self.expr(column_type, 1),
+            false => self.of_incoming().expr(column_type, self.d.below(3) as u32),
+        };
         let arithmetic = |operator, a, b| two(|a, b| Expr::Arithmetic(operator, a, b), a, b);
         let first_of_sum = if NUMBERS.contains(&column_type) { 0 } else { 4 };
         match first_of_sum + self.d.below(9 - first_of_sum) {
@@ -213,7 +228,7 @@ impl<'d, 'a> Draw<'d, 'a> {
     }
 
     fn constant(&self, column_type: ColumnType) -> Expr {
-        let value = match self.d.below(8) {
+        let value = match self.d.below(if self.rough { 4 } else { 8 }) {
             1 => Value::Null,
             2 => self.d.pick(&edges(column_type)),
             _ => plain(column_type, self.d.below(16)),

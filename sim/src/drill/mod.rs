@@ -238,7 +238,7 @@ impl<'d, 'a> Drill<'d, 'a> {
             0 => Duplicate::Reject,
             1 => Duplicate::Ignore,
             2 => Duplicate::Replace,
-            _ => Duplicate::Update(Arc::new(Program::draw(self.d, layout))),
+            _ => Duplicate::Update(Arc::new(Program::draw_rough(self.d, layout))),
         }
     }
 
