@@ -46,6 +46,7 @@ pub(super) struct SourceRun {
     pub epoch: Epoch,
     phase: Phase,
     tries: u32,
+    /// Of partitions that ended before their cursors: in how many readings in a row.
     beyond_end: BTreeMap<SourcePartition, u32>,
     topic_id: TopicId,
     /// Offset at which the next extract of each partition must begin.

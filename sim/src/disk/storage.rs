@@ -1,11 +1,25 @@
 //! The kernel's port: every call may fail in its way, or be the last thing that the process does.
 
-use kernel::log::Storage;
+use kernel::log::{MemStorage, Storage};
 use kernel::{Error, ErrorKind, Result};
 
 use super::segment::Segment;
 use super::{Disk, State, gone, io};
 use crate::fault::Fault;
+
+impl Disk<'_> {
+    /// A copy of what the process sees.
+    pub fn image(&self) -> Result<MemStorage> {
+        let (mut disk, mut image) = (self.clone(), MemStorage::new());
+        for (number, len) in disk.segments()? {
+            let mut bytes = vec![0; len as usize];
+            disk.read(number, 0, &mut bytes)?;
+            image.create(number, len)?;
+            image.write(number, 0, &bytes)?;
+        }
+        Ok(image)
+    }
+}
 
 impl Storage for Disk<'_> {
     fn segments(&mut self) -> Result<Vec<(u64, u64)>> {

@@ -3,7 +3,7 @@
 
 use std::fmt::Arguments;
 
-use kernel::log::{self, MemStorage, Opened, Storage};
+use kernel::log::{self, Opened};
 use kernel::record::{Body, Commit, EncodedRecord, Piece, Record, RecordKind};
 use kernel::{ErrorKind, Input, Sequence};
 
@@ -46,7 +46,7 @@ pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>))
     }
     d.end_faults();
     drop(drill.start()?);
-    crate::forge::assert_clean(drill.image());
+    crate::forge::assert_clean(drill.disk.image().expect("the faults are over"));
     Ok(())
 }
 
@@ -165,17 +165,6 @@ impl<'a> Drill<'_, 'a> {
         unreachable!("it opens, or is refused")
     }
 
-    /// What lies on the disk, of which every call succeeds by now.
-    fn image(&self) -> MemStorage {
-        let (mut disk, mut image) = (self.disk.clone(), MemStorage::new());
-        for (number, len) in disk.segments().expect("the faults are over") {
-            let mut bytes = vec![0; len as usize];
-            disk.read(number, 0, &mut bytes).expect("the faults are over");
-            image.create(number, len).and_then(|()| image.write(number, 0, &bytes)).expect("memory");
-        }
-        image
-    }
-
     /// Of what was appended a part from the front, with everything that was durable; behind it the records that began lives which came
     /// to nothing, and the one that begins this life.
     fn check_found(
@@ -206,10 +195,6 @@ impl<'a> Drill<'_, 'a> {
 }
 
 fn kind_and_hash(record: &Record) -> (RecordKind, u64) {
-    let kind = match &record.body {
-        Body::Open(_) => RecordKind::Open,
-        Body::Frontier => RecordKind::Frontier,
-        Body::Commit(kind, _) => *kind,
-    };
+    let kind = record.body.kind();
     (kind, hash_body(kind, &record.body.encode(record.sequence).parts))
 }

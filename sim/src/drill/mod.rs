@@ -134,7 +134,8 @@ impl<'d, 'a> Drill<'d, 'a> {
         let changes = self.define(&mut state, &mut work);
         self.log.push(Logged { sequence: state.sequence, changes, parts: vec![vec![]; self.shards.len()] });
         // What is told in a second command adds to the first.
-        for _ in 0..d_times(self.d) {
+        let commands = if self.d.below(5) == 1 { 2 } else { 1 };
+        for _ in 0..commands {
             let mut due = Due::default();
             for _ in 0..self.d.between(1, 2) {
                 self.draw_rows(&mut state, &mut work, &mut due);
@@ -246,10 +247,10 @@ impl<'d, 'a> Drill<'d, 'a> {
     /// barrier shows is older.
     fn draw_deletes(&mut self, def: &TableDef, state: &mut State, due: &mut Due) -> Vec<Vec<RowId>> {
         let mut deletes = vec![vec![]; self.shards.len()];
-        let untouched =
-            self.tip().sequence < state.sequence && self.log.last().is_some_and(|r| r.changes.is_empty());
-        let fresh = self.log.last().is_some_and(|record| record.parts.iter().all(Vec::is_empty));
-        if !untouched || !fresh || self.d.below(2) == 0 || due.counts != Counts::default() {
+        let untold =
+            |record: &Logged| record.changes.is_empty() && record.parts.iter().all(|parts| parts.is_empty());
+        let fresh = self.log.last().is_some_and(untold) && due.counts == Counts::default();
+        if !fresh || self.d.below(2) == 0 {
             return deletes;
         }
         let one_in = self.d.between(1, 9);
@@ -492,11 +493,6 @@ impl<'d, 'a> Drill<'d, 'a> {
         }
         self.compare_published()
     }
-}
-
-/// How many commands a record is told in.
-fn d_times(d: &Decisions<'_>) -> u64 {
-    if d.below(5) == 1 { 2 } else { 1 }
 }
 
 fn refusal(table: TableId, code: &str, why: &str, origin: Option<(i32, i64)>, row: &str) -> String {

@@ -11,7 +11,6 @@ use arrow_array::{Array, RecordBatch};
 use kernel::message::{Effect, Input, Response, ShardCommand, SourceReading, Work};
 use kernel::record::{Body, Commit, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
-
 use kernel::{BarrierId, Config, Extract, Micros, Position, Request};
 
 use super::value::errors;

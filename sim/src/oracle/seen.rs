@@ -79,7 +79,8 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
         })?;
         let empty = view.chunks.iter().any(|chunk| value::living(chunk) == 0);
         ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
-        // Merged as they come, small chunks stay few, and most rows in them live.
+        // Merged as they come, small chunks stay few, and most rows in them live. (Three of a size with far smaller ones
+        // around them, and so on, are never worth it: 656 rows may lie in more than 40.)
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
         let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
         ensure("bounded", chunks <= most, || {

@@ -102,7 +102,6 @@ impl World<'_> {
             }
             Effect::Credit { pipeline, epoch, bytes } => {
                 self.check_credit(pipeline, epoch, bytes)?;
-                self.life.as_mut().expect("effects come from a life").pauses_ms.remove(&pipeline);
                 self.source_command(pipeline, Command::Credit { epoch, bytes })?;
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
@@ -124,7 +123,6 @@ impl World<'_> {
                 self.life.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
             }
             Effect::Note { pipeline, text, .. } => {
-                self.check_pause(pipeline, &text)?;
                 self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
                 let number = pipeline.map(|pipeline| self.pipeline_number(pipeline));
                 self.note(
@@ -191,26 +189,6 @@ impl World<'_> {
         let starved = life.waiting.iter().find(|(_, waiting)| waiting.batches > 2 * waiting.longest + 4);
         if let Some((id, waiting)) = starved {
             let text = format!("request {id} waits for its turn: {waiting:?}");
-            return Err(Violation::new("bounded", text));
-        }
-        Ok(())
-    }
-
-    /// The pause before a source is tried again doubles, up to its limit, until something works. (A START begins anew, so nothing
-    /// is foretold while a definition is on its way.)
-    fn check_pause(&mut self, pipeline: Option<PipelineId>, text: &str) -> Result<(), Violation> {
-        let told =
-            text.strip_prefix("source failed, trying again in ").and_then(|rest| rest.split_once(" ms"));
-        let Some((pipeline, (pause_ms, _))) = pipeline.zip(told) else { return Ok(()) };
-        let pause_ms: i64 = pause_ms.parse().expect("a note tells milliseconds");
-        let defining = self.clients.asked.values().any(|asked| matches!(asked, Asked::Definition));
-        let life = self.life.as_mut().expect("effects come from a life");
-        let before_ms = life.pauses_ms.insert(pipeline, pause_ms).filter(|_| !defining);
-        let most_ms = self.p.config.retry_us_max / 1000;
-        let expected_ms = before_ms.map_or(pause_ms, |before_ms| (2 * before_ms).min(most_ms));
-        if pause_ms != expected_ms {
-            let text =
-                format!("pipeline {pipeline} is tried again after {pause_ms} ms, must be {expected_ms} ms");
             return Err(Violation::new("bounded", text));
         }
         Ok(())
@@ -362,7 +340,6 @@ impl World<'_> {
                 self.oracle.answered(id.0, Err(&error))
             }
             (Asked::Definition, Ok(Response::Done(counts))) if counts == Counts::default() => {
-                self.life.as_mut().expect("answers come from a life").pauses_ms.clear();
                 self.oracle.defined(id.0, None)
             }
             (Asked::Definition, Err(error)) => {

@@ -296,8 +296,6 @@ pub struct Life<'a> {
     pub read_only: bool,
     /// Requests that the coordinator has taken and not begun.
     pub waiting: BTreeMap<RequestId, InLine>,
-    /// Pause before the last retry of each source that nothing worked of since, in milliseconds.
-    pub pauses_ms: BTreeMap<PipelineId, i64>,
     /// It begins no record for the moment.
     pub held: Option<Held>,
     /// Snapshots that readers hold, as the kernel was told: each with its sequence.
@@ -322,7 +320,6 @@ impl<'a> Life<'a> {
             halted: false,
             read_only: false,
             waiting: BTreeMap::new(),
-            pauses_ms: BTreeMap::new(),
             held: None,
             readers: BTreeMap::new(),
         }

@@ -255,16 +255,10 @@ impl<'a> World<'a> {
 
     /// Forges a copy of the log that the run ends with.
     fn forge(&mut self) -> Result<(), Violation> {
-        use kernel::log::Storage;
         let broken =
             |error| Violation::new("honest", format!("the disk cannot be read at the end of a run: {error}"));
         self.disk.spare(true);
-        let mut image = log::MemStorage::new();
-        for (number, len) in self.disk.segments().map_err(broken)? {
-            let mut bytes = vec![0; len as usize];
-            self.disk.read(number, 0, &mut bytes).map_err(broken)?;
-            image.create(number, len).and_then(|()| image.write(number, 0, &bytes)).map_err(broken)?;
-        }
+        let image = self.disk.image().map_err(broken)?;
         self.disk.spare(false);
         crate::forge::check(&self.d, &image, self.p.shard_count)
     }
@@ -552,11 +546,7 @@ impl Replay {
 
     fn take(&mut self, record: Record) -> kernel::Result<()> {
         self.recovery.replay(&record)?;
-        let kind = match &record.body {
-            Body::Open(_) => RecordKind::Open,
-            Body::Frontier => RecordKind::Frontier,
-            Body::Commit(kind, _) => *kind,
-        };
+        let kind = record.body.kind();
         let hash = hash_body(kind, &record.body.encode(record.sequence).parts);
         self.seen.push(ReadRecord { sequence: record.sequence, kind, hash });
         if let Body::Commit(_, commit) = &record.body {
