@@ -30,13 +30,15 @@ pub enum Profile {
     Rot,
     /// Those of the disk and of the process in short runs that crash every few steps.
     Crashes,
+    /// The same in runs that are shorter still, each with many drills and forged logs behind it.
+    Drills,
 }
 
 impl Profile {
     /// All of them.
     pub const ALL: &[Profile] = {
         use Profile::*;
-        &[Swarm, Calm, Disk, Broker, Clients, Rot, Crashes]
+        &[Swarm, Calm, Disk, Broker, Clients, Rot, Crashes, Drills]
     };
 
     /// Faults that runs of this profile may draw.
@@ -45,7 +47,7 @@ impl Profile {
         match self {
             Profile::Swarm => FaultSet::ALL,
             Profile::Calm => FaultSet::NONE,
-            Profile::Disk | Profile::Crashes => FaultSet::of(&[Messages, Disk, Process, Time]),
+            Profile::Disk | Profile::Crashes | Profile::Drills => FaultSet::of(&[Messages, Disk, Process, Time]),
             Profile::Broker => FaultSet::of(&[Broker, Messages, Time]),
             Profile::Clients => FaultSet::of(&[Messages]),
             Profile::Rot => FaultSet::of(&[Messages, Disk, Process, Time, Rot]),
@@ -133,10 +135,10 @@ pub struct Parameters {
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
     pub catch_up_steps_max: u64,
-    /// At its end, forged logs are read: damage of every kind, so only where all of it may happen.
-    pub forges: bool,
-    /// At its end, shards alone are drilled, and a log.
-    pub drills: bool,
+    /// So many times its last log is forged and read: damage of every kind, so only where all of it may happen.
+    pub forges: u64,
+    /// So many times shards alone are drilled at its end, and a log, and readers.
+    pub drills: u64,
     /// Those that a log that is drilled alone may come to.
     pub drill_faults: FaultSet,
     /// Turns that producers and operators have at most between the end of one life and the start of the next.
@@ -147,6 +149,10 @@ pub struct Parameters {
 
 /// Messages of a run in which each is long: many batches take one of them alone.
 const PADDED_MESSAGES_MAX: u64 = 150;
+
+/// Drills, and times that the log is forged, in a run that is there for them.
+const DRILLS: u64 = 4;
+const FORGES: u64 = 6;
 
 /// A rate that half of the runs leave out.
 fn maybe(d: &Decisions<'_>, allowed: bool, per_mille_max: u64) -> Rate {
@@ -211,15 +217,18 @@ impl Parameters {
             // Many short runs find more than a few long ones, and some things only happen late.
             steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
-            forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)),
-            drills: matches!(profile, Profile::Swarm | Profile::Clients),
+            forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)).into(),
+            drills: matches!(profile, Profile::Swarm | Profile::Clients).into(),
             drill_faults: profile.faults().and(faults).and(FaultSet::of(&[Group::Disk, Group::Process])),
             outage_turns: 0,
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);
-        let mut parameters =
-            if profile == Profile::Crashes { parameters.crashing(d, faults) } else { parameters };
+        let mut parameters = match profile {
+            Profile::Crashes => parameters.crashing(d, faults),
+            Profile::Drills => parameters.drilling(d),
+            _ => parameters,
+        };
         // While a sync goes on more is appended: what it covers and what it does not are told apart.
         parameters.paces.sync = d.pick(&[0, 0, 2, 8]);
         // The slower an answer, the less it is still true.
@@ -279,6 +288,15 @@ impl Parameters {
             2 => Duplicate::Ignore,
             _ => Duplicate::Update(Arc::new(Program::draw(d, mix.layout))),
         };
+    }
+
+    /// Just long enough to leave a log.
+    fn drilling(mut self, d: &Decisions<'_>) -> Parameters {
+        self.messages = d.between(5, 30);
+        self.steps = d.between(100, 400);
+        self.forges *= FORGES;
+        self.drills = DRILLS;
+        self
     }
 
     /// Short, and with little time between two crashes: what is looked for is in the ways from one life to the next.

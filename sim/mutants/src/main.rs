@@ -25,7 +25,7 @@ struct Arguments {
     /// Where the build and the verdicts are kept; a run resumes from there.
     #[arg(long, default_value = "target/mutants")]
     out: PathBuf,
-    /// Seeds of the swarm that a mutant has to survive; every other profile has a quarter of them.
+    /// Seeds of the swarm and of drills that a mutant has to survive; every other profile has a quarter of them.
     #[arg(long, default_value_t = 60)]
     seeds: u64,
     /// Judge a random sample of this size instead of all.

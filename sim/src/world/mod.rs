@@ -209,10 +209,8 @@ impl<'a> World<'a> {
             self.catch_up()?;
         }
         self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
-        if self.p.forges {
-            self.forge()?;
-        }
-        if self.p.drills { self.drill() } else { Ok(()) }
+        (0..self.p.forges).try_for_each(|_| self.forge())?;
+        (0..self.p.drills).try_for_each(|_| self.drill())
     }
 
     /// What the run is like.
