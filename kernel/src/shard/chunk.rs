@@ -205,7 +205,7 @@ impl KeyColumn {
 /// Bytes that a column's values take, whatever buffers they lie in.
 pub(super) fn logical_bytes(column: &ArrayRef) -> usize {
     let rows = column.len();
-    let validity = if column.nulls().is_some() { rows.div_ceil(8) } else { 0 };
+    let validity = if column.null_count() > 0 { rows.div_ceil(8) } else { 0 };
     let values = match column.data_type() {
         DataType::Boolean => rows.div_ceil(8),
         DataType::Utf8 => text_bytes(column.as_string::<i32>().value_offsets()),

@@ -2,13 +2,14 @@
 //! [`Contents::apply`] is the one way in which they change, live and in recovery; what the outcome of a batch *is* lives in
 //! `outcome`, how chunks are merged in `merge`.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 
-use super::chunk::{Chunk, KeyColumn, has_text, value_bytes};
+use super::chunk::{Chunk, KeyColumn, has_text, logical_bytes, value_bytes};
 use super::index::{KeyIndex, Place};
 use super::{RowIds, ShardLimits};
 use crate::error::Result;
@@ -147,9 +148,9 @@ impl Contents {
             slot = Some(self.add_chunk(chunk));
             replaced = self.index_chunk(slot.expect("just added"), keys)?;
         }
-        if self.index.is_some() && replaced < deletes.len() {
+        if let (Some(_), Some(forgotten)) = (&self.index, NonZeroUsize::new(deletes.len() - replaced)) {
             reached(Probe::KeysForgotten);
-            self.unindex(&deletes, deletes.len() - replaced);
+            self.unindex(&deletes, forgotten.get());
         }
         self.staged += 1;
         Ok(Applied { chunk: slot, deletes })
@@ -252,7 +253,11 @@ impl Contents {
         {
             return Err(TooLarge);
         }
-        Ok(self.gather_unbounded(column, places, Some(incoming)))
+        let gathered = self.gather_unbounded(column, places, Some(incoming));
+        // Some are stored, and the others come: each are no more than a step takes, beside where texts begin.
+        let bytes_max = 2 * self.limits.step_bytes_max + 5 * (places.len() + 1);
+        assert!(places.len() <= 1 || logical_bytes(&gathered) <= bytes_max, "what is gathered fits a step");
+        Ok(gathered)
     }
 
     fn gather_unbounded(

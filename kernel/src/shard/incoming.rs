@@ -6,6 +6,7 @@ use std::fmt::Write;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
@@ -16,13 +17,13 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::SourcePartition;
 use crate::message::Rejected;
 use crate::probe::{Probe, reached};
-use crate::schema::{HIDDEN_COLUMNS, TableDef};
+use crate::schema::{ColumnDef, HIDDEN_COLUMNS, TableDef};
 
 /// The same rows in order, in parts of at most so many bytes, or of one row.
 pub(super) fn parts(batches: &[RecordBatch], bytes_max: usize) -> Vec<Vec<RecordBatch>> {
     let mut parts: Vec<Vec<RecordBatch>> = vec![];
     let mut room = 0;
-    let mut rest: Vec<RecordBatch> = batches.iter().rev().filter(|b| b.num_rows() > 0).cloned().collect();
+    let mut rest: Vec<RecordBatch> = batches.iter().rev().cloned().collect();
     while let Some(batch) = rest.pop() {
         let (rows, bytes) = (batch.num_rows(), batch.columns().iter().map(logical_bytes).sum::<usize>());
         if bytes > bytes_max && rows > 1 {
@@ -30,10 +31,12 @@ pub(super) fn parts(batches: &[RecordBatch], bytes_max: usize) -> Vec<Vec<Record
             rest.push(batch.slice(0, rows / 2));
             continue;
         }
+        assert!(rows <= 1 || bytes <= bytes_max, "many rows have no more bytes than a part");
         if parts.is_empty() || bytes > room {
             parts.push(vec![]);
             room = bytes_max;
         }
+        assert!(bytes <= room || parts.last().is_none_or(Vec::is_empty), "a row too long is alone in its part");
         room = room.saturating_sub(bytes);
         parts.last_mut().expect("just seen").push(batch);
     }
@@ -75,16 +78,19 @@ impl Incoming {
         table: &TableDef,
         refused: &mut Vec<(usize, Error)>,
     ) -> (Incoming, Option<Vec<u32>>) {
-        let checked: Vec<usize> = (0..table.columns.len())
-            .filter(|c| !table.columns[*c].nullable && self.columns[*c].null_count() > 0)
-            .collect();
+        let nulls_of = |(at, column): (usize, &ColumnDef)| {
+            let nulls = self.columns[at].nulls().filter(|_| !column.nullable);
+            nulls.map(|nulls| (at, nulls))
+        };
+        let checked: Vec<(usize, &NullBuffer)> =
+            table.columns.iter().enumerate().filter_map(nulls_of).collect();
         if checked.is_empty() {
             return (self, None);
         }
         let mut kept = Vec::with_capacity(self.len);
         for row in 0..self.len {
-            match checked.iter().find(|c| self.columns[**c].is_null(row)) {
-                Some(column) => refused.push((row, null_refused(table, *column))),
+            match checked.iter().find(|(_, nulls)| nulls.is_null(row)) {
+                Some((column, _)) => refused.push((row, null_refused(table, *column))),
                 None => kept.push(row as u32),
             }
         }

@@ -29,6 +29,11 @@ impl Place {
     }
 }
 
+/// Room for so many keys is always kept.
+const ROOM_MIN: usize = 64;
+/// Beyond it, room for so many keys is kept for each that is there.
+const KEY_ROOM_MAX: usize = 8;
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
@@ -53,9 +58,8 @@ impl KeyIndex {
 
     /// Gives back room after most keys went.
     pub fn shrink(&mut self) {
-        const ROOM_MIN: usize = 1024;
-        if self.table.capacity() > ROOM_MIN + 8 * self.table.len() {
-            self.table.shrink_to(2 * self.table.len(), |e| e.hash);
+        if self.table.capacity() > ROOM_MIN + KEY_ROOM_MAX * self.table.len() {
+            self.table.shrink_to_fit(|e| e.hash);
         }
     }
 

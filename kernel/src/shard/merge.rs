@@ -32,10 +32,6 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    pub fn is_empty(&self) -> bool {
-        self.of_slot.is_empty()
-    }
-
     /// Where a row is now.
     pub fn follow(&self, place: Place) -> Place {
         let Some(places) = self.of_slot.get(&place.slot()) else {
@@ -47,11 +43,11 @@ impl Moves {
     }
 }
 
-/// Merges what is worth it, within a budget that grows with the `rows` just published.
-pub(super) fn merge(contents: &mut Contents, rows: usize) -> Moves {
+/// Merges what is worth it, within a budget that grows with the `rows` just published; None if nothing is.
+pub(super) fn merge(contents: &mut Contents, rows: usize) -> Option<Moves> {
     let limits = contents.limits;
     let mut budget = limits.chunk_rows_max + GROWTH * rows;
-    let mut moves = Moves::default();
+    let mut moves = None;
     let chunks: Vec<Weight> = contents.order[..contents.published_chunks()]
         .iter()
         .map(|slot| Weight::of(contents.chunk(*slot)))
@@ -61,7 +57,7 @@ pub(super) fn merge(contents: &mut Contents, rows: usize) -> Moves {
         let live: usize = chunks[window.clone()].iter().map(|c| c.live).sum();
         if live <= budget {
             budget -= live;
-            merge_window(contents, window, &mut moves);
+            merge_window(contents, window, moves.get_or_insert_default());
         }
     }
     moves

@@ -126,7 +126,7 @@ impl Shard {
 
     /// Carries out a command and answers it.
     pub fn handle(&mut self, command: ShardCommand) -> ShardReply {
-        match command {
+        let reply = match command {
             ShardCommand::Stage { sequence, work } => self.stage(sequence, work),
             ShardCommand::Abandon { from } => {
                 self.abandon(from);
@@ -138,7 +138,10 @@ impl Shard {
                 ShardReply::Published { through, view: Arc::clone(&self.view) }
             }
             ShardCommand::ViewTip { barrier } => ShardReply::Tip { barrier, view: self.view_tip() },
-        }
+        };
+        let nothing_staged = || self.contents.values().all(|contents| contents.staged == 0);
+        assert!(!self.staged.is_empty() || nothing_staged(), "contents count what is staged on them");
+        reply
     }
 
     /// Recovery: applies a logged record's definitions and this shard's piece of it, through the same function as `handle`.
@@ -370,14 +373,14 @@ impl Shard {
 
     fn drop_table(&mut self, table: TableId) -> Result<()> {
         let old = self.tip.remove(&table).ok_or_else(|| columns::corrupt("a dropped table is not there"))?;
-        self.assert_no_rows_staged(old);
+        assert!(!self.has_rows_staged(old), "one record's definitions come before its rows");
         self.step(Step::Dropped { table, old });
         Ok(())
     }
 
     fn truncate(&mut self, table: TableId) -> Result<()> {
         let old = *self.tip.get(&table).ok_or_else(|| columns::corrupt("a truncated table is not there"))?;
-        self.assert_no_rows_staged(old);
+        assert!(!self.has_rows_staged(old), "one record's definitions come before its rows");
         let definition = Arc::clone(&self.contents[&old].table);
         let new = self.add_contents(definition);
         self.tip.insert(table, new);
@@ -385,10 +388,9 @@ impl Shard {
         Ok(())
     }
 
-    /// A record's definitions come before its rows in replay, so they must live, too.
-    fn assert_no_rows_staged(&self, id: ContentsId) {
-        let staged = self.staged.back().expect("a record has begun");
-        assert!(!staged.rows.contains_key(&id), "one record's definitions come before its rows");
+    /// In replay a record's definitions come before its rows, so they must live, too.
+    fn has_rows_staged(&self, id: ContentsId) -> bool {
+        self.staged.back().expect("a record has begun").rows.contains_key(&id)
     }
 
     fn abandon(&mut self, from: Sequence) {
@@ -397,7 +399,6 @@ impl Shard {
                 self.undo(step);
             }
         }
-        self.assert_nothing_forgotten();
     }
 
     fn undo(&mut self, step: Step) {
@@ -434,13 +435,6 @@ impl Shard {
             }
         }
         self.make_view();
-        self.assert_nothing_forgotten();
-    }
-
-    /// Contents count what is staged on them.
-    fn assert_nothing_forgotten(&self) {
-        let none = !self.staged.is_empty() || self.contents.values().all(|contents| contents.staged == 0);
-        assert!(none, "nothing is staged on a table when no record is staged");
     }
 
     /// Publishes steps; returns the contents they touched, with the number of rows that came.
@@ -479,8 +473,8 @@ impl Shard {
     /// staged records move along.
     fn merge(&mut self, id: ContentsId, rows: usize) {
         let contents = self.contents.get_mut(&id).expect("contents that are merged are there");
-        let moves = merge::merge(contents, rows);
-        if moves.is_empty() || planted::is(Bug::MergeForgetsStaged) {
+        let Some(moves) = merge::merge(contents, rows) else { return };
+        if planted::is(Bug::MergeForgetsStaged) {
             return;
         }
         for step in self.staged.iter_mut().flat_map(|s| &mut s.steps) {

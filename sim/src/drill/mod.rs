@@ -2,9 +2,10 @@
 //! every kind. A plain model of the tables goes along; every answer and every view is held against it. Now and then other shards,
 //! with other limits, are made from what was staged so far and take the place of these.
 //!
-//! Rows are drawn in `rows`; what is written of them is measured in `piece`. Logs are drilled in [`log`],
+//! Rows are drawn in `rows`; what is written of them is measured in `piece`, where they lie in `chunks`. Logs are drilled in [`log`],
 //! and what readers make of messages that jump in [`place`].
 
+mod chunks;
 pub mod log;
 mod piece;
 pub mod place;
@@ -15,18 +16,20 @@ use std::fmt::Arguments;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kernel::expr::OnDuplicate;
 use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
 use kernel::record::Piece;
 use kernel::schema::{Catalog, CatalogChange, TableDef};
 use kernel::snapshot::{ShardView, Snapshot};
 use kernel::{BarrierId, RowId, Sequence, Shard, ShardId, ShardLimits, TableId};
 
+use self::chunks::{Chunks, Step};
 use self::rows::Mix;
 use crate::decide::Decisions;
 use crate::oracle::model::{Change, Fate, Model, Transaction};
 use crate::oracle::value::{self, Digest, Row, Value};
 use crate::oracle::{Check, Violation, check_counts, check_sizes, check_table, describe, ensure};
-use crate::program::Program;
+use crate::program::{MISFIT, Program};
 use crate::scenario::{Duplicate, TableShape};
 use crate::swarm::draw_shard_limits;
 use crate::wide::Layout;
@@ -80,14 +83,25 @@ struct Drill<'d, 'a> {
     tell: &'d dyn Fn(Arguments<'_>),
     limits: ShardLimits,
     shards: Vec<Shard>,
+    chunks: Vec<Chunks>,
     views: Vec<Arc<ShardView>>,
     published: State,
     staged: VecDeque<State>,
     log: Vec<Logged>,
     tables_made: u32,
     key_values: u64,
+    /// There may be text under nulls, of rows that come and of what expressions leave. How much room it takes nobody can tell.
+    covers_text: bool,
     /// Views of before, and what they were.
     held: Vec<(Snapshot, Vec<(TableId, Digest)>)>,
+}
+
+/// What becomes of a row whose key is there.
+#[derive(Debug)]
+enum Rule {
+    Fits(Duplicate),
+    /// Refuses every row: an ill-typed update.
+    Misfit(OnDuplicate),
 }
 
 /// What the shards must answer together to what they are told of one record.
@@ -101,6 +115,7 @@ struct Due {
 impl<'d, 'a> Drill<'d, 'a> {
     fn new(d: &'d Decisions<'a>, tell: &'d dyn Fn(Arguments<'_>)) -> Drill<'d, 'a> {
         let limits = draw_shard_limits(d);
+        let covers_text = limits.chunk_bytes_max == ShardLimits::default().chunk_bytes_max && d.below(2) == 1;
         let shard_count = d.between(1, 3) as u16;
         let mut shards: Vec<Shard> =
             (0..shard_count).map(|id| Shard::with_limits(ShardId(id), shard_count, limits)).collect();
@@ -110,6 +125,7 @@ impl<'d, 'a> Drill<'d, 'a> {
             d,
             tell,
             limits,
+            chunks: vec![Chunks::new(limits, !covers_text); shards.len()],
             shards,
             views,
             published,
@@ -117,6 +133,7 @@ impl<'d, 'a> Drill<'d, 'a> {
             log: Vec::new(),
             tables_made: 0,
             key_values: d.between(1, 60),
+            covers_text,
             held: Vec::new(),
         }
     }
@@ -177,6 +194,7 @@ impl<'d, 'a> Drill<'d, 'a> {
         };
         (self.tell)(format_args!("record {}: {what}", state.sequence));
         work.iter_mut().for_each(|work| work.push(item.clone()));
+        self.chunks.iter_mut().for_each(|chunks| chunks.stage(state.sequence, [Step::of(&change)]));
         vec![change]
     }
 
@@ -227,20 +245,31 @@ impl<'d, 'a> Drill<'d, 'a> {
         let pieces = self.split(&def, &rows);
         for ((work, deletes), rows) in work.iter_mut().zip(deletes).zip(pieces) {
             if !deletes.is_empty() || !rows.is_empty() {
-                let on_duplicate = duplicate.lowered(shape);
+                let on_duplicate = match &duplicate {
+                    Rule::Fits(duplicate) => duplicate.lowered(shape),
+                    Rule::Misfit(update) => update.clone(),
+                };
                 work.push(Work::Rows { table: def.id, on_duplicate, deletes, rows });
             }
         }
     }
 
-    fn draw_duplicate(&self, shape: TableShape) -> Duplicate {
-        let TableShape::Wide(layout) = shape else { return Duplicate::Reject };
-        match self.d.below(10) {
+    fn draw_duplicate(&self, shape: TableShape) -> Rule {
+        let TableShape::Wide(layout) = shape else { return Rule::Fits(Duplicate::Reject) };
+        if self.d.below(25) == 1 {
+            return Rule::Misfit(Program::draw_misfit(self.d, layout));
+        }
+        Rule::Fits(match self.d.below(10) {
             0 => Duplicate::Reject,
             1 => Duplicate::Ignore,
             2 => Duplicate::Replace,
-            _ => Duplicate::Update(Arc::new(Program::draw_rough(self.d, layout))),
-        }
+            _ => {
+                let mut program = Program::draw_rough(self.d, layout);
+                let is_text = |column: u16| rows::is_text(layout.columns()[usize::from(column)].1);
+                program.update.assignments.retain(|(column, _)| self.covers_text || !is_text(*column));
+                Duplicate::Update(Arc::new(program))
+            }
+        })
     }
 
     /// Some of the rows that live at the tip before the record, by shard. Those of a record that has begun already are left alone: what a
@@ -272,7 +301,7 @@ impl<'d, 'a> Drill<'d, 'a> {
         state: &mut State,
         def: &TableDef,
         shape: TableShape,
-        duplicate: &Duplicate,
+        duplicate: &Rule,
         rows: &[Row],
         due: &mut Due,
     ) {
@@ -280,9 +309,10 @@ impl<'d, 'a> Drill<'d, 'a> {
         for row in rows {
             let complete =
                 row.iter().zip(shape.columns()).all(|(value, column)| column.2 || *value != Value::Null);
-            let fate = match complete {
-                true => transaction.upsert(def.id.0, duplicate, row.clone()),
-                false => Fate::Rejected("23502"),
+            let fate = match (complete, duplicate) {
+                (false, _) => Fate::Rejected("23502"),
+                (true, Rule::Misfit(_)) => Fate::Rejected(MISFIT.sqlstate()),
+                (true, Rule::Fits(duplicate)) => transaction.upsert(def.id.0, duplicate, row.clone()),
             };
             match fate {
                 Fate::Inserted => due.counts.inserted += 1,
@@ -296,6 +326,7 @@ impl<'d, 'a> Drill<'d, 'a> {
                     let text = describe::row_text(shape, row, self.limits.row_text_bytes_max);
                     let why = match code {
                         "23502" => String::new(),
+                        _ if matches!(duplicate, Rule::Misfit(_)) => String::new(),
                         _ => describe::refusal(code, &def.name, shape, row),
                     };
                     let origin = match row[..] {
@@ -316,7 +347,7 @@ impl<'d, 'a> Drill<'d, 'a> {
             let (some, others) =
                 rest.split_at(if self.d.below(2) == 0 { rest.len() } else { 1 + self.d.index(rest.len()) });
             rest = others;
-            let batch = rows::batch(self.d, def, some);
+            let batch = rows::batch(self.d, def, some, self.covers_text);
             let routed = kernel::route::route(def, &batch, self.shards.len() as u16);
             for (piece, batch) in pieces.iter_mut().zip(routed) {
                 piece.extend(batch);
@@ -336,9 +367,10 @@ impl<'d, 'a> Drill<'d, 'a> {
             };
             ensure("honest", echo == sequence, || format!("shard {number} speaks of record {echo}"))?;
             let pieces = piece::check(&piece)?;
-            ensure("bounded", pieces <= most, || {
-                format!("record {sequence} has {pieces} pieces of shard {number}, {most} are enough")
+            ensure("bounded", pieces.len() <= most, || {
+                format!("record {sequence} has {} pieces of shard {number}, {most} are enough", pieces.len())
             })?;
+            self.chunks[number].stage(sequence, pieces.into_iter().map(Step::Rows));
             told.counts.add(counts);
             for ((table, partition), offsets) in ignored {
                 told.ignored.extend(offsets.into_iter().map(|offset| (table, partition, offset)));
@@ -380,7 +412,8 @@ impl<'d, 'a> Drill<'d, 'a> {
 
     fn told(&self, rejected: &Rejected) -> String {
         let code = rejected.error.kind.sqlstate();
-        let why = if code == "23502" { "" } else { rejected.error.message.as_str() };
+        let is_foretold = code != "23502" && code != MISFIT.sqlstate();
+        let why = if is_foretold { rejected.error.message.as_str() } else { "" };
         refusal(rejected.table, code, why, rejected.origin, &rejected.row_text)
     }
 
@@ -430,6 +463,9 @@ impl<'d, 'a> Drill<'d, 'a> {
         tables
             .into_iter()
             .try_for_each(|id| check_sizes(&snapshot, id.0, &self.published.model, &self.limits))?;
+        for (number, (chunks, view)) in self.chunks.iter().zip(&self.views).enumerate() {
+            chunks.check(number, view)?;
+        }
         self.hold(snapshot);
         Ok(())
     }
@@ -452,6 +488,7 @@ impl<'d, 'a> Drill<'d, 'a> {
                 ShardReply::Published { view, .. } => self.views[number] = view,
                 other => return Err(Violation::new("honest", format!("shard {number} answers {other:?}"))),
             }
+            self.chunks[number].publish(through);
         }
         while self.staged.front().is_some_and(|state| state.sequence <= through) {
             self.published = self.staged.pop_front().expect("just seen");
@@ -465,6 +502,7 @@ impl<'d, 'a> Drill<'d, 'a> {
         let from = self.staged[kept].sequence;
         (self.tell)(format_args!("what was staged from record {from} on is dropped"));
         self.shards.iter_mut().for_each(|shard| drop(shard.handle(ShardCommand::Abandon { from })));
+        self.chunks.iter_mut().for_each(|chunks| chunks.abandon(from));
         self.staged.truncate(kept);
         self.log.retain(|record| record.sequence < from);
     }
@@ -474,10 +512,20 @@ impl<'d, 'a> Drill<'d, 'a> {
         // A row that was taken once may be too large for smaller steps.
         let step_bytes_max = self.limits.step_bytes_max;
         self.limits = ShardLimits { step_bytes_max, ..draw_shard_limits(self.d) };
+        if self.covers_text {
+            self.limits.chunk_bytes_max = ShardLimits::default().chunk_bytes_max;
+        }
         (self.tell)(format_args!("other shards are made of the records, with {:?}", self.limits));
         for (number, shard) in self.shards.iter_mut().enumerate() {
             *shard = Shard::with_limits(ShardId(number as u16), self.views.len() as u16, self.limits);
+            let chunks = &mut self.chunks[number];
+            *chunks = Chunks::new(self.limits, !self.covers_text);
             for record in &self.log {
+                chunks.stage(record.sequence, record.changes.iter().map(Step::of));
+                for part in &record.parts[number] {
+                    chunks.stage(record.sequence, piece::check(part)?.into_iter().map(Step::Rows));
+                }
+                chunks.publish(record.sequence);
                 let piece = Piece::Inline(record.parts[number].clone());
                 shard.replay(record.sequence, &record.changes, &piece).map_err(|error| {
                     let text =

@@ -3,6 +3,7 @@
 //! come to is not looked at here.
 
 use bytes::Bytes;
+use kernel::{RowId, Sequence, TableId};
 
 use crate::oracle::Violation;
 
@@ -18,22 +19,60 @@ const DELTAS: u8 = 3;
 const RUNS: u8 = 4;
 const RAW: u8 = 5;
 
-/// Looks at all columns of all table pieces; returns how many pieces there are.
-pub fn check(piece: &Bytes) -> Result<usize, Violation> {
+/// A table piece, as far as it says where rows lie and how much room they take.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Table.
+    pub table: TableId,
+    /// Rows that go.
+    pub deletes: Vec<RowId>,
+    /// Rows that come.
+    pub rows: usize,
+    /// Columns of the rows that come.
+    pub columns: Vec<Lengths>,
+}
+
+/// What the values of a column take in memory.
+#[derive(Clone, Debug)]
+pub struct Lengths {
+    /// How they lie there.
+    pub form: Form,
+    /// By row: is it null?
+    pub nulls: Vec<bool>,
+    /// By row: bytes of its text; empty in other columns.
+    pub texts: Vec<u32>,
+}
+
+/// How the values of a column lie in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// A bit each.
+    Bits,
+    /// So many bytes each.
+    Fixed(usize),
+    /// One after another, and where each begins and ends.
+    Texts,
+}
+
+/// Looks at all columns of all table pieces; returns the pieces.
+pub fn check(piece: &Bytes) -> Result<Vec<Written>, Violation> {
     let mut rest: &[u8] = piece;
-    let mut count = 0;
+    let mut pieces = vec![];
     while !rest.is_empty() {
         let (whole, others) = rest.split_at(number(&rest[..4]) as usize);
         rest = others;
+        let table = TableId(number(&whole[4..8]) as u32);
         let (rows, deletes, columns) =
             (number(&whole[12..16]), number(&whole[16..20]), number(&whole[20..22]));
+        let mut piece = Written { table, rows: rows as usize, ..Written::default() };
         let mut at = PIECE_HEADER;
-        count += 1;
         if deletes > 0 {
             let section = &whole[at..];
-            at += check_deletes(section, deletes as usize).map_err(|what| {
-                Violation::new("bounded", format!("the ids of {deletes} rows that go: {what}"))
-            })?;
+            (piece.deletes, at) = read_deletes(section, deletes as usize)
+                .map(|(ids, length)| (ids, at + length))
+                .map_err(|what| {
+                    Violation::new("bounded", format!("the ids of {deletes} rows that go: {what}"))
+                })?;
         }
         for column in 0..columns {
             let header = &whole[at..at + 16];
@@ -59,18 +98,28 @@ pub fn check(piece: &Bytes) -> Result<usize, Violation> {
                 );
                 Violation::new("bounded", text)
             })?;
+            piece.columns.push(written.lengths());
         }
+        pieces.push(piece);
     }
-    Ok(count)
+    Ok(pieces)
 }
 
-/// Ids are written as differences to the least sequence and the least ordinal, as wide as they have to be. Returns the length of the
-/// section.
-fn check_deletes(section: &[u8], count: usize) -> Result<usize, String> {
+/// Ids are written as differences to the least sequence and the least ordinal, as wide as they have to be. Returns them and the length of
+/// the section.
+fn read_deletes(section: &[u8], count: usize) -> Result<(Vec<RowId>, usize), String> {
+    let least = RowId { sequence: Sequence(number(&section[..8])), ordinal: number(&section[8..12]) as u32 };
+    let mut ids = vec![least; count];
     let mut at = 16;
     for (what, header, least) in [("sequences", 12, 0), ("ordinals", 13, 1)] {
         let width = usize::from(section[header]);
         let numbers = section[at..at + count * width].chunks(width.max(1)).map(number);
+        for (id, more) in ids.iter_mut().zip(numbers.clone()) {
+            match header {
+                12 => id.sequence.0 += more,
+                _ => id.ordinal += more as u32,
+            }
+        }
         at += count * width;
         let (smallest, greatest) = numbers.fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
         let due = if greatest == 0 { least } else { width_of(greatest) };
@@ -81,7 +130,7 @@ fn check_deletes(section: &[u8], count: usize) -> Result<usize, String> {
             return Err(format!("{what} do not begin with the least"));
         }
     }
-    Ok(at.next_multiple_of(ALIGNMENT))
+    Ok((ids, at.next_multiple_of(ALIGNMENT)))
 }
 
 /// Bytes that a number takes: 1, 2, 4 or 8.
@@ -109,6 +158,40 @@ struct Column<'p> {
 impl Column<'_> {
     fn is_valid(&self, row: usize) -> bool {
         self.validity.is_empty() || self.validity[row / 8] >> (row % 8) & 1 == 1
+    }
+
+    /// What its values take once they are read, and have been found to be right.
+    fn lengths(&self) -> Lengths {
+        let nulls = (0..self.rows).map(|row| self.encoding == NULLS || !self.is_valid(row)).collect();
+        let form = match self.type_tag {
+            1 => Form::Bits,
+            2 => Form::Fixed(2),
+            3 | 5 | 10 => Form::Fixed(4),
+            4 | 6 | 11 | 12 => Form::Fixed(8),
+            7 => Form::Fixed(16),
+            _ => Form::Texts,
+        };
+        let texts = if form == Form::Texts { self.text_lengths() } else { vec![] };
+        Lengths { form, nulls, texts }
+    }
+
+    fn text_lengths(&self) -> Vec<u32> {
+        match self.encoding {
+            NULLS => vec![0; self.rows],
+            CONSTANT if self.width == 1 => vec![self.text_bytes as u32; self.rows],
+            _ => {
+                let (front, _) = self.payload.split_at(self.payload.len() - self.text_bytes);
+                let width = usize::from(self.width >> 1);
+                let lengths = integers(self.encoding, width, self.rows, 4, self.used_front(front, width));
+                lengths.expect("checked before").into_iter().map(|length| length as u32).collect()
+            }
+        }
+    }
+
+    /// What says the lengths of texts, without what it is padded with.
+    fn used_front<'f>(&self, front: &'f [u8], width: usize) -> &'f [u8] {
+        let used = used_by_lengths(self.encoding, width, self.rows, front);
+        &front[..used.expect("checked before")]
     }
 
     fn check(&self) -> Result<(), String> {

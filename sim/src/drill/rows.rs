@@ -120,16 +120,16 @@ fn long_text(number: u64, rows: u64) -> Value {
 }
 
 /// The rows as a batch, in any physical form: other values under nulls, a slice of more, or just so. Fields may be null all of them: what
-/// comes in is checked by who takes it in.
-pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row]) -> RecordBatch {
-    let slack = if d.below(3) == 1 { d.between(1, 3) as usize } else { 0 };
+/// comes in is checked by who takes it in. `covers_text`: under nulls may be text, too.
+pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool) -> RecordBatch {
+    let slack = d.pick(&[0, 0, 0, 1, 3, 600]);
     let more = std::iter::repeat_n(&rows[0], slack);
     let padded: Vec<&Row> = more.clone().chain(rows).chain(more).collect();
     let column = |(at, column_type): (usize, ColumnType)| {
         let values: Vec<&Value> = padded.iter().map(|row| &row[at]).collect();
         let column = columns::column(column_type, values.iter().copied());
-        let nulls = column.null_count() > 0;
-        if nulls && d.below(2) == 1 { covered(d, column_type, &values) } else { column }
+        let may_cover = covers_text || !is_text(column_type);
+        if may_cover && column.null_count() > 0 && d.below(2) == 1 { covered(d, column_type, &values) } else { column }
     };
     let columns = stored_types(def).enumerate().map(column).collect();
     let fields: Vec<_> =
@@ -137,6 +137,12 @@ pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row]) -> RecordBatch {
     let schema = Schema::new(fields);
     let padded = RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length");
     padded.slice(slack, rows.len())
+}
+
+/// Whether values are of different lengths.
+pub fn is_text(column_type: ColumnType) -> bool {
+    use ColumnType::{Bytea, Json, Text, Uuid};
+    matches!(column_type, Bytea | Json | Text | Uuid)
 }
 
 /// A column with anything under its nulls.
