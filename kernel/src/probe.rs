@@ -120,6 +120,7 @@ probes! {
     DeletionsShared "deletions-shared" "A view reused the deletions that the one before it had frozen.",
     KeysForgotten "keys-forgotten" "Rows of a keyed table went without a new version.",
     DuplicateRefused "duplicate-refused" "A row was refused because its key is there.",
+    Folded "folded" "Updates that are folds were carried out as such.",
     FoldUnfit "fold-unfit" "A fold met a row that has to be refused, and its key was done again in rounds.",
     ManyRounds "many-rounds" "Several rows of one key were updated one after another.",
 }
@@ -134,7 +135,7 @@ pub fn reached(probe: Probe) {
 }
 
 #[cfg(feature = "probes")]
-pub use counted::{Reached, take};
+pub use counted::{Reached, so_far, take};
 
 #[cfg(feature = "probes")]
 mod counted {
@@ -158,6 +159,11 @@ mod counted {
     /// What this thread has counted since it was last asked; the counts begin anew.
     pub fn take() -> Reached {
         Reached(COUNTS.with(|counts| std::array::from_fn(|probe| counts[probe].take())))
+    }
+
+    /// How often this thread came through a probe since then.
+    pub fn so_far(probe: Probe) -> u64 {
+        COUNTS.with(|counts| counts[probe as usize].get())
     }
 
     /// How often each probe was reached.

@@ -7,7 +7,7 @@ use kernel::schema::ColumnType;
 
 use crate::decide::Decisions;
 use crate::oracle::value::Value;
-use crate::wide::{Layout, edges, plain};
+use crate::wide::{Layout, edges, is_text, plain};
 
 /// An update, and the table that it is of.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,6 +75,27 @@ impl Program {
         let conditional = !all_fold && d.below(2) == 1;
         let condition = conditional.then(|| draw.expr(ColumnType::Bool, DEPTH_MAX));
         Program { layout, update: Update { assignments, condition } }
+    }
+
+    /// Whether every assignment is a fold as `kernel::shard` documents it: `c = x`, `c = c + x`, `c = greatest(c, x)` and their like,
+    /// without a condition and where x does not look at the stored row.
+    pub fn folds(&self) -> bool {
+        let is_fold = |(column, expr): &(u16, Expr)| {
+            let is_own = |e: &Expr| *e == Expr::Stored(*column);
+            let looks_at_stored = |e: &Expr| format!("{e:?}").contains("Stored(");
+            let column_type = self.layout.columns()[usize::from(*column)].1;
+            match expr {
+                Expr::Arithmetic(Arithmetic::Add, a, b) if is_own(a) || is_own(b) => {
+                    !looks_at_stored(if is_own(a) { b } else { a })
+                }
+                Expr::Arithmetic(Arithmetic::Subtract, a, b) if is_own(a) => !looks_at_stored(b),
+                Expr::Greatest(of) | Expr::Least(of) if of.len() == 2 && is_own(&of[0]) => {
+                    !looks_at_stored(&of[1]) && column_type != ColumnType::Bool && !is_text(column_type)
+                }
+                other => !looks_at_stored(other),
+            }
+        };
+        self.update.condition.is_none() && self.update.assignments.iter().all(is_fold)
     }
 
     /// What a table of this layout must refuse.

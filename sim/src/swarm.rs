@@ -47,7 +47,9 @@ impl Profile {
         match self {
             Profile::Swarm => FaultSet::ALL,
             Profile::Calm => FaultSet::NONE,
-            Profile::Disk | Profile::Crashes | Profile::Drills => FaultSet::of(&[Messages, Disk, Process, Time]),
+            Profile::Disk | Profile::Crashes | Profile::Drills => {
+                FaultSet::of(&[Messages, Disk, Process, Time])
+            }
             Profile::Broker => FaultSet::of(&[Broker, Messages, Time]),
             Profile::Clients => FaultSet::of(&[Messages]),
             Profile::Rot => FaultSet::of(&[Messages, Disk, Process, Time, Rot]),

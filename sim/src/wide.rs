@@ -202,6 +202,12 @@ impl WideMix {
 const DOCUMENTS: [&str; 5] =
     ["{\"a\":[1,2,{\"b\":null}]}", "[]", "\"text\"", "12.50", "{\"ä\" : \"\\u00e4\"}"];
 
+/// Whether values are of different lengths.
+pub fn is_text(column_type: ColumnType) -> bool {
+    use ColumnType::{Bytea, Json, Text, Uuid};
+    matches!(column_type, Bytea | Json | Text | Uuid)
+}
+
 /// A harmless value of a type, by number: sums of some of them fit the type.
 pub fn plain(column_type: ColumnType, number: u64) -> Value {
     let int = number as i64;

@@ -49,12 +49,6 @@ impl Bitmap {
         })
     }
 
-    /// The bits that are not set, of a chunk of `rows`.
-    pub fn unset(&self, rows: usize) -> BooleanBuffer {
-        let words = (0..rows.div_ceil(64)).map(|at| (!self.words.get(at).copied().unwrap_or(0)).to_le());
-        BooleanBuffer::new(Buffer::from_vec(words.collect::<Vec<u64>>()), 0, rows)
-    }
-
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.words.len() * 8

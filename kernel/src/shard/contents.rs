@@ -247,10 +247,7 @@ impl Contents {
     ) -> Result<ArrayRef, TooLarge> {
         let bytes = |place: &Place| value_bytes(self.chunk(place.slot()).rows.column(column), place.row());
         let stored = places.iter().filter(|place| !place.is_none());
-        if has_text(incoming.0)
-            && places.len() > 1
-            && stored.map(bytes).sum::<usize>() > self.limits.step_bytes_max
-        {
+        if has_text(incoming.0) && places.len() > 1 && !self.limits.fits_step(stored.map(bytes).sum()) {
             return Err(TooLarge);
         }
         let gathered = self.gather_unbounded(column, places, Some(incoming));

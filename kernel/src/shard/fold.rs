@@ -73,7 +73,7 @@ fn kind_of(column: u16, expr: &Expr) -> Option<(Kind, &Expr)> {
                 let wanted = if greatest { Ordering::Greater } else { Ordering::Less };
                 Some((Kind::Extreme(wanted), b))
             }
-            _ => None,
+            _ => Some((Kind::Last, expr)),
         },
         other => Some((Kind::Last, other)),
     }

@@ -11,6 +11,7 @@ use arrow_schema::{DataType, TimeUnit};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
+use super::ShardLimits;
 use super::chunk::logical_bytes;
 use super::contents::Contents;
 use crate::error::{Error, ErrorKind};
@@ -19,26 +20,27 @@ use crate::message::Rejected;
 use crate::probe::{Probe, reached};
 use crate::schema::{ColumnDef, HIDDEN_COLUMNS, TableDef};
 
-/// The same rows in order, in parts of at most so many bytes, or of one row.
-pub(super) fn parts(batches: &[RecordBatch], bytes_max: usize) -> Vec<Vec<RecordBatch>> {
+/// The same rows in order, in parts of at most so many bytes as a step takes, or of one row.
+pub(super) fn parts(batches: &[RecordBatch], limits: &ShardLimits) -> Vec<Vec<RecordBatch>> {
     let mut parts: Vec<Vec<RecordBatch>> = vec![];
-    let mut room = 0;
+    let mut part_bytes = 0;
     let mut rest: Vec<RecordBatch> = batches.iter().rev().cloned().collect();
     while let Some(batch) = rest.pop() {
         let (rows, bytes) = (batch.num_rows(), batch.columns().iter().map(logical_bytes).sum::<usize>());
-        if bytes > bytes_max && rows > 1 {
+        if rows > 1 && !limits.fits_step(bytes) {
             rest.push(batch.slice(rows / 2, rows - rows / 2));
             rest.push(batch.slice(0, rows / 2));
             continue;
         }
-        assert!(rows <= 1 || bytes <= bytes_max, "many rows have no more bytes than a part");
-        if parts.is_empty() || bytes > room {
-            parts.push(vec![]);
-            room = bytes_max;
+        match parts.last_mut().filter(|_| limits.fits_step(part_bytes + bytes)) {
+            Some(part) => part.push(batch),
+            None => {
+                parts.push(vec![batch]);
+                part_bytes = 0;
+            }
         }
-        assert!(bytes <= room || parts.last().is_none_or(Vec::is_empty), "a row too long is alone in its part");
-        room = room.saturating_sub(bytes);
-        parts.last_mut().expect("just seen").push(batch);
+        part_bytes += bytes;
+        assert!(rows <= 1 || part_bytes <= limits.step_bytes_max, "only a single row is longer than a step");
     }
     parts
 }

@@ -39,11 +39,17 @@ impl Default for ShardLimits {
 }
 
 impl ShardLimits {
+    /// Whether so many bytes are worked on at once.
+    pub(super) fn fits_step(&self, bytes: usize) -> bool {
+        bytes <= self.step_bytes_max
+    }
+
     /// Hashes by which keys are looked for, one a row: those of the route, as far as they count here.
     pub(super) fn hash_keys(&self, rows: &RecordBatch, key_columns: &[u16], hashes: &mut Vec<u64>) {
         hash_rows(rows, key_columns, hashes);
         if self.key_hash_bits < u64::BITS {
             hashes.iter_mut().for_each(|hash| *hash &= (1 << self.key_hash_bits) - 1);
+            assert!(hashes.iter().all(|hash| hash >> self.key_hash_bits == 0), "so many bits are left");
         }
     }
 }

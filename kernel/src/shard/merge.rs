@@ -210,8 +210,8 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
 }
 
 fn live_filter(chunk: &Chunk) -> Option<BooleanArray> {
-    (chunk.gone_published.count() > 0)
-        .then(|| BooleanArray::new(chunk.gone_published.unset(chunk.len()), None))
+    let gone = chunk.gone_published.freeze(chunk.len());
+    gone.map(|gone| BooleanArray::new(!gone.as_ref(), None))
 }
 
 /// Points the keys of a merged chunk's rows to it; `from` is where they lay.

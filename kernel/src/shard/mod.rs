@@ -284,7 +284,7 @@ impl Shard {
             stage.counts.deleted += deletes.len() as u64;
             self.apply(id, places, None, Keys::default()).expect("rows that live can go");
         }
-        for part in incoming::parts(rows, self.limits.step_bytes_max) {
+        for part in incoming::parts(rows, &self.limits) {
             let incoming = Incoming::new(&self.contents[&id], &part);
             self.stage_part(id, on_duplicate, incoming, stage);
         }

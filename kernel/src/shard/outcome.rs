@@ -59,7 +59,7 @@ pub(super) fn outcome(
     let bytes: usize = outcome.columns.iter().map(logical_bytes).sum();
     let row_bytes_max = ROW_STEPS_MAX * contents.limits.step_bytes_max;
     let is_one_row = outcome.columns.first().is_some_and(|c| c.len() == 1);
-    if bytes <= contents.limits.step_bytes_max || (is_one_row && bytes <= row_bytes_max) {
+    if contents.limits.fits_step(bytes) || (is_one_row && bytes <= row_bytes_max) {
         return Ok(outcome);
     }
     if rows > 1 {

@@ -40,10 +40,10 @@ pub(super) fn run(
     }
     state.keep(0);
     let kept: Vec<u32> = (0..queue.groups.len() as u32).filter(|at| state.changed[*at as usize]).collect();
-    if chosen.len() > 1 && state.finished_bytes() > contents.limits.step_bytes_max {
+    if chosen.len() > 1 && !contents.limits.fits_step(state.finished_bytes()) {
         return Err(TooLarge);
     }
-    outcome.columns = state.finish(&kept);
+    outcome.columns = state.finish(&kept, contents.limits.step_bytes_max);
     for at in kept {
         let group = queue.groups[at as usize] as usize;
         outcome.hashes.push(groups.hashes[group]);
@@ -128,14 +128,18 @@ impl State {
         self.finished.iter().flatten().map(logical_bytes).sum()
     }
 
-    /// The final versions of the groups that are kept.
-    fn finish(&self, kept: &[u32]) -> Vec<ArrayRef> {
+    /// The final versions of the groups that are kept; all versions have no more than so many bytes, or there is one.
+    fn finish(&self, kept: &[u32], bytes_max: usize) -> Vec<ArrayRef> {
         let kept = UInt32Array::from(kept.to_vec());
         (0..self.images.len())
             .map(|column| {
                 let parts: Vec<&dyn Array> =
                     self.finished.iter().rev().map(|part| part[column].as_ref()).collect();
                 let whole = concat(&parts).expect("columns of one type");
+                assert!(
+                    whole.len() <= 1 || logical_bytes(&whole) <= bytes_max,
+                    "what is updated fits a step"
+                );
                 take(&whole, &kept, None).expect("rows of the column")
             })
             .collect()

@@ -24,7 +24,7 @@ pub(super) fn update(
     assert!(update.assignments.iter().all(|(c, _)| !key.contains(c)), "key columns are never assigned");
     let programs = update.assignments.iter().map(|(_, expr)| expr).chain(&update.condition);
     let constant_bytes: usize = programs.map(Expr::constant_bytes).sum();
-    if incoming.len > 1 && constant_bytes.saturating_mul(incoming.len) > contents.limits.step_bytes_max {
+    if incoming.len > 1 && !contents.limits.fits_step(constant_bytes.saturating_mul(incoming.len)) {
         return Err(TooLarge);
     }
     let mut unfit = vec![false; groups.len()];
@@ -36,6 +36,7 @@ pub(super) fn update(
         let all: Vec<u32> = (0..groups.len() as u32).collect();
         return rounds::run(contents, incoming, groups, update, &all);
     };
+    reached(Probe::Folded);
     if !unfit.contains(&true) {
         return Ok(folded);
     }

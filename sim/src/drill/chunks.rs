@@ -120,9 +120,11 @@ impl Chunks {
 
     /// Holds a view against what is foretold.
     pub fn check(&self, shard: usize, view: &ShardView) -> Check {
-        self.tables.iter().try_for_each(|(id, table)| match wrong(table, &view.tables[id], self.tells_bytes) {
-            Some(wrong) => Err(Violation::new("bounded", format!("shard {shard}, table {id}: {wrong}"))),
-            None => Ok(()),
+        self.tables.iter().try_for_each(|(id, table)| {
+            match wrong(table, &view.tables[id], self.tells_bytes) {
+                Some(wrong) => Err(Violation::new("bounded", format!("shard {shard}, table {id}: {wrong}"))),
+                None => Ok(()),
+            }
         })
     }
 }
@@ -240,7 +242,8 @@ impl Chunk {
     }
 }
 
-fn column_bytes(column: &Lengths) -> usize {
+/// Bytes of a column's values in memory.
+pub fn column_bytes(column: &Lengths) -> usize {
     let rows = column.nulls.len();
     let validity = if column.nulls.contains(&true) { rows.div_ceil(8) } else { 0 };
     let values = match column.form {
@@ -267,6 +270,9 @@ fn wrong(table: &Table, view: &TableView, tells_bytes: bool) -> Option<String> {
 fn wrong_chunk(due: &Chunk, found: &ChunkView) -> Option<String> {
     if found.ids != due.ids() {
         return Some(format!("a chunk has the ids {:?}, must have {:?}", found.ids, due.ids()));
+    }
+    if found.deleted.is_some() != due.is_gone.contains(&true) {
+        return Some("a chunk of which all rows live has rows that are gone, or the other way".into());
     }
     let is_gone = |row: usize| found.deleted.as_ref().is_some_and(|gone| gone.value(row));
     let misled = (0..due.ids.len()).find(|row| is_gone(*row) != due.is_gone[*row]);

@@ -68,11 +68,10 @@ pub fn check(piece: &Bytes) -> Result<Vec<Written>, Violation> {
         let mut at = PIECE_HEADER;
         if deletes > 0 {
             let section = &whole[at..];
-            (piece.deletes, at) = read_deletes(section, deletes as usize)
-                .map(|(ids, length)| (ids, at + length))
-                .map_err(|what| {
-                    Violation::new("bounded", format!("the ids of {deletes} rows that go: {what}"))
-                })?;
+            (piece.deletes, at) =
+                read_deletes(section, deletes as usize).map(|(ids, length)| (ids, at + length)).map_err(
+                    |what| Violation::new("bounded", format!("the ids of {deletes} rows that go: {what}")),
+                )?;
         }
         for column in 0..columns {
             let header = &whole[at..at + 16];

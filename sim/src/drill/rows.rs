@@ -11,7 +11,7 @@ use kernel::schema::{ColumnType, TableDef};
 use crate::columns::{self, stored_types};
 use crate::decide::Decisions;
 use crate::oracle::value::{Row, Value};
-use crate::wide::{edges, plain};
+use crate::wide::{edges, is_text, plain};
 
 /// What the values of a column are like, for a batch.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,11 @@ pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool)
         let values: Vec<&Value> = padded.iter().map(|row| &row[at]).collect();
         let column = columns::column(column_type, values.iter().copied());
         let may_cover = covers_text || !is_text(column_type);
-        if may_cover && column.null_count() > 0 && d.below(2) == 1 { covered(d, column_type, &values) } else { column }
+        if may_cover && column.null_count() > 0 && d.below(2) == 1 {
+            covered(d, column_type, &values)
+        } else {
+            column
+        }
     };
     let columns = stored_types(def).enumerate().map(column).collect();
     let fields: Vec<_> =
@@ -137,12 +141,6 @@ pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool)
     let schema = Schema::new(fields);
     let padded = RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length");
     padded.slice(slack, rows.len())
-}
-
-/// Whether values are of different lengths.
-pub fn is_text(column_type: ColumnType) -> bool {
-    use ColumnType::{Bytea, Json, Text, Uuid};
-    matches!(column_type, Bytea | Json | Text | Uuid)
 }
 
 /// A column with anything under its nulls.

@@ -268,6 +268,7 @@ impl<'a> World<'a> {
         for _ in 0..4 {
             crate::drill::place::check(&self.d, &tell)?;
         }
+        crate::drill::limits::check(&self.d, &tell)?;
         crate::drill::check(&self.d, restarts, &tell)?;
         crate::drill::log::check(&self.d, self.p.drill_faults, &|text| {
             self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
