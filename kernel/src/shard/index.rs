@@ -29,10 +29,10 @@ impl Place {
     }
 }
 
-/// Room for so many keys is always kept.
-const ROOM_MIN: usize = 64;
-/// Beyond it, room for so many keys is kept for each that is there.
-const KEY_ROOM_MAX: usize = 8;
+/// So many buckets may always be kept.
+const BUCKETS_MIN: usize = 64;
+/// Beyond it, so many buckets for each key that is there.
+const KEY_BUCKETS_MAX: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -58,7 +58,8 @@ impl KeyIndex {
 
     /// Gives back room after most keys went.
     pub fn shrink(&mut self) {
-        if self.table.capacity() > ROOM_MIN + KEY_ROOM_MAX * self.table.len() {
+        // What a table calls its capacity shrinks with every key that goes; its buckets are what it holds.
+        if self.table.num_buckets() > BUCKETS_MIN + KEY_BUCKETS_MAX * self.table.len() {
             self.table.shrink_to_fit(|e| e.hash);
         }
     }

@@ -4,17 +4,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use kernel::schema::CatalogChange;
+use kernel::schema::{CatalogChange, ERRORS_TABLE};
 use kernel::shard::{IdRun, RowIds};
 use kernel::snapshot::{ChunkView, ShardView, TableView};
 use kernel::{RowId, Sequence, ShardLimits, TableId};
 
 use super::piece::{Form, Lengths, Written};
-use crate::oracle::{Check, Violation};
+use crate::oracle::{Check, Violation, value};
 
 /// A merged chunk has so many times the rows of each chunk that it is made of; a chunk with so small a part of what is possible is not
 /// merged any more.
 const GROWTH: usize = 4;
+/// A column's buffers may be so much larger than they have to be.
+const SLACK_BYTES: u64 = 2500;
+/// Of an index at most: see `KEY_BUCKETS_MAX`.
+const BUCKETS_MIN: usize = 64;
+/// Beside them an index has so many buckets for each key that is there.
+const KEY_BUCKETS_MAX: usize = 8;
 /// Runs of ids are told as such if they have so many on average.
 const IDS_IN_A_RUN_MIN: usize = 8;
 
@@ -55,6 +61,8 @@ impl Step {
 struct Table {
     chunks: Vec<Chunk>,
     is_keyed: bool,
+    /// Something was merged in the last publication, which is when the index gives back room.
+    was_merged: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,12 +94,13 @@ impl Chunks {
 
     /// Readers see what is staged so far; what they see is merged.
     pub fn publish(&mut self, through: Sequence) {
+        self.tables.values_mut().for_each(|table| table.was_merged = false);
         let mut rows_of: BTreeMap<TableId, usize> = BTreeMap::new();
         let mut ordinals: BTreeMap<(Sequence, TableId), u32> = BTreeMap::new();
         while let Some((sequence, step)) = self.staged.pop_front_if(|(sequence, _)| *sequence <= through) {
             match step {
                 Step::Created(table, is_keyed) => {
-                    self.tables.insert(table, Table { chunks: vec![], is_keyed });
+                    self.tables.insert(table, Table { chunks: vec![], is_keyed, was_merged: false });
                 }
                 Step::Truncated(table) => {
                     self.tables.get_mut(&table).expect("a table that is there").chunks.clear();
@@ -114,14 +123,19 @@ impl Chunks {
         for (table, rows) in rows_of {
             let budget = self.limits.chunk_rows_max + GROWTH * rows;
             let table = self.tables.get_mut(&table).expect("just seen");
-            merge(&mut table.chunks, budget, &self.limits);
+            table.was_merged = merge(&mut table.chunks, budget, &self.limits);
         }
     }
 
     /// Holds a view against what is foretold.
     pub fn check(&self, shard: usize, view: &ShardView) -> Check {
         self.tables.iter().try_for_each(|(id, table)| {
-            match wrong(table, &view.tables[id], self.tells_bytes) {
+            let rows = |step: &Step| match step {
+                Step::Rows(piece) if piece.table == *id => piece.rows,
+                _ => 0,
+            };
+            let rows_staged = self.staged.iter().map(|(_, step)| rows(step)).sum();
+            match wrong(table, &view.tables[id], rows_staged, self.tells_bytes) {
                 Some(wrong) => Err(Violation::new("bounded", format!("shard {shard}, table {id}: {wrong}"))),
                 None => Ok(()),
             }
@@ -145,8 +159,9 @@ fn take(chunks: &mut Vec<Chunk>, piece: Written, first: RowId) {
 
 // ---- Merging ----
 
-/// As many of the windows that are worth it as the budget has rows for, the latest first.
-fn merge(chunks: &mut Vec<Chunk>, mut budget: usize, limits: &ShardLimits) {
+/// As many of the windows that are worth it as the budget has rows for, the latest first. Returns whether there were any.
+fn merge(chunks: &mut Vec<Chunk>, mut budget: usize, limits: &ShardLimits) -> bool {
+    let mut was_merged = false;
     let mut windows: Vec<Range<usize>> = vec![];
     let mut at = 0;
     while at < chunks.len() {
@@ -159,11 +174,12 @@ fn merge(chunks: &mut Vec<Chunk>, mut budget: usize, limits: &ShardLimits) {
     for window in windows.into_iter().rev() {
         let living: usize = chunks[window.clone()].iter().map(|chunk| chunk.living).sum();
         if living <= budget {
-            budget -= living;
+            (budget, was_merged) = (budget - living, true);
             let merged = Chunk::merged(&chunks[window.clone()]);
             chunks.splice(window, (living > 0).then_some(merged));
         }
     }
+    was_merged
 }
 
 /// So many chunks from the first one fit into one.
@@ -256,7 +272,7 @@ pub fn column_bytes(column: &Lengths) -> usize {
 
 // ---- What a view says ----
 
-fn wrong(table: &Table, view: &TableView, tells_bytes: bool) -> Option<String> {
+fn wrong(table: &Table, view: &TableView, rows_staged: usize, tells_bytes: bool) -> Option<String> {
     let due: Vec<&Chunk> = table.chunks.iter().filter(|chunk| chunk.living > 0).collect();
     if due.len() != view.chunks.len() {
         let lengths: Vec<usize> = view.chunks.iter().map(|chunk| chunk.ids.len()).collect();
@@ -264,7 +280,20 @@ fn wrong(table: &Table, view: &TableView, tells_bytes: bool) -> Option<String> {
         return Some(format!("there are chunks of {lengths:?} rows, must be such of {due:?}"));
     }
     let wrong = due.iter().zip(&view.chunks).find_map(|(due, found)| wrong_chunk(due, found));
-    wrong.or_else(|| wrong_bytes(table, view.bytes as usize).filter(|_| tells_bytes))
+    wrong.or_else(|| wrong_bytes(table, view.bytes as usize, rows_staged).filter(|_| tells_bytes))
+}
+
+/// Whether the buffers of a view's columns are not much larger than what lies in them.
+pub fn holds_little(view: &ShardView) -> bool {
+    let of_drill = view.tables.iter().filter(|(id, _)| **id != ERRORS_TABLE);
+    let mut chunks = of_drill.flat_map(|(_, table)| &table.chunks);
+    chunks.all(|chunk| {
+        let columns = chunk.rows.columns().iter();
+        let rows = chunk.rows.num_rows() as u64;
+        let held: usize = columns.clone().map(|column| column.get_buffer_memory_size()).sum();
+        let validity_and_offsets = columns.len() as u64 * (rows / 8 + 4 * rows + SLACK_BYTES);
+        held as u64 <= 2 * (value::chunk_bytes(chunk) + validity_and_offsets)
+    })
 }
 
 fn wrong_chunk(due: &Chunk, found: &ChunkView) -> Option<String> {
@@ -280,8 +309,8 @@ fn wrong_chunk(due: &Chunk, found: &ChunkView) -> Option<String> {
 }
 
 /// To the byte, but for what cannot be known: whether a bitmap is kept for rows that go and are not shown to be gone yet, and how many
-/// entries the index has room for.
-fn wrong_bytes(table: &Table, found: usize) -> Option<String> {
+/// buckets the index has. `rows_staged`: it may know the keys of so many more.
+fn wrong_bytes(table: &Table, found: usize, rows_staged: usize) -> Option<String> {
     let (mut least, mut unknown) = (0, 0);
     for chunk in &table.chunks {
         let ids = match chunk.ids() {
@@ -299,12 +328,17 @@ fn wrong_bytes(table: &Table, found: usize) -> Option<String> {
             _ => least += 2 * bitmap + rows / 8,
         }
     }
-    // A power of two of entries, a byte for each and one for each of a group.
-    let with_room = |entries: usize| entries * (size_of::<(u64, u64)>() + 1) + 16;
-    let sizes = (2..30).map(|power| with_room(1 << power)).take_while(|size| *size <= found);
+    // A power of two of buckets, a byte for each and one for each of a group.
+    let keys = table.chunks.iter().map(|chunk| chunk.living).sum::<usize>() + rows_staged;
+    let most = if table.was_merged { BUCKETS_MIN + KEY_BUCKETS_MAX * keys } else { usize::MAX };
+    let buckets = (2..30).map(|power| 1 << power).take_while(|buckets| *buckets <= most);
+    let sizes = buckets.map(|buckets: usize| buckets * (size_of::<(u64, u64)>() + 1) + 16);
     let mut sizes = std::iter::once(0).chain(sizes.filter(|_| table.is_keyed));
     let is_right = sizes.any(|index| (least + index..=least + index + unknown).contains(&found));
     (!is_right).then(|| {
-        format!("{found} bytes are said to be held, {least} must be, without the index and {unknown} at most")
+        format!(
+            "{found} bytes are said to be held, {least} must be, {unknown} may be, and those of the index of {keys} keys at \
+             most"
+        )
     })
 }

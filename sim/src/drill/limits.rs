@@ -66,7 +66,7 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     for (step_bytes_max, is_taken) in
         [(bytes.div_ceil(ROW_STEPS_MAX), true), ((bytes - 1) / ROW_STEPS_MAX, false)]
     {
-        let (parts, refused) = stage(&def, &[row.clone()], step_bytes_max);
+        let (parts, refused) = stage(&def, std::slice::from_ref(&row), step_bytes_max);
         let codes: Vec<&str> = refused.iter().map(|refused| refused.error.kind.sqlstate()).collect();
         let due: (usize, &[&str]) = if is_taken { (1, &[]) } else { (0, &["54000"]) };
         ensure("bounded", (parts, &codes[..]) == due, || {
