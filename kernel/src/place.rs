@@ -3,6 +3,8 @@
 //! when a leader changed. What jumps there is fetched a second time before it is believed. For readers of clients that cannot be
 //! trusted with this; how to fetch again is theirs.
 
+use std::cmp::Ordering;
+
 use crate::extract::RawMessage;
 use crate::ids::*;
 
@@ -47,21 +49,21 @@ impl Place {
 
     /// Judges a message, and moves behind it if it is taken.
     pub fn judge(&mut self, message: &RawMessage<'_>) -> Verdict {
-        let again = self.fetched_again_at == Some(self.next_offset);
-        if message.offset != self.next_offset && !again {
-            let back = message.offset < self.next_offset;
-            if back || self.begins || message.leader_epoch != self.leader_epoch {
-                self.fetched_again_at = Some(self.next_offset);
-                return Verdict::FetchAgain;
-            }
+        let (doubtful, verdict) = match message.offset.cmp(&self.next_offset) {
+            Ordering::Less => (true, Verdict::GoneBack),
+            Ordering::Equal => (false, Verdict::Take),
+            Ordering::Greater => (self.begins || message.leader_epoch != self.leader_epoch, Verdict::Take),
+        };
+        if doubtful && self.fetched_again_at != Some(self.next_offset) {
+            self.fetched_again_at = Some(self.next_offset);
+            return Verdict::FetchAgain;
         }
-        if message.offset < self.next_offset {
-            return Verdict::GoneBack;
+        if verdict == Verdict::Take {
+            self.next_offset = message.offset + 1;
+            self.leader_epoch = message.leader_epoch;
+            self.begins = false;
         }
-        self.next_offset = message.offset + 1;
-        self.leader_epoch = message.leader_epoch;
-        self.begins = false;
-        Verdict::Take
+        verdict
     }
 
     /// There is nothing before this offset.

@@ -268,8 +268,8 @@ impl Header {
     }
 
     /// The header in these bytes if they are one that was written to this very place, of whatever version and kind.
-    pub fn decode(bytes: &[u8], place: &Place) -> Option<Header> {
-        if bytes.len() < HEADER_LEN as usize || bytes[0..4] != MAGIC {
+    pub fn decode(bytes: &[u8; HEADER_LEN as usize], place: &Place) -> Option<Header> {
+        if bytes[0..4] != MAGIC {
             return None;
         }
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
@@ -314,7 +314,7 @@ impl Header {
     }
 }
 
-fn checksum_in_place(header: &[u8], place: &Place) -> u64 {
+fn checksum_in_place(header: &[u8; HEADER_LEN as usize], place: &Place) -> u64 {
     let mut covered = [0; 56 + 32];
     covered[0..56].copy_from_slice(&header[0..56]);
     covered[56..72].copy_from_slice(&place.database);
@@ -372,7 +372,7 @@ impl Body {
 
 fn encode_commit(commit: &Commit) -> Vec<Bytes> {
     let postcard = postcard_bytes(commit);
-    let mut head = Vec::with_capacity(8 + postcard.len() + 8 + commit.pieces.len() * 16);
+    let mut head = Vec::new();
     head.extend_from_slice(&u32::try_from(postcard.len()).expect("definitions below 4 GiB").to_le_bytes());
     head.extend_from_slice(&u32::try_from(commit.pieces.len()).expect("one a shard").to_le_bytes());
     head.extend_from_slice(&postcard);
@@ -384,10 +384,7 @@ fn encode_commit(commit: &Commit) -> Vec<Bytes> {
     let mut parts = vec![Bytes::from(head)];
     for part in commit.pieces.iter().flat_map(inline_parts).filter(|p| !p.is_empty()) {
         let gap = payload_len.next_multiple_of(ALIGNMENT as usize) - payload_len;
-        if gap > 0 {
-            parts.push(Bytes::from_static(&ZEROS[..gap]));
-        }
-        parts.push(part.clone());
+        parts.extend([Bytes::from_static(&ZEROS[..gap]), part.clone()]);
         payload_len += gap + part.len();
     }
     parts

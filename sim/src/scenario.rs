@@ -199,6 +199,8 @@ pub struct MessageMix {
     pub wide: Option<WideMix>,
     /// Most bytes of an oversized message: set aside whole, it has to fit into a row of the errors table.
     pub oversized_bytes_max: u64,
+    /// Each JSON object has a multiple of so many bytes, and no key, so that sums of them meet a limit exactly.
+    pub multiples_of: usize,
     /// Bytes by which every text is longer than it needs to be, so that records fill pages and segments.
     pub padding: usize,
 }
@@ -233,7 +235,8 @@ impl Messages {
             Some(recent) => Some(recent[d.index(recent.len())].clone()),
             None => self.new_value(d, mix, topic, dialect),
         };
-        let key = (d.below(3) == 1).then(|| format!("key-{}", d.below(mix.keys)).into());
+        let keyed = d.below(3) == 1 && mix.multiples_of == 1;
+        let key = keyed.then(|| format!("key-{}", d.below(mix.keys)).into());
         Payload { timestamp_ms, key, value }
     }
 
@@ -271,6 +274,7 @@ impl Messages {
             // White space behind it, beyond what a batch, a credit or a segment usually holds.
             text.extend(std::iter::repeat_n(b' ', d.between(2000, mix.oversized_bytes_max) as usize));
         }
+        text.resize(text.len().next_multiple_of(mix.multiples_of), b' ');
         Some((text, vec![meaning]))
     }
 

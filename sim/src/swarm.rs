@@ -196,6 +196,7 @@ impl Parameters {
                 keys: d.between(1, 40),
                 wide: None,
                 oversized_bytes_max: 20_000.min(4 * shard_limits.step_bytes_max as u64 - 800),
+                multiples_of: d.pick(&[1, 1, 100]),
                 padding: 0,
             },
             faults: draw_faults(d, profile, faults),
@@ -364,7 +365,7 @@ fn draw_pipelines(
 fn draw_config(d: &Decisions<'_>) -> Config {
     Config {
         unsynced_records_max: d.between(1, 16) as usize,
-        pipeline_credit_bytes: d.pick(&[1, 500, 5000, 1 << 20]),
+        pipeline_credit_bytes: d.pick(&[1, 400, 4800, 1 << 20]),
         requests_waiting_max: d.pick(&[2, 100]),
         retry_us_min: d.pick(&[1000, 20_000]),
         retry_us_max: 100_000,

@@ -255,7 +255,7 @@ fn running(name: &str) -> Error {
 
 fn check_table(spec: &TableSpec) -> Result<()> {
     let invalid = |text: String| Err(Error::new(ErrorKind::InvalidTableDefinition, text));
-    if spec.columns.is_empty() || spec.columns.len() > 1600 {
+    if !(1..=1600).contains(&spec.columns.len()) {
         return invalid(format!(
             "table \"{}\" has {} columns; 1 to 1600 are possible",
             spec.name,

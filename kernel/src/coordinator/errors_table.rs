@@ -27,17 +27,16 @@ pub(super) fn parts(
     set_aside: &[(PipelineId, SetAside)],
     bytes_max: usize,
 ) -> Vec<&[(PipelineId, SetAside)]> {
-    let (mut parts, mut start, mut bytes) = (vec![], 0, 0);
-    for (at, (_, message)) in set_aside.iter().enumerate() {
-        let own = message.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
-        if at > start && bytes + own > bytes_max {
-            assert!(bytes <= bytes_max || at == start + 1, "a part keeps to its limit, or is one message");
-            parts.push(&set_aside[start..at]);
-            (start, bytes) = (at, 0);
-        }
-        bytes += own;
+    let (mut parts, mut rest) = (vec![], set_aside);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |(_, message): &&(PipelineId, SetAside)| {
+            bytes += message.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
+            bytes <= bytes_max
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        parts.extend(rest.split_off(..count));
     }
-    parts.push(&set_aside[start..]);
     parts
 }
 

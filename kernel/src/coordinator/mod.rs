@@ -173,7 +173,7 @@ impl Coordinator {
         while self.staging.is_none() && self.start_record() {}
         self.write_frontier_if_idle();
         self.ask_for_wake_up();
-        assert!(self.in_flight.len() <= self.config.unsynced_records_max + 1, "the window is bounded");
+        assert!(self.in_flight.len() <= self.config.unsynced_records_max, "the window is bounded");
         assert!(self.published.sequence <= self.durable, "visible implies durable");
     }
 
@@ -198,7 +198,7 @@ impl Coordinator {
     }
 
     fn shard_replied(&mut self, shard: ShardId, reply: ShardReply) {
-        assert!(shard.0 < self.shard_count, "a shard of this database");
+        assert!((0..self.shard_count).contains(&shard.0), "a shard of this database");
         match reply {
             ShardReply::Staged { sequence, piece, counts, ignored, rejected } => {
                 self.staged(shard, sequence, piece, counts, ignored, rejected)

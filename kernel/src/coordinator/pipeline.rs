@@ -102,7 +102,7 @@ impl SourceRun {
             discovered: None,
             report: None,
             last_reported: None,
-            last_batch_us: Micros::MIN / 2,
+            last_batch_us: Micros::MIN,
         }
     }
 
@@ -268,7 +268,7 @@ impl Coordinator {
         let mut beyond_end = BTreeMap::new();
         for (&partition, &(earliest, latest)) in &reading.partitions {
             let Some(cursor) = cursors.get(&partition) else { continue };
-            if cursor.next_offset < earliest && !is_reset(&pipeline) {
+            if cursor.next_offset < earliest && !is_reset(&pipeline, *cursor, earliest) {
                 reached(Probe::LostAtOpen);
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
@@ -335,7 +335,7 @@ impl Coordinator {
                 continue;
             }
             let known = cursors.get(&partition).copied();
-            let known = known.filter(|at| at.next_offset >= earliest || !is_reset(&pipeline));
+            let known = known.filter(|at| !is_reset(&pipeline, *at, earliest));
             let position = known.unwrap_or_else(|| {
                 let at_end = first_reading && pipeline.start_at == StartAt::Latest;
                 if at_end {
@@ -389,7 +389,6 @@ impl Coordinator {
             return run.proven.push_back(extract);
         }
         run.unproven.push(extract);
-        self.read_topic_if_needed(id);
     }
 
     /// The planted bug `topic-id-not-recovered`: a run that recovery began is known by its tokens.
@@ -411,16 +410,7 @@ impl Coordinator {
         }
     }
 
-    /// Asks for a reading of the topic that begins after everything fetched so far: the second bracket.
-    fn read_topic_if_needed(&mut self, id: PipelineId) {
-        let run = &self.pipelines[&id];
-        let due = self.reading_due(run).is_some_and(|due_us| due_us <= self.now_us);
-        if due && !run.unproven.is_empty() {
-            self.read_topic(id);
-        }
-    }
-
-    /// Asks for a reading, which proves all that was fetched before.
+    /// Asks for a reading of the topic, which proves all that was fetched before it begins: the second bracket.
     fn read_topic(&mut self, id: PipelineId) {
         let run = self.pipelines.get_mut(&id).expect("called for a run");
         assert!(run.reading.is_none() && run.proving.is_empty(), "one reading at a time proves extracts");
@@ -460,7 +450,6 @@ impl Coordinator {
         }
         run.last_reported = None;
         self.fetch_partitions(id, &reading);
-        self.read_topic_if_needed(id);
     }
 
     pub(super) fn source_failed(&mut self, id: PipelineId, epoch: Epoch, failure: SourceFailure) {
@@ -537,7 +526,7 @@ impl Coordinator {
         }
     }
 
-    /// Retries that are due, and readings of topics from which nothing came for a while.
+    /// Retries that are due, and readings of topics: of what was fetched, or because nothing came for a while.
     pub(super) fn run_timers(&mut self) {
         let ids: Vec<PipelineId> = self.pipelines.keys().copied().collect();
         for id in ids {
@@ -607,8 +596,8 @@ const TOKENS_OF_RECOVERED: u64 = 1 << 32;
 
 /// The planted bug `loss-is-reset`: only of a pipeline that was never rewound, which could stand before the oldest message without
 /// any loss.
-fn is_reset(pipeline: &PipelineDef) -> bool {
-    planted::is(Bug::LossIsReset) && pipeline.run == Run(1)
+fn is_reset(pipeline: &PipelineDef, cursor: Position, earliest: i64) -> bool {
+    planted::is(Bug::LossIsReset) && pipeline.run == Run(1) && cursor.next_offset < earliest
 }
 
 fn changed_topic(pipeline: &PipelineDef, before: Option<TopicId>, now: TopicId) -> Option<Error> {
@@ -634,14 +623,16 @@ fn lost(
     earliest: i64,
     latest: i64,
 ) -> Error {
-    let what = if wanted < earliest {
-        format!(
-            "messages {wanted}..{earliest} of partition {partition} are gone from the source (retention or truncation)"
-        )
-    } else {
-        format!(
+    let (what, go_on) = if wanted >= earliest {
+        let what = format!(
             "partition {partition} ends at {latest}, before the next message {wanted}: the source lost or replaced messages"
-        )
+        );
+        (what, latest)
+    } else {
+        let what = format!(
+            "messages {wanted}..{earliest} of partition {partition} are gone from the source (retention or truncation)"
+        );
+        (what, earliest)
     };
     Error::new(
         ErrorKind::SourceLost,
@@ -649,7 +640,6 @@ fn lost(
             "{what}; pipeline {name} stopped rather than guess. To go on without them: ALTER PIPELINE {name} SET OFFSETS \
              '{{\"{partition}\": {go_on}}}', then START PIPELINE",
             name = pipeline.name,
-            go_on = if wanted < earliest { earliest } else { latest },
         ),
     )
 }

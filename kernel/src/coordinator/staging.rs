@@ -129,7 +129,7 @@ impl Coordinator {
     fn send_work(&mut self, staging: &mut Staging, work: WorkByShard) {
         let sequence = self.next_sequence;
         for (shard, work) in work {
-            assert!(shard.0 < self.shard_count && !work.is_empty());
+            assert!((0..self.shard_count).contains(&shard.0), "a shard of this database");
             staging.waiting.insert(shard);
             staging.touched.insert(shard);
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Stage { sequence, work } });
@@ -151,9 +151,7 @@ impl Coordinator {
         if !piece.is_empty() {
             staging.parts[shard.0 as usize].push(piece);
         }
-        if !staging.setting_aside {
-            staging.counts.add(counts);
-        }
+        staging.counts.add(counts);
         for (origin, mut offsets) in ignored {
             staging.ignored.entry(origin).or_default().append(&mut offsets);
         }
@@ -166,8 +164,8 @@ impl Coordinator {
         if !staging.rejected.is_empty() {
             match &staging.origin {
                 Origin::Write { .. } => return self.abandon_write(staging),
-                Origin::Batch(_) if !staging.setting_aside => return self.set_rejected_aside(staging),
-                _ => unreachable!("definitions and rows of the errors table are never refused"),
+                Origin::Batch(_) => return self.set_rejected_aside(staging),
+                _ => unreachable!("definitions are never refused"),
             }
         }
         self.settle_batch(&mut staging);
@@ -193,6 +191,7 @@ impl Coordinator {
     /// Rows of pipelines that a shard refused go to the errors table, in the same record: a second round of staging.
     fn set_rejected_aside(&mut self, mut staging: Staging) {
         let Origin::Batch(parts) = &mut staging.origin else { unreachable!("only batches set aside") };
+        assert!(!staging.setting_aside, "rows of the errors table are never refused");
         reached(Probe::SecondRound);
         let rejected = std::mem::take(&mut staging.rejected);
         let mut rows = Vec::with_capacity(rejected.len());
@@ -225,7 +224,6 @@ impl Coordinator {
             let pipeline = &self.tip.pipelines[&part.pipeline];
             let before = if planted::is(Bug::ErrorLimitPerBatch) { 0 } else { pipeline.set_aside };
             if let Some(limit) = pipeline.error_limit
-                && set_aside > 0
                 && before + set_aside > limit
             {
                 let error = errors_table::limit_reached(pipeline, before + set_aside, limit);

@@ -18,8 +18,9 @@
 //! | 48 | 8 | length of the segment |
 //! | 56 | 8 | XXH3-64 of the above |
 //!
-//! Records follow one another from offset 64, each at a multiple of 64. A record follows another one if it has the next
-//! sequence, the other's checksum, and the same incarnation, or, as an `open` record, the next one.
+//! Records follow one another from offset 64, each at a multiple of 64, until there is no room for the next: it begins another
+//! segment, which is as long as usual, or as it takes, rounded up to a multiple of 4096. A record follows another one if it has
+//! the next sequence, the other's checksum, and the same incarnation, or, as an `open` record, the next one.
 //!
 //! # Where a log ends
 //!

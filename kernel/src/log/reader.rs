@@ -5,14 +5,20 @@ use bytes::Bytes;
 
 use super::Storage;
 use crate::error::Result;
+use crate::record::ALIGNMENT;
 
-/// Bytes read at once, unless a record is longer.
-const WINDOW_LEN: u64 = 4 << 20;
+/// Into so many windows a segment is cut.
+const WINDOWS: u64 = 16;
+
+/// Bytes in the smallest of them.
+const WINDOW_LEN_MIN: u64 = 1024;
 
 /// A window over one segment.
 pub(super) struct Reader {
     segment: u64,
     segment_len: u64,
+    /// Bytes read at once, unless a record is longer; a multiple of [`ALIGNMENT`], so that no header lies in two windows.
+    window_len: u64,
     window_at: u64,
     window: Bytes,
 }
@@ -28,28 +34,35 @@ impl AsRef<[u8]> for Aligned {
 
 impl Reader {
     pub fn new(segment: u64, segment_len: u64) -> Reader {
-        Reader { segment, segment_len, window_at: 0, window: Bytes::new() }
+        let window_len = segment_len.div_ceil(WINDOWS).max(WINDOW_LEN_MIN).next_multiple_of(ALIGNMENT);
+        Reader { segment, segment_len, window_len, window_at: 0, window: Bytes::new() }
     }
 
     /// The bytes from `offset`, or None if the segment ends before them.
     pub fn bytes<S: Storage>(&mut self, storage: &mut S, offset: u64, len: u64) -> Result<Option<Bytes>> {
-        let Some(end) = offset.checked_add(len).filter(|end| *end <= self.segment_len) else {
+        let Some(left) = self.segment_len.checked_sub(offset).filter(|left| *left >= len) else {
             return Ok(None);
         };
-        if offset < self.window_at || end > self.window_at + self.window.len() as u64 {
-            let window_len = len.max(WINDOW_LEN).min(self.segment_len - offset);
+        if self.held(offset, len).is_none() {
+            let window_len = len.max(self.window_len).min(left);
             let mut buffer = MutableBuffer::from_len_zeroed(window_len as usize);
             storage.read(self.segment, offset, buffer.as_slice_mut())?;
             self.window = Bytes::from_owner(Aligned(buffer.into()));
             self.window_at = offset;
         }
-        let start = (offset - self.window_at) as usize;
-        Ok(Some(self.window.slice(start..start + len as usize)))
+        Ok(self.held(offset, len))
     }
 
-    /// As much as can be had at once from `offset`: at most a window, empty at the end of the segment.
-    pub fn window<S: Storage>(&mut self, storage: &mut S, offset: u64) -> Result<Bytes> {
-        let len = WINDOW_LEN.min(self.segment_len.saturating_sub(offset));
-        Ok(self.bytes(storage, offset, len)?.unwrap_or_default())
+    /// What the window has of the segment.
+    fn held(&self, offset: u64, len: u64) -> Option<Bytes> {
+        let start = offset.checked_sub(self.window_at)? as usize;
+        let bytes = self.window.get(start..)?.get(..len as usize)?;
+        Some(self.window.slice_ref(bytes))
+    }
+
+    /// As much as can be had at once from `offset`: at most a window; None at the end of the segment.
+    pub fn window<S: Storage>(&mut self, storage: &mut S, offset: u64) -> Result<Option<Bytes>> {
+        let len = self.window_len.min(self.segment_len.saturating_sub(offset));
+        Ok(self.bytes(storage, offset, len)?.filter(|window| !window.is_empty()))
     }
 }

@@ -13,13 +13,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
-use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, MAGIC, Open, Piece, Place, Record, RecordKind};
+use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Place, Record, RecordKind};
 
 /// Least room that a creation writes to at once: the first segment's header and the `open` record lie inside it.
 const CREATION_LEN: u64 = 512;
 
 /// Bytes that are cleared at once.
 const CLEAR_LEN: usize = 64 << 10;
+static ZEROS: [u8; CLEAR_LEN] = [0; CLEAR_LEN];
 
 /// Whether there is a log. There is none in an empty storage, nor where a creation was interrupted before its `open` record was
 /// durable: one segment that holds nothing but, at most, bytes of its header and its first record. An error says that there
@@ -31,11 +32,8 @@ pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     }
     let [(FIRST_SEGMENT, len)] = segments[..] else { return Ok(!segments.is_empty()) };
     let mut reader = Reader::new(FIRST_SEGMENT, len);
-    let Some(start) = reader.bytes(storage, 0, CREATION_LEN.min(len))? else { return Ok(true) };
-    if start.len() < CREATION_LEN as usize {
-        return Ok(true);
-    }
-    let header = start[..SEGMENT_HEADER_LEN as usize].try_into().expect("64 bytes");
+    let Some(start) = reader.bytes(storage, 0, CREATION_LEN)? else { return Ok(true) };
+    let header = start.first_chunk().expect("512 bytes");
     match SegmentHeader::decode(header, FIRST_SEGMENT, len)? {
         Some(SegmentHeader { database, .. }) => {
             let place = Place { database, segment: FIRST_SEGMENT, offset: SEGMENT_HEADER_LEN };
@@ -47,8 +45,7 @@ pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
         None => {}
     }
     let mut offset = CREATION_LEN;
-    while offset < len {
-        let window = reader.window(storage, offset)?;
+    while let Some(window) = reader.window(storage, offset)? {
         if !is_zero(&window) {
             return Ok(true);
         }
@@ -149,11 +146,11 @@ impl Scan {
             let message = format!("log segment {FIRST_SEGMENT} is missing; restore it from a backup");
             return Err(Error::new(ErrorKind::DataCorrupted, message));
         }
-        if len < SEGMENT_HEADER_LEN {
+        let bytes = read_header(storage, &mut Reader::new(number, len))?.ok_or_else(|| {
             let message = format!("log segment {number} has only {len} bytes; restore it from a backup");
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
-        }
-        let header = SegmentHeader::decode_first(&read_header(storage, number)?, number, len)?;
+            Error::new(ErrorKind::DataCorrupted, message)
+        })?;
+        let header = SegmentHeader::decode_first(&bytes, number, len)?;
         Ok(Scan {
             database: header.database,
             segments,
@@ -188,13 +185,11 @@ impl Scan {
             if let Some((header, payload)) = self.next_in_chain(storage, reader, self.index, self.offset)? {
                 return self.accept(&header, &payload).map(Some);
             }
-            if !self.next_segment_goes_on(storage)? {
-                return Ok(None);
-            }
+            let Some(next_reader) = self.next_segment(storage)? else { return Ok(None) };
             reached(Probe::SegmentCrossed);
             self.index += 1;
             self.offset = SEGMENT_HEADER_LEN;
-            *reader = self.reader(self.index);
+            *reader = next_reader;
         }
     }
 
@@ -202,7 +197,7 @@ impl Scan {
         let record = header.record(payload).map_err(|e| self.naming_place(e))?;
         if let Body::Open(open) = &record.body {
             let (database, shard_count) = (self.database, self.shard_count.unwrap_or(open.shard_count));
-            if open.database != database || open.shard_count != shard_count || shard_count == 0 {
+            if (open.database, open.shard_count) != (database, shard_count) || shard_count == 0 {
                 let error = Error::new(ErrorKind::DataCorrupted, "an open record speaks of another database");
                 return Err(self.naming_place(error));
             }
@@ -258,29 +253,33 @@ impl Scan {
             && header.incarnation.0 == self.chain.incarnation.0.saturating_add(opens as u64)
             && header.synced_through < header.sequence
             && header.synced_through >= self.chain.stamped
-            && (opens || self.chain.last > Sequence(0))
+            && (opens || self.shard_count.is_some())
     }
 
-    /// Whether the next record is not here because it begins the next segment.
-    fn next_segment_goes_on<S: Storage>(&self, storage: &mut S) -> Result<bool> {
+    /// A reader of the next segment, if the next record is not here because it begins that one.
+    fn next_segment<S: Storage>(&self, storage: &mut S) -> Result<Option<Reader>> {
         let next = self.index + 1;
         if self.segments.get(next).is_none_or(|(number, _)| *number != self.segments[self.index].0 + 1) {
-            return Ok(false);
-        }
-        let Some(header) = self.later_header(storage, next)? else { return Ok(false) };
-        let mut reader = self.reader(next);
-        Ok(header.first_sequence == self.chain.last.next()
-            && self.next_in_chain(storage, &mut reader, next, SEGMENT_HEADER_LEN)?.is_some())
-    }
-
-    /// The header of a segment after the first; None where it is torn or damaged. One that is whole and says that the file is
-    /// another than its name has it is refused: no crash does that, and the records in it cannot speak up for themselves.
-    fn later_header<S: Storage>(&self, storage: &mut S, index: usize) -> Result<Option<SegmentHeader>> {
-        let (number, len) = self.segments[index];
-        if len < SEGMENT_HEADER_LEN {
             return Ok(None);
         }
-        let header = SegmentHeader::decode(&read_header(storage, number)?, number, len)?;
+        let mut reader = self.reader(next);
+        let Some(header) = self.header(storage, &mut reader, next)? else { return Ok(None) };
+        let goes_on = header.first_sequence == self.chain.last.next()
+            && self.next_in_chain(storage, &mut reader, next, SEGMENT_HEADER_LEN)?.is_some();
+        Ok(goes_on.then_some(reader))
+    }
+
+    /// The header of a segment; None where it is torn or damaged. One that is whole and says that the file is
+    /// another than its name has it is refused: no crash does that, and the records in it cannot speak up for themselves.
+    fn header<S: Storage>(
+        &self,
+        storage: &mut S,
+        reader: &mut Reader,
+        index: usize,
+    ) -> Result<Option<SegmentHeader>> {
+        let (number, len) = self.segments[index];
+        let Some(bytes) = read_header(storage, reader)? else { return Ok(None) };
+        let header = SegmentHeader::decode(&bytes, number, len)?;
         if header.is_some_and(|header| header.database != self.database) {
             let message =
                 format!("log segment {number} belongs to another database; restore the files of this one");
@@ -295,10 +294,8 @@ impl Scan {
         let bad = self.chain.last.next();
         let mut from = self.offset;
         for index in self.index..self.segments.len() {
-            if index > self.index {
-                self.later_header(storage, index)?;
-            }
             let mut reader = self.reader(index);
+            self.header(storage, &mut reader, index)?;
             let segment = self.segments[index].0;
             if let Some((offset, witness)) = self.find_witness(storage, &mut reader, segment, from, bad)? {
                 reached(Probe::CorruptionRefused);
@@ -317,11 +314,9 @@ impl Scan {
         mut offset: u64,
         bad: Sequence,
     ) -> Result<Option<(u64, Header)>> {
-        loop {
-            let window = reader.window(storage, offset)?;
-            let steps = window.chunks_exact(ALIGNMENT as usize).enumerate();
-            for (step, bytes) in steps.filter(|(_, bytes)| bytes[..4] == MAGIC) {
-                let at = offset + step as u64 * ALIGNMENT;
+        while let Some(window) = reader.window(storage, offset)? {
+            let (steps, _) = window.as_chunks();
+            for (at, bytes) in (offset..).step_by(ALIGNMENT as usize).zip(steps) {
                 let place = Place { database: self.database, segment, offset: at };
                 let Some(header) = Header::decode(bytes, &place) else { continue };
                 let is_witness = match () {
@@ -338,12 +333,9 @@ impl Scan {
                     return Ok(None);
                 }
             }
-            let stepped = window.len() as u64 / ALIGNMENT * ALIGNMENT;
-            if stepped == 0 {
-                return Ok(None);
-            }
-            offset += stepped;
+            offset += window.len() as u64;
         }
+        Ok(None)
     }
 
     fn damaged(&self, bad: Sequence, segment: u64, offset: u64, witness: &Header) -> Error {
@@ -378,7 +370,7 @@ impl Scan {
             torn = true;
         }
         let here = (self.chain.last.next(), self.index, self.offset);
-        let (_, first_index, first_offset) = self.unsynced.front().copied().unwrap_or(here);
+        let (_, first_index, mut from) = self.unsynced.front().copied().unwrap_or(here);
         if !self.unsynced.is_empty() {
             reached(Probe::UnsyncedRewritten);
         }
@@ -389,8 +381,8 @@ impl Scan {
             if index < self.index && planted::is(Bug::EarlierSegmentsUnsynced) {
                 continue;
             }
-            let from = if index == first_index { first_offset } else { SEGMENT_HEADER_LEN };
-            let from = if from == SEGMENT_HEADER_LEN { 0 } else { from };
+            // Of later segments all.
+            let from = std::mem::take(&mut from);
             let (number, len) = self.segments[index];
             let end = if index == self.index { self.offset } else { len };
             if !planted::is(Bug::SecondSyncBelieved) && !planted::is(Bug::RecoveredUnsynced) {
@@ -414,8 +406,7 @@ impl Scan {
     fn rewrite<S: Storage>(&self, storage: &mut S, index: usize, from: u64, end: u64) -> Result<()> {
         let mut reader = Reader::new(self.segments[index].0, end);
         let mut offset = from;
-        while offset < end {
-            let window = reader.window(storage, offset)?;
+        while let Some(window) = reader.window(storage, offset)? {
             storage.write(self.segments[index].0, offset, &window)?;
             offset += window.len() as u64;
         }
@@ -424,14 +415,9 @@ impl Scan {
 
     /// Zeroes what is not zero.
     fn clear<S: Storage>(&self, storage: &mut S, index: usize, from: u64) -> Result<bool> {
-        static ZEROS: [u8; CLEAR_LEN] = [0; CLEAR_LEN];
         let mut reader = self.reader(index);
         let (mut offset, mut cleared) = (from, false);
-        loop {
-            let window = reader.window(storage, offset)?;
-            if window.is_empty() {
-                return Ok(cleared);
-            }
+        while let Some(window) = reader.window(storage, offset)? {
             for run in window.chunks(CLEAR_LEN) {
                 if !is_zero(run) {
                     storage.write(self.segments[index].0, offset, &ZEROS[..run.len()])?;
@@ -440,6 +426,7 @@ impl Scan {
                 offset += run.len() as u64;
             }
         }
+        Ok(cleared)
     }
 
     pub(super) fn reader(&self, index: usize) -> Reader {
@@ -448,10 +435,13 @@ impl Scan {
     }
 }
 
-fn read_header<S: Storage>(storage: &mut S, number: u64) -> Result<[u8; SEGMENT_HEADER_LEN as usize]> {
-    let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
-    storage.read(number, 0, &mut bytes)?;
-    Ok(bytes)
+/// The bytes of a segment's header; None where the segment is shorter.
+fn read_header<S: Storage>(
+    storage: &mut S,
+    reader: &mut Reader,
+) -> Result<Option<[u8; SEGMENT_HEADER_LEN as usize]>> {
+    let bytes = reader.bytes(storage, 0, SEGMENT_HEADER_LEN)?;
+    Ok(bytes.map(|bytes| bytes[..].try_into().expect("64 bytes")))
 }
 
 /// The record at a place, if its checksums are right.
@@ -465,13 +455,18 @@ fn read_record<S: Storage>(
         return Ok(None);
     }
     let Some(bytes) = read? else { return Ok(None) };
-    let Some(header) = Header::decode(&bytes, place) else { return Ok(None) };
+    let header = bytes.first_chunk().expect("64 bytes");
+    let Some(header) = Header::decode(header, place) else { return Ok(None) };
     let Some(payload) = reader.bytes(storage, place.offset + HEADER_LEN, header.payload_len)? else {
         return Ok(None);
     };
-    let whole = xxh3_64(&payload) == header.payload_checksum
-        || planted::is(Bug::PayloadUnverified)
-        || planted::is(Bug::ZeroTailIsRecord) && is_zero(&payload[payload.len() / 4 * 3..]);
+    let mut whole = xxh3_64(&payload) == header.payload_checksum;
+    if planted::is(Bug::PayloadUnverified) {
+        whole = true;
+    }
+    if planted::is(Bug::ZeroTailIsRecord) && is_zero(&payload[payload.len() / 4 * 3..]) {
+        whole = true;
+    }
     if !whole {
         reached(Probe::TornPayload);
     }
@@ -479,6 +474,5 @@ fn read_record<S: Storage>(
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+    bytes.chunks(CLEAR_LEN).all(|run| *run == ZEROS[..run.len()])
 }

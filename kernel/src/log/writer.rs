@@ -104,13 +104,14 @@ impl<S: Storage> LogWriter<S> {
 
     /// Begins a life: the `open` record of the next incarnation, durable when this returns.
     pub(super) fn begin(&mut self, open: Open) -> Result<()> {
-        let is_new = self.last == Sequence(0);
-        if is_new || !planted::is(Bug::IncarnationNotBumped) {
+        let not_bumped = planted::is(Bug::IncarnationNotBumped) && self.last > Sequence(0);
+        if !not_bumped {
             self.incarnation =
                 Incarnation(self.incarnation.0.checked_add(1).expect("fewer than 2^64 starts"));
         }
         self.append_any(&Body::Open(open).encode(self.last.next()))?;
-        if is_new || !planted::is(Bug::OpenRecordUnsynced) {
+        let unsynced = planted::is(Bug::OpenRecordUnsynced) && self.last > Sequence(1);
+        if !unsynced {
             self.sync()?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::fmt::Arguments;
 
-use kernel::log::{self, Opened};
+use kernel::log::{self, MemStorage, Opened};
 use kernel::record::{Body, Commit, EncodedRecord, Piece, Record, RecordKind};
 use kernel::{ErrorKind, Input, Sequence};
 
@@ -131,6 +131,7 @@ impl<'a> Drill<'_, 'a> {
     /// Starts until the log is open.
     fn start(&mut self) -> Result<Opened<Disk<'a>>, Violation> {
         for attempt in 0.. {
+            let before = self.image();
             self.disk.spare(attempt >= FAILING_STARTS_MAX);
             self.disk.set_recovering(true);
             let mut found = vec![];
@@ -147,6 +148,7 @@ impl<'a> Drill<'_, 'a> {
             match opened {
                 Ok(opened) => {
                     self.check_found(found, attempt, &opened)?;
+                    self.check_written(before, &opened)?;
                     return Ok(opened);
                 }
                 Err(error) => {
@@ -163,6 +165,22 @@ impl<'a> Drill<'_, 'a> {
             }
         }
         unreachable!("it opens, or is refused")
+    }
+
+    /// The disk as the process sees it.
+    fn image(&self) -> MemStorage {
+        self.disk.spare(true);
+        let image = self.disk.image().expect("no call fails now");
+        self.disk.spare(false);
+        image
+    }
+
+    /// What was torn is told; segments are as long and as full as they must be.
+    fn check_written(&self, mut before: MemStorage, opened: &Opened<Disk<'a>>) -> Check {
+        let mut after = self.image();
+        let (told, due) = (opened.torn_tail, crate::forge::torn_of(&mut before, &mut after));
+        ensure("honest", told == due, || format!("a torn tail is told as {told:?}, must be {due:?}"))?;
+        crate::forge::check_layout(&mut after, self.segment_len)
     }
 
     /// Of what was appended a part from the front, with everything that was durable; behind it the records that began lives which came

@@ -97,52 +97,73 @@ impl Header {
         for word in words.into_iter().chain([self.payload_checksum]) {
             bytes.extend(word.to_le_bytes());
         }
-        let mut covered = bytes.clone();
-        covered.extend(place.database);
-        covered.extend(place.segment.to_le_bytes());
-        covered.extend(place.offset.to_le_bytes());
-        bytes.extend(xxh3_64(&covered).to_le_bytes());
+        bytes.extend(header_checksum(&bytes, place).to_le_bytes());
         bytes
     }
+}
+
+/// Of a record's header up to its checksum.
+pub fn header_checksum(bytes: &[u8], place: &Place) -> u64 {
+    let mut covered = bytes.to_vec();
+    covered.extend(place.database);
+    covered.extend(place.segment.to_le_bytes());
+    covered.extend(place.offset.to_le_bytes());
+    xxh3_64(&covered)
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
-/// The last record of a log, and where the next one goes.
+/// A record of a log, and where the next one goes.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
-    /// Header of the last record.
+    /// Header of the record.
     pub last: Header,
     /// Its checksum.
     pub checksum: u64,
+    /// Where it lies.
+    pub at: Place,
     /// Behind it.
     pub place: Place,
     /// Bytes that are left in its segment.
     pub room: u64,
 }
 
-/// Walks from record to record. None if there is no record.
-pub fn end(image: &mut MemStorage) -> Option<End> {
-    let mut end: Option<End> = None;
+impl End {
+    /// Bytes that the record takes.
+    pub fn stored_len(&self) -> u64 {
+        self.place.offset - self.at.offset
+    }
+}
+
+/// Walks from record to record: all of them.
+pub fn records(image: &mut MemStorage) -> Vec<End> {
+    let mut records: Vec<End> = vec![];
     for number in 1.. {
         let Some(segment) = image.segment_mut(number) else { break };
         let len = segment.len() as u64;
         let database = SegmentHeader::read(segment).database;
         let mut place = Place { database, segment: number, offset: HEADER_LEN };
         while place.offset + HEADER_LEN <= len {
-            let at = place.offset as usize;
-            let Some((header, checksum)) = Header::read(&segment[at..at + HEADER_LEN as usize], &place)
+            let start = place.offset as usize;
+            let Some((header, checksum)) = Header::read(&segment[start..start + HEADER_LEN as usize], &place)
             else {
                 break;
             };
-            if end.is_some_and(|end| header.sequence != end.last.sequence + 1) {
+            if records.last().is_some_and(|end| header.sequence != end.last.sequence + 1) {
                 break;
             }
+            let at = place;
             place.offset += HEADER_LEN + header.payload_len.next_multiple_of(64);
-            end = Some(End { last: header, checksum, place, room: len.saturating_sub(place.offset) });
+            let room = len.saturating_sub(place.offset);
+            records.push(End { last: header, checksum, at, place, room });
         }
     }
-    end
+    records
+}
+
+/// The last of them.
+pub fn end(image: &mut MemStorage) -> Option<End> {
+    records(image).pop()
 }

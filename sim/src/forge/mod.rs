@@ -1,10 +1,13 @@
 //! Logs that no crash leaves: another program's file, a segment of another database, a record with right checksums that does not
 //! follow, says what cannot be, or contradicts what is before it. A copy of the log that a run ends with is changed in one place, and
-//! reading it must come to what that change demands, and never to a panic. Damage that crashes and disks do lives in `disk`.
+//! reading it must come to what that change demands, and never to a panic. Damage that crashes and disks do lives in `disk`; how a log
+//! begins in [`beginning`], segments in [`segments`].
 
+mod beginning;
 mod format;
+mod segments;
 
-use kernel::log::{self, LogReader, MemStorage, Storage};
+use kernel::log::{self, LogReader, MemStorage, Opened, Storage, TornTail};
 use kernel::record::{Body, Commit, CursorAdvance, Open, Piece, Record, Tally};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef};
 use kernel::{
@@ -13,7 +16,7 @@ use kernel::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::format::{End, HEADER_LEN, Header, SegmentHeader};
+use self::format::{End, HEADER_LEN, Header};
 use crate::decide::Decisions;
 use crate::oracle::Violation;
 
@@ -37,10 +40,13 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
         || Violation::new("recovered", format!("the format does not tell of record {last}, the last"));
     let end = end.ok_or_else(undocumented)?;
     refuse_strangers(d, shards)?;
+    beginning::check(d)?;
     for _ in 0..d.between(1, 2) {
         let mut image = image.clone();
-        let forged = match d.below(6) {
-            0 => forge_segment(d, &mut image, &end),
+        let kind = d.below(7);
+        let forged = match kind {
+            0 => segments::forge(d, &mut image, &end),
+            6 => segments::forge_later(d, &mut image, &end),
             1 => forge_rows(d, &mut image, &end, shards),
             2 => {
                 scramble_rows(d, &mut image, &end, shards);
@@ -57,7 +63,9 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
             _ => forge_contradiction(d, &mut image, &end, shards),
         };
         let Some((what, expected)) = forged else { continue };
-        for (how, found) in [("reading", look(&image)), ("opening", open(&image))] {
+        // What is wrong with the log itself it says whoever takes its records.
+        let alone = if matches!(kind, 0 | 3 | 4 | 6) { read(&image) } else { expected };
+        for (how, found) in [("reading", look(&image)), ("opening", open(&image)), ("reading alone", alone)] {
             if found != expected {
                 let text = format!("{how} a log with {what} comes to {found:?}, must come to {expected:?}");
                 return Err(Violation::new("recovered", text));
@@ -69,98 +77,6 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
 
 /// What is changed, and what reading must come to.
 type Forged = Option<(String, Outcome)>;
-
-// ---- Segments ----
-
-fn forge_segment(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Forged {
-    let first = log::FIRST_SEGMENT;
-    let last = end.place.segment;
-    let refused = |what: &str, kind| Some((what.to_string(), Refused(kind)));
-    match d.below(9) {
-        0 => {
-            for (number, _) in image.segments().expect("memory") {
-                image.remove(number).expect("it is there");
-            }
-            is_created(image, false)?;
-            refused("no segment", ObjectNotInPrerequisiteState)
-        }
-        1 if last > first => {
-            image.remove(first).expect("it is there");
-            refused("no first segment", DataCorrupted)
-        }
-        2 => {
-            image.segment_mut(first)?.truncate(d.below(HEADER_LEN) as usize);
-            refused("a first segment that is shorter than its header", DataCorrupted)
-        }
-        3 => {
-            image.segment_mut(first)?[..8].copy_from_slice(b"PNG\r\n\x1a\n\0");
-            refused("another program's file", DataCorrupted)
-        }
-        4 => {
-            let number = d.between(first, last);
-            let change = |header: &mut SegmentHeader| header.version += 1;
-            rewrite_segment_header(image, number, change);
-            refused("a segment of another format", FeatureNotSupported)
-        }
-        5 => {
-            let number = d.between(first, last);
-            let change: fn(&mut SegmentHeader) = match d.below(2) {
-                0 => |header| header.number += 7,
-                _ => |header| header.len += 4096,
-            };
-            rewrite_segment_header(image, number, change);
-            refused("a segment that is another than its name says", DataCorrupted)
-        }
-        6 if last > first => {
-            let number = d.between(first + 1, last);
-            rewrite_segment_header(image, number, |header| header.database[d.index(16)] ^= 1);
-            refused("a segment of another database", DataCorrupted)
-        }
-        7 if last > first => {
-            let number = d.between(first + 1, last);
-            let mut first = 0;
-            rewrite_segment_header(image, number, |header| {
-                first = header.first_sequence;
-                header.first_sequence += 1;
-            });
-            // Its first record is missing now. Somebody behind it says that it was durable, or it goes with what follows it.
-            let is_known = end.last.synced_through >= first;
-            let outcome = if is_known { Refused(DataCorrupted) } else { Ends(Sequence(first - 1)) };
-            Some(("a segment that begins elsewhere".into(), outcome))
-        }
-        _ => {
-            // What an interrupted creation leaves, and what it does not.
-            let len = image.segment_mut(first)?.len();
-            for (number, _) in image.segments().expect("memory").into_iter().skip(1) {
-                image.remove(number).expect("it is there");
-            }
-            let segment = image.segment_mut(first)?;
-            let kept = d.pick(&[0, 8, 40, 60]);
-            segment[kept..].fill(0);
-            is_created(image, false)?;
-            let stray = d.between(512, len as u64 - 1) as usize;
-            image.segment_mut(first)?[stray] = 1;
-            is_created(image, true)?;
-            // The name is whole, and the version behind it is 0.
-            let kind = if kept == 8 { FeatureNotSupported } else { DataCorrupted };
-            refused("a byte behind an unfinished header", kind)
-        }
-    }
-}
-
-/// None, after an assertion, if it is as it must be not.
-fn is_created(image: &MemStorage, expected: bool) -> Option<()> {
-    let found = log::is_created(&mut image.clone());
-    assert_eq!(found, Ok(expected), "whether there is a log");
-    Some(())
-}
-
-fn rewrite_segment_header(image: &mut MemStorage, number: u64, change: impl FnOnce(&mut SegmentHeader)) {
-    let segment = image.segment_mut(number).expect("it is there");
-    let mut header = SegmentHeader::read(segment);
-    change(&mut header);
-    segment[..HEADER_LEN as usize].copy_from_slice(&header.bytes());
-}
 
 // ---- Records ----
 
@@ -204,8 +120,18 @@ fn forge_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
     let empty = || commit_payload(&Commit { pieces: no_pieces(shards), ..Commit::default() });
     let mut header = following(end);
     let mut payload = vec![];
-    let (what, expected) = match d.below(20) {
+    let (what, expected) = match d.below(21) {
         0 => ("a record more", Ends(next)),
+        19 => {
+            append(image, end, header, &payload)?;
+            // Its checksum is right, only it does not call itself a record.
+            let at = end.place.offset as usize;
+            let segment = image.segment_mut(end.place.segment)?;
+            segment[at + d.index(4)] ^= 1 << d.below(8);
+            let checksum = format::header_checksum(&segment[at..at + 56], &end.place);
+            segment[at + 56..at + 64].copy_from_slice(&checksum.to_le_bytes());
+            return Some(("something that is no record".into(), Ends(last)));
+        }
         1 => {
             header.sequence += d.between(1, 3);
             ("a record that leaves one out", Ends(last))
@@ -293,6 +219,11 @@ fn forge_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
             payload = empty();
             let tag = payload.len() - 8 * usize::from(shards);
             payload[tag] = d.pick(&[1, 2, 77]);
+            if payload[tag] == 1 && d.below(2) == 1 {
+                // Rows in a segment file have no parts.
+                payload[tag + 4] = d.between(1, 3) as u8;
+                payload.splice(tag + 8..tag + 8, [0; 24]);
+            }
             ("a piece of no known form", Refused(DataCorrupted))
         }
         _ => {
@@ -564,21 +495,70 @@ fn look(image: &MemStorage) -> Outcome {
     fold(image).map_or_else(|error| Refused(error.kind), |fold| Ends(fold.last))
 }
 
+/// As the log has it, whatever its records say.
+fn read(image: &MemStorage) -> Outcome {
+    let read = LogReader::begin(image.clone()).and_then(|mut reader| {
+        let mut last = Sequence(0);
+        while let Some(record) = reader.next_record()? {
+            last = record.sequence;
+        }
+        Ok(last)
+    });
+    read.map_or_else(|error| Refused(error.kind), Ends)
+}
+
+/// As a server starts, which makes a log where there is none.
 fn open(image: &MemStorage) -> Outcome {
     let mut fold = Fold::new();
-    let opened = log::open(image.clone(), 0, 4096, &mut |record| fold.take(&record));
+    let opened = log::is_created(&mut image.clone()).and_then(|there| match there {
+        true => log::open(image.clone(), 0, 4096, &mut |record| fold.take(&record)),
+        false => Err(kernel::Error::new(ObjectNotInPrerequisiteState, "a new log would be made")),
+    });
     match opened {
         Err(error) => Refused(error.kind),
         // Its own open record comes last.
         Ok(opened) => {
             let last = opened.writer.last();
             assert_eq!(fold.incarnation, opened.incarnation, "the life that begins is the one that was told");
-            let first_torn = opened.torn_tail.map_or(last, |torn| torn.first);
-            assert_eq!(first_torn, last, "a torn tail begins where the new life does");
-            assert_clean(opened.writer.into_storage());
+            let Opened { writer, torn_tail, .. } = opened;
+            let mut after = writer.into_storage();
+            assert_eq!(torn_tail, torn_of(&mut image.clone(), &mut after), "a torn tail is told");
+            assert_clean(after);
             Ends(Sequence(last.0 - 1))
         }
     }
+}
+
+/// What must be told to be torn of a log that was opened: of all that lay behind the record before the one that begins the life nothing
+/// is left.
+pub(crate) fn torn_of(before: &mut MemStorage, after: &mut MemStorage) -> Option<TornTail> {
+    let records = format::records(after);
+    let [.., end, open] = &records[..] else { return None };
+    let (segment, offset) = (end.place.segment, end.place.offset);
+    let behind =
+        before.segment_mut(segment).is_some_and(|bytes| bytes[offset as usize..].iter().any(|b| *b != 0));
+    let later = before.segments().expect("memory").iter().any(|(number, _)| *number > segment);
+    (behind || later).then_some(TornTail { segment, offset, first: Sequence(open.last.sequence) })
+}
+
+/// Each segment is filled before another one is begun, and as long as its records call for.
+pub(crate) fn check_layout(image: &mut MemStorage, segment_len: u64) -> Result<(), Violation> {
+    let records = format::records(image);
+    for (before, record) in records.iter().zip(&records[1..]) {
+        if record.at.segment == before.at.segment {
+            continue;
+        }
+        let due = segment_len.max(HEADER_LEN + record.stored_len()).next_multiple_of(4096);
+        let len = image.segment_mut(record.at.segment).map_or(0, |segment| segment.len() as u64);
+        if record.stored_len() <= before.room || len != due {
+            let text = format!(
+                "a segment of {len} bytes, {due} are due, is begun for {record:?} where there are {} bytes left",
+                before.room
+            );
+            return Err(Violation::new("bounded", text));
+        }
+    }
+    Ok(())
 }
 
 /// Behind the last record there is nothing that a later life could take for a record of its own.

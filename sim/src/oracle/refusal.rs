@@ -35,6 +35,12 @@ fn told_loss(message: &str) -> Option<ToldLoss> {
     }
 }
 
+/// A topic's id as people write it.
+fn topic_name(id: kernel::TopicId) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    id.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// A pipeline stopped by itself: `at` is where it stands once the record is folded.
 pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_, '_>) -> Check {
     let PipelineState::Failed { code, message } = &def.state else { return Ok(()) };
@@ -61,6 +67,12 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
         return if lost { Ok(()) } else { Err(unjustified("nothing is lost there".into())) };
     }
     if code == ErrorKind::SourceChanged.sqlstate() {
+        // What a broker itself says of it is the broker's business.
+        let own = message.starts_with("the topic of pipeline ");
+        let told = at.topic.is_none_or(|before| !own || message.contains(&topic_name(before)));
+        if !told {
+            return Err(unjustified(format!("it does not name its topic {:?}", at.topic)));
+        }
         let changed = broker.lives() > 1 && at.topic != Some(broker.topic_id());
         return if changed { Ok(()) } else { Err(unjustified("the topic is the same".into())) };
     }

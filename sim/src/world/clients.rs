@@ -218,9 +218,14 @@ impl Clients {
                 );
             }
         }
-        match d.below(4) {
+        match d.below(6) {
             0 => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Earliest) },
             1 => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Latest) },
+            3 => {
+                // Neither of them may be negative.
+                let at = BTreeMap::from([(d.pick(&[0, 0, -1]), d.pick(&[0, -1, -7]))]);
+                Definition::SetOffsets { name, offsets: Offsets::At(at) }
+            }
             2 => Definition::DropPipeline { name, if_exists: d.below(2) == 0 },
             _ => Definition::SetOffsets { name, offsets: Offsets::At(at) },
         }

@@ -358,7 +358,9 @@ impl World<'_> {
             (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
                 self.oracle.acquired(&snapshot)?;
                 let life = self.life.as_mut().expect("answers come from a life");
-                life.readers.insert(reader, snapshot.sequence);
+                if life.readers.insert(reader, snapshot.sequence).is_some() {
+                    return Err(Violation::new("honest", format!("reader {reader} is there twice")));
+                }
                 self.counts.readings_held += 1;
                 self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kernel::log::{LogWriter, SyncPlan};
+use kernel::log::{LogWriter, SyncPlan, SyncRange};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
 use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard};
@@ -100,8 +100,8 @@ pub struct LogHost<'a> {
     failed: bool,
     /// What is truly durable.
     pub durable: Sequence,
-    /// Appended records that are not durable yet.
-    stamps: VecDeque<Voucher>,
+    /// Appended records that are not durable yet, and where each ends.
+    stamps: VecDeque<(Voucher, u64)>,
     /// The last records that are, of this life.
     pub vouchers: VecDeque<Voucher>,
 }
@@ -195,9 +195,11 @@ impl<'a> LogHost<'a> {
                 match self.commands.pop_front().expect("called when there is something to do") {
                     LogCommand::Append(record) => {
                         let (sequence, durable) = (record.sequence, self.writer.durable());
+                        let payload_len: usize = record.parts.iter().map(|part| part.len()).sum();
                         self.writer.append(&record).map(|()| {
                             let header = self.disk.last_write();
-                            self.stamps.push_back(Voucher { sequence, durable, header });
+                            let end = header.1 + 64 + (payload_len as u64).next_multiple_of(64);
+                            self.stamps.push_back((Voucher { sequence, durable, header }, end));
                             LogStep::Appended
                         })
                     }
@@ -223,6 +225,7 @@ impl<'a> LogHost<'a> {
 
     fn begin_sync(&mut self, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
         let plan = self.writer.sync_plan()?;
+        self.check_plan(&plan);
         let Some(first) = plan.ranges.first().copied() else {
             self.writer.synced(&plan)?;
             self.replies.push_back(Input::Synced { through: plan.through });
@@ -234,6 +237,26 @@ impl<'a> LogHost<'a> {
         let slow = usual + held_up;
         self.running = Some(RunningSync { plan, done: 0, pending, slow, follows: false });
         Ok(LogStep::SyncBegun)
+    }
+
+    /// A plan asks for no more than one sync a segment, of what is not durable.
+    fn check_plan(&self, plan: &SyncPlan) {
+        let rising = plan.ranges.windows(2).all(|pair| pair[0].segment < pair[1].segment);
+        let is_needed = |range: &SyncRange| {
+            let in_segment = self.stamps.iter().filter(|(voucher, _)| voucher.header.0 == range.segment);
+            let start = in_segment.clone().map(|(voucher, _)| voucher.header.1).min();
+            // With the first record of a segment its header.
+            let start = start.map(|start| if start == 64 { 0 } else { start });
+            let end = in_segment.map(|(_, end)| *end).max();
+            start.is_some_and(|start| start <= range.offset)
+                && range.len > 0
+                && end.is_some_and(|end| range.offset + range.len <= end)
+        };
+        assert!(
+            rising && plan.ranges.iter().all(is_needed),
+            "{plan:?} asks for more than there is to be synced: {:?}",
+            self.stamps
+        );
     }
 
     fn go_on(&mut self, mut running: RunningSync, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
@@ -253,7 +276,8 @@ impl<'a> LogHost<'a> {
         }
         self.writer.synced(&running.plan)?;
         self.durable = self.durable.max(running.plan.through);
-        while let Some(voucher) = self.stamps.pop_front_if(|v| v.sequence <= running.plan.through) {
+        let through = running.plan.through;
+        while let Some((voucher, _)) = self.stamps.pop_front_if(|(v, _)| v.sequence <= through) {
             self.vouchers.push_back(voucher);
             if self.vouchers.len() > VOUCHERS_MAX {
                 self.vouchers.pop_front();

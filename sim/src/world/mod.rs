@@ -505,6 +505,7 @@ impl<'a> World<'a> {
         self.drain()?;
         let Some(life) = self.life.as_ref().filter(|_| !self.dies) else { return Ok(()) };
         let frontier_due_us = self.oracle.frontier_due_us(self.p.config.frontier_idle_us);
+        self.oracle.runs.check_rest(life.coordinator.is_at_rest())?;
         self.oracle.runs.settled(life.held.is_some(), frontier_due_us)
     }
 

@@ -50,7 +50,8 @@ fn write(steps: &[(usize, bool, bool)]) -> Written {
 fn lies(segments: &[(u64, Vec<u8>)], segment: u64, offset: u64) -> Lies {
     let bytes = &segments.iter().find(|(number, _)| *number == segment).unwrap().1[offset as usize..];
     assert!(bytes.starts_with(&MAGIC));
-    let header = Header::decode(bytes, &Place { database: DATABASE, segment, offset }).unwrap();
+    let header =
+        Header::decode(bytes.first_chunk().unwrap(), &Place { database: DATABASE, segment, offset }).unwrap();
     Lies {
         segment,
         offset: offset as usize,

@@ -1,14 +1,16 @@
 //! What a coordinator does with its sources, and when: a model of each pipeline's run over its source, and of whose turn it is. It
 //! hears what the coordinator is fed and what it does, and tells what must be due by then: a reading of a topic, a try after a
 //! failure, a batch and which ranges are in it, a record for whoever waits in line, the next wake-up. What records say otherwise,
-//! and the pauses between them, live in `super` and `pace`.
+//! and the pauses between them, live in `super` and `pace`; what must be done by now in [`due`].
+
+mod due;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
-use kernel::message::{Effect, Input, Response, ShardCommand, SourceReading, Work};
+use kernel::message::{Effect, Input, Response, ShardCommand, SourceFailure, SourceReading, Work};
 use kernel::record::{Body, Commit, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
 use kernel::{BarrierId, Config, Extract, Micros, Position, Request};
@@ -85,6 +87,8 @@ struct Run {
     /// last one.
     beyond_end: BTreeMap<i32, u32>,
     closed_at_open: bool,
+    /// It was told that the message at a cursor is gone: nothing leads on from there.
+    has_lost: bool,
     /// Error that is to be told in the errors table, and the last one that was.
     report: Option<String>,
     last_reported: Option<String>,
@@ -109,6 +113,7 @@ impl Run {
             last_batch_us: None,
             beyond_end: BTreeMap::new(),
             closed_at_open: false,
+            has_lost: false,
             report: None,
             last_reported: None,
         }
@@ -209,6 +214,9 @@ pub struct Runs {
     for_requests: VecDeque<u64>,
     barriers_asked: BTreeSet<u64>,
     barriers_held: BTreeSet<BarrierId>,
+    /// Barriers that are being set up, each with the last record before it.
+    setting_up: BTreeMap<BarrierId, u64>,
+    shards: usize,
 }
 
 impl Runs {
@@ -257,6 +265,16 @@ impl Runs {
                 self.disk_told = (self.read_only == *sufficient).then_some(!sufficient);
                 self.read_only = !sufficient;
             }
+            Input::SourceFailed {
+                pipeline,
+                epoch,
+                failure: SourceFailure::Lost { partition, wanted, .. },
+            } => {
+                let cursor = self.cursor(pipeline.0, *partition);
+                if let Some(run) = self.run(pipeline.0, epoch.0) {
+                    run.has_lost = cursor.is_none_or(|cursor| cursor >= *wanted);
+                }
+            }
             Input::LogFailed { .. } => self.halted = true,
             Input::Request { id, request } => match request {
                 Request::Define(_) | Request::Write(_) => {
@@ -276,21 +294,22 @@ impl Runs {
 
     /// A topic was read to be opened. While a record is staged nobody here knows where its cursors will be.
     fn count_ends(&mut self, pipeline: u32, reading: &SourceReading) {
-        let (Some(run), Some(rule)) = (self.runs.get_mut(&pipeline), self.rules.get(&pipeline)) else {
-            return;
+        let ends_early = |(partition, (_, latest)): (&i32, &(i64, i64))| {
+            self.cursor(pipeline, *partition).is_some_and(|at| at > *latest)
         };
-        let staged = self.staging.as_ref().and_then(|staging| staging.ranges.get(&pipeline));
-        let cursor = |partition: i32| {
-            let ranges = staged.into_iter().flat_map(|(_, ranges)| ranges);
-            let staged = ranges.filter(|range| range.partition == partition).map(|range| range.next).max();
-            staged.or(rule.cursors.get(&partition).map(|at| at.next_offset))
-        };
-        let ends_early =
-            |(partition, (_, latest)): (&i32, &(i64, i64))| cursor(*partition).is_some_and(|at| at > *latest);
         let early: BTreeSet<i32> =
             reading.partitions.iter().filter(|at| ends_early(*at)).map(|(p, _)| *p).collect();
+        let Some(run) = self.runs.get_mut(&pipeline) else { return };
         run.beyond_end.retain(|partition, _| early.contains(partition));
         early.iter().for_each(|partition| *run.beyond_end.entry(*partition).or_default() += 1);
+    }
+
+    /// Where a partition goes on once the record that is being staged is there.
+    fn cursor(&self, pipeline: u32, partition: i32) -> Option<i64> {
+        let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
+        let ranges = staged.flat_map(|(_, ranges)| ranges);
+        let staged = ranges.filter(|range| range.partition == partition).map(|range| range.next).max();
+        staged.or(self.rules.get(&pipeline)?.cursors.get(&partition).map(|at| at.next_offset))
     }
 
     fn run(&mut self, pipeline: u32, epoch: u64) -> Option<&mut Run> {
@@ -327,6 +346,9 @@ impl Runs {
                         format!("pipeline {pipeline} is tried again {} us too early", retry_at_us - now_us)
                     })?;
                 }
+                ensure("bounded", !run.has_lost, || {
+                    format!("pipeline {pipeline} is opened again, and its next message is gone")
+                })?;
                 run.close();
                 (run.epoch, run.phase) = (epoch.0, Phase::Opening);
             }
@@ -358,11 +380,15 @@ impl Runs {
             }
             Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
                 self.stages(sequence.0)?;
+                self.check_parts(work)?;
                 work.iter().try_for_each(|item| self.reports(item))?;
+            }
+            Effect::Shard { command: ShardCommand::ViewTip { barrier }, .. } => {
+                self.setting_up.insert(*barrier, self.appended);
             }
             Effect::Shard { command: ShardCommand::Abandon { .. }, .. } => self.staging = None,
             Effect::Publish(snapshot) => {
-                self.published = snapshot.sequence.0;
+                (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
                 // The first one of a life.
                 self.appended = self.appended.max(self.published);
                 self.for_requests.retain(|sequence| *sequence > self.published);
@@ -370,9 +396,13 @@ impl Runs {
             Effect::Reply { id, result } => {
                 self.unanswered.remove(&id.0);
                 if self.barriers_asked.remove(&id.0)
-                    && let Ok(Response::Barrier { barrier, .. }) = result
+                    && let Ok(Response::Barrier { barrier, snapshot }) = result
                 {
-                    self.barriers_held.insert(*barrier);
+                    let (due, found) = (self.setting_up.remove(barrier), snapshot.sequence.0);
+                    let is_new = self.barriers_held.insert(*barrier);
+                    ensure("atomic", is_new && due == Some(found), || {
+                        format!("barrier {barrier} shows record {found}, it was asked for behind {due:?}")
+                    })?;
                 }
             }
             Effect::WakeAt(at_us) => self.wake_at_us = Some(*at_us),
@@ -495,8 +525,7 @@ impl Runs {
         let Work::Rows { table: ERRORS_TABLE, rows, .. } = work else { return Ok(()) };
         for rows in rows {
             // Several messages in one set of columns keep to a limit.
-            let of = |column: usize| rows.column(column).as_string::<i32>().values().len();
-            let bytes = of(errors::MESSAGE) + rows.column(errors::PAYLOAD).as_binary::<i32>().values().len();
+            let bytes = message_bytes(rows, 0..rows.num_rows());
             ensure("bounded", rows.num_rows() < 2 || bytes <= self.config.set_aside_bytes_max, || {
                 format!("{} messages of {bytes} bytes are set aside at once", rows.num_rows())
             })?;
@@ -505,6 +534,21 @@ impl Runs {
             }
         }
         Ok(())
+    }
+
+    /// Messages that are set aside lie in no more sets of columns than they must. (Where they come to one shard all of them are seen.)
+    fn check_parts(&self, work: &[Work]) -> Check {
+        let set_aside = work.iter().filter_map(|item| match item {
+            Work::Rows { table: ERRORS_TABLE, rows, .. } => rows.first(),
+            _ => None,
+        });
+        let parts: Vec<&RecordBatch> = set_aside.filter(|_| self.shards == 1).collect();
+        let fits = |pair: &&[&RecordBatch]| {
+            let before = message_bytes(pair[0], 0..pair[0].num_rows());
+            before + message_bytes(pair[1], 0..1) <= self.config.set_aside_bytes_max
+        };
+        let apart = parts.windows(2).find(fits);
+        ensure("bounded", apart.is_none(), || format!("messages are set aside one by one: {apart:?}"))
     }
 
     fn reported(&mut self, rows: &RecordBatch, row: usize) -> Check {
@@ -622,73 +666,13 @@ impl Runs {
         }
         Ok(())
     }
+}
 
-    // ---- What is due ----
-
-    /// The coordinator has nothing more to do for now. `held`: it begins no record; `frontier_due_us`: when one is to be written, if
-    /// nothing else goes on.
-    pub fn settled(&self, held: bool, frontier_due_us: Option<Micros>) -> Check {
-        if self.halted {
-            return Ok(());
-        }
-        ensure("honest", self.disk_told.is_none(), || "nobody tells of the disk".into())?;
-        let now_us = self.now_us;
-        for (id, run) in &self.runs {
-            let late = match run.phase {
-                Phase::Waiting { retry_at_us } => retry_at_us <= now_us,
-                _ => run.reading_due_us(&self.config).is_some_and(|due_us| due_us <= now_us),
-            };
-            let known = run.known.as_ref().filter(|_| run.phase == Phase::Fetching);
-            let unread =
-                known.and_then(|reading| reading.partitions.keys().find(|p| !run.expected.contains_key(p)));
-            ensure("live", unread.is_none(), || {
-                format!("pipeline {id} does not fetch partition {unread:?}")
-            })?;
-            ensure("live", !late, || format!("pipeline {id} lets its time pass, at {now_us} us: {run:?}"))?;
-        }
-        if self.staging.is_some() {
-            return Ok(());
-        }
-        let in_flight = self.appended - self.published;
-        if !held && in_flight < self.config.unsynced_records_max as u64 && !self.is_barred() {
-            self.check_idle(in_flight)?;
-        }
-        self.check_wake_up(held, in_flight, frontier_due_us)
-    }
-
-    /// Nobody waits who could have begun.
-    fn check_idle(&self, in_flight: u64) -> Check {
-        ensure("live", self.unanswered.len() <= self.for_requests.len(), || {
-            format!("of requests {:?} one waits for nothing", self.unanswered)
-        })?;
-        if self.read_only {
-            return Ok(());
-        }
-        let ready = self.ready();
-        let full = |id: &&u32| self.runs[*id].proven_bytes() >= self.rules[*id].batch_bytes_max;
-        let waits = if in_flight == 0 { ready.first() } else { ready.iter().find(full) };
-        ensure("live", waits.is_none(), || format!("the batch of pipeline {waits:?} waits for nothing"))?;
-        let untold = self.runs.iter().find(|(_, run)| run.report.is_some());
-        ensure("honest", untold.is_none(), || format!("nobody tells of the error of {untold:?}"))
-    }
-
-    /// It will be woken when something is due, and not for nothing before.
-    fn check_wake_up(&self, held: bool, in_flight: u64, frontier_due_us: Option<Micros>) -> Check {
-        let frontier = frontier_due_us.filter(|_| !held && !self.read_only && in_flight == 0);
-        let of_runs = self.runs.iter().flat_map(|(id, run)| {
-            let retry = match run.phase {
-                Phase::Waiting { retry_at_us } => Some(retry_at_us),
-                _ => None,
-            };
-            let batch = self.rules.get(id).and_then(|rule| run.batch_due_us(rule, &self.config));
-            let batch = batch.filter(|due_us| *due_us > self.now_us && run.phase == Phase::Fetching);
-            [retry, batch, run.reading_due_us(&self.config)].into_iter().flatten()
-        });
-        let Some(due_us) = of_runs.chain(frontier).min() else { return Ok(()) };
-        ensure("live", self.wake_at_us == Some(due_us), || {
-            format!("something is due at {due_us} us, and a wake-up is asked for at {:?}", self.wake_at_us)
-        })
-    }
+/// Bytes of what some rows of the errors table tell, and of the messages in them.
+fn message_bytes(rows: &RecordBatch, range: std::ops::Range<usize>) -> usize {
+    let messages = rows.column(errors::MESSAGE).as_string::<i32>();
+    let payloads = rows.column(errors::PAYLOAD).as_binary::<i32>();
+    range.map(|row| messages.value_length(row) as usize + payloads.value_length(row) as usize).sum()
 }
 
 /// Whether somebody asked for a record. The coordinator's own tell of partitions first seen, of errors, and of pipelines that fail.

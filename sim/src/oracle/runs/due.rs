@@ -1,0 +1,86 @@
+//! What a coordinator must have done once it has nothing more to do for now. What is known of it lives in `super`.
+
+use kernel::Micros;
+
+use super::{Check, Phase, Runs, ensure};
+
+impl Runs {
+    /// The coordinator has nothing more to do for now. `held`: it begins no record; `frontier_due_us`: when one is to be written, if
+    /// nothing else goes on.
+    pub fn settled(&self, held: bool, frontier_due_us: Option<Micros>) -> Check {
+        if self.halted {
+            return Ok(());
+        }
+        ensure("honest", self.disk_told.is_none(), || "nobody tells of the disk".into())?;
+        let now_us = self.now_us;
+        for (id, run) in &self.runs {
+            let late = match run.phase {
+                Phase::Waiting { retry_at_us } => retry_at_us <= now_us,
+                _ => run.reading_due_us(&self.config).is_some_and(|due_us| due_us <= now_us),
+            };
+            let known = run.known.as_ref().filter(|_| run.phase == Phase::Fetching);
+            let unread =
+                known.and_then(|reading| reading.partitions.keys().find(|p| !run.expected.contains_key(p)));
+            ensure("live", unread.is_none(), || {
+                format!("pipeline {id} does not fetch partition {unread:?}")
+            })?;
+            ensure("live", !late, || format!("pipeline {id} lets its time pass, at {now_us} us: {run:?}"))?;
+        }
+        if self.staging.is_some() {
+            return Ok(());
+        }
+        let in_flight = self.appended - self.published;
+        if !held && in_flight < self.config.unsynced_records_max as u64 && !self.is_barred() {
+            self.check_idle(in_flight)?;
+        }
+        self.check_wake_up(held, in_flight, frontier_due_us)
+    }
+
+    /// Whether nothing is under way, as whoever wants to describe the coordinator is told.
+    pub fn check_rest(&self, told: bool) -> Check {
+        let rests = self.staging.is_none()
+            && self.appended == self.published
+            && self.setting_up.is_empty()
+            && !self.halted;
+        ensure("honest", told == rests, || {
+            format!(
+                "the kernel is said to rest: {told}; record {} of {} is published, {:?} is staged, {:?} are set up",
+                self.published, self.appended, self.staging, self.setting_up
+            )
+        })
+    }
+
+    /// Nobody waits who could have begun.
+    fn check_idle(&self, in_flight: u64) -> Check {
+        ensure("live", self.unanswered.len() <= self.for_requests.len(), || {
+            format!("of requests {:?} one waits for nothing", self.unanswered)
+        })?;
+        if self.read_only {
+            return Ok(());
+        }
+        let ready = self.ready();
+        let full = |id: &&u32| self.runs[*id].proven_bytes() >= self.rules[*id].batch_bytes_max;
+        let waits = if in_flight == 0 { ready.first() } else { ready.iter().find(full) };
+        ensure("live", waits.is_none(), || format!("the batch of pipeline {waits:?} waits for nothing"))?;
+        let untold = self.runs.iter().find(|(_, run)| run.report.is_some());
+        ensure("honest", untold.is_none(), || format!("nobody tells of the error of {untold:?}"))
+    }
+
+    /// It will be woken when something is due, and not for nothing before.
+    fn check_wake_up(&self, held: bool, in_flight: u64, frontier_due_us: Option<Micros>) -> Check {
+        let frontier = frontier_due_us.filter(|_| !held && !self.read_only && in_flight == 0);
+        let of_runs = self.runs.iter().flat_map(|(id, run)| {
+            let retry = match run.phase {
+                Phase::Waiting { retry_at_us } => Some(retry_at_us),
+                _ => None,
+            };
+            let batch = self.rules.get(id).and_then(|rule| run.batch_due_us(rule, &self.config));
+            let batch = batch.filter(|due_us| *due_us > self.now_us && run.phase == Phase::Fetching);
+            [retry, batch, run.reading_due_us(&self.config)].into_iter().flatten()
+        });
+        let Some(due_us) = of_runs.chain(frontier).min() else { return Ok(()) };
+        ensure("live", self.wake_at_us == Some(due_us), || {
+            format!("something is due at {due_us} us, and a wake-up is asked for at {:?}", self.wake_at_us)
+        })
+    }
+}
