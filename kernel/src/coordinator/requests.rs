@@ -34,6 +34,11 @@ impl Waiting {
         }
     }
 
+    /// Whether it is what somebody holds a barrier for.
+    fn holds_barrier(&self) -> bool {
+        matches!(self, Waiting::Write(Write { barrier: Some(_), .. }))
+    }
+
     /// What was asked for.
     pub fn request(&self) -> Request {
         match self {
@@ -112,8 +117,10 @@ impl Coordinator {
         };
         // The holder of a barrier is never turned away: those in line may be waiting for it. There are no more of them than
         // barriers, and no more barriers than tables.
-        let holds_barrier = matches!(&waiting, Waiting::Write(write) if write.barrier.is_some())
-            && !planted::is(Bug::HolderTurnedAway);
+        let mut holds_barrier = waiting.holds_barrier();
+        if planted::is(Bug::HolderTurnedAway) {
+            holds_barrier = false;
+        }
         if !holds_barrier && self.requests.waiting.len() >= self.config.requests_waiting_max {
             reached(Probe::RequestTurnedAway);
             let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
@@ -167,7 +174,7 @@ impl Coordinator {
     fn tables_of(&self, waiting: &Waiting) -> (BTreeSet<TableId>, bool) {
         match waiting {
             // The holder of a barrier is in nobody's line: what it waits for could be waiting for it.
-            Waiting::Write(write) if write.barrier.is_some() => (BTreeSet::new(), false),
+            Waiting::Write(Write { barrier: Some(_), .. }) => (BTreeSet::new(), false),
             Waiting::Write(write) => (write.tables.iter().map(|t| t.table).collect(), false),
             Waiting::Barrier(tables) => (tables.clone(), false),
             Waiting::Define(definition) => (is_definition_of(&self.tip, definition), true),
@@ -175,8 +182,7 @@ impl Coordinator {
     }
 
     fn is_held_up(&self, waiting: &Waiting, tables: &BTreeSet<TableId>) -> bool {
-        let holds_barrier = matches!(waiting, Waiting::Write(write) if write.barrier.is_some());
-        !holds_barrier && tables.iter().any(|table| self.requests.is_barred(*table))
+        !waiting.holds_barrier() && tables.iter().any(|table| self.requests.is_barred(*table))
     }
 
     fn start(&mut self, id: RequestId, waiting: Waiting) -> Result<()> {

@@ -569,8 +569,10 @@ fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[Re
     }
     if !statement.rows.is_empty() {
         let rows = columns::batch(def, &statement.rows);
+        let empty = rows.slice(0, 0);
         for (shard, rows) in kernel::route::route(def, &rows, p.shard_count).into_iter().enumerate() {
-            shards[shard].rows = rows;
+            // To some shards there are columns without rows.
+            shards[shard].rows = rows.or_else(|| (shard % 2 == 1).then(|| empty.clone()));
         }
     }
     TableWrite {

@@ -12,6 +12,7 @@ impl Runs {
             return Ok(());
         }
         ensure("honest", self.disk_told.is_none(), || "nobody tells of the disk".into())?;
+        self.check_line()?;
         let now_us = self.now_us;
         for (id, run) in &self.runs {
             let late = match run.phase {
@@ -47,6 +48,15 @@ impl Runs {
                 "the kernel is said to rest: {told}; record {} of {} is published, {:?} is staged, {:?} are set up",
                 self.published, self.appended, self.staging, self.setting_up
             )
+        })
+    }
+
+    /// No more wait in line than may; whoever holds a barrier is never turned away.
+    fn check_line(&self) -> Check {
+        let begun = self.setting_up.len() + self.for_requests.len() + usize::from(self.staging.is_some());
+        let in_line = (self.unanswered.len() + self.barriers_asked.len()).saturating_sub(begun);
+        ensure("bounded", in_line <= self.config.requests_waiting_max + self.holders.len(), || {
+            format!("{in_line} requests are in line, {} may be", self.config.requests_waiting_max)
         })
     }
 

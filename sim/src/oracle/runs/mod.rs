@@ -216,6 +216,8 @@ pub struct Runs {
     barriers_held: BTreeSet<BarrierId>,
     /// Barriers that are being set up, each with the last record before it.
     setting_up: BTreeMap<BarrierId, u64>,
+    /// Writes that are asked for under a barrier, which ends with them.
+    holders: BTreeMap<u64, BarrierId>,
     shards: usize,
 }
 
@@ -277,6 +279,10 @@ impl Runs {
             }
             Input::LogFailed { .. } => self.halted = true,
             Input::Request { id, request } => match request {
+                Request::Write(kernel::message::Write { barrier: Some(barrier), .. }) => {
+                    self.unanswered.insert(id.0);
+                    self.holders.insert(id.0, *barrier);
+                }
                 Request::Define(_) | Request::Write(_) => {
                     self.unanswered.insert(id.0);
                 }
@@ -381,6 +387,13 @@ impl Runs {
             Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
                 self.stages(sequence.0)?;
                 self.check_parts(work)?;
+                let in_vain = work.iter().find(|item| match item {
+                    Work::Rows { rows, deletes, .. } => {
+                        rows.iter().any(|rows| rows.num_rows() == 0) || rows.is_empty() && deletes.is_empty()
+                    }
+                    _ => false,
+                });
+                ensure("bounded", in_vain.is_none(), || format!("a shard is given {in_vain:?}"))?;
                 work.iter().try_for_each(|item| self.reports(item))?;
             }
             Effect::Shard { command: ShardCommand::ViewTip { barrier }, .. } => {
@@ -395,6 +408,9 @@ impl Runs {
             }
             Effect::Reply { id, result } => {
                 self.unanswered.remove(&id.0);
+                if let Some(barrier) = self.holders.remove(&id.0) {
+                    self.barriers_held.remove(&barrier);
+                }
                 if self.barriers_asked.remove(&id.0)
                     && let Ok(Response::Barrier { barrier, snapshot }) = result
                 {
