@@ -302,26 +302,28 @@ impl Contents {
         if self.hash_is_exact {
             return places;
         }
-        let is_same: Vec<bool> = match key {
+        // What was found has the key that was looked for; where nothing was, nothing else is to be done either.
+        let is_settled: Vec<bool> = match key {
             [key @ KeyColumn::Bytes(..)] => {
                 let stored = |place: &Place| match place.is_none() {
-                    true => &[],
-                    false => self.chunk(place.slot()).key[0].bytes(place.row()),
+                    true => None,
+                    false => Some(self.chunk(place.slot()).key[0].bytes(place.row())),
                 };
-                let stored: Vec<&[u8]> = places.iter().map(stored).collect();
-                rows.iter().zip(stored).map(|(row, stored)| key.bytes(*row as usize) == stored).collect()
+                let stored: Vec<Option<&[u8]>> = places.iter().map(stored).collect();
+                let is_settled = |(row, stored): (&u32, Option<&[u8]>)| {
+                    stored.is_none_or(|stored| key.bytes(*row as usize) == stored)
+                };
+                rows.iter().zip(stored).map(is_settled).collect()
             }
             _ => {
-                let same = |(row, place): (&u32, &Place)| {
-                    let stored = || &self.chunk(place.slot()).key;
-                    !place.is_none() && keys_equal(key, *row as usize, stored(), place.row())
+                let is_settled = |(row, place): (&u32, &Place)| match place.is_none() {
+                    true => true,
+                    false => keys_equal(key, *row as usize, &self.chunk(place.slot()).key, place.row()),
                 };
-                rows.iter().zip(&places).map(same).collect()
+                rows.iter().zip(&places).map(is_settled).collect()
             }
         };
-        for (at, place) in
-            places.iter_mut().enumerate().filter(|(at, place)| !is_same[*at] && !place.is_none())
-        {
+        for (at, place) in places.iter_mut().enumerate().filter(|(at, _)| !is_settled[*at]) {
             // Another key of the same hash came first.
             let row = rows[at] as usize;
             let same = |place: Place| keys_equal(key, row, &self.chunk(place.slot()).key, place.row());

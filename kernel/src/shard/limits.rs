@@ -44,6 +44,11 @@ impl ShardLimits {
         bytes <= self.step_bytes_max
     }
 
+    /// Whether rows are few enough, and small enough, for one chunk that several are merged into.
+    pub(super) fn fits_chunk(&self, rows: usize, bytes: usize) -> bool {
+        rows <= self.chunk_rows_max && bytes <= self.chunk_bytes_max
+    }
+
     /// Hashes by which keys are looked for, one a row: those of the route, as far as they count here.
     pub(super) fn hash_keys(&self, rows: &RecordBatch, key_columns: &[u16], hashes: &mut Vec<u64>) {
         hash_rows(rows, key_columns, hashes);

@@ -105,7 +105,7 @@ fn small_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<
         bytes += chunk.bytes;
         greatest = greatest.max(chunk.live);
         let full = chunk.live >= limits.chunk_rows_max / GROWTH;
-        if full || sum > limits.chunk_rows_max || bytes > limits.chunk_bytes_max {
+        if full || !limits.fits_chunk(sum, bytes) {
             break;
         }
         if at > start && sum >= GROWTH * greatest {
@@ -117,16 +117,18 @@ fn small_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<
 
 /// Neighbours that are mostly dead.
 fn sparse_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<usize> {
+    if !chunks[start].is_sparse() {
+        return None;
+    }
     let (mut sum, mut bytes) = (0, 0);
     let fits = |chunk: &&Weight| {
         sum += chunk.live;
         bytes += chunk.bytes;
-        chunk.is_sparse() && sum <= limits.chunk_rows_max && bytes <= limits.chunk_bytes_max
+        chunk.is_sparse() && limits.fits_chunk(sum, bytes)
     };
     let count = chunks[start..].iter().take_while(fits).count();
     // A single chunk is rewritten however many bytes it has.
-    let count = if count == 0 && chunks[start].is_sparse() { 1 } else { count };
-    (count > 0).then_some(start + count)
+    Some(start + count.max(1))
 }
 
 fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves) {
@@ -134,13 +136,11 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
     let all_sparse = slots.iter().all(|slot| Weight::of(contents.chunk(*slot)).is_sparse());
     reached(if all_sparse { Probe::SparseChunksRewritten } else { Probe::SmallChunksMerged });
     let merged = merged_chunk(contents, &slots);
-    if slots.len() > 1 {
-        let limits = contents.limits;
-        let fits = |chunk: &Chunk| {
-            chunk.len() <= limits.chunk_rows_max && chunk.row_bytes() <= limits.chunk_bytes_max
-        };
-        assert!(merged.as_ref().is_none_or(fits), "a chunk merged of several keeps to its limits");
-    }
+    let fits = |chunk: &Chunk| contents.limits.fits_chunk(chunk.len(), chunk.row_bytes());
+    assert!(
+        slots.len() <= 1 || merged.as_ref().is_none_or(fits),
+        "a chunk merged of several keeps to its limits"
+    );
     let new_slot = merged.map(|chunk| contents.put_slot(chunk));
     let mut from = Vec::new();
     for slot in &slots {

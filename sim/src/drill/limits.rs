@@ -6,34 +6,47 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use kernel::expr::OnDuplicate;
+use kernel::expr::{Comparison, Expr, Literal, OnDuplicate, Update};
 use kernel::message::{Rejected, ShardCommand, ShardReply, Work};
-use kernel::schema::TableDef;
+use kernel::schema::{ColumnType, TableDef};
 use kernel::{Sequence, Shard, ShardId, ShardLimits, TableId};
 
 use super::rows::{self, Mix};
 use super::{chunks, piece};
 use crate::decide::Decisions;
-use crate::oracle::value::Value;
-use crate::oracle::{Check, ensure};
+use crate::oracle::value::{Row, Value};
+use crate::oracle::{Check, describe, ensure};
 use crate::scenario::TableShape;
+use crate::wide::{AMOUNT, Layout};
 
 /// A row may take so many times the bytes of a step.
 const ROW_STEPS_MAX: usize = 4;
 
 /// Draws a few rows and hands them to shards that have just room for them, or just not.
 pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
-    let spec = TableShape::Events.spec("to_the_byte", false);
-    let def = Arc::new(TableDef {
+    tell(format_args!("rows are taken by shards with just room for them, or just not"));
+    check_steps(d)?;
+    check_constants(d)?;
+    check_texts(d)
+}
+
+fn table(shape: TableShape) -> Arc<TableDef> {
+    let spec = shape.spec("to_the_byte", false);
+    Arc::new(TableDef {
         id: TableId(9),
         name: spec.name,
         schema_version: 1,
         columns: spec.columns,
-        primary_key: vec![],
+        primary_key: spec.primary_key,
         shard_key: spec.shard_key,
         sort_key: vec![],
         created_at: Sequence(1),
-    });
+    })
+}
+
+/// A step takes so many bytes at once, and a row may have four times as many.
+fn check_steps(d: &Decisions<'_>) -> Check {
+    let def = table(TableShape::Events);
     let batch = |rows: u64| {
         let mix = Mix { rows, key_values: 9, from_messages: d.below(2) == 1, long: false };
         let mut drawn = rows::draw(d, &def, mix);
@@ -50,23 +63,18 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let apart: usize = batches.iter().map(|batch| bytes_of(&def, std::slice::from_ref(batch))).sum();
     let bytes = apart.max(bytes_of(&def, &batches));
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    tell(format_args!(
-        "{rows} rows of {bytes} bytes are taken by shards with just room for them, or just not"
-    ));
-    let parts = |step_bytes_max: usize| stage(&def, &batches, step_bytes_max).0;
-    ensure("bounded", parts(bytes) == 1, || {
-        format!("{rows} rows of {bytes} bytes are taken in {} parts", parts(bytes))
-    })?;
-    let split = rows == 1 || parts(bytes - 1) > 1;
-    ensure("bounded", split, || {
-        format!("{rows} rows of {bytes} bytes are taken where one byte less may be")
-    })?;
+    let parts = |step_bytes_max: usize| {
+        let limits = ShardLimits { step_bytes_max, ..ShardLimits::default() };
+        stage(&def, &OnDuplicate::Reject, &batches, limits).0
+    };
+    check_parts(rows, bytes, &parts)?;
     let row = batches[0].slice(0, 1);
     let bytes = bytes_of(&def, std::slice::from_ref(&row));
     for (step_bytes_max, is_taken) in
         [(bytes.div_ceil(ROW_STEPS_MAX), true), ((bytes - 1) / ROW_STEPS_MAX, false)]
     {
-        let (parts, refused) = stage(&def, std::slice::from_ref(&row), step_bytes_max);
+        let limits = ShardLimits { step_bytes_max, ..ShardLimits::default() };
+        let (parts, refused) = stage(&def, &OnDuplicate::Reject, std::slice::from_ref(&row), limits);
         let codes: Vec<&str> = refused.iter().map(|refused| refused.error.kind.sqlstate()).collect();
         let due: (usize, &[&str]) = if is_taken { (1, &[]) } else { (0, &["54000"]) };
         ensure("bounded", (parts, &codes[..]) == due, || {
@@ -78,24 +86,89 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     Ok(())
 }
 
+/// Rows are taken at once where there is room for so many bytes, and in parts where there is room for one less.
+fn check_parts(rows: usize, bytes: usize, parts: &dyn Fn(usize) -> usize) -> Check {
+    let found = parts(bytes);
+    ensure("bounded", found == 1, || format!("{rows} rows of {bytes} bytes are taken in {found} parts"))?;
+    ensure("bounded", rows == 1 || parts(bytes - 1) > 1, || {
+        format!("{rows} rows of {bytes} bytes are taken at once where one byte less may be")
+    })
+}
+
+/// Constants of an update become columns while it is carried out, wherever they stand in it.
+fn check_constants(d: &Decisions<'_>) -> Check {
+    let def = table(TableShape::Latest);
+    let rows = d.between(2, 6) as usize;
+    let row = |number: usize| {
+        vec![Value::Int(number as i64), Value::Int(1), Value::Null, Value::Null, Value::Null, Value::Null]
+    };
+    let drawn: Vec<Row> = (0..rows).map(row).collect();
+    let batch = rows::batch(d, &def, &drawn, false);
+    // More than the rows themselves take.
+    let [a, b, c] = [(); 3].map(|()| 200 + d.index(40));
+    let text = |bytes: usize| Box::new(Expr::Literal(Literal::Text("x".repeat(bytes)), ColumnType::Text));
+    let third = Expr::IsNull(Box::new(Expr::Literal(Literal::Bytes(vec![7; c]), ColumnType::Bytea)));
+    let second = Expr::Compare(Comparison::NotEqual, text(b), Box::new(Expr::Incoming(2)));
+    let update = Update {
+        assignments: vec![(2, Expr::Coalesce(vec![Expr::Incoming(2), *text(a)]))],
+        condition: Some(Expr::And(Box::new(second), Box::new(third))),
+    };
+    check_parts(rows, rows * (a + b + c), &|step_bytes_max| {
+        let limits = ShardLimits { step_bytes_max, ..ShardLimits::default() };
+        stage(&def, &OnDuplicate::Update(update.clone()), std::slice::from_ref(&batch), limits).0
+    })
+}
+
+/// What is told of a row that is refused is cut off where it has to be.
+fn check_texts(d: &Decisions<'_>) -> Check {
+    let shape = TableShape::Wide(Layout::draw(d));
+    let def = table(shape);
+    let mix = Mix { rows: 1, key_values: 9, from_messages: true, long: false };
+    let mut drawn = rows::draw(d, &def, mix);
+    drawn[0][AMOUNT] = Value::Null;
+    let batch = rows::batch(d, &def, &drawn, true);
+    let whole = describe::row_text(shape, &drawn[0], usize::MAX);
+    for _ in 0..12 {
+        let row_text_bytes_max = d.index(whole.len() + 2);
+        let limits = ShardLimits { row_text_bytes_max, ..ShardLimits::default() };
+        let (_, refused) = stage(&def, &OnDuplicate::Reject, std::slice::from_ref(&batch), limits);
+        let due = describe::row_text(shape, &drawn[0], row_text_bytes_max);
+        let told: Vec<&str> = refused.iter().map(|refused| refused.row_text.as_str()).collect();
+        ensure("bounded", told == [&due], || {
+            format!("of a refused row {row_text_bytes_max} bytes are told as {told:?}, must be as {due:?}")
+        })?;
+    }
+    Ok(())
+}
+
 /// Bytes of rows once they are stored.
 fn bytes_of(def: &Arc<TableDef>, batches: &[RecordBatch]) -> usize {
-    let (piece, _) = staged(def, batches, ShardLimits::default());
+    let (piece, _) = staged(def, &OnDuplicate::Reject, batches, ShardLimits::default());
     let pieces = piece::check(&piece).expect("what is written is measured elsewhere");
     pieces.iter().flat_map(|piece| &piece.columns).map(chunks::column_bytes).sum()
 }
 
 /// In how many parts rows are taken, and which are refused.
-fn stage(def: &Arc<TableDef>, batches: &[RecordBatch], step_bytes_max: usize) -> (usize, Vec<Rejected>) {
-    let (piece, refused) = staged(def, batches, ShardLimits { step_bytes_max, ..ShardLimits::default() });
+fn stage(
+    def: &Arc<TableDef>,
+    on_duplicate: &OnDuplicate,
+    batches: &[RecordBatch],
+    limits: ShardLimits,
+) -> (usize, Vec<Rejected>) {
+    let (piece, refused) = staged(def, on_duplicate, batches, limits);
     (piece::check(&piece).expect("what is written is measured elsewhere").len(), refused)
 }
 
-fn staged(def: &Arc<TableDef>, batches: &[RecordBatch], limits: ShardLimits) -> (Bytes, Vec<Rejected>) {
+fn staged(
+    def: &Arc<TableDef>,
+    on_duplicate: &OnDuplicate,
+    batches: &[RecordBatch],
+    limits: ShardLimits,
+) -> (Bytes, Vec<Rejected>) {
     let mut shard = Shard::with_limits(ShardId(0), 1, limits);
     let rows = Work::Rows {
         table: def.id,
-        on_duplicate: OnDuplicate::Reject,
+        on_duplicate: on_duplicate.clone(),
         deletes: vec![],
         rows: batches.to_vec(),
     };
