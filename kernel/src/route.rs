@@ -178,12 +178,12 @@ fn hash_bytes<T: ByteArrayType<Offset = i32>>(column: &GenericByteArray<T>, hash
 
 fn for_valid(column: &dyn Array, hashes: &mut [u64], hash_of: impl Fn(usize) -> u64) {
     match column.nulls() {
-        Some(nulls) if nulls.null_count() > 0 => {
+        Some(nulls) => {
             for row in nulls.valid_indices() {
                 hashes[row] = hash_of(row);
             }
         }
-        _ => {
+        None => {
             for (row, hash) in hashes.iter_mut().enumerate() {
                 *hash = hash_of(row);
             }

@@ -57,6 +57,28 @@ impl Program {
         Program::draw_as(Draw { d, layout, stored: true, rough: true })
     }
 
+    /// One that assigns a column or two, numbers mostly: what fails in one of them hides no others.
+    pub fn draw_short(d: &Decisions<'_>, layout: Layout) -> Program {
+        let draw = Draw { d, layout, stored: true, rough: true };
+        let all: Vec<usize> = layout.assignable_columns().collect();
+        let is_number = |column: &usize| NUMBERS.contains(&draw.type_of(*column));
+        let numbers: Vec<usize> = all.iter().copied().filter(is_number).collect();
+        let mut assignments: Vec<(u16, Expr)> = Vec::new();
+        for _ in 0..d.pick(&[0, 1, 1, 1, 2]) {
+            let column = d.pick(if d.below(3) == 0 { &all } else { &numbers });
+            if assignments.iter().all(|(other, _)| usize::from(*other) != column) {
+                let expr = match d.below(4) {
+                    0 => draw.fold(column),
+                    _ => draw.expr(draw.type_of(column), d.between(1, 2) as u32),
+                };
+                assignments.push((column as u16, expr));
+            }
+        }
+        let conditional = assignments.is_empty() || d.below(4) == 1;
+        let condition = conditional.then(|| draw.expr(ColumnType::Bool, 2));
+        Program { layout, update: Update { assignments, condition } }
+    }
+
     fn draw_as(draw: Draw<'_, '_>) -> Program {
         let (d, layout) = (draw.d, draw.layout);
         let all_fold = d.below(2) == 1;

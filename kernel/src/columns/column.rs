@@ -11,9 +11,9 @@
 //! | `RUNS` | pairs of value (8 bytes) and the row where its run ends (4 bytes) |
 //! | `RAW` | the values, `width` bytes each; booleans as a bitmap |
 //!
-//! Runs and deltas are taken where the smaller of them is at most half of what offsets would be. Of more than 66 values the first 66
-//! tell whether it is worth looking: not where there are more than 32 runs among them (or more than would be worth it in all) and their
-//! differences take more than half of 64 offsets.
+//! Runs and deltas are taken where the smaller of them (runs, if they are as large) is at most half of what offsets would be. Of
+//! more than 66 values the first 66 tell whether it is worth looking: not where there are more than 32 runs among them (or more
+//! than would be worth it in all) and their differences take more than half of 64 offsets.
 //!
 //! Text and bytea: the lengths, as integers in one of these encodings, padded; then `text bytes` bytes. A constant text is
 //! only its bytes.
@@ -181,9 +181,7 @@ integer!(i16, i32, i64);
 fn filled<T: ArrowPrimitiveType>(column: &ArrayRef) -> ScalarBuffer<T::Native> {
     let column: &PrimitiveArray<T> = column.as_primitive();
     let values = column.values();
-    let Some(nulls) = column.nulls().filter(|n| n.null_count() > 0) else {
-        return values.clone();
-    };
+    let Some(nulls) = column.nulls() else { return values.clone() };
     let first = nulls.valid_indices().next().expect("not all rows are null");
     let mut last = values[first];
     let filled: Vec<T::Native> = (0..values.len())
@@ -385,8 +383,7 @@ fn encode_bytes<T: ByteArrayType<Offset = i32>>(column: &GenericByteArray<T>, ou
     let mut lengths: Vec<i32> = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let mut under_nulls = false;
     if let Some(nulls) = nulls {
-        for (row, length) in lengths.iter_mut().enumerate().filter(|(row, _)| nulls.is_null(*row)) {
-            debug_assert!(nulls.is_null(row));
+        for (_, length) in lengths.iter_mut().enumerate().filter(|(row, _)| nulls.is_null(*row)) {
             under_nulls |= *length != 0;
             *length = 0;
         }
@@ -403,7 +400,7 @@ fn encode_bytes<T: ByteArrayType<Offset = i32>>(column: &GenericByteArray<T>, ou
     out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT), 0);
     let text_start = out.len();
     if under_nulls {
-        for (row, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
+        for (row, length) in lengths.iter().enumerate() {
             let from = (offsets[row] - offsets[0]) as usize;
             out.extend_from_slice(&data[from..from + *length as usize]);
         }

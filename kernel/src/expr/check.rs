@@ -1,6 +1,7 @@
 //! Whether a program fits its table. The lowering and the coordinator ask before a program is ever evaluated, so that what
 //! does not fit is refused at CREATE and not row by row.
 
+use super::flat::DEPTH_MAX;
 use super::{Expr, Literal, OnDuplicate, Update};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{ColumnType, TableDef};
@@ -21,6 +22,10 @@ impl Update {
     fn check(&self, table: &TableDef) -> Result<()> {
         if table.primary_key.is_empty() {
             return no_key(table);
+        }
+        let programs = self.assignments.iter().map(|(_, expr)| expr).chain(&self.condition);
+        if programs.map(Expr::depth).any(|depth| depth > DEPTH_MAX) {
+            return misfit(table, format!("an expression is nested more than {DEPTH_MAX} levels deep"));
         }
         for (at, (column, expr)) in self.assignments.iter().enumerate() {
             let Some(definition) = table.columns.get(*column as usize) else {

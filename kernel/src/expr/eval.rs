@@ -1,10 +1,12 @@
 //! Evaluation over columns: total, deterministic, with three-valued logic. A row on which an operator fails (overflow,
-//! division by zero) is marked in [`RowErrors`] and goes on as a null; nothing ever stops the other rows.
+//! division by zero) is marked in [`RowErrors`] and goes on with any value; nothing ever stops the other rows.
 //!
 //! All operands of an operator are evaluated, except that CASE and COALESCE fail only where they reach. Comparisons are
 //! PostgreSQL's: NaN equals NaN and is greater than every number, -0.0 equals 0.0, text compares by its bytes.
 
 use std::cmp::Ordering;
+use std::fmt::Debug;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -34,10 +36,6 @@ impl RowErrors {
             self.kinds.resize(row + 1, None);
         }
         self.kinds[row].get_or_insert(kind);
-    }
-
-    pub fn get(&self, row: usize) -> Option<ErrorKind> {
-        self.kinds.get(row).copied().flatten()
     }
 
     /// Rows with an error, and which.
@@ -130,9 +128,7 @@ fn constant(literal: &Literal, column_type: ColumnType, rows: usize) -> Option<A
             Arc::new(PrimitiveArray::<Float32Type>::from_value(*v as f32, rows))
         }
         (Literal::Float(v), DataType::Float64) => Arc::new(Float64Array::from_value(*v, rows)),
-        (Literal::Decimal(v, literal_scale), DataType::Decimal128(precision, scale))
-            if literal_scale == scale && in_precision(*v, *precision).is_ok() =>
-        {
+        (Literal::Decimal(v, _), DataType::Decimal128(..)) => {
             Arc::new(Decimal128Array::from_value(*v, rows).with_data_type(data_type))
         }
         (Literal::Text(v), DataType::Utf8) => Arc::new(StringArray::from_iter_values((0..rows).map(|_| v))),
@@ -162,27 +158,18 @@ where
 {
     let nulls = NullBuffer::union(a.nulls(), b.nulls());
     let (a, b) = (a.as_primitive::<A>().values(), b.as_primitive::<B>().values());
-    let mut failed = false;
     let mut value = |row: usize, (a, b): (&A::Native, &B::Native)| match function(*a, *b) {
         Ok(value) => value,
         Err(kind) => {
             if nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
                 errors.mark(row, kind);
-                failed = true;
             }
             O::Native::default()
         }
     };
     let values: Vec<O::Native> =
         a.iter().zip(b.iter()).enumerate().map(|(row, pair)| value(row, pair)).collect();
-    let nulls =
-        if failed { NullBuffer::union(nulls.as_ref(), Some(&without(errors, values.len()))) } else { nulls };
     PrimitiveArray::new(values.into(), nulls)
-}
-
-/// Validity that leaves out rows with errors.
-fn without(errors: &RowErrors, rows: usize) -> NullBuffer {
-    (0..rows).map(|row| errors.get(row).is_none()).collect::<BooleanBuffer>().into()
 }
 
 fn map<A: ArrowPrimitiveType, O: ArrowPrimitiveType>(
@@ -283,7 +270,7 @@ fn rounded(numerator: i256, divisor: i256) -> Option<i128> {
     if twice < divisor.wrapping_abs() {
         return quotient.to_i128();
     }
-    let away = if (numerator < i256::ZERO) == (divisor < i256::ZERO) { i256::ONE } else { i256::MINUS_ONE };
+    let away = if numerator.is_negative() == divisor.is_negative() { i256::ONE } else { i256::MINUS_ONE };
     quotient.checked_add(away)?.to_i128()
 }
 
@@ -294,7 +281,7 @@ fn power_of_ten(exponent: u8) -> Option<i128> {
 /// By multiplication alone, whose result is the same on every machine; `powi` promises less.
 fn float_power_of_ten(exponent: i8) -> f64 {
     let power = (0..exponent.unsigned_abs()).fold(1.0, |power, _| power * 10.0);
-    if exponent < 0 { 1.0 / power } else { power }
+    if exponent.is_negative() { 1.0 / power } else { power }
 }
 
 /// A decimal if it has at most `precision` digits.
@@ -528,25 +515,21 @@ const TEXT_BYTES_MAX: usize = 1 << 30;
 
 fn concatenate(a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
     let (a, b) = (a.as_string_opt::<i32>()?, b.as_string_opt::<i32>()?);
-    let mut text = Vec::with_capacity((a.value_data().len() + b.value_data().len()).min(TEXT_BYTES_MAX));
-    let mut ends = Vec::with_capacity(a.len() + 1);
-    let mut found = Vec::with_capacity(a.len());
-    ends.push(0i32);
+    let nulls = NullBuffer::union(a.nulls(), b.nulls());
+    let mut text = Vec::new();
+    let mut ends = vec![0i32];
     for row in 0..a.len() {
-        let mut both = a.is_valid(row) && b.is_valid(row);
-        if both && text.len() + a.value(row).len() + b.value(row).len() > TEXT_BYTES_MAX {
-            errors.mark(row, ErrorKind::OutOfMemory);
-            both = false;
-        }
-        if both {
+        let start = text.len();
+        if nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
             text.extend_from_slice(a.value(row).as_bytes());
             text.extend_from_slice(b.value(row).as_bytes());
         }
+        if !(..=TEXT_BYTES_MAX).contains(&text.len()) {
+            errors.mark(row, ErrorKind::OutOfMemory);
+            text.truncate(start);
+        }
         ends.push(text.len() as i32);
-        found.push(both);
     }
-    let nulls = NullBuffer::from(found);
-    let nulls = (nulls.null_count() > 0).then_some(nulls);
     let array = StringArray::try_new(OffsetBuffer::new(ends.into()), text.into(), nulls);
     Some(Arc::new(array.expect("text that follows text is text")))
 }
@@ -589,11 +572,10 @@ fn cast_to<A: ArrowPrimitiveType>(
         DataType::Int64 => Arc::new(map::<A, Int64Type>(a, errors, |v| integer(v).ok_or(out_of_range))),
         DataType::Float32 => Arc::new(map::<A, Float32Type>(a, errors, |v| {
             let (wide, narrow) = (float(v), real(v));
-            match narrow {
-                _ if narrow.is_infinite() && wide.is_finite() => Err(out_of_range),
-                _ if narrow.is_nan() => Ok(f32::NAN),
-                _ => Ok(narrow),
+            if narrow.is_infinite() && wide.is_finite() {
+                return Err(out_of_range);
             }
+            Ok(if narrow.is_nan() { f32::NAN } else { narrow })
         })),
         DataType::Float64 => Arc::new(map::<A, Float64Type>(a, errors, |v| {
             let wide = float(v);
@@ -653,25 +635,14 @@ fn from_decimal(a: &ArrayRef, from: i8, to: &DataType, errors: &mut RowErrors) -
         to,
         errors,
         |v| rescale(v, from, 0).and_then(|v| v.try_into().ok()),
-        |v| decimal_to_real(v, from),
-        |v| decimal_to_float(v, from),
+        |v| decimal_to(v, from),
+        |v| decimal_to(v, from),
         |v, scale| rescale(v, from, scale),
     )
 }
 
-/// The quotient of two numbers that are exact as doubles is rounded once; others go by their digits.
-fn decimal_to_float(unscaled: i128, scale: i8) -> f64 {
-    if unscaled.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS && (0..=22).contains(&scale) {
-        return unscaled as f64 / float_power_of_ten(scale);
-    }
-    format!("{unscaled}e{}", -i16::from(scale)).parse().expect("digits and an exponent are a number")
-}
-
-/// As [`decimal_to_float`], in single precision.
-fn decimal_to_real(unscaled: i128, scale: i8) -> f32 {
-    if unscaled.unsigned_abs() <= 1 << f32::MANTISSA_DIGITS && (0..=10).contains(&scale) {
-        return unscaled as f32 / float_power_of_ten(scale) as f32;
-    }
+/// The number that is nearest to all digits: rounded once.
+fn decimal_to<F: FromStr<Err: Debug>>(unscaled: i128, scale: i8) -> F {
     format!("{unscaled}e{}", -i16::from(scale)).parse().expect("digits and an exponent are a number")
 }
 

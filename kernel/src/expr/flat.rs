@@ -1,5 +1,6 @@
 //! How an expression is written: as its nodes in postfix order. A tree would be read by a function that calls itself, and
-//! bytes that nest deeply enough would overflow the stack; this is read by a loop, and refused beyond [`DEPTH_MAX`].
+//! bytes that nest deeply enough would overflow the stack; this is read by a loop, and refused beyond [`DEPTH_MAX`], as a program
+//! that is defined is (see `check`).
 
 use serde::{Deserialize, Serialize};
 
@@ -41,12 +42,11 @@ impl From<Expr> for Flat {
     /// Taken from behind: each operator before its operands, the last operand first, and then turned round.
     fn from(expr: Expr) -> Flat {
         let mut nodes = Vec::new();
-        let mut waiting = vec![(expr, 1)];
-        while let Some((expr, depth)) = waiting.pop() {
-            assert!(depth <= DEPTH_MAX, "expressions are lowered with a bounded depth");
+        let mut waiting = vec![expr];
+        while let Some(expr) = waiting.pop() {
             let (node, operands) = split(expr);
             nodes.push(node);
-            waiting.extend(operands.into_iter().map(|operand| (operand, depth + 1)));
+            waiting.extend(operands);
         }
         nodes.reverse();
         Flat(nodes)

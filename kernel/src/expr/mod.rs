@@ -97,39 +97,42 @@ pub enum Expr {
 impl Expr {
     /// Whether it looks at the stored row.
     pub fn uses_stored(&self) -> bool {
-        let mut found = false;
-        self.visit(&mut |expr| found |= matches!(expr, Expr::Stored(_)));
-        found
+        match self {
+            Expr::Stored(_) => true,
+            other => other.operands().into_iter().any(Expr::uses_stored),
+        }
     }
 
     /// Bytes of its constants of variable length, each of which becomes a column as long as the rows it is evaluated over.
     pub(crate) fn constant_bytes(&self) -> usize {
-        let mut bytes = 0;
-        self.visit(&mut |expr| match expr {
-            Expr::Literal(Literal::Text(text), _) => bytes += text.len(),
-            Expr::Literal(Literal::Bytes(text), _) => bytes += text.len(),
-            _ => {}
-        });
-        bytes
+        match self {
+            Expr::Literal(Literal::Text(text), _) => text.len(),
+            Expr::Literal(Literal::Bytes(bytes), _) => bytes.len(),
+            other => other.operands().into_iter().map(Expr::constant_bytes).sum(),
+        }
     }
 
-    /// Itself, then all that it is made of.
-    fn visit(&self, see: &mut dyn FnMut(&Expr)) {
-        see(self);
+    /// Levels of nesting.
+    fn depth(&self) -> usize {
+        1 + self.operands().into_iter().map(Expr::depth).max().unwrap_or(0)
+    }
+
+    /// What it is made of, in order.
+    fn operands(&self) -> Vec<&Expr> {
         match self {
-            Expr::Stored(_) | Expr::Incoming(_) | Expr::Literal(..) => {}
-            Expr::Negate(a) | Expr::Not(a) | Expr::IsNull(a) | Expr::Cast(a, _) => a.visit(see),
+            Expr::Stored(_) | Expr::Incoming(_) | Expr::Literal(..) => vec![],
+            Expr::Negate(a) | Expr::Not(a) | Expr::IsNull(a) | Expr::Cast(a, _) => vec![a],
             Expr::Arithmetic(_, a, b)
             | Expr::Compare(_, a, b)
             | Expr::And(a, b)
             | Expr::Or(a, b)
-            | Expr::Concat(a, b) => [a, b].into_iter().for_each(|operand| operand.visit(see)),
+            | Expr::Concat(a, b) => vec![a, b],
             Expr::Coalesce(operands) | Expr::Greatest(operands) | Expr::Least(operands) => {
-                operands.iter().for_each(|operand| operand.visit(see));
+                operands.iter().collect()
             }
             Expr::Case(branches, otherwise) => {
-                branches.iter().flat_map(|(c, v)| [c, v]).for_each(|operand| operand.visit(see));
-                otherwise.visit(see);
+                let pairs = branches.iter().flat_map(|(condition, value)| [condition, value]);
+                pairs.chain([otherwise.as_ref()]).collect()
             }
         }
     }

@@ -48,12 +48,11 @@ pub(super) fn recognise<'a>(contents: &Contents, update: &'a Update) -> Option<V
     let fold = |(column, expr): &'a (u16, Expr)| {
         let data_type = contents.schema.field(*column as usize).data_type();
         let (kind, incoming) = kind_of(*column, expr)?;
-        let fits = match kind {
-            Kind::Last => true,
-            Kind::Sum(_) => data_type.is_numeric(),
-            Kind::Extreme(_) => data_type.is_primitive(),
-        };
-        (fits && !incoming.uses_stored()).then_some(Fold { column: *column, kind, incoming })
+        // Sums are of numbers, or the program would have been refused.
+        if matches!(kind, Kind::Extreme(_)) && !data_type.is_primitive() {
+            return None;
+        }
+        (!incoming.uses_stored()).then_some(Fold { column: *column, kind, incoming })
     };
     update.assignments.iter().map(fold).collect()
 }
@@ -100,8 +99,8 @@ impl Fold<'_> {
             unfit[groups.of_row[row] as usize] = true;
         }
         let nullable = contents.table.columns[self.column as usize].nullable;
-        if !nullable && value.null_count() > 0 && !matches!(self.kind, Kind::Extreme(_)) {
-            for row in (0..incoming.len).filter(|row| value.is_null(*row) && !groups.inserts(*row)) {
+        if let (false, Kind::Sum(_) | Kind::Last, Some(nulls)) = (nullable, self.kind, value.nulls()) {
+            for row in (0..incoming.len).filter(|row| nulls.is_null(*row) && !groups.inserts(*row)) {
                 unfit[groups.of_row[row] as usize] = true;
             }
         }
@@ -183,10 +182,9 @@ fn sum<T: ArrowPrimitiveType>(
     step: impl Fn(T::Native, T::Native) -> Result<T::Native, ErrorKind>,
 ) -> ArrayRef {
     let mut sums = first.values().to_vec();
-    let mut known: Option<Vec<bool>> = None;
-    if first.null_count() + value.null_count() > 0 {
-        known = Some((0..first.len()).map(|group| first.is_valid(group)).collect());
-    }
+    let has_nulls = first.nulls().or(value.nulls()).is_some();
+    let mut known: Option<Vec<bool>> =
+        has_nulls.then(|| (0..first.len()).map(|group| first.is_valid(group)).collect());
     for (row, (group, value_here)) in groups.of_row.iter().zip(value.values()).enumerate() {
         let group = *group as usize;
         if groups.inserts(row) {
@@ -230,6 +228,6 @@ fn finish<T: ArrowPrimitiveType>(
     known: Option<Vec<bool>>,
     data_type: &DataType,
 ) -> ArrayRef {
-    let nulls = known.map(NullBuffer::from).filter(|nulls| nulls.null_count() > 0);
+    let nulls = known.filter(|known| known.contains(&false)).map(NullBuffer::from);
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls).with_data_type(data_type.clone()))
 }

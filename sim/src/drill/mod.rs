@@ -2,14 +2,17 @@
 //! every kind. A plain model of the tables goes along; every answer and every view is held against it. Now and then other shards,
 //! with other limits, are made from what was staged so far and take the place of these.
 //!
-//! Rows are drawn in `rows`; what is written of them is measured in `piece`, where they lie in `chunks`. Limits are met to the byte in [`limits`]. Logs are drilled in [`log`],
-//! and what readers make of messages that jump in [`place`].
+//! Rows are drawn in `rows`; what is written of them is measured in `piece`, where they lie in `chunks`. Limits are met to the byte in
+//! [`limits`]. Bytes of rows are drilled in [`columns`], updates in [`program`], logs in [`log`], and what readers make of messages that
+//! jump in [`place`].
 
 mod chunks;
+pub mod columns;
 pub mod limits;
 pub mod log;
 mod piece;
 pub mod place;
+pub mod program;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

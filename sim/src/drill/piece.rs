@@ -243,7 +243,7 @@ impl Column<'_> {
     fn check_integers(&self, native: usize) -> Result<(), String> {
         let values = integers(self.encoding, self.width.into(), self.rows, native, self.payload)?;
         self.check_filled(&values)?;
-        check_length(&values, native, self.payload.len())
+        check_length(&values, native, self.encoding, self.payload.len())
     }
 
     /// Under nulls lies the value before them, at the front the first one.
@@ -278,7 +278,7 @@ impl Column<'_> {
             return Err("all its texts are the same".into());
         }
         length("its lengths, padded", front.len(), used.next_multiple_of(ALIGNMENT))?;
-        check_length(&lengths, native, used)
+        check_length(&lengths, native, self.encoding, used)
     }
 }
 
@@ -350,7 +350,7 @@ fn integers(
 }
 
 /// The least that the encodings of integers can do, where differences have to be worth half of the room.
-fn check_length(values: &[i64], native: usize, found: usize) -> Result<(), String> {
+fn check_length(values: &[i64], native: usize, encoding: u8, found: usize) -> Result<(), String> {
     let (least, greatest) = (values.iter().min().expect("a row"), values.iter().max().expect("a row"));
     if least == greatest {
         return length("a constant", found, 8);
@@ -369,7 +369,12 @@ fn check_length(values: &[i64], native: usize, found: usize) -> Result<(), Strin
     };
     let due = match () {
         () if hopeless => plain,
-        () if runs <= worth && runs <= deltas => runs,
+        () if runs <= worth && runs <= deltas => {
+            if encoding != RUNS {
+                return Err("it is no runs, which are as short as all else".into());
+            }
+            runs
+        }
         () if deltas <= worth => deltas,
         () => plain,
     };
@@ -397,15 +402,21 @@ mod tests {
 
     #[test]
     fn encodings_are_as_short_as_their_values_allow() {
-        assert_eq!(check_length(&[5; 9], 8, 8), Ok(()));
-        assert_eq!(check_length(&[1, 200, 3], 8, 8 + 3), Ok(()));
-        assert_eq!(check_length(&[1, 300, 3], 2, 6), Ok(()), "no offsets where they are as wide");
+        assert_eq!(check_length(&[5; 9], 8, CONSTANT, 8), Ok(()));
+        assert_eq!(check_length(&[1, 200, 3], 8, OFFSETS, 8 + 3), Ok(()));
+        assert_eq!(check_length(&[1, 300, 3], 2, RAW, 6), Ok(()), "no offsets where they are as wide");
         let stairs: Vec<i64> = (0..60).map(|step| step * 1_000_000).collect();
-        assert!(check_length(&stairs, 8, 8 + 60 * 4).is_ok(), "differences of three bytes are not worth it");
+        assert!(
+            check_length(&stairs, 8, OFFSETS, 8 + 60 * 4).is_ok(),
+            "differences of three bytes are not worth it"
+        );
         let jump: Vec<i64> = (0..60).map(|row| if row < 30 { row } else { 100_000 + row }).collect();
-        assert_eq!(check_length(&jump, 8, 8 + 58 + 3), Ok(()));
-        assert_eq!(check_length(&jump, 8, 8 + 60 * 4), Err("its values take 248 bytes, must take 69".into()));
+        assert_eq!(check_length(&jump, 8, DELTAS, 8 + 58 + 3), Ok(()));
+        assert_eq!(
+            check_length(&jump, 8, OFFSETS, 8 + 60 * 4),
+            Err("its values take 248 bytes, must take 69".into())
+        );
         let runs: Vec<i64> = (0..60).map(|row| if row < 30 { 0 } else { 1 << 33 }).collect();
-        assert_eq!(check_length(&runs, 8, 24), Ok(()));
+        assert_eq!(check_length(&runs, 8, RUNS, 24), Ok(()));
     }
 }

@@ -122,9 +122,11 @@ fn long_text(number: u64, rows: u64) -> Value {
 /// The rows as a batch, in any physical form: other values under nulls, a slice of more, or just so. Fields may be null all of them: what
 /// comes in is checked by who takes it in. `covers_text`: under nulls may be text, too.
 pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool) -> RecordBatch {
-    let slack = d.pick(&[0, 0, 0, 1, 3, 600]);
-    let more = std::iter::repeat_n(&rows[0], slack);
-    let padded: Vec<&Row> = more.clone().chain(rows).chain(more).collect();
+    // A slice without nulls of columns that have some is a form of its own.
+    let padding = if d.below(2) == 0 { rows[0].clone() } else { vec![Value::Null; rows[0].len()] };
+    let before = d.pick(&[0, 0, 0, 0, 1, 3, 8, 600]);
+    let more = |count: usize| std::iter::repeat_n(&padding, count);
+    let padded: Vec<&Row> = more(before).chain(rows).chain(more(d.pick(&[0, 0, 0, 1, 5]))).collect();
     let column = |(at, column_type): (usize, ColumnType)| {
         let values: Vec<&Value> = padded.iter().map(|row| &row[at]).collect();
         let column = columns::column(column_type, values.iter().copied());
@@ -140,7 +142,7 @@ pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool)
         def.stored_schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
     let schema = Schema::new(fields);
     let padded = RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length");
-    padded.slice(slack, rows.len())
+    padded.slice(before, rows.len())
 }
 
 /// A column with anything under its nulls.

@@ -7,11 +7,11 @@
 mod catalog;
 mod definitions;
 pub(crate) mod describe;
-mod expr;
+pub(crate) mod expr;
 mod messages;
 pub mod model;
 mod pace;
-mod placed;
+pub(crate) mod placed;
 mod refusal;
 mod runs;
 mod seen;

@@ -352,6 +352,13 @@ pub fn source_failures(snapshot: &Snapshot) -> Vec<Row> {
     all.filter(|row| row[errors::OFFSET] == Value::Null).collect()
 }
 
+/// Rows of a batch.
+pub fn of_batch(rows: &RecordBatch) -> Vec<Row> {
+    let columns = cells(rows);
+    let row = |index: usize| columns.iter().map(|column| column.value(index)).collect();
+    (0..rows.num_rows()).map(row).collect()
+}
+
 fn all_rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
     let mut all = Vec::new();
     for_each_chunk(snapshot, table, |shard, chunk, living| {

@@ -272,7 +272,9 @@ impl<'a> World<'a> {
         crate::drill::check(&self.d, restarts, &tell)?;
         crate::drill::log::check(&self.d, self.p.drill_faults, &|text| {
             self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
-        })
+        })?;
+        crate::drill::columns::check(&self.d)?;
+        crate::drill::program::check(&self.d, &tell)
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
