@@ -254,9 +254,13 @@ impl Coordinator {
         let Some(run) = self.run(id, epoch).filter(|run| run.phase == Phase::Opening) else { return };
         run.topic_id = reading.topic_id;
         let pipeline = self.tip.pipelines[&id].clone();
-        let unchecked = planted::is(Bug::TopicUncheckedAtOpen)
-            || planted::is(Bug::TopicIdNotRecovered) && self.is_marked_recovered(id);
-        let before = pipeline.topic_id.filter(|_| !unchecked);
+        let mut before = pipeline.topic_id;
+        if planted::is(Bug::TopicUncheckedAtOpen) {
+            before = None;
+        }
+        if planted::is(Bug::TopicIdNotRecovered) && self.is_marked_recovered(id) {
+            before = None;
+        }
         if let Some(error) = changed_topic(&pipeline, before, reading.topic_id) {
             reached(Probe::TopicChangedAtOpen);
             return self.fail(id, error);

@@ -49,6 +49,15 @@ impl Waiting {
     }
 }
 
+/// A line in which requests wait for one another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    /// Who touches this table.
+    Of(TableId),
+    /// Who changes the catalog.
+    OfDefinitions,
+}
+
 /// A table barrier that is held, or being set up.
 #[derive(Clone, Debug)]
 pub(super) struct Barrier {
@@ -143,12 +152,11 @@ impl Coordinator {
     /// Starts the first request whose turn it is. False if none can start.
     pub(super) fn start_request(&mut self) -> bool {
         let mut passed = BTreeSet::new();
-        let mut definition_passed = false;
         let mut chosen = None;
         for (index, (_, waiting)) in self.requests.waiting.iter().enumerate() {
-            let (tables, is_definition) = self.tables_of(waiting);
-            let overtakes = !tables.is_disjoint(&passed) || (is_definition && definition_passed);
-            if !overtakes && !self.is_held_up(waiting, &tables) {
+            let lines = self.lines_of(waiting);
+            let overtakes = !lines.is_disjoint(&passed);
+            if !overtakes && !self.is_held_up(&lines) {
                 if index > 0 {
                     reached(Probe::RequestOvertook);
                 }
@@ -158,8 +166,7 @@ impl Coordinator {
             if !overtakes {
                 reached(Probe::BarrierHeldUpRequest);
             }
-            passed.extend(tables);
-            definition_passed |= is_definition;
+            passed.extend(lines);
         }
         let Some((id, waiting)) = chosen.and_then(|index| self.requests.waiting.remove(index)) else {
             return false;
@@ -170,19 +177,22 @@ impl Coordinator {
         true
     }
 
-    /// Tables that a waiting request touches, and whether it is a definition.
-    fn tables_of(&self, waiting: &Waiting) -> (BTreeSet<TableId>, bool) {
+    /// Where a waiting request stands.
+    fn lines_of(&self, waiting: &Waiting) -> BTreeSet<Line> {
         match waiting {
             // The holder of a barrier is in nobody's line: what it waits for could be waiting for it.
-            Waiting::Write(Write { barrier: Some(_), .. }) => (BTreeSet::new(), false),
-            Waiting::Write(write) => (write.tables.iter().map(|t| t.table).collect(), false),
-            Waiting::Barrier(tables) => (tables.clone(), false),
-            Waiting::Define(definition) => (is_definition_of(&self.tip, definition), true),
+            Waiting::Write(Write { barrier: Some(_), .. }) => BTreeSet::new(),
+            Waiting::Write(write) => write.tables.iter().map(|t| Line::Of(t.table)).collect(),
+            Waiting::Barrier(tables) => tables.iter().copied().map(Line::Of).collect(),
+            Waiting::Define(definition) => {
+                let tables = is_definition_of(&self.tip, definition).into_iter().map(Line::Of);
+                tables.chain([Line::OfDefinitions]).collect()
+            }
         }
     }
 
-    fn is_held_up(&self, waiting: &Waiting, tables: &BTreeSet<TableId>) -> bool {
-        !waiting.holds_barrier() && tables.iter().any(|table| self.requests.is_barred(*table))
+    fn is_held_up(&self, lines: &BTreeSet<Line>) -> bool {
+        lines.iter().any(|line| matches!(line, Line::Of(table) if self.requests.is_barred(*table)))
     }
 
     fn start(&mut self, id: RequestId, waiting: Waiting) -> Result<()> {

@@ -190,7 +190,10 @@ fn forge_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
             ("a record of another format", Refused(FeatureNotSupported))
         }
         14 => {
-            payload = vec![0; d.between(1, 70) as usize];
+            payload = match d.below(2) {
+                0 => empty(),
+                _ => vec![0; d.between(1, 70) as usize],
+            };
             ("a frontier with a payload", Refused(DataCorrupted))
         }
         15 => {

@@ -410,6 +410,10 @@ impl<'a> World<'a> {
         };
         self.created = true;
         self.check_opened(&opened)?;
+        let read = replay.recovery.opened().map(|open| (open.database, open.shard_count));
+        if read != Some((DATABASE, self.p.shard_count)) {
+            return Err(Violation::new("recovered", format!("recovery says that {read:?} was opened")));
+        }
         self.counts.torn_tails += u64::from(opened.torn_tail.is_some());
         let Replay { recovery, mut shards, seen, open, .. } = replay;
         let views = shards.iter_mut().map(Shard::recovered).collect();

@@ -79,6 +79,9 @@ impl Runs {
     /// It will be woken when something is due, and not for nothing before.
     fn check_wake_up(&self, held: bool, in_flight: u64, frontier_due_us: Option<Micros>) -> Check {
         let frontier = frontier_due_us.filter(|_| !held && !self.read_only && in_flight == 0);
+        ensure("live", frontier.is_none_or(|due_us| due_us > self.now_us), || {
+            format!("a frontier is due at {frontier:?}, at {} us", self.now_us)
+        })?;
         let of_runs = self.runs.iter().flat_map(|(id, run)| {
             let retry = match run.phase {
                 Phase::Waiting { retry_at_us } => Some(retry_at_us),
