@@ -38,7 +38,7 @@ pub(super) struct Chunk {
 impl Chunk {
     pub fn new(rows: RecordBatch, ids: RowIds, key_columns: &[u16]) -> Chunk {
         assert_eq!(rows.num_rows(), ids.len(), "one id a row");
-        assert!(!ids.is_empty(), "a chunk has rows");
+        assert!(rows.num_rows() > 0, "a chunk has rows");
         let key = key_columns.iter().map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
         let row_bytes = rows.columns().iter().map(logical_bytes).sum();
         let last_id = ids.get(ids.len() - 1);

@@ -252,8 +252,11 @@ impl Contents {
         }
         let gathered = self.gather_unbounded(column, places, Some(incoming));
         // Some are stored, and the others come: each are no more than a step takes, beside where texts begin.
-        let bytes_max = 2 * self.limits.step_bytes_max + 5 * (places.len() + 1);
-        assert!(places.len() <= 1 || logical_bytes(&gathered) <= bytes_max, "what is gathered fits a step");
+        assert!(
+            places.len() <= 1
+                || logical_bytes(&gathered) <= 2 * self.limits.step_bytes_max + 5 * (places.len() + 1),
+            "what is gathered fits a step"
+        );
         Ok(gathered)
     }
 
@@ -346,18 +349,16 @@ impl Contents {
         for place in &applied.deletes {
             self.chunk_mut(place.slot()).gone.clear(place.row());
         }
-        if applied.deletes.is_empty() || self.index.is_none() || planted::is(Bug::UndoForgetsKeys) {
-            self.staged -= 1;
+        self.staged -= 1;
+        if planted::is(Bug::UndoForgetsKeys) {
             return;
         }
-        let hashes = self.key_hashes(&applied.deletes);
-        if let Some(index) = &mut self.index {
-            for (place, hash) in applied.deletes.iter().zip(hashes) {
-                // The key is not there: its new version, if it had one, was forgotten above.
-                index.insert(hash, *place);
-            }
+        let Some(mut index) = self.index.take() else { return };
+        for (place, hash) in applied.deletes.iter().zip(self.key_hashes(&applied.deletes)) {
+            // The key is not there: its new version, if it had one, was forgotten above.
+            index.insert(hash, *place);
         }
-        self.staged -= 1;
+        self.index = Some(index);
     }
 
     /// Makes an application visible to the next view.
@@ -396,7 +397,10 @@ impl Contents {
 
     /// What a statement at the staged tip sees.
     pub fn view_tip(&self) -> Arc<TableView> {
-        if self.staged == 0 || planted::is(Bug::BarrierReadsPublished) {
+        if planted::is(Bug::BarrierReadsPublished) {
+            return Arc::clone(&self.view);
+        }
+        if self.staged == 0 {
             return Arc::clone(&self.view);
         }
         reached(Probe::TipViewed);

@@ -109,10 +109,10 @@ impl Incoming {
         })
     }
 
-    /// Some of the rows, in the order given.
+    /// Some of the rows, in the order given; all of them in their own.
     pub fn take(&self, rows: &[u32]) -> Incoming {
-        let in_order = rows.len() == self.len && rows.iter().enumerate().all(|(at, row)| at == *row as usize);
-        if in_order {
+        if rows.len() == self.len {
+            assert!(rows.is_sorted_by(|a, b| a < b), "all rows are taken in their order");
             return self.clone();
         }
         let rows = UInt32Array::from(rows.to_vec());
@@ -125,8 +125,10 @@ impl Incoming {
         let hidden = &self.columns[self.columns.len() - HIDDEN_COLUMNS.len()..];
         let partition = hidden[1].as_primitive::<Int32Type>();
         let offset = hidden[2].as_primitive::<Int64Type>();
-        let known = partition.is_valid(row) && offset.is_valid(row);
-        known.then(|| (partition.value(row), offset.value(row)))
+        partition.is_valid(row).then(|| {
+            assert!(offset.is_valid(row), "a row has all of its origin, or none");
+            (partition.value(row), offset.value(row))
+        })
     }
 
     /// A refused row, as the coordinator hears of it.
@@ -144,7 +146,8 @@ impl Incoming {
 /// The same values in buffers of their own, if they lie in much larger ones.
 fn compact(column: &ArrayRef) -> ArrayRef {
     const SLACK_BYTES: usize = 4096;
-    if column.get_buffer_memory_size() <= 2 * logical_bytes(column) + SLACK_BYTES {
+    let bytes = logical_bytes(column);
+    if column.get_buffer_memory_size().saturating_sub(bytes) <= bytes + SLACK_BYTES {
         return column.clone();
     }
     let all = UInt32Array::from_iter_values(0..column.len() as u32);

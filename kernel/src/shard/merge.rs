@@ -87,12 +87,13 @@ fn plan(chunks: &[Weight], limits: ShardLimits) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
     let mut at = 0;
     while at < chunks.len() {
-        let end =
-            small_window(chunks, at, limits).or_else(|| sparse_window(chunks, at, limits)).unwrap_or(at);
-        if end > at {
-            windows.push(at..end);
+        match small_window(chunks, at, limits).or_else(|| sparse_window(chunks, at, limits)) {
+            Some(end) => {
+                windows.push(at..end);
+                at = end;
+            }
+            None => at += 1,
         }
-        at = end.max(at + 1);
     }
     windows
 }

@@ -373,14 +373,14 @@ impl Shard {
 
     fn drop_table(&mut self, table: TableId) -> Result<()> {
         let old = self.tip.remove(&table).ok_or_else(|| columns::corrupt("a dropped table is not there"))?;
-        assert!(!self.has_rows_staged(old), "one record's definitions come before its rows");
+        assert!(!self.staged_rows().contains_key(&old), "one record's definitions come before its rows");
         self.step(Step::Dropped { table, old });
         Ok(())
     }
 
     fn truncate(&mut self, table: TableId) -> Result<()> {
         let old = *self.tip.get(&table).ok_or_else(|| columns::corrupt("a truncated table is not there"))?;
-        assert!(!self.has_rows_staged(old), "one record's definitions come before its rows");
+        assert!(!self.staged_rows().contains_key(&old), "one record's definitions come before its rows");
         let definition = Arc::clone(&self.contents[&old].table);
         let new = self.add_contents(definition);
         self.tip.insert(table, new);
@@ -388,9 +388,9 @@ impl Shard {
         Ok(())
     }
 
-    /// In replay a record's definitions come before its rows, so they must live, too.
-    fn has_rows_staged(&self, id: ContentsId) -> bool {
-        self.staged.back().expect("a record has begun").rows.contains_key(&id)
+    /// Of the record that has begun. In replay its definitions come before its rows, so they must live, too.
+    fn staged_rows(&self) -> &BTreeMap<ContentsId, u32> {
+        &self.staged.back().expect("a record has begun").rows
     }
 
     fn abandon(&mut self, from: Sequence) {

@@ -1,6 +1,8 @@
 //! ON DUPLICATE KEY UPDATE in its general form: the k-th row of every key in round k, each round over columns. A round sees
 //! what the one before left, so the result is that of taking the rows one by one, whatever the expressions are.
 
+use std::num::NonZeroUsize;
+
 use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_buffer::BooleanBuffer;
 use arrow_select::concat::concat;
@@ -118,8 +120,8 @@ impl State {
     fn keep(&mut self, count: usize) {
         let open = self.images.first().map_or(0, |c| c.len());
         assert!(count <= open, "groups only finish");
-        if count < open {
-            self.finished.push(self.images.iter().map(|c| c.slice(count, open - count)).collect());
+        if let Some(done) = NonZeroUsize::new(open - count) {
+            self.finished.push(self.images.iter().map(|c| c.slice(count, done.get())).collect());
             self.images.iter_mut().for_each(|c| *c = c.slice(0, count));
         }
     }

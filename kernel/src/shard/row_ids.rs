@@ -40,6 +40,7 @@ pub struct IdRun {
     pub first: RowId,
 }
 
+#[allow(clippy::len_without_is_empty, reason = "a chunk has rows")]
 impl RowIds {
     /// From ids in ascending order.
     pub(crate) fn from_ascending(ids: &[RowId]) -> RowIds {
@@ -65,11 +66,6 @@ impl RowIds {
             RowIds::Run { len, .. } | RowIds::Runs { len, .. } => *len as usize,
             RowIds::Explicit(ids) => ids.len(),
         }
-    }
-
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Id of a row.

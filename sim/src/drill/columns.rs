@@ -55,7 +55,11 @@ fn table(d: &Decisions<'_>) -> TableDef {
         0 => TableShape::Events,
         _ => TableShape::Wide(Layout::draw(d)),
     };
-    let spec = shape.spec("columns", d.below(3) == 1);
+    let mut spec = shape.spec("columns", d.below(3) == 1);
+    if d.below(4) == 1 {
+        // Placed by any column, nullable or not, which only a table without a key is.
+        (spec.primary_key, spec.shard_key) = (vec![], vec![d.index(spec.columns.len()) as u16]);
+    }
     TableDef {
         id: TableId(3),
         name: "columns".into(),

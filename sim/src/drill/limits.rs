@@ -27,6 +27,7 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     tell(format_args!("rows are taken by shards with just room for them, or just not"));
     check_steps(d)?;
     check_constants(d)?;
+    check_stored(d)?;
     check_texts(d)
 }
 
@@ -117,6 +118,47 @@ fn check_constants(d: &Decisions<'_>) -> Check {
         let limits = ShardLimits { step_bytes_max, ..ShardLimits::default() };
         stage(&def, &OnDuplicate::Update(update.clone()), std::slice::from_ref(&batch), limits).0
     })
+}
+
+/// Rows that are stored may be much longer than those that come for them: what is gathered of them is bounded as well.
+fn check_stored(d: &Decisions<'_>) -> Check {
+    let def = table(TableShape::Latest);
+    let (rows, bytes) = (d.between(3, 9) as usize, 300 + d.index(300));
+    let row = |number: usize, tag: Value| {
+        vec![Value::Int(number as i64), Value::Int(1), tag, Value::Null, Value::Null, Value::Null]
+    };
+    let long = |number: usize| rows::batch(d, &def, &[row(number, Value::Text("x".repeat(bytes)))], false);
+    let short: Vec<Row> = (0..rows).map(|number| row(number, Value::Null)).collect();
+    let short = rows::batch(d, &def, &short, false);
+    let update = Update { assignments: vec![(1, Expr::Incoming(1))], condition: None };
+    let limits = ShardLimits { step_bytes_max: bytes, ..ShardLimits::default() };
+    let mut shard = Shard::with_limits(ShardId(0), 1, limits);
+    let create = Work::CreateTable(def.clone());
+    let insert =
+        |rows| Work::Rows { table: def.id, on_duplicate: OnDuplicate::Reject, deletes: vec![], rows };
+    let works = [
+        vec![create, insert((0..rows).map(long).collect())],
+        vec![Work::Rows {
+            table: def.id,
+            on_duplicate: OnDuplicate::Update(update),
+            deletes: vec![],
+            rows: vec![short],
+        }],
+    ];
+    for (sequence, work) in (1..).map(Sequence).zip(works) {
+        let ShardReply::Staged { piece, counts, .. } = shard.handle(ShardCommand::Stage { sequence, work })
+        else {
+            panic!("a shard answers what it is asked");
+        };
+        let parts = piece::check(&piece)?.len();
+        let changed = counts.inserted + counts.updated;
+        ensure("bounded", (parts, changed) == (rows, rows as u64), || {
+            format!(
+                "{rows} rows of more than {bytes} bytes, as a step takes: {counts:?}, taken in {parts} parts"
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// What is told of a row that is refused is cut off where it has to be.

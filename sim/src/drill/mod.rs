@@ -101,6 +101,31 @@ struct Drill<'d, 'a> {
     held: Vec<(Snapshot, Vec<(TableId, Digest)>)>,
 }
 
+/// Which rows go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Deleting {
+    Any,
+    /// Just so many that no chunk is mostly dead yet.
+    Halves,
+    /// One of each chunk: those of which half was gone are all mostly dead now.
+    OneEach,
+}
+
+/// Rows that go, by shard: of each chunk the first so many that live.
+fn first_of_each_chunk(snapshot: &Snapshot, table: TableId, habit: Deleting) -> BTreeSet<(usize, RowId)> {
+    let mut going = BTreeSet::new();
+    for (shard, view) in snapshot.shards.iter().enumerate() {
+        for chunk in &view.tables[&table].chunks {
+            let (rows, living) = (chunk.rows.num_rows(), value::living(chunk) as usize);
+            let count = if habit == Deleting::Halves { living.saturating_sub(rows.div_ceil(2)) } else { 1 };
+            let lives = |row: &usize| chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(*row));
+            let first = (0..rows).filter(lives).take(count);
+            going.extend(first.map(|row| (shard, chunk.ids.get(row))));
+        }
+    }
+    going
+}
+
 /// What becomes of a row whose key is there.
 #[derive(Debug)]
 enum Rule {
@@ -289,11 +314,17 @@ impl<'d, 'a> Drill<'d, 'a> {
         if !fresh || self.d.below(2) == 0 {
             return deletes;
         }
+        let habit = self.d.pick(&[Deleting::Any, Deleting::Any, Deleting::Halves, Deleting::OneEach]);
         let one_in = self.d.between(1, 9);
         let snapshot = self.view_tip();
+        let first = first_of_each_chunk(&snapshot, def.id, habit);
         let mut transaction = Transaction::new(&mut state.model);
         for read in value::rows(&snapshot, def.id) {
-            if self.d.below(one_in) == 0 {
+            let goes = match habit {
+                Deleting::Any => self.d.below(one_in) == 0,
+                Deleting::Halves | Deleting::OneEach => first.contains(&(read.shard, read.id)),
+            };
+            if goes {
                 assert!(transaction.remove(def.id.0, &read.row), "views are checked before they are used");
                 deletes[read.shard].push(read.id);
                 due.counts.deleted += 1;

@@ -48,6 +48,8 @@ pub(crate) fn check_counts(snapshot: &Snapshot, id: u32) -> Check {
         ensure("atomic", misled.is_none(), || {
             format!("shard {shard}, table {id}: a chunk miscounts its rows")
         })?;
+        let empty = view.chunks.iter().any(|chunk| value::living(chunk) == 0);
+        ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
     }
     Ok(())
 }
@@ -77,17 +79,8 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
                 view.bytes
             )
         })?;
-        let empty = view.chunks.iter().any(|chunk| value::living(chunk) == 0);
-        ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
-        // Merged as they come, small chunks stay few, and most rows in them live. (Three of a size with far smaller ones
-        // around them, and so on, are never worth it: 656 rows may lie in more than 40.)
-        let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
-        let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
-        ensure("bounded", chunks <= most, || {
-            format!(
-                "shard {shard}, table {id}: {chunks} chunks for {living} rows of {bytes} bytes, {most} may be"
-            )
-        })?;
+        // Most rows live. Which chunks there are is foretold where shards are drilled alone.
+        let of_rows = limits.chunk_rows_max as u64;
         ensure("bounded", rows <= 3 * living + 4 * of_rows + 64, || {
             format!("shard {shard}, table {id}: {rows} rows are held, of which {living} live")
         })?;

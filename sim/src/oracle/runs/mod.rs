@@ -272,9 +272,12 @@ impl Runs {
                 epoch,
                 failure: SourceFailure::Lost { partition, wanted, .. },
             } => {
-                let cursor = self.cursor(pipeline.0, *partition);
-                if let Some(run) = self.run(pipeline.0, epoch.0) {
-                    run.has_lost = cursor.is_none_or(|cursor| cursor >= *wanted);
+                let is_next = self.is_next(pipeline.0, *partition, *wanted);
+                // Behind another failure of the same source it is too late.
+                if let Some(run) = self.run(pipeline.0, epoch.0)
+                    && matches!(run.phase, Phase::Opening | Phase::Fetching)
+                {
+                    run.has_lost = is_next;
                 }
             }
             Input::LogFailed { .. } => self.halted = true,
@@ -316,6 +319,16 @@ impl Runs {
         let ranges = staged.flat_map(|(_, ranges)| ranges);
         let staged = ranges.filter(|range| range.partition == partition).map(|range| range.next).max();
         staged.or(self.rules.get(&pipeline)?.cursors.get(&partition).map(|at| at.next_offset))
+    }
+
+    /// Whether a pipeline needs this message next, and not one before it. What is being staged may be a batch that ends there, or none.
+    fn is_next(&self, pipeline: u32, partition: i32, offset: i64) -> bool {
+        let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
+        let mut ranges = staged.flat_map(|(_, ranges)| ranges);
+        match self.rules.get(&pipeline).and_then(|rule| rule.cursors.get(&partition)) {
+            Some(cursor) => cursor.next_offset >= offset,
+            None => !ranges.any(|range| range.partition == partition),
+        }
     }
 
     fn run(&mut self, pipeline: u32, epoch: u64) -> Option<&mut Run> {
@@ -445,6 +458,12 @@ impl Runs {
                 Some(cursor) => at == cursor || ends.is_some_and(|range| range.next == at.next_offset),
                 None => Some(at.next_offset) == first_seen && at.leader_epoch == -1,
             };
+            let is_gone = known.is_some_and(|(earliest, _)| *earliest > at.next_offset);
+            ensure("exactly once", !(run.is_opened && is_gone), || {
+                format!(
+                    "pipeline {pipeline} fetches partition {partition} from {at:?}, which is gone: {run:?}"
+                )
+            })?;
             let again = run.expected.contains_key(partition);
             ensure("exactly once", is_right && !again, || {
                 format!(
