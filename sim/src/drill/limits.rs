@@ -114,9 +114,15 @@ fn check_constants(d: &Decisions<'_>) -> Check {
         assignments: vec![(2, Expr::Coalesce(vec![Expr::Incoming(2), *text(a)]))],
         condition: Some(Expr::And(Box::new(second), Box::new(third))),
     };
-    check_parts(rows, rows * (a + b + c), &|step_bytes_max| {
+    let parts = |step_bytes_max: usize| {
         let limits = ShardLimits { step_bytes_max, ..ShardLimits::default() };
         stage(&def, &OnDuplicate::Update(update.clone()), std::slice::from_ref(&batch), limits).0
+    };
+    check_parts(rows, rows * (a + b + c), &parts)?;
+    // Even where they are too much for a single row, each row is taken.
+    let found = parts(a + b + c - 1);
+    ensure("bounded", found == rows, || {
+        format!("{rows} rows with too long constants are taken in {found} parts")
     })
 }
 
