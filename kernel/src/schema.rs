@@ -323,7 +323,10 @@ impl Catalog {
                 if table.id.0 < self.next_table {
                     return contradiction("a table id is used twice");
                 }
-                self.next_table = table.id.0 + 1;
+                let Some(next) = table.id.0.checked_add(1) else {
+                    return contradiction("a table has the last id that there is");
+                };
+                self.next_table = next;
                 self.tables.insert(table.id, Arc::new(table.clone()));
             }
             CatalogChange::TableDropped(id) => {
@@ -337,7 +340,10 @@ impl Catalog {
                 }
             }
             CatalogChange::PipelineSet(pipeline) => {
-                self.next_pipeline = self.next_pipeline.max(pipeline.id.0 + 1);
+                let Some(next) = pipeline.id.0.checked_add(1) else {
+                    return contradiction("a pipeline has the last id that there is");
+                };
+                self.next_pipeline = self.next_pipeline.max(next);
                 self.last_epoch = self.last_epoch.max(pipeline.epoch);
                 self.pipelines.insert(pipeline.id, Arc::new(pipeline.clone()));
             }

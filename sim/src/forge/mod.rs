@@ -255,7 +255,19 @@ fn forge_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, sha
     let catalog = catalog(image)?;
     let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
     let no_table = TableId(catalog.next_table + 3);
-    let what = match d.below(10) {
+    let what = match d.below(11) {
+        10 if d.below(2) == 0 => {
+            let mut table = (**catalog.tables.values().next_back()?).clone();
+            (table.id, table.name) = (TableId(u32::MAX), "last".into());
+            commit.catalog.push(CatalogChange::TableCreated(table));
+            "a table under the last id that there is"
+        }
+        10 => {
+            let mut pipeline = (**catalog.pipelines.values().next_back()?).clone();
+            (pipeline.id, pipeline.name) = (PipelineId(u32::MAX), "last".into());
+            commit.catalog.push(CatalogChange::PipelineSet(pipeline));
+            "a pipeline under the last id that there is"
+        }
         9 => {
             let gone = (1..catalog.next_table).find(|id| !catalog.tables.contains_key(&TableId(*id)))?;
             let mut table = (**catalog.tables.values().next_back()?).clone();
