@@ -610,12 +610,13 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
         let of_it = commit.cursors.iter().filter(|a| a.pipeline == id);
         let set_aside: u64 = of_it.map(|a| a.tally.set_aside).sum();
         let exceeded = set_aside > 0 && pipeline.set_aside > limit;
-        let stops =
-            |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id);
+        let why = format!("{} messages of pipeline {} were set aside", pipeline.set_aside, pipeline.name);
+        let says_why = |state: &PipelineState| matches!(state, PipelineState::Failed { message, .. } if message.starts_with(&why));
+        let stops = |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id && says_why(&def.state));
         ensure("honest", commit.catalog.iter().any(stops) == exceeded, || {
             format!(
-                "pipeline {} set aside {} messages, its limit is {limit}",
-                pipeline.name, pipeline.set_aside
+                "pipeline {} set aside {} messages, its limit is {limit}; it is said: {:?}",
+                pipeline.name, pipeline.set_aside, commit.catalog
             )
         })?;
     }
