@@ -123,6 +123,7 @@ impl Coordinator {
         for (shard, view) in publishing.views {
             self.published.shards[shard.0 as usize] = view;
         }
+        assert!(through > self.published.sequence && through <= self.durable, "visible implies durable");
         let mut answers = Vec::new();
         while self.in_flight.front().is_some_and(|r| r.sequence <= through) {
             let record = self.in_flight.pop_front().expect("just seen");
