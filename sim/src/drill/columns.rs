@@ -7,8 +7,9 @@ use kernel::columns::{ALIGNMENT, HIDDEN_COLUMN_IDS, PIECE_ROWS_MAX, encode, piec
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{ErrorKind, RowId, Sequence, TableId};
 
-use super::piece;
+use super::piece::{self, CONSTANT, DELTAS, NULLS, OFFSETS, RAW, RUNS};
 use super::rows::{self, Mix};
+use super::table_of;
 use crate::columns::stored_types;
 use crate::decide::Decisions;
 use crate::oracle::value::{Row, Value, of_batch};
@@ -19,13 +20,6 @@ use crate::wide::Layout;
 const HEADER: usize = 32;
 /// Bytes of all rows' texts at most where one text stands for all.
 const CONSTANT_TEXT_BYTES_MAX: usize = 16 << 20;
-
-const NULLS: u8 = 0;
-const CONSTANT: u8 = 1;
-const OFFSETS: u8 = 2;
-const DELTAS: u8 = 3;
-const RUNS: u8 = 4;
-const RAW: u8 = 5;
 
 /// Rows that go, and rows that come.
 type Contents = (Vec<RowId>, Vec<Row>);
@@ -60,16 +54,7 @@ fn table(d: &Decisions<'_>) -> TableDef {
         // Placed by any column, nullable or not, which only a table without a key is.
         (spec.primary_key, spec.shard_key) = (vec![], vec![d.index(spec.columns.len()) as u16]);
     }
-    TableDef {
-        id: TableId(3),
-        name: "columns".into(),
-        schema_version: 1,
-        columns: spec.columns,
-        primary_key: spec.primary_key,
-        shard_key: spec.shard_key,
-        sort_key: spec.sort_key,
-        created_at: Sequence(1),
-    }
+    table_of(spec, TableId(3))
 }
 
 // ---- What the kernel writes ----

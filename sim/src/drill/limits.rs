@@ -32,17 +32,7 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
 }
 
 fn table(shape: TableShape) -> Arc<TableDef> {
-    let spec = shape.spec("to_the_byte", false);
-    Arc::new(TableDef {
-        id: TableId(9),
-        name: spec.name,
-        schema_version: 1,
-        columns: spec.columns,
-        primary_key: spec.primary_key,
-        shard_key: spec.shard_key,
-        sort_key: vec![],
-        created_at: Sequence(1),
-    })
+    Arc::new(super::table_of(shape.spec("to_the_byte", false), TableId(9)))
 }
 
 /// A step takes so many bytes at once, and a row may have four times as many.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kernel::expr::OnDuplicate;
-use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
+use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, TableSpec, Work};
 use kernel::probe::{self, Probe};
 use kernel::record::Piece;
 use kernel::schema::{Catalog, CatalogChange, TableDef};
@@ -43,6 +43,20 @@ use crate::wide::{Layout, is_text};
 const TABLES_MAX: usize = 3;
 /// Records that are staged and not published at most.
 const STAGED_MAX: usize = 5;
+
+/// A table as one record has created it.
+fn table_of(spec: TableSpec, id: TableId) -> TableDef {
+    TableDef {
+        id,
+        name: spec.name,
+        schema_version: 1,
+        columns: spec.columns,
+        primary_key: spec.primary_key,
+        shard_key: spec.shard_key,
+        sort_key: spec.sort_key,
+        created_at: Sequence(1),
+    }
+}
 
 /// Drills shards for a while. `restarts`: other shards may take their place. `tell` hears of every step.
 pub fn check(d: &Decisions<'_>, restarts: bool, tell: &dyn Fn(Arguments<'_>)) -> Check {
@@ -238,16 +252,8 @@ impl<'d, 'a> Drill<'d, 'a> {
         };
         let name = format!("drill_{}", self.tables_made);
         let spec = shape.spec(&name, self.d.below(3) == 1);
-        let def = TableDef {
-            id: TableId(self.tables_made + 10),
-            name,
-            schema_version: 1,
-            columns: spec.columns,
-            primary_key: spec.primary_key,
-            shard_key: spec.shard_key,
-            sort_key: spec.sort_key,
-            created_at,
-        };
+        let id = TableId(self.tables_made + 10);
+        let def = TableDef { created_at, ..table_of(spec, id) };
         (Arc::new(def), shape)
     }
 

@@ -12,12 +12,12 @@ const ALIGNMENT: usize = 16;
 /// Of more values the first so many tell whether runs and differences are looked into at all.
 const SAMPLE_ROWS: usize = 66;
 
-const NULLS: u8 = 0;
-const CONSTANT: u8 = 1;
-const OFFSETS: u8 = 2;
-const DELTAS: u8 = 3;
-const RUNS: u8 = 4;
-const RAW: u8 = 5;
+pub(super) const NULLS: u8 = 0;
+pub(super) const CONSTANT: u8 = 1;
+pub(super) const OFFSETS: u8 = 2;
+pub(super) const DELTAS: u8 = 3;
+pub(super) const RUNS: u8 = 4;
+pub(super) const RAW: u8 = 5;
 
 /// A table piece, as far as it says where rows lie and how much room they take.
 #[derive(Clone, Debug, Default)]

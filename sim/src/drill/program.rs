@@ -45,17 +45,7 @@ struct Drill<'d, 'a> {
 }
 
 fn table(layout: Layout) -> Arc<TableDef> {
-    let spec = TableShape::Wide(layout).spec("programs", false);
-    Arc::new(TableDef {
-        id: TableId(5),
-        name: "programs".into(),
-        schema_version: 1,
-        columns: spec.columns,
-        primary_key: spec.primary_key,
-        shard_key: spec.shard_key,
-        sort_key: spec.sort_key,
-        created_at: Sequence(1),
-    })
+    Arc::new(super::table_of(TableShape::Wide(layout).spec("programs", false), TableId(5)))
 }
 
 /// What a shard makes of rows.
