@@ -199,6 +199,7 @@ fn decode_deletes(count: usize, reader: &mut Reader<'_>) -> Result<Vec<RowId>> {
 
 fn encode_column(id: ColumnId, column: &ArrayRef, out: &mut Vec<u8>, piece_start: usize) {
     let header = out.len();
+    debug_assert!((header - piece_start).is_multiple_of(ALIGNMENT), "sections are aligned");
     out.extend_from_slice(&[0; COLUMN_HEADER]);
     let nulls = column.nulls().filter(|n| n.null_count() > 0);
     let all_null = column.null_count() == column.len();

@@ -130,6 +130,7 @@ impl Coordinator {
         let sequence = self.next_sequence;
         for (shard, work) in work {
             assert!((0..self.shard_count).contains(&shard.0), "a shard of this database");
+            assert!(!work.is_empty(), "a shard is told what to do");
             staging.waiting.insert(shard);
             staging.touched.insert(shard);
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Stage { sequence, work } });

@@ -516,17 +516,18 @@ const TEXT_BYTES_MAX: usize = 1 << 30;
 fn concatenate(a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
     let (a, b) = (a.as_string_opt::<i32>()?, b.as_string_opt::<i32>()?);
     let nulls = NullBuffer::union(a.nulls(), b.nulls());
-    let mut text = Vec::new();
-    let mut ends = vec![0i32];
+    let mut text = Vec::with_capacity(a.value_data().len());
+    let mut ends = Vec::with_capacity(a.len());
+    ends.push(0i32);
     for row in 0..a.len() {
-        let start = text.len();
         if nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
-            text.extend_from_slice(a.value(row).as_bytes());
-            text.extend_from_slice(b.value(row).as_bytes());
-        }
-        if !(..=TEXT_BYTES_MAX).contains(&text.len()) {
-            errors.mark(row, ErrorKind::OutOfMemory);
-            text.truncate(start);
+            let (a, b) = (a.value(row).as_bytes(), b.value(row).as_bytes());
+            if text.len() + a.len() + b.len() > TEXT_BYTES_MAX {
+                errors.mark(row, ErrorKind::OutOfMemory);
+            } else {
+                text.extend_from_slice(a);
+                text.extend_from_slice(b);
+            }
         }
         ends.push(text.len() as i32);
     }
@@ -635,14 +636,30 @@ fn from_decimal(a: &ArrayRef, from: i8, to: &DataType, errors: &mut RowErrors) -
         to,
         errors,
         |v| rescale(v, from, 0).and_then(|v| v.try_into().ok()),
-        |v| decimal_to(v, from),
-        |v| decimal_to(v, from),
+        |v| decimal_to_real(v, from),
+        |v| decimal_to_float(v, from),
         |v, scale| rescale(v, from, scale),
     )
 }
 
+/// The quotient of two numbers that are exact as doubles is rounded once, and costs no text; others go by their digits.
+fn decimal_to_float(unscaled: i128, scale: i8) -> f64 {
+    if unscaled.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS && (0..=22).contains(&scale) {
+        return unscaled as f64 / float_power_of_ten(scale);
+    }
+    nearest(unscaled, scale)
+}
+
+/// As [`decimal_to_float`], in single precision.
+fn decimal_to_real(unscaled: i128, scale: i8) -> f32 {
+    if unscaled.unsigned_abs() <= 1 << f32::MANTISSA_DIGITS && (0..=10).contains(&scale) {
+        return unscaled as f32 / float_power_of_ten(scale) as f32;
+    }
+    nearest(unscaled, scale)
+}
+
 /// The number that is nearest to all digits: rounded once.
-fn decimal_to<F: FromStr<Err: Debug>>(unscaled: i128, scale: i8) -> F {
+fn nearest<F: FromStr<Err: Debug>>(unscaled: i128, scale: i8) -> F {
     format!("{unscaled}e{}", -i16::from(scale)).parse().expect("digits and an exponent are a number")
 }
 

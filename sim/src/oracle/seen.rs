@@ -79,8 +79,15 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
                 view.bytes
             )
         })?;
-        // Most rows live. Which chunks there are is foretold where shards are drilled alone.
-        let of_rows = limits.chunk_rows_max as u64;
+        // Merged as they come, small chunks stay few, and most rows in them live. Which chunks there are is foretold exactly where
+        // shards are drilled alone; here it is a coarse bound, measured and not derived.
+        let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
+        let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
+        ensure("bounded", chunks <= most, || {
+            format!(
+                "shard {shard}, table {id}: {chunks} chunks for {living} rows of {bytes} bytes, {most} may be"
+            )
+        })?;
         ensure("bounded", rows <= 3 * living + 4 * of_rows + 64, || {
             format!("shard {shard}, table {id}: {rows} rows are held, of which {living} live")
         })?;
