@@ -1,7 +1,9 @@
-//! What the tests of the whole program need: a real Kafka broker ([`kafka`]), the real server binary ([`server`]), and what the
-//! server was doing when it was killed ([`trace`]). The tests themselves are in `tests/tests/real`.
+//! What the tests of the whole program need: a real Kafka broker ([`kafka`]), a real PostgreSQL ([`mod@postgres`]), the real server
+//! binary ([`server`]), and what the server was doing when it was killed ([`trace`]). The tests themselves are in `tests/tests/real`;
+//! SQL against PostgreSQL is in `tests/sqldiff`.
 
 pub mod kafka;
+pub mod postgres;
 pub mod scratch;
 pub mod server;
 pub mod trace;

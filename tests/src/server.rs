@@ -137,14 +137,28 @@ impl Server {
         self.dir.join("trace")
     }
 
+    /// How to connect.
+    pub fn config(&self) -> postgres::Config {
+        let mut config = postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).user("tidemark").dbname("tidemark");
+        config.connect_timeout(Duration::from_secs(5));
+        config
+    }
+
+    /// How the process ended, if it did by itself; then it can be restarted.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().expect("it is our child")?;
+        self.child = None;
+        Some(status)
+    }
+
+    /// The end of what it logged.
+    pub fn log_tail(&self) -> String {
+        tail(&self.dir.join("server.log"))
+    }
+
     fn try_connect(&self) -> Result<Client, postgres::Error> {
-        postgres::Config::new()
-            .host("127.0.0.1")
-            .port(self.port)
-            .user("tidemark")
-            .dbname("tidemark")
-            .connect_timeout(Duration::from_secs(5))
-            .connect(NoTls)
+        self.config().connect(NoTls)
     }
 }
 
@@ -223,11 +237,12 @@ fn append(path: &Path) -> File {
     file.unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()))
 }
 
-/// The binary: the one that is named, or the one beside this test in the target directory.
+/// The binary: the one that is named, or the one beside this test or program in the target directory.
 fn binary() -> PathBuf {
     let beside = || {
-        let test = std::env::current_exe().expect("a process knows its own file");
-        let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
+        let own = std::env::current_exe().expect("a process knows its own file");
+        let dir = own.parent().expect("a program lies in target/<profile>, a test in target/<profile>/deps");
+        let profile = if dir.ends_with("deps") { dir.parent().expect("as above") } else { dir };
         profile.join("tidemark")
     };
     let path = std::env::var_os(BINARY_ENV).map_or_else(beside, PathBuf::from);
