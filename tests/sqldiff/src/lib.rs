@@ -3,7 +3,12 @@
 //!
 //! It knows the wire and SQL, and nothing of how Tidemark is built.
 
+pub mod compare;
+pub mod findings;
+pub mod generate;
+pub mod run;
 pub mod servers;
 pub mod slt;
+pub mod tree;
 pub mod value;
 pub mod wire;

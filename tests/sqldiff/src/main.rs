@@ -1,10 +1,13 @@
 //! SQL against a real PostgreSQL 15, from the command line.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use sqldiff::slt;
+use sqldiff::run::Plan;
+use sqldiff::{findings, slt};
 use tests::postgres::Postgres;
 
 #[derive(Parser)]
@@ -26,6 +29,26 @@ enum Command {
         /// The `.slt` files; without one, all.
         files: Vec<PathBuf>,
     },
+    /// Runs generated statements on both sides, makes small what differs and says how often what came out.
+    Run {
+        /// The seeds, FROM..TO.
+        #[arg(long, default_value = "0..1000", value_parser = seeds)]
+        seeds: Range<u64>,
+        /// Stops after a time: 90s, 10m, 2h.
+        #[arg(long = "for", value_parser = duration)]
+        limit: Option<Duration>,
+        /// Only the rates: differences are not made small.
+        #[arg(long)]
+        rates: bool,
+        /// Where the smallest statement of each kind is written.
+        #[arg(long)]
+        findings: Option<PathBuf>,
+    },
+    /// Prints the statement of a seed.
+    Show {
+        /// The seed.
+        seed: u64,
+    },
     /// Moves pending cases that have become true to the files that are held to.
     Promote,
 }
@@ -43,6 +66,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Check { files } => check(&files),
+        Command::Run { seeds, limit, rates, findings } => run(seeds, limit, !rates, findings),
+        Command::Show { seed } => {
+            println!("{}", sqldiff::generate::statement(seed).tree.sql());
+            ExitCode::SUCCESS
+        }
         Command::Promote => {
             for pending in slt::scripts(&slt::pending_directory()) {
                 let (path, cases) = (pending.path.clone(), pending.cases.len());
@@ -71,4 +99,43 @@ fn check(files: &[PathBuf]) -> ExitCode {
     }
     println!("{cases} cases, {untrue} not true");
     if untrue == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(seeds: Range<u64>, limit: Option<Duration>, shrink: bool, path: Option<PathBuf>) -> ExitCode {
+    let postgres = Postgres::start();
+    let began = Instant::now();
+    let mut shown = began;
+    let report = sqldiff::run::run(&postgres, &Plan { seeds, limit, shrink }, &mut |seed, report| {
+        if shown.elapsed() > Duration::from_secs(20) {
+            shown = Instant::now();
+            eprintln!("seed {seed}: {}", findings::rates(report));
+        }
+    });
+    println!("{} in {} s", findings::rates(&report), began.elapsed().as_secs());
+    let text = findings::text(&report);
+    match path {
+        Some(path) => {
+            std::fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        }
+        None => println!("{text}"),
+    }
+    if report.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text.split_once("..").ok_or("seeds are FROM..TO")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|e| format!("{text}: {e}"));
+    Ok(number(from)?..number(to)?)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("a time ends with s, m or h".to_string()),
+    };
+    let number: u64 = number.parse().map_err(|e| format!("{text}: {e}"))?;
+    Ok(Duration::from_secs(number * seconds))
 }

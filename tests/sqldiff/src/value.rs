@@ -69,6 +69,11 @@ pub fn is_letter(letter: char) -> bool {
     letter == OTHER || LETTERS.iter().any(|(_, known, _)| *known == letter)
 }
 
+/// A type whose cells are the text itself, in both formats.
+pub fn is_text(type_oid: u32) -> bool {
+    matches!(type_oid, 19 | 25 | 1042 | 1043)
+}
+
 /// The name of a type.
 pub fn type_name(type_oid: u32) -> String {
     let known = LETTERS.iter().find(|(oid, ..)| *oid == type_oid);

@@ -1,0 +1,42 @@
+//! What a run found, for people.
+
+use crate::run::{Kind, Report};
+
+/// The rates, on one line. Where PostgreSQL refuses too, nothing is compared but that.
+pub fn rates(report: &Report) -> String {
+    let answered = (report.right + report.refused + report.wrong).max(1) as f64;
+    let rate = |count: usize| format!("{count} ({:.2} %)", 100.0 * count as f64 / answered);
+    format!(
+        "{} statements: {} right, {} refused, {} wrong; {} that PostgreSQL refuses too; {} kinds of difference, {} restarts",
+        report.total(),
+        rate(report.right),
+        rate(report.refused),
+        rate(report.wrong),
+        report.both_refuse,
+        report.kinds.len(),
+        report.restarts
+    )
+}
+
+/// Everything, most frequent first.
+pub fn text(report: &Report) -> String {
+    let mut out = format!("# {}\n\n## Wrong\n", rates(report));
+    let mut kinds: Vec<(&String, &Kind)> = report.kinds.iter().collect();
+    kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.count));
+    for (name, kind) in kinds {
+        let Kind { count, sql, mode, difference, seed } = kind;
+        out.push_str(&format!("\n### {count}x {name}\n\n    {}\n\n", sql.replace('\n', " ")));
+        out.push_str(&format!(
+            "- PostgreSQL: {}\n- Tidemark: {}\n",
+            difference.postgres, difference.tidemark
+        ));
+        out.push_str(&format!("- {mode:?}, seed {seed}\n"));
+    }
+    out.push_str("\n## Refused\n\n");
+    let mut refusals: Vec<_> = report.refusals.iter().collect();
+    refusals.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    for (message, (count, sql)) in refusals {
+        out.push_str(&format!("- {count}x {message}\n\n      {}\n\n", sql.replace('\n', " ")));
+    }
+    out
+}

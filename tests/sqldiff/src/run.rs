@@ -1,0 +1,239 @@
+//! Generated statements on both sides: the loop, the rates, and making small what differs.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use tests::postgres::Postgres;
+
+use crate::compare::{Difference, Rules, Verdict, judge};
+use crate::generate::{self, Statement, world};
+use crate::servers::{Reference, Side, Tidemark};
+use crate::tree::Node;
+use crate::wire::Mode;
+
+/// A statement is made smaller in at most so many trials.
+const TRIALS: usize = 400;
+
+/// Both sides with the tables of [`world`].
+pub struct Pair<'a> {
+    reference: Reference<'a>,
+    tidemark: Tidemark,
+    /// Whether the table that writes change may have been changed.
+    changed: bool,
+}
+
+impl<'a> Pair<'a> {
+    /// New databases.
+    pub fn new(postgres: &'a Postgres) -> Pair<'a> {
+        let mut pair = Pair { reference: Reference::new(postgres), tidemark: Tidemark::new(), changed: true };
+        for sql in world::SETUP {
+            pair.reference.must(sql);
+            pair.tidemark.must(sql);
+        }
+        pair
+    }
+
+    /// Runs a statement on both sides in one mode.
+    pub fn judge(&mut self, statement: &Statement, mode: Mode) -> Verdict {
+        let sql = statement.tree.sql();
+        if statement.changes.is_some() && self.changed {
+            for sql in world::RESET {
+                self.reference.must(sql);
+                self.tidemark.must(sql);
+            }
+        }
+        let verdict = self.compare(&sql, mode, statement.ordered());
+        if statement.changes.is_none() {
+            return verdict;
+        }
+        self.changed = true;
+        match (&verdict, self.compare(world::LOOK, Mode::Simple, false)) {
+            // What is refused must leave the table as it was, which PostgreSQL's answer does not show.
+            (Verdict::Right | Verdict::BothRefuse, Verdict::Wrong(difference)) => Verdict::Wrong(difference),
+            _ => verdict,
+        }
+    }
+
+    fn compare(&mut self, sql: &str, mode: Mode, ordered: bool) -> Verdict {
+        let expected = self.reference.run(sql, mode);
+        let actual = self.tidemark.run(sql, mode);
+        judge(&expected, &actual, Rules::of(sql, mode, ordered))
+    }
+
+    /// The modes that a statement runs in: one that changes something, once.
+    fn modes(statement: &Statement, seed: u64) -> Vec<Mode> {
+        let extended = if seed.is_multiple_of(2) { Mode::ExtendedBinary } else { Mode::ExtendedText };
+        match statement.changes {
+            Some(_) if seed.is_multiple_of(3) => vec![extended],
+            Some(_) => vec![Mode::Simple],
+            None => vec![Mode::Simple, extended],
+        }
+    }
+
+    /// Runs a statement in its modes, up to the first in which it is not right.
+    fn try_all(&mut self, statement: &Statement, seed: u64) -> (Verdict, Mode) {
+        let mut last = (Verdict::Right, Mode::Simple);
+        for mode in Pair::modes(statement, seed) {
+            last = (self.judge(statement, mode), mode);
+            if last.0 != Verdict::Right {
+                break;
+            }
+        }
+        last
+    }
+
+    /// The smallest statement that differs in the same way.
+    fn shrink(&mut self, statement: &Statement, mode: Mode, found: Difference) -> (Statement, Difference) {
+        let (mut smallest, mut difference) = (statement.clone(), found);
+        let mut trials = 0;
+        'again: loop {
+            for tree in smallest.tree.smaller() {
+                if trials == TRIALS {
+                    break 'again;
+                }
+                trials += 1;
+                let candidate = Statement { tree, changes: smallest.changes };
+                if let Verdict::Wrong(other) = self.judge(&candidate, mode)
+                    && other.label == difference.label
+                {
+                    (smallest, difference) = (candidate, other);
+                    continue 'again;
+                }
+            }
+            break;
+        }
+        (smallest, difference)
+    }
+}
+
+/// A kind of difference.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// How many statements showed it.
+    pub count: usize,
+    /// The smallest.
+    pub sql: String,
+    /// How it was sent.
+    pub mode: Mode,
+    /// Both answers.
+    pub difference: Difference,
+    /// The first seed.
+    pub seed: u64,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Statements that PostgreSQL answers and Tidemark too, in the same way.
+    pub right: usize,
+    /// Statements that neither answers.
+    pub both_refuse: usize,
+    /// Statements that only Tidemark refuses.
+    pub refused: usize,
+    /// Statements with a difference.
+    pub wrong: usize,
+    /// How often Tidemark had to be started again.
+    pub restarts: usize,
+    /// Refusals by SQLSTATE and text, with an example.
+    pub refusals: BTreeMap<String, (usize, String)>,
+    /// Differences by kind.
+    pub kinds: BTreeMap<String, Kind>,
+}
+
+/// How a run goes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seeds.
+    pub seeds: Range<u64>,
+    /// No new statement after this time.
+    pub limit: Option<Duration>,
+    /// Whether differences are made small; else each kind is its label.
+    pub shrink: bool,
+}
+
+/// Runs the statements of a plan.
+pub fn run(postgres: &Postgres, plan: &Plan, progress: &mut dyn FnMut(u64, &Report)) -> Report {
+    let mut pair = Pair::new(postgres);
+    let mut report = Report::default();
+    let began = Instant::now();
+    for seed in plan.seeds.clone() {
+        if plan.limit.is_some_and(|limit| began.elapsed() > limit) {
+            break;
+        }
+        let statement = generate::statement(seed);
+        let (verdict, mode) = pair.try_all(&statement, seed);
+        match verdict {
+            Verdict::Right => report.right += 1,
+            Verdict::BothRefuse => report.both_refuse += 1,
+            Verdict::Refused { code, message } => report.refuse(&code, &message, &statement.tree),
+            Verdict::Wrong(found) => {
+                report.wrong += 1;
+                let (smallest, difference) =
+                    if plan.shrink { pair.shrink(&statement, mode, found) } else { (statement, found) };
+                report.differ(seed, mode, &smallest.tree, difference, plan.shrink);
+            }
+        }
+        report.restarts = pair.tidemark.restarts;
+        progress(seed, &report);
+    }
+    report
+}
+
+impl Report {
+    /// Statements that ran.
+    pub fn total(&self) -> usize {
+        self.right + self.both_refuse + self.refused + self.wrong
+    }
+
+    fn refuse(&mut self, code: &str, message: &str, tree: &Node) {
+        self.refused += 1;
+        let sql = tree.sql();
+        let entry =
+            self.refusals.entry(format!("{code} {}", generalised(message))).or_insert((0, sql.clone()));
+        entry.0 += 1;
+        if sql.len() < entry.1.len() {
+            entry.1 = sql;
+        }
+    }
+
+    fn differ(&mut self, seed: u64, mode: Mode, tree: &Node, difference: Difference, shrunk: bool) {
+        let skeleton = if shrunk { tree.skeleton() } else { String::new() };
+        let name = format!("{}: {}", difference.label, skeleton.replace('\n', " "));
+        let sql = tree.sql();
+        let kind = self.kinds.entry(name).or_insert(Kind {
+            count: 0,
+            sql: sql.clone(),
+            mode,
+            difference: difference.clone(),
+            seed,
+        });
+        kind.count += 1;
+        if sql.len() < kind.sql.len() {
+            *kind = Kind { count: kind.count, sql, mode, difference, seed: kind.seed };
+        }
+    }
+}
+
+/// A message without what is different in each: quoted texts and numbers.
+fn generalised(message: &str) -> String {
+    let mut out = String::new();
+    let mut quote = None;
+    for letter in message.chars() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            Some(_) => continue,
+            None if letter == '"' => {
+                quote = Some(letter);
+                out.push('…');
+            }
+            None if letter.is_ascii_digit() => {
+                if !out.ends_with('#') {
+                    out.push('#');
+                }
+            }
+            None => out.push(letter),
+        }
+    }
+    out.chars().take(110).collect()
+}
