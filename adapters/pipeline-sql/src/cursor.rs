@@ -6,10 +6,10 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use crate::dialect::DIALECT;
 use crate::error::ParseError;
-use crate::names;
+use crate::{limits, names};
 
-/// Depth of nesting that is parsed.
-const RECURSION_MAX: usize = 50;
+/// Calls of the parser inside of one another: a level of nesting takes up to three of those that count themselves.
+const RECURSION_MAX: usize = 3 * limits::NESTING_MAX;
 
 /// A place in one statement's tokens.
 pub(crate) struct Cursor {
@@ -18,6 +18,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn new(tokens: Vec<TokenWithSpan>) -> Cursor {
+        limits::allow_steps(tokens.len());
         let parser =
             Parser::new(&DIALECT).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
         Cursor { parser }

@@ -1,4 +1,5 @@
-//! The dialect of everything: PostgreSQL's, with the one operator that sqlparser reads differently.
+//! The dialect of everything: PostgreSQL's, with the one operator that sqlparser reads differently, and with a bound on the
+//! parser's steps.
 
 use std::any::TypeId;
 
@@ -6,6 +7,8 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+
+use crate::limits;
 
 /// See [`PostgreSql`].
 pub static DIALECT: PostgreSql = PostgreSql(PostgreSqlDialect {});
@@ -23,6 +26,14 @@ macro_rules! as_postgresql {
 impl Dialect for PostgreSql {
     fn dialect(&self) -> TypeId {
         self.0.dialect()
+    }
+
+    /// Only counts: the parser tries some forms twice, and inside of each other that doubles a level.
+    fn parse_prefix(&self, _: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        match limits::step() {
+            true => None,
+            false => Some(Err(ParserError::RecursionLimitExceeded)),
+        }
     }
 
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
@@ -78,8 +89,7 @@ impl Dialect for PostgreSql {
         allow_extract_custom allow_extract_single_quotes supports_create_index_with_clause
         supports_explain_with_utility_options supports_listen_notify supports_factorial_operator
         supports_bitwise_shift_operators supports_comment_on supports_load_extension
-        supports_named_fn_args_with_colon_operator supports_named_fn_args_with_expr_name
-        supports_empty_projections supports_nested_comments supports_string_escape_constant
+        supports_named_fn_args_with_colon_operator supports_empty_projections supports_nested_comments supports_string_escape_constant
         supports_numeric_literal_underscores supports_array_typedef_with_brackets supports_geometric_types
         supports_set_names supports_alter_column_type_using supports_notnull_operator
         supports_interval_options supports_insert_table_alias supports_create_table_like_parenthesized

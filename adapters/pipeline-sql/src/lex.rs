@@ -1,28 +1,16 @@
-//! From text to one list of tokens a statement: splitting at semicolons, variables (`@name`) made into words, and the
-//! limits that keep a hostile text from exhausting memory or stack. What the tokens mean lives in `cursor` and above.
+//! From text to one list of tokens a statement: splitting at semicolons, variables (`@name`) made into words. What the tokens
+//! mean lives in `cursor` and above; what a text may cost lives in `limits`.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::dialect::DIALECT;
-use crate::error::{ParseError, too_deep};
-
-/// Longest text that is parsed. Larger loads go through COPY.
-pub const TEXT_BYTES_MAX: usize = 16 << 20;
-
-/// Most operators in a row at one level of parentheses. Such chains become trees as deep as they are long, and trees are
-/// walked by recursion.
-pub const CHAIN_OPERATORS_MAX: usize = 1000;
+use crate::error::ParseError;
+use crate::limits;
 
 /// The statements of a text, each without its semicolon. Empty ones are left out.
 pub(crate) fn statements(sql: &str) -> Result<Vec<Vec<TokenWithSpan>>, ParseError> {
-    if sql.len() > TEXT_BYTES_MAX {
-        let message = format!(
-            "statement of {} bytes is longer than the limit of {TEXT_BYTES_MAX}; load large amounts with COPY",
-            sql.len()
-        );
-        return Err(ParseError::plain("54000", message));
-    }
+    limits::check_text(sql)?;
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location()?;
     let mut statements = vec![Vec::new()];
     for token in tokens {
@@ -32,8 +20,10 @@ pub(crate) fn statements(sql: &str) -> Result<Vec<Vec<TokenWithSpan>>, ParseErro
         }
     }
     statements.retain(|s| s.iter().any(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)));
-    for statement in &statements {
-        check_chains(statement)?;
+    limits::check_count(statements.len())?;
+    for statement in &mut statements {
+        limits::drop_repeated_parentheses(statement);
+        limits::check_shape(statement)?;
     }
     Ok(statements)
 }
@@ -55,78 +45,4 @@ pub(crate) fn join_variables(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     joined
-}
-
-fn check_chains(statement: &[TokenWithSpan]) -> Result<(), ParseError> {
-    let mut levels = vec![0usize];
-    for token in statement {
-        match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => {
-                count(&mut levels)?;
-                levels.push(0);
-            }
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                levels.pop();
-                if levels.is_empty() {
-                    levels.push(0);
-                }
-            }
-            Token::Comma => *levels.last_mut().expect("never empty") = 0,
-            t if chains(t) => count(&mut levels)?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// One more operator at the innermost level.
-fn count(levels: &mut [usize]) -> Result<(), ParseError> {
-    let count = levels.last_mut().expect("never empty");
-    *count += 1;
-    if *count > CHAIN_OPERATORS_MAX { Err(too_deep()) } else { Ok(()) }
-}
-
-/// True for what can make a tree one deeper: operators, set operations, joins, postfix tests.
-fn chains(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => matches!(
-            word.keyword,
-            Keyword::AND
-                | Keyword::OR
-                | Keyword::NOT
-                | Keyword::IS
-                | Keyword::NOTNULL
-                | Keyword::IN
-                | Keyword::BETWEEN
-                | Keyword::LIKE
-                | Keyword::ILIKE
-                | Keyword::SIMILAR
-                | Keyword::REGEXP
-                | Keyword::RLIKE
-                | Keyword::COLLATE
-                | Keyword::AT
-                | Keyword::OPERATOR
-                | Keyword::UNION
-                | Keyword::INTERSECT
-                | Keyword::EXCEPT
-                | Keyword::MINUS
-                | Keyword::JOIN
-                | Keyword::CASE
-                | Keyword::SELECT
-                | Keyword::XOR
-                | Keyword::DIV
-                | Keyword::OVERLAPS
-                | Keyword::PRIOR
-        ),
-        Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::EscapedStringLiteral(_)
-        | Token::DollarQuotedString(_)
-        | Token::Placeholder(_)
-        | Token::Period
-        | Token::Whitespace(_)
-        | Token::EOF => false,
-        // Whatever else there is, is an operator or may be one.
-        _ => true,
-    }
 }

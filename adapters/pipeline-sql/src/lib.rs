@@ -11,6 +11,7 @@ mod cursor;
 mod dialect;
 mod error;
 mod lex;
+mod limits;
 pub mod names;
 mod pipeline;
 mod pipeline_parse;
@@ -22,7 +23,9 @@ mod types;
 
 pub use dialect::DIALECT;
 pub use error::ParseError;
-pub use lex::{CHAIN_OPERATORS_MAX, TEXT_BYTES_MAX};
+pub use limits::{
+    CHAIN_OPERATORS_MAX, NESTING_MAX, STATEMENTS_MAX, TEXT_BYTES_MAX, TOKENS_MAX, parsed_bytes_at_most,
+};
 pub use pipeline::{
     Assignment, BATCH_BYTES_DEFAULT, BATCH_BYTES_RANGE, BATCH_INTERVAL_MS_MAX, Constant, CreatePipeline,
     FormatSyntax, JsonMapping, OnDuplicateSyntax, Target,
