@@ -103,4 +103,4 @@ pub const RESET: &[&str] = &[
 ];
 
 /// The rows of the table that writes change.
-pub const LOOK: &str = "SELECT * FROM up";
+pub const LOOK: &str = "SELECT id, i2, i8, f8, n, s, v::text, d, t FROM up";
