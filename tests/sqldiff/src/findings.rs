@@ -1,5 +1,6 @@
 //! What a run found, for people.
 
+use crate::compare::Verdict;
 use crate::run::{Kind, Report};
 
 /// The rates, on one line. Where PostgreSQL refuses too, nothing is compared but that.
@@ -39,4 +40,17 @@ pub fn text(report: &Report) -> String {
         out.push_str(&format!("- {count}x {message}\n\n      {}\n\n", sql.replace('\n', " ")));
     }
     out
+}
+
+/// What came of one statement.
+pub fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Right => "right".to_string(),
+        Verdict::BothRefuse => "both refuse".to_string(),
+        Verdict::Refused { code, message } => format!("refused: {code} {message}"),
+        Verdict::Wrong(difference) => {
+            let (label, expected, actual) = (&difference.label, &difference.postgres, &difference.tidemark);
+            format!("wrong: {label}\n- PostgreSQL: {expected}\n- Tidemark: {actual}")
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! It knows the wire and SQL, and nothing of how Tidemark is built.
 
 pub mod compare;
+pub mod everyday;
 pub mod findings;
 pub mod generate;
 pub mod run;

@@ -44,6 +44,8 @@ enum Command {
         #[arg(long)]
         findings: Option<PathBuf>,
     },
+    /// Runs the everyday statements on both sides.
+    Everyday,
     /// Prints the statement of a seed.
     Show {
         /// The seed.
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         }
         Command::Check { files } => check(&files),
         Command::Run { seeds, limit, rates, findings } => run(seeds, limit, !rates, findings),
+        Command::Everyday => everyday(),
         Command::Show { seed } => {
             println!("{}", sqldiff::generate::statement(seed).tree.sql());
             ExitCode::SUCCESS
@@ -120,6 +123,22 @@ fn run(seeds: Range<u64>, limit: Option<Duration>, shrink: bool, path: Option<Pa
         None => println!("{text}"),
     }
     if report.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn everyday() -> ExitCode {
+    let outcome = sqldiff::everyday::run(&Postgres::start());
+    for miss in &outcome.misses {
+        println!("{}\n    {}\n", findings::verdict(&miss.verdict), miss.sql);
+    }
+    for sql in &outcome.mistakes {
+        println!("PostgreSQL refuses it:\n    {sql}\n");
+    }
+    for (file, (right, all)) in &outcome.files {
+        println!("{file}: {right} of {all}");
+    }
+    let (all, right, refused, wrong) = outcome.counts();
+    println!("{all} everyday statements: {right} accepted and right, {refused} refused, {wrong} wrong");
+    if right == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
