@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use kernel::log::{self, LogWriter, MemStorage, Storage};
+use kernel::log::{self, LogWriter, ManifestSlot, MemStorage, Storage};
 use kernel::record::{Body, Commit, CursorAdvance, Piece, Record, RecordKind, Tally};
 use kernel::{Epoch, PipelineId, Position, Result, Run, TopicId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -61,6 +61,12 @@ impl Storage for Warm {
         Ok(())
     }
     fn remove(&mut self, _number: u64) -> Result<()> {
+        Ok(())
+    }
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        Ok(None)
+    }
+    fn write_manifest(&mut self, _slot: usize, _bytes: &ManifestSlot) -> Result<()> {
         Ok(())
     }
 }

@@ -197,6 +197,18 @@ planted_bugs! {
         IncarnationNotBumped "incarnation-not-bumped" NeedsFault "durable",
             "A new life goes on under the incarnation of the one before.",
             "the kernel's own: the chain of records";
+        ManifestUnread "manifest-unread" NeedsTwoFaults("lost-log-file" "kill") "durable",
+            "Recovery takes the end of what is there for the end of the log, whatever the manifest says.",
+            "this kernel once, found from outside: its last segment was removed, and it started";
+        EmptiedIsNew "emptied-is-new" NeedsTwoFaults("emptied-directory" "kill") "durable",
+            "A directory without segments is taken for a new one, though there is a manifest.",
+            "this kernel once, found from outside: all segments were removed, and it started";
+        NewSegmentUnnamed "new-segment-unnamed" NeedsTwoFaults("lost-log-file" "kill") "durable",
+            "A new segment is named when nothing happens for a while, and not before it is believed.",
+            "the kernel's own: `LogWriter::is_manifest_due`";
+        ManifestInOneSlot "manifest-in-one-slot" NeedsFault "recovered",
+            "A manifest is written over the one before it.",
+            "the kernel's own: `Manifest::slot`";
         ReplayForgetsDeletions "replay-forgets-deletions" Logic "recovered",
             "Recovery takes no notice of pieces that only delete.",
             "the kernel's own: `Shard::replay_piece`";

@@ -40,6 +40,7 @@ probes! {
     TornTailBeforeRecord "torn-tail-before-record" "Behind a torn tail stood a whole record's header that vouched for nothing.",
     TornPayload "torn-payload" "A record's header was whole and its payload was not.",
     CorruptionRefused "corruption-refused" "A later record called a bad one synced: the log was refused.",
+    LossRefused "loss-refused" "The log ended before the record that the manifest names: it was refused.",
     StrangeRecord "strange-record" "A whole record lay where the next one belongs and did not follow the last one.",
     SegmentCrossed "segment-crossed" "Recovery went on from one segment into the next.",
     LaterSegmentRemoved "later-segment-removed" "Recovery removed a segment behind the end of the log.",
@@ -51,6 +52,7 @@ probes! {
     RecordLongerThanSegment "record-longer-than-segment" "A record was longer than a segment usually is.",
     SyncSpansSegments "sync-spans-segments" "One sync had to cover more than one segment.",
     AppendedDuringSync "appended-during-sync" "Records were appended while a sync went on that does not cover them.",
+    ManifestWritten "manifest-written" "A sync was to bring a manifest.",
     SyncFailed "sync-failed" "A sync failed, and the writer was of no use any more.",
     // ---- The coordinator ----
     HaltedWithRecordsInFlight "halted-with-records-in-flight" "The log failed while records were in flight.",

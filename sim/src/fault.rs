@@ -205,6 +205,15 @@ faults! {
         "A timer goes off several times in a row.";
     StalledActor "stalled-actor" "C" Time 5_000 1/2
         "Somebody gets no turn for a while: a shard, the log, a source, the answers of one of them.";
+    // Those that came late are drawn late: see `FaultRates::draw_late`.
+    TornManifest "torn-manifest" "B5" Disk 200_000 1/2
+        "A manifest is written in part: the process dies of it, or is told.";
+    LostLogFile "lost-log-file" "B6" Rot 500_000 1/24
+        "A file of the log is gone.";
+    CutLogFile "cut-log-file" "B6" Rot 500_000 1/24
+        "A file of the log lost its end, or all that is in it.";
+    EmptiedDirectory "emptied-directory" "B6" Rot 500_000 1/24
+        "All files of the log are gone; the manifest is there.";
 }
 
 impl Fault {
@@ -231,6 +240,17 @@ impl Fault {
     /// Whether it is a way in which a power cut ends, and no accident of its own: it never strikes without one.
     pub fn is_of_power_cuts(self) -> bool {
         matches!(self, Fault::LostPages | Fault::TornSectors | Fault::LostEntry | Fault::ReturnedFile)
+    }
+
+    /// Whether it takes a whole file of the log: then nothing that was visible may be lost without a word.
+    pub fn is_of_files(self) -> bool {
+        matches!(self, Fault::LostLogFile | Fault::CutLogFile | Fault::EmptiedDirectory)
+    }
+
+    /// Whether it is drawn after everything else, and only where it is allowed: so that what was recorded before it came to be
+    /// is still the same run.
+    fn is_late(self) -> bool {
+        self == Fault::TornManifest || self.is_of_files()
     }
 
     /// The kind of that name.
@@ -355,7 +375,7 @@ impl FaultRates {
     /// kind switched off is otherwise drawn alike.
     pub fn draw(d: &Decisions<'_>, allowed: FaultSet) -> FaultRates {
         let mut rates = FaultRates::default();
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().filter(|fault| !fault.is_late()) {
             let Facts { one_seed_of, most, .. } = fault.facts();
             if d.below(*one_seed_of) != one_seed_of - 1 {
                 continue;
@@ -367,6 +387,24 @@ impl FaultRates {
             }
         }
         rates
+    }
+
+    /// Draws the kinds that are drawn late, all of them as soon as one is allowed. What was set before stays.
+    pub fn draw_late(&mut self, d: &Decisions<'_>, allowed: FaultSet) {
+        let late = Fault::ALL.into_iter().filter(|fault| fault.is_late());
+        if late.clone().all(|fault| !allowed.contains(fault)) {
+            return;
+        }
+        for fault in late {
+            let Facts { one_seed_of, most, .. } = fault.facts();
+            if d.below(*one_seed_of) != one_seed_of - 1 {
+                continue;
+            }
+            let rate = Rate((most.0 >> (5 - d.below(6))).max(1));
+            if allowed.contains(fault) && self.of(fault) == Rate::NEVER {
+                self.set(fault, rate);
+            }
+        }
     }
 
     /// Draws how often those of a set strike that were not drawn yet.
@@ -555,7 +593,16 @@ mod tests {
         for off in Fault::ALL {
             let rates = FaultRates::draw(&Decisions::new(Seeded::new(9)), FaultSet::ALL.without(off));
             assert_eq!(rates, all.with(off, Rate::NEVER));
+            let late = |allowed| {
+                let mut rates = FaultRates::default();
+                (0..50).for_each(|seed| rates.draw_late(&Decisions::new(Seeded::new(seed)), allowed));
+                rates
+            };
+            assert_eq!(late(FaultSet::ALL.without(off)), late(FaultSet::ALL).with(off, Rate::NEVER));
         }
+        let unasked = Decisions::new(Seeded::new(9));
+        FaultRates::default().draw_late(&unasked, FaultSet::parse("all,-torn-manifest,-rot").unwrap());
+        assert_eq!(unasked.count(), 0);
         let quiet = FaultRates::draw(&Decisions::new(Recorded::new(vec![])), FaultSet::ALL);
         let always = |fault: Fault| fault.facts().one_seed_of == 1;
         assert!(quiet.drawn().all(|(fault, _)| always(fault)), "{quiet:?}");

@@ -12,6 +12,9 @@ kernel::planted_bugs! {
         LyingDisk "lying-disk" NeedsFault "durable",
             "A sync says that it succeeded and did nothing.",
             "faults B6: a write that never happened";
+        ManifestBeforeSync "manifest-before-sync" NeedsFault "recovered",
+            "The host writes the manifest before it syncs what the manifest calls durable.",
+            "the kernel's own: `SyncPlan::manifest`";
         CountedOffsets "counted-offsets" NeedsFault "exactly once",
             "The host counts messages instead of reading their offsets, so that what is delivered twice counts twice.",
             "librdkafka#4637 (fault A2)";

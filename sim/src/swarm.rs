@@ -247,6 +247,7 @@ impl Parameters {
         parameters.definitions_in_line_max = d.pick(&[1, 1, 3]);
         parameters.draw_power_cuts(d);
         parameters.outage_turns = d.pick(&[0, 0, 6, 30]);
+        parameters.faults.draw_late(d, profile.faults().and(faults));
         parameters
     }
 

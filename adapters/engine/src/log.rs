@@ -128,7 +128,8 @@ impl<S: Storage> LogThread<S> {
                 }
                 Command::Stop => {
                     self.stopping = true;
-                    self.wanted |= self.writer.durable() < self.writer.last();
+                    self.writer.renew_manifest();
+                    self.wanted |= self.writer.is_sync_due();
                 }
             }
             next = commands.try_recv().ok();

@@ -6,12 +6,18 @@
 //!
 //! | File | What |
 //! |---|---|
-//! | `lock` | locked while a process owns the directory; names that process |
+//! | `lock` | locked while a process owns the directory; names that process, and the database once there is one |
 //! | `log-<number>.tml` | a segment |
 //! | `log-<number>.tmp` | a segment in the making; removed at the next start |
+//! | `manifest` | names the segments that there have to be |
+//! | `manifest.tmp` | the first manifest in the making; removed at the next start |
+//!
+//! All of them belong to their owner alone: files are made with mode 0600, the directory with 0700, and one that is found wider
+//! is narrowed.
 
 mod lock;
 mod look;
+mod manifest;
 mod space;
 mod storage;
 
@@ -22,6 +28,10 @@ pub use storage::{MmapStorage, Syncer};
 
 use std::io;
 use std::path::Path;
+
+/// Nobody but the owner reads what a database holds.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 use kernel::{Error, ErrorKind};
 

@@ -6,16 +6,18 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use kernel::log::Storage;
+use kernel::log::{ManifestSlot, Storage};
 use kernel::{Error, ErrorKind, Result};
 
 use crate::failed;
+use crate::manifest::ManifestFile;
 use crate::storage::Name;
 
 /// The segments of a data directory. Whatever would change them is refused.
 #[derive(Debug)]
 pub struct SegmentFiles {
     segments: BTreeMap<u64, (File, u64)>,
+    manifest: ManifestFile,
 }
 
 impl SegmentFiles {
@@ -30,7 +32,7 @@ impl SegmentFiles {
                 segments.insert(number, (file, len));
             }
         }
-        Ok(SegmentFiles { segments })
+        Ok(SegmentFiles { segments, manifest: ManifestFile::open(directory, false)? })
     }
 }
 
@@ -66,6 +68,14 @@ impl Storage for SegmentFiles {
     }
 
     fn remove(&mut self, _number: u64) -> Result<()> {
+        Err(refused())
+    }
+
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        self.manifest.read()
+    }
+
+    fn write_manifest(&mut self, _slot: usize, _bytes: &ManifestSlot) -> Result<()> {
         Err(refused())
     }
 }

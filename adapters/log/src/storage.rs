@@ -6,19 +6,20 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use kernel::log::{Storage, SyncPlan};
+use kernel::log::{Manifest, ManifestSlot, Storage, SyncPlan};
 use kernel::{Error, ErrorKind, Result};
 use memmap2::MmapRaw;
 use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 
-use crate::failed;
 use crate::lock::DirLock;
+use crate::manifest::ManifestFile;
+use crate::{DIRECTORY_MODE, FILE_MODE, failed};
 
 /// Zeros that are written and synced at once while a segment is made: small enough for a sync of the log in between.
 const ZERO_RUN_LEN: u64 = 4 << 20;
@@ -27,6 +28,7 @@ const ZERO_RUN_LEN: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct MmapStorage {
     lock: DirLock,
+    manifest: ManifestFile,
     segments: BTreeMap<u64, Segment>,
     maps: Maps,
     preparing: Option<Preparing>,
@@ -54,12 +56,17 @@ struct Preparing {
 
 impl MmapStorage {
     /// Takes the directory, which is made where it does not exist, and finds its segments. What was in the making when the
-    /// last owner ended is removed.
+    /// last owner ended is removed. A directory that held a database and has no manifest any more is refused.
     pub fn open(directory: &Path) -> Result<MmapStorage> {
         make_directory(directory)?;
         let lock = DirLock::take(directory)?;
+        ManifestFile::remove_unfinished(directory)?;
+        let manifest = ManifestFile::open(directory, true)?;
         let mut segments = BTreeMap::new();
         let entries = fs::read_dir(directory).map_err(|e| failed("list", directory, e))?;
+        for name in ["lock", "manifest"] {
+            narrow(&directory.join(name), FILE_MODE);
+        }
         for entry in entries {
             let path = entry.map_err(|e| failed("list", directory, e))?.path();
             match Name::of(&path) {
@@ -70,7 +77,10 @@ impl MmapStorage {
                 None => {}
             }
         }
-        Ok(MmapStorage { lock, segments, maps: Maps::default(), preparing: None })
+        if lock.database().is_some() && !manifest.is_there() {
+            return Err(without_manifest(directory, segments.is_empty()));
+        }
+        Ok(MmapStorage { lock, manifest, segments, maps: Maps::default(), preparing: None })
     }
 
     /// The data directory.
@@ -80,7 +90,7 @@ impl MmapStorage {
 
     /// A handle that syncs from another thread, while this one is written to.
     pub fn syncer(&self) -> Syncer {
-        Syncer { maps: self.maps.clone() }
+        Syncer { maps: self.maps.clone(), manifest: self.manifest.clone() }
     }
 
     fn segment(&mut self, number: u64) -> Result<&mut Segment> {
@@ -182,6 +192,19 @@ impl Storage for MmapStorage {
         self.maps.lock().remove(&number);
         Ok(())
     }
+
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        self.manifest.read()
+    }
+
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        self.manifest.write(slot, bytes)?;
+        match Manifest::of_slots(&[*bytes; 2]) {
+            Ok(manifest) => self.lock.remember(manifest.database),
+            // Whatever it is: what it means is not decided here.
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 impl MmapStorage {
@@ -204,10 +227,12 @@ impl Drop for MmapStorage {
 #[derive(Clone, Debug)]
 pub struct Syncer {
     maps: Maps,
+    manifest: ManifestFile,
 }
 
 impl Syncer {
-    /// Carries out a plan: when it returns, the plan's ranges are durable, with all that was written to them before the call.
+    /// Carries out a plan: when it returns, the plan's ranges are durable, with all that was written to them before the call, and
+    /// so is its manifest.
     pub fn sync(&self, plan: &SyncPlan) -> Result<()> {
         for range in &plan.ranges {
             let map = self.maps.lock().get(&range.segment).cloned();
@@ -217,7 +242,10 @@ impl Syncer {
             })?;
             flush(&map, range.segment, range.offset, range.len)?;
         }
-        Ok(())
+        match &plan.manifest {
+            Some(manifest) => self.manifest.write(manifest.slot(), &manifest.encode()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -231,6 +259,7 @@ impl Segment {
         let file =
             OpenOptions::new().read(true).write(true).open(&path).map_err(|e| failed("open", &path, e))?;
         let len = file.metadata().map_err(|e| failed("ask for the length of", &path, e))?.len();
+        narrow(&path, FILE_MODE);
         Ok(Segment { path, file, len, map: None })
     }
 
@@ -282,16 +311,42 @@ impl Name {
     }
 }
 
+/// Takes from others what an earlier version, or a hand, has given them. Where this user may not, the directory's owner wanted it
+/// so.
+fn narrow(path: &Path, mode: u32) {
+    let wider = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o777 & !mode != 0);
+    if wider {
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    }
+}
+
+fn without_manifest(directory: &Path, empty: bool) -> Error {
+    let directory = directory.display();
+    let message = match empty {
+        true => format!(
+            "{directory} held a database, and its log and its manifest are gone, with all records; nothing was changed; restore \
+             the data directory from a backup, or empty it to begin a new database"
+        ),
+        false => format!(
+            "the manifest of {directory} is gone, so that nothing says how much of the log there has to be; nothing was changed; \
+             restore the data directory from a backup; to go on with the log as it is, empty the file named lock in it"
+        ),
+    };
+    Error::new(ErrorKind::DataCorrupted, message)
+}
+
 fn make_directory(directory: &Path) -> Result<()> {
     if directory.is_dir() {
+        narrow(directory, DIRECTORY_MODE);
         return Ok(());
     }
-    fs::create_dir_all(directory).map_err(|e| failed("make data directory", directory, e))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
+    made.map_err(|e| failed("make data directory", directory, e))?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_directory(parent.unwrap_or(Path::new(".")))
 }
 
-fn sync_directory(directory: &Path) -> Result<()> {
+pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|file| file.sync_all());
     synced.map_err(|e| failed("sync directory", directory, e))
 }
@@ -306,7 +361,8 @@ fn make_zeroed(path: &Path, len: u64) -> Result<File> {
 
 fn write_zeroed(path: &Path, len: u64) -> io::Result<File> {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
     // A disk that is too small is found out before anything is written to it, and before fallocate, which on some file systems
     // (ext4) takes all the room that is left, from everyone, before it fails. Should it still come to that, the caller gives the
     // room back with the file.

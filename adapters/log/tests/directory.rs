@@ -1,6 +1,8 @@
 //! The data directory: one owner, no half-made segments, a full disk, a log that lives through processes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process;
 
 use bytes::Bytes;
@@ -108,4 +110,101 @@ fn a_directory_that_is_not_ours_is_refused() {
     assert_eq!(log::is_created(&mut storage), Ok(true));
     let error = log::open(storage, 6, 1 << 16, &mut ignore).unwrap_err();
     assert!(error.message.contains("is not a Tidemark log"), "{error}");
+}
+
+/// A log over several files, and its owner is gone.
+fn written(directory: &Path) {
+    let storage = MmapStorage::open(directory).unwrap();
+    let mut writer = log::create(storage, [3; 16], 1, 5, 1 << 14, &mut ignore).unwrap().writer;
+    for fill in 0..6 {
+        let pieces = vec![Piece::Inline(vec![Bytes::from(vec![fill; 7000])])];
+        let body = Body::Commit(RecordKind::Client, Commit { pieces, ..Commit::default() });
+        writer.append(&body.encode(writer.last().next())).unwrap();
+        writer.sync().unwrap();
+    }
+}
+
+fn refusal(directory: &Path) -> kernel::Error {
+    let mut storage = match MmapStorage::open(directory) {
+        Ok(storage) => storage,
+        Err(error) => return error,
+    };
+    assert_eq!(log::is_created(&mut storage), Ok(true));
+    log::open(storage, 6, 1 << 14, &mut ignore).map(|_| ()).unwrap_err()
+}
+
+type Lose<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn files_that_are_gone_or_cut_are_refused_and_nothing_is_changed() {
+    let names = |directory: &Path| -> Vec<_> {
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let last = "log-0000000003.tml";
+    let zeros = vec![0; 1 << 14];
+    let losses: [(&str, &str, Lose<'_>); 7] = [
+        ("the last file is gone", "segment 3 is missing", &|dir| fs::remove_file(dir.join(last)).unwrap()),
+        ("it is empty", "has 0 bytes", &|dir| fs::write(dir.join(last), b"").unwrap()),
+        ("it is short", "has 10 bytes", &|dir| fs::write(dir.join(last), b"TIDEMARK..").unwrap()),
+        ("it is zeros", "are gone at least", &|dir| fs::write(dir.join(last), &zeros).unwrap()),
+        ("all are gone", "all log segments are missing", &|dir| {
+            (1..=3).for_each(|n| fs::remove_file(dir.join(format!("log-{n:010}.tml"))).unwrap());
+        }),
+        ("the manifest alone", "the manifest of", &|dir| fs::remove_file(dir.join("manifest")).unwrap()),
+        ("all but the lock", "held a database", &|dir| {
+            (1..=3).for_each(|n| fs::remove_file(dir.join(format!("log-{n:010}.tml"))).unwrap());
+            fs::remove_file(dir.join("manifest")).unwrap();
+        }),
+    ];
+    for (what, told, lose) in losses {
+        let directory = tempfile::tempdir().unwrap();
+        written(directory.path());
+        assert!(names(directory.path()).contains(&last.to_owned()));
+        lose(directory.path());
+        let left = names(directory.path());
+        for _ in 0..2 {
+            let error = refusal(directory.path());
+            assert_eq!(error.kind, ErrorKind::DataCorrupted, "{what}: {error}");
+            assert!(error.message.contains(told), "{what}: {error}");
+            assert_eq!(names(directory.path()), left, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_log_from_before_there_were_manifests_is_opened_and_gets_one() {
+    let directory = tempfile::tempdir().unwrap();
+    written(directory.path());
+    fs::remove_file(directory.path().join("manifest")).unwrap();
+    fs::write(directory.path().join("lock"), b"4711 (an earlier version)").unwrap();
+    let storage = MmapStorage::open(directory.path()).unwrap();
+    log::open(storage, 6, 1 << 14, &mut ignore).unwrap();
+    assert!(directory.path().join("manifest").exists());
+    let lock = fs::read_to_string(directory.path().join("lock")).unwrap();
+    assert!(lock.starts_with("database 03030303030303030303030303030303\n"), "{lock}");
+}
+
+#[test]
+fn files_are_their_owners_alone() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    written(&directory);
+    let check = || {
+        assert_eq!(mode(&directory), 0o700);
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    };
+    check();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(&directory).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    drop(MmapStorage::open(&directory).unwrap());
+    check();
 }

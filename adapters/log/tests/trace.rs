@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kernel::log::{self, LogWriter, Storage, SyncPlan};
+use kernel::log::{self, LogWriter, ManifestSlot, Storage, SyncPlan};
 use kernel::record::{Body, Commit, Piece, Record, RecordKind};
 use kernel::{Result, Sequence};
 use parking_lot::Mutex;
@@ -96,6 +96,14 @@ impl Storage for Traced {
     }
     fn remove(&mut self, number: u64) -> Result<()> {
         self.inner.remove(number)
+    }
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        self.inner.manifest()
+    }
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        // It calls all durable that was written so far.
+        self.trace.lock().assert_covered(usize::MAX);
+        self.inner.write_manifest(slot, bytes)
     }
 }
 

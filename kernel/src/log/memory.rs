@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Storage;
+use super::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Segments in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemStorage {
     segments: BTreeMap<u64, Vec<u8>>,
+    manifest: Option<[ManifestSlot; 2]>,
 }
 
 impl MemStorage {
@@ -20,6 +21,11 @@ impl MemStorage {
     /// The bytes of a segment, for tests that damage them.
     pub fn segment_mut(&mut self, number: u64) -> Option<&mut Vec<u8>> {
         self.segments.get_mut(&number)
+    }
+
+    /// The manifest's slots, for tests that damage or remove them.
+    pub fn manifest_mut(&mut self) -> &mut Option<[ManifestSlot; 2]> {
+        &mut self.manifest
     }
 
     fn range(&mut self, number: u64, offset: u64, len: u64) -> Result<&mut [u8]> {
@@ -65,5 +71,14 @@ impl Storage for MemStorage {
 
     fn remove(&mut self, number: u64) -> Result<()> {
         self.segments.remove(&number).map(|_| ()).ok_or_else(|| outside(number, 0, 0))
+    }
+
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        Ok(self.manifest)
+    }
+
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        self.manifest.get_or_insert([[0; MANIFEST_SLOT_LEN]; 2])[slot] = *bytes;
+        Ok(())
     }
 }

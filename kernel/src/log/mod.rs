@@ -24,7 +24,8 @@
 //!
 //! # Where a log ends
 //!
-//! Reading stops where no record follows, neither at once nor at the beginning of the next segment. Call the missing record
+//! Reading stops where no record follows, neither at once nor at the beginning of the next segment. If that is before the record
+//! that the manifest names, the log is refused. Call the missing record
 //! *s*. If any header after that place, in this segment or a later one, vouches for *s* (`synced_through >= s`), then *s* was
 //! durable and is damaged: the log is refused. Otherwise nothing says that *s* was ever durable: it is a torn tail,
 //! and it ends the log even if whole records follow, for of what was never synced any part may survive. Headers are looked for at
@@ -32,9 +33,26 @@
 //! and the database id), whatever became of its payload. A segment file under another segment's name, of another length than
 //! it was made with, or of another database is no crash's doing and is refused wherever it is found.
 //!
-//! The window that remains: records synced after the last record's header was made are vouched for by nobody. Damage to one of
-//! them, and only to one of them, looks like a torn tail. When nothing happens, the coordinator closes the window with a
-//! frontier record, which says nothing but that all before it is durable, and changes nothing if it is lost.
+//! # The manifest
+//!
+//! What bears no witness any more because it is gone, the [`Manifest`] speaks for: it names the segments that there are and the
+//! last record that was durable when it was written. A log that ends before that record, or has another one in its place, is
+//! refused, whatever is missing: the last segment or all, a part of one, bytes that became zeros. It is written, whole, over the
+//! older of two slots, and synced,
+//!
+//! - with the first sync that covers a record of a new segment, before that sync is believed: so a segment of which anything
+//!   was ever acknowledged has a name;
+//! - with the sync of a frontier record, which the coordinator writes when nothing happens;
+//! - at the start of a life, with its `open` record, and at its end in order ([`LogWriter::renew_manifest`]).
+//!
+//! No other commit pays for it. It never says more than what a sync covered that succeeded before it was written, and nothing
+//! durable is ever cleared: so no crash makes a log shorter than its manifest. A manifest that is older than the log is
+//! legal, and so is none: a log that was made before there were manifests, or whose creation ended before its first one.
+//!
+//! The window that remains: records synced after the last record's header was made and after the manifest was written are
+//! vouched for by nobody. Damage to one of them, and only to one of them, looks like a torn tail. They are those of the last sync
+//! before a crash under load, unless it began a segment. When nothing happens, the frontier record and the manifest that goes
+//! with it close the window.
 //!
 //! # How a life begins
 //!
@@ -44,7 +62,8 @@
 //! 2. writes the accepted records that the last of them does not call synced once more, at their places, and zeros over
 //!    everything after them in the segment;
 //! 3. syncs what it wrote in 2;
-//! 4. writes the `open` record of the next incarnation after the last accepted one, and syncs it.
+//! 4. writes the `open` record of the next incarnation after the last accepted one, and syncs it;
+//! 5. writes a manifest that names it.
 //!
 //! Step 2 writes what seems to be there already because reading goes through the system's memory: after a process kill the records
 //! may not be on the disk yet, and after a failed sync the system may take pages for clean that never got there. Records become
@@ -67,6 +86,7 @@
 //! - **After step 4.** The `open` record stands at *k + 1* for good. Bytes of an earlier life could only chain on to a record
 //!   with the checksum of their own predecessor; every record from *k + 1* on has a checksum that covers the new incarnation,
 //!   and the bytes are zeros on the disk besides.
+//! - **In step 5.** A manifest that tears leaves the one before it, which names a record that is there.
 //! - **While a log is created.** There is one segment, with at most its header and the `open` record, and nothing was said to be
 //!   durable. [`is_created`] recognises this, and creating starts over.
 //!
@@ -76,6 +96,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod look;
+mod manifest;
 mod memory;
 mod reader;
 mod recovery;
@@ -86,6 +107,7 @@ mod writer;
 mod tests;
 
 pub use look::LogReader;
+pub use manifest::{MANIFEST_SLOT_LEN, MANIFEST_VERSION, Manifest, ManifestSlot};
 pub use memory::MemStorage;
 pub use recovery::{create, is_created, open};
 pub use writer::{LogWriter, SyncPlan, SyncRange};
@@ -100,7 +122,7 @@ pub const FIRST_SEGMENT: u64 = 1;
 pub const SEGMENT_LEN_DEFAULT: u64 = 64 << 20;
 
 /// The port to the disk, in the manner of redb's `StorageBackend`: a numbered set of preallocated, zero-filled segments of
-/// fixed length. Any call can fail; after a failed `write`, `sync` or `create` the caller stops for good (fault B3).
+/// fixed length, and a manifest of two slots. Any call can fail; after a failed `write`, `sync` or `create` the caller stops for good (fault B3).
 pub trait Storage {
     /// Numbers and lengths of the segments there are, in order of number.
     fn segments(&mut self) -> Result<Vec<(u64, u64)>>;
@@ -116,6 +138,11 @@ pub trait Storage {
     fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()>;
     /// Removes a segment.
     fn remove(&mut self, number: u64) -> Result<()>;
+    /// What the two slots of the manifest hold; None where none was ever written.
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>>;
+    /// Writes one slot of the manifest and leaves the other alone; durable when it returns. If it does not return, any part of the
+    /// slot may be written. The first one comes to be whole or not at all.
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()>;
 }
 
 /// What opening a log found.

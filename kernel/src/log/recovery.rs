@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::reader::Reader;
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use super::writer::{Chain, Segment};
-use super::{FIRST_SEGMENT, LogWriter, Opened, Storage, TornTail};
+use super::{FIRST_SEGMENT, LogWriter, Manifest, Opened, Storage, TornTail};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::planted::{self, Bug};
@@ -22,13 +22,16 @@ const CREATION_LEN: u64 = 512;
 const CLEAR_LEN: usize = 64 << 10;
 static ZEROS: [u8; CLEAR_LEN] = [0; CLEAR_LEN];
 
-/// Whether there is a log. There is none in an empty storage, nor where a creation was interrupted before its `open` record was
-/// durable: one segment that holds nothing but, at most, bytes of its header and its first record. An error says that there
-/// is something that is no log.
+/// Whether there is a log, or was one: a manifest says so even where nothing else is left. There is none in an empty storage, nor
+/// where a creation was interrupted before its `open` record was durable: one segment that holds nothing but, at most, bytes of
+/// its header and its first record. An error says that there is something that is no log.
 pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     let segments = storage.segments()?;
     if planted::is(Bug::CreationNotResumed) {
         return Ok(!segments.is_empty());
+    }
+    if storage.manifest()?.is_some() && !planted::is(Bug::EmptiedIsNew) {
+        return Ok(true);
     }
     let [(FIRST_SEGMENT, len)] = segments[..] else { return Ok(!segments.is_empty()) };
     let mut reader = Reader::new(FIRST_SEGMENT, len);
@@ -74,7 +77,7 @@ pub fn create<S: Storage>(
         storage.remove(number)?;
     }
     let none = Segment { number: FIRST_SEGMENT - 1, len: 0, end: 0, prepared: false };
-    let writer = LogWriter::at(storage, database, segment_len, none, Chain::EMPTY);
+    let writer = LogWriter::at(storage, database, segment_len, none, Chain::EMPTY, None);
     begin(writer, Open { database, shard_count, at_us }, None, visitor)
 }
 
@@ -95,7 +98,7 @@ pub fn open<S: Storage>(
     scan.run(&mut storage, visitor)?;
     scan.judge(&mut storage)?;
     let torn_tail = scan.settle(&mut storage)?;
-    let Scan { database, chain, shard_count, index, offset, segments, .. } = scan;
+    let Scan { database, chain, shard_count, index, offset, segments, manifest, .. } = scan;
     let shard_count = shard_count.ok_or_else(|| {
         let message =
             "the log has no open record; its creation was interrupted, or its first segment is damaged";
@@ -103,7 +106,7 @@ pub fn open<S: Storage>(
     })?;
     let (number, len) = segments[index];
     let segment = Segment { number, len, end: offset, prepared: false };
-    let writer = LogWriter::at(storage, database, segment_len, segment, chain);
+    let writer = LogWriter::at(storage, database, segment_len, segment, chain, manifest);
     begin(writer, Open { database, shard_count, at_us }, torn_tail, visitor)
 }
 
@@ -132,25 +135,43 @@ pub(super) struct Scan {
     offset: u64,
     /// Where the records lie that the last one does not call synced.
     unsynced: VecDeque<(Sequence, usize, u64)>,
+    /// How much of the log there has to be.
+    manifest: Option<Manifest>,
 }
 
 impl Scan {
     pub(super) fn begin<S: Storage>(storage: &mut S, segments: Vec<(u64, u64)>) -> Result<Scan> {
+        let manifest = storage.manifest()?.map(|slots| Manifest::of_slots(&slots)).transpose()?;
+        let all_gone = manifest.map(|manifest| manifest.loss(Sequence(1), &segments));
         let Some(&(number, len)) = segments.first() else {
-            return Err(Error::new(
-                ErrorKind::ObjectNotInPrerequisiteState,
-                "there is no log to open; create one",
-            ));
+            return Err(all_gone.unwrap_or_else(|| {
+                Error::new(ErrorKind::ObjectNotInPrerequisiteState, "there is no log to open; create one")
+            }));
         };
         if number != FIRST_SEGMENT {
-            let message = format!("log segment {FIRST_SEGMENT} is missing; restore it from a backup");
+            return Err(all_gone.unwrap_or_else(|| {
+                let message = format!("log segment {FIRST_SEGMENT} is missing; restore it from a backup");
+                Error::new(ErrorKind::DataCorrupted, message)
+            }));
+        }
+        let header = match read_header(storage, &mut Reader::new(number, len))? {
+            Some(bytes) => SegmentHeader::decode_first(&bytes, number, len),
+            None => {
+                let message = format!("log segment {number} has only {len} bytes; restore it from a backup");
+                Err(Error::new(ErrorKind::DataCorrupted, message))
+            }
+        };
+        let header = header.map_err(|error| match (error.kind, all_gone) {
+            (ErrorKind::DataCorrupted, Some(loss)) => {
+                Error::new(loss.kind, format!("{error}: {}", loss.message))
+            }
+            _ => error,
+        })?;
+        if manifest.is_some_and(|manifest| manifest.database != header.database) {
+            let message =
+                "the manifest belongs to another database than the log; restore the files of one backup";
             return Err(Error::new(ErrorKind::DataCorrupted, message));
         }
-        let bytes = read_header(storage, &mut Reader::new(number, len))?.ok_or_else(|| {
-            let message = format!("log segment {number} has only {len} bytes; restore it from a backup");
-            Error::new(ErrorKind::DataCorrupted, message)
-        })?;
-        let header = SegmentHeader::decode_first(&bytes, number, len)?;
         Ok(Scan {
             database: header.database,
             segments,
@@ -159,6 +180,7 @@ impl Scan {
             index: 0,
             offset: SEGMENT_HEADER_LEN,
             unsynced: VecDeque::new(),
+            manifest,
         })
     }
 
@@ -195,6 +217,12 @@ impl Scan {
 
     fn accept(&mut self, header: &Header, payload: &bytes::Bytes) -> Result<Record> {
         let record = header.record(payload).map_err(|e| self.naming_place(e))?;
+        let named = self.manifest.filter(|manifest| manifest.through == header.sequence);
+        if named.is_some_and(|manifest| manifest.through_checksum != header.checksum) {
+            let message = "the manifest names another record of this sequence: log and manifest are of two copies that went \
+                           apart; restore the files of one backup";
+            return Err(self.naming_place(Error::new(ErrorKind::DataCorrupted, message)));
+        }
         if let Body::Open(open) = &record.body {
             let (database, shard_count) = (self.database, self.shard_count.unwrap_or(open.shard_count));
             if (open.database, open.shard_count) != (database, shard_count) || shard_count == 0 {
@@ -288,10 +316,15 @@ impl Scan {
         Ok(header)
     }
 
-    /// The record after the last one is not there or bad. That is corruption exactly if anything after it says that it was
-    /// synced. A header is enough to say so: it vouches for itself, whatever became of its payload.
+    /// The record after the last one is not there or bad. That is corruption exactly if the manifest or anything after it says
+    /// that it was synced. A header is enough to say so: it vouches for itself, whatever became of its payload.
     pub(super) fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
         let bad = self.chain.last.next();
+        let short = self.manifest.filter(|manifest| bad <= manifest.through);
+        if let Some(manifest) = short.filter(|_| !planted::is(Bug::ManifestUnread)) {
+            reached(Probe::LossRefused);
+            return Err(manifest.loss(bad, &self.segments));
+        }
         let mut from = self.offset;
         for index in self.index..self.segments.len() {
             let mut reader = self.reader(index);

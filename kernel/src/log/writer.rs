@@ -2,8 +2,8 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Storage;
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
+use super::{FIRST_SEGMENT, Manifest, Storage};
 use crate::error::{Error, Result};
 use crate::ids::*;
 use crate::planted::{self, Bug};
@@ -30,6 +30,10 @@ pub struct LogWriter<S: Storage> {
     durable: Sequence,
     /// Written and not known to be durable: at most one range a segment, in order of segment.
     unsynced: Vec<SyncRange>,
+    /// The last that was written; none in a log that begins.
+    manifest: Option<Manifest>,
+    /// The next manifest is due when it can name this record, if not before.
+    manifest_due: Sequence,
     failure: Option<Error>,
 }
 
@@ -75,6 +79,8 @@ pub struct SyncRange {
 pub struct SyncPlan {
     /// Earlier segments first.
     pub ranges: Vec<SyncRange>,
+    /// Has to be written to its slot, and durable, after all ranges are.
+    pub manifest: Option<Manifest>,
     /// The records that are durable then.
     pub through: Sequence,
 }
@@ -87,6 +93,7 @@ impl<S: Storage> LogWriter<S> {
         segment_len: u64,
         segment: Segment,
         chain: Chain,
+        manifest: Option<Manifest>,
     ) -> LogWriter<S> {
         LogWriter {
             storage,
@@ -98,6 +105,8 @@ impl<S: Storage> LogWriter<S> {
             checksum: chain.checksum,
             durable: chain.last,
             unsynced: Vec::new(),
+            manifest,
+            manifest_due: Sequence(0),
             failure: None,
         }
     }
@@ -110,6 +119,7 @@ impl<S: Storage> LogWriter<S> {
                 Incarnation(self.incarnation.0.checked_add(1).expect("fewer than 2^64 starts"));
         }
         self.append_any(&Body::Open(open).encode(self.last.next()))?;
+        self.renew_manifest();
         let unsynced = planted::is(Bug::OpenRecordUnsynced) && self.last > Sequence(1);
         if !unsynced {
             self.sync()?;
@@ -121,7 +131,21 @@ impl<S: Storage> LogWriter<S> {
     /// there; they are not durable yet. Records come in order of sequence, without gaps.
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
         assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
-        self.append_any(record)
+        self.append_any(record)?;
+        if record.kind == RecordKind::Frontier {
+            self.renew_manifest();
+        }
+        Ok(())
+    }
+
+    /// The next sync brings a manifest that names the last record: nothing waits for it, or the life is about to end.
+    pub fn renew_manifest(&mut self) {
+        self.manifest_due = self.last;
+    }
+
+    /// Whether a sync would make anything durable, a manifest included.
+    pub fn is_sync_due(&self) -> bool {
+        self.durable < self.last || self.is_manifest_due()
     }
 
     /// Makes all appended records durable, with one sync for each segment touched (all but the last being full). Returns the
@@ -132,12 +156,17 @@ impl<S: Storage> LogWriter<S> {
             let done = self.storage.sync(range.segment, range.offset, range.len);
             self.poisoning(done)?;
         }
+        if let Some(manifest) = &plan.manifest {
+            let done = self.storage.write_manifest(manifest.slot(), &manifest.encode());
+            self.poisoning(done)?;
+        }
         self.synced(&plan)?;
         Ok(self.durable)
     }
 
     /// What has to be synced now, for a host that syncs elsewhere while it appends on. It says [`synced`](Self::synced) when
-    /// all ranges were synced by syncs that began after this call, or [`sync_failed`](Self::sync_failed).
+    /// all ranges were synced by syncs that began after this call, and then the manifest written, or
+    /// [`sync_failed`](Self::sync_failed).
     pub fn sync_plan(&self) -> Result<SyncPlan> {
         self.check()?;
         if self.unsynced.len() > 1 {
@@ -147,7 +176,32 @@ impl<S: Storage> LogWriter<S> {
         if planted::is(Bug::SyncForgetsSegment) {
             ranges.drain(..ranges.len().saturating_sub(1));
         }
-        Ok(SyncPlan { ranges, through: self.last })
+        Ok(SyncPlan { ranges, manifest: self.next_manifest(), through: self.last })
+    }
+
+    fn is_manifest_due(&self) -> bool {
+        let (through, last_segment) = self.manifest.map_or((Sequence(0), 0), |m| (m.through, m.last_segment));
+        let is_behind = last_segment < self.segment.number && !planted::is(Bug::NewSegmentUnnamed);
+        through < self.manifest_due || is_behind
+    }
+
+    /// The manifest that goes with a sync of all that is written, where one is due.
+    fn next_manifest(&self) -> Option<Manifest> {
+        if !self.is_manifest_due() {
+            return None;
+        }
+        reached(Probe::ManifestWritten);
+        let Segment { number, len, .. } = self.segment;
+        Some(Manifest {
+            database: self.database,
+            generation: self.manifest.map_or(0, |manifest| manifest.generation) + 1,
+            incarnation: self.incarnation,
+            first_segment: FIRST_SEGMENT,
+            last_segment: number,
+            last_segment_len: len,
+            through: self.last,
+            through_checksum: self.checksum,
+        })
     }
 
     /// The plan was carried out.
@@ -158,6 +212,9 @@ impl<S: Storage> LogWriter<S> {
             reached(Probe::AppendedDuringSync);
         }
         self.durable = self.durable.max(plan.through);
+        let generation = self.manifest.map(|manifest| manifest.generation);
+        let newer = plan.manifest.filter(|manifest| Some(manifest.generation) > generation);
+        self.manifest = newer.or(self.manifest);
         if planted::is(Bug::StampedTooFar) {
             self.durable = self.last;
         }
@@ -229,6 +286,8 @@ impl<S: Storage> LogWriter<S> {
             checksum: _,
             durable,
             unsynced,
+            manifest: _,
+            manifest_due: _,
             failure,
         } = self;
         to.sequence(*last);
@@ -236,6 +295,7 @@ impl<S: Storage> LogWriter<S> {
         to.word(end % modulus);
         to.count(unsynced.len());
         unsynced.iter().for_each(|range| to.word(range.len));
+        to.word(self.is_manifest_due());
         to.word(failure.is_some());
     }
 

@@ -1,5 +1,6 @@
 //! What age and broken firmware do to what is durable (B6): a bit flips, a write lands elsewhere, a write never happened, a read brings
-//! what was there before. One damage a run: a second one could hit the very record that bears witness of the first.
+//! what was there before; and what hands and tools do: a file of the log is gone, cut or empty. One damage a run: a second one could
+//! hit the very record that bears witness of the first.
 
 use super::{Disk, PAGE_BYTES, SECTOR_BYTES, Segment, State};
 use crate::fault::Fault;
@@ -8,6 +9,8 @@ use crate::trace::Mark;
 /// Bytes that are no longer what was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Damage {
+    /// What did it.
+    pub fault: Fault,
     /// In which segment.
     pub segment: u64,
     /// From here on.
@@ -20,6 +23,9 @@ impl Damage {
     /// Whether it touches a range.
     pub fn touches(&self, segment: u64, offset: u64, len: usize) -> bool {
         let offset = offset as usize;
+        if self.fault == Fault::EmptiedDirectory {
+            return true;
+        }
         segment == self.segment && offset < self.offset + self.len && self.offset < offset + len
     }
 }
@@ -29,16 +35,27 @@ impl Disk<'_> {
     pub fn age(&self) -> Option<Damage> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
-        let kinds = [Fault::BitRot, Fault::MisdirectedWrite, Fault::LostWrite, Fault::StaleRead];
+        let kinds = [
+            Fault::BitRot,
+            Fault::MisdirectedWrite,
+            Fault::LostWrite,
+            Fault::StaleRead,
+            Fault::LostLogFile,
+            Fault::CutLogFile,
+            Fault::EmptiedDirectory,
+        ];
         let kind = kinds.into_iter().find(|kind| state.decisions.fault(*kind))?;
         let (damage, what) = match kind {
             Fault::BitRot => (state.flip()?, "one bit has flipped"),
             Fault::MisdirectedWrite => (state.misdirect()?, "a write that was meant for elsewhere is here"),
             Fault::LostWrite => (state.lose_write()?, "a write never reached the platter"),
+            Fault::LostLogFile => (state.lose_file()?, "the file is gone"),
+            Fault::CutLogFile => (state.cut_file()?, "the file lost what was in it from there on"),
+            Fault::EmptiedDirectory => (state.empty_directory()?, "and all other files of the log are gone"),
             _ => (state.read_stale()?, "until the start is over, reads bring what was there before"),
         };
         state.decisions.changed(kind);
-        let Damage { segment, offset, len } = damage;
+        let Damage { fault: _, segment, offset, len } = damage;
         state.trace.note(
             crate::trace::Actor::Disk,
             Mark::Fault,
@@ -65,7 +82,7 @@ impl State<'_> {
         let segment = self.segments.get_mut(&number)?;
         segment.durable[at] ^= mask;
         segment.memory[at] ^= mask;
-        Some(Damage { segment: number, offset: at, len: 1 })
+        Some(Damage { fault: Fault::BitRot, segment: number, offset: at, len: 1 })
     }
 
     /// A sector's content overwrites another sector, which lies among what was written or just behind it.
@@ -78,13 +95,13 @@ impl State<'_> {
         let source = sector(self, from_written);
         let target = sector(self, to_written + SECTOR_BYTES);
         let bytes = self.segments[&from].durable.get(source..source + SECTOR_BYTES)?.to_vec();
-        self.overwrite(to, target, &bytes)
+        self.overwrite(Fault::MisdirectedWrite, to, target, &bytes)
     }
 
     /// A page is what it was before it was written back the last time.
     fn lose_write(&mut self) -> Option<Damage> {
         let (number, page, before) = self.pick_former_page()?;
-        self.overwrite(number, page * PAGE_BYTES, &before)
+        self.overwrite(Fault::LostWrite, number, page * PAGE_BYTES, &before)
     }
 
     fn read_stale(&mut self) -> Option<Damage> {
@@ -92,7 +109,7 @@ impl State<'_> {
         let offset = page * PAGE_BYTES;
         let len = before.len();
         self.stale = Some((number, offset, before));
-        Some(Damage { segment: number, offset, len })
+        Some(Damage { fault: Fault::StaleRead, segment: number, offset, len })
     }
 
     /// A page that was once something else, and what.
@@ -105,7 +122,47 @@ impl State<'_> {
         (before[..] != segment.durable[segment.page(page)]).then_some((number, page, before))
     }
 
-    fn overwrite(&mut self, number: u64, offset: usize, bytes: &[u8]) -> Option<Damage> {
+    /// A file, mostly the last: it is the one that no later record speaks for.
+    fn pick_file(&mut self) -> Option<u64> {
+        let last = *self.segments.keys().next_back()?;
+        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+        Some(if self.decisions.below(3) < 2 { last } else { self.decisions.pick(&numbers) })
+    }
+
+    fn lose_file(&mut self) -> Option<Damage> {
+        let number = self.pick_file()?;
+        let len = self.segments.remove(&number)?.memory.len();
+        Some(Damage { fault: Fault::LostLogFile, segment: number, offset: 0, len })
+    }
+
+    /// Cut to nothing, to a part of its header or to any length; or as long as it was, and all zeros.
+    fn cut_file(&mut self) -> Option<Damage> {
+        let number = self.pick_file()?;
+        let len = self.segments[&number].memory.len();
+        let kept = match self.decisions.below(4) {
+            0 => 0,
+            1 => 10,
+            2 => self.decisions.index(len),
+            _ => len,
+        };
+        let mut file = Segment::new(kept as u64);
+        file.memory.copy_from_slice(&self.segments[&number].memory[..kept]);
+        if kept == len {
+            file.memory.fill(0);
+        }
+        file.durable.clone_from(&file.memory);
+        self.segments.insert(number, file);
+        let offset = if kept == len { 0 } else { kept };
+        Some(Damage { fault: Fault::CutLogFile, segment: number, offset, len: len - offset })
+    }
+
+    fn empty_directory(&mut self) -> Option<Damage> {
+        let (last, file) = std::mem::take(&mut self.segments).pop_last()?;
+        self.removed.clear();
+        Some(Damage { fault: Fault::EmptiedDirectory, segment: last, offset: 0, len: file.memory.len() })
+    }
+
+    fn overwrite(&mut self, fault: Fault, number: u64, offset: usize, bytes: &[u8]) -> Option<Damage> {
         let segment: &mut Segment = self.segments.get_mut(&number)?;
         let target = segment.durable.get_mut(offset..offset + bytes.len())?;
         if *target == *bytes {
@@ -113,7 +170,7 @@ impl State<'_> {
         }
         target.copy_from_slice(bytes);
         segment.memory[offset..offset + bytes.len()].copy_from_slice(bytes);
-        Some(Damage { segment: number, offset, len: bytes.len() })
+        Some(Damage { fault, segment: number, offset, len: bytes.len() })
     }
 
     /// What a read brings where it is stale.

@@ -21,6 +21,7 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use kernel::log::{MANIFEST_SLOT_LEN, ManifestSlot};
 use kernel::{Error, ErrorKind, Result};
 
 use crate::counts::counts;
@@ -74,6 +75,8 @@ counts! {
         read_failures,
         removed_segments,
         resurrected_segments,
+        manifests,
+        manifests_torn,
     }
 }
 
@@ -81,6 +84,8 @@ struct State<'a> {
     decisions: Decisions<'a>,
     habits: DiskHabits,
     segments: BTreeMap<u64, Segment>,
+    /// Its slots, on the platter: each is synced before its writing returns.
+    manifest: Option<[ManifestSlot; 2]>,
     /// Removed, but the directory may not know it yet.
     removed: BTreeMap<u64, Segment>,
     /// The process died inside a call and does not know it.
@@ -145,6 +150,7 @@ impl<'a> Disk<'a> {
             habits,
             recovering: false,
             segments: BTreeMap::new(),
+            manifest: None,
             removed: BTreeMap::new(),
             dead: None,
             failed: false,
@@ -236,6 +242,40 @@ impl<'a> Disk<'a> {
                 state.cut_power();
             }
         }
+    }
+
+    /// Writes a slot of the manifest and makes it durable. Nothing else than its own fault is asked for: what was recorded before
+    /// there were manifests is still the same run.
+    pub fn put_manifest(&self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        let mut guard = self.state_mut();
+        let state = &mut *guard;
+        if state.dead.is_some() {
+            return Err(gone());
+        }
+        if state.failed {
+            state.misuse.get_or_insert("a manifest after a failed write, sync or create".to_owned());
+        }
+        state.counts.manifests += 1;
+        if !state.fails(Fault::TornManifest) {
+            state.manifest.get_or_insert([[0; MANIFEST_SLOT_LEN]; 2])[slot] = *bytes;
+            return Ok(());
+        }
+        state.counts.manifests_torn += 1;
+        let written = state.bytes_written_of(bytes.len());
+        // The first comes to be whole or not at all.
+        if let Some(slots) = &mut state.manifest {
+            slots[slot][..written].copy_from_slice(&bytes[..written]);
+        }
+        if state.decisions.below(2) == 0 {
+            state.failed = true;
+            state.note(&[written as u64], format_args!("a manifest cannot be written after {written} bytes"));
+            return Err(io("the manifest cannot be written"));
+        }
+        let power = state.decisions.chance(state.habits.power);
+        state.dead = Some(if power { Crash::Power } else { Crash::Kill });
+        state.counts.crashes_in_a_call += 1;
+        state.note(&[written as u64], format_args!("the process ends after {written} bytes of a manifest"));
+        Err(gone())
     }
 
     /// Begins to make a range durable. What is written from now on is not covered.

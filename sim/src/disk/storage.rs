@@ -1,6 +1,6 @@
 //! The kernel's port: every call may fail in its way, or be the last thing that the process does.
 
-use kernel::log::{MemStorage, Storage};
+use kernel::log::{ManifestSlot, MemStorage, Storage};
 use kernel::{Error, ErrorKind, Result};
 
 use super::segment::Segment;
@@ -8,7 +8,7 @@ use super::{Disk, State, gone, io};
 use crate::fault::Fault;
 
 impl Disk<'_> {
-    /// A copy of what the process sees.
+    /// A copy of the segments as the process sees them.
     pub fn image(&self) -> Result<MemStorage> {
         let (mut disk, mut image) = (self.clone(), MemStorage::new());
         for (number, len) in disk.segments()? {
@@ -137,6 +137,15 @@ impl Storage for Disk<'_> {
         state.counts.removed_segments += 1;
         state.removed.insert(number, segment);
         if dies { Err(gone()) } else { Ok(()) }
+    }
+
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        let state = self.state();
+        if state.dead.is_some() { Err(gone()) } else { Ok(state.manifest) }
+    }
+
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        self.put_manifest(slot, bytes)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use kernel::error::{Error, ErrorKind};
-use kernel::log::{Storage, SyncRange};
+use kernel::log::{MANIFEST_SLOT_LEN, ManifestSlot, Storage, SyncRange};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Contents of a page.
@@ -28,6 +28,8 @@ pub struct Disk {
     page_len: usize,
     zeros: Bytes,
     segments: BTreeMap<u64, Vec<Arc<Page>>>,
+    /// Written whole or not at all: what a torn one comes to is the seeded simulator's business.
+    manifest: Option<[ManifestSlot; 2]>,
     operation: u64,
     whole_appends: bool,
     /// States after each operation are kept here.
@@ -51,6 +53,7 @@ impl Disk {
             page_len,
             zeros: vec![0; page_len].into(),
             segments: BTreeMap::new(),
+            manifest: None,
             operation: 0,
             whole_appends,
             trail: None,
@@ -145,6 +148,7 @@ impl Disk {
     /// All that is there and may be there, byte for byte.
     pub fn exact(&self) -> u128 {
         let mut hash = Xxh3::new();
+        self.manifest.iter().flatten().for_each(|slot| hash.update(slot));
         for (segment, pages) in &self.segments {
             hash.update(&segment.to_le_bytes());
             for (at, page) in pages.iter().enumerate() {
@@ -231,6 +235,16 @@ impl Storage for Disk {
 
     fn remove(&mut self, number: u64) -> kernel::Result<()> {
         self.segments.remove(&number);
+        self.left();
+        Ok(())
+    }
+
+    fn manifest(&mut self) -> kernel::Result<Option<[ManifestSlot; 2]>> {
+        Ok(self.manifest)
+    }
+
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> kernel::Result<()> {
+        self.manifest.get_or_insert([[0; MANIFEST_SLOT_LEN]; 2])[slot] = *bytes;
         self.left();
         Ok(())
     }

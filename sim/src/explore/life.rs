@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kernel::log::{LogWriter, SyncPlan};
+use kernel::log::{LogWriter, Storage, SyncPlan};
 use kernel::logical::Logical;
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
@@ -134,6 +134,7 @@ impl Log {
             LogStep::EndSync => {
                 let plan = self.running.take().expect("one goes on");
                 plan.ranges.iter().for_each(|range| self.writer.storage_mut().end_sync(*range));
+                self.write_manifest(&plan)?;
                 self.writer.synced(&plan)?;
                 self.appended.retain(|record| record.sequence > plan.through);
                 if std::mem::take(&mut self.wanted) {
@@ -147,12 +148,18 @@ impl Log {
     fn begin_sync(&mut self) -> Result<Option<Sequence>> {
         let plan = self.writer.sync_plan()?;
         if plan.ranges.is_empty() {
+            self.write_manifest(&plan)?;
             self.writer.synced(&plan)?;
             return Ok(Some(plan.through));
         }
         plan.ranges.iter().for_each(|range| self.writer.storage_mut().begin_sync(*range));
         self.running = Some(plan);
         Ok(None)
+    }
+
+    fn write_manifest(&mut self, plan: &SyncPlan) -> Result<()> {
+        let Some(manifest) = &plan.manifest else { return Ok(()) };
+        self.writer.storage_mut().write_manifest(manifest.slot(), &manifest.encode())
     }
 
     /// What counts of it: what is durable is known to the models; what is not lies where its lengths say.
@@ -171,8 +178,9 @@ impl Log {
             }
         }
         to.word(running.is_some());
-        if let Some(SyncPlan { ranges, through }) = running {
+        if let Some(SyncPlan { ranges, manifest, through }) = running {
             to.count(ranges.len());
+            to.word(manifest.is_some());
             to.sequence(*through);
         }
         to.word(*wanted);

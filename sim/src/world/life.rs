@@ -104,6 +104,8 @@ pub struct LogHost<'a> {
     stamps: VecDeque<(Voucher, u64)>,
     /// The last records that are, of this life.
     pub vouchers: VecDeque<Voucher>,
+    /// The record that the manifest names.
+    pub named: Sequence,
 }
 
 /// Vouchers that are remembered.
@@ -148,6 +150,8 @@ impl<'a> LogHost<'a> {
                 durable: Sequence(durable.0 - 1),
                 header,
             }]),
+            // In a manifest that was written with it.
+            named: durable,
         }
     }
 
@@ -226,7 +230,11 @@ impl<'a> LogHost<'a> {
     fn begin_sync(&mut self, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
         let plan = self.writer.sync_plan()?;
         self.check_plan(&plan);
+        if planted::is(WorldBug::ManifestBeforeSync) {
+            self.write_manifest(&plan)?;
+        }
         let Some(first) = plan.ranges.first().copied() else {
+            self.write_manifest(&plan)?;
             self.writer.synced(&plan)?;
             self.replies.push_back(Input::Synced { through: plan.through });
             return Ok(LogStep::NothingToSync);
@@ -261,6 +269,16 @@ impl<'a> LogHost<'a> {
         );
     }
 
+    fn write_manifest(&mut self, plan: &SyncPlan) -> kernel::Result<()> {
+        let Some(manifest) = &plan.manifest else { return Ok(()) };
+        if let Err(error) = self.disk.put_manifest(manifest.slot(), &manifest.encode()) {
+            self.writer.sync_failed(error.clone());
+            return Err(error);
+        }
+        self.named = manifest.through;
+        Ok(())
+    }
+
     fn go_on(&mut self, mut running: RunningSync, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
         let mut synced = self.disk.end_sync(&running.pending);
         if planted::is(WorldBug::SyncRetried) && synced.is_err() {
@@ -276,6 +294,7 @@ impl<'a> LogHost<'a> {
             self.running = Some(running);
             return Ok(LogStep::SyncGoesOn);
         }
+        self.write_manifest(&running.plan)?;
         self.writer.synced(&running.plan)?;
         self.durable = self.durable.max(running.plan.through);
         let through = running.plan.through;

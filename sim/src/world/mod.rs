@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Incarnation, Input, Micros, Recovery, Request, Shard, ShardId};
+use kernel::{ErrorKind, Incarnation, Input, Micros, Recovery, Request, Sequence, Shard, ShardId};
 
 use self::clients::Clients;
 use self::drive::Stalled;
@@ -122,6 +122,8 @@ pub struct World<'a> {
     aged: bool,
     /// Records of the last life that bear witness of others.
     vouchers: VecDeque<Voucher>,
+    /// The record that the manifest named at the end of the last life.
+    named: Sequence,
     /// What the kernel's clock is ahead.
     skew_us: Micros,
     /// The process is to die before the kernel is asked for its next effect.
@@ -163,6 +165,7 @@ impl<'a> World<'a> {
             damage: None,
             aged: false,
             vouchers: VecDeque::new(),
+            named: Sequence(0),
             skew_us: 0,
             dies: false,
             stalled: None,
@@ -334,6 +337,7 @@ impl<'a> World<'a> {
         );
         if let Some(life) = self.life.take() {
             self.vouchers = life.log.vouchers;
+            self.named = life.log.named;
         }
         self.clients.disconnected();
         self.oracle.crashed();
@@ -398,7 +402,8 @@ impl<'a> World<'a> {
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
             let (disk, now_us, segment_len) = (self.disk.clone(), self.kernel_now_us(), self.p.segment_len);
             let mut visitor = |record| replay.take(record);
-            if there || self.created {
+            // An empty directory is only then a new one, for a host as for this.
+            if there || self.created && self.damage.is_none() {
                 log::open(disk, now_us, segment_len, &mut visitor)
             } else {
                 log::create(disk, DATABASE, self.p.shard_count, now_us, segment_len, &mut visitor)
@@ -437,8 +442,12 @@ impl<'a> World<'a> {
             ),
         );
         if let Some(damage) = self.damage {
-            let witnessed = LogHost::witnessed_despite(&self.vouchers, damage);
             let (last, visible) = (self.oracle.known_prefix(&seen), self.oracle.visible());
+            let witnessed = match damage.fault.is_of_files() {
+                // What was visible the manifest speaks for, as far as whole files go.
+                true => visible,
+                false => LogHost::witnessed_despite(&self.vouchers, damage).max(self.named),
+            };
             if last < visible && last >= witnessed {
                 self.note(
                     Actor::World,

@@ -2,7 +2,7 @@
 
 use super::{Disks, read};
 use crate::error::ErrorKind;
-use crate::log::Storage;
+use crate::log::{MANIFEST_SLOT_LEN, Storage};
 
 pub(super) fn check<D: Disks>(disks: &mut D) {
     begins_empty(&mut disks.make());
@@ -20,6 +20,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
     what_was_only_written_is_there_after_reopening(disks);
     without_room_there_is_an_error_and_no_segment(disks);
     what_cannot_be_read_is_an_error(disks);
+    the_manifest_is_kept_slot_by_slot(disks);
 }
 
 /// Errors say what failed, and of which kind it is.
@@ -204,4 +205,21 @@ fn what_cannot_be_read_is_an_error<D: Disks>(disks: &mut D) {
         assert_eq!(storage.segments(), Ok(vec![(1, 8192), (2, 8192)]));
         is_input_output_error(storage.read(1, 4096, &mut [0; 16]), "a read that the disk refuses");
     }
+}
+
+fn the_manifest_is_kept_slot_by_slot<D: Disks>(disks: &mut D) {
+    let slot = |fill: u8| [fill; MANIFEST_SLOT_LEN];
+    let mut storage = disks.make();
+    assert_eq!(storage.manifest(), Ok(None));
+    storage.write_manifest(1, &slot(1)).unwrap();
+    assert_eq!(storage.manifest(), Ok(Some([slot(0), slot(1)])));
+    storage.write_manifest(0, &slot(2)).unwrap();
+    let mut storage = disks.reopen(storage);
+    assert_eq!(storage.manifest(), Ok(Some([slot(2), slot(1)])));
+    storage.write_manifest(0, &slot(3)).unwrap();
+    storage.create(1, 4096).unwrap();
+    storage.remove(1).unwrap();
+    let mut storage = disks.reopen(storage);
+    assert_eq!(storage.manifest(), Ok(Some([slot(3), slot(1)])));
+    assert_eq!(storage.segments(), Ok(vec![]), "it is no segment");
 }

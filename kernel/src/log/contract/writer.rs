@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Disks, read};
 use crate::error::{ErrorKind, Result};
-use crate::log::{self, LogWriter, Opened, Storage, SyncRange};
+use crate::log::{self, LogWriter, ManifestSlot, Opened, Storage, SyncRange};
 use crate::record::{Body, Commit, Piece, RecordKind};
 
 /// Short, so that a few records fill it.
@@ -166,5 +166,11 @@ impl<S: Storage> Storage for Lent<'_, S> {
     }
     fn remove(&mut self, number: u64) -> Result<()> {
         self.0.remove(number)
+    }
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        self.0.manifest()
+    }
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        self.0.write_manifest(slot, bytes)
     }
 }

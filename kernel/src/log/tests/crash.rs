@@ -166,6 +166,12 @@ impl Storage for Kept {
     fn remove(&mut self, number: u64) -> Result<()> {
         self.0.borrow_mut().remove(number)
     }
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        self.0.borrow_mut().manifest()
+    }
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        self.0.borrow_mut().write_manifest(slot, bytes)
+    }
 }
 
 use Step::*;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Storage;
+use crate::log::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
 
 /// What survives for itself.
 pub const UNIT: usize = 512;
@@ -13,6 +13,8 @@ pub const UNIT: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     segments: BTreeMap<u64, Vec<Unit>>,
+    /// What a crash leaves of it, whichever way it comes.
+    manifest: Option<[ManifestSlot; 2]>,
     /// Mutating calls left before the process ends; None: any number.
     pub calls_left: Option<usize>,
     /// Mutating calls so far.
@@ -160,6 +162,23 @@ impl Storage for Disk {
         self.range(number, 0, 0)?;
         self.step()?;
         self.segments.remove(&number);
+        Ok(())
+    }
+
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        Ok(self.manifest)
+    }
+
+    /// A process that ends in the midst leaves half of it, but of the first, which comes to be whole or not at all.
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        if let Err(error) = self.step() {
+            if let Some(slots) = &mut self.manifest {
+                let half = MANIFEST_SLOT_LEN / 8;
+                slots[slot][..half].copy_from_slice(&bytes[..half]);
+            }
+            return Err(error);
+        }
+        self.manifest.get_or_insert([[0; MANIFEST_SLOT_LEN]; 2])[slot] = *bytes;
         Ok(())
     }
 }
