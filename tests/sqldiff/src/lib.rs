@@ -7,6 +7,7 @@ pub mod compare;
 pub mod everyday;
 pub mod findings;
 pub mod generate;
+pub mod known;
 pub mod run;
 pub mod servers;
 pub mod slt;

@@ -141,6 +141,19 @@ pub struct Report {
     pub kinds: BTreeMap<String, Kind>,
 }
 
+/// The statements among these seeds that differ, and how: not made small, so that it takes as long as the statements do.
+pub fn differing(postgres: &Postgres, seeds: Range<u64>) -> BTreeMap<u64, (String, Difference)> {
+    let mut pair = Pair::new(postgres);
+    let mut found = BTreeMap::new();
+    for seed in seeds {
+        let statement = generate::statement(seed);
+        if let (Verdict::Wrong(difference), _) = pair.try_all(&statement, seed) {
+            found.insert(seed, (statement.tree.sql().replace('\n', " "), difference));
+        }
+    }
+    found
+}
+
 /// How a run goes.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -218,7 +231,8 @@ impl Report {
 /// What of a smallest statement makes its kind. Types do not hang on what is selected from, nor joins on which tables they join.
 fn kind_of(label: &str, skeleton: &str) -> String {
     let line = skeleton.replace('\n', " ");
-    let expression = if label.starts_with("type ") { line.split(" FROM ").next().unwrap_or(&line) } else { &line };
+    let expression =
+        if label.starts_with("type ") { line.split(" FROM ").next().unwrap_or(&line) } else { &line };
     let word = |word: &str| match word {
         "ta" | "tb" | "ka" | "kb" | "kc" | "ke" => "t".to_string(),
         other => other.to_string(),

@@ -1,0 +1,98 @@
+//! Differences that are known and still open, so that the gate can tell a new one. Of the random statements of the first seeds, each
+//! that differs is listed; of the everyday ones, each that is not accepted and right. A statement outside of the list fails the gate;
+//! the lists only become shorter.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tests::postgres::Postgres;
+
+use crate::compare::Verdict;
+use crate::{everyday, findings, run};
+
+/// The seeds of the gate: what a debug build does in about a minute.
+const SEEDS: Range<u64> = 0..400;
+
+/// Differences found, against those that are known.
+#[derive(Debug)]
+pub struct List {
+    /// The file of the known ones.
+    pub path: PathBuf,
+    /// Name of each, and for people what it is.
+    pub found: BTreeMap<String, Entry>,
+    /// How many statements ran.
+    pub ran: usize,
+}
+
+/// A difference.
+#[derive(Debug)]
+pub struct Entry {
+    /// On one line.
+    pub summary: String,
+    /// Statement and answers.
+    pub details: String,
+}
+
+/// Runs the random statements of the gate.
+pub fn random(postgres: &Postgres) -> List {
+    let entry = |(seed, (sql, difference)): (u64, (String, crate::compare::Difference))| {
+        let details = format!("{sql}\n{}", findings::verdict(&Verdict::Wrong(difference.clone())));
+        (format!("seed {seed}"), Entry { summary: format!("{}: {sql}", difference.label), details })
+    };
+    let found = run::differing(postgres, SEEDS).into_iter().map(entry).collect();
+    List { path: directory().join("random.txt"), found, ran: (SEEDS.end - SEEDS.start) as usize }
+}
+
+/// Runs the everyday statements.
+pub fn everyday(postgres: &Postgres) -> List {
+    let outcome = everyday::run(postgres);
+    let entry = |miss: &everyday::Miss| {
+        let what = findings::verdict(&miss.verdict);
+        let summary = what.lines().next().unwrap_or_default().to_string();
+        let details = format!("{}\n{what}", miss.sql);
+        (miss.sql.replace('\n', " "), Entry { summary, details })
+    };
+    List {
+        path: directory().join("everyday.txt"),
+        found: outcome.misses.iter().map(entry).collect(),
+        ran: outcome.counts().0,
+    }
+}
+
+impl List {
+    /// Writes what was found as what is known.
+    pub fn write(&self) {
+        let lines: Vec<String> =
+            self.found.iter().map(|(name, entry)| format!("{name}\t{}", entry.summary)).collect();
+        std::fs::write(&self.path, lines.join("\n") + "\n")
+            .unwrap_or_else(|e| panic!("cannot write {}: {e}", self.path.display()));
+    }
+
+    /// Fails with every difference that is not known; says how many of the known ones are gone.
+    pub fn check(&self) {
+        let text = std::fs::read_to_string(&self.path)
+            .unwrap_or_else(|e| panic!("cannot read {}: {e}", self.path.display()));
+        let known: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+        let new: Vec<&str> = self
+            .found
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()))
+            .map(|(_, entry)| entry.details.as_str())
+            .collect();
+        let gone = known.iter().filter(|name| !self.found.contains_key(**name)).count();
+        eprintln!(
+            "{}: {} statements, {} known differences, {gone} of them gone{}",
+            self.path.display(),
+            self.ran,
+            known.len(),
+            if gone > 0 { "; `cargo run -p sqldiff -- known` takes them off the list" } else { "" }
+        );
+        assert!(self.ran > 0, "no statement ran");
+        assert!(new.is_empty(), "{} new differences:\n\n{}", new.len(), new.join("\n\n"));
+    }
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("known")
+}
