@@ -7,17 +7,18 @@
 //! datafusion-pg-catalog are not used either: both switch on DataFusion's default features (Parquet, compression, crypto),
 //! which would double the cold build.
 
+pub mod assign;
 pub mod catalog;
+pub mod client;
 pub mod copy;
 pub mod database;
 pub mod define;
 pub mod error;
-pub mod lower;
 pub mod query;
 pub mod server;
 pub mod session;
+pub mod tables;
 pub mod transform;
-pub mod types;
 pub mod write;
 
 pub use database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};

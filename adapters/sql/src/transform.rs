@@ -25,10 +25,10 @@ use kernel::{ErrorKind, Micros};
 use tidemark_decode::{ExtractPlan, Transform, Transformed};
 use tidemark_pipeline_sql::{CreatePipeline, DecodeInputs, decode_plan, parse_pipeline};
 
-use crate::error::{Result, SqlError, state};
+use crate::assign::convert::to_column;
+use crate::assign::defaults;
+use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::{QueryEngine, guard, physical_expression, rewrite};
-use crate::write::convert::to_column;
-use crate::write::defaults;
 
 /// Column of the batch's input time, under a name that no column of a table and no variable can have.
 const NOW: &str = "@now()";
@@ -56,7 +56,7 @@ impl PipelinePlanner {
         shard_count: u16,
     ) -> kernel::Result<(ExtractPlan, Option<Box<dyn Transform>>)> {
         let planned = parse_pipeline(definition_sql)
-            .map_err(SqlError::from)
+            .or_sql()
             .and_then(|pipeline| self.plan(&pipeline, table, shard_count));
         planned.map_err(kernel_error)
     }
@@ -68,7 +68,7 @@ impl PipelinePlanner {
         table: &Arc<TableDef>,
         shard_count: u16,
     ) -> Result<(ExtractPlan, Option<Box<dyn Transform>>)> {
-        let inputs = decode_plan(pipeline, table)?;
+        let inputs = decode_plan(pipeline, table).or_sql()?;
         let constants = constant_defaults(table, &inputs)?;
         let program = match (&constants, pipeline.set.is_empty() && pipeline.filter.is_none()) {
             (Some(_), true) => None,

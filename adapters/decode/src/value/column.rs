@@ -8,8 +8,9 @@ use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArr
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use kernel::schema::ColumnType;
 use kernel::{Error, ErrorKind};
+use pg_values::{number, text, time};
 
-use super::{Fault, number, text, time};
+use super::Fault;
 use crate::json::scan::{self, Kind, Token};
 use crate::plan::FieldMapping;
 

@@ -1,11 +1,8 @@
-//! Values of every SQL type from their text, into columns that grow. Which text belongs to which column is the business of
-//! `json` and `csv`.
+//! Values of every SQL type, into columns that grow. What a text means says `pg-values`; which text belongs to which column
+//! is the business of `json` and `csv`.
 
 mod column;
-mod number;
 mod render;
-mod text;
-mod time;
 
 pub(crate) use column::Column;
 pub(crate) use render::row_text;
@@ -37,6 +34,18 @@ pub(crate) enum Fault {
     Null,
     /// The columns gathered so far leave no room for it.
     NoRoom,
+}
+
+impl From<pg_values::Fault> for Fault {
+    fn from(fault: pg_values::Fault) -> Fault {
+        match fault {
+            pg_values::Fault::Invalid => Fault::Invalid,
+            pg_values::Fault::OutOfRange => Fault::OutOfRange,
+            pg_values::Fault::Fraction => Fault::Fraction,
+            pg_values::Fault::BadTime => Fault::BadTime,
+            pg_values::Fault::TimeOutOfRange => Fault::TimeOutOfRange,
+        }
+    }
 }
 
 impl Fault {

@@ -14,13 +14,11 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use kernel::Snapshot;
+use pg_semantics::types::PgType;
 
-use super::json::JsonOperators;
-use super::{DATABASE, PG_CATALOG, PUBLIC, pg_catalog};
+use super::{DATABASE, PG_CATALOG, PUBLIC, Surroundings, pg_catalog};
+use crate::client::settings::SERVER_VERSION;
 use crate::error::{SqlError, state};
-use crate::query::Environment;
-use crate::session::settings::SERVER_VERSION;
-use crate::types::PgType;
 
 type Body = Arc<dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync>;
 
@@ -126,7 +124,6 @@ fn argument_int(args: &[ScalarValue], at: usize) -> Option<i64> {
 
 /// Registers the functions that depend on nothing.
 pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
-    state.register_expr_planner(Arc::new(JsonOperators))?;
     for function in constant_functions() {
         state.register_udf(function)?;
     }
@@ -243,15 +240,15 @@ pub fn format_type(oid: i64, modifier: Option<i64>) -> String {
 }
 
 /// The functions that depend on who asks and on what state of the database.
-pub fn of_session(environment: &Environment, snapshot: &Arc<Snapshot>) -> Vec<Arc<ScalarUDF>> {
+pub fn of_session(surroundings: &Surroundings, snapshot: &Arc<Snapshot>) -> Vec<Arc<ScalarUDF>> {
     use DataType::{Boolean, Int32, Int64, Utf8};
-    let session = Arc::clone(&environment.session);
+    let session = Arc::clone(&surroundings.session);
     let (user, pid) = (session.user.clone(), session.pid);
     let who = |name| {
         let user = user.clone();
         function(name, Utf8, Volatility::Stable, move |_| Ok(text(user.clone())))
     };
-    let registry = Arc::clone(&environment.registry);
+    let registry = Arc::clone(&surroundings.registry);
     let cancel = |name| {
         let registry = Arc::clone(&registry);
         function(name, Boolean, Volatility::Volatile, move |args| {

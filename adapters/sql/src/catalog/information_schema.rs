@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
+use pg_semantics::types::Base::*;
 use tidemark_pipeline_sql::{CreatePipeline, parse_pipeline};
 
-use super::rows::{Column, Value, column, row, table as build};
-use super::table::SnapshotTable;
-use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, View, pg_catalog};
-use crate::types::Base::*;
-use crate::types::base_of;
+use super::columns::base_of;
+use super::rows::{Column, Value, batch, column, row};
+use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View, pg_catalog};
 
 /// Views that there are.
 pub const NAMES: &[&str] = &[
@@ -28,7 +26,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// A view by name.
-pub fn table(view: &View, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+pub fn relation(view: &View, name: &str) -> Result<Option<Relation>> {
     let (columns, rows): (&[Column], Vec<Vec<Value>>) = match name {
         "schemata" => (SCHEMATA, schemata()),
         "tables" => (TABLES, tables(view)),
@@ -41,7 +39,7 @@ pub fn table(view: &View, name: &str) -> Result<Option<Arc<dyn TableProvider>>> 
         "pipelines_errors" => return Ok(errors(view)),
         _ => return Ok(None),
     };
-    build(columns, rows).map(Some)
+    Ok(Some(Relation::Rows(batch(columns, rows)?)))
 }
 
 const SCHEMATA: &[Column] =
@@ -202,7 +200,7 @@ fn by_name(view: &View) -> Vec<&Arc<PipelineDef>> {
 }
 
 fn pipelines(view: &View) -> Vec<Vec<Value>> {
-    let status = view.environment.database.pipeline_status();
+    let status = view.surroundings.database.pipeline_status();
     let pipeline = |p: &Arc<PipelineDef>| {
         let now = status.get(&p.id);
         let retried = now.and_then(|s| s.last_error.as_ref());
@@ -263,7 +261,7 @@ const CURSORS: &[Column] = &[
 ];
 
 fn cursors(view: &View) -> Vec<Vec<Value>> {
-    let status = view.environment.database.pipeline_status();
+    let status = view.surroundings.database.pipeline_status();
     let mut rows = vec![];
     for p in by_name(view) {
         let watermarks = status.get(&p.id).map(|s| s.watermarks.clone()).unwrap_or_default();
@@ -293,7 +291,6 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
 }
 
 /// What pipelines set aside: the kernel's own table, at the same snapshot.
-fn errors(view: &View) -> Option<Arc<dyn TableProvider>> {
-    let def = view.snapshot.catalog.tables.get(&ERRORS_TABLE)?;
-    Some(Arc::new(SnapshotTable::new(&view.snapshot, def, &[], false)))
+fn errors(view: &View) -> Option<Relation> {
+    view.snapshot.catalog.tables.get(&ERRORS_TABLE).map(|def| Relation::Stored(Arc::clone(def)))
 }

@@ -1,28 +1,22 @@
-//! A snapshot as SQL sees it: schemas, tables, `information_schema` and as much of `pg_catalog` as clients ask for. Built
-//! anew for every statement, so that all of it, the pipelines' cursors too, is of one state of the database.
+//! A snapshot's catalog as data: which schemas, tables and views there are, `information_schema`, and as much of `pg_catalog` as
+//! clients ask for. Built anew for every statement, so that all of it, the pipelines' cursors too, is of one state of the
+//! database. How tables are scanned is said in `tables`.
 
+pub mod columns;
 pub mod functions;
 pub mod information_schema;
-pub mod json;
 pub mod pg_catalog;
-pub mod providers;
 pub mod rows;
-pub mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 use kernel::Snapshot;
-use kernel::ids::{ShardId, TableId};
-use kernel::message::TableWrite;
 use kernel::schema::{ERRORS_TABLE, TableDef};
 
-use crate::error::SqlError;
-use crate::query::Environment;
+use crate::client::{Registry, SessionInfo};
+use crate::database::Database;
 
 /// Name of the one database that a server has.
 pub const DATABASE: &str = "tidemark";
@@ -33,49 +27,36 @@ pub const INFORMATION_SCHEMA: &str = "information_schema";
 /// PostgreSQL's own catalog.
 pub const PG_CATALOG: &str = "pg_catalog";
 
-/// Rows that a transaction block has buffered and that its own statements see.
-#[derive(Clone, Debug, Default)]
-pub struct Overlay {
-    rows: BTreeMap<TableId, Vec<(ShardId, RecordBatch)>>,
-    unreadable: BTreeSet<TableId>,
+/// What the catalog tells of beyond the snapshot: the database that runs, who asks, who else is there.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The database.
+    pub database: Arc<dyn Database>,
+    /// Who asks.
+    pub session: Arc<SessionInfo>,
+    /// Who else is there.
+    pub registry: Arc<Registry>,
 }
 
-impl Overlay {
-    /// Adds what a statement of the block is going to write. A table with buffered upserts cannot be read in the block:
-    /// whether a row is new or an update is known only when the block commits.
-    pub fn add(&mut self, write: &TableWrite) {
-        if !matches!(write.on_duplicate, kernel::expr::OnDuplicate::Reject) {
-            self.unreadable.insert(write.table);
-        }
-        let rows = self.rows.entry(write.table).or_default();
-        for (shard, part) in write.shards.iter().enumerate() {
-            rows.extend(part.rows.iter().map(|batch| (ShardId(shard as u16), batch.clone())));
-        }
-    }
-
-    fn of(&self, table: TableId) -> &[(ShardId, RecordBatch)] {
-        self.rows.get(&table).map_or(&[], Vec::as_slice)
-    }
+/// What a name stands for.
+pub enum Relation {
+    /// A table of the kernel's.
+    Stored(Arc<TableDef>),
+    /// Rows of the catalog.
+    Rows(RecordBatch),
 }
 
 /// The catalog of one statement.
 #[derive(Clone)]
 pub struct View {
-    pub(crate) environment: Environment,
+    pub(crate) surroundings: Surroundings,
     pub(crate) snapshot: Arc<Snapshot>,
-    overlay: Overlay,
-    hidden_columns: Arc<AtomicBool>,
 }
 
 impl View {
-    /// A view of this state, with the block's own rows on top.
-    pub fn new(environment: Environment, snapshot: Arc<Snapshot>, overlay: Overlay) -> View {
-        View { environment, snapshot, overlay, hidden_columns: Arc::default() }
-    }
-
-    /// Lets tables planned from now on have their hidden columns: for a statement that names one.
-    pub fn show_hidden_columns(&self) {
-        self.hidden_columns.store(true, Ordering::Relaxed);
+    /// A view of this state.
+    pub fn new(surroundings: Surroundings, snapshot: Arc<Snapshot>) -> View {
+        View { surroundings, snapshot }
     }
 
     /// The user's tables, in order of name.
@@ -86,30 +67,16 @@ impl View {
         tables
     }
 
-    fn user_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some(def) = self.snapshot.catalog.table_named(name) else { return Ok(None) };
-        if self.overlay.unreadable.contains(&def.id) {
-            return Err(SqlError::unsupported(format!(
-                "table \"{name}\" cannot be read in this transaction: the block has upserts for it that are not \
-                 committed. Commit first."
-            ))
-            .into());
-        }
-        let hidden = self.hidden_columns.load(Ordering::Relaxed);
-        let table = table::SnapshotTable::new(&self.snapshot, def, self.overlay.of(def.id), hidden);
-        Ok(Some(Arc::new(table)))
-    }
-
     /// A table or view by schema and name.
-    pub fn table(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    pub fn relation(&self, schema: &str, name: &str) -> Result<Option<Relation>> {
         match schema {
             // As if pg_catalog were at the head of the search path, as in PostgreSQL.
-            PUBLIC => match self.user_table(name)? {
-                Some(table) => Ok(Some(table)),
-                None => pg_catalog::table(self, name),
+            PUBLIC => match self.snapshot.catalog.table_named(name) {
+                Some(def) => Ok(Some(Relation::Stored(Arc::clone(def)))),
+                None => pg_catalog::relation(self, name),
             },
-            INFORMATION_SCHEMA => information_schema::table(self, name),
-            PG_CATALOG => pg_catalog::table(self, name),
+            INFORMATION_SCHEMA => information_schema::relation(self, name),
+            PG_CATALOG => pg_catalog::relation(self, name),
             _ => Ok(None),
         }
     }

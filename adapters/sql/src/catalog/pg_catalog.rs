@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 use kernel::Snapshot;
 use kernel::ids::TableId;
 use kernel::schema::TableDef;
+use pg_semantics::types::Base::{self, *};
 use tidemark_pipeline_sql::names::quote;
 
-use super::rows::{Column, Value, array, column, row, table as build};
-use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, View};
-use crate::types::Base::{self, *};
-use crate::types::{base_of, modifier_of};
+use super::columns::{base_of, modifier_of};
+use super::rows::{Column, Value, array, batch, column, row};
+use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View};
 
 /// Tables that there are.
 pub const NAMES: &[&str] = &[
@@ -141,7 +140,7 @@ pub fn constraint_definition(snapshot: &Snapshot, key: i64) -> Option<String> {
 }
 
 /// A table by name.
-pub fn table(view: &View, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+pub fn relation(view: &View, name: &str) -> Result<Option<Relation>> {
     let (columns, rows): (&[Column], Vec<Vec<Value>>) = match name {
         "pg_namespace" => (NAMESPACE, namespaces()),
         "pg_class" => (CLASS, classes(view)),
@@ -153,7 +152,7 @@ pub fn table(view: &View, name: &str) -> Result<Option<Arc<dyn TableProvider>>> 
         "pg_database" => (DATABASES, databases()),
         "pg_am" => (AM, vec![row![HEAP, "heap", 3, "t"], row![BTREE, "btree", 330, "i"]]),
         "pg_roles" | "pg_authid" => (ROLES, roles(view)),
-        "pg_user" => (USER, vec![row![view.environment.session.user.as_str(), OWNER, true, true]]),
+        "pg_user" => (USER, vec![row![view.surroundings.session.user.as_str(), OWNER, true, true]]),
         "pg_settings" => (SETTINGS, settings(view)),
         "pg_stat_activity" => (ACTIVITY, activity(view)),
         "pg_tables" => (TABLES, tables(view)),
@@ -167,7 +166,7 @@ pub fn table(view: &View, name: &str) -> Result<Option<Arc<dyn TableProvider>>> 
         "pg_extension" => (EXTENSION, vec![]),
         _ => return Ok(None),
     };
-    build(columns, rows).map(Some)
+    Ok(Some(Relation::Rows(batch(columns, rows)?)))
 }
 
 const NAMESPACE: &[Column] =
@@ -606,7 +605,7 @@ const ROLES: &[Column] = &[
 ];
 
 fn roles(view: &View) -> Vec<Vec<Value>> {
-    let user = view.environment.session.user.as_str();
+    let user = view.surroundings.session.user.as_str();
     vec![row![OWNER, user, true, true, true, true, true, false, -1, true, Value::Null]]
 }
 
@@ -620,7 +619,7 @@ const USER: &[Column] = &[
 const SETTINGS: &[Column] = &[column("name", Text), column("setting", Text)];
 
 fn settings(view: &View) -> Vec<Vec<Value>> {
-    let settings = view.environment.session.settings.lock();
+    let settings = view.surroundings.session.settings.lock();
     settings.all().into_iter().map(|(name, value)| row![name, value]).collect()
 }
 
@@ -643,8 +642,8 @@ const ACTIVITY: &[Column] = &[
 
 fn activity(view: &View) -> Vec<Vec<Value>> {
     let at = |micros: Option<i64>| micros.map_or(Value::Null, Value::Time);
-    let sessions = view.environment.registry.all();
-    let session = |s: &Arc<crate::session::SessionInfo>| {
+    let sessions = view.surroundings.registry.all();
+    let session = |s: &Arc<crate::client::SessionInfo>| {
         let activity = s.activity.lock().clone();
         let (address, port) = s.client.rsplit_once(':').unwrap_or((&s.client, ""));
         row![

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
-use datafusion::datasource::MemTable;
 use datafusion::error::Result;
-
-use crate::types::{Base, typed};
+use pg_semantics::types::{Base, typed};
 
 /// A value of a catalog row; what is null has no type of its own.
 #[derive(Clone, Debug)]
@@ -125,8 +122,8 @@ impl Column {
     }
 }
 
-/// A table of these rows, each as wide as `columns`.
-pub fn table(columns: &[Column], rows: Vec<Vec<Value>>) -> Result<Arc<dyn TableProvider>> {
+/// These rows, each as wide as `columns`.
+pub fn batch(columns: &[Column], rows: Vec<Vec<Value>>) -> Result<RecordBatch> {
     let fields: Vec<Field> = columns.iter().map(Column::field).collect();
     let schema = Arc::new(Schema::new(fields));
     let mut scalars: Vec<Vec<ScalarValue>> = columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
@@ -138,13 +135,11 @@ pub fn table(columns: &[Column], rows: Vec<Vec<Value>>) -> Result<Arc<dyn TableP
             into.push(column.scalar(value, field.data_type())?);
         }
     }
-    let batch = if scalars.iter().all(Vec::is_empty) {
-        RecordBatch::new_empty(Arc::clone(&schema))
-    } else {
-        let arrays = scalars.into_iter().map(ScalarValue::iter_to_array).collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(Arc::clone(&schema), arrays)?
-    };
-    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+    if scalars.iter().all(Vec::is_empty) {
+        return Ok(RecordBatch::new_empty(schema));
+    }
+    let arrays = scalars.into_iter().map(ScalarValue::iter_to_array).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema, arrays)?)
 }
 
 /// `rows!` of anything that converts to [`Value`].

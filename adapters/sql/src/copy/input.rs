@@ -11,10 +11,12 @@ use kernel::message::TableWrite;
 use kernel::schema::TableDef;
 
 use super::{Layout, Options};
+use crate::assign::convert;
+use crate::catalog::columns::base_of;
 use crate::error::{Result, SqlError, state};
 use crate::query::StatementContext;
-use crate::types::{PgType, base_of, decode};
-use crate::write::{convert, defaults, names, rows};
+use crate::write::{default_values, names, rows};
+use pg_semantics::types::{PgType, decode};
 
 /// Rows that are converted at once.
 const BATCH_ROWS: usize = 8192;
@@ -222,7 +224,7 @@ impl CopyIn {
         }
         let missing: Vec<usize> =
             (0..self.table.columns.len()).filter(|ordinal| !self.targets.contains(ordinal)).collect();
-        let filled = defaults::columns(&self.context, &self.table, &missing, self.pending).await?;
+        let filled = default_values(&self.context, &self.table, &missing, self.pending).await?;
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.table.columns.len()];
         for (ordinal, column) in missing.into_iter().zip(filled) {
             columns[ordinal] = Some(column);

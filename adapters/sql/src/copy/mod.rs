@@ -11,9 +11,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::database::SnapshotGuard;
-use crate::error::{Result, SqlError, state};
-use crate::query::StatementContext;
-use crate::session::Cursor;
+use crate::error::{OrSql, Result, SqlError, state};
+use crate::query::{Cursor, StatementContext};
 
 pub use input::CopyIn;
 pub use output::CopyOut;
@@ -190,7 +189,7 @@ pub async fn start_out(guard: Arc<SnapshotGuard>, context: &StatementContext, sq
 fn select(table: &ObjectName, columns: &[Ident]) -> Result<Box<Query>> {
     let list: Vec<String> = columns.iter().map(Ident::to_string).collect();
     let list = if list.is_empty() { "*".into() } else { list.join(", ") };
-    let mut parsed = tidemark_pipeline_sql::parse(&format!("SELECT {list} FROM {table}"))?;
+    let mut parsed = tidemark_pipeline_sql::parse(&format!("SELECT {list} FROM {table}")).or_sql()?;
     match parsed.pop() {
         Some(tidemark_pipeline_sql::Statement::Sql(sql)) => match *sql {
             Sql::Query(query) => Ok(query),

@@ -6,8 +6,8 @@ use datafusion::arrow::array::{Array, RecordBatch};
 
 use super::{Layout, Options};
 use crate::error::Result;
-use crate::session::Cursor;
-use crate::types::encode::{self, Format};
+use crate::query::Cursor;
+use pg_semantics::types::encode::{self, Format};
 
 /// A running COPY TO.
 pub struct CopyOut {

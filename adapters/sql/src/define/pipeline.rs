@@ -9,11 +9,12 @@ use tidemark_pipeline_sql::{
     BATCH_BYTES_DEFAULT, CreatePipeline, OffsetsSyntax, OnDuplicateSyntax, Statement, parse_pipeline,
 };
 
-use crate::error::{Result, SqlError, state};
-use crate::lower::{self, Scope};
+use crate::assign::defaults;
+use crate::assign::lower::{self, Scope};
+use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::StatementContext;
 use crate::transform::PipelinePlanner;
-use crate::write::{defaults, require_key};
+use crate::write::require_key;
 
 /// Checks a CREATE PIPELINE.
 pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Definition> {
@@ -25,7 +26,7 @@ pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Def
     let (plan, transform) = PipelinePlanner::new()?.plan(create, table, shard_count)?;
     check_fed(create, &plan)?;
     let start = Position { next_offset: 0, leader_epoch: -1 };
-    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Run(0), 0, start)?;
+    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Run(0), 0, start).or_sql()?;
     let spec = PipelineSpec {
         name: create.name.clone(),
         table: create.table.clone(),
@@ -84,7 +85,7 @@ fn check_fed(create: &CreatePipeline, plan: &ExtractPlan) -> Result<()> {
 /// A pipeline's definition as it may be shown: without secrets. EXTENDED adds the statement that gives another pipeline of
 /// this definition the same offsets.
 pub fn show_create(pipeline: &PipelineDef, extended: bool) -> Result<String> {
-    let mut text = parse_pipeline(&pipeline.definition_sql)?.to_string();
+    let mut text = parse_pipeline(&pipeline.definition_sql).or_sql()?.to_string();
     if extended && !pipeline.cursors.is_empty() {
         let offsets = pipeline.cursors.iter().map(|(p, position)| (*p, position.next_offset)).collect();
         let set = Statement::SetOffsets { name: pipeline.name.clone(), offsets: OffsetsSyntax::At(offsets) };

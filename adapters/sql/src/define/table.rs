@@ -6,10 +6,10 @@ use kernel::schema::{ColumnDef, ColumnType, TableDef};
 use kernel::{ErrorKind, Snapshot};
 use tidemark_pipeline_sql::{ColumnSyntax, CreateTable, parse_expression};
 
-use crate::catalog::table::is_hidden_column;
 use crate::error::{Result, SqlError, state};
 use crate::query::StatementContext;
-use crate::write::defaults;
+use crate::tables::snapshot_table::is_hidden_column;
+use crate::write::default_values;
 
 /// Most columns of a table, as in PostgreSQL.
 const COLUMNS_MAX: usize = 1600;
@@ -147,7 +147,7 @@ async fn check_defaults(context: &StatementContext, spec: &TableSpec) -> Result<
         created_at: Sequence(0),
     };
     for ordinal in 0..table.columns.len() {
-        defaults::columns(context, &table, &[ordinal], 1).await?;
+        default_values(context, &table, &[ordinal], 1).await?;
     }
     Ok(())
 }

@@ -1,13 +1,9 @@
 //! Planning and running of statements that read, on DataFusion: one snapshot a statement, bounded memory, no panic that gets
 //! out. What a snapshot looks like as a catalog lives in `catalog`; who asks, and in which transaction, lives in `session`.
 
-mod arithmetic;
-mod casts;
-mod literals;
+mod cursor;
 pub mod parameters;
 pub mod rewrite;
-pub mod scan;
-mod sum;
 mod yielding;
 
 use std::panic::AssertUnwindSafe;
@@ -24,7 +20,6 @@ use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskCon
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -35,10 +30,13 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use kernel::Snapshot;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::catalog::{self, Overlay};
+use crate::catalog::{self, Surroundings};
+use crate::client::{Registry, SessionInfo};
 use crate::database::Database;
 use crate::error::{Result, SqlError};
-use crate::session::{Registry, SessionInfo};
+use crate::tables::{CatalogList, Overlay, Tables};
+
+pub use cursor::{Cursor, Described, Field};
 
 /// What all statements of a server share: functions, planning rules, the memory pool, and the threads that queries run on.
 /// These are apart from the threads that talk to clients, so that no query keeps those from being heard.
@@ -71,11 +69,11 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(runtime(memory_bytes)?)
             .with_default_features()
-            .with_analyzer_rules(analyzer_rules())
+            .with_analyzer_rules(pg_semantics::analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
             .build();
+        pg_semantics::install(&mut state)?;
         catalog::functions::register(&mut state)?;
-        state.register_udaf(sum::function())?;
         let threads = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("query")
@@ -123,15 +121,6 @@ impl Drop for QueryEngine {
     }
 }
 
-/// What is done to a plan before it is optimized: DataFusion's coercion of types, with rules of ours around it.
-fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules = Analyzer::new().rules;
-    let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
-    rules.insert(coercion, Arc::new(literals::IntegerLiterals));
-    rules.push(Arc::new(arithmetic::CheckArithmetic));
-    rules
-}
-
 /// Ready to be evaluated over batches of this schema: types coerced, arithmetic checked.
 pub(crate) fn physical_expression(
     state: &SessionState,
@@ -141,7 +130,7 @@ pub(crate) fn physical_expression(
     let planned = guard(|| {
         let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
         let simplifier = ExprSimplifier::new(context);
-        let checked = arithmetic::check(simplifier.coerce(logical, schema)?, schema)?;
+        let checked = pg_semantics::arithmetic::check(simplifier.coerce(logical, schema)?, schema)?;
         // Some functions, COALESCE among them, exist only until they are simplified.
         state.create_physical_expr(simplifier.simplify(checked)?, schema)
     });
@@ -180,15 +169,22 @@ impl Environment {
     pub fn context_with(&self, snapshot: &Snapshot, overlay: Overlay) -> StatementContext {
         let snapshot = Arc::new(snapshot.clone());
         let mut state = self.engine.base.clone();
-        let view = Arc::new(catalog::View::new(self.clone(), Arc::clone(&snapshot), overlay));
-        state.register_catalog_list(Arc::new(catalog::providers::CatalogList::new(Arc::clone(&view))));
-        for function in catalog::functions::of_session(self, &snapshot) {
+        let surroundings = Surroundings {
+            database: Arc::clone(&self.database),
+            session: Arc::clone(&self.session),
+            registry: Arc::clone(&self.registry),
+        };
+        let functions = catalog::functions::of_session(&surroundings, &snapshot);
+        let view = catalog::View::new(surroundings, Arc::clone(&snapshot));
+        let tables = Arc::new(Tables::new(view, overlay));
+        state.register_catalog_list(Arc::new(CatalogList::new(Arc::clone(&tables))));
+        for function in functions {
             // Replaces what the last statement's context, a copy, had under the name.
             let _ = state.register_udf(function);
         }
         state.mark_start_execution();
         let held = MemoryConsumer::new("rows of a statement").register(&state.runtime_env().memory_pool);
-        StatementContext { environment: self.clone(), snapshot, view, state, held }
+        StatementContext { environment: self.clone(), snapshot, tables, state, held }
     }
 }
 
@@ -196,7 +192,7 @@ impl Environment {
 pub struct StatementContext {
     environment: Environment,
     snapshot: Arc<Snapshot>,
-    view: Arc<catalog::View>,
+    tables: Arc<Tables>,
     state: SessionState,
     /// Memory of the rows that were collected.
     held: MemoryReservation,
@@ -215,7 +211,7 @@ impl StatementContext {
 
     /// Lets tables planned from now on have their hidden columns, the rows' identity among them.
     pub fn show_hidden_columns(&self) {
-        self.view.show_hidden_columns();
+        self.tables.show_hidden_columns();
     }
 
     /// DataFusion's state, for planning of expressions.

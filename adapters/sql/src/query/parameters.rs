@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{self, Expr, Value, VisitMut, VisitorMut};
 
 use crate::error::{Result, SqlError, state};
-use crate::types::encode::Format;
-use crate::types::{Base, PgType, decode};
+use pg_semantics::types::encode::Format;
+use pg_semantics::types::{Base, PgType, decode};
 
 /// Most parameters of one statement, as in PostgreSQL.
 pub const PARAMETERS_MAX: usize = 65_535;

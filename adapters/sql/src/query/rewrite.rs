@@ -11,9 +11,9 @@ use datafusion::sql::sqlparser::ast::{
     WildcardAdditionalOptions,
 };
 
-use crate::catalog::table::is_hidden_column;
 use crate::catalog::{PG_CATALOG, pg_catalog};
 use crate::error::{Result, SqlError};
+use crate::tables::snapshot_table::{hidden_names, is_hidden_column};
 
 /// Most digits of a numeric.
 const NUMERIC_DIGITS_MAX: i32 = 38;
@@ -79,8 +79,7 @@ impl VisitorMut for HideInWildcards {
 
 fn exclude_hidden(options: &mut WildcardAdditionalOptions) {
     if options.opt_exclude.is_none() && options.opt_except.is_none() {
-        let names =
-            crate::catalog::table::hidden_names().map(|name| ObjectName::from(vec![Ident::new(name)]));
+        let names = hidden_names().map(|name| ObjectName::from(vec![Ident::new(name)]));
         options.opt_exclude = Some(ast::ExcludeSelectItem::Multiple(names.collect()));
     }
 }
@@ -518,10 +517,10 @@ fn name_of(expr: &Expr) -> String {
             function.name.0.last().and_then(|p| p.as_ident()).map_or_else(|| "?column?".into(), folded)
         }
         Expr::Cast { expr, data_type, .. } => match name_of(expr).as_str() {
-            "?column?" => crate::types::PgType::of_sql(data_type).map_or_else(
+            "?column?" => pg_semantics::types::PgType::of_sql(data_type).map_or_else(
                 || "?column?".to_string(),
                 |pg| match pg {
-                    crate::types::PgType::One(base) | crate::types::PgType::Array(base) => {
+                    pg_semantics::types::PgType::One(base) | pg_semantics::types::PgType::Array(base) => {
                         base.name().to_string()
                     }
                 },

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use super::extended::{Portal, Prepared};
 use super::reader::Reader;
 use super::writer::{FLUSH_BYTES, Writer};
+use crate::client::SessionInfo;
 use crate::copy::{CopyIn, CopyOut};
 use crate::error::{Result, SqlError, state};
-use crate::query::Environment;
-use crate::session::{Cursor, Outcome, Session, SessionInfo, Status};
-use crate::types::encode::Format;
+use crate::query::{Cursor, Described, Environment};
+use crate::session::{Outcome, Session, Status};
+use pg_semantics::types::encode::Format;
 
 /// Why a statement did not complete.
 pub enum Failure {
@@ -233,7 +234,7 @@ impl Connection {
     pub(super) async fn outcome(
         &mut self,
         statement: &Statement,
-        described: Option<&crate::session::Described>,
+        described: Option<&Described>,
     ) -> Result<Outcome, Failure> {
         let info = Arc::clone(self.session.info());
         let (session, reader) = (&mut self.session, &mut self.reader);

@@ -10,12 +10,13 @@ use pgwire::messages::extendedquery::{Bind, Close, Describe, Execute, Parse};
 use tidemark_pipeline_sql::{Statement, parse};
 
 use super::connection::{Connection, Failure, supervised};
-use crate::error::{Result, SqlError, state};
+use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::parameters::{self, Typing};
-use crate::session::{Cursor, Described, Outcome, Status};
-use crate::types::encode::Format;
-use crate::types::{Base, PgType};
+use crate::query::{Cursor, Described};
+use crate::session::{Outcome, Status};
 use crate::write;
+use pg_semantics::types::encode::Format;
+use pg_semantics::types::{Base, PgType};
 
 /// Prepared statements and portals that one connection may have.
 const KEPT_MAX: usize = 10_000;
@@ -81,7 +82,7 @@ impl Connection {
             let error = SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements");
             return Err(error.with_hint("DEALLOCATE those that are not needed.").into());
         }
-        let mut statements = parse(&message.query).map_err(SqlError::from)?;
+        let mut statements = parse(&message.query).or_sql()?;
         if statements.len() > 1 {
             return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement").into());
         }

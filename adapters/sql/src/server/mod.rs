@@ -18,11 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::client::settings::Settings;
+use crate::client::{Registry, SessionInfo, now_us};
 use crate::database::Database;
 use crate::error::{SqlError, state};
 use crate::query::{Environment, QueryEngine};
-use crate::session::settings::Settings;
-use crate::session::{Registry, SessionInfo, now_us};
 
 use connection::Connection;
 use reader::{Opening, Reader};

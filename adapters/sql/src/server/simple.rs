@@ -6,9 +6,9 @@ use std::io;
 use tidemark_pipeline_sql::{Statement, parse};
 
 use super::connection::{Connection, Failure};
-use crate::error::SqlError;
+use crate::error::{OrSql, SqlError};
 use crate::session::{Outcome, Status};
-use crate::types::encode::Format;
+use pg_semantics::types::encode::Format;
 
 impl Connection {
     /// Answers a Query message.
@@ -29,7 +29,7 @@ impl Connection {
 
     async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
         self.reader.check_text()?;
-        let statements = parse(text).map_err(SqlError::from)?;
+        let statements = parse(text).or_sql()?;
         if statements.is_empty() {
             self.writer.empty_query();
             return Ok(());

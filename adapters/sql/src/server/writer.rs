@@ -14,9 +14,11 @@ use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus,
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use crate::client::SessionInfo;
 use crate::error::SqlError;
-use crate::session::{Described, SessionInfo, Status};
-use crate::types::encode::Format;
+use crate::query::Described;
+use crate::session::Status;
+use pg_semantics::types::encode::Format;
 
 /// Bytes that are gathered before they are sent.
 pub const FLUSH_BYTES: usize = 64 << 10;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kernel::message::{Counts, TableWrite, Write};
 use kernel::{Request, Response};
 
-use crate::catalog::Overlay;
 use crate::database::SnapshotGuard;
-use crate::error::{Result, SqlError, state};
+use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::Environment;
+use crate::tables::Overlay;
 
 /// An open block.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Block {
         if let Some(snapshot) = &self.snapshot {
             return Ok(Arc::clone(snapshot));
         }
-        let snapshot = Arc::new(environment.database.snapshot().await?);
+        let snapshot = Arc::new(environment.database.snapshot().await.or_sql()?);
         self.snapshot = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
@@ -76,7 +76,7 @@ impl Block {
             return Ok(Counts::default());
         }
         let write = Write { barrier: None, tables: self.writes };
-        match environment.database.request(Request::Write(write)).await? {
+        match environment.database.request(Request::Write(write)).await.or_sql()? {
             Response::Done(counts) => Ok(counts),
             _ => Err(SqlError::internal("the kernel answered a write with something else")),
         }

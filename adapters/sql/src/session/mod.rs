@@ -2,10 +2,7 @@
 //! planning of writes and definitions in `write` and `define`.
 
 mod block;
-mod cursor;
 mod explain;
-mod info;
-pub mod settings;
 mod show;
 
 use std::sync::Arc;
@@ -18,15 +15,14 @@ use kernel::ids::{PipelineId, TableId};
 use kernel::{Request, Response};
 use tidemark_pipeline_sql::Statement;
 
+use crate::client::{SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
 use crate::database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
-use crate::error::{Result, SqlError, state};
-use crate::query::{Environment, StatementContext, rewrite};
+use crate::error::{OrSql, Result, SqlError, state};
+use crate::query::{Cursor, Described, Environment, StatementContext, rewrite};
 use crate::{define, write};
 
 pub use block::Block;
-pub use cursor::{Cursor, Described, Field};
-pub use info::{Activity, Registered, Registry, SessionInfo, now_us};
 
 /// Most columns of a result, as in PostgreSQL.
 const RESULT_COLUMNS_MAX: usize = 1664;
@@ -160,7 +156,7 @@ impl Session {
                 Ok((guard, context))
             }
             _ => {
-                let guard = Arc::new(self.environment.database.snapshot().await?);
+                let guard = Arc::new(self.environment.database.snapshot().await.or_sql()?);
                 let context = self.environment.context(&guard);
                 Ok((guard, context))
             }
@@ -276,7 +272,7 @@ impl Session {
         let definitions = define::plan(&context, statement).await?;
         drop(guard);
         for definition in definitions {
-            self.environment.database.request(Request::Define(definition)).await?;
+            self.environment.database.request(Request::Define(definition)).await.or_sql()?;
         }
         Ok(Outcome::Done(tag(statement).into()))
     }
@@ -362,7 +358,7 @@ impl Session {
     }
 
     async fn show(&mut self, variable: &[ast::Ident]) -> Result<Outcome> {
-        let guard = Arc::new(self.environment.database.snapshot().await?);
+        let guard = Arc::new(self.environment.database.snapshot().await.or_sql()?);
         let name = show::setting_name(variable);
         let settings = self.environment.session.settings.lock().clone();
         if name.eq_ignore_ascii_case("all") {

@@ -7,9 +7,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{Ident, Statement as Sql};
 
-use super::{Cursor, Outcome};
+use super::Outcome;
 use crate::database::SnapshotGuard;
 use crate::error::Result;
+use crate::query::Cursor;
 
 fn select(sql: &str) -> Sql {
     match tidemark_pipeline_sql::parse(sql).map(|mut statements| statements.pop()) {

@@ -16,12 +16,13 @@ use kernel::message::Counts;
 use kernel::schema::TableDef;
 use tidemark_pipeline_sql::{Statement as Ours, parse};
 
-use super::convert::to_column;
 use super::rows::{self, Deletes};
-use super::{Planned, defaults, names};
-use crate::catalog::table::ROW_ID_COLUMNS;
+use super::{Planned, names};
+use crate::assign::convert::to_column;
+use crate::assign::defaults::expression;
 use crate::error::{Result, SqlError};
 use crate::query::StatementContext;
+use crate::tables::snapshot_table::ROW_ID_COLUMNS;
 
 /// Plans an UPDATE.
 pub async fn plan_update(context: &StatementContext, update: &Update) -> Result<Planned> {
@@ -109,7 +110,7 @@ pub(super) fn update_query(
         }
         let value = match &assignment.value {
             Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default") => {
-                let default = defaults::expression(&table.columns[ordinal])?;
+                let default = expression(&table.columns[ordinal])?;
                 default.unwrap_or_else(|| Expr::Value(Value::Null.into()))
             }
             value => value.clone(),

@@ -13,10 +13,11 @@ use kernel::message::TableWrite;
 use kernel::schema::{ColumnType, TableDef};
 use tidemark_pipeline_sql::names::fold;
 
-use super::convert::{from_texts, to_column};
 use super::{defaults, names, rows};
+use crate::assign::convert::{from_texts, to_column};
+use crate::assign::defaults::{expression, literal_text};
+use crate::assign::lower::{self, Scope};
 use crate::error::{Result, SqlError, state};
-use crate::lower::{self, Scope};
 use crate::query::StatementContext;
 
 /// Plans an INSERT: its rows, routed.
@@ -257,7 +258,7 @@ fn fill_in_defaults(values: &mut Values, table: &TableDef, targets: &[usize]) ->
             let is_default = matches!(cell, Expr::Identifier(ident)
                 if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
             if is_default {
-                let default = defaults::expression(&table.columns[*ordinal])?;
+                let default = expression(&table.columns[*ordinal])?;
                 *cell = default.unwrap_or_else(|| Expr::Value(Value::Null.into()));
             }
         }
@@ -278,7 +279,7 @@ fn take_literals(values: &mut Values, table: &TableDef, targets: &[usize]) -> Li
     let mut cells: Vec<Vec<_>> = vec![Vec::with_capacity(values.rows.len()); targets.len()];
     for Parens { content, .. } in &mut values.rows {
         for ((cell, ordinal), into) in content.iter_mut().zip(targets).zip(&mut cells) {
-            let text = defaults::literal_text(cell, &table.columns[*ordinal]);
+            let text = literal_text(cell, &table.columns[*ordinal]);
             if text.is_some() {
                 *cell = Expr::Value(Value::Null.into());
             }

@@ -6,8 +6,7 @@
 //! in the outcome under the barrier. What only inserts values takes none.
 
 mod change;
-pub mod convert;
-pub(crate) mod defaults;
+mod defaults;
 mod insert;
 pub(crate) mod names;
 pub mod parameters;
@@ -22,9 +21,10 @@ use kernel::ids::TableId;
 use kernel::message::{Counts, TableWrite, Write};
 use kernel::{ErrorKind, Request, Response};
 
+pub(crate) use defaults::columns as default_values;
 pub(crate) use insert::require_key;
 
-use crate::error::{Result, SqlError};
+use crate::error::{OrSql, Result, SqlError, from_kernel};
 use crate::query::{Environment, StatementContext};
 
 /// How often a statement is planned again because a definition changed under it.
@@ -62,7 +62,7 @@ pub async fn execute_with(
 }
 
 async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
-    let snapshot = env.database.snapshot().await?;
+    let snapshot = env.database.snapshot().await.or_sql()?;
     let reads_and_writes = tables_named(write, &snapshot);
     let only_writes =
         matches!(write, Statement::Insert(_)) && names::tables_read(write, &snapshot).is_empty();
@@ -74,13 +74,12 @@ async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
         return hand_in(env, None, planned).await;
     }
     drop(snapshot);
-    let barrier = env.database.barrier(reads_and_writes.iter().copied().collect()).await?;
+    let barrier = env.database.barrier(reads_and_writes.iter().copied().collect()).await.or_sql()?;
     if !tables_named(write, barrier.snapshot()).is_subset(&reads_and_writes) {
-        return Err(kernel::Error::new(
+        return Err(from_kernel(kernel::Error::new(
             ErrorKind::SerializationFailure,
             "a table that the statement names was created or dropped meanwhile; try again",
-        )
-        .into());
+        )));
     }
     let planned = plan(&env.context(barrier.snapshot()), write).await?;
     if planned.tables.is_empty() {
@@ -98,7 +97,7 @@ async fn hand_in(
         return Ok(planned.counts.unwrap_or_default());
     }
     let write = Write { barrier: barrier.map(|b| b.use_up()), tables: planned.tables };
-    match env.database.request(Request::Write(write)).await? {
+    match env.database.request(Request::Write(write)).await.or_sql()? {
         Response::Done(counts) => Ok(planned.counts.unwrap_or(counts)),
         other => Err(SqlError::internal(format!("a write was answered with {other:?}"))),
     }

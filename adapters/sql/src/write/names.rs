@@ -13,11 +13,11 @@ use kernel::ids::TableId;
 use kernel::schema::TableDef;
 use tidemark_pipeline_sql::names::{fold, relation};
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{OrSql, Result, SqlError, state};
 
 /// The table of this name in the snapshot.
 pub fn table(snapshot: &Snapshot, name: &ObjectName) -> Result<Arc<TableDef>> {
-    let folded = relation(name)?;
+    let folded = relation(name).or_sql()?;
     snapshot
         .catalog
         .table_named(&folded)
@@ -63,7 +63,7 @@ pub fn changed(tables: &[TableWithJoins]) -> Result<(&ObjectName, String)> {
     if !joins.is_empty() {
         return Err(SqlError::unsupported("joins cannot be changed; use UPDATE … FROM or DELETE … USING"));
     }
-    let name_alone = relation(name)?;
+    let name_alone = relation(name).or_sql()?;
     Ok((name, alias.as_ref().map_or(name_alone, |TableAlias { name, .. }| fold(name))))
 }
 

@@ -12,10 +12,11 @@ use datafusion::sql::sqlparser::ast::{
 use kernel::schema::TableDef;
 use tidemark_pipeline_sql::names::fold;
 
+use pg_semantics::types::encode;
+
 use super::{change, names};
 use crate::error::{Result, SqlError, state};
 use crate::query::StatementContext;
-use crate::types::encode;
 
 /// The statement with values in place of its parameters.
 pub fn substitute(write: &Statement, parameters: &[ScalarValue]) -> Result<Statement> {

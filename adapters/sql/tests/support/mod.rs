@@ -13,10 +13,11 @@ use kernel::ids::*;
 use kernel::message::{Effect, Input, Request, Response};
 use kernel::record::{Body, Open, Record};
 use kernel::{Config, Coordinator, Error, Recovery, Shard};
+use pg_semantics::types::encode;
 use tidemark_pipeline_sql::{Statement, parse};
+use tidemark_sql::client::SessionInfo;
+use tidemark_sql::error::OrSql;
 use tidemark_sql::query::{Environment, QueryEngine};
-use tidemark_sql::session::SessionInfo;
-use tidemark_sql::types::encode;
 use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard, SqlError, define, write};
 use tokio::sync::oneshot;
 
@@ -146,7 +147,7 @@ impl Runner {
 
     /// The same, with parameters for a write.
     pub async fn run_with(&self, sql: &str, parameters: &[ScalarValue]) -> Result<String, SqlError> {
-        let mut statements = parse(sql)?;
+        let mut statements = parse(sql).or_sql()?;
         assert_eq!(statements.len(), 1, "{sql}");
         match statements.pop().unwrap() {
             Statement::Sql(statement) if write::is_write(&statement) => {
@@ -157,16 +158,16 @@ impl Runner {
                 ))
             }
             Statement::Sql(statement) => {
-                let snapshot = self.env.database.snapshot().await?;
+                let snapshot = self.env.database.snapshot().await.or_sql()?;
                 let context = self.env.context(&snapshot);
                 let plan = context.plan(&statement).await?;
                 Ok(rows(&context.collect(&plan).await?))
             }
             definition => {
-                let snapshot = self.env.database.snapshot().await?;
+                let snapshot = self.env.database.snapshot().await.or_sql()?;
                 let context = self.env.context(&snapshot);
                 for definition in define::plan(&context, &definition).await? {
-                    self.env.database.request(Request::Define(definition)).await?;
+                    self.env.database.request(Request::Define(definition)).await.or_sql()?;
                 }
                 Ok("ok".into())
             }

@@ -11,8 +11,8 @@ use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use kernel::schema::{ColumnType, TableDef};
 use tidemark_pipeline_sql::{column_type, names, type_name};
 
-use crate::error::{Result, SqlError, state};
-use crate::write::convert::literal_from_text;
+use super::convert::literal_from_text;
+use crate::error::{OrSql, Result, SqlError, state};
 
 /// Deepest expression that is lowered.
 const DEPTH_MAX: usize = 100;
@@ -69,7 +69,7 @@ pub fn update(
     }
     let condition = condition.map(|c| scope.lower(c, DEPTH_MAX).and_then(boolean)).transpose()?;
     let lowered = OnDuplicate::Update(Update { assignments: lowered, condition });
-    lowered.check(scope.table)?;
+    lowered.check(scope.table).or_sql()?;
     Ok(lowered)
 }
 
@@ -588,7 +588,7 @@ fn concat(values: Vec<Lowered>, sql: &Sql) -> Result<Lowered> {
 
 fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
     let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
-    let column_type = column_type(data_type, at).map_err(SqlError::from)?;
+    let column_type = column_type(data_type, at).or_sql()?;
     let brought = match (value, column_type) {
         // Numbers are read in the type that they are cast to.
         (Number(digits), other) if !is_numeric(other) => bring(Text(digits), other),

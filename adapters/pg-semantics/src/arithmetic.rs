@@ -3,7 +3,7 @@
 //! checked wherever an expression can stand, and where a constant is calculated ahead of time.
 
 use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Datum};
-use datafusion::arrow::compute::kernels::numeric::{add, div, mul, sub};
+use datafusion::arrow::compute::kernels::numeric::{add, div, mul, rem, sub};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
@@ -19,8 +19,9 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
-use super::casts;
+use crate::casts;
 use crate::error::{SqlError, state};
+use crate::operators::Operation;
 use crate::types::PgType;
 
 /// Puts checked arithmetic in the place of DataFusion's. Runs after types are coerced.
@@ -76,9 +77,7 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         },
         other => return Ok(Transformed::no(other)),
     };
-    let function =
-        ScalarUDF::from(Checked { operation, signature: Signature::any(2, Volatility::Immutable) });
-    Ok(Transformed::yes(function.call(vec![left, right])))
+    Ok(Transformed::yes(call(operation, vec![left, right])))
 }
 
 /// What is to be checked; None where DataFusion sees to it itself: division of integers, and all of numerics.
@@ -96,17 +95,14 @@ fn operation(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Resu
     Ok(((float || integer) && right.get_type(schema)? == data_type).then_some(operation))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Operation {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
+/// A call of the function that carries out `operation` on two values of one type.
+pub fn call(operation: Operation, args: Vec<Expr>) -> Expr {
+    ScalarUDF::from(Checked { operation, signature: Signature::any(2, Volatility::Immutable) }).call(args)
 }
 
 /// Arithmetic on two values of one type.
 #[derive(PartialEq, Eq, Hash, Debug)]
-struct Checked {
+pub struct Checked {
     operation: Operation,
     signature: Signature,
 }
@@ -118,6 +114,7 @@ impl ScalarUDFImpl for Checked {
             Operation::Subtract => "subtract",
             Operation::Multiply => "multiply",
             Operation::Divide => "divide",
+            Operation::Remainder => "remainder",
         }
     }
 
@@ -157,6 +154,7 @@ impl Operation {
             Operation::Subtract => sub(left, right),
             Operation::Multiply => mul(left, right),
             Operation::Divide => div(left, right),
+            Operation::Remainder => rem(left, right),
         };
         let data_type = left.get().0.data_type();
         match (result, data_type) {
@@ -205,7 +203,7 @@ impl Operation {
         let vanished = match self {
             Operation::Multiply => left != 0.0 && right != 0.0,
             Operation::Divide => left != 0.0 && right.is_finite(),
-            Operation::Add | Operation::Subtract => false,
+            Operation::Add | Operation::Subtract | Operation::Remainder => false,
         };
         if value == 0.0 && vanished {
             return Err(failed(state::NUMERIC_OUT_OF_RANGE, "value out of range: underflow".into()));

@@ -4,10 +4,11 @@
 pub mod decode;
 pub mod encode;
 
-use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast;
-use kernel::schema::{ColumnDef, ColumnType};
 
+/// Zone of every Arrow `timestamp with time zone`.
+pub const UTC: &str = "+00:00";
 /// Key in a field's metadata that names its PostgreSQL type where the Arrow type does not tell.
 pub const PG_TYPE_KEY: &str = "pg_type";
 
@@ -85,6 +86,14 @@ pub enum PgType {
 }
 
 impl PgType {
+    /// Name that `format_type` gives.
+    pub fn sql_name(self) -> String {
+        match self {
+            PgType::One(base) => base.sql_name().to_string(),
+            PgType::Array(base) => format!("{}[]", base.sql_name()),
+        }
+    }
+
     /// Its OID.
     pub fn oid(self) -> u32 {
         match self {
@@ -150,18 +159,18 @@ impl PgType {
     /// The Arrow type that values of it are taken as.
     pub fn arrow(self) -> DataType {
         let base = |base| match base {
-            Base::Bool => ColumnType::Bool.arrow(),
-            Base::Bytea => ColumnType::Bytea.arrow(),
+            Base::Bool => DataType::Boolean,
+            Base::Bytea => DataType::Binary,
             Base::Int8 | Base::Oid => DataType::Int64,
             Base::Int2 => DataType::Int16,
             Base::Int4 => DataType::Int32,
             Base::Float4 => DataType::Float32,
             Base::Float8 => DataType::Float64,
-            Base::Date => ColumnType::Date.arrow(),
-            Base::Timestamp => ColumnType::Timestamp.arrow(),
-            Base::TimestampTz => ColumnType::TimestampTz.arrow(),
-            Base::Time => DataType::Time64(datafusion::arrow::datatypes::TimeUnit::Microsecond),
-            Base::Interval => DataType::Interval(datafusion::arrow::datatypes::IntervalUnit::MonthDayNano),
+            Base::Date => DataType::Date32,
+            Base::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Base::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            Base::Time => DataType::Time64(TimeUnit::Microsecond),
+            Base::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Base::Numeric => DataType::Decimal128(38, 10),
             _ => DataType::Utf8,
         };
@@ -206,47 +215,7 @@ impl PgType {
     }
 }
 
-/// The field of a stored column, with its PostgreSQL type where text stands for it.
-pub fn stored_field(column: &ColumnDef) -> Field {
-    let field = Field::new(&column.name, column.column_type.arrow(), column.nullable);
-    match column.column_type {
-        ColumnType::Json => typed(field, Base::Jsonb),
-        ColumnType::Uuid => typed(field, Base::Uuid),
-        _ => field,
-    }
-}
-
 /// A field that is shown under this type.
 pub fn typed(field: Field, base: Base) -> Field {
     field.with_metadata([(PG_TYPE_KEY.to_string(), base.name().to_string())].into())
-}
-
-/// The PostgreSQL type of a stored column.
-pub fn base_of(column_type: ColumnType) -> Base {
-    match column_type {
-        ColumnType::Bool => Base::Bool,
-        ColumnType::Int16 => Base::Int2,
-        ColumnType::Int32 => Base::Int4,
-        ColumnType::Int64 => Base::Int8,
-        ColumnType::Float32 => Base::Float4,
-        ColumnType::Float64 => Base::Float8,
-        ColumnType::Decimal { .. } => Base::Numeric,
-        ColumnType::Text => Base::Text,
-        ColumnType::Json => Base::Jsonb,
-        ColumnType::Uuid => Base::Uuid,
-        ColumnType::Bytea => Base::Bytea,
-        ColumnType::Date => Base::Date,
-        ColumnType::Timestamp => Base::Timestamp,
-        ColumnType::TimestampTz => Base::TimestampTz,
-    }
-}
-
-/// Type modifier as `pg_attribute.atttypmod` has it: precision and scale of numeric, else -1.
-pub fn modifier_of(column_type: ColumnType) -> i32 {
-    match column_type {
-        ColumnType::Decimal { precision, scale } => {
-            ((i32::from(precision) << 16) | (i32::from(scale) & 0x7ff)) + 4
-        }
-        _ => -1,
-    }
 }

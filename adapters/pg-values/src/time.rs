@@ -1,7 +1,7 @@
 //! Dates and times from ISO 8601 text, as PostgreSQL reads it, and from numbers.
 
-use super::Fault;
-use super::number;
+use crate::Fault;
+use crate::number;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -9,7 +9,7 @@ const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 const YEARS: std::ops::RangeInclusive<i64> = 1..=262_142;
 
 /// Days since 1970-01-01 from `YYYY-MM-DD`; a time after it is checked and left out.
-pub(crate) fn date(text: &[u8]) -> Result<i32, Fault> {
+pub fn date(text: &[u8]) -> Result<i32, Fault> {
     let mut reader = Reader { rest: number::trim(text) };
     let days = reader.date()?;
     reader.time_of_day()?;
@@ -20,7 +20,8 @@ pub(crate) fn date(text: &[u8]) -> Result<i32, Fault> {
 
 /// Microseconds from `YYYY-MM-DD[(T| )HH:MM[:SS[.fraction]]][zone]`. With `zoned`, a zone moves the time to UTC, and a time
 /// without one is in UTC already. Otherwise a zone is checked and left out, as PostgreSQL's `timestamp` does.
-pub(crate) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, Fault> {
+#[inline]
+pub fn timestamp(text: &[u8], zoned: bool) -> Result<i64, Fault> {
     if let Some(micros) = usual_timestamp(text) {
         return Ok(micros);
     }
@@ -69,7 +70,7 @@ fn usual_timestamp(text: &[u8]) -> Option<i64> {
 }
 
 /// Microseconds from a number of milliseconds since 1970-01-01 UTC, which may have a fraction.
-pub(crate) fn timestamp_from_number(text: &[u8]) -> Result<i64, Fault> {
+pub fn timestamp_from_number(text: &[u8]) -> Result<i64, Fault> {
     let micros = number::decimal(text, 38, 3)?;
     let last = days_from_civil(*YEARS.end() + 1, 1, 1) * MICROS_PER_DAY;
     let first = days_from_civil(*YEARS.start(), 1, 1) * MICROS_PER_DAY;
@@ -80,7 +81,7 @@ pub(crate) fn timestamp_from_number(text: &[u8]) -> Result<i64, Fault> {
 }
 
 /// Days from a number of days since 1970-01-01.
-pub(crate) fn date_from_number(text: &[u8]) -> Result<i32, Fault> {
+pub fn date_from_number(text: &[u8]) -> Result<i32, Fault> {
     let days = number::integer(text)?;
     let (first, last) = (days_from_civil(*YEARS.start(), 1, 1), days_from_civil(*YEARS.end() + 1, 1, 1));
     match (first..last).contains(&days) {

@@ -1,16 +1,17 @@
 //! Numbers from text, exactly: integers and `numeric` without a detour over floating point, floats correctly rounded.
 
-use super::Fault;
+use crate::Fault;
 
 /// Without the white space that PostgreSQL allows around a number.
-pub(crate) fn trim(text: &[u8]) -> &[u8] {
+#[inline]
+pub fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
 /// An integer of at most 18 digits and a sign that begins at `at` and is followed by neither digit, point nor exponent;
 /// and where it ends. None: look closer.
 #[inline]
-pub(crate) fn plain_integer(message: &[u8], at: usize) -> Option<(i64, usize)> {
+pub fn plain_integer(message: &[u8], at: usize) -> Option<(i64, usize)> {
     let negative = message.get(at) == Some(&b'-');
     let first = at + negative as usize;
     let mut end = first;
@@ -33,7 +34,7 @@ pub(crate) fn plain_integer(message: &[u8], at: usize) -> Option<(i64, usize)> {
 
 /// A number of at most 18 digits, with a fraction or without, that is followed by no exponent.
 #[derive(Clone, Copy)]
-pub(crate) struct PlainNumber {
+pub struct PlainNumber {
     negative: bool,
     /// All digits, as if there were no point.
     digits: u64,
@@ -45,7 +46,7 @@ pub(crate) struct PlainNumber {
 
 /// The JSON number that begins at `at`, if it is a plain one. None: look closer.
 #[inline]
-pub(crate) fn plain_number(message: &[u8], at: usize) -> Option<PlainNumber> {
+pub fn plain_number(message: &[u8], at: usize) -> Option<PlainNumber> {
     let negative = message.get(at) == Some(&b'-');
     let first = at + negative as usize;
     let (mut digits, mut end) = (0, first);
@@ -112,7 +113,8 @@ const WHOLE_POWERS_OF_TEN: [u64; 19] = {
 };
 
 /// An integer. A fraction or an exponent is allowed as long as the value is whole.
-pub(crate) fn integer(text: &[u8]) -> Result<i64, Fault> {
+#[inline]
+pub fn integer(text: &[u8]) -> Result<i64, Fault> {
     let text = trim(text);
     if let Some(value) = short_integer(text) {
         return Ok(value);
@@ -125,6 +127,7 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, Fault> {
     i64::try_from(value).map_err(|_| Fault::OutOfRange)
 }
 
+#[inline]
 fn short_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
@@ -135,7 +138,8 @@ fn short_integer(text: &[u8]) -> Option<i64> {
 }
 
 /// `numeric(precision, scale)`: the unscaled value, rounded half away from zero as PostgreSQL does.
-pub(crate) fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
+#[inline]
+pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     let text = trim(text);
     let plain = plain_number(text, 0).filter(|number| number.end == text.len());
     if let Some(value) = plain.and_then(|number| number.decimal(precision, scale)) {
@@ -229,7 +233,8 @@ fn parse_exponent(text: &[u8]) -> Result<i64, Fault> {
 }
 
 /// `double precision`, rounded to the nearest; too large is out of range, too small is zero.
-pub(crate) fn float64(text: &[u8]) -> Result<f64, Fault> {
+#[inline]
+pub fn float64(text: &[u8]) -> Result<f64, Fault> {
     let text = trim(text);
     let plain = plain_number(text, 0).filter(|number| number.end == text.len());
     if let Some(value) = plain.and_then(PlainNumber::float64) {
@@ -243,7 +248,7 @@ pub(crate) fn float64(text: &[u8]) -> Result<f64, Fault> {
 }
 
 /// `real`, rounded once, from the text (never by way of a double).
-pub(crate) fn float32(text: &[u8]) -> Result<f32, Fault> {
+pub fn float32(text: &[u8]) -> Result<f32, Fault> {
     let text = trim(text);
     let value: f32 = utf8(text)?.parse().map_err(|_| Fault::Invalid)?;
     if value.is_infinite() && text.iter().any(u8::is_ascii_digit) {

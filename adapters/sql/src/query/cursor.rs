@@ -9,12 +9,12 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
+use super::guarded;
+use super::rewrite::ColumnName;
 use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError};
-use crate::query::guarded;
-use crate::query::rewrite::ColumnName;
-use crate::types::encode::{self, Format};
-use crate::types::{Base, PgType};
+use pg_semantics::types::encode::{self, Format};
+use pg_semantics::types::{Base, PgType};
 
 /// A result column.
 #[derive(Clone, PartialEq, Debug)]

@@ -18,8 +18,8 @@ use kernel::schema::{HIDDEN_COLUMNS, TableDef};
 use kernel::shard::RowIds;
 use kernel::snapshot::{ChunkView, TableView};
 
-use crate::query::scan::{Partition, SnapshotScanExec, Source};
-use crate::types::stored_field;
+use super::scan::{Partition, SnapshotScanExec, Source};
+use crate::catalog::columns::stored_field;
 
 /// Columns that make a row's identity, behind the hidden columns of the stored schema.
 pub const ROW_ID_COLUMNS: [&str; 3] = ["__shard", "__sequence", "__ordinal"];

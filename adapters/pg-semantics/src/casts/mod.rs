@@ -1,5 +1,8 @@
 //! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats,
-//! times and bytea have texts of its own. Assignments convert the same way, in `write::convert`.
+//! times and bytea have texts of its own. Assignments convert the same way.
+
+pub mod convert;
+pub mod text;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
@@ -10,11 +13,10 @@ use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
-use kernel::schema::ColumnType;
 
 use crate::error::SqlError;
 use crate::types::{Base, PgType};
-use crate::write::convert;
+use text::from_texts;
 
 /// The same cast as PostgreSQL does it.
 pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -72,7 +74,7 @@ fn is_comparison(op: Operator) -> bool {
 fn as_uuid(expr: Expr) -> Result<Expr> {
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) => {
-            let read = convert::from_texts(&StringArray::from(vec![text]), ColumnType::Uuid)?;
+            let read = from_texts(&StringArray::from(vec![text]), Base::Uuid, &DataType::Utf8)?;
             Ok(Expr::Literal(ScalarValue::try_from_array(&read, 0)?, metadata))
         }
         Expr::Cast(Cast { expr, field }) if *field.data_type() == DataType::Utf8 => {
@@ -102,10 +104,8 @@ struct PgCast {
 impl PgCast {
     fn convert(&self, values: &ArrayRef) -> Result<ArrayRef> {
         Ok(match self.into {
-            DataType::Int16 => convert::number(values, ColumnType::Int16)?,
-            DataType::Int32 => convert::number(values, ColumnType::Int32)?,
-            DataType::Int64 => convert::number(values, ColumnType::Int64)?,
-            DataType::Binary => convert::from_texts(values.as_string(), ColumnType::Bytea)?,
+            DataType::Int16 | DataType::Int32 | DataType::Int64 => convert::number(values, &self.into)?,
+            DataType::Binary => from_texts(values.as_string(), Base::Bytea, &self.into)?,
             _ => convert::to_text(values)?,
         })
     }

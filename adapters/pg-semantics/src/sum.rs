@@ -57,10 +57,7 @@ impl AggregateUDFImpl for PgSum {
             }
             D::Decimal128(..) | D::Decimal256(..) | D::Duration(_) | D::Interval(_) => of.clone(),
             other => {
-                let name = match PgType::of_arrow(other) {
-                    PgType::One(base) => base.sql_name().to_string(),
-                    PgType::Array(base) => format!("{}[]", base.sql_name()),
-                };
+                let name = PgType::of_arrow(other).sql_name();
                 let message = format!("function sum({name}) does not exist");
                 return Err(SqlError::new(state::UNDEFINED_FUNCTION, message)
                     .with_hint("You might need to add explicit type casts.")

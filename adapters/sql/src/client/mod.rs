@@ -1,4 +1,6 @@
-//! What others may know of a session: `pg_stat_activity`, cancel requests, functions that ask who calls.
+//! Who asks: what is known of a client's session, by itself and by others: `pg_stat_activity`, cancel requests, functions that ask who calls.
+
+pub mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::settings::Settings;
+use settings::Settings;
 
 /// Microseconds since 1970-01-01 UTC.
 pub fn now_us() -> i64 {

@@ -1,0 +1,105 @@
+//! Values of one type as values of another, as PostgreSQL converts them: between numbers, and from anything to text.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, PrimitiveArray, StringArray,
+};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int64Type};
+use datafusion::arrow::util::display::FormatOptions;
+
+use super::text::from_texts;
+use crate::error::{Result, SqlError, state};
+use crate::types::{Base, PgType};
+
+/// Arrow's own cast; a value that does not convert is an error.
+pub fn arrow_cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    Ok(cast_with_options(values, into, &options)?)
+}
+
+/// Text as PostgreSQL casts to it: as it prints, but for booleans.
+pub fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
+    if matches!(values.data_type(), DataType::Boolean) {
+        return arrow_cast(values, &DataType::Utf8);
+    }
+    let mut out = bytes::BytesMut::new();
+    let mut texts = Vec::with_capacity(values.len());
+    for row in 0..values.len() {
+        if values.is_null(row) {
+            texts.push(None);
+            continue;
+        }
+        out.clear();
+        crate::types::encode::text(values.as_ref(), row, &mut out)?;
+        texts.push(Some(String::from_utf8_lossy(&out).into_owned()));
+    }
+    Ok(Arc::new(StringArray::from(texts)))
+}
+
+/// Between numbers: rounds to the nearest where PostgreSQL does, refuses what does not fit.
+pub fn number(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
+    let out_of_range = || {
+        SqlError::new(
+            state::NUMERIC_OUT_OF_RANGE,
+            format!("{} out of range", PgType::of_arrow(into).sql_name()),
+        )
+    };
+    match (values.data_type(), into) {
+        (_, DataType::Int16 | DataType::Int32 | DataType::Int64) if !values.data_type().is_integer() => {
+            let whole = whole(values).map_err(|_| out_of_range())?;
+            arrow_cast(&whole, into).map_err(|_| out_of_range())
+        }
+        (t, DataType::Decimal128(..)) if t.is_floating() => {
+            let floats = arrow_cast(values, &DataType::Float64)?;
+            let floats = floats.as_primitive::<Float64Type>();
+            // By way of the shortest digits, as PostgreSQL does: 0.1 is 0.1 and not what its bits say.
+            let texts: StringArray = floats.iter().map(|v| v.map(|v| format!("{v:e}"))).collect();
+            from_texts(&texts, Base::Numeric, into)
+        }
+        (_, DataType::Float32) => {
+            let doubles = arrow_cast(values, &DataType::Float64)?;
+            let narrow = |v: f64| {
+                let n = v as f32;
+                if n.is_infinite() && v.is_finite() { Err(out_of_range()) } else { Ok(n) }
+            };
+            let narrowed: Result<PrimitiveArray<Float32Type>> =
+                doubles.as_primitive::<Float64Type>().try_unary(narrow);
+            Ok(Arc::new(narrowed?))
+        }
+        _ => arrow_cast(values, into).map_err(|_| out_of_range()),
+    }
+}
+
+/// Rounded to whole numbers: floats half to even, decimals half away from zero, both as PostgreSQL does.
+fn whole(values: &ArrayRef) -> Result<ArrayRef> {
+    if values.data_type().is_floating() {
+        let floats = arrow_cast(values, &DataType::Float64)?;
+        let rounded: Result<PrimitiveArray<Int64Type>> =
+            floats.as_primitive::<Float64Type>().try_unary(|v: f64| {
+                let rounded = v.round_ties_even();
+                // The upper bound is 2^63 exactly: the largest i64 is no f64.
+                match rounded >= -(2f64.powi(63)) && rounded < 2f64.powi(63) {
+                    true => Ok(rounded as <Int64Type as ArrowPrimitiveType>::Native),
+                    false => Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "bigint out of range")),
+                }
+            });
+        return Ok(Arc::new(rounded?));
+    }
+    let scale = match values.data_type() {
+        DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal32(_, scale) => *scale,
+        _ => 0,
+    };
+    let decimals = arrow_cast(values, &DataType::Decimal128(38, scale))?;
+    let decimals: &Decimal128Array = decimals.as_primitive();
+    let unit = 10i128.pow(scale.clamp(0, 38) as u32);
+    let rounded: PrimitiveArray<Decimal128Type> = decimals.unary(|v| {
+        let (quotient, remainder) = (v / unit, v % unit);
+        if remainder.unsigned_abs() * 2 >= unit.unsigned_abs() { quotient + v.signum() } else { quotient }
+    });
+    Ok(Arc::new(rounded.with_precision_and_scale(38, 0)?))
+}

@@ -1,0 +1,90 @@
+//! Texts as values: what PostgreSQL's input functions make of them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
+    new_null_array,
+};
+use datafusion::arrow::datatypes::*;
+use pg_values::{Fault, number, text, time};
+
+use crate::error::{Result, SqlError};
+use crate::types::Base;
+
+/// The values that texts stand for: of type `base`, kept as `into`.
+pub fn from_texts(texts: &StringArray, base: Base, into: &DataType) -> Result<ArrayRef> {
+    Ok(match (base, into) {
+        (Base::Bool, _) => {
+            let values: Result<Vec<Option<bool>>> = texts
+                .iter()
+                .map(|t| t.map(|t| text::boolean(t.as_bytes()).map_err(bad(base, t))).transpose())
+                .collect();
+            Arc::new(BooleanArray::from(values?))
+        }
+        (Base::Uuid, _) => {
+            let canonical = |t: &str| -> Result<String> {
+                let digits = text::uuid(t.as_bytes()).map_err(bad(base, t))?;
+                Ok(String::from_utf8_lossy(&digits).into_owned())
+            };
+            let values: Result<Vec<Option<String>>> =
+                texts.iter().map(|t| t.map(canonical).transpose()).collect();
+            Arc::new(StringArray::from(values?))
+        }
+        (Base::Bytea, _) => {
+            let bytes = |t: &str| -> Result<Vec<u8>> {
+                let mut out = Vec::new();
+                text::bytea(t.as_bytes(), &mut out).map_err(bad(base, t))?;
+                Ok(out)
+            };
+            let values: Result<Vec<Option<Vec<u8>>>> =
+                texts.iter().map(|t| t.map(bytes).transpose()).collect();
+            Arc::new(values?.iter().map(|v| v.as_deref()).collect::<BinaryArray>())
+        }
+        (_, DataType::Int16) => numbers::<Int16Type>(texts, base, narrow)?,
+        (_, DataType::Int32) => numbers::<Int32Type>(texts, base, narrow)?,
+        (_, DataType::Int64) => numbers::<Int64Type>(texts, base, number::integer)?,
+        (_, DataType::Float32) => numbers::<Float32Type>(texts, base, number::float32)?,
+        (_, DataType::Float64) => numbers::<Float64Type>(texts, base, number::float64)?,
+        (_, DataType::Decimal128(precision, scale)) => {
+            let read = |t: &[u8]| number::decimal(t, *precision, *scale);
+            let values = primitives::<Decimal128Type>(texts, base, read)?;
+            Arc::new(values.with_precision_and_scale(*precision, *scale)?)
+        }
+        (_, DataType::Date32) => numbers::<Date32Type>(texts, base, time::date)?,
+        (_, DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
+            let read = |t: &[u8]| time::timestamp(t, zone.is_some());
+            let values = primitives::<TimestampMicrosecondType>(texts, base, read)?;
+            Arc::new(values.with_timezone_opt(zone.clone()))
+        }
+        (_, DataType::Utf8) => Arc::new(texts.clone()),
+        (_, DataType::Null) => new_null_array(into, texts.len()),
+        _ => {
+            return Err(SqlError::unsupported(format!("text cannot be read as {}", base.sql_name())));
+        }
+    })
+}
+
+fn narrow<T: TryFrom<i64>>(text: &[u8]) -> Result<T, Fault> {
+    T::try_from(number::integer(text)?).map_err(|_| Fault::OutOfRange)
+}
+
+fn numbers<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    base: Base,
+    read: impl Fn(&[u8]) -> Result<T::Native, Fault>,
+) -> Result<ArrayRef> {
+    Ok(Arc::new(primitives::<T>(texts, base, read)?))
+}
+
+fn primitives<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    base: Base,
+    read: impl Fn(&[u8]) -> Result<T::Native, Fault>,
+) -> Result<PrimitiveArray<T>> {
+    texts.iter().map(|t| t.map(|t| read(t.as_bytes()).map_err(bad(base, t))).transpose()).collect()
+}
+
+fn bad<'a>(base: Base, text: &'a str) -> impl FnOnce(Fault) -> SqlError + 'a {
+    move |fault| SqlError::bad_text(fault.code(), base.sql_name(), text)
+}

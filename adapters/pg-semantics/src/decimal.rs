@@ -1,0 +1,353 @@
+//! Arithmetic on `numeric` values: whole numbers with a scale, as Arrow's decimals keep them. Exact where PostgreSQL's is; a
+//! quotient is rounded where PostgreSQL rounds it, so that it is the same number.
+//!
+//! A numeric of PostgreSQL carries its scale in each value, a decimal of Arrow in its type. What a type has more digits of
+//! after the point than PostgreSQL's value are zeros.
+
+use std::cmp::max;
+
+use bigdecimal::num_bigint::BigInt;
+use datafusion::arrow::datatypes::{DataType, i256};
+
+use crate::error::{Result, SqlError, state};
+
+/// Most digits of the wide decimal.
+pub const DIGITS_MAX: u8 = 76;
+/// Most digits of the decimal that columns are made of.
+pub const DIGITS_NARROW_MAX: u8 = 38;
+/// Scale that a quotient's type has at most.
+pub const QUOTIENT_SCALE_MAX: i32 = 40;
+/// Digits that a quotient has at least (PostgreSQL's NUMERIC_MIN_SIG_DIGITS).
+const SIGNIFICANT_DIGITS_MIN: i32 = 16;
+
+/// Precision and scale of a numeric type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Digits {
+    /// In all.
+    pub precision: i32,
+    /// After the point.
+    pub scale: i32,
+}
+
+impl Digits {
+    /// Those of an exact type; None for others.
+    pub fn of(data_type: &DataType) -> Option<Digits> {
+        let (precision, scale) = match data_type {
+            DataType::Int16 => (5, 0),
+            DataType::Int32 => (10, 0),
+            DataType::Int64 => (19, 0),
+            DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => (i32::from(*p), i32::from(*s)),
+            _ => return None,
+        };
+        Some(Digits { precision, scale })
+    }
+
+    /// Digits before the point.
+    pub fn whole(self) -> i32 {
+        self.precision - self.scale
+    }
+
+    /// `whole` digits before the point and `scale` after it. What does not fit into the widest type loses digits before the
+    /// point first: whether a value has those is checked where it is made.
+    pub fn new(whole: i32, scale: i32) -> Digits {
+        let scale = scale.clamp(0, i32::from(DIGITS_MAX) - 1);
+        Digits { precision: (max(whole, 0) + scale).clamp(1, i32::from(DIGITS_MAX)), scale }
+    }
+
+    /// The Arrow type that keeps such values.
+    pub fn arrow(self) -> DataType {
+        let (precision, scale) = (self.precision as u8, self.scale as i8);
+        match precision {
+            0..=DIGITS_NARROW_MAX => DataType::Decimal128(precision, scale),
+            _ => DataType::Decimal256(precision, scale),
+        }
+    }
+
+    /// Of a type that holds the values of both.
+    pub fn union(self, other: Digits) -> Digits {
+        Digits::new(max(self.whole(), other.whole()), max(self.scale, other.scale))
+    }
+
+    /// Of a sum or difference.
+    pub fn sum(self, other: Digits) -> Digits {
+        Digits::new(max(self.whole(), other.whole()) + 1, max(self.scale, other.scale))
+    }
+
+    /// Of a product.
+    pub fn product(self, other: Digits) -> Digits {
+        let (whole, scale) = (self.whole() + other.whole(), self.scale + other.scale);
+        let most = i32::from(DIGITS_MAX);
+        let room = (most - whole).clamp(QUOTIENT_SCALE_MAX.min(scale), most - 1);
+        Digits::new(whole, scale.min(room))
+    }
+
+    /// Of a quotient.
+    pub fn quotient(self, other: Digits) -> Digits {
+        let whole = max(self.whole(), 0) + other.scale;
+        let scale = max(self.scale, (i32::from(DIGITS_MAX) - whole).min(QUOTIENT_SCALE_MAX));
+        Digits::new(i32::from(DIGITS_MAX), max(scale, SIGNIFICANT_DIGITS_MIN + 4))
+    }
+
+    /// Of a remainder.
+    pub fn remainder(self, other: Digits) -> Digits {
+        self.union(other)
+    }
+}
+
+/// A value: `unscaled` times ten to the power of minus `scale`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decimal {
+    /// All digits.
+    pub unscaled: i256,
+    /// How many of them are after the point.
+    pub scale: i32,
+}
+
+const TEN: i256 = i256::from_i128(10);
+
+/// 22003, as PostgreSQL words it, and why.
+pub fn too_wide() -> SqlError {
+    SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value overflows numeric format")
+        .with_hint(format!("Numerics have at most {DIGITS_MAX} digits while they are calculated with."))
+}
+
+/// Ten to the power of `n`.
+pub fn power_of_ten(n: i32) -> Option<i256> {
+    (0..=76).contains(&n).then(|| TEN.wrapping_pow(n as u32))
+}
+
+impl Decimal {
+    /// Zero.
+    pub const ZERO: Decimal = Decimal { unscaled: i256::ZERO, scale: 0 };
+
+    /// The same value with this scale, rounded half away from zero; None if it has too many digits.
+    pub fn rescale(self, scale: i32) -> Option<Decimal> {
+        let unscaled = match scale - self.scale {
+            0 => self.unscaled,
+            more @ 1.. => match self.unscaled == i256::ZERO {
+                true => i256::ZERO,
+                false => self.unscaled.checked_mul(power_of_ten(more)?)?,
+            },
+            fewer => match power_of_ten(-fewer) {
+                Some(unit) => divide_rounded(self.unscaled, unit),
+                None => i256::ZERO,
+            },
+        };
+        Some(Decimal { unscaled, scale })
+    }
+
+    /// The same value, digits cut off behind this scale.
+    pub fn truncate(self, scale: i32) -> Option<Decimal> {
+        if scale >= self.scale {
+            return self.rescale(scale);
+        }
+        let unscaled =
+            power_of_ten(self.scale - scale).map_or(i256::ZERO, |unit| self.unscaled.wrapping_div(unit));
+        Some(Decimal { unscaled, scale })
+    }
+
+    /// Without zeros at the end of its fraction.
+    pub fn trimmed(self) -> Decimal {
+        let Decimal { mut unscaled, mut scale } = self;
+        while scale > 0 && unscaled.wrapping_rem(TEN) == i256::ZERO {
+            unscaled = unscaled.wrapping_div(TEN);
+            scale -= 1;
+        }
+        Decimal { unscaled, scale }
+    }
+
+    /// Position of its first group of four digits as PostgreSQL keeps it (weight, base 10,000), and the group; (0, 0) for 0.
+    fn first_group(self) -> (i32, i32) {
+        let digits = digit_count(self.unscaled);
+        if digits == 0 {
+            return (0, 0);
+        }
+        // Decimal position of the first digit: 0 for units.
+        let position = digits - 1 - self.scale;
+        let weight = position.div_euclid(4);
+        // The group holds the digits from position weight * 4 + 3 down to weight * 4.
+        let below = weight * 4 + self.scale;
+        let magnitude = self.unscaled.wrapping_abs();
+        let group = match below {
+            0.. => power_of_ten(below).map_or(i256::ZERO, |unit| magnitude.wrapping_div(unit)),
+            _ => magnitude.wrapping_mul(TEN.wrapping_pow(below.unsigned_abs())),
+        };
+        (weight, group.to_i128().unwrap_or(0) as i32)
+    }
+
+    /// Digits after the point that PostgreSQL gives a quotient (`select_div_scale` of its numeric.c): 16 significant ones, and
+    /// no fewer than its operands have.
+    fn quotient_scale(self, by: Decimal) -> i32 {
+        let ((weight, group), (by_weight, by_group)) = (self.first_group(), by.first_group());
+        let mut quotient_weight = weight - by_weight;
+        if group <= by_group {
+            quotient_weight -= 1;
+        }
+        max(SIGNIFICANT_DIGITS_MIN - quotient_weight * 4, 0)
+    }
+
+    /// The quotient, rounded where PostgreSQL rounds it, with `scale` digits after the point. `by` is not zero. The scales are
+    /// those that PostgreSQL's values would have.
+    pub fn divide(self, by: Decimal, scales: (i32, i32), scale: i32) -> Result<Decimal> {
+        assert!(by.unscaled != i256::ZERO, "division by zero is refused before");
+        let wanted = max(self.quotient_scale(by), max(scales.0, scales.1));
+        let rounded = wanted.min(scale);
+        // (a / 10^sa) / (b / 10^sb) = a * 10^(rounded + sb - sa) / b / 10^rounded
+        let shift = rounded + by.scale - self.scale;
+        let (numerator, denominator) = match shift {
+            0.. => (shifted(self.unscaled, shift), big(by.unscaled)),
+            _ => (big(self.unscaled), shifted(by.unscaled, -shift)),
+        };
+        let quotient = narrow(big_divide_rounded(numerator, denominator)).ok_or_else(too_wide)?;
+        let result = Decimal { unscaled: quotient, scale: rounded };
+        if wanted > scale
+            && digit_count(quotient) < SIGNIFICANT_DIGITS_MIN
+            && !self.is_multiple_of(by, result)
+        {
+            return Err(SqlError::new(
+                state::NUMERIC_OUT_OF_RANGE,
+                format!("quotient of numerics is too small: it would keep fewer than {SIGNIFICANT_DIGITS_MIN} digits"),
+            )
+            .with_hint("Divide as double precision."));
+        }
+        result.rescale(scale).ok_or_else(too_wide)
+    }
+
+    /// True if `quotient * by` is this value exactly.
+    fn is_multiple_of(self, by: Decimal, quotient: Decimal) -> bool {
+        let product = big(by.unscaled) * big(quotient.unscaled);
+        let scale = by.scale + quotient.scale;
+        match scale - self.scale {
+            more @ 0.. => product == shifted(self.unscaled, more),
+            fewer => product * BigInt::from(10).pow(fewer.unsigned_abs()) == big(self.unscaled),
+        }
+    }
+
+    /// The product with `scale` digits after the point; refused if digits that are not zero would be lost.
+    pub fn multiply(self, by: Decimal, scale: i32) -> Result<Decimal> {
+        let exact = self.scale + by.scale;
+        if let Some(product) = self.unscaled.checked_mul(by.unscaled) {
+            let product = Decimal { unscaled: product, scale: exact };
+            if exact == scale {
+                return Ok(product);
+            }
+            let cut = product.truncate(scale).ok_or_else(too_wide)?;
+            return if cut.rescale(exact) == Some(product) { Ok(cut) } else { Err(too_wide()) };
+        }
+        let product = big(self.unscaled) * big(by.unscaled);
+        let unit = BigInt::from(10).pow((exact - scale).max(0) as u32);
+        let (quotient, rest) = (&product / &unit, &product % &unit);
+        if rest != BigInt::from(0) {
+            return Err(too_wide());
+        }
+        Ok(Decimal { unscaled: narrow(quotient).ok_or_else(too_wide)?, scale })
+    }
+
+    /// Digits behind the point that are not zeros at its end.
+    pub fn digits_behind_point(self) -> i32 {
+        self.trimmed().scale
+    }
+}
+
+/// Divides, rounding half away from zero.
+fn divide_rounded(value: i256, unit: i256) -> i256 {
+    let (quotient, rest) = (value.wrapping_div(unit), value.wrapping_rem(unit));
+    let twice = rest.wrapping_abs().wrapping_sub(unit.wrapping_sub(rest.wrapping_abs()));
+    match (twice >= i256::ZERO, value >= i256::ZERO) {
+        (false, _) => quotient,
+        (true, true) => quotient.wrapping_add(i256::ONE),
+        (true, false) => quotient.wrapping_sub(i256::ONE),
+    }
+}
+
+fn big_divide_rounded(value: BigInt, unit: BigInt) -> BigInt {
+    let zero = BigInt::from(0);
+    let negative = (value < zero) != (unit < zero);
+    let abs = |v: BigInt| if v < BigInt::from(0) { -v } else { v };
+    let (value, unit) = (abs(value), abs(unit));
+    let (quotient, rest) = (&value / &unit, &value % &unit);
+    let rounded = if rest * 2 >= unit { quotient + 1 } else { quotient };
+    if negative { -rounded } else { rounded }
+}
+
+/// How many digits a whole number has; none for 0.
+pub fn digit_count(value: i256) -> i32 {
+    let magnitude = value.wrapping_abs();
+    if magnitude == i256::ZERO {
+        return 0;
+    }
+    // 3.32 bits a digit: the estimate is at most one too low.
+    let bits = 256 - magnitude.leading_zeros() as i32;
+    let estimate = ((bits - 1) * 1233) >> 12;
+    match power_of_ten(estimate) {
+        Some(power) if magnitude >= power => estimate + 1,
+        _ => estimate,
+    }
+}
+
+/// True if a value fits into a type of so many digits.
+pub fn fits(value: i256, precision: i32) -> bool {
+    power_of_ten(precision).is_none_or(|limit| value.wrapping_abs() < limit)
+}
+
+fn big(value: i256) -> BigInt {
+    BigInt::from_signed_bytes_le(&value.to_le_bytes())
+}
+
+fn shifted(value: i256, places: i32) -> BigInt {
+    big(value) * BigInt::from(10).pow(places as u32)
+}
+
+fn narrow(value: BigInt) -> Option<i256> {
+    let bytes = value.to_signed_bytes_le();
+    if bytes.len() > 32 {
+        return None;
+    }
+    let filler = if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xff } else { 0 };
+    let mut all = [filler; 32];
+    all[..bytes.len()].copy_from_slice(&bytes);
+    let value = i256::from_le_bytes(all);
+    fits(value, i32::from(DIGITS_MAX)).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let unscaled = i256::from_string(&format!("{whole}{fraction}")).unwrap();
+        Decimal { unscaled, scale: fraction.len() as i32 }
+    }
+
+    #[test]
+    fn quotients_are_rounded_where_postgresql_rounds_them() {
+        // Taken from PostgreSQL 15.
+        for (left, right, quotient) in [
+            ("1", "3.0", "0.33333333333333333333"),
+            ("2", "3.0", "0.66666666666666666667"),
+            ("3", "1234567.891", "0.000002430000020144700167"),
+            ("10000", "3", "3333.3333333333333333"),
+            ("123456", "7", "17636.571428571429"),
+            ("0.001", "3", "0.00033333333333333333"),
+            ("-1", "7.00", "-0.14285714285714285714"),
+        ] {
+            let (l, r) = (decimal(left), decimal(right));
+            let got = l.divide(r, (l.scale, r.scale), 40).unwrap().trimmed();
+            assert_eq!(got, decimal(quotient).trimmed(), "{left} / {right}");
+        }
+    }
+
+    #[test]
+    fn digits_are_counted() {
+        for (value, digits) in [(0, 0), (1, 1), (9, 1), (10, 2), (99, 2), (100, 3), (i64::MAX, 19)] {
+            assert_eq!(digit_count(i256::from(value)), digits, "{value}");
+            assert_eq!(digit_count(i256::from(-value)), digits, "-{value}");
+        }
+        for n in 0..=76 {
+            let power = power_of_ten(n).unwrap();
+            assert_eq!(digit_count(power), n + 1);
+            assert_eq!(digit_count(power.wrapping_sub(i256::ONE)), n);
+        }
+    }
+}

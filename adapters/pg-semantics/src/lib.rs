@@ -1,0 +1,42 @@
+//! PostgreSQL's types, operators, casts and functions on DataFusion. Knows nothing of Tidemark: no table, no session, no wire.
+//!
+//! A statement's expressions pass through here three times: names and operators are resolved while it is planned
+//! , types are settled and operators become calls of checked functions while it is analyzed
+//! ([`analyzer_rules`]), and the functions that it calls are those that are registered here ([`install`]).
+
+#![forbid(unsafe_code)]
+
+pub mod arithmetic;
+pub mod casts;
+pub mod decimal;
+pub mod error;
+mod json;
+mod literals;
+pub mod operators;
+mod sum;
+pub mod types;
+
+use std::sync::Arc;
+
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
+
+pub use error::{Result, SqlError};
+
+/// What is done to a plan before it is optimized: DataFusion's coercion of types, with rules of ours around it.
+pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
+    rules.insert(coercion, Arc::new(literals::IntegerLiterals));
+    rules.push(Arc::new(arithmetic::CheckArithmetic));
+    rules
+}
+
+/// Registers operators and functions.
+pub fn install(state: &mut SessionState) -> Result<()> {
+    state.register_expr_planner(Arc::new(json::JsonOperators))?;
+    state.register_expr_planner(Arc::new(operators::Operators))?;
+    state.register_udaf(sum::function())?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Comparisons: both operands become values of one type, the one that PostgreSQL would compare them as.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+use super::numeric::common_number;
+use super::{Operand, no_operator};
+use crate::types::{Base, PgType};
+
+/// `left op right`.
+pub fn plan(op: Operator, left: &Operand, right: &Operand) -> Result<Expr> {
+    let Some(common) = common_type(left, right) else {
+        return Err(no_operator(&op.to_string(), left, right).into());
+    };
+    let (left, right) = (Box::new(left.as_type(&common)), Box::new(right.as_type(&common)));
+    Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
+/// The Arrow type that both can be compared as.
+pub fn common_type(left: &Operand, right: &Operand) -> Option<DataType> {
+    match (left.open, right.open) {
+        (true, true) => return Some(DataType::Utf8),
+        (true, false) => return Some(right.arrow().clone()),
+        (false, true) => return Some(left.arrow().clone()),
+        (false, false) => {}
+    }
+    let (PgType::One(l), PgType::One(r)) = (left.pg(), right.pg()) else {
+        return (left.pg() == right.pg()).then(|| left.arrow().clone());
+    };
+    if let Some(common) = common_number(left.arrow(), right.arrow()) {
+        return Some(common);
+    }
+    let rank = |base: Base| match base {
+        Base::Date => Some(0),
+        Base::Timestamp => Some(1),
+        Base::TimestampTz => Some(2),
+        _ => None,
+    };
+    if let (Some(a), Some(b)) = (rank(l), rank(r)) {
+        return Some(if a >= b { left.arrow().clone() } else { right.arrow().clone() });
+    }
+    // A cast to uuid or jsonb is planned as one to text.
+    let text = |base| {
+        use Base::*;
+        matches!(base, Text | Varchar | Bpchar | Name | Char | Uuid | Jsonb)
+    };
+    if text(l) && text(r) {
+        return Some(DataType::Utf8);
+    }
+    (l == r).then(|| left.arrow().clone())
+}

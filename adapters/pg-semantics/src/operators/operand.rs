@@ -1,0 +1,81 @@
+//! What an operator is asked about: an expression, its PostgreSQL type, and whether it is a literal whose type is open.
+
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+
+use super::settle::settle;
+use crate::types::{Base, PgType};
+
+/// An operand of an operator, or an argument of a function.
+#[derive(Clone, Debug)]
+pub struct Operand {
+    /// Its types settled.
+    pub expr: Expr,
+    /// Type, nullability, and the PostgreSQL type where the Arrow type does not tell.
+    pub field: FieldRef,
+    /// True for a quoted literal, NULL or a parameter without a type: it takes its type from its surroundings.
+    pub open: bool,
+}
+
+impl Operand {
+    /// An expression over `schema`.
+    pub fn new(expr: Expr, schema: &DFSchema) -> Result<Operand> {
+        let expr = settle(expr, schema)?;
+        let open = is_open(&expr);
+        let field = expr.to_field(schema)?.1;
+        Ok(Operand { expr, field, open })
+    }
+
+    /// The type under which PostgreSQL knows it.
+    pub fn pg(&self) -> PgType {
+        PgType::of(&self.field)
+    }
+
+    /// Its base type; None for arrays.
+    pub fn base(&self) -> Option<Base> {
+        match self.pg() {
+            PgType::One(base) => Some(base),
+            PgType::Array(_) => None,
+        }
+    }
+
+    /// The Arrow type behind it.
+    pub fn arrow(&self) -> &DataType {
+        self.field.data_type()
+    }
+
+    /// Stands for a value of this type, whatever it is made of.
+    pub(super) fn of_type(&self, data_type: DataType) -> Operand {
+        let field = self.field.as_ref().clone().with_data_type(data_type);
+        Operand { expr: self.expr.clone(), field: field.into(), open: false }
+    }
+
+    /// The type as an error names it.
+    pub fn type_name(&self) -> String {
+        if self.open { "unknown".into() } else { self.pg().sql_name() }
+    }
+
+    /// The expression as a value of `into`: a cast where it is of another type, a parameter of that type where it has none.
+    pub fn as_type(&self, into: &DataType) -> Expr {
+        match &self.expr {
+            Expr::Placeholder(placeholder) if placeholder.field.is_none() => {
+                let mut typed = placeholder.clone();
+                typed.field = Some(datafusion::arrow::datatypes::Field::new("", into.clone(), true).into());
+                Expr::Placeholder(typed)
+            }
+            other if self.arrow() == into => other.clone(),
+            other => cast(other.clone(), into.clone()),
+        }
+    }
+}
+
+fn is_open(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(ScalarValue::Null, _) => true,
+        Expr::Literal(ScalarValue::Utf8(_), _) => true,
+        Expr::Placeholder(placeholder) => placeholder.field.is_none(),
+        _ => false,
+    }
+}

@@ -1,0 +1,137 @@
+//! Settling the types of an expression as PostgreSQL does: whole numbers that fit are integers, the branches of CASE and the
+//! arguments of COALESCE and its kin are of one type, and so are the items of IN. Operators settle their operands; what is no
+//! operand is settled where it stands in a statement (see [`SETTLE`]).
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{Between, Case, Expr, Operator};
+
+use super::operand::Operand;
+use super::{compare, numeric};
+
+/// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
+/// expressions of a statement that are no operands, before it is planned.
+pub const SETTLE: &str = "pg_settle";
+
+/// The same expression with its types settled. Doing it twice changes nothing.
+pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_down_up(|e| Ok(down(e)), |e| up(e, schema))?.data)
+}
+
+/// Stops where everything below is settled.
+fn down(expr: Expr) -> Transformed<Expr> {
+    let done = match &expr {
+        Expr::BinaryExpr(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..) => true,
+        Expr::ScalarFunction(function) => numeric::is_operation(&function.func),
+        _ => false,
+    };
+    let recursion = if done { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
+    Transformed::new(expr, false, recursion)
+}
+
+fn up(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if i32::try_from(value).is_ok() => {
+            Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value as i32)), metadata))
+        }
+        Expr::Case(case) => Transformed::yes(settle_case(case, schema)?),
+        Expr::Between(between) => Transformed::yes(settle_between(between, schema)?),
+        Expr::InList(list) => Transformed::yes(settle_in_list(list, schema)?),
+        Expr::ScalarFunction(mut function) if OF_ONE_TYPE.contains(&function.name()) => {
+            function.args = of_one_type(function.args, schema)?;
+            Transformed::yes(Expr::ScalarFunction(function))
+        }
+        other => Transformed::no(other),
+    })
+}
+
+/// Functions whose arguments become values of one type.
+const OF_ONE_TYPE: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "make_array"];
+
+fn operands(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Operand>> {
+    exprs.into_iter().map(|e| Operand::new(e, schema)).collect()
+}
+
+/// The expressions as values of one type: the one that all can be compared as.
+fn of_one_type(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    let operands = operands(exprs, schema)?;
+    Ok(match common_type(&operands) {
+        Some(common) => operands.iter().map(|o| o.as_type(&common)).collect(),
+        None => operands.into_iter().map(|o| o.expr).collect(),
+    })
+}
+
+/// The type of the first operand whose type is not open, widened by the others.
+fn common_type(operands: &[Operand]) -> Option<DataType> {
+    let mut known = operands.iter().filter(|o| !o.open);
+    let Some(first) = known.next() else {
+        // Of quoted literals alone: text. Of NULLs alone: nothing to settle.
+        let text = operands.iter().any(|o| matches!(o.arrow(), DataType::Utf8));
+        return text.then_some(DataType::Utf8);
+    };
+    let mut common = first.clone();
+    for other in known {
+        let data_type = compare::common_type(&common, other)?;
+        if *common.arrow() != data_type {
+            common = if *other.arrow() == data_type { other.clone() } else { common.of_type(data_type) };
+        }
+    }
+    Some(common.arrow().clone())
+}
+
+fn settle_case(mut case: Case, schema: &DFSchema) -> Result<Expr> {
+    // CASE x WHEN y: each y is compared with x.
+    if let Some(subject) = case.expr.take() {
+        let subject = Operand::new(*subject, schema)?;
+        for (when, _) in &mut case.when_then_expr {
+            let value = Operand::new(std::mem::take(when.as_mut()), schema)?;
+            **when = compare::plan(Operator::Eq, &subject, &value)?;
+        }
+    }
+    let mut results: Vec<Expr> =
+        case.when_then_expr.iter_mut().map(|(_, then)| std::mem::take(then.as_mut())).collect();
+    results.extend(case.else_expr.take().map(|e| *e));
+    let mut results = of_one_type(results, schema)?.into_iter();
+    for ((_, then), result) in case.when_then_expr.iter_mut().zip(results.by_ref()) {
+        **then = result;
+    }
+    case.else_expr = results.next().map(Box::new);
+    Ok(Expr::Case(case))
+}
+
+fn settle_between(between: Between, schema: &DFSchema) -> Result<Expr> {
+    let Between { expr, negated, low, high } = between;
+    let subject = Operand::new(*expr, schema)?;
+    let (low, high) = (Operand::new(*low, schema)?, Operand::new(*high, schema)?);
+    let both =
+        compare::plan(Operator::GtEq, &subject, &low)?.and(compare::plan(Operator::LtEq, &subject, &high)?);
+    Ok(if negated { Expr::Not(Box::new(both)) } else { both })
+}
+
+/// Items of one type with the subject stay a list; otherwise each is compared by itself.
+fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
+    let InList { expr, list, negated } = list;
+    let subject = Operand::new(*expr, schema)?;
+    let items = operands(list, schema)?;
+    let common = items.iter().map(|item| compare::common_type(&subject, item)).collect::<Option<Vec<_>>>();
+    if let Some(common) = common
+        && common.iter().all(|t| t == subject.arrow())
+        && !subject.open
+    {
+        let list = items.iter().map(|item| item.as_type(subject.arrow())).collect();
+        return Ok(Expr::InList(InList { expr: Box::new(subject.expr), list, negated }));
+    }
+    let mut any: Option<Expr> = None;
+    for item in &items {
+        let equal = compare::plan(Operator::Eq, &subject, item)?;
+        any = Some(match any {
+            None => equal,
+            Some(others) => others.or(equal),
+        });
+    }
+    let any = any.unwrap_or(Expr::Literal(ScalarValue::Boolean(Some(false)), None));
+    Ok(if negated { Expr::Not(Box::new(any)) } else { any })
+}

@@ -1,0 +1,36 @@
+//! PostgreSQL's values as plain numbers and bytes: what their texts mean. Shared by the decoders of messages and by SQL, so that
+//! a text means the same in a message, in a literal, in a cast and in COPY. Pure functions over one value: columns, types of a
+//! query engine and errors for clients live in the crates above.
+
+#![forbid(unsafe_code)]
+
+pub mod number;
+pub mod text;
+pub mod time;
+
+/// Why a text is no value of a type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Not the text of such a value.
+    Invalid,
+    /// A number too large for the type.
+    OutOfRange,
+    /// Not a whole number.
+    Fraction,
+    /// Not the text of a date or time.
+    BadTime,
+    /// No such day, hour or zone.
+    TimeOutOfRange,
+}
+
+impl Fault {
+    /// SQLSTATE, the one that PostgreSQL gives.
+    pub fn code(self) -> &'static str {
+        match self {
+            Fault::Invalid | Fault::Fraction => "22P02",
+            Fault::OutOfRange => "22003",
+            Fault::BadTime => "22007",
+            Fault::TimeOutOfRange => "22008",
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Values on their way into a column: the conversions that PostgreSQL makes when it assigns, with its errors. Texts are read
+//! as the decoders read them, so that a value means the same in a message, in a literal and in COPY.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, new_null_array};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
+};
+use kernel::expr::Literal;
+use kernel::schema::{ColumnDef, ColumnType};
+use pg_semantics::casts::convert;
+use pg_semantics::types::PgType;
+use tidemark_decode::parse_texts;
+use tidemark_pipeline_sql::type_name;
+
+use crate::error::{Result, SqlError, state};
+
+/// Converts values to the type of a column, as an assignment does.
+pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
+    let into = column.column_type;
+    let mut wanted = into.arrow();
+    if *values.data_type() == wanted && !matches!(into, ColumnType::Json | ColumnType::Uuid) {
+        return Ok(Arc::clone(values));
+    }
+    if matches!(values.data_type(), DataType::Null) {
+        return Ok(new_null_array(&wanted, values.len()));
+    }
+    if let DataType::Dictionary(_, plain) = values.data_type() {
+        let plain = convert::arrow_cast(values, plain)?;
+        return to_column(&plain, column);
+    }
+    let from = Kind::of_arrow(values.data_type());
+    match (from, Kind::of(into)) {
+        (Some(Kind::Text), Kind::Text) => {
+            let texts = convert::arrow_cast(values, &DataType::Utf8)?;
+            match into {
+                ColumnType::Text => Ok(texts),
+                _ => from_texts(texts.as_string(), into),
+            }
+        }
+        (Some(Kind::Text), _) => from_texts(convert::arrow_cast(values, &DataType::Utf8)?.as_string(), into),
+        (Some(_), Kind::Text) if into == ColumnType::Text => convert::to_text(values),
+        (Some(Kind::Nested), Kind::Text) if into == ColumnType::Json => Err(SqlError::unsupported(format!(
+            "column \"{}\" is of type jsonb; cast the expression to text",
+            column.name
+        ))),
+        (Some(Kind::Number), Kind::Number) => convert::number(values, &into.arrow()),
+        (Some(Kind::Bytes), Kind::Bytes) | (Some(Kind::Bool), Kind::Bool) => {
+            convert::arrow_cast(values, &wanted)
+        }
+        (Some(Kind::Time), Kind::Time) => {
+            // From and to a zone goes through UTC, the zone of the server.
+            if let (DataType::Timestamp(unit, _), DataType::Timestamp(_, _)) = (values.data_type(), &wanted) {
+                let in_utc = convert::arrow_cast(values, &DataType::Timestamp(*unit, Some("+00:00".into())))?;
+                wanted = DataType::Timestamp(
+                    datafusion::arrow::datatypes::TimeUnit::Microsecond,
+                    Some("+00:00".into()),
+                );
+                let micros = convert::arrow_cast(&in_utc, &wanted)?;
+                let micros = micros.as_primitive::<TimestampMicrosecondType>().clone();
+                return Ok(Arc::new(micros.with_data_type(into.arrow())));
+            }
+            convert::arrow_cast(values, &wanted)
+        }
+        _ => Err(SqlError::new(
+            state::DATATYPE_MISMATCH,
+            format!(
+                "column \"{}\" is of type {} but expression is of type {}",
+                column.name,
+                type_name(into),
+                PgType::of_arrow(values.data_type()).sql_name(),
+            ),
+        )
+        .with_hint("You will need to rewrite or cast the expression.")),
+    }
+}
+
+/// Families within which PostgreSQL assigns without being asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    Number,
+    Text,
+    Bytes,
+    Time,
+    Nested,
+}
+
+impl Kind {
+    fn of(column_type: ColumnType) -> Kind {
+        match column_type {
+            ColumnType::Bool => Kind::Bool,
+            ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => Kind::Number,
+            ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. } => Kind::Number,
+            ColumnType::Text | ColumnType::Json | ColumnType::Uuid => Kind::Text,
+            ColumnType::Bytea => Kind::Bytes,
+            ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz => Kind::Time,
+        }
+    }
+
+    fn of_arrow(data_type: &DataType) -> Option<Kind> {
+        use DataType as D;
+        Some(match data_type {
+            D::Boolean => Kind::Bool,
+            t if t.is_numeric() => Kind::Number,
+            D::Utf8 | D::LargeUtf8 | D::Utf8View => Kind::Text,
+            D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => Kind::Bytes,
+            D::Date32 | D::Date64 | D::Timestamp(..) => Kind::Time,
+            D::List(_) | D::LargeList(_) | D::FixedSizeList(..) | D::Struct(_) | D::Map(..) => Kind::Nested,
+            _ => return None,
+        })
+    }
+}
+
+/// A literal of the kernel's out of its text.
+pub fn literal_from_text(text: &str, column_type: ColumnType) -> Result<Literal> {
+    let array = from_texts(&StringArray::from(vec![text]), column_type)?;
+    Ok(match column_type {
+        ColumnType::Bool => Literal::Bool(array.as_boolean().value(0)),
+        ColumnType::Int16 => Literal::Int(array.as_primitive::<Int16Type>().value(0).into()),
+        ColumnType::Int32 => Literal::Int(array.as_primitive::<Int32Type>().value(0).into()),
+        ColumnType::Int64 => Literal::Int(array.as_primitive::<Int64Type>().value(0)),
+        ColumnType::Float32 => Literal::Float(array.as_primitive::<Float32Type>().value(0).into()),
+        ColumnType::Float64 => Literal::Float(array.as_primitive::<Float64Type>().value(0)),
+        ColumnType::Decimal { scale, .. } => {
+            Literal::Decimal(array.as_primitive::<Decimal128Type>().value(0), scale)
+        }
+        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => {
+            Literal::Text(array.as_string::<i32>().value(0).into())
+        }
+        ColumnType::Bytea => Literal::Bytes(array.as_binary::<i32>().value(0).into()),
+        ColumnType::Date => Literal::Date(array.as_primitive::<Date32Type>().value(0)),
+        ColumnType::Timestamp | ColumnType::TimestampTz => {
+            Literal::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(0))
+        }
+    })
+}
+
+/// Values out of texts.
+pub fn from_texts(texts: &StringArray, column_type: ColumnType) -> Result<ArrayRef> {
+    parse_texts(column_type, texts.iter()).map_err(|bad| match bad.code {
+        state::INVALID_TEXT_REPRESENTATION
+        | state::INVALID_DATETIME_FORMAT
+        | state::DATETIME_OVERFLOW
+        | state::NUMERIC_OUT_OF_RANGE => {
+            SqlError::bad_text(bad.code, &type_name(column_type), texts.value(bad.row))
+        }
+        _ => SqlError::new(bad.code, format!("\"{}\" {}", texts.value(bad.row), bad.reason)),
+    })
+}

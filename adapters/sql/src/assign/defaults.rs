@@ -1,0 +1,55 @@
+//! DEFAULT: the expression that stands in a column which a statement does not name. And which expressions are literals, whose
+//! text says it all.
+
+use datafusion::sql::sqlparser::ast::{CastKind, Expr, UnaryOperator, Value};
+use kernel::schema::{ColumnDef, ColumnType};
+use tidemark_pipeline_sql::{column_type, parse_expression};
+
+use crate::error::{OrSql, Result};
+
+/// The parsed DEFAULT of a column.
+pub fn expression(column: &ColumnDef) -> Result<Option<Expr>> {
+    column.default_sql.as_deref().map(parse_expression).transpose().or_sql()
+}
+
+/// The text of a literal that the column reads as PostgreSQL assigns it; inner None is null.
+pub fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
+    let into = column.column_type;
+    let integer = matches!(into, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64);
+    let number =
+        integer || matches!(into, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. });
+    match cell {
+        Expr::Nested(inner) => literal_text(inner, column),
+        Expr::Value(value) => match &value.value {
+            Value::Null => Some(None),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) if !text.contains('\0') => {
+                Some(Some(text.clone()))
+            }
+            Value::Boolean(value) if into == ColumnType::Bool => Some(Some(value.to_string())),
+            Value::Number(digits, false)
+                if number && (!integer || digits.bytes().all(|b| b.is_ascii_digit())) =>
+            {
+                Some(Some(digits.to_string()))
+            }
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(value) if matches!(&value.value, Value::Number(..)) => {
+                literal_text(expr, column)?.map(|digits| Some(format!("-{digits}")))
+            }
+            _ => None,
+        },
+        // As parameters come: a text with the very type of the column.
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } => {
+            let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
+            match expr.as_ref() {
+                Expr::Value(value) if column_type(data_type, at).ok() == Some(into) => match &value.value {
+                    Value::SingleQuotedString(text) => Some(Some(text.clone())),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}

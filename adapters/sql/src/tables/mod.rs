@@ -1,0 +1,160 @@
+//! The tables of one statement behind DataFusion's catalog traits: what the catalog names, as something that can be scanned, with
+//! the rows on top that a transaction block has buffered.
+
+pub mod scan;
+pub mod snapshot_table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::datasource::MemTable;
+use datafusion::error::Result;
+use kernel::ids::{ShardId, TableId};
+use kernel::message::TableWrite;
+use kernel::schema::TableDef;
+
+use crate::catalog::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View};
+use crate::error::SqlError;
+use snapshot_table::SnapshotTable;
+
+/// Rows that a transaction block has buffered and that its own statements see.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    rows: BTreeMap<TableId, Vec<(ShardId, RecordBatch)>>,
+    unreadable: BTreeSet<TableId>,
+}
+
+impl Overlay {
+    /// Adds what a statement of the block is going to write. A table with buffered upserts cannot be read in the block:
+    /// whether a row is new or an update is known only when the block commits.
+    pub fn add(&mut self, write: &TableWrite) {
+        if !matches!(write.on_duplicate, kernel::expr::OnDuplicate::Reject) {
+            self.unreadable.insert(write.table);
+        }
+        let rows = self.rows.entry(write.table).or_default();
+        for (shard, part) in write.shards.iter().enumerate() {
+            rows.extend(part.rows.iter().map(|batch| (ShardId(shard as u16), batch.clone())));
+        }
+    }
+
+    fn of(&self, table: TableId) -> &[(ShardId, RecordBatch)] {
+        self.rows.get(&table).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The tables of one statement.
+pub struct Tables {
+    view: View,
+    overlay: Overlay,
+    hidden_columns: AtomicBool,
+}
+
+impl Tables {
+    /// What `view` names, with a block's own rows on top.
+    pub fn new(view: View, overlay: Overlay) -> Tables {
+        Tables { view, overlay, hidden_columns: AtomicBool::new(false) }
+    }
+
+    /// Lets tables planned from now on have their hidden columns: for a statement that names one.
+    pub fn show_hidden_columns(&self) {
+        self.hidden_columns.store(true, Ordering::Relaxed);
+    }
+
+    fn provider(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(match self.view.relation(schema, name)? {
+            None => None,
+            Some(Relation::Stored(def)) => Some(Arc::new(self.stored(&def)?)),
+            Some(Relation::Rows(rows)) => Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)),
+        })
+    }
+
+    fn stored(&self, def: &Arc<TableDef>) -> Result<SnapshotTable> {
+        if self.overlay.unreadable.contains(&def.id) {
+            return Err(SqlError::unsupported(format!(
+                "table \"{}\" cannot be read in this transaction: the block has upserts for it that are not \
+                 committed. Commit first.",
+                def.name
+            ))
+            .into());
+        }
+        let hidden = self.hidden_columns.load(Ordering::Relaxed);
+        Ok(SnapshotTable::new(&self.view.snapshot, def, self.overlay.of(def.id), hidden))
+    }
+}
+
+const SCHEMAS: [&str; 3] = [PUBLIC, INFORMATION_SCHEMA, PG_CATALOG];
+
+/// All databases: one.
+#[derive(Debug)]
+pub struct CatalogList(Arc<Database>);
+
+impl CatalogList {
+    /// The database of these tables.
+    pub fn new(tables: Arc<Tables>) -> CatalogList {
+        CatalogList(Arc::new(Database(tables)))
+    }
+}
+
+impl CatalogProviderList for CatalogList {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![DATABASE.into()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == DATABASE).then(|| Arc::clone(&self.0) as _)
+    }
+}
+
+struct Database(Arc<Tables>);
+
+impl CatalogProvider for Database {
+    fn schema_names(&self) -> Vec<String> {
+        SCHEMAS.iter().map(|s| s.to_string()).collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let name = SCHEMAS.into_iter().find(|s| *s == name)?;
+        Some(Arc::new(Schema { tables: Arc::clone(&self.0), name }))
+    }
+}
+
+struct Schema {
+    tables: Arc<Tables>,
+    name: &'static str,
+}
+
+#[async_trait]
+impl SchemaProvider for Schema {
+    fn table_names(&self) -> Vec<String> {
+        self.tables.view.table_names(self.name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.tables.provider(self.name, name)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        matches!(self.tables.view.relation(self.name, name), Ok(Some(_)))
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(DATABASE)
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
