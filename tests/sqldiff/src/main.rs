@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use sqldiff::run::Plan;
 use sqldiff::{findings, known, slt};
+use tests::kafka::Broker;
 use tests::postgres::Postgres;
 
 #[derive(Parser)]
@@ -46,6 +47,18 @@ enum Command {
     },
     /// Runs the everyday statements on both sides.
     Everyday,
+    /// Loads random messages through random pipelines, and the same values into PostgreSQL.
+    Pipelines {
+        /// The seeds, FROM..TO: 200 messages each.
+        #[arg(long, default_value = "0..20", value_parser = seeds)]
+        seeds: Range<u64>,
+    },
+    /// Decodes odd texts into columns of every type, and casts them in PostgreSQL.
+    Decoders {
+        /// Seed of the texts.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Records the differences that are there now, which the tests hold further changes against.
     Known,
     /// Prints the statement of a seed.
@@ -72,6 +85,8 @@ fn main() -> ExitCode {
         Command::Check { files } => check(&files),
         Command::Run { seeds, limit, rates, findings } => run(seeds, limit, !rates, findings),
         Command::Everyday => everyday(),
+        Command::Pipelines { seeds } => pipelines(seeds),
+        Command::Decoders { seed } => decoders(seed),
         Command::Known => {
             let postgres = Postgres::start();
             for list in [known::random(&postgres), known::everyday(&postgres)] {
@@ -149,6 +164,43 @@ fn everyday() -> ExitCode {
         "{all} everyday statements: {right} accepted and right, {refused} refused, {wrong} wrong, {both} that both refuse"
     );
     if refused + wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn pipelines(seeds: Range<u64>) -> ExitCode {
+    let postgres = Postgres::start();
+    let outcome = sqldiff::pipelines::run(&postgres, Broker::shared(), seeds);
+    for text in &outcome.wrong {
+        println!("{text}");
+    }
+    for (reason, (count, example)) in &outcome.refused {
+        println!("{count}x refused: {reason}\n    {example}\n");
+    }
+    let refused: usize = outcome.refused.values().map(|(count, _)| count).sum();
+    println!(
+        "{} pipelines loaded, {refused} refused, {} wrong; {} messages, {} that both set aside, {} that only Tidemark set aside",
+        outcome.loaded,
+        outcome.wrong.len(),
+        outcome.messages,
+        outcome.both_set_aside,
+        outcome.set_aside
+    );
+    if outcome.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn decoders(seed: u64) -> ExitCode {
+    let postgres = Postgres::start();
+    let outcomes = sqldiff::decoders::run(&postgres, Broker::shared(), seed);
+    let mut wrong = 0;
+    for (of, outcome) in &outcomes {
+        wrong += outcome.wrong.len();
+        let (refused, different) = (outcome.refused.len(), outcome.wrong.len());
+        println!("{of}: {} right, {refused} refused, {different} wrong", outcome.right);
+        for (word, texts) in [("wrong", &outcome.wrong), ("refused", &outcome.refused)] {
+            let different: std::collections::BTreeSet<&String> = texts.iter().collect();
+            different.into_iter().take(30).for_each(|text| println!("    {word} {text}"));
+        }
+    }
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
