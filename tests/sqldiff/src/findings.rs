@@ -25,12 +25,15 @@ pub fn text(report: &Report) -> String {
     let mut kinds: Vec<(&String, &Kind)> = report.kinds.iter().collect();
     kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.count));
     for (name, kind) in kinds {
-        let Kind { count, sql, mode, difference, seed } = kind;
+        let Kind { count, sql, mode, difference, rows, seed } = kind;
         out.push_str(&format!("\n### {count}x {name}\n\n    {}\n\n", sql.replace('\n', " ")));
         out.push_str(&format!(
             "- PostgreSQL: {}\n- Tidemark: {}\n",
             difference.postgres, difference.tidemark
         ));
+        if !rows.is_empty() {
+            out.push_str(&format!("- Rows that it needs: {}\n", rows.join("; ")));
+        }
         out.push_str(&format!("- {mode:?}, seed {seed}\n"));
     }
     out.push_str("\n## Refused\n\n");

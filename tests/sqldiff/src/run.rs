@@ -107,6 +107,73 @@ impl<'a> Pair<'a> {
     }
 }
 
+impl Pair<'_> {
+    /// Reports the smallest statement that differs in the same way, and if there was none smaller before, the rows that it needs.
+    fn report_small(
+        &mut self,
+        report: &mut Report,
+        seed: u64,
+        mode: Mode,
+        statement: &Statement,
+        found: Difference,
+    ) {
+        let (smallest, difference) = self.shrink(statement, mode, found);
+        let label = difference.label.clone();
+        let (name, smaller) = report.differ(smallest.tree.skeleton(), seed, mode, &smallest, difference);
+        if smaller {
+            let rows = self.rows_needed(&smallest, mode, &label);
+            report.kinds.entry(name).and_modify(|kind| kind.rows = rows);
+        }
+    }
+
+    /// The rows that the difference needs: of each table that the statement reads, those that cannot go. The tables are whole again
+    /// afterwards.
+    fn rows_needed(&mut self, statement: &Statement, mode: Mode, label: &str) -> Vec<String> {
+        let sql = statement.tree.sql();
+        let words: Vec<&str> = sql.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+        let tables: Vec<&str> = world::WIDES.iter().chain(world::NARROWS).map(|table| table.name).collect();
+        let read: Vec<&str> = tables.into_iter().filter(|table| words.contains(table)).collect();
+        let mut gone: Vec<String> = Vec::new();
+        let ids = (1..=9).map(|id| format!("id = {id}")).chain(["id IS NULL".to_string()]);
+        for condition in ids {
+            for table in &read {
+                let delete = format!("DELETE FROM {table} WHERE {condition}");
+                self.both(&delete);
+                match self.judge(statement, mode) {
+                    Verdict::Wrong(found) if found.label == label => gone.push(delete),
+                    _ => self.refill(table, &gone),
+                }
+            }
+        }
+        let mut needed = Vec::new();
+        for table in read {
+            let rows = self.reference.must(&format!("SELECT r::text FROM {table} r")).rows;
+            let texts = rows.iter().map(|row| {
+                row[0].as_deref().map_or_else(String::new, |cell| String::from_utf8_lossy(cell).into_owned())
+            });
+            needed.extend(texts.map(|text| format!("{table} {text}")));
+            self.refill(table, &[]);
+        }
+        needed
+    }
+
+    /// The rows of a table as they were made, without those that are to be gone.
+    fn refill(&mut self, table: &str, gone: &[String]) {
+        self.both(&format!("DELETE FROM {table}"));
+        let insert = format!("INSERT INTO {table} VALUES");
+        if let Some(fill) = world::SETUP.iter().find(|sql| sql.starts_with(&insert)) {
+            self.both(fill);
+        }
+        let delete = format!("DELETE FROM {table} ");
+        gone.iter().filter(|sql| sql.starts_with(&delete)).for_each(|sql| self.both(sql));
+    }
+
+    fn both(&mut self, sql: &str) {
+        self.reference.must(sql);
+        self.tidemark.must(sql);
+    }
+}
+
 /// A kind of difference.
 #[derive(Clone, Debug)]
 pub struct Kind {
@@ -118,6 +185,8 @@ pub struct Kind {
     pub mode: Mode,
     /// Both answers.
     pub difference: Difference,
+    /// The rows that it needs.
+    pub rows: Vec<String>,
     /// The first seed.
     pub seed: u64,
 }
@@ -182,9 +251,11 @@ pub fn run(postgres: &Postgres, plan: &Plan, progress: &mut dyn FnMut(u64, &Repo
             Verdict::Refused { code, message } => report.refuse(&code, &message, &statement.tree),
             Verdict::Wrong(found) => {
                 report.wrong += 1;
-                let (smallest, difference) =
-                    if plan.shrink { pair.shrink(&statement, mode, found) } else { (statement, found) };
-                report.differ(seed, mode, &smallest.tree, difference, plan.shrink);
+                if plan.shrink {
+                    pair.report_small(&mut report, seed, mode, &statement, found);
+                } else {
+                    report.differ(String::new(), seed, mode, &statement, found);
+                }
             }
         }
         report.restarts = pair.tidemark.restarts;
@@ -210,21 +281,27 @@ impl Report {
         }
     }
 
-    fn differ(&mut self, seed: u64, mode: Mode, tree: &Node, difference: Difference, shrunk: bool) {
-        let skeleton = if shrunk { tree.skeleton() } else { String::new() };
+    /// Counts a difference; returns the name of its kind, and whether this is the smallest statement of it so far.
+    fn differ(
+        &mut self,
+        skeleton: String,
+        seed: u64,
+        mode: Mode,
+        statement: &Statement,
+        difference: Difference,
+    ) -> (String, bool) {
         let name = format!("{}: {}", difference.label, kind_of(&difference.label, &skeleton));
-        let sql = tree.sql();
-        let kind = self.kinds.entry(name).or_insert(Kind {
-            count: 0,
-            sql: sql.clone(),
-            mode,
-            difference: difference.clone(),
-            seed,
-        });
-        kind.count += 1;
-        if sql.len() < kind.sql.len() {
-            *kind = Kind { count: kind.count, sql, mode, difference, seed: kind.seed };
+        let sql = statement.tree.sql();
+        let known = self.kinds.get(&name).map(|kind| (kind.count, kind.sql.len(), kind.seed));
+        let (count, length, first) = known.unwrap_or((0, usize::MAX, seed));
+        let smaller = sql.len() < length;
+        if smaller {
+            let kind = Kind { count: count + 1, sql, mode, difference, rows: Vec::new(), seed: first };
+            self.kinds.insert(name.clone(), kind);
+        } else if let Some(kind) = self.kinds.get_mut(&name) {
+            kind.count += 1;
         }
+        (name, smaller)
     }
 }
 
