@@ -8,6 +8,7 @@ use std::cmp::max;
 
 use bigdecimal::num_bigint::BigInt;
 use datafusion::arrow::datatypes::{DataType, i256};
+use pg_values::Fault;
 
 use crate::error::{Result, SqlError, state};
 
@@ -120,6 +121,102 @@ impl Decimal {
     /// Zero.
     pub const ZERO: Decimal = Decimal { unscaled: i256::ZERO, scale: 0 };
 
+    /// From its text: digits, a point, an exponent, as PostgreSQL reads numeric. Its scale is that of the text.
+    pub fn parse(text: &str) -> std::result::Result<Decimal, Fault> {
+        let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+        let (negative, digits) = match text.as_bytes().first() {
+            Some(b'-') => (true, &text[1..]),
+            Some(b'+') => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => {
+                let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+                if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
+                    return Err(Fault::Invalid);
+                }
+                (mantissa, exponent.parse::<i32>().map_err(|_| Fault::OutOfRange)?)
+            }
+            None => (digits, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all_digits = whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit());
+        if !all_digits || whole.len() + fraction.len() == 0 {
+            return Err(Fault::Invalid);
+        }
+        let significant = format!("{whole}{fraction}");
+        let significant = significant.trim_start_matches('0');
+        if significant.len() > usize::from(DIGITS_MAX) || exponent.abs() > 10_000 {
+            return Err(Fault::OutOfRange);
+        }
+        let unscaled = if significant.is_empty() { Some(i256::ZERO) } else { i256::from_string(significant) };
+        let unscaled = unscaled.ok_or(Fault::OutOfRange)?;
+        let value = Decimal { unscaled, scale: fraction.len() as i32 - exponent };
+        let value = value.rescale(value.scale.max(0)).ok_or(Fault::OutOfRange)?;
+        if value.scale >= i32::from(DIGITS_MAX) || !fits(value.unscaled, i32::from(DIGITS_MAX)) {
+            return Err(Fault::OutOfRange);
+        }
+        Ok(if negative { Decimal { unscaled: value.unscaled.wrapping_neg(), ..value } } else { value })
+    }
+
+    /// The nearest double.
+    pub fn to_f64(self) -> f64 {
+        // Digits and power of ten that are exact doubles give the nearest one by a single division.
+        if let Some(digits) = self.unscaled.to_i128()
+            && digits.unsigned_abs() < 1 << 53
+            && self.scale <= 22
+        {
+            return digits as f64 / 10f64.powi(self.scale);
+        }
+        self.text().parse().unwrap_or(f64::NAN)
+    }
+
+    /// Raised to a whole power, rounded where PostgreSQL rounds it; None if it is too wide or too deep.
+    pub fn power(self, exponent: i64, scale: i32) -> Option<Decimal> {
+        let base = self.trimmed();
+        let magnitude = u32::try_from(exponent.unsigned_abs()).ok().filter(|n| *n <= 2_000)?;
+        let raised = big(base.unscaled).pow(magnitude);
+        let raised_scale = i64::from(base.scale) * i64::from(magnitude);
+        // Decimal digits before the point, as PostgreSQL estimates them from a logarithm.
+        let estimate = self.to_f64().abs().log10() * exponent as f64;
+        if !estimate.is_finite() || estimate.abs() > 60.0 {
+            return None;
+        }
+        let places = (SIGNIFICANT_DIGITS_MIN - estimate as i32).max(base.scale.max(0)).clamp(0, scale);
+        let ten = BigInt::from(10);
+        let (numerator, denominator) = match exponent >= 0 {
+            true => (raised, ten.pow(u32::try_from(raised_scale).ok()?)),
+            false => (ten.pow(u32::try_from(raised_scale).ok()?), raised),
+        };
+        let rounded = big_divide_rounded(numerator * ten.pow(places as u32), denominator);
+        Decimal { unscaled: narrow(rounded)?, scale: places }.rescale(scale)
+    }
+
+    /// Those of the smallest type that holds it.
+    pub fn digits(self) -> Digits {
+        let whole = (digit_count(self.unscaled) - self.scale).max(1);
+        Digits::new(whole, self.scale)
+    }
+
+    /// Its text, with all digits of its scale.
+    pub fn text(self) -> String {
+        let magnitude = self.unscaled.wrapping_abs().to_string();
+        let scale = self.scale as usize;
+        let padded = format!("{magnitude:0>width$}", width = scale + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale);
+        let sign = if self.unscaled < i256::ZERO { "-" } else { "" };
+        if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    }
+
+    /// Its text as it is shown: of a quotient's type, zeros behind the sixteenth place are left out.
+    pub fn shown(self, precision: i32) -> String {
+        let kept = match precision == i32::from(DIGITS_MAX) && self.scale > SIGNIFICANT_DIGITS_MIN {
+            true => self.trimmed().scale.max(SIGNIFICANT_DIGITS_MIN),
+            false => self.scale,
+        };
+        self.truncate(kept).unwrap_or(self).text()
+    }
+
     /// The same value with this scale, rounded half away from zero; None if it has too many digits.
     pub fn rescale(self, scale: i32) -> Option<Decimal> {
         let unscaled = match scale - self.scale {
@@ -186,11 +283,16 @@ impl Decimal {
         max(SIGNIFICANT_DIGITS_MIN - quotient_weight * 4, 0)
     }
 
+    /// Digits after the point to which PostgreSQL rounds a quotient of values that have so many.
+    pub fn quotient_places(self, by: Decimal, scales: (i32, i32)) -> i32 {
+        max(self.quotient_scale(by), max(scales.0, scales.1))
+    }
+
     /// The quotient, rounded where PostgreSQL rounds it, with `scale` digits after the point. `by` is not zero. The scales are
     /// those that PostgreSQL's values would have.
     pub fn divide(self, by: Decimal, scales: (i32, i32), scale: i32) -> Result<Decimal> {
         assert!(by.unscaled != i256::ZERO, "division by zero is refused before");
-        let wanted = max(self.quotient_scale(by), max(scales.0, scales.1));
+        let wanted = self.quotient_places(by, scales);
         let rounded = wanted.min(scale);
         // (a / 10^sa) / (b / 10^sb) = a * 10^(rounded + sb - sa) / b / 10^rounded
         let shift = rounded + by.scale - self.scale;
@@ -243,10 +345,46 @@ impl Decimal {
         Ok(Decimal { unscaled: narrow(quotient).ok_or_else(too_wide)?, scale })
     }
 
+    /// The square root, rounded where PostgreSQL rounds it, with `scale` digits after the point.
+    pub fn square_root(self, scale: i32) -> Result<Decimal> {
+        if self.unscaled < i256::ZERO {
+            return Err(SqlError::new("2201F", "cannot take square root of a negative number"));
+        }
+        if self.unscaled == i256::ZERO {
+            return Ok(Decimal { unscaled: i256::ZERO, scale });
+        }
+        // Digits of the root before the point as PostgreSQL's sqrt_var estimates them, and from them the places of the result.
+        let (weight, _) = self.first_group();
+        let root_digits = match weight {
+            0.. => weight * 4 / 2 + 1,
+            _ => 1 - (1 - weight * 4) / 2,
+        };
+        let shown = if scale_is_open(self.scale) { self.digits_behind_point() } else { self.scale };
+        let places = max(SIGNIFICANT_DIGITS_MIN - root_digits, max(shown, 0)).min(scale);
+        self.root_to(places).and_then(|root| root.rescale(scale).ok_or_else(too_wide))
+    }
+
+    /// The square root of a positive value, rounded to so many places.
+    pub fn root_to(self, places: i32) -> Result<Decimal> {
+        // One more place, then rounded: the root of a whole number is exact to its last digit.
+        let shift = 2 * (places + 1) - self.scale;
+        let radicand = match shift {
+            0.. => shifted(self.unscaled, shift),
+            _ => big(self.unscaled) / BigInt::from(10).pow(shift.unsigned_abs()),
+        };
+        let root = Decimal { unscaled: narrow(radicand.sqrt()).ok_or_else(too_wide)?, scale: places + 1 };
+        root.rescale(places).ok_or_else(too_wide)
+    }
+
     /// Digits behind the point that are not zeros at its end.
     pub fn digits_behind_point(self) -> i32 {
         self.trimmed().scale
     }
+}
+
+/// True for scales that only a quotient's type has.
+fn scale_is_open(scale: i32) -> bool {
+    scale >= QUOTIENT_SCALE_MAX
 }
 
 /// Divides, rounding half away from zero.
@@ -276,13 +414,10 @@ pub fn digit_count(value: i256) -> i32 {
     if magnitude == i256::ZERO {
         return 0;
     }
-    // 3.32 bits a digit: the estimate is at most one too low.
+    // The logarithm of its highest bit: the value has one digit more, or two.
     let bits = 256 - magnitude.leading_zeros() as i32;
-    let estimate = ((bits - 1) * 1233) >> 12;
-    match power_of_ten(estimate) {
-        Some(power) if magnitude >= power => estimate + 1,
-        _ => estimate,
-    }
+    let digits = (((bits - 1) * 1233) >> 12) + 1;
+    digits + i32::from(power_of_ten(digits).is_some_and(|power| magnitude >= power))
 }
 
 /// True if a value fits into a type of so many digits.
@@ -298,7 +433,8 @@ fn shifted(value: i256, places: i32) -> BigInt {
     big(value) * BigInt::from(10).pow(places as u32)
 }
 
-fn narrow(value: BigInt) -> Option<i256> {
+/// A value as 256 bits, if it has no more digits than a numeric may have.
+pub fn narrow(value: BigInt) -> Option<i256> {
     let bytes = value.to_signed_bytes_le();
     if bytes.len() > 32 {
         return None;
@@ -308,46 +444,4 @@ fn narrow(value: BigInt) -> Option<i256> {
     all[..bytes.len()].copy_from_slice(&bytes);
     let value = i256::from_le_bytes(all);
     fits(value, i32::from(DIGITS_MAX)).then_some(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decimal(text: &str) -> Decimal {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let unscaled = i256::from_string(&format!("{whole}{fraction}")).unwrap();
-        Decimal { unscaled, scale: fraction.len() as i32 }
-    }
-
-    #[test]
-    fn quotients_are_rounded_where_postgresql_rounds_them() {
-        // Taken from PostgreSQL 15.
-        for (left, right, quotient) in [
-            ("1", "3.0", "0.33333333333333333333"),
-            ("2", "3.0", "0.66666666666666666667"),
-            ("3", "1234567.891", "0.000002430000020144700167"),
-            ("10000", "3", "3333.3333333333333333"),
-            ("123456", "7", "17636.571428571429"),
-            ("0.001", "3", "0.00033333333333333333"),
-            ("-1", "7.00", "-0.14285714285714285714"),
-        ] {
-            let (l, r) = (decimal(left), decimal(right));
-            let got = l.divide(r, (l.scale, r.scale), 40).unwrap().trimmed();
-            assert_eq!(got, decimal(quotient).trimmed(), "{left} / {right}");
-        }
-    }
-
-    #[test]
-    fn digits_are_counted() {
-        for (value, digits) in [(0, 0), (1, 1), (9, 1), (10, 2), (99, 2), (100, 3), (i64::MAX, 19)] {
-            assert_eq!(digit_count(i256::from(value)), digits, "{value}");
-            assert_eq!(digit_count(i256::from(-value)), digits, "-{value}");
-        }
-        for n in 0..=76 {
-            let power = power_of_ten(n).unwrap();
-            assert_eq!(digit_count(power), n + 1);
-            assert_eq!(digit_count(power.wrapping_sub(i256::ONE)), n);
-        }
-    }
 }

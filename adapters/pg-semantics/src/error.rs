@@ -277,6 +277,9 @@ fn schema(error: &SchemaError) -> SqlError {
 
 /// DataFusion has one variant for everything that is wrong with a plan; its words tell them apart.
 fn plan_message(message: String) -> SqlError {
+    if let Some(ours) = ours_within(&message) {
+        return ours;
+    }
     let has = |needle: &str| message.contains(needle);
     if message.starts_with("table '") && message.ends_with("not found") {
         let name = message.trim_start_matches("table '").trim_end_matches("' not found");
@@ -325,7 +328,23 @@ fn plan_message(message: String) -> SqlError {
     SqlError::new(code, message)
 }
 
+/// An error of ours that DataFusion has put into words of its own: `… failed with: External error: TEXT (CODE). …`.
+fn ours_within(message: &str) -> Option<SqlError> {
+    let (_, rest) = message.split_once("failed with: External error: ")?;
+    let end = rest.match_indices(" (").find(|(at, _)| {
+        let code = rest.get(at + 2..at + 7).unwrap_or_default();
+        let is_code = code.len() == 5 && code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+        is_code && rest[at + 7..].starts_with(')')
+    });
+    let (at, _) = end?;
+    let code = Cow::Owned(rest[at + 2..at + 7].to_string());
+    Some(SqlError { code, message: rest[..at].to_string(), hint: None })
+}
+
 fn execution_message(message: String) -> SqlError {
+    if let Some(ours) = ours_within(&message) {
+        return ours;
+    }
     let lower = message.to_ascii_lowercase();
     let code = if lower.contains("divide by zero") || lower.contains("division by zero") {
         state::DIVISION_BY_ZERO

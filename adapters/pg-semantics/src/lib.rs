@@ -10,10 +10,10 @@ pub mod arithmetic;
 pub mod casts;
 pub mod decimal;
 pub mod error;
+pub mod functions;
 mod json;
 mod literals;
 pub mod operators;
-mod sum;
 pub mod types;
 
 use std::sync::Arc;
@@ -37,6 +37,11 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn install(state: &mut SessionState) -> Result<()> {
     state.register_expr_planner(Arc::new(json::JsonOperators))?;
     state.register_expr_planner(Arc::new(operators::Operators))?;
-    state.register_udaf(sum::function())?;
+    for function in functions::math::functions() {
+        state.register_udf(Arc::new(function))?;
+    }
+    for function in functions::aggregate::functions() {
+        state.register_udaf(Arc::new(function))?;
+    }
     Ok(())
 }

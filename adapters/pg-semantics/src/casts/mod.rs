@@ -2,6 +2,7 @@
 //! times and bytea have texts of its own. Assignments convert the same way.
 
 pub mod convert;
+mod numeric;
 pub mod text;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
@@ -18,10 +19,27 @@ use crate::error::SqlError;
 use crate::types::{Base, PgType};
 use text::from_texts;
 
+/// The cast of an expression whose types are settled, as far as it can be resolved while the statement is planned.
+pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
+    let Cast { expr, field } = cast;
+    let cast = Cast { expr: Box::new(crate::operators::settle(*expr, schema)?), field };
+    match cast.field.data_type() {
+        DataType::Decimal128(..) | DataType::Decimal256(..) => numeric::settle(cast, schema),
+        _ if PgType::of(&cast.field) == PgType::One(Base::Uuid) => {
+            let Cast { expr, field } = cast;
+            Ok(Expr::Cast(Cast { expr: Box::new(as_uuid(*expr)?), field }))
+        }
+        _ => Ok(Expr::Cast(cast)),
+    }
+}
+
 /// The same cast as PostgreSQL does it.
 pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: value, field }) = &expr else { return Ok(Transformed::no(expr)) };
     let from = value.get_type(schema)?;
+    if from.is_decimal() && field.data_type().is_floating() {
+        return Ok(Transformed::yes(numeric::to_float(value.as_ref().clone(), field.data_type())));
+    }
     if !differs(&from, field.data_type()) {
         return Ok(Transformed::no(expr));
     }

@@ -3,8 +3,10 @@
 //! DataFusion any more. One module for each family of types; what no family knows is refused.
 
 mod compare;
+mod label;
 mod numeric;
 mod operand;
+pub mod roots;
 mod settle;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::error::{SqlError, state};
 
-pub use numeric::{Decimals, Operation};
+pub use numeric::{Decimals, Operation, Wide, from_wide};
 pub use operand::Operand;
 pub use settle::{SETTLE, settle};
 

@@ -3,14 +3,15 @@
 //! operand is settled where it stands in a statement (see [`SETTLE`]).
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, Case, Expr, Operator};
 
 use super::operand::Operand;
-use super::{compare, numeric};
+use super::{compare, label, numeric};
+use crate::casts;
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
 /// expressions of a statement that are no operands, before it is planned.
@@ -18,34 +19,42 @@ pub const SETTLE: &str = "pg_settle";
 
 /// The same expression with its types settled. Doing it twice changes nothing.
 pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(expr.transform_down_up(|e| Ok(down(e)), |e| up(e, schema))?.data)
-}
-
-/// Stops where everything below is settled.
-fn down(expr: Expr) -> Transformed<Expr> {
-    let done = match &expr {
-        Expr::BinaryExpr(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..) => true,
-        Expr::ScalarFunction(function) => numeric::is_operation(&function.func),
-        _ => false,
-    };
-    let recursion = if done { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
-    Transformed::new(expr, false, recursion)
-}
-
-fn up(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match expr {
+        // Settled when they were planned, with all that is below them.
+        done @ (Expr::BinaryExpr(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..)) => done,
+        Expr::ScalarFunction(done) if numeric::is_operation(&done.func) => Expr::ScalarFunction(done),
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if i32::try_from(value).is_ok() => {
-            Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value as i32)), metadata))
+            Expr::Literal(ScalarValue::Int32(Some(value as i32)), metadata)
         }
-        Expr::Case(case) => Transformed::yes(settle_case(case, schema)?),
-        Expr::Between(between) => Transformed::yes(settle_between(between, schema)?),
-        Expr::InList(list) => Transformed::yes(settle_in_list(list, schema)?),
-        Expr::ScalarFunction(mut function) if OF_ONE_TYPE.contains(&function.name()) => {
-            function.args = of_one_type(function.args, schema)?;
-            Transformed::yes(Expr::ScalarFunction(function))
+        Expr::Case(case) => settle_case(case, schema)?,
+        Expr::Between(between) => settle_between(between, schema)?,
+        Expr::InList(list) => settle_in_list(list, schema)?,
+        Expr::ScalarFunction(mut function) => {
+            function.args = match OF_ONE_TYPE.contains(&function.name()) {
+                true => of_one_type(function.args, schema)?,
+                false => arguments(function.args, schema)?,
+            };
+            Expr::ScalarFunction(function)
         }
-        other => Transformed::no(other),
+        Expr::AggregateFunction(mut aggregate) => {
+            let args = aggregate.params.args.into_iter();
+            aggregate.params.args =
+                args.map(|arg| label::casts(settle(arg, schema)?)).collect::<Result<_>>()?;
+            Expr::AggregateFunction(aggregate)
+        }
+        Expr::WindowFunction(mut window) => {
+            window.params.args = arguments(window.params.args, schema)?;
+            Expr::WindowFunction(window)
+        }
+        Expr::Cast(cast) => casts::settle(cast, schema)?,
+        other => other.map_children(|child| Ok(Transformed::yes(settle(child, schema)?)))?.data,
     })
+}
+
+/// Arguments of functions that say themselves which integers they take.
+fn arguments(args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    let literal = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Int64(_), _));
+    args.into_iter().map(|arg| if literal(&arg) { Ok(arg) } else { settle(arg, schema) }).collect()
 }
 
 /// Functions whose arguments become values of one type.

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::*;
 use datafusion::arrow::temporal_conversions as temporal;
 
 use super::{Base, PgType};
+use crate::decimal::Decimal;
 use crate::error::{Result, SqlError, state};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
@@ -232,7 +233,10 @@ fn decimal_text(array: &dyn Array, row: usize) -> Result<String> {
         D::Decimal32(..) => array.as_primitive::<Decimal32Type>().value_as_string(row),
         D::Decimal64(..) => array.as_primitive::<Decimal64Type>().value_as_string(row),
         D::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
-        D::Decimal256(..) => array.as_primitive::<Decimal256Type>().value_as_string(row),
+        D::Decimal256(precision, scale) => {
+            let unscaled = array.as_primitive::<Decimal256Type>().value(row);
+            Decimal { unscaled, scale: i32::from(*scale) }.shown(i32::from(*precision))
+        }
         _ => integer(array, row)?.to_string(),
     })
 }

@@ -3,6 +3,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod planner;
 
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast;

@@ -70,6 +70,7 @@ impl QueryEngine {
             .with_runtime_env(runtime(memory_bytes)?)
             .with_default_features()
             .with_analyzer_rules(pg_semantics::analyzer_rules())
+            .with_type_planner(Arc::new(pg_semantics::types::planner::Types))
             .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
             .build();
         pg_semantics::install(&mut state)?;

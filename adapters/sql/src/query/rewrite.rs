@@ -12,6 +12,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::catalog::{PG_CATALOG, pg_catalog};
+use pg_semantics::operators::roots;
+
 use crate::error::{Result, SqlError};
 use crate::tables::snapshot_table::{hidden_names, is_hidden_column};
 
@@ -26,6 +28,7 @@ pub fn for_planner(mut statement: Statement) -> Result<Statement> {
     if names_hidden_column(&statement) {
         let _ = VisitMut::visit(&mut statement, &mut HideInWildcards);
     }
+    roots::mark(&mut statement);
     Ok(statement)
 }
 
@@ -33,7 +36,10 @@ pub fn for_planner(mut statement: Statement) -> Result<Statement> {
 pub fn expression_for_planner(mut expression: Expr) -> Result<Expr> {
     match VisitMut::visit(&mut expression, &mut Rewriter) {
         ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(expression),
+        ControlFlow::Continue(()) => {
+            roots::mark_expression(&mut expression);
+            Ok(expression)
+        }
     }
 }
 
@@ -298,10 +304,6 @@ fn catalog_cast(inner: &mut Expr, data_type: &mut DataType, kind: &CastKind) -> 
         DataType::Regclass => "regclass".to_string(),
         DataType::Custom(name, modifiers) if modifiers.is_empty() => {
             name.0.last()?.as_ident()?.value.to_ascii_lowercase()
-        }
-        DataType::JSON | DataType::JSONB | DataType::Uuid => {
-            *data_type = DataType::Text;
-            return None;
         }
         _ => return None,
     };

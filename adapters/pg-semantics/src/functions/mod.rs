@@ -1,0 +1,4 @@
+//! The functions that statements can call under PostgreSQL's names.
+
+pub mod aggregate;
+pub mod math;
