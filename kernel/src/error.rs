@@ -60,6 +60,10 @@ pub enum ErrorKind {
     SourceChanged,
     /// XX000
     Internal,
+    /// 42501
+    InsufficientPrivilege,
+    /// 08007: whether a statement is in the log is not known
+    TransactionResolutionUnknown,
 }
 
 impl ErrorKind {
@@ -94,6 +98,8 @@ impl ErrorKind {
             SourceLost => "TM001",
             SourceChanged => "TM002",
             Internal => "XX000",
+            InsufficientPrivilege => "42501",
+            TransactionResolutionUnknown => "08007",
         }
     }
 }

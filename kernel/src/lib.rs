@@ -17,7 +17,8 @@
 //! 4. **Shards** answer each command with exactly one reply, in order; each reply goes back as [`Input::Shard`].
 //! 5. **Log**: records are appended in order. [`Input::Synced`] is said only after a sync that *began* after the append of
 //!    the record returned and that succeeded. After a failed append or sync, say [`Input::LogFailed`] and never touch the log
-//!    again.
+//!    again. An append that found no room and left the writer well has not failed: say [`Input::DiskSpace`], keep the record
+//!    and all behind it, and try again.
 //! 6. **Source**: an extractor goes on from the position in [`Effect::Fetch`], hands in ranges that follow one another, and
 //!    never more bytes than its credit (one message may overdraw it). [`Effect::SourceVerify`] is answered by a reading that
 //!    began after the effect was drained.

@@ -206,6 +206,9 @@ planted_bugs! {
         NewSegmentUnnamed "new-segment-unnamed" NeedsTwoFaults("lost-log-file" "kill") "durable",
             "A new segment is named when nothing happens for a while, and not before it is believed.",
             "the kernel's own: `LogWriter::is_manifest_due`";
+        NoRoomIsFailure "no-room-is-failure" NeedsFault "live",
+            "A disk without room for the next segment is a failed log, and ends the process.",
+            "this kernel once, found from outside: a disk that filled up under load ended the process";
         ManifestInOneSlot "manifest-in-one-slot" NeedsFault "recovered",
             "A manifest is written over the one before it.",
             "the kernel's own: `Manifest::slot`";

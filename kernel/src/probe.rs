@@ -52,6 +52,7 @@ probes! {
     RecordLongerThanSegment "record-longer-than-segment" "A record was longer than a segment usually is.",
     SyncSpansSegments "sync-spans-segments" "One sync had to cover more than one segment.",
     AppendedDuringSync "appended-during-sync" "Records were appended while a sync went on that does not cover them.",
+    NoRoomForSegment "no-room-for-segment" "There was no room for the segment that a record would have begun.",
     ManifestWritten "manifest-written" "A sync was to bring a manifest.",
     SyncFailed "sync-failed" "A sync failed, and the writer was of no use any more.",
     // ---- The coordinator ----

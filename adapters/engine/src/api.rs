@@ -132,9 +132,14 @@ impl Engine {
     }
 
     async fn ask(&self, request: Request) -> Result<Answer> {
+        let changes = matches!(request, Request::Write(_) | Request::Define(_));
         let (answer, waiting) = oneshot::channel();
         self.inner.send(Message::Request { request, answer })?;
-        waiting.await.unwrap_or_else(|_| Err(self.inner.status.why_stopped()))
+        waiting.await.unwrap_or_else(|_| {
+            let why = self.inner.status.why_stopped();
+            // It may have been under way to the disk, and may be there when the database is up again.
+            Err(if changes { outcome_unknown(&why) } else { why })
+        })
     }
 }
 
@@ -163,6 +168,17 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// Whoever is told this must look before trying again: the answer got lost, not the statement.
+pub(crate) fn outcome_unknown(why: &Error) -> Error {
+    Error::new(
+        ErrorKind::TransactionResolutionUnknown,
+        format!(
+            "whether this statement took effect is not known: {why}; look at the table once the database is up before you run \
+             it again"
+        ),
+    )
 }
 
 fn wrong_answer() -> Error {

@@ -14,7 +14,7 @@ use kernel::{
 };
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, BarrierGuard, SnapshotGuard};
+use crate::api::{Answer, BarrierGuard, SnapshotGuard, outcome_unknown};
 use crate::clock::Clock;
 use crate::config::OnHalt;
 use crate::disk::DiskWatch;
@@ -27,6 +27,10 @@ use crate::trace::Trace;
 
 /// Longest time without an input: the kernel hears of the time at least this often.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How long a statement that changes something waits for room on the disk, once its record has none. Then it is told that its
+/// outcome is not known: the record still waits, and is written when there is room.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a clean stop waits for what is staged to become durable, and for sources to hang up.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -43,6 +47,14 @@ pub(crate) enum Message {
     },
     /// A release, which nobody waits for.
     Release(Request),
+    /// From the watch: whether the disk's reserve is there.
+    DiskSpace {
+        sufficient: bool,
+    },
+    /// From the log: whether there was room for what it had to append.
+    LogSpace {
+        sufficient: bool,
+    },
     /// An invariant of our own is broken: the process must not go on.
     Broken(Error),
     /// A clean stop.
@@ -73,6 +85,27 @@ pub(crate) struct CoordinatorThread {
     pub on_halt: OnHalt,
 }
 
+/// Whether there is room on the disk, by those who look.
+#[derive(Clone, Copy)]
+struct Room {
+    reserve: bool,
+    log: bool,
+}
+
+impl Room {
+    fn is_sufficient(self) -> bool {
+        self.reserve && self.log
+    }
+}
+
+/// A client that waits.
+struct Waiting {
+    answer: oneshot::Sender<Result<Answer>>,
+    /// For a change, which may be in a record that is under way.
+    for_change: bool,
+    since: Instant,
+}
+
 /// How the thread ended.
 enum End {
     Stopped,
@@ -85,8 +118,11 @@ struct Carrier {
     open: BTreeMap<PipelineId, SourceHandle>,
     /// Sources that were closed and may not have hung up yet.
     closing: Vec<JoinHandle<()>>,
-    answers: HashMap<RequestId, oneshot::Sender<Result<Answer>>>,
+    answers: HashMap<RequestId, Waiting>,
     last_request: u64,
+    room: Room,
+    /// Since when the log has a record for which it has no room.
+    no_room_since: Option<Instant>,
     wake_at_us: Option<i64>,
     stop_by: Option<Instant>,
     halted: Option<Error>,
@@ -102,6 +138,8 @@ impl CoordinatorThread {
             closing: vec![],
             answers: HashMap::new(),
             last_request: 0,
+            room: Room { reserve: true, log: true },
+            no_room_since: None,
             wake_at_us: None,
             stop_by: None,
             halted: None,
@@ -128,6 +166,7 @@ impl Carrier {
                 return End::Stopped;
             }
             let wait = self.wake_at_us.map_or(TICK, |at_us| self.threads.clock.until(at_us).min(TICK));
+            self.give_up_on_room();
             match self.threads.inbox.recv_timeout(wait) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {
@@ -155,8 +194,33 @@ impl Carrier {
                 let id = self.next_request();
                 self.feed(Input::Request { id, request });
             }
+            Message::DiskSpace { sufficient } => self.room(Room { reserve: sufficient, ..self.room }),
+            Message::LogSpace { sufficient } => self.room(Room { log: sufficient, ..self.room }),
             Message::Broken(error) => self.halted = Some(error),
             Message::Stop => self.begin_stop(),
+        }
+    }
+
+    /// Either is enough to be read-only, and both are needed to write again.
+    fn room(&mut self, room: Room) {
+        let before = std::mem::replace(&mut self.room, room);
+        self.no_room_since =
+            if room.log { None } else { self.no_room_since.or_else(|| Some(Instant::now())) };
+        if before.is_sufficient() != room.is_sufficient() {
+            self.feed(Input::DiskSpace { sufficient: room.is_sufficient() });
+        }
+    }
+
+    /// Nobody waits for long where nothing goes on.
+    fn give_up_on_room(&mut self) {
+        if self.no_room_since.is_none_or(|since| since.elapsed() < ROOM_WAIT) {
+            return;
+        }
+        let full = Error::new(ErrorKind::DiskFull, "the disk is full, so the database is read-only");
+        let late = |_: &RequestId, waiting: &mut Waiting| waiting.since.elapsed() >= ROOM_WAIT;
+        for (_, waiting) in self.answers.extract_if(late) {
+            let error = if waiting.for_change { outcome_unknown(&full) } else { full.clone() };
+            let _ = waiting.answer.send(Err(error));
         }
     }
 
@@ -183,7 +247,8 @@ impl Carrier {
             return;
         }
         let id = self.next_request();
-        self.answers.insert(id, answer);
+        let for_change = matches!(request, Request::Write(_) | Request::Define(_));
+        self.answers.insert(id, Waiting { answer, for_change, since: Instant::now() });
         self.feed(Input::Request { id, request });
     }
 
@@ -262,7 +327,7 @@ impl Carrier {
             }
         });
         if let Some(waiting) = self.answers.remove(&id) {
-            let _ = waiting.send(answer);
+            let _ = waiting.answer.send(answer);
         }
     }
 

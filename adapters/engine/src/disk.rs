@@ -5,7 +5,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kernel::Input;
 use tidemark_log::Reserve;
 
 use crate::coordinator::Message;
@@ -38,7 +37,7 @@ fn watch(data_dir: &Path, reserve_bytes: u64, inbox: &Sender<Message>, stopped: 
         match reserve.poll() {
             Ok(None) => {}
             Ok(Some(sufficient)) => {
-                let _ = inbox.send(Message::Input(Input::DiskSpace { sufficient }));
+                let _ = inbox.send(Message::DiskSpace { sufficient });
             }
             Err(error) => tracing::warn!(%error, "the room on the disk is unknown"),
         }

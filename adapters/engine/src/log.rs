@@ -1,9 +1,11 @@
 //! The log thread, which appends as records come, and the sync thread, which makes them durable: the records of the next sync
 //! are copied into place while the one before is under way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use kernel::log::{LogWriter, Storage, SyncPlan};
 use kernel::record::EncodedRecord;
@@ -12,6 +14,9 @@ use kernel::{Input, Result};
 use crate::coordinator::Message;
 use crate::threads;
 use crate::trace::Trace;
+
+/// How often room is looked for while there is none for the next segment.
+const ROOM_RETRY: Duration = Duration::from_millis(250);
 
 /// Carries out a plan: all of its ranges are durable when it returns.
 pub(crate) type Syncer = Box<dyn FnMut(&SyncPlan) -> Result<()> + Send>;
@@ -44,8 +49,16 @@ impl Log {
         let run = move || {
             let (plans, planned) = channel();
             let sync_thread = start_sync_thread(syncer, planned, done, inbox.clone());
-            let log =
-                LogThread { writer, plans, inbox, trace, under_way: false, wanted: false, stopping: false };
+            let log = LogThread {
+                writer,
+                plans,
+                inbox,
+                trace,
+                waiting_for_room: VecDeque::new(),
+                under_way: false,
+                wanted: false,
+                stopping: false,
+            };
             log.run(&waiting);
             let _ = sync_thread.join();
         };
@@ -90,6 +103,8 @@ struct LogThread<S: Storage> {
     plans: Sender<SyncPlan>,
     inbox: Sender<Message>,
     trace: Arc<Trace>,
+    /// The record for which the disk has no room, and what came behind it. Nobody was told anything about them.
+    waiting_for_room: VecDeque<EncodedRecord>,
     /// A sync is under way; there is never more than one.
     under_way: bool,
     /// Another one is wanted after it.
@@ -100,7 +115,7 @@ struct LogThread<S: Storage> {
 impl<S: Storage> LogThread<S> {
     /// Runs until it is stopped or the log fails. After a failure the log is never touched again: what waits is left.
     fn run(mut self, commands: &Receiver<Command>) {
-        while let Ok(command) = commands.recv() {
+        while let Some(command) = self.next_command(commands) {
             if let Err(error) = self.carry_out(command, commands) {
                 let _ = self.inbox.send(Message::Input(Input::LogFailed { error }));
                 return;
@@ -111,15 +126,65 @@ impl<S: Storage> LogThread<S> {
         }
     }
 
+    /// Waits for it. None in it: it is time to look for room. None: nobody sends any more.
+    fn next_command(&self, commands: &Receiver<Command>) -> Option<Option<Command>> {
+        if self.waiting_for_room.is_empty() {
+            return commands.recv().ok().map(Some);
+        }
+        match commands.recv_timeout(ROOM_RETRY) {
+            Ok(command) => Some(Some(command)),
+            Err(RecvTimeoutError::Timeout) => Some(None),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Appends, or puts the record by where the disk has no room for it: then the coordinator is told to begin no more, and what
+    /// is under way waits. That is no failure of the log: nothing was written, and nobody was told that anything was.
+    fn append(&mut self, record: EncodedRecord) -> Result<()> {
+        if !self.waiting_for_room.is_empty() {
+            self.waiting_for_room.push_back(record);
+            return Ok(());
+        }
+        match self.writer.append(&record) {
+            Ok(()) => self.trace.appended(record.sequence),
+            Err(error) if self.writer.is_well() => {
+                tracing::warn!(sequence = record.sequence.0, %error, "no room for the next log segment: waiting for some");
+                let _ = self.inbox.send(Message::LogSpace { sufficient: false });
+                self.waiting_for_room.push_back(record);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What waits for room is appended if there is some now.
+    fn append_waiting(&mut self) -> Result<()> {
+        while let Some(record) = self.waiting_for_room.pop_front() {
+            match self.writer.append(&record) {
+                Ok(()) => self.trace.appended(record.sequence),
+                Err(_) if self.writer.is_well() => {
+                    self.waiting_for_room.push_front(record);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+            if self.waiting_for_room.is_empty() {
+                let _ = self.inbox.send(Message::LogSpace { sufficient: true });
+            }
+            self.wanted = true;
+        }
+        Ok(())
+    }
+
     /// This command and those that wait behind it; then at most one sync for all of them.
-    fn carry_out(&mut self, first: Command, commands: &Receiver<Command>) -> Result<()> {
-        let mut next = Some(first);
+    fn carry_out(&mut self, first: Option<Command>, commands: &Receiver<Command>) -> Result<()> {
+        if first.is_none() {
+            self.append_waiting()?;
+        }
+        let mut next = first;
         while let Some(command) = next {
             match command {
-                Command::Append(record) => {
-                    self.writer.append(&record)?;
-                    self.trace.appended(record.sequence);
-                }
+                Command::Append(record) => self.append(record)?,
                 Command::Sync => self.wanted = true,
                 Command::Done(plan, outcome) => {
                     self.synced(&plan, outcome)?;

@@ -122,11 +122,13 @@ pub const FIRST_SEGMENT: u64 = 1;
 pub const SEGMENT_LEN_DEFAULT: u64 = 64 << 20;
 
 /// The port to the disk, in the manner of redb's `StorageBackend`: a numbered set of preallocated, zero-filled segments of
-/// fixed length, and a manifest of two slots. Any call can fail; after a failed `write`, `sync` or `create` the caller stops for good (fault B3).
+/// fixed length, and a manifest of two slots. Any call can fail; after a failed `write`, `sync` or `create` the caller stops for
+/// good (fault B3), unless it was a `create` that found no room.
 pub trait Storage {
     /// Numbers and lengths of the segments there are, in order of number.
     fn segments(&mut self) -> Result<Vec<(u64, u64)>>;
-    /// Makes segment `number` of `len` zero bytes, durable (contents, length and directory entry) when it returns.
+    /// Makes segment `number` of `len` zero bytes, durable (contents, length and directory entry) when it returns. Without room
+    /// it is [`DiskFull`](crate::ErrorKind::DiskFull), and nothing has changed.
     fn create(&mut self, number: u64, len: u64) -> Result<()>;
     /// A hint that `create(number, len)` will follow soon; a real disk prepares it in the background.
     fn prepare(&mut self, number: u64, len: u64);

@@ -4,7 +4,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use super::{FIRST_SEGMENT, Manifest, Storage};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
@@ -129,6 +129,9 @@ impl<S: Storage> LogWriter<S> {
 
     /// Copies a record into place: chained to the one before, stamped with what is durable. Returns when the bytes are
     /// there; they are not durable yet. Records come in order of sequence, without gaps.
+    ///
+    /// With [`ErrorKind::DiskFull`] the writer may still be [well](Self::is_well): there was no room for the segment that the record
+    /// would have begun, and nothing was written. The same record may be appended again once there is.
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
         assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
         self.append_any(record)?;
@@ -146,6 +149,11 @@ impl<S: Storage> LogWriter<S> {
     /// Whether a sync would make anything durable, a manifest included.
     pub fn is_sync_due(&self) -> bool {
         self.durable < self.last || self.is_manifest_due()
+    }
+
+    /// Whether it takes records. One that failed never does again.
+    pub fn is_well(&self) -> bool {
+        self.failure.is_none()
     }
 
     /// Makes all appended records durable, with one sync for each segment touched (all but the last being full). Returns the
@@ -326,15 +334,16 @@ impl<S: Storage> LogWriter<S> {
     fn append_any(&mut self, record: &EncodedRecord) -> Result<()> {
         self.check()?;
         assert_eq!(record.sequence, self.last.next(), "records are appended in order, without gaps");
+        let stored_len = record.stored_len();
+        if self.segment.len - self.segment.end < stored_len {
+            self.next_segment(stored_len, record.sequence)?;
+        }
         let done = self.place(record);
         self.poisoning(done)
     }
 
     fn place(&mut self, record: &EncodedRecord) -> Result<()> {
         let stored_len = record.stored_len();
-        if self.segment.len - self.segment.end < stored_len {
-            self.next_segment(stored_len, record.sequence)?;
-        }
         let Segment { number, len, end, prepared } = self.segment;
         let payload_checksum = self.write_payload(&record.parts, end + HEADER_LEN)?;
         let mut header = Header {
@@ -380,9 +389,17 @@ impl<S: Storage> LogWriter<S> {
             reached(Probe::RecordLongerThanSegment);
         }
         let len = self.segment_len.max(SEGMENT_HEADER_LEN + stored_len).next_multiple_of(4096);
-        self.storage.create(number, len)?;
+        match self.storage.create(number, len) {
+            // A storage without room has changed nothing, and neither has this.
+            Err(error) if error.kind == ErrorKind::DiskFull && !planted::is(Bug::NoRoomIsFailure) => {
+                reached(Probe::NoRoomForSegment);
+                return Err(error);
+            }
+            made => self.poisoning(made)?,
+        }
         let header = SegmentHeader { database: self.database, number, first_sequence, len };
-        self.storage.write(number, 0, &header.encode())?;
+        let written = self.storage.write(number, 0, &header.encode());
+        self.poisoning(written)?;
         self.segment = Segment { number, len, end: SEGMENT_HEADER_LEN, prepared: false };
         self.touch(0, SEGMENT_HEADER_LEN);
         Ok(())

@@ -48,7 +48,6 @@ impl Storage for Disk<'_> {
         check_announcement(state, number, true);
         if !dies && state.fails(Fault::DiskFull) {
             state.counts.no_space += 1;
-            state.failed = true;
             state.note(&[number], format_args!("no room for segment {number}"));
             return Err(Error::new(ErrorKind::DiskFull, format!("no room for segment {number}")));
         }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use kernel::log::{LogWriter, SyncPlan, SyncRange};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
-use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard};
+use kernel::{
+    Coordinator, Epoch, ErrorKind, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard,
+};
 
 use super::rest::Held;
 use super::source::{Command, SourceHost};
@@ -53,6 +55,8 @@ pub enum LogStep {
     NothingToSync,
     /// A broken host says so, at least.
     Pretended,
+    /// There is no room for a record, which waits for some.
+    NoRoom,
     /// An append or a sync failed.
     Failed,
 }
@@ -68,6 +72,7 @@ impl std::fmt::Display for LogStep {
             LogStep::SyncWanted => "will sync again",
             LogStep::NothingToSync => "has nothing to sync",
             LogStep::Pretended => "says that it is synced, and is not",
+            LogStep::NoRoom => "has no room for a record",
             LogStep::Failed => "fails",
         })
     }
@@ -98,6 +103,10 @@ pub struct LogHost<'a> {
     sync_turns: u64,
     wanted: bool,
     failed: bool,
+    /// It found no room and told the coordinator.
+    is_full: bool,
+    /// A disk that is full, and nothing else, was taken for a failed log.
+    pub full_is_failure: bool,
     /// What is truly durable.
     pub durable: Sequence,
     /// Appended records that are not durable yet, and where each ends.
@@ -142,6 +151,8 @@ impl<'a> LogHost<'a> {
             sync_turns,
             wanted: false,
             failed: false,
+            is_full: false,
+            full_is_failure: false,
             durable,
             stamps: VecDeque::new(),
             // The `open` record, written last.
@@ -197,16 +208,7 @@ impl<'a> LogHost<'a> {
             running => {
                 self.running = running;
                 match self.commands.pop_front().expect("called when there is something to do") {
-                    LogCommand::Append(record) => {
-                        let (sequence, durable) = (record.sequence, self.writer.durable());
-                        let payload_len: usize = record.parts.iter().map(|part| part.len()).sum();
-                        self.writer.append(&record).map(|()| {
-                            let header = self.disk.last_write();
-                            let end = header.1 + 64 + (payload_len as u64).next_multiple_of(64);
-                            self.stamps.push_back((Voucher { sequence, durable, header }, end));
-                            LogStep::Appended
-                        })
-                    }
+                    LogCommand::Append(record) => self.append(record),
                     LogCommand::Sync if planted::is(WorldBug::SyncedBeforeSync) => {
                         self.replies.push_back(Input::Synced { through: self.writer.last() });
                         Ok(LogStep::Pretended)
@@ -221,10 +223,36 @@ impl<'a> LogHost<'a> {
         };
         outcome.unwrap_or_else(|error| {
             self.failed = true;
+            self.full_is_failure = error.kind == ErrorKind::DiskFull;
             assert!(self.writer.sync_plan().is_err(), "a log that failed is of no use any more");
             self.replies.push_back(Input::LogFailed { error });
             LogStep::Failed
         })
+    }
+
+    /// A record without room waits at the head of the line, and the coordinator is told to begin no more.
+    fn append(&mut self, record: EncodedRecord) -> kernel::Result<LogStep> {
+        let (sequence, durable) = (record.sequence, self.writer.durable());
+        let payload_len: usize = record.parts.iter().map(|part| part.len()).sum();
+        if let Err(error) = self.writer.append(&record) {
+            if !self.writer.is_well() {
+                return Err(error);
+            }
+            self.commands.push_front(LogCommand::Append(record));
+            self.tell_room(false);
+            return Ok(LogStep::NoRoom);
+        }
+        self.tell_room(true);
+        let header = self.disk.last_write();
+        let end = header.1 + 64 + (payload_len as u64).next_multiple_of(64);
+        self.stamps.push_back((Voucher { sequence, durable, header }, end));
+        Ok(LogStep::Appended)
+    }
+
+    fn tell_room(&mut self, sufficient: bool) {
+        if std::mem::replace(&mut self.is_full, !sufficient) == sufficient {
+            self.replies.push_back(Input::DiskSpace { sufficient });
+        }
     }
 
     fn begin_sync(&mut self, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {

@@ -284,6 +284,9 @@ impl<'a> World<'a> {
         if let Some(misuse) = self.disk.misuse().or_else(|| self.disk.misannounced()) {
             return Err(Violation::new("honest", format!("the log did what it must never do: {misuse}")));
         }
+        if self.life.as_ref().is_some_and(|life| life.log.full_is_failure) {
+            return Err(Violation::new("live", "a disk that is full ends the process"));
+        }
         let crash = match (self.disk.died(), &self.life) {
             (Some(crash), _) => crash,
             (None, Some(life)) if life.halted => {

@@ -217,3 +217,64 @@ fn a_plan_confirms_what_it_covers_and_nothing_more() {
     writer.synced(&plan).unwrap();
     assert_eq!(writer.durable(), Sequence(4), "a late confirmation takes nothing back");
 }
+
+/// Memory that has room for so many segments.
+#[derive(Debug)]
+struct Small {
+    inner: MemStorage,
+    segments_max: usize,
+}
+
+impl Storage for Small {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+        self.inner.segments()
+    }
+    fn create(&mut self, number: u64, len: u64) -> Result<()> {
+        if self.inner.segments()?.len() >= self.segments_max {
+            return Err(crate::Error::new(ErrorKind::DiskFull, "no room"));
+        }
+        self.inner.create(number, len)
+    }
+    fn prepare(&mut self, number: u64, len: u64) {
+        self.inner.prepare(number, len);
+    }
+    fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
+        self.inner.read(number, offset, into)
+    }
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.inner.write(number, offset, bytes)
+    }
+    fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
+        self.inner.sync(number, offset, len)
+    }
+    fn remove(&mut self, number: u64) -> Result<()> {
+        self.inner.remove(number)
+    }
+    fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {
+        self.inner.manifest()
+    }
+    fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
+        self.inner.write_manifest(slot, bytes)
+    }
+}
+
+#[test]
+fn without_room_for_a_segment_nothing_happens_and_with_room_it_goes_on() {
+    let small = Small { inner: MemStorage::new(), segments_max: 1 };
+    let mut writer = create(small, DATABASE, 2, 7, SEGMENT_LEN, &mut ignore).unwrap().writer;
+    let bodies = [batch(1, 5000), batch(2, 5000), batch(3, 100)];
+    writer.append(&bodies[0].encode(writer.last().next())).unwrap();
+    let next = bodies[1].encode(writer.last().next());
+    for _ in 0..3 {
+        assert_eq!(writer.append(&next).unwrap_err().kind, ErrorKind::DiskFull);
+        assert!(writer.is_well());
+        assert_eq!(writer.sync(), Ok(Sequence(2)), "what was there before is made durable");
+    }
+    writer.storage_mut().segments_max = 2;
+    writer.append(&next).unwrap();
+    writer.append(&bodies[2].encode(writer.last().next())).unwrap();
+    writer.sync().unwrap();
+    let (_, records) = reopen(writer.into_storage().inner).unwrap();
+    let found: Vec<&Body> = records[1..records.len() - 1].iter().map(|r| &r.body).collect();
+    assert_eq!(found, bodies.iter().collect::<Vec<_>>());
+}
