@@ -113,3 +113,29 @@ async fn operators_are_resolved_by_the_types_of_both_operands() {
         ])
         .await;
 }
+
+/// What runs while rows are staged is the kernel's arithmetic: products keep all their digits until they are stored, quotients
+/// of numerics are refused, for their digits would be cut.
+#[tokio::test]
+async fn upserts_multiply_exactly_and_do_not_divide_numerics() {
+    let db = Runner::new(2);
+    db.script(&[
+        ("create table d (k bigint, b numeric(10,2), n int, primary key (k))", "ok"),
+        ("insert into d values (1, 100.00, 7)", "inserted 1 updated 0 deleted 0 ignored 0"),
+        // 100.00 * 0.3333 * 3.0003 = 99.999999, which is stored as 100.00; rounded in between it would be 99.99.
+        (
+            "insert into d values (1, 0, 0) on duplicate key update b = b * 0.3333 * 3.0003",
+            "inserted 0 updated 1 deleted 0 ignored 0",
+        ),
+        ("select b from d", "100.00"),
+        (
+            "insert into d values (1, 5, 0) on conflict (k) do update set b = d.b + excluded.b * 1.005, n = d.n / 2",
+            "inserted 0 updated 1 deleted 0 ignored 0",
+        ),
+        ("select b, n from d", "105.03|3"),
+        ("insert into d values (1, 0, 0) on duplicate key update b = b / 3 * 3", "!0A000 numeric division"),
+        ("insert into d values (1, 0, 0) on duplicate key update b = 2.0 / 3 * 100", "!0A000 numeric division"),
+        ("select b from d", "105.03"),
+    ])
+    .await;
+}

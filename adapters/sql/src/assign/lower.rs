@@ -30,6 +30,9 @@ pub struct Scope<'a> {
     pub now_us: Option<Micros>,
 }
 
+/// Most digits of a numeric of the kernel's.
+const NUMERIC_DIGITS_MAX: u8 = 38;
+
 /// Lowers assignments (column and right-hand side) and a condition.
 pub fn update(
     scope: Scope<'_>,
@@ -548,12 +551,55 @@ fn binary(left: Lowered, op: &BinaryOperator, right: Lowered, sql: &Sql) -> Resu
 }
 
 fn calculate(op: Arithmetic, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
+    match (op, scale_of(&left), scale_of(&right)) {
+        (Arithmetic::Multiply, Some(a), Some(b)) if a + b > 0 => return product(left, right, a + b, sql),
+        (Arithmetic::Divide, Some(a), Some(b)) if a + b > 0 || is_decimal(&left) || is_decimal(&right) => {
+            return Err(SqlError::unsupported(format!("numeric division in \"{sql}\" is not supported here"))
+                .with_hint("A quotient of numerics has digits that the column's type has not. Divide in SET, or as double precision."));
+        }
+        _ => {}
+    }
     let (values, column_type) = unify(vec![left, right], sql)?;
     if !is_numeric(column_type) {
         return Err(refused(sql));
     }
     let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
     Ok(Typed(Expr::Arithmetic(op, Box::new(left), Box::new(right)), column_type))
+}
+
+/// Digits behind the point of an exact number; None for others.
+fn scale_of(value: &Lowered) -> Option<u8> {
+    let column_type = match value {
+        Number(digits) => natural_type(digits),
+        Typed(_, column_type) => *column_type,
+        Null | Text(_) => return None,
+    };
+    match column_type {
+        ColumnType::Decimal { scale, .. } => u8::try_from(scale).ok(),
+        other => is_integer(other).then_some(0),
+    }
+}
+
+fn is_decimal(value: &Lowered) -> bool {
+    match value {
+        Number(digits) => matches!(natural_type(digits), ColumnType::Decimal { .. }),
+        Typed(_, column_type) => matches!(column_type, ColumnType::Decimal { .. }),
+        Null | Text(_) => false,
+    }
+}
+
+/// A product with all of its digits, as PostgreSQL has it: the kernel rounds products to the scale of their type, so both
+/// factors are brought to the scale that the product has.
+fn product(left: Lowered, right: Lowered, scale: u8, sql: &Sql) -> Result<Lowered> {
+    if scale > NUMERIC_DIGITS_MAX {
+        let message =
+            format!("the product \"{sql}\" has more than {NUMERIC_DIGITS_MAX} digits behind the point");
+        return Err(SqlError::unsupported(message));
+    }
+    let column_type = ColumnType::Decimal { precision: NUMERIC_DIGITS_MAX, scale: scale as i8 };
+    let factor = |value| bring(value, column_type).map_err(|_| disagree(sql))?;
+    let (left, right) = (Box::new(factor(left)?), Box::new(factor(right)?));
+    Ok(Typed(Expr::Arithmetic(Arithmetic::Multiply, left, right), column_type))
 }
 
 fn compare(op: Comparison, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
