@@ -147,7 +147,7 @@ impl Logical {
                 CatalogChange::TableCreated(table) => self.table(table),
                 CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => self.word(id.0),
                 CatalogChange::PipelineSet(pipeline) => self.pipeline(pipeline),
-                CatalogChange::PipelineDropped(id) => self.word(id.0),
+                CatalogChange::PipelineDropped(id) | CatalogChange::ErrorsCleared(id) => self.word(id.0),
             }
         }
         self.count(cursors.len());

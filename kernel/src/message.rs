@@ -171,14 +171,54 @@ pub struct ShardWrite {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Definition {
-    CreateTable { spec: TableSpec, if_not_exists: bool },
-    DropTable { name: String, if_exists: bool },
-    TruncateTable { name: String },
-    CreatePipeline { spec: Box<PipelineSpec>, if_not_exists: bool, or_replace: bool },
-    DropPipeline { name: String, if_exists: bool },
-    StartPipeline { name: String, if_not_running: bool },
-    StopPipeline { name: String, if_running: bool },
-    SetOffsets { name: String, offsets: Offsets },
+    CreateTable {
+        spec: TableSpec,
+        if_not_exists: bool,
+    },
+    DropTable {
+        name: String,
+        if_exists: bool,
+    },
+    TruncateTable {
+        name: String,
+    },
+    CreatePipeline {
+        spec: Box<PipelineSpec>,
+        if_not_exists: bool,
+    },
+    AlterPipeline(Alteration),
+    DropPipeline {
+        name: String,
+        if_exists: bool,
+    },
+    StartPipeline {
+        name: String,
+        if_not_running: bool,
+    },
+    StopPipeline {
+        name: String,
+        if_running: bool,
+    },
+    SetOffsets {
+        name: String,
+        offsets: Offsets,
+    },
+    /// Rows of the errors table go: those of one pipeline, or all.
+    ClearErrors {
+        pipeline: Option<String>,
+    },
+}
+
+/// Another definition for a pipeline that is there, running or not: ALTER, and CREATE OR REPLACE. It keeps its identity, its run
+/// and its offsets if it still reads the same source; a running one goes on at the boundary of a batch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Alteration {
+    /// The definition as a whole; its name is that of the pipeline.
+    pub spec: Box<PipelineSpec>,
+    /// The `definition_sql` that this one was made from. Another one now is 40001: what changed meanwhile would be undone unseen.
+    pub was: String,
+    /// It reads another source: the offsets mean nothing there. Begins a new run, at the oldest message.
+    pub source_changed: bool,
 }
 
 /// A table to be created.
@@ -393,6 +433,8 @@ pub enum Work {
     DropTable(TableId),
     /// A table's rows went.
     TruncateTable(TableId),
+    /// What the errors table tells of a pipeline goes.
+    RemoveErrors(PipelineId),
     /// Rows of one pipeline or of one client statement.
     Rows {
         /// Table.

@@ -94,6 +94,15 @@ planted_bugs! {
         RewindKeepsRun "rewind-keeps-run" Logic "monotonic",
             "SET OFFSETS begins no new run: one run consumes a range twice.",
             "the kernel's own: invariant 1";
+        AlterForgetsOffsets "alter-forgets-offsets" Logic "monotonic",
+            "ALTER, and CREATE OR REPLACE of the same source, forget the offsets: all of it is counted once more.",
+            "this program once, found from outside";
+        AlterKeepsFetched "alter-keeps-fetched" Logic "fenced",
+            "ALTER of a running pipeline keeps what the older definition extracted.",
+            "the kernel's own: definition epochs";
+        AlterOpensOldDefinition "alter-opens-old-definition" Logic "exactly once",
+            "ALTER of a running pipeline opens its source anew with the definition that it had.",
+            "the kernel's own: definition epochs";
         LossIsReset "loss-is-reset" NeedsFault "honest",
             "A position that retention has removed is silently set to the oldest message.",
             "pinot#19359 (A5)";

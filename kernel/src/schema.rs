@@ -279,8 +279,10 @@ pub enum CatalogChange {
     /// A pipeline came to be, or its definition, state, epoch or cursors were set by command or failure. Cursor *advances*
     /// of batches are not here but in [`crate::record::Commit::cursors`].
     PipelineSet(PipelineDef),
-    /// A pipeline went.
+    /// A pipeline went, and what the errors table told of it.
     PipelineDropped(PipelineId),
+    /// What the errors table told of a pipeline went.
+    ErrorsCleared(PipelineId),
 }
 
 impl Catalog {
@@ -350,6 +352,11 @@ impl Catalog {
             CatalogChange::PipelineDropped(id) => {
                 if self.pipelines.remove(id).is_none() {
                     return contradiction("dropped pipeline does not exist");
+                }
+            }
+            CatalogChange::ErrorsCleared(id) => {
+                if !self.pipelines.contains_key(id) {
+                    return contradiction("errors of a pipeline that does not exist are cleared");
                 }
             }
         }

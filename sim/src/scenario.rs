@@ -152,6 +152,47 @@ pub struct PipelineRule {
     pub error_limit: Option<u64>,
 }
 
+/// After so many alterations a rule is what it was at first.
+pub const ALTERATIONS_TURN: u64 = 20;
+
+/// Between a pipeline's name and the number of an alteration, in its definition.
+const ALTERED: &str = " altered ";
+
+impl PipelineRule {
+    /// The text of a definition: as the pipeline was created (0), or altered for the nth time.
+    pub fn definition(name: &str, alteration: u64) -> String {
+        if alteration == 0 { name.into() } else { format!("{name}{ALTERED}{alteration}") }
+    }
+
+    /// The rule that this definition of it stands for.
+    pub fn defined(&self, definition: &str) -> PipelineRule {
+        let number = definition.rsplit_once(ALTERED).and_then(|(_, number)| number.parse().ok());
+        self.altered(number.unwrap_or(0))
+    }
+
+    /// As the nth alteration leaves it: what it filters, what happens on an existing key, how many errors it takes.
+    pub fn altered(&self, alteration: u64) -> PipelineRule {
+        use Duplicate::{Add, Ignore, Reject, Replace, TakeIfGreater};
+        let turned = |all: &[Duplicate]| {
+            let before = all.iter().position(|duplicate| *duplicate == self.duplicate);
+            before.map(|at| all[(at + alteration as usize) % all.len()].clone())
+        };
+        let duplicate = match self.shape {
+            TableShape::Accounts => turned(&[Add, Replace]),
+            TableShape::Latest => turned(&[Replace, Ignore, Reject, TakeIfGreater]),
+            TableShape::Events | TableShape::Wide(_) | TableShape::Ledger => None,
+        };
+        let filters = [0, 2, 5, 3];
+        let filter = filters.iter().position(|multiples| *multiples == self.filter_multiples_of);
+        PipelineRule {
+            duplicate: duplicate.unwrap_or(self.duplicate.clone()),
+            filter_multiples_of: filter.map_or(0, |at| filters[(at + alteration as usize) % filters.len()]),
+            error_limit: self.error_limit.map(|limit| limit + alteration % 5),
+            ..self.clone()
+        }
+    }
+}
+
 /// What a row of a message says.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Fields {

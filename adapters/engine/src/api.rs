@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use kernel::message::{Counts, Definition, TableWrite, Write};
+use kernel::message::{Counts, Definition, SourceFailure, SourceReading, TableWrite, Write};
 use kernel::{BarrierId, Error, ErrorKind, ReaderId, Request, Response, Result, Snapshot, TableId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -28,6 +28,7 @@ pub(crate) struct Inner {
     pub inbox: Sender<Message>,
     pub status: Arc<Status>,
     pub thread: Mutex<Option<JoinHandle<()>>>,
+    pub factory: Arc<dyn PipelineFactory>,
 }
 
 /// What a request is answered with, as it comes from the coordinator's thread.
@@ -116,6 +117,24 @@ impl Engine {
         }
     }
 
+    /// Asks the source that a definition names for its topic and the offsets of its partitions, now. On a thread of its own: a
+    /// broker may keep it waiting.
+    pub async fn read_source(&self, definition_sql: String) -> Result<SourceReading> {
+        let factory = self.inner.factory.clone();
+        let (answer, waiting) = oneshot::channel();
+        let read = move || {
+            let reading =
+                factory.source(&definition_sql).and_then(|source| source.read().map_err(read_failure));
+            // Whoever asked may have given up.
+            let _ = answer.send(reading);
+        };
+        std::thread::Builder::new()
+            .name("read-source".into())
+            .spawn(read)
+            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("no thread to be had: {error}")))?;
+        waiting.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the source's reader has died")))
+    }
+
     /// How the pipelines do, in order of name.
     pub fn pipeline_status(&self) -> Vec<PipelineStatus> {
         self.inner.status.pipelines()
@@ -179,6 +198,16 @@ pub(crate) fn outcome_unknown(why: &Error) -> Error {
              it again"
         ),
     )
+}
+
+/// A failure to read a source, for whoever asked to have it read.
+fn read_failure(failure: SourceFailure) -> Error {
+    match failure {
+        SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error,
+        SourceFailure::Lost { partition, .. } => {
+            Error::new(ErrorKind::SourceLost, format!("partition {partition} has lost its place"))
+        }
+    }
 }
 
 fn wrong_answer() -> Error {

@@ -259,7 +259,9 @@ impl Carrier {
 
     /// Remembers for those who watch what sources say.
     fn note(&self, input: &Input) {
-        if let Input::SourceOpened { pipeline, reading, .. } = input {
+        if let Input::SourceOpened { pipeline, epoch, reading } = input
+            && self.open.get(pipeline).is_some_and(|source| source.epoch() == *epoch)
+        {
             self.threads.status.pipeline(*pipeline).source_read(reading);
         }
     }

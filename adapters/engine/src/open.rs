@@ -96,7 +96,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
         log: Log::start(writer, syncer, sender.clone(), trace.clone()),
         disk: watched_disk.map(|(dir, reserve)| DiskWatch::start(dir, reserve, sender.clone())),
         sources: SourceContext {
-            factory,
+            factory: factory.clone(),
             inbox: sender.clone(),
             clock,
             shard_count,
@@ -115,7 +115,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
         move || thread.run(),
         move |panic| on_halt(&Error::new(ErrorKind::Internal, panic)),
     );
-    Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)) })
+    Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })
 }
 
 struct Recovered<S: Storage> {

@@ -79,8 +79,10 @@ impl PipelineWatch {
         *self.source.lock() = Some(source);
     }
 
+    /// What it said last is not what is so now: until it is opened again nothing is known of it.
     pub(crate) fn source_closed(&self) {
         *self.source.lock() = None;
+        self.reading.lock().clear();
     }
 
     pub(crate) fn source_read(&self, reading: &SourceReading) {

@@ -242,6 +242,8 @@ fn datafusion(error: &DataFusionError) -> SqlError {
 fn clean(message: &str) -> String {
     let end = message.find("\n\nbacktrace:").unwrap_or(message.len());
     let end = message[..end].find("\nThis issue was likely caused by a bug").unwrap_or(end);
+    // Guesses by spelling.
+    let end = message[..end].find("Did you mean").unwrap_or(end);
     message[..end].trim_end().to_string()
 }
 
@@ -269,7 +271,12 @@ fn schema(error: &SchemaError) -> SqlError {
             if valid_fields.is_empty() || valid_fields.len() > 64 {
                 return error;
             }
-            let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
+            // Names that nobody could write are our own.
+            let own = |name: &&str| name.ends_with("()");
+            let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).filter(|n| !own(n)).collect();
+            if names.is_empty() {
+                return error;
+            }
             error.with_hint(format!("There are: {}.", names.join(", ")))
         }
     }
@@ -287,10 +294,10 @@ fn plan_message(message: String) -> SqlError {
         return SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
     }
     if let Some(rest) = message.strip_prefix("Invalid function '")
-        && let Some((name, hint)) = rest.split_once("'.")
+        && let Some((name, _guess)) = rest.split_once("'.")
     {
-        let error = SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
-        return error.with_hint(hint.trim().to_string());
+        // What it takes for meant is a guess by spelling, and mostly another function altogether.
+        return SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
     }
     let code = if has("Invalid function") || has("does not exist") && has("function") {
         state::UNDEFINED_FUNCTION

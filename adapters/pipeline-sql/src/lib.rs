@@ -28,11 +28,11 @@ pub use limits::{
 };
 pub use pipeline::{
     Assignment, BATCH_BYTES_DEFAULT, BATCH_BYTES_RANGE, BATCH_INTERVAL_MS_MAX, Constant, CreatePipeline,
-    FormatSyntax, JsonMapping, OnDuplicateSyntax, Target,
+    FormatSyntax, JsonMapping, OnDuplicateSyntax, PipelineClauses, Target,
 };
 pub use plan::{DecodeInputs, decode_plan};
 pub use source::{KafkaSource, REDACTED};
 pub use sqlparser;
-pub use statement::{OffsetsSyntax, Statement, parse, parse_expression, parse_pipeline};
+pub use statement::{OffsetsSyntax, Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
 pub use table::{ColumnSyntax, CreateTable};
 pub use types::{NUMERIC_DEFAULT, column_type, type_name};

@@ -50,6 +50,33 @@ pub struct CreatePipeline {
     pub on_duplicate: OnDuplicateSyntax,
 }
 
+/// What `ALTER PIPELINE … SET` puts in the place of a pipeline's clauses; None leaves one as it is.
+#[derive(Clone, PartialEq, Default)]
+pub struct PipelineClauses {
+    /// `LOAD DATA KAFKA 'host:port/topic'`; of it the brokers and the topic count.
+    pub address: Option<KafkaSource>,
+    /// `CONFIG`, as a whole.
+    pub config: Option<BTreeMap<String, String>>,
+    /// `CREDENTIALS`, as a whole.
+    pub credentials: Option<BTreeMap<String, String>>,
+    /// `BATCH_INTERVAL`
+    pub batch_interval_ms: Option<u64>,
+    /// `MAX_BATCH_BYTES`
+    pub batch_bytes_max: Option<u64>,
+    /// `MAX_ERRORS`, `STOP_ON_ERROR`; `Some(None)` is any number.
+    pub error_limit: Option<Option<u64>>,
+    /// `INTO TABLE`
+    pub table: Option<String>,
+    /// `FORMAT`, with all of its mappings.
+    pub format: Option<FormatSyntax>,
+    /// `SET`, all of it.
+    pub set: Option<Vec<Assignment>>,
+    /// `WHERE`
+    pub filter: Option<Expr>,
+    /// `REPLACE`, `SKIP DUPLICATE KEY ERRORS`, `ON DUPLICATE KEY UPDATE`
+    pub on_duplicate: Option<OnDuplicateSyntax>,
+}
+
 /// Where a field of a message goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
@@ -134,6 +161,113 @@ impl CreatePipeline {
     }
 }
 
+impl PipelineClauses {
+    /// The pipeline with these clauses in the place of its own.
+    pub fn applied_to(&self, pipeline: &CreatePipeline) -> CreatePipeline {
+        let mut altered = pipeline.clone();
+        let clauses = self.clone();
+        if let Some(KafkaSource { brokers, topic, .. }) = clauses.address {
+            (altered.source.brokers, altered.source.topic) = (brokers, topic);
+        }
+        altered.source.config = clauses.config.unwrap_or(altered.source.config);
+        altered.source.credentials = clauses.credentials.unwrap_or(altered.source.credentials);
+        altered.batch_interval_ms = clauses.batch_interval_ms.or(altered.batch_interval_ms);
+        altered.batch_bytes_max = clauses.batch_bytes_max.or(altered.batch_bytes_max);
+        altered.error_limit = clauses.error_limit.unwrap_or(altered.error_limit);
+        altered.table = clauses.table.unwrap_or(altered.table);
+        altered.format = clauses.format.unwrap_or(altered.format);
+        altered.set = clauses.set.unwrap_or(altered.set);
+        altered.filter = clauses.filter.or(altered.filter);
+        altered.on_duplicate = clauses.on_duplicate.unwrap_or(altered.on_duplicate);
+        altered
+    }
+}
+
+/// Hides the credentials.
+impl fmt::Debug for PipelineClauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Hides the credentials.
+impl fmt::Display for PipelineClauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(address) = &self.address {
+            write!(f, " LOAD DATA KAFKA {}", literal(&address.address()))?;
+        }
+        let secrets = |map: &BTreeMap<String, String>, all: bool| {
+            let source =
+                KafkaSource { config: map.clone(), credentials: map.clone(), ..KafkaSource::nowhere() };
+            if all { source.credentials_shown() } else { source.config_shown() }
+        };
+        // An empty one is said: it takes away what there was.
+        if let Some(config) = &self.config {
+            write!(f, " CONFIG {}", literal(&json(&secrets(config, false))))?;
+        }
+        if let Some(credentials) = &self.credentials {
+            write!(f, " CREDENTIALS {}", literal(&json(&secrets(credentials, true))))?;
+        }
+        write_limits(f, self.batch_interval_ms, self.batch_bytes_max)?;
+        match self.error_limit {
+            None => {}
+            Some(None) => write!(f, " STOP_ON_ERROR OFF")?,
+            Some(limit) => write_error_limit(f, limit)?,
+        }
+        write_duplicates(f, self.on_duplicate.as_ref())?;
+        if let Some(table) = &self.table {
+            write!(f, " INTO TABLE {}", quote(table))?;
+        }
+        if let Some(format) = &self.format {
+            format.fmt(f)?;
+        }
+        assignments(f, " SET ", self.set.as_deref().unwrap_or_default())?;
+        if let Some(filter) = &self.filter {
+            write!(f, " WHERE {filter}")?;
+        }
+        write_update(f, self.on_duplicate.as_ref())
+    }
+}
+
+fn write_limits(
+    f: &mut fmt::Formatter<'_>,
+    batch_interval_ms: Option<u64>,
+    batch_bytes_max: Option<u64>,
+) -> fmt::Result {
+    if let Some(interval) = batch_interval_ms {
+        write!(f, " BATCH_INTERVAL {interval}")?;
+    }
+    if let Some(bytes) = batch_bytes_max {
+        write!(f, " MAX_BATCH_BYTES {bytes}")?;
+    }
+    Ok(())
+}
+
+fn write_error_limit(f: &mut fmt::Formatter<'_>, limit: Option<u64>) -> fmt::Result {
+    match limit {
+        None => Ok(()),
+        Some(0) => write!(f, " STOP_ON_ERROR ON"),
+        Some(limit) => write!(f, " MAX_ERRORS {limit}"),
+    }
+}
+
+/// What is said of existing keys before INTO.
+fn write_duplicates(f: &mut fmt::Formatter<'_>, on_duplicate: Option<&OnDuplicateSyntax>) -> fmt::Result {
+    match on_duplicate {
+        Some(OnDuplicateSyntax::Skip) => write!(f, " SKIP DUPLICATE KEY ERRORS"),
+        Some(OnDuplicateSyntax::Replace) => write!(f, " REPLACE"),
+        Some(OnDuplicateSyntax::Reject | OnDuplicateSyntax::Update(_)) | None => Ok(()),
+    }
+}
+
+/// What is said of them at the end.
+fn write_update(f: &mut fmt::Formatter<'_>, on_duplicate: Option<&OnDuplicateSyntax>) -> fmt::Result {
+    match on_duplicate {
+        Some(OnDuplicateSyntax::Update(update)) => assignments(f, " ON DUPLICATE KEY UPDATE ", update),
+        _ => Ok(()),
+    }
+}
+
 /// Hides the credentials.
 impl fmt::Display for CreatePipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,31 +292,15 @@ impl fmt::Display for Shown<'_> {
             quote(&p.name)
         )?;
         self.source_options(f)?;
-        if let Some(interval) = p.batch_interval_ms {
-            write!(f, " BATCH_INTERVAL {interval}")?;
-        }
-        if let Some(bytes) = p.batch_bytes_max {
-            write!(f, " MAX_BATCH_BYTES {bytes}")?;
-        }
-        match p.error_limit {
-            None => {}
-            Some(0) => write!(f, " STOP_ON_ERROR ON")?,
-            Some(limit) => write!(f, " MAX_ERRORS {limit}")?,
-        }
-        match &p.on_duplicate {
-            OnDuplicateSyntax::Skip => write!(f, " SKIP DUPLICATE KEY ERRORS")?,
-            OnDuplicateSyntax::Replace => write!(f, " REPLACE")?,
-            OnDuplicateSyntax::Reject | OnDuplicateSyntax::Update(_) => {}
-        }
+        write_limits(f, p.batch_interval_ms, p.batch_bytes_max)?;
+        write_error_limit(f, p.error_limit)?;
+        write_duplicates(f, Some(&p.on_duplicate))?;
         write!(f, " INTO TABLE {}{}", quote(&p.table), p.format)?;
         assignments(f, " SET ", &p.set)?;
         if let Some(filter) = &p.filter {
             write!(f, " WHERE {filter}")?;
         }
-        match &p.on_duplicate {
-            OnDuplicateSyntax::Update(update) => assignments(f, " ON DUPLICATE KEY UPDATE ", update),
-            _ => Ok(()),
-        }
+        write_update(f, Some(&p.on_duplicate))
     }
 }
 

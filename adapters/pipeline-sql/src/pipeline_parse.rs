@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlparser::ast::AssignmentTarget;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Location, Token};
 use tidemark_decode::CsvFormat;
 
 use crate::cursor::Cursor;
@@ -11,6 +11,10 @@ use crate::error::ParseError;
 use crate::names;
 use crate::pipeline::*;
 use crate::source::KafkaSource;
+
+/// Of `lines::0::sku` and `lines[0]`.
+const NO_ELEMENTS: &str = "a path goes through objects by their keys and takes no elements of arrays: map the whole array to a \
+     @variable, and take the element in SET, as in @lines::jsonb -> 0 ->> 'sku' (a key that is a number is quoted: '0')";
 
 /// Most keys in a path.
 const PATH_KEYS_MAX: usize = 64;
@@ -30,10 +34,18 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseErr
     }
     let name = c.relation()?;
     c.expect(&["AS", "LOAD", "DATA"])?;
-    let mut options = Options::new(source(c)?);
+    let mut source = source(c)?;
+    let mut options = Options::default();
     while !c.peek(&["INTO"]) {
-        options.next(c)?;
+        if !options.next(c)? {
+            return Err(
+                unsupported_option(c).unwrap_or_else(|| c.expected("INTO TABLE or a pipeline option"))
+            );
+        }
     }
+    let Options { clauses, .. } = options;
+    source.config = clauses.config.unwrap_or_default();
+    source.credentials = clauses.credentials.unwrap_or_default();
     c.expect(&["INTO"])?;
     if c.peek(&["PROCEDURE"]) {
         return Err(c.unsupported("INTO PROCEDURE is not supported: there are no stored procedures"));
@@ -48,22 +60,20 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseErr
     if let FormatSyntax::Csv(csv, _) = &mut format {
         null_defined_by(c, csv)?;
     }
-    let on_duplicate = match (options.on_duplicate, update) {
-        (said, None) => said,
-        (OnDuplicateSyntax::Reject, Some(update)) => OnDuplicateSyntax::Update(update),
-        (_, Some(_)) => {
-            let message = "ON DUPLICATE KEY UPDATE contradicts REPLACE and SKIP DUPLICATE KEY ERRORS";
-            return Err(ParseError::new("42601", message, at));
-        }
+    let on_duplicate = match (clauses.on_duplicate, update) {
+        (None, None) => OnDuplicateSyntax::Reject,
+        (Some(said), None) => said,
+        (None, Some(update)) => OnDuplicateSyntax::Update(update),
+        (Some(_), Some(_)) => return Err(ParseError::new("42601", TWO_DECISIONS, at)),
     };
     Ok(CreatePipeline {
         name,
         or_replace,
         if_not_exists,
-        source: options.source,
-        batch_interval_ms: options.batch_interval_ms,
-        batch_bytes_max: options.batch_bytes_max,
-        error_limit: options.error_limit.flatten(),
+        source,
+        batch_interval_ms: clauses.batch_interval_ms,
+        batch_bytes_max: clauses.batch_bytes_max,
+        error_limit: clauses.error_limit.flatten(),
         table,
         format,
         set,
@@ -84,39 +94,42 @@ fn source(c: &mut Cursor) -> Result<KafkaSource, ParseError> {
     KafkaSource::from_address(&address).map_err(|message| ParseError::new("22023", message, at))
 }
 
-/// What stands between the source and INTO, in any order, each at most once.
+const TWO_DECISIONS: &str = "ON DUPLICATE KEY UPDATE contradicts REPLACE and SKIP DUPLICATE KEY ERRORS";
+
+/// The clauses behind `ALTER PIPELINE name SET`: any that CREATE PIPELINE has, several in any order, commas between them or not.
+pub(crate) fn clauses(c: &mut Cursor) -> Result<PipelineClauses, ParseError> {
+    let mut options = Options::default();
+    loop {
+        if !options.next(c)? && !options.next_of_statement(c)? {
+            let expected = "a clause of CREATE PIPELINE, or OFFSETS alone";
+            return Err(unsupported_option(c).unwrap_or_else(|| c.expected(expected)));
+        }
+        let more = c.take_token(&Token::Comma);
+        if !more && c.peek_token(&Token::EOF) {
+            return Ok(options.clauses);
+        }
+    }
+}
+
+/// Clauses that were said so far, each at most once.
+#[derive(Default)]
 struct Options {
-    source: KafkaSource,
     seen: Vec<&'static str>,
-    batch_interval_ms: Option<u64>,
-    batch_bytes_max: Option<u64>,
-    /// Outer None: nothing said. Inner None: any number.
-    error_limit: Option<Option<u64>>,
-    on_duplicate: OnDuplicateSyntax,
+    clauses: PipelineClauses,
 }
 
 impl Options {
-    fn new(source: KafkaSource) -> Options {
-        Options {
-            source,
-            seen: Vec::new(),
-            batch_interval_ms: None,
-            batch_bytes_max: None,
-            error_limit: None,
-            on_duplicate: OnDuplicateSyntax::Reject,
-        }
-    }
-
-    fn next(&mut self, c: &mut Cursor) -> Result<(), ParseError> {
+    /// One that stands between the source and INTO. False: there is none here.
+    fn next(&mut self, c: &mut Cursor) -> Result<bool, ParseError> {
         if self.begin(c, "CONFIG")? {
-            self.source.config = json_map(c, "CONFIG")?;
+            self.clauses.config = Some(json_map(c, "CONFIG")?);
         } else if self.begin(c, "CREDENTIALS")? {
-            self.source.credentials = json_map(c, "CREDENTIALS")?;
+            self.clauses.credentials = Some(json_map(c, "CREDENTIALS")?);
         } else if self.begin(c, "BATCH_INTERVAL")? {
             let range = 0..=BATCH_INTERVAL_MS_MAX;
-            self.batch_interval_ms = Some(bounded(c, "BATCH_INTERVAL", "milliseconds", range)?);
+            self.clauses.batch_interval_ms = Some(bounded(c, "BATCH_INTERVAL", "milliseconds", range)?);
         } else if self.begin(c, "MAX_BATCH_BYTES")? {
-            self.batch_bytes_max = Some(bounded(c, "MAX_BATCH_BYTES", "bytes", BATCH_BYTES_RANGE)?);
+            self.clauses.batch_bytes_max = Some(bounded(c, "MAX_BATCH_BYTES", "bytes", BATCH_BYTES_RANGE)?);
         } else if self.begin(c, "MAX_ERRORS")? {
             let limit = bounded(c, "MAX_ERRORS", "messages", 0..=i64::MAX as u64)?;
             self.limit_errors(c, Some(limit))?;
@@ -136,11 +149,42 @@ impl Options {
             c.expect(&["DUPLICATE", "KEY", "ERRORS"])?;
             self.decide_duplicates(c, OnDuplicateSyntax::Skip)?;
         } else {
-            return Err(
-                unsupported_option(c).unwrap_or_else(|| c.expected("INTO TABLE or a pipeline option"))
-            );
+            return Ok(false);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// One of those that have their places in a CREATE PIPELINE.
+    fn next_of_statement(&mut self, c: &mut Cursor) -> Result<bool, ParseError> {
+        let at = c.here();
+        if c.peek(&["LOAD", "DATA"]) {
+            self.begin(c, "LOAD")?;
+            c.expect(&["DATA"])?;
+            self.clauses.address = Some(source(c)?);
+        } else if self.begin(c, "INTO")? {
+            c.expect(&["TABLE"])?;
+            self.clauses.table = Some(c.relation()?);
+        } else if c.peek(&["FORMAT"]) {
+            self.see("FORMAT", at)?;
+            self.clauses.format = Some(format(c)?);
+        } else if self.begin(c, "SET")? || c.parser.peek_nth_token_ref(1).token == Token::Eq {
+            // The first SET is that of ALTER; behind it the clause may begin with its first assignment.
+            if self.clauses.set.is_some() {
+                return Err(ParseError::new("42601", "SET is said twice", at));
+            }
+            self.clauses.set = Some(assignments(c)?);
+        } else if self.begin(c, "WHERE")? {
+            self.clauses.filter = Some(c.expr()?);
+        } else if c.peek(&["ON", "DUPLICATE"]) {
+            c.expect(&["ON", "DUPLICATE", "KEY", "UPDATE"])?;
+            if self.clauses.on_duplicate.is_some() {
+                return Err(ParseError::new("42601", TWO_DECISIONS, at));
+            }
+            self.clauses.on_duplicate = Some(OnDuplicateSyntax::Update(assignments(c)?));
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Goes over the option's first word if it is here.
@@ -149,15 +193,20 @@ impl Options {
         if !c.take(&[word]) {
             return Ok(false);
         }
+        self.see(word, at)?;
+        Ok(true)
+    }
+
+    fn see(&mut self, word: &'static str, at: Location) -> Result<(), ParseError> {
         if self.seen.contains(&word) {
             return Err(ParseError::new("42601", format!("{word} is said twice"), at));
         }
         self.seen.push(word);
-        Ok(true)
+        Ok(())
     }
 
     fn limit_errors(&mut self, c: &Cursor, limit: Option<u64>) -> Result<(), ParseError> {
-        let merged = match self.error_limit {
+        let merged = match self.clauses.error_limit {
             None => limit,
             // STOP_ON_ERROR ON and MAX_ERRORS n together: it stops after n.
             Some(Some(0)) if limit.is_some() => limit,
@@ -167,16 +216,17 @@ impl Options {
                 return Err(ParseError::new("42601", message, c.here()));
             }
         };
-        self.error_limit = Some(merged);
+        self.clauses.error_limit = Some(merged);
         Ok(())
     }
 
     fn decide_duplicates(&mut self, c: &Cursor, decision: OnDuplicateSyntax) -> Result<(), ParseError> {
-        if self.on_duplicate != OnDuplicateSyntax::Reject {
-            let message = "REPLACE and SKIP DUPLICATE KEY ERRORS contradict each other";
+        if self.clauses.on_duplicate.is_some() {
+            let message =
+                "REPLACE, SKIP DUPLICATE KEY ERRORS and ON DUPLICATE KEY UPDATE contradict each other";
             return Err(ParseError::new("42601", message, c.here()));
         }
-        self.on_duplicate = decision;
+        self.clauses.on_duplicate = Some(decision);
         Ok(())
     }
 }
@@ -310,9 +360,13 @@ fn key(c: &mut Cursor) -> Result<String, ParseError> {
     let key = match &c.parser.peek_token_ref().token {
         Token::Word(word) => word.value.clone(),
         Token::SingleQuotedString(text) => text.clone(),
+        Token::Number(..) => return Err(c.unsupported(NO_ELEMENTS)),
         _ => return Err(c.expected("a key of the message")),
     };
     c.parser.advance_token();
+    if c.peek_token(&Token::LBracket) {
+        return Err(c.unsupported(NO_ELEMENTS));
+    }
     Ok(key)
 }
 
@@ -446,10 +500,7 @@ fn assignments(c: &mut Cursor) -> Result<Vec<Assignment>, ParseError> {
     }
 }
 
-fn assigned_column(
-    target: &AssignmentTarget,
-    at: sqlparser::tokenizer::Location,
-) -> Result<String, ParseError> {
+fn assigned_column(target: &AssignmentTarget, at: Location) -> Result<String, ParseError> {
     let AssignmentTarget::ColumnName(name) = target else {
         return Err(ParseError::unsupported("assigning several columns at once is not supported", at));
     };

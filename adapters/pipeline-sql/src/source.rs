@@ -38,6 +38,16 @@ impl KafkaSource {
         })
     }
 
+    /// No source: what a part of one is shown with.
+    pub(crate) fn nowhere() -> KafkaSource {
+        KafkaSource {
+            brokers: Vec::new(),
+            topic: String::new(),
+            config: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+        }
+    }
+
     /// `host:port,…/topic`
     pub fn address(&self) -> String {
         format!("{}/{}", self.brokers.join(","), self.topic)

@@ -12,8 +12,8 @@ use crate::cursor::Cursor;
 use crate::error::ParseError;
 use crate::lex;
 use crate::names::{self, literal, quote};
-use crate::pipeline::CreatePipeline;
-use crate::pipeline_parse::create_pipeline;
+use crate::pipeline::{CreatePipeline, PipelineClauses};
+use crate::pipeline_parse::{clauses, create_pipeline};
 use crate::table::{CreateTable, create_table};
 
 /// A parsed statement. Names in our own statements are folded.
@@ -60,12 +60,24 @@ pub enum Statement {
     },
     /// `STOP ALL PIPELINES`
     StopAllPipelines,
+    /// `ALTER PIPELINE … SET clause …`
+    AlterPipeline {
+        /// Pipeline.
+        name: String,
+        /// What takes the place of what.
+        clauses: Box<PipelineClauses>,
+    },
     /// `ALTER PIPELINE … SET OFFSETS …`
     SetOffsets {
         /// Pipeline.
         name: String,
         /// Where it goes on.
         offsets: OffsetsSyntax,
+    },
+    /// `CLEAR PIPELINE ERRORS [FOR name]`
+    ClearErrors {
+        /// Whose; None: everybody's.
+        pipeline: Option<String>,
     },
     /// `SHOW PIPELINES`
     ShowPipelines,
@@ -113,6 +125,13 @@ impl fmt::Display for Statement {
                 write!(f, "STOP PIPELINE {}{}", said(*if_running, "IF RUNNING "), quote(name))
             }
             Statement::StopAllPipelines => f.write_str("STOP ALL PIPELINES"),
+            Statement::AlterPipeline { name, clauses } => {
+                write!(f, "ALTER PIPELINE {} SET{clauses}", quote(name))
+            }
+            Statement::ClearErrors { pipeline: None } => f.write_str("CLEAR PIPELINE ERRORS"),
+            Statement::ClearErrors { pipeline: Some(name) } => {
+                write!(f, "CLEAR PIPELINE ERRORS FOR {}", quote(name))
+            }
             Statement::SetOffsets { name, offsets } => {
                 write!(f, "ALTER PIPELINE {} SET OFFSETS {offsets}", quote(name))
             }
@@ -164,6 +183,8 @@ pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr, ParseError> {
 }
 
 fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
+    // Of ours, those with expressions over messages: there variables are words.
+    let tokens = if begins_with(&tokens, &["ALTER", "PIPELINE"]) { own_words(tokens)? } else { tokens };
     let c = &mut Cursor::new(tokens);
     let parsed = if c.peek(&["CREATE"]) {
         return create(c);
@@ -174,7 +195,9 @@ fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
     } else if c.peek(&["STOP"]) {
         stop(c)?
     } else if c.peek(&["ALTER", "PIPELINE"]) {
-        alter_pipeline(c)?
+        alter(c)?
+    } else if c.take(&["CLEAR", "PIPELINE", "ERRORS"]) {
+        Statement::ClearErrors { pipeline: c.take(&["FOR"]).then(|| c.relation()).transpose()? }
     } else if c.peek(&["SHOW", "PIPELINES"]) {
         c.expect(&["SHOW", "PIPELINES"])?;
         Statement::ShowPipelines
@@ -272,11 +295,16 @@ fn create(c: &mut Cursor) -> Result<Statement, ParseError> {
 /// Parses a CREATE PIPELINE, and holds it to what its canonical text says: what is kept must mean what was said.
 fn pipeline_of(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
     let pipeline = pipeline_once(tokens)?;
+    check_kept(&pipeline)?;
+    Ok(pipeline)
+}
+
+fn check_kept(pipeline: &CreatePipeline) -> Result<(), ParseError> {
     let kept = CreatePipeline { or_replace: false, if_not_exists: false, ..pipeline.clone() };
     let read_back =
         lex::statements(&kept.to_sql()).and_then(|mut s| pipeline_once(s.pop().unwrap_or_default()));
     match read_back {
-        Ok(read_back) if read_back == kept => Ok(pipeline),
+        Ok(read_back) if read_back == kept => Ok(()),
         _ => Err(ParseError::plain(
             "0A000",
             "the pipeline has an expression that cannot be kept as text without changing it: write it differently",
@@ -284,13 +312,40 @@ fn pipeline_of(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError>
     }
 }
 
-fn pipeline_once(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
+/// Another definition of a pipeline: with these clauses in the place of its own. Held to what its canonical text says, too.
+pub fn alter_pipeline(
+    pipeline: &CreatePipeline,
+    clauses: &PipelineClauses,
+) -> Result<CreatePipeline, ParseError> {
+    let altered = clauses.applied_to(pipeline);
+    check_kept(&altered)?;
+    Ok(altered)
+}
+
+/// Tokens of a statement of our own: variables are words, and parameters have no value when a pipeline runs.
+fn own_words(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, ParseError> {
     if let Some(parameter) = tokens.iter().find(|t| matches!(t.token, Token::Placeholder(_))) {
-        let message =
-            format!("a pipeline takes no parameters: {} has no value when it runs", parameter.token);
+        let message = match &parameter.token {
+            Token::Placeholder(text) if text == "$" => {
+                "a path is written key::key from the top of the message, not as JSONPath ($.key)".to_string()
+            }
+            other => format!("a pipeline takes no parameters: {other} has no value when it runs"),
+        };
         return Err(ParseError::new("42P02", message, parameter.span.start));
     }
-    let c = &mut Cursor::new(lex::join_variables(tokens));
+    Ok(lex::join_variables(tokens))
+}
+
+fn begins_with(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
+    let mut said = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    words.iter().all(|word| match said.next().map(|t| &t.token) {
+        Some(Token::Word(w)) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+        _ => false,
+    })
+}
+
+fn pipeline_once(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
+    let c = &mut Cursor::new(own_words(tokens)?);
     let pipeline = create_pipeline(c)?;
     c.end()?;
     Ok(pipeline)
@@ -370,23 +425,18 @@ fn stop(c: &mut Cursor) -> Result<Statement, ParseError> {
     Ok(Statement::StopPipeline { name, if_running })
 }
 
-fn alter_pipeline(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn alter(c: &mut Cursor) -> Result<Statement, ParseError> {
     c.expect(&["ALTER", "PIPELINE"])?;
     let name = c.relation()?;
     if c.peek(&["DROP"]) {
-        return Err(c.unsupported("ALTER PIPELINE … DROP is not supported"));
+        return Err(c.unsupported(
+            "ALTER PIPELINE … DROP is not supported: CREATE OR REPLACE PIPELINE leaves clauses out and keeps the offsets",
+        ));
     }
     c.expect(&["SET"])?;
-    if !c.peek(&["OFFSETS"])
-        && let Token::Word(word) = &c.parser.peek_token_ref().token
-    {
-        let message = format!(
-            "ALTER PIPELINE … SET {} is not supported: SET OFFSETS is; change the rest with CREATE OR REPLACE PIPELINE",
-            word.value.to_ascii_uppercase()
-        );
-        return Err(c.unsupported(message));
+    if !c.take(&["OFFSETS"]) {
+        return Ok(Statement::AlterPipeline { name, clauses: Box::new(clauses(c)?) });
     }
-    c.expect(&["OFFSETS"])?;
     let offsets = if c.take(&["EARLIEST"]) {
         OffsetsSyntax::Earliest
     } else if c.take(&["LATEST"]) {
@@ -413,11 +463,10 @@ fn offsets_at(c: &mut Cursor) -> Result<BTreeMap<i32, i64>, ParseError> {
 }
 
 fn unsupported_command(c: &Cursor) -> Option<ParseError> {
-    const SAID: [(&[&str], &str); 6] = [
+    const SAID: [(&[&str], &str); 5] = [
         (&["TEST", "PIPELINE"], "TEST PIPELINE is not supported"),
         (&["PROFILE", "PIPELINE"], "PROFILE PIPELINE is not supported"),
         (&["EXTRACT", "PIPELINE"], "EXTRACT PIPELINE is not supported"),
-        (&["CLEAR", "PIPELINE"], "CLEAR PIPELINE ERRORS is not supported"),
         (&["LOAD", "DATA"], "LOAD DATA is not supported by itself: CREATE PIPELINE … AS LOAD DATA, or COPY"),
         (&["REPLACE", "INTO"], "REPLACE INTO is not supported: use INSERT … ON CONFLICT … DO UPDATE"),
     ];

@@ -1,7 +1,7 @@
 //! Statements as tables: what is parsed into what, and what is refused with which SQLSTATE and which words.
 
 use tidemark_pipeline_sql::sqlparser::ast::{Expr, visit_expressions_mut};
-use tidemark_pipeline_sql::{Statement, parse, parse_expression, parse_pipeline};
+use tidemark_pipeline_sql::{Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
 
 fn one(sql: &str) -> Statement {
     let mut statements = parse(sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
@@ -96,6 +96,21 @@ fn canonical_texts() {
              FORMAT CSV FIELDS TERMINATED BY ',' ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES STARTING BY '' \
              TERMINATED BY '\\r\\n' IGNORE 1 LINES NULL DEFINED BY '\\\\N' OPTIONALLY ENCLOSED (a, @b, c) SET d = @b",
         ),
+        ("clear pipeline errors", "CLEAR PIPELINE ERRORS"),
+        ("clear pipeline errors for P", "CLEAR PIPELINE ERRORS FOR p"),
+        (
+            "alter pipeline p set batch_interval 5, max_errors 3 where a > 1, into table u",
+            "ALTER PIPELINE p SET BATCH_INTERVAL 5 MAX_ERRORS 3 INTO TABLE u WHERE a > 1",
+        ),
+        (
+            "alter pipeline p set amount = @cents::numeric / 100, note = 'x' on duplicate key update n = n + 1",
+            "ALTER PIPELINE p SET SET amount = @cents::NUMERIC / 100, note = 'x' ON DUPLICATE KEY UPDATE n = n + 1",
+        ),
+        (
+            "alter pipeline p set load data kafka 'h/u' config '{}' stop_on_error off format json (a <- b::c)",
+            "ALTER PIPELINE p SET LOAD DATA KAFKA 'h:9092/u' CONFIG '{}' STOP_ON_ERROR OFF \
+             FORMAT JSON (a <- \"b\"::\"c\")",
+        ),
         (
             "create pipeline p as load data kafka 'h/t' stop_on_error off skip duplicate key errors into table t format csv",
             "CREATE PIPELINE p AS LOAD DATA KAFKA 'h:9092/t' SKIP DUPLICATE KEY ERRORS INTO TABLE t \
@@ -179,7 +194,10 @@ fn refusals() {
         (pipeline("into table t format json ()"), "42601", "maps nothing"),
         (pipeline("into table t format json (a)"), "42601", "\"<-\""),
         (pipeline("into table t format json (a < - b"), "42601", "\",\" or \")\""),
-        (pipeline("into table t format json (a <- 3)"), "42601", "a key of the message"),
+        (pipeline("into table t format json (a <- =)"), "42601", "a key of the message"),
+        (pipeline("into table t format json (a <- lines::0::sku)"), "0A000", "no elements of arrays"),
+        (pipeline("into table t format json (a <- lines[0])"), "0A000", "no elements of arrays"),
+        (pipeline("into table t format json (a <- $.a[0])"), "42P02", "key::key"),
         (pipeline("into table t format json (a <- b default c)"), "42601", "a constant"),
         (pipeline("into table t format json (a <- b default -'x')"), "42601", "a constant"),
         (pipeline("into table t format avro (a <- b)"), "0A000", "FORMAT AVRO"),
@@ -230,9 +248,15 @@ fn refusals() {
         ("test pipeline p".into(), "0A000", "TEST PIPELINE"),
         ("profile pipeline p".into(), "0A000", "PROFILE PIPELINE"),
         ("extract pipeline p into outfile 'x'".into(), "0A000", "EXTRACT PIPELINE"),
-        ("clear pipeline errors".into(), "0A000", "CLEAR PIPELINE"),
+        ("clear pipeline errors of p".into(), "42601", "end of the statement"),
         ("load data kafka 'x'".into(), "0A000", "LOAD DATA"),
-        ("alter pipeline p set batch_interval 5".into(), "0A000", "SET BATCH_INTERVAL"),
+        ("alter pipeline p set".into(), "42601", "a clause of CREATE PIPELINE"),
+        ("alter pipeline p set nonsense 5".into(), "42601", "a clause of CREATE PIPELINE"),
+        ("alter pipeline p set batch_interval 5 batch_interval 6".into(), "42601", "said twice"),
+        ("alter pipeline p set replace on duplicate key update a = 1".into(), "42601", "contradicts REPLACE"),
+        ("alter pipeline p set resource pool x".into(), "0A000", "RESOURCE POOL"),
+        ("alter pipeline p set where a = $1".into(), "42P02", "no parameters"),
+        ("alter pipeline p set batch_interval 5, offsets earliest".into(), "42601", "a clause of CREATE"),
         ("alter pipeline p drop file 'x'".into(), "0A000", "DROP"),
         ("alter pipeline p set offsets".into(), "42601", "EARLIEST, LATEST"),
         ("alter pipeline p set offsets '[1]'".into(), "22023", "partition"),
@@ -337,4 +361,33 @@ fn hostile_texts_neither_panic_nor_overflow() {
     assert_eq!(parse(&format!("insert into t values {rows}")).unwrap().len(), 1);
     let terms = vec!["t.a = 1"; 400].join(" or ");
     assert_eq!(parse(&format!("select * from t where {terms}")).unwrap().len(), 1);
+}
+
+#[test]
+fn clauses_take_the_place_of_a_pipelines_own() {
+    let before = parse_pipeline(&format!(
+        "{P} credentials '{{\"sasl.password\": \"hidden\"}}' batch_interval 5 max_errors 3 into table t \
+         format json (a <- a, @x <- x) set b = @x where a > 1"
+    ))
+    .unwrap();
+    let altered = |sql: &str| {
+        let Statement::AlterPipeline { clauses, .. } = one(sql) else { panic!("{sql}") };
+        alter_pipeline(&before, &clauses)
+    };
+    let all = altered("alter pipeline p set batch_interval 7 stop_on_error off, b = @x || 'y' where a > 2")
+        .unwrap();
+    let expected = format!(
+        "{P} credentials '{{\"sasl.password\": \"hidden\"}}' batch_interval 7 into table t \
+         format json (a <- a, @x <- x) set b = @x || 'y' where a > 2"
+    );
+    assert_eq!(all, parse_pipeline(&expected).unwrap());
+    // What is not said stays, the secrets too; what is said takes the place of all of it.
+    let moved =
+        altered("alter pipeline p set load data kafka 'h/u' replace into table u format csv").unwrap();
+    assert_eq!((moved.source.topic.as_str(), moved.table.as_str()), ("u", "u"));
+    assert_eq!(moved.source.credentials["sasl.password"], "hidden");
+    assert_eq!((moved.batch_interval_ms, moved.error_limit), (Some(5), Some(3)));
+    assert_eq!(moved.filter, before.filter);
+    let secret = one("alter pipeline p set credentials '{\"sasl.password\": \"hidden2\"}'");
+    assert!(!secret.to_string().contains("hidden2") && !format!("{secret:?}").contains("hidden2"));
 }

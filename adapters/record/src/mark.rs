@@ -118,6 +118,7 @@ fn command_words(command: &ShardCommand, words: &mut Words) -> u8 {
                     Work::CreateTable(table) => words.adds([1, u64::from(table.id.0)]),
                     Work::DropTable(table) => words.adds([2, u64::from(table.0)]),
                     Work::TruncateTable(table) => words.adds([3, u64::from(table.0)]),
+                    Work::RemoveErrors(pipeline) => words.adds([5, u64::from(pipeline.0)]),
                     Work::Rows { table, deletes, rows, .. } => {
                         words.adds([4, u64::from(table.0), deletes.len() as u64]);
                         rows.iter().for_each(|rows| words.add(rows.num_rows() as u64));

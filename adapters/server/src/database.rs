@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use kernel::message::SourceReading;
 use kernel::{Error, ErrorKind, PipelineId, Request, Response, TableId};
 use tidemark_engine::Engine;
 use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
@@ -34,6 +35,10 @@ impl Database for EngineDatabase {
             }
             other => Err(Error::new(ErrorKind::Internal, format!("no barrier but {other:?}"))),
         }
+    }
+
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error> {
+        self.0.read_source(definition_sql.into()).await
     }
 
     fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus> {

@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 use async_trait::async_trait;
 use kernel::ids::TableId;
+use kernel::message::SourceReading;
 use kernel::{BarrierId, Error, PipelineId, Request, Response, Snapshot, SourcePartition};
 
 /// A running database.
@@ -22,6 +23,9 @@ pub trait Database: Send + Sync + 'static {
 
     /// A table barrier with the staged tip, held until it is used up by a write or the guard is dropped.
     async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error>;
+
+    /// Asks the source that a pipeline's definition names for its topic and the offsets of its partitions, now.
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error>;
 
     /// What the sources said last, by pipeline. Volatile: it is no part of any snapshot.
     fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus>;

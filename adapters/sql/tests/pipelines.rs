@@ -159,3 +159,95 @@ async fn constants_need_no_expressions() {
     let timed = pipeline("into table t format json (id <- id)");
     assert!(planner.extract_plan(&timed, table, 2).unwrap().1.is_some(), "now() is no constant");
 }
+
+#[tokio::test]
+async fn another_definition_keeps_the_offsets_of_the_same_source() {
+    let db = with_tables().await;
+    let json = "into table t format json (id <- id)";
+    let replaced = |source: &str, rest: &str| {
+        format!("create or replace pipeline p as load data kafka '{source}' {rest} {json}")
+    };
+    let kept = async || {
+        let snapshot = db.env.database.snapshot().await.unwrap();
+        let p = snapshot.catalog.pipeline_named("p").unwrap().clone();
+        let cursors: Vec<_> = p.cursors.iter().map(|(partition, at)| (*partition, at.next_offset)).collect();
+        (cursors, p.run.0, p.batch_interval_us, p.error_limit)
+    };
+    db.script(&[
+        (&replaced("h:9092/topic", ""), "ok"),
+        ("alter pipeline p set offsets '{\"0\": 7}'", "ok"),
+        ("alter pipeline p set batch_interval 20, max_errors 3 where id > 0", "ok"),
+    ])
+    .await;
+    assert_eq!(kept().await, (vec![(0, 7)], 2, 20_000, Some(3)));
+    assert_eq!(db.run(&replaced("h:9092/topic", "batch_interval 30")).await.unwrap(), "ok");
+    assert_eq!(kept().await, (vec![(0, 7)], 2, 30_000, None));
+    let told = db.run(&replaced("h:9092/other", "")).await.unwrap();
+    assert!(told.contains("its offsets are forgotten") && told.contains("'h:9092/other'"), "{told}");
+    assert_eq!(kept().await, (vec![], 3, 0, None));
+    // What comes out is held to what a pipeline must be.
+    db.script(&[
+        ("alter pipeline nobody set batch_interval 1", "!42704 \"nobody\""),
+        ("alter pipeline p set where nope", "!42703 nope"),
+        ("alter pipeline p set into table nowhere", "!42P01 nowhere"),
+        ("alter pipeline p set format json (note <- note)", "!23502 \"id\""),
+        ("alter pipeline p set into table keyless format json (a <- a)", "ok"),
+        ("alter pipeline p set replace", "!42P10 keyless"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn offsets_are_those_that_the_partitions_have() {
+    let db = with_tables().await;
+    let json = "into table t format json (id <- id)";
+    db.script(&[
+        (&pipeline(json), "ok"),
+        (&format!("create pipeline q as load data kafka 'gone:1/topic' {json}"), "ok"),
+        ("alter pipeline p set offsets '{\"7\": 0}'", "!22023 no partition 7: it has 2"),
+        ("alter pipeline p set offsets '{\"0\": 21}'", "!22023 5 to 20"),
+        ("alter pipeline p set offsets '{\"0\": 4}'", "!22023 5 to 20"),
+        ("alter pipeline p set offsets '{\"1\": 1, \"0\": 20}'", "!22023 0 to 0"),
+        ("alter pipeline p set offsets '{\"1\": 0, \"0\": 20}'", "ok"),
+        ("alter pipeline q set offsets '{\"0\": 5}'", "!08001 nothing was changed"),
+        ("alter pipeline q set offsets earliest", "ok"),
+        ("alter pipeline nobody set offsets earliest", "!42704 nobody"),
+        ("start pipeline p", "ok"),
+        ("alter pipeline p set offsets '{\"0\": 20}'", "!55000 is running"),
+        ("alter pipeline p set batch_interval 5", "ok"),
+        ("select p.state, c.lag is null from information_schema.pipelines p join information_schema.pipelines_cursors c \
+          on p.pipeline_name = c.pipeline_name where p.pipeline_name = 'p'", "Running|t ; Running|t"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn errors_are_cleared_and_shown_whatever_their_bytes() {
+    let db = with_tables().await;
+    db.script(&[
+        (&pipeline("into table t format json (id <- id)"), "ok"),
+        ("select error_message, message_text from information_schema.pipelines_errors", ""),
+        ("select count(*) from information_schema.pipelines_errors where message_text like 'x%'", "0"),
+        ("clear pipeline errors", "ok"),
+        ("clear pipeline errors for p", "ok"),
+        ("clear pipeline errors for nobody", "!42704 nobody"),
+        ("drop pipeline p", "ok"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn hints_say_what_is_certain() {
+    let db = with_tables().await;
+    let json = "into table t format json (id <- id, @x <- x)";
+    for set in ["note = jsonb_path_query(@x, '$')", "note = nope", "at = to_dates(@x)"] {
+        let sql = pipeline(&format!("{json} set {set}"));
+        let error = db.run(&sql).await.expect_err(&sql);
+        let told = format!("{error} {:?}", error.hint);
+        assert!(!told.contains("Did you mean") && !told.contains("now()"), "{told}");
+    }
+    // What the refusal of a number in a path advises is right.
+    let rest = "into table t format json (id <- id, @lines <- lines) set note = @lines::jsonb -> 0 ->> 'sku'";
+    let extract = extracted(&db, rest, &[r#"{"id": 1, "lines": [{"sku": "a-7"}, {}]}"#]).await;
+    assert_eq!(rows(&extract), ["1|null|a-7|2026-01-01 00:00:00+00"]);
+}

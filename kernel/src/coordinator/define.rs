@@ -9,11 +9,11 @@ use super::staging::WorkByShard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
-use crate::message::{Definition, Offsets, PipelineSpec, TableSpec, Work};
+use crate::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec, Work};
 use crate::planted::{self, Bug};
 use crate::probe::{Probe, reached};
 use crate::record::RecordKind;
-use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt, TableDef};
+use crate::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt, TableDef};
 
 /// What a definition comes to.
 pub(super) enum Outcome {
@@ -47,13 +47,13 @@ impl Coordinator {
                 let catalog = vec![CatalogChange::TableTruncated(id)];
                 Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
             }
-            Definition::CreatePipeline { spec, if_not_exists, or_replace } => {
-                self.create_pipeline(*spec, if_not_exists, or_replace)
-            }
+            Definition::CreatePipeline { spec, if_not_exists } => self.create_pipeline(*spec, if_not_exists),
+            Definition::AlterPipeline(alteration) => self.alter_pipeline(alteration),
             Definition::DropPipeline { name, if_exists } => self.drop_pipeline(&name, if_exists),
             Definition::StartPipeline { name, if_not_running } => self.start_pipeline(&name, if_not_running),
             Definition::StopPipeline { name, if_running } => self.stop_pipeline(&name, if_running),
             Definition::SetOffsets { name, offsets } => self.set_offsets(&name, offsets),
+            Definition::ClearErrors { pipeline } => self.clear_errors(pipeline.as_deref()),
         }
     }
 
@@ -119,12 +119,8 @@ impl Coordinator {
         })
     }
 
-    fn create_pipeline(
-        &mut self,
-        spec: PipelineSpec,
-        if_not_exists: bool,
-        or_replace: bool,
-    ) -> Result<Outcome> {
+    /// The table that a pipeline is to load, if what it does on an existing key fits it.
+    fn loadable_table(&self, spec: &PipelineSpec) -> Result<TableId> {
         let table = self.table_named(&spec.table)?;
         if table.primary_key.is_empty() && spec.on_duplicate != OnDuplicate::Reject {
             let text = format!(
@@ -134,22 +130,19 @@ impl Coordinator {
             return Err(Error::new(ErrorKind::InvalidTableDefinition, text));
         }
         spec.on_duplicate.check(table)?;
-        let table = table.id;
-        let existing = self.tip.pipeline_named(&spec.name).cloned();
-        if let Some(existing) = &existing {
+        Ok(table.id)
+    }
+
+    fn create_pipeline(&mut self, spec: PipelineSpec, if_not_exists: bool) -> Result<Outcome> {
+        let table = self.loadable_table(&spec)?;
+        if self.tip.pipeline_named(&spec.name).is_some() {
             if if_not_exists {
                 return Ok(Outcome::Nothing);
             }
-            if !or_replace {
-                let text = format!("pipeline \"{}\" already exists", spec.name);
-                return Err(Error::new(ErrorKind::DuplicateObject, text));
-            }
-            if existing.state == PipelineState::Running {
-                return Err(running(&existing.name));
-            }
+            let text = format!("pipeline \"{}\" already exists", spec.name);
+            return Err(Error::new(ErrorKind::DuplicateObject, text));
         }
         let pipeline = PipelineDef {
-            // A replaced pipeline is a new one: it reads from where a new one would.
             id: PipelineId(self.tip.next_pipeline),
             name: spec.name,
             table,
@@ -168,11 +161,59 @@ impl Coordinator {
             created_at_us: self.now_us,
             altered_at_us: self.now_us,
         };
-        let dropped = existing.map(|p| CatalogChange::PipelineDropped(p.id));
-        outcome(
-            RecordKind::Catalog,
-            dropped.into_iter().chain([CatalogChange::PipelineSet(pipeline)]).collect(),
-        )
+        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
+    }
+
+    /// At the boundary of a batch: what is staged was extracted by the older definition and is committed before; what is only
+    /// fetched goes, and is fetched again under the new epoch.
+    fn alter_pipeline(&mut self, alteration: Alteration) -> Result<Outcome> {
+        let Alteration { spec, was, source_changed } = alteration;
+        let before = self.pipeline_named(&spec.name)?.clone();
+        let table = self.loadable_table(&spec)?;
+        if before.definition_sql != was {
+            let text =
+                format!("pipeline \"{}\" was altered meanwhile; nothing was changed: try again", spec.name);
+            return Err(Error::new(ErrorKind::SerializationFailure, text));
+        }
+        let mut pipeline = PipelineDef {
+            table,
+            definition_sql: spec.definition_sql,
+            on_duplicate: spec.on_duplicate,
+            error_limit: spec.error_limit,
+            batch_interval_us: spec.batch_interval_us,
+            batch_bytes_max: spec.batch_bytes_max,
+            epoch: self.new_epoch(),
+            altered_at_us: self.now_us,
+            ..(*before).clone()
+        };
+        if source_changed {
+            pipeline.run = Run(pipeline.run.0 + 1);
+            pipeline.start_at = StartAt::Earliest;
+        }
+        if source_changed || planted::is(Bug::AlterForgetsOffsets) {
+            pipeline.topic_id = None;
+            pipeline.cursors.clear();
+        }
+        if before.state == PipelineState::Running {
+            self.open_altered(&before, &pipeline);
+        } else {
+            // Why it failed was said of another definition.
+            pipeline.state = PipelineState::Stopped;
+        }
+        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
+    }
+
+    fn open_altered(&mut self, before: &Arc<PipelineDef>, pipeline: &PipelineDef) {
+        reached(Probe::AlteredWhileRunning);
+        if planted::is(Bug::AlterKeepsFetched) {
+            return;
+        }
+        self.close_source(pipeline.id);
+        let opened = match planted::is(Bug::AlterOpensOldDefinition) {
+            true => PipelineDef { epoch: pipeline.epoch, ..(**before).clone() },
+            false => pipeline.clone(),
+        };
+        self.open_source(Arc::new(opened), pipeline.epoch);
     }
 
     fn drop_pipeline(&mut self, name: &str, if_exists: bool) -> Result<Outcome> {
@@ -182,7 +223,21 @@ impl Coordinator {
             Err(error) => return Err(error),
         };
         self.close_source(id);
-        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineDropped(id)])
+        let work = self.on_all_shards(|| Work::RemoveErrors(id));
+        let catalog = vec![CatalogChange::PipelineDropped(id)];
+        Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
+    }
+
+    fn clear_errors(&mut self, pipeline: Option<&str>) -> Result<Outcome> {
+        let Some(name) = pipeline else {
+            let work = self.on_all_shards(|| Work::TruncateTable(ERRORS_TABLE));
+            let catalog = vec![CatalogChange::TableTruncated(ERRORS_TABLE)];
+            return Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work });
+        };
+        let id = self.pipeline_named(name)?.id;
+        let work = self.on_all_shards(|| Work::RemoveErrors(id));
+        let catalog = vec![CatalogChange::ErrorsCleared(id)];
+        Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
     }
 
     fn start_pipeline(&mut self, name: &str, if_not_running: bool) -> Result<Outcome> {

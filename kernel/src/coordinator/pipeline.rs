@@ -277,8 +277,7 @@ impl Coordinator {
                 return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
             }
             if cursor.next_offset > latest {
-                beyond_end
-                    .insert(partition, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
+                beyond_end.insert(partition, (cursor.next_offset, earliest, latest));
             }
         }
         if !beyond_end.is_empty() {
@@ -297,17 +296,21 @@ impl Coordinator {
 
     /// Cursors of some partitions lie beyond their ends, as a reading has it. That is a loss of a partition of which several readings in a
     /// row say so.
-    fn tolerate_or_fail(&mut self, id: PipelineId, errors: BTreeMap<SourcePartition, Error>) {
+    fn tolerate_or_fail(&mut self, id: PipelineId, found: BTreeMap<SourcePartition, (i64, i64, i64)>) {
         let run = self.pipelines.get_mut(&id).expect("called for a run");
-        run.beyond_end.retain(|partition, _| errors.contains_key(partition));
-        errors.keys().for_each(|partition| *run.beyond_end.entry(*partition).or_default() += 1);
+        run.beyond_end.retain(|partition, _| found.contains_key(partition));
+        found.keys().for_each(|partition| *run.beyond_end.entry(*partition).or_default() += 1);
         let is_loss = |readings: u32| readings > READINGS_BEYOND_END_MAX || planted::is(Bug::BeyondEndIsLoss);
         let loss = run.beyond_end.iter().find(|(_, readings)| is_loss(**readings));
         let terminal = loss.map(|(partition, _)| *partition);
         reached(if terminal.is_some() { Probe::BeyondEndIsLoss } else { Probe::BeyondEndTolerated });
-        let told = terminal.unwrap_or_else(|| *errors.keys().next().expect("there is one"));
-        let error = errors[&told].clone();
-        if terminal.is_some() { self.fail(id, error) } else { self.retry_later(id, error) }
+        let told = terminal.unwrap_or_else(|| *found.keys().next().expect("there is one"));
+        let (wanted, earliest, latest) = found[&told];
+        if terminal.is_some() {
+            self.fail(id, lost(&self.tip.pipelines[&id], told, wanted, earliest, latest))
+        } else {
+            self.retry_later(id, ends_early(told, wanted, latest))
+        }
     }
 
     /// Where a pipeline goes on: its cursors at the tip, or beyond it what the batch that is being staged will make of them.
@@ -610,14 +613,23 @@ fn changed_topic(pipeline: &PipelineDef, before: Option<TopicId>, now: TopicId) 
         ErrorKind::SourceChanged,
         format!(
             "the topic of pipeline {} was deleted and created again (topic id {} is now {}), so its offsets mean other \
-             messages; nothing of the new topic was loaded. To load it from the start: ALTER PIPELINE {} SET OFFSETS EARLIEST, \
-             then START PIPELINE",
+             messages; nothing of the new topic was loaded, and what was loaded of the old one stays. To load the new one from \
+             its start, in addition: ALTER PIPELINE {} SET OFFSETS EARLIEST, then START PIPELINE",
             pipeline.name,
             hex(before),
             hex(now),
             pipeline.name
         ),
     ))
+}
+
+/// Of a partition that is said to end before its cursor, as long as that may pass.
+fn ends_early(partition: SourcePartition, wanted: i64, latest: i64) -> Error {
+    let text = format!(
+        "partition {partition} ends at {latest}, before the next message {wanted}, as its broker says now; a broker that just \
+         took over may not know of all messages yet, so it is asked again before this counts as a loss"
+    );
+    Error::new(ErrorKind::SourceLost, text)
 }
 
 fn lost(

@@ -224,7 +224,9 @@ impl Coordinator {
             let set_aside: u64 = advances.map(|a| a.tally.set_aside).sum();
             let pipeline = &self.tip.pipelines[&part.pipeline];
             let before = if planted::is(Bug::ErrorLimitPerBatch) { 0 } else { pipeline.set_aside };
+            // A limit that was lowered stops it with the next message that is set aside.
             if let Some(limit) = pipeline.error_limit
+                && set_aside > 0
                 && before + set_aside > limit
             {
                 let error = errors_table::limit_reached(pipeline, before + set_aside, limit);
@@ -251,7 +253,8 @@ impl Coordinator {
                 self.drop_barrier(barrier);
                 (Some((id, counts)), vec![])
             }
-            Origin::Define { id } => (Some((id, counts)), vec![]),
+            // What went with a definition is nobody's count of rows.
+            Origin::Define { id } => (Some((id, Counts::default())), vec![]),
             Origin::Batch(parts) => {
                 (None, parts.into_iter().map(|p| (p.pipeline, p.epoch, p.source_bytes)).collect())
             }

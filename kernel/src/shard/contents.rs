@@ -5,6 +5,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
@@ -109,6 +111,18 @@ impl Contents {
 
     pub fn id(&self, place: Place) -> RowId {
         self.chunk(place.slot()).ids.get(place.row())
+    }
+
+    /// Ids of the rows that live at the staged tip and have this number in a bigint column.
+    pub fn ids_where(&self, column: usize, number: i64) -> Vec<RowId> {
+        let mut ids = Vec::new();
+        for slot in &self.order {
+            let chunk = self.chunk(*slot);
+            let numbers = chunk.rows.column(column).as_primitive::<Int64Type>();
+            let living = (0..chunk.len()).filter(|row| !chunk.gone.get(*row));
+            ids.extend(living.filter(|row| numbers.value(*row) == number).map(|row| chunk.ids.get(row)));
+        }
+        ids
     }
 
     /// Rows that go, by row id. Each must live.

@@ -254,6 +254,11 @@ impl Shard {
                 Work::CreateTable(table) => self.create(table).expect("a table is created once"),
                 Work::DropTable(table) => self.drop_table(table).expect("what is dropped is there"),
                 Work::TruncateTable(table) => self.truncate(table).expect("what is truncated is there"),
+                Work::RemoveErrors(pipeline) => {
+                    let errors = &self.contents[&self.tip[&ERRORS_TABLE]];
+                    let deletes = errors.ids_where(0, i64::from(pipeline.0));
+                    self.stage_rows(ERRORS_TABLE, &OnDuplicate::Reject, &deletes, &[], &mut stage);
+                }
                 Work::Rows { table, on_duplicate, deletes, rows } => {
                     self.stage_rows(table, &on_duplicate, &deletes, &rows, &mut stage);
                 }
@@ -506,7 +511,10 @@ impl Shard {
             CatalogChange::TableCreated(table) => self.create(Arc::new(table.clone())),
             CatalogChange::TableDropped(table) => self.drop_table(*table),
             CatalogChange::TableTruncated(table) => self.truncate(*table),
-            CatalogChange::PipelineSet(_) | CatalogChange::PipelineDropped(_) => Ok(()),
+            // Rows that go with them are in the pieces.
+            CatalogChange::PipelineSet(_)
+            | CatalogChange::PipelineDropped(_)
+            | CatalogChange::ErrorsCleared(_) => Ok(()),
         }
     }
 

@@ -696,5 +696,5 @@ fn create_pipeline(scope: &Scope) -> Definition {
         batch_interval_us: 0,
         batch_bytes_max: scope.batch,
     };
-    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false }
+    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false }
 }

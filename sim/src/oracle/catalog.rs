@@ -1,9 +1,9 @@
 //! What a record may say of tables and pipelines: nothing that nobody asked for, no cursor that moves by itself, no partition that
 //! begins where its topic never did. What a definition must come to lives in `definitions`.
 
-use kernel::message::{Definition, Offsets};
+use kernel::message::{Alteration, Definition, Offsets};
 use kernel::record::RecordKind;
-use kernel::schema::{CatalogChange, PipelineDef, PipelineState};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
 
 use super::model::{Change, Pipeline, Transaction};
 use super::{Check, Oracle, Outside, ensure, rule};
@@ -29,6 +29,21 @@ impl Oracle {
                 )?;
                 let key = def.primary_key.iter().map(|k| *k as usize).collect();
                 transaction.apply(Change::TableCreated(def.id.0, def.name.clone(), key));
+            }
+            CatalogChange::TableTruncated(ERRORS_TABLE) => {
+                asked(
+                    &|d| matches!(d, Definition::ClearErrors { pipeline: None }),
+                    "all errors are cleared".into(),
+                )?;
+                transaction.apply(Change::TableTruncated(ERRORS_TABLE.0));
+            }
+            CatalogChange::ErrorsCleared(id) => {
+                let name = transaction.model().pipelines.get(&id.0).map(|p| p.name.clone());
+                asked(
+                    &|d| matches!(d, Definition::ClearErrors { pipeline: Some(n) } if Some(n) == name.as_ref()),
+                    format!("errors of pipeline {name:?} are cleared"),
+                )?;
+                transaction.apply(Change::ErrorsCleared(id.0));
             }
             CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => {
                 let truncated = matches!(change, CatalogChange::TableTruncated(_));
@@ -59,6 +74,7 @@ impl Oracle {
         let name = &def.name;
         let now = Pipeline {
             name: name.clone(),
+            definition: def.definition_sql.clone(),
             run: def.run.0,
             epoch: def.epoch.0,
             fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
@@ -73,6 +89,10 @@ impl Oracle {
                 format!("epoch of pipeline {name} falls from {} to {}", before.epoch, now.epoch)
             })?;
             self.check_state_change(before, &now)?;
+            let altered = self.definitions.iter().any(|d| is_alteration(d, &now.definition));
+            ensure("honest", now.definition == before.definition || altered, || {
+                format!("pipeline {name} has another definition unasked: {}", now.definition)
+            })?;
             if now.run == before.run {
                 let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
                 ensure("monotonic", moved.is_none(), || {
@@ -100,6 +120,9 @@ impl Oracle {
             }
             (PipelineState::Running, PipelineState::Stopped) => {
                 asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
+            }
+            (PipelineState::Failed { .. }, PipelineState::Stopped) => {
+                asked(&|d| is_alteration(d, &now.definition)) && now.definition != before.definition
             }
             (before, PipelineState::Failed { .. }) => *before == PipelineState::Running,
             _ => false,
@@ -131,18 +154,29 @@ impl Oracle {
     }
 
     fn check_rewind(&self, before: &Pipeline, now: &Pipeline, def: &PipelineDef, kind: RecordKind) -> Check {
+        let anew = now.cursors.is_empty() && now.topic.is_none();
         let asked = self.definitions.iter().any(|d| match d {
+            Definition::AlterPipeline(Alteration { source_changed: true, .. }) => {
+                let is_it = is_alteration(d, &now.definition) && now.definition != before.definition;
+                is_it && anew && def.start_at == StartAt::Earliest && kind == RecordKind::Catalog
+            }
+            _ if kind != RecordKind::Cursor => false,
             Definition::SetOffsets { name, offsets: Offsets::At(at) } if *name == now.name => {
                 let mut cursors = before.cursors.clone();
                 cursors.extend(at);
                 cursors == now.cursors && now.topic == before.topic
             }
             Definition::SetOffsets { name, offsets: Offsets::From(from) } if *name == now.name => {
-                now.cursors.is_empty() && now.topic.is_none() && *from == def.start_at
+                anew && *from == def.start_at
             }
             _ => false,
         });
-        let legal = asked && kind == RecordKind::Cursor && now.run == before.run + 1;
+        let legal = asked && now.run == before.run + 1;
         ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
     }
+}
+
+/// Whether a definition makes this of a pipeline. Each alteration has a text of its own.
+fn is_alteration(asked: &Definition, definition: &str) -> bool {
+    matches!(asked, Definition::AlterPipeline(Alteration { spec, .. }) if spec.definition_sql == definition)
 }

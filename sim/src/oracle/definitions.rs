@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use kernel::message::{Definition, Offsets, PipelineSpec, TableSpec};
-use kernel::schema::{CatalogChange, PipelineDef, PipelineState, TableDef};
+use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
 use kernel::{ErrorKind, expr::OnDuplicate};
 
 use super::model::{Model, Pipeline};
@@ -44,18 +44,21 @@ pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
         },
         Definition::TruncateTable { name } if table(name).is_some() => Foretold::Record,
         Definition::TruncateTable { .. } => Foretold::Refused(UndefinedTable),
-        Definition::CreatePipeline { spec, if_not_exists, or_replace } => match table(&spec.table) {
-            None => Foretold::Refused(UndefinedTable),
-            Some(id) if tip.tables[&id].key.is_empty() && spec.on_duplicate != OnDuplicate::Reject => {
-                Foretold::Refused(InvalidTableDefinition)
-            }
-            Some(_) => match pipeline(&spec.name) {
-                None => Foretold::Record,
-                Some(_) if *if_not_exists => Foretold::Nothing,
-                Some(_) if !or_replace => Foretold::Refused(DuplicateObject),
-                Some(p) if running(p) => Foretold::Refused(ObjectNotInPrerequisiteState),
-                Some(_) => Foretold::Record,
-            },
+        Definition::CreatePipeline { spec, if_not_exists } => match pipeline(&spec.name) {
+            _ if let Some(kind) = cannot_load(spec, tip) => Foretold::Refused(kind),
+            None => Foretold::Record,
+            Some(_) => nothing_if(*if_not_exists, DuplicateObject),
+        },
+        Definition::AlterPipeline(Alteration { spec, was, .. }) => match pipeline(&spec.name) {
+            None => Foretold::Refused(UndefinedObject),
+            _ if let Some(kind) = cannot_load(spec, tip) => Foretold::Refused(kind),
+            Some(p) if p.definition != *was => Foretold::Refused(SerializationFailure),
+            Some(_) => Foretold::Record,
+        },
+        Definition::ClearErrors { pipeline: None } => Foretold::Record,
+        Definition::ClearErrors { pipeline: Some(name) } => match pipeline(name) {
+            None => Foretold::Refused(UndefinedObject),
+            Some(_) => Foretold::Record,
         },
         Definition::DropPipeline { name, if_exists } => match pipeline(name) {
             None => nothing_if(*if_exists, UndefinedObject),
@@ -80,6 +83,13 @@ pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
             _ => Foretold::Record,
         },
     }
+}
+
+/// Why a pipeline cannot load its table, if so.
+fn cannot_load(spec: &PipelineSpec, tip: &Model) -> Option<ErrorKind> {
+    let Some(id) = tip.table_named(&spec.table) else { return Some(ErrorKind::UndefinedTable) };
+    let never_applies = tip.tables[&id].key.is_empty() && spec.on_duplicate != OnDuplicate::Reject;
+    never_applies.then_some(ErrorKind::InvalidTableDefinition)
 }
 
 fn is_legal_table(spec: &TableSpec) -> bool {
@@ -117,7 +127,6 @@ fn is_pipeline_as_asked(def: &PipelineDef, spec: &PipelineSpec, tip: &Model) -> 
         && def.error_limit == spec.error_limit
         && def.batch_interval_us == spec.batch_interval_us
         && def.batch_bytes_max == spec.batch_bytes_max
-        && def.state == PipelineState::Stopped
 }
 
 /// Whether a change is what a definition asks for; None if it has nothing to do with it.
@@ -137,7 +146,29 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
             table(id, name).then_some(true)
         }
         (Definition::CreatePipeline { spec, .. }, CatalogChange::PipelineSet(def)) => {
-            (def.name == spec.name && before(def).is_none()).then(|| is_pipeline_as_asked(def, spec, tip))
+            let is_new = def.name == spec.name && before(def).is_none();
+            is_new.then(|| is_pipeline_as_asked(def, spec, tip) && def.state == PipelineState::Stopped)
+        }
+        (
+            Definition::AlterPipeline(Alteration { spec, source_changed, .. }),
+            CatalogChange::PipelineSet(def),
+        ) => {
+            let before = before(def)?;
+            let is_it = def.definition_sql == spec.definition_sql && before.definition != def.definition_sql;
+            let goes_on = before.state == PipelineState::Running;
+            let state = if goes_on { PipelineState::Running } else { PipelineState::Stopped };
+            let same_run = def.run.0 == before.run;
+            is_it.then(|| {
+                is_pipeline_as_asked(def, spec, tip)
+                    && (def.state == state && def.set_aside == before.set_aside)
+                    && same_run != *source_changed
+            })
+        }
+        (Definition::ClearErrors { pipeline: None }, CatalogChange::TableTruncated(ERRORS_TABLE)) => {
+            Some(true)
+        }
+        (Definition::ClearErrors { pipeline: Some(name) }, CatalogChange::ErrorsCleared(id)) => {
+            tip.pipelines.get(&id.0).is_some_and(|p| p.name == *name).then_some(true)
         }
         (Definition::DropPipeline { name, .. }, CatalogChange::PipelineDropped(id)) => {
             tip.pipelines.get(&id.0).is_some_and(|p| p.name == *name).then_some(true)
@@ -182,15 +213,6 @@ impl Oracle {
             return self.check_out_of_turn(change, tip);
         };
         let definition = &self.outstanding[turn].definition;
-        if let (Definition::CreatePipeline { spec, .. }, CatalogChange::PipelineDropped(id)) =
-            (definition, change)
-            && tip.pipelines.get(&id.0).is_some_and(|p| p.name == spec.name)
-        {
-            let foretold = foretell(definition, tip);
-            return ensure("honest", foretold == Foretold::Record, || {
-                format!("pipeline {} is replaced, must come to {foretold:?}", spec.name)
-            });
-        }
         let Some(as_asked) = carries_out(definition, change, tip) else {
             return self.check_out_of_turn(change, tip);
         };

@@ -379,7 +379,7 @@ impl Oracle {
                 format!("{} of a pipeline that is gone", range_name(advance)),
             ));
         };
-        let rule = rule(outside, &pipeline.name)?.clone();
+        let rule = rule_of(outside, &pipeline)?;
         let fresh = pipeline.run == advance.run.0 && pipeline.fetched <= advance.epoch.0;
         ensure("fenced", fresh, || format!("{} is older than {pipeline:?}", range_name(advance)))?;
         ensure("honest", pipeline.topic == Some(advance.topic_id), || {
@@ -601,12 +601,17 @@ fn rule<'w>(outside: &Outside<'w, '_>, name: &str) -> Result<&'w PipelineRule, V
     found.ok_or_else(|| Violation::new("honest", format!("nobody created pipeline {name}")))
 }
 
+/// The rule that a pipeline follows now.
+fn rule_of(outside: &Outside<'_, '_>, pipeline: &model::Pipeline) -> Result<PipelineRule, Violation> {
+    Ok(rule(outside, &pipeline.name)?.defined(&pipeline.definition))
+}
+
 /// A pipeline stops in the very record in which it has set aside more than its limit, and for that reason in no other.
 fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>) -> Check {
     for advance in &commit.cursors {
         let id = advance.pipeline;
         let pipeline = &model.pipelines[&id.0];
-        let Some(limit) = rule(outside, &pipeline.name)?.error_limit else { continue };
+        let Some(limit) = rule_of(outside, pipeline)?.error_limit else { continue };
         let of_it = commit.cursors.iter().filter(|a| a.pipeline == id);
         let set_aside: u64 = of_it.map(|a| a.tally.set_aside).sum();
         let exceeded = set_aside > 0 && pipeline.set_aside > limit;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use kernel::TopicId;
-use kernel::schema::PipelineState;
+use kernel::schema::{ERRORS_TABLE, PipelineState};
 
 use super::value::{Digest, Row, Value};
 use super::{expr, wide};
@@ -69,6 +69,8 @@ impl Table {
 pub struct Pipeline {
     /// Name.
     pub name: String,
+    /// Its definition, which says of its rule which one it is.
+    pub definition: String,
     /// Run over the source.
     pub run: u32,
     /// Definition epoch.
@@ -98,6 +100,8 @@ pub enum Change {
     Removed(u32, Row),
     PipelineSet(u32, Box<Pipeline>),
     PipelineDropped(u32),
+    /// Nothing is told of its errors any more.
+    ErrorsCleared(u32),
     /// A pipeline stopped by itself: the row of the errors table that says why.
     Failed(Row),
 }
@@ -128,8 +132,7 @@ impl Model {
     /// A new database.
     pub fn new() -> Model {
         let mut model = Model::default();
-        let errors = kernel::schema::ERRORS_TABLE.0;
-        model.tables.insert(errors, Table::new("pipelines_errors".into(), vec![]));
+        model.tables.insert(ERRORS_TABLE.0, Table::new("pipelines_errors".into(), vec![]));
         model
     }
 
@@ -145,6 +148,9 @@ impl Model {
             Change::TableTruncated(id) => {
                 let table = self.table(*id);
                 *table = Table::new(table.name.clone(), table.key.clone());
+                if *id == ERRORS_TABLE.0 {
+                    self.failures.clear();
+                }
             }
             Change::Added(id, row) => self.table(*id).insert(row.clone()),
             Change::Removed(id, row) => self.table(*id).remove(row),
@@ -153,8 +159,25 @@ impl Model {
             }
             Change::PipelineDropped(id) => {
                 self.pipelines.remove(id);
+                self.clear_errors(*id);
             }
+            Change::ErrorsCleared(id) => self.clear_errors(*id),
             Change::Failed(row) => *self.failures.entry(row.clone()).or_default() += 1,
+        }
+    }
+
+    fn clear_errors(&mut self, pipeline: u32) {
+        let of_it = |row: &Row| row[0] == Value::Int(pipeline.into());
+        self.failures.retain(|row, _| !of_it(row));
+        let errors = self.table(ERRORS_TABLE.0);
+        let gone: Vec<(Row, u32)> = errors
+            .rows
+            .iter()
+            .filter(|(row, _)| of_it(row))
+            .map(|(row, count)| (row.clone(), *count))
+            .collect();
+        for (row, count) in gone {
+            (0..count).for_each(|_| errors.remove(&row));
         }
     }
 

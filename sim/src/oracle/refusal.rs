@@ -5,7 +5,7 @@ use kernel::schema::{PipelineDef, PipelineState};
 use kernel::{ErrorKind, SourcePartition};
 
 use super::model::{Fate, Model, Pipeline, Transaction};
-use super::{Check, Oracle, Outside, ensure, rule};
+use super::{Check, Oracle, Outside, ensure, rule_of};
 use crate::oracle::Violation;
 
 /// What a pipeline's error says of a loss.
@@ -47,7 +47,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
     let unjustified = |why: String| {
         Violation::new("honest", format!("pipeline {} stopped without need: {why}: {message}", def.name))
     };
-    let rule = rule(outside, &def.name)?;
+    let rule = rule_of(outside, at)?;
     let broker = &outside.brokers[rule.topic];
     if code == ErrorKind::SourceLost.sqlstate() {
         let loss = told_loss(message).ok_or_else(|| unjustified("it does not say what is lost".into()))?;

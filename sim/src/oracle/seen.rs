@@ -131,6 +131,16 @@ pub(super) fn check_failures(snapshot: &Snapshot, model: &Model) -> Check {
     for row in value::source_failures(snapshot) {
         *found.entry(row).or_default() += 1;
     }
+    let stranger = found.keys().find(|row| {
+        let of_it = |id: &u32| row[0] == value::Value::Int((*id).into());
+        !model.pipelines.keys().any(of_it)
+    });
+    ensure("honest", stranger.is_none(), || {
+        format!(
+            "snapshot {}: the errors table tells of a pipeline that is gone: {stranger:?}",
+            snapshot.sequence
+        )
+    })?;
     let missing =
         model.failures.iter().find(|(row, count)| found.get(*row).is_none_or(|found| found < count));
     ensure("honest", missing.is_none(), || {

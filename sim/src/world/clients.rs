@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernel::expr::{Expr, OnDuplicate, Update};
-use kernel::message::{Definition, Offsets, PipelineSpec, ShardWrite, TableSpec, TableWrite, Write};
+use kernel::message::{
+    Alteration, Definition, Offsets, PipelineSpec, ShardWrite, TableSpec, TableWrite, Write,
+};
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
 use kernel::{BarrierId, ColumnId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
@@ -16,7 +18,7 @@ use crate::oracle::value::{self, Digest, ReadRow, Row, Value};
 use crate::oracle::wide;
 use crate::oracle::{ClientWrite, Oracle, Statement};
 use crate::program::{MISFIT, Program};
-use crate::scenario::{Duplicate, Fields, TableShape};
+use crate::scenario::{ALTERATIONS_TURN, Duplicate, Fields, PipelineRule, TableShape};
 use crate::swarm::Parameters;
 use crate::wide::Wide;
 
@@ -88,6 +90,8 @@ pub struct Clients {
     next_request: u64,
     next_row: i64,
     next_churn: u64,
+    /// Number of the last alteration: each makes another definition, with a text of its own.
+    last_alteration: u64,
     looks: usize,
 }
 
@@ -140,7 +144,7 @@ impl Clients {
             return Some(self.define(oracle, definition));
         }
         if defines && d.activity(p.activity.odd_definition) {
-            return match self.odd(d, p) {
+            return match self.odd(d, p, catalog) {
                 Some(definition) => Some(self.define(oracle, definition)),
                 None => self.misfit(d, p, catalog),
             };
@@ -180,10 +184,11 @@ impl Clients {
         let pipeline = pipelines.get(turned % pipelines.len().max(1))?;
         let name = pipeline.name.clone();
         match &pipeline.state {
-            PipelineState::Running if d.activity(p.activity.restart_pipeline) => {
-                Some(Definition::StopPipeline { name, if_running: d.below(2) == 0 })
-            }
-            PipelineState::Stopped if d.activity(p.activity.rewind) => Some(self.rewind(d, pipeline)),
+            PipelineState::Running if d.activity(p.activity.restart_pipeline) => Some(match d.below(4) {
+                3 => self.alter(p, pipeline),
+                question => Definition::StopPipeline { name, if_running: question < 2 },
+            }),
+            PipelineState::Stopped if d.activity(p.activity.rewind) => Some(self.rewind(d, p, pipeline)),
             PipelineState::Stopped => {
                 Some(Definition::StartPipeline { name, if_not_running: d.below(2) == 0 })
             }
@@ -206,7 +211,17 @@ impl Clients {
         }
     }
 
-    fn rewind(&mut self, d: &Decisions<'_>, pipeline: &PipelineDef) -> Definition {
+    /// Another definition for a pipeline, running or not: of the same source, or now and then of another one.
+    fn alter(&mut self, p: &Parameters, pipeline: &PipelineDef) -> Definition {
+        self.last_alteration += 1;
+        let rule = p.pipelines.iter().position(|rule| rule.name == pipeline.name);
+        let spec = pipeline_spec(p, rule.expect("a pipeline of the scenario"), self.last_alteration);
+        // Not drawn: decisions that were recorded before anybody altered anything keep their meaning.
+        let source_changed = self.last_alteration % 4 == 3;
+        Definition::AlterPipeline(Alteration { spec, was: pipeline.definition_sql.clone(), source_changed })
+    }
+
+    fn rewind(&mut self, d: &Decisions<'_>, p: &Parameters, pipeline: &PipelineDef) -> Definition {
         let name = pipeline.name.clone();
         let mut at = BTreeMap::new();
         for (partition, position) in &pipeline.cursors {
@@ -227,6 +242,7 @@ impl Clients {
                 Definition::SetOffsets { name, offsets: Offsets::At(at) }
             }
             2 => Definition::DropPipeline { name, if_exists: d.below(2) == 0 },
+            5 => self.alter(p, pipeline),
             _ => Definition::SetOffsets { name, offsets: Offsets::At(at) },
         }
     }
@@ -260,27 +276,23 @@ impl Clients {
 
     /// What nobody needs, and may be a mistake: names that are not there or are there already, definitions that are not legal,
     /// commands that come at the wrong time.
-    fn odd(&mut self, d: &Decisions<'_>, p: &Parameters) -> Option<Definition> {
+    fn odd(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
         let rule = d.index(p.pipelines.len());
-        let (spec, rule) = (pipeline_spec(p, rule), &p.pipelines[rule]);
+        let (spec, rule) = (pipeline_spec(p, rule, 0), &p.pipelines[rule]);
         let name = if d.below(4) == 0 { "nobody".to_string() } else { rule.name.clone() };
         let table = d.pick(&[rule.table.as_str(), "events", ODD_TABLE]).to_string();
         Some(match d.below(12) {
-            0 => Definition::CreatePipeline {
-                spec,
-                if_not_exists: d.below(2) == 0,
-                or_replace: d.below(2) == 0,
-            },
+            0 => {
+                let (if_not_exists, or_replace) = (d.below(2) == 0, d.below(2) == 0);
+                self.create_or_replace(catalog, spec, if_not_exists, or_replace)
+            }
             1 => {
                 // No primary key, or no table at all.
                 let table = d.pick(&["events", "nothing"]).to_string();
                 let on_duplicate = kernel::expr::OnDuplicate::Ignore;
                 let spec = Box::new(PipelineSpec { table, on_duplicate, ..*spec });
-                Definition::CreatePipeline {
-                    spec,
-                    if_not_exists: d.below(2) == 0,
-                    or_replace: d.below(2) == 0,
-                }
+                let (if_not_exists, or_replace) = (d.below(2) == 0, d.below(2) == 0);
+                self.create_or_replace(catalog, spec, if_not_exists, or_replace)
             }
             2 => Definition::StartPipeline { name, if_not_running: d.below(2) == 0 },
             3 => Definition::StopPipeline { name, if_running: d.below(2) == 0 },
@@ -292,9 +304,32 @@ impl Clients {
             6 => Definition::TruncateTable { name: ODD_TABLE.into() },
             7 => Definition::DropPipeline { name: "nobody".into(), if_exists: d.below(2) == 0 },
             8 => Definition::CreateTable { spec: odd_table(d, &table), if_not_exists: d.below(2) == 0 },
+            11 => Definition::ClearErrors { pipeline: (d.below(3) > 0).then_some(name) },
             // An update that does not fit its table.
             _ => return None,
         })
+    }
+
+    /// As SQL comes to it: OR REPLACE alters a pipeline that is there. Some have not heard of its last alteration.
+    fn create_or_replace(
+        &mut self,
+        catalog: &Catalog,
+        mut spec: Box<PipelineSpec>,
+        if_not_exists: bool,
+        or_replace: bool,
+    ) -> Definition {
+        if !or_replace {
+            return Definition::CreatePipeline { spec, if_not_exists };
+        }
+        let before = catalog.pipeline_named(&spec.name).map(|pipeline| pipeline.definition_sql.clone());
+        // The rule as it was at first, under a text of its own: each such alteration is that again.
+        self.last_alteration = (self.last_alteration + 1).next_multiple_of(ALTERATIONS_TURN);
+        let was = match (self.last_alteration / ALTERATIONS_TURN) % 3 {
+            0 => spec.definition_sql.clone(),
+            _ => before.unwrap_or_default(),
+        };
+        spec.definition_sql = PipelineRule::definition(&spec.name, self.last_alteration);
+        Definition::AlterPipeline(Alteration { spec, was, source_changed: false })
     }
 
     // ---- Rows ----
@@ -357,11 +392,7 @@ impl Clients {
                 batch_interval_us: 0,
                 batch_bytes_max: 1,
             };
-            Request::Define(Definition::CreatePipeline {
-                spec: Box::new(spec),
-                if_not_exists: false,
-                or_replace: false,
-            })
+            Request::Define(Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false })
         } else {
             let shards = (0..p.shard_count).map(|_| ShardWrite::default()).collect();
             let schema_version = table.schema_version;
@@ -451,23 +482,23 @@ fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
     }
     for (index, rule) in p.pipelines.iter().enumerate() {
         if catalog.pipeline_named(&rule.name).is_none() {
-            let spec = pipeline_spec(p, index);
-            return Some(Definition::CreatePipeline { spec, if_not_exists: false, or_replace: false });
+            let spec = pipeline_spec(p, index, 0);
+            return Some(Definition::CreatePipeline { spec, if_not_exists: false });
         }
     }
     None
 }
 
-/// The pipeline of a rule.
-fn pipeline_spec(p: &Parameters, index: usize) -> Box<PipelineSpec> {
-    let rule = &p.pipelines[index];
+/// The pipeline of a rule, as its nth alteration leaves it.
+fn pipeline_spec(p: &Parameters, index: usize, alteration: u64) -> Box<PipelineSpec> {
+    let rule = &p.pipelines[index].altered(alteration);
     Box::new(PipelineSpec {
         name: rule.name.clone(),
         table: rule.table.clone(),
-        definition_sql: rule.name.clone(),
+        definition_sql: PipelineRule::definition(&rule.name, alteration),
         on_duplicate: rule.duplicate.lowered(rule.shape),
         error_limit: rule.error_limit,
-        batch_interval_us: p.batch_interval_us[index],
+        batch_interval_us: if alteration % 2 == 0 { p.batch_interval_us[index] } else { 0 },
         batch_bytes_max: p.batch_bytes_max[index],
     })
 }

@@ -126,7 +126,7 @@ pub struct SourceHost {
     dialect: Option<Dialect>,
     /// From the coordinator, in order.
     pub commands: VecDeque<Command>,
-    open: Option<(Epoch, ExtractPlan, kernel::Run)>,
+    open: Option<(Epoch, ExtractPlan, kernel::Run, PipelineRule)>,
     /// Left of what was granted in this epoch; the last message may overdraw it.
     credit: i64,
     readers: Vec<Reader>,
@@ -266,13 +266,14 @@ impl SourceHost {
         table: Arc<TableDef>,
         around: &mut Surroundings<'_, '_>,
     ) {
+        let rule = self.rule.defined(&pipeline.definition_sql);
         let plan = ExtractPlan {
             defaults: vec![None; table.columns.len()],
             table,
-            decode: decode_plan(&self.rule, self.dialect),
+            decode: decode_plan(&rule, self.dialect),
             shard_count: self.shard_count,
         };
-        self.open = Some((epoch, plan, pipeline.run));
+        self.open = Some((epoch, plan, pipeline.run, rule));
         self.credit = 0;
         let pipeline = self.pipeline;
         match around.broker.read(self.number) {
@@ -290,16 +291,18 @@ impl SourceHost {
         starts: Vec<(SourcePartition, Position)>,
         around: &mut Surroundings<'_, '_>,
     ) {
-        let Some((_, plan, run)) = self.open.clone().filter(|(open, ..)| *open == epoch) else { return };
+        let Some((_, plan, run, rule)) = self.open.clone().filter(|(open, ..)| *open == epoch) else {
+            return;
+        };
         for (partition, start) in starts {
             let before = self.last_sessions.remove(&partition);
             let doubting = self.doubting;
             let session = around.broker.open(partition, start, Opening { before, doubting, again: false });
-            let transform = (self.rule.filter_multiples_of > 0).then(|| {
-                let fields = self.rule.shape.fields();
-                let places = self.dialect.map_or((0..fields.len()).collect(), |d| d.places(self.rule.shape));
+            let transform = (rule.filter_multiples_of > 0).then(|| {
+                let fields = rule.shape.fields();
+                let places = self.dialect.map_or((0..fields.len()).collect(), |d| d.places(rule.shape));
                 let amount = fields.iter().position(|field| *field == "amount").expect("it has one");
-                let (amount_column, multiples_of) = (places[amount], self.rule.filter_multiples_of);
+                let (amount_column, multiples_of) = (places[amount], rule.filter_multiples_of);
                 Box::new(Filter { places, amount_column, multiples_of }) as Box<dyn Transform>
             });
             let extractor =

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use kernel::message::{Definition, ShardCommand, SourceFailure, SourceReading, Work};
+use kernel::message::{Alteration, Definition, ShardCommand, SourceFailure, SourceReading, Work};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, PipelineState};
 use kernel::{Input, PipelineId, Request, TableId};
@@ -127,6 +127,9 @@ fn catalog_change(f: &mut Formatter<'_>, change: &CatalogChange, catalog: &Catal
         CatalogChange::PipelineDropped(pipeline) => {
             write!(f, "{} is dropped", pipeline_name(catalog, *pipeline))
         }
+        CatalogChange::ErrorsCleared(pipeline) => {
+            write!(f, "the errors of {} are cleared", pipeline_name(catalog, *pipeline))
+        }
         CatalogChange::PipelineSet(pipeline) => {
             let (name, epoch, run) = (&pipeline.name, pipeline.epoch, pipeline.run);
             match &pipeline.state {
@@ -243,6 +246,12 @@ fn define(f: &mut Formatter<'_>, definition: &Definition) -> fmt::Result {
         Definition::CreatePipeline { spec, .. } => {
             write!(f, "create pipeline {} into {}", spec.name, spec.table)
         }
+        Definition::AlterPipeline(Alteration { spec, source_changed, .. }) => {
+            let source = if *source_changed { " to read another source" } else { "" };
+            write!(f, "alter pipeline {}{source}: {}", spec.name, spec.definition_sql)
+        }
+        Definition::ClearErrors { pipeline: None } => f.write_str("clear all errors"),
+        Definition::ClearErrors { pipeline: Some(name) } => write!(f, "clear the errors of {name}"),
         Definition::DropPipeline { name, .. } => write!(f, "drop pipeline {name}"),
         Definition::StartPipeline { name, .. } => write!(f, "start pipeline {name}"),
         Definition::StopPipeline { name, .. } => write!(f, "stop pipeline {name}"),

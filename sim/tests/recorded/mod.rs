@@ -136,7 +136,7 @@ impl Server {
         };
         self.define(Definition::CreateTable { spec: table, if_not_exists: false });
         let spec = Box::new(pipeline);
-        self.define(Definition::CreatePipeline { spec, if_not_exists: false, or_replace: false });
+        self.define(Definition::CreatePipeline { spec, if_not_exists: false });
     }
 
     /// Starts the pipeline: all that the topic has is loaded, unless the process dies first.

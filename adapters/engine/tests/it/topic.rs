@@ -258,7 +258,7 @@ pub fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> Definitio
         batch_interval_us: 0,
         batch_bytes_max: 16 << 20,
     };
-    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false }
+    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false }
 }
 
 /// `balance = balance + VALUES(balance)`

@@ -186,6 +186,29 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
 }
 
 /// The text that bytes are in an encoding: how a message that was set aside is read.
+/// The function behind the errors' `message_text`; it has no name that a statement could call it by.
+pub(crate) fn bytes_as_text() -> Arc<ScalarUDF> {
+    function("message_text", DataType::Utf8, Volatility::Immutable, |args| {
+        Ok(ScalarValue::Utf8(match args.first() {
+            Some(ScalarValue::Binary(Some(bytes))) => Some(shown_bytes(bytes)),
+            _ => None,
+        }))
+    })
+}
+
+/// Bytes as text, whatever they are: those that no text can have as `\xff`, and of what is text only NUL is not itself.
+fn shown_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for (n, part) in chunk.valid().split('\0').enumerate() {
+            text.push_str(if n > 0 { "\\x00" } else { "" });
+            text.push_str(part);
+        }
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 fn convert_from(args: &[ScalarValue]) -> Result<ScalarValue> {
     let [bytes, encoding] = args else {
         let types = args.iter().map(|arg| arg.data_type().to_string()).collect::<Vec<_>>().join(", ");
@@ -320,4 +343,16 @@ pub fn of_session(surroundings: &Surroundings, snapshot: &Arc<Snapshot>) -> Vec<
             Ok(ScalarValue::Utf8(settings.get(&name)))
         }),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown_bytes;
+
+    #[test]
+    fn bytes_are_shown_whatever_they_are() {
+        assert_eq!(shown_bytes("ä{}".as_bytes()), "ä{}");
+        assert_eq!(shown_bytes(b"a\xff\xc3(\0b\xe2\x82"), "a\\xff\\xc3(\\x00b\\xe2\\x82");
+        assert_eq!(shown_bytes(b""), "");
+    }
 }

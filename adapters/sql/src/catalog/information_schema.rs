@@ -264,7 +264,9 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
     let status = view.surroundings.database.pipeline_status();
     let mut rows = vec![];
     for p in by_name(view) {
-        let watermarks = status.get(&p.id).map(|s| s.watermarks.clone()).unwrap_or_default();
+        // Of a pipeline that does not run, or whose source is not open, nobody knows what there is by now.
+        let known = status.get(&p.id).filter(|_| p.state == PipelineState::Running);
+        let watermarks = known.map(|s| s.watermarks.clone()).unwrap_or_default();
         let mut partitions: Vec<i32> = p.cursors.keys().chain(watermarks.keys()).copied().collect();
         partitions.sort_unstable();
         partitions.dedup();
@@ -290,7 +292,7 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
     rows
 }
 
-/// What pipelines set aside: the kernel's own table, at the same snapshot.
+/// What pipelines set aside: the kernel's own table, at the same snapshot, and each message as text, whatever its bytes.
 fn errors(view: &View) -> Option<Relation> {
-    view.snapshot.catalog.tables.get(&ERRORS_TABLE).map(|def| Relation::Stored(Arc::clone(def)))
+    view.snapshot.catalog.tables.get(&ERRORS_TABLE).map(|def| Relation::Errors(Arc::clone(def)))
 }

@@ -42,6 +42,8 @@ pub struct Surroundings {
 pub enum Relation {
     /// A table of the kernel's.
     Stored(Arc<TableDef>),
+    /// What pipelines set aside: a table of the kernel's, and each message as text.
+    Errors(Arc<TableDef>),
     /// Rows of the catalog.
     Rows(RecordBatch),
 }

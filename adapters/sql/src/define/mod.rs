@@ -4,19 +4,51 @@
 mod pipeline;
 mod table;
 
-use kernel::message::{Definition, Offsets};
-use kernel::schema::{PipelineState, StartAt};
-use tidemark_pipeline_sql::{OffsetsSyntax, Statement};
+use kernel::ErrorKind;
+use kernel::message::Definition;
+use kernel::schema::PipelineState;
+use tidemark_pipeline_sql::Statement;
 
 pub use pipeline::show_create;
 
 use crate::error::{Result, SqlError};
 use crate::query::StatementContext;
 
-/// The definitions that a statement asks for, to be carried out in order: none or several for START and STOP ALL PIPELINES,
-/// several for DROP TABLE and TRUNCATE of more than one table, one for everything else. Several are several records: what can
-/// be wrong with one of them is found before the first is carried out. Statements that define nothing are an error.
-pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<Vec<Definition>> {
+/// What a statement comes to.
+#[derive(Debug)]
+pub struct Plan {
+    /// To be carried out in order: none or several for START and STOP ALL PIPELINES, several for DROP TABLE and TRUNCATE of more
+    /// than one table, one for everything else. Several are several records: what can be wrong with one of them is found before
+    /// the first is carried out.
+    pub definitions: Vec<Definition>,
+    /// What the client should know of them.
+    pub notices: Vec<String>,
+}
+
+/// The definitions that a statement asks for. Statements that define nothing are an error.
+pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<Plan> {
+    match statement {
+        Statement::CreatePipeline(create) => pipeline::create(context, create),
+        Statement::AlterPipeline { name, clauses } => pipeline::alter(context, name, clauses),
+        Statement::SetOffsets { name, offsets } => pipeline::set_offsets(context, name, offsets).await,
+        other => Ok(Plan { definitions: definitions(context, other).await?, notices: vec![] }),
+    }
+}
+
+/// Whether a statement failed only because another one came first: it is to be planned again, on what is there now.
+pub fn was_overtaken(statement: &Statement, error: &SqlError) -> bool {
+    match statement {
+        Statement::CreatePipeline(create) if create.or_replace => {
+            error.code == ErrorKind::SerializationFailure.sqlstate()
+                || error.code == ErrorKind::DuplicateObject.sqlstate()
+                || error.code == ErrorKind::UndefinedObject.sqlstate()
+        }
+        Statement::AlterPipeline { .. } => error.code == ErrorKind::SerializationFailure.sqlstate(),
+        _ => false,
+    }
+}
+
+async fn definitions(context: &StatementContext, statement: &Statement) -> Result<Vec<Definition>> {
     Ok(vec![match statement.clone() {
         Statement::CreateTable(create) => table::create(context, create).await?,
         Statement::DropTable { names, if_exists } => {
@@ -28,7 +60,7 @@ pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<V
             table::check_all_exist(context.snapshot(), &names)?;
             return Ok(names.into_iter().map(|name| Definition::TruncateTable { name }).collect());
         }
-        Statement::CreatePipeline(create) => pipeline::create(context, &create)?,
+        Statement::ClearErrors { pipeline } => Definition::ClearErrors { pipeline },
         Statement::DropPipeline { name, if_exists } => Definition::DropPipeline { name, if_exists },
         Statement::StartPipeline { name, if_not_running } => {
             Definition::StartPipeline { name, if_not_running }
@@ -42,15 +74,12 @@ pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<V
             let stop = |name: String| Definition::StopPipeline { name, if_running: true };
             return Ok(pipelines(context, |state| *state == PipelineState::Running).map(stop).collect());
         }
-        Statement::SetOffsets { name, offsets } => {
-            let offsets = match offsets {
-                OffsetsSyntax::Earliest => Offsets::From(StartAt::Earliest),
-                OffsetsSyntax::Latest => Offsets::From(StartAt::Latest),
-                OffsetsSyntax::At(offsets) => Offsets::At(offsets),
-            };
-            Definition::SetOffsets { name, offsets }
-        }
-        Statement::ShowPipelines | Statement::ShowCreatePipeline { .. } | Statement::Sql(_) => {
+        Statement::CreatePipeline(_)
+        | Statement::AlterPipeline { .. }
+        | Statement::SetOffsets { .. }
+        | Statement::ShowPipelines
+        | Statement::ShowCreatePipeline { .. }
+        | Statement::Sql(_) => {
             return Err(SqlError::internal("this statement defines nothing"));
         }
     }])

@@ -1,14 +1,20 @@
-//! CREATE PIPELINE: everything that can be wrong with a pipeline before it meets its source. And its text for those who ask.
+//! CREATE and ALTER PIPELINE: everything that can be wrong with a pipeline before it meets its source. And its text for those who
+//! ask.
+
+use std::collections::BTreeMap;
 
 use kernel::expr::OnDuplicate;
-use kernel::message::{Definition, PipelineSpec};
-use kernel::schema::{PipelineDef, TableDef};
-use kernel::{Epoch, PipelineId, Position, Run};
+use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, SourceReading};
+use kernel::schema::{PipelineDef, PipelineState, StartAt, TableDef};
+use kernel::{Epoch, ErrorKind, PipelineId, Position, Run, TopicId};
 use tidemark_decode::{ExtractPlan, Extractor};
+use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
-    BATCH_BYTES_DEFAULT, CreatePipeline, OffsetsSyntax, OnDuplicateSyntax, Statement, parse_pipeline,
+    BATCH_BYTES_DEFAULT, CreatePipeline, KafkaSource, OffsetsSyntax, OnDuplicateSyntax, PipelineClauses,
+    Statement, alter_pipeline, parse_pipeline,
 };
 
+use super::Plan;
 use crate::assign::defaults;
 use crate::assign::lower::{self, Scope};
 use crate::error::{OrSql, Result, SqlError, state};
@@ -16,8 +22,122 @@ use crate::query::StatementContext;
 use crate::transform::PipelinePlanner;
 use crate::write::require_key;
 
-/// Checks a CREATE PIPELINE.
-pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Definition> {
+/// Checks a CREATE PIPELINE. OR REPLACE of one that is there alters it.
+pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Plan> {
+    let existing = context.snapshot().catalog.pipeline_named(&create.name);
+    if let Some(existing) = existing.filter(|_| create.or_replace) {
+        return alteration(context, existing, create);
+    }
+    let (spec, if_not_exists) = (Box::new(spec(context, create)?), create.if_not_exists);
+    Ok(Plan { definitions: vec![Definition::CreatePipeline { spec, if_not_exists }], notices: vec![] })
+}
+
+/// Checks an ALTER PIPELINE … SET: what comes out must be a pipeline that could be created like this.
+pub fn alter(context: &StatementContext, name: &str, clauses: &PipelineClauses) -> Result<Plan> {
+    let existing = existing(context, name)?;
+    let altered = alter_pipeline(&parse_pipeline(&existing.definition_sql).or_sql()?, clauses).or_sql()?;
+    alteration(context, existing, &altered)
+}
+
+fn existing<'a>(context: &'a StatementContext, name: &str) -> Result<&'a PipelineDef> {
+    let found = context.snapshot().catalog.pipeline_named(name);
+    found
+        .map(|pipeline| pipeline.as_ref())
+        .ok_or_else(|| SqlError::new(state::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist")))
+}
+
+/// Another definition for a pipeline that is there. Offsets are kept as long as they may speak of the same topic.
+fn alteration(context: &StatementContext, existing: &PipelineDef, altered: &CreatePipeline) -> Result<Plan> {
+    let before = parse_pipeline(&existing.definition_sql).or_sql()?.source;
+    let source_changed = !may_be_same(&before, &altered.source, existing.topic_id);
+    let mut notices = vec![];
+    if !existing.cursors.is_empty() && source_changed {
+        notices.push(format!(
+            "pipeline \"{}\" reads another source now ('{}', before '{}'), so its offsets are forgotten and it begins at the \
+             oldest message there; rows that it loaded before stay",
+            altered.name,
+            altered.source.address(),
+            before.address()
+        ));
+    } else if !existing.cursors.is_empty() && !same_brokers(&before, &altered.source) {
+        notices.push(format!(
+            "pipeline \"{}\" keeps its offsets: should its topic be another one at these brokers, it stops and says so",
+            altered.name
+        ));
+    }
+    let spec = Box::new(spec(context, altered)?);
+    let was = existing.definition_sql.clone();
+    let alteration = Definition::AlterPipeline(Alteration { spec, was, source_changed });
+    Ok(Plan { definitions: vec![alteration], notices })
+}
+
+/// Whether two sources may be one: the same topic at the same brokers. Elsewhere a topic of that name is held against its id when
+/// it is opened; one of which no id is known (brokers before 2.8 give none) is another one.
+fn may_be_same(before: &KafkaSource, after: &KafkaSource, topic_id: Option<TopicId>) -> bool {
+    let has_id = topic_id.is_some_and(|id| id != TopicId::default());
+    before.topic == after.topic && (same_brokers(before, after) || has_id)
+}
+
+fn same_brokers(before: &KafkaSource, after: &KafkaSource) -> bool {
+    let sorted = |source: &KafkaSource| {
+        let mut brokers = source.brokers.clone();
+        brokers.sort();
+        brokers
+    };
+    sorted(before) == sorted(after)
+}
+
+/// Checks an ALTER PIPELINE … SET OFFSETS: an offset is one that its partition has, or its end.
+pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &OffsetsSyntax) -> Result<Plan> {
+    let pipeline = existing(context, name)?;
+    if pipeline.state == PipelineState::Running {
+        let message = format!("pipeline \"{name}\" is running, and its offsets cannot be set meanwhile");
+        return Err(SqlError::new(ErrorKind::ObjectNotInPrerequisiteState.sqlstate(), message)
+            .with_hint(format!("STOP PIPELINE {} first.", quote(name))));
+    }
+    let offsets = match offsets {
+        OffsetsSyntax::Earliest => Offsets::From(StartAt::Earliest),
+        OffsetsSyntax::Latest => Offsets::From(StartAt::Latest),
+        OffsetsSyntax::At(at) => {
+            let database = &context.environment().database;
+            let reading = database.read_source(&pipeline.definition_sql).await.map_err(|error| {
+                let message = format!(
+                    "the source of pipeline \"{name}\" cannot be asked which offsets it has ({}); nothing was changed",
+                    error.message
+                );
+                SqlError::new(error.kind.sqlstate(), message)
+            })?;
+            check_offsets(at, &reading)?;
+            Offsets::At(at.clone())
+        }
+    };
+    let definition = Definition::SetOffsets { name: name.into(), offsets };
+    Ok(Plan { definitions: vec![definition], notices: vec![] })
+}
+
+fn check_offsets(at: &BTreeMap<i32, i64>, reading: &SourceReading) -> Result<()> {
+    let refuse = |message: String| Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+    for (partition, offset) in at {
+        match reading.partitions.get(partition) {
+            None => {
+                let last = reading.partitions.keys().last().map_or(0, |last| last + 1);
+                return refuse(format!(
+                    "the topic has no partition {partition}: it has {last}, numbered from 0"
+                ));
+            }
+            Some((earliest, latest)) if !(*earliest..=*latest).contains(offset) => {
+                return refuse(format!(
+                    "partition {partition} has no offset {offset}: {earliest} to {latest} can be set, of which {latest} is its end"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel is told of a pipeline, once it is checked.
+fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<PipelineSpec> {
     let table = context.snapshot().catalog.table_named(&create.table).ok_or_else(|| {
         SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", create.table))
     })?;
@@ -27,7 +147,7 @@ pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Def
     check_fed(create, &plan)?;
     let start = Position { next_offset: 0, leader_epoch: -1 };
     Extractor::new(plan, transform, PipelineId(0), Epoch(0), Run(0), 0, start).or_sql()?;
-    let spec = PipelineSpec {
+    Ok(PipelineSpec {
         name: create.name.clone(),
         table: create.table.clone(),
         definition_sql: create.to_sql(),
@@ -35,11 +155,6 @@ pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Def
         error_limit: create.error_limit,
         batch_interval_us: create.batch_interval_ms.unwrap_or(0) as i64 * 1000,
         batch_bytes_max: create.batch_bytes_max.unwrap_or(BATCH_BYTES_DEFAULT),
-    };
-    Ok(Definition::CreatePipeline {
-        spec: Box::new(spec),
-        if_not_exists: create.if_not_exists,
-        or_replace: create.or_replace,
     })
 }
 

@@ -67,6 +67,12 @@ impl Connection {
                 self.warn(&tag, before);
                 self.writer.complete(tag);
             }
+            Outcome::Noticed(tag, notices) => {
+                for notice in &notices {
+                    self.writer.notice("NOTICE", "00000", notice);
+                }
+                self.writer.complete(tag);
+            }
             Outcome::Changed(tag, told) => {
                 if tag == "DISCARD ALL" {
                     self.prepared.clear();

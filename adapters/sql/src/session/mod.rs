@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
 use kernel::ids::{PipelineId, TableId};
+use kernel::message::{Definition, SourceReading};
 use kernel::{Request, Response};
 use tidemark_pipeline_sql::Statement;
 
@@ -27,6 +28,9 @@ pub use block::Block;
 /// Most columns of a result, as in PostgreSQL.
 const RESULT_COLUMNS_MAX: usize = 1664;
 
+/// How often a definition is planned anew because others changed what it was planned on.
+const DEFINE_TRIES: u32 = 5;
+
 /// What carrying out a statement came to.
 pub enum Outcome {
     /// Nothing was asked.
@@ -35,6 +39,8 @@ pub enum Outcome {
     Rows(Cursor),
     /// Done: the command's tag.
     Done(String),
+    /// Done, and there is something to know of it.
+    Noticed(String, Vec<String>),
     /// Done, and clients are to be told of a setting.
     Changed(String, Vec<(&'static str, String)>),
     /// The client is to send rows.
@@ -94,6 +100,10 @@ impl Database for Committing {
 
     async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, kernel::Error> {
         self.database.barrier(tables).await
+    }
+
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, kernel::Error> {
+        self.database.read_source(definition_sql).await
     }
 
     fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
@@ -268,13 +278,26 @@ impl Session {
             return Err(SqlError::unsupported("definitions are not supported inside a transaction block")
                 .with_hint("Run it by itself, outside of BEGIN … COMMIT: it is a transaction of its own."));
         }
-        let (guard, context) = self.context().await?;
-        let definitions = define::plan(&context, statement).await?;
-        drop(guard);
+        let mut tries_left = DEFINE_TRIES;
+        loop {
+            tries_left -= 1;
+            let (guard, context) = self.context().await?;
+            let define::Plan { definitions, notices } = define::plan(&context, statement).await?;
+            drop(guard);
+            match self.carry_out(definitions).await {
+                Ok(()) if notices.is_empty() => return Ok(Outcome::Done(tag(statement).into())),
+                Ok(()) => return Ok(Outcome::Noticed(tag(statement).into(), notices)),
+                Err(error) if tries_left > 0 && define::was_overtaken(statement, &error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn carry_out(&self, definitions: Vec<Definition>) -> Result<()> {
         for definition in definitions {
             self.environment.database.request(Request::Define(definition)).await.or_sql()?;
         }
-        Ok(Outcome::Done(tag(statement).into()))
+        Ok(())
     }
 
     fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<Outcome> {
@@ -462,7 +485,8 @@ fn tag(statement: &Statement) -> &'static str {
         Statement::DropPipeline { .. } => "DROP PIPELINE",
         Statement::StartPipeline { .. } | Statement::StartAllPipelines => "START PIPELINE",
         Statement::StopPipeline { .. } | Statement::StopAllPipelines => "STOP PIPELINE",
-        Statement::SetOffsets { .. } => "ALTER PIPELINE",
+        Statement::SetOffsets { .. } | Statement::AlterPipeline { .. } => "ALTER PIPELINE",
+        Statement::ClearErrors { .. } => "CLEAR PIPELINE ERRORS",
         Statement::ShowPipelines | Statement::ShowCreatePipeline { .. } => "SHOW",
         Statement::Sql(_) => "OK",
     }

@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::datasource::MemTable;
+use datafusion::common::Column;
+use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
 use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use kernel::ids::{ShardId, TableId};
 use kernel::message::TableWrite;
 use kernel::schema::TableDef;
 
+use crate::catalog::functions::bytes_as_text;
 use crate::catalog::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View};
 use crate::error::SqlError;
 use snapshot_table::SnapshotTable;
@@ -69,6 +72,7 @@ impl Tables {
         Ok(match self.view.relation(schema, name)? {
             None => None,
             Some(Relation::Stored(def)) => Some(Arc::new(self.stored(&def)?)),
+            Some(Relation::Errors(def)) => Some(Arc::new(with_message_text(self.stored(&def)?, &def)?)),
             Some(Relation::Rows(rows)) => Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)),
         })
     }
@@ -85,6 +89,15 @@ impl Tables {
         let hidden = self.hidden_columns.load(Ordering::Relaxed);
         Ok(SnapshotTable::new(&self.view.snapshot, def, self.overlay.of(def.id), hidden))
     }
+}
+
+/// The errors table with one more column, which shows each message as text whatever its bytes.
+fn with_message_text(errors: SnapshotTable, def: &TableDef) -> Result<ViewTable> {
+    let column = |name: &str| Expr::Column(Column::new(Some(def.name.as_str()), name));
+    let scan = LogicalPlanBuilder::scan(def.name.as_str(), provider_as_source(Arc::new(errors)), None)?;
+    let text = bytes_as_text().call(vec![column("message")]).alias("message_text");
+    let columns = def.columns.iter().map(|c| column(&c.name)).chain([text]);
+    Ok(ViewTable::new(scan.project(columns)?.build()?, None))
 }
 
 const SCHEMAS: [&str; 3] = [PUBLIC, INFORMATION_SCHEMA, PG_CATALOG];

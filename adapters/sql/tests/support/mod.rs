@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use kernel::ids::*;
-use kernel::message::{Effect, Input, Request, Response};
+use kernel::message::{Effect, Input, Request, Response, SourceReading};
 use kernel::record::{Body, Open, Record};
 use kernel::{Config, Coordinator, Error, Recovery, Shard};
 use pg_semantics::types::encode;
@@ -119,6 +119,15 @@ impl Database for Host {
         }
     }
 
+    /// A topic of two partitions, wherever it is; the brokers called `gone` do not answer.
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error> {
+        if definition_sql.contains("'gone:") {
+            return Err(Error::new(kernel::ErrorKind::SourceUnreachable, "no broker answers"));
+        }
+        let partitions = [(0, (5, 20)), (1, (0, 0))].into_iter().collect();
+        Ok(SourceReading { topic_id: TopicId([7; 16]), partitions })
+    }
+
     fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
         Default::default()
     }
@@ -166,10 +175,11 @@ impl Runner {
             definition => {
                 let snapshot = self.env.database.snapshot().await.or_sql()?;
                 let context = self.env.context(&snapshot);
-                for definition in define::plan(&context, &definition).await? {
+                let plan = define::plan(&context, &definition).await?;
+                for definition in plan.definitions {
                     self.env.database.request(Request::Define(definition)).await.or_sql()?;
                 }
-                Ok("ok".into())
+                Ok(if plan.notices.is_empty() { "ok".into() } else { plan.notices.join(" ; ") })
             }
         }
     }

@@ -284,7 +284,7 @@ fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> PipelineSpec 
 }
 
 fn create_pipeline(spec: PipelineSpec) -> Definition {
-    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false, or_replace: false }
+    Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false }
 }
 
 fn create_table(name: &str, keyed: bool) -> Definition {

@@ -358,7 +358,11 @@ impl Runs {
     pub fn effect(&mut self, effect: &Effect) -> Check {
         let now_us = self.now_us;
         match effect {
-            Effect::SourceOpen { pipeline, epoch, .. } => {
+            Effect::SourceOpen { pipeline, epoch, definition, .. } => {
+                // A definition begins under its own epoch, everything else of it under a later one.
+                if definition.epoch == *epoch {
+                    self.runs.remove(&pipeline.0);
+                }
                 let run = self.runs.entry(pipeline.0).or_insert_with(|| Run::new(epoch.0, now_us));
                 if let Phase::Waiting { retry_at_us } = run.phase {
                     ensure("bounded", retry_at_us <= now_us, || {
