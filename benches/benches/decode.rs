@@ -9,7 +9,7 @@ use cpu_time::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
 use kernel::{ColumnId, Epoch, PipelineId, Position, RawMessage, Run, Sequence, TableId};
-use tidemark_decode::{CsvFormat, DecodePlan, ExtractPlan, Extractor, FieldMapping, Format};
+use tidemark_decode::{CsvFormat, DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 
 const MESSAGES: u64 = 8192;
 
@@ -31,6 +31,7 @@ fn plan(format: Format, columns: &[(&str, ColumnType)]) -> DecodePlan {
         nullable: true,
         path: vec![name.to_string()],
         default: None,
+        unit: None,
     };
     DecodePlan { format, fields: columns.iter().map(field).collect() }
 }
@@ -143,6 +144,8 @@ fn extract(c: &mut Criterion<CpuTime>) {
             decode: plan(Format::Json, columns),
             defaults: vec![],
             shard_count: 8,
+            years: YEARS_DEFAULT,
+            ignores_tombstones: false,
         };
         let start = Position { next_offset: 0, leader_epoch: -1 };
         let mut extractor =

@@ -46,6 +46,7 @@ fn plan(format: CsvFormat) -> DecodePlan {
         nullable: name != "a",
         path: vec![],
         default: default.map(String::from),
+        unit: None,
     };
     let fields = [
         ("a", ColumnType::Text, None),

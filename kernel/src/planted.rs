@@ -103,6 +103,9 @@ planted_bugs! {
         AlterOpensOldDefinition "alter-opens-old-definition" Logic "exactly once",
             "ALTER of a running pipeline opens its source anew with the definition that it had.",
             "the kernel's own: definition epochs";
+        StoppedAtStartRuns "stopped-at-start-runs" NeedsFault "bounded",
+            "A life that is to begin with its pipelines stopped says so in the log and opens their sources all the same.",
+            "the kernel's own: `Recovery::finish`";
         LossIsReset "loss-is-reset" NeedsFault "honest",
             "A position that retention has removed is silently set to the oldest message.",
             "pinot#19359 (A5)";

@@ -59,6 +59,7 @@ probes! {
     HaltedWithRecordsInFlight "halted-with-records-in-flight" "The log failed while records were in flight.",
     ClockWentBack "clock-went-back" "An input came at an earlier time than the one before.",
     AlteredWhileRunning "altered-while-running" "A pipeline was altered while it ran.",
+    StoppedAtStart "stopped-at-start" "A life began with its pipelines stopped, as it was told.",
     WindowFull "window-full" "No record was started because as many as may be were in flight.",
     ReadOnlyWhileStaging "read-only-while-staging" "The disk fell below its reserve while a record was staged.",
     ReadWriteAgain "read-write-again" "There was room on the disk again.",

@@ -87,7 +87,7 @@ impl Dialect {
                 }
                 None => (format!("@{field}"), ColumnType::Text, true),
             };
-            FieldMapping { name, column_type, nullable, path: vec![], default: None }
+            FieldMapping { name, column_type, nullable, path: vec![], default: None, unit: None }
         };
         self.fields().map(mapping).collect()
     }

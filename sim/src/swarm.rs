@@ -376,6 +376,7 @@ fn draw_config(d: &Decisions<'_>) -> Config {
         reading_pause_us: d.pick(&[0, 1000]),
         frontier_idle_us: d.pick(&[2000, 20_000]),
         set_aside_bytes_max: d.pick(&[1, 400, 256 << 20]),
+        pipelines_stopped: false,
     }
 }
 

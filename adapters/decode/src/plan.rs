@@ -6,6 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
 use kernel::schema::ColumnType;
 use kernel::{RawMessage, Result};
+use pg_values::time::TimeUnit;
 
 use crate::csv::CsvDecoder;
 use crate::json::JsonDecoder;
@@ -25,6 +26,8 @@ pub struct FieldMapping {
     /// Text of the constant that stands in where the field is *missing* (an explicit null stays null), in the same form in
     /// which a JSON string would carry it: `42`, `true`, `2026-01-31`. None: null.
     pub default: Option<String>,
+    /// Of a date or timestamp: what a number stands for. None: numbers are set aside, for nobody said what they are.
+    pub unit: Option<TimeUnit>,
 }
 
 /// Format of the messages.

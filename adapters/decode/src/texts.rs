@@ -23,8 +23,14 @@ pub fn parse_texts<'a>(
     column_type: ColumnType,
     texts: impl Iterator<Item = Option<&'a str>>,
 ) -> Result<ArrayRef, BadText> {
-    let mapping =
-        FieldMapping { name: String::new(), column_type, nullable: true, path: Vec::new(), default: None };
+    let mapping = FieldMapping {
+        name: String::new(),
+        column_type,
+        nullable: true,
+        path: Vec::new(),
+        default: None,
+        unit: None,
+    };
     let mut column = Column::new(&mapping).expect("a mapping without a default always makes a column");
     for (row, text) in texts.enumerate() {
         let appended = match text {

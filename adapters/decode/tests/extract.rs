@@ -43,7 +43,8 @@ fn accounts() -> Arc<TableDef> {
 fn plan(table: Arc<TableDef>, format: Format) -> ExtractPlan {
     let fields = vec![field("name", ColumnType::Text), field("balance", ColumnType::Int64)];
     let defaults = vec![None, None, Some("new".into())];
-    ExtractPlan { table, decode: DecodePlan { format, fields }, defaults, shard_count: 4 }
+    let decode = DecodePlan { format, fields };
+    ExtractPlan { table, decode, defaults, shard_count: 4, years: YEARS_ALL, ignores_tombstones: false }
 }
 
 fn extractor(plan: ExtractPlan, transform: Option<Box<dyn Transform>>) -> Extractor {
@@ -163,7 +164,8 @@ fn csv_lines_share_their_message_and_its_disposition() {
     assert_eq!(aside, [(11, SetAsideKind::Decode, "22P02"), (13, SetAsideKind::Constraint, "23502")]);
 }
 
-/// `SET balance = balance + 1 WHERE balance <> 0`; fails on negative balances, whole batches at a time.
+/// `SET balance = balance + 1 WHERE balance <> 0`; fails on negative balances, whole batches at a time, and
+/// is broken for the greatest one.
 struct Increment {
     calls: u32,
 }
@@ -175,7 +177,7 @@ impl Transform for Increment {
         let balance = columns.column_by_name("@raw").expect("a variable").as_primitive::<Int64Type>();
         let known = balance.iter().flatten();
         if known.clone().any(|b| b == i64::MAX) {
-            return Err(Error::new(ErrorKind::Internal, "broken"));
+            return Ok(Transformed { columns: columns.clone(), keep: None, errors: vec![] });
         }
         if known.clone().any(|b| b < 0) {
             return Err(Error::new(ErrorKind::NumericValueOutOfRange, "negative"));
@@ -197,7 +199,14 @@ fn incrementing() -> Extractor {
     let fields = vec![raw, field("name", ColumnType::Text)];
     let decode = DecodePlan { format: Format::Json, fields };
     extractor(
-        ExtractPlan { table, decode, defaults: vec![], shard_count: 3 },
+        ExtractPlan {
+            table,
+            decode,
+            defaults: vec![],
+            shard_count: 3,
+            years: YEARS_ALL,
+            ignores_tombstones: false,
+        },
         Some(Box::new(Increment { calls: 0 })),
     )
 }
@@ -249,7 +258,7 @@ fn set_and_where_run_and_bad_rows_are_found() {
 }
 
 #[test]
-fn an_error_that_is_not_the_datas_comes_out() {
+fn columns_that_are_not_the_tables_come_out_as_an_error() {
     let mut extractor = incrementing();
     extractor.push(&[message(10, Some(br#"{"name":"a","balance":9223372036854775807}"#))]);
     assert_eq!(extractor.take(77).unwrap_err().kind, ErrorKind::Internal);
@@ -276,4 +285,94 @@ fn plans_that_do_not_fit_the_table_are_refused() {
     default.defaults = vec![None, Some("x".into()), None];
     default.decode.fields.truncate(1);
     assert_eq!(kind(default), Some(ErrorKind::InvalidParameterValue));
+}
+
+#[test]
+fn times_of_other_years_are_set_aside_whatever_made_them() {
+    let at = table(&[
+        ("id", ColumnType::Int64, true),
+        ("at", ColumnType::TimestampTz, true),
+        ("day", ColumnType::Date, true),
+    ]);
+    let fields = vec![
+        field("id", ColumnType::Int64),
+        FieldMapping { unit: Some(TimeUnit::Seconds), ..field("at", ColumnType::TimestampTz) },
+        field("day", ColumnType::Date),
+    ];
+    let plan = |years| ExtractPlan {
+        table: at.clone(),
+        decode: DecodePlan { format: Format::Json, fields: fields.clone() },
+        defaults: vec![],
+        shard_count: 1,
+        years,
+        ignores_tombstones: false,
+    };
+    let messages = [
+        r#"{"id":1,"at":1700000000,"day":"2200-12-31"}"#,
+        r#"{"id":2,"at":1700000000123,"day":null}"#,
+        r#"{"id":3,"at":null,"day":"1899-12-31"}"#,
+        r#"{"id":4,"at":"1900-01-01","day":"9999-12-31"}"#,
+        r#"{"id":5,"day":"1900-01-01"}"#,
+    ];
+    let read = |years| {
+        let mut extractor = extractor(plan(years), None);
+        let raw: Vec<_> = (10..).zip(messages).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
+        extractor.push(&raw);
+        let extract = extractor.take(0).unwrap().unwrap();
+        let told = extract.set_aside.iter().map(|s| (s.offset, s.code.clone(), s.message.clone()));
+        (rows(&extract).len(), told.collect::<Vec<_>>())
+    };
+    let (kept, told) = read(YEARS_DEFAULT);
+    assert_eq!((kept, told.iter().map(|(at, ..)| *at).collect::<Vec<_>>()), (2, vec![11, 12, 13]));
+    assert!(told.iter().all(|(_, code, _)| code == "22008"), "{told:?}");
+    let years = ["the year 55840 is", "the year 1899 is", "the year 9999 is"];
+    for ((.., text), year) in told.iter().zip(years) {
+        assert!(text.contains(year) && text.contains("1900 to 2200") && text.contains("UNIT"), "{text}");
+    }
+    assert_eq!(read(1..=9999).1.len(), 1);
+    // Under a null there is no year.
+    assert_eq!(read(1990..=60_000).1.iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [12, 13, 14]);
+}
+
+#[test]
+fn tombstones_are_left_out_where_that_is_said() {
+    for (ignores_tombstones, expected) in [(true, (1, 0)), (false, (0, 1))] {
+        let plan = ExtractPlan { ignores_tombstones, ..plan(accounts(), Format::Json) };
+        let mut extractor = extractor(plan, None);
+        extractor.push(&[message(10, None), message(11, Some(br#"{"name":"a","balance":1}"#))]);
+        let extract = extractor.take(0).unwrap().unwrap();
+        assert_eq!((extract.messages, rows(&extract).len()), (2, 1));
+        assert_eq!((extract.filtered, extract.set_aside.len()), expected);
+    }
+}
+
+/// What fails for one row fails for that row, whatever it fails of.
+#[test]
+fn one_row_that_cannot_be_made_leaves_the_others() {
+    struct Picky;
+    impl Transform for Picky {
+        fn transform(&mut self, columns: &RecordBatch, _: Micros) -> Result<Transformed> {
+            let balances = columns.column(1).as_primitive::<Int64Type>();
+            match balances.iter().flatten().find(|balance| *balance > 2) {
+                Some(3) => Err(Error::new(ErrorKind::ProgramLimitExceeded, "too large")),
+                Some(4) => Err(Error::new(ErrorKind::OutOfMemory, "too much")),
+                Some(_) => Err(Error::new(ErrorKind::Internal, "a function that has lost its way")),
+                None => {
+                    let notes = Arc::new(columns.column(0).clone());
+                    let all =
+                        vec![columns.column(0).clone(), columns.column(1).clone(), notes.as_ref().clone()];
+                    let columns = RecordBatch::try_new(accounts().user_schema(), all).unwrap();
+                    Ok(Transformed { columns, keep: None, errors: vec![] })
+                }
+            }
+        }
+    }
+    let mut extractor = extractor(plan(accounts(), Format::Json), Some(Box::new(Picky)));
+    let texts: Vec<String> = (0..8).map(|n| format!(r#"{{"name":"n{n}","balance":{}}}"#, n % 6)).collect();
+    let raw: Vec<_> = (10..).zip(&texts).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
+    extractor.push(&raw);
+    let extract = extractor.take(0).unwrap().unwrap();
+    assert_eq!(rows(&extract).len(), 5);
+    let told: Vec<_> = extract.set_aside.iter().map(|s| (s.offset, s.code.as_str())).collect();
+    assert_eq!(told, [(13, "54000"), (14, "53200"), (15, "XX000")]);
 }

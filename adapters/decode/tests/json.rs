@@ -50,12 +50,9 @@ fn every_type_takes_its_text_and_its_number() {
         (Bytea, "\"hi\"", "[104, 105]"),
         (Date, "\"1970-01-02\"", "1"),
         (Date, "\"2026-11-22T23:59:59Z\"", "20779"),
-        (Date, "-1", "-1"),
         (Timestamp, "\"2000-01-01 00:00:00.1234567+05\"", "946684800123457"),
         (TimestampTz, "\"2000-01-01T00:00:00+02:00\"", "946677600000000"),
         (TimestampTz, "\"2000-01-01\"", "946684800000000"),
-        (TimestampTz, "1700000000123", "1700000000123000"),
-        (TimestampTz, "1700000000123.4567", "1700000000123457"),
         (Int64, "null", "null"),
     ] {
         assert_eq!(one(column_type, value), Ok(expected.to_string()), "{column_type:?} from {value}");
@@ -93,10 +90,45 @@ fn what_does_not_fit_is_refused_with_its_code() {
         (Date, "\"2026-02-29\"", "22008"),
         (Date, "\"yesterday\"", "22007"),
         (TimestampTz, "\"2026-01-01T25:00:00Z\"", "22008"),
-        (TimestampTz, "1e30", "22008"),
+        (TimestampTz, "1700000000", "22007"),
+        (Date, "20000", "22007"),
     ] {
         assert_eq!(code(column_type, value), expected, "{column_type:?} from {value}");
     }
+}
+
+#[test]
+fn numbers_are_times_only_of_a_stated_unit() {
+    use tidemark_decode::TimeUnit::*;
+    let read = |column_type, unit, value: &str| {
+        let mapping = tidemark_decode::FieldMapping { unit: Some(unit), ..field("c", column_type) };
+        json(vec![mapping]).one(&format!("{{\"c\":{value}}}")).map_err(|(code, _)| code)
+    };
+    for (column_type, unit, value, expected) in [
+        (TimestampTz, Seconds, "1700000000", Ok("1700000000000000")),
+        (TimestampTz, Seconds, "1700000000.1234565", Ok("1700000000123457")),
+        (TimestampTz, Milliseconds, "1700000000123", Ok("1700000000123000")),
+        (Timestamp, Milliseconds, "1700000000123.4567", Ok("1700000000123457")),
+        (TimestampTz, Microseconds, "1700000000123456", Ok("1700000000123456")),
+        (TimestampTz, Nanoseconds, "1700000000123456500", Ok("1700000000123457")),
+        (TimestampTz, Nanoseconds, "-1500", Ok("-2")),
+        (TimestampTz, Seconds, "\"1700000000\"", Ok("1700000000000000")),
+        (TimestampTz, Seconds, "\"2000-01-01\"", Ok("946684800000000")),
+        (TimestampTz, Seconds, "\"soon\"", Err("22007")),
+        (TimestampTz, Seconds, "1700000000123456", Err("22008")),
+        (TimestampTz, Seconds, "1e300", Err("22008")),
+        (TimestampTz, Nanoseconds, "1e40", Err("22008")),
+        (Date, Days, "-1", Ok("-1")),
+        (Date, Days, "1.5", Ok("1")),
+        (Date, Seconds, "86399", Ok("0")),
+        (Date, Milliseconds, "-1", Ok("-1")),
+        (Date, Days, "1e9", Err("22008")),
+    ] {
+        let found = read(column_type, unit, value);
+        assert_eq!(found, expected.map(String::from), "{column_type:?} from {value} {}", unit.name());
+    }
+    let (_, text) = json(vec![field("at", TimestampTz)]).one(r#"{"at":1700000000}"#).unwrap_err();
+    assert!(text.contains("1700000000 is a number") && text.contains("UNIT 's'"), "{text}");
 }
 
 #[test]

@@ -283,7 +283,15 @@ fn numbers_extractor() -> Extractor {
         created_at: Sequence(1),
     };
     let decode = DecodePlan { format: Format::Json, fields: vec![field("a", ColumnType::Int64)] };
-    let plan = ExtractPlan { table: Arc::new(table), decode, defaults: vec![], shard_count: 2 };
+    let table = Arc::new(table);
+    let plan = ExtractPlan {
+        table,
+        decode,
+        defaults: vec![],
+        shard_count: 2,
+        years: YEARS_ALL,
+        ignores_tombstones: false,
+    };
     let start = Position { next_offset: 0, leader_epoch: -1 };
     Extractor::new(plan, None, PipelineId(1), Epoch(1), Run(1), 0, start).unwrap()
 }

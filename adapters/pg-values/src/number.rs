@@ -112,6 +112,11 @@ const WHOLE_POWERS_OF_TEN: [u64; 19] = {
     powers
 };
 
+/// Whether a text is a number, and so no date: those have dashes between digits.
+pub fn is_number(text: &[u8]) -> bool {
+    Number::parse(trim(text)).is_ok()
+}
+
 /// An integer. A fraction or an exponent is allowed as long as the value is whole.
 #[inline]
 pub fn integer(text: &[u8]) -> Result<i64, Fault> {

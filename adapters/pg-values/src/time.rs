@@ -4,9 +4,43 @@ use crate::Fault;
 use crate::number;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// Of every day of the calendar: leap seconds are not counted.
+pub const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Years that 64 bits of microseconds can hold and that every date library on the way to a client knows.
-const YEARS: std::ops::RangeInclusive<i64> = 1..=262_142;
+pub const YEARS: std::ops::RangeInclusive<i64> = 1..=262_142;
+
+/// What a number counts that stands for a time: since 1970-01-01 UTC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum TimeUnit {
+    Days,
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+impl TimeUnit {
+    /// All of them.
+    pub const ALL: [TimeUnit; 5] = [
+        TimeUnit::Days,
+        TimeUnit::Seconds,
+        TimeUnit::Milliseconds,
+        TimeUnit::Microseconds,
+        TimeUnit::Nanoseconds,
+    ];
+
+    /// As it is written behind UNIT.
+    pub fn name(self) -> &'static str {
+        match self {
+            TimeUnit::Days => "d",
+            TimeUnit::Seconds => "s",
+            TimeUnit::Milliseconds => "ms",
+            TimeUnit::Microseconds => "us",
+            TimeUnit::Nanoseconds => "ns",
+        }
+    }
+}
 
 /// Days since 1970-01-01 from `YYYY-MM-DD`; a time after it is checked and left out.
 pub fn date(text: &[u8]) -> Result<i32, Fault> {
@@ -69,25 +103,39 @@ fn usual_timestamp(text: &[u8]) -> Option<i64> {
     Some(seconds * MICROS_PER_SECOND + micros)
 }
 
-/// Microseconds from a number of milliseconds since 1970-01-01 UTC, which may have a fraction.
-pub fn timestamp_from_number(text: &[u8]) -> Result<i64, Fault> {
-    let micros = number::decimal(text, 38, 3)?;
-    let last = days_from_civil(*YEARS.end() + 1, 1, 1) * MICROS_PER_DAY;
-    let first = days_from_civil(*YEARS.start(), 1, 1) * MICROS_PER_DAY;
-    match i64::try_from(micros) {
-        Ok(micros) if (first..last).contains(&micros) => Ok(micros),
-        _ => Err(Fault::TimeOutOfRange),
-    }
+/// Microseconds from a number of some unit since 1970-01-01 UTC, which may have a fraction: rounded half away from zero.
+pub fn timestamp_from_number(text: &[u8], unit: TimeUnit) -> Result<i64, Fault> {
+    let scaled = |scale| number::decimal(text, 38, scale).map_err(|_| Fault::TimeOutOfRange);
+    let micros = match unit {
+        TimeUnit::Days => scaled(6)? * 86_400,
+        TimeUnit::Seconds => scaled(6)?,
+        TimeUnit::Milliseconds => scaled(3)?,
+        TimeUnit::Microseconds => scaled(0)?,
+        TimeUnit::Nanoseconds => {
+            let nanos = scaled(0)?;
+            (nanos + 500 * nanos.signum()) / 1000
+        }
+    };
+    let years = bounds(*YEARS.start(), *YEARS.end());
+    let fits = |micros: &i64| (years.start * MICROS_PER_DAY..years.end * MICROS_PER_DAY).contains(micros);
+    i64::try_from(micros).ok().filter(fits).ok_or(Fault::TimeOutOfRange)
 }
 
-/// Days from a number of days since 1970-01-01.
-pub fn date_from_number(text: &[u8]) -> Result<i32, Fault> {
-    let days = number::integer(text)?;
-    let (first, last) = (days_from_civil(*YEARS.start(), 1, 1), days_from_civil(*YEARS.end() + 1, 1, 1));
-    match (first..last).contains(&days) {
-        true => Ok(days as i32),
-        false => Err(Fault::TimeOutOfRange),
-    }
+/// Days from a number of some unit since 1970-01-01 UTC: the day in which that instant lies.
+pub fn date_from_number(text: &[u8], unit: TimeUnit) -> Result<i32, Fault> {
+    Ok(timestamp_from_number(text, unit)?.div_euclid(MICROS_PER_DAY) as i32)
+}
+
+/// The days of some years, the first and the last included.
+pub fn bounds(first_year: i64, last_year: i64) -> std::ops::Range<i64> {
+    days_from_civil(first_year, 1, 1)..days_from_civil(last_year + 1, 1, 1)
+}
+
+/// The year in which a day lies.
+pub fn year_of(days: i64) -> i64 {
+    // A year too few or too many, by its mean length.
+    let near = 1970 + days * 400 / 146_097;
+    (near - 1..=near + 1).find(|year| bounds(*year, *year).contains(&days)).unwrap_or(near)
 }
 
 /// Days since 1970-01-01 of a date of the proleptic Gregorian calendar (the usual arithmetic over eras of 400 years, which

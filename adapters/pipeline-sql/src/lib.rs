@@ -28,7 +28,7 @@ pub use limits::{
 };
 pub use pipeline::{
     Assignment, BATCH_BYTES_DEFAULT, BATCH_BYTES_RANGE, BATCH_INTERVAL_MS_MAX, Constant, CreatePipeline,
-    FormatSyntax, JsonMapping, OnDuplicateSyntax, PipelineClauses, Target,
+    CsvMapping, FormatSyntax, JsonMapping, OnDuplicateSyntax, PipelineClauses, Target,
 };
 pub use plan::{DecodeInputs, decode_plan};
 pub use source::{KafkaSource, REDACTED};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use sqlparser::ast::Expr;
-use tidemark_decode::CsvFormat;
+use tidemark_decode::{CsvFormat, TimeUnit};
 
 use crate::names::{literal, quote};
 use crate::source::KafkaSource;
@@ -35,6 +35,10 @@ pub struct CreatePipeline {
     pub batch_interval_ms: Option<u64>,
     /// `MAX_BATCH_BYTES`
     pub batch_bytes_max: Option<u64>,
+    /// `YEARS n TO m`: years of dates and times that are taken. None: those that hold where nothing is said.
+    pub years: Option<(u32, u32)>,
+    /// `ON TOMBSTONE IGNORE`: messages without a value are left out. Otherwise they are set aside, `ON TOMBSTONE ERROR`.
+    pub ignores_tombstones: bool,
     /// `MAX_ERRORS n`: messages that may be set aside in one run before the pipeline stops; `STOP_ON_ERROR ON` is 0.
     /// None: any number.
     pub error_limit: Option<u64>,
@@ -63,6 +67,10 @@ pub struct PipelineClauses {
     pub batch_interval_ms: Option<u64>,
     /// `MAX_BATCH_BYTES`
     pub batch_bytes_max: Option<u64>,
+    /// `YEARS`
+    pub years: Option<(u32, u32)>,
+    /// `ON TOMBSTONE`
+    pub ignores_tombstones: Option<bool>,
     /// `MAX_ERRORS`, `STOP_ON_ERROR`; `Some(None)` is any number.
     pub error_limit: Option<Option<u64>>,
     /// `INTO TABLE`
@@ -89,19 +97,30 @@ pub enum Target {
 /// `FORMAT …`
 #[derive(Clone, PartialEq, Debug)]
 pub enum FormatSyntax {
-    /// `FORMAT JSON (target <- path [DEFAULT literal], …)`
+    /// `FORMAT JSON (target <- path [UNIT unit] [DEFAULT literal], …)`
     Json(Vec<JsonMapping>),
-    /// `FORMAT CSV … (target, …)`; no targets: all columns of the table, in order.
-    Csv(CsvFormat, Vec<Target>),
+    /// `FORMAT CSV … (target [UNIT unit], …)`; none: all columns of the table, in order.
+    Csv(CsvFormat, Vec<CsvMapping>),
 }
 
-/// `target <- path [DEFAULT literal]`
+/// `target [UNIT unit]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CsvMapping {
+    /// Where the field goes.
+    pub target: Target,
+    /// What a number stands for that is a time.
+    pub unit: Option<TimeUnit>,
+}
+
+/// `target <- path [UNIT unit] [DEFAULT literal]`
 #[derive(Clone, PartialEq, Debug)]
 pub struct JsonMapping {
     /// Where the value goes.
     pub target: Target,
     /// Keys from the top down, as written: JSON knows upper and lower case. Empty: `%`, the whole message.
     pub path: Vec<String>,
+    /// What a number stands for that is a time.
+    pub unit: Option<TimeUnit>,
     /// What stands in for a missing value.
     pub default: Option<Constant>,
 }
@@ -173,6 +192,8 @@ impl PipelineClauses {
         altered.source.credentials = clauses.credentials.unwrap_or(altered.source.credentials);
         altered.batch_interval_ms = clauses.batch_interval_ms.or(altered.batch_interval_ms);
         altered.batch_bytes_max = clauses.batch_bytes_max.or(altered.batch_bytes_max);
+        altered.years = clauses.years.or(altered.years);
+        altered.ignores_tombstones = clauses.ignores_tombstones.unwrap_or(altered.ignores_tombstones);
         altered.error_limit = clauses.error_limit.unwrap_or(altered.error_limit);
         altered.table = clauses.table.unwrap_or(altered.table);
         altered.format = clauses.format.unwrap_or(altered.format);
@@ -209,6 +230,10 @@ impl fmt::Display for PipelineClauses {
             write!(f, " CREDENTIALS {}", literal(&json(&secrets(credentials, true))))?;
         }
         write_limits(f, self.batch_interval_ms, self.batch_bytes_max)?;
+        write_years(f, self.years)?;
+        if let Some(ignores) = self.ignores_tombstones {
+            write!(f, " ON TOMBSTONE {}", if ignores { "IGNORE" } else { "ERROR" })?;
+        }
         match self.error_limit {
             None => {}
             Some(None) => write!(f, " STOP_ON_ERROR OFF")?,
@@ -241,6 +266,10 @@ fn write_limits(
         write!(f, " MAX_BATCH_BYTES {bytes}")?;
     }
     Ok(())
+}
+
+fn write_years(f: &mut fmt::Formatter<'_>, years: Option<(u32, u32)>) -> fmt::Result {
+    years.map_or(Ok(()), |(first, last)| write!(f, " YEARS {first} TO {last}"))
 }
 
 fn write_error_limit(f: &mut fmt::Formatter<'_>, limit: Option<u64>) -> fmt::Result {
@@ -293,6 +322,10 @@ impl fmt::Display for Shown<'_> {
         )?;
         self.source_options(f)?;
         write_limits(f, p.batch_interval_ms, p.batch_bytes_max)?;
+        write_years(f, p.years)?;
+        if p.ignores_tombstones {
+            write!(f, " ON TOMBSTONE IGNORE")?;
+        }
         write_error_limit(f, p.error_limit)?;
         write_duplicates(f, Some(&p.on_duplicate))?;
         write!(f, " INTO TABLE {}{}", quote(&p.table), p.format)?;
@@ -363,10 +396,22 @@ impl fmt::Display for JsonMapping {
             let separator = if n == 0 { "" } else { "::" };
             write!(f, "{separator}\"{}\"", key.replace('"', "\"\""))?;
         }
+        write_unit(f, self.unit)?;
         match &self.default {
             Some(default) => write!(f, " DEFAULT {default}"),
             None => Ok(()),
         }
+    }
+}
+
+fn write_unit(f: &mut fmt::Formatter<'_>, unit: Option<TimeUnit>) -> fmt::Result {
+    unit.map_or(Ok(()), |unit| write!(f, " UNIT '{}'", unit.name()))
+}
+
+impl fmt::Display for CsvMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.target.fmt(f)?;
+        write_unit(f, self.unit)
     }
 }
 

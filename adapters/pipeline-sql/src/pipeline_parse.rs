@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlparser::ast::AssignmentTarget;
 use sqlparser::tokenizer::{Location, Token};
-use tidemark_decode::CsvFormat;
+use tidemark_decode::{CsvFormat, TimeUnit, YEARS_ALL};
 
 use crate::cursor::Cursor;
 use crate::error::ParseError;
@@ -73,6 +73,8 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseErr
         source,
         batch_interval_ms: clauses.batch_interval_ms,
         batch_bytes_max: clauses.batch_bytes_max,
+        years: clauses.years,
+        ignores_tombstones: clauses.ignores_tombstones.unwrap_or(false),
         error_limit: clauses.error_limit.flatten(),
         table,
         format,
@@ -130,6 +132,16 @@ impl Options {
             self.clauses.batch_interval_ms = Some(bounded(c, "BATCH_INTERVAL", "milliseconds", range)?);
         } else if self.begin(c, "MAX_BATCH_BYTES")? {
             self.clauses.batch_bytes_max = Some(bounded(c, "MAX_BATCH_BYTES", "bytes", BATCH_BYTES_RANGE)?);
+        } else if self.begin(c, "YEARS")? {
+            self.clauses.years = Some(years(c)?);
+        } else if c.peek(&["ON", "TOMBSTONE"]) {
+            self.begin(c, "ON")?;
+            c.expect(&["TOMBSTONE"])?;
+            self.clauses.ignores_tombstones = Some(match () {
+                () if c.take(&["IGNORE"]) => true,
+                () if c.take(&["ERROR"]) => false,
+                () => return Err(c.expected("IGNORE or ERROR")),
+            });
         } else if self.begin(c, "MAX_ERRORS")? {
             let limit = bounded(c, "MAX_ERRORS", "messages", 0..=i64::MAX as u64)?;
             self.limit_errors(c, Some(limit))?;
@@ -272,6 +284,20 @@ fn bounded(
     Err(ParseError::new("22023", message, at))
 }
 
+/// `n TO m`
+fn years(c: &mut Cursor) -> Result<(u32, u32), ParseError> {
+    let at = c.here();
+    let range = u64::from(YEARS_ALL.start().unsigned_abs())..=u64::from(YEARS_ALL.end().unsigned_abs());
+    let first = bounded(c, "YEARS", "AD", range.clone())?;
+    c.expect(&["TO"])?;
+    let last = bounded(c, "YEARS", "AD", range)?;
+    if first > last {
+        return Err(ParseError::new("22023", format!("YEARS {first} TO {last} has no year in it"), at));
+    }
+    // Both are below the last year that there is.
+    Ok((first as u32, last as u32))
+}
+
 /// `'{"name": "value", …}'`. The text itself is never repeated in an error: it may hold credentials.
 fn json_map(c: &mut Cursor, option: &str) -> Result<BTreeMap<String, String>, ParseError> {
     let at = c.here();
@@ -330,8 +356,35 @@ fn json_mapping(c: &mut Cursor) -> Result<JsonMapping, ParseError> {
         return Err(c.expected("\"<-\""));
     }
     let path = path(c, whole)?;
-    let default = if c.take(&["DEFAULT"]) { Some(constant(c)?) } else { None };
-    Ok(JsonMapping { target, path, default })
+    let mut mapping = JsonMapping { target, path, unit: None, default: None };
+    loop {
+        if mapping.unit.is_none() && c.take(&["UNIT"]) {
+            mapping.unit = Some(time_unit(c)?);
+        } else if mapping.default.is_none() && c.take(&["DEFAULT"]) {
+            mapping.default = Some(constant(c)?);
+        } else {
+            return Ok(mapping);
+        }
+    }
+}
+
+fn csv_mapping(c: &mut Cursor) -> Result<CsvMapping, ParseError> {
+    let target = target(c)?;
+    let unit = c.take(&["UNIT"]).then(|| time_unit(c)).transpose()?;
+    Ok(CsvMapping { target, unit })
+}
+
+/// What UNIT says.
+fn time_unit(c: &mut Cursor) -> Result<TimeUnit, ParseError> {
+    let at = c.here();
+    let text = c.string("a unit of time: 'd', 's', 'ms', 'us' or 'ns'")?;
+    let found = TimeUnit::ALL.into_iter().find(|unit| unit.name() == text);
+    found.ok_or_else(|| {
+        let message = format!(
+            "UNIT '{text}' is none of 'd' (days), 's', 'ms', 'us' and 'ns', all since 1970-01-01 UTC"
+        );
+        ParseError::new("22023", message, at)
+    })
 }
 
 /// `%`, `[%::]key[::key …]`
@@ -409,7 +462,7 @@ fn csv(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
     let at = c.here();
     let mut targets = Vec::new();
     if c.peek_token(&Token::LParen) {
-        targets = c.list("a column or a @variable", target)?;
+        targets = c.list("a column or a @variable", csv_mapping)?;
         if targets.is_empty() {
             return Err(ParseError::new("42601", "FORMAT CSV names no column", at));
         }

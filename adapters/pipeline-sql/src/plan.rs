@@ -2,9 +2,10 @@
 
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{Error, ErrorKind, Result};
-use tidemark_decode::{DecodePlan, FieldMapping, Format};
+use tidemark_decode::{DecodePlan, FieldMapping, Format, TimeUnit};
 
 use crate::pipeline::{CreatePipeline, FormatSyntax, Target};
+use crate::types::type_name;
 
 /// What the decoder is to do, and which columns of the table it feeds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,13 +21,14 @@ pub struct DecodeInputs {
 pub fn decode_plan(pipeline: &CreatePipeline, table: &TableDef) -> Result<DecodeInputs> {
     let mut fed_by = vec![None; table.columns.len()];
     let mut fields: Vec<FieldMapping> = Vec::new();
-    for (target, path, default) in mappings(pipeline, table) {
+    for Mapping { target, path, unit, default } in mappings(pipeline, table) {
         let mut field = FieldMapping {
             name: target.to_string(),
             column_type: ColumnType::Text,
             nullable: true,
             path,
             default,
+            unit,
         };
         match &target {
             Target::Variable(name) => field.name = format!("@{name}"),
@@ -38,6 +40,9 @@ pub fn decode_plan(pipeline: &CreatePipeline, table: &TableDef) -> Result<Decode
                 field.nullable = column.nullable || pipeline.set.iter().any(|s| s.column == *name);
                 fed_by[ordinal] = Some(fields.len() as u16);
             }
+        }
+        if let Some(unit) = unit {
+            check_unit(&field, unit)?;
         }
         if fields.iter().any(|f| f.name == field.name) {
             let message = format!("pipeline \"{}\" maps {target} twice", pipeline.name);
@@ -52,17 +57,54 @@ pub fn decode_plan(pipeline: &CreatePipeline, table: &TableDef) -> Result<Decode
     Ok(DecodeInputs { decode: DecodePlan { format, fields }, fed_by })
 }
 
-fn mappings(pipeline: &CreatePipeline, table: &TableDef) -> Vec<(Target, Vec<String>, Option<String>)> {
+/// One field of a message, of either format.
+struct Mapping {
+    target: Target,
+    path: Vec<String>,
+    unit: Option<TimeUnit>,
+    default: Option<String>,
+}
+
+fn mappings(pipeline: &CreatePipeline, table: &TableDef) -> Vec<Mapping> {
+    let of_line = |target: Target, unit| Mapping { target, path: vec![], unit, default: None };
     match &pipeline.format {
         FormatSyntax::Json(mappings) => mappings
             .iter()
-            .map(|m| (m.target.clone(), m.path.clone(), m.default.as_ref().and_then(|d| d.text())))
+            .map(|m| Mapping {
+                target: m.target.clone(),
+                path: m.path.clone(),
+                unit: m.unit,
+                default: m.default.as_ref().and_then(|d| d.text()),
+            })
             .collect(),
-        FormatSyntax::Csv(_, targets) if targets.is_empty() => {
-            table.columns.iter().map(|c| (Target::Column(c.name.clone()), vec![], None)).collect()
+        FormatSyntax::Csv(_, mappings) if mappings.is_empty() => {
+            table.columns.iter().map(|c| of_line(Target::Column(c.name.clone()), None)).collect()
         }
-        FormatSyntax::Csv(_, targets) => targets.iter().map(|t| (t.clone(), vec![], None)).collect(),
+        FormatSyntax::Csv(_, mappings) => {
+            mappings.iter().map(|m| of_line(m.target.clone(), m.unit)).collect()
+        }
     }
+}
+
+/// Numbers are times in columns of times only, and count days of a date only.
+fn check_unit(field: &FieldMapping, unit: TimeUnit) -> Result<()> {
+    let fits = match field.column_type {
+        ColumnType::Date => true,
+        ColumnType::Timestamp | ColumnType::TimestampTz => unit != TimeUnit::Days,
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let message = format!(
+        "UNIT '{}' of {} does not fit: it is for columns of type timestamp and timestamptz, and of type date, where also 'd' can \
+         be said; {} is of type {}",
+        unit.name(),
+        field.name,
+        field.name,
+        type_name(field.column_type)
+    );
+    Err(Error::new(ErrorKind::InvalidParameterValue, message))
 }
 
 /// The place of a column in its table.

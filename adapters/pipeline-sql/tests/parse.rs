@@ -96,6 +96,16 @@ fn canonical_texts() {
              FORMAT CSV FIELDS TERMINATED BY ',' ENCLOSED BY '\"' ESCAPED BY '\\\\' LINES STARTING BY '' \
              TERMINATED BY '\\r\\n' IGNORE 1 LINES NULL DEFINED BY '\\\\N' OPTIONALLY ENCLOSED (a, @b, c) SET d = @b",
         ),
+        (
+            "create pipeline p as load data kafka 'h/t' years 1 to 9999 on tombstone ignore into table t \
+             format json (at <- ts default 0 unit 'us', d <- d unit 'd')",
+            "CREATE PIPELINE p AS LOAD DATA KAFKA 'h:9092/t' YEARS 1 TO 9999 ON TOMBSTONE IGNORE INTO TABLE t \
+             FORMAT JSON (at <- \"ts\" UNIT 'us' DEFAULT 0, d <- \"d\" UNIT 'd')",
+        ),
+        (
+            "alter pipeline p set on tombstone error, years 1 to 2",
+            "ALTER PIPELINE p SET YEARS 1 TO 2 ON TOMBSTONE ERROR",
+        ),
         ("clear pipeline errors", "CLEAR PIPELINE ERRORS"),
         ("clear pipeline errors for P", "CLEAR PIPELINE ERRORS FOR p"),
         (
@@ -202,6 +212,13 @@ fn refusals() {
         (pipeline("into table t format json (a <- b default -'x')"), "42601", "a constant"),
         (pipeline("into table t format avro (a <- b)"), "0A000", "FORMAT AVRO"),
         (pipeline("into table t format parquet (a <- b)"), "0A000", "FORMAT PARQUET"),
+        (pipeline("into table t format json (a <- b unit 'h')"), "22023", "none of 'd'"),
+        (pipeline("into table t format json (a <- b unit s)"), "42601", "a unit of time"),
+        (pipeline("into table t format csv (a unit 'm')"), "22023", "none of 'd'"),
+        (pipeline(&format!("years 0 to 5 {json}")), "22023", "between 1 and"),
+        (pipeline(&format!("years 1999 to 1998 {json}")), "22023", "no year"),
+        (pipeline(&format!("years 1999 {json}")), "42601", "TO"),
+        (pipeline(&format!("on tombstone delete {json}")), "42601", "IGNORE or ERROR"),
         (pipeline("into procedure t format csv"), "0A000", "INTO PROCEDURE"),
         (pipeline(&format!("with transform ('a', 'b', 'c') {json}")), "0A000", "WITH TRANSFORM"),
         (pipeline(&format!("resource pool x {json}")), "0A000", "RESOURCE POOL"),

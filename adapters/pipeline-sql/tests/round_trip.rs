@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidemark_decode::CsvFormat;
+use tidemark_decode::{CsvFormat, TimeUnit};
 use tidemark_pipeline_sql::{
-    Assignment, Constant, CreatePipeline, FormatSyntax, JsonMapping, KafkaSource, OnDuplicateSyntax,
-    Statement, Target, parse, parse_expression, parse_pipeline,
+    Assignment, Constant, CreatePipeline, CsvMapping, FormatSyntax, JsonMapping, KafkaSource,
+    OnDuplicateSyntax, Statement, Target, parse, parse_expression, parse_pipeline,
 };
 
 /// Names as they may be stored: plain, quoted, keywords of ours and of SQL.
@@ -64,9 +64,13 @@ fn constant() -> impl Strategy<Value = Constant> {
     ]
 }
 
+fn unit() -> impl Strategy<Value = Option<TimeUnit>> {
+    prop::option::of(prop::sample::select(TimeUnit::ALL.to_vec()))
+}
+
 fn mapping() -> impl Strategy<Value = JsonMapping> {
-    (target(), prop::collection::vec("[a-zA-Z \"'é.:%0-9]{1,8}", 0..4), prop::option::of(constant()))
-        .prop_map(|(target, path, default)| JsonMapping { target, path, default })
+    (target(), prop::collection::vec("[a-zA-Z \"'é.:%0-9]{1,8}", 0..4), unit(), prop::option::of(constant()))
+        .prop_map(|(target, path, unit, default)| JsonMapping { target, path, unit, default })
 }
 
 /// Expressions by way of their text: what the parser makes of it is what has to survive.
@@ -154,10 +158,14 @@ fn csv() -> impl Strategy<Value = CsvFormat> {
         })
 }
 
+fn line_mapping() -> impl Strategy<Value = CsvMapping> {
+    (target(), unit()).prop_map(|(target, unit)| CsvMapping { target, unit })
+}
+
 fn format() -> impl Strategy<Value = FormatSyntax> {
     prop_oneof![
         prop::collection::vec(mapping(), 1..4).prop_map(FormatSyntax::Json),
-        (csv(), prop::collection::vec(target(), 0..4))
+        (csv(), prop::collection::vec(line_mapping(), 0..4))
             .prop_map(|(csv, targets)| FormatSyntax::Csv(csv, targets)),
     ]
 }
@@ -180,6 +188,8 @@ prop_compose! {
         batch_interval_ms in prop::option::of(0..1000u64),
         batch_bytes_max in prop::option::of(1024..100_000u64),
         error_limit in prop::option::of(0..100u64),
+        years in prop::option::of((1..2000u32).prop_map(|first| (first, first + 7))),
+        ignores_tombstones in any::<bool>(),
         table in name(),
         format in format(),
         set in prop::collection::btree_map(name(), expression(), 0..3),
@@ -206,7 +216,8 @@ prop_compose! {
                 .collect::<Option<Vec<_>>>()
         };
         Some(CreatePipeline {
-            name, or_replace, if_not_exists, source, batch_interval_ms, batch_bytes_max, error_limit, table, format,
+            name, or_replace, if_not_exists, source, batch_interval_ms, batch_bytes_max, years, ignores_tombstones,
+            error_limit, table, format,
             set: assignments(set)?,
             filter: match filter { None => None, Some(text) => Some(parsed(&text)?) },
             on_duplicate: match on_duplicate {

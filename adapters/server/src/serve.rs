@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::database::EngineDatabase;
 use crate::pipelines::Pipelines;
-use crate::settings::{ServeArguments, Settings};
+use crate::settings::{PipelinesAtStart, ServeArguments, Settings};
 
 /// Serves until it is told to stop.
 pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
@@ -56,6 +56,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config.segment_bytes = settings.segment_bytes;
     config.disk_reserve_bytes = settings.disk_reserve_bytes.unwrap_or(3 * settings.segment_bytes);
     config.kernel.pipeline_credit_bytes = settings.pipeline_credit_bytes;
+    config.kernel.pipelines_stopped = settings.pipelines == PipelinesAtStart::Stopped;
     config.record = settings.record.as_ref().map(|dir| RecorderSettings::new(dir, settings.record_bytes_max));
     config.trace_file.clone_from(&settings.trace);
     config

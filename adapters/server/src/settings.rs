@@ -59,6 +59,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline_credit_bytes: Option<u64>,
+    /// Whether pipelines that ran before run again [default: as-before]; `stopped` stops them all, as STOP PIPELINE does: a way in
+    /// where one of them is in the way.
+    #[arg(long, value_name = "WHICH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipelines: Option<PipelinesAtStart>,
     /// What to log: a level, or targets and levels, as in `info,tidemark_kafka=debug` [default: info].
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +82,14 @@ pub(crate) struct ServeArguments {
     pub trace: Option<PathBuf>,
 }
 
+/// What becomes of pipelines that ran before.
+#[derive(clap::ValueEnum, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PipelinesAtStart {
+    AsBefore,
+    Stopped,
+}
+
 /// Settings in force.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +101,7 @@ pub(crate) struct Settings {
     pub disk_reserve_bytes: Option<u64>,
     pub query_memory_bytes: usize,
     pub pipeline_credit_bytes: u64,
+    pub pipelines: PipelinesAtStart,
     pub log: String,
     pub record: Option<PathBuf>,
     pub record_bytes_max: u64,
@@ -101,12 +115,13 @@ struct Defaults {
     segment_bytes: u64,
     query_memory_bytes: u64,
     pipeline_credit_bytes: u64,
+    pipelines: PipelinesAtStart,
     log: &'static str,
     record_bytes_max: u64,
 }
 
 /// Names of all settings; other variables that begin with `TIDEMARK_` are somebody else's.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "data",
     "listen",
     "shards",
@@ -114,6 +129,7 @@ const NAMES: [&str; 11] = [
     "disk_reserve_bytes",
     "query_memory_bytes",
     "pipeline_credit_bytes",
+    "pipelines",
     "log",
     "record",
     "record_bytes_max",
@@ -127,6 +143,7 @@ impl Settings {
             segment_bytes: tidemark_engine::SEGMENT_BYTES_DEFAULT,
             query_memory_bytes: 1 << 30,
             pipeline_credit_bytes: 64 << 20,
+            pipelines: PipelinesAtStart::AsBefore,
             log: "info",
             record_bytes_max: tidemark_engine::RECORD_BYTES_MAX_DEFAULT,
         };
@@ -242,6 +259,7 @@ mod tests {
             ("segment_bytes = 5", "at least"),
             ("record_bytes_max = 5", "at least"),
             ("query_memory_bytes = 0", "query_memory_bytes is 0"),
+            ("pipelines = 'held'", "held"),
             ("pipeline_credit_bytes = 0", "pipeline_credit_bytes is 0"),
         ];
         for (line, said) in wrong {

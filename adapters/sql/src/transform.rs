@@ -22,7 +22,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast;
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{ErrorKind, Micros};
-use tidemark_decode::{ExtractPlan, Transform, Transformed};
+use tidemark_decode::{ExtractPlan, Transform, Transformed, YEARS_DEFAULT};
 use tidemark_pipeline_sql::{CreatePipeline, DecodeInputs, decode_plan, parse_pipeline};
 
 use crate::assign::convert::to_column;
@@ -79,6 +79,8 @@ impl PipelinePlanner {
             decode: inputs.decode,
             defaults: constants.unwrap_or_else(|| vec![None; table.columns.len()]),
             shard_count,
+            years: pipeline.years.map_or(YEARS_DEFAULT, |(first, last)| first as i32..=last as i32),
+            ignores_tombstones: pipeline.ignores_tombstones,
         };
         Ok((plan, program.map(|p| Box::new(p) as Box<dyn Transform>)))
     }
@@ -340,7 +342,7 @@ fn refuse_unbound(expr: &Expr) -> Result<()> {
 /// An error as the kernel knows them. What blames the data keeps class 22 or 23.
 pub fn kernel_error(error: SqlError) -> kernel::Error {
     use ErrorKind::*;
-    const KNOWN: [ErrorKind; 13] = [
+    const KNOWN: [ErrorKind; 14] = [
         FeatureNotSupported,
         NumericValueOutOfRange,
         DivisionByZero,
@@ -353,12 +355,14 @@ pub fn kernel_error(error: SqlError) -> kernel::Error {
         UndefinedObject,
         InvalidTableDefinition,
         OutOfMemory,
+        ProgramLimitExceeded,
         QueryCanceled,
     ];
     let kind = KNOWN.into_iter().find(|k| k.sqlstate() == error.code).unwrap_or_else(|| match &error.code {
         code if code.starts_with("22") => InvalidParameterValue,
+        code if code.starts_with("54") => ProgramLimitExceeded,
         // A statement that does not parse or plan: what the definition needs is not there.
-        code if code.starts_with("42") || code.starts_with("54") => FeatureNotSupported,
+        code if code.starts_with("42") => FeatureNotSupported,
         _ => Internal,
     });
     kernel::Error::new(kind, error.message)

@@ -62,6 +62,8 @@ pub struct Config {
     pub frontier_idle_us: i64,
     /// Bytes of messages that are set aside in one set of columns, whose offsets have 31 bits; more become several.
     pub set_aside_bytes_max: usize,
+    /// What ran before is stopped when this life begins, before any source is opened: a way in, whatever a pipeline does.
+    pub pipelines_stopped: bool,
 }
 
 impl Default for Config {
@@ -78,6 +80,7 @@ impl Default for Config {
             reading_pause_us: 2000,
             frontier_idle_us: 200_000,
             set_aside_bytes_max: 256 << 20,
+            pipelines_stopped: false,
         }
     }
 }

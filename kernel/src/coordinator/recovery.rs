@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::staging::{Origin, WorkByShard};
 use super::{Config, Coordinator, apply, requests};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::message::Effect;
 use crate::planted::{self, Bug};
-use crate::record::{Body, Open, Record};
-use crate::schema::{Catalog, PipelineState};
+use crate::probe::{Probe, reached};
+use crate::record::{Body, Commit, Open, Record, RecordKind};
+use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use crate::snapshot::{ShardView, Snapshot};
 
 /// The coordinator while the log is read back: takes every record in order, then becomes a [`Coordinator`].
@@ -80,7 +82,12 @@ impl Recovery {
         if planted::is(Bug::RecoveredSequenceReused) && open.sequence > Sequence(1) {
             coordinator.next_sequence = open.sequence;
         }
-        for pipeline in catalog.pipelines.values().filter(|p| p.state == PipelineState::Running) {
+        let running = || catalog.pipelines.values().filter(|p| p.state == PipelineState::Running);
+        if coordinator.config.pipelines_stopped {
+            coordinator.stop_recovered(running().cloned().collect());
+        }
+        let opens = !coordinator.config.pipelines_stopped || planted::is(Bug::StoppedAtStartRuns);
+        for pipeline in running().filter(|_| opens) {
             let epoch = coordinator.new_epoch();
             coordinator.open_source(pipeline.clone(), epoch);
             if planted::is(Bug::TopicIdNotRecovered) {
@@ -90,6 +97,7 @@ impl Recovery {
         coordinator.ask_for_wake_up();
         Ok(coordinator)
     }
+
     /// A coordinator of which nothing is under way, at the last record that was replayed.
     pub(super) fn coordinator(
         self,
@@ -136,5 +144,24 @@ impl Recovery {
     /// The last record that was replayed.
     pub fn last(&self) -> Sequence {
         self.last
+    }
+}
+
+impl Coordinator {
+    /// One record says that they stand; START runs them again, each from its offsets.
+    fn stop_recovered(&mut self, running: Vec<Arc<PipelineDef>>) {
+        if running.is_empty() {
+            return;
+        }
+        reached(Probe::StoppedAtStart);
+        let stopped = |pipeline: &Arc<PipelineDef>| {
+            let epoch = self.new_epoch();
+            let altered_at_us = self.now_us;
+            let state = PipelineState::Stopped;
+            CatalogChange::PipelineSet(PipelineDef { state, epoch, altered_at_us, ..(**pipeline).clone() })
+        };
+        let catalog = running.iter().map(stopped).collect();
+        let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
+        self.stage(RecordKind::Catalog, Origin::Own, commit, WorkByShard::new());
     }
 }

@@ -119,7 +119,8 @@ impl Oracle {
                 asked(&|d| matches!(d, Definition::StartPipeline { name, .. } if *name == now.name))
             }
             (PipelineState::Running, PipelineState::Stopped) => {
-                asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
+                self.stops_pipelines
+                    || asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
             }
             (PipelineState::Failed { .. }, PipelineState::Stopped) => {
                 asked(&|d| is_alteration(d, &now.definition)) && now.definition != before.definition

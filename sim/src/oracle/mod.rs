@@ -129,6 +129,8 @@ pub struct Oracle {
     staged: BTreeMap<Sequence, u64>,
     published_writes: BTreeMap<u64, Counts>,
     answered: BTreeSet<u64>,
+    /// This life is to begin with all pipelines stopped.
+    pub stops_pipelines: bool,
     pace: pace::Pace,
     /// What becomes of sources, and when.
     pub runs: runs::Runs,
@@ -181,6 +183,7 @@ impl Oracle {
             staged: BTreeMap::new(),
             published_writes: BTreeMap::new(),
             answered: BTreeSet::new(),
+            stops_pipelines: false,
             pace: pace::Pace::default(),
             runs: runs::Runs::new(config),
             limits,
@@ -227,6 +230,15 @@ impl Oracle {
     pub fn life_begins(&mut self, now_us: i64) {
         self.pace.begin(now_us);
         self.runs.begin(now_us);
+    }
+
+    /// A life has begun: what was to stand stands.
+    pub fn check_stopped(&mut self) -> Check {
+        let stops = std::mem::take(&mut self.stops_pipelines);
+        let running = self.tip.pipelines.values().find(|p| p.state == PipelineState::Running);
+        ensure("honest", !stops || running.is_none(), || {
+            format!("a life begins with its pipelines stopped, and {running:?} runs")
+        })
     }
 
     /// When a frontier is to be written, if nothing else goes on until then.

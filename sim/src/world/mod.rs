@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Incarnation, Input, Micros, Recovery, Request, Sequence, Shard, ShardId};
+use kernel::{
+    Config, ErrorKind, Incarnation, Input, Micros, Recovery, Request, Sequence, Shard, ShardId,
+};
 
 use self::clients::Clients;
 use self::drive::Stalled;
@@ -35,6 +37,9 @@ use crate::trace::{Actor, Mark, Trace, text_fact};
 pub const BEGINNING_US: Micros = 1_000_000;
 /// Identity of the database.
 const DATABASE: [u8; 16] = [7; 16];
+/// Of so many lives one begins with its pipelines stopped.
+const STOPPED_LIFE_TURN: u64 = 16;
+
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
 /// Starts in a row that calls to the disk may spoil.
@@ -429,7 +434,11 @@ impl<'a> World<'a> {
             return Err(Violation::new("recovered", "no open record was handed over"));
         };
         self.oracle.life_begins(self.kernel_now_us());
-        let coordinator = match recovery.finish(self.p.config.clone(), self.kernel_now_us(), &open, views) {
+        // Not drawn, so that what was recorded before there were such lives keeps its meaning.
+        let pipelines_stopped = opened.incarnation.0 % STOPPED_LIFE_TURN == STOPPED_LIFE_TURN / 2;
+        self.oracle.stops_pipelines = pipelines_stopped;
+        let config = Config { pipelines_stopped, ..self.p.config.clone() };
+        let coordinator = match recovery.finish(config, self.kernel_now_us(), &open, views) {
             Ok(coordinator) => coordinator,
             Err(error) => return Ok(Err(error)),
         };
@@ -472,6 +481,7 @@ impl<'a> World<'a> {
         let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
         self.life = Some(Life::new(coordinator, shards, log));
         self.drain()?;
+        self.oracle.check_stopped()?;
         self.take_frame();
         Ok(Ok(Start::Up))
     }

@@ -9,12 +9,14 @@ use arrow_array::types::Int64Type;
 use arrow_array::{BooleanArray, RecordBatch};
 use kernel::message::SourceFailure;
 use kernel::place::{Place, Verdict};
-use kernel::schema::{PipelineDef, TableDef};
+use kernel::schema::{ColumnType, PipelineDef, TableDef};
 use kernel::{
     Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition,
     TopicId,
 };
-use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, Transform, Transformed};
+use tidemark_decode::{
+    DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, TimeUnit, Transform, Transformed, YEARS_ALL,
+};
 
 use crate::broker::{Broker, Message, Opening, Session};
 use crate::csv::Dialect;
@@ -94,8 +96,18 @@ pub fn decode_plan(rule: &PipelineRule, dialect: Option<Dialect>) -> DecodePlan 
         nullable: *nullable,
         path: vec![(*field).into()],
         default: None,
+        unit: time_unit(*column_type),
     };
     DecodePlan { format: Format::Json, fields: columns.map(mapping).collect() }
+}
+
+/// What numbers of the world's messages stand for.
+fn time_unit(column_type: ColumnType) -> Option<TimeUnit> {
+    match column_type {
+        ColumnType::Date => Some(TimeUnit::Days),
+        ColumnType::Timestamp | ColumnType::TimestampTz => Some(TimeUnit::Milliseconds),
+        _ => None,
+    }
 }
 
 /// Reads one partition in one epoch.
@@ -272,6 +284,8 @@ impl SourceHost {
             table,
             decode: decode_plan(&rule, self.dialect),
             shard_count: self.shard_count,
+            years: YEARS_ALL,
+            ignores_tombstones: false,
         };
         self.open = Some((epoch, plan, pipeline.run, rule));
         self.credit = 0;

@@ -1,14 +1,20 @@
 //! From decoded rows to stored rows: SET and WHERE, mapping onto the table's columns, NOT NULL, provenance, placement.
 
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Date32Type, TimestampMicrosecondType};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
+};
 use arrow_buffer::BooleanBufferBuilder;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::filter::FilterBuilder;
 use kernel::schema::TableDef;
 use kernel::{Error, ErrorKind, Micros, Result, Run, SetAsideKind, SourcePartition};
+use pg_values::time;
 
 use super::{ExtractPlan, Failures, Transform, Transformed};
 use crate::plan::{Decoded, FieldMapping};
@@ -23,6 +29,7 @@ pub(super) struct Assembly {
     run: Run,
     partition: SourcePartition,
     shard_count: u16,
+    years: RangeInclusive<i32>,
 }
 
 /// Where a column of the table comes from.
@@ -97,6 +104,7 @@ impl Assembly {
             run,
             partition,
             shard_count: plan.shard_count,
+            years: plan.years.clone(),
         })
     }
 
@@ -149,7 +157,7 @@ impl Assembly {
         self.join(parts, decoded)
     }
 
-    /// Transforms a range of rows; where the data is to blame, each half for itself.
+    /// Transforms a range of rows; where that fails, each half for itself, down to the row that it fails for.
     #[allow(clippy::too_many_arguments)]
     fn transform_range(
         &self,
@@ -172,7 +180,6 @@ impl Assembly {
                 parts.push((start, transformed));
                 Ok(())
             }
-            Err(error) if !blames_data(&error) => Err(error),
             Err(error) if count == 1 => {
                 failed.push((start as u32, error.kind.sqlstate().into(), error.message));
                 Ok(())
@@ -242,6 +249,39 @@ impl Assembly {
         }
     }
 
+    /// Notes rows that stay and have a date or time in a year that the pipeline does not take.
+    pub fn check_years(&self, rows: &Rows, failures: &mut Failures) {
+        let (first, last) = (i64::from(*self.years.start()), i64::from(*self.years.end()));
+        let days = time::bounds(first, last);
+        for (definition, column) in self.table.columns.iter().zip(&rows.columns) {
+            let per_day = if column.data_type() == &DataType::Date32 { 1 } else { time::MICROS_PER_DAY };
+            let taken = days.start * per_day..days.end * per_day;
+            let outside: Vec<usize> = match column.data_type() {
+                DataType::Date32 => {
+                    let (first, last) = (taken.start as i32, taken.end as i32);
+                    outside(column.as_primitive::<Date32Type>(), first..last)
+                }
+                DataType::Timestamp(..) => outside(column.as_primitive::<TimestampMicrosecondType>(), taken),
+                _ => continue,
+            };
+            for row in outside.into_iter().filter(|row| rows.stays(*row)) {
+                failures.entry(rows.origin[row]).or_insert_with(|| {
+                    let value = match column.data_type() {
+                        DataType::Date32 => column.as_primitive::<Date32Type>().value(row).into(),
+                        _ => column.as_primitive::<TimestampMicrosecondType>().value(row),
+                    };
+                    let text = format!(
+                        "column {}: the year {} is outside of {first} to {last}, the years that the pipeline takes: a number may \
+                         have another UNIT, and YEARS n TO m takes others",
+                        definition.name,
+                        time::year_of(value.div_euclid(per_day))
+                    );
+                    (SetAsideKind::Constraint, "22008".into(), text, rows.decoded_row(row))
+                });
+            }
+        }
+    }
+
     /// Stored rows by shard: the rows that stay, with provenance.
     pub fn route(&self, rows: Rows, offsets: &[i64]) -> Result<Vec<Option<RecordBatch>>> {
         let mut columns = rows.columns;
@@ -261,10 +301,17 @@ impl Assembly {
     }
 }
 
-/// SQLSTATE classes 22 (data exception) and 23 (constraint violation).
-fn blames_data(error: &Error) -> bool {
-    let code = error.kind.sqlstate();
-    code.starts_with("22") || code.starts_with("23")
+/// Rows with a value outside of a range.
+fn outside<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, taken: Range<T::Native>) -> Vec<usize>
+where
+    T::Native: PartialOrd,
+{
+    let is_outside = |value: &T::Native| !taken.contains(value);
+    // Mostly there is none, which is seen at the speed of memory; under nulls lies anything.
+    if !values.values().iter().fold(false, |any, value| any | is_outside(value)) {
+        return Vec::new();
+    }
+    (0..values.len()).filter(|row| values.is_valid(*row) && is_outside(&values.value(*row))).collect()
 }
 
 /// A mapping is a variable or names a column of the table, once.
@@ -297,6 +344,7 @@ fn feeds(plan: &ExtractPlan) -> Result<Vec<Feed>> {
             column_type: definition.column_type,
             nullable: true,
             path: Vec::new(),
+            unit: None,
             default: plan.defaults.get(ordinal).cloned().flatten(),
         };
         Ok(Feed::Constant(Box::new(Column::new(&constant)?)))

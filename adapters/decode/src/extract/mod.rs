@@ -1,12 +1,13 @@
 //! The extractor: from the messages of one source partition to what the kernel takes.
 //!
 //! Each message has exactly one disposition. It is *set aside* if it cannot be decoded, or if any of its rows fails in SET,
-//! WHERE or NOT NULL; else *applied* if it leaves a row; else *filtered*. A CSV message of several lines is one message with
+//! WHERE, NOT NULL or the years that times may have; else *applied* if it leaves a row; else *filtered*. A CSV message of several lines is one message with
 //! one disposition, and all its rows carry its offset. So messages (not rows) are what `Extract` counts.
 
 mod assemble;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
@@ -16,6 +17,7 @@ use kernel::{
     Epoch, Extract, Micros, OffsetFilter, PipelineId, Position, RawMessage, Result, Run, SetAside,
     SetAsideKind, SourcePartition,
 };
+use pg_values::time;
 
 use crate::plan::{DecodePlan, Decoded, Decoder, Refused};
 use crate::value::row_text;
@@ -32,8 +34,9 @@ const STRIDE: usize = 1024;
 pub trait Transform: Send {
     /// From decoded columns ([`DecodePlan::schema`]) to the table's. `now_us` is the batch's input time: `now()`.
     ///
-    /// An error of SQLSTATE class 22 or 23 blames the data: the extractor then halves the batch and asks again, until the
-    /// rows to blame are found and set aside. Any other error stops the pipeline.
+    /// An error blames the data, whatever it is (a value that does not fit, one that would take too much memory, a function that
+    /// fails): the extractor then halves the batch and asks again, until the rows to blame are found and set aside. So no
+    /// message keeps those behind it from being loaded; how many may be set aside is the pipeline's limit.
     fn transform(&mut self, columns: &RecordBatch, now_us: Micros) -> Result<Transformed>;
 }
 
@@ -49,6 +52,12 @@ pub struct Transformed {
     pub errors: Vec<(u32, String, String)>,
 }
 
+/// Years of dates and times that a pipeline takes unless it says otherwise: what lies outside is mostly a number of another unit.
+pub const YEARS_DEFAULT: RangeInclusive<i32> = 1900..=2200;
+
+/// Years that can be kept at all.
+pub const YEARS_ALL: RangeInclusive<i32> = *time::YEARS.start() as i32..=*time::YEARS.end() as i32;
+
 /// Everything that extractors of one pipeline share.
 #[derive(Clone, Debug)]
 pub struct ExtractPlan {
@@ -61,6 +70,10 @@ pub struct ExtractPlan {
     pub defaults: Vec<Option<String>>,
     /// Shards to route to.
     pub shard_count: u16,
+    /// Dates and times of other years are set aside, whatever made them.
+    pub years: RangeInclusive<i32>,
+    /// Messages without a value are left out, instead of set aside.
+    pub ignores_tombstones: bool,
 }
 
 /// Follows one source partition in one epoch.
@@ -68,6 +81,7 @@ pub struct Extractor {
     decoder: Box<dyn Decoder>,
     transform: Option<Box<dyn Transform>>,
     assembly: Assembly,
+    ignores_tombstones: bool,
     pipeline: PipelineId,
     epoch: Epoch,
     partition: SourcePartition,
@@ -115,6 +129,7 @@ impl Extractor {
             decoder: plan.decode.decoder()?,
             assembly: Assembly::new(&plan, transform.is_some(), run, partition)?,
             transform,
+            ignores_tombstones: plan.ignores_tombstones,
             pipeline,
             epoch,
             partition,
@@ -171,7 +186,10 @@ impl Extractor {
                 payload: raw.value.map(Bytes::copy_from_slice),
             }
         };
-        refused.into_iter().map(set_aside).collect()
+        let is_ignored = |refused: &Refused| {
+            self.ignores_tombstones && messages[refused.message as usize - first_index].value.is_none()
+        };
+        refused.into_iter().filter(|refused| !is_ignored(refused)).map(set_aside).collect()
     }
 
     /// The source has nothing more below this offset (control records, aborted transactions, compaction).
@@ -221,7 +239,7 @@ impl Extractor {
     }
 
     /// Closes the range gathered so far: None if the position has not moved. After a very large push there may be several
-    /// ranges: ask until None to have them all. An error (of the transform, other than the data's) stops the pipeline.
+    /// ranges: ask until None to have them all. An error stops the pipeline.
     pub fn take(&mut self, now_us: Micros) -> Result<Option<Extract>> {
         if self.closed.is_empty() && self.first_offset < self.filter.position().next_offset {
             self.close();
@@ -243,6 +261,7 @@ impl Extractor {
             None => self.assembly.map(&decoded),
         };
         self.assembly.check_not_null(&mut rows, &mut failures);
+        self.assembly.check_years(&rows, &mut failures);
         rows.drop_messages(&failures);
         let applied = rows.messages_kept();
         set_aside.extend(failures.into_iter().map(|(message, (kind, code, text, row))| SetAside {

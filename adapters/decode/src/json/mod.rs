@@ -14,8 +14,7 @@
 //!   from zero. Floats: rounded to nearest; NaN and infinities as strings, in PostgreSQL's spelling.
 //! - Text: strings, unescaped; of other values their JSON text. JSON columns: the value's text as it stands.
 //! - Bytea: `\x` and hexadecimal digits, else the text's bytes.
-//! - Date: `YYYY-MM-DD`, or a number of days since 1970-01-01. Timestamps: ISO 8601, or a number of milliseconds since
-//!   1970-01-01 UTC. Boolean: true and false, or PostgreSQL's spellings in a string, or 0 and 1.
+//! - Date and timestamps: ISO 8601; a number, also in a string, only where the mapping says what it counts. Boolean: true and false, or PostgreSQL's spellings in a string, or 0 and 1.
 
 mod general;
 mod path;
@@ -180,7 +179,8 @@ impl Decoder for JsonDecoder {
 
 /// A value that is there, not too large, and valid UTF-8.
 pub(crate) fn check(value: Option<&[u8]>) -> Result<&[u8], String> {
-    let value = value.ok_or("the message has no value (a tombstone)")?;
+    let value = value
+        .ok_or("the message has no value (a tombstone); ON TOMBSTONE IGNORE leaves such messages out")?;
     if value.len() > MESSAGE_BYTES_MAX {
         return Err(format!("the message is larger than {MESSAGE_BYTES_MAX} bytes"));
     }

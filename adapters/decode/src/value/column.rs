@@ -233,10 +233,14 @@ impl Column {
                 };
                 v.push(number::decimal(text, precision, scale)?)
             }
-            Values::Date(v) => v.push(time::date(text)?),
-            Values::Timestamp(v) => {
-                v.push(time::timestamp(text, self.mapping.column_type == ColumnType::TimestampTz)?)
-            }
+            Values::Date(v) => v.push(match self.mapping.unit {
+                Some(unit) if number::is_number(text) => time::date_from_number(text, unit)?,
+                _ => time::date(text)?,
+            }),
+            Values::Timestamp(v) => v.push(match self.mapping.unit {
+                Some(unit) if number::is_number(text) => time::timestamp_from_number(text, unit)?,
+                _ => time::timestamp(text, self.mapping.column_type == ColumnType::TimestampTz)?,
+            }),
             Values::Text(t) => {
                 if memchr::memchr(0, text).is_some() {
                     return Err(Fault::Nul);
@@ -347,15 +351,12 @@ impl Column {
         }
     }
 
-    /// Appends a JSON number: times count from 1970, everything else reads it as text.
+    /// Appends a JSON number: for a time it counts what the mapping says, everything else reads it as text.
     fn append_number(&mut self, raw: &[u8]) -> Result<(), Fault> {
-        match &mut self.values {
-            Values::Date(v) => v.push(time::date_from_number(raw)?),
-            Values::Timestamp(v) => v.push(time::timestamp_from_number(raw)?),
-            _ => return self.append_text(raw),
+        match (&self.values, self.mapping.unit) {
+            (Values::Date(_) | Values::Timestamp(_), None) => Err(Fault::NoUnit),
+            _ => self.append_text(raw),
         }
-        self.nulls.append_non_null();
-        Ok(())
     }
 
     /// The values as an array; the column is empty afterwards, with room for as many again.

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Fraction,
     /// Not the text of a date or time.
     BadTime,
+    /// A number for a time, and nobody said what it counts.
+    NoUnit,
     /// No such day, hour or zone.
     TimeOutOfRange,
     /// The NUL character, which text cannot hold.
@@ -54,7 +56,7 @@ impl Fault {
         match self {
             Fault::Invalid | Fault::Fraction | Fault::Nested | Fault::NotJson => "22P02",
             Fault::OutOfRange => "22003",
-            Fault::BadTime => "22007",
+            Fault::BadTime | Fault::NoUnit => "22007",
             Fault::TimeOutOfRange => "22008",
             Fault::Nul | Fault::LoneSurrogate => "22P05",
             Fault::Null => "23502",
@@ -70,6 +72,9 @@ impl Fault {
             Fault::OutOfRange => format!("is out of range for {name}"),
             Fault::Fraction => format!("has a fraction, which {name} cannot hold"),
             Fault::BadTime => format!("is not a valid {name}: ISO 8601 is wanted, as 2026-01-31T12:00:00Z"),
+            Fault::NoUnit => format!(
+                "is a number, which stands for no {name} unless the mapping says what it counts: UNIT 's', 'ms', 'us' or 'ns'"
+            ),
             Fault::TimeOutOfRange => format!("is out of range for {name}"),
             Fault::Nul => format!("contains the NUL character, which {name} cannot hold"),
             Fault::LoneSurrogate => "contains half of a surrogate pair".into(),

@@ -17,7 +17,7 @@ pub fn field(name: &str, column_type: ColumnType) -> FieldMapping {
 /// A nullable column from a path.
 pub fn at(name: &str, column_type: ColumnType, path: &[&str]) -> FieldMapping {
     let path = path.iter().map(|key| key.to_string()).collect();
-    FieldMapping { name: name.into(), column_type, nullable: true, path, default: None }
+    FieldMapping { name: name.into(), column_type, nullable: true, path, default: None, unit: None }
 }
 
 /// A message with this value at this offset.

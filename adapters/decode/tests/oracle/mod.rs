@@ -28,6 +28,7 @@ fn plan(paths: &[(&str, &[&str], ColumnType)]) -> DecodePlan {
         nullable: true,
         path: path.iter().map(|key| key.to_string()).collect(),
         default: None,
+        unit: None,
     };
     DecodePlan { format: Format::Json, fields: paths.iter().map(field).collect() }
 }

@@ -14,7 +14,7 @@ use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
 use kernel::source::{PartitionReader, Polled, Source, Sources};
 use kernel::{ColumnId, Error, ErrorKind, Position, RawMessage, Snapshot, SourcePartition, TopicId};
 use parking_lot::{Condvar, Mutex};
-use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format};
+use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 use tidemark_engine::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
 
 /// A topic that lives as long as the test. Clones are the same one.
@@ -179,12 +179,15 @@ impl PipelineFactory for Factory {
             nullable: column.nullable,
             path: vec![column.name.clone()],
             default: None,
+            unit: None,
         };
         let fields = spec.table.columns.iter().map(field).collect();
         let plan = ExtractPlan {
             defaults: vec![None; spec.table.columns.len()],
             decode: DecodePlan { format: Format::Json, fields },
             shard_count: spec.shard_count,
+            years: YEARS_DEFAULT,
+            ignores_tombstones: false,
             table: spec.table,
         };
         let pipeline = &spec.pipeline;
