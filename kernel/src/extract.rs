@@ -24,7 +24,7 @@ pub struct SetAside {
     pub code: String,
     /// What, where in the message, and why.
     pub message: String,
-    /// The message as it was read, where the stage that refused it still had it.
+    /// The message as it was read; of a message of several rows of which the table refuses several, each of these as text.
     pub payload: Option<Bytes>,
 }
 
@@ -63,6 +63,28 @@ pub struct Extract {
     pub pieces: Vec<Option<RecordBatch>>,
     /// Messages that could not be decoded or transformed.
     pub set_aside: Vec<SetAside>,
+    /// The messages themselves, if the table may refuse one of their rows.
+    pub originals: Option<Originals>,
+}
+
+/// Messages of a range as they were read, for whoever refuses one of them after it was decoded.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Originals {
+    /// Offset of each, in order.
+    pub offsets: Vec<i64>,
+    /// Where each ends in `bytes`.
+    pub ends: Vec<usize>,
+    /// One behind the other.
+    pub bytes: Bytes,
+}
+
+impl Originals {
+    /// The message at this offset.
+    pub fn at(&self, offset: i64) -> Option<Bytes> {
+        let at = self.offsets.binary_search(&offset).ok()?;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        Some(self.bytes.slice(start..self.ends[at]))
+    }
 }
 
 #[cfg(feature = "explore")]
@@ -80,6 +102,8 @@ impl Extract {
             source_bytes,
             pieces,
             set_aside,
+            // Says no more than the range.
+            originals: _,
         } = self;
         to.epoch(*pipeline, *epoch);
         to.signed((*partition).into());

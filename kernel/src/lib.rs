@@ -59,7 +59,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use coordinator::{Config, Coordinator, Recovery, Standing, StandingCore};
 pub use error::{Error, ErrorKind, Result};
-pub use extract::{Extract, OffsetFilter, RawMessage, SetAside, SetAsideKind};
+pub use extract::{Extract, OffsetFilter, Originals, RawMessage, SetAside, SetAsideKind};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};
 pub use shard::{Shard, ShardLimits};

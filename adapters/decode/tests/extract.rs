@@ -89,7 +89,7 @@ fn rows_carry_provenance_and_lie_where_their_key_says() {
     assert_eq!(
         set_aside(&extract),
         [
-            (13, SetAsideKind::Constraint, "23502", r#"{"name": null, "balance": 1}"#),
+            (13, SetAsideKind::Constraint, "23502", r#"{"balance":1}"#),
             (14, SetAsideKind::Decode, "22P02", "nonsense"),
         ]
     );
@@ -375,4 +375,26 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
     assert_eq!(rows(&extract).len(), 5);
     let told: Vec<_> = extract.set_aside.iter().map(|s| (s.offset, s.code.as_str())).collect();
     assert_eq!(told, [(13, "54000"), (14, "53200"), (15, "XX000")]);
+    // Each with the message that it was.
+    for (aside, text) in extract.set_aside.iter().zip(&texts[3..]) {
+        assert_eq!(aside.payload.as_deref(), Some(text.as_bytes()));
+    }
+    assert_eq!(extract.originals, None, "this table takes what it is given");
+}
+
+#[test]
+fn messages_are_kept_for_a_table_that_may_refuse_them() {
+    let keyed = TableDef { primary_key: vec![0], ..(*accounts()).clone() };
+    let mut extractor = extractor(plan(Arc::new(keyed), Format::Json), None);
+    let texts = [r#"{"name":"a"}"#, "bad", r#"{"name":"c","balance":3}"#];
+    let raw: Vec<_> = (10..).zip(texts).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
+    extractor.push(&raw[..1]);
+    extractor.push(&raw);
+    extractor.push(&[message(15, None)]);
+    let originals = extractor.take(0).unwrap().unwrap().originals.expect("a key may be there already");
+    let at = |offset| originals.at(offset).map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+    assert_eq!(
+        [10, 11, 12, 13, 15].map(at),
+        [Some(texts[0]), Some("bad"), Some(texts[2]), None, Some("")].map(|t| t.map(String::from))
+    );
 }

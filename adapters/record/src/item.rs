@@ -4,9 +4,9 @@ use bytes::Bytes;
 use kernel::expr::OnDuplicate;
 use kernel::message::{Definition, ShardWrite, SourceFailure, SourceReading, TableWrite, Write};
 use kernel::{
-    BarrierId, Epoch, Error, Extract, Input, Micros, PipelineId, Position, ReaderId, Request, RequestId,
-    Result, RowId, Sequence, SetAside, SetAsideKind, ShardId, SourcePartition, Standing, StandingCore,
-    TableId,
+    BarrierId, Epoch, Error, Extract, Input, Micros, Originals, PipelineId, Position, ReaderId, Request,
+    RequestId, Result, RowId, Sequence, SetAside, SetAsideKind, ShardId, SourcePartition, Standing,
+    StandingCore, TableId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,16 @@ pub struct RecordedExtract {
     pub source_bytes: u64,
     pub rows: RowsAt,
     pub set_aside: Vec<RecordedSetAside>,
+    pub originals: Option<RecordedOriginals>,
+}
+
+/// See [`kernel::extract::Originals`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct RecordedOriginals {
+    pub offsets: Vec<i64>,
+    pub ends: Vec<usize>,
+    pub bytes: Blob,
 }
 
 /// Where an extract's rows are.
@@ -279,6 +289,11 @@ impl RecordedExtract {
             source_bytes: extract.source_bytes,
             rows,
             set_aside: set_aside.collect(),
+            originals: extract.originals.as_ref().map(|originals| RecordedOriginals {
+                offsets: originals.offsets.clone(),
+                ends: originals.ends.clone(),
+                bytes: Blob(originals.bytes.clone()),
+            }),
         }
     }
 
@@ -312,6 +327,9 @@ impl RecordedExtract {
             source_bytes: self.source_bytes,
             pieces,
             set_aside: set_aside.collect(),
+            originals: self.originals.map(|RecordedOriginals { offsets, ends, bytes: Blob(bytes) }| {
+                Originals { offsets, ends, bytes }
+            }),
         })
     }
 }

@@ -209,6 +209,7 @@ fn extract(first_offset: i64) -> Extract {
         source_bytes: 100,
         pieces: vec![None, Some(some_rows())],
         set_aside: vec![],
+        originals: None,
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::RecordBatch;
+use bytes::Bytes;
 
 use super::staging::{Origin, WorkByShard};
 use super::{Coordinator, pipeline::Report};
-use crate::extract::{Extract, SetAside};
+use crate::extract::{Extract, Originals, SetAside};
 use crate::ids::*;
 use crate::message::Work;
 use crate::planted::{self, Bug};
@@ -22,8 +23,18 @@ pub(super) struct BatchPart {
     pub epoch: Epoch,
     /// Credit to be given back.
     pub source_bytes: u64,
+    /// The messages themselves, by source partition, where the table may refuse rows.
+    pub originals: Vec<(SourcePartition, Originals)>,
     /// Offsets of messages of which shards refused a row, by source partition.
     pub rejected: BTreeMap<SourcePartition, BTreeSet<i64>>,
+}
+
+impl BatchPart {
+    /// The message that a refused row is of.
+    pub fn original(&self, partition: SourcePartition, offset: i64) -> Option<Bytes> {
+        let of_partition = self.originals.iter().filter(|(of, _)| *of == partition);
+        of_partition.into_iter().find_map(|(_, originals)| originals.at(offset))
+    }
 }
 
 impl Coordinator {
@@ -140,11 +151,13 @@ impl Coordinator {
         let mut work = WorkByShard::new();
         let mut set_aside = vec![];
         let mut parts = vec![];
-        for (id, extracts) in batches {
+        for (id, mut extracts) in batches {
             let table = self.tip.pipelines[&id].table;
             let epoch = self.pipelines[&id].epoch;
             let source_bytes = extracts.iter().map(|e| e.source_bytes).sum();
-            parts.push(BatchPart { pipeline: id, table, epoch, source_bytes, rejected: BTreeMap::new() });
+            let kept = extracts.iter_mut().filter_map(|e| Some((e.partition, e.originals.take()?)));
+            let (originals, rejected) = (kept.collect(), BTreeMap::new());
+            parts.push(BatchPart { pipeline: id, table, epoch, source_bytes, originals, rejected });
             commit.cursors.extend(self.cursor_advances(id, &extracts));
             let mut rows: BTreeMap<ShardId, Vec<RecordBatch>> = BTreeMap::new();
             for extract in extracts {

@@ -78,7 +78,7 @@ impl Staging {
             Origin::Define { id: _ } => to.word(3u64),
             Origin::Batch(parts) => {
                 to.word(4u64);
-                for BatchPart { pipeline, table, epoch, source_bytes, rejected } in parts {
+                for BatchPart { pipeline, table, epoch, source_bytes, originals: _, rejected } in parts {
                     to.word(table.0);
                     to.epoch(*pipeline, *epoch);
                     to.word(*source_bytes);
@@ -196,10 +196,19 @@ impl Coordinator {
         reached(Probe::SecondRound);
         let rejected = std::mem::take(&mut staging.rejected);
         let mut rows = Vec::with_capacity(rejected.len());
+        let mut rows_of_message: BTreeMap<_, usize> = BTreeMap::new();
+        for row in &rejected {
+            *rows_of_message.entry((row.table, row.origin)).or_default() += 1;
+        }
         for row in rejected {
             let part =
                 parts.iter_mut().find(|p| p.table == row.table).expect("one pipeline a table in one batch");
-            let set_aside = row.set_aside().expect("rows of a batch have an origin");
+            let mut set_aside = row.set_aside().expect("rows of a batch have an origin");
+            // Of one message once: it may have many rows, and all of them may be refused.
+            if rows_of_message[&(row.table, row.origin)] == 1 {
+                let original = part.original(set_aside.partition, set_aside.offset);
+                set_aside.payload = original.or(set_aside.payload);
+            }
             part.rejected.entry(set_aside.partition).or_default().insert(set_aside.offset);
             rows.push((part.pipeline, set_aside));
         }

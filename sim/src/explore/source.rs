@@ -136,6 +136,7 @@ impl Topic {
             source_bytes: messages,
             pieces,
             set_aside: vec![],
+            originals: None,
         }
     }
 }

@@ -57,23 +57,27 @@ impl Range<'_, '_, '_> {
             tally.filtered += 1;
             return;
         }
-        let (mut taken, mut ignored, mut refused) = (0, 0, 0);
+        let (mut taken, mut ignored, mut refused) = (0, 0, vec![]);
         for row in rows {
             match transaction.upsert(self.table, &self.rule.duplicate, row.clone()) {
                 Fate::Inserted | Fate::Updated => taken += 1,
                 Fate::Ignored => ignored += 1,
                 Fate::Rejected(code) => {
-                    refused += 1;
                     let (table, shape) = (&self.rule.table, self.rule.shape);
                     let why = describe::refusal(code, table, shape, &row);
                     let what = describe::row_text(shape, &row, self.outside.row_text_bytes_max);
-                    let refusal = Refusal { kind: "constraint", code, why, what: Value::Text(what) };
-                    self.tell(transaction, origin, refusal);
+                    refused.push(Refusal { kind: "constraint", code, why, what: Value::Text(what) });
                 }
             }
         }
-        counts.messages_applied_in_part += u64::from(taken > 0 && ignored + refused > 0);
-        let disposition = match (refused, ignored) {
+        // The message itself is told once.
+        if let ([refusal], Some(payload)) = (&mut refused[..], payload) {
+            refusal.what = Value::bytes(payload);
+        }
+        let refused_rows = refused.len();
+        refused.into_iter().for_each(|refusal| self.tell(transaction, origin, refusal));
+        counts.messages_applied_in_part += u64::from(taken > 0 && ignored + refused_rows > 0);
+        let disposition = match (refused_rows, ignored) {
             (0, 0) => &mut tally.applied,
             (0, _) => &mut tally.ignored,
             _ => &mut tally.set_aside,

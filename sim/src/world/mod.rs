@@ -15,9 +15,7 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{
-    Config, ErrorKind, Incarnation, Input, Micros, Recovery, Request, Sequence, Shard, ShardId,
-};
+use kernel::{Config, ErrorKind, Incarnation, Input, Micros, Recovery, Request, Sequence, Shard, ShardId};
 
 use self::clients::Clients;
 use self::drive::Stalled;

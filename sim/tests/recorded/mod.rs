@@ -230,6 +230,7 @@ impl Server {
             source_bytes: 8 * count as u64,
             pieces: kernel::route::route(&table, &rows, SHARDS),
             set_aside: vec![],
+            originals: None,
         }
     }
 

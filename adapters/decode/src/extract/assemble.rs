@@ -46,8 +46,6 @@ pub(super) struct Rows {
     columns: Vec<ArrayRef>,
     /// Message of each row; does not fall.
     origin: Vec<u32>,
-    /// Decoded row of each row; None: the same one.
-    decoded_row: Option<Vec<u32>>,
     /// Rows that stay; None: all.
     keep: Option<BooleanArray>,
 }
@@ -55,10 +53,6 @@ pub(super) struct Rows {
 impl Rows {
     fn stays(&self, row: usize) -> bool {
         self.keep.as_ref().is_none_or(|keep| keep.is_valid(row) && keep.value(row))
-    }
-
-    fn decoded_row(&self, row: usize) -> u32 {
-        self.decoded_row.as_ref().map_or(row as u32, |rows| rows[row])
     }
 
     /// All rows of these messages go.
@@ -123,7 +117,6 @@ impl Assembly {
         Rows {
             columns: self.feeds.iter_mut().map(column).collect(),
             origin: decoded.origin.clone(),
-            decoded_row: None,
             keep: None,
         }
     }
@@ -142,7 +135,7 @@ impl Assembly {
         self.transform_range(transform, &decoded.columns, 0, count, now_us, &mut parts, &mut failed)?;
         for (row, code, text) in failed {
             let message = decoded.origin[row as usize];
-            failures.entry(message).or_insert((SetAsideKind::Expression, code, text, row));
+            failures.entry(message).or_insert((SetAsideKind::Expression, code, text));
         }
         if let [(0, whole)] = parts.as_slice()
             && whole.columns.num_rows() == count
@@ -150,7 +143,6 @@ impl Assembly {
             return Ok(Rows {
                 columns: whole.columns.columns().to_vec(),
                 origin: decoded.origin.clone(),
-                decoded_row: None,
                 keep: whole.keep.clone(),
             });
         }
@@ -209,12 +201,11 @@ impl Assembly {
 
     /// Parts with gaps between them, where rows failed.
     fn join(&self, parts: Vec<(usize, Transformed)>, decoded: &Decoded) -> Result<Rows> {
-        let (mut origin, mut decoded_row) = (Vec::new(), Vec::new());
+        let mut origin = Vec::new();
         let mut keep = BooleanBufferBuilder::new(decoded.origin.len());
         for (start, part) in &parts {
             for row in 0..part.columns.num_rows() {
                 origin.push(decoded.origin[start + row]);
-                decoded_row.push((start + row) as u32);
                 keep.append(part.keep.as_ref().is_none_or(|k| k.is_valid(row) && k.value(row)));
             }
         }
@@ -229,7 +220,6 @@ impl Assembly {
         Ok(Rows {
             columns: (0..self.table.columns.len()).map(column).collect::<Result<_>>()?,
             origin,
-            decoded_row: Some(decoded_row),
             keep: Some(BooleanArray::new(keep.finish(), None)),
         })
     }
@@ -243,7 +233,7 @@ impl Assembly {
             for row in (0..column.len()).filter(|&row| column.is_null(row) && rows.stays(row)) {
                 failures.entry(rows.origin[row]).or_insert_with(|| {
                     let text = format!("null in column {}, which is NOT NULL", definition.name);
-                    (SetAsideKind::Constraint, "23502".into(), text, rows.decoded_row(row))
+                    (SetAsideKind::Constraint, "23502".into(), text)
                 });
             }
         }
@@ -276,7 +266,7 @@ impl Assembly {
                         definition.name,
                         time::year_of(value.div_euclid(per_day))
                     );
-                    (SetAsideKind::Constraint, "22008".into(), text, rows.decoded_row(row))
+                    (SetAsideKind::Constraint, "22008".into(), text)
                 });
             }
         }

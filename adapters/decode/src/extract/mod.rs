@@ -12,15 +12,14 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
-use kernel::schema::TableDef;
+use kernel::schema::{ColumnType, TableDef};
 use kernel::{
-    Epoch, Extract, Micros, OffsetFilter, PipelineId, Position, RawMessage, Result, Run, SetAside,
+    Epoch, Extract, Micros, OffsetFilter, Originals, PipelineId, Position, RawMessage, Result, Run, SetAside,
     SetAsideKind, SourcePartition,
 };
 use pg_values::time;
 
 use crate::plan::{DecodePlan, Decoded, Decoder, Refused};
-use crate::value::row_text;
 use assemble::Assembly;
 
 /// A chunk is closed at this many messages,
@@ -82,6 +81,8 @@ pub struct Extractor {
     transform: Option<Box<dyn Transform>>,
     assembly: Assembly,
     ignores_tombstones: bool,
+    /// Whether a message may be refused after it was decoded, so that it must be kept until then.
+    keeps: Keeps,
     pipeline: PipelineId,
     epoch: Epoch,
     partition: SourcePartition,
@@ -93,6 +94,35 @@ pub struct Extractor {
     closed: VecDeque<ClosedChunk>,
 }
 
+/// How long messages are kept as they were read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Keeps {
+    /// Not at all: what can be decoded is taken.
+    Nothing,
+    /// Until SET, WHERE and the checks of columns are through.
+    ToChecks,
+    /// Until the table has taken their rows.
+    ToTable,
+}
+
+impl Keeps {
+    fn of(plan: &ExtractPlan, transformed: bool) -> Keeps {
+        use ColumnType::{Date, Timestamp, TimestampTz};
+        let has_times =
+            || plan.table.columns.iter().any(|c| matches!(c.column_type, Date | Timestamp | TimestampTz));
+        let may_lack = || {
+            let columns = plan.table.columns.iter().filter(|c| !c.nullable);
+            let fed = |name: &String| plan.decode.fields.iter().find(|field| field.name == *name);
+            columns.filter_map(|c| fed(&c.name)).any(|field| field.nullable)
+        };
+        match () {
+            () if !plan.table.primary_key.is_empty() => Keeps::ToTable,
+            () if transformed || has_times() || may_lack() => Keeps::ToChecks,
+            () => Keeps::Nothing,
+        }
+    }
+}
+
 /// What is known of the messages of a chunk besides their rows.
 #[derive(Debug, Default)]
 struct Chunk {
@@ -100,6 +130,9 @@ struct Chunk {
     offsets: Vec<i64>,
     source_bytes: u64,
     set_aside: Vec<SetAside>,
+    /// The messages one behind the other, and where each ends, if they are kept.
+    kept: Vec<u8>,
+    kept_ends: Vec<usize>,
 }
 
 /// A chunk that gets no more messages.
@@ -111,8 +144,8 @@ struct ClosedChunk {
     next: Position,
 }
 
-/// Messages refused after decoding: the stage, SQLSTATE, text, and the row that was the first to fail.
-type Failures = BTreeMap<u32, (SetAsideKind, String, String, u32)>;
+/// Messages refused after decoding: the stage, SQLSTATE and text of the first of their rows that failed.
+type Failures = BTreeMap<u32, (SetAsideKind, String, String)>;
 
 impl Extractor {
     /// Begins at a position. Fails where the plan does not fit the table.
@@ -128,6 +161,7 @@ impl Extractor {
         Ok(Extractor {
             decoder: plan.decode.decoder()?,
             assembly: Assembly::new(&plan, transform.is_some(), run, partition)?,
+            keeps: Keeps::of(&plan, transform.is_some()),
             transform,
             ignores_tombstones: plan.ignores_tombstones,
             pipeline,
@@ -173,6 +207,12 @@ impl Extractor {
 
     /// Decodes; the payload of what is refused is copied while it is still there.
     fn push_admitted(&mut self, messages: &[RawMessage<'_>], first_index: usize) -> Vec<SetAside> {
+        if self.keeps != Keeps::Nothing {
+            for raw in messages {
+                self.open.kept.extend_from_slice(raw.value.unwrap_or_default());
+                self.open.kept_ends.push(self.open.kept.len());
+            }
+        }
         let refused = self.decoder.push(messages);
         let set_aside = |Refused { message, code, text }: Refused| {
             let raw = &messages[message as usize - first_index];
@@ -233,6 +273,8 @@ impl Extractor {
         let next = self.filter.position();
         let decoded = self.decoder.finish();
         let chunk = std::mem::take(&mut self.open);
+        // Room for as many again, so that the next one does not grow step by step.
+        self.open.kept.reserve(chunk.kept.len());
         assert_eq!(decoded.messages as usize, chunk.offsets.len(), "the decoder saw every message");
         self.closed.push_back(ClosedChunk { chunk, decoded, first_offset: self.first_offset, next });
         self.first_offset = next.next_offset;
@@ -252,7 +294,7 @@ impl Extractor {
 
     fn extract(&mut self, closed: ClosedChunk, now_us: Micros) -> Result<Extract> {
         let ClosedChunk { chunk, decoded, first_offset, next } = closed;
-        let Chunk { offsets, source_bytes, mut set_aside } = chunk;
+        let Chunk { offsets, source_bytes, mut set_aside, kept, kept_ends } = chunk;
         let mut failures = Failures::new();
         let mut rows = match &mut self.transform {
             Some(transform) => {
@@ -264,13 +306,17 @@ impl Extractor {
         self.assembly.check_years(&rows, &mut failures);
         rows.drop_messages(&failures);
         let applied = rows.messages_kept();
-        set_aside.extend(failures.into_iter().map(|(message, (kind, code, text, row))| SetAside {
+        let original = |message: usize| {
+            let start = if message == 0 { 0 } else { kept_ends[message - 1] };
+            Bytes::copy_from_slice(&kept[start..kept_ends[message]])
+        };
+        set_aside.extend(failures.into_iter().map(|(message, (kind, code, text))| SetAside {
             partition: self.partition,
             offset: offsets[message as usize],
             kind,
             code,
             message: text,
-            payload: Some(Bytes::from(row_text(&decoded.columns, row as usize))),
+            payload: Some(original(message as usize)),
         }));
         set_aside.sort_by_key(|s| s.offset);
 
@@ -287,6 +333,11 @@ impl Extractor {
             source_bytes,
             pieces: self.assembly.route(rows, &offsets)?,
             set_aside,
+            originals: (self.keeps == Keeps::ToTable).then(|| Originals {
+                offsets,
+                ends: kept_ends,
+                bytes: Bytes::from(kept),
+            }),
         })
     }
 }

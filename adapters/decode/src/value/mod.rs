@@ -2,10 +2,8 @@
 //! is the business of `json` and `csv`.
 
 mod column;
-mod render;
 
 pub(crate) use column::Column;
-pub(crate) use render::row_text;
 
 use kernel::schema::ColumnType;
 

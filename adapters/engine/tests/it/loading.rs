@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::topic::*;
 use kernel::expr::OnDuplicate;
+use kernel::message::Definition;
 use kernel::schema::PipelineState;
 use kernel::{ErrorKind, Snapshot};
 
@@ -83,6 +84,78 @@ async fn goes_on_where_it_stopped() {
     engine.define(stop("p")).await.unwrap();
     let error = engine.define(stop("p")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn altered_while_it_runs_it_counts_every_message_once() {
+    let topic = Topic::new(3);
+    let engine = in_memory(&topic);
+    load(&engine, accounts_table(), pipeline("p", "accounts", add_to_balance())).await;
+    let mut was = "p".to_string();
+    for sent in 0..6_000 {
+        topic.append(sent % 3, payment("Sam", 1));
+        if sent % 300 == 0 {
+            let next = format!("p, definition {sent}");
+            engine.define(altered("accounts", add_to_balance(), &was, &next)).await.unwrap();
+            was = next;
+        }
+    }
+    eventually(&engine, "every payment once", |snapshot| {
+        rows(snapshot, "accounts") == [("Sam".to_string(), 6_000)]
+    })
+    .await;
+    let snapshot = engine.snapshot().await.unwrap();
+    let p = snapshot.catalog.pipeline_named("p").unwrap();
+    assert_eq!((&p.state, p.run.0, &p.definition_sql), (&PipelineState::Running, 1, &was));
+    let overtaken = engine.define(altered("accounts", add_to_balance(), "another", "p")).await.unwrap_err();
+    assert_eq!(overtaken.kind, ErrorKind::SerializationFailure);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_go_with_their_pipeline_and_when_they_are_cleared() {
+    let (topic, directory) = (Topic::new(2), tempfile::tempdir().unwrap());
+    let errors = |snapshot: &Snapshot, pipeline: &str| errors_of(snapshot, pipeline);
+    let engine = open(directory.path(), &topic);
+    load(&engine, accounts_table(), pipeline("p", "accounts", add_to_balance())).await;
+    engine.define(pipeline("q", "accounts", add_to_balance())).await.unwrap();
+    engine.define(start("q")).await.unwrap();
+    for n in 0..40 {
+        topic.append(n % 2, "no json");
+    }
+    eventually(&engine, "40 for each", |s| errors(s, "p") == 40 && errors(s, "q") == 40).await;
+    engine.define(Definition::ClearErrors { pipeline: Some("p".into()) }).await.unwrap();
+    topic.append(0, "still no json");
+    eventually(&engine, "one more", |s| errors(s, "p") == 1 && errors(s, "q") == 41).await;
+    engine.define(Definition::DropPipeline { name: "q".into(), if_exists: false }).await.unwrap();
+    engine.shutdown();
+    drop(engine);
+    let engine = open(directory.path(), &topic);
+    eventually(&engine, "the same after a restart", |s| errors(s, "p") == 1 && errors(s, "q") == 0).await;
+    engine.define(Definition::ClearErrors { pipeline: None }).await.unwrap();
+    eventually(&engine, "none", |s| errors(s, "p") == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelines_stand_where_a_life_is_to_begin_so() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    let engine = open(directory.path(), &topic);
+    load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
+    topic.append(0, event(0));
+    eventually(&engine, "the first", |snapshot| has_events(snapshot, 1)).await;
+    engine.shutdown();
+    drop(engine);
+    topic.append(0, event(1));
+    let mut stopped = config(directory.path());
+    stopped.kernel.pipelines_stopped = true;
+    let engine = open_with(stopped, &topic).unwrap();
+    eventually(&engine, "it stands", |snapshot| {
+        snapshot.catalog.pipeline_named("p").is_some_and(|p| p.state == PipelineState::Stopped)
+    })
+    .await;
+    assert!(has_events(&engine.snapshot().await.unwrap(), 1), "nothing was read");
+    assert_eq!(topic.open_readers(), 0);
+    engine.define(start("p")).await.unwrap();
+    eventually(&engine, "the second", |snapshot| has_events(snapshot, 2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

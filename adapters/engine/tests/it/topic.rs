@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
-use kernel::message::{Definition, PipelineSpec, SourceFailure, SourceReading, TableSpec};
+use kernel::message::{Alteration, Definition, PipelineSpec, SourceFailure, SourceReading, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
 use kernel::source::{PartitionReader, Polled, Source, Sources};
 use kernel::{ColumnId, Error, ErrorKind, Position, RawMessage, Snapshot, SourcePartition, TopicId};
@@ -262,6 +262,27 @@ pub fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> Definitio
         batch_bytes_max: 16 << 20,
     };
     Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false }
+}
+
+/// Another definition for the pipeline `p`, made from the one that it was.
+pub fn altered(table: &str, on_duplicate: OnDuplicate, was: &str, definition_sql: &str) -> Definition {
+    let Definition::CreatePipeline { mut spec, .. } = pipeline("p", table, on_duplicate) else {
+        unreachable!("a pipeline")
+    };
+    let first = std::mem::replace(&mut spec.definition_sql, definition_sql.into());
+    let was = if was == "p" { first } else { was.into() };
+    Definition::AlterPipeline(Alteration { spec, was, source_changed: false })
+}
+
+/// How much the errors table tells of a pipeline.
+pub fn errors_of(snapshot: &Snapshot, pipeline: &str) -> usize {
+    let views = snapshot.shards.iter().filter_map(|shard| shard.tables.get(&ERRORS_TABLE));
+    let rows = views.flat_map(|view| &view.chunks).map(|chunk| {
+        let names = chunk.rows.column(1).as_string::<i32>();
+        let lives = |row: &usize| chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(*row));
+        (0..chunk.rows.num_rows()).filter(lives).filter(|row| names.value(*row) == pipeline).count()
+    });
+    rows.sum()
 }
 
 /// `balance = balance + VALUES(balance)`

@@ -24,6 +24,7 @@ fn extract(host: &Host, pipeline: PipelineId, first_offset: i64, messages: &[&[i
         source_bytes: 100,
         pieces: crate::route::route(table, &rows, SHARDS),
         set_aside: vec![],
+        originals: None,
     }
 }
 

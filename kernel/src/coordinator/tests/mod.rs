@@ -218,6 +218,7 @@ impl Host {
             source_bytes: 100,
             pieces: vec![Some(rows), None],
             set_aside: vec![],
+            originals: None,
         };
         self.feed(Input::Extracted(extract));
     }
@@ -620,6 +621,7 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
         source_bytes: 10,
         pieces: vec![None, None],
         set_aside: vec![set_aside],
+        originals: None,
     };
     host.feed(Input::Extracted(extract));
     host.verified(TOPIC);
