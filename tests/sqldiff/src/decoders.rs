@@ -142,7 +142,7 @@ fn compare(
     producer.flush();
     let address = format!("{}/{topic}", broker.bootstrap());
     server.run(&format!(
-        "CREATE PIPELINE {table} AS LOAD DATA KAFKA '{address}' INTO TABLE {table} FORMAT JSON (o <- o, x <- x)"
+        "CREATE PIPELINE {table} AS LOAD DATA KAFKA '{address}' YEARS 1 TO 262142 INTO TABLE {table} FORMAT JSON (o <- o, x <- x)"
     ));
     server.run(&format!("START PIPELINE {table}"));
     wait(server, &table, all.len());

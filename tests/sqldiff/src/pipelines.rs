@@ -221,7 +221,7 @@ impl Definition {
             CHANGED.columns.iter().map(|(name, _)| format!("{name} <- {name}")).collect();
         let replace = if self.update.is_empty() { "REPLACE " } else { "" };
         let mut sql = format!(
-            "CREATE PIPELINE {table} AS LOAD DATA KAFKA '{address}' {replace}INTO TABLE {table} FORMAT JSON ({})",
+            "CREATE PIPELINE {table} AS LOAD DATA KAFKA '{address}' YEARS 1 TO 262142 {replace}INTO TABLE {table} FORMAT JSON ({})",
             fields.join(", ")
         );
         let list = |items: &[(&str, Node)]| {
