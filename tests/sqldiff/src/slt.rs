@@ -341,7 +341,7 @@ fn same_answer(left: &Answer, right: &Answer) -> bool {
 
 /// Statements that can run twice, one at a time.
 fn only_reads(sql: &str) -> bool {
-    let upper = sql.trim_start().to_ascii_uppercase();
+    let upper = sql.trim_start_matches([' ', '\n', '(']).to_ascii_uppercase();
     let reads = ["SELECT", "VALUES", "WITH", "TABLE"].iter().any(|word| upper.starts_with(word));
     let changes = ["INSERT", "UPDATE", "DELETE", ";", "RANDOM"].iter().any(|word| upper.contains(word));
     reads && !changes
