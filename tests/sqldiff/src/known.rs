@@ -6,13 +6,20 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use tests::kafka::Broker;
 use tests::postgres::Postgres;
 
 use crate::compare::Verdict;
-use crate::{everyday, findings, run};
+use crate::{decoders, everyday, findings, pipelines, run};
 
 /// The seeds of the gate: what a debug build does in about a minute.
 const SEEDS: Range<u64> = 0..400;
+
+/// The seeds of the gate's pipelines, of 200 messages each.
+const PIPELINES: Range<u64> = 0..12;
+
+/// The seed of the gate's texts.
+const TEXTS: u64 = 1;
 
 /// Differences found, against those that are known.
 #[derive(Debug)]
@@ -60,12 +67,40 @@ pub fn everyday(postgres: &Postgres) -> List {
     }
 }
 
+/// Loads the pipelines of the gate: what both sides store differently.
+pub fn pipelines(postgres: &Postgres, broker: &Broker) -> List {
+    let outcome = pipelines::run(postgres, broker, PIPELINES);
+    let entry = |text: &String| {
+        let mut lines = text.lines();
+        let name = lines.next().unwrap_or_default().to_string();
+        let summary = lines.next().unwrap_or_default().trim().to_string();
+        (name, Entry { summary, details: text.clone() })
+    };
+    let found = outcome.wrong.iter().map(entry).collect();
+    List { path: directory().join("pipelines.txt"), found, ran: outcome.messages }
+}
+
+/// Decodes the texts of the gate: what both sides store differently.
+pub fn decoders(postgres: &Postgres, broker: &Broker) -> List {
+    let mut list = List { path: directory().join("decoders.txt"), found: BTreeMap::new(), ran: 0 };
+    for (of, outcome) in decoders::run(postgres, broker, TEXTS) {
+        list.ran += outcome.right + outcome.refused.len() + outcome.wrong.len();
+        for text in outcome.wrong {
+            let (name, summary) = text.split_once(": ").unwrap_or((&text, ""));
+            let entry = Entry { summary: summary.to_string(), details: format!("{of} {text}") };
+            list.found.insert(format!("{of} {name}"), entry);
+        }
+    }
+    list
+}
+
 impl List {
     /// Writes what was found as what is known.
     pub fn write(&self) {
         let lines: Vec<String> =
             self.found.iter().map(|(name, entry)| format!("{name}\t{}", entry.summary)).collect();
-        std::fs::write(&self.path, lines.join("\n") + "\n")
+        let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        std::fs::write(&self.path, text)
             .unwrap_or_else(|e| panic!("cannot write {}: {e}", self.path.display()));
     }
 

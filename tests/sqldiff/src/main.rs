@@ -89,7 +89,13 @@ fn main() -> ExitCode {
         Command::Decoders { seed } => decoders(seed),
         Command::Known => {
             let postgres = Postgres::start();
-            for list in [known::random(&postgres), known::everyday(&postgres)] {
+            let lists: [&dyn Fn() -> known::List; 4] = [
+                &|| known::random(&postgres),
+                &|| known::everyday(&postgres),
+                &|| known::decoders(&postgres, Broker::shared()),
+                &|| known::pipelines(&postgres, Broker::shared()),
+            ];
+            for list in lists.iter().map(|list| list()) {
                 println!("{}: {} known", list.path.display(), list.found.len());
                 list.write();
             }
