@@ -139,19 +139,24 @@ fn run(seeds: Range<u64>, limit: Option<Duration>, shrink: bool, path: Option<Pa
     let postgres = Postgres::start();
     let began = Instant::now();
     let mut shown = began;
+    let write = |report: &sqldiff::run::Report| {
+        if let Some(path) = &path {
+            std::fs::write(path, findings::text(report))
+                .unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        }
+    };
     let report = sqldiff::run::run(&postgres, &Plan { seeds, limit, shrink }, &mut |seed, report| {
         if shown.elapsed() > Duration::from_secs(20) {
             shown = Instant::now();
             eprintln!("seed {seed}: {}", findings::rates(report));
+            // So that a run that is cut off leaves what it found.
+            write(report);
         }
     });
     println!("{} in {} s", findings::rates(&report), began.elapsed().as_secs());
-    let text = findings::text(&report);
-    match path {
-        Some(path) => {
-            std::fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
-        }
-        None => println!("{text}"),
+    write(&report);
+    if path.is_none() {
+        println!("{}", findings::text(&report));
     }
     if report.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
