@@ -30,6 +30,7 @@ pub struct SqlError {
 pub mod state {
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+    pub const CARDINALITY_VIOLATION: &str = "21000";
     pub const DATA_EXCEPTION: &str = "22000";
     pub const NUMERIC_OUT_OF_RANGE: &str = "22003";
     pub const INVALID_DATETIME_FORMAT: &str = "22007";
@@ -349,6 +350,10 @@ fn ours_within(message: &str) -> Option<SqlError> {
 }
 
 fn execution_message(message: String) -> SqlError {
+    if message.contains("subquery returned more than one row") {
+        let message = "more than one row returned by a subquery used as an expression";
+        return SqlError::new(state::CARDINALITY_VIOLATION, message);
+    }
     if let Some(ours) = ours_within(&message) {
         return ours;
     }

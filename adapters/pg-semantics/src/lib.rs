@@ -1,7 +1,7 @@
 //! PostgreSQL's types, operators, casts and functions on DataFusion. Knows nothing of Tidemark: no table, no session, no wire.
 //!
-//! A statement's expressions pass through here three times: names and operators are resolved while it is planned
-//! , types are settled and operators become calls of checked functions while it is analyzed
+//! A statement's expressions pass through here three times: names ([`syntax`]) and operators ([`operators`]) are resolved while
+//! it is planned, subqueries become joins, types are settled and operators become calls of checked functions while it is analyzed
 //! ([`analyzer_rules`]), and the functions that it calls are those that are registered here ([`install`]).
 
 #![forbid(unsafe_code)]
@@ -13,7 +13,10 @@ pub mod error;
 pub mod functions;
 mod json;
 mod literals;
+mod logic;
 pub mod operators;
+mod subqueries;
+pub mod syntax;
 pub mod types;
 
 use std::sync::Arc;
@@ -30,6 +33,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
     rules.insert(coercion, Arc::new(literals::IntegerLiterals));
     rules.push(Arc::new(arithmetic::CheckArithmetic));
+    rules.push(Arc::new(logic::ThreeValued));
+    rules.insert(0, Arc::new(subqueries::Unnest));
     rules
 }
 

@@ -3,12 +3,16 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 use crate::limits;
+
+/// The rank of COLLATE, which is the next one below that of a sign.
+const COLLATE_RANK: u8 = 120;
 
 /// See [`PostgreSql`].
 pub static DIALECT: PostgreSql = PostgreSql(PostgreSqlDialect {});
@@ -28,12 +32,25 @@ impl Dialect for PostgreSql {
         self.0.dialect()
     }
 
-    /// Only counts: the parser tries some forms twice, and inside of each other that doubles a level.
-    fn parse_prefix(&self, _: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        match limits::step() {
-            true => None,
-            false => Some(Err(ParserError::RecursionLimitExceeded)),
+    /// Counts: the parser tries some forms twice, and inside of each other that doubles a level. And binds prefix operators:
+    /// `-2 ^ 2` is `(-2) ^ 2`, and `~ 1 + 2` is `~ (1 + 2)`.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if !limits::step() {
+            return Some(Err(ParserError::RecursionLimitExceeded));
         }
+        let other = self.0.prec_value(Precedence::PgOther);
+        let (op, above) = match parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, COLLATE_RANK),
+            Token::Plus => (UnaryOperator::Plus, COLLATE_RANK),
+            Token::Tilde => (UnaryOperator::BitwiseNot, other),
+            Token::AtSign => (UnaryOperator::PGAbs, other),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, other),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, other),
+            _ => return None,
+        };
+        let _ = parser.next_token();
+        let operand = parser.parse_subexpr(above);
+        Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
     }
 
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
@@ -77,6 +94,22 @@ impl Dialect for PostgreSql {
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        // Like every operator that has no rank of its own.
+        let is_other = match &parser.peek_token_ref().token {
+            Token::Tilde
+            | Token::TildeAsterisk
+            | Token::ExclamationMarkTilde
+            | Token::ExclamationMarkTildeAsterisk
+            | Token::DoubleTilde
+            | Token::DoubleTildeAsterisk
+            | Token::ExclamationMarkDoubleTilde
+            | Token::ExclamationMarkDoubleTildeAsterisk => true,
+            Token::Word(word) => word.keyword == Keyword::OPERATOR,
+            _ => false,
+        };
+        if is_other {
+            return Some(Ok(self.0.prec_value(Precedence::PgOther)));
+        }
         self.0.get_next_precedence(parser)
     }
 

@@ -408,3 +408,41 @@ fn clauses_take_the_place_of_a_pipelines_own() {
     let secret = one("alter pipeline p set credentials '{\"sasl.password\": \"hidden2\"}'");
     assert!(!secret.to_string().contains("hidden2") && !format!("{secret:?}").contains("hidden2"));
 }
+
+/// What belongs together, in parentheses.
+fn grouped(expression: &str) -> String {
+    use sqlparser::ast::Expr;
+    fn write(expr: &Expr) -> String {
+        match expr {
+            Expr::BinaryOp { left, op, right } => format!("({} {op} {})", write(left), write(right)),
+            Expr::UnaryOp { op, expr } => format!("({op} {})", write(expr)),
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                format!("({} AT TIME ZONE {})", write(timestamp), write(time_zone))
+            }
+            Expr::Nested(inner) => write(inner),
+            other => other.to_string(),
+        }
+    }
+    write(&tidemark_pipeline_sql::parse_expression(expression).expect("it parses"))
+}
+
+#[test]
+fn operators_bind_as_in_postgresql() {
+    for (written, meant) in [
+        ("-2 ^ 2", "((- 2) ^ 2)"),
+        ("2 ^ 3 ^ 2", "((2 ^ 3) ^ 2)"),
+        ("-a::int", "(- a::INT)"),
+        ("-a AT TIME ZONE 'UTC'", "((- a) AT TIME ZONE 'UTC')"),
+        ("- - 2 * 3", "((- (- 2)) * 3)"),
+        ("~ 1 + 2", "(~ (1 + 2))"),
+        ("~ 1 | 2", "((~ 1) | 2)"),
+        ("a = b ~ c", "(a = (b ~ c))"),
+        ("a || b ~ c", "((a || b) ~ c)"),
+        ("a !~~ b = c", "((a !~~ b) = c)"),
+        ("a = b -> 'c'", "(a = (b -> 'c'))"),
+        ("NOT a = b", "(NOT (a = b))"),
+        ("a + b < c AND d OR e", "((((a + b) < c) AND d) OR e)"),
+    ] {
+        assert_eq!(grouped(written), meant, "{written}");
+    }
+}

@@ -181,9 +181,11 @@ pub async fn start_out(guard: Arc<SnapshotGuard>, context: &StatementContext, sq
         CopySource::Query(query) => query.clone(),
         CopySource::Table { table_name, columns } => select(table_name, columns)?,
     };
-    let plan = context.plan(&Sql::Query(query)).await?;
+    let (plan, names) = context.plan_named(&Sql::Query(query)).await?;
     let stream = context.stream(&plan).await?;
-    Ok(CopyOut::new(Cursor::new(guard, stream, None, "COPY")?, options))
+    let mut cursor = Cursor::new(guard, stream, None, "COPY")?;
+    cursor.rename(names);
+    Ok(CopyOut::new(cursor, options))
 }
 
 fn select(table: &ObjectName, columns: &[Ident]) -> Result<Box<Query>> {

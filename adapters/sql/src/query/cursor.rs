@@ -10,7 +10,6 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
 use super::guarded;
-use super::rewrite::ColumnName;
 use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError};
 use pg_semantics::types::encode::{self, Format};
@@ -42,28 +41,12 @@ impl Described {
         Described { fields: schema.fields().iter().map(field).collect() }
     }
 
-    /// Gives columns the names that PostgreSQL has for them. With one wildcard among them, those around it are known by
-    /// their distance from both ends; with several they are left as they are.
-    pub fn rename(&mut self, names: Option<Vec<ColumnName>>) {
-        let Some(names) = names else { return };
-        let wildcard = names.iter().position(|n| *n == ColumnName::Wildcard);
-        let (head, tail) = names.split_at(wildcard.unwrap_or(names.len()));
-        let tail = tail.get(1..).unwrap_or_default();
-        let fits = match wildcard {
-            None => names.len() == self.fields.len(),
-            Some(_) => names.len() <= self.fields.len() + 1 && !tail.contains(&ColumnName::Wildcard),
-        };
-        if !fits {
-            return;
+    /// Gives columns the names that PostgreSQL has for them.
+    pub fn rename(&mut self, names: Vec<String>) {
+        assert_eq!(names.len(), self.fields.len(), "a name for each column");
+        for (field, name) in self.fields.iter_mut().zip(names) {
+            field.name = name;
         }
-        let tail_start = self.fields.len() - tail.len();
-        let mut give = |at: usize, name: &ColumnName| {
-            if let ColumnName::Is(name) = name {
-                self.fields[at].name = name.clone();
-            }
-        };
-        head.iter().enumerate().for_each(|(i, name)| give(i, name));
-        tail.iter().enumerate().for_each(|(i, name)| give(tail_start + i, name));
     }
 
     /// Rows of text columns.
@@ -109,7 +92,7 @@ impl Cursor {
     }
 
     /// See [`Described::rename`].
-    pub fn rename(&mut self, names: Option<Vec<ColumnName>>) {
+    pub fn rename(&mut self, names: Vec<String>) {
         self.described.rename(names);
     }
 

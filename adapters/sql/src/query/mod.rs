@@ -28,6 +28,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kernel::Snapshot;
+use pg_semantics::syntax::{self, Relations};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::catalog::{self, Surroundings};
@@ -223,25 +224,28 @@ impl StatementContext {
     /// Plans a SELECT, VALUES, or EXPLAIN of one. Everything else is refused: what DataFusion itself understands by COPY or
     /// CREATE EXTERNAL TABLE would reach the server's files.
     pub async fn plan(&self, statement: &ast::Statement) -> Result<LogicalPlan> {
+        Ok(self.plan_named(statement).await?.0)
+    }
+
+    /// The same, and what PostgreSQL calls the columns of the result.
+    pub async fn plan_named(&self, statement: &ast::Statement) -> Result<(LogicalPlan, Vec<String>)> {
         if rewrite::names_hidden_column(statement) {
             self.show_hidden_columns();
         }
         let mut statement = rewrite::for_planner(statement.clone())?;
-        let plan = match self.plan_once(&statement).await {
-            // PostgreSQL lets columns of a result have one name; DataFusion wants to tell them apart.
-            Err(error) if error.message.contains("Projections require unique expression names") => {
-                rewrite::name_apart(&mut statement);
-                self.plan_once(&statement).await?
-            }
-            planned => planned?,
+        let ast::Statement::Query(query) = &mut statement else {
+            return Err(SqlError::unsupported("this statement is not supported"));
         };
+        let names = guard(|| syntax::resolve(query, self))??;
+        pg_semantics::operators::roots::mark(&mut statement);
+        let plan = self.plan_once(&statement).await?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)
             .map_err(|_| SqlError::unsupported("this statement is not supported"))?;
-        Ok(plan)
+        Ok((plan, names))
     }
 
     async fn plan_once(&self, statement: &ast::Statement) -> Result<LogicalPlan> {
@@ -282,6 +286,16 @@ impl StatementContext {
             batches.push(batch);
         }
         Ok(batches)
+    }
+}
+
+impl Relations for StatementContext {
+    fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<syntax::Relation>> {
+        self.tables.described(schema.unwrap_or(catalog::PUBLIC), name)
+    }
+
+    fn is_aggregate(&self, name: &str) -> bool {
+        self.state.aggregate_functions().contains_key(name)
     }
 }
 

@@ -1,34 +1,30 @@
 //! What clients write and DataFusion does not understand, rewritten on the syntax tree to what it does: PostgreSQL's
 //! qualified functions and operators, its catalog casts, and the shapes of psql's own queries.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::catalog::{PG_CATALOG, pg_catalog};
 use pg_semantics::operators::roots;
 
 use crate::error::{Result, SqlError};
-use crate::tables::snapshot_table::{hidden_names, is_hidden_column};
+use crate::tables::snapshot_table::is_hidden_column;
 
 /// Most digits of a numeric.
 const NUMERIC_DIGITS_MAX: i32 = 38;
 
-/// A statement, ready for the planner.
+/// A statement whose names can be settled.
 pub fn for_planner(mut statement: Statement) -> Result<Statement> {
+    // Before anything is put in the place of what the client wrote.
+    pg_semantics::syntax::label_columns(&mut statement);
     if let ControlFlow::Break(error) = VisitMut::visit(&mut statement, &mut Rewriter) {
         return Err(error);
     }
-    if names_hidden_column(&statement) {
-        let _ = VisitMut::visit(&mut statement, &mut HideInWildcards);
-    }
-    roots::mark(&mut statement);
     Ok(statement)
 }
 
@@ -61,35 +57,6 @@ pub fn names_hidden_column(statement: &Statement) -> bool {
     Visit::visit(statement, &mut Find).is_break()
 }
 
-/// Where a statement names hidden columns, its wildcards over one table still leave them out.
-struct HideInWildcards;
-
-impl VisitorMut for HideInWildcards {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        if let SetExpr::Select(select) = query.body.as_mut()
-            && let [from] = select.from.as_slice()
-            && from.joins.is_empty()
-            && matches!(from.relation, TableFactor::Table { .. })
-        {
-            for item in &mut select.projection {
-                if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
-                    exclude_hidden(options);
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn exclude_hidden(options: &mut WildcardAdditionalOptions) {
-    if options.opt_exclude.is_none() && options.opt_except.is_none() {
-        let names = hidden_names().map(|name| ObjectName::from(vec![Ident::new(name)]));
-        options.opt_exclude = Some(ast::ExcludeSelectItem::Multiple(names.collect()));
-    }
-}
-
 struct Rewriter;
 
 impl VisitorMut for Rewriter {
@@ -98,24 +65,6 @@ impl VisitorMut for Rewriter {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         if empty_set_expr(query.body.as_mut()) {
             query.order_by = None;
-        }
-        for common in query.with.iter_mut().flat_map(|w| &mut w.cte_tables) {
-            if common.alias.columns.is_empty() {
-                name_columns(&mut common.query);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
-        match factor {
-            TableFactor::Derived { subquery, alias, .. }
-                if alias.as_ref().is_none_or(|a| a.columns.is_empty()) =>
-            {
-                name_columns(subquery);
-            }
-            TableFactor::Table { name, alias, args: Some(_), .. } => name_series(name, alias),
-            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -219,51 +168,6 @@ fn is_array_of_nothing(function: &Function) -> bool {
                 && matches!(&select.selection, Some(Expr::Value(v)) if v.value == Value::Boolean(false)))
         }
         _ => false,
-    }
-}
-
-/// Gives the columns of a query inside another one the names that PostgreSQL has for them, where these differ.
-fn name_columns(query: &mut Query) {
-    let mut body = query.body.as_mut();
-    let select = loop {
-        match body {
-            SetExpr::Select(select) => break select,
-            SetExpr::Query(inner) => body = inner.body.as_mut(),
-            SetExpr::SetOperation { left, .. } => body = left,
-            _ => return,
-        }
-    };
-    let name = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
-        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
-        _ => None,
-    };
-    let names: Vec<Option<String>> = select.projection.iter().map(name).collect();
-    for (item, name) in select.projection.iter_mut().zip(&names) {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-        let alone = names.iter().filter(|other| *other == name).count() == 1;
-        if let Some(name) = name.as_ref().filter(|name| !plain && alone && *name != "?column?") {
-            *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::with_quote('"', name) };
-        }
-    }
-}
-
-/// The one column of `generate_series` has the name of the function, or of its alias.
-fn name_series(function: &ObjectName, alias: &mut Option<TableAlias>) {
-    if !function.to_string().eq_ignore_ascii_case("generate_series") {
-        return;
-    }
-    let named = |name: Ident| TableAlias {
-        explicit: true,
-        columns: vec![TableAliasColumnDef { name: name.clone(), data_type: None }],
-        name,
-        at: None,
-    };
-    match alias {
-        None => *alias = Some(named(Ident::new("generate_series"))),
-        Some(said) if said.columns.is_empty() => *alias = Some(named(said.name.clone())),
-        Some(_) => {}
     }
 }
 
@@ -391,6 +295,9 @@ fn empty_select(select: &mut Select) -> bool {
     if !empty || select.projection.iter().any(wildcard) {
         return false;
     }
+    if aggregate_nothing(select) {
+        return false;
+    }
     for (i, item) in select.projection.iter_mut().enumerate() {
         let alias = match item {
             SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
@@ -408,6 +315,35 @@ fn empty_select(select: &mut Select) -> bool {
     select.having = None;
     select.selection = Some(Expr::value(Value::Boolean(false)));
     true
+}
+
+/// What aggregates without groups are over no rows: one row, of zeros for counts and of nulls.
+fn aggregate_nothing(select: &mut Select) -> bool {
+    const AGGREGATES: [&str; 10] =
+        ["count", "sum", "min", "max", "avg", "bool_and", "bool_or", "every", "array_agg", "string_agg"];
+    if !matches!(&select.group_by, ast::GroupByExpr::Expressions(by, _) if by.is_empty()) {
+        return false;
+    }
+    let mut found = false;
+    let mut replace = |expr: &mut Expr| {
+        if let Expr::Function(function) = expr
+            && function.over.is_none()
+            && let Some(name) = function.name.0.last().and_then(|part| part.as_ident())
+            && AGGREGATES.contains(&name.value.to_ascii_lowercase().as_str())
+        {
+            let is_count = name.value.eq_ignore_ascii_case("count");
+            *expr = Expr::value(if is_count { Value::Number("0".into(), false) } else { Value::Null });
+            found = true;
+        }
+        ControlFlow::<()>::Continue(())
+    };
+    let _ = ast::visit_expressions_mut(&mut select.projection, &mut replace);
+    let _ = ast::visit_expressions_mut(&mut select.having, &mut replace);
+    if found {
+        select.from.clear();
+        select.selection = select.having.take();
+    }
+    found
 }
 
 /// The correlated subqueries of psql's `\d`: a column's default, which `pg_attribute` has as a column here, and its
@@ -442,111 +378,5 @@ fn catalog_subquery(query: &Query) -> Option<Expr> {
             Some(Expr::CompoundIdentifier(vec![outer.0?, Ident::new("attdefault")]))
         }
         _ => None,
-    }
-}
-
-/// Gives the columns of all SELECTs names that differ. What a client is shown is [`column_names`].
-pub fn name_apart(statement: &mut Statement) {
-    struct Apart;
-    impl VisitorMut for Apart {
-        type Break = ();
-
-        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-            let mut seen = BTreeSet::new();
-            for (i, item) in select.projection.iter_mut().enumerate() {
-                let (expr, wanted) = match item {
-                    SelectItem::UnnamedExpr(expr) => (expr, None),
-                    SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
-                    _ => continue,
-                };
-                let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-                let name = wanted.as_ref().map_or_else(|| name_of(expr), |alias| alias.value.clone());
-                let is_first = seen.insert(name.to_ascii_lowercase());
-                // Of what has no name of its own, DataFusion may think that two are the same.
-                if is_first && (plain || wanted.is_some()) {
-                    continue;
-                }
-                let alias = Ident::with_quote('"', format!("{name}:{i}"));
-                *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = VisitMut::visit(statement, &mut Apart);
-}
-
-/// What PostgreSQL calls a column of a query.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ColumnName {
-    /// This.
-    Is(String),
-    /// Any number of columns, under their own names.
-    Wildcard,
-}
-
-/// What PostgreSQL calls the columns of a query; None where this is no matter of a select list.
-pub fn column_names(statement: &Statement) -> Option<Vec<ColumnName>> {
-    let Statement::Query(query) = statement else { return None };
-    let mut body = query.body.as_ref();
-    let select = loop {
-        match body {
-            SetExpr::Select(select) => break select,
-            SetExpr::Query(inner) => body = inner.body.as_ref(),
-            SetExpr::SetOperation { left, .. } => body = left,
-            _ => return None,
-        }
-    };
-    let name = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) => ColumnName::Is(name_of(expr)),
-        SelectItem::ExprWithAlias { alias, .. } => ColumnName::Is(folded(alias)),
-        _ => ColumnName::Wildcard,
-    };
-    Some(select.projection.iter().map(name).collect())
-}
-
-fn folded(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_ascii_lowercase(),
-    }
-}
-
-fn name_of(expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(ident) => folded(ident),
-        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, folded),
-        Expr::Function(function) => {
-            function.name.0.last().and_then(|p| p.as_ident()).map_or_else(|| "?column?".into(), folded)
-        }
-        Expr::Cast { expr, data_type, .. } => match name_of(expr).as_str() {
-            "?column?" => pg_semantics::types::PgType::of_sql(data_type).map_or_else(
-                || "?column?".to_string(),
-                |pg| match pg {
-                    pg_semantics::types::PgType::One(base) | pg_semantics::types::PgType::Array(base) => {
-                        base.name().to_string()
-                    }
-                },
-            ),
-            name => name.to_string(),
-        },
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
-        Expr::Case { .. } => "case".into(),
-        Expr::Exists { .. } => "exists".into(),
-        Expr::Extract { .. } => "extract".into(),
-        Expr::Substring { .. } => "substring".into(),
-        Expr::Trim { .. } => "btrim".into(),
-        Expr::Ceil { .. } => "ceil".into(),
-        Expr::Floor { .. } => "floor".into(),
-        Expr::Position { .. } => "position".into(),
-        Expr::Array(_) => "array".into(),
-        Expr::Subquery(query) => match query.body.as_ref() {
-            SetExpr::Select(select) => match select.projection.as_slice() {
-                [SelectItem::UnnamedExpr(expr)] => name_of(expr),
-                [SelectItem::ExprWithAlias { alias, .. }] => folded(alias),
-                _ => "?column?".into(),
-            },
-            _ => "?column?".into(),
-        },
-        _ => "?column?".into(),
     }
 }

@@ -20,7 +20,7 @@ use crate::client::{SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
 use crate::database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
 use crate::error::{OrSql, Result, SqlError, state};
-use crate::query::{Cursor, Described, Environment, StatementContext, rewrite};
+use crate::query::{Cursor, Described, Environment, StatementContext};
 use crate::{define, write};
 
 pub use block::Block;
@@ -225,11 +225,11 @@ impl Session {
         tag: &'static str,
     ) -> Result<Outcome> {
         let (guard, context) = self.context().await?;
-        let plan = context.plan(sql).await?;
+        let (plan, names) = context.plan_named(sql).await?;
         check_width(&plan)?;
         let stream = context.stream(&plan).await?;
         let mut cursor = Cursor::new(guard, stream, described, tag)?;
-        cursor.rename(rewrite::column_names(sql));
+        cursor.rename(names);
         Ok(Outcome::Rows(cursor))
     }
 
@@ -430,11 +430,11 @@ impl Session {
             _ => return Ok(None),
         };
         let (_guard, context) = self.context().await?;
-        let plan = context.plan(&sql).await?;
+        let (plan, names) = context.plan_named(&sql).await?;
         check_width(&plan)?;
         let plan = crate::query::guard(|| context.state().optimize(&plan))?.map_err(SqlError::planning)?;
         let mut described = Described::of_schema(plan.schema().as_arrow());
-        described.rename(rewrite::column_names(&sql));
+        described.rename(names);
         Ok(Some(described))
     }
 

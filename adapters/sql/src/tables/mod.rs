@@ -23,7 +23,8 @@ use kernel::schema::TableDef;
 use crate::catalog::functions::bytes_as_text;
 use crate::catalog::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View};
 use crate::error::SqlError;
-use snapshot_table::SnapshotTable;
+use pg_semantics::syntax::{self, RelationColumn};
+use snapshot_table::{SnapshotTable, hidden_names};
 
 /// Rows that a transaction block has buffered and that its own statements see.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +67,27 @@ impl Tables {
     /// Lets tables planned from now on have their hidden columns: for a statement that names one.
     pub fn show_hidden_columns(&self) {
         self.hidden_columns.store(true, Ordering::Relaxed);
+    }
+
+    /// What a name means, for names to be resolved against: all columns that can be named, in order.
+    pub fn described(&self, schema: &str, name: &str) -> crate::error::Result<Option<syntax::Relation>> {
+        let column = |name: &str, is_hidden| RelationColumn { name: name.to_string(), is_hidden };
+        Ok(match self.view.relation(schema, name)? {
+            None => None,
+            Some(Relation::Stored(def)) => {
+                let columns = def.columns.iter().map(|c| column(&c.name, false));
+                let hidden = hidden_names().map(|name| column(name, true));
+                let key = def.primary_key.iter().map(|c| def.columns[usize::from(*c)].name.clone());
+                Some(syntax::Relation {
+                    columns: columns.chain(hidden).collect(),
+                    primary_key: key.collect(),
+                })
+            }
+            Some(Relation::Rows(rows)) => {
+                let columns = rows.schema().fields().iter().map(|f| column(f.name(), false)).collect();
+                Some(syntax::Relation { columns, primary_key: vec![] })
+            }
+        })
     }
 
     fn provider(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {

@@ -1,0 +1,130 @@
+//! Three-valued logic where the optimizer would take NULL for false. It puts IN lists over one value together, as if none of their
+//! items were null and none of them could come out null: `a NOT IN (1) OR a NOT IN (2)` becomes true, also for a null. Where the
+//! difference can be seen, lists are kept apart by a function around them that is nothing to be put together.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::plan_err;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+/// Keeps lists apart. Runs when everything else is settled.
+#[derive(Debug)]
+pub struct ThreeValued;
+
+impl AnalyzerRule for ThreeValued {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(node)?.data)
+    }
+
+    fn name(&self) -> &str {
+        "three_valued_logic"
+    }
+}
+
+fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let place = match &plan {
+        LogicalPlan::Filter(_) => Place::Condition { under_or: false },
+        _ => Place::Value,
+    };
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        Ok(Transformed::yes(name.restore(keep_apart(expr, place)?)))
+    })
+}
+
+/// What becomes of an expression's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Rows for which it is not true go: NULL is as good as false.
+    Condition {
+        /// Among the alternatives of an OR.
+        under_or: bool,
+    },
+    /// One of the alternatives of an OR whose NULL is not false.
+    Alternative,
+    /// Anything else.
+    Value,
+}
+
+fn keep_apart(expr: Expr, place: Place) -> Result<Expr> {
+    use datafusion::common::tree_node::TreeNode;
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            let below = match (place, op) {
+                (Place::Condition { .. }, Operator::Or) => Place::Condition { under_or: true },
+                (Place::Condition { under_or }, _) => Place::Condition { under_or },
+                (_, Operator::Or) => Place::Alternative,
+                _ => Place::Value,
+            };
+            let left = Box::new(keep_apart(*left, below)?);
+            let right = Box::new(keep_apart(*right, below)?);
+            Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+        }
+        expr => {
+            let is_apart = match (&expr, place) {
+                (Expr::InList(list), Place::Condition { under_or }) => {
+                    (under_or && list.negated) || !is_plain(list)
+                }
+                (Expr::InList(_), _) => true,
+                // The optimizer makes lists of such alternatives.
+                (Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }), Place::Alternative) => true,
+                _ => false,
+            };
+            let expr =
+                expr.map_children(|child| Ok(Transformed::yes(keep_apart(child, Place::Value)?)))?.data;
+            Ok(if is_apart { apart(expr) } else { expr })
+        }
+    }
+}
+
+/// The condition, as nothing that the optimizer takes apart.
+pub fn apart(condition: Expr) -> Expr {
+    ScalarUDF::from(Apart::default()).call(vec![condition])
+}
+
+/// Constants without a null.
+fn is_plain(list: &InList) -> bool {
+    list.list.iter().all(|item| matches!(item, Expr::Literal(value, _) if !value.is_null()))
+}
+
+/// Its argument.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct Apart {
+    signature: Signature,
+}
+
+impl Default for Apart {
+    fn default() -> Apart {
+        Apart { signature: Signature::exact(vec![DataType::Boolean], Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Apart {
+    fn name(&self) -> &str {
+        "apart"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.into_iter().next() {
+            Some(value) => Ok(value),
+            None => plan_err!("a condition is missing"),
+        }
+    }
+}

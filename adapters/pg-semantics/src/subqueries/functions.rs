@@ -1,0 +1,81 @@
+//! What no expression of DataFusion says: that a value may be null, that there is one row at most.
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::{Column, internal_err, plan_err};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::error::{SqlError, state};
+
+/// The value of a subquery without an aggregate, which is null if the subquery has no row.
+pub fn maybe_null(value: Expr) -> Expr {
+    ScalarUDF::from(OneRow::new("maybe_null", 1)).call(vec![value])
+}
+
+/// A column under its name that conditions on it cannot be pushed through. The optimizer would make an equality with it a key of
+/// the join below, whose keys are equal as nulls.
+pub fn opaque(column: Column) -> Expr {
+    let Column { relation, name, .. } = column.clone();
+    maybe_null(Expr::Column(column)).alias_qualified(relation, name)
+}
+
+/// The value of a subquery that must not have more than one row; `rows`: how many it has.
+pub fn one_row(value: Expr, rows: Expr) -> Expr {
+    ScalarUDF::from(OneRow::new("one_row", 2)).call(vec![value, rows])
+}
+
+/// The first argument as it is; with a second one, only if that is not above one. Volatile, so that nothing that is known about
+/// the argument is taken for true of it.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct OneRow {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl OneRow {
+    fn new(name: &'static str, args: usize) -> OneRow {
+        OneRow { name, signature: Signature::any(args, Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for OneRow {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types.first() {
+            Some(value) => Ok(value.clone()),
+            None => internal_err!("{} takes a value", self.name),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        match args.arg_fields.first() {
+            Some(value) => Ok(value.as_ref().clone().with_name(self.name).with_nullable(true).into()),
+            None => internal_err!("{} takes a value", self.name),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let mut args = args.args.into_iter();
+        let Some(value) = args.next() else { return plan_err!("{} takes a value", self.name) };
+        if let Some(rows) = args.next() {
+            let rows = rows.into_array(1)?;
+            if rows.as_primitive::<Int64Type>().iter().flatten().any(|rows| rows > 1) {
+                return Err(DataFusionError::External(Box::new(SqlError::new(
+                    state::CARDINALITY_VIOLATION,
+                    "more than one row returned by a subquery used as an expression",
+                ))));
+            }
+        }
+        Ok(value)
+    }
+}

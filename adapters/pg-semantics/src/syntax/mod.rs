@@ -1,0 +1,150 @@
+//! Names, as PostgreSQL resolves them, settled on the syntax tree before it is planned: which relation and column each name
+//! means, what `*` stands for, what USING and NATURAL merge, which column ORDER BY and GROUP BY are about, what the columns of a
+//! result are called. Afterwards every column is qualified with a name that no other relation of the statement has, and every
+//! output column has a name of its own, so that nothing is left for the planner to find out by rules of its own.
+//!
+//! `scope` holds what is visible where, `from` brings it there, `expression` looks names up, `select` and `query` are the clauses.
+
+mod expression;
+mod from;
+mod grouping;
+mod labels;
+mod query;
+mod scope;
+mod select;
+mod tree;
+mod windows;
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Ident, Query, Visit, Visitor};
+
+use crate::error::Result;
+
+use labels::folded;
+pub use labels::label_columns;
+
+/// The relations that a statement can name.
+pub trait Relations {
+    /// The relation of this name, in this schema or where names without one are looked for.
+    fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>>;
+
+    /// True for the names of aggregate functions.
+    fn is_aggregate(&self, name: &str) -> bool;
+}
+
+/// What can be known of a relation by its name.
+#[derive(Clone, Default, Debug)]
+pub struct Relation {
+    /// Its columns, in order.
+    pub columns: Vec<RelationColumn>,
+    /// Names of the columns that tell its rows apart.
+    pub primary_key: Vec<String>,
+}
+
+/// A column of a relation.
+#[derive(Clone, Debug)]
+pub struct RelationColumn {
+    /// Its name.
+    pub name: String,
+    /// True if `*` leaves it out.
+    pub is_hidden: bool,
+}
+
+/// Settles all names of a query. Returns what PostgreSQL calls its columns.
+pub fn resolve(query: &mut Query, relations: &dyn Relations) -> Result<Vec<String>> {
+    let taken = names_in(query);
+    let mut resolver = Resolver { relations, taken_common: taken.clone(), taken, common: vec![] };
+    let columns = resolver.query(query, None)?;
+    Ok(columns.into_iter().map(|column| column.label).collect())
+}
+
+/// Walks a statement.
+struct Resolver<'a> {
+    relations: &'a dyn Relations,
+    /// Names of relations that are in use somewhere in the statement.
+    taken: HashSet<String>,
+    /// Names of common table expressions that are in use somewhere in the statement.
+    taken_common: HashSet<String>,
+    /// Common table expressions in sight, the nearest last.
+    common: Vec<CommonTable>,
+}
+
+/// A common table expression.
+struct CommonTable {
+    name: String,
+    /// Its name in the rewritten statement.
+    given: String,
+    columns: Vec<OutputColumn>,
+}
+
+/// A column of a query's result.
+#[derive(Clone, Debug)]
+struct OutputColumn {
+    /// What PostgreSQL calls it.
+    label: String,
+    /// Its name in the rewritten statement, which no other column of the query has.
+    given: String,
+}
+
+impl Resolver<'_> {
+    /// A name that no other relation of the statement has.
+    fn unused(&mut self, name: &str) -> String {
+        unused(&mut self.taken, name)
+    }
+}
+
+/// This name, or this name with a number, whichever is not taken; it is now.
+fn unused(taken: &mut HashSet<String>, name: &str) -> String {
+    let mut candidate = name.to_string();
+    let mut number = 2;
+    while !taken.insert(candidate.clone()) {
+        candidate = format!("{name}_{number}");
+        number += 1;
+    }
+    candidate
+}
+
+/// Every name that could be that of a relation or column, as far as it is written with a number at its end: those that are
+/// given out must not meet one.
+fn names_in(query: &Query) -> HashSet<String> {
+    struct Names(HashSet<String>);
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_relation(
+            &mut self,
+            name: &datafusion::sql::sqlparser::ast::ObjectName,
+        ) -> ControlFlow<()> {
+            self.numbered(name.0.iter().filter_map(|part| part.as_ident()));
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_table_factor(
+            &mut self,
+            factor: &datafusion::sql::sqlparser::ast::TableFactor,
+        ) -> ControlFlow<()> {
+            self.numbered(tree::alias_of(factor).map(|alias| &alias.name).into_iter());
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let common = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.numbered(common.map(|common| &common.alias.name));
+            ControlFlow::Continue(())
+        }
+    }
+    impl Names {
+        fn numbered<'n>(&mut self, names: impl Iterator<Item = &'n Ident>) {
+            let numbered = |name: &String| {
+                let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+                digits.len() < name.len() && digits.ends_with('_')
+            };
+            self.0.extend(names.map(folded).filter(numbered));
+        }
+    }
+    let mut names = Names(HashSet::new());
+    let _ = query.visit(&mut names);
+    names.0
+}

@@ -1,0 +1,174 @@
+//! What can be named at a place of a statement.
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
+
+use super::labels::folded;
+use crate::error::{Result, SqlError, state};
+
+/// Most names that an error lists.
+const LISTED_MAX: usize = 64;
+
+/// A column that can be named.
+#[derive(Clone, Debug)]
+pub struct Visible {
+    /// Its name.
+    pub name: String,
+    /// What it is in the rewritten statement: a column, or what USING merged out of two.
+    pub expr: Expr,
+    /// True if `*` leaves it out.
+    pub is_hidden: bool,
+}
+
+/// A relation in FROM.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The name that columns are qualified with; None if it has none.
+    pub name: Option<String>,
+    /// The schema that may be said in front of it.
+    pub schema: Option<String>,
+    /// Its name in the rewritten statement.
+    pub given: String,
+    /// Its columns.
+    pub columns: Vec<Visible>,
+    /// Names of the columns that tell its rows apart.
+    pub primary_key: Vec<String>,
+}
+
+/// What a FROM clause, or a part of it, makes visible.
+#[derive(Clone, Default, Debug)]
+pub struct Names {
+    /// The relations.
+    pub items: Vec<Item>,
+    /// The columns that can be named alone, in the order of `*`.
+    pub columns: Vec<Visible>,
+}
+
+/// The names at a place, and those around it.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// Of the innermost query.
+    pub names: &'a Names,
+    /// Of the query around it.
+    pub outer: Option<&'a Scope<'a>>,
+}
+
+impl Names {
+    /// One relation.
+    pub fn of(item: Item) -> Names {
+        Names { columns: item.columns.clone(), items: vec![item] }
+    }
+
+    /// These and those.
+    pub fn and(mut self, right: Names) -> Result<Names> {
+        for item in &right.items {
+            let same = |other: &&Item| other.name == item.name && other.schema == item.schema;
+            if let (Some(name), Some(_)) = (&item.name, self.items.iter().find(same)) {
+                let message = format!("table name \"{name}\" specified more than once");
+                return Err(SqlError::new("42712", message));
+            }
+        }
+        self.items.extend(right.items);
+        self.columns.extend(right.columns);
+        Ok(self)
+    }
+
+    /// The one column of this name; None if there is none.
+    pub fn column(&self, name: &str) -> Result<Option<&Visible>> {
+        one(&self.columns, name)
+    }
+
+    fn item(&self, schema: Option<&str>, name: &str) -> Option<&Item> {
+        self.items.iter().find(|item| {
+            item.name.as_deref() == Some(name) && schema.is_none_or(|s| item.schema.as_deref() == Some(s))
+        })
+    }
+}
+
+/// The one column of this name. What `*` shows comes first.
+fn one<'c>(columns: &'c [Visible], name: &str) -> Result<Option<&'c Visible>> {
+    let of = |hidden: bool| columns.iter().filter(move |c| c.is_hidden == hidden && c.name == name);
+    for hidden in [false, true] {
+        let mut found = of(hidden);
+        if let Some(first) = found.next() {
+            return match found.next() {
+                None => Ok(Some(first)),
+                Some(_) => {
+                    let message = format!("column reference \"{name}\" is ambiguous");
+                    Err(SqlError::new(state::AMBIGUOUS_COLUMN, message))
+                }
+            };
+        }
+    }
+    Ok(None)
+}
+
+impl<'a> Scope<'a> {
+    /// Inside of `outer`, if there is one.
+    pub fn new(names: &'a Names, outer: Option<&'a Scope<'a>>) -> Scope<'a> {
+        Scope { names, outer }
+    }
+
+    fn outwards(&self) -> impl Iterator<Item = &Scope<'a>> {
+        std::iter::successors(Some(self), |scope| scope.outer)
+    }
+
+    /// The column that a name means.
+    pub fn column(&self, name: &Ident) -> Result<Expr> {
+        let name = folded(name);
+        for scope in self.outwards() {
+            if let Some(column) = scope.names.column(&name)? {
+                return Ok(column.expr.clone());
+            }
+        }
+        if self.outwards().any(|scope| scope.names.item(None, &name).is_some()) {
+            return Err(whole_row(&name));
+        }
+        let error = SqlError::new(state::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
+        Err(listing(error, &self.names.columns))
+    }
+
+    /// The column that a qualified name means.
+    pub fn qualified(&self, parts: &[Ident]) -> Result<Expr> {
+        let (column, relation) = match parts {
+            [relation @ .., column] if !relation.is_empty() => (folded(column), relation),
+            _ => return Err(SqlError::syntax("a column's name is missing")),
+        };
+        let item = self.item(relation)?;
+        match one(&item.columns, &column)? {
+            Some(column) => Ok(column.expr.clone()),
+            None => {
+                let said: Vec<String> = relation.iter().map(folded).collect();
+                let message = format!("column {}.{column} does not exist", said.join("."));
+                Err(listing(SqlError::new(state::UNDEFINED_COLUMN, message), &item.columns))
+            }
+        }
+    }
+
+    /// The relation that a name means.
+    pub fn item(&self, name: &[Ident]) -> Result<&Item> {
+        let (schema, relation) = match name {
+            [relation] => (None, folded(relation)),
+            [.., schema, relation] => (Some(folded(schema)), folded(relation)),
+            [] => return Err(SqlError::syntax("a relation's name is missing")),
+        };
+        self.outwards().find_map(|scope| scope.names.item(schema.as_deref(), &relation)).ok_or_else(|| {
+            let message = format!("missing FROM-clause entry for table \"{relation}\"");
+            SqlError::new(state::UNDEFINED_TABLE, message)
+        })
+    }
+}
+
+/// A relation's name where a value is asked for.
+pub fn whole_row(name: &str) -> SqlError {
+    SqlError::unsupported(format!("a whole row of \"{name}\" as one value is not supported"))
+        .with_hint("Name its columns.")
+}
+
+fn listing(error: SqlError, columns: &[Visible]) -> SqlError {
+    let names: Vec<&str> = columns.iter().filter(|c| !c.is_hidden).map(|c| c.name.as_str()).collect();
+    match names.len() {
+        0 => error,
+        count if count > LISTED_MAX => error,
+        _ => error.with_hint(format!("There are: {}.", names.join(", "))),
+    }
+}
