@@ -1,9 +1,10 @@
 //! PostgreSQL's values as plain numbers and bytes: what their texts mean. Shared by the decoders of messages and by SQL, so that
-//! a text means the same in a message, in a literal, in a cast and in COPY. Pure functions over one value: columns, types of a
-//! query engine and errors for clients live in the crates above.
+//! a text means the same in a message, in a literal, in a cast and in COPY; the arithmetic of times and intervals, and the patterns
+//! of `to_char`. Pure functions over one value: columns, types of a query engine and errors for clients live in the crates above.
 
 #![forbid(unsafe_code)]
 
+pub mod format;
 pub mod number;
 pub mod text;
 pub mod time;
@@ -19,8 +20,18 @@ pub enum Fault {
     Fraction,
     /// Not the text of a date or time.
     BadTime,
-    /// No such day, hour or zone.
+    /// No such day or hour.
     TimeOutOfRange,
+    /// An offset that no zone has.
+    ZoneOutOfRange,
+    /// No zone has this name.
+    UnknownZone,
+    /// Not the text of an interval.
+    BadInterval,
+    /// A part of an interval is too large.
+    IntervalFieldOverflow,
+    /// An interval is too long.
+    IntervalOverflow,
 }
 
 impl Fault {
@@ -29,8 +40,11 @@ impl Fault {
         match self {
             Fault::Invalid | Fault::Fraction => "22P02",
             Fault::OutOfRange => "22003",
-            Fault::BadTime => "22007",
-            Fault::TimeOutOfRange => "22008",
+            Fault::BadTime | Fault::BadInterval => "22007",
+            Fault::TimeOutOfRange | Fault::IntervalOverflow => "22008",
+            Fault::ZoneOutOfRange => "22009",
+            Fault::UnknownZone => "22023",
+            Fault::IntervalFieldOverflow => "22015",
         }
     }
 }

@@ -20,8 +20,10 @@ pub(crate) enum Fault {
     BadTime,
     /// A number for a time, and nobody said what it counts.
     NoUnit,
-    /// No such day, hour or zone.
+    /// No such day or hour.
     TimeOutOfRange,
+    /// No such zone.
+    BadZone,
     /// The NUL character, which text cannot hold.
     Nul,
     /// Half of a surrogate pair.
@@ -44,6 +46,11 @@ impl From<pg_values::Fault> for Fault {
             pg_values::Fault::Fraction => Fault::Fraction,
             pg_values::Fault::BadTime => Fault::BadTime,
             pg_values::Fault::TimeOutOfRange => Fault::TimeOutOfRange,
+            pg_values::Fault::UnknownZone | pg_values::Fault::ZoneOutOfRange => Fault::BadZone,
+            // No column of a message is an interval.
+            pg_values::Fault::BadInterval
+            | pg_values::Fault::IntervalFieldOverflow
+            | pg_values::Fault::IntervalOverflow => Fault::Invalid,
         }
     }
 }
@@ -56,6 +63,7 @@ impl Fault {
             Fault::OutOfRange => "22003",
             Fault::BadTime | Fault::NoUnit => "22007",
             Fault::TimeOutOfRange => "22008",
+            Fault::BadZone => "22009",
             Fault::Nul | Fault::LoneSurrogate => "22P05",
             Fault::Null => "23502",
             Fault::NoRoom => "54000",
@@ -74,6 +82,7 @@ impl Fault {
                 "is a number, which stands for no {name} unless the mapping says what it counts: UNIT 's', 'ms', 'us' or 'ns'"
             ),
             Fault::TimeOutOfRange => format!("is out of range for {name}"),
+            Fault::BadZone => "has a time zone that there is not".into(),
             Fault::Nul => format!("contains the NUL character, which {name} cannot hold"),
             Fault::LoneSurrogate => "contains half of a surrogate pair".into(),
             Fault::Nested => format!("is an array or object where a {name} is wanted"),

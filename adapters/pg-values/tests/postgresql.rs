@@ -1,0 +1,199 @@
+//! Thousands of values against PostgreSQL's own answers: `postgresql.tsv` has what PostgreSQL 15.18 said (DateStyle ISO, zone UTC):
+//! an operation, its arguments, and the text of the result, or `!` and the SQLSTATE.
+
+use pg_values::format::numbers::{Number, NumberPattern};
+use pg_values::format::{self, Pattern};
+use pg_values::time::fields::{self, BinFault, Field, Source};
+use pg_values::time::{Interval, Zone, calendar, interval};
+use pg_values::{Fault, time};
+
+#[test]
+fn values_are_those_of_postgresql() {
+    let mut wrong = vec![];
+    let mut cases = 0;
+    for line in include_str!("postgresql.tsv").lines() {
+        let mut parts: Vec<&str> = line.split('\t').collect();
+        let expected = parts.pop().unwrap();
+        let found = answer(&parts).unwrap_or_else(|code| format!("!{code}"));
+        cases += 1;
+        if found != expected {
+            wrong.push(format!("{parts:?}: PostgreSQL says {expected}, not {found}"));
+        }
+    }
+    assert!(cases > 2500, "the file is whole");
+    assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+const OUT_OF_RANGE: &str = "22008";
+const NOT_SUPPORTED: &str = "0A000";
+const UNKNOWN: &str = "22023";
+
+fn answer(parts: &[&str]) -> Result<String, &'static str> {
+    match *parts {
+        ["date", text] => {
+            let mut out = String::new();
+            time::write::date(time::date(text.as_bytes()).map_err(Fault::code)?, &mut out).unwrap();
+            Ok(out)
+        }
+        ["time", text] => {
+            let mut out = String::new();
+            time::write::time(time_of_day(text)?, &mut out).unwrap();
+            Ok(out)
+        }
+        ["timestamp", text] => Ok(shown(moment(text, false)?, false)),
+        ["timestamptz", text] => Ok(shown(moment(text, true)?, true)),
+        ["atz" | "zat", ..] => zones(parts),
+        ["ts+iv" | "ts-iv" | "ts-ts" | "age", ..] => arithmetic(parts),
+        [name, ..] if name.starts_with("ex_") => extract(parts),
+        ["trunc" | "trunc_tz" | "trunc_iv" | "bin", ..] => truncation(parts),
+        ["tc", text, pattern] => {
+            let written = format::timestamp(moment(text, false)?, false, &Pattern::new(pattern));
+            Ok(written.map_or("NULL".into(), |text| format!("[{text}]")))
+        }
+        ["tt", text, pattern] => {
+            Ok(shown(format::read(text, &Pattern::new(pattern)).map_err(Fault::code)?, true))
+        }
+        ["td", text, pattern] => {
+            let mut out = String::new();
+            let days = format::read_date(text, &Pattern::new(pattern)).map_err(Fault::code)?;
+            time::write::date(days, &mut out).unwrap();
+            Ok(out)
+        }
+        ["tc_iv", text, pattern] => {
+            let written = format::interval(span(text)?, &Pattern::new(pattern));
+            written.map(|text| format!("[{text}]")).ok_or("22007")
+        }
+        [kind @ ("tn" | "tni" | "tnf"), number, pattern] => {
+            let pattern = NumberPattern::new(pattern).map_err(|_| "42601")?;
+            let number = match kind {
+                "tnf" => Number::Double(number.parse().unwrap()),
+                _ => Number::Exact(number),
+            };
+            Ok(format!("[{}]", pattern.write(number)))
+        }
+        _ => intervals(parts),
+    }
+}
+
+fn moment(text: &str, zoned: bool) -> Result<i64, &'static str> {
+    time::timestamp(text.as_bytes(), zoned).map_err(Fault::code)
+}
+
+fn time_of_day(text: &str) -> Result<i64, &'static str> {
+    time::time(text.as_bytes(), None).map_err(Fault::code)
+}
+
+fn span(text: &str) -> Result<Interval, &'static str> {
+    time::interval(text.as_bytes(), None).map_err(Fault::code)
+}
+
+fn shown(micros: i64, zoned: bool) -> String {
+    let mut out = String::new();
+    time::write::timestamp(micros, zoned, &mut out).unwrap();
+    out
+}
+
+fn shown_span(interval: Interval) -> String {
+    let mut out = String::new();
+    interval.write(&mut out).unwrap();
+    out
+}
+
+fn zones(parts: &[&str]) -> Result<String, &'static str> {
+    let zone = Zone::named(parts[2]).ok_or(UNKNOWN)?;
+    let (found, zoned) = match parts[0] {
+        "atz" => (zone.to_local(moment(parts[1], true)?), false),
+        _ => (zone.to_utc(moment(parts[1], false)?), true),
+    };
+    Ok(shown(found.ok_or(OUT_OF_RANGE)?, zoned))
+}
+
+fn arithmetic(parts: &[&str]) -> Result<String, &'static str> {
+    let left = moment(parts[1], false)?;
+    let found = match parts[0] {
+        "ts+iv" => return Ok(shown(span(parts[2])?.added_to(left).ok_or(OUT_OF_RANGE)?, false)),
+        "ts-iv" => {
+            let back = span(parts[2])?.negated().map_err(Fault::code)?;
+            return Ok(shown(back.added_to(left).ok_or(OUT_OF_RANGE)?, false));
+        }
+        "ts-ts" => interval::between(left, moment(parts[2], false)?),
+        _ => interval::age(left, moment(parts[2], false)?),
+    };
+    Ok(shown_span(found.ok_or(OUT_OF_RANGE)?))
+}
+
+fn intervals(parts: &[&str]) -> Result<String, &'static str> {
+    let left = span(parts[1])?;
+    let found = match parts[0] {
+        "interval" => Ok(left),
+        "iv*" => left.times(parts[2].parse().unwrap()),
+        "iv/" => left.divided(parts[2].parse().unwrap()).unwrap(),
+        "iv+" => left.plus(span(parts[2])?),
+        "jh" => left.justify_hours(),
+        "jd" => left.justify_days(),
+        "ji" => left.justify(),
+        "cmp" => return Ok(format!("{:?}", left.length_micros().cmp(&span(parts[2])?.length_micros()))),
+        other => panic!("{other}"),
+    };
+    Ok(shown_span(found.map_err(Fault::code)?))
+}
+
+fn extract(parts: &[&str]) -> Result<String, &'static str> {
+    let source = match parts[0] {
+        "ex_ts" => Source::Timestamp,
+        "ex_tz" => Source::TimestampTz,
+        "ex_date" => Source::Date,
+        "ex_time" => Source::Time,
+        _ => Source::Interval,
+    };
+    let text = parts[2];
+    let value = match source {
+        Source::Date => {
+            i64::from(time::date(text.as_bytes()).map_err(Fault::code)?) * calendar::MICROS_PER_DAY
+        }
+        Source::Time => time_of_day(text)?,
+        Source::Interval => i64::from(span(text)?.months),
+        _ => moment(text, source == Source::TimestampTz)?,
+    };
+    let field = Field::named(parts[1]).ok_or(UNKNOWN)?;
+    if !field.is_in(source) {
+        return Err(NOT_SUPPORTED);
+    }
+    let value = match source {
+        Source::Interval => field.of_interval(span(text)?),
+        Source::Time => field.of_time(value),
+        _ => field.of_timestamp(value, source),
+    };
+    let scale = field.scale(source) as usize;
+    let digits = format!("{:0>width$}", value.abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let (sign, point) = (if value < 0 { "-" } else { "" }, if scale > 0 { "." } else { "" });
+    Ok(format!("{sign}{whole}{point}{fraction}"))
+}
+
+fn truncation(parts: &[&str]) -> Result<String, &'static str> {
+    if parts[0] == "bin" {
+        let found = fields::bin(span(parts[1])?, moment(parts[2], false)?, moment(parts[3], false)?);
+        return found.map(|at| shown(at, false)).map_err(|fault| match fault {
+            BinFault::Months => NOT_SUPPORTED,
+            _ => OUT_OF_RANGE,
+        });
+    }
+    let value = match parts[0] {
+        "trunc_iv" => i64::from(span(parts[2])?.months),
+        name => moment(parts[2], name == "trunc_tz")?,
+    };
+    let unit = match Field::named(parts[1]) {
+        Some(Field::Of(unit)) => unit,
+        Some(Field::Zone | Field::ZoneHour | Field::ZoneMinute) => return Err(NOT_SUPPORTED),
+        _ => return Err(UNKNOWN),
+    };
+    match parts[0] {
+        "trunc" => Ok(shown(fields::trunc(unit, value).ok_or(OUT_OF_RANGE)?, false)),
+        "trunc_iv" => fields::trunc_interval(unit, span(parts[2])?).map(shown_span).ok_or(NOT_SUPPORTED),
+        _ => {
+            let zone = Zone::named(parts[3]).ok_or(UNKNOWN)?;
+            Ok(shown(fields::trunc_in(zone, unit, value).ok_or(OUT_OF_RANGE)?, true))
+        }
+    }
+}
