@@ -21,6 +21,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use crate::casts;
 use crate::error::{SqlError, state};
+use crate::intervals;
 use crate::operators::Operation;
 use crate::types::PgType;
 
@@ -57,7 +58,8 @@ pub fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         .transform_up(|e| {
             checked(e, schema)?
                 .transform_data(|e| casts::as_postgres(e, schema))?
-                .transform_data(|e| casts::compared(e, schema))
+                .transform_data(|e| casts::compared(e, schema))?
+                .transform_data(|e| intervals::compared(e, schema))
         })?
         .data)
 }

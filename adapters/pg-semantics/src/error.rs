@@ -54,6 +54,8 @@ pub mod state {
     pub const UNDEFINED_OBJECT: &str = "42704";
     pub const GROUPING_ERROR: &str = "42803";
     pub const DATATYPE_MISMATCH: &str = "42804";
+    pub const AMBIGUOUS_FUNCTION: &str = "42725";
+    pub const CANNOT_COERCE: &str = "42846";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const DUPLICATE_COLUMN: &str = "42701";
     pub const DUPLICATE_STATEMENT: &str = "42P05";

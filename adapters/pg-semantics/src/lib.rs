@@ -11,6 +11,7 @@ pub mod casts;
 pub mod decimal;
 pub mod error;
 pub mod functions;
+mod intervals;
 mod json;
 mod literals;
 mod logic;
@@ -32,6 +33,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
     rules.insert(coercion, Arc::new(literals::IntegerLiterals));
+    rules.insert(coercion, Arc::new(intervals::WindowsByLength));
+    rules.push(Arc::new(intervals::ByLength));
     rules.push(Arc::new(arithmetic::CheckArithmetic));
     rules.push(Arc::new(logic::ThreeValued));
     rules.insert(0, Arc::new(subqueries::Unnest));
@@ -48,5 +51,6 @@ pub fn install(state: &mut SessionState) -> Result<()> {
     for function in functions::aggregate::functions() {
         state.register_udaf(Arc::new(function))?;
     }
+    functions::register(state)?;
     Ok(())
 }

@@ -313,6 +313,7 @@ fn input_time(expr: Expr) -> datafusion::error::Result<Rewritten<Expr>> {
     match function.func.name() {
         "now" => Ok(Rewritten::yes(now())),
         "current_date" => Ok(Rewritten::yes(cast(now(), DataType::Date32))),
+        "localtimestamp" => Ok(Rewritten::yes(cast(now(), ColumnType::Timestamp.arrow()))),
         _ => Ok(Rewritten::no(expr)),
     }
 }
@@ -325,7 +326,8 @@ fn refuse_unbound(expr: &Expr) -> Result<()> {
             Expr::AggregateFunction(_) => Some("aggregate functions"),
             Expr::WindowFunction(_) => Some("window functions"),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => Some("subqueries"),
-            Expr::ScalarFunction(f) if f.func.name() == "current_time" => Some("current_time"),
+            Expr::ScalarFunction(f) if f.func.name() == "clock_timestamp" => Some("clock_timestamp"),
+            Expr::ScalarFunction(f) if f.func.name() == "localtime" => Some("localtime"),
             _ => return Ok(TreeNodeRecursion::Continue),
         };
         Ok(TreeNodeRecursion::Stop)

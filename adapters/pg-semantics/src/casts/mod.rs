@@ -4,9 +4,10 @@
 pub mod convert;
 mod numeric;
 pub mod text;
+pub mod time;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue, plan_err};
 use datafusion::error::{DataFusionError, Result};
@@ -16,6 +17,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::SqlError;
+use crate::functions::overload::Kind;
 use crate::types::{Base, PgType};
 use text::from_texts;
 
@@ -37,11 +39,18 @@ pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
 pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: value, field }) = &expr else { return Ok(Transformed::no(expr)) };
     let from = value.get_type(schema)?;
-    if from.is_decimal() && field.data_type().is_floating() {
-        return Ok(Transformed::yes(numeric::to_float(value.as_ref().clone(), field.data_type())));
+    let into = field.data_type();
+    if from.is_decimal() && into.is_floating() {
+        return Ok(Transformed::yes(numeric::to_float(value.as_ref().clone(), into)));
     }
-    if !differs(&from, field.data_type()) {
+    refuse(&from, into)?;
+    if !differs(&from, into) {
         return Ok(Transformed::no(expr));
+    }
+    // A literal is read where it stands, so that a wrong one fails whatever rows there are.
+    if let Expr::Literal(text @ ScalarValue::Utf8(Some(_)), metadata) = value.as_ref() {
+        let read = cast(&text.to_array()?, into)?;
+        return Ok(Transformed::yes(Expr::Literal(ScalarValue::try_from_array(&read, 0)?, metadata.clone())));
     }
     let signature = Signature::any(1, Volatility::Immutable);
     let function = ScalarUDF::from(PgCast { into: field.data_type().clone(), signature });
@@ -102,12 +111,38 @@ fn as_uuid(expr: Expr) -> Result<Expr> {
     }
 }
 
+/// Casts that Arrow has and PostgreSQL has not: between times and numbers.
+fn refuse(from: &DataType, into: &DataType) -> Result<()> {
+    let (Some(f), Some(i)) = (Kind::of(from), Kind::of(into)) else {
+        let number = |t: &DataType| t.is_decimal() || matches!(t, DataType::Binary);
+        let is_time = |t: &DataType| Kind::of(t).is_some_and(Kind::is_time);
+        return match number(from) && is_time(into) || is_time(from) && number(into) {
+            true => Err(time::no_cast(from, into).into()),
+            false => Ok(()),
+        };
+    };
+    let apart = f.is_time() != i.is_time() && f != Kind::Text && i != Kind::Text;
+    if apart || f.is_time() && i.is_time() && f != i && !time::exists(f, i) {
+        return Err(time::no_cast(from, into).into());
+    }
+    Ok(())
+}
+
 fn differs(from: &DataType, into: &DataType) -> bool {
     use DataType as D;
+    if time::converts(from, into) {
+        return true;
+    }
     match into {
+        D::Date32
+        | D::Time64(TimeUnit::Microsecond)
+        | D::Timestamp(TimeUnit::Microsecond, _)
+        | D::Interval(_) => from.is_string(),
         D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal(),
         D::Binary => matches!(from, D::Utf8),
-        D::Utf8 => from.is_floating() || matches!(from, D::Timestamp(..) | D::Interval(_) | D::List(_)),
+        D::Utf8 => {
+            from.is_floating() || matches!(from, D::List(_)) || Kind::of(from).is_some_and(Kind::is_time)
+        }
         _ => false,
     }
 }
@@ -121,12 +156,26 @@ struct PgCast {
 
 impl PgCast {
     fn convert(&self, values: &ArrayRef) -> Result<ArrayRef> {
-        Ok(match self.into {
-            DataType::Int16 | DataType::Int32 | DataType::Int64 => convert::number(values, &self.into)?,
-            DataType::Binary => from_texts(values.as_string(), Base::Bytea, &self.into)?,
-            _ => convert::to_text(values)?,
-        })
+        cast(values, &self.into)
     }
+}
+
+fn cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
+    let texts = || convert::arrow_cast(values, &DataType::Utf8);
+    Ok(match (into, Kind::of(into)) {
+        (DataType::Int16 | DataType::Int32 | DataType::Int64, _) => convert::number(values, into)?,
+        (DataType::Binary, _) => from_texts(texts()?.as_string(), Base::Bytea, into)?,
+        (_, Some(kind)) if kind.is_time() => match values.data_type().is_string() {
+            true => {
+                let PgType::One(base) = PgType::of_arrow(into) else {
+                    return plan_err!("{into} is no type of one value");
+                };
+                from_texts(texts()?.as_string(), base, into)?
+            }
+            false => time::convert(values, into)?,
+        },
+        _ => convert::to_text(values)?,
+    })
 }
 
 impl ScalarUDFImpl for PgCast {
@@ -136,6 +185,11 @@ impl ScalarUDFImpl for PgCast {
             DataType::Int32 => "integer",
             DataType::Int64 => "bigint",
             DataType::Binary => "bytea",
+            DataType::Date32 => "date",
+            DataType::Time64(_) => "time",
+            DataType::Timestamp(_, None) => "timestamp",
+            DataType::Timestamp(_, Some(_)) => "timestamptz",
+            DataType::Interval(_) => "interval",
             _ => "text",
         }
     }

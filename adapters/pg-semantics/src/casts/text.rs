@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
-    new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, IntervalMonthDayNanoArray,
+    PrimitiveArray, StringArray, new_null_array,
 };
 use datafusion::arrow::datatypes::*;
 use pg_values::{Fault, number, text, time};
 
 use crate::error::{Result, SqlError};
+use crate::functions::overload::to_arrow;
 use crate::types::Base;
 
 /// The values that texts stand for: of type `base`, kept as `into`.
@@ -57,6 +58,16 @@ pub fn from_texts(texts: &StringArray, base: Base, into: &DataType) -> Result<Ar
             let values = primitives::<TimestampMicrosecondType>(texts, base, read)?;
             Arc::new(values.with_timezone_opt(zone.clone()))
         }
+        (_, DataType::Time64(TimeUnit::Microsecond)) => {
+            numbers::<Time64MicrosecondType>(texts, base, |t| time::time(t, None))?
+        }
+        (_, DataType::Interval(IntervalUnit::MonthDayNano)) => {
+            let read = |t: &str| -> Result<IntervalMonthDayNano> {
+                to_arrow(time::interval(t.as_bytes(), None).map_err(bad(base, t))?)
+            };
+            let values = texts.iter().map(|t| t.map(read).transpose());
+            Arc::new(values.collect::<Result<IntervalMonthDayNanoArray>>()?)
+        }
         (_, DataType::Utf8) => Arc::new(texts.clone()),
         (_, DataType::Null) => new_null_array(into, texts.len()),
         _ => {
@@ -86,5 +97,20 @@ fn primitives<T: ArrowPrimitiveType>(
 }
 
 fn bad<'a>(base: Base, text: &'a str) -> impl FnOnce(Fault) -> SqlError + 'a {
-    move |fault| SqlError::bad_text(fault.code(), base.sql_name(), text)
+    move |fault| bad_text(fault, base.sql_name(), text)
+}
+
+/// Why a text is no value of a type.
+pub fn bad_text(fault: Fault, type_name: &str, text: &str) -> SqlError {
+    match fault {
+        Fault::UnknownZone => SqlError::new(fault.code(), format!("time zone of \"{text}\" not recognized")),
+        Fault::ZoneOutOfRange => {
+            SqlError::new(fault.code(), format!("time zone displacement out of range: \"{text}\""))
+        }
+        Fault::IntervalFieldOverflow => {
+            SqlError::new(fault.code(), format!("interval field value out of range: \"{text}\""))
+        }
+        Fault::IntervalOverflow => SqlError::new(fault.code(), "interval out of range"),
+        fault => SqlError::bad_text(fault.code(), type_name, text),
+    }
 }

@@ -95,6 +95,8 @@ impl AggregateUDFImpl for Numbers {
         }
         match of {
             DataType::Null => Ok(vec![DataType::Float64]),
+            // What is added up then are intervals (`intervals`).
+            DataType::Interval(_) if matches!(self.kind, Kind::Sum | Kind::Avg) => Ok(vec![of.clone()]),
             DataType::Int8 | DataType::UInt8 | DataType::UInt16 => Ok(vec![DataType::Int32]),
             DataType::UInt32 | DataType::UInt64 => Ok(vec![DataType::Decimal128(20, 0)]),
             other => {
@@ -114,6 +116,7 @@ impl AggregateUDFImpl for Numbers {
         let [of] = types else { return plan_err!("{} takes one argument", self.name) };
         Ok(match (self.kind, of) {
             (Kind::Sum, DataType::Float32) => DataType::Float32,
+            (Kind::Sum | Kind::Avg, DataType::Interval(_)) => of.clone(),
             (_, DataType::Float32 | DataType::Float64 | DataType::Null) => DataType::Float64,
             (Kind::Sum, DataType::Int16 | DataType::Int32) => DataType::Int64,
             (Kind::Sum, _) => sum_digits(of).arrow(),

@@ -8,6 +8,7 @@ mod numeric;
 mod operand;
 pub mod roots;
 mod settle;
+mod time;
 
 use std::sync::Arc;
 
@@ -51,6 +52,9 @@ impl ExprPlanner for Operators {
 fn resolve(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Option<Expr>> {
     if let Some(comparison) = comparison(op) {
         return compare::plan(comparison, left, right).map(Some);
+    }
+    if let Some(planned) = time::plan(op, left, right)? {
+        return Ok(Some(planned));
     }
     numeric::plan(op, left, right)
 }

@@ -12,6 +12,7 @@ mod labels;
 mod query;
 mod scope;
 mod select;
+pub mod time;
 mod tree;
 mod windows;
 

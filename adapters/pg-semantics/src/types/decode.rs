@@ -4,12 +4,13 @@
 use std::fmt::Write as _;
 
 use bytes::Buf;
-use chrono::{DateTime, NaiveDate};
+use pg_values::time::{calendar, write};
 
 use super::{Base, PgType};
 use crate::error::{Result, SqlError, state};
 
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
+const EPOCH_DAYS: i64 = 10_957;
 
 fn malformed(base: Base) -> SqlError {
     SqlError::new(
@@ -45,22 +46,36 @@ fn one(base: Base, bytes: &[u8]) -> Result<String> {
         Base::Numeric => numeric(bytes)?,
         Base::Bytea => hex(bytes),
         Base::Date => {
-            let days = i32::from_be_bytes(fixed(base, bytes)?);
-            let epoch = NaiveDate::from_ymd_opt(2000, 1, 1).ok_or_else(|| malformed(base))?;
-            let day = epoch.checked_add_signed(chrono::TimeDelta::days(days.into()));
-            day.ok_or_else(|| out_of_range("date"))?.format("%Y-%m-%d").to_string()
+            let days = match i32::from_be_bytes(fixed(base, bytes)?) {
+                i32::MAX => calendar::DATE_INFINITY,
+                i32::MIN => calendar::DATE_MINUS_INFINITY,
+                days => {
+                    let since_1970 = i64::from(days) + EPOCH_DAYS;
+                    calendar::date(since_1970).ok_or_else(|| out_of_range("date"))?
+                }
+            };
+            let mut text = String::new();
+            let _ = write::date(days, &mut text);
+            text
         }
         Base::Time => {
             let micros = i64::from_be_bytes(fixed(base, bytes)?);
-            let at = DateTime::from_timestamp_micros(micros).ok_or_else(|| malformed(base))?;
-            at.format("%H:%M:%S%.6f").to_string()
+            if !(0..=calendar::MICROS_PER_DAY).contains(&micros) {
+                return Err(out_of_range("time"));
+            }
+            let mut text = String::new();
+            let _ = write::time(micros, &mut text);
+            text
         }
         Base::Timestamp | Base::TimestampTz => {
-            let micros = i64::from_be_bytes(fixed(base, bytes)?).checked_add(EPOCH_MICROS);
-            let at =
-                micros.and_then(DateTime::from_timestamp_micros).ok_or_else(|| out_of_range("timestamp"))?;
-            let zone = if base == Base::TimestampTz { "+00:00" } else { "" };
-            format!("{}{zone}", at.format("%Y-%m-%d %H:%M:%S%.6f"))
+            let micros = match i64::from_be_bytes(fixed(base, bytes)?) {
+                infinite if calendar::is_infinite(infinite) => Some(infinite),
+                micros => micros.checked_add(EPOCH_MICROS).filter(|at| calendar::is_timestamp(*at)),
+            };
+            let micros = micros.ok_or_else(|| out_of_range("timestamp"))?;
+            let mut text = String::new();
+            let _ = write::timestamp(micros, base == Base::TimestampTz, &mut text);
+            text
         }
         Base::Interval => {
             let mut fields = &fixed::<16>(base, bytes)?[..];
@@ -80,7 +95,7 @@ fn one(base: Base, bytes: &[u8]) -> Result<String> {
 }
 
 fn out_of_range(name: &str) -> SqlError {
-    SqlError::new(state::NUMERIC_OUT_OF_RANGE, format!("{name} out of range"))
+    SqlError::new(state::DATETIME_OVERFLOW, format!("{name} out of range"))
 }
 
 /// Text, which may not hold a zero byte.

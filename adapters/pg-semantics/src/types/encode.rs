@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
-use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use datafusion::arrow::array::*;
 use datafusion::arrow::datatypes::*;
-use datafusion::arrow::temporal_conversions as temporal;
+use pg_values::time::{Interval, calendar, write};
 
 use super::{Base, PgType};
 use crate::decimal::Decimal;
@@ -107,15 +106,19 @@ pub fn text(array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> {
                 put!(out, "{byte:02x}");
             }
         }
-        D::Date32 | D::Date64 => date(days(array, row)?, out),
-        D::Time32(_) | D::Time64(_) => time(micros_of_day(array, row)?, out),
-        D::Timestamp(_, zone) => {
-            timestamp(micros(array, row)?, out)?;
-            if zone.is_some() {
-                out.put_slice(b"+00");
-            }
+        D::Date32 | D::Date64 => {
+            let _ = write::date(days(array, row)?, out);
         }
-        D::Interval(_) | D::Duration(_) => interval(interval_parts(array, row)?, out),
+        D::Time32(_) | D::Time64(_) => {
+            let _ = write::time(micros_of_day(array, row)?, out);
+        }
+        D::Timestamp(_, zone) => {
+            let _ = write::timestamp(micros(array, row)?, zone.is_some(), out);
+        }
+        D::Interval(_) | D::Duration(_) => {
+            let (months, days, micros) = interval_parts(array, row)?;
+            let _ = Interval { months, days, micros }.write(out);
+        }
         D::Dictionary(..) => {
             let values = array.as_any_dictionary();
             let key = values.normalized_keys()[row];
@@ -147,11 +150,18 @@ pub fn binary(array: &dyn Array, row: usize, pg: PgType, out: &mut BytesMut) -> 
         Base::Float8 => out.put_f64(array.as_primitive::<Float64Type>().value(row)),
         Base::Numeric => numeric_binary(&decimal_text(array, row)?, out),
         Base::Bytea => out.put_slice(bytes_value(array, row)?),
-        Base::Date => out.put_i32(days(array, row)? - EPOCH_DAYS),
+        Base::Date => out.put_i32(match days(array, row)? {
+            // Infinity is the same number, whatever day it is counted from.
+            calendar::DATE_INFINITY => i32::MAX,
+            calendar::DATE_MINUS_INFINITY => i32::MIN,
+            days => days - EPOCH_DAYS,
+        }),
         Base::Time => out.put_i64(micros_of_day(array, row)?),
         Base::Timestamp | Base::TimestampTz => {
-            let since = micros(array, row)?.checked_sub(EPOCH_MICROS);
-            out.put_i64(since.ok_or_else(|| out_of_range("timestamp"))?);
+            out.put_i64(match micros(array, row)? {
+                infinite if calendar::is_infinite(infinite) => infinite,
+                micros => micros.checked_sub(EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp"))?,
+            });
         }
         Base::Interval => {
             let (months, days, micros) = interval_parts(array, row)?;
@@ -335,47 +345,6 @@ fn micros(array: &dyn Array, row: usize) -> Result<i64> {
     }
 }
 
-fn date(days: i32, out: &mut BytesMut) {
-    match temporal::date32_to_datetime(days) {
-        Some(date) => calendar_day(date.date(), out),
-        None => {
-            put!(out, "{}", if days < 0 { "-infinity" } else { "infinity" });
-        }
-    }
-}
-
-fn calendar_day(day: NaiveDate, out: &mut BytesMut) {
-    // PostgreSQL has no year 0: the year before 1 is 1 BC.
-    let (year, era) = if day.year() > 0 { (day.year(), "") } else { (1 - day.year(), " BC") };
-    put!(out, "{year:04}-{:02}-{:02}{era}", day.month(), day.day());
-}
-
-fn time(micros: i64, out: &mut BytesMut) {
-    let seconds = micros / 1_000_000;
-    put!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    fraction(micros % 1_000_000, out);
-}
-
-fn fraction(micros: i64, out: &mut BytesMut) {
-    if micros != 0 {
-        let digits = format!("{micros:06}");
-        put!(out, ".{}", digits.trim_end_matches('0'));
-    }
-}
-
-fn timestamp(micros: i64, out: &mut BytesMut) -> Result<()> {
-    let at = DateTime::from_timestamp_micros(micros).ok_or_else(|| out_of_range("timestamp"))?.naive_utc();
-    let era = at.year() <= 0;
-    let year = if era { 1 - at.year() } else { at.year() };
-    put!(out, "{year:04}-{:02}-{:02} ", at.month(), at.day());
-    put!(out, "{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
-    fraction(i64::from(at.nanosecond() / 1000), out);
-    if era {
-        out.put_slice(b" BC");
-    }
-    Ok(())
-}
-
 /// Months, days and microseconds.
 fn interval_parts(array: &dyn Array, row: usize) -> Result<(i32, i32, i64)> {
     use DataType as D;
@@ -406,29 +375,6 @@ fn interval_parts(array: &dyn Array, row: usize) -> Result<(i32, i32, i64)> {
         }
         other => return Err(no_type(other)),
     })
-}
-
-fn interval((months, days, micros): (i32, i32, i64), out: &mut BytesMut) {
-    let mut parts: Vec<String> = vec![];
-    let mut part = |n: i32, name: &str| {
-        if n != 0 {
-            parts.push(format!("{n} {name}{}", if n == 1 { "" } else { "s" }));
-        }
-    };
-    part(months / 12, "year");
-    part(months % 12, "mon");
-    part(days, "day");
-    let mut text = BytesMut::from(parts.join(" ").as_bytes());
-    if micros != 0 || text.is_empty() {
-        if !text.is_empty() {
-            text.put_u8(b' ');
-        }
-        if micros < 0 {
-            text.put_u8(b'-');
-        }
-        time(micros.saturating_abs(), &mut text);
-    }
-    out.put_slice(&text);
 }
 
 fn list_value(array: &dyn Array, row: usize) -> Result<ArrayRef> {

@@ -24,6 +24,11 @@ impl TypePlanner for Types {
                 ExactNumberInfo::Precision(precision) => numeric(*precision, 0)?,
                 ExactNumberInfo::PrecisionAndScale(precision, scale) => numeric(*precision, *scale)?,
             },
+            T::Time(_, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => {
+                return Err(SqlError::unsupported("type time with time zone is not supported")
+                    .with_hint("Use time, or timestamp with time zone.")
+                    .into());
+            }
             other => match PgType::of_sql(other) {
                 Some(PgType::One(base)) => {
                     let field = Field::new("", PgType::One(base).arrow(), true);

@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{
 };
 use kernel::expr::Literal;
 use kernel::schema::{ColumnDef, ColumnType};
-use pg_semantics::casts::convert;
+use pg_semantics::casts::{convert, time};
 use pg_semantics::types::PgType;
 use tidemark_decode::parse_texts;
 use tidemark_pipeline_sql::type_name;
@@ -20,7 +20,7 @@ use crate::error::{Result, SqlError, state};
 /// Converts values to the type of a column, as an assignment does.
 pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
     let into = column.column_type;
-    let mut wanted = into.arrow();
+    let wanted = into.arrow();
     if *values.data_type() == wanted && !matches!(into, ColumnType::Json | ColumnType::Uuid) {
         return Ok(Arc::clone(values));
     }
@@ -50,20 +50,10 @@ pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
         (Some(Kind::Bytes), Kind::Bytes) | (Some(Kind::Bool), Kind::Bool) => {
             convert::arrow_cast(values, &wanted)
         }
-        (Some(Kind::Time), Kind::Time) => {
-            // From and to a zone goes through UTC, the zone of the server.
-            if let (DataType::Timestamp(unit, _), DataType::Timestamp(_, _)) = (values.data_type(), &wanted) {
-                let in_utc = convert::arrow_cast(values, &DataType::Timestamp(*unit, Some("+00:00".into())))?;
-                wanted = DataType::Timestamp(
-                    datafusion::arrow::datatypes::TimeUnit::Microsecond,
-                    Some("+00:00".into()),
-                );
-                let micros = convert::arrow_cast(&in_utc, &wanted)?;
-                let micros = micros.as_primitive::<TimestampMicrosecondType>().clone();
-                return Ok(Arc::new(micros.with_data_type(into.arrow())));
-            }
-            convert::arrow_cast(values, &wanted)
-        }
+        (Some(Kind::Time), Kind::Time) => match time::converts(values.data_type(), &wanted) {
+            true => time::convert(values, &wanted),
+            false => convert::arrow_cast(values, &wanted),
+        },
         _ => Err(SqlError::new(
             state::DATATYPE_MISMATCH,
             format!(

@@ -127,10 +127,8 @@ pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
     for function in constant_functions() {
         state.register_udf(function)?;
     }
-    for (alias, of) in [("time_bucket", "date_bin"), ("gen_random_uuid", "uuid")] {
-        let udf = state.udf(of)?;
-        state.register_udf(Arc::new(udf.as_ref().clone().with_aliases([alias])))?;
-    }
+    let uuid = state.udf("uuid")?;
+    state.register_udf(Arc::new(uuid.as_ref().clone().with_aliases(["gen_random_uuid"])))?;
     Ok(())
 }
 

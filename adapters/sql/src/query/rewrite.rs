@@ -84,7 +84,10 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(error.with_hint("Use LIKE, or ~ with a regular expression."));
         }
         rewrite(expr);
-        ControlFlow::Continue(())
+        match pg_semantics::syntax::time::rewrite(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 
