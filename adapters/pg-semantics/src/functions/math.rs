@@ -326,7 +326,9 @@ impl ScalarUDFImpl for Number {
                 t if t.is_floating() => return Err(refused().into()),
                 t => Digits::of(t).map_or_else(unbounded_numeric, Digits::arrow),
             };
-            return Ok(vec![first, DataType::Int32]);
+            // As it is: behind a cast a literal would be no constant any more, and the scale depends on it.
+            let second = if types[1].is_integer() { types[1].clone() } else { DataType::Int32 };
+            return Ok(vec![first, second]);
         }
         let float = types.iter().any(|t| t.is_floating());
         let decimal = types.iter().any(|t| t.is_decimal());

@@ -83,6 +83,11 @@ impl Tables {
                     primary_key: key.collect(),
                 })
             }
+            Some(Relation::Errors(def)) => {
+                let named = def.columns.iter().map(|c| c.name.as_str()).chain([MESSAGE_TEXT]);
+                let columns = named.map(|name| column(name, false)).collect();
+                Some(syntax::Relation { columns, primary_key: vec![] })
+            }
             Some(Relation::Rows(rows)) => {
                 let columns = rows.schema().fields().iter().map(|f| column(f.name(), false)).collect();
                 Some(syntax::Relation { columns, primary_key: vec![] })
@@ -113,11 +118,14 @@ impl Tables {
     }
 }
 
+/// Name of the column that shows a message as text.
+const MESSAGE_TEXT: &str = "message_text";
+
 /// The errors table with one more column, which shows each message as text whatever its bytes.
 fn with_message_text(errors: SnapshotTable, def: &TableDef) -> Result<ViewTable> {
     let column = |name: &str| Expr::Column(Column::new(Some(def.name.as_str()), name));
     let scan = LogicalPlanBuilder::scan(def.name.as_str(), provider_as_source(Arc::new(errors)), None)?;
-    let text = bytes_as_text().call(vec![column("message")]).alias("message_text");
+    let text = bytes_as_text().call(vec![column("message")]).alias(MESSAGE_TEXT);
     let columns = def.columns.iter().map(|c| column(&c.name)).chain([text]);
     Ok(ViewTable::new(scan.project(columns)?.build()?, None))
 }

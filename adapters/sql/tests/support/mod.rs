@@ -213,7 +213,8 @@ fn rows(batches: &[RecordBatch]) -> String {
 /// The first columns of a row, as PostgreSQL prints them.
 pub fn row_text(row: &RecordBatch, columns: usize) -> String {
     let cell = |column: &datafusion::arrow::array::ArrayRef| {
-        if column.is_null(0) {
+        // An array of nothing but NULL has no bits that say so.
+        if column.logical_nulls().is_some_and(|nulls| nulls.is_null(0)) {
             return "null".to_string();
         }
         let mut out = bytes::BytesMut::new();
