@@ -18,6 +18,10 @@ pub type OnRecovery = Arc<dyn Fn(u64, u64) + Send + Sync>;
 /// is also what a start writes twice over, and what a database with nothing in it takes of the disk.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 
+/// Longest pause between two attempts to open a source: with librdkafka's own pause between two attempts to connect, a broker that
+/// comes back is noticed within two seconds.
+const RETRY_US_MAX: i64 = 1_000_000;
+
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Clone)]
 pub struct EngineConfig {
@@ -51,7 +55,7 @@ impl EngineConfig {
             shards: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             disk_reserve_bytes: 3 * SEGMENT_BYTES_DEFAULT,
-            kernel: kernel::Config::default(),
+            kernel: kernel::Config { retry_us_max: RETRY_US_MAX, ..kernel::Config::default() },
             trace_file: None,
             record: None,
             on_halt: Arc::new(crate::halt_process),

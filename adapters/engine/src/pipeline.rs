@@ -37,11 +37,13 @@ pub struct PartitionStatus {
     pub partition: SourcePartition,
     /// Oldest offset at the source, as last heard; None if never heard.
     pub earliest: Option<i64>,
-    /// End at the source, as last heard.
+    /// End of what may be read, as last heard: before the first message of a transaction that is still open.
     pub latest: Option<i64>,
+    /// End at the source, as last heard, open transactions included.
+    pub high: Option<i64>,
     /// Durable cursor: the next message to be read; None before the partition is first seen.
     pub next: Option<i64>,
-    /// `latest - next`, where both are known.
+    /// `high - next`, where both are known.
     pub lag: Option<i64>,
 }
 

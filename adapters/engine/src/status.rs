@@ -109,8 +109,13 @@ impl PipelineWatch {
         known
     }
 
+    fn high_watermarks(&self) -> BTreeMap<SourcePartition, i64> {
+        let source = self.source.lock().as_ref().and_then(|source| source.get().cloned());
+        source.iter().flat_map(|source| source.high_watermarks()).collect()
+    }
+
     fn status(&self, pipeline: &PipelineDef) -> PipelineStatus {
-        let watermarks = self.watermarks();
+        let (watermarks, high_watermarks) = (self.watermarks(), self.high_watermarks());
         let mut numbers: Vec<SourcePartition> =
             watermarks.keys().chain(pipeline.cursors.keys()).copied().collect();
         numbers.sort_unstable();
@@ -118,9 +123,11 @@ impl PipelineWatch {
         let partition = |partition| {
             let next = pipeline.cursors.get(&partition).map(|cursor| cursor.next_offset);
             let (earliest, latest) = watermarks.get(&partition).copied().unzip();
+            // Each is as old as its own reading: what may be read is there.
+            let high = latest.map(|latest| latest.max(high_watermarks.get(&partition).copied().unwrap_or(0)));
             // A watermark may be older than the cursor.
-            let lag = latest.zip(next).map(|(latest, next): (i64, i64)| (latest - next).max(0));
-            PartitionStatus { partition, earliest, latest, next, lag }
+            let lag = high.zip(next).map(|(high, next): (i64, i64)| (high - next).max(0));
+            PartitionStatus { partition, earliest, latest, high, next, lag }
         };
         PipelineStatus {
             pipeline: pipeline.id,

@@ -4,12 +4,15 @@
 
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kernel::source::Arrived;
 use kernel::{RawMessage, TopicId};
+use parking_lot::Mutex;
 use rdkafka_sys as sys;
 
 use crate::health::Health;
@@ -55,12 +58,22 @@ pub(crate) enum OffsetsAt {
     Latest,
 }
 
+/// Whoever reads a partition, if it wants to be told.
+type Listener = Mutex<Option<Arrived>>;
+
 /// A consumer instance. Dropping it waits for its threads; no group is left, because none was joined.
-#[derive(Debug)]
 pub(crate) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
+    /// Who is told when something comes to a partition's queue. Callbacks point into it; it is dropped after the instance.
+    listeners: Mutex<BTreeMap<i32, Box<Listener>>>,
     /// The callbacks' opaque pointer points here; lives as long as the instance.
     _health: Arc<Health>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("rk", &self.rk).finish_non_exhaustive()
+    }
 }
 
 // SAFETY: librdkafka's handle may be used by any number of threads at once (its documentation, "Threads and callbacks").
@@ -91,7 +104,7 @@ impl Client {
                 sys::rd_kafka_conf_destroy(conf);
                 return Err(text_of(reason.as_ptr()));
             };
-            let client = Client { rk, _health: health };
+            let client = Client { rk, listeners: Mutex::default(), _health: health };
             sys::rd_kafka_poll_set_consumer(rk.as_ptr());
             Ok(client)
         }
@@ -107,6 +120,22 @@ impl Client {
                 sys::rd_kafka_message_destroy(message);
             }
         }
+    }
+
+    /// The end of a partition, aborted and open transactions included, as the last answer to a fetch said. Nobody is asked.
+    pub(crate) fn high_watermark(&self, topic: &CStr, partition: i32) -> Option<i64> {
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the handle is valid, the name is terminated, and both numbers are ours.
+        let code = unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                self.rk.as_ptr(),
+                topic.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+            )
+        };
+        (code == Code::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
     /// Asks a broker for the topic's id and partitions. The request is sent after the call began.
@@ -256,7 +285,7 @@ impl Client {
             let queue = sys::rd_kafka_queue_get_partition(self.rk.as_ptr(), topic.as_ptr(), partition);
             let queue = NonNull::new(queue)?;
             sys::rd_kafka_queue_forward(queue.as_ptr(), std::ptr::null_mut());
-            Some(PartitionQueue { queue, held: Vec::new(), client: Arc::clone(self) })
+            Some(PartitionQueue { queue, partition, held: Vec::new(), client: Arc::clone(self) })
         }
     }
 }
@@ -272,9 +301,9 @@ impl Drop for Client {
 }
 
 /// Messages of one partition, prefetched.
-#[derive(Debug)]
 pub(crate) struct PartitionQueue {
     queue: NonNull<sys::rd_kafka_queue_t>,
+    partition: i32,
     held: Vec<*mut sys::rd_kafka_message_t>,
     client: Arc<Client>,
 }
@@ -282,10 +311,31 @@ pub(crate) struct PartitionQueue {
 // SAFETY: a queue handle may move between threads; the messages it holds are destroyed before a call returns.
 unsafe impl Send for PartitionQueue {}
 
+impl std::fmt::Debug for PartitionQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartitionQueue").field("held", &self.held.len()).finish_non_exhaustive()
+    }
+}
+
 impl PartitionQueue {
     /// The client that fills it.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// From now on this is called when something comes to the queue while it is empty. By a thread of librdkafka, which holds the
+    /// queue's lock meanwhile: it must be quick, and not call back.
+    pub(crate) fn announce(&mut self, arrived: Arrived) {
+        let mut listeners = self.client.listeners.lock();
+        let listener = listeners.entry(self.partition).or_default();
+        *listener.lock() = Some(arrived);
+        let opaque: *const Listener = &**listener;
+        // SAFETY: the queue is valid. What the pointer points to is boxed, so that it does not move, and it is never removed: it
+        // goes with the client, after the instance was destroyed.
+        unsafe {
+            let opaque = opaque.cast_mut().cast();
+            sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(on_arrival), opaque);
+        }
     }
 
     /// What the batch before kept, or else: waits for a first message or event, then takes what there is, without waiting for
@@ -579,6 +629,14 @@ unsafe extern "C" fn on_error(
         let all_down = code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int;
         let denied = code == Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as c_int;
         (*opaque.cast_const().cast::<Health>()).report(all_down, denied, text_of(reason));
+    }
+}
+
+unsafe extern "C" fn on_arrival(_: *mut sys::rd_kafka_t, opaque: *mut c_void) {
+    // SAFETY: the pointer was set in `PartitionQueue::announce`, and what it points to outlives the instance that calls.
+    let listener = unsafe { &*opaque.cast_const().cast::<Listener>() };
+    if let Some(arrived) = &*listener.lock() {
+        arrived();
     }
 }
 

@@ -23,6 +23,8 @@ struct Trouble {
 impl Health {
     /// An error that librdkafka reports; `all_down`: no broker can be reached; `denied`: the broker refused the credentials.
     pub(crate) fn report(&self, all_down: bool, denied: bool, text: String) {
+        // How long it took and how often it was the same is another text each time, and the same news.
+        let text = text.split_once(" (after ").map_or(text.as_str(), |(what, _)| what).to_owned();
         let mut trouble = self.trouble.lock();
         if all_down {
             trouble.all_down_since.get_or_insert_with(Instant::now);

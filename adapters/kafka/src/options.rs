@@ -162,7 +162,7 @@ impl KafkaOptions {
         put("check.crcs", "true");
         put("socket.nagle.disable", "true");
         put("reconnect.backoff.ms", "50");
-        put("reconnect.backoff.max.ms", "1000");
+        put("reconnect.backoff.max.ms", "500");
         put("allow.auto.create.topics", "false");
         put("topic.metadata.propagation.max.ms", "5000");
         for (key, value) in &self.settings {

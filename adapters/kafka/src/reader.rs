@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kernel::message::SourceFailure;
 use kernel::place::{Place, Verdict};
-use kernel::source::{PartitionReader, Polled};
+use kernel::source::{Arrived, PartitionReader, Polled};
 use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
 use parking_lot::Mutex;
 
@@ -92,6 +92,11 @@ impl Reader {
 }
 
 impl PartitionReader for Reader {
+    fn announce(&mut self, arrived: Arrived) -> bool {
+        self.queue.announce(arrived);
+        true
+    }
+
     fn limit_bytes(&mut self, bytes_max: u64) {
         self.bytes_max = bytes_max;
     }

@@ -23,10 +23,12 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(2);
 /// How often the end of each partition is looked up while readers are open.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while nothing comes and nothing is held back: retention alone goes on.
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 /// How long to wait between two attempts to seek in a partition that is about to be fetched.
 const SEEK_RETRY: Duration = Duration::from_millis(2);
 /// How long callbacks may wait for the serving thread.
-const SERVE_INTERVAL: Duration = Duration::from_millis(100);
+const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A Kafka topic as a source.
 #[derive(Debug)]
@@ -103,8 +105,13 @@ impl KafkaSource {
         let served = Arc::downgrade(&topic);
         let refresh = move || {
             // Until the source and its readers are gone.
+            let mut quiet_for = Duration::ZERO;
             while let Some(topic) = served.upgrade() {
-                topic.refresh_watermarks();
+                quiet_for += WATERMARK_INTERVAL;
+                if !topic.is_quiet() || quiet_for >= QUIET_INTERVAL {
+                    topic.refresh_watermarks();
+                    quiet_for = Duration::ZERO;
+                }
                 drop(topic);
                 std::thread::sleep(WATERMARK_INTERVAL);
             }
@@ -160,6 +167,15 @@ impl Source for KafkaSource {
         let number = owner.reader;
         drop(owner);
         Ok(Box::new(Reader::new(Arc::clone(topic), queue, slot, number, partition, start)))
+    }
+
+    fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
+        let topic = &self.topic;
+        let partitions: Vec<_> = topic.watermarks.lock().keys().copied().collect();
+        // Not cloned: the client counts its owners.
+        let connection = topic.connection.lock();
+        let high = |p| Some((p, connection.client.high_watermark(&topic.name, p)?));
+        partitions.into_iter().filter_map(high).collect()
     }
 
     fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
@@ -274,6 +290,14 @@ impl Topic {
     ) -> Result<(), SourceFailure> {
         client.unassign(&self.name, partition).map_err(|e| self.failure(&e))?;
         self.begin(client, partition, start)
+    }
+
+    /// Whether the answers to fetches say what the last look-up did: then there is nothing new to be learned from another one.
+    fn is_quiet(&self) -> bool {
+        let known = self.watermarks.lock().clone();
+        let connection = self.connection.lock();
+        let is_known = |p, end| connection.client.high_watermark(&self.name, p) == Some(end);
+        !known.is_empty() && known.iter().all(|(p, (_, end))| is_known(*p, *end))
     }
 
     fn refresh_watermarks(&self) {

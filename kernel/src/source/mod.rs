@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -33,13 +34,28 @@ pub trait Source: Send + Sync {
 
     /// Earliest offset and end of each partition, as last heard; may be cached. For lag, never for correctness.
     fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)>;
+
+    /// End of each partition as last heard, with what transactions that are still open hold back. None are told where a source
+    /// has no such thing.
+    fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
+        Vec::new()
+    }
 }
+
+/// Called when something has come to be read. Whoever calls it must not be held up by it.
+pub type Arrived = Arc<dyn Fn() + Send + Sync>;
 
 /// Reads one partition. Owned by one thread.
 pub trait PartitionReader: Send {
     /// From now on a poll hands over messages of at most so many bytes, or one message; what is more waits for the next poll. A
     /// reader that cannot hold messages back does not listen.
     fn limit_bytes(&mut self, _bytes_max: u64) {}
+
+    /// From now on calls this when messages come while none are waiting, so that whoever reads several partitions need not look at
+    /// each of them all the time. False: this reader does not say when.
+    fn announce(&mut self, _arrived: Arrived) -> bool {
+        false
+    }
 
     /// Waits up to `timeout` for messages, then hands those there are, at most `messages_max`, to `take` in order of offset
     /// (once, or not at all). `take` must not keep them. Read-committed: aborted messages never appear.
@@ -67,5 +83,5 @@ pub struct Polled {
 /// understood.
 pub trait Sources: Send + Sync {
     /// A source for the topic that `definition_sql` (a canonical CREATE PIPELINE) names.
-    fn source(&self, definition_sql: &str) -> Result<std::sync::Arc<dyn Source>, Error>;
+    fn source(&self, definition_sql: &str) -> Result<Arc<dyn Source>, Error>;
 }

@@ -1,6 +1,6 @@
 //! What holds readers back: the credit of their pipeline, in bytes of source payload, and the end of their epoch.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -10,6 +10,8 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) struct Gate {
     /// Bytes that may still be extracted; below zero once a message has overdrawn it.
     credit_bytes: Mutex<i64>,
+    /// Counts messages that came to an empty queue. Changed under the lock of `credit_bytes`, so that no wait misses one.
+    arrivals: AtomicU64,
     changed: Condvar,
     closed: AtomicBool,
 }
@@ -41,6 +43,26 @@ impl Gate {
     pub(crate) fn wait(&self, timeout: Duration) {
         let mut credit = self.credit_bytes.lock();
         if !self.is_closed() {
+            self.changed.wait_for(&mut credit, timeout);
+        }
+    }
+
+    /// Something waits to be read. Called from threads that must not be held up.
+    pub(crate) fn arrived(&self) {
+        let _credit = self.credit_bytes.lock();
+        self.arrivals.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_all();
+    }
+
+    /// What [`wait_for_arrival`](Self::wait_for_arrival) is given: taken before it is looked whether anything waits.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals.load(Ordering::Acquire)
+    }
+
+    /// Waits until something has arrived since, or anything else changes; at most this long.
+    pub(crate) fn wait_for_arrival(&self, since: u64, timeout: Duration) {
+        let mut credit = self.credit_bytes.lock();
+        if !self.is_closed() && self.arrivals() == since {
             self.changed.wait_for(&mut credit, timeout);
         }
     }

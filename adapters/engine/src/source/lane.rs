@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kernel::message::SourceFailure;
-use kernel::source::{PartitionReader, Source};
+use kernel::source::{Arrived, PartitionReader, Source};
 use kernel::{Extract, RawMessage, SourcePartition};
 use tidemark_decode::Extractor;
 
@@ -35,13 +35,30 @@ pub(super) struct Lane {
     reader: Option<Box<dyn PartitionReader>>,
     extractor: Extractor,
     waiting_ranges: Arc<AtomicUsize>,
+    /// Called when something has come to be read.
+    arrived: Arrived,
+    announces: bool,
     /// Running mean, to ask for about as many messages as the credit allows.
     message_bytes: u64,
 }
 
 impl Lane {
-    pub(super) fn new(partition: SourcePartition, extractor: Extractor) -> Lane {
-        Lane { partition, reader: None, extractor, waiting_ranges: Arc::default(), message_bytes: 256 }
+    pub(super) fn new(partition: SourcePartition, extractor: Extractor, arrived: Arrived) -> Lane {
+        let waiting_ranges = Arc::default();
+        Lane {
+            partition,
+            reader: None,
+            extractor,
+            waiting_ranges,
+            arrived,
+            announces: false,
+            message_bytes: 256,
+        }
+    }
+
+    /// Whether its reader says by itself when something has come.
+    pub(super) fn announces(&self) -> bool {
+        self.announces
     }
 
     /// Reads once, waiting up to `timeout`, and hands in what is ready through `hand_in`.
@@ -73,7 +90,12 @@ impl Lane {
         if (self.is_full(chunk_bytes) || read.at_end) && may_hand_in {
             self.take(now_us, hand_in)?;
         }
-        Ok(if read.at_end { Step::Idle } else { Step::Busy })
+        Ok(match (read.at_end, may_hand_in) {
+            (true, true) => Step::Idle,
+            // What was read waits for the coordinator to look, and nobody says when it did.
+            (true, false) => Step::HeldBack,
+            (false, _) => Step::Busy,
+        })
     }
 
     fn is_full(&self, chunk_bytes: u64) -> bool {
@@ -84,7 +106,11 @@ impl Lane {
     fn read(&mut self, source: &dyn Source, allowed: u64, timeout: Duration) -> Result<Read, SourceFailure> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            None => self.reader.insert(source.open(self.partition, self.extractor.position())?),
+            None => {
+                let mut reader = source.open(self.partition, self.extractor.position())?;
+                self.announces = reader.announce(self.arrived.clone());
+                self.reader.insert(reader)
+            }
         };
         // Most readers keep what is more than that for the next poll; the estimate serves those that cannot.
         reader.limit_bytes(allowed);

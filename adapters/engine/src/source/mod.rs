@@ -172,6 +172,8 @@ impl ControlThread {
             self.next_reader += 1;
             let _ = commands.send(ReaderCommand { partition, position });
         }
+        // Whoever waits for messages looks for commands, too.
+        self.gate.arrived();
     }
 
     fn start_reader(&self) -> (Sender<ReaderCommand>, JoinHandle<()>) {

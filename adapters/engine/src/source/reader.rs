@@ -21,6 +21,9 @@ const LONE_POLL: Duration = Duration::from_millis(50);
 /// How long a thread with several partitions, all at their ends, waits at one of them: what a message on another one may lose.
 const SHARED_POLL: Duration = Duration::from_millis(1);
 
+/// How long a thread waits at the ends of partitions whose readers say when something has come: that wakes it at once.
+const ANNOUNCED_POLL: Duration = Duration::from_millis(500);
+
 /// How long a thread waits that may not read; credit wakes it at once.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(1);
 
@@ -61,15 +64,18 @@ impl ReaderThread {
     fn read_on(&mut self) -> Result<(), SourceFailure> {
         let mut waits_at = 0;
         while self.take_commands()? {
-            let mut quiet = true;
-            let mut held_back = true;
+            let arrivals = self.gate.arrivals();
+            let (mut quiet, mut idle, mut held_back) = (true, true, true);
             for index in 0..self.lanes.len() {
                 let step = self.step(index, Duration::ZERO)?;
                 quiet &= step != Step::Busy;
+                idle &= step == Step::Idle;
                 held_back &= step == Step::HeldBack;
             }
             if held_back {
                 self.gate.wait(HELD_BACK_WAIT);
+            } else if idle && self.lanes.iter().all(Lane::announces) {
+                self.gate.wait_for_arrival(arrivals, ANNOUNCED_POLL);
             } else if quiet {
                 waits_at = (waits_at + 1) % self.lanes.len();
                 let timeout = if self.lanes.len() == 1 { LONE_POLL } else { SHARED_POLL };
@@ -122,7 +128,8 @@ impl ReaderThread {
         };
         let extractor = self.context.factory.extractor(spec).map_err(SourceFailure::Permanent)?;
         self.lanes.retain(|lane| lane.partition != partition);
-        self.lanes.push(Lane::new(partition, extractor));
+        let gate = self.gate.clone();
+        self.lanes.push(Lane::new(partition, extractor, Arc::new(move || gate.arrived())));
         Ok(())
     }
 }

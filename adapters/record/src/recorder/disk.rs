@@ -1,7 +1,8 @@
 //! The files of a recording while it is written: frames out, files begun, the oldest removed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::file::{self, FileHeader, RecordingError};
@@ -24,7 +25,9 @@ impl Output {
         let path = directory.join(file::file_name(header.incarnation, header.number));
         let bytes = file::encode_header(header);
         // One of the same name is from a start that did not get as far as its first record.
-        let mut file = File::create(path)?;
+        let mut options = OpenOptions::new();
+        // It holds what the database does: for its owner alone.
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(&bytes)?;
         let mut frame = Vec::new();
         file::begin_frame(&mut frame);

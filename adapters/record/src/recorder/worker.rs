@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::time::{Duration, Instant};
 
 use kernel::message::ShardReply;
@@ -63,7 +64,8 @@ impl Worker {
             let directory = settings.directory.display();
             Error::new(ErrorKind::IoError, format!("cannot record into {directory}: {error}"))
         };
-        std::fs::create_dir_all(&settings.directory).map_err(failed)?;
+        let mut directory = std::fs::DirBuilder::new();
+        directory.recursive(true).mode(0o700).create(&settings.directory).map_err(failed)?;
         refuse_foreign(&settings, &life)?;
         let begin = Begin::Life { open: life.open, now_us: life.now_us };
         let keep_bytes = settings.bytes_max.saturating_sub(settings.file_bytes);
