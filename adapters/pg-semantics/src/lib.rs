@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arithmetic;
+pub mod budget;
 pub mod casts;
 pub mod decimal;
 pub mod error;
@@ -45,6 +46,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn install(state: &mut SessionState) -> Result<()> {
     state.register_expr_planner(Arc::new(json::JsonOperators))?;
     state.register_expr_planner(Arc::new(operators::Operators))?;
+    functions::bounds::install(state)?;
     for function in functions::math::functions() {
         state.register_udf(Arc::new(function))?;
     }

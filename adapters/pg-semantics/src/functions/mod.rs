@@ -1,6 +1,7 @@
 //! The functions that statements can call under PostgreSQL's names.
 
 pub mod aggregate;
+pub mod bounds;
 pub mod extract;
 pub mod math;
 pub mod now;
