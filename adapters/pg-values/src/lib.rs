@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod array;
 pub mod format;
+pub mod json;
 pub mod number;
 pub mod text;
 pub mod time;
@@ -22,6 +24,10 @@ pub enum Fault {
     BadTime,
     /// No such day or hour.
     TimeOutOfRange,
+    /// Values in values, deeper than is taken.
+    TooDeep,
+    /// The character of code zero, which no text holds.
+    ZeroCharacter,
     /// An offset that no zone has.
     ZoneOutOfRange,
     /// No zone has this name.
@@ -42,6 +48,8 @@ impl Fault {
             Fault::OutOfRange => "22003",
             Fault::BadTime | Fault::BadInterval => "22007",
             Fault::TimeOutOfRange | Fault::IntervalOverflow => "22008",
+            Fault::TooDeep => "54001",
+            Fault::ZeroCharacter => "22P05",
             Fault::ZoneOutOfRange => "22009",
             Fault::UnknownZone => "22023",
             Fault::IntervalFieldOverflow => "22015",

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Nested,
     /// Text that is not JSON, for a JSON column.
     NotJson,
+    /// JSON in JSON, deeper than is taken.
+    TooDeep,
     /// Null or missing where the column is NOT NULL.
     Null,
     /// The columns gathered so far leave no room for it.
@@ -46,6 +48,8 @@ impl From<pg_values::Fault> for Fault {
             pg_values::Fault::Fraction => Fault::Fraction,
             pg_values::Fault::BadTime => Fault::BadTime,
             pg_values::Fault::TimeOutOfRange => Fault::TimeOutOfRange,
+            pg_values::Fault::TooDeep => Fault::TooDeep,
+            pg_values::Fault::ZeroCharacter => Fault::Nul,
             pg_values::Fault::UnknownZone | pg_values::Fault::ZoneOutOfRange => Fault::BadZone,
             // No column of a message is an interval.
             pg_values::Fault::BadInterval
@@ -65,6 +69,7 @@ impl Fault {
             Fault::TimeOutOfRange => "22008",
             Fault::BadZone => "22009",
             Fault::Nul | Fault::LoneSurrogate => "22P05",
+            Fault::TooDeep => "54001",
             Fault::Null => "23502",
             Fault::NoRoom => "54000",
         }
@@ -87,6 +92,7 @@ impl Fault {
             Fault::LoneSurrogate => "contains half of a surrogate pair".into(),
             Fault::Nested => format!("is an array or object where a {name} is wanted"),
             Fault::NotJson => "is not valid JSON".into(),
+            Fault::TooDeep => format!("is nested more than {} deep", pg_values::json::DEPTH_MAX),
             Fault::Null => "violates the column's NOT NULL constraint".into(),
             Fault::NoRoom => "does not fit: more than 2 GiB of text in one batch".into(),
         }
