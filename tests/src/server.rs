@@ -64,6 +64,11 @@ impl Server {
         self.child.as_ref().expect("the server runs").id()
     }
 
+    /// Where it listens, on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// SIGKILL, by process id.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the server runs");

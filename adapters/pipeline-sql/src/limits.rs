@@ -26,6 +26,12 @@ pub const NESTING_MAX: usize = 2_000;
 /// walked by recursion.
 pub const CHAIN_OPERATORS_MAX: usize = 10_000;
 
+/// The same for what is kept and read again whenever the database starts, by threads with small stacks: definitions.
+const KEPT_NESTING_MAX: usize = 50;
+
+/// The same for chains of operators.
+const KEPT_CHAIN_MAX: usize = 500;
+
 /// Deepest nesting of `((SELECT`, at which the parser looks twice: once for a query, once for what else there may be.
 const DOUBLE_PARENTHESES_MAX: usize = 10;
 
@@ -199,7 +205,20 @@ pub(crate) fn drop_repeated_parentheses(statement: &mut Vec<TokenWithSpan>) {
 
 /// Refuses a statement that nests too deep or chains too many operators for trees that are walked by recursion.
 pub(crate) fn check_shape(statement: &[TokenWithSpan]) -> Result<(), ParseError> {
-    let mut shape = Shape { levels: vec![Level::default()], prefixes: 0, doubles: 0 };
+    check_shape_within(statement, NESTING_MAX, CHAIN_OPERATORS_MAX)
+}
+
+/// The same for what is kept: definitions of tables and pipelines, and defaults of columns.
+pub(crate) fn check_kept_shape(statement: &[TokenWithSpan]) -> Result<(), ParseError> {
+    check_shape_within(statement, KEPT_NESTING_MAX, KEPT_CHAIN_MAX)
+}
+
+fn check_shape_within(
+    statement: &[TokenWithSpan],
+    nesting_max: usize,
+    chain_max: usize,
+) -> Result<(), ParseError> {
+    let mut shape = Shape { levels: vec![Level::default()], prefixes: 0, doubles: 0, nesting_max, chain_max };
     let mut last: Option<&Token> = None;
     let solid =
         statement.iter().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_) | Token::EOF));
@@ -217,6 +236,8 @@ struct Shape {
     prefixes: usize,
     /// Open `((SELECT`.
     doubles: usize,
+    nesting_max: usize,
+    chain_max: usize,
 }
 
 #[derive(Default)]
@@ -259,7 +280,7 @@ impl Shape {
         let prefix = matches!(token, Token::Minus | Token::Plus | Token::Tilde | Token::ExclamationMark)
             || matches!(token, Token::Word(word) if word.keyword == Keyword::NOT);
         self.prefixes = if prefix { self.prefixes + 1 } else { 0 };
-        match self.levels.len() + self.prefixes > NESTING_MAX || self.doubles > DOUBLE_PARENTHESES_MAX {
+        match self.levels.len() + self.prefixes > self.nesting_max || self.doubles > DOUBLE_PARENTHESES_MAX {
             true => Err(too_deep()),
             false => Ok(()),
         }
@@ -279,9 +300,10 @@ impl Shape {
 
     /// One more operator at the innermost level.
     fn count(&mut self) -> Result<(), ParseError> {
+        let chain_max = self.chain_max;
         let level = self.innermost();
         level.operators += 1;
-        if level.operators > CHAIN_OPERATORS_MAX { Err(too_deep()) } else { Ok(()) }
+        if level.operators > chain_max { Err(too_deep()) } else { Ok(()) }
     }
 }
 

@@ -11,6 +11,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use crate::cursor::Cursor;
 use crate::error::ParseError;
 use crate::lex;
+use crate::limits;
 use crate::names::{self, literal, quote};
 use crate::pipeline::{CreatePipeline, PipelineClauses};
 use crate::pipeline_parse::{clauses, create_pipeline};
@@ -183,6 +184,9 @@ pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr, ParseError> {
 }
 
 fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
+    if begins_with(&tokens, &["CREATE"]) || begins_with(&tokens, &["ALTER"]) {
+        limits::check_kept_shape(&tokens)?;
+    }
     // Of ours, those with expressions over messages: there variables are words.
     let tokens = if begins_with(&tokens, &["ALTER", "PIPELINE"]) { own_words(tokens)? } else { tokens };
     let c = &mut Cursor::new(tokens);

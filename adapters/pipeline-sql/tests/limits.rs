@@ -46,6 +46,22 @@ fn what_cannot_be_walked_is_refused_before_it_is_parsed() {
     assert_eq!(refused(format!("SELECT {}", "[".repeat(1_000_000))), "54001");
 }
 
+/// Definitions are read again by threads with small stacks whenever the database starts.
+#[test]
+fn what_is_kept_is_limited_more() {
+    let table = |default: &str| format!("CREATE TABLE t (a BIGINT DEFAULT {default})");
+    let small = |sql: String| {
+        let spawned = std::thread::Builder::new()
+            .stack_size(2 << 20)
+            .spawn(move || parse(&sql).map(|statements| format!("{}", statements[0])));
+        spawned.unwrap().join().expect("nothing overflows")
+    };
+    assert!(small(table(&vec!["1"; 400].join("+"))).is_ok());
+    assert!(small(table(&nested("(1+", "1", ")", 40))).is_ok());
+    assert_eq!(small(table(&vec!["1"; 800].join("+"))).unwrap_err().sqlstate, "54001");
+    assert_eq!(small(table(&nested("(1+", "1", ")", 400))).unwrap_err().sqlstate, "54001");
+}
+
 #[test]
 fn forms_that_double_the_parsers_work_a_level_end() {
     // The parser tries a function's arguments, POSITION, CAST and tables in parentheses in two ways each.

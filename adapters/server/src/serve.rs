@@ -23,6 +23,8 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
     log_to_stderr(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Statements are parsed and planned elsewhere, and their trees end here: a tree is let go by recursion.
+        .thread_stack_size(64 << 20)
         .build()
         .map_err(|error| format!("cannot start the threads of the server: {error}"))?;
     let listener = runtime

@@ -3,85 +3,18 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, TryStreamExt, pin_mut};
-use tidemark_sql::{Config, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
+use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use support::Host;
+use tidemark_sql::Config;
 
-struct Server {
-    address: std::net::SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-impl Server {
-    async fn start() -> Server {
-        Server::start_with(Config { query_memory_bytes: 64 << 20, ..Config::default() }).await
-    }
-
-    async fn start_with(config: Config) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let task = tokio::spawn(serve(listener, Arc::new(Host::new(4)), config, shutdown));
-        Server { address, stop: Some(stop), task }
-    }
-
-    async fn client(&self) -> Client {
-        let text = format!("host=127.0.0.1 port={} user=tester dbname=tidemark", self.address.port());
-        let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-
-    async fn stop(mut self) {
-        let _ = self.stop.take().unwrap().send(());
-        self.task.await.unwrap().unwrap();
-    }
-}
-
-/// Rows of a simple query, and the counts of its command tags.
-async fn simple(
-    client: &Client,
-    sql: &str,
-) -> Result<(Vec<Vec<Option<String>>>, Vec<u64>), tokio_postgres::Error> {
-    let (mut rows, mut tags) = (vec![], vec![]);
-    for message in client.simple_query(sql).await? {
-        match message {
-            SimpleQueryMessage::Row(row) => {
-                rows.push((0..row.len()).map(|i| row.get(i).map(str::to_string)).collect());
-            }
-            SimpleQueryMessage::CommandComplete(count) => tags.push(count),
-            _ => {}
-        }
-    }
-    Ok((rows, tags))
-}
-
-async fn one(client: &Client, sql: &str) -> String {
-    let (rows, _) = simple(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-    assert_eq!(rows.len(), 1, "{sql}");
-    rows[0].iter().map(|v| v.as_deref().unwrap_or("null")).collect::<Vec<_>>().join("|")
-}
-
-async fn fails(client: &Client, sql: &str, code: &SqlState) {
-    match client.simple_query(sql).await {
-        Ok(_) => panic!("{sql} succeeded"),
-        Err(error) => assert_eq!(error.code(), Some(code), "{sql}: {error:?}"),
-    }
-}
+use support::server::{Server, fails, one, simple};
 
 const ACCOUNTS: &str =
     "CREATE TABLE accounts (name TEXT, balance BIGINT, PRIMARY KEY (name), SHARD KEY (name))";
@@ -91,8 +24,9 @@ async fn statements_and_their_tags() {
     let server = Server::start().await;
     let client = server.client().await;
     assert_eq!(simple(&client, ACCOUNTS).await.unwrap().1, [0]);
-    let (_, tags) = simple(&client, "INSERT INTO accounts VALUES ('a', 1), ('b', 2); UPDATE accounts SET balance = 5 WHERE name = 'b'; SELECT * FROM accounts; DELETE FROM accounts WHERE name = 'a'").await.unwrap();
-    assert_eq!(tags, [2, 1, 2, 1]);
+    let (_, tags) = simple(&client, "INSERT INTO accounts VALUES ('a', 1), ('b', 2); SELECT * FROM accounts; COMMIT; DELETE FROM accounts WHERE name = 'a'").await.unwrap();
+    assert_eq!(tags, [2, 2, 0, 1]);
+    assert_eq!(simple(&client, "UPDATE accounts SET balance = 5 WHERE name = 'b'").await.unwrap().1, [1]);
     assert_eq!(one(&client, "SELECT name, balance FROM accounts").await, "b|5");
     assert_eq!(one(&client, "SELECT count(*) FROM accounts").await, "1");
     assert!(simple(&client, ";").await.unwrap().0.is_empty());
@@ -182,9 +116,8 @@ async fn prepared_statements_infer_their_parameters() {
 async fn a_block_of_inserts_is_one_transaction() {
     let server = Server::start().await;
     let (client, other) = (server.client().await, server.client().await);
-    simple(&client, "CREATE TABLE t (id BIGINT, PRIMARY KEY (id)); CREATE TABLE log (x BIGINT)")
-        .await
-        .unwrap();
+    simple(&client, "CREATE TABLE t (id BIGINT, PRIMARY KEY (id))").await.unwrap();
+    simple(&client, "CREATE TABLE log (x BIGINT)").await.unwrap();
     simple(&client, "BEGIN; INSERT INTO t VALUES (1), (2); INSERT INTO log VALUES (1)").await.unwrap();
     assert_eq!(one(&client, "SELECT count(*), sum(id) FROM t").await, "2|3");
     assert_eq!(one(&other, "SELECT count(*) FROM t").await, "0");
@@ -213,9 +146,8 @@ async fn a_block_of_inserts_is_one_transaction() {
 async fn a_block_refuses_what_it_cannot_hold_and_commits_nothing_then() {
     let server = Server::start().await;
     let client = server.client().await;
-    simple(&client, "CREATE TABLE t (id BIGINT, v BIGINT, PRIMARY KEY (id)); INSERT INTO t VALUES (1, 1)")
-        .await
-        .unwrap();
+    simple(&client, "CREATE TABLE t (id BIGINT, v BIGINT, PRIMARY KEY (id))").await.unwrap();
+    simple(&client, "INSERT INTO t VALUES (1, 1)").await.unwrap();
     for sql in
         ["UPDATE t SET v = 2", "DELETE FROM t", "CREATE TABLE u (x BIGINT)", "TRUNCATE t", "SAVEPOINT s"]
     {
@@ -361,7 +293,7 @@ async fn what_is_sent_in_error_disturbs_nobody() {
         b"?\0\0\0\x04",
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await.unwrap_or(());
+        stream.write_all(b"\0\0\0\x23\0\x03\0\0user\0me\0database\0tidemark\0\0").await.unwrap_or(());
         stream.write_all(garbage).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut rest = vec![];
@@ -375,7 +307,7 @@ async fn what_is_sent_in_error_disturbs_nobody() {
 async fn a_statement_that_is_no_utf8_is_refused() {
     let server = Server::start().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await.unwrap();
+    stream.write_all(b"\0\0\0\x23\0\x03\0\0user\0me\0database\0tidemark\0\0").await.unwrap();
     stream.write_all(b"Q\0\0\0\x0fSELECT '\xff'\0").await.unwrap();
     stream.write_all(b"P\0\0\0\x12\0SELECT '\xff'\0\0\0S\0\0\0\x04").await.unwrap();
     stream.write_all(b"Q\0\0\0\x13SELECT 'after'\0X\0\0\0\x04").await.unwrap();

@@ -4,7 +4,7 @@ pub mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -36,8 +36,6 @@ pub struct SessionInfo {
     pub activity: Mutex<Activity>,
     /// Ends the statement that runs.
     pub cancel: Notify,
-    /// True while a commit is with the kernel: it is waited for, so that its outcome is known.
-    pub committing: AtomicBool,
 }
 
 /// What a session does.
@@ -67,7 +65,6 @@ impl SessionInfo {
             settings: Mutex::default(),
             activity: Mutex::default(),
             cancel: Notify::new(),
-            committing: AtomicBool::new(false),
         }
     }
 
@@ -81,6 +78,44 @@ impl SessionInfo {
             activity.query = query.chars().take(1024).collect();
             activity.query_start_us = Some(now);
         }
+    }
+}
+
+/// One run of a statement, which somebody waits for or has given up. A commit that is with the kernel cannot be given up: its
+/// outcome has to be known; and what has been given up begins no commit any more, wherever it is just then.
+#[derive(Debug, Default)]
+pub struct Run {
+    state: AtomicU8,
+    /// Set once nobody waits any more.
+    pub stopped: Arc<AtomicBool>,
+}
+
+impl Run {
+    const OPEN: u8 = 0;
+    const COMMITTING: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Before a commit goes to the kernel; false if the run has been given up.
+    pub fn begin_commit(&self) -> bool {
+        self.change(Run::OPEN, Run::COMMITTING)
+    }
+
+    /// After the kernel's answer.
+    pub fn end_commit(&self) {
+        self.change(Run::COMMITTING, Run::OPEN);
+    }
+
+    /// Nobody waits any more; false if a commit is with the kernel.
+    pub fn give_up(&self) -> bool {
+        let given_up = self.change(Run::OPEN, Run::GIVEN_UP);
+        if given_up {
+            self.stopped.store(true, Ordering::SeqCst);
+        }
+        given_up
     }
 }
 

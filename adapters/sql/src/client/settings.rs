@@ -26,6 +26,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("integer_datetimes", "on", true),
     ("IntervalStyle", "postgres", true),
     ("is_superuser", "on", true),
+    ("jit", "off", false),
     ("lc_messages", "C", false),
     ("lc_monetary", "C", false),
     ("lock_timeout", "0", false),
@@ -61,6 +62,10 @@ const FIXED: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     changed: BTreeMap<String, String>,
+    /// Until the end of the block.
+    local: BTreeMap<String, String>,
+    /// What the session had when the block began.
+    before_block: Option<BTreeMap<String, String>>,
     started_with: BTreeMap<String, String>,
 }
 
@@ -76,7 +81,11 @@ impl Settings {
     /// Value by name, in any case.
     pub fn get(&self, name: &str) -> Option<String> {
         let key = name.to_ascii_lowercase();
-        self.changed.get(&key).cloned().or_else(|| known(name).map(|(_, default, _)| default.to_string()))
+        self.local
+            .get(&key)
+            .or_else(|| self.changed.get(&key))
+            .cloned()
+            .or_else(|| known(name).map(|(_, default, _)| default.to_string()))
     }
 
     /// All settings, with their names as they are shown.
@@ -95,16 +104,54 @@ impl Settings {
         reported.map(|(name, ..)| (*name, self.get(name).unwrap_or_default())).collect()
     }
 
-    /// Takes the startup packet's settings as the ones that RESET goes back to. Unknown ones are left out, as nobody could
-    /// be told of the mistake.
-    pub fn start(&mut self, parameters: &BTreeMap<String, String>) {
+    /// Takes the startup packet's settings as the ones that RESET goes back to; the ones in `options` come first, as a
+    /// parameter of its own is the clearer wish.
+    pub fn start(&mut self, parameters: &BTreeMap<String, String>) -> Result<()> {
+        for (name, value) in command_line(parameters.get("options").map_or("", String::as_str))? {
+            self.set(&name, &value)?;
+        }
         for (name, value) in parameters {
-            let is_setting = known(name).is_some() && !matches!(name.as_str(), "user" | "database");
-            if is_setting && let Err(error) = self.set(name, value) {
-                tracing::debug!("startup parameter {name}: {error}");
+            match name.as_str() {
+                // Of the connection, and extensions of the protocol that nobody has to know.
+                "user" | "database" | "options" => {}
+                extension if extension.starts_with("_pq_.") => {}
+                "replication" if matches!(value.as_str(), "false" | "off" | "no" | "0") => {}
+                "replication" => {
+                    return Err(SqlError::unsupported("replication connections are not supported"));
+                }
+                _ => {
+                    self.set(name, value)?;
+                }
             }
         }
         self.started_with = self.changed.clone();
+        Ok(())
+    }
+
+    /// A transaction block begins.
+    pub fn begin_block(&mut self) {
+        self.before_block = Some(self.changed.clone());
+    }
+
+    /// A transaction block ends: what was set for it alone is over, and if it is rolled back, what was set in it, too. Returns
+    /// what clients are to be told of.
+    pub fn end_block(&mut self, committed: bool) -> Vec<(&'static str, String)> {
+        let shown = self.reported();
+        self.local.clear();
+        if let Some(before) = self.before_block.take()
+            && !committed
+        {
+            self.changed = before;
+        }
+        self.reported().into_iter().zip(shown).filter(|(now, then)| now != then).map(|(now, _)| now).collect()
+    }
+
+    /// Changes a setting for the rest of the block. Returns what clients are to be told of.
+    pub fn set_local(&mut self, name: &str, value: &str) -> Result<Option<(&'static str, String)>> {
+        let mut scratch = Settings { changed: BTreeMap::new(), ..self.clone() };
+        let told = scratch.set(name, value)?;
+        self.local.extend(scratch.changed);
+        Ok(told)
     }
 
     /// Changes a setting. Returns what clients are to be told of, if they are.
@@ -115,6 +162,7 @@ impl Settings {
             if !name.contains('.') {
                 return Err(unknown(name));
             }
+            self.local.remove(&key);
             self.changed.insert(key, value.into());
             return Ok(None);
         };
@@ -128,6 +176,7 @@ impl Settings {
             };
         }
         let value = checked(shown, value)?;
+        self.local.remove(&key);
         self.changed.insert(key, value.clone());
         Ok(reported.then_some((*shown, value)))
     }
@@ -135,6 +184,7 @@ impl Settings {
     /// Back to the value at connect.
     pub fn reset(&mut self, name: &str) -> Result<Option<(&'static str, String)>> {
         let key = name.to_ascii_lowercase();
+        self.local.remove(&key);
         match self.started_with.get(&key).cloned() {
             Some(value) => self.changed.insert(key.clone(), value),
             None => self.changed.remove(&key),
@@ -150,14 +200,55 @@ impl Settings {
     /// All back to the values at connect. Returns what clients are to be told of.
     pub fn reset_all(&mut self) -> Vec<(&'static str, String)> {
         self.changed = self.started_with.clone();
+        self.local.clear();
         self.reported()
     }
 
     /// How long a statement may run.
     pub fn statement_timeout(&self) -> Option<Duration> {
-        let timeout = self.changed.get("statement_timeout").and_then(|text| duration_ms(text))?;
+        let timeout = self.get("statement_timeout").and_then(|text| duration_ms(&text))?;
         (timeout > 0).then(|| Duration::from_millis(timeout))
     }
+}
+
+/// The settings of a command line: `-c name=value` and `--name=value`, words apart, a blank inside of one after a backslash.
+fn command_line(options: &str) -> Result<Vec<(String, String)>> {
+    let mut words = vec![];
+    let (mut word, mut begun, mut characters) = (String::new(), false, options.chars());
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => word.extend(characters.next()),
+            blank if blank.is_ascii_whitespace() => {
+                if std::mem::take(&mut begun) {
+                    words.push(std::mem::take(&mut word));
+                }
+                continue;
+            }
+            other => word.push(other),
+        }
+        begun = true;
+    }
+    if begun {
+        words.push(word);
+    }
+    let mut settings = vec![];
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let assignment = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
+            (Some(named), _) => Some(named.to_string()),
+            (None, Some("")) => words.next(),
+            (None, Some(at_once)) => Some(at_once.to_string()),
+            (None, None) => None,
+        };
+        let pair = assignment.as_deref().and_then(|a| a.split_once('='));
+        let Some((name, value)) = pair.filter(|(name, _)| !name.is_empty()) else {
+            let message =
+                format!("invalid command-line argument \"{word}\" in the options of the connection");
+            return Err(SqlError::syntax(message).with_hint("Write -c name=value."));
+        };
+        settings.push((name.replace('-', "_"), value.to_string()));
+    }
+    Ok(settings)
 }
 
 /// Milliseconds of a duration as PostgreSQL reads it: a number of milliseconds, or a number and a unit.
@@ -228,6 +319,8 @@ fn checked(name: &str, value: &str) -> Result<String> {
 pub enum Change {
     /// A setting gets a value.
     Set(String, String),
+    /// A setting gets a value until the block ends.
+    SetLocal(String, String),
     /// A setting goes back to its default.
     Reset(String),
     /// Nothing that matters here.
@@ -237,19 +330,22 @@ pub enum Change {
 /// Reads a SET statement.
 pub fn change(set: &Set) -> Result<Change> {
     Ok(match set {
-        Set::SingleAssignment { variable, values, .. } => {
+        Set::SingleAssignment { scope, variable, values, .. } => {
+            let local = matches!(scope, Some(ast::ContextModifier::Local));
             let name = variable.to_string().replace('"', "");
             let values: Vec<String> = values.iter().map(text).collect::<Result<_>>()?;
             let value = values.join(", ");
             match value.eq_ignore_ascii_case("default") {
                 true => Change::Reset(name),
+                false if local => Change::SetLocal(name, value),
                 false => Change::Set(name, value),
             }
         }
-        Set::SetTimeZone { value, .. } => match text(value)? {
+        Set::SetTimeZone { local, value } => match text(value)? {
             zone if matches!(zone.to_ascii_lowercase().as_str(), "local" | "default") => {
                 Change::Reset("TimeZone".into())
             }
+            zone if *local => Change::SetLocal("TimeZone".into(), zone),
             zone => Change::Set("TimeZone".into(), zone),
         },
         Set::SetNames { charset_name, .. } => {

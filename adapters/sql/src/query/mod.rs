@@ -2,8 +2,11 @@
 //! out. What a snapshot looks like as a catalog lives in `catalog`; who asks, and in which transaction, lives in `session`.
 
 mod cursor;
+mod interruptible;
+pub mod limits;
 pub mod parameters;
 pub mod rewrite;
+mod workers;
 mod yielding;
 
 use std::panic::AssertUnwindSafe;
@@ -13,7 +16,9 @@ use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::common::DFSchema;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    FairSpillPool, GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation,
+};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
@@ -28,16 +33,20 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kernel::Snapshot;
+use pg_semantics::budget::Budget;
 use pg_semantics::syntax::{self, Relations};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::catalog::{self, Surroundings};
-use crate::client::{Registry, SessionInfo};
+use crate::client::{Registry, Run, SessionInfo};
 use crate::database::Database;
 use crate::error::{Result, SqlError};
 use crate::tables::{CatalogList, Overlay, Tables};
 
+use workers::Workers;
+
 pub use cursor::{Cursor, Described, Field};
+pub use workers::{STACK_BYTES, THREADS_MAX};
 
 /// What all statements of a server share: functions, planning rules, the memory pool, and the threads that queries run on.
 /// These are apart from the threads that talk to clients, so that no query keeps those from being heard.
@@ -45,7 +54,16 @@ pub use cursor::{Cursor, Described, Field};
 pub struct QueryEngine {
     base: SessionState,
     threads: Option<Runtime>,
+    workers: Workers,
+    /// Out of which all queries take their memory.
+    pool: Arc<dyn MemoryPool>,
+    /// Out of which comes what is kept for clients between statements, and what they have sent of a message: apart, so that
+    /// clients who only send cannot keep others from asking.
+    clients: Arc<dyn MemoryPool>,
 }
+
+/// A part of the memory of queries, as one over this, that clients may have kept for them beside it.
+const CLIENTS_PART: usize = 4;
 
 /// Batches that a query may be ahead of its reader.
 const BATCHES_AHEAD: usize = 2;
@@ -54,6 +72,7 @@ impl QueryEngine {
     /// `memory_bytes` bounds what all queries together may hold beyond the tables themselves; `threads` is the number of
     /// partitions that one query is run in.
     pub fn new(memory_bytes: usize, threads: usize) -> Result<QueryEngine> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(memory_bytes));
         let mut config = SessionConfig::new()
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(false)
@@ -64,12 +83,14 @@ impl QueryEngine {
         // 1.5 is numeric, as in PostgreSQL: arithmetic on numeric columns stays exact.
         options.sql_parser.parse_float_as_decimal = true;
         options.execution.time_zone = Some("+00:00".into());
+        options.extensions.insert(Budget::new(Arc::clone(&pool), Arc::default()));
         // Nullability and field metadata of catalog functions need not agree to the last bit.
         options.execution.skip_physical_aggregate_schema_check = true;
         let mut state = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime(memory_bytes)?)
+            .with_runtime_env(runtime(Arc::clone(&pool))?)
             .with_default_features()
+            .with_optimizer_rules(interruptible::rules())
             .with_analyzer_rules(pg_semantics::analyzer_rules())
             .with_type_planner(Arc::new(pg_semantics::types::planner::Types))
             .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
@@ -78,11 +99,35 @@ impl QueryEngine {
         catalog::functions::register(&mut state)?;
         let threads = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
+            .max_blocking_threads(THREADS_MAX)
+            .thread_stack_size(STACK_BYTES)
             .thread_name("query")
             .enable_all()
             .build()
             .map_err(|error| SqlError::internal(format!("threads for queries cannot be started: {error}")))?;
-        Ok(QueryEngine { base: state, threads: Some(threads) })
+        let workers = Workers::new(threads.handle().clone());
+        let clients = Arc::new(GreedyMemoryPool::new(memory_bytes / CLIENTS_PART));
+        Ok(QueryEngine { base: state, threads: Some(threads), workers, pool, clients })
+    }
+
+    /// Parses, plans or carries out a statement that is about `bytes` large, on a thread of its own. If this future is dropped,
+    /// the work ends where it next waits or asks.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        self.workers.run(bytes, work).await
+    }
+
+    /// Memory for a statement, none yet.
+    pub(crate) fn memory(&self, what: &str) -> MemoryReservation {
+        MemoryConsumer::new(what).register(&self.pool)
+    }
+
+    /// Memory for what is kept for a client, none yet.
+    pub(crate) fn client_memory(&self, what: &str) -> MemoryReservation {
+        MemoryConsumer::new(what).register(&self.clients)
     }
 
     /// Runs a plan on the threads of queries; dropping the stream ends it.
@@ -139,10 +184,10 @@ pub(crate) fn physical_expression(
     planned?.map_err(SqlError::planning)
 }
 
-fn runtime(memory_bytes: usize) -> Result<Arc<RuntimeEnv>> {
+fn runtime(pool: Arc<dyn MemoryPool>) -> Result<Arc<RuntimeEnv>> {
     // No spilling: what does not fit fails with 53200 instead of filling somebody's temporary directory.
     Ok(RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)))
+        .with_memory_pool(pool)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()?)
 }
@@ -158,6 +203,8 @@ pub struct Environment {
     pub session: Arc<SessionInfo>,
     /// Who else is there.
     pub registry: Arc<Registry>,
+    /// Whether somebody waits for what is done here.
+    pub run: Arc<Run>,
 }
 
 impl Environment {
@@ -184,6 +231,8 @@ impl Environment {
             // Replaces what the last statement's context, a copy, had under the name.
             let _ = state.register_udf(function);
         }
+        let budget = Budget::new(Arc::clone(&self.engine.pool), Arc::clone(&self.run.stopped));
+        state.config_mut().options_mut().extensions.insert(budget);
         state.mark_start_execution();
         let held = MemoryConsumer::new("rows of a statement").register(&state.runtime_env().memory_pool);
         StatementContext { environment: self.clone(), snapshot, tables, state, held }
@@ -229,6 +278,7 @@ impl StatementContext {
 
     /// The same, and what PostgreSQL calls the columns of the result.
     pub async fn plan_named(&self, statement: &ast::Statement) -> Result<(LogicalPlan, Vec<String>)> {
+        limits::check(statement)?;
         if rewrite::names_hidden_column(statement) {
             self.show_hidden_columns();
         }

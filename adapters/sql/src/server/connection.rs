@@ -4,20 +4,21 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use futures::future::BoxFuture;
 use pgwire::messages::PgWireFrontendMessage as Message;
 use tidemark_pipeline_sql::Statement;
 use tokio::sync::watch;
 
 use super::extended::{Portal, Prepared};
-use super::reader::Reader;
+use super::reader::{Reader, Refused};
 use super::writer::{FLUSH_BYTES, Writer};
-use crate::client::SessionInfo;
+use crate::client::{Run, SessionInfo};
 use crate::copy::{CopyIn, CopyOut};
 use crate::error::{Result, SqlError, state};
-use crate::query::{Cursor, Described, Environment};
-use crate::session::{Outcome, Session, Status};
+use crate::query::{Cursor, Environment};
+use crate::session::{Session, Status};
 use pg_semantics::types::encode::Format;
 
 /// Why a statement did not complete.
@@ -49,6 +50,8 @@ pub struct Connection {
     pub(super) portals: HashMap<String, Portal>,
     /// After an error in the extended protocol: everything up to Sync is passed over.
     pub(super) skip_to_sync: bool,
+    /// When the statement that runs began.
+    began: Instant,
     stopping: watch::Receiver<bool>,
 }
 
@@ -68,6 +71,7 @@ impl Connection {
             prepared: HashMap::new(),
             portals: HashMap::new(),
             skip_to_sync: false,
+            began: Instant::now(),
             stopping,
         }
     }
@@ -89,7 +93,13 @@ impl Connection {
                     self.writer.fatal(&error);
                     return self.writer.flush().await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => match Refused::of(&error) {
+                    Some(refused) => {
+                        self.refuse(refused).await?;
+                        continue;
+                    }
+                    None => return Err(error),
+                },
             };
             if matches!(message, Message::Terminate(_)) {
                 return Ok(());
@@ -104,7 +114,26 @@ impl Connection {
         self.writer.flush().await
     }
 
+    /// Answers a message that was too much to be kept.
+    async fn refuse(&mut self, refused: &Refused) -> io::Result<()> {
+        match refused.kind {
+            b'Q' => {
+                self.report(&refused.error);
+                self.ready().await
+            }
+            // What was sent ahead of an error in COPY.
+            b'd' => Ok(()),
+            _ if self.skip_to_sync => Ok(()),
+            _ => {
+                self.report(&refused.error);
+                self.skip_to_sync = true;
+                self.writer.flush().await
+            }
+        }
+    }
+
     async fn take(&mut self, message: Message) -> io::Result<()> {
+        self.begin_statement();
         match message {
             Message::Query(query) => {
                 self.skip_to_sync = false;
@@ -129,8 +158,14 @@ impl Connection {
 
     /// Tells the client of an error of its statement; an open block is lost.
     pub(super) fn report(&mut self, error: &SqlError) {
-        self.session.failed();
+        let told = self.session.failed();
         self.writer.error(error);
+        told.into_iter().for_each(|(name, value)| self.writer.parameter(name, value));
+    }
+
+    /// The time of a statement counts from here.
+    pub(super) fn begin_statement(&mut self) {
+        self.began = Instant::now();
     }
 
     /// Tells the client to go on.
@@ -162,6 +197,7 @@ impl Connection {
         rows_max: usize,
     ) -> Result<bool, Failure> {
         let (writer, reader) = (&mut self.writer, &mut self.reader);
+        let run = Run::default();
         let work = async {
             let mut left = rows_max;
             while left > 0 {
@@ -175,12 +211,13 @@ impl Connection {
             }
             Ok(false)
         };
-        supervised(self.session.info(), reader, work).await
+        supervised(self.session.info(), &run, self.began, reader, work).await
     }
 
     pub(super) async fn send_copy(&mut self, copy: &mut CopyOut) -> Result<String, Failure> {
         self.writer.copy_out(copy.format_code(), copy.column_count());
         let (writer, reader) = (&mut self.writer, &mut self.reader);
+        let run = Run::default();
         let work = async {
             while let Some(messages) = copy.next().await? {
                 for message in messages.iter() {
@@ -195,7 +232,7 @@ impl Connection {
             writer.copy_done();
             Ok(tag)
         };
-        supervised(self.session.info(), reader, work).await
+        supervised(self.session.info(), &run, self.began, reader, work).await
     }
 
     /// Takes the rows that the client sends, to the end or to its giving up.
@@ -205,11 +242,19 @@ impl Connection {
         loop {
             let cancelled = self.session.info().cancel.notified();
             let message = tokio::select! {
-                message = self.reader.next() => message?,
+                message = self.reader.next() => message.map_err(|error| match Refused::of(&error) {
+                    Some(refused) => Failure::Sql(refused.error.clone()),
+                    None => Failure::Io(error),
+                })?,
                 () = cancelled => return Err(canceled("canceling statement due to user request").into()),
             };
             match message {
-                Message::CopyData(piece) => copy.push(&piece.data).await?,
+                Message::CopyData(piece) => {
+                    for part in piece.data.chunks(COPY_STEP_BYTES) {
+                        copy.push(part).await?;
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Message::CopyDone(_) => break,
                 Message::CopyFail(fail) => {
                     let message = format!("COPY from stdin failed: {}", fail.message);
@@ -223,24 +268,38 @@ impl Connection {
                 }
             }
         }
-        let writes = copy.finish().await?;
-        let info = Arc::clone(self.session.info());
-        let (session, reader) = (&mut self.session, &mut self.reader);
-        let rows = supervised(&info, reader, async { Ok(session.copied(writes).await?) }).await?;
+        self.begin_statement();
+        let rows = self
+            .work(0, move |session| Box::pin(async move { session.copied(copy.finish().await?).await }))
+            .await?;
         Ok(format!("COPY {rows}"))
     }
 
-    /// Runs a statement up to its outcome; rows are not sent yet.
-    pub(super) async fn outcome(
+    /// Has something done in the session, apart from the threads that serve the network: a piece of work for a statement that is
+    /// about `bytes` large. If it is given up, the session goes on without what was done in it.
+    pub(super) async fn work<T: Send + 'static>(
         &mut self,
-        statement: &Statement,
-        described: Option<&Described>,
-    ) -> Result<Outcome, Failure> {
+        bytes: usize,
+        work: impl for<'a> FnOnce(&'a mut Session) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T, Failure> {
         let info = Arc::clone(self.session.info());
-        let (session, reader) = (&mut self.session, &mut self.reader);
-        supervised(&info, reader, async { Ok(session.run(statement, described).await?) }).await
+        let engine = Arc::clone(self.session.engine());
+        let given_up = self.session.given_up();
+        let mut session = std::mem::replace(&mut self.session, given_up);
+        let run = session.begin_run();
+        let work = async move {
+            let done = work(&mut session).await;
+            (session, done)
+        };
+        let work = async { Ok(engine.work(bytes, work).await?) };
+        let (session, done) = supervised(&info, &run, self.began, &mut self.reader, work).await?;
+        self.session = session;
+        Ok(done?)
     }
 }
+
+/// COPY data that is taken in at once, before others get their turn.
+const COPY_STEP_BYTES: usize = 64 << 10;
 
 fn canceled(why: &str) -> SqlError {
     SqlError::new(state::QUERY_CANCELED, why)
@@ -248,15 +307,17 @@ fn canceled(why: &str) -> SqlError {
 
 /// Carries on with a piece of a statement until it is done, is cancelled, has used up its time, or nobody waits for it any
 /// more. A commit that is with the kernel is waited for: its outcome has to be known.
-pub(super) async fn supervised<T>(
+async fn supervised<T>(
     info: &SessionInfo,
+    run: &Run,
+    began: Instant,
     reader: &mut Reader,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let timeout = info.settings.lock().statement_timeout();
     let time_is_up = async {
         match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
+            Some(timeout) => tokio::time::sleep_until((began + timeout).into()).await,
             None => std::future::pending().await,
         }
     };
@@ -274,8 +335,8 @@ pub(super) async fn supervised<T>(
         ),
         error = reader.until_hung_up() => Failure::Io(error),
     };
-    match info.committing.load(Ordering::SeqCst) {
-        true => work.await,
-        false => Err(why),
+    match run.give_up() {
+        true => Err(why),
+        false => work.await,
     }
 }

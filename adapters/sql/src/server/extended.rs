@@ -4,16 +4,17 @@
 use std::io;
 use std::sync::Arc;
 
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Statement as Sql};
 use pgwire::messages::PgWireFrontendMessage as Message;
 use pgwire::messages::extendedquery::{Bind, Close, Describe, Execute, Parse};
-use tidemark_pipeline_sql::{Statement, parse};
+use tidemark_pipeline_sql::{Statement, parse, parsed_bytes_at_most};
 
-use super::connection::{Connection, Failure, supervised};
+use super::connection::{Connection, Failure};
 use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::parameters::{self, Typing};
 use crate::query::{Cursor, Described};
-use crate::session::{Outcome, Status};
+use crate::session::{Outcome, Session, Status};
 use crate::write;
 use pg_semantics::types::encode::Format;
 use pg_semantics::types::{Base, PgType};
@@ -29,17 +30,24 @@ pub struct Prepared {
     statement: Option<Statement>,
     parameters: Vec<PgType>,
     described: Option<Described>,
+    /// About as large as this.
+    memory: MemoryReservation,
 }
 
 /// A prepared statement with its parameters.
 pub struct Portal {
     prepared: Arc<Prepared>,
-    /// With its parameters put in.
-    statement: Option<Statement>,
+    /// The parameters, put in when it is run.
+    values: Vec<Expr>,
     formats: Vec<Format>,
     running: Option<Cursor>,
     done: bool,
+    /// As large as the parameters.
+    _memory: MemoryReservation,
 }
+
+/// Bytes of memory that a parameter comes to, however short.
+const PARAMETER_BYTES: usize = 300;
 
 fn no_statement(name: &str) -> SqlError {
     let message = format!("prepared statement \"{name}\" does not exist");
@@ -82,16 +90,11 @@ impl Connection {
             let error = SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements");
             return Err(error.with_hint("DEALLOCATE those that are not needed.").into());
         }
-        let mut statements = parse(&message.query).or_sql()?;
-        if statements.len() > 1 {
-            return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement").into());
-        }
-        let statement = statements.pop();
-        self.session.check_not_failed(statement.as_ref())?;
-        let info = Arc::clone(self.session.info());
-        let (session, reader) = (&mut self.session, &mut self.reader);
-        let settle = async { Ok(settle(session, message, statement).await?) };
-        let prepared = supervised(&info, reader, settle).await?;
+        let bytes = parsed_bytes_at_most(&message.query);
+        let memory = self.session.engine().client_memory("prepared statement");
+        memory.try_grow(bytes).map_err(SqlError::from)?;
+        let prepare = self.work(bytes, move |session| Box::pin(prepare(session, message, memory)));
+        let prepared = prepare.await?;
         self.prepared.insert(name, Arc::new(prepared));
         self.writer.parse_complete();
         Ok(())
@@ -105,18 +108,15 @@ impl Connection {
         if self.portals.len() >= KEPT_MAX {
             return Err(SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many portals"));
         }
+        let memory = self.session.engine().client_memory("portal");
+        let sent: usize =
+            message.parameters.iter().map(|p| PARAMETER_BYTES + 2 * p.as_ref().map_or(0, |p| p.len())).sum();
+        memory.try_grow(sent).map_err(SqlError::from)?;
         let values = values(&prepared, &message)?;
-        let statement = match &prepared.statement {
-            Some(Statement::Sql(sql)) if !values.is_empty() => {
-                let mut sql = sql.clone();
-                parameters::substitute(&mut sql, &values)?;
-                Some(Statement::Sql(sql))
-            }
-            other => other.clone(),
-        };
         let columns = prepared.described.as_ref().map_or(0, |d| d.fields.len());
         let formats = formats(&message.result_column_format_codes, columns)?;
-        self.portals.insert(portal, Portal { prepared, statement, formats, running: None, done: false });
+        let portal_of = Portal { prepared, values, formats, running: None, done: false, _memory: memory };
+        self.portals.insert(portal, portal_of);
         self.writer.bind_complete();
         Ok(())
     }
@@ -161,17 +161,21 @@ impl Connection {
             let error = SqlError::new("55000", "portal cannot be run again").with_hint("Bind it again.");
             return Err(error.into());
         }
-        let Some(statement) = portal.statement.take() else {
+        let prepared = Arc::clone(&portal.prepared);
+        let Some(statement) = &prepared.statement else {
             self.writer.empty_query();
             return Ok(());
         };
-        self.note(&statement, &portal.prepared.text);
+        self.note(statement, &prepared.text);
         portal.done = true;
         let before = self.session.status();
-        if self.deallocate(&statement)? {
+        if self.deallocate(statement)? {
             return Ok(());
         }
-        match self.outcome(&statement, portal.prepared.described.as_ref()).await? {
+        let values = std::mem::take(&mut portal.values);
+        let bytes = prepared.memory.size();
+        let run = self.work(bytes, move |session| Box::pin(run(session, prepared, values)));
+        match run.await? {
             Outcome::Rows(cursor) => {
                 portal.formats.resize(cursor.described().fields.len(), Format::Text);
                 let cursor = portal.running.insert(cursor);
@@ -226,16 +230,42 @@ fn no_portal(name: &str) -> SqlError {
     SqlError::new(state::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
 }
 
+/// Carries out a prepared statement with its parameters put in.
+async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) -> Result<Outcome> {
+    let described = prepared.described.as_ref();
+    match &prepared.statement {
+        Some(Statement::Sql(sql)) if !values.is_empty() => {
+            let mut sql = sql.clone();
+            parameters::substitute(&mut sql, &values)?;
+            session.run(&Statement::Sql(sql), described).await
+        }
+        Some(statement) => session.run(statement, described).await,
+        None => Ok(Outcome::Empty),
+    }
+}
+
+/// Parses a statement and settles its types.
+async fn prepare(session: &mut Session, message: Parse, memory: MemoryReservation) -> Result<Prepared> {
+    let mut statements = parse(&message.query).or_sql()?;
+    if statements.len() > 1 {
+        return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement"));
+    }
+    let statement = statements.pop();
+    session.check_not_failed(statement.as_ref())?;
+    settle(session, message, statement, memory).await
+}
+
 /// Settles the types of a statement's parameters and columns: what the client says goes before what a cast says, and that
 /// before what the statement implies; what nothing says is text.
 async fn settle(
-    session: &mut crate::session::Session,
+    session: &mut Session,
     message: Parse,
     statement: Option<Statement>,
+    memory: MemoryReservation,
 ) -> Result<Prepared> {
     let text = message.query;
     let Some(parsed) = statement else {
-        return Ok(Prepared { text, statement: None, parameters: vec![], described: None });
+        return Ok(Prepared { text, statement: None, parameters: vec![], described: None, memory });
     };
     let mut types: Vec<Option<PgType>> = vec![];
     for oid in &message.type_oids {
@@ -267,7 +297,7 @@ async fn settle(
     }
     let described = session.describe(&sample).await?;
     let parameters = types.into_iter().map(|t| t.unwrap_or(PgType::One(Base::Text))).collect();
-    Ok(Prepared { text, statement: Some(parsed), parameters, described })
+    Ok(Prepared { text, statement: Some(parsed), parameters, described, memory })
 }
 
 fn values(prepared: &Prepared, message: &Bind) -> Result<Vec<Expr>> {

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::catalog::DATABASE;
 use crate::client::settings::Settings;
 use crate::client::{Registry, SessionInfo, now_us};
 use crate::database::Database;
@@ -125,7 +126,8 @@ impl Server {
         let client = stream.peer_addr().map_or_else(|_| String::new(), |a| a.to_string());
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
-        let (mut reader, mut writer) = (Reader::new(read), Writer::new(write));
+        let memory = self.engine.client_memory("messages of a client");
+        let (mut reader, mut writer) = (Reader::new(read, memory), Writer::new(write));
         let opening = tokio::time::timeout(self.config.startup_timeout, open(&mut reader, &mut writer)).await;
         let parameters = match opening {
             Ok(Ok(Opening::Startup(parameters))) => parameters,
@@ -156,6 +158,7 @@ impl Server {
             engine: Arc::clone(&self.engine),
             session,
             registry: Arc::clone(&self.registry),
+            run: Arc::default(),
         };
         let connection = Connection::new(reader, writer, environment, self.config.write_bytes_max, stopping);
         if let Err(error) = connection.run().await {
@@ -171,8 +174,16 @@ impl Server {
         let Some(user) = parameters.get("user").filter(|user| !user.is_empty()) else {
             return Err(SqlError::new("28000", "no PostgreSQL user name specified in startup packet"));
         };
+        let database = parameters.get("database").filter(|name| !name.is_empty()).unwrap_or(user);
+        if database != DATABASE {
+            let message = format!("database \"{database}\" does not exist");
+            return Err(SqlError::new(state::INVALID_CATALOG_NAME, message).with_hint(format!(
+                "The one database is \"{DATABASE}\": name it, as in psql -d {DATABASE}. Without a name clients ask for one that is \
+                 called as the user is."
+            )));
+        }
         let mut settings = Settings::default();
-        settings.start(parameters);
+        settings.start(parameters)?;
         Ok(SessionInfo {
             pid: self.registry.next_pid(),
             secret: rand::random(),

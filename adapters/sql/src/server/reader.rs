@@ -1,13 +1,17 @@
-//! The client's half of a connection: bytes into messages. A message is bounded; what is sent ahead while a statement runs
-//! is read up to a bound, so that a client that hangs up is noticed.
+//! The client's half of a connection: bytes into messages. A message is bounded, and so is what all clients together have sent
+//! of messages that are not whole yet; a message that there is no room for is read past and refused, and the connection goes
+//! on. What is sent ahead while a statement runs is read up to a bound, so that a client that hangs up is noticed.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use datafusion::execution::memory_pool::MemoryReservation;
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::startup::{GssEncRequest, SslRequest, Startup};
 use pgwire::messages::{DecodeContext, Message, PgWireFrontendMessage, ProtocolVersion};
+use tidemark_pipeline_sql::TEXT_BYTES_MAX;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
@@ -15,6 +19,14 @@ use crate::error::{SqlError, state};
 
 /// Longest message of a client.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Longest message of those that only name something or say that something ends.
+const SHORT_MESSAGE_BYTES_MAX: usize = 10_000;
+/// Longest message that is a text, with a name and types of parameters beside it.
+const TEXT_MESSAGE_BYTES_MAX: usize = TEXT_BYTES_MAX + (1 << 20);
+/// What a connection may hold without having it counted.
+const UNCOUNTED_BYTES: usize = 64 << 10;
+/// A message of which nothing more comes for so long is not waited for.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes read ahead of the statement that runs.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 
@@ -42,7 +54,40 @@ pub struct Reader {
     context: DecodeContext,
     /// The last message has texts that are no UTF-8.
     bad_text: bool,
+    /// What the buffer holds beyond [`UNCOUNTED_BYTES`].
+    memory: MemoryReservation,
+    /// A message that is read past.
+    passing: Option<Passing>,
 }
+
+struct Passing {
+    left: usize,
+    refused: Refused,
+}
+
+/// A message that was too much to be kept: the connection is past it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Its first byte.
+    pub kind: u8,
+    /// Why.
+    pub error: SqlError,
+}
+
+impl Refused {
+    /// The refusal inside of an error of [`Reader::next`].
+    pub fn of(error: &io::Error) -> Option<&Refused> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 fn malformed(what: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
@@ -54,11 +99,12 @@ fn hung_up() -> io::Error {
 
 impl Reader {
     /// Over this half of a socket.
-    pub fn new(half: OwnedReadHalf) -> Reader {
+    pub fn new(half: OwnedReadHalf, memory: MemoryReservation) -> Reader {
         let mut context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
-        Reader { half, buffer: BytesMut::with_capacity(8 << 10), context, bad_text: false }
+        let buffer = BytesMut::with_capacity(8 << 10);
+        Reader { half, buffer, context, bad_text: false, memory, passing: None }
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -114,22 +160,84 @@ impl Reader {
 
     /// The next message, waiting for it.
     pub async fn next(&mut self) -> io::Result<PgWireFrontendMessage> {
+        if self.buffer.is_empty() && self.buffer.capacity() > UNCOUNTED_BYTES {
+            self.buffer = BytesMut::with_capacity(8 << 10);
+        }
+        self.memory.free();
         loop {
-            if let Some(message) = self.buffered()? {
+            if let Some(refused) = self.pass()? {
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, refused));
+            }
+            if self.passing.is_none()
+                && let Some(message) = self.buffered()?
+            {
                 return Ok(message);
             }
-            self.fill().await?;
+            if self.passing.as_ref().is_some_and(|passing| passing.left > 0) && !self.buffer.is_empty() {
+                continue;
+            }
+            match self.buffer.is_empty() && self.passing.is_none() {
+                true => self.fill().await?,
+                false => tokio::time::timeout(STALL_TIMEOUT, self.fill())
+                    .await
+                    .map_err(|_| malformed("the rest of a message did not come in time"))??,
+            }
+        }
+    }
+
+    /// Goes past what is there of a message that is not kept; the refusal once it is past.
+    fn pass(&mut self) -> io::Result<Option<Refused>> {
+        let Some(passing) = &mut self.passing else { return Ok(None) };
+        let here = passing.left.min(self.buffer.len());
+        self.buffer.advance(here);
+        passing.left -= here;
+        match passing.left {
+            0 => Ok(self.passing.take().map(|passing| passing.refused)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Why a message of this kind and length is not kept, if it is not.
+    fn refusal(&self, kind: u8, len: usize) -> Option<SqlError> {
+        let too_long = |max: usize| {
+            let message = format!("message of {len} bytes is longer than the limit of {max}");
+            SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, message).with_hint("Load large amounts with COPY.")
+        };
+        if matches!(kind, b'Q' | b'P') && len > TEXT_MESSAGE_BYTES_MAX {
+            return Some(too_long(TEXT_MESSAGE_BYTES_MAX));
+        }
+        if len > MESSAGE_BYTES_MAX {
+            return Some(too_long(MESSAGE_BYTES_MAX));
+        }
+        // Counted as it comes, twice as much at a time, not as it is announced.
+        let kept = (len + 1).min(2 * self.buffer.len().max(UNCOUNTED_BYTES));
+        let counted = kept.saturating_sub(UNCOUNTED_BYTES);
+        match counted > self.memory.size() {
+            true => self.memory.try_resize(counted).err().map(|_| {
+                let message =
+                    "out of memory: clients have sent more of unfinished messages than there is room for";
+                SqlError::new(state::OUT_OF_MEMORY, message)
+                    .with_hint("Send shorter messages, or try again later.")
+            }),
+            false => None,
         }
     }
 
     /// The next message, if all of it is there.
     fn buffered(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
         let Some(len) = self.length(1)? else { return Ok(None) };
-        if !(4..=MESSAGE_BYTES_MAX).contains(&len) {
-            return Err(malformed("invalid length of a message"));
+        let kind = self.buffer[0];
+        let short = matches!(kind, b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c');
+        if len < 4 || short && len > SHORT_MESSAGE_BYTES_MAX || !b"BCDEFHPQSXcdfp".contains(&kind) {
+            return Err(malformed("invalid kind or length of a message"));
+        }
+        if let Some(error) = self.refusal(kind, len) {
+            self.passing = Some(Passing { left: len + 1, refused: Refused { kind, error } });
+            return Ok(None);
         }
         if self.buffer.len() < len + 1 {
-            self.buffer.reserve(len + 1 - self.buffer.len());
+            let kept = (len + 1).min(2 * self.buffer.len().max(UNCOUNTED_BYTES));
+            self.buffer.reserve(kept - self.buffer.len());
             return Ok(None);
         }
         // Alone, so that a message whose inner lengths lie cannot reach into the next one.

@@ -1,13 +1,13 @@
-//! The simple query protocol: a text of any number of statements, each answered in turn. Outside of BEGIN … COMMIT each
-//! statement is a transaction of its own; the first error ends the text.
+//! The simple query protocol: a text of any number of statements, each answered in turn. Outside of BEGIN … COMMIT they are one
+//! transaction (see `session::several`); the first error ends the text.
 
 use std::io;
 
-use tidemark_pipeline_sql::{Statement, parse};
+use tidemark_pipeline_sql::{Statement, parse, parsed_bytes_at_most};
 
 use super::connection::{Connection, Failure};
 use crate::error::{OrSql, SqlError};
-use crate::session::{Outcome, Status};
+use crate::session::{Outcome, Status, check_several};
 use pg_semantics::types::encode::Format;
 
 impl Connection {
@@ -29,24 +29,42 @@ impl Connection {
 
     async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
         self.reader.check_text()?;
-        let statements = parse(text).or_sql()?;
-        if statements.is_empty() {
+        let bytes = parsed_bytes_at_most(text);
+        let memory = self.session.engine().memory("text of a statement");
+        memory.try_grow(bytes).map_err(SqlError::from)?;
+        let owned = text.to_string();
+        let statements = self.work(bytes, move |_| Box::pin(async move { parse(&owned).or_sql() })).await?;
+        let count = statements.len();
+        if count == 0 {
             self.writer.empty_query();
             return Ok(());
         }
-        for statement in &statements {
-            self.note(statement, text);
-            self.run_statement(statement).await?;
+        if count > 1 {
+            check_several(&statements, self.session.status())?;
+        }
+        for statement in statements {
+            self.begin_statement();
+            self.note(&statement, text);
+            if count > 1 {
+                self.session.begin_implicit();
+            }
+            self.run_statement(statement, bytes / count).await?;
+        }
+        if count > 1 {
+            let told = self.work(0, |session| Box::pin(session.end_implicit())).await?;
+            told.into_iter().for_each(|(name, value)| self.writer.parameter(name, value));
         }
         Ok(())
     }
 
-    async fn run_statement(&mut self, statement: &Statement) -> Result<(), Failure> {
+    async fn run_statement(&mut self, statement: Statement, bytes: usize) -> Result<(), Failure> {
         let before = self.session.status();
-        if self.deallocate(statement)? {
+        if self.deallocate(&statement)? {
             return Ok(());
         }
-        match self.outcome(statement, None).await? {
+        let run =
+            self.work(bytes, move |session| Box::pin(async move { session.run(&statement, None).await }));
+        match run.await? {
             Outcome::Rows(mut cursor) => {
                 let formats = vec![Format::Text; cursor.described().fields.len()];
                 self.writer.row_description(cursor.described(), &formats);
@@ -78,9 +96,14 @@ impl Connection {
                     self.prepared.clear();
                     self.portals.clear();
                 }
+                self.warn(&tag, before);
                 for (name, value) in told {
                     self.writer.parameter(name, value);
                 }
+                self.writer.complete(tag);
+            }
+            Outcome::Warned(tag, code, text) => {
+                self.writer.notice("WARNING", code, text);
                 self.writer.complete(tag);
             }
             Outcome::CopyIn(copy) => {

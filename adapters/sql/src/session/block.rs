@@ -14,6 +14,8 @@ use crate::tables::Overlay;
 #[derive(Default)]
 pub struct Block {
     read_only: bool,
+    /// Of the statements of one text, without a BEGIN.
+    implicit: bool,
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Vec<TableWrite>,
     overlay: Overlay,
@@ -24,6 +26,29 @@ impl Block {
     /// Before its first statement.
     pub fn new(read_only: bool) -> Block {
         Block { read_only, ..Block::default() }
+    }
+
+    /// For the statements of one text.
+    pub fn implicit() -> Block {
+        Block { implicit: true, ..Block::default() }
+    }
+
+    /// True if no BEGIN has begun it.
+    pub fn is_implicit(&self) -> bool {
+        self.implicit
+    }
+
+    /// True if a statement that is a transaction of its own may stand for the whole block: it has written nothing else, and the
+    /// text was looked at before.
+    pub fn is_free(&self) -> bool {
+        self.implicit && self.writes.is_empty()
+    }
+
+    /// A BEGIN inside of it.
+    pub fn make_explicit(&mut self, read_only: bool) {
+        if std::mem::replace(&mut self.implicit, false) {
+            self.read_only = read_only;
+        }
     }
 
     /// The snapshot that all statements of the block read: taken by the first one that does.

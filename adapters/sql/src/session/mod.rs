@@ -3,30 +3,27 @@
 
 mod block;
 mod explain;
+mod several;
 mod show;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
 use kernel::ids::{PipelineId, TableId};
 use kernel::message::{Definition, SourceReading};
 use kernel::{Request, Response};
 use tidemark_pipeline_sql::Statement;
 
-use crate::client::{SessionInfo, now_us, settings};
+use crate::client::{Run, SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
 use crate::database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
 use crate::error::{OrSql, Result, SqlError, state};
-use crate::query::{Cursor, Described, Environment, StatementContext};
+use crate::query::{Cursor, Described, Environment, QueryEngine, StatementContext, limits};
 use crate::{define, write};
 
 pub use block::Block;
-
-/// Most columns of a result, as in PostgreSQL.
-const RESULT_COLUMNS_MAX: usize = 1664;
+pub use several::check as check_several;
 
 /// How often a definition is planned anew because others changed what it was planned on.
 const DEFINE_TRIES: u32 = 5;
@@ -43,6 +40,8 @@ pub enum Outcome {
     Noticed(String, Vec<String>),
     /// Done, and clients are to be told of a setting.
     Changed(String, Vec<(&'static str, String)>),
+    /// Done, without an effect that was asked for: the tag, and the SQLSTATE and text of a warning.
+    Warned(String, &'static str, &'static str),
     /// The client is to send rows.
     CopyIn(Box<CopyIn>),
     /// Rows are to be sent as COPY data.
@@ -69,24 +68,28 @@ enum Transaction {
 /// One client's session.
 pub struct Session {
     environment: Environment,
+    database: Arc<dyn Database>,
     transaction: Transaction,
     /// Bytes that one transaction may buffer.
     write_bytes_max: usize,
 }
 
-/// Marks the session while a commit is with the kernel.
+/// Marks a run while a commit is with the kernel, and lets no run commit that has been given up.
 struct Committing {
     database: Arc<dyn Database>,
-    session: Arc<SessionInfo>,
+    run: Arc<Run>,
 }
 
 #[async_trait]
 impl Database for Committing {
     async fn request(&self, request: Request) -> Result<Response, kernel::Error> {
         let commits = matches!(request, Request::Write(_) | Request::Define(_));
-        self.session.committing.store(commits, Ordering::SeqCst);
+        if commits && !self.run.begin_commit() {
+            let message = "the statement was given up before it was committed";
+            return Err(kernel::Error::new(kernel::ErrorKind::QueryCanceled, message));
+        }
         let answer = self.database.request(request).await;
-        self.session.committing.store(false, Ordering::SeqCst);
+        self.run.end_commit();
         answer
     }
 
@@ -113,12 +116,36 @@ impl Database for Committing {
 
 impl Session {
     /// A session in these surroundings.
-    pub fn new(mut environment: Environment, write_bytes_max: usize) -> Session {
-        environment.database = Arc::new(Committing {
-            database: Arc::clone(&environment.database),
-            session: Arc::clone(&environment.session),
-        });
-        Session { environment, transaction: Transaction::None, write_bytes_max }
+    pub fn new(environment: Environment, write_bytes_max: usize) -> Session {
+        let database = Arc::clone(&environment.database);
+        let mut session = Session { environment, database, transaction: Transaction::None, write_bytes_max };
+        session.begin_run();
+        session
+    }
+
+    /// Whatever is done from now on belongs to this run.
+    pub fn begin_run(&mut self) -> Arc<Run> {
+        let run = Arc::new(Run::default());
+        let database = Arc::clone(&self.database);
+        self.environment.database = Arc::new(Committing { database, run: Arc::clone(&run) });
+        self.environment.run = Arc::clone(&run);
+        run
+    }
+
+    /// The session as it goes on if what it does now is given up.
+    pub fn given_up(&self) -> Session {
+        let transaction = match &self.transaction {
+            Transaction::Open(block) if !block.is_implicit() => Transaction::Failed,
+            Transaction::Failed => Transaction::Failed,
+            _ => Transaction::None,
+        };
+        let (environment, database) = (self.environment.clone(), Arc::clone(&self.database));
+        Session { environment, database, transaction, write_bytes_max: self.write_bytes_max }
+    }
+
+    /// What plans and runs its statements.
+    pub fn engine(&self) -> &Arc<QueryEngine> {
+        &self.environment.engine
     }
 
     /// Who this is.
@@ -128,18 +155,18 @@ impl Session {
 
     /// For ReadyForQuery.
     pub fn status(&self) -> Status {
-        match self.transaction {
+        match &self.transaction {
             Transaction::None => Status::Idle,
+            Transaction::Open(block) if block.is_implicit() => Status::Idle,
             Transaction::Open(_) => Status::Block,
             Transaction::Failed => Status::Failed,
         }
     }
 
-    /// A statement failed: an open block is lost.
-    pub fn failed(&mut self) {
-        if matches!(self.transaction, Transaction::Open(_)) {
-            self.transaction = Transaction::Failed;
-        }
+    /// A statement failed: an open block is lost, and what it has set. Returns what clients are to be told of.
+    pub fn failed(&mut self) -> Vec<(&'static str, String)> {
+        self.transaction = self.given_up().transaction;
+        self.info().settings.lock().end_block(false)
     }
 
     /// Refuses what a failed block does not take.
@@ -226,7 +253,7 @@ impl Session {
     ) -> Result<Outcome> {
         let (guard, context) = self.context().await?;
         let (plan, names) = context.plan_named(sql).await?;
-        check_width(&plan)?;
+        limits::check_width(plan.schema().fields().len())?;
         let stream = context.stream(&plan).await?;
         let mut cursor = Cursor::new(guard, stream, described, tag)?;
         cursor.rename(names);
@@ -240,7 +267,7 @@ impl Session {
             _ => "DELETE",
         };
         let rows = match &self.transaction {
-            Transaction::Open(_) => {
+            Transaction::Open(block) if !block.is_free() || matches!(sql, Sql::Insert(_)) => {
                 let (_guard, context) = self.context().await?;
                 let writes = write::plan_in_block(&context, sql).await?;
                 self.buffer(writes)?
@@ -274,7 +301,7 @@ impl Session {
     }
 
     async fn define(&mut self, statement: &Statement) -> Result<Outcome> {
-        if matches!(self.transaction, Transaction::Open(_)) {
+        if matches!(&self.transaction, Transaction::Open(block) if !block.is_free()) {
             return Err(SqlError::unsupported("definitions are not supported inside a transaction block")
                 .with_hint("Run it by itself, outside of BEGIN … COMMIT: it is a transaction of its own."));
         }
@@ -304,30 +331,42 @@ impl Session {
         modes.iter().try_for_each(settings::transaction_mode)?;
         let read_only =
             modes.contains(&ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly));
-        // A BEGIN in a block changes nothing, as in PostgreSQL.
-        if matches!(self.transaction, Transaction::None) {
-            self.transaction = Transaction::Open(Box::new(Block::new(read_only)));
-            self.info().activity.lock().transaction_start_us = Some(now_us());
+        match &mut self.transaction {
+            Transaction::None => {
+                self.open(Block::new(read_only));
+            }
+            // What came before it in the text belongs to it, as in PostgreSQL. A BEGIN in a block changes nothing.
+            Transaction::Open(block) => block.make_explicit(read_only),
+            Transaction::Failed => {}
         }
         Ok(Outcome::Done("BEGIN".into()))
     }
 
+    fn open(&mut self, block: Block) {
+        self.transaction = Transaction::Open(Box::new(block));
+        self.info().settings.lock().begin_block();
+        self.info().activity.lock().transaction_start_us = Some(now_us());
+    }
+
     async fn commit(&mut self) -> Result<Outcome> {
         self.info().activity.lock().transaction_start_us = None;
-        match std::mem::replace(&mut self.transaction, Transaction::None) {
+        let committed = match std::mem::replace(&mut self.transaction, Transaction::None) {
             Transaction::Open(block) => {
                 block.commit(&self.environment).await?;
-                Ok(Outcome::Done("COMMIT".into()))
+                true
             }
-            Transaction::Failed => Ok(Outcome::Done("ROLLBACK".into())),
-            Transaction::None => Ok(Outcome::Done("COMMIT".into())),
-        }
+            Transaction::Failed => false,
+            Transaction::None => true,
+        };
+        let told = self.info().settings.lock().end_block(committed);
+        Ok(Outcome::Changed(if committed { "COMMIT" } else { "ROLLBACK" }.into(), told))
     }
 
     fn rollback(&mut self) -> Outcome {
         self.info().activity.lock().transaction_start_us = None;
         self.transaction = Transaction::None;
-        Outcome::Done("ROLLBACK".into())
+        let told = self.info().settings.lock().end_block(false);
+        Outcome::Changed("ROLLBACK".into(), told)
     }
 
     async fn copy(&mut self, sql: &Sql) -> Result<Outcome> {
@@ -352,6 +391,16 @@ impl Session {
         let mut settings = self.environment.session.settings.lock();
         let told = match settings::change(set)? {
             settings::Change::Set(name, value) => settings.set(&name, &value)?,
+            settings::Change::SetLocal(name, value) => {
+                let told = settings.set_local(&name, &value)?;
+                if !matches!(self.transaction, Transaction::Open(_)) {
+                    // Of no effect, but for the check of name and value.
+                    settings.end_block(true);
+                    let text = "SET LOCAL can only be used in transaction blocks";
+                    return Ok(Outcome::Warned("SET".into(), state::NO_ACTIVE_TRANSACTION, text));
+                }
+                told
+            }
             settings::Change::Reset(name) => settings.reset(&name)?,
             settings::Change::Nothing => None,
         };
@@ -370,7 +419,7 @@ impl Session {
     }
 
     fn discard(&mut self) -> Result<Outcome> {
-        if !matches!(self.transaction, Transaction::None) {
+        if self.status() != Status::Idle {
             return Err(SqlError::new(
                 state::ACTIVE_TRANSACTION,
                 "DISCARD ALL cannot run inside a transaction block",
@@ -431,7 +480,7 @@ impl Session {
         };
         let (_guard, context) = self.context().await?;
         let (plan, names) = context.plan_named(&sql).await?;
-        check_width(&plan)?;
+        limits::check_width(plan.schema().fields().len())?;
         let plan = crate::query::guard(|| context.state().optimize(&plan))?.map_err(SqlError::planning)?;
         let mut described = Described::of_schema(plan.schema().as_arrow());
         described.rename(names);
@@ -462,16 +511,6 @@ impl Session {
             }
         }
         Ok(types)
-    }
-}
-
-/// The protocol counts the columns of a row in 16 bits.
-fn check_width(plan: &LogicalPlan) -> Result<()> {
-    match plan.schema().fields().len() {
-        0..=RESULT_COLUMNS_MAX => Ok(()),
-        _ => {
-            Err(SqlError::new("54011", format!("target lists can have at most {RESULT_COLUMNS_MAX} entries")))
-        }
     }
 }
 

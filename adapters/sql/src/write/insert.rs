@@ -13,7 +13,7 @@ use kernel::message::TableWrite;
 use kernel::schema::{ColumnType, TableDef};
 use tidemark_pipeline_sql::names::fold;
 
-use super::{defaults, names, rows};
+use super::{defaults, names, once, rows};
 use crate::assign::convert::{from_texts, to_column};
 use crate::assign::defaults::{expression, literal_text};
 use crate::assign::lower::{self, Scope};
@@ -30,9 +30,16 @@ pub async fn plan(context: &StatementContext, insert: &Insert) -> Result<Vec<Tab
         None => vec![default_row(context, &table).await?],
         Some(query) => source_rows(context, query, &table, &targets, !insert.columns.is_empty()).await?,
     };
+    if updates_on_conflict(insert) {
+        once::check(&table, &batches)?;
+    }
     let shard_count = context.environment().database.shard_count();
     let write = |columns| rows::table_write(&table, shard_count, columns, vec![], on_duplicate.clone());
     batches.into_iter().map(write).collect()
+}
+
+fn updates_on_conflict(insert: &Insert) -> bool {
+    matches!(&insert.on, Some(OnInsert::OnConflict(on)) if matches!(on.action, OnConflictAction::DoUpdate(_)))
 }
 
 fn refuse_unsupported(insert: &Insert) -> Result<()> {

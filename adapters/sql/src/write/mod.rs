@@ -9,6 +9,7 @@ mod change;
 mod defaults;
 mod insert;
 pub(crate) mod names;
+mod once;
 pub mod parameters;
 pub(crate) mod rows;
 

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub mod server;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -145,6 +147,7 @@ impl Runner {
             engine: Arc::new(QueryEngine::new(64 << 20, 2).unwrap()),
             session: Arc::new(SessionInfo::internal()),
             registry: Arc::default(),
+            run: Arc::default(),
         };
         Runner { env }
     }

@@ -1,0 +1,37 @@
+//! Optimizer rules that ask, before they begin and at every node that they look at, whether anybody still waits for the plan.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use pg_semantics::budget::Budget;
+
+type Rule = Arc<dyn OptimizerRule + Send + Sync>;
+
+/// DataFusion's rules.
+pub(super) fn rules() -> Vec<Rule> {
+    Optimizer::new().rules.into_iter().map(|rule| Arc::new(Interruptible(rule)) as Rule).collect()
+}
+
+#[derive(Debug)]
+struct Interruptible(Rule);
+
+impl OptimizerRule for Interruptible {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        if let Some(budget) = Budget::of(&config.options()) {
+            budget.check_wanted()?;
+        }
+        self.0.rewrite(plan, config)
+    }
+}

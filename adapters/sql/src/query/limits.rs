@@ -1,0 +1,124 @@
+//! What a parsed statement may cost to plan, looked at before it is planned. What a text may cost to parse lives in
+//! `tidemark_pipeline_sql`.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Ident, LockType, Query, Select, Statement, TableFactor, Visit, Visitor,
+};
+use tidemark_pipeline_sql::names::fold;
+
+use crate::error::{Result, SqlError};
+
+/// Most columns of a select list, as in PostgreSQL.
+pub const SELECT_COLUMNS_MAX: usize = 1664;
+
+/// Deepest nesting of queries in one another.
+const QUERIES_DEPTH_MAX: usize = 300;
+
+/// Most tables and queries that a statement reads, each common table counted as often as it is mentioned: that is how often it
+/// is planned.
+const RELATIONS_MAX: u64 = 1_000;
+
+/// Refuses what would cost more to plan than a statement may, and locks of rows, which there are none of.
+pub fn check(statement: &Statement) -> Result<()> {
+    let mut check = Check::default();
+    match statement.visit(&mut check) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+fn too_complex(what: String) -> SqlError {
+    SqlError::new("54001", format!("statement too complex: {what}")).with_hint("Ask in several statements.")
+}
+
+/// Refuses a list of too many columns.
+pub fn check_width(columns: usize) -> Result<()> {
+    match columns {
+        0..=SELECT_COLUMNS_MAX => Ok(()),
+        _ => {
+            let message = format!("target lists can have at most {SELECT_COLUMNS_MAX} entries");
+            Err(SqlError::new("54011", message))
+        }
+    }
+}
+
+#[derive(Default)]
+struct Check {
+    depth: usize,
+    /// What the queries that are open have mentioned so far, innermost last.
+    open: Vec<u64>,
+    /// What each common table comes to. A name that is defined again comes to what is more.
+    common: HashMap<String, u64>,
+    /// Common tables that are being defined, in order, by query.
+    defining: Vec<Vec<Ident>>,
+}
+
+impl Check {
+    fn mention(&mut self, relations: u64) -> ControlFlow<SqlError> {
+        let Some(open) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        *open = open.saturating_add(relations);
+        match *open > RELATIONS_MAX {
+            true => ControlFlow::Break(too_complex(format!(
+                "it reads more than {RELATIONS_MAX} tables and queries"
+            ))),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Visitor for Check {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        if let Some(lock) = query.locks.first() {
+            let kind = if lock.lock_type == LockType::Update { "UPDATE" } else { "SHARE" };
+            let error = SqlError::unsupported(format!(
+                "SELECT … FOR {kind} is not supported: rows are not locked, a statement reads one snapshot and a block commits as one"
+            ));
+            return ControlFlow::Break(error.with_hint(
+                "Read and write in one statement: UPDATE … SET x = x + 1, or INSERT … ON CONFLICT DO UPDATE.",
+            ));
+        }
+        self.depth += 1;
+        if self.depth > QUERIES_DEPTH_MAX {
+            return ControlFlow::Break(too_complex(format!(
+                "queries are nested deeper than {QUERIES_DEPTH_MAX}"
+            )));
+        }
+        self.open.push(0);
+        let names = query.with.iter().flat_map(|with| &with.cte_tables).rev();
+        self.defining.push(names.map(|common| common.alias.name.clone()).collect());
+        self.mention(1)
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<SqlError> {
+        self.depth -= 1;
+        self.defining.pop();
+        let relations = self.open.pop().unwrap_or_default();
+        // The common tables of the query around it come first, in order, each one query.
+        if let Some(name) = self.defining.last_mut().and_then(Vec::pop) {
+            let common = self.common.entry(fold(&name)).or_default();
+            *common = relations.max(*common);
+        }
+        self.mention(relations)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
+        match check_width(select.projection.len()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<SqlError> {
+        let TableFactor::Table { name, .. } = factor else { return ControlFlow::Continue(()) };
+        let common = match name.0.as_slice() {
+            [part] => part.as_ident().and_then(|ident| self.common.get(&fold(ident)).copied()),
+            _ => None,
+        };
+        self.mention(1 + common.unwrap_or_default())
+    }
+}
