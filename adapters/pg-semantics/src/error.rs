@@ -37,6 +37,12 @@ pub mod state {
     pub const DATETIME_OVERFLOW: &str = "22008";
     pub const DIVISION_BY_ZERO: &str = "22012";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
+    pub const NULL_VALUE_NOT_ALLOWED: &str = "22004";
+    pub const SUBSTRING_ERROR: &str = "22011";
+    pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
+    pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
+    pub const INVALID_REGULAR_EXPRESSION: &str = "2201B";
+    pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const UNTRANSLATABLE_CHARACTER: &str = "22021";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";

@@ -13,7 +13,6 @@ pub mod decimal;
 pub mod error;
 pub mod functions;
 mod intervals;
-mod json;
 mod literals;
 mod logic;
 pub mod operators;
@@ -24,7 +23,9 @@ pub mod types;
 use std::sync::Arc;
 
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 
 pub use error::{Result, SqlError};
@@ -44,8 +45,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 
 /// Registers operators and functions.
 pub fn install(state: &mut SessionState) -> Result<()> {
-    state.register_expr_planner(Arc::new(json::JsonOperators))?;
-    state.register_expr_planner(Arc::new(operators::Operators))?;
+    functions::close(state)?;
     functions::bounds::install(state)?;
     for function in functions::math::functions() {
         state.register_udf(Arc::new(function))?;
@@ -55,4 +55,11 @@ pub fn install(state: &mut SessionState) -> Result<()> {
     }
     functions::register(state)?;
     Ok(())
+}
+
+/// What plans expressions: ours, and then DataFusion's.
+pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators::Operators)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
 }

@@ -12,8 +12,9 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, Statement, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use pg_semantics::functions::allowed;
 use pg_semantics::types::{PgType, encode, planner};
-use pg_semantics::{SqlError, analyzer_rules, install, syntax};
+use pg_semantics::{SqlError, analyzer_rules, expr_planners, install, syntax};
 
 fn context() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
@@ -21,9 +22,9 @@ fn context() -> SessionContext {
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("+00:00".into());
-    let mut state = SessionStateBuilder::new()
+    let mut state = allowed(SessionStateBuilder::new())
         .with_config(config)
-        .with_default_features()
+        .with_expr_planners(expr_planners())
         .with_analyzer_rules(analyzer_rules())
         .with_type_planner(Arc::new(planner::Types))
         .build();

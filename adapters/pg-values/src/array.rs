@@ -54,9 +54,9 @@ fn quoted(text: &str) -> Result<(Option<Cow<'_, str>>, &str), ArrayFault> {
     loop {
         let at = rest.find(['"', '\\']).ok_or(ArrayFault::Malformed)?;
         let (plain, special) = rest.split_at(at);
-        if special.starts_with('"') {
+        if let Some(behind) = special.strip_prefix('"') {
             let item = if built.is_empty() { Cow::Borrowed(plain) } else { Cow::Owned(built + plain) };
-            return Ok((Some(item), special[1..].trim_start_matches(is_space)));
+            return Ok((Some(item), behind.trim_start_matches(is_space)));
         }
         built.push_str(plain);
         let escaped = special[1..].chars().next().ok_or(ArrayFault::Malformed)?;

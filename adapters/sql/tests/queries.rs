@@ -73,7 +73,7 @@ async fn sums_are_wide_enough() {
         ("select sum(x) over (order by k) from t", "18446744073709551614 ; 9223372036854775807"),
         ("select sum(x) from t where false", "null"),
         ("select coalesce(sum(x), 0) + 1 from t", "18446744073709551615"),
-        ("select arrow_typeof(sum(case when k = 1 then 1 else 0 end)) from t", "Int64"),
+        ("select sum(case when k = 1 then 1 else 0 end) + 9223372036854775807 from t", "!22003 bigint out of range"),
         ("select sum('x')", "!42883 sum(text)"),
     ])
     .await;
@@ -83,12 +83,12 @@ async fn sums_are_wide_enough() {
 async fn whole_numbers_are_integers() {
     let db = Runner::new(2);
     db.script(&[
+        ("select a + 2147483647 from (select 1 as a) s", "!22003 integer out of range"),
+        ("select b + 9223372036854775807 from (select 3000000000 as b) s", "!22003 bigint out of range"),
         (
-            "select arrow_typeof(a), arrow_typeof(b), arrow_typeof(c), arrow_typeof(d) \
-             from (select 1 as a, 3000000000 as b, 1 + 1 as c, array[1] as d) s",
-            "Int32|Int64|Int32|List(Int32)",
+            "select x + 9223372036854775807 from (select 1 as x union all select 3000000000) u",
+            "!22003 bigint out of range",
         ),
-        ("select arrow_typeof(x) from (select 1 as x union all select 3000000000) u", "Int64 ; Int64"),
         ("select count(1), count(*), count(2) filter (where true)", "1|1|1"),
         ("select 1, count(*) group by 1", "1|1"),
         ("select x, x + 1 from (values (1), (2)) v(x) order by 2 limit 1 offset 1", "2|3"),
@@ -160,7 +160,7 @@ async fn uuids_are_compared_as_uuids() {
 }
 
 #[tokio::test]
-async fn bytea_and_jsonb_are_compared_as_values_or_not_at_all() {
+async fn bytea_and_jsonb_are_compared_as_values() {
     let db = Runner::new(2);
     db.script(&[
         ("create table t (b bytea, m jsonb, primary key (b))", "ok"),
@@ -174,8 +174,8 @@ async fn bytea_and_jsonb_are_compared_as_values_or_not_at_all() {
         ("select '\\xde'::bytea, 'ab'::bytea", "\\xde|\\x6162"),
         ("select 1 from t where b = '\\x0'", "!22P02 bytea"),
         ("delete from t where b = '\\x78'", "inserted 0 updated 0 deleted 1 ignored 0"),
-        ("select 1 from t where m = '{\"a\":[1,2]}'", "!0A000 jsonb"),
-        ("select 1 from t x join t y on x.m = y.m", "!0A000 jsonb"),
+        ("select 1 from t where m = '{\"a\":[1,2]}'", "1"),
+        ("select 1 from t x join t y on x.m = y.m", "1"),
         ("select 1 from t where m::text = '{\"a\": [1, 2]}' and m -> 'a' ->> 0 = '1'", "1"),
         ("select count(m), count(*) from t where m is not null", "1|1"),
     ])
@@ -201,7 +201,7 @@ async fn order_and_comparison() {
         ("select k from t where f > 1", "1 ; 4"),
         ("select max(f), min(f) from t", "NaN|-1"),
         ("select 7 / 2, -7 / 2, -7 % 2, 7.0 / 2 > 3.4", "3|-3|-1|t"),
-        ("select k from t where s similar to 'b%'", "!0A000 SIMILAR TO"),
+        ("select k from t where s similar to 'b%'", "1"),
         ("select k from t where s is distinct from 'b' and k < 4", "2 ; 3"),
     ])
     .await;

@@ -1,6 +1,7 @@
 //! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats,
 //! times and bytea have texts of its own. Assignments convert the same way.
 
+pub mod array;
 pub mod convert;
 mod numeric;
 pub mod text;
@@ -140,6 +141,7 @@ fn differs(from: &DataType, into: &DataType) -> bool {
         | D::Interval(_) => from.is_string(),
         D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal(),
         D::Binary => matches!(from, D::Utf8),
+        D::List(_) => matches!(from, D::Utf8 | D::List(_)) && from != into,
         D::Utf8 => {
             from.is_floating() || matches!(from, D::List(_)) || Kind::of(from).is_some_and(Kind::is_time)
         }
@@ -165,6 +167,7 @@ fn cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     Ok(match (into, Kind::of(into)) {
         (DataType::Int16 | DataType::Int32 | DataType::Int64, _) => convert::number(values, into)?,
         (DataType::Binary, _) => from_texts(texts()?.as_string(), Base::Bytea, into)?,
+        (DataType::List(item), _) => array::to_array(values, item)?,
         (_, Some(kind)) if kind.is_time() => match values.data_type().is_string() {
             true => {
                 let PgType::One(base) = PgType::of_arrow(into) else {
@@ -190,6 +193,7 @@ impl ScalarUDFImpl for PgCast {
             DataType::Timestamp(_, None) => "timestamp",
             DataType::Timestamp(_, Some(_)) => "timestamptz",
             DataType::Interval(_) => "interval",
+            DataType::List(_) => "array",
             _ => "text",
         }
     }

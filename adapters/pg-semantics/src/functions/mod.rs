@@ -1,50 +1,126 @@
-//! The functions that statements can call under PostgreSQL's names.
+//! Functions: the allow-list of all that can be reached, and those that are ours. A function of DataFusion's that has PostgreSQL's
+//! name and another meaning is not in it; a session knows nothing but this list.
 
 pub mod aggregate;
+pub mod array;
 pub mod bounds;
 pub mod extract;
+pub mod json;
+mod listed;
 pub mod math;
 pub mod now;
 pub mod overload;
+mod refused;
+pub mod scalar;
+pub mod text;
 pub mod time;
 pub mod to_char;
 
-use datafusion::execution::FunctionRegistry;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use datafusion::catalog::TableFunction;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder, SessionStateDefaults};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
-use crate::error::Result;
+use array::{Action, ArrayFunction};
+use scalar::Scalar;
 
-/// DataFusion's functions of times that PostgreSQL has not, or has with another meaning under the same name.
-const UNREACHABLE: &[&str] = &[
-    "date_part",
-    "datepart",
-    "date_trunc",
-    "datetrunc",
-    "date_bin",
-    "date_format",
-    "from_unixtime",
-    "to_unixtime",
-    "to_local_time",
-    "to_time",
-    "to_date",
-    "to_timestamp",
-    "to_char",
-    "make_date",
-    "make_time",
-    "now",
-    "current_timestamp",
-    "current_date",
-    "today",
-    "current_time",
-];
+pub use listed::{AGGREGATES, REFUSED, SCALARS, TABLES, WINDOWS, table};
 
-/// Registers the functions of times, in the place of DataFusion's.
-pub fn register(state: &mut SessionState) -> Result<()> {
-    for name in UNREACHABLE {
-        state.deregister_udf(name)?;
-    }
+static OURS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let tables = [text::FUNCTIONS, text::REGEXP, text::OPERATORS, json::FUNCTIONS];
+    let scalar = tables.into_iter().flatten().map(|f| (f.name, Scalar::udf(f)));
+    let arrays = Action::NAMED.into_iter().map(|action| (action.name(), ArrayFunction::udf(action)));
+    scalar.chain(arrays).collect()
+});
+
+/// A scalar function of ours by its name.
+pub fn ours(name: &str) -> Option<&'static Arc<ScalarUDF>> {
+    OURS.get(name)
+}
+
+/// Names of ours that a statement can write; what operators and casts are calls of is not among them.
+pub fn our_names() -> Vec<&'static str> {
+    let tables = [text::FUNCTIONS, text::REGEXP, json::FUNCTIONS];
+    let mut names: Vec<&str> = tables.into_iter().flatten().map(|f| f.name).collect();
+    names.extend(Action::NAMED.map(Action::name));
+    names.sort_unstable();
+    names
+}
+
+/// Names of ours that are registered when a session is set up: of numbers, aggregates and times.
+pub fn installed_names() -> Vec<String> {
+    let scalars = math::functions().into_iter().chain(times());
+    let scalars = scalars.flat_map(|f| [vec![f.name().to_string()], f.aliases().to_vec()].concat());
+    let aggregates = aggregate::functions().into_iter().flat_map(|f| f.aliases().to_vec());
+    scalars.chain(aggregates).collect()
+}
+
+fn times() -> impl Iterator<Item = ScalarUDF> {
     let all = [time::functions(), extract::functions(), now::functions(), vec![to_char::function()]];
-    for function in all.into_iter().flatten() {
+    all.into_iter().flatten().map(Into::into)
+}
+
+/// A session that knows the functions of the list and no other: no file formats, no tables out of files.
+pub fn allowed(builder: SessionStateBuilder) -> SessionStateBuilder {
+    builder
+        .with_scalar_functions(scalars())
+        .with_aggregate_functions(aggregates())
+        .with_window_functions(windows())
+        .with_table_function_list(tables())
+}
+
+/// Takes away the other names that DataFusion has for functions of the list.
+pub fn close(state: &mut SessionState) -> crate::error::Result<()> {
+    let scalar = |name: &str| {
+        SCALARS.contains(&name)
+            || REFUSED.iter().any(|(refused, _)| *refused == name)
+            || OURS.contains_key(name)
+    };
+    let others: Vec<String> = state.scalar_functions().keys().filter(|n| !scalar(n)).cloned().collect();
+    for name in others {
+        state.deregister_udf(&name)?;
+    }
+    let others: Vec<String> =
+        state.aggregate_functions().keys().filter(|n| !AGGREGATES.contains(&n.as_str())).cloned().collect();
+    for name in others {
+        state.deregister_udaf(&name)?;
+    }
+    let others: Vec<String> =
+        state.window_functions().keys().filter(|n| !WINDOWS.contains(&n.as_str())).cloned().collect();
+    for name in others {
+        state.deregister_udwf(&name)?;
+    }
+    Ok(())
+}
+
+fn scalars() -> Vec<Arc<ScalarUDF>> {
+    let theirs = SessionStateDefaults::default_scalar_functions().into_iter();
+    let known = |f: &Arc<ScalarUDF>| SCALARS.contains(&f.name());
+    let refused = REFUSED.iter().map(|(name, reason)| refused::Refused::udf(name, reason));
+    theirs.filter(known).chain(refused).chain(OURS.values().cloned()).collect()
+}
+
+fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    let theirs = SessionStateDefaults::default_aggregate_functions().into_iter();
+    theirs.filter(|f| AGGREGATES.contains(&f.name())).collect()
+}
+
+fn windows() -> Vec<Arc<WindowUDF>> {
+    let theirs = SessionStateDefaults::default_window_functions().into_iter();
+    theirs.filter(|f| WINDOWS.contains(&f.name())).collect()
+}
+
+fn tables() -> Vec<Arc<TableFunction>> {
+    let theirs = SessionStateDefaults::default_table_functions().into_iter();
+    theirs.filter(|f| TABLES.contains(&f.name())).collect()
+}
+
+/// Registers the functions of times.
+pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
+    for function in times() {
         state.register_udf(function.into())?;
     }
     Ok(())

@@ -5,16 +5,27 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::numeric::common_number;
-use super::{Operand, no_operator};
+use super::{Operand, array, json, no_operator};
 use crate::types::{Base, PgType};
 
 /// `left op right`.
 pub fn plan(op: Operator, left: &Operand, right: &Operand) -> Result<Expr> {
+    if let Some(planned) = json::compare(op, left, right)? {
+        return Ok(planned);
+    }
+    if let Some(planned) = array::compare_arrays(op, left, right)? {
+        return Ok(planned);
+    }
     let Some(common) = common_type(left, right) else {
         return Err(no_operator(&op.to_string(), left, right).into());
     };
     let (left, right) = (Box::new(left.as_type(&common)), Box::new(right.as_type(&common)));
     Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
+/// True for values that DataFusion compares as they are.
+pub fn is_plain(operand: &Operand) -> bool {
+    !matches!(operand.pg(), PgType::Array(_) | PgType::One(Base::Jsonb))
 }
 
 /// The Arrow type that both can be compared as.
@@ -40,10 +51,10 @@ pub fn common_type(left: &Operand, right: &Operand) -> Option<DataType> {
     if let (Some(a), Some(b)) = (rank(l), rank(r)) {
         return Some(if a >= b { left.arrow().clone() } else { right.arrow().clone() });
     }
-    // A cast to uuid or jsonb is planned as one to text.
+    // A cast to uuid is planned as one to text.
     let text = |base| {
         use Base::*;
-        matches!(base, Text | Varchar | Bpchar | Name | Char | Uuid | Jsonb)
+        matches!(base, Text | Varchar | Bpchar | Name | Char | Uuid)
     };
     if text(l) && text(r) {
         return Some(DataType::Utf8);

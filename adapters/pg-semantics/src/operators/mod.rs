@@ -2,24 +2,35 @@
 //! the types of its operands decide what it means, and which of them are converted. What is planned here needs no coercion by
 //! DataFusion any more. One module for each family of types; what no family knows is refused.
 
+pub mod array;
 mod compare;
+mod json;
 mod label;
 mod numeric;
 mod operand;
 pub mod roots;
 mod settle;
+mod text;
 mod time;
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
+};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::casts;
 use crate::error::{SqlError, state};
+use crate::functions::array::{Action, ArrayFunction};
+use crate::functions::ours;
+use crate::functions::scalar::{Kind, Param, Scalar};
+use crate::types::{Base, PgType};
 
 pub use numeric::{Decimals, Operation, Wide, from_wide};
 pub use operand::Operand;
@@ -46,6 +57,53 @@ impl ExprPlanner for Operators {
             None => Ok(PlannerResult::Original(RawBinaryExpr { op, left: left.expr, right: right.expr })),
         }
     }
+
+    fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        for expr in &exprs {
+            if matches!(expr.get_type(schema)?, DataType::List(_)) {
+                return Err(SqlError::unsupported("arrays have one dimension here").into());
+            }
+        }
+        Ok(PlannerResult::Original(exprs))
+    }
+
+    fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        match raw.func.name() {
+            // What PostgreSQL does to find equals: it sorts.
+            "array_agg" | "string_agg" if raw.distinct && raw.order_by.is_empty() => {
+                raw.order_by =
+                    raw.args.first().map(|arg| arg.clone().sort(true, false)).into_iter().collect();
+            }
+            "first_value" => {
+                let message = "window function first_value requires an OVER clause";
+                return Err(SqlError::new(state::WRONG_OBJECT_TYPE, message).into());
+            }
+            _ => {}
+        }
+        Ok(PlannerResult::Original(raw))
+    }
+
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = raw;
+        let (action, args) = match field_access {
+            GetFieldAccess::ListIndex { key } => (Action::Subscript, vec![expr, *key]),
+            GetFieldAccess::ListRange { start, stop, .. } => (Action::Slice, vec![expr, *start, *stop]),
+            GetFieldAccess::NamedStructField { .. } => {
+                return Err(SqlError::unsupported("columns of composite types are not supported").into());
+            }
+        };
+        let args = args.into_iter().map(|e| Operand::new(e, schema)).collect::<Result<Vec<_>>>()?;
+        if args.first().is_some_and(|a| !matches!(a.pg(), PgType::Array(_))) {
+            let name = args.first().map(Operand::type_name).unwrap_or_default();
+            let message = format!("cannot subscript type {name} because it does not support subscripting");
+            return Err(SqlError::new(state::DATATYPE_MISMATCH, message).into());
+        }
+        Ok(PlannerResult::Planned(array::call(action, args)?))
+    }
 }
 
 /// Asks the families in turn.
@@ -53,10 +111,111 @@ fn resolve(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Optio
     if let Some(comparison) = comparison(op) {
         return compare::plan(comparison, left, right).map(Some);
     }
-    if let Some(planned) = time::plan(op, left, right)? {
-        return Ok(Some(planned));
+    if let Some((any, comparison)) = quantifier(op) {
+        return array::quantified(comparison, any, left.clone(), right.clone()).map(Some);
     }
-    numeric::plan(op, left, right)
+    for family in [time::plan, json::plan, array::plan, text::plan, numeric::plan] {
+        if let Some(planned) = family(op, left, right)? {
+            return Ok(Some(planned));
+        }
+    }
+    Ok(None)
+}
+
+/// `= ANY`, as it is written before it is planned, and the comparison it means.
+fn quantifier(op: &BinaryOperator) -> Option<(bool, Operator)> {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return None };
+    let [quantifier, op] = parts.as_slice() else { return None };
+    let any = match quantifier.as_str() {
+        array::ANY => true,
+        array::ALL => false,
+        _ => return None,
+    };
+    let op = match op.as_str() {
+        "=" => Operator::Eq,
+        "<>" | "!=" => Operator::NotEq,
+        "<" => Operator::Lt,
+        "<=" => Operator::LtEq,
+        ">" => Operator::Gt,
+        ">=" => Operator::GtEq,
+        _ => return None,
+    };
+    Some((any, op))
+}
+
+/// A call of a scalar function of ours, the overload chosen by the arguments, which are converted.
+pub fn called(name: &str, args: Vec<Operand>) -> Result<Expr> {
+    let function = ours(name).ok_or_else(|| SqlError::internal(format!("there is no function {name}")))?;
+    let inner = function.inner().as_ref() as &dyn std::any::Any;
+    let scalar = inner.downcast_ref::<Scalar>();
+    let scalar = scalar.ok_or_else(|| SqlError::internal(format!("{name} is no plain function")))?;
+    let args = converted(scalar, args)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), args)))
+}
+
+/// The arguments of a call as what its overload takes.
+fn converted(function: &Scalar, args: Vec<Operand>) -> Result<Vec<Expr>> {
+    let params: Vec<Param> =
+        args.iter().map(|a| Param { pg: a.pg(), open: a.open, lenient: false }).collect();
+    let kinds = function.argument_kinds(&params)?;
+    args.into_iter()
+        .zip(kinds)
+        .map(|(arg, kind)| match kind {
+            // Of any type: as it is, but an open one is text.
+            Kind::Any | Kind::AnyJson if arg.open => Ok(arg.as_type(&DataType::Utf8)),
+            Kind::Any | Kind::AnyJson => Ok(arg.expr),
+            Kind::Jsonb if arg.open => {
+                called("jsonb", vec![arg.clone().retyped(arg.as_type(&DataType::Utf8), DataType::Utf8)])
+            }
+            kind => Ok(arg.as_type(&kind.arrow())),
+        })
+        .collect()
+}
+
+/// A call of a function of ours with its arguments converted; other calls as they are.
+fn settle_call(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+    let inner = call.func.inner().as_ref() as &dyn std::any::Any;
+    let operands =
+        |args: Vec<Expr>| args.into_iter().map(|e| Operand::new(e, schema)).collect::<Result<Vec<_>>>();
+    if let Some(scalar) = inner.downcast_ref::<Scalar>() {
+        let args = converted(scalar, operands(call.args)?)?;
+        return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args)));
+    }
+    if let Some(function) = inner.downcast_ref::<ArrayFunction>() {
+        return array::call(function.action(), operands(call.args)?);
+    }
+    let args = settle::arguments(call.args, schema)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args)))
+}
+
+/// A value as text, as a cast does it.
+fn cast_to_text(operand: &Operand) -> Result<Expr> {
+    if operand.base() == Some(Base::Jsonb) && !operand.open {
+        return called("jsonb_out", vec![operand.clone()]);
+    }
+    Ok(operand.as_type(&DataType::Utf8))
+}
+
+/// A cast, as PostgreSQL does it, where the types that Arrow knows are not enough to tell.
+fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
+    let value = Operand::new(cast.expr.as_ref().clone(), schema)?;
+    if !value.open && value.base() == Some(Base::Jsonb) {
+        return match json::cast_from(&value, &cast.field)? {
+            json::Casted::As(planned) => Ok(planned),
+            json::Casted::Text(text) => {
+                casts::settle(Cast::new_from_field(Box::new(text), cast.field), schema)
+            }
+            json::Casted::Never => {
+                let message = format!("cannot cast type jsonb to {}", PgType::of(&cast.field).sql_name());
+                Err(SqlError::new(state::CANNOT_COERCE, message).into())
+            }
+        };
+    }
+    let plain = value.field.metadata().is_empty() || *cast.field.data_type() != DataType::Utf8;
+    if value.open || plain || !cast.field.metadata().is_empty() {
+        return casts::settle(cast, schema);
+    }
+    called("plain_text", vec![value])
 }
 
 fn logical(op: &BinaryOperator) -> Option<Operator> {

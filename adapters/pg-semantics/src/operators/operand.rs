@@ -28,6 +28,18 @@ impl Operand {
         Ok(Operand { expr, field, open })
     }
 
+    /// A literal, whose type is open.
+    pub fn literal(expr: Expr) -> Operand {
+        let field = datafusion::arrow::datatypes::Field::new("", DataType::Utf8, true);
+        Operand { expr, field: field.into(), open: true }
+    }
+
+    /// With another expression in its place, of this plain type.
+    pub fn retyped(self, expr: Expr, data_type: DataType) -> Operand {
+        let field = datafusion::arrow::datatypes::Field::new("", data_type, self.field.is_nullable());
+        Operand { expr, field: field.into(), open: false }
+    }
+
     /// The type under which PostgreSQL knows it.
     pub fn pg(&self) -> PgType {
         PgType::of(&self.field)

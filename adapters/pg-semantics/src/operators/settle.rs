@@ -10,8 +10,7 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, Case, Expr, Operator};
 
 use super::operand::Operand;
-use super::{compare, label, numeric};
-use crate::casts;
+use super::{compare, label, numeric, settle_call, settle_cast};
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
 /// expressions of a statement that are no operands, before it is planned.
@@ -29,13 +28,11 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::Case(case) => settle_case(case, schema)?,
         Expr::Between(between) => settle_between(between, schema)?,
         Expr::InList(list) => settle_in_list(list, schema)?,
-        Expr::ScalarFunction(mut function) => {
-            function.args = match OF_ONE_TYPE.contains(&function.name()) {
-                true => of_one_type(function.args, schema)?,
-                false => arguments(function.args, schema)?,
-            };
+        Expr::ScalarFunction(mut function) if OF_ONE_TYPE.contains(&function.name()) => {
+            function.args = of_one_type(function.args, schema)?;
             Expr::ScalarFunction(function)
         }
+        Expr::ScalarFunction(function) => settle_call(function, schema)?,
         Expr::AggregateFunction(mut aggregate) => {
             let args = aggregate.params.args.into_iter();
             aggregate.params.args =
@@ -46,13 +43,13 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             window.params.args = arguments(window.params.args, schema)?;
             Expr::WindowFunction(window)
         }
-        Expr::Cast(cast) => casts::settle(cast, schema)?,
+        Expr::Cast(cast) => settle_cast(cast, schema)?,
         other => other.map_children(|child| Ok(Transformed::yes(settle(child, schema)?)))?.data,
     })
 }
 
 /// Arguments of functions that say themselves which integers they take.
-fn arguments(args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+pub(super) fn arguments(args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let literal = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Int64(_), _));
     args.into_iter().map(|arg| if literal(&arg) { Ok(arg) } else { settle(arg, schema) }).collect()
 }

@@ -5,6 +5,7 @@
 //!
 //! `scope` holds what is visible where, `from` brings it there, `expression` looks names up, `select` and `query` are the clauses.
 
+pub mod calls;
 mod expression;
 mod from;
 mod grouping;

@@ -361,7 +361,7 @@ impl<'a> Writing<'a> {
     fn new(pattern: &'a NumberPattern, digits: String, spaces: usize, negative: bool) -> Writing<'a> {
         let (mut sign_place, mut brackets) = (pattern.sign_place, pattern.brackets);
         let sign_done = if pattern.plus || pattern.minus {
-            !(pattern.plus && !pattern.minus)
+            !pattern.plus || pattern.minus
         } else {
             if !negative && !pattern.fill {
                 brackets = false;

@@ -400,7 +400,7 @@ impl Reading {
             return Err(Fault::TimeOutOfRange);
         }
         let (has_date, has_time) = (self.seen.has(Seen::DATE), self.seen.has(Seen::TIME));
-        if !has_date && !(self.only_time && has_time && self.seen.of_date() == 0) {
+        if !(has_date || self.only_time && has_time && self.seen.of_date() == 0) {
             return Err(Fault::BadTime);
         }
         Ok(Moment::Local { civil: self.civil, has_date, has_time, zone: self.zone })

@@ -159,7 +159,6 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
             Ok(ScalarValue::Utf8(argument_int(args, 0).map(size_pretty)))
         }),
         none("pg_get_statisticsobjdef_columns"),
-        function("convert_from", Utf8, Volatility::Immutable, convert_from),
         first("pg_get_expr"),
         function("pg_get_userbyid", Utf8, stable, |_| Ok(text("tidemark"))),
         function("pg_encoding_to_char", Utf8, stable, |_| Ok(text("UTF8"))),
@@ -175,15 +174,9 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
         function("format_type", Utf8, stable, |args| {
             Ok(ScalarValue::Utf8(argument_int(args, 0).map(|oid| format_type(oid, argument_int(args, 1)))))
         }),
-        function("quote_ident", Utf8, stable, |args| {
-            Ok(ScalarValue::Utf8(
-                argument_text(args, 0).map(|name| tidemark_pipeline_sql::names::quote(&name)),
-            ))
-        }),
     ]
 }
 
-/// The text that bytes are in an encoding: how a message that was set aside is read.
 /// The function behind the errors' `message_text`; it has no name that a statement could call it by.
 pub(crate) fn bytes_as_text() -> Arc<ScalarUDF> {
     function("message_text", DataType::Utf8, Volatility::Immutable, |args| {
@@ -205,30 +198,6 @@ fn shown_bytes(bytes: &[u8]) -> String {
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
     }
     text
-}
-
-fn convert_from(args: &[ScalarValue]) -> Result<ScalarValue> {
-    let [bytes, encoding] = args else {
-        let types = args.iter().map(|arg| arg.data_type().to_string()).collect::<Vec<_>>().join(", ");
-        let what = format!("function convert_from({types}) does not exist: it is convert_from(bytea, text)");
-        return Err(SqlError::new(state::UNDEFINED_FUNCTION, what).into());
-    };
-    let (ScalarValue::Binary(Some(bytes)), Some(encoding)) =
-        (bytes.cast_to(&DataType::Binary)?, argument_text(std::slice::from_ref(encoding), 0))
-    else {
-        return Ok(ScalarValue::Utf8(None));
-    };
-    if !["utf8", "utf-8", "unicode"].contains(&encoding.to_lowercase().as_str()) {
-        let what = format!("invalid source encoding name \"{encoding}\": UTF8 is known");
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, what).into());
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(ScalarValue::Utf8(Some(text))),
-        _ => {
-            let what = "invalid byte sequence for encoding \"UTF8\"";
-            Err(SqlError::new(state::UNTRANSLATABLE_CHARACTER, what).into())
-        }
-    }
 }
 
 /// Bytes as PostgreSQL shows them: in the smallest unit in which there are less than 10240.

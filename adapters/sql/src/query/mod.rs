@@ -86,10 +86,10 @@ impl QueryEngine {
         options.extensions.insert(Budget::new(Arc::clone(&pool), Arc::default()));
         // Nullability and field metadata of catalog functions need not agree to the last bit.
         options.execution.skip_physical_aggregate_schema_check = true;
-        let mut state = SessionStateBuilder::new()
+        let mut state = pg_semantics::functions::allowed(SessionStateBuilder::new())
             .with_config(config)
             .with_runtime_env(runtime(Arc::clone(&pool))?)
-            .with_default_features()
+            .with_expr_planners(pg_semantics::expr_planners())
             .with_optimizer_rules(interruptible::rules())
             .with_analyzer_rules(pg_semantics::analyzer_rules())
             .with_type_planner(Arc::new(pg_semantics::types::planner::Types))

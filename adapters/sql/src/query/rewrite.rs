@@ -79,9 +79,8 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        if let Expr::SimilarTo { .. } = expr {
-            let error = SqlError::unsupported("SIMILAR TO is not supported");
-            return ControlFlow::Break(error.with_hint("Use LIKE, or ~ with a regular expression."));
+        if let Err(error) = pg_semantics::syntax::calls::rewrite(expr) {
+            return ControlFlow::Break(error);
         }
         rewrite(expr);
         match pg_semantics::syntax::time::rewrite(expr) {

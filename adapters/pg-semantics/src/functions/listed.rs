@@ -1,0 +1,133 @@
+//! The list: functions of DataFusion's that mean what PostgreSQL's of that name mean, and PostgreSQL's that are refused.
+
+use std::fmt::Write as _;
+
+use super::{installed_names, our_names};
+
+/// Scalar functions of DataFusion's.
+pub const SCALARS: &[&str] = &[
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "coalesce",
+    "cos",
+    "cosh",
+    "cot",
+    "degrees",
+    "factorial",
+    "gcd",
+    "greatest",
+    "lcm",
+    "least",
+    "make_array",
+    "nullif",
+    "pi",
+    "radians",
+    "random",
+    "sin",
+    "sinh",
+    "tan",
+    "tanh",
+    "to_timestamp_millis",
+    // Behind gen_random_uuid.
+    "uuid",
+];
+
+/// Aggregate functions of DataFusion's. `first_value` is what DISTINCT ON is planned as.
+pub const AGGREGATES: &[&str] = &[
+    "array_agg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar_samp",
+    "first_value",
+    "grouping",
+    "max",
+    "min",
+    "percentile_cont",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "string_agg",
+];
+
+/// Window functions of DataFusion's.
+pub const WINDOWS: &[&str] = &[
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "rank",
+    "row_number",
+];
+
+/// Functions that give rows, of DataFusion's.
+pub const TABLES: &[&str] = &["generate_series"];
+
+/// PostgreSQL's functions that are refused, and why. Functions that are in none of these lists do not exist.
+pub const REFUSED: &[(&str, &str)] = &[
+    ("generate_series", "it gives rows; call it in FROM"),
+    ("generate_subscripts", "it gives rows"),
+    ("json_agg", "there is no type json; use array_agg"),
+    ("json_build_array", "there is no type json; use jsonb_build_array"),
+    ("json_build_object", "there is no type json; use jsonb_build_object"),
+    ("jsonb_agg", "aggregates of jsonb are not there yet; use to_jsonb(array_agg(…))"),
+    ("jsonb_array_elements", "it gives rows"),
+    ("jsonb_array_elements_text", "it gives rows"),
+    ("jsonb_each", "it gives rows of two columns"),
+    ("jsonb_each_text", "it gives rows of two columns"),
+    ("jsonb_object_agg", "aggregates of jsonb are not there yet"),
+    ("jsonb_object_keys", "it gives rows"),
+    ("jsonb_path_exists", "there is no type jsonpath"),
+    ("jsonb_path_query", "there is no type jsonpath"),
+    ("jsonb_path_query_first", "there is no type jsonpath"),
+    ("normalize", "forms of Unicode are not told apart"),
+    ("regexp_matches", "it gives rows; use regexp_match for the first of them"),
+    ("regexp_split_to_table", "it gives rows; use regexp_split_to_array"),
+    ("row_to_json", "there is no type json"),
+    ("string_to_table", "it gives rows; use string_to_array"),
+    ("to_json", "there is no type json; use to_jsonb"),
+    ("unistr", "escapes of Unicode are written in literals"),
+];
+
+/// The list as a table of Markdown, as the documentation has it.
+pub fn table() -> String {
+    let mut out = String::from("| Function | Here |\n|---|---|\n");
+    let mut rows: Vec<(String, String)> = vec![];
+    let mut put =
+        |names: &[&str], what: &str| rows.extend(names.iter().map(|n| (n.to_string(), what.to_string())));
+    put(&our_names(), "ours");
+    let installed = installed_names();
+    put(&installed.iter().map(String::as_str).collect::<Vec<_>>(), "ours");
+    put(SCALARS, "DataFusion's");
+    put(AGGREGATES, "DataFusion's, aggregate");
+    put(WINDOWS, "DataFusion's, window");
+    put(TABLES, "DataFusion's, in FROM");
+    rows.extend(REFUSED.iter().map(|(name, why)| (name.to_string(), format!("refused: {why}"))));
+    rows.sort();
+    rows.dedup_by(|next, before| next.0 == before.0);
+    for (name, what) in rows {
+        let _ = writeln!(out, "| `{name}` | {what} |");
+    }
+    out
+}
