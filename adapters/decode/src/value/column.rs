@@ -8,7 +8,6 @@ use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArr
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use kernel::schema::ColumnType;
 use kernel::{Error, ErrorKind};
-use pg_values::json::Canonical;
 use pg_values::{number, text, time};
 
 use super::Fault;
@@ -43,13 +42,11 @@ struct Texts {
     bytes: Vec<u8>,
     /// End of each.
     offsets: Vec<i32>,
-    /// Writes values of JSON columns.
-    canonical: Canonical,
 }
 
 impl Texts {
     fn new() -> Texts {
-        Texts { bytes: Vec::new(), offsets: vec![0], canonical: Canonical::default() }
+        Texts { bytes: Vec::new(), offsets: vec![0] }
     }
 
     /// Makes a string of what was appended to `bytes`.
@@ -410,13 +407,7 @@ fn push_json(texts: &mut Texts, message: &[u8], token: &Token) -> Result<(), Fau
     if token.escaped {
         check_strings(token.raw(message))?;
     }
-    // As jsonb keeps it: one text for a value, however it was written.
-    let text = std::str::from_utf8(token.raw(message)).map_err(|_| Fault::NotJson)?;
-    texts.canonical.append(text, &mut texts.bytes).map_err(|fault| match fault {
-        pg_values::Fault::Invalid => Fault::NotJson,
-        other => other.into(),
-    })?;
-    texts.close()
+    texts.push(token.raw(message))
 }
 
 /// Every string in a well-formed JSON value must stand for text without NUL.

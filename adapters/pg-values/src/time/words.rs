@@ -222,7 +222,7 @@ const WEEKDAYS: [&str; 14] = [
 pub(super) fn special(word: &str) -> Option<Special> {
     use Special as S;
     let month = |name: &&str| *name == word || name[..3] == *word || (word == "sept" && name[..3] == *"sep");
-    if let Some(month) = MONTHS.iter().position(|name| month(name)) {
+    if let Some(month) = MONTHS.iter().position(month) {
         return Some(S::Month(month as i64 + 1));
     }
     if WEEKDAYS.contains(&word) {
