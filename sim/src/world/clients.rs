@@ -498,7 +498,7 @@ fn pipeline_spec(p: &Parameters, index: usize, alteration: u64) -> Box<PipelineS
         definition_sql: PipelineRule::definition(&rule.name, alteration),
         on_duplicate: rule.duplicate.lowered(rule.shape),
         error_limit: rule.error_limit,
-        batch_interval_us: if alteration % 2 == 0 { p.batch_interval_us[index] } else { 0 },
+        batch_interval_us: if alteration.is_multiple_of(2) { p.batch_interval_us[index] } else { 0 },
         batch_bytes_max: p.batch_bytes_max[index],
     })
 }

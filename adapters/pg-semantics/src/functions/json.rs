@@ -314,7 +314,7 @@ fn build_array<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 }
 
 fn build_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
-    if row.len() % 2 != 0 {
+    if !row.len().is_multiple_of(2) {
         let message = "argument list must have even number of elements";
         return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).with_hint(
             "The arguments of jsonb_build_object() must consist of alternating keys and values.",

@@ -60,7 +60,7 @@ pub fn installed_names() -> Vec<String> {
 
 fn times() -> impl Iterator<Item = ScalarUDF> {
     let all = [time::functions(), extract::functions(), now::functions(), vec![to_char::function()]];
-    all.into_iter().flatten().map(Into::into)
+    all.into_iter().flatten()
 }
 
 /// A session that knows the functions of the list and no other: no file formats, no tables out of files.

@@ -131,7 +131,7 @@ impl Resolver<'_> {
         let schema = if said.is_some() { None } else { schema };
         let shown = said.or(name);
         let given = self.unused(shown.as_deref().unwrap_or("subquery"));
-        let renamed = alias.as_ref().map_or(vec![], |alias| alias_columns(alias));
+        let renamed = alias.as_ref().map_or(vec![], alias_columns);
         let wide = columns.iter().filter(|(_, _, hidden)| !hidden).count();
         if renamed.len() > wide {
             let message = format!(
@@ -265,9 +265,7 @@ impl Resolver<'_> {
                 return Ok(both);
             }
             JoinConstraint::None => return Err(SqlError::syntax("a JOIN needs ON or USING")),
-            JoinConstraint::Using(names) => {
-                names.iter().map(|name| Ok(used(name)?)).collect::<Result<Vec<String>>>()?
-            }
+            JoinConstraint::Using(names) => names.iter().map(used).collect::<Result<Vec<String>>>()?,
             JoinConstraint::Natural => common_names(&left, &right),
         };
         let (condition, names) = merge(left, right, &merged, kind)?;

@@ -232,3 +232,43 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
         within_group: vec![],
     })
 }
+
+/// Offsets of window frames become interval literals again: of those alone the planner knows that they are intervals.
+pub fn frames(statement: &mut ast::Statement) {
+    struct Frames;
+    impl ast::VisitorMut for Frames {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> std::ops::ControlFlow<()> {
+            if let Expr::Function(function) = expr
+                && let Some(ast::WindowType::WindowSpec(window)) = &mut function.over
+                && let Some(frame) = &mut window.window_frame
+            {
+                literal_offset(&mut frame.start_bound);
+                frame.end_bound.iter_mut().for_each(literal_offset);
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let _ = ast::VisitMut::visit(statement, &mut Frames);
+}
+
+fn literal_offset(bound: &mut ast::WindowFrameBound) {
+    let (ast::WindowFrameBound::Preceding(Some(offset)) | ast::WindowFrameBound::Following(Some(offset))) =
+        bound
+    else {
+        return;
+    };
+    if let Expr::Cast { expr, data_type: DataType::Interval { .. }, .. } = offset.as_mut()
+        && matches!(expr.as_ref(), Expr::Value(_))
+    {
+        let literal = ast::Interval {
+            value: Box::new(take(expr)),
+            leading_field: None,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        };
+        **offset = Expr::Interval(literal);
+    }
+}

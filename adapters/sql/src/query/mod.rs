@@ -288,6 +288,7 @@ impl StatementContext {
         };
         let names = guard(|| syntax::resolve(query, self))??;
         pg_semantics::operators::roots::mark(&mut statement);
+        pg_semantics::syntax::time::frames(&mut statement);
         let plan = self.plan_once(&statement).await?;
         SQLOptions::new()
             .with_allow_ddl(false)

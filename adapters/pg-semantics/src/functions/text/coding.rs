@@ -66,7 +66,7 @@ fn base64(bytes: &[u8]) -> String {
         }
         column += 4;
     }
-    if column == LINE && bytes.len() % 3 == 0 && !bytes.is_empty() {
+    if column == LINE && bytes.len().is_multiple_of(3) && !bytes.is_empty() {
         text.push('\n');
     }
     text

@@ -49,15 +49,18 @@ impl Pattern {
             )
         };
         let regex = regex::RegexBuilder::new(&read.pattern).size_limit(PROGRAM_BYTES_MAX).build();
-        let longest = read.longest.then(|| {
-            PikeVM::builder()
-                .configure(PikeVM::config().match_kind(MatchKind::All))
-                .thompson(thompson::Config::new().nfa_size_limit(Some(PROGRAM_BYTES_MAX)))
-                .build(&read.pattern)
-        });
+        let longest = match read.longest {
+            false => None,
+            true => {
+                let mut builder = PikeVM::builder();
+                builder.configure(PikeVM::config().match_kind(MatchKind::All));
+                builder.thompson(thompson::Config::new().nfa_size_limit(Some(PROGRAM_BYTES_MAX)));
+                Some(builder.build(&read.pattern).map_err(|e| too_large(&e))?)
+            }
+        };
         Ok(Pattern {
             regex: regex.map_err(|e| too_large(&e))?,
-            longest: longest.transpose().map_err(|e| too_large(&e))?,
+            longest,
             groups: read.groups,
             unsure: read.unsure,
         })

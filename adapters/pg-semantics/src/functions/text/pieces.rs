@@ -110,7 +110,7 @@ pub fn pad(text: &str, length: i64, fill: &str, at_start: bool, out: &mut String
 /// `repeat(text, n)`.
 pub fn repeat(text: &str, n: i64) -> Result<String> {
     let n = usize::try_from(n).unwrap_or(0);
-    check_len(text.len().checked_mul(n).unwrap_or(usize::MAX))?;
+    check_len(text.len().saturating_mul(n))?;
     Ok(text.repeat(n))
 }
 
