@@ -52,11 +52,8 @@ impl Workers {
         bytes: usize,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T> {
-        let places = match bytes {
-            0..=MEDIUM_BYTES => &self.places[0],
-            0..=HEAVY_BYTES => &self.places[1],
-            _ => &self.places[2],
-        };
+        let class = usize::from(bytes > MEDIUM_BYTES) + usize::from(bytes > HEAVY_BYTES);
+        let places = &self.places[class];
         let stopping = |_| SqlError::internal("the server is stopping");
         let place = Arc::clone(places).acquire_owned().await.map_err(stopping)?;
         let (work, abort) = abortable(AssertUnwindSafe(work).catch_unwind());
