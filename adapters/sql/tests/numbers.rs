@@ -36,6 +36,8 @@ async fn numerics_are_exact() {
             ("select 5 / 0.0", "!22012 division by zero"),
             ("select 12345.6::numeric(4,1)", "!22003 overflow"),
             ("select '1e3'::numeric, 12.345::numeric(4,1), ' -0.5 '::numeric", "1000|12.3|-0.5"),
+            ("select 'NaN'::numeric", "!22P02 numeric"),
+            ("select 'NaN'::float8::numeric", "!0A000 numeric cannot hold NaN"),
             ("select 'x'::numeric", "!22P02 invalid input syntax for type numeric"),
             (
                 "select round(2.567, 2), round(1234.5, -2), trunc(-2.57, 1), ceil(2.1), floor(-2.1)",
