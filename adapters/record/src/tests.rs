@@ -229,8 +229,16 @@ fn append_of(extract: &Extract) -> Effect {
     Effect::Append(body.encode(Sequence(10)))
 }
 
+/// After a halt, and after a clean stop while shards were staging a record that never came to the log.
 #[test]
 fn rows_that_the_log_never_got_are_written_on_the_way_out() {
+    let halted = End::Halted(Error::new(ErrorKind::Internal, "a thread panicked"));
+    for end in [halted, End::Stopped] {
+        rows_are_written_at(end);
+    }
+}
+
+fn rows_are_written_at(end: End) {
     let directory = tempfile::tempdir().unwrap();
     let life = Life {
         database: [7; 16],
@@ -246,16 +254,17 @@ fn rows_that_the_log_never_got_are_written_on_the_way_out() {
         recorder.input(1, &Input::Extracted(extract(first_offset)), &catalog);
     }
     recorder.effect(&append_of(&extract(10)));
-    recorder.finish(End::Halted(Error::new(ErrorKind::Internal, "a thread panicked")), None);
+    recorder.finish(end.clone(), None);
     let mut recording = Recording::open(&list(directory.path()).unwrap()[0]).unwrap();
     let items: Vec<Item> = std::iter::from_fn(|| recording.next_item().unwrap()).collect();
     for item in &items[..2] {
         let Item::Input { input: RecordedInput::Extracted(extract), .. } = item else { panic!("{item:?}") };
         assert!(matches!(&extract.rows, RowsAt::Log(counts) if *counts == [None, Some(3)]), "{extract:?}");
     }
-    let [Item::Effect(_), Item::Rows { key, shards }, Item::End(End::Halted(_))] = &items[2..] else {
+    let [Item::Effect(_), Item::Rows { key, shards }, Item::End(recorded)] = &items[2..] else {
         panic!("{items:?}");
     };
+    assert_eq!(*recorded, end);
     assert_eq!(*key, ExtractKey::of(&extract(13)), "the log has the rows of the other");
     assert_eq!(shards[1].as_ref().unwrap().read().unwrap().columns(), some_rows().columns());
 }
