@@ -24,7 +24,7 @@ pub const NESTING_MAX: usize = 2_000;
 
 /// Most operators in a row at one level of parentheses. Such chains become trees as deep as they are long, and trees are
 /// walked by recursion.
-pub const CHAIN_OPERATORS_MAX: usize = 10_000;
+pub const CHAIN_OPERATORS_MAX: usize = 20_000;
 
 /// The same for what is kept and read again whenever the database starts, by threads with small stacks: definitions.
 const KEPT_NESTING_MAX: usize = 50;

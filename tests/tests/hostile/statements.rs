@@ -43,7 +43,7 @@ fn families() -> Vec<(&'static str, String, &'static [&'static str])> {
             ),
             &["54011", "54000", "42P16", "0A000"],
         ),
-        ("20,000 terms", sum("x", 20_000, " FROM t"), deep),
+        ("30,000 terms", sum("x", 30_000, " FROM t"), deep),
         ("100,000 nested parentheses", format!("SELECT {}", nested("(1+", "1", ")", 100_000)), deep),
         ("100,000 signs", format!("SELECT {}1", "- ".repeat(100_000)), deep),
         ("open brackets", format!("SELECT {}", "[".repeat(1_000_000)), &["54001", "42601"]),
@@ -169,8 +169,14 @@ fn long_statements_of_honest_people_work() {
     assert_eq!(value(format!("SELECT {}", nested("(SELECT ", "7", ")", 100))), "7");
     assert_eq!(value(format!("SELECT count(*) FROM {}", nested("(SELECT * FROM ", "t", ") q", 100))), "3");
     assert_eq!(value(format!("SELECT count(*) FROM t WHERE id IN ({})", list(100_000))), "3");
-    assert_eq!(value(format!("SELECT {}", vec!["1"; 400].join("+"))), "400");
-    assert_eq!(value(format!("SELECT count(*) FROM t WHERE {}", vec!["x = 1"; 400].join(" OR "))), "1");
+    assert_eq!(value(format!("SELECT {}", vec!["1"; 5_000].join("+"))), "5000");
+    assert_eq!(value(format!("SELECT {} FROM t WHERE id = 1", vec!["x"; 5_000].join(" + "))), "5000");
+    assert_eq!(value(format!("SELECT {}", nested("(1 + ", "1", ")", 1_000))), "1001");
+    assert_eq!(value(format!("SELECT {}", nested("(", "1", " + 1)", 1_000))), "1001");
+    assert_eq!(value(format!("SELECT length({})", vec!["'ab'"; 5_000].join(" || "))), "10000");
+    assert_eq!(value(format!("SELECT 7{}", "::bigint::int".repeat(100))), "7");
+    assert_eq!(value(format!("SELECT count(*) FROM t WHERE {}", vec!["x = 1"; 5_000].join(" OR "))), "1");
+    assert_eq!(value(format!("SELECT count(*) FROM t WHERE {}", vec!["x <> 5"; 1_000].join(" AND "))), "2");
     assert_eq!(value(chained_tables(50, "SELECT x FROM PREV")), "1");
     watched.end();
 }

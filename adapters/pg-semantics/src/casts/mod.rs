@@ -24,8 +24,6 @@ use text::from_texts;
 
 /// The cast of an expression whose types are settled, as far as it can be resolved while the statement is planned.
 pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
-    let Cast { expr, field } = cast;
-    let cast = Cast { expr: Box::new(crate::operators::settle(*expr, schema)?), field };
     match cast.field.data_type() {
         DataType::Decimal128(..) | DataType::Decimal256(..) => numeric::settle(cast, schema),
         _ if PgType::of(&cast.field) == PgType::One(Base::Uuid) => {

@@ -3,9 +3,11 @@
 //! DataFusion any more. One module for each family of types; what no family knows is refused.
 
 pub mod array;
+mod chain;
 mod compare;
 mod json;
 mod label;
+mod members;
 mod numeric;
 mod operand;
 pub mod roots;
@@ -52,6 +54,10 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Planned(Expr::BinaryExpr(BinaryExpr { left, op: logical, right })));
         }
         let (left, right) = (Operand::new(left, schema)?, Operand::new(right, schema)?);
+        let (left, right) = match chain::extend(&op, left, right)? {
+            chain::Extended::Chain(chain) => return Ok(PlannerResult::Planned(chain)),
+            chain::Extended::Not(left, right) => (left, right),
+        };
         match resolve(&op, &left, &right)? {
             Some(planned) => Ok(PlannerResult::Planned(planned)),
             None => Ok(PlannerResult::Original(RawBinaryExpr { op, left: left.expr, right: right.expr })),
@@ -198,7 +204,9 @@ fn cast_to_text(operand: &Operand) -> Result<Expr> {
 
 /// A cast, as PostgreSQL does it, where the types that Arrow knows are not enough to tell.
 fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
-    let value = Operand::new(cast.expr.as_ref().clone(), schema)?;
+    let Cast { expr, field } = cast;
+    let value = Operand::new(*expr, schema)?;
+    let cast = Cast { expr: Box::new(value.expr.clone()), field };
     if !value.open && value.base() == Some(Base::Jsonb) {
         return match json::cast_from(&value, &cast.field)? {
             json::Casted::As(planned) => Ok(planned),

@@ -71,7 +71,7 @@ pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Opti
     Ok(Some(arithmetic::call(operation, args)))
 }
 
-/// True for functions that stand for operators: what is below them is settled.
+/// True for functions that stand for operators on numbers: what is below them is settled.
 pub fn is_operation(function: &ScalarUDF) -> bool {
     let inner = function.inner().as_ref() as &dyn std::any::Any;
     inner.is::<Decimals>() || inner.is::<arithmetic::Checked>()

@@ -3,9 +3,10 @@
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, ReturnFieldArgs, cast};
 
 use super::settle::settle;
+use super::{chain, numeric};
 use crate::types::{Base, PgType};
 
 /// An operand of an operator, or an argument of a function.
@@ -24,7 +25,7 @@ impl Operand {
     pub fn new(expr: Expr, schema: &DFSchema) -> Result<Operand> {
         let expr = settle(expr, schema)?;
         let open = is_open(&expr);
-        let field = expr.to_field(schema)?.1;
+        let field = field(&expr, schema)?;
         Ok(Operand { expr, field, open })
     }
 
@@ -81,6 +82,21 @@ impl Operand {
             other => cast(other.clone(), into.clone()),
         }
     }
+}
+
+/// The type of a settled expression. DataFusion puts a name together for each node on its way, out of all that is below it: not
+/// for operations here.
+fn field(expr: &Expr, schema: &DFSchema) -> Result<FieldRef> {
+    let Expr::ScalarFunction(function) = expr else { return Ok(expr.to_field(schema)?.1) };
+    if let Some(field) = chain::field(function) {
+        return Ok(field);
+    }
+    if !numeric::is_operation(&function.func) {
+        return Ok(expr.to_field(schema)?.1);
+    }
+    let fields = function.args.iter().map(|arg| field(arg, schema)).collect::<Result<Vec<_>>>()?;
+    let scalars = vec![None; fields.len()];
+    function.func.return_field_from_args(ReturnFieldArgs { arg_fields: &fields, scalar_arguments: &scalars })
 }
 
 fn is_open(expr: &Expr) -> bool {

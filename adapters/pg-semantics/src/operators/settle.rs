@@ -10,7 +10,9 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, Case, Expr, Operator};
 
 use super::operand::Operand;
-use super::{compare, label, numeric, settle_call, settle_cast};
+use super::{chain, compare, label, members, numeric, settle_call, settle_cast};
+use crate::arithmetic;
+use crate::types::Base;
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
 /// expressions of a statement that are no operands, before it is planned.
@@ -21,7 +23,9 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(match expr {
         // Settled when they were planned, with all that is below them.
         done @ (Expr::BinaryExpr(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..)) => done,
-        Expr::ScalarFunction(done) if numeric::is_operation(&done.func) => Expr::ScalarFunction(done),
+        Expr::ScalarFunction(done) if numeric::is_operation(&done.func) || chain::field(&done).is_some() => {
+            Expr::ScalarFunction(done)
+        }
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if i32::try_from(value).is_ok() => {
             Expr::Literal(ScalarValue::Int32(Some(value as i32)), metadata)
         }
@@ -117,27 +121,66 @@ fn settle_between(between: Between, schema: &DFSchema) -> Result<Expr> {
     Ok(if negated { Expr::Not(Box::new(both)) } else { both })
 }
 
-/// Items of one type with the subject stay a list; otherwise each is compared by itself.
+/// Subject and items become values of one type. Where there is none, each item is compared by itself, as it is where there is
+/// only one.
 fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     let InList { expr, list, negated } = list;
     let subject = Operand::new(*expr, schema)?;
     let items = operands(list, schema)?;
-    let common = items.iter().map(|item| compare::common_type(&subject, item)).collect::<Option<Vec<_>>>();
-    if let Some(common) = common
-        && common.iter().all(|t| t == subject.arrow())
-        && !subject.open
-    {
-        let list = items.iter().map(|item| item.as_type(subject.arrow())).collect();
-        return Ok(Expr::InList(InList { expr: Box::new(subject.expr), list, negated }));
+    if let Some(common) = list_type(&subject, &items) {
+        let value = one_zero(subject.as_type(&common), &common)?;
+        let list = items.iter().map(|item| one_zero(item.as_type(&common), &common));
+        let list = list.collect::<Result<Vec<_>>>()?;
+        if subject.base() != Some(Base::Uuid)
+            && let Some(set) = members::plan(&value, &list, &common, negated)?
+        {
+            return Ok(set);
+        }
+        return Ok(Expr::InList(InList { expr: Box::new(value), list, negated }));
     }
-    let mut any: Option<Expr> = None;
-    for item in &items {
-        let equal = compare::plan(Operator::Eq, &subject, item)?;
-        any = Some(match any {
-            None => equal,
-            Some(others) => others.or(equal),
-        });
-    }
-    let any = any.unwrap_or(Expr::Literal(ScalarValue::Boolean(Some(false)), None));
+    let equal = items.iter().map(|item| compare::plan(Operator::Eq, &subject, item));
+    let any = either(&mut equal.collect::<Result<Vec<_>>>()?);
     Ok(if negated { Expr::Not(Box::new(any)) } else { any })
+}
+
+/// A float that is looked for by its bits: there are two zeros, and both become the same.
+fn one_zero(value: Expr, data_type: &DataType) -> Result<Expr> {
+    if !data_type.is_floating() {
+        return Ok(value);
+    }
+    let zero = Expr::Literal(ScalarValue::new_zero(data_type)?, None);
+    Ok(arithmetic::call(numeric::Operation::Add, vec![value, zero]))
+}
+
+/// The type that all of a list are converted to, as PostgreSQL finds it for an array: a real among exact numbers makes reals.
+fn list_type(subject: &Operand, items: &[Operand]) -> Option<DataType> {
+    if items.len() < 2 || subject.open || !compare::is_plain(subject) || !items.iter().all(compare::is_plain)
+    {
+        return None;
+    }
+    let known = || std::iter::once(subject).chain(items).filter(|o| !o.open).map(Operand::arrow);
+    if known().all(numeric::is_number) && known().any(|t| *t == DataType::Float32) {
+        let double = known().any(|t| *t == DataType::Float64);
+        return Some(if double { DataType::Float64 } else { DataType::Float32 });
+    }
+    let mut common = subject.clone();
+    for item in items {
+        let data_type = compare::common_type(&common, item)?;
+        if *common.arrow() != data_type {
+            common = common.of_type(data_type);
+        }
+    }
+    Some(common.arrow().clone())
+}
+
+/// Whether any of these holds, as a tree that is no deeper than it has to be.
+fn either(any: &mut Vec<Expr>) -> Expr {
+    match any.len() {
+        0 => Expr::Literal(ScalarValue::Boolean(Some(false)), None),
+        1 => any.remove(0),
+        len => {
+            let mut right = any.split_off(len / 2);
+            either(any).or(either(&mut right))
+        }
+    }
 }

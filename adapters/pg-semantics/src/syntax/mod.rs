@@ -3,8 +3,9 @@
 //! result are called. Afterwards every column is qualified with a name that no other relation of the statement has, and every
 //! output column has a name of its own, so that nothing is left for the planner to find out by rules of its own.
 //!
-//! `scope` holds what is visible where, `from` brings it there, `expression` looks names up, `select` and `query` are the clauses.
+//! `balance` comes first. `scope` holds what is visible where, `from` brings it there, `expression` looks names up, `select` and `query` are the clauses.
 
+mod balance;
 pub mod calls;
 mod expression;
 mod from;
@@ -24,6 +25,7 @@ use datafusion::sql::sqlparser::ast::{Ident, Query, Visit, Visitor};
 
 use crate::error::Result;
 
+pub use balance::balance;
 use labels::folded;
 pub use labels::label_columns;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Ident, LockType, Query, Select, Statement, TableFactor, Visit, Visitor,
+    Expr, Ident, LockType, Query, Select, Statement, TableFactor, UnaryOperator, Visit, Visitor,
 };
 use tidemark_pipeline_sql::names::fold;
 
@@ -16,6 +16,10 @@ pub const SELECT_COLUMNS_MAX: usize = 1664;
 
 /// Deepest nesting of queries in one another.
 const QUERIES_DEPTH_MAX: usize = 300;
+
+/// Deepest nesting of functions and signs in one another. The planner names and types each of them together with all that is
+/// within it, several times over: it takes time by the cube of the depth. Rows of operators are planned flat and do not count.
+const CALLS_DEPTH_MAX: usize = 200;
 
 /// Most tables and queries that a statement reads, each common table counted as often as it is mentioned: that is how often it
 /// is planned.
@@ -48,6 +52,8 @@ pub fn check_width(columns: usize) -> Result<()> {
 #[derive(Default)]
 struct Check {
     depth: usize,
+    /// Functions and signs around what is looked at.
+    calls: usize,
     /// What the queries that are open have mentioned so far, innermost last.
     open: Vec<u64>,
     /// What each common table comes to. A name that is defined again comes to what is more.
@@ -106,6 +112,21 @@ impl Visitor for Check {
         self.mention(relations)
     }
 
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        self.calls += usize::from(is_call(expr));
+        match self.calls > CALLS_DEPTH_MAX {
+            true => {
+                ControlFlow::Break(too_complex(format!("functions are nested deeper than {CALLS_DEPTH_MAX}")))
+            }
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        self.calls -= usize::from(is_call(expr));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
         match check_width(select.projection.len()) {
             Ok(()) => ControlFlow::Continue(()),
@@ -120,5 +141,21 @@ impl Visitor for Check {
             _ => None,
         };
         self.mention(1 + common.unwrap_or_default())
+    }
+}
+
+/// What the planner makes a call of: functions, and signs. Parts of functions with a syntax of their own are read as functions.
+fn is_call(expr: &Expr) -> bool {
+    match expr {
+        Expr::UnaryOp { op, .. } => !matches!(op, UnaryOperator::Not),
+        Expr::Function(_)
+        | Expr::Extract { .. }
+        | Expr::Ceil { .. }
+        | Expr::Floor { .. }
+        | Expr::Position { .. }
+        | Expr::Substring { .. }
+        | Expr::Trim { .. }
+        | Expr::Overlay { .. } => true,
+        _ => false,
     }
 }

@@ -22,6 +22,7 @@ const NUMERIC_DIGITS_MAX: i32 = 38;
 pub fn for_planner(mut statement: Statement) -> Result<Statement> {
     // Before anything is put in the place of what the client wrote.
     pg_semantics::syntax::label_columns(&mut statement);
+    pg_semantics::syntax::balance(&mut statement);
     if let ControlFlow::Break(error) = VisitMut::visit(&mut statement, &mut Rewriter) {
         return Err(error);
     }
@@ -30,6 +31,7 @@ pub fn for_planner(mut statement: Statement) -> Result<Statement> {
 
 /// An expression, ready for the planner.
 pub fn expression_for_planner(mut expression: Expr) -> Result<Expr> {
+    pg_semantics::syntax::balance(&mut expression);
     match VisitMut::visit(&mut expression, &mut Rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => {
