@@ -21,9 +21,16 @@ const QUERIES_DEPTH_MAX: usize = 300;
 /// within it, several times over: it takes time by the cube of the depth. Rows of operators are planned flat and do not count.
 const CALLS_DEPTH_MAX: usize = 200;
 
+/// Deepest nesting of queries that are operands (scalar ones, those of IN, EXISTS, ANY and ALL). DataFusion checks each plan
+/// after each of its passes, and a query within as part of every one around it: the time doubles with each.
+const OPERAND_QUERIES_DEPTH_MAX: usize = 10;
+
 /// Most tables and queries that a statement reads, each common table counted as often as it is mentioned: that is how often it
-/// is planned.
+/// is in the plan.
 const RELATIONS_MAX: u64 = 1_000;
+
+/// Most of them in all definitions of common tables together, also of those that nothing mentions.
+const DEFINED_RELATIONS_MAX: u64 = 20 * RELATIONS_MAX;
 
 /// Refuses what would cost more to plan than a statement may, and locks of rows, which there are none of.
 pub fn check(statement: &Statement) -> Result<()> {
@@ -36,6 +43,10 @@ pub fn check(statement: &Statement) -> Result<()> {
 
 fn too_complex(what: String) -> SqlError {
     SqlError::new("54001", format!("statement too complex: {what}")).with_hint("Ask in several statements.")
+}
+
+fn too_many_relations(bound: u64) -> SqlError {
+    too_complex(format!("it reads more than {bound} tables and queries"))
 }
 
 /// Refuses a list of too many columns.
@@ -54,6 +65,10 @@ struct Check {
     depth: usize,
     /// Functions and signs around what is looked at.
     calls: usize,
+    /// Queries that are operands around what is looked at.
+    operand_queries: usize,
+    /// What all common tables come to.
+    defined: u64,
     /// What the queries that are open have mentioned so far, innermost last.
     open: Vec<u64>,
     /// What each common table comes to. A name that is defined again comes to what is more.
@@ -67,9 +82,7 @@ impl Check {
         let Some(open) = self.open.last_mut() else { return ControlFlow::Continue(()) };
         *open = open.saturating_add(relations);
         match *open > RELATIONS_MAX {
-            true => ControlFlow::Break(too_complex(format!(
-                "it reads more than {RELATIONS_MAX} tables and queries"
-            ))),
+            true => ControlFlow::Break(too_many_relations(RELATIONS_MAX)),
             false => ControlFlow::Continue(()),
         }
     }
@@ -108,22 +121,32 @@ impl Visitor for Check {
         if let Some(name) = self.defining.last_mut().and_then(Vec::pop) {
             let common = self.common.entry(fold(&name)).or_default();
             *common = relations.max(*common);
+            // Its definition is in the plan where it is mentioned, and only there.
+            self.defined = self.defined.saturating_add(relations);
+            return match self.defined > DEFINED_RELATIONS_MAX {
+                true => ControlFlow::Break(too_many_relations(DEFINED_RELATIONS_MAX)),
+                false => ControlFlow::Continue(()),
+            };
         }
         self.mention(relations)
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
         self.calls += usize::from(is_call(expr));
-        match self.calls > CALLS_DEPTH_MAX {
-            true => {
-                ControlFlow::Break(too_complex(format!("functions are nested deeper than {CALLS_DEPTH_MAX}")))
-            }
-            false => ControlFlow::Continue(()),
-        }
+        self.operand_queries += usize::from(is_query(expr));
+        let what = if self.calls > CALLS_DEPTH_MAX {
+            format!("functions are nested deeper than {CALLS_DEPTH_MAX}")
+        } else if self.operand_queries > OPERAND_QUERIES_DEPTH_MAX {
+            format!("queries that are operands are nested deeper than {OPERAND_QUERIES_DEPTH_MAX}")
+        } else {
+            return ControlFlow::Continue(());
+        };
+        ControlFlow::Break(too_complex(what))
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
         self.calls -= usize::from(is_call(expr));
+        self.operand_queries -= usize::from(is_query(expr));
         ControlFlow::Continue(())
     }
 
@@ -158,4 +181,9 @@ fn is_call(expr: &Expr) -> bool {
         | Expr::Overlay { .. } => true,
         _ => false,
     }
+}
+
+/// An operand that is a query. That of ANY or ALL is an expression of its own.
+fn is_query(expr: &Expr) -> bool {
+    matches!(expr, Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. })
 }

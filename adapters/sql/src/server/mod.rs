@@ -6,6 +6,7 @@
 mod connection;
 mod extended;
 mod reader;
+mod shape;
 mod simple;
 mod writer;
 

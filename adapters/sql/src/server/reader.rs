@@ -15,6 +15,7 @@ use tidemark_pipeline_sql::TEXT_BYTES_MAX;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
+use super::shape;
 use crate::error::{SqlError, state};
 
 /// Longest message of a client.
@@ -143,6 +144,9 @@ impl Reader {
             let secret = request.secret_key.as_i32().ok_or_else(|| malformed("secret of another length"))?;
             return Ok(Opening::Cancel { pid: request.pid, secret });
         }
+        if !packet.get(8..).is_some_and(shape::is_whole_startup) {
+            return Err(malformed("invalid startup packet layout"));
+        }
         let startup = caught(|| Startup::decode(packet, &self.context))?;
         let startup = startup.ok_or_else(|| malformed("incomplete startup packet"))?;
         if startup.protocol_number_major != 3 {
@@ -242,6 +246,9 @@ impl Reader {
         }
         // Alone, so that a message whose inner lengths lie cannot reach into the next one.
         let mut message = self.buffer.split_to(len + 1);
+        if !shape::is_whole(kind, &message[5..]) {
+            return Err(malformed("invalid message format"));
+        }
         self.bad_text = !texts_are_utf8(&message);
         let context = &self.context;
         let decoded = caught(|| PgWireFrontendMessage::decode(&mut message, context))?;
@@ -283,7 +290,7 @@ fn texts_are_utf8(message: &[u8]) -> bool {
     body.split(|byte| *byte == 0).take(texts).all(|text| std::str::from_utf8(text).is_ok())
 }
 
-/// pgwire trusts some lengths inside of messages; what panics there is a malformed message.
+/// pgwire trusts what stands in messages. Their shape was looked at before; what panics still is a malformed message too.
 fn caught<T>(decode: impl FnOnce() -> Result<T, pgwire::error::PgWireError>) -> io::Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode))
         .map_err(|_| malformed("malformed message"))?
