@@ -237,7 +237,7 @@ fn parse_exponent(text: &[u8]) -> Result<i64, Fault> {
     Ok(sign * exponent)
 }
 
-/// `double precision`, rounded to the nearest; too large is out of range, too small is zero.
+/// `double precision`, rounded to the nearest; too large is out of range, and so is what is too small for any but zero.
 #[inline]
 pub fn float64(text: &[u8]) -> Result<f64, Fault> {
     let text = trim(text);
@@ -246,20 +246,21 @@ pub fn float64(text: &[u8]) -> Result<f64, Fault> {
         return Ok(value);
     }
     let value: f64 = utf8(text)?.parse().map_err(|_| Fault::Invalid)?;
-    if value.is_infinite() && text.iter().any(u8::is_ascii_digit) {
-        return Err(Fault::OutOfRange);
-    }
-    Ok(value)
+    let lost = value.is_infinite() && text.iter().any(u8::is_ascii_digit) || value == 0.0 && !is_zero(text);
+    if lost { Err(Fault::OutOfRange) } else { Ok(value) }
 }
 
 /// `real`, rounded once, from the text (never by way of a double).
 pub fn float32(text: &[u8]) -> Result<f32, Fault> {
     let text = trim(text);
     let value: f32 = utf8(text)?.parse().map_err(|_| Fault::Invalid)?;
-    if value.is_infinite() && text.iter().any(u8::is_ascii_digit) {
-        return Err(Fault::OutOfRange);
-    }
-    Ok(value)
+    let lost = value.is_infinite() && text.iter().any(u8::is_ascii_digit) || value == 0.0 && !is_zero(text);
+    if lost { Err(Fault::OutOfRange) } else { Ok(value) }
+}
+
+/// Whether a number has no digit but zeros before its exponent.
+fn is_zero(text: &[u8]) -> bool {
+    !text.iter().take_while(|byte| !matches!(byte, b'e' | b'E')).any(|byte| matches!(byte, b'1'..=b'9'))
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Fault> {

@@ -1,11 +1,11 @@
 //! Thousands of values against PostgreSQL's own answers: `postgresql.tsv` has what PostgreSQL 15.18 said (DateStyle ISO, zone UTC):
-//! an operation, its arguments, and the text of the result, or `!` and the SQLSTATE.
+//! an operation, its arguments, and the text of the result (the bits, of floats), or `!` and the SQLSTATE.
 
 use pg_values::format::numbers::{Number, NumberPattern};
 use pg_values::format::{self, Pattern};
 use pg_values::time::fields::{self, BinFault, Field, Source};
 use pg_values::time::{Interval, Zone, calendar, interval};
-use pg_values::{Fault, time};
+use pg_values::{Fault, number, time};
 
 #[test]
 fn values_are_those_of_postgresql() {
@@ -30,6 +30,14 @@ const UNKNOWN: &str = "22023";
 
 fn answer(parts: &[&str]) -> Result<String, &'static str> {
     match *parts {
+        ["float8", text] => {
+            let value = number::float64(text.as_bytes()).map_err(Fault::code)?;
+            Ok(format!("{:016x}", value.to_bits()))
+        }
+        ["float4", text] => {
+            let value = number::float32(text.as_bytes()).map_err(Fault::code)?;
+            Ok(format!("{:08x}", value.to_bits()))
+        }
         ["date", text] => {
             let mut out = String::new();
             time::write::date(time::date(text.as_bytes()).map_err(Fault::code)?, &mut out).unwrap();

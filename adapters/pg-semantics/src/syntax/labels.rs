@@ -60,6 +60,7 @@ fn strong(expr: &Expr) -> Option<String> {
         Expr::Cast { expr, .. } => return strong(expr),
         Expr::Exists { negated: false, .. } => "exists".into(),
         Expr::Extract { .. } => "extract".into(),
+        Expr::Substring { shorthand: true, .. } => "substr".into(),
         Expr::Substring { .. } => "substring".into(),
         Expr::Overlay { .. } => "overlay".into(),
         Expr::Trim { .. } => "btrim".into(),
