@@ -19,6 +19,7 @@ pub mod operators;
 mod subqueries;
 pub mod syntax;
 pub mod types;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 
 pub use error::{Result, SqlError};
 
@@ -41,6 +42,11 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(logic::ThreeValued));
     rules.insert(0, Arc::new(subqueries::Unnest));
     rules
+}
+
+/// What is done to a plan while it is optimized, after DataFusion's own rules.
+pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![Arc::new(zeros::OneZero)]
 }
 
 /// Registers operators and functions.

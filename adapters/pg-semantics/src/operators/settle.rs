@@ -11,7 +11,6 @@ use datafusion::logical_expr::{Between, Case, Expr, Operator};
 
 use super::operand::Operand;
 use super::{chain, compare, label, members, numeric, settle_call, settle_cast};
-use crate::arithmetic;
 use crate::types::Base;
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
@@ -128,9 +127,8 @@ fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     let subject = Operand::new(*expr, schema)?;
     let items = operands(list, schema)?;
     if let Some(common) = list_type(&subject, &items) {
-        let value = one_zero(subject.as_type(&common), &common)?;
-        let list = items.iter().map(|item| one_zero(item.as_type(&common), &common));
-        let list = list.collect::<Result<Vec<_>>>()?;
+        let value = subject.as_type(&common);
+        let list: Vec<Expr> = items.iter().map(|item| item.as_type(&common)).collect();
         if subject.base() != Some(Base::Uuid)
             && let Some(set) = members::plan(&value, &list, &common, negated)?
         {
@@ -141,15 +139,6 @@ fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     let equal = items.iter().map(|item| compare::plan(Operator::Eq, &subject, item));
     let any = either(&mut equal.collect::<Result<Vec<_>>>()?);
     Ok(if negated { Expr::Not(Box::new(any)) } else { any })
-}
-
-/// A float that is looked for by its bits: there are two zeros, and both become the same.
-fn one_zero(value: Expr, data_type: &DataType) -> Result<Expr> {
-    if !data_type.is_floating() {
-        return Ok(value);
-    }
-    let zero = Expr::Literal(ScalarValue::new_zero(data_type)?, None);
-    Ok(arithmetic::call(numeric::Operation::Add, vec![value, zero]))
 }
 
 /// The type that all of a list are converted to, as PostgreSQL finds it for an array: a real among exact numbers makes reals.

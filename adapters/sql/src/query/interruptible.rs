@@ -11,9 +11,10 @@ use pg_semantics::budget::Budget;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// DataFusion's rules.
+/// DataFusion's rules, and ours after them.
 pub(super) fn rules() -> Vec<Rule> {
-    Optimizer::new().rules.into_iter().map(|rule| Arc::new(Interruptible(rule)) as Rule).collect()
+    let rules = Optimizer::new().rules.into_iter().chain(pg_semantics::optimizer_rules());
+    rules.map(|rule| Arc::new(Interruptible(rule)) as Rule).collect()
 }
 
 #[derive(Debug)]
