@@ -64,6 +64,8 @@ pub enum ErrorKind {
     InsufficientPrivilege,
     /// 08007: whether a statement is in the log is not known
     TransactionResolutionUnknown,
+    /// 58P01: a file that a definition names is not there
+    UndefinedFile,
 }
 
 impl ErrorKind {
@@ -100,6 +102,7 @@ impl ErrorKind {
             Internal => "XX000",
             InsufficientPrivilege => "42501",
             TransactionResolutionUnknown => "08007",
+            UndefinedFile => "58P01",
         }
     }
 }

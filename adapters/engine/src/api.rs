@@ -124,7 +124,7 @@ impl Engine {
         let (answer, waiting) = oneshot::channel();
         let read = move || {
             let reading =
-                factory.source(&definition_sql).and_then(|source| source.read().map_err(read_failure));
+                factory.source(&definition_sql).and_then(|source| source.read()).map_err(read_failure);
             // Whoever asked may have given up.
             let _ = answer.send(reading);
         };

@@ -86,6 +86,9 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     let Recovered { writer, coordinator, shards, life } =
         recover(storage, &config, clock, cores, sender.clone())?;
     let shard_count = life.shard_count;
+    if config.record.is_some() {
+        refuse_secrets(&coordinator, &*factory)?;
+    }
     let recording = Recording::start(config.record.clone(), life)?;
     let on_halt = recording.before(config.on_halt);
     let status = Arc::new(Status::default());
@@ -116,6 +119,24 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
         move |panic| on_halt(&Error::new(ErrorKind::Internal, panic)),
     );
     Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })
+}
+
+/// A recording has the definitions of what is altered, as they were.
+fn refuse_secrets(coordinator: &Coordinator, factory: &dyn PipelineFactory) -> Result<()> {
+    let pipelines = coordinator.published().catalog.pipelines.values();
+    let named: Vec<&str> =
+        pipelines.filter(|p| factory.has_secret(&p.definition_sql)).map(|p| p.name.as_str()).collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ObjectNotInPrerequisiteState,
+        format!(
+            "nothing can be recorded while an older version's definitions have their credentials in clear ({}); start without \
+             a recording, ALTER PIPELINE … SET CREDENTIALS of each, and start again",
+            named.join(", ")
+        ),
+    ))
 }
 
 struct Recovered<S: Storage> {

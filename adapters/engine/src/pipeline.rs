@@ -28,6 +28,11 @@ pub struct ExtractorSpec {
 pub trait PipelineFactory: Sources {
     /// An extractor for one source partition. Errors are permanent: the definition cannot be understood.
     fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error>;
+
+    /// Whether a definition has a secret in it, as older versions kept them: such a one must not go into a recording.
+    fn has_secret(&self, _definition_sql: &str) -> bool {
+        false
+    }
 }
 
 /// One source partition of a pipeline.
@@ -45,6 +50,8 @@ pub struct PartitionStatus {
     pub next: Option<i64>,
     /// `high - next`, where both are known.
     pub lag: Option<i64>,
+    /// How much of the lag cannot be read before transactions end that are still open.
+    pub held_back: Option<i64>,
 }
 
 /// How a pipeline does.

@@ -109,13 +109,15 @@ impl PipelineWatch {
         known
     }
 
-    fn high_watermarks(&self) -> BTreeMap<SourcePartition, i64> {
+    /// End of each partition, open transactions included, and what these hold back.
+    fn high_watermarks(&self) -> (BTreeMap<SourcePartition, i64>, BTreeMap<SourcePartition, i64>) {
         let source = self.source.lock().as_ref().and_then(|source| source.get().cloned());
-        source.iter().flat_map(|source| source.high_watermarks()).collect()
+        let held_back = source.iter().flat_map(|source| source.held_back()).collect();
+        (source.iter().flat_map(|source| source.high_watermarks()).collect(), held_back)
     }
 
     fn status(&self, pipeline: &PipelineDef) -> PipelineStatus {
-        let (watermarks, high_watermarks) = (self.watermarks(), self.high_watermarks());
+        let (watermarks, (high_watermarks, held_back)) = (self.watermarks(), self.high_watermarks());
         let mut numbers: Vec<SourcePartition> =
             watermarks.keys().chain(pipeline.cursors.keys()).copied().collect();
         numbers.sort_unstable();
@@ -127,7 +129,9 @@ impl PipelineWatch {
             let high = latest.map(|latest| latest.max(high_watermarks.get(&partition).copied().unwrap_or(0)));
             // A watermark may be older than the cursor.
             let lag = high.zip(next).map(|(high, next): (i64, i64)| (high - next).max(0));
-            PartitionStatus { partition, earliest, latest, high, next, lag }
+            // It was looked up earlier: what has been read since was not held back any more.
+            let held_back = lag.map(|lag| held_back.get(&partition).copied().unwrap_or(0).min(lag));
+            PartitionStatus { partition, earliest, latest, high, next, lag, held_back }
         };
         PipelineStatus {
             pipeline: pipeline.id,

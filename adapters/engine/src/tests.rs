@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kernel::log::{ManifestSlot, MemStorage, Storage};
-use kernel::message::{Definition, TableSpec};
+use kernel::message::{Definition, SourceFailure, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType};
 use kernel::source::{Source, Sources};
 use kernel::{ColumnId, Error, ErrorKind, Result};
@@ -18,8 +18,8 @@ use crate::{Engine, EngineConfig, ExtractorSpec, PipelineFactory, open};
 struct NoPipelines;
 
 impl Sources for NoPipelines {
-    fn source(&self, _definition_sql: &str) -> Result<Arc<dyn Source>> {
-        Err(Error::new(ErrorKind::FeatureNotSupported, "no pipelines here"))
+    fn source(&self, _definition_sql: &str) -> Result<Arc<dyn Source>, SourceFailure> {
+        Err(SourceFailure::Permanent(Error::new(ErrorKind::FeatureNotSupported, "no pipelines here")))
     }
 }
 

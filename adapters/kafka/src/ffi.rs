@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use kernel::{RawMessage, TopicId};
 use parking_lot::Mutex;
 use rdkafka_sys as sys;
 
+use crate::allowed::AllowedBrokers;
 use crate::health::Health;
 
 /// librdkafka's error codes.
@@ -44,6 +45,8 @@ impl KafkaError {
 pub(crate) struct TopicDescription {
     pub(crate) id: TopicId,
     pub(crate) partitions: Vec<i32>,
+    /// `host:port` of the partitions' leaders, each once.
+    pub(crate) leaders: BTreeSet<String>,
 }
 
 /// A partition and the offset that was looked up in it.
@@ -67,7 +70,14 @@ pub(crate) struct Client {
     /// Who is told when something comes to a partition's queue. Callbacks point into it; it is dropped after the instance.
     listeners: Mutex<BTreeMap<i32, Box<Listener>>>,
     /// The callbacks' opaque pointer points here; lives as long as the instance.
-    _health: Arc<Health>,
+    _surroundings: Arc<Surroundings>,
+}
+
+/// What callbacks look at.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) health: Health,
+    pub(crate) allowed_brokers: AllowedBrokers,
 }
 
 impl std::fmt::Debug for Client {
@@ -83,7 +93,10 @@ unsafe impl Sync for Client {}
 
 impl Client {
     /// Makes a consumer. Does not connect yet.
-    pub(crate) fn new(settings: &[(String, String)], health: Arc<Health>) -> Result<Client, String> {
+    pub(crate) fn new(
+        settings: &[(String, String)],
+        surroundings: Arc<Surroundings>,
+    ) -> Result<Client, String> {
         let mut reason = [0 as c_char; 512];
         // SAFETY: the configuration is made here, and either passed to rd_kafka_new, which takes it over when it succeeds, or
         // destroyed here. The opaque pointer stays valid: the Arc is kept until after the instance is destroyed. `reason` is
@@ -95,8 +108,9 @@ impl Client {
                 sys::rd_kafka_conf_destroy(conf);
                 return Err(why);
             }
-            sys::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(&health).cast_mut().cast());
+            sys::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(&surroundings).cast_mut().cast());
             sys::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+            sys::rd_kafka_conf_set_connect_cb(conf, Some(on_connect));
             sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
             let kind = sys::rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = sys::rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
@@ -104,7 +118,7 @@ impl Client {
                 sys::rd_kafka_conf_destroy(conf);
                 return Err(text_of(reason.as_ptr()));
             };
-            let client = Client { rk, listeners: Mutex::default(), _health: health };
+            let client = Client { rk, listeners: Mutex::default(), _surroundings: surroundings };
             sys::rd_kafka_poll_set_consumer(rk.as_ptr());
             Ok(client)
         }
@@ -174,7 +188,11 @@ impl Client {
             let list = sys::rd_kafka_TopicDescription_partitions(topic, &mut count);
             let partitions =
                 (0..count).map(|i| sys::rd_kafka_TopicPartitionInfo_partition(*list.add(i))).collect();
-            Ok(TopicDescription { id: topic_id(sys::rd_kafka_TopicDescription_topic_id(topic)), partitions })
+            let leaders =
+                (0..count).filter_map(|i| address(sys::rd_kafka_TopicPartitionInfo_leader(*list.add(i))));
+            let leaders = leaders.collect();
+            let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(topic));
+            Ok(TopicDescription { id, partitions, leaders })
         }
     }
 
@@ -603,6 +621,19 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
     TopicId(bytes)
 }
 
+/// `host:port` of a broker; None while a partition has no leader.
+///
+/// # Safety
+/// `node` must be null or valid.
+unsafe fn address(node: *const sys::rd_kafka_Node_t) -> Option<String> {
+    if node.is_null() {
+        return None;
+    }
+    // SAFETY: by the caller; the host is a terminated string.
+    let (host, port) = unsafe { (text_of(sys::rd_kafka_Node_host(node)), sys::rd_kafka_Node_port(node)) };
+    (!host.is_empty()).then(|| format!("{host}:{port}"))
+}
+
 /// # Safety
 /// `text` must be null or a terminated string.
 unsafe fn text_of(text: *const c_char) -> String {
@@ -624,11 +655,40 @@ unsafe extern "C" fn on_error(
     reason: *const c_char,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque pointer was set in `Client::new` to a Health that outlives the instance; the text is terminated.
+    // SAFETY: the opaque pointer was set in `Client::new` to what outlives the instance; the text is terminated.
     unsafe {
         let all_down = code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int;
         let denied = code == Code::RD_KAFKA_RESP_ERR__AUTHENTICATION as c_int;
-        (*opaque.cast_const().cast::<Health>()).report(all_down, denied, text_of(reason));
+        let surroundings = &*opaque.cast_const().cast::<Surroundings>();
+        surroundings.health.report(all_down, denied, text_of(reason));
+    }
+}
+
+/// Connects as librdkafka does by itself, but only to brokers that are allowed: whoever is told of by another broker comes by here,
+/// too. Returns an error number.
+unsafe extern "C" fn on_connect(
+    socket: c_int,
+    address: *const libc::sockaddr,
+    address_len: c_int,
+    node: *const c_char,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: the opaque pointer was set in `Client::new` to what outlives the instance; the text is terminated.
+    let (surroundings, node) = unsafe { (&*opaque.cast_const().cast::<Surroundings>(), text_of(node)) };
+    if !surroundings.allowed_brokers.allows(&node) {
+        if surroundings.health.refuse(&node) {
+            tracing::warn!(broker = %node, "a broker that pipelines may not reach was not connected to");
+        }
+        return libc::EACCES;
+    }
+    // SAFETY: socket and address are librdkafka's, and the address is as long as it says.
+    if unsafe { libc::connect(socket, address, address_len as libc::socklen_t) } == 0 {
+        return 0;
+    }
+    match std::io::Error::last_os_error().raw_os_error() {
+        // It tells later how that ends.
+        Some(libc::EINPROGRESS) | None => 0,
+        Some(number) => number,
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Health {
 struct Trouble {
     all_down_since: Option<Instant>,
     denied: bool,
+    /// A broker that was not connected to because it is not allowed.
+    refused: Option<String>,
     last_error: Option<String>,
 }
 
@@ -33,6 +35,20 @@ impl Health {
         }
         trouble.denied |= denied;
         self.troubled.store(true, Ordering::Release);
+    }
+
+    /// A broker was not connected to because it is not allowed. True if that is news.
+    pub(crate) fn refuse(&self, broker: &str) -> bool {
+        let mut trouble = self.trouble.lock();
+        let is_news = trouble.refused.as_deref() != Some(broker);
+        trouble.refused = Some(broker.to_owned());
+        self.troubled.store(true, Ordering::Release);
+        is_news
+    }
+
+    /// The last broker that was refused so since a broker last answered.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.trouble.lock().refused.clone()
     }
 
     /// A broker has answered. Called for every batch, hence cheap when there is nothing to clear.

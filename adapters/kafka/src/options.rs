@@ -6,6 +6,8 @@ use std::fmt;
 
 use kernel::{Error, ErrorKind, Result};
 
+use crate::allowed::AllowedBrokers;
+
 /// Memory for messages that are fetched ahead, by default.
 pub const PREFETCH_BYTES_DEFAULT: u64 = 96 << 20;
 
@@ -20,6 +22,11 @@ pub struct KafkaOptions {
     pub settings: BTreeMap<String, String>,
     /// Most bytes of messages fetched ahead, over all partitions together (a fetch that is under way may overshoot it).
     pub prefetch_bytes_max: u64,
+    /// Brokers that may be connected to. Whether those that the definition says are among them is checked by whoever makes this;
+    /// those that they tell of are checked when they do.
+    pub allowed_brokers: AllowedBrokers,
+    /// Whether the values of secrets are read anew when the source is made again: then a refused one may be taken later.
+    pub secrets_may_change: bool,
 }
 
 /// Settings that a user may give, by prefix (ending in a dot) or whole.
@@ -134,7 +141,14 @@ impl KafkaOptions {
             }
         }
         let (brokers, topic) = (brokers.to_string(), topic.to_string());
-        Ok(KafkaOptions { brokers, topic, settings, prefetch_bytes_max: PREFETCH_BYTES_DEFAULT })
+        Ok(KafkaOptions {
+            brokers,
+            topic,
+            settings,
+            prefetch_bytes_max: PREFETCH_BYTES_DEFAULT,
+            allowed_brokers: AllowedBrokers::default(),
+            secrets_may_change: false,
+        })
     }
 
     /// librdkafka's settings for a reader of this many partitions: ours, between defaults that a user may change and what a user

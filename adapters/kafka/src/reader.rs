@@ -163,11 +163,11 @@ impl PartitionReader for Reader {
         let fetched_again = doubt.map(|verdict| self.doubt(verdict));
         drop(owner);
         if messages > 0 || end.is_some() {
-            self.topic.health.heard();
+            self.topic.health().heard();
             self.topic.end_is_at_least(self.partition, self.place.next_offset());
         } else if error.is_none()
             && doubt.is_none()
-            && let Some(why) = self.topic.health.down_for(OUTAGE_GRACE)
+            && let Some(why) = self.topic.health().down_for(OUTAGE_GRACE)
         {
             let failure = self.topic.unreachable(&why);
             self.failure = Some(failure.clone());

@@ -12,7 +12,7 @@ use kernel::source::{PartitionReader, Source};
 use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 use parking_lot::Mutex;
 
-use crate::ffi::{Client, Code, KafkaError, OffsetsAt, PartitionQueue, TopicDescription};
+use crate::ffi::{Client, Code, KafkaError, OffsetsAt, PartitionQueue, Surroundings, TopicDescription};
 use crate::health::Health;
 use crate::options::KafkaOptions;
 use crate::reader::Reader;
@@ -47,10 +47,12 @@ pub(crate) struct Topic {
     /// partition is one that it takes its time to answer.
     questions: Connection,
     /// Of the brokers, whichever connection they were heard on.
-    pub(crate) health: Arc<Health>,
+    surroundings: Arc<Surroundings>,
     /// Topic id of the last full reading: the one that the readers' offsets speak of.
     read_id: Mutex<Option<TopicId>>,
     watermarks: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    /// What open transactions hold back.
+    held_back: Mutex<BTreeMap<SourcePartition, i64>>,
     slots: Mutex<BTreeMap<SourcePartition, Arc<Mutex<Slot>>>>,
 }
 
@@ -89,17 +91,19 @@ impl KafkaSource {
     pub fn new(options: KafkaOptions) -> Result<Arc<KafkaSource>, Error> {
         let name =
             CString::new(options.topic.as_str()).expect("the name was checked when the options were made");
-        let health = Arc::new(Health::default());
-        let connection = Mutex::new(connect(&options, 8, &health)?);
-        let questions = connect(&options, 1, &health)?;
+        let allowed_brokers = options.allowed_brokers.clone();
+        let surroundings = Arc::new(Surroundings { allowed_brokers, ..Surroundings::default() });
+        let connection = Mutex::new(connect(&options, 8, &surroundings)?);
+        let questions = connect(&options, 1, &surroundings)?;
         let topic = Arc::new(Topic {
             options,
             name,
             connection,
             questions,
-            health,
+            surroundings,
             read_id: Mutex::default(),
             watermarks: Mutex::default(),
+            held_back: Mutex::default(),
             slots: Mutex::default(),
         });
         let served = Arc::downgrade(&topic);
@@ -170,12 +174,11 @@ impl Source for KafkaSource {
     }
 
     fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
-        let topic = &self.topic;
-        let partitions: Vec<_> = topic.watermarks.lock().keys().copied().collect();
-        // Not cloned: the client counts its owners.
-        let connection = topic.connection.lock();
-        let high = |p| Some((p, connection.client.high_watermark(&topic.name, p)?));
-        partitions.into_iter().filter_map(high).collect()
+        self.topic.high_watermarks()
+    }
+
+    fn held_back(&self) -> Vec<(SourcePartition, i64)> {
+        self.topic.held_back.lock().iter().map(|(partition, messages)| (*partition, *messages)).collect()
     }
 
     fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
@@ -184,6 +187,11 @@ impl Source for KafkaSource {
 }
 
 impl Topic {
+    /// What was last heard of the brokers.
+    pub(crate) fn health(&self) -> &Health {
+        &self.surroundings.health
+    }
+
     /// The client for readers. Its queues' bounds are fixed when it is made, so it is made again if the topic turned out to have
     /// more partitions and nobody reads yet.
     fn client_to_read(&self) -> Arc<Client> {
@@ -192,7 +200,7 @@ impl Topic {
         // Every queue keeps the client: with two owners, this one and the serving thread, there is no reader.
         if partitions > connection.partitions && Arc::strong_count(&connection.client) <= 2 {
             // Settings that were accepted once are accepted again; if a thread cannot be made, the old one goes on.
-            if let Ok(larger) = connect(&self.options, partitions, &self.health) {
+            if let Ok(larger) = connect(&self.options, partitions, &self.surroundings) {
                 *connection = larger;
             }
         }
@@ -205,7 +213,8 @@ impl Topic {
         loop {
             match self.questions.client.describe(&self.name, REQUEST_TIMEOUT) {
                 Ok(described) => {
-                    self.health.heard();
+                    self.health().heard();
+                    self.check_leaders(&described)?;
                     return Ok(described);
                 }
                 Err(e) if is_unknown_topic(e.code) && began.elapsed() < UNKNOWN_TOPIC_GRACE => {
@@ -214,6 +223,17 @@ impl Topic {
                 Err(e) => return Err(self.failure(&e)),
             }
         }
+    }
+
+    /// Brokers tell of each other. One that must not be connected to would look like one that is down.
+    fn check_leaders(&self, described: &TopicDescription) -> Result<(), SourceFailure> {
+        let refused =
+            described.leaders.iter().find_map(|leader| self.options.allowed_brokers.check(leader).err());
+        refused.map_or(Ok(()), |error| {
+            let what =
+                format!("has a partition that {} tells to be read elsewhere: {error}", self.options.brokers);
+            Err(SourceFailure::Permanent(self.error(error.kind, what)))
+        })
     }
 
     /// Earliest offset and end of these partitions. One whose leader does not answer is left out, unless that is all of them.
@@ -232,7 +252,7 @@ impl Topic {
         let ends = at(OffsetsAt::Latest)?;
         let earliest: BTreeMap<_, _> = at(OffsetsAt::Earliest)?.into_iter().collect();
         if ends.iter().any(|(_, end)| end.is_ok()) {
-            self.health.heard();
+            self.health().heard();
         }
         let mut found = BTreeMap::new();
         let mut failure = None;
@@ -292,6 +312,15 @@ impl Topic {
         self.begin(client, partition, start)
     }
 
+    /// End of each partition as the last answer to a fetch said.
+    fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
+        let partitions: Vec<_> = self.watermarks.lock().keys().copied().collect();
+        // Not cloned: the client counts its owners.
+        let connection = self.connection.lock();
+        let high = |p| Some((p, connection.client.high_watermark(&self.name, p)?));
+        partitions.into_iter().filter_map(high).collect()
+    }
+
     /// Whether the answers to fetches say what the last look-up did: then there is nothing new to be learned from another one.
     fn is_quiet(&self) -> bool {
         let known = self.watermarks.lock().clone();
@@ -305,10 +334,17 @@ impl Topic {
             let slots = self.slots.lock();
             slots.iter().filter(|(_, s)| s.try_lock().is_none_or(|s| s.assigned)).map(|(p, _)| *p).collect()
         };
+        // Before it is looked up how far may be read: what is beyond that then was held back when it was looked up.
+        let high_before = self.high_watermarks();
         match self.look_up(&partitions) {
-            Ok(offsets) => self.watermarks.lock().extend(offsets),
+            Ok(offsets) => {
+                let held_back =
+                    |(p, high): &(_, i64)| Some((*p, (high - offsets.get(p).map(|(_, end)| *end)?).max(0)));
+                *self.held_back.lock() = high_before.iter().filter_map(held_back).collect();
+                self.watermarks.lock().extend(offsets);
+            }
             // librdkafka speaks of an outage once; this keeps it in mind while it lasts.
-            Err(SourceFailure::Transient(error)) => self.health.report(true, false, error.message),
+            Err(SourceFailure::Transient(error)) => self.health().report(true, false, error.message),
             Err(failure) => tracing::debug!(?failure, "cannot look up the end of the partitions"),
         }
     }
@@ -382,7 +418,7 @@ impl Topic {
 
     /// A connection for a question that takes reading.
     pub(crate) fn connect_aside(&self) -> Result<Connection, Error> {
-        connect(&self.options, 1, &self.health)
+        connect(&self.options, 1, &self.surroundings)
     }
 
     /// Tells errors that pass from errors that stay.
@@ -401,7 +437,7 @@ impl Topic {
             | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION => {
                 let what =
                     format!("cannot be read on {brokers}: {}; check the rights and the CREDENTIALS", e.text);
-                SourceFailure::Permanent(self.error(ErrorKind::SourceUnreachable, what))
+                self.denied(self.error(ErrorKind::SourceUnreachable, what))
             }
             Code::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION => {
                 SourceFailure::Permanent(self.error(ErrorKind::InvalidParameterValue, "is refused as a name"))
@@ -412,8 +448,15 @@ impl Topic {
 
     /// No answer from the brokers.
     pub(crate) fn unreachable(&self, why: &str) -> SourceFailure {
+        // One that may not be connected to, of which another one told: the others may answer later.
+        let refused =
+            self.health().refused().and_then(|broker| self.options.allowed_brokers.check(&broker).err());
+        if let Some(error) = refused {
+            let what = format!("cannot be read from {}: {error}", self.options.brokers);
+            return SourceFailure::Transient(self.error(error.kind, what));
+        }
         let last = self
-            .health
+            .health()
             .last_error()
             .filter(|last| last != why)
             .map_or(String::new(), |last| format!(" ({last})"));
@@ -422,7 +465,16 @@ impl Topic {
             self.options.brokers
         );
         let error = self.error(ErrorKind::SourceUnreachable, what);
-        if self.health.denied() { SourceFailure::Permanent(error) } else { SourceFailure::Transient(error) }
+        if self.health().denied() { self.denied(error) } else { SourceFailure::Transient(error) }
+    }
+
+    /// The brokers refuse the credentials. That stays so, unless others may be read next time.
+    fn denied(&self, error: Error) -> SourceFailure {
+        if self.options.secrets_may_change {
+            SourceFailure::Transient(error)
+        } else {
+            SourceFailure::Permanent(error)
+        }
     }
 
     fn error(&self, kind: ErrorKind, what: impl AsRef<str>) -> Error {
@@ -451,7 +503,11 @@ fn is_not_begun(code: Code) -> bool {
 }
 
 /// Makes a client and the thread that serves it.
-fn connect(options: &KafkaOptions, partitions: usize, health: &Arc<Health>) -> Result<Connection, Error> {
+fn connect(
+    options: &KafkaOptions,
+    partitions: usize,
+    surroundings: &Arc<Surroundings>,
+) -> Result<Connection, Error> {
     let refused = |why: String| {
         let tls = if cfg!(feature = "tls") || !why.contains("OpenSSL") && !why.contains("ssl") {
             ""
@@ -460,7 +516,8 @@ fn connect(options: &KafkaOptions, partitions: usize, health: &Arc<Health>) -> R
         };
         Error::new(ErrorKind::InvalidParameterValue, format!("Kafka settings are refused: {why}{tls}"))
     };
-    let client = Client::new(&options.client_settings(partitions), Arc::clone(health)).map_err(refused)?;
+    let client =
+        Client::new(&options.client_settings(partitions), Arc::clone(surroundings)).map_err(refused)?;
     let client = Arc::new(client);
     let closed = Arc::new(AtomicBool::new(false));
     let served = (Arc::clone(&client), Arc::clone(&closed));

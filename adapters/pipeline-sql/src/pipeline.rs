@@ -9,7 +9,7 @@ use sqlparser::ast::Expr;
 use tidemark_decode::{CsvFormat, TimeUnit};
 
 use crate::names::{literal, quote};
-use crate::source::KafkaSource;
+use crate::source::{Credentials, KafkaSource, credentials_json};
 
 /// Longest BATCH_INTERVAL: a day, in milliseconds.
 pub const BATCH_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -62,7 +62,7 @@ pub struct PipelineClauses {
     /// `CONFIG`, as a whole.
     pub config: Option<BTreeMap<String, String>>,
     /// `CREDENTIALS`, as a whole.
-    pub credentials: Option<BTreeMap<String, String>>,
+    pub credentials: Option<Credentials>,
     /// `BATCH_INTERVAL`
     pub batch_interval_ms: Option<u64>,
     /// `MAX_BATCH_BYTES`
@@ -217,17 +217,14 @@ impl fmt::Display for PipelineClauses {
         if let Some(address) = &self.address {
             write!(f, " LOAD DATA KAFKA {}", literal(&address.address()))?;
         }
-        let secrets = |map: &BTreeMap<String, String>, all: bool| {
-            let source =
-                KafkaSource { config: map.clone(), credentials: map.clone(), ..KafkaSource::nowhere() };
-            if all { source.credentials_shown() } else { source.config_shown() }
-        };
         // An empty one is said: it takes away what there was.
         if let Some(config) = &self.config {
-            write!(f, " CONFIG {}", literal(&json(&secrets(config, false))))?;
+            let source = KafkaSource { config: config.clone(), ..KafkaSource::nowhere() };
+            write!(f, " CONFIG {}", literal(&json(&source.config_shown())))?;
         }
         if let Some(credentials) = &self.credentials {
-            write!(f, " CREDENTIALS {}", literal(&json(&secrets(credentials, true))))?;
+            let source = KafkaSource { credentials: credentials.clone(), ..KafkaSource::nowhere() };
+            write!(f, " CREDENTIALS {}", literal(&credentials_json(&source.credentials_shown())))?;
         }
         write_limits(f, self.batch_interval_ms, self.batch_bytes_max)?;
         write_years(f, self.years)?;
@@ -344,10 +341,11 @@ impl Shown<'_> {
             true => (source.config.clone(), source.credentials.clone()),
             false => (source.config_shown(), source.credentials_shown()),
         };
-        for (name, map) in [("CONFIG", config), ("CREDENTIALS", credentials)] {
-            if !map.is_empty() {
-                write!(f, " {name} {}", literal(&json(&map)))?;
-            }
+        if !config.is_empty() {
+            write!(f, " CONFIG {}", literal(&json(&config)))?;
+        }
+        if !credentials.is_empty() {
+            write!(f, " CREDENTIALS {}", literal(&credentials_json(&credentials)))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use sqlparser::ast::AssignmentTarget;
 use sqlparser::tokenizer::{Location, Token};
 use tidemark_decode::{CsvFormat, TimeUnit, YEARS_ALL};
@@ -10,7 +11,7 @@ use crate::cursor::Cursor;
 use crate::error::ParseError;
 use crate::names;
 use crate::pipeline::*;
-use crate::source::KafkaSource;
+use crate::source::{Credential, Credentials, KafkaSource};
 
 /// Of `lines::0::sku` and `lines[0]`.
 const NO_ELEMENTS: &str = "a path goes through objects by their keys and takes no elements of arrays: map the whole array to a \
@@ -124,9 +125,9 @@ impl Options {
     /// One that stands between the source and INTO. False: there is none here.
     fn next(&mut self, c: &mut Cursor) -> Result<bool, ParseError> {
         if self.begin(c, "CONFIG")? {
-            self.clauses.config = Some(json_map(c, "CONFIG")?);
+            self.clauses.config = Some(config(c)?);
         } else if self.begin(c, "CREDENTIALS")? {
-            self.clauses.credentials = Some(json_map(c, "CREDENTIALS")?);
+            self.clauses.credentials = Some(credentials(c)?);
         } else if self.begin(c, "BATCH_INTERVAL")? {
             let range = 0..=BATCH_INTERVAL_MS_MAX;
             self.clauses.batch_interval_ms = Some(bounded(c, "BATCH_INTERVAL", "milliseconds", range)?);
@@ -298,21 +299,38 @@ fn years(c: &mut Cursor) -> Result<(u32, u32), ParseError> {
     Ok((first as u32, last as u32))
 }
 
-/// `'{"name": "value", …}'`. The text itself is never repeated in an error: it may hold credentials.
-fn json_map(c: &mut Cursor, option: &str) -> Result<BTreeMap<String, String>, ParseError> {
+/// `CONFIG '{"name": "value", …}'`
+fn config(c: &mut Cursor) -> Result<BTreeMap<String, String>, ParseError> {
+    json_map(c, "CONFIG", |value| match value {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(flag) => Ok(flag.to_string()),
+        _ => Err("has no string, number or boolean"),
+    })
+}
+
+/// `CREDENTIALS '{"name": "value", "name": {"file": "/path"}, "name": {"env": "NAME"}, …}'`
+fn credentials(c: &mut Cursor) -> Result<Credentials, ParseError> {
+    json_map(c, "CREDENTIALS", Credential::from_json)
+}
+
+/// A string with a JSON object. The text itself is never repeated in an error: it may hold credentials.
+fn json_map<T>(
+    c: &mut Cursor,
+    option: &str,
+    read: impl Fn(Value) -> Result<T, &'static str>,
+) -> Result<BTreeMap<String, T>, ParseError> {
     let at = c.here();
     let text = c.string("a string with a JSON object")?;
     let wrong = |why: String| ParseError::new("22023", format!("{option} {why}"), at);
-    let parsed: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).map_err(|e| {
+    let parsed: serde_json::Map<String, Value> = serde_json::from_str(&text).map_err(|e| {
         wrong(format!("is not a JSON object (at line {}, column {} of it)", e.line(), e.column()))
     })?;
-    let value = |(name, value): (String, serde_json::Value)| match value {
-        serde_json::Value::String(text) => Ok((name, text)),
-        serde_json::Value::Number(number) => Ok((name, number.to_string())),
-        serde_json::Value::Bool(flag) => Ok((name, flag.to_string())),
-        _ => Err(wrong(format!("has no string, number or boolean at \"{name}\""))),
+    let entry = |(name, value): (String, Value)| match read(value) {
+        Ok(value) => Ok((name, value)),
+        Err(why) => Err(wrong(format!("{why} at \"{name}\""))),
     };
-    parsed.into_iter().map(value).collect()
+    parsed.into_iter().map(entry).collect()
 }
 
 fn format(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {

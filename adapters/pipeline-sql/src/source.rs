@@ -19,7 +19,99 @@ pub struct KafkaSource {
     /// `CONFIG`: librdkafka's names.
     pub config: BTreeMap<String, String>,
     /// `CREDENTIALS`: the same, for what is secret. Never shown.
-    pub credentials: BTreeMap<String, String>,
+    pub credentials: Credentials,
+}
+
+/// CREDENTIALS by librdkafka's names.
+pub type Credentials = BTreeMap<String, Credential>;
+
+/// What CREDENTIALS say of one setting: its value, or where it is to be had.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// The value. A definition that is kept has none, unless an older version has kept it.
+    Clear(String),
+    /// `{"file": "/path"}`
+    File(String),
+    /// `{"env": "NAME"}`
+    Env(String),
+    /// `{"kept": "name"}`: the database keeps it in its file of secrets, by this name. Nobody says that in a statement.
+    Kept(String),
+}
+
+impl Credential {
+    /// As it may be shown: where it is, never what it is.
+    pub fn shown(&self) -> Credential {
+        match self {
+            Credential::Clear(_) | Credential::Kept(_) => Credential::Clear(REDACTED.into()),
+            Credential::File(_) | Credential::Env(_) => self.clone(),
+        }
+    }
+
+    /// As JSON, the value included.
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Credential::Clear(value) => value.as_str().into(),
+            Credential::File(path) => serde_json::json!({ "file": path }),
+            Credential::Env(name) => serde_json::json!({ "env": name }),
+            Credential::Kept(name) => serde_json::json!({ "kept": name }),
+        }
+    }
+
+    /// Reads what [`json`](Self::json) writes. The error says what is wrong, and nothing of the value.
+    pub(crate) fn from_json(value: serde_json::Value) -> Result<Credential, &'static str> {
+        use serde_json::Value;
+        const FORM: &str =
+            "has no string, number or boolean, and none of {\"file\": \"/path\"} and {\"env\": \"NAME\"}";
+        let credential = match value {
+            Value::String(text) => Credential::Clear(text),
+            Value::Number(number) => Credential::Clear(number.to_string()),
+            Value::Bool(flag) => Credential::Clear(flag.to_string()),
+            Value::Object(object) => {
+                let mut entries = object.into_iter();
+                match (entries.next(), entries.next()) {
+                    (Some((kind, Value::String(text))), None) => match kind.as_str() {
+                        "file" => Credential::File(text),
+                        "env" => Credential::Env(text),
+                        "kept" => Credential::Kept(text),
+                        _ => return Err(FORM),
+                    },
+                    _ => return Err(FORM),
+                }
+            }
+            Value::Null | Value::Array(_) => return Err(FORM),
+        };
+        credential.check()?;
+        Ok(credential)
+    }
+
+    /// Whether it can be had there. Values are not looked at: older versions kept them as they came.
+    fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Credential::File(path) if !path.starts_with('/') => {
+                Err("names a file by a path that is not absolute")
+            }
+            Credential::Env(name) if name.is_empty() || name.contains('=') => {
+                Err("names no variable of the environment")
+            }
+            Credential::File(text) | Credential::Env(text) if text.contains('\0') => {
+                Err("has a byte of zero")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown().json().fmt(f)
+    }
+}
+
+/// Text of CREDENTIALS, the values included.
+pub(crate) fn credentials_json(credentials: &Credentials) -> String {
+    let object: serde_json::Map<_, _> =
+        credentials.iter().map(|(name, c)| (name.clone(), c.json())).collect();
+    serde_json::Value::Object(object).to_string()
 }
 
 impl KafkaSource {
@@ -61,9 +153,38 @@ impl KafkaSource {
         self.config.iter().map(shown).collect()
     }
 
-    /// CREDENTIALS as they may be shown: names only.
-    pub fn credentials_shown(&self) -> BTreeMap<String, String> {
-        self.credentials.keys().map(|name| (name.clone(), REDACTED.into())).collect()
+    /// CREDENTIALS as they may be shown: names, and where the values are.
+    pub fn credentials_shown(&self) -> Credentials {
+        self.credentials.iter().map(|(name, credential)| (name.clone(), credential.shown())).collect()
+    }
+
+    /// CREDENTIALS as JSON, as they may be shown.
+    pub fn credentials_shown_json(&self) -> serde_json::Value {
+        let shown = |(name, credential): (&String, &Credential)| (name.clone(), credential.shown().json());
+        serde_json::Value::Object(self.credentials.iter().map(shown).collect())
+    }
+
+    /// Takes what is a secret by its name out of CONFIG, where it would be kept as it is, and into CREDENTIALS.
+    pub fn move_secrets(&mut self) {
+        let secret: Vec<String> = self.config.keys().filter(|name| is_secret(name)).cloned().collect();
+        for name in secret {
+            let value = self.config.remove(&name).unwrap_or_default();
+            self.credentials.entry(name).or_insert(Credential::Clear(value));
+        }
+    }
+
+    /// Whether its definition has a secret as it is, and not where it is to be had: older versions kept it so.
+    pub fn is_in_clear(&self) -> bool {
+        let clear = |credential: &Credential| matches!(credential, Credential::Clear(_));
+        self.credentials.values().any(clear) || self.config.keys().any(|name| is_secret(name))
+    }
+
+    /// Names of its secrets in the database's file of secrets.
+    pub fn kept_secrets(&self) -> impl Iterator<Item = &str> {
+        self.credentials.values().filter_map(|credential| match credential {
+            Credential::Kept(name) => Some(name.as_str()),
+            _ => None,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Statements as tables: what is parsed into what, and what is refused with which SQLSTATE and which words.
 
 use tidemark_pipeline_sql::sqlparser::ast::{Expr, visit_expressions_mut};
-use tidemark_pipeline_sql::{Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
+use tidemark_pipeline_sql::{Credential, Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
 
 fn one(sql: &str) -> Statement {
     let mut statements = parse(sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
@@ -339,7 +339,7 @@ fn credentials_are_kept_and_never_shown() {
         assert!(shown.contains("sasl.password") && shown.contains("PLAIN"), "{shown}");
     }
     let kept = parse_pipeline(&pipeline.to_sql()).unwrap();
-    assert_eq!(kept.source.credentials["sasl.password"], "hidden2");
+    assert_eq!(kept.source.credentials["sasl.password"], Credential::Clear("hidden2".into()));
     assert_eq!(kept.source.config["ssl.key.password"], "hidden1");
     assert_eq!(kept, **pipeline);
     // Nor do errors repeat them.
@@ -347,6 +347,53 @@ fn credentials_are_kept_and_never_shown() {
         let error = parse(&format!("{P} {wrong} into table t format json (a <- a)")).unwrap_err();
         assert!(!error.message.contains("hidden3"), "{error}");
     }
+}
+
+#[test]
+fn credentials_say_where_a_secret_is() {
+    let with =
+        |credentials: &str| format!("{P} credentials '{credentials}' into table t format json (a <- a)");
+    let said = r#"{"a": {"file": "/run/secret"}, "b": {"env": "NAME"}, "c": {"kept": "0f"}, "d": "hidden"}"#;
+    let Statement::CreatePipeline(pipeline) = one(&with(said)) else { panic!("{said}") };
+    let source = &pipeline.source;
+    assert_eq!(source.credentials["a"], Credential::File("/run/secret".into()));
+    assert_eq!(source.credentials["b"], Credential::Env("NAME".into()));
+    assert_eq!(source.kept_secrets().collect::<Vec<_>>(), ["0f"]);
+    assert_eq!(parse_pipeline(&pipeline.to_sql()).unwrap(), *pipeline);
+    // Where it is may be shown; what it is, and by which name the database keeps it, is not.
+    let shown = pipeline.to_string();
+    let places = r#"{"a":{"file":"/run/secret"},"b":{"env":"NAME"},"c":"<redacted>","d":"<redacted>"}"#;
+    assert!(shown.contains(places), "{shown}");
+    for (wrong, why) in [
+        (r#"{"a": {"file": "secret"}}"#, "absolute"),
+        (r#"{"a": {"env": "A=B"}}"#, "no variable"),
+        (r#"{"a": {"env": ""}}"#, "no variable"),
+        (r#"{"a": {"fil": "/hidden"}}"#, "none of"),
+        (r#"{"a": {"file": "/hidden", "env": "B"}}"#, "none of"),
+        (r#"{"a": ["hidden"]}"#, "none of"),
+        (r#"{"a": null}"#, "none of"),
+        (r#"{"a": {"file": "/hidden\u0000"}}"#, "zero"),
+    ] {
+        let error = parse(&with(wrong)).unwrap_err();
+        assert_eq!(error.sqlstate, "22023", "{wrong}");
+        assert!(error.message.contains(why) && error.message.contains("\"a\""), "{wrong}: {error}");
+        assert!(!error.message.contains("hidden"), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn what_is_secret_by_its_name_moves_out_of_config() {
+    let sql = format!(
+        "{P} config '{{\"ssl.key.password\": \"hidden\", \"client.id\": \"c\"}}' into table t format json (a <- a)"
+    );
+    let Statement::CreatePipeline(mut pipeline) = one(&sql) else { panic!("{sql}") };
+    assert!(pipeline.source.is_in_clear());
+    pipeline.source.move_secrets();
+    assert_eq!(pipeline.source.config.keys().collect::<Vec<_>>(), ["client.id"]);
+    assert_eq!(pipeline.source.credentials["ssl.key.password"], Credential::Clear("hidden".into()));
+    assert!(pipeline.source.is_in_clear());
+    pipeline.source.credentials.insert("ssl.key.password".into(), Credential::Kept("1".into()));
+    assert!(!pipeline.source.is_in_clear());
 }
 
 #[test]
@@ -404,7 +451,7 @@ fn clauses_take_the_place_of_a_pipelines_own() {
     let moved =
         altered("alter pipeline p set load data kafka 'h/u' replace into table u format csv").unwrap();
     assert_eq!((moved.source.topic.as_str(), moved.table.as_str()), ("u", "u"));
-    assert_eq!(moved.source.credentials["sasl.password"], "hidden");
+    assert_eq!(moved.source.credentials["sasl.password"], Credential::Clear("hidden".into()));
     assert_eq!((moved.batch_interval_ms, moved.error_limit), (Some(5), Some(3)));
     assert_eq!(moved.filter, before.filter);
     let secret = one("alter pipeline p set credentials '{\"sasl.password\": \"hidden2\"}'");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tidemark_decode::{CsvFormat, TimeUnit};
 use tidemark_pipeline_sql::{
-    Assignment, Constant, CreatePipeline, CsvMapping, FormatSyntax, JsonMapping, KafkaSource,
-    OnDuplicateSyntax, Statement, Target, parse, parse_expression, parse_pipeline,
+    Assignment, Constant, CreatePipeline, Credential, Credentials, CsvMapping, FormatSyntax, JsonMapping,
+    KafkaSource, OnDuplicateSyntax, Statement, Target, parse, parse_expression, parse_pipeline,
 };
 
 /// Names as they may be stored: plain, quoted, keywords of ours and of SQL.
@@ -134,6 +134,16 @@ fn map() -> impl Strategy<Value = BTreeMap<String, String>> {
     prop::collection::btree_map("[a-z.\"']{1,8}", text(), 0..3)
 }
 
+fn credentials() -> impl Strategy<Value = Credentials> {
+    let credential = (text(), 0..4).prop_map(|(text, kind)| match kind {
+        0 => Credential::Clear(text),
+        1 => Credential::File(format!("/{}", text.replace('\0', "0"))),
+        2 => Credential::Env(format!("E{}", text.replace(['=', '\0'], "0"))),
+        _ => Credential::Kept(text),
+    });
+    prop::collection::btree_map("[a-z.\"']{1,8}", credential, 0..3)
+}
+
 fn csv() -> impl Strategy<Value = CsvFormat> {
     let delimiter = || "[,;|\t\n\r\\\\'\"é]{1,3}".prop_map(String::into_bytes);
     let byte = || prop::option::of(prop::sample::select(vec![b'"', b'\'', b'\\', b'\t', 0]));
@@ -171,13 +181,12 @@ fn format() -> impl Strategy<Value = FormatSyntax> {
 }
 
 fn source() -> impl Strategy<Value = KafkaSource> {
-    ("[a-z][a-z0-9-]{0,5}(:[1-9][0-9]{0,3})?(,[a-z]{1,4})?/[a-zA-Z0-9_-]{1,9}", map(), map()).prop_map(
-        |(address, config, credentials)| KafkaSource {
+    ("[a-z][a-z0-9-]{0,5}(:[1-9][0-9]{0,3})?(,[a-z]{1,4})?/[a-zA-Z0-9_-]{1,9}", map(), credentials())
+        .prop_map(|(address, config, credentials)| KafkaSource {
             config,
             credentials,
             ..KafkaSource::from_address(&address).unwrap()
-        },
-    )
+        })
 }
 
 prop_compose! {
@@ -249,7 +258,7 @@ proptest! {
     fn what_is_shown_parses_and_hides(pipeline in pipeline(), secret in "SECRET[0-9]{8}") {
         prop_assume!(pipeline.is_some());
         let mut pipeline = pipeline.unwrap();
-        pipeline.source.credentials.insert("sasl.password".into(), secret.clone());
+        pipeline.source.credentials.insert("sasl.password".into(), Credential::Clear(secret.clone()));
         let shown = pipeline.to_string();
         prop_assert!(!shown.contains(&secret));
         let debug = format!("{pipeline:?}");

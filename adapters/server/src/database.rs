@@ -1,36 +1,88 @@
 //! The engine as SQL sees it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use kernel::message::SourceReading;
 use kernel::{Error, ErrorKind, PipelineId, Request, Response, TableId};
-use tidemark_engine::Engine;
-use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
+use tidemark_engine::{Engine, PipelineFactory};
+use tidemark_secrets::used;
+use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard, Watermarks};
+use tokio::sync::oneshot;
 
-/// A running engine.
-pub(crate) struct EngineDatabase(pub Engine);
+use crate::pipelines::Pipelines;
+
+/// A running engine, and what it knows of pipelines' definitions.
+pub(crate) struct EngineDatabase {
+    engine: Engine,
+    pipelines: Arc<Pipelines>,
+}
+
+impl EngineDatabase {
+    pub(crate) fn new(engine: Engine, pipelines: Arc<Pipelines>) -> EngineDatabase {
+        EngineDatabase { engine, pipelines }
+    }
+
+    /// Removes secrets that no pipeline has. Only what was settled before the snapshot is taken can be told to be unused by it.
+    pub(crate) async fn remove_unused_secrets(&self) -> Result<(), Error> {
+        let mut unused = self.pipelines.secrets().settled()?;
+        if unused.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.engine.snapshot().await?;
+        let Some(used) = used(&snapshot.catalog) else { return Ok(()) };
+        drop(snapshot);
+        unused.retain(|name| !used.contains(name));
+        self.with_pipelines(move |pipelines| pipelines.secrets().remove(&unused)).await
+    }
+
+    /// Names of pipelines whose definitions have secrets in them, as older versions kept them.
+    pub(crate) async fn pipelines_with_secrets_in_clear(&self) -> Result<Vec<String>, Error> {
+        let snapshot = self.engine.snapshot().await?;
+        let pipelines = snapshot.catalog.pipelines.values();
+        let in_clear = pipelines.filter(|p| self.pipelines.has_secret(&p.definition_sql));
+        Ok(in_clear.map(|p| p.name.clone()).collect())
+    }
+
+    /// Does what may wait for files, on a thread of its own.
+    async fn with_pipelines<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Pipelines) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let pipelines = Arc::clone(&self.pipelines);
+        let (answer, waiting) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("secrets".into());
+        // Whoever asked may have given up.
+        let spawned = thread.spawn(move || drop(answer.send(work(&pipelines))));
+        spawned
+            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("no thread to be had: {error}")))?;
+        waiting
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the thread of secrets has died")))
+    }
+}
 
 #[async_trait]
 impl Database for EngineDatabase {
     async fn request(&self, request: Request) -> Result<Response, Error> {
-        self.0.request(request).await
+        self.engine.request(request).await
     }
 
     fn shard_count(&self) -> u16 {
-        self.0.shard_count()
+        self.engine.shard_count()
     }
 
     async fn snapshot(&self) -> Result<SnapshotGuard, Error> {
-        let held = self.0.snapshot().await?;
+        let held = self.engine.snapshot().await?;
         Ok(SnapshotGuard::new(held.clone(), move || drop(held)))
     }
 
     async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error> {
         // By hand, and not as the engine's guard: a barrier that a write uses up must not be released before.
-        match self.0.request(Request::AcquireBarrier { tables }).await? {
+        match self.engine.request(Request::AcquireBarrier { tables }).await? {
             Response::Barrier { barrier, snapshot } => {
-                let engine = self.0.clone();
+                let engine = self.engine.clone();
                 Ok(BarrierGuard::new(barrier, snapshot, move || engine.release_barrier(barrier)))
             }
             other => Err(Error::new(ErrorKind::Internal, format!("no barrier but {other:?}"))),
@@ -38,14 +90,37 @@ impl Database for EngineDatabase {
     }
 
     async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error> {
-        self.0.read_source(definition_sql.into()).await
+        self.engine.read_source(definition_sql.into()).await
+    }
+
+    async fn check_source(&self, definition_sql: &str) -> Result<(), Error> {
+        let definition_sql = definition_sql.to_owned();
+        self.with_pipelines(move |pipelines| pipelines.check(&definition_sql)).await
+    }
+
+    async fn keep_secrets(&self, secrets: Vec<String>) -> Result<Vec<String>, Error> {
+        self.with_pipelines(move |pipelines| pipelines.secrets().keep(&secrets)).await
+    }
+
+    async fn settle_secrets(&self, names: Vec<String>) {
+        let settled = self.pipelines.secrets().settle(&names);
+        let removed = match settled {
+            Ok(()) => self.remove_unused_secrets().await,
+            failed => failed,
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "secrets that no pipeline has are removed at the next start");
+        }
     }
 
     fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus> {
-        let statuses = self.0.pipeline_status().into_iter();
+        let statuses = self.engine.pipeline_status().into_iter();
         let known = statuses.map(|status| {
             let read = status.partitions.iter();
-            let watermarks = read.filter_map(|p| Some((p.partition, (p.earliest?, p.latest?))));
+            let watermarks = read.filter_map(|p| {
+                let held_back = p.held_back.unwrap_or(0);
+                Some((p.partition, Watermarks { earliest: p.earliest?, end: p.high?, held_back }))
+            });
             let status_for_sql = PipelineStatus {
                 watermarks: watermarks.collect(),
                 last_error: status.last_error,

@@ -2,6 +2,7 @@
 //! other crates; here its parts are put together and made a process.
 
 mod database;
+mod memory;
 mod pipelines;
 mod quickstart;
 mod serve;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tidemark_engine::{Engine, EngineConfig, RecorderSettings};
+use tidemark_secrets::Secrets;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
@@ -14,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::database::EngineDatabase;
+use crate::memory;
 use crate::pipelines::Pipelines;
 use crate::settings::{PipelinesAtStart, ServeArguments, Settings};
 
@@ -30,16 +32,20 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
     let listener = runtime
         .block_on(TcpListener::bind(settings.listen))
         .map_err(|error| cannot_listen(settings.listen, &error))?;
-    let engine = Engine::open(engine_config(&settings), Arc::new(Pipelines::new()?))
-        .map_err(|error| error.to_string())?;
+    let pipelines =
+        Arc::new(Pipelines::new(Secrets::in_directory(&settings.data), settings.allowed_brokers.clone())?);
+    let engine =
+        Engine::open(engine_config(&settings), pipelines.clone()).map_err(|error| error.to_string())?;
+    let database = Arc::new(EngineDatabase::new(engine.clone(), pipelines));
+    runtime.block_on(look_after_secrets(&database)).map_err(|error| error.to_string())?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "anybody who reaches this address can do anything: there are no passwords yet");
     }
+    memory::watch();
     announce(&settings, address, engine.shard_count());
     let served = runtime.block_on(async {
         let stop = stop_signal()?;
-        let database = Arc::new(EngineDatabase(engine.clone()));
         let query_memory_bytes = settings.query_memory_bytes;
         let config = tidemark_sql::Config { query_memory_bytes, ..tidemark_sql::Config::default() };
         tidemark_sql::serve(listener, database, config, stop).await
@@ -50,6 +56,19 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
     served.map_err(|error| format!("the server failed: {error}"))?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a crash left is removed; what an older version kept in clear is told of.
+async fn look_after_secrets(database: &EngineDatabase) -> Result<(), kernel::Error> {
+    database.remove_unused_secrets().await?;
+    for pipeline in database.pipelines_with_secrets_in_clear().await? {
+        tracing::warn!(
+            pipeline,
+            "an older version has kept its CREDENTIALS in clear, and they stay in the log: change them at the brokers, and set them \
+             anew with ALTER PIPELINE … SET CREDENTIALS"
+        );
+    }
+    Ok(())
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {

@@ -7,6 +7,7 @@ use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use tidemark_kafka::AllowedBrokers;
 
 /// Port where none is said: beside PostgreSQL's 5432.
 const LISTEN_DEFAULT: &str = "127.0.0.1:5433";
@@ -64,6 +65,10 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "WHICH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipelines: Option<PipelinesAtStart>,
+    /// Brokers that pipelines may reach, separated by commas: host or host:port each; *.domain and * are patterns [default: all].
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_brokers: Option<Vec<String>>,
     /// What to log: a level, or targets and levels, as in `info,tidemark_kafka=debug` [default: info].
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +107,8 @@ pub(crate) struct Settings {
     pub query_memory_bytes: usize,
     pub pipeline_credit_bytes: u64,
     pub pipelines: PipelinesAtStart,
+    #[serde(default, deserialize_with = "allowed_brokers")]
+    pub allowed_brokers: AllowedBrokers,
     pub log: String,
     pub record: Option<PathBuf>,
     pub record_bytes_max: u64,
@@ -121,7 +128,7 @@ struct Defaults {
 }
 
 /// Names of all settings; other variables that begin with `TIDEMARK_` are somebody else's.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "data",
     "listen",
     "shards",
@@ -130,6 +137,7 @@ const NAMES: [&str; 12] = [
     "query_memory_bytes",
     "pipeline_credit_bytes",
     "pipelines",
+    "allowed_brokers",
     "log",
     "record",
     "record_bytes_max",
@@ -190,6 +198,22 @@ impl Settings {
     }
 }
 
+/// A list, or a text with commas, as in the environment.
+fn allowed_brokers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<AllowedBrokers, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        List(Vec<String>),
+        Text(String),
+    }
+    let patterns = match Said::deserialize(deserializer)? {
+        Said::List(patterns) => patterns,
+        Said::Text(text) if text.trim().is_empty() => vec![],
+        Said::Text(text) => text.split(',').map(str::to_owned).collect(),
+    };
+    AllowedBrokers::only(&patterns).map_err(serde::de::Error::custom)
+}
+
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| LISTEN_FORM.to_string())
 }
@@ -230,6 +254,32 @@ mod tests {
             let settings = Settings::gather(&flags(None, None)).unwrap();
             assert_eq!(settings.data, PathBuf::from("environment"));
             assert_eq!(settings.listen.port(), 2);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn allowed_brokers_are_a_list_wherever_they_are_said() {
+        Jail::expect_with(|jail| {
+            let allows = |arguments: &ServeArguments, broker: &str| {
+                Settings::gather(arguments).unwrap().allowed_brokers.check(broker).is_ok()
+            };
+            let mut arguments = flags(Some("d"), None);
+            assert!(allows(&arguments, "any:1"));
+            for (text, all_but_b) in [("a:1,*.c", true), ("[\"a:1\", \"*.c\"]", true), ("", false)] {
+                jail.set_env("TIDEMARK_ALLOWED_BROKERS", text);
+                for (broker, allowed) in [("a:1", all_but_b), ("x.c:7", all_but_b), ("b:1", false)] {
+                    assert_eq!(allows(&arguments, broker), allowed, "{text} {broker}");
+                }
+            }
+            jail.create_file("tidemark.toml", "allowed_brokers = ['b']\n")?;
+            arguments.config = Some("tidemark.toml".into());
+            assert!(allows(&arguments, "b:1") && !allows(&arguments, "a:1"));
+            arguments.allowed_brokers = Some(vec!["c:1".into()]);
+            assert!(allows(&arguments, "c:1") && !allows(&arguments, "b:1"));
+            arguments.allowed_brokers = Some(vec!["c:x".into()]);
+            let error = Settings::gather(&arguments).unwrap_err();
+            assert!(error.contains("'c:x'"), "{error}");
             Ok(())
         });
     }

@@ -27,6 +27,17 @@ pub trait Database: Send + Sync + 'static {
     /// Asks the source that a pipeline's definition names for its topic and the offsets of its partitions, now.
     async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error>;
 
+    /// Whether a definition's source may be opened as it is said: its brokers are allowed, its settings are known, what it names as
+    /// the place of a secret is there. Nothing is connected.
+    async fn check_source(&self, definition_sql: &str) -> Result<(), Error>;
+
+    /// Keeps secrets apart from the log; they are durable when it returns. Returns the names that a definition has in their place.
+    async fn keep_secrets(&self, secrets: Vec<String>) -> Result<Vec<String>, Error>;
+
+    /// The outcome of a statement is known for which these were kept, or that may have left kept secrets without use: those that
+    /// the published catalog does not use are removed.
+    async fn settle_secrets(&self, names: Vec<String>);
+
     /// What the sources said last, by pipeline. Volatile: it is no part of any snapshot.
     fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus>;
 }
@@ -34,12 +45,23 @@ pub trait Database: Send + Sync + 'static {
 /// What is known of a running pipeline beyond its durable state.
 #[derive(Clone, Debug, Default)]
 pub struct PipelineStatus {
-    /// Earliest offset and end (exclusive) of each source partition, as last read.
-    pub watermarks: BTreeMap<SourcePartition, (i64, i64)>,
+    /// What is known of each source partition.
+    pub watermarks: BTreeMap<SourcePartition, Watermarks>,
     /// The newest failure that is being retried, if any.
     pub last_error: Option<Error>,
     /// Rows committed a second, over the last seconds.
     pub rows_per_second: f64,
+}
+
+/// Where a source partition begins and ends, as last heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Offset of the oldest message.
+    pub earliest: i64,
+    /// End (exclusive), with what transactions that are still open hold back.
+    pub end: i64,
+    /// How much of what is before the end cannot be read before such transactions end.
+    pub held_back: i64,
 }
 
 type Release = Box<dyn FnOnce() + Send + Sync>;

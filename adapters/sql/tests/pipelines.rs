@@ -4,9 +4,11 @@ mod support;
 
 use kernel::expr::{Arithmetic, Expr, OnDuplicate};
 use kernel::extract::{Extract, RawMessage};
-use kernel::{Epoch, PipelineId, Position, Run};
+use kernel::message::{Alteration, Definition, PipelineSpec};
+use kernel::{Epoch, PipelineId, Position, Request, Run};
 use support::Runner;
 use tidemark_decode::Extractor;
+use tidemark_pipeline_sql::parse_pipeline;
 use tidemark_sql::define::show_create;
 use tidemark_sql::transform::PipelinePlanner;
 
@@ -76,9 +78,62 @@ async fn what_create_pipeline_keeps() {
     let OnDuplicate::Update(update) = &kept.on_duplicate else { panic!("{:?}", kept.on_duplicate) };
     let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
     assert_eq!(update.assignments, [(1, sum)]);
-    assert!(kept.definition_sql.contains("hidden"));
+    // The definition goes into the log: it has where the secret is, and not the secret.
+    assert!(!kept.definition_sql.contains("hidden"));
+    let source = parse_pipeline(&kept.definition_sql).unwrap().source;
+    let name = source.kept_secrets().next().expect("it is kept").to_owned();
+    assert_eq!(db.host.secrets().get(&name).unwrap().as_deref(), Some("hidden"));
     let shown = show_create(kept, true).unwrap();
-    assert!(!shown.contains("hidden") && shown.contains("<redacted>"), "{shown}");
+    assert!(!shown.contains("hidden") && !shown.contains(&name) && shown.contains("<redacted>"), "{shown}");
+}
+
+#[tokio::test]
+async fn secrets_of_older_versions_are_kept_apart_at_the_next_alteration() {
+    let db = with_tables().await;
+    let json = "into table t format json (id <- id)";
+    db.script(&[(&pipeline(json), "ok")]).await;
+    let definition = async || {
+        let snapshot = db.env.database.snapshot().await.unwrap();
+        snapshot.catalog.pipeline_named("p").unwrap().definition_sql.clone()
+    };
+    let was = definition().await;
+    let clear = "CONFIG '{\"ssl.key.password\":\"hidden1\"}' CREDENTIALS '{\"sasl.password\":\"hidden2\"}' INTO TABLE";
+    let spec = PipelineSpec {
+        name: "p".into(),
+        table: "t".into(),
+        definition_sql: was.replace("INTO TABLE", clear),
+        on_duplicate: OnDuplicate::Reject,
+        error_limit: None,
+        batch_interval_us: 0,
+        batch_bytes_max: 1 << 20,
+    };
+    let older = Definition::AlterPipeline(Alteration { spec: Box::new(spec), was, source_changed: false });
+    db.env.database.request(Request::Define(older)).await.unwrap();
+    assert!(definition().await.contains("hidden1"));
+    db.script(&[("alter pipeline p set batch_interval 5", "ok")]).await;
+    let source = parse_pipeline(&definition().await).unwrap().source;
+    assert!(!source.is_in_clear());
+    let secret = |name: &str| db.host.secrets().get(name).unwrap().unwrap();
+    assert_eq!(source.kept_secrets().map(secret).collect::<Vec<_>>(), ["hidden2", "hidden1"]);
+}
+
+#[tokio::test]
+async fn what_a_statement_cannot_say_of_its_source() {
+    let db = with_tables().await;
+    let json = "into table t format json (id <- id)";
+    let with = |credentials: &str| pipeline(&format!("credentials '{credentials}' {json}"));
+    db.script(&[
+        (&with(r#"{"sasl.password": {"kept": "0"}}"#), "!22023 only the database"),
+        (&with(r#"{"sasl.password": "<redacted>"}"#), "!22023 in the place of a secret"),
+        (&format!("create pipeline q as load data kafka 'forbidden:1/t' {json}"), "!42501 forbidden"),
+        (&pipeline(json), "ok"),
+        (
+            "alter pipeline p set credentials '{\"sasl.password\": {\"kept\": \"0\"}}'",
+            "!22023 only the database",
+        ),
+        ("alter pipeline p set load data kafka 'forbidden:1/t'", "!42501 forbidden"),
+    ])
+    .await;
 }
 
 /// Runs messages through the extractor of a pipeline.

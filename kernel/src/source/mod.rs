@@ -8,7 +8,6 @@ pub mod contract;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::extract::RawMessage;
 use crate::ids::*;
 use crate::message::{SourceFailure, SourceReading};
@@ -38,6 +37,12 @@ pub trait Source: Send + Sync {
     /// End of each partition as last heard, with what transactions that are still open hold back. None are told where a source
     /// has no such thing.
     fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
+        Vec::new()
+    }
+
+    /// Of each partition how much of that is held back by transactions that are still open, as last looked up: what has merely not
+    /// been read yet is never in it.
+    fn held_back(&self) -> Vec<(SourcePartition, i64)> {
         Vec::new()
     }
 }
@@ -80,8 +85,8 @@ pub struct Polled {
 }
 
 /// Makes sources out of pipelines' definitions; the host is given one. Permanent failures for definitions that cannot be
-/// understood.
+/// understood or are not allowed, transient ones for what they name and may be there later, as a secret in a file.
 pub trait Sources: Send + Sync {
     /// A source for the topic that `definition_sql` (a canonical CREATE PIPELINE) names.
-    fn source(&self, definition_sql: &str) -> Result<Arc<dyn Source>, Error>;
+    fn source(&self, definition_sql: &str) -> Result<Arc<dyn Source>, SourceFailure>;
 }

@@ -7,4 +7,5 @@ mod failures;
 mod load;
 mod pipelines;
 mod replay;
+mod secrets;
 mod source;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tests::eventually;
 use tests::kafka::{Broker, Codec};
 
 use crate::load;
@@ -62,6 +63,41 @@ fn only_committed_transactions_count_and_lag_reaches_zero_behind_an_aborted_one(
     ids.sort_unstable();
     assert_eq!(ids, committed);
     assert_eq!(load::accounts(&world.server), load::balances(committed));
+}
+
+#[test]
+fn what_an_open_transaction_holds_back_is_lag_and_shown_apart() {
+    let broker = Broker::shared();
+    let topic = broker.topic("held-back", 1);
+    let producer = broker.producer(&topic);
+    (0..5).for_each(|id| producer.send(0, load::message(id)));
+    producer.flush();
+    let world = load::world("held-back");
+    let server = &world.server;
+    load::run_all(server, &load::create_events(broker, &topic));
+    server.run("START PIPELINE events");
+    load::wait_for_cursors(server, "events", &BTreeMap::from([(0, 5)]));
+    let lag = || {
+        server
+            .rows("SELECT latest_offset, lag, held_back FROM information_schema.pipelines_cursors")
+            .remove(0)
+    };
+    eventually("there is no lag", || (lag() == ["5", "0", "0"]).then_some(()));
+
+    let open = broker.transactional_producer(&topic);
+    open.begin();
+    (5..12).for_each(|id| open.send(0, load::message(id)));
+    open.flush();
+    eventually("what is held back is told", || (lag() == ["12", "7", "7"]).then_some(()));
+    // What comes behind it waits, too.
+    producer.send(0, load::message(12));
+    producer.flush();
+    eventually("what waits behind it is told", || (lag() == ["13", "8", "8"]).then_some(()));
+    assert_eq!(server.number("SELECT count(*) FROM events"), 5);
+    open.commit();
+    load::wait_for_cursors(server, "events", &load::ends(broker, &topic));
+    eventually("nothing is held back", || (lag() == ["14", "0", "0"]).then_some(()));
+    assert_eq!(server.number("SELECT count(*) FROM events"), 13);
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl ControlThread {
 
     fn open(&mut self) -> Result<(), SourceFailure> {
         let definition = &self.spec.pipeline.definition_sql;
-        let source = self.context.factory.source(definition).map_err(SourceFailure::Permanent)?;
+        let source = self.context.factory.source(definition)?;
         let reading = source.read()?;
         let _ = self.source.set(source);
         let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::topic::*;
 use kernel::ErrorKind;
 use parking_lot::Mutex;
+use tidemark_engine::RecorderSettings;
 
 fn payment(name: usize) -> String {
     format!("{{\"name\": \"account {name}\", \"balance\": 1}}")
@@ -52,6 +53,24 @@ async fn the_number_of_shards_is_fixed() {
     assert!(error.message.contains("4 shards"), "{error}");
     other.shards = None;
     assert_eq!(open_with(other, &topic).unwrap().shard_count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_with_secrets_in_clear_are_read_and_not_recorded() {
+    let (topic, directory) = (Topic::new(1), tempfile::tempdir().unwrap());
+    let (data, record) = (directory.path().join("data"), directory.path().join("record"));
+    let engine = open(&data, &topic);
+    load(&engine, accounts_table(), pipeline("secret", "accounts", add_to_balance())).await;
+    tokio::task::spawn_blocking(move || drop(engine)).await.unwrap();
+    let mut recording = config(&data);
+    recording.record = Some(RecorderSettings::new(&record, 1 << 20));
+    let error = open_with(recording, &topic).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);
+    assert!(error.message.contains("(secret)"), "{error}");
+    assert!(!record.exists());
+    let engine = open(&data, &topic);
+    topic.append(0, payment(0));
+    eventually(&engine, "everything sent", |snapshot| total(snapshot) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,7 +166,7 @@ impl PartitionReader for Reader {
 struct Factory(Topic);
 
 impl Sources for Factory {
-    fn source(&self, _definition_sql: &str) -> Result<Arc<dyn Source>, Error> {
+    fn source(&self, _definition_sql: &str) -> Result<Arc<dyn Source>, SourceFailure> {
         Ok(Arc::new(self.0.clone()))
     }
 }
@@ -192,6 +192,10 @@ impl PipelineFactory for Factory {
         };
         let pipeline = &spec.pipeline;
         Extractor::new(plan, None, pipeline.id, spec.epoch, pipeline.run, spec.partition, spec.start)
+    }
+
+    fn has_secret(&self, definition_sql: &str) -> bool {
+        definition_sql.contains("secret")
     }
 }
 

@@ -243,7 +243,7 @@ fn config_json(definition: &str) -> Option<String> {
         "brokers": source.brokers,
         "topic": source.topic,
         "config": source.config_shown(),
-        "credentials": source.credentials_shown(),
+        "credentials": source.credentials_shown_json(),
     });
     Some(config.to_string())
 }
@@ -258,6 +258,7 @@ const CURSORS: &[Column] = &[
     column("cursor_offset", Int8),
     column("successful_cursor_offset", Int8),
     column("lag", Int8),
+    column("held_back", Int8),
 ];
 
 fn cursors(view: &View) -> Vec<Vec<Value>> {
@@ -273,19 +274,21 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
         for partition in partitions {
             let next = p.cursors.get(&partition).map(|c| c.next_offset);
             let marks = watermarks.get(&partition).copied();
-            // The reading may be older than the snapshot: what is committed is there.
-            let latest = marks.map(|(_, latest)| latest.max(next.unwrap_or(0)));
+            // The reading may be older than the snapshot: what is committed is there, and was not held back any more.
+            let latest = marks.map(|marks| marks.end.max(next.unwrap_or(0)));
             let lag = latest.zip(next).map(|(latest, next)| latest - next);
+            let held_back = marks.zip(lag).map(|(marks, lag)| marks.held_back.min(lag));
             rows.push(row![
                 DATABASE,
                 p.name.as_str(),
                 "KAFKA",
                 partition,
-                marks.map(|(earliest, _)| earliest),
+                marks.map(|marks| marks.earliest),
                 latest,
                 next,
                 next,
-                lag
+                lag,
+                held_back
             ]);
         }
     }

@@ -23,15 +23,27 @@ pub struct Plan {
     pub definitions: Vec<Definition>,
     /// What the client should know of them.
     pub notices: Vec<String>,
+    /// Names of secrets that were kept for them; to be settled once their outcome is known.
+    pub secrets: Vec<String>,
+}
+
+/// Whether secrets may be without use after a statement.
+pub fn may_leave_secrets(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreatePipeline(_) | Statement::AlterPipeline { .. } | Statement::DropPipeline { .. }
+    )
 }
 
 /// The definitions that a statement asks for. Statements that define nothing are an error.
 pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<Plan> {
     match statement {
-        Statement::CreatePipeline(create) => pipeline::create(context, create),
-        Statement::AlterPipeline { name, clauses } => pipeline::alter(context, name, clauses),
+        Statement::CreatePipeline(create) => pipeline::create(context, create).await,
+        Statement::AlterPipeline { name, clauses } => pipeline::alter(context, name, clauses).await,
         Statement::SetOffsets { name, offsets } => pipeline::set_offsets(context, name, offsets).await,
-        other => Ok(Plan { definitions: definitions(context, other).await?, notices: vec![] }),
+        other => {
+            Ok(Plan { definitions: definitions(context, other).await?, notices: vec![], secrets: vec![] })
+        }
     }
 }
 

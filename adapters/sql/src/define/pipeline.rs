@@ -10,8 +10,8 @@ use kernel::{Epoch, ErrorKind, PipelineId, Position, Run, TopicId};
 use tidemark_decode::{ExtractPlan, Extractor};
 use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
-    BATCH_BYTES_DEFAULT, CreatePipeline, KafkaSource, OffsetsSyntax, OnDuplicateSyntax, PipelineClauses,
-    Statement, alter_pipeline, parse_pipeline,
+    BATCH_BYTES_DEFAULT, CreatePipeline, Credential, Credentials, KafkaSource, OffsetsSyntax,
+    OnDuplicateSyntax, PipelineClauses, REDACTED, Statement, alter_pipeline, parse_pipeline,
 };
 
 use super::Plan;
@@ -23,20 +23,43 @@ use crate::transform::PipelinePlanner;
 use crate::write::require_key;
 
 /// Checks a CREATE PIPELINE. OR REPLACE of one that is there alters it.
-pub fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Plan> {
+pub async fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Plan> {
+    check_credentials(&create.source.credentials)?;
     let existing = context.snapshot().catalog.pipeline_named(&create.name);
     if let Some(existing) = existing.filter(|_| create.or_replace) {
-        return alteration(context, existing, create);
+        return alteration(context, existing, create).await;
     }
-    let (spec, if_not_exists) = (Box::new(spec(context, create)?), create.if_not_exists);
-    Ok(Plan { definitions: vec![Definition::CreatePipeline { spec, if_not_exists }], notices: vec![] })
+    let (spec, secrets) = spec(context, create).await?;
+    let (spec, if_not_exists) = (Box::new(spec), create.if_not_exists);
+    Ok(Plan {
+        definitions: vec![Definition::CreatePipeline { spec, if_not_exists }],
+        notices: vec![],
+        secrets,
+    })
 }
 
 /// Checks an ALTER PIPELINE … SET: what comes out must be a pipeline that could be created like this.
-pub fn alter(context: &StatementContext, name: &str, clauses: &PipelineClauses) -> Result<Plan> {
+pub async fn alter(context: &StatementContext, name: &str, clauses: &PipelineClauses) -> Result<Plan> {
+    clauses.credentials.as_ref().map_or(Ok(()), check_credentials)?;
     let existing = existing(context, name)?;
     let altered = alter_pipeline(&parse_pipeline(&existing.definition_sql).or_sql()?, clauses).or_sql()?;
-    alteration(context, existing, &altered)
+    alteration(context, existing, &altered).await
+}
+
+/// Refuses what a statement cannot say of a secret: a name that only the database gives, and what is shown in its place.
+fn check_credentials(credentials: &Credentials) -> Result<()> {
+    for (property, credential) in credentials {
+        let why = match credential {
+            Credential::Kept(_) => "has {\"kept\": …}, which only the database writes",
+            Credential::Clear(value) if value == REDACTED => "has what is shown in the place of a secret",
+            _ => continue,
+        };
+        let message = format!(
+            "CREDENTIALS: \"{property}\" {why}: give the value, {{\"file\": \"/path\"}} or {{\"env\": \"NAME\"}}"
+        );
+        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+    }
+    Ok(())
 }
 
 fn existing<'a>(context: &'a StatementContext, name: &str) -> Result<&'a PipelineDef> {
@@ -47,7 +70,11 @@ fn existing<'a>(context: &'a StatementContext, name: &str) -> Result<&'a Pipelin
 }
 
 /// Another definition for a pipeline that is there. Offsets are kept as long as they may speak of the same topic.
-fn alteration(context: &StatementContext, existing: &PipelineDef, altered: &CreatePipeline) -> Result<Plan> {
+async fn alteration(
+    context: &StatementContext,
+    existing: &PipelineDef,
+    altered: &CreatePipeline,
+) -> Result<Plan> {
     let before = parse_pipeline(&existing.definition_sql).or_sql()?.source;
     let source_changed = !may_be_same(&before, &altered.source, existing.topic_id);
     let mut notices = vec![];
@@ -65,10 +92,10 @@ fn alteration(context: &StatementContext, existing: &PipelineDef, altered: &Crea
             altered.name
         ));
     }
-    let spec = Box::new(spec(context, altered)?);
-    let was = existing.definition_sql.clone();
+    let (spec, secrets) = spec(context, altered).await?;
+    let (spec, was) = (Box::new(spec), existing.definition_sql.clone());
     let alteration = Definition::AlterPipeline(Alteration { spec, was, source_changed });
-    Ok(Plan { definitions: vec![alteration], notices })
+    Ok(Plan { definitions: vec![alteration], notices, secrets })
 }
 
 /// Whether two sources may be one: the same topic at the same brokers. Elsewhere a topic of that name is held against its id when
@@ -112,7 +139,7 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
         }
     };
     let definition = Definition::SetOffsets { name: name.into(), offsets };
-    Ok(Plan { definitions: vec![definition], notices: vec![] })
+    Ok(Plan { definitions: vec![definition], notices: vec![], secrets: vec![] })
 }
 
 fn check_offsets(at: &BTreeMap<i32, i64>, reading: &SourceReading) -> Result<()> {
@@ -136,8 +163,39 @@ fn check_offsets(at: &BTreeMap<i32, i64>, reading: &SourceReading) -> Result<()>
     Ok(())
 }
 
-/// What the kernel is told of a pipeline, once it is checked.
-fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<PipelineSpec> {
+/// What the kernel is told of a pipeline, once it is checked, and the names of the secrets that were kept for it: the definition
+/// goes into the log and into recordings, and has only where they are.
+async fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<(PipelineSpec, Vec<String>)> {
+    let mut create = create.clone();
+    create.source.move_secrets();
+    let mut spec = checked(context, &create)?;
+    context.environment().database.check_source(&create.to_sql()).await.or_sql()?;
+    let secrets = keep(context, &mut create.source.credentials).await?;
+    spec.definition_sql = create.to_sql();
+    Ok((spec, secrets))
+}
+
+/// Puts the names of secrets in their place, and keeps them.
+async fn keep(context: &StatementContext, credentials: &mut Credentials) -> Result<Vec<String>> {
+    let mut clear: Vec<&mut Credential> =
+        credentials.values_mut().filter(|credential| matches!(credential, Credential::Clear(_))).collect();
+    let secret = |credential: &&mut Credential| match &**credential {
+        Credential::Clear(value) => Some(value.clone()),
+        _ => None,
+    };
+    let secrets: Vec<String> = clear.iter().filter_map(secret).collect();
+    if secrets.is_empty() {
+        return Ok(vec![]);
+    }
+    let names = context.environment().database.keep_secrets(secrets).await.or_sql()?;
+    for (credential, name) in clear.iter_mut().zip(&names) {
+        **credential = Credential::Kept(name.clone());
+    }
+    Ok(names)
+}
+
+/// The same without its text, which is put in when its secrets are kept.
+fn checked(context: &StatementContext, create: &CreatePipeline) -> Result<PipelineSpec> {
     let table = context.snapshot().catalog.table_named(&create.table).ok_or_else(|| {
         SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", create.table))
     })?;
@@ -150,7 +208,7 @@ fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<PipelineS
     Ok(PipelineSpec {
         name: create.name.clone(),
         table: create.table.clone(),
-        definition_sql: create.to_sql(),
+        definition_sql: String::new(),
         on_duplicate,
         error_limit: create.error_limit,
         batch_interval_us: create.batch_interval_ms.unwrap_or(0) as i64 * 1000,

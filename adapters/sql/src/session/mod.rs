@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
 use kernel::ids::{PipelineId, TableId};
 use kernel::message::{Definition, SourceReading};
-use kernel::{Request, Response};
+use kernel::{ErrorKind, Request, Response};
 use tidemark_pipeline_sql::Statement;
 
 use crate::client::{Run, SessionInfo, now_us, settings};
@@ -107,6 +107,18 @@ impl Database for Committing {
 
     async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, kernel::Error> {
         self.database.read_source(definition_sql).await
+    }
+
+    async fn check_source(&self, definition_sql: &str) -> Result<(), kernel::Error> {
+        self.database.check_source(definition_sql).await
+    }
+
+    async fn keep_secrets(&self, secrets: Vec<String>) -> Result<Vec<String>, kernel::Error> {
+        self.database.keep_secrets(secrets).await
+    }
+
+    async fn settle_secrets(&self, names: Vec<String>) {
+        self.database.settle_secrets(names).await;
     }
 
     fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
@@ -309,9 +321,17 @@ impl Session {
         loop {
             tries_left -= 1;
             let (guard, context) = self.context().await?;
-            let define::Plan { definitions, notices } = define::plan(&context, statement).await?;
+            let define::Plan { definitions, notices, secrets } = define::plan(&context, statement).await?;
             drop(guard);
-            match self.carry_out(definitions).await {
+            let done = self.carry_out(definitions).await;
+            let is_known = done
+                .as_ref()
+                .err()
+                .is_none_or(|error| error.code != ErrorKind::TransactionResolutionUnknown.sqlstate());
+            if is_known && define::may_leave_secrets(statement) {
+                self.environment.database.settle_secrets(secrets).await;
+            }
+            match done {
                 Ok(()) if notices.is_empty() => return Ok(Outcome::Done(tag(statement).into())),
                 Ok(()) => return Ok(Outcome::Noticed(tag(statement).into(), notices)),
                 Err(error) if tries_left > 0 && define::was_overtaken(statement, &error) => {}

@@ -17,6 +17,7 @@ use kernel::record::{Body, Open, Record};
 use kernel::{Config, Coordinator, Error, Recovery, Shard};
 use pg_semantics::types::encode;
 use tidemark_pipeline_sql::{Statement, parse};
+use tidemark_secrets::Secrets;
 use tidemark_sql::client::SessionInfo;
 use tidemark_sql::error::OrSql;
 use tidemark_sql::query::{Environment, QueryEngine};
@@ -32,6 +33,7 @@ struct Parts {
     next_request: u64,
     waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
     now_us: Micros,
+    secrets: Arc<Secrets>,
 }
 
 /// The database.
@@ -48,8 +50,15 @@ impl Host {
         let views = shards.iter_mut().map(Shard::recovered).collect();
         let coordinator = Recovery::new().finish(Config::default(), 0, &open, views).unwrap();
         let (waiting, last_appended) = (HashMap::new(), Sequence(1));
-        let parts = Parts { coordinator, shards, last_appended, next_request: 1, waiting, now_us: 1 };
+        let kept = Arc::new(Secrets::in_memory());
+        let parts =
+            Parts { coordinator, shards, last_appended, next_request: 1, waiting, now_us: 1, secrets: kept };
         Host(Arc::new(Mutex::new(parts)))
+    }
+
+    /// Secrets of its pipelines.
+    pub fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.0.lock().unwrap().secrets)
     }
 
     fn send(&self, request: Request) -> oneshot::Receiver<Answer> {
@@ -130,6 +139,22 @@ impl Database for Host {
         Ok(SourceReading { topic_id: TopicId([7; 16]), partitions })
     }
 
+    /// Brokers called `forbidden` are not allowed.
+    async fn check_source(&self, definition_sql: &str) -> Result<(), Error> {
+        match definition_sql.contains("'forbidden:") {
+            true => Err(Error::new(kernel::ErrorKind::InsufficientPrivilege, "forbidden is not allowed")),
+            false => Ok(()),
+        }
+    }
+
+    async fn keep_secrets(&self, secrets: Vec<String>) -> Result<Vec<String>, Error> {
+        self.secrets().keep(&secrets)
+    }
+
+    async fn settle_secrets(&self, names: Vec<String>) {
+        self.secrets().settle(&names).unwrap();
+    }
+
     fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
         Default::default()
     }
@@ -138,18 +163,20 @@ impl Database for Host {
 /// Runs SQL on a database.
 pub struct Runner {
     pub env: Environment,
+    pub host: Host,
 }
 
 impl Runner {
     pub fn new(shard_count: u16) -> Runner {
+        let host = Host::new(shard_count);
         let env = Environment {
-            database: Arc::new(Host::new(shard_count)),
+            database: Arc::new(host.clone()),
             engine: Arc::new(QueryEngine::new(64 << 20, 2).unwrap()),
             session: Arc::new(SessionInfo::internal()),
             registry: Arc::default(),
             run: Arc::default(),
         };
-        Runner { env }
+        Runner { env, host }
     }
 
     /// One statement: `ok` of a definition, the counts of a write, the rows of a query in order of their text.
