@@ -398,7 +398,8 @@ fn divide_rounded(value: i256, unit: i256) -> i256 {
     }
 }
 
-fn big_divide_rounded(value: BigInt, unit: BigInt) -> BigInt {
+/// Divides, rounding half away from zero.
+pub fn big_divide_rounded(value: BigInt, unit: BigInt) -> BigInt {
     let zero = BigInt::from(0);
     let negative = (value < zero) != (unit < zero);
     let abs = |v: BigInt| if v < BigInt::from(0) { -v } else { v };

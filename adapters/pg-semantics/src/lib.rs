@@ -9,13 +9,18 @@
 pub mod arithmetic;
 pub mod budget;
 pub mod casts;
+mod constants;
 pub mod decimal;
 pub mod error;
 pub mod functions;
 mod intervals;
 mod literals;
+mod logarithm;
 mod logic;
+mod nothing;
 pub mod operators;
+mod order;
+mod recursion;
 mod subqueries;
 pub mod syntax;
 pub mod types;
@@ -39,14 +44,22 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(intervals::WindowsByLength));
     rules.push(Arc::new(intervals::ByLength));
     rules.push(Arc::new(arithmetic::CheckArithmetic));
+    rules.push(Arc::new(order::ArraysInOrder));
     rules.push(Arc::new(logic::ThreeValued));
+    rules.push(Arc::new(constants::Constants));
     rules.insert(0, Arc::new(subqueries::Unnest));
+    rules.insert(0, Arc::new(recursion::Recursions));
     rules
 }
 
 /// What is done to a plan while it is optimized, after DataFusion's own rules.
 pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![Arc::new(zeros::OneZero)]
+}
+
+/// What is done to a plan before DataFusion optimizes it.
+pub fn early_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    nothing::rules()
 }
 
 /// Registers operators and functions.
@@ -59,7 +72,12 @@ pub fn install(state: &mut SessionState) -> Result<()> {
     for function in functions::aggregate::functions() {
         state.register_udaf(Arc::new(function))?;
     }
+    for function in functions::ordered::functions().into_iter().chain(functions::json_aggregate::functions())
+    {
+        state.register_udaf(Arc::new(function))?;
+    }
     functions::register(state)?;
+    state.register_relation_planner(Arc::new(operators::sets::SetOperations))?;
     Ok(())
 }
 

@@ -52,6 +52,8 @@ fn integer(expr: Expr) -> Result<Transformed<Expr>> {
     let skip = |expr| Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
     match &expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(*value) {
+            // Written as the negative of a number that is a bigint.
+            Ok(i32::MIN) => Ok(Transformed::no(expr)),
             Ok(value) => {
                 Ok(Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), metadata.clone())))
             }

@@ -3,7 +3,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{Expr, UnaryOperator};
+use sqlparser::ast::{BinaryOperator, Expr, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -22,6 +22,50 @@ pub static DIALECT: PostgreSql = PostgreSql(PostgreSqlDialect {});
 #[derive(Debug)]
 pub struct PostgreSql(PostgreSqlDialect);
 
+impl PostgreSql {
+    /// `x BETWEEN SYMMETRIC a AND b`, behind its words: between the smaller and the larger of both.
+    fn between(&self, parser: &mut Parser, value: &Expr, negated: bool) -> Result<Expr, ParserError> {
+        let rank = self.0.prec_value(Precedence::Between);
+        let low = parser.parse_subexpr(rank)?;
+        parser.expect_keyword(Keyword::AND)?;
+        let high = parser.parse_subexpr(rank)?;
+        let between = |low: &Expr, high: &Expr| {
+            let (low, high) = (Box::new(low.clone()), Box::new(high.clone()));
+            Expr::Between { expr: Box::new(value.clone()), negated, low, high }
+        };
+        let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+        let (left, right) = (Box::new(between(&low, &high)), Box::new(between(&high, &low)));
+        Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
+    }
+}
+
+/// The ends that `TRIM(LEADING FROM …)` is about, if that is what comes: without the characters to cut off, which sqlparser asks for.
+fn trims_blanks(parser: &Parser) -> Option<TrimWhereField> {
+    let keyword = |at: usize| match &parser.peek_nth_token_ref(at).token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    if keyword(0) != Keyword::TRIM || parser.peek_nth_token_ref(1).token != Token::LParen {
+        return None;
+    }
+    let side = match keyword(2) {
+        Keyword::LEADING => TrimWhereField::Leading,
+        Keyword::TRAILING => TrimWhereField::Trailing,
+        Keyword::BOTH => TrimWhereField::Both,
+        _ => return None,
+    };
+    (keyword(3) == Keyword::FROM).then_some(side)
+}
+
+fn trim_blanks(parser: &mut Parser, side: TrimWhereField) -> Result<Expr, ParserError> {
+    for _ in ["TRIM", "(", "LEADING", "FROM"] {
+        let _ = parser.next_token();
+    }
+    let expr = Box::new(parser.parse_expr()?);
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Trim { expr, trim_where: Some(side), trim_what: None, trim_characters: None })
+}
+
 /// What the dialect allows.
 macro_rules! as_postgresql {
     ($($allows:ident)*) => { $(fn $allows(&self) -> bool { self.0.$allows() })* };
@@ -37,6 +81,9 @@ impl Dialect for PostgreSql {
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         if !limits::step() {
             return Some(Err(ParserError::RecursionLimitExceeded));
+        }
+        if let Some(side) = trims_blanks(parser) {
+            return Some(trim_blanks(parser, side));
         }
         let other = self.0.prec_value(Precedence::PgOther);
         let (op, above) = match parser.peek_token_ref().token {
@@ -54,6 +101,12 @@ impl Dialect for PostgreSql {
     }
 
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        if parser.parse_keywords(&[Keyword::BETWEEN, Keyword::SYMMETRIC]) {
+            return Some(self.between(parser, left, false));
+        }
+        if parser.parse_keywords(&[Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC]) {
+            return Some(self.between(parser, left, true));
+        }
         let is_not = match () {
             () if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) => false,
             () if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) => {

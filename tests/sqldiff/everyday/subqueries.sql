@@ -28,7 +28,7 @@ SELECT p.name, p.price - (SELECT min(price) FROM products q WHERE q.category = p
 SELECT avg(n) FROM (SELECT count(*) AS n FROM orders GROUP BY customer_id) t;
 SELECT max(spent) FROM (SELECT customer_id, sum(total) AS spent FROM orders GROUP BY customer_id) t WHERE customer_id IS NOT NULL;
 SELECT t.status, t.n, t.n * 100 / s.total AS percent FROM (SELECT status, count(*) AS n FROM orders GROUP BY status) t CROSS JOIN (SELECT count(*) AS total FROM orders) s ORDER BY t.status;
-SELECT a.customer_id, a.n AS paid, b.n AS delivered FROM (SELECT customer_id, count(*) AS n FROM orders WHERE status = 'paid' GROUP BY customer_id) a FULL JOIN (SELECT customer_id, count(*) AS n FROM orders WHERE status = 'delivered' GROUP BY customer_id) b USING (customer_id) ORDER BY customer_id;
+SELECT a.customer_id, a.n AS paid, b.n AS delivered FROM (SELECT customer_id, count(*) AS n FROM orders WHERE status = 'paid' GROUP BY customer_id) a FULL JOIN (SELECT customer_id, count(*) AS n FROM orders WHERE status = 'delivered' GROUP BY customer_id) b USING (customer_id) ORDER BY customer_id, paid, delivered;
 SELECT customer_id, a.n, b.n FROM (SELECT customer_id, count(*) AS n FROM orders WHERE status = 'paid' GROUP BY customer_id) a RIGHT JOIN (SELECT customer_id, count(*) AS n FROM orders WHERE status = 'delivered' GROUP BY customer_id) b USING (customer_id) ORDER BY customer_id;
 SELECT count(*) FROM customers c FULL JOIN orders o ON o.customer_id = c.id;
 SELECT count(*) FROM customers c FULL JOIN orders o ON o.customer_id = c.id WHERE c.id IS NULL OR o.id IS NULL;

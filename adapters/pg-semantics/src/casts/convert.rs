@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, PrimitiveArray, StringArray,
-};
+use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 use datafusion::arrow::util::display::FormatOptions;
 
 use super::text::from_texts;
 use crate::error::{Result, SqlError, state};
+use crate::operators::Wide;
 use crate::types::{Base, PgType};
 
 /// Arrow's own cast; a value that does not convert is an error.
@@ -87,19 +86,13 @@ fn whole(values: &ArrayRef) -> Result<ArrayRef> {
             });
         return Ok(Arc::new(rounded?));
     }
-    let scale = match values.data_type() {
-        DataType::Decimal128(_, scale)
-        | DataType::Decimal256(_, scale)
-        | DataType::Decimal64(_, scale)
-        | DataType::Decimal32(_, scale) => *scale,
-        _ => 0,
+    let decimals = Wide::new(values)?;
+    let rounded = |row: usize| -> Result<Option<i64>> {
+        let Some(value) = decimals.value(row) else { return Ok(None) };
+        let whole = value.rescale(0).and_then(|whole| whole.unscaled.to_i128());
+        let narrow = whole.and_then(|whole| i64::try_from(whole).ok());
+        narrow.map(Some).ok_or_else(|| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "bigint out of range"))
     };
-    let decimals = arrow_cast(values, &DataType::Decimal128(38, scale))?;
-    let decimals: &Decimal128Array = decimals.as_primitive();
-    let unit = 10i128.pow(scale.clamp(0, 38) as u32);
-    let rounded: PrimitiveArray<Decimal128Type> = decimals.unary(|v| {
-        let (quotient, remainder) = (v / unit, v % unit);
-        if remainder.unsigned_abs() * 2 >= unit.unsigned_abs() { quotient + v.signum() } else { quotient }
-    });
-    Ok(Arc::new(rounded.with_precision_and_scale(38, 0)?))
+    let rounded = (0..values.len()).map(rounded).collect::<Result<PrimitiveArray<Int64Type>>>();
+    Ok(Arc::new(rounded?))
 }

@@ -30,6 +30,30 @@ pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
             let Cast { expr, field } = cast;
             Ok(Expr::Cast(Cast { expr: Box::new(as_uuid(*expr)?), field }))
         }
+        into if Kind::of(into).is_some_and(Kind::is_time) => time_literal(cast),
+        _ => Ok(Expr::Cast(cast)),
+    }
+}
+
+/// The values of a column as values of a type that has room for them.
+pub fn as_result(expr: Expr, into: &DataType, schema: &DFSchema) -> Result<Expr> {
+    let field = std::sync::Arc::new(datafusion::arrow::datatypes::Field::new("", into.clone(), true));
+    let cast = settle(Cast { expr: Box::new(expr), field }, schema)?;
+    Ok(if into.is_decimal() { numeric::with_digits(cast, into) } else { cast })
+}
+
+/// A numeric as one of the widest type.
+pub fn widened(value: Expr) -> Expr {
+    numeric::widened(value)
+}
+
+/// A text that is cast to a time is read at once, before anything else reads it by rules of its own.
+fn time_literal(cast: Cast) -> Result<Expr> {
+    match cast.expr.as_ref() {
+        Expr::Literal(text @ ScalarValue::Utf8(Some(_)), metadata) => {
+            let read = self::cast(&text.to_array()?, cast.field.data_type())?;
+            Ok(Expr::Literal(ScalarValue::try_from_array(&read, 0)?, metadata.clone()))
+        }
         _ => Ok(Expr::Cast(cast)),
     }
 }
@@ -137,11 +161,14 @@ fn differs(from: &DataType, into: &DataType) -> bool {
         | D::Time64(TimeUnit::Microsecond)
         | D::Timestamp(TimeUnit::Microsecond, _)
         | D::Interval(_) => from.is_string(),
-        D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal(),
+        D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal() || from.is_string(),
+        D::Boolean | D::Float32 | D::Float64 => from.is_string(),
         D::Binary => matches!(from, D::Utf8),
         D::List(_) => matches!(from, D::Utf8 | D::List(_)) && from != into,
         D::Utf8 => {
-            from.is_floating() || matches!(from, D::List(_)) || Kind::of(from).is_some_and(Kind::is_time)
+            from.is_floating()
+                || matches!(from, D::Binary | D::List(_))
+                || Kind::of(from).is_some_and(Kind::is_time)
         }
         _ => false,
     }
@@ -163,6 +190,20 @@ impl PgCast {
 fn cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     let texts = || convert::arrow_cast(values, &DataType::Utf8);
     Ok(match (into, Kind::of(into)) {
+        (
+            DataType::Boolean
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Float32
+            | DataType::Float64,
+            _,
+        ) if values.data_type().is_string() => {
+            let PgType::One(base) = PgType::of_arrow(into) else {
+                return plan_err!("{into} is no type of one value");
+            };
+            from_texts(texts()?.as_string(), base, into)?
+        }
         (DataType::Int16 | DataType::Int32 | DataType::Int64, _) => convert::number(values, into)?,
         (DataType::Binary, _) => from_texts(texts()?.as_string(), Base::Bytea, into)?,
         (DataType::List(item), _) => array::to_array(values, item)?,
@@ -182,6 +223,9 @@ fn cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
 impl ScalarUDFImpl for PgCast {
     fn name(&self) -> &str {
         match self.into {
+            DataType::Boolean => "boolean",
+            DataType::Float32 => "real",
+            DataType::Float64 => "double precision",
             DataType::Int16 => "smallint",
             DataType::Int32 => "integer",
             DataType::Int64 => "bigint",

@@ -50,6 +50,19 @@ pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
+/// A numeric as one of the widest type.
+pub fn widened(value: Expr) -> Expr {
+    with_digits(value, &unbounded_numeric())
+}
+
+/// A numeric with the digits of this type.
+pub fn with_digits(value: Expr, into: &DataType) -> Expr {
+    match Digits::of(into) {
+        Some(digits) => call(ToNumeric::new(digits, false), vec![value]),
+        None => value,
+    }
+}
+
 /// The value with so many digits. `declared`: the digits are those of `numeric(p, s)`, which the error then names.
 fn fit(value: Decimal, into: Digits, declared: bool) -> Result<i256> {
     let fitting = value.rescale(into.scale).filter(|v| decimal::fits(v.unscaled, into.precision));

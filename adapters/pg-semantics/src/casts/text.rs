@@ -44,7 +44,7 @@ pub fn from_texts(texts: &StringArray, base: Base, into: &DataType) -> Result<Ar
         }
         (_, DataType::Int16) => numbers::<Int16Type>(texts, base, narrow)?,
         (_, DataType::Int32) => numbers::<Int32Type>(texts, base, narrow)?,
-        (_, DataType::Int64) => numbers::<Int64Type>(texts, base, number::integer)?,
+        (_, DataType::Int64) => numbers::<Int64Type>(texts, base, whole)?,
         (_, DataType::Float32) => numbers::<Float32Type>(texts, base, number::float32)?,
         (_, DataType::Float64) => numbers::<Float64Type>(texts, base, number::float64)?,
         (_, DataType::Decimal128(precision, scale)) => {
@@ -77,7 +77,17 @@ pub fn from_texts(texts: &StringArray, base: Base, into: &DataType) -> Result<Ar
 }
 
 fn narrow<T: TryFrom<i64>>(text: &[u8]) -> Result<T, Fault> {
-    T::try_from(number::integer(text)?).map_err(|_| Fault::OutOfRange)
+    T::try_from(whole(text)?).map_err(|_| Fault::OutOfRange)
+}
+
+/// Digits with a sign: unlike a message's number, a text with a point or an exponent is no integer.
+fn whole(text: &[u8]) -> Result<i64, Fault> {
+    let text = text.trim_ascii();
+    let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    match !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+        true => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(Fault::OutOfRange),
+        false => Err(Fault::Invalid),
+    }
 }
 
 fn numbers<T: ArrowPrimitiveType>(

@@ -367,7 +367,7 @@ impl Made {
 }
 
 /// Items as they compare: minus zero is zero, and there is one NaN.
-fn comparable(values: &ArrayRef) -> ArrayRef {
+pub fn comparable(values: &ArrayRef) -> ArrayRef {
     match values.data_type() {
         DataType::Float64 => {
             let plain = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field};
 use pg_values::Fault;
 use pg_values::json::{self, EditFault, Json, Step};
 
-use super::scalar::Kind::{AnyJson, Bool, Int4, Jsonb, Text, TextArray};
+use super::scalar::Kind::{AnyJson, Bool, Int4, Jsonb, PlainJson, Text, TextArray};
 use super::scalar::{Function, Row, Value, on, on_any, on_null};
 use crate::error::{Result, SqlError, state};
 use crate::types::{Base, PgType};
@@ -165,6 +165,22 @@ pub const FUNCTIONS: &[Function] = &[
         name: "jsonb_ge",
         overloads: &[on(&[Jsonb, Jsonb], Bool, |r| Ok(compare(r)?.is_ge().into()))],
     },
+    // The type json: text as it was made.
+    Function { name: "to_json", overloads: &[on(&[PlainJson], PlainJson, |r| Ok(r.text(0).into()))] },
+    Function {
+        name: "json_build_array",
+        overloads: &[on_null(&[], PlainJson, build_array), on_any(&[], PlainJson, PlainJson, build_array)],
+    },
+    Function {
+        name: "json_build_object",
+        overloads: &[
+            on_null(&[], PlainJson, build_plain_object),
+            on_any(&[], PlainJson, PlainJson, build_plain_object),
+        ],
+    },
+    // What jsonb_object_agg collects, and what it makes of that.
+    Function { name: "jsonb_pair", overloads: &[on_null(&[AnyJson, AnyJson], Jsonb, build_array)] },
+    Function { name: "jsonb_object_of", overloads: &[on(&[TextArray], Jsonb, object_of)] },
     // The lists behind the functions that give rows.
     Function { name: "jsonb_elements_list", overloads: &[on(&[Jsonb], TextArray, |r| elements(r, false))] },
     Function {
@@ -172,6 +188,8 @@ pub const FUNCTIONS: &[Function] = &[
         overloads: &[on(&[Jsonb], TextArray, |r| elements(r, true))],
     },
     Function { name: "jsonb_keys_list", overloads: &[on(&[Jsonb], TextArray, keys)] },
+    Function { name: "jsonb_values_list", overloads: &[on(&[Jsonb], TextArray, |r| values(r, false))] },
+    Function { name: "jsonb_values_text_list", overloads: &[on(&[Jsonb], TextArray, |r| values(r, true))] },
 ];
 
 /// The canonical text of a JSON text.
@@ -331,6 +349,45 @@ fn build_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     made(Json::object(members))
 }
 
+/// An object of json, whose members stay as they are said.
+fn build_plain_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
+    if !row.len().is_multiple_of(2) {
+        let message = "argument list must have even number of elements";
+        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+            .with_hint("The arguments of json_build_object() must consist of alternating keys and values."));
+    }
+    let mut out = vec![b'{'];
+    for n in (0..row.len()).step_by(2) {
+        out.extend_from_slice(if n > 0 { b", " } else { b"" });
+        let Some(key) = row.text_if(n) else {
+            let message = format!("argument {} cannot be null", n + 1);
+            return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+                .with_hint("Object keys should be text."));
+        };
+        json::quote(&key_of(key)?, &mut out);
+        out.extend_from_slice(b" : ");
+        out.extend_from_slice(row.text_if(n + 1).unwrap_or("null").as_bytes());
+    }
+    out.push(b'}');
+    Ok(String::from_utf8_lossy(&out).into_owned().into())
+}
+
+/// An object of pairs of keys and values.
+fn object_of<'a>(row: &Row<'a>) -> Result<Value<'a>> {
+    let mut members = vec![];
+    let pairs = row.texts(0);
+    for pair in pairs.iter().flatten() {
+        let Json::Array(pair) = tree(pair)? else { continue };
+        let mut pair = pair.into_iter();
+        let (Some(key), Some(value)) = (pair.next(), pair.next()) else { continue };
+        if key == Json::Null {
+            return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "field name must not be null"));
+        }
+        members.push((Cow::Owned(key_of(&key.to_text())?.into_owned()), value));
+    }
+    made(Json::object(members))
+}
+
 /// The key that a value is taken as.
 pub fn key_of(value: &str) -> Result<Cow<'_, str>> {
     if matches!(json::kind(value), "object" | "array") {
@@ -351,12 +408,29 @@ fn elements<'a>(row: &Row<'a>, as_text: bool) -> Result<Value<'a>> {
         Json::Object(_) => return refuse("an object"),
         _ => return refuse("a scalar"),
     };
-    let item = |item: Json<'a>| match item {
+    Ok(Value::Texts(items.into_iter().map(|item| one_item(item, as_text)).collect()))
+}
+
+/// A part of a document as jsonb or as text.
+fn one_item(item: Json<'_>, as_text: bool) -> Option<Cow<'_, str>> {
+    match item {
         Json::Null if as_text => None,
         Json::String(text) if as_text => Some(text),
         other => Some(Cow::Owned(other.to_text())),
-    };
-    Ok(Value::Texts(items.into_iter().map(item).collect()))
+    }
+}
+
+fn values<'a>(row: &Row<'a>, as_text: bool) -> Result<Value<'a>> {
+    let name = if as_text { "jsonb_each_text" } else { "jsonb_each" };
+    match tree(row.text(0))? {
+        Json::Object(members) => {
+            let values = members.into_iter().map(|(_, value)| one_item(value, as_text));
+            Ok(Value::Texts(values.collect()))
+        }
+        _ => {
+            Err(SqlError::new(state::INVALID_PARAMETER_VALUE, format!("cannot call {name} on a non-object")))
+        }
+    }
 }
 
 fn keys<'a>(row: &Row<'a>) -> Result<Value<'a>> {
@@ -371,11 +445,20 @@ fn keys<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 
 /// Values as the JSON texts that `to_jsonb` makes of them; NULL stays NULL.
 pub fn as_json(values: &ArrayRef, field: &Field) -> Result<StringArray> {
-    if matches!(PgType::of(field), PgType::One(Base::Jsonb)) {
+    as_json_with(values, field, ", ")
+}
+
+/// Values as the JSON texts that `to_json` makes of them, whose arrays have no spaces; NULL stays NULL.
+pub fn as_plain_json(values: &ArrayRef, field: &Field) -> Result<StringArray> {
+    as_json_with(values, field, ",")
+}
+
+fn as_json_with(values: &ArrayRef, field: &Field, separator: &str) -> Result<StringArray> {
+    if matches!(PgType::of(field), PgType::One(Base::Jsonb | Base::Json)) {
         return Ok(values.as_string().clone());
     }
     if let Some(lists) = values.as_list_opt::<i32>() {
-        return arrays_as_json(lists);
+        return arrays_as_json(lists, separator);
     }
     let mut out = StringBuilder::with_capacity(values.len(), values.len() * 8);
     let (mut text, mut json) = (bytes::BytesMut::new(), Vec::new());
@@ -413,15 +496,15 @@ fn one_as_json(data_type: &DataType, text: &str, out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
-fn arrays_as_json(lists: &ListArray) -> Result<StringArray> {
+fn arrays_as_json(lists: &ListArray, separator: &str) -> Result<StringArray> {
     let DataType::List(item) = lists.data_type() else { return Ok(StringArray::new_null(lists.len())) };
-    let items = as_json(lists.values(), item)?;
+    let items = as_json_with(lists.values(), item, separator)?;
     let offsets = lists.value_offsets();
     let one = |row: usize| {
         let range = offsets[row] as usize..offsets[row + 1] as usize;
         let texts: Vec<&str> =
             range.map(|at| if items.is_null(at) { "null" } else { items.value(at) }).collect();
-        format!("[{}]", texts.join(", "))
+        format!("[{}]", texts.join(separator))
     };
     Ok((0..lists.len()).map(|row| lists.is_valid(row).then(|| one(row))).collect())
 }

@@ -19,9 +19,7 @@ pub const SCALARS: &[&str] = &[
     "cot",
     "degrees",
     "factorial",
-    "gcd",
     "greatest",
-    "lcm",
     "least",
     "make_array",
     "nullif",
@@ -53,7 +51,6 @@ pub const AGGREGATES: &[&str] = &[
     "grouping",
     "max",
     "min",
-    "percentile_cont",
     "regr_avgx",
     "regr_avgy",
     "regr_count",
@@ -81,32 +78,40 @@ pub const WINDOWS: &[&str] = &[
     "row_number",
 ];
 
-/// Functions that give rows, of DataFusion's.
+/// Functions that give rows, ours.
 pub const TABLES: &[&str] = &["generate_series"];
+
+/// Functions that give rows and become arrays that are unnested (`syntax::sets`).
+pub const SETS: &[&str] = &[
+    "generate_subscripts",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+    "unnest",
+];
 
 /// PostgreSQL's functions that are refused, and why. Functions that are in none of these lists do not exist.
 pub const REFUSED: &[(&str, &str)] = &[
-    ("generate_series", "it gives rows; call it in FROM"),
-    ("generate_subscripts", "it gives rows"),
-    ("json_agg", "there is no type json; use array_agg"),
-    ("json_build_array", "there is no type json; use jsonb_build_array"),
-    ("json_build_object", "there is no type json; use jsonb_build_object"),
-    ("jsonb_agg", "aggregates of jsonb are not there yet; use to_jsonb(array_agg(…))"),
-    ("jsonb_array_elements", "it gives rows"),
-    ("jsonb_array_elements_text", "it gives rows"),
-    ("jsonb_each", "it gives rows of two columns"),
-    ("jsonb_each_text", "it gives rows of two columns"),
-    ("jsonb_object_agg", "aggregates of jsonb are not there yet"),
-    ("jsonb_object_keys", "it gives rows"),
+    ("generate_series", "it gives rows; call it in FROM or in the select list"),
+    ("generate_subscripts", "it gives rows; call it in FROM or in the select list"),
+    ("jsonb_array_elements", "it gives rows; call it in FROM or in the select list"),
+    ("jsonb_array_elements_text", "it gives rows; call it in FROM or in the select list"),
+    ("jsonb_each", "it gives rows of two columns; call it in FROM"),
+    ("jsonb_each_text", "it gives rows of two columns; call it in FROM"),
+    ("jsonb_object_keys", "it gives rows; call it in FROM or in the select list"),
     ("jsonb_path_exists", "there is no type jsonpath"),
     ("jsonb_path_query", "there is no type jsonpath"),
     ("jsonb_path_query_first", "there is no type jsonpath"),
     ("normalize", "forms of Unicode are not told apart"),
-    ("regexp_matches", "it gives rows; use regexp_match for the first of them"),
-    ("regexp_split_to_table", "it gives rows; use regexp_split_to_array"),
+    ("regexp_matches", "it gives rows; call it in FROM or in the select list"),
+    ("regexp_split_to_table", "it gives rows; call it in FROM or in the select list"),
     ("row_to_json", "there is no type json"),
-    ("string_to_table", "it gives rows; use string_to_array"),
-    ("to_json", "there is no type json; use to_jsonb"),
+    ("string_to_table", "it gives rows; call it in FROM or in the select list"),
     ("unistr", "escapes of Unicode are written in literals"),
 ];
 
@@ -122,7 +127,8 @@ pub fn table() -> String {
     put(SCALARS, "DataFusion's");
     put(AGGREGATES, "DataFusion's, aggregate");
     put(WINDOWS, "DataFusion's, window");
-    put(TABLES, "DataFusion's, in FROM");
+    put(TABLES, "ours, gives rows");
+    put(SETS, "ours, gives rows");
     rows.extend(REFUSED.iter().map(|(name, why)| (name.to_string(), format!("refused: {why}"))));
     rows.sort();
     rows.dedup_by(|next, before| next.0 == before.0);

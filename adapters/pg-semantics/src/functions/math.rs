@@ -1,6 +1,6 @@
-//! Functions of numbers with PostgreSQL's types: of numerics exact, of integers and floats in double precision. What needs a
-//! logarithm of a numeric is refused.
+//! Functions of numbers with PostgreSQL's types: of numerics exact, of integers and floats in double precision.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use crate::casts::convert::arrow_cast;
 use crate::decimal::{self, Decimal, Digits, QUOTIENT_SCALE_MAX};
 use crate::error::{SqlError, state};
+use crate::logarithm::{self, Shown};
 use crate::operators::{Wide, from_wide};
 use crate::types::PgType;
 use crate::types::planner::unbounded_numeric;
@@ -31,8 +32,15 @@ enum Exact {
     Power,
     Div,
     Mod,
-    /// Known for floats only.
-    Refused,
+    Gcd,
+    Lcm,
+    /// `~` of an integer.
+    Not,
+    Exp,
+    Ln,
+    Log,
+    /// Of floats, whatever the argument is.
+    Float,
 }
 
 /// A function, and what it is over floats.
@@ -55,6 +63,9 @@ const fn entry(
     Entry { name, aliases, exact, float, arguments }
 }
 
+/// Arguments of functions that are not there for floats.
+const TWO_DOUBLES: &str = "double precision, double precision";
+
 const ENTRIES: &[Entry] = &[
     entry("round", &[], Exact::Round, |x, _| Ok(x.round_ties_even()), (1, 2)),
     entry("trunc", &[], Exact::Trunc, |x, _| Ok(x.trunc()), (1, 2)),
@@ -64,24 +75,15 @@ const ENTRIES: &[Entry] = &[
     entry("abs", &[], Exact::Abs, |x, _| Ok(x.abs()), (1, 1)),
     entry("sqrt", &[], Exact::Sqrt, |x, _| square_root(x), (1, 1)),
     entry("power", &["pow"], Exact::Power, power, (2, 2)),
-    entry(
-        "div",
-        &[],
-        Exact::Div,
-        |_, _| Err(no_function("div", "double precision, double precision")),
-        (2, 2),
-    ),
-    entry(
-        "mod",
-        &[],
-        Exact::Mod,
-        |_, _| Err(no_function("mod", "double precision, double precision")),
-        (2, 2),
-    ),
-    entry("cbrt", &[], Exact::Refused, |x, _| Ok(x.cbrt()), (1, 1)),
-    entry("exp", &[], Exact::Refused, |x, _| finite(x, x.exp()), (1, 1)),
-    entry("ln", &[], Exact::Refused, |x, _| logarithm(x, f64::ln), (1, 1)),
-    entry("log", &["log10"], Exact::Refused, |x, _| logarithm(x, f64::log10), (1, 1)),
+    entry("div", &[], Exact::Div, |_, _| Err(no_function("div", TWO_DOUBLES)), (2, 2)),
+    entry("mod", &[], Exact::Mod, |_, _| Err(no_function("mod", TWO_DOUBLES)), (2, 2)),
+    entry("gcd", &[], Exact::Gcd, |_, _| Err(no_function("gcd", TWO_DOUBLES)), (2, 2)),
+    entry("lcm", &[], Exact::Lcm, |_, _| Err(no_function("lcm", TWO_DOUBLES)), (2, 2)),
+    entry("int4not", &[], Exact::Not, |_, _| Err(no_function("int4not", "double precision")), (1, 1)),
+    entry("cbrt", &[], Exact::Float, |x, _| Ok(x.cbrt()), (1, 1)),
+    entry("exp", &[], Exact::Exp, |x, _| finite(x, x.exp()), (1, 1)),
+    entry("ln", &[], Exact::Ln, |x, _| float_logarithm(x, f64::ln), (1, 1)),
+    entry("log", &["log10"], Exact::Log, |x, _| float_logarithm(x, f64::log10), (1, 2)),
 ];
 
 /// All of them.
@@ -96,6 +98,12 @@ pub fn functions() -> Vec<ScalarUDF> {
         .collect()
 }
 
+/// True for a function of this list: it takes integers of any width.
+pub fn is_number_function(function: &ScalarUDF) -> bool {
+    let inner = function.inner().as_ref() as &dyn std::any::Any;
+    inner.is::<Number>()
+}
+
 fn square_root(x: f64) -> Result<f64, SqlError> {
     match x < 0.0 {
         true => Err(SqlError::new("2201F", "cannot take square root of a negative number")),
@@ -103,7 +111,7 @@ fn square_root(x: f64) -> Result<f64, SqlError> {
     }
 }
 
-fn logarithm(x: f64, f: fn(f64) -> f64) -> Result<f64, SqlError> {
+fn float_logarithm(x: f64, f: fn(f64) -> f64) -> Result<f64, SqlError> {
     match x {
         0.0 => Err(SqlError::new("2201E", "cannot take logarithm of zero")),
         _ if x < 0.0 => Err(SqlError::new("2201E", "cannot take logarithm of a negative number")),
@@ -176,7 +184,8 @@ impl Number {
         let Some(digits) = Digits::of(first) else { return plan_err!("{} of {first}", self.name()) };
         Ok(match self.entry().exact {
             Exact::Abs => first.clone(),
-            Exact::Mod if first.is_integer() => first.clone(),
+            Exact::Mod | Exact::Gcd | Exact::Lcm if first.is_integer() => first.clone(),
+            Exact::Not => first.clone(),
             Exact::Ceil | Exact::Floor => Digits::new(digits.whole() + 1, 0).arrow(),
             Exact::Sign => DataType::Decimal128(1, 0),
             Exact::Round | Exact::Trunc => {
@@ -186,17 +195,19 @@ impl Number {
                 };
                 Digits::new(digits.whole() + 1, scale).arrow()
             }
-            Exact::Mod => digits.remainder(Digits::of(&types[1]).unwrap_or(digits)).arrow(),
+            Exact::Mod | Exact::Gcd => digits.remainder(Digits::of(&types[1]).unwrap_or(digits)).arrow(),
+            Exact::Lcm => digits.product(Digits::of(&types[1]).unwrap_or(digits)).arrow(),
             Exact::Div => {
                 let by = Digits::of(&types[1]).unwrap_or(digits);
                 Digits::new(digits.whole() + by.scale, 0).arrow()
             }
-            Exact::Sqrt | Exact::Power => unbounded_numeric(),
-            Exact::Refused => return plan_err!("{} of {first}", self.name()),
+            Exact::Sqrt | Exact::Power | Exact::Exp | Exact::Ln | Exact::Log => unbounded_numeric(),
+            Exact::Float => return plan_err!("{} of {first}", self.name()),
         })
     }
 
-    fn exact(&self, x: Decimal, y: Option<Decimal>, into: Digits) -> Result<Decimal> {
+    fn exact(&self, shown: Shown, other: Option<Shown>, into: Digits) -> Result<Decimal> {
+        let (x, y) = (shown.value, other.map(|other| other.value));
         let whole = |value: Option<Decimal>| value.ok_or_else(decimal::too_wide);
         let second = || y.unwrap_or(Decimal::ZERO);
         let places = || second().unscaled.to_i128().unwrap_or(0).clamp(-1000, 1000) as i32;
@@ -218,7 +229,31 @@ impl Number {
                 Decimal { unscaled: cut.unscaled.wrapping_add(i256::from(step)), scale: 0 }
             }
             Exact::Sqrt => x.square_root(into.scale)?,
-            Exact::Power => self.power(x, second(), into)?,
+            Exact::Power => {
+                let zero = Shown { value: Decimal::ZERO, scale: 0 };
+                self.power(shown, other.unwrap_or(zero), into)?
+            }
+            Exact::Exp => logarithm::exp(shown, into.scale)?,
+            Exact::Ln => logarithm::ln(shown, into.scale)?,
+            Exact::Log => match other {
+                Some(other) => logarithm::log(shown, other, into.scale)?,
+                None => logarithm::log(Shown { value: one(10), scale: 0 }, shown, into.scale)?,
+            },
+            Exact::Not => Decimal { unscaled: x.unscaled.wrapping_neg().wrapping_sub(i256::ONE), ..x },
+            Exact::Gcd | Exact::Lcm => {
+                let scale = x.scale.max(second().scale);
+                let (x, y) = (whole(x.rescale(scale))?.unscaled, whole(second().rescale(scale))?.unscaled);
+                let (mut divisor, mut rest) = (x.wrapping_abs(), y.wrapping_abs());
+                while rest != i256::ZERO {
+                    (divisor, rest) = (rest, divisor.wrapping_rem(rest));
+                }
+                let unscaled = match self.entry().exact {
+                    Exact::Gcd => Some(divisor),
+                    _ if divisor == i256::ZERO => Some(i256::ZERO),
+                    _ => x.wrapping_div(divisor).checked_mul(y).map(i256::wrapping_abs),
+                };
+                Decimal { unscaled: unscaled.ok_or_else(decimal::too_wide)?, scale }
+            }
             Exact::Div | Exact::Mod => {
                 let y = second();
                 if y.unscaled == i256::ZERO {
@@ -231,29 +266,32 @@ impl Number {
                     _ => Decimal { unscaled: x.wrapping_rem(y), scale },
                 }
             }
-            Exact::Refused => return plan_err!("{} of a numeric", self.name()),
+            Exact::Float => return plan_err!("{} of a numeric", self.name()),
         })
     }
 
-    fn power(&self, x: Decimal, y: Decimal, into: Digits) -> Result<Decimal> {
-        let exponent = y.trimmed();
-        if exponent.scale != 0 {
-            return Err(SqlError::unsupported(
-                "a numeric raised to a power that is no whole number is not supported",
-            )
-            .with_hint("Cast to double precision.")
-            .into());
-        }
-        let exponent = exponent.unscaled.to_i128().and_then(|n| i64::try_from(n).ok());
-        let exponent = exponent.ok_or_else(decimal::too_wide)?;
+    fn power(&self, base: Shown, exponent: Shown, into: Digits) -> Result<Decimal> {
+        let x = base.value;
+        let whole = exponent.value.trimmed();
         if x.unscaled == i256::ZERO {
-            return match exponent {
-                0 => Ok(Decimal { unscaled: i256::ONE, scale: 0 }),
-                1.. => Ok(Decimal::ZERO),
-                _ => Err(SqlError::new("2201F", "zero raised to a negative power is undefined").into()),
+            return match whole.unscaled.cmp(&i256::ZERO) {
+                Ordering::Equal => Ok(Decimal { unscaled: i256::ONE, scale: 0 }),
+                Ordering::Greater => Ok(Decimal::ZERO),
+                Ordering::Less => {
+                    Err(SqlError::new("2201F", "zero raised to a negative power is undefined").into())
+                }
             };
         }
-        Ok(x.power(exponent, into.scale.min(QUOTIENT_SCALE_MAX)).ok_or_else(decimal::too_wide)?)
+        if whole.scale != 0 {
+            if x.unscaled < i256::ZERO {
+                let message = "a negative number raised to a non-integer power yields a complex result";
+                return Err(SqlError::new("2201F", message).into());
+            }
+            return Ok(logarithm::power(base, exponent, into.scale)?);
+        }
+        let whole = whole.unscaled.to_i128().and_then(|n| i64::try_from(n).ok());
+        let whole = whole.ok_or_else(decimal::too_wide)?;
+        Ok(x.power(whole, into.scale.min(QUOTIENT_SCALE_MAX)).ok_or_else(decimal::too_wide)?)
     }
 
     fn floats(&self, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
@@ -275,8 +313,8 @@ impl Number {
         let ys = args.get(1).map(Wide::new).transpose()?;
         let mut values = Vec::with_capacity(rows);
         for row in 0..rows {
-            let y = ys.as_ref().map(|ys| ys.value(row));
-            let value = match (xs.value(row), y) {
+            let shown = |of: &Wide| of.value(row).map(|value| Shown { value, scale: of.shown_scale(value) });
+            let value = match (shown(&xs), ys.as_ref().map(shown)) {
                 (None, _) | (_, Some(None)) => None,
                 (Some(x), y) => {
                     let value = self.exact(x, y.flatten(), into)?;
@@ -330,6 +368,15 @@ impl ScalarUDFImpl for Number {
             let second = if types[1].is_integer() { types[1].clone() } else { DataType::Int32 };
             return Ok(vec![first, second]);
         }
+        let small = types.iter().all(|t| *t == DataType::Int16);
+        if small && matches!(self.entry().exact, Exact::Gcd | Exact::Lcm) {
+            let message = format!("function {}({}) is not unique", self.name(), names.join(", "));
+            return Err(SqlError::new(state::AMBIGUOUS_FUNCTION, message)
+                .with_hint(
+                    "Could not choose a best candidate function. You might need to add explicit type casts.",
+                )
+                .into());
+        }
         let float = types.iter().any(|t| t.is_floating());
         let decimal = types.iter().any(|t| t.is_decimal());
         let integers = types.iter().all(|t| t.is_integer());
@@ -341,19 +388,30 @@ impl ScalarUDFImpl for Number {
                     DataType::Float64
                 }
             }
-            Exact::Mod if integers => types.iter().fold(DataType::Int16, |widest, t| match (widest, t) {
-                (DataType::Int64, _) | (_, DataType::Int64) => DataType::Int64,
-                (DataType::Int32, _) | (_, DataType::Int32) => DataType::Int32,
-                _ => DataType::Int16,
-            }),
-            Exact::Div | Exact::Mod if !float => Digits::of(t).map_or_else(unbounded_numeric, Digits::arrow),
+            Exact::Not if types[0].is_integer() => t.clone(),
+            Exact::Mod | Exact::Gcd | Exact::Lcm if integers => {
+                types.iter().fold(DataType::Int16, |widest, t| match (widest, t) {
+                    (DataType::Int64, _) | (_, DataType::Int64) => DataType::Int64,
+                    (DataType::Int32, _) | (_, DataType::Int32) => DataType::Int32,
+                    _ => DataType::Int16,
+                })
+            }
+            // Those of numerics alone.
+            Exact::Div | Exact::Mod | Exact::Gcd | Exact::Lcm if !float => {
+                Digits::of(t).map_or_else(unbounded_numeric, Digits::arrow)
+            }
+            Exact::Log if types.len() == 2 && !float => {
+                Digits::of(t).map_or_else(unbounded_numeric, Digits::arrow)
+            }
+            Exact::Float => DataType::Float64,
             _ if decimal && !float => Digits::of(t).map_or_else(unbounded_numeric, Digits::arrow),
             _ => DataType::Float64,
         };
         let coerced: Vec<DataType> = types.iter().map(each).collect();
-        if matches!(self.entry().exact, Exact::Refused) && coerced.iter().any(|t| t.is_decimal()) {
-            let message = format!("{}(numeric) is not supported", self.name());
-            return Err(SqlError::unsupported(message).with_hint("Cast to double precision.").into());
+        let only_exact = matches!(self.entry().exact, Exact::Not | Exact::Gcd | Exact::Lcm)
+            || matches!(self.entry().exact, Exact::Log) && types.len() == 2;
+        if only_exact && coerced.iter().any(|t| t.is_floating()) {
+            return Err(refused().into());
         }
         Ok(coerced)
     }

@@ -4,17 +4,24 @@
 pub mod aggregate;
 pub mod array;
 pub mod bounds;
+mod bucket;
 pub mod extract;
 pub mod json;
+pub mod json_aggregate;
 mod listed;
 pub mod math;
 pub mod now;
+pub mod ordered;
 pub mod overload;
 mod refused;
 pub mod scalar;
+pub mod series;
+pub mod sets;
 pub mod text;
 pub mod time;
 pub mod to_char;
+pub mod typeof_;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -55,11 +62,14 @@ pub fn installed_names() -> Vec<String> {
     let scalars = math::functions().into_iter().chain(times());
     let scalars = scalars.flat_map(|f| [vec![f.name().to_string()], f.aliases().to_vec()].concat());
     let aggregates = aggregate::functions().into_iter().flat_map(|f| f.aliases().to_vec());
+    let named = ordered::functions().into_iter().chain(json_aggregate::functions());
+    let aggregates = aggregates.chain(named.map(|f| f.name().to_string()));
     scalars.chain(aggregates).collect()
 }
 
 fn times() -> impl Iterator<Item = ScalarUDF> {
-    let all = [time::functions(), extract::functions(), now::functions(), vec![to_char::function()]];
+    let others = vec![to_char::function(), typeof_::function(), bucket::function()];
+    let all = [time::functions(), extract::functions(), now::functions(), others];
     all.into_iter().flatten()
 }
 
@@ -110,17 +120,19 @@ fn aggregates() -> Vec<Arc<AggregateUDF>> {
 
 fn windows() -> Vec<Arc<WindowUDF>> {
     let theirs = SessionStateDefaults::default_window_functions().into_iter();
-    theirs.filter(|f| WINDOWS.contains(&f.name())).collect()
+    theirs.filter(|f| WINDOWS.contains(&f.name())).map(window::typed).collect()
 }
 
 fn tables() -> Vec<Arc<TableFunction>> {
-    let theirs = SessionStateDefaults::default_table_functions().into_iter();
-    theirs.filter(|f| TABLES.contains(&f.name())).collect()
+    vec![series::table()]
 }
 
-/// Registers the functions of times.
+/// Registers the functions of times, and those behind functions that give rows.
 pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
     for function in times() {
+        state.register_udf(function.into())?;
+    }
+    for function in sets::functions().into_iter().chain([series::list()]) {
         state.register_udf(function.into())?;
     }
     Ok(())

@@ -43,6 +43,8 @@ pub enum Kind {
     Any,
     /// A value of any type, as the JSON text that `to_jsonb` makes of it.
     AnyJson,
+    /// A value of any type, as the JSON text that `to_json` makes of it; as a result, json.
+    PlainJson,
 }
 
 impl Kind {
@@ -55,7 +57,9 @@ impl Kind {
             Kind::Float8 => DataType::Float64,
             Kind::Bytea => DataType::Binary,
             Kind::TextArray => DataType::new_list(DataType::Utf8, true),
-            Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::Any | Kind::AnyJson => DataType::Utf8,
+            Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::Any | Kind::AnyJson | Kind::PlainJson => {
+                DataType::Utf8
+            }
         }
     }
 
@@ -63,6 +67,7 @@ impl Kind {
         let field = Field::new(name, self.arrow(), true);
         match self {
             Kind::Jsonb => typed(field, Base::Jsonb),
+            Kind::PlainJson => typed(field, Base::Json),
             Kind::Varchar => typed(field, Base::Varchar),
             _ => field,
         }
@@ -74,7 +79,7 @@ impl Kind {
             return Some(if self == Kind::Text { 0 } else { 1 });
         }
         let base = match param.pg {
-            _ if matches!(self, Kind::Any | Kind::AnyJson) => return Some(0),
+            _ if matches!(self, Kind::Any | Kind::AnyJson | Kind::PlainJson) => return Some(0),
             PgType::Array(base) => return (self == Kind::TextArray && is_text(base)).then_some(0),
             PgType::One(base) => base,
         };
@@ -213,7 +218,8 @@ impl Scalar {
     }
 
     fn argument_types(&self, params: &[Param]) -> crate::error::Result<Vec<Option<DataType>>> {
-        let typed = |kind: Kind| (!matches!(kind, Kind::Any | Kind::AnyJson)).then(|| kind.arrow());
+        let typed =
+            |kind: Kind| (!matches!(kind, Kind::Any | Kind::AnyJson | Kind::PlainJson)).then(|| kind.arrow());
         Ok(self.argument_kinds(params)?.into_iter().map(typed).collect())
     }
 
@@ -338,6 +344,7 @@ impl Column {
                 Kind::TextArray => Values::Texts(cast(values, &kind.arrow())?.as_list().clone()),
                 Kind::Any => Values::Text(printed(values)?),
                 Kind::AnyJson => Values::Text(super::json::as_json(values, field)?),
+                Kind::PlainJson => Values::Text(super::json::as_plain_json(values, field)?),
             }
         };
         Ok(Column { values, constant })
@@ -530,7 +537,7 @@ impl Out {
             Kind::Float8 => Out::Float8(Float64Builder::with_capacity(rows)),
             Kind::Bytea => Out::Bytes(BinaryBuilder::new(), 0),
             Kind::TextArray => Out::Texts(ListBuilder::new(StringBuilder::new()), 0),
-            Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::Any | Kind::AnyJson => {
+            Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::Any | Kind::AnyJson | Kind::PlainJson => {
                 Out::Text(StringBuilder::new(), 0)
             }
         }

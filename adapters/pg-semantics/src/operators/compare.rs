@@ -61,3 +61,14 @@ pub fn common_type(left: &Operand, right: &Operand) -> Option<DataType> {
     }
     (l == r).then(|| left.arrow().clone())
 }
+
+/// The Arrow type that results of both can be: of CASE, COALESCE, VALUES, UNION. Unlike operands, a real beside an exact number stays
+/// a real.
+pub fn common_result(left: &Operand, right: &Operand) -> Option<DataType> {
+    let exact = |o: &Operand| o.arrow().is_integer() || o.arrow().is_decimal();
+    let real = |o: &Operand| *o.arrow() == DataType::Float32;
+    if !left.open && !right.open && (real(left) && exact(right) || exact(left) && real(right)) {
+        return Some(DataType::Float32);
+    }
+    common_type(left, right)
+}

@@ -7,7 +7,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::call;
@@ -25,6 +25,20 @@ pub fn casts(expr: Expr) -> Result<Expr> {
         })
     })?;
     Ok(labelled.data)
+}
+
+/// Name of the label of what a recursion makes.
+const RECURRED: &str = "recursive term";
+
+/// What a recursion makes, under a label.
+pub fn recurred(value: Expr) -> Expr {
+    call(Label::new(RECURRED.into()), vec![value])
+}
+
+/// True for the label of what a recursion makes.
+pub fn is_recurred(function: &ScalarUDF) -> bool {
+    let inner = function.inner().as_ref() as &dyn std::any::Any;
+    inner.downcast_ref::<Label>().is_some_and(|label| label.name == RECURRED)
 }
 
 /// Gives its argument.

@@ -3,6 +3,7 @@
 //! DataFusion any more. One module for each family of types; what no family knows is refused.
 
 pub mod array;
+mod bits;
 mod chain;
 mod compare;
 mod json;
@@ -11,6 +12,7 @@ mod members;
 mod numeric;
 mod operand;
 pub mod roots;
+pub mod sets;
 mod settle;
 mod text;
 mod time;
@@ -18,9 +20,9 @@ mod time;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
 };
@@ -30,13 +32,14 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use crate::casts;
 use crate::error::{SqlError, state};
 use crate::functions::array::{Action, ArrayFunction};
-use crate::functions::ours;
 use crate::functions::scalar::{Kind, Param, Scalar};
+use crate::functions::{math, ordered, ours, series, typeof_};
 use crate::types::{Base, PgType};
 
+pub use label::is_recurred;
 pub use numeric::{Decimals, Operation, Wide, from_wide};
 pub use operand::Operand;
-pub use settle::{SETTLE, settle};
+pub use settle::{COMMON, RECURRED, SETTLE, WIDEN, settle};
 
 /// Plans operators by the types of their operands.
 #[derive(Debug)]
@@ -47,6 +50,15 @@ impl ExprPlanner for Operators {
         let RawBinaryExpr { op, left, right } = raw;
         if matches!(&op, BinaryOperator::PGCustomBinaryOperator(name) if name.as_slice() == [SETTLE]) {
             return Ok(PlannerResult::Planned(settle(left, schema)?));
+        }
+        if matches!(&op, BinaryOperator::PGCustomBinaryOperator(name) if name.as_slice() == [COMMON]) {
+            return Ok(PlannerResult::Planned(settle::as_one_of(left, right, schema)?));
+        }
+        if matches!(&op, BinaryOperator::PGCustomBinaryOperator(name) if name.as_slice() == [WIDEN]) {
+            return Ok(PlannerResult::Planned(settle::widened(left, schema)?));
+        }
+        if matches!(&op, BinaryOperator::PGCustomBinaryOperator(name) if name.as_slice() == [RECURRED]) {
+            return Ok(PlannerResult::Planned(settle::recurred(left, schema)?));
         }
         if let Some(logical) = logical(&op) {
             // Truth values need no settling: whatever they compare is settled already.
@@ -75,10 +87,21 @@ impl ExprPlanner for Operators {
 
     fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         match raw.func.name() {
+            name if ordered::is_ordered(name) => return Ok(PlannerResult::Original(ordered::plan(raw)?)),
             // What PostgreSQL does to find equals: it sorts.
-            "array_agg" | "string_agg" if raw.distinct && raw.order_by.is_empty() => {
+            "array_agg" | "json_agg" | "jsonb_agg" | "string_agg"
+                if raw.distinct && raw.order_by.is_empty() =>
+            {
                 raw.order_by =
                     raw.args.first().map(|arg| arg.clone().sort(true, false)).into_iter().collect();
+            }
+            // DataFusion counts with a number without a sign.
+            "regr_count" => {
+                let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = raw;
+                let count =
+                    AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
+                let count = Expr::AggregateFunction(count);
+                return Ok(PlannerResult::Planned(datafusion::logical_expr::cast(count, DataType::Int64)));
             }
             "first_value" => {
                 let message = "window function first_value requires an OVER clause";
@@ -120,7 +143,7 @@ fn resolve(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Optio
     if let Some((any, comparison)) = quantifier(op) {
         return array::quantified(comparison, any, left.clone(), right.clone()).map(Some);
     }
-    for family in [time::plan, json::plan, array::plan, text::plan, numeric::plan] {
+    for family in [time::plan, json::plan, array::plan, text::plan, numeric::plan, bits::plan] {
         if let Some(planned) = family(op, left, right)? {
             return Ok(Some(planned));
         }
@@ -168,8 +191,8 @@ fn converted(function: &Scalar, args: Vec<Operand>) -> Result<Vec<Expr>> {
         .zip(kinds)
         .map(|(arg, kind)| match kind {
             // Of any type: as it is, but an open one is text.
-            Kind::Any | Kind::AnyJson if arg.open => Ok(arg.as_type(&DataType::Utf8)),
-            Kind::Any | Kind::AnyJson => Ok(arg.expr),
+            Kind::Any | Kind::AnyJson | Kind::PlainJson if arg.open => Ok(arg.as_type(&DataType::Utf8)),
+            Kind::Any | Kind::AnyJson | Kind::PlainJson => Ok(arg.expr),
             Kind::Jsonb if arg.open => {
                 called("jsonb", vec![arg.clone().retyped(arg.as_type(&DataType::Utf8), DataType::Utf8)])
             }
@@ -190,7 +213,22 @@ fn settle_call(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     if let Some(function) = inner.downcast_ref::<ArrayFunction>() {
         return array::call(function.action(), operands(call.args)?);
     }
-    let args = settle::arguments(call.args, schema)?;
+    if series::is_list(&call.func) {
+        let operands = operands(call.args)?;
+        let known: Vec<_> = operands.iter().map(|o| (!o.open).then(|| o.arrow().clone())).collect();
+        let types = series::argument_types(&known)?;
+        let args = operands.iter().zip(&types).map(|(operand, into)| operand.as_type(into)).collect();
+        return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args)));
+    }
+    if typeof_::is_type_of(&call.func) {
+        let null = || Expr::Literal(ScalarValue::Null, None);
+        let args = operands(call.args)?.into_iter().map(|o| if o.open { null() } else { o.expr });
+        return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args.collect())));
+    }
+    let args = match math::is_number_function(&call.func) {
+        true => call.args.into_iter().map(|arg| settle(arg, schema)).collect::<Result<_>>()?,
+        false => settle::arguments(call.args, schema)?,
+    };
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args)))
 }
 

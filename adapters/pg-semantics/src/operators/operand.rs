@@ -5,8 +5,10 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, ReturnFieldArgs, cast};
 
+use super::numeric::from_wide;
 use super::settle::settle;
 use super::{chain, numeric};
+use crate::decimal::Decimal;
 use crate::types::{Base, PgType};
 
 /// An operand of an operator, or an argument of a function.
@@ -70,6 +72,21 @@ impl Operand {
         if self.open { "unknown".into() } else { self.pg().sql_name() }
     }
 
+    /// A text whose type is open as the numeric that it is, with digits of its own; anything else as it is.
+    pub fn as_numeric(self) -> Operand {
+        let literal = match &self.expr {
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) if self.open => numeric_literal(text),
+            _ => None,
+        };
+        match literal {
+            Some(value) => {
+                let data_type = value.data_type();
+                self.retyped(Expr::Literal(value, None), data_type)
+            }
+            None => self,
+        }
+    }
+
     /// The expression as a value of `into`: a cast where it is of another type, a parameter of that type where it has none.
     pub fn as_type(&self, into: &DataType) -> Expr {
         match &self.expr {
@@ -79,6 +96,13 @@ impl Operand {
                 Expr::Placeholder(typed)
             }
             other if self.arrow() == into => other.clone(),
+            // Beside a numeric a text is one with digits of its own: none are rounded away.
+            Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if self.open && into.is_decimal() => {
+                match numeric_literal(text) {
+                    Some(value) => Expr::Literal(value, metadata.clone()),
+                    None => cast(self.expr.clone(), into.clone()),
+                }
+            }
             other => cast(other.clone(), into.clone()),
         }
     }
@@ -97,6 +121,12 @@ fn field(expr: &Expr, schema: &DFSchema) -> Result<FieldRef> {
     let fields = function.args.iter().map(|arg| field(arg, schema)).collect::<Result<Vec<_>>>()?;
     let scalars = vec![None; fields.len()];
     function.func.return_field_from_args(ReturnFieldArgs { arg_fields: &fields, scalar_arguments: &scalars })
+}
+
+fn numeric_literal(text: &str) -> Option<ScalarValue> {
+    let value = Decimal::parse(text).ok()?;
+    let array = from_wide(vec![Some(value.unscaled)], value.digits()).ok()?;
+    ScalarValue::try_from_array(&array, 0).ok()
 }
 
 fn is_open(expr: &Expr) -> bool {

@@ -6,16 +6,60 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{Between, Case, Expr, Operator};
+use datafusion::logical_expr::expr::{InList, ScalarFunction, Sort, Unnest};
+use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, Operator, when};
 
 use super::operand::Operand;
 use super::{chain, compare, label, members, numeric, settle_call, settle_cast};
-use crate::types::Base;
+use crate::error::{SqlError, state};
+use crate::types::{Base, PgType};
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
 /// expressions of a statement that are no operands, before it is planned.
 pub const SETTLE: &str = "pg_settle";
+
+/// Name of an operator: `x OPERATOR(common) coalesce(y, z)` is x as a value of the type that y and z have in common. Values of one
+/// column of VALUES are written so.
+pub const COMMON: &str = "pg_common";
+
+/// Name of an operator: `x OPERATOR(widen) NULL` is x; if it is a numeric, one with room for what a recursion makes of it.
+pub const WIDEN: &str = "pg_widen";
+
+/// Name of an operator: `x OPERATOR(recurred) NULL` is x, which a recursion makes: the same, and recognized by
+/// [`is_recurred`](super::is_recurred).
+pub const RECURRED: &str = "pg_recurred";
+
+/// See [`RECURRED`].
+pub fn recurred(value: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(label::recurred(widened(value, schema)?))
+}
+
+/// See [`COMMON`].
+pub fn as_one_of(value: Expr, all: Expr, schema: &DFSchema) -> Result<Expr> {
+    let Expr::ScalarFunction(all) = all else {
+        return Err(SqlError::internal("values have nothing in common").into());
+    };
+    let all = operands(all.args, schema)?;
+    let Some(common) = common_type(&all) else {
+        let mut types = all.iter().filter(|o| !o.open).map(Operand::type_name);
+        let (first, last) = (types.next().unwrap_or_default(), types.next_back().unwrap_or_default());
+        let message = format!("VALUES types {first} and {last} cannot be matched");
+        return Err(SqlError::new(state::DATATYPE_MISMATCH, message).into());
+    };
+    let value = Operand::new(value, schema)?;
+    // What is a text beside numerics is a numeric with digits of its own: it says them itself.
+    let cast = value.as_type(&common);
+    settle(cast, schema)
+}
+
+/// See [`WIDEN`].
+pub fn widened(value: Expr, schema: &DFSchema) -> Result<Expr> {
+    let value = Operand::new(value, schema)?;
+    match value.arrow().is_decimal() {
+        true => Ok(crate::casts::widened(value.expr)),
+        false => Ok(value.expr),
+    }
+}
 
 /// The same expression with its types settled. Doing it twice changes nothing.
 pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
@@ -25,28 +69,43 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::ScalarFunction(done) if numeric::is_operation(&done.func) || chain::field(&done).is_some() => {
             Expr::ScalarFunction(done)
         }
-        Expr::Literal(ScalarValue::Int64(Some(value)), metadata) if i32::try_from(value).is_ok() => {
+        // The least integer is written as the negative of a number that is a bigint.
+        Expr::Literal(ScalarValue::Int64(Some(value)), metadata)
+            if value != i64::from(i32::MIN) && i32::try_from(value).is_ok() =>
+        {
             Expr::Literal(ScalarValue::Int32(Some(value as i32)), metadata)
         }
         Expr::Case(case) => settle_case(case, schema)?,
         Expr::Between(between) => settle_between(between, schema)?,
         Expr::InList(list) => settle_in_list(list, schema)?,
         Expr::ScalarFunction(mut function) if OF_ONE_TYPE.contains(&function.name()) => {
+            let is_array = function.name() == "make_array";
             function.args = of_one_type(function.args, schema)?;
+            for arg in function.args.iter().filter(|_| is_array) {
+                if matches!(arg.get_type(schema)?, DataType::List(_)) {
+                    return Err(SqlError::unsupported("arrays have one dimension here").into());
+                }
+            }
             Expr::ScalarFunction(function)
         }
+        Expr::ScalarFunction(function) if function.name() == "nullif" => settle_nullif(function, schema)?,
         Expr::ScalarFunction(function) => settle_call(function, schema)?,
         Expr::AggregateFunction(mut aggregate) => {
             let args = aggregate.params.args.into_iter();
             aggregate.params.args =
                 args.map(|arg| label::casts(settle(arg, schema)?)).collect::<Result<_>>()?;
+            aggregate.params.order_by = sorted(aggregate.params.order_by, schema)?;
             Expr::AggregateFunction(aggregate)
         }
         Expr::WindowFunction(mut window) => {
-            window.params.args = arguments(window.params.args, schema)?;
+            window.params.args = window_arguments(window.fun.name(), window.params.args, schema)?;
+            let keys = window.params.partition_by.into_iter();
+            window.params.partition_by = keys.map(|key| settle(key, schema)).collect::<Result<_>>()?;
+            window.params.order_by = sorted(window.params.order_by, schema)?;
             Expr::WindowFunction(window)
         }
         Expr::Cast(cast) => settle_cast(cast, schema)?,
+        Expr::Unnest(unnest) => settle_unnest(unnest, schema)?,
         other => other.map_children(|child| Ok(Transformed::yes(settle(child, schema)?)))?.data,
     })
 }
@@ -57,8 +116,83 @@ pub(super) fn arguments(args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>>
     args.into_iter().map(|arg| if literal(&arg) { Ok(arg) } else { settle(arg, schema) }).collect()
 }
 
+/// Keys of an order; a number is a constant, whatever its type.
+fn sorted(keys: Vec<Sort>, schema: &DFSchema) -> Result<Vec<Sort>> {
+    let literal = |e: &Expr| matches!(e, Expr::Literal(..));
+    let settled = |by: Sort| -> Result<Sort> {
+        if literal(&by.expr) {
+            return Ok(by);
+        }
+        let expr = settle(by.expr.clone(), schema)?;
+        Ok(by.with_expr(expr))
+    };
+    keys.into_iter().map(settled).collect()
+}
+
+/// Arguments of a window function: the value that it is of is settled, numbers of rows are what the function says itself.
+fn window_arguments(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    if name == "ntile" {
+        return arguments(args, schema);
+    }
+    let mut args = args.into_iter();
+    let value = args.next().map(|arg| settle(arg, schema)).transpose()?;
+    let rest = arguments(args.collect(), schema)?;
+    let mut args: Vec<Expr> = value.into_iter().chain(rest).collect();
+    // What stands for rows that are not there is of one type with the value.
+    if matches!(name, "lag" | "lead")
+        && let [value, offset, other] = args.as_slice()
+    {
+        let both = of_one_type(vec![value.clone(), other.clone()], schema)?;
+        let literal = |expr: Expr| match expr {
+            Expr::Cast(Cast { expr, field }) => match *expr {
+                Expr::Literal(value, metadata) if value.data_type().is_numeric() => {
+                    value.cast_to(field.data_type()).map(|value| Expr::Literal(value, metadata))
+                }
+                other => Ok(Expr::Cast(Cast { expr: Box::new(other), field })),
+            },
+            other => Ok(other),
+        };
+        let offset = offset.clone();
+        let mut both = both.into_iter().map(literal);
+        args = both.next().into_iter().chain([Ok(offset)]).chain(both).collect::<Result<_>>()?;
+    }
+    Ok(args)
+}
+
+/// NULLIF has the type of its first argument, as far as that can be compared with the second one as it is: numbers with numbers,
+/// dates with timestamps. Otherwise it is of the type that both become.
+fn settle_nullif(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+    let operands = operands(function.args, schema)?;
+    let [first, second] = operands.as_slice() else {
+        return Err(SqlError::syntax("NULLIF takes two values").into());
+    };
+    let equal = compare::plan(Operator::Eq, first, second)?;
+    let Some(common) = compare::common_type(first, second) else {
+        return Err(super::no_operator("=", first, second).into());
+    };
+    let as_it_is = |a: &DataType, b: &DataType| {
+        let time = |t: &DataType| matches!(t, DataType::Date32 | DataType::Timestamp(..));
+        a.is_integer() && b.is_integer() || a.is_floating() && numeric::is_number(b) || time(a) && time(b)
+    };
+    let kept = !first.open && !second.open && as_it_is(first.arrow(), second.arrow());
+    let value = if kept { first.expr.clone() } else { first.as_type(&common) };
+    let kept_type = if kept { first.arrow().clone() } else { common.clone() };
+    let plain = |o: &Operand| compare::is_plain(o) && o.base() != Some(Base::Interval);
+    if kept_type == common && plain(first) && plain(second) {
+        let args = vec![first.as_type(&common), second.as_type(&common)];
+        return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.func, args)));
+    }
+    let null = datafusion::logical_expr::cast(Expr::Literal(ScalarValue::Null, None), kept_type.clone());
+    let value = when(equal, null).otherwise(value)?;
+    // A CASE has only the Arrow type of its branches.
+    match first.base() == Some(Base::Jsonb) && !first.open {
+        true => super::called("jsonb", vec![first.clone().retyped(value, kept_type)]),
+        false => Ok(value),
+    }
+}
+
 /// Functions whose arguments become values of one type.
-const OF_ONE_TYPE: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "make_array"];
+const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "make_array"];
 
 fn operands(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Operand>> {
     exprs.into_iter().map(|e| Operand::new(e, schema)).collect()
@@ -83,12 +217,31 @@ fn common_type(operands: &[Operand]) -> Option<DataType> {
     };
     let mut common = first.clone();
     for other in known {
-        let data_type = compare::common_type(&common, other)?;
+        let data_type = compare::common_result(&common, other)?;
         if *common.arrow() != data_type {
             common = if *other.arrow() == data_type { other.clone() } else { common.of_type(data_type) };
         }
     }
     Some(common.arrow().clone())
+}
+
+/// What is unnested has only its Arrow type: jsonb is said again.
+fn settle_unnest(mut unnest: Unnest, schema: &DFSchema) -> Result<Expr> {
+    let list = Operand::new(*unnest.expr, schema)?;
+    if list.open {
+        let message = "function unnest(unknown) is not unique";
+        return Err(SqlError::new(state::AMBIGUOUS_FUNCTION, message).into());
+    }
+    let is_json = matches!(list.pg(), PgType::Array(Base::Jsonb));
+    unnest.expr = Box::new(list.expr);
+    let item = Expr::Unnest(unnest);
+    match is_json {
+        true => {
+            let text = datafusion::arrow::datatypes::Field::new("", DataType::Utf8, true);
+            super::called("jsonb", vec![Operand { expr: item, field: text.into(), open: false }])
+        }
+        false => Ok(item),
+    }
 }
 
 fn settle_case(mut case: Case, schema: &DFSchema) -> Result<Expr> {
@@ -125,7 +278,10 @@ fn settle_between(between: Between, schema: &DFSchema) -> Result<Expr> {
 fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     let InList { expr, list, negated } = list;
     let subject = Operand::new(*expr, schema)?;
-    let items = operands(list, schema)?;
+    let mut items = operands(list, schema)?;
+    if subject.arrow().is_decimal() {
+        items = items.into_iter().map(Operand::as_numeric).collect();
+    }
     if let Some(common) = list_type(&subject, &items) {
         let value = subject.as_type(&common);
         let list: Vec<Expr> = items.iter().map(|item| item.as_type(&common)).collect();

@@ -65,6 +65,13 @@ pub fn push(plan: &LogicalPlan, domain: &Domain) -> Result<Pushed> {
         LogicalPlan::Limit(limit) => push_limit(limit, domain),
         LogicalPlan::Union(union) => push_union(union, domain),
         LogicalPlan::Window(window) => push_window(window, domain),
+        LogicalPlan::Unnest(unnest) => {
+            let Pushed { plan, columns } = push(&unnest.input, domain)?;
+            let (arrays, options) = (unnest.exec_columns.clone(), unnest.options.clone());
+            let plan =
+                LogicalPlanBuilder::from(plan).unnest_columns_with_options(arrays, options)?.build()?;
+            Ok(Pushed { plan, columns })
+        }
         other => not_impl_err!("a subquery that reads the outer query through {}", kind(other)),
     }
 }

@@ -286,7 +286,8 @@ fn count_rows() -> Expr {
 
 /// A subquery whose value may be null even where its column cannot: it may have no row.
 fn nullable(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    if is_one_row_always(plan) || plan.schema().field(0).is_nullable() {
+    // Even where it seems to be nullable: calculated ahead of time, it would be a constant that is not.
+    if is_one_row_always(plan) {
         return Ok(plan.clone());
     }
     let column = plan.schema().columns().remove(0);

@@ -72,6 +72,25 @@ pub fn rewrite(expr: &mut Expr) -> Result<()> {
             let value = std::mem::replace(&mut value.value, Value::Null);
             *expr = call("jsonb", vec![Expr::Value(value.into())]);
         }
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("every") => {
+            function.name = ObjectName::from(vec![Ident::new("bool_and")]);
+        }
+        Expr::Function(function) if is_plain_call(function, "jsonb_object_agg") => {
+            *expr = object_of_pairs(function)?;
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: value } => {
+            *expr = call("int4not", vec![take(value)]);
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr: value } => {
+            *expr = call("sqrt", vec![double(take(value))]);
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr: value } => {
+            *expr = call("cbrt", vec![double(take(value))]);
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr: value } => *expr = call("abs", vec![take(value)]),
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
+            *expr = call("power", vec![take(left), take(right)]);
+        }
         // An operator does not end in a minus: it is the sign of what follows.
         Expr::BinaryOp { op, right, .. } => {
             let signed = match op {
@@ -87,6 +106,47 @@ pub fn rewrite(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Roots by an operator are those of doubles.
+fn double(value: Expr) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(value),
+        data_type: DataType::DoublePrecision,
+        array: false,
+        format: None,
+    }
+}
+
+fn is_plain_call(function: &Function, name: &str) -> bool {
+    function.over.is_none() && function.name.to_string().eq_ignore_ascii_case(name)
+}
+
+/// `jsonb_object_agg(key, value …)` collects pairs, and makes an object of them.
+fn object_of_pairs(function: &Function) -> Result<Expr> {
+    let mut collected = function.clone();
+    collected.name = ObjectName::from(vec![Ident::new("array_agg")]);
+    let FunctionArguments::List(list) = &mut collected.args else {
+        return Err(SqlError::syntax("jsonb_object_agg takes keys and values"));
+    };
+    if list.duplicate_treatment.is_some() {
+        return Err(SqlError::unsupported("jsonb_object_agg(DISTINCT …) is not supported")
+            .with_hint("Select distinct rows in a subquery."));
+    }
+    let values = std::mem::take(&mut list.args).into_iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value),
+        other => Err(SqlError::syntax(format!("jsonb_object_agg takes no argument {other}"))),
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
+    if values.len() != 2 {
+        return Err(SqlError::new(
+            state::UNDEFINED_FUNCTION,
+            format!("function jsonb_object_agg of {} arguments does not exist", values.len()),
+        ));
+    }
+    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(call("jsonb_pair", values)))];
+    Ok(call("jsonb_object_of", vec![Expr::Function(collected)]))
 }
 
 fn take(expr: &mut Expr) -> Expr {

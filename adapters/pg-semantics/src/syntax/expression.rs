@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::scope::{self, Scope};
 use super::{Resolver, labels, tree};
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, state};
 
 impl Resolver<'_> {
     /// Settles the names of an expression.
@@ -45,14 +45,15 @@ impl Expressions<'_, '_> {
     fn enter(&mut self, expr: &mut Expr) -> Result<()> {
         rows(expr)?;
         name_of_access(expr);
+        self.collect(expr)?;
         match expr {
             Expr::Subquery(query) => self.hold(query, Some(1)),
             Expr::Exists { subquery, .. } => self.hold(subquery, None),
-            Expr::InSubquery { expr, .. } if row(expr).is_some() => {
-                Err(SqlError::unsupported("a row IN a subquery is not supported")
-                    .with_hint("Compare its values in the WHERE of an EXISTS."))
-            }
             Expr::InSubquery { subquery, .. } => self.hold(subquery, Some(1)),
+            // The planner's own, which PostgreSQL has not.
+            Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("unnest_outer") => {
+                Err(SqlError::new(state::UNDEFINED_FUNCTION, "function unnest_outer does not exist"))
+            }
             Expr::Function(function) => {
                 refuse_rows_as_arguments(&function.args)?;
                 match &mut function.args {
@@ -68,10 +69,52 @@ impl Expressions<'_, '_> {
         }
     }
 
+    /// Rows and arrays of subqueries become plain subqueries.
+    fn collect(&mut self, expr: &mut Expr) -> Result<()> {
+        match expr {
+            Expr::InSubquery { expr: left, subquery, negated } => {
+                tuple(left);
+                if let Some(values) = row(left) {
+                    let found = self.resolver.row_in(values, subquery, false, self.scope)?;
+                    *expr = negate_if(*negated, found);
+                    // What it has become may be entered again.
+                    rows(expr)?;
+                }
+            }
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                tuple(left);
+                if let (Some(values), Expr::Subquery(query)) = (row(left), tree::bare(right)) {
+                    *expr = self.resolver.row_in(values, query, false, self.scope)?;
+                }
+            }
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+                tuple(left);
+                if let (Some(values), Expr::Subquery(query)) = (row(left), tree::bare(right)) {
+                    *expr = negate_if(true, self.resolver.row_in(values, query, false, self.scope)?);
+                }
+            }
+            Expr::Function(function)
+                if matches!(function.args, FunctionArguments::Subquery(_))
+                    && function.name.to_string().eq_ignore_ascii_case("array") =>
+            {
+                if let FunctionArguments::Subquery(query) = &mut function.args {
+                    let query = std::mem::replace(query.as_mut(), tree::no_query());
+                    *expr = Expr::Subquery(Box::new(self.resolver.array_of(query, self.scope)?));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn leave(&mut self, expr: &mut Expr) -> Result<()> {
         match expr {
             Expr::Identifier(name) if !name.value.starts_with('@') => *expr = self.scope.column(name)?,
             Expr::CompoundIdentifier(parts) => *expr = self.scope.qualified(parts)?,
+            // The planner reads the items of a literal as if nothing were around them.
+            Expr::Array(array) if !array.elem.is_empty() => {
+                *expr = tree::call("make_array", std::mem::take(&mut array.elem));
+            }
             // The tree says what belongs together.
             Expr::Nested(inner) => *expr = tree::take(inner),
             Expr::Subquery(query) => self.put_back(query),
@@ -235,7 +278,7 @@ fn one_by_one(left: &Expr, op: &BinaryOperator, items: &[Expr], between: BinaryO
 }
 
 /// `ROW(a, b)` is `(a, b)`.
-fn tuple(expr: &mut Expr) {
+pub(super) fn tuple(expr: &mut Expr) {
     if let Expr::Function(function) = expr
         && let [name] = function.name.0.as_slice()
         && name.as_ident().is_some_and(|n| n.quote_style.is_none() && labels::folded(n) == "row")

@@ -7,11 +7,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::labels::folded;
 use super::scope::{Item, Names, Scope, Visible};
+use super::sets::{self, Call};
 use super::{OutputColumn, Resolver, tree};
 use crate::error::{Result, SqlError, state};
-
-/// Functions in FROM that make rows, all under one column.
-const ROWS_OF_ONE_COLUMN: [&str; 2] = ["generate_series", "range"];
+use crate::functions::series;
 
 /// How two sides of a join are put together.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,15 +67,13 @@ impl Resolver<'_> {
                 };
                 self.derived(columns, alias).map(Names::of)
             }
-            TableFactor::UNNEST {
-                array_exprs, alias, with_offset: false, with_ordinality: false, ..
-            } => {
+            TableFactor::UNNEST { array_exprs, alias, with_offset: false, with_ordinality, .. } => {
                 for array in array_exprs.iter_mut() {
                     self.expression(array, &lateral_scope)?;
-                    refuse_lateral("unnest", array, before)?;
                 }
-                let labels = vec!["unnest".to_string(); array_exprs.len()];
-                self.rows_of_function("unnest", labels, alias).map(Names::of)
+                let (args, ordinality) = (std::mem::take(array_exprs), *with_ordinality);
+                let (call, alias) = (Call { name: "unnest".into(), args, ordinality, before }, alias.take());
+                self.set_in_from(factor, call, alias).map(Names::of)
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let names = self.joined(table_with_joins, before, outer)?;
@@ -120,7 +117,7 @@ impl Resolver<'_> {
     }
 
     /// A relation under an alias of its own; `columns`: what each is called, its name in the plan, and whether it is hidden.
-    fn item(
+    pub(super) fn item(
         &mut self,
         name: Option<String>,
         schema: Option<String>,
@@ -150,7 +147,7 @@ impl Resolver<'_> {
             })
             .collect();
         *alias = Some(tree::alias(&given));
-        Ok(Item { name: shown, schema, given, columns, primary_key: vec![] })
+        Ok(Item { name: shown, schema, given, columns, primary_key: vec![], is_value: false })
     }
 
     /// A function that makes rows: each of its columns gets a name of its own.
@@ -178,28 +175,45 @@ impl Resolver<'_> {
     }
 
     fn function(&mut self, factor: &mut TableFactor, before: &Names, scope: &Scope) -> Result<Names> {
-        let (name, args, alias) = match factor {
-            TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. }
+        let (name, args, alias, ordinality) = match factor {
+            TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. }
                 if args.settings.is_none() =>
             {
-                (name, &mut args.args, alias)
+                (name, &mut args.args, alias, *with_ordinality)
             }
-            TableFactor::Function { name, args, alias, with_ordinality: false, .. } => (name, args, alias),
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                (name, args, alias, *with_ordinality)
+            }
             other => return Err(unsupported_in_from(other)),
         };
-        let function = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+        let function = sets::function_name(name);
         for arg in args.iter_mut() {
             if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = arg {
                 self.expression(value, scope)?;
-                refuse_lateral(&function, value, before)?;
             }
         }
-        if ROWS_OF_ONE_COLUMN.contains(&function.as_str()) {
-            let mut alias = alias.take();
-            let item = self.rows_of_function(&function, vec![function.clone()], &mut alias)?;
-            let (name, args) = (name.clone(), std::mem::take(args));
-            *factor = table_function(name, args, alias);
+        let is_set = sets::is_set(&function);
+        if ordinality && !is_set {
+            return Err(unsupported_in_from(format!("{function} WITH ORDINALITY")));
+        }
+        if is_set {
+            let args = sets::arguments(&function, args)?;
+            let alias = alias.take();
+            if function != series::NAME || ordinality || args.iter().any(sets::varies) {
+                let call = Call { name: function, args, ordinality, before };
+                return self.set_in_from(factor, call, alias).map(Names::of);
+            }
+            let mut alias = alias;
+            let mut item = self.rows_of_function(&function, vec![function.clone()], &mut alias)?;
+            item.is_value = true;
+            let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+            *factor = table_function(ObjectName::from(vec![Ident::new(function)]), args.collect(), alias);
             return Ok(Names::of(item));
+        }
+        for arg in args.iter() {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = arg {
+                refuse_lateral(&function, value, before)?;
+            }
         }
         // Any other function is a row of its one value.
         let mut alias = alias.take();
@@ -351,16 +365,7 @@ fn side(names: &Names, name: &str, which: &str) -> Result<Expr> {
 
 /// A function in FROM that reads a column of what stands in front of it.
 fn refuse_lateral(function: &str, argument: &Expr, before: &Names) -> Result<()> {
-    let mut reads = false;
-    let _ = datafusion::sql::sqlparser::ast::visit_expressions(argument, |expr| {
-        if let Expr::CompoundIdentifier(parts) = expr
-            && let Some(relation) = parts.first()
-        {
-            reads |= before.items.iter().any(|item| item.given == relation.value);
-        }
-        std::ops::ControlFlow::<()>::Continue(())
-    });
-    match reads {
+    match sets::reads(argument, before) {
         true => Err(SqlError::unsupported(format!(
             "{function} in FROM cannot take a column of another table of the same FROM"
         ))

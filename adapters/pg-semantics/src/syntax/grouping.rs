@@ -165,16 +165,42 @@ impl Visitor for OuterAggregates<'_> {
         if self.depth > 0 || !is_aggregate(function, self.relations) {
             return ControlFlow::Continue(());
         }
-        let (mut outer, mut inner) = (false, false);
-        let _ = datafusion::sql::sqlparser::ast::visit_expressions(&function.args, |arg| {
-            if let Expr::CompoundIdentifier(parts) = arg {
-                let own = self.names.items.iter().any(|item| item.given == parts[0].value);
-                inner |= own;
-                outer |= !own;
-            }
-            ControlFlow::<()>::Continue(())
-        });
+        let mut read = Read { names: self.names, depth: 0, own: false, others: false };
+        let _ = function.args.visit(&mut read);
+        let (outer, inner) = (read.others, read.own);
         if outer && !inner { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Whose columns an argument reads, those of subqueries in it apart.
+struct Read<'c> {
+    names: &'c Names,
+    /// Subqueries around.
+    depth: usize,
+    own: bool,
+    others: bool,
+}
+
+impl Visitor for Read<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr {
+            let own = self.names.items.iter().any(|item| item.given == parts[0].value);
+            self.own |= own;
+            self.others |= !own && self.depth == 0;
+        }
+        ControlFlow::Continue(())
     }
 }
 

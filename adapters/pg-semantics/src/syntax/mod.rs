@@ -7,6 +7,7 @@
 
 mod balance;
 pub mod calls;
+mod collected;
 mod expression;
 mod from;
 mod grouping;
@@ -14,6 +15,7 @@ mod labels;
 mod query;
 mod scope;
 mod select;
+mod sets;
 pub mod time;
 mod tree;
 mod windows;
@@ -28,6 +30,17 @@ use crate::error::Result;
 pub use balance::balance;
 use labels::folded;
 pub use labels::label_columns;
+
+/// A query's body as a subquery without a name.
+pub fn derived(
+    body: datafusion::sql::sqlparser::ast::SetExpr,
+) -> datafusion::sql::sqlparser::ast::TableFactor {
+    let mut factor = tree::derived(tree::plain_query(body), "");
+    if let datafusion::sql::sqlparser::ast::TableFactor::Derived { alias, .. } = &mut factor {
+        *alias = None;
+    }
+    factor
+}
 
 /// The relations that a statement can name.
 pub trait Relations {
@@ -58,8 +71,11 @@ pub struct RelationColumn {
 
 /// Settles all names of a query. Returns what PostgreSQL calls its columns.
 pub fn resolve(query: &mut Query, relations: &dyn Relations) -> Result<Vec<String>> {
-    let taken = names_in(query);
-    let mut resolver = Resolver { relations, taken_common: taken.clone(), taken, common: vec![] };
+    let mut taken = names_in(query);
+    // A relation under the name of a column could be taken for a value with parts.
+    taken.extend(columns_in(query, relations)?);
+    let mut resolver =
+        Resolver { relations, taken_common: taken.clone(), taken, common: vec![], collected: 0 };
     let columns = resolver.query(query, None)?;
     Ok(columns.into_iter().map(|column| column.label).collect())
 }
@@ -73,6 +89,8 @@ struct Resolver<'a> {
     taken_common: HashSet<String>,
     /// Common table expressions in sight, the nearest last.
     common: Vec<CommonTable>,
+    /// Subqueries around whose rows are collected.
+    collected: usize,
 }
 
 /// A common table expression.
@@ -108,6 +126,55 @@ fn unused(taken: &mut HashSet<String>, name: &str) -> String {
         number += 1;
     }
     candidate
+}
+
+/// Names of the columns of all relations that a query reads, and those that it gives itself.
+fn columns_in(query: &Query, relations: &dyn Relations) -> Result<HashSet<String>> {
+    use datafusion::sql::sqlparser::ast::{ObjectName, Select, SelectItem, TableFactor};
+    struct Columns<'r> {
+        relations: &'r dyn Relations,
+        names: HashSet<String>,
+    }
+    impl Visitor for Columns<'_> {
+        type Break = crate::error::SqlError;
+
+        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<Self::Break> {
+            let parts: Vec<&Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+            let (schema, relation) = match parts.as_slice() {
+                [relation] => (None, folded(relation)),
+                [.., schema, relation] => (Some(folded(schema)), folded(relation)),
+                [] => return ControlFlow::Continue(()),
+            };
+            match self.relations.relation(schema.as_deref(), &relation) {
+                Ok(found) => {
+                    let columns = found.into_iter().flat_map(|found| found.columns);
+                    self.names.extend(columns.map(|column| column.name));
+                    ControlFlow::Continue(())
+                }
+                Err(error) => ControlFlow::Break(error),
+            }
+        }
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+            let columns = tree::alias_of(factor).into_iter().flat_map(|alias| &alias.columns);
+            self.names.extend(columns.map(|column| folded(&column.name)));
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+            for item in &select.projection {
+                if let SelectItem::ExprWithAlias { alias, .. } = item {
+                    self.names.insert(folded(alias));
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut columns = Columns { relations, names: HashSet::new() };
+    match query.visit(&mut columns) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(columns.names),
+    }
 }
 
 /// Every name that could be that of a relation or column, as far as it is written with a number at its end: those that are

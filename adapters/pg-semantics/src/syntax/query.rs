@@ -2,9 +2,9 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    CaseWhen, Cte, Expr, Fetch, Ident, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions,
-    Parens, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Table, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, Values, WindowSpec, WindowType, With,
+    BinaryOperator, CaseWhen, Cte, Expr, Fetch, Ident, LimitClause, OrderBy, OrderByExpr, OrderByKind,
+    OrderByOptions, Parens, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Table, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Value, Values, WindowSpec, WindowType, With,
 };
 
 use super::from::from_query;
@@ -13,6 +13,7 @@ use super::scope::{Names, Scope};
 use super::select::Sorted;
 use super::{CommonTable, OutputColumn, Resolver, tree};
 use crate::error::{Result, SqlError, state};
+use crate::operators::{COMMON, RECURRED, WIDEN};
 
 impl Resolver<'_> {
     /// Settles the names of a query, `outer` in sight. Returns its columns.
@@ -32,9 +33,21 @@ impl Resolver<'_> {
                 columns
             }
         };
+        if matches!(*query.body, SetExpr::SetOperation { .. }) {
+            self.apart(query, &columns);
+        }
         self.limits(query, outer)?;
         self.common.truncate(in_sight);
         Ok(columns)
+    }
+
+    /// A set operation becomes a subquery, which is planned by itself.
+    fn apart(&mut self, query: &mut Query, columns: &[OutputColumn]) {
+        let name = self.unused("set_operation");
+        let body = std::mem::replace(query.body.as_mut(), *tree::no_query().body);
+        let kept = columns.iter().map(|c| tree::item(tree::column(&name, &c.given), &c.given)).collect();
+        let from = vec![from_query(tree::plain_query(body), &name)];
+        *query.body = SetExpr::Select(Box::new(tree::plain_select(kept, from)));
     }
 
     fn limits(&mut self, query: &mut Query, outer: Option<&Scope>) -> Result<()> {
@@ -102,10 +115,16 @@ impl Resolver<'_> {
             ));
         }
         let columns = self.body(left, outer)?;
+        if let SetExpr::Select(select) = left.as_mut() {
+            select.projection.iter_mut().for_each(|item| apply(item, WIDEN));
+        }
         let visible = renamed(columns.clone(), common, name)?;
         self.common.push(CommonTable { name: name.into(), given: given.into(), columns: visible });
         let SetExpr::SetOperation { right, .. } = common.query.body.as_mut() else { unreachable!() };
         let recursive = self.body(right, outer);
+        if let SetExpr::Select(select) = right.as_mut() {
+            select.projection.iter_mut().for_each(|item| apply(item, RECURRED));
+        }
         self.common.pop();
         same_width(SetOperator::Union, columns.len(), recursive?.len())?;
         Ok(columns)
@@ -205,6 +224,7 @@ impl Resolver<'_> {
         }
         let named = |n: usize| format!("column{}", n + 1);
         let columns = (0..width).map(|n| OutputColumn { label: named(n), given: named(n) }).collect();
+        of_one_type(&mut values.rows, width);
         if is_plain {
             return Ok((columns, None));
         }
@@ -249,6 +269,64 @@ impl Resolver<'_> {
         };
         query.order_by = Some(OrderBy { kind: OrderByKind::Expressions(vec![by]), interpolate: None });
         SetExpr::Query(Box::new(query))
+    }
+}
+
+/// Puts an operator of ours around an item of a recursion.
+fn apply(item: &mut SelectItem, operator: &str) {
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+        let op = BinaryOperator::PGCustomBinaryOperator(vec![operator.to_string()]);
+        *expr = tree::binary(tree::take(expr), op, Expr::value(Value::Null));
+    }
+}
+
+/// Most kinds of values of one column that are told apart.
+const KINDS_MAX: usize = 64;
+
+/// Values of a column that may be of several types are written as values of the type that they have in common.
+fn of_one_type(rows: &mut [Parens<Vec<Expr>>], width: usize) {
+    for column in 0..width {
+        let mut kinds: Vec<(String, Expr)> = vec![];
+        for row in rows.iter() {
+            let value = &row.content[column];
+            let kind = kind(value);
+            if !kinds.iter().any(|(known, _)| *known == kind) {
+                kinds.push((kind, value.clone()));
+            }
+            if kinds.len() > KINDS_MAX {
+                break;
+            }
+        }
+        // Of numbers without a type the planner finds the common one itself, and NULL has every type.
+        kinds.retain(|(kind, _)| kind != "null");
+        let plain = kinds.iter().all(|(kind, _)| kind.starts_with(|c: char| c.is_ascii_digit()));
+        if plain || kinds.len() < 2 || kinds.len() > KINDS_MAX {
+            continue;
+        }
+        let all = tree::call("coalesce", kinds.into_iter().map(|(_, value)| value).collect());
+        for row in rows.iter_mut() {
+            let value = &mut row.content[column];
+            let op = BinaryOperator::PGCustomBinaryOperator(vec![COMMON.to_string()]);
+            *value = tree::binary(tree::take(value), op, all.clone());
+        }
+    }
+}
+
+/// What is seen of the type of a value: values of one kind are of one type. Numbers without a type say their digits.
+fn kind(value: &Expr) -> String {
+    match tree::bare(value) {
+        Expr::Value(plain) => match &plain.value {
+            Value::Number(digits, _) => {
+                let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+                format!("{}.{}", whole.len(), fraction.len())
+            }
+            Value::Null => "null".into(),
+            Value::Boolean(_) => "boolean".into(),
+            Value::SingleQuotedString(_) => "text".into(),
+            other => other.to_string(),
+        },
+        Expr::Cast { data_type, .. } => format!("as {data_type}"),
+        other => other.to_string(),
     }
 }
 

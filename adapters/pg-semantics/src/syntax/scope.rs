@@ -32,6 +32,8 @@ pub struct Item {
     pub columns: Vec<Visible>,
     /// Names of the columns that tell its rows apart.
     pub primary_key: Vec<String>,
+    /// True for a function that gives one value a row: its name alone means the value.
+    pub is_value: bool,
 }
 
 /// What a FROM clause, or a part of it, makes visible.
@@ -120,8 +122,12 @@ impl<'a> Scope<'a> {
                 return Ok(column.expr.clone());
             }
         }
-        if self.outwards().any(|scope| scope.names.item(None, &name).is_some()) {
-            return Err(whole_row(&name));
+        match self.outwards().find_map(|scope| scope.names.item(None, &name)) {
+            Some(Item { is_value: true, columns, .. }) if !columns.is_empty() => {
+                return Ok(columns[0].expr.clone());
+            }
+            Some(_) => return Err(whole_row(&name)),
+            None => {}
         }
         let error = SqlError::new(state::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
         Err(listing(error, &self.names.columns))

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::grouping;
 use super::labels::{folded, label};
 use super::scope::{Scope, Visible};
-use super::{OutputColumn, Resolver, tree, windows};
+use super::{OutputColumn, Resolver, sets, tree, windows};
 use crate::error::{Result, SqlError, state};
 
 /// A column of the result.
@@ -75,6 +75,7 @@ impl Resolver<'_> {
         let names = self.from(&mut select.from, outer)?;
         let scope = Scope::new(&names, outer);
         if let Some(condition) = &mut select.selection {
+            self.rows_in_where(condition, &scope)?;
             self.expression(condition, &scope)?;
             grouping::refuse_aggregates(condition, "WHERE", self.relations)?;
         }
@@ -107,10 +108,12 @@ impl Resolver<'_> {
                 SelectItem::UnnamedExpr(mut expr) => {
                     let label = label(&expr);
                     self.expression(&mut expr, scope)?;
+                    sets::in_select(&mut expr)?;
                     columns.push((label, expr));
                 }
                 SelectItem::ExprWithAlias { mut expr, alias } => {
                     self.expression(&mut expr, scope)?;
+                    sets::in_select(&mut expr)?;
                     columns.push((folded(&alias), expr));
                 }
                 SelectItem::Wildcard(options) => {
@@ -182,6 +185,7 @@ impl Resolver<'_> {
             None => {
                 let mut expr = tree::take(expr);
                 self.expression(&mut expr, scope)?;
+                sets::in_select(&mut expr)?;
                 Ok(expr)
             }
         }
@@ -219,6 +223,7 @@ impl Resolver<'_> {
                 Some(output) => Some(output),
                 None => {
                     self.expression(expr, scope)?;
+                    sets::in_select(expr)?;
                     outputs.iter().position(|o| o.expr == *expr)
                 }
             };

@@ -41,6 +41,10 @@ fn one(base: Base, bytes: &[u8]) -> Result<String> {
         Base::Int4 => i32::from_be_bytes(fixed(base, bytes)?).to_string(),
         Base::Int8 => i64::from_be_bytes(fixed(base, bytes)?).to_string(),
         Base::Oid => u32::from_be_bytes(fixed(base, bytes)?).to_string(),
+        Base::Regtype => {
+            let oid = u32::from_be_bytes(fixed(base, bytes)?);
+            PgType::from_oid(oid).map_or_else(|| oid.to_string(), PgType::sql_name)
+        }
         Base::Float4 => f32::from_be_bytes(fixed(base, bytes)?).to_string(),
         Base::Float8 => f64::from_be_bytes(fixed(base, bytes)?).to_string(),
         Base::Numeric => numeric(bytes)?,

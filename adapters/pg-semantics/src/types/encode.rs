@@ -170,6 +170,12 @@ pub fn binary(array: &dyn Array, row: usize, pg: PgType, out: &mut BytesMut) -> 
             out.put_i32(months);
         }
         Base::Uuid => uuid_binary(array, row, out)?,
+        Base::Regtype => {
+            let mut name = BytesMut::new();
+            text(array, row, &mut name)?;
+            let known = PgType::from_sql_name(&String::from_utf8_lossy(&name));
+            out.put_u32(known.map_or(UNKNOWN_OID, PgType::oid));
+        }
         Base::Jsonb => {
             out.put_u8(1);
             text(array, row, out)?;
@@ -180,6 +186,9 @@ pub fn binary(array: &dyn Array, row: usize, pg: PgType, out: &mut BytesMut) -> 
     }
     Ok(())
 }
+
+/// The type of literals whose type is open.
+const UNKNOWN_OID: u32 = 705;
 
 fn no_type(data_type: &DataType) -> SqlError {
     SqlError::unsupported(format!(

@@ -73,6 +73,7 @@ pg_types! {
     TimestampTz = 1184, 1185, 8, "timestamptz", "timestamp with time zone";
     Interval = 1186, 1187, 16, "interval", "interval";
     Numeric = 1700, 1231, -1, "numeric", "numeric";
+    Regtype = 2206, 2211, 4, "regtype", "regtype";
     Uuid = 2950, 2951, 16, "uuid", "uuid";
     Jsonb = 3802, 3807, -1, "jsonb", "jsonb";
 }
@@ -117,6 +118,15 @@ impl PgType {
         let array = |b: &&Base| b.array_oid() == oid;
         let found = Base::ALL.iter().find(one).map(|b| PgType::One(*b));
         found.or_else(|| Base::ALL.iter().find(array).map(|b| PgType::Array(*b)))
+    }
+
+    /// The type of this name, as `format_type` gives it.
+    pub fn from_sql_name(name: &str) -> Option<PgType> {
+        let base = |name: &str| Base::ALL.iter().find(|b| b.sql_name() == name).copied();
+        match name.strip_suffix("[]") {
+            Some(item) => base(item).map(PgType::Array),
+            None => base(name).map(PgType::One),
+        }
     }
 
     /// The type under which an Arrow field is shown.

@@ -5,16 +5,17 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use kernel::Snapshot;
-use pg_semantics::types::PgType;
+use pg_semantics::types::{Base, PgType, typed};
 
 use super::{DATABASE, PG_CATALOG, PUBLIC, Surroundings, pg_catalog};
 use crate::client::settings::SERVER_VERSION;
@@ -26,6 +27,8 @@ type Body = Arc<dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync>;
 struct Function {
     name: &'static str,
     returns: DataType,
+    /// PostgreSQL's type of it, where the Arrow type does not tell.
+    base: Option<Base>,
     body: Body,
     signature: Signature,
 }
@@ -61,6 +64,14 @@ impl ScalarUDFImpl for Function {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(self.returns.clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = Field::new(self.name, self.returns.clone(), true);
+        Ok(match self.base {
+            Some(base) => typed(field, base).into(),
+            None => field.into(),
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -101,7 +112,17 @@ fn function(
     body: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
 ) -> Arc<ScalarUDF> {
     let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
-    Arc::new(ScalarUDF::from(Function { name, returns, body: Arc::new(body), signature }))
+    Arc::new(ScalarUDF::from(Function { name, returns, base: None, body: Arc::new(body), signature }))
+}
+
+/// A function that gives the name of something.
+fn named(
+    name: &'static str,
+    body: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
+) -> Arc<ScalarUDF> {
+    let signature = Signature::nullary(Volatility::Stable);
+    let (returns, base) = (DataType::Utf8, Some(Base::Name));
+    Arc::new(ScalarUDF::from(Function { name, returns, base, body: Arc::new(body), signature }))
 }
 
 fn text(value: impl Into<String>) -> ScalarValue {
@@ -163,9 +184,9 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
         function("pg_get_userbyid", Utf8, stable, |_| Ok(text("tidemark"))),
         function("pg_encoding_to_char", Utf8, stable, |_| Ok(text("UTF8"))),
         function("pg_my_temp_schema", Int64, stable, |_| Ok(ScalarValue::Int64(Some(0)))),
-        function("current_database", Utf8, stable, |_| Ok(text(DATABASE))),
-        function("current_catalog", Utf8, stable, |_| Ok(text(DATABASE))),
-        function("current_schema", Utf8, stable, |_| Ok(text(PUBLIC))),
+        named("current_database", |_| Ok(text(DATABASE))),
+        named("current_catalog", |_| Ok(text(DATABASE))),
+        named("current_schema", |_| Ok(text(PUBLIC))),
         function("version", Utf8, stable, |_| Ok(text(format!("PostgreSQL {SERVER_VERSION}")))),
         function("current_schemas", DataType::new_list(Utf8, true), stable, |_| {
             let names = [text(PG_CATALOG), text(PUBLIC)];
@@ -236,7 +257,7 @@ pub fn of_session(surroundings: &Surroundings, snapshot: &Arc<Snapshot>) -> Vec<
     let (user, pid) = (session.user.clone(), session.pid);
     let who = |name| {
         let user = user.clone();
-        function(name, Utf8, Volatility::Stable, move |_| Ok(text(user.clone())))
+        named(name, move |_| Ok(text(user.clone())))
     };
     let registry = Arc::clone(&surroundings.registry);
     let cancel = |name| {

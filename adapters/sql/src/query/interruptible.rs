@@ -11,9 +11,10 @@ use pg_semantics::budget::Budget;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// DataFusion's rules, and ours after them.
+/// DataFusion's rules, and ours before and after them.
 pub(super) fn rules() -> Vec<Rule> {
-    let rules = Optimizer::new().rules.into_iter().chain(pg_semantics::optimizer_rules());
+    let early = pg_semantics::early_optimizer_rules().into_iter();
+    let rules = early.chain(Optimizer::new().rules).chain(pg_semantics::optimizer_rules());
     rules.map(|rule| Arc::new(Interruptible(rule)) as Rule).collect()
 }
 

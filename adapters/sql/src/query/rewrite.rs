@@ -104,6 +104,12 @@ fn rewrite(expr: &mut Expr) {
         {
             *expr = without_exponent(digits);
         }
+        // What is no bigint is a numeric.
+        Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, _), .. })
+            if digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<i64>().is_err() =>
+        {
+            *expr = number_as(digits, numeric());
+        }
         // A function that is called without parentheses, which the parser takes for a column.
         Expr::Identifier(ident)
             if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("current_schema") =>
@@ -129,16 +135,26 @@ fn rewrite(expr: &mut Expr) {
 /// A number without its exponent, which DataFusion makes a power of ten that no binary fraction is: `1e15` would be
 /// 999999999999999.9 as double precision. What is no numeric is a double precision.
 fn without_exponent(number: &str) -> Expr {
-    plain_digits(number).map_or_else(
-        || Expr::Cast {
-            kind: CastKind::Cast,
-            expr: Box::new(Expr::value(Value::SingleQuotedString(number.to_string()))),
-            data_type: DataType::DoublePrecision,
-            array: false,
-            format: None,
-        },
-        |plain| Expr::value(Value::Number(plain, false)),
-    )
+    match plain_digits(number) {
+        None => number_as(number, DataType::DoublePrecision),
+        Some(plain) if plain.contains('.') => Expr::value(Value::Number(plain, false)),
+        // Without a point it would be an integer.
+        Some(plain) => number_as(&plain, numeric()),
+    }
+}
+
+fn numeric() -> DataType {
+    DataType::Numeric(ast::ExactNumberInfo::None)
+}
+
+fn number_as(digits: &str, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::value(Value::SingleQuotedString(digits.to_string()))),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 /// All digits of a number with an exponent, if a numeric has that many.
@@ -336,7 +352,7 @@ fn aggregate_nothing(select: &mut Select) -> bool {
             && AGGREGATES.contains(&name.value.to_ascii_lowercase().as_str())
         {
             let is_count = name.value.eq_ignore_ascii_case("count");
-            *expr = Expr::value(if is_count { Value::Number("0".into(), false) } else { Value::Null });
+            *expr = if is_count { number_as("0", DataType::BigInt(None)) } else { Expr::value(Value::Null) };
             found = true;
         }
         ControlFlow::<()>::Continue(())

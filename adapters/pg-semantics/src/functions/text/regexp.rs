@@ -23,6 +23,14 @@ pub const FUNCTIONS: &[Function] = &[
             on(&[Text, Text, Text], TextArray, first_match),
         ],
     },
+    // The list behind regexp_matches: the groups of each match, as texts of arrays.
+    Function {
+        name: "regexp_matches_list",
+        overloads: &[
+            on(&[Text, Text], TextArray, all_matches),
+            on(&[Text, Text, Text], TextArray, all_matches),
+        ],
+    },
     Function {
         name: "regexp_replace",
         overloads: &[
@@ -157,6 +165,25 @@ fn first_match<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     let pattern = compiled(row, flags)?;
     let found = pattern.find_at(row.text(0), 0, &mut Scratch::default());
     Ok(found.map(|found| pieces(row.text(0), &found)).into())
+}
+
+fn all_matches<'a>(row: &Row<'a>) -> Result<Value<'a>> {
+    let flags = if row.len() > 2 { Flags::read(row.text(2))? } else { Flags::default() };
+    let pattern = compiled(row, flags)?;
+    let found = pattern.matches(row.text(0), 0, flags.global, false);
+    let text = |found: &Found| {
+        let mut out = vec![b'{'];
+        for (n, piece) in pieces(row.text(0), found).iter().enumerate() {
+            out.extend_from_slice(if n > 0 { b"," } else { b"" });
+            match piece {
+                Some(piece) => pg_values::array::push_item(piece, &mut out),
+                None => out.extend_from_slice(b"NULL"),
+            }
+        }
+        out.push(b'}');
+        Some(Cow::Owned(String::from_utf8_lossy(&out).into_owned()))
+    };
+    Ok(Value::Texts(found.iter().map(text).collect()))
 }
 
 /// Byte of the character with this number, from 1.
