@@ -298,7 +298,7 @@ mod tests {
     /// Files of this version are read for ever.
     #[test]
     fn the_format_stays() {
-        let golden = r#"{"version":1,"checksum":"CHECKSUM","secrets":{"0a":"one","0b":"two \"2\""}}"#;
+        let golden = r#"{"version":1,"checksum":"c1dc0ce5d95584bf","secrets":{"0a":"one","0b":"two \"2\""}}"#;
         let decoded = decode(golden.as_bytes()).unwrap();
         assert_eq!(decoded["0a"], "one");
         assert_eq!(decoded["0b"], "two \"2\"");

@@ -1,6 +1,6 @@
 //! What a server costs that has nothing to do, with a real broker: CPU of three running pipelines of 8 partitions at the end of their
 //! topics, how soon a message is there that comes then, how soon a broker is noticed that comes back, and what a large query
-//! leaves of memory. Prints figures and asserts none: `cargo run --release -p tests --bin idle`, after the server's release build.
+//! leaves of memory. Prints figures and asserts none: `cargo run -p tests --bin idle`, after a build of the server.
 //!
 //! Arguments: any of `cpu`, `fresh`, `back`, `memory`, `skew`; none is all of them. CONFIG of the pipelines can be given as `config={…}`.
 
