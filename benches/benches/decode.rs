@@ -13,6 +13,10 @@ use tidemark_decode::{CsvFormat, DecodePlan, ExtractPlan, Extractor, FieldMappin
 
 const MESSAGES: u64 = 8192;
 
+/// The whole payment in one column, as text and as jsonb.
+const AS_TEXT: [(&str, ColumnType); 1] = [("doc", ColumnType::Text)];
+const AS_JSONB: [(&str, ColumnType); 1] = [("doc", ColumnType::Json)];
+
 const COLUMNS: [(&str, ColumnType); 8] = [
     ("id", ColumnType::Int64),
     ("name", ColumnType::Text),
@@ -83,6 +87,15 @@ fn decode(c: &mut Criterion<CpuTime>) {
         p.write_json(&mut plain);
         text.push_str(&plain.replace(",\"", ", \"").replace("\":", "\": "));
     });
+    // Keys as jsonb orders them, by length, and as the producer does.
+    let document = |order: [usize; 8]| {
+        Messages::new(move |p, _, text| {
+            text.push_str("{\"doc\":");
+            p.write_json_in_order(&order, text);
+            text.push('}');
+        })
+    };
+    let (sorted, unsorted) = (document([7, 0, 1, 6, 4, 2, 5, 3]), document([0, 1, 2, 3, 4, 5, 6, 7]));
     let csv = Messages::new(|p, _, text| p.write_csv(text));
     println!("JSON message: {} bytes, CSV: {} bytes", ordered.bytes_per_message(), csv.bytes_per_message());
 
@@ -96,6 +109,9 @@ fn decode(c: &mut Criterion<CpuTime>) {
         ("json/two orders in turn", &two_orders, plan(Format::Json, &COLUMNS)),
         ("json/every order", &shuffled, plan(Format::Json, &COLUMNS)),
         ("json/escapes in 2 of 3 texts", &escapes, plan(Format::Json, &COLUMNS)),
+        ("json/a document as text", &unsorted, plan(Format::Json, &AS_TEXT)),
+        ("json/a document as jsonb, keys in order", &sorted, plan(Format::Json, &AS_JSONB)),
+        ("json/a document as jsonb", &unsorted, plan(Format::Json, &AS_JSONB)),
         ("csv", &csv, plan(Format::Csv(comma), &COLUMNS)),
     ] {
         let raw = messages.raw();

@@ -66,6 +66,8 @@ pub enum ErrorKind {
     TransactionResolutionUnknown,
     /// 58P01: a file that a definition names is not there
     UndefinedFile,
+    /// 22001: a text too long for its column
+    StringDataRightTruncation,
 }
 
 impl ErrorKind {
@@ -103,6 +105,7 @@ impl ErrorKind {
             InsufficientPrivilege => "42501",
             TransactionResolutionUnknown => "08007",
             UndefinedFile => "58P01",
+            StringDataRightTruncation => "22001",
         }
     }
 }

@@ -280,6 +280,9 @@ planted_bugs! {
         OverflowSwallowed "overflow-swallowed" Logic "exactly once",
             "A sum that overflows keeps its value and counts the row as applied.",
             "the kernel's own: `fold::sum`";
+        LongTextCut "long-text-cut" Logic "exactly once",
+            "A text that an update makes too long for its column is cut off, and the row counts as applied.",
+            "the kernel's own: `expr::eval`; what an explicit cast does in SQL";
     }
 }
 

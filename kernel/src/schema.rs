@@ -34,9 +34,9 @@ pub enum ColumnType {
         /// Digits after the point.
         scale: i8,
     },
-    /// `text`, `varchar`, `char`: UTF-8.
+    /// `text`: UTF-8. In logs of older versions also `varchar` and `char`, whose lengths were not kept.
     Text,
-    /// `jsonb`, `json`: UTF-8 text that is valid JSON.
+    /// `jsonb`, `json`: the one UTF-8 text that jsonb has for a value. In logs of older versions the text that was written.
     Json,
     /// `uuid`: its canonical lower-case text.
     Uuid,
@@ -48,7 +48,15 @@ pub enum ColumnType {
     Timestamp,
     /// `timestamptz`: microseconds since 1970-01-01 UTC.
     TimestampTz,
+    /// `varchar(n)`: UTF-8 of at most so many characters; any number of them where no length is given.
+    Varchar {
+        /// 1..=[`VARCHAR_CHARS_MAX`].
+        max_chars: Option<u32>,
+    },
 }
+
+/// Longest `varchar(n)`: PostgreSQL's bound.
+pub const VARCHAR_CHARS_MAX: u32 = 10_485_760;
 
 impl ColumnType {
     /// The Arrow type that carries this SQL type everywhere: decoder, log, store, query.
@@ -61,13 +69,42 @@ impl ColumnType {
             ColumnType::Float32 => DataType::Float32,
             ColumnType::Float64 => DataType::Float64,
             ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
-            ColumnType::Text | ColumnType::Json | ColumnType::Uuid => DataType::Utf8,
+            ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Json | ColumnType::Uuid => {
+                DataType::Utf8
+            }
             ColumnType::Bytea => DataType::Binary,
             ColumnType::Date => DataType::Date32,
             ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             ColumnType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         }
     }
+
+    /// Most characters of a value, where there is a bound.
+    pub fn max_chars(self) -> Option<usize> {
+        match self {
+            ColumnType::Varchar { max_chars } => max_chars.map(|max| max as usize),
+            _ => None,
+        }
+    }
+}
+
+/// How many bytes of a text a column of at most so many characters keeps when it is assigned: blanks beyond them go, as SQL has
+/// it. None: anything else is beyond them. The text is UTF-8.
+#[inline]
+pub fn fitting_len(text: &[u8], max_chars: usize) -> Option<usize> {
+    // No text has more characters than bytes.
+    if text.len() <= max_chars {
+        return Some(text.len());
+    }
+    let end = chars_len(text, max_chars);
+    text[end..].iter().all(|byte| *byte == b' ').then_some(end)
+}
+
+/// Bytes of the first characters of a text that is UTF-8.
+pub fn chars_len(text: &[u8], chars: usize) -> usize {
+    let begins = |byte: u8| byte & 0xc0 != 0x80;
+    let mut starts = text.iter().enumerate().filter(|(_, byte)| begins(**byte)).map(|(at, _)| at);
+    starts.nth(chars).unwrap_or(text.len())
 }
 
 /// A column of a table.
@@ -361,5 +398,80 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As logs have had them from the first version on, by their place.
+    const TYPES: [(ColumnType, &[u8]); 16] = [
+        (ColumnType::Bool, &[0]),
+        (ColumnType::Int16, &[1]),
+        (ColumnType::Int32, &[2]),
+        (ColumnType::Int64, &[3]),
+        (ColumnType::Float32, &[4]),
+        (ColumnType::Float64, &[5]),
+        (ColumnType::Decimal { precision: 38, scale: -2 }, &[6, 38, 0xfe]),
+        (ColumnType::Text, &[7]),
+        (ColumnType::Json, &[8]),
+        (ColumnType::Uuid, &[9]),
+        (ColumnType::Bytea, &[10]),
+        (ColumnType::Date, &[11]),
+        (ColumnType::Timestamp, &[12]),
+        (ColumnType::TimestampTz, &[13]),
+        // Newer ones.
+        (ColumnType::Varchar { max_chars: None }, &[14, 0]),
+        (ColumnType::Varchar { max_chars: Some(300) }, &[14, 1, 0xac, 2]),
+    ];
+
+    #[test]
+    fn a_type_is_written_as_it_always_was() {
+        for (column_type, bytes) in TYPES {
+            assert_eq!(postcard::to_stdvec(&column_type).unwrap(), bytes, "{column_type:?}");
+            assert_eq!(postcard::from_bytes(bytes), Ok(column_type));
+        }
+    }
+
+    #[test]
+    fn a_table_of_an_older_log_is_read() {
+        // CREATE TABLE t (k varchar(3) PRIMARY KEY, n numeric(10,2) DEFAULT 1.5), when varchar was text.
+        let mut logged: Vec<u8> = vec![0, 9, 1];
+        logged.extend(b"t");
+        logged.extend([4, 2]);
+        logged.extend([0, 1, b'k', 7, 0, 0]);
+        logged.extend([1, 1, b'n', 6, 10, 2, 1, 1, 3]);
+        logged.extend(b"1.5");
+        logged.extend([1, 0, 1, 0, 0, 77]);
+        let column = |id, name: &str, column_type, nullable, default: Option<&str>| ColumnDef {
+            id: ColumnId(id),
+            name: name.into(),
+            column_type,
+            nullable,
+            default_sql: default.map(Into::into),
+        };
+        let table = TableDef {
+            id: TableId(9),
+            name: "t".into(),
+            schema_version: 4,
+            columns: vec![
+                column(0, "k", ColumnType::Text, false, None),
+                column(1, "n", ColumnType::Decimal { precision: 10, scale: 2 }, true, Some("1.5")),
+            ],
+            primary_key: vec![0],
+            shard_key: vec![0],
+            sort_key: vec![],
+            created_at: Sequence(77),
+        };
+        assert_eq!(postcard::from_bytes(&logged), Ok(CatalogChange::TableCreated(table)));
+    }
+
+    #[test]
+    fn only_blanks_are_cut_off() {
+        assert_eq!(fitting_len("äb".as_bytes(), 2), Some(3));
+        assert_eq!(fitting_len("äb  ".as_bytes(), 3), Some(4));
+        assert_eq!(fitting_len("äb c".as_bytes(), 3), None);
+        assert_eq!(fitting_len("äb\t".as_bytes(), 2), None);
     }
 }

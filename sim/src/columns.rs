@@ -58,7 +58,9 @@ pub fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Valu
             Arc::new(int.collect::<TimestampMicrosecondArray>().with_data_type(column_type.arrow()))
         }
         ColumnType::Bytea => Arc::new(text.map(|t| t.map(str::as_bytes)).collect::<BinaryArray>()),
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => Arc::new(text.collect::<StringArray>()),
+        ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Json | ColumnType::Uuid => {
+            Arc::new(text.collect::<StringArray>())
+        }
     };
     made
 }

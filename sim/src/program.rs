@@ -223,7 +223,7 @@ impl<'d, 'a> Draw<'d, 'a> {
         let forms = match wanted {
             _ if NUMBERS.contains(&wanted) => 12,
             ColumnType::Bool => 12,
-            ColumnType::Text => 8,
+            ColumnType::Text | ColumnType::Varchar { .. } => 8,
             _ => 5,
         };
         match d.below(forms) {
@@ -252,6 +252,7 @@ impl<'d, 'a> Draw<'d, 'a> {
             7 if wanted == ColumnType::Text => {
                 Expr::Cast(boxed(d.pick(&[ColumnType::Json, ColumnType::Uuid])), wanted)
             }
+            5..=7 if wanted.max_chars().is_some() => Expr::Cast(boxed(ColumnType::Text), wanted),
             5..=8 => Expr::Arithmetic(d.pick(&ARITHMETIC), boxed(wanted), boxed(wanted)),
             9 => Expr::Negate(boxed(wanted)),
             _ => Expr::Cast(boxed(d.pick(&NUMBERS)), wanted),

@@ -11,6 +11,9 @@ type Column = (&'static str, ColumnType, bool);
 
 const COLUMN_COUNT: usize = 16;
 
+/// As long as the harmless texts are: what an update puts together is often longer.
+const NOTE: ColumnType = ColumnType::Varchar { max_chars: Some(24) };
+
 /// As they are outside of a key.
 const COLUMNS: [Column; COLUMN_COUNT] = [
     ("day", ColumnType::Date, true),
@@ -22,7 +25,7 @@ const COLUMNS: [Column; COLUMN_COUNT] = [
     ("real", ColumnType::Float32, true),
     ("ratio", ColumnType::Float64, true),
     ("price", ColumnType::Decimal { precision: 18, scale: 4 }, true),
-    ("note", ColumnType::Text, true),
+    ("note", NOTE, true),
     ("doc", ColumnType::Json, true),
     ("ident", ColumnType::Uuid, true),
     ("raw", ColumnType::Bytea, true),
@@ -199,13 +202,24 @@ impl WideMix {
     }
 }
 
-const DOCUMENTS: [&str; 5] =
-    ["{\"a\":[1,2,{\"b\":null}]}", "[]", "\"text\"", "12.50", "{\"ä\" : \"\\u00e4\"}"];
+/// Documents as they are kept, and as messages spell them.
+const DOCUMENTS: [(&str, &str); 6] = [
+    ("{\"a\": [1, 2, {\"b\": null}]}", "{\"a\":[1,2,{\"b\":null}]}"),
+    ("[]", "[ ]"),
+    ("\"text\"", "\"te\\u0078t\""),
+    ("12.50", "0.1250e2"),
+    ("{\"ä\": \"ä\"}", "{\"ä\" : \"\\u00e4\"}"),
+    ("{\"b\": 2, \"aa\": {\"c\": true}}", "{\"aa\":{\"c\":true},\"b\":1,\"b\":2}"),
+];
+
+fn spelled(document: &str) -> &str {
+    DOCUMENTS.iter().find(|(kept, _)| *kept == document).map_or(document, |(_, spelled)| spelled)
+}
 
 /// Whether values are of different lengths.
 pub fn is_text(column_type: ColumnType) -> bool {
-    use ColumnType::{Bytea, Json, Text, Uuid};
-    matches!(column_type, Bytea | Json | Text | Uuid)
+    use ColumnType::{Bytea, Json, Text, Uuid, Varchar};
+    matches!(column_type, Bytea | Json | Text | Uuid | Varchar { .. })
 }
 
 /// A harmless value of a type, by number: sums of some of them fit the type.
@@ -217,8 +231,8 @@ pub fn plain(column_type: ColumnType, number: u64) -> Value {
         ColumnType::Int32 | ColumnType::Int64 => Value::Int(3 * int - 5),
         ColumnType::Float32 | ColumnType::Float64 => Value::float((int % 4000 - 5) as f64 / 8.0),
         ColumnType::Decimal { .. } => Value::Int((int % 80 - 5) * 1234),
-        ColumnType::Text | ColumnType::Bytea => Value::Text(text(number % 24)),
-        ColumnType::Json => Value::Text(DOCUMENTS[number as usize % DOCUMENTS.len()].into()),
+        ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Bytea => Value::Text(text(number % 24)),
+        ColumnType::Json => Value::Text(DOCUMENTS[number as usize % DOCUMENTS.len()].0.into()),
         ColumnType::Uuid => {
             Value::Text(format!("{number:08x}-00ab-4000-8000-{:012x}", number.wrapping_mul(99)))
         }
@@ -273,7 +287,9 @@ pub fn edges(column_type: ColumnType) -> Vec<Value> {
             let values = [0, all - 1, 1 - all, one / 2, -one / 2, 1, 3 * one, all / 10 + 1];
             values.map(Value::decimal).into()
         }
-        ColumnType::Text => texts(&["", "\"a\\\n\u{1}\t", "z", "lorem-ä\u{1F30A}-"]),
+        ColumnType::Text | ColumnType::Varchar { .. } => {
+            texts(&["", "\"a\\\n\u{1}\t", "z", "lorem-ä\u{1F30A}-", "ä23456789012345678901   "])
+        }
         ColumnType::Bytea => texts(&["", "\u{0}", "\u{7f}~", "lorem-ä"]),
         ColumnType::Json => texts(&["true", "{}", "[]"]),
         ColumnType::Uuid => {
@@ -314,7 +330,11 @@ fn json(d: &Decisions<'_>, column_type: ColumnType, value: &mut Value) -> String
     match value {
         Value::Null => "null".into(),
         Value::Text(text) => match column_type {
-            ColumnType::Json => text.clone(),
+            ColumnType::Json => spelled(text).into(),
+            // Blanks beyond its length are cut off.
+            ColumnType::Varchar { max_chars: Some(max) } if text.chars().count() == max as usize => {
+                serde_json::to_string(&format!("{text}  ")).expect("a text is JSON")
+            }
             ColumnType::Bytea => {
                 format!("\"\\\\x{}\"", text.bytes().map(|b| format!("{b:02x}")).collect::<String>())
             }

@@ -41,9 +41,16 @@ fn every_type_takes_its_text_and_its_number() {
         (numeric, "99999999.99", "9999999999"),
         (Text, "\"a\\u00e9\\n\\ud83d\\ude00\"", "a\u{e9}\n\u{1f600}"),
         (Text, "12.50", "12.50"),
+        (Varchar { max_chars: Some(5) }, "12.50", "12.50"),
+        (Varchar { max_chars: Some(2) }, "\"\u{e9}\u{e9}\"", "\u{e9}\u{e9}"),
+        (Varchar { max_chars: Some(2) }, "\"a    \"", "a "),
+        (Varchar { max_chars: Some(1) }, "\"\\u00e9\\u0020\"", "\u{e9}"),
+        (Varchar { max_chars: None }, "\"as it is \"", "as it is "),
         (Text, "{\"a\": [1]}", "{\"a\": [1]}"),
         (Json, "{\"a\": [1, \"x\\n\"]}", "{\"a\": [1, \"x\\n\"]}"),
         (Json, "\"s\"", "\"s\""),
+        (Json, "{\"bb\":1.50,\"a\" : [1e3, 0e0],\"bb\":-0}", "{\"a\": [1000, 0], \"bb\": 0}"),
+        (Json, "\"\\u00e9\\/\\u000A\"", "\"\u{e9}/\\n\""),
         (Uuid, "\"{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}\"", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
         (Uuid, "\"a0eebc999c0b4ef8bb6d6bb9bd380a11\"", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
         (Bytea, "\"\\\\x00fF\"", "[0, 255]"),
@@ -84,7 +91,14 @@ fn what_does_not_fit_is_refused_with_its_code() {
         (Text, "\"a\\u0000\"", "22P05"),
         (Text, "\"\\ud800\"", "22P05"),
         (Text, "\"\\ud800\\u0041\"", "22P05"),
+        (Varchar { max_chars: Some(2) }, "\"abc\"", "22001"),
+        (Varchar { max_chars: Some(2) }, "\"ab\\u0063\"", "22001"),
+        (Varchar { max_chars: Some(2) }, "123", "22001"),
+        (Varchar { max_chars: Some(2) }, "{\"a\":1}", "22001"),
         (Json, "{\"a\\u0000\": 1}", "22P05"),
+        (Json, "{\"a\": \"\\u0000\", \"a\": 1}", "22P05"),
+        (Json, "[\"\\ud800\"]", "22P02"),
+        (Json, "[1e100000]", "22003"),
         (Uuid, "\"a0eebc99\"", "22P02"),
         (Bytea, "\"\\\\x0\"", "22P02"),
         (Date, "\"2026-02-29\"", "22008"),
@@ -282,7 +296,7 @@ fn one_path_can_feed_several_columns_and_overlap_another() {
         table.push(r#"{"n":2}"#);
     }
     let (object, plain) =
-        ([r#"{"c":1}"#, r#"{"c":1}"#, "1", r#"{"n":{"c":1}}"#], ["2", "2", "null", r#"{"n":2}"#]);
+        ([r#"{"c":1}"#, r#"{"c": 1}"#, "1", r#"{"n": {"c": 1}}"#], ["2", "2", "null", r#"{"n": 2}"#]);
     assert_eq!(table.rows(), [object, plain, object, plain]);
 }
 

@@ -19,9 +19,9 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
+use crate::by_value;
 use crate::casts;
 use crate::error::{SqlError, state};
-use crate::intervals;
 use crate::operators::Operation;
 use crate::types::PgType;
 
@@ -59,7 +59,7 @@ pub fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             checked(e, schema)?
                 .transform_data(|e| casts::as_postgres(e, schema))?
                 .transform_data(|e| casts::compared(e, schema))?
-                .transform_data(|e| intervals::compared(e, schema))
+                .transform_data(|e| by_value::compared(e, schema))
         })?
         .data)
 }

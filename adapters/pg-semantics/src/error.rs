@@ -32,6 +32,7 @@ pub mod state {
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub const CARDINALITY_VIOLATION: &str = "21000";
     pub const DATA_EXCEPTION: &str = "22000";
+    pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
     pub const NUMERIC_OUT_OF_RANGE: &str = "22003";
     pub const INVALID_DATETIME_FORMAT: &str = "22007";
     pub const DATETIME_OVERFLOW: &str = "22008";

@@ -8,6 +8,7 @@
 
 pub mod arithmetic;
 pub mod budget;
+mod by_value;
 pub mod casts;
 mod constants;
 pub mod decimal;
@@ -41,8 +42,8 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
     rules.insert(coercion, Arc::new(literals::IntegerLiterals));
-    rules.insert(coercion, Arc::new(intervals::WindowsByLength));
-    rules.push(Arc::new(intervals::ByLength));
+    rules.insert(coercion, Arc::new(by_value::WindowsByValue));
+    rules.push(Arc::new(by_value::ByValue));
     rules.push(Arc::new(arithmetic::CheckArithmetic));
     rules.push(Arc::new(order::ArraysInOrder));
     rules.push(Arc::new(logic::ThreeValued));

@@ -26,6 +26,8 @@ pub enum Fault {
     TimeOutOfRange,
     /// Values in values, deeper than is taken.
     TooDeep,
+    /// It stands for more bytes than a value may have.
+    TooLarge,
     /// The character of code zero, which no text holds.
     ZeroCharacter,
     /// An offset that no zone has.
@@ -49,6 +51,7 @@ impl Fault {
             Fault::BadTime | Fault::BadInterval => "22007",
             Fault::TimeOutOfRange | Fault::IntervalOverflow => "22008",
             Fault::TooDeep => "54001",
+            Fault::TooLarge => "54000",
             Fault::ZeroCharacter => "22P05",
             Fault::ZoneOutOfRange => "22009",
             Fault::UnknownZone => "22023",

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use pg_values::Fault;
 use pg_values::json::{
-    DEPTH_MAX, EditFault, Json, Step, canonical, compare, concat, contains, delete, delete_index,
-    delete_path, get, has_key, parse, pretty, scalar_text, set_path,
+    BYTES_MAX, DEPTH_MAX, EditFault, Json, Step, append_key, canonical, compare, concat, contains, delete,
+    delete_index, delete_path, get, has_key, parse, pretty, scalar_text, set_path,
 };
 
 fn canon(text: &str) -> Result<String, Fault> {
@@ -107,8 +107,16 @@ fn order_is_that_of_postgresql() {
         "\"\"",
         "\"a\"",
         "\"b\"",
+        "-10",
+        "-9.5",
+        "-1.25",
         "-1",
+        "-0.2",
+        "-0.01",
         "0",
+        "0.009",
+        "0.01",
+        "0.1",
         "9",
         "10",
         "10.5",
@@ -126,9 +134,24 @@ fn order_is_that_of_postgresql() {
     for (at, left) in ascending.iter().enumerate() {
         for (other, right) in ascending.iter().enumerate() {
             assert_eq!(compare(&tree(left), &tree(right)), at.cmp(&other), "{left} {right}");
+            assert_eq!(key(left).cmp(&key(right)), at.cmp(&other), "{left} {right}");
         }
     }
-    assert_eq!(compare(&tree("[1.0, {\"a\": 0.10}]"), &tree("[1, {\"a\": 0.1}]")), Ordering::Equal);
+    let (written, otherwise) = ("[1.0, -120.00, {\"a\": 0.10}]", "[1, -120, {\"a\": 0.1}]");
+    assert_eq!(compare(&tree(written), &tree(otherwise)), Ordering::Equal);
+    assert_eq!(key(written), key(otherwise));
+}
+
+fn key(text: &str) -> Vec<u8> {
+    let mut key = vec![];
+    append_key(&tree(text), &mut key);
+    key
+}
+
+#[test]
+fn a_short_text_stands_for_no_endless_one() {
+    let zeros = format!("[{}1]", "1e1000,".repeat(BYTES_MAX / 1000 + 1));
+    assert_eq!(canon(&zeros), Err(Fault::TooLarge));
 }
 
 #[test]

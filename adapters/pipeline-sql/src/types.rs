@@ -1,7 +1,7 @@
 //! PostgreSQL's type names and the column types that they mean.
 
-use kernel::schema::ColumnType;
-use sqlparser::ast::{DataType, ExactNumberInfo, TimezoneInfo};
+use kernel::schema::{ColumnType, VARCHAR_CHARS_MAX};
+use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 use sqlparser::tokenizer::Location;
 
 use crate::error::ParseError;
@@ -10,8 +10,7 @@ use crate::error::ParseError;
 /// point and 10 after it.
 pub const NUMERIC_DEFAULT: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
-/// The column type that a SQL type means. Lengths of `varchar(n)` and `char(n)` are accepted and not enforced: all text is
-/// `text`.
+/// The column type that a SQL type means.
 pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType, ParseError> {
     Ok(match data_type {
         DataType::Bool | DataType::Boolean => ColumnType::Bool,
@@ -24,12 +23,16 @@ pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType, Par
         }
         DataType::Float(info) => float(info, at)?,
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info, at)?,
-        DataType::Text
-        | DataType::Varchar(_)
-        | DataType::CharVarying(_)
-        | DataType::CharacterVarying(_)
-        | DataType::Char(_)
-        | DataType::Character(_) => ColumnType::Text,
+        DataType::Text => ColumnType::Text,
+        DataType::Varchar(length) | DataType::CharVarying(length) | DataType::CharacterVarying(length) => {
+            ColumnType::Varchar { max_chars: varchar_length(length.as_ref(), at)? }
+        }
+        DataType::Char(_) | DataType::Character(_) => {
+            let message = format!(
+                "columns of type {data_type} are not supported: values are not filled up with blanks; use varchar(n) or text"
+            );
+            return Err(ParseError::unsupported(message, at));
+        }
         DataType::JSON | DataType::JSONB => ColumnType::Json,
         DataType::Uuid => ColumnType::Uuid,
         DataType::Bytea => ColumnType::Bytea,
@@ -53,6 +56,20 @@ pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType, Par
             return Err(ParseError::unsupported(message, at));
         }
     })
+}
+
+fn varchar_length(length: Option<&CharacterLength>, at: Location) -> Result<Option<u32>, ParseError> {
+    let refuse = |message: String| Err(ParseError::new("22023", message, at));
+    match length {
+        None => Ok(None),
+        Some(CharacterLength::IntegerLength { length: 0, .. }) => {
+            refuse("length for type varchar must be at least 1".into())
+        }
+        Some(CharacterLength::IntegerLength { length, .. }) if *length <= VARCHAR_CHARS_MAX.into() => {
+            Ok(Some(*length as u32))
+        }
+        Some(_) => refuse(format!("length for type varchar cannot exceed {VARCHAR_CHARS_MAX}")),
+    }
 }
 
 fn is_serial(name: &str) -> bool {
@@ -109,6 +126,8 @@ pub fn type_name(column_type: ColumnType) -> String {
         ColumnType::Float64 => "double precision".into(),
         ColumnType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
         ColumnType::Text => "text".into(),
+        ColumnType::Varchar { max_chars: None } => "character varying".into(),
+        ColumnType::Varchar { max_chars: Some(max) } => format!("character varying({max})"),
         ColumnType::Json => "jsonb".into(),
         ColumnType::Uuid => "uuid".into(),
         ColumnType::Bytea => "bytea".into(),

@@ -20,18 +20,18 @@ fn canonical_texts() {
         (
             "CREATE TABLE IF NOT EXISTS public.\"T 1\" (a int primary key, b varchar(20) not null default 'x', \
              c numeric(10,2) default 0 not null, sort key (b, a asc), shard key ())",
-            "CREATE TABLE IF NOT EXISTS \"T 1\" (a integer, b text NOT NULL DEFAULT 'x', \
+            "CREATE TABLE IF NOT EXISTS \"T 1\" (a integer, b character varying(20) NOT NULL DEFAULT 'x', \
              c numeric(10,2) NOT NULL DEFAULT 0, PRIMARY KEY (a), SHARD KEY (), SORT KEY (b, a))",
         ),
         (
-            "create table t (a bool, b int2, c int4, d int8, e float4, f float8, g decimal, h char(3), i bytea, \
+            "create table t (a bool, b int2, c int4, d int8, e float4, f float8, g decimal, h varchar, i bytea, \
              j date, k timestamp, l timestamptz, m json, n jsonb, o uuid, p smallint, q real, r double precision, \
              s boolean, t timestamp with time zone, u character varying(4), v numeric(5), key text, sort text, \
              shard varchar(3))",
             "CREATE TABLE t (a boolean, b smallint, c integer, d bigint, e real, f double precision, \
-             g numeric(38,10), h text, i bytea, j date, k timestamp without time zone, l timestamp with time zone, \
+             g numeric(38,10), h character varying, i bytea, j date, k timestamp without time zone, l timestamp with time zone, \
              m jsonb, n jsonb, o uuid, p smallint, q real, r double precision, s boolean, \
-             t timestamp with time zone, u text, v numeric(5,0), \"key\" text, \"sort\" text, \"shard\" text)",
+             t timestamp with time zone, u character varying(4), v numeric(5,0), \"key\" text, \"sort\" text, \"shard\" character varying(3))",
         ),
         (
             "create table t (constraint pk primary key (a), a bigint constraint nn not null)",
@@ -161,6 +161,9 @@ fn refusals() {
         ("create table t (a serial)".into(), "0A000", "sequences"),
         ("create table t (a int[])".into(), "0A000", "jsonb"),
         ("create table t (a interval)".into(), "0A000", "INTERVAL"),
+        ("create table t (a char(3))".into(), "0A000", "use varchar(n) or text"),
+        ("create table t (a varchar(0))".into(), "22023", "length for type varchar must be at least 1"),
+        ("create table t (a varchar(10485761))".into(), "22023", "cannot exceed 10485760"),
         ("create table t (a numeric(39))".into(), "22023", "between 1 and 38"),
         ("create table t (a numeric(5,6))".into(), "22023", "scale"),
         ("create table t (a timestamp(3))".into(), "0A000", "microseconds"),

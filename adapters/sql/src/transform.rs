@@ -27,6 +27,7 @@ use tidemark_pipeline_sql::{CreatePipeline, DecodeInputs, decode_plan, parse_pip
 
 use crate::assign::convert::to_column;
 use crate::assign::defaults;
+use crate::catalog::columns::field_of;
 use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::{QueryEngine, guard, physical_expression, rewrite};
 
@@ -135,10 +136,9 @@ impl Program {
         let variables: Vec<usize> = (0..fields.len()).filter(|n| fields[*n].name.starts_with('@')).collect();
         let columns = table.columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow(), true));
         let out_schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
-        let mut all: Vec<Field> = out_schema.fields().iter().map(|f| f.as_ref().clone()).collect();
-        all.extend(
-            variables.iter().map(|n| Field::new(&fields[*n].name, fields[*n].column_type.arrow(), true)),
-        );
+        let mut all: Vec<Field> =
+            table.columns.iter().map(|c| field_of(&c.name, c.column_type, true)).collect();
+        all.extend(variables.iter().map(|n| field_of(&fields[*n].name, fields[*n].column_type, true)));
         all.push(Field::new(NOW, ColumnType::TimestampTz.arrow(), false));
         let schema = Arc::new(Schema::new(all));
         let compiler = Compiler { state, schema: DFSchema::try_from(Arc::clone(&schema))? };
@@ -344,7 +344,8 @@ fn refuse_unbound(expr: &Expr) -> Result<()> {
 /// An error as the kernel knows them. What blames the data keeps class 22 or 23.
 pub fn kernel_error(error: SqlError) -> kernel::Error {
     use ErrorKind::*;
-    const KNOWN: [ErrorKind; 14] = [
+    const KNOWN: [ErrorKind; 15] = [
+        StringDataRightTruncation,
         FeatureNotSupported,
         NumericValueOutOfRange,
         DivisionByZero,

@@ -206,6 +206,39 @@ async fn a_row_that_fails_is_set_aside_alone() {
 }
 
 #[tokio::test]
+async fn texts_keep_to_their_length_and_jsonb_to_its_form() {
+    let db = Runner::new(2);
+    db.script(&[("create table t (id bigint, v varchar(3), doc jsonb, note text, primary key (id))", "ok")])
+        .await;
+    let decoded = "into table t format json (id <- id, v <- v, doc <- doc)";
+    let messages = [
+        r#"{"id": 1, "v": "abc  ", "doc": {"bb":1.50,"a":[1e2],"bb":-0}}"#,
+        r#"{"id": 2, "v": "abcd", "doc": {}}"#,
+        r#"{"id": 3, "v": "ok", "doc": "\u0000"}"#,
+        r#"{"id": 4, "v": "ok", "doc": [1e9999]}"#,
+        r#"{"id": 5, "v": "ok", "doc": null}"#,
+    ];
+    let aside = |extract: &Extract| {
+        extract.set_aside.iter().map(|s| (s.offset, s.code.to_string())).collect::<Vec<_>>()
+    };
+    let extract = extracted(&db, decoded, &messages).await;
+    assert_eq!(rows(&extract), [r#"1|abc|{"a": [100], "bb": 0}|null"#, "5|ok|null|null"]);
+    let codes = [(101, "22001"), (102, "22P05"), (103, "22003")].map(|(at, code)| (at, code.to_string()));
+    assert_eq!(aside(&extract), codes);
+    // The same of what SET makes; jsonb is jsonb there.
+    let set = "into table t format json (id <- id, @v <- v, doc <- doc) \
+               set v = @v || 'x', doc = doc || '{\"b\":2,\"a\":1.0}', note = doc ->> 'b' where doc = '{\"a\":1,\"b\":2}'";
+    let messages = [
+        r#"{"id": 1, "v": "ab", "doc": {"b":1}}"#,
+        r#"{"id": 2, "v": "abc", "doc": {}}"#,
+        r#"{"id": 3, "v": "a", "doc": {"c":1}}"#,
+    ];
+    let extract = extracted(&db, set, &messages).await;
+    assert_eq!(rows(&extract), [r#"1|abx|{"a": 1.0, "b": 2}|1"#]);
+    assert_eq!((aside(&extract), extract.filtered), (vec![(101, "22001".to_string())], 1));
+}
+
+#[tokio::test]
 async fn constants_need_no_expressions() {
     let db = with_tables().await;
     let snapshot = db.env.database.snapshot().await.unwrap();

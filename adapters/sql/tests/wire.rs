@@ -65,6 +65,48 @@ async fn errors_have_sqlstates_and_leave_the_session_usable() {
     server.stop().await;
 }
 
+/// Types and their modifiers as PostgreSQL 15 describes them; `\\gdesc` shows the same.
+#[tokio::test]
+async fn varchar_is_described_with_its_length() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    simple(&client, "CREATE TABLE t (id INT, v VARCHAR(3), w VARCHAR, x VARCHAR(5), s TEXT, j JSONB)")
+        .await
+        .unwrap();
+    for (expression, wanted, modifier) in [
+        ("v", Type::VARCHAR, 7),
+        ("w", Type::VARCHAR, -1),
+        ("'abcd'::varchar(9)", Type::VARCHAR, 13),
+        ("v || v", Type::TEXT, -1),
+        ("upper(v)", Type::TEXT, -1),
+        ("v::text", Type::TEXT, -1),
+        ("v::varchar", Type::VARCHAR, -1),
+        ("coalesce(v, v)", Type::VARCHAR, 7),
+        ("coalesce(v, x)", Type::VARCHAR, -1),
+        ("coalesce(v, 'x')", Type::VARCHAR, -1),
+        ("coalesce(v, s)", Type::VARCHAR, -1),
+        ("coalesce(s, v)", Type::TEXT, -1),
+        ("CASE WHEN id > 0 THEN v ELSE v END", Type::VARCHAR, 7),
+        ("CASE WHEN id > 0 THEN v END", Type::VARCHAR, -1),
+        ("CASE WHEN id > 0 THEN v ELSE s END", Type::TEXT, -1),
+        ("nullif(v, v)", Type::TEXT, -1),
+        ("greatest(v, v)", Type::VARCHAR, 7),
+        ("lag(v) OVER (ORDER BY id)", Type::VARCHAR, -1),
+        ("first_value(v) OVER (ORDER BY id)", Type::VARCHAR, -1),
+        ("max(v) OVER ()", Type::TEXT, -1),
+        ("(SELECT v FROM t LIMIT 1)", Type::VARCHAR, 7),
+        ("coalesce(j, '{}')", Type::JSONB, -1),
+        ("CASE WHEN id > 0 THEN j END", Type::JSONB, -1),
+        ("nullif(j, '{}')", Type::JSONB, -1),
+        ("lag(j) OVER (ORDER BY id)", Type::JSONB, -1),
+    ] {
+        let statement = client.prepare(&format!("SELECT {expression} FROM t")).await.unwrap();
+        let column = &statement.columns()[0];
+        assert_eq!((column.type_(), column.type_modifier()), (&wanted, modifier), "{expression}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn prepared_statements_infer_their_parameters() {
     let server = Server::start().await;

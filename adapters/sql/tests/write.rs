@@ -67,13 +67,15 @@ async fn every_type_takes_its_texts() {
     let db = Runner::new(2);
     db.script(&[
         ("create table t (a boolean, b smallint, c integer, d bigint, e real, f double precision, g numeric(6,3), \
-          h varchar(3), i bytea, j date, k timestamp, l timestamptz, m jsonb, n uuid)", "ok"),
+          h varchar(10), i bytea, j date, k timestamp, l timestamptz, m jsonb, n uuid)", "ok"),
         ("insert into t values ('yes', '-7', 8, 9, 1.5, '2.5', 3.14159, 'longer', '\\xDEAD', '2026-02-03', \
           '2026-02-03 04:05:06.789', '2026-02-03T04:05:06Z', '{\"a\": [1]}', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11')",
          &inserted(1)),
         ("select * from t",
          "t|-7|8|9|1.5|2.5|3.142|longer|\\xdead|2026-02-03|2026-02-03 04:05:06.789|2026-02-03 04:05:06+00|{\"a\": [1]}|\
           a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        ("insert into t (h) values ('longer than ten')", "!22001 value too long for type character varying(10)"),
+        ("insert into t (h) select 12345678901", "!22001 value too long for type character varying(10)"),
         ("insert into t (b) values (40000)", "!22003 smallint"),
         ("insert into t (b) select 40000", "!22003 smallint out of range"),
         ("insert into t (b) select 1.5", &inserted(1)),

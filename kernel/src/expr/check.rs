@@ -42,7 +42,13 @@ impl Update {
                 return misfit(table, format!("column \"{name}\" is assigned twice"));
             }
             let found = expr.column_type(table)?;
-            if found.arrow() != definition.column_type.arrow() {
+            let bounded = definition.column_type.max_chars().is_some();
+            let fits = match bounded {
+                // Whoever assigns sees to it that the value is not too long.
+                true => found == definition.column_type,
+                false => found.arrow() == definition.column_type.arrow(),
+            };
+            if !fits {
                 let wanted = definition.column_type;
                 return misfit(
                     table,
@@ -114,10 +120,11 @@ impl Literal {
             | (Literal::Bool(_), Bool)
             | (Literal::Int(_), Int64)
             | (Literal::Float(_), Float32 | Float64)
-            | (Literal::Text(_), Text | Json | Uuid)
+            | (Literal::Text(_), Text | Json | Uuid | Varchar { max_chars: None })
             | (Literal::Bytes(_), Bytea)
             | (Literal::Date(_), Date)
             | (Literal::Timestamp(_), Timestamp | TimestampTz) => true,
+            (Literal::Text(v), Varchar { max_chars: Some(max) }) => v.chars().count() <= max as usize,
             (Literal::Int(v), Int16) => i16::try_from(*v).is_ok(),
             (Literal::Int(v), Int32) => i32::try_from(*v).is_ok(),
             (Literal::Decimal(v, own), Decimal { precision, scale }) => {
@@ -128,7 +135,7 @@ impl Literal {
     }
 }
 
-/// The one type of some operands, of which there is at least one.
+/// The one type of some operands, of which there is at least one. Of texts with different bounds it is the one without.
 fn alike<'a>(table: &TableDef, operands: impl IntoIterator<Item = &'a Expr>) -> Result<ColumnType> {
     let mut found: Option<ColumnType> = None;
     for operand in operands {
@@ -136,6 +143,9 @@ fn alike<'a>(table: &TableDef, operands: impl IntoIterator<Item = &'a Expr>) -> 
         match found {
             Some(before) if before.arrow() != next.arrow() => {
                 return misfit(table, format!("operands are of different types, {before:?} and {next:?}"));
+            }
+            Some(before) if before != next && next.max_chars().is_some() => {
+                found = Some(if before.max_chars().is_some() { ColumnType::Text } else { before });
             }
             _ => found = Some(next),
         }
@@ -202,6 +212,24 @@ mod tests {
             let error = program.check(&keyed()).unwrap_err();
             assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
             assert!(error.message.contains(what), "{}", error.message);
+        }
+        let short = ColumnType::Varchar { max_chars: Some(3) };
+        let mut bounded = keyed();
+        bounded.columns[3].column_type = short;
+        let cast = |to| Expr::Cast(Box::new(Expr::Incoming(5)), to);
+        assert_eq!(assign(3, cast(short)).check(&bounded), Ok(()));
+        let mixed = |a, b| Expr::Coalesce(vec![a, b]);
+        assert_eq!(assign(3, mixed(Expr::Stored(3), cast(short))).check(&bounded), Ok(()));
+        let longer = ColumnType::Varchar { max_chars: Some(4) };
+        for too_long in [
+            cast(ColumnType::Text),
+            cast(longer),
+            mixed(cast(longer), Expr::Stored(3)),
+            mixed(Expr::Stored(3), cast(ColumnType::Text)),
+            Expr::Literal(Literal::Text("four".into()), short),
+        ] {
+            let error = assign(3, too_long.clone()).check(&bounded).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidParameterValue, "{too_long:?}");
         }
         let error = good.check(&errors_table()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);

@@ -21,7 +21,8 @@ use arrow_select::zip::zip;
 
 use super::{Arithmetic, Comparison, Expr, Literal};
 use crate::error::ErrorKind;
-use crate::schema::ColumnType;
+use crate::planted::{self, Bug};
+use crate::schema::{ColumnType, chars_len, fitting_len};
 
 /// Why rows are refused; at most one reason a row, the first that was found.
 #[derive(Clone, Debug, Default)]
@@ -535,7 +536,30 @@ fn concatenate(a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<Arr
     Some(Arc::new(array.expect("text that follows text is text")))
 }
 
+/// Texts of at most so many characters; rows with longer ones fail.
+fn fit(a: &ArrayRef, max_chars: usize, errors: &mut RowErrors) -> Option<ArrayRef> {
+    let texts = a.as_string_opt::<i32>()?;
+    let fitting: StringArray = texts
+        .iter()
+        .enumerate()
+        .map(|(row, text)| {
+            let text = text?;
+            if let Some(len) = fitting_len(text.as_bytes(), max_chars) {
+                return Some(&text[..len]);
+            }
+            if !planted::is(Bug::LongTextCut) {
+                errors.mark(row, ErrorKind::StringDataRightTruncation);
+            }
+            Some(&text[..chars_len(text.as_bytes(), max_chars)])
+        })
+        .collect();
+    Some(Arc::new(fitting))
+}
+
 fn cast(a: &ArrayRef, to: ColumnType, errors: &mut RowErrors) -> Option<ArrayRef> {
+    if let Some(max_chars) = to.max_chars() {
+        return fit(a, max_chars, errors);
+    }
     let to = to.arrow();
     if *a.data_type() == to {
         return Some(Arc::clone(a));

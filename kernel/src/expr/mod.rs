@@ -90,7 +90,8 @@ pub enum Expr {
     Case(Vec<(Expr, Expr)>, Box<Expr>),
     /// Text concatenation; null if either is null.
     Concat(Box<Expr>, Box<Expr>),
-    /// Cast between numeric types; a value that does not fit rejects the row.
+    /// Cast between numeric types, or between types of texts, as an assignment does it; a value that does not fit rejects the
+    /// row.
     Cast(Box<Expr>, ColumnType),
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn array(column_type: ColumnType, values: &[Value]) -> ArrayRef {
         ColumnType::Int64 => collect!(Int64Array, I64),
         ColumnType::Float32 => collect!(Float32Array, F32),
         ColumnType::Float64 => collect!(Float64Array, F64),
-        ColumnType::Text => collect!(StringArray, Text),
+        ColumnType::Text | ColumnType::Varchar { .. } => collect!(StringArray, Text),
         ColumnType::Date => collect!(Date32Array, Date),
         ColumnType::Decimal { precision, scale } => {
             let unscaled = values.iter().map(|v| match v {
@@ -274,6 +274,14 @@ fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
     };
     let integer = match value {
         Null => return Ok(Null),
+        Text(v) => {
+            let chars: Vec<char> = v.chars().collect();
+            let most = to.max_chars().unwrap_or(chars.len()).min(chars.len());
+            return match chars[most..].iter().all(|c| *c == ' ') {
+                true => Ok(Text(chars[..most].iter().collect())),
+                false => Err(ErrorKind::StringDataRightTruncation),
+            };
+        }
         I16(v) => i128::from(v),
         I32(v) => i128::from(v),
         I64(v) => i128::from(v),

@@ -238,6 +238,7 @@ fn refused(contents: &Contents, kind: ErrorKind) -> Error {
     let name = &contents.table.name;
     let what = match kind {
         ErrorKind::NumericValueOutOfRange => "a value is out of the range of its type",
+        ErrorKind::StringDataRightTruncation => "a value is too long for the type of its column",
         ErrorKind::DivisionByZero => "division by zero",
         ErrorKind::OutOfMemory => "a text becomes too long",
         _ => "an assignment does not fit its column",

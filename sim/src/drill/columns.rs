@@ -244,7 +244,11 @@ fn forge_payload(d: &Decisions<'_>, column_type: ColumnType, rows: usize) -> (Fo
         ColumnType::Float32 => opaque(4),
         ColumnType::Float64 => opaque(8),
         ColumnType::Decimal { .. } if d.below(2) == 1 => opaque(16),
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid | ColumnType::Bytea => {
+        ColumnType::Text
+        | ColumnType::Varchar { .. }
+        | ColumnType::Json
+        | ColumnType::Uuid
+        | ColumnType::Bytea => {
             let letters = |count: usize| (0..count).map(|at| b'a' + at as u8 % 7).collect::<Vec<u8>>();
             if d.below(4) == 1 {
                 let text = letters(d.index(9));
@@ -490,7 +494,7 @@ fn type_tag(column_type: ColumnType) -> u8 {
         ColumnType::Float32 => 5,
         ColumnType::Float64 => 6,
         ColumnType::Decimal { .. } => 7,
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => 8,
+        ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Json | ColumnType::Uuid => 8,
         ColumnType::Bytea => 9,
         ColumnType::Date => 10,
         ColumnType::Timestamp => 11,
@@ -567,7 +571,7 @@ fn payload_values(column_type: ColumnType, form: Form, rows: usize, bytes: &[u8]
         ColumnType::Decimal { .. } if form.width == 16 => opaque(16, &|bits| {
             Value::decimal(i128::from(number(&bits[8..])) << 64 | i128::from(number(&bits[..8])))
         }),
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => {
+        ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Json | ColumnType::Uuid => {
             let texts = texts(form, rows, bytes)?.into_iter();
             texts.map(|text| Some(Value::Text(std::str::from_utf8(text).ok()?.into()))).collect()
         }

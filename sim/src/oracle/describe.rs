@@ -23,6 +23,7 @@ pub fn refusal(code: &str, table: &str, shape: TableShape, row: &Row) -> String 
         );
     }
     let what = match code {
+        "22001" => "a value is too long for the type of its column",
         "22003" => "a value is out of the range of its type",
         "22012" => "division by zero",
         "53200" => "a text becomes too long",

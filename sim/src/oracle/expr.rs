@@ -14,6 +14,7 @@ use crate::program::Program;
 
 const OUT_OF_RANGE: &str = "22003";
 const DIVISION_BY_ZERO: &str = "22012";
+const TOO_LONG: &str = "22001";
 const NULL_REFUSED: &str = "23502";
 
 /// A value and its type.
@@ -322,6 +323,11 @@ fn cast(value: Value, from: ColumnType, to: ColumnType) -> Outcome<Value> {
     let from_scale = if let Decimal { scale, .. } = from { scale } else { 0 };
     match (value, to) {
         (Value::Null, _) => Ok(Value::Null),
+        (Value::Text(text), ColumnType::Varchar { max_chars: Some(max) }) => {
+            let beyond: String = text.chars().skip(max as usize).collect();
+            let kept = text.strip_suffix(&beyond).expect("it ends so").to_string();
+            if beyond.trim_matches(' ').is_empty() { Ok(Value::Text(kept)) } else { Err(TOO_LONG) }
+        }
         (value, to) if from.arrow() == to.arrow() => Ok(value),
         (Value::Float(bits), Float64) => Ok(Value::Float(bits)),
         (Value::Float(bits), Float32) => narrowed(f64::from_bits(bits)),

@@ -12,7 +12,8 @@
 //! - Of duplicate keys the last one counts. A path through something that is no object is missing.
 //! - Integers: numbers or strings with a whole value (`1e3` and `1.0` are). Numeric: exact, rounded to the scale half away
 //!   from zero. Floats: rounded to nearest; NaN and infinities as strings, in PostgreSQL's spelling.
-//! - Text: strings, unescaped; of other values their JSON text. JSON columns: the value's text as it stands.
+//! - Text: strings, unescaped; of other values their JSON text. JSON columns: the value as `jsonb` keeps it, one text for a
+//!   value however it was written.
 //! - Bytea: `\x` and hexadecimal digits, else the text's bytes.
 //! - Date and timestamps: ISO 8601; a number, also in a string, only where the mapping says what it counts. Boolean: true and false, or PostgreSQL's spellings in a string, or 0 and 1.
 

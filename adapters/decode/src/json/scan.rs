@@ -1,6 +1,8 @@
 //! Lexical rules of JSON (RFC 8259) over bytes that are known to be UTF-8: where a value ends, and whether it is well
 //! formed. Nothing here allocates, recurses, or knows of columns.
 
+use pg_values::json::find_special;
+
 /// Containers may be nested this deep.
 pub(crate) const DEPTH_MAX: u32 = 127;
 
@@ -96,40 +98,6 @@ fn word_end(message: &[u8], at: usize, word: &[u8]) -> Scan<usize> {
         true => Ok(at + word.len()),
         false => flaw(at, "a value"),
     }
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// High bit set in the first byte of a little-endian word that is a quote, a backslash or a control character (and maybe
-/// in later bytes; only the lowest set bit is to be trusted).
-#[inline]
-fn first_special(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-    (is_quote | is_backslash | is_control) & HIGHS
-}
-
-/// First quote, backslash or control character from `at` on; the end of the message if there is none.
-#[inline]
-fn find_special(message: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = message.get(at..at + 8) {
-        let found = first_special(u64::from_le_bytes(chunk.try_into().expect("eight bytes")));
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while let Some(&byte) = message.get(at) {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            return at;
-        }
-        at += 1;
-    }
-    at
 }
 
 /// Position of the closing quote of the string whose content begins at `at`, and whether the content has escapes.

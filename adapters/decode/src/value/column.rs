@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow_array::types::*;
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use kernel::schema::ColumnType;
+use kernel::schema::{ColumnType, fitting_len};
 use kernel::{Error, ErrorKind};
+use pg_values::json::{Canonical, DEPTH_MAX};
 use pg_values::{number, text, time};
 
 use super::Fault;
@@ -31,7 +32,7 @@ enum Values {
     Timestamp(Vec<i64>),
     /// UTF-8 in Text, Json and Uuid; anything in Bytea.
     Text(Texts),
-    Json(Texts),
+    Json(Texts, Canonical),
     Uuid(Texts),
     Bytea(Texts),
 }
@@ -85,6 +86,8 @@ impl Texts {
 #[derive(Debug)]
 pub(crate) struct Column {
     mapping: FieldMapping,
+    /// Most characters of a text.
+    max_chars: Option<usize>,
     values: Values,
     nulls: NullBufferBuilder,
     /// Stands in for a missing value: a column of one row.
@@ -123,12 +126,18 @@ impl Column {
             ColumnType::Decimal { .. } => Values::Decimal(Vec::new()),
             ColumnType::Date => Values::Date(Vec::new()),
             ColumnType::Timestamp | ColumnType::TimestampTz => Values::Timestamp(Vec::new()),
-            ColumnType::Text => Values::Text(Texts::new()),
-            ColumnType::Json => Values::Json(Texts::new()),
+            ColumnType::Text | ColumnType::Varchar { .. } => Values::Text(Texts::new()),
+            ColumnType::Json => Values::Json(Texts::new(), Canonical::default()),
             ColumnType::Uuid => Values::Uuid(Texts::new()),
             ColumnType::Bytea => Values::Bytea(Texts::new()),
         };
-        Column { mapping: mapping.clone(), values, nulls: NullBufferBuilder::new(0), default: None }
+        Column {
+            mapping: mapping.clone(),
+            max_chars: mapping.column_type.max_chars(),
+            values,
+            nulls: NullBufferBuilder::new(0),
+            default: None,
+        }
     }
 
     /// What it is decoded from.
@@ -151,7 +160,7 @@ impl Column {
             Values::Int32(_) | Values::Float32(_) | Values::Date(_) => rows * 4,
             Values::Int64(_) | Values::Float64(_) | Values::Timestamp(_) => rows * 8,
             Values::Decimal(_) => rows * 16,
-            Values::Text(t) | Values::Json(t) | Values::Uuid(t) | Values::Bytea(t) => {
+            Values::Text(t) | Values::Json(t, _) | Values::Uuid(t) | Values::Bytea(t) => {
                 t.bytes.len() + rows * 4
             }
         }
@@ -170,7 +179,7 @@ impl Column {
             Values::Float32(v) => v.truncate(rows),
             Values::Float64(v) => v.truncate(rows),
             Values::Decimal(v) => v.truncate(rows),
-            Values::Text(t) | Values::Json(t) | Values::Uuid(t) | Values::Bytea(t) => t.truncate(rows),
+            Values::Text(t) | Values::Json(t, _) | Values::Uuid(t) | Values::Bytea(t) => t.truncate(rows),
         }
         self.nulls.truncate(rows);
     }
@@ -188,7 +197,7 @@ impl Column {
             Values::Float32(v) => v.push(0.0),
             Values::Float64(v) => v.push(0.0),
             Values::Decimal(v) => v.push(0),
-            Values::Text(t) | Values::Json(t) | Values::Uuid(t) | Values::Bytea(t) => t.push(&[])?,
+            Values::Text(t) | Values::Json(t, _) | Values::Uuid(t) | Values::Bytea(t) => t.push(&[])?,
         }
         self.nulls.append_null();
         Ok(())
@@ -208,7 +217,7 @@ impl Column {
             (Values::Float64(v), Values::Float64(d)) => v.push(d[0]),
             (Values::Decimal(v), Values::Decimal(d)) => v.push(d[0]),
             (Values::Text(v), Values::Text(d))
-            | (Values::Json(v), Values::Json(d))
+            | (Values::Json(v, _), Values::Json(d, _))
             | (Values::Uuid(v), Values::Uuid(d))
             | (Values::Bytea(v), Values::Bytea(d)) => v.push(&d.bytes)?,
             _ => unreachable!("a default has its column's type"),
@@ -245,15 +254,9 @@ impl Column {
                 if memchr::memchr(0, text).is_some() {
                     return Err(Fault::Nul);
                 }
-                t.push(text)?
+                t.push(fitting(text, self.max_chars)?)?
             }
-            Values::Json(t) => {
-                let end = scan::token(text, scan::skip_space(text, 0), 0).map_err(|_| Fault::NotJson)?;
-                if scan::skip_space(text, end.end) != text.len() {
-                    return Err(Fault::NotJson);
-                }
-                push_json(t, text, &end)?
-            }
+            Values::Json(t, canonical) => push_json(t, canonical, text)?,
             Values::Uuid(t) => t.push(&text::uuid(text)?)?,
             Values::Bytea(t) => {
                 text::bytea(text, &mut t.bytes)?;
@@ -285,10 +288,18 @@ impl Column {
             Values::Text(t) if message.get(at) == Some(&b'"') => {
                 let (quote, escaped) = scan::string_end(message, at + 1).ok()?;
                 if !escaped {
-                    t.push(&message[at + 1..quote]).ok()?;
+                    t.push(fitting(&message[at + 1..quote], self.max_chars).ok()?).ok()?;
                     self.nulls.append_non_null();
                     return Some(quote + 1);
                 }
+            }
+            // Null is null, and no value.
+            Values::Json(t, canonical) if message.get(at) != Some(&b'n') => {
+                let levels = (scan::DEPTH_MAX - 1).checked_sub(depth)?;
+                let end = canonical.append_value(message, at, levels as usize, &mut t.bytes).ok()?;
+                t.close().ok()?;
+                self.nulls.append_non_null();
+                return Some(end);
             }
             Values::Float64(v) => {
                 if let Some(number) = number::plain_number(message, at)
@@ -321,8 +332,8 @@ impl Column {
         if token.kind == Kind::Null {
             return self.append_null();
         }
-        if let Values::Json(t) = &mut self.values {
-            push_json(t, message, token)?;
+        if let Values::Json(t, canonical) = &mut self.values {
+            push_json(t, canonical, token.raw(message))?;
             self.nulls.append_non_null();
             return Ok(());
         }
@@ -380,7 +391,7 @@ impl Column {
                 let array = PrimitiveArray::<TimestampMicrosecondType>::new(values, nulls);
                 Arc::new(array.with_data_type(self.mapping.column_type.arrow()))
             }
-            Values::Text(t) | Values::Json(t) | Values::Uuid(t) => {
+            Values::Text(t) | Values::Json(t, _) | Values::Uuid(t) => {
                 let (offsets, bytes) = take_texts(t);
                 Arc::new(StringArray::new(offsets, bytes, nulls))
             }
@@ -402,31 +413,25 @@ fn narrow<T: TryFrom<i64>>(value: i64) -> Result<T, Fault> {
     T::try_from(value).map_err(|_| Fault::OutOfRange)
 }
 
-/// Keeps a JSON value as it was written. As `jsonb`, refuses escapes that stand for no text.
-fn push_json(texts: &mut Texts, message: &[u8], token: &Token) -> Result<(), Fault> {
-    if token.escaped {
-        check_strings(token.raw(message))?;
-    }
-    texts.push(token.raw(message))
+/// What a column keeps of a text.
+#[inline]
+fn fitting(text: &[u8], max_chars: Option<usize>) -> Result<&[u8], Fault> {
+    let Some(max_chars) = max_chars else { return Ok(text) };
+    fitting_len(text, max_chars).map(|len| &text[..len]).ok_or(Fault::TooLong)
 }
 
-/// Every string in a well-formed JSON value must stand for text without NUL.
-fn check_strings(json: &[u8]) -> Result<(), Fault> {
-    let mut text = Vec::new();
-    let mut at = 0;
-    while let Some(quote) = memchr::memchr(b'"', &json[at..]) {
-        let start = at + quote + 1;
-        let (end, escaped) = scan::string_end(json, start).map_err(|_| Fault::NotJson)?;
-        if escaped {
-            text.clear();
-            scan::unescape(&json[start..end], &mut text)?;
-            if text.contains(&0) {
-                return Err(Fault::Nul);
-            }
-        }
-        at = end + 1;
+/// Appends a JSON value as jsonb keeps it: one text for a value, however it was written. It is written whole or not at all.
+/// The text is valid UTF-8.
+fn push_json(texts: &mut Texts, canonical: &mut Canonical, json: &[u8]) -> Result<(), Fault> {
+    let end = canonical.append_value(json, 0, DEPTH_MAX, &mut texts.bytes).map_err(|fault| match fault {
+        pg_values::Fault::Invalid => Fault::NotJson,
+        other => other.into(),
+    })?;
+    if scan::skip_space(json, end) != json.len() {
+        texts.reopen();
+        return Err(Fault::NotJson);
     }
-    Ok(())
+    texts.close()
 }
 
 /// Leaves room for as many again, so that the next batch does not grow step by step.

@@ -34,6 +34,10 @@ pub(crate) enum Fault {
     NotJson,
     /// JSON in JSON, deeper than is taken.
     TooDeep,
+    /// JSON that stands for more bytes than a value may have.
+    TooLarge,
+    /// A text of more characters than the column takes.
+    TooLong,
     /// Null or missing where the column is NOT NULL.
     Null,
     /// The columns gathered so far leave no room for it.
@@ -49,6 +53,7 @@ impl From<pg_values::Fault> for Fault {
             pg_values::Fault::BadTime => Fault::BadTime,
             pg_values::Fault::TimeOutOfRange => Fault::TimeOutOfRange,
             pg_values::Fault::TooDeep => Fault::TooDeep,
+            pg_values::Fault::TooLarge => Fault::TooLarge,
             pg_values::Fault::ZeroCharacter => Fault::Nul,
             pg_values::Fault::UnknownZone | pg_values::Fault::ZoneOutOfRange => Fault::BadZone,
             // No column of a message is an interval.
@@ -70,8 +75,9 @@ impl Fault {
             Fault::BadZone => "22009",
             Fault::Nul | Fault::LoneSurrogate => "22P05",
             Fault::TooDeep => "54001",
+            Fault::TooLong => "22001",
             Fault::Null => "23502",
-            Fault::NoRoom => "54000",
+            Fault::TooLarge | Fault::NoRoom => "54000",
         }
     }
 
@@ -93,6 +99,8 @@ impl Fault {
             Fault::Nested => format!("is an array or object where a {name} is wanted"),
             Fault::NotJson => "is not valid JSON".into(),
             Fault::TooDeep => format!("is nested more than {} deep", pg_values::json::DEPTH_MAX),
+            Fault::TooLarge => format!("stands for more than {} bytes", pg_values::json::BYTES_MAX),
+            Fault::TooLong => format!("is too long for {name}"),
             Fault::Null => "violates the column's NOT NULL constraint".into(),
             Fault::NoRoom => "does not fit: more than 2 GiB of text in one batch".into(),
         }
@@ -110,6 +118,8 @@ fn type_name(column_type: ColumnType) -> String {
         ColumnType::Float64 => "double precision".into(),
         ColumnType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
         ColumnType::Text => "text".into(),
+        ColumnType::Varchar { max_chars: None } => "character varying".into(),
+        ColumnType::Varchar { max_chars: Some(max) } => format!("character varying({max})"),
         ColumnType::Json => "jsonb".into(),
         ColumnType::Uuid => "uuid".into(),
         ColumnType::Bytea => "bytea".into(),

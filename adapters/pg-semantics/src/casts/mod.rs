@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
-use crate::error::SqlError;
 use crate::functions::overload::Kind;
 use crate::types::{Base, PgType};
 use text::from_texts;
@@ -80,19 +79,13 @@ pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(function.call(vec![value.as_ref().clone()])))
 }
 
-/// Texts that uuids are compared with, as uuids are kept: one uuid can be written in many ways. So can a jsonb value, which
-/// has no such form here: comparing it is refused.
+/// Texts that uuids are compared with, as uuids are kept: one uuid can be written in many ways.
 pub fn compared(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let is_uuid = |e: &Expr| {
         Ok::<_, DataFusionError>(PgType::of(e.to_field(schema)?.1.as_ref()) == PgType::One(Base::Uuid))
     };
     match expr {
         Expr::BinaryExpr(mut binary) if is_comparison(binary.op) => {
-            if is_json_column(&binary.left, schema)? || is_json_column(&binary.right, schema)? {
-                return Err(SqlError::unsupported("values of type jsonb cannot be compared")
-                    .with_hint("Compare what ->> takes out of them, or cast to text: equal values can be written differently.")
-                    .into());
-            }
             if is_uuid(&binary.left)? {
                 *binary.right = as_uuid(*binary.right)?;
             } else if is_uuid(&binary.right)? {
@@ -106,11 +99,6 @@ pub fn compared(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
-}
-
-fn is_json_column(expr: &Expr, schema: &DFSchema) -> Result<bool> {
-    Ok(matches!(expr, Expr::Column(_))
-        && PgType::of(expr.to_field(schema)?.1.as_ref()) == PgType::One(Base::Jsonb))
 }
 
 fn is_comparison(op: Operator) -> bool {

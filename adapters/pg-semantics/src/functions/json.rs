@@ -199,9 +199,16 @@ pub fn canonical(text: &str) -> Result<String> {
     String::from_utf8(out).map_err(|_| invalid(Fault::Invalid, text))
 }
 
+/// Appends what a document is sorted and grouped by.
+pub fn append_key(text: &str, out: &mut Vec<u8>) -> Result<()> {
+    json::append_key(&tree(text)?, out);
+    Ok(())
+}
+
 fn invalid(fault: Fault, text: &str) -> SqlError {
     let message = match fault {
         Fault::TooDeep => format!("a json value may be nested {} deep", json::DEPTH_MAX),
+        Fault::TooLarge => format!("a json value may have {} bytes", json::BYTES_MAX),
         Fault::ZeroCharacter => {
             "unsupported Unicode escape sequence: \\u0000 cannot be converted to text".into()
         }

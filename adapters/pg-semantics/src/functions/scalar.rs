@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 
 use super::text::pattern::Patterns;
 use crate::error::{SqlError, state};
-use crate::types::{Base, PgType, typed};
+use crate::types::{Base, PgType, length_modifier, typed, typed_with};
 
 /// Most bytes that the values of one batch may have together: offsets are 32 bits wide.
 const BATCH_BYTES_MAX: usize = i32::MAX as usize;
@@ -258,7 +258,15 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(self.overload(args.arg_fields)?.returns.field(self.function.name)))
+        let returns = self.overload(args.arg_fields)?.returns;
+        let field = returns.field(self.function.name);
+        // The length that varchar cuts off at.
+        match (returns, args.scalar_arguments) {
+            (Kind::Varchar, [_, Some(ScalarValue::Int32(Some(chars)))]) => {
+                Ok(Arc::new(typed_with(field, Base::Varchar, length_modifier(*chars as u32))))
+            }
+            _ => Ok(Arc::new(field)),
+        }
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {

@@ -14,6 +14,7 @@ mod operand;
 pub mod roots;
 pub mod sets;
 mod settle;
+mod shown;
 mod text;
 mod time;
 
@@ -40,6 +41,7 @@ pub use label::is_recurred;
 pub use numeric::{Decimals, Operation, Wide, from_wide};
 pub use operand::Operand;
 pub use settle::{COMMON, RECURRED, SETTLE, WIDEN, settle};
+pub use shown::shown;
 
 /// Plans operators by the types of their operands.
 #[derive(Debug)]

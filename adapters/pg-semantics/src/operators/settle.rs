@@ -2,7 +2,7 @@
 //! arguments of COALESCE and its kin are of one type, and so are the items of IN. Operators settle their operands; what is no
 //! operand is settled where it stands in a statement (see [`SETTLE`]).
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -10,9 +10,10 @@ use datafusion::logical_expr::expr::{InList, ScalarFunction, Sort, Unnest};
 use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, Operator, when};
 
 use super::operand::Operand;
-use super::{chain, compare, label, members, numeric, settle_call, settle_cast};
+use super::{called, chain, compare, label, members, numeric, settle_call, settle_cast, shown};
+use crate::casts;
 use crate::error::{SqlError, state};
-use crate::types::{Base, PgType};
+use crate::types::{Base, NO_MODIFIER, PgType, typed};
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
 /// expressions of a statement that are no operands, before it is planned.
@@ -46,10 +47,15 @@ pub fn as_one_of(value: Expr, all: Expr, schema: &DFSchema) -> Result<Expr> {
         let message = format!("VALUES types {first} and {last} cannot be matched");
         return Err(SqlError::new(state::DATATYPE_MISMATCH, message).into());
     };
+    let shown_as = shown::common(all.iter());
     let value = Operand::new(value, schema)?;
     // What is a text beside numerics is a numeric with digits of its own: it says them itself.
-    let cast = value.as_type(&common);
-    settle(cast, schema)
+    let cast = as_one(value, &common, shown_as.map(|(base, _)| base), schema)?;
+    let cast = settle(cast, schema)?;
+    match shown_as {
+        Some((base, modifier)) => shown::shown(cast, schema, base, modifier),
+        None => Ok(cast),
+    }
 }
 
 /// See [`WIDEN`].
@@ -66,7 +72,11 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(match expr {
         // Settled when they were planned, with all that is below them.
         done @ (Expr::BinaryExpr(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..)) => done,
-        Expr::ScalarFunction(done) if numeric::is_operation(&done.func) || chain::field(&done).is_some() => {
+        Expr::ScalarFunction(done)
+            if numeric::is_operation(&done.func)
+                || chain::field(&done).is_some()
+                || shown::is_shown(&done.func) =>
+        {
             Expr::ScalarFunction(done)
         }
         // The least integer is written as the negative of a number that is a bigint.
@@ -78,15 +88,8 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::Case(case) => settle_case(case, schema)?,
         Expr::Between(between) => settle_between(between, schema)?,
         Expr::InList(list) => settle_in_list(list, schema)?,
-        Expr::ScalarFunction(mut function) if OF_ONE_TYPE.contains(&function.name()) => {
-            let is_array = function.name() == "make_array";
-            function.args = of_one_type(function.args, schema)?;
-            for arg in function.args.iter().filter(|_| is_array) {
-                if matches!(arg.get_type(schema)?, DataType::List(_)) {
-                    return Err(SqlError::unsupported("arrays have one dimension here").into());
-                }
-            }
-            Expr::ScalarFunction(function)
+        Expr::ScalarFunction(function) if OF_ONE_TYPE.contains(&function.name()) => {
+            settle_of_one_type(function, schema)?
         }
         Expr::ScalarFunction(function) if function.name() == "nullif" => settle_nullif(function, schema)?,
         Expr::ScalarFunction(function) => settle_call(function, schema)?,
@@ -102,7 +105,17 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             let keys = window.params.partition_by.into_iter();
             window.params.partition_by = keys.map(|key| settle(key, schema)).collect::<Result<_>>()?;
             window.params.order_by = sorted(window.params.order_by, schema)?;
-            Expr::WindowFunction(window)
+            let of = match window.params.args.first() {
+                Some(first) if OF_A_ROW.contains(&window.fun.name()) => {
+                    shown::common(std::iter::once(&Operand::new(first.clone(), schema)?))
+                }
+                _ => None,
+            };
+            let window = Expr::WindowFunction(window);
+            match of {
+                Some((base, _)) => shown::shown(window, schema, base, NO_MODIFIER)?,
+                None => window,
+            }
         }
         Expr::Cast(cast) => settle_cast(cast, schema)?,
         Expr::Unnest(unnest) => settle_unnest(unnest, schema)?,
@@ -191,6 +204,9 @@ fn settle_nullif(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
+/// Window functions that give a value of some row.
+const OF_A_ROW: [&str; 5] = ["lag", "lead", "first_value", "last_value", "nth_value"];
+
 /// Functions whose arguments become values of one type.
 const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "make_array"];
 
@@ -198,13 +214,53 @@ fn operands(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Operand>> {
     exprs.into_iter().map(|e| Operand::new(e, schema)).collect()
 }
 
+/// A call whose arguments become values of one type.
+fn settle_of_one_type(mut function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+    let args = operands(std::mem::take(&mut function.args), schema)?;
+    let shown_as = shown::common(args.iter());
+    if let (Some((Base::Jsonb, _)), "greatest" | "least") = (shown_as, function.name()) {
+        let message = format!("{} of values of type jsonb is not supported", function.name());
+        return Err(SqlError::unsupported(message).with_hint("Use CASE.").into());
+    }
+    function.args = all_of_one_type(args, shown_as.map(|(base, _)| base), schema)?;
+    let is_array = function.name() == "make_array";
+    for arg in function.args.iter().filter(|_| is_array) {
+        if matches!(arg.get_type(schema)?, DataType::List(_)) {
+            return Err(SqlError::unsupported("arrays have one dimension here").into());
+        }
+    }
+    let call = Expr::ScalarFunction(function);
+    match shown_as {
+        Some((base, modifier)) if !is_array => shown::shown(call, schema, base, modifier),
+        _ => Ok(call),
+    }
+}
+
 /// The expressions as values of one type: the one that all can be compared as.
 fn of_one_type(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let operands = operands(exprs, schema)?;
-    Ok(match common_type(&operands) {
-        Some(common) => operands.iter().map(|o| o.as_type(&common)).collect(),
-        None => operands.into_iter().map(|o| o.expr).collect(),
-    })
+    let shown_as = shown::common(operands.iter()).map(|(base, _)| base);
+    all_of_one_type(operands, shown_as, schema)
+}
+
+fn all_of_one_type(operands: Vec<Operand>, shown_as: Option<Base>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    match common_type(&operands) {
+        Some(common) => operands.into_iter().map(|o| as_one(o, &common, shown_as, schema)).collect(),
+        None => Ok(operands.into_iter().map(|o| o.expr).collect()),
+    }
+}
+
+/// An operand as a value of the type that it has in common with others; a literal is read as such a value.
+fn as_one(operand: Operand, common: &DataType, shown_as: Option<Base>, schema: &DFSchema) -> Result<Expr> {
+    let expr = operand.as_type(common);
+    match shown_as {
+        Some(Base::Jsonb) if operand.open => called("jsonb", vec![operand.retyped(expr, DataType::Utf8)]),
+        Some(Base::Uuid) if operand.open => {
+            let uuid = typed(Field::new("", DataType::Utf8, true), Base::Uuid);
+            casts::settle(Cast::new_from_field(Box::new(expr), uuid.into()), schema)
+        }
+        _ => Ok(expr),
+    }
 }
 
 /// The type of the first operand whose type is not open, widened by the others.
@@ -256,12 +312,20 @@ fn settle_case(mut case: Case, schema: &DFSchema) -> Result<Expr> {
     let mut results: Vec<Expr> =
         case.when_then_expr.iter_mut().map(|(_, then)| std::mem::take(then.as_mut())).collect();
     results.extend(case.else_expr.take().map(|e| *e));
-    let mut results = of_one_type(results, schema)?.into_iter();
+    let results = operands(results, schema)?;
+    let (values, otherwise) = results.split_at(case.when_then_expr.len());
+    // ELSE has the first say; without it there is a NULL, which has none.
+    let shown_as = shown::common(otherwise.iter().chain(values))
+        .map(|(base, modifier)| (base, if otherwise.is_empty() { NO_MODIFIER } else { modifier }));
+    let mut results = all_of_one_type(results, shown_as.map(|(base, _)| base), schema)?.into_iter();
     for ((_, then), result) in case.when_then_expr.iter_mut().zip(results.by_ref()) {
         **then = result;
     }
     case.else_expr = results.next().map(Box::new);
-    Ok(Expr::Case(case))
+    match shown_as {
+        Some((base, modifier)) => shown::shown(Expr::Case(case), schema, base, modifier),
+        None => Ok(Expr::Case(case)),
+    }
 }
 
 fn settle_between(between: Between, schema: &DFSchema) -> Result<Expr> {

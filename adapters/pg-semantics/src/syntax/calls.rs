@@ -68,9 +68,21 @@ pub fn rewrite(expr: &mut Expr) -> Result<()> {
                 *expr = cast;
             }
         }
-        Expr::TypedString(TypedString { data_type: DataType::JSONB, value, .. }) => {
-            let value = std::mem::replace(&mut value.value, Value::Null);
-            *expr = call("jsonb", vec![Expr::Value(value.into())]);
+        Expr::TypedString(TypedString {
+            data_type:
+                data_type @ (DataType::JSONB
+                | DataType::Varchar(_)
+                | DataType::CharacterVarying(_)
+                | DataType::CharVarying(_)
+                | DataType::Char(_)
+                | DataType::Character(_)),
+            value,
+            ..
+        }) => {
+            let mut literal = Expr::Value(value.clone());
+            if let Some(instead) = cast(&mut literal, data_type)? {
+                *expr = instead;
+            }
         }
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("every") => {
             function.name = ObjectName::from(vec![Ident::new("bool_and")]);

@@ -5,6 +5,8 @@ pub mod decode;
 pub mod encode;
 pub mod planner;
 
+use std::collections::HashMap;
+
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast;
 
@@ -13,10 +15,15 @@ pub const UTC: &str = "+00:00";
 /// Key in a field's metadata that names its PostgreSQL type where the Arrow type does not tell.
 pub const PG_TYPE_KEY: &str = "pg_type";
 
+/// Key in a field's metadata of the type's modifier, where it has one: as `pg_attribute.atttypmod` has it.
+pub const PG_MODIFIER_KEY: &str = "pg_typmod";
+/// What stands for no modifier.
+pub const NO_MODIFIER: i32 = -1;
+
 macro_rules! pg_types {
     ($($variant:ident = $oid:literal, $array:literal, $size:literal, $name:literal, $sql:literal;)*) => {
         /// A PostgreSQL base type.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[allow(missing_docs)]
         pub enum Base { $($variant),* }
 
@@ -228,5 +235,25 @@ impl PgType {
 
 /// A field that is shown under this type.
 pub fn typed(field: Field, base: Base) -> Field {
-    field.with_metadata([(PG_TYPE_KEY.to_string(), base.name().to_string())].into())
+    typed_with(field, base, NO_MODIFIER)
+}
+
+/// A field that is shown under this type with this modifier.
+pub fn typed_with(field: Field, base: Base, modifier: i32) -> Field {
+    let mut metadata = HashMap::from([(PG_TYPE_KEY.to_string(), base.name().to_string())]);
+    if modifier != NO_MODIFIER {
+        metadata.insert(PG_MODIFIER_KEY.to_string(), modifier.to_string());
+    }
+    field.with_metadata(metadata)
+}
+
+/// The modifier of a field's type.
+pub fn modifier(field: &Field) -> i32 {
+    let written = field.metadata().get(PG_MODIFIER_KEY);
+    written.and_then(|digits| digits.parse().ok()).unwrap_or(NO_MODIFIER)
+}
+
+/// The modifier of `varchar(n)`.
+pub fn length_modifier(chars: u32) -> i32 {
+    chars as i32 + 4
 }

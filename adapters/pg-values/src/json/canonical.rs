@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{DEPTH_MAX, DIGITS_ADDED_MAX};
+use super::{BYTES_MAX, DEPTH_MAX, DIGITS_ADDED_MAX, find_special};
 use crate::Fault;
 
 /// Most digits before and after the point of a `numeric`.
@@ -33,34 +33,59 @@ impl Canonical {
     /// Appends the canonical text. After a fault `out` is as it was.
     pub fn append(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
         let start = out.len();
-        self.members.clear();
-        let mut writer = Writer { text: text.as_bytes(), at: 0, out, kept: self };
-        let outcome = writer.document();
-        if outcome.is_err() {
-            out.truncate(start);
+        let end = self.append_value(text.as_bytes(), 0, DEPTH_MAX, out)?;
+        if skip_blank(text.as_bytes(), end) == text.len() {
+            return Ok(());
         }
-        outcome
+        out.truncate(start);
+        Err(Fault::Invalid)
     }
+
+    /// Appends the canonical text of the value that begins at `at` in a text, which must be UTF-8; says where it ends. Values
+    /// in it may stand inside of `depth_max` containers. After a fault `out` is as it was.
+    pub fn append_value(
+        &mut self,
+        text: &[u8],
+        at: usize,
+        depth_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Fault> {
+        let start = out.len();
+        self.members.clear();
+        let mut writer = Writer { text, at, start, depth_max, out, kept: self };
+        let outcome = writer.value(0);
+        let end = writer.at;
+        match outcome {
+            Ok(()) => Ok(end),
+            Err(fault) => {
+                out.truncate(start);
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// The first position from `at` on that is not white space.
+fn skip_blank(text: &[u8], mut at: usize) -> usize {
+    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
 }
 
 struct Writer<'a> {
     text: &'a [u8],
     at: usize,
+    /// Where the value begins in the output.
+    start: usize,
+    depth_max: usize,
     out: &'a mut Vec<u8>,
     kept: &'a mut Canonical,
 }
 
 impl Writer<'_> {
-    fn document(&mut self) -> Result<(), Fault> {
-        self.value(0)?;
-        self.blank();
-        if self.at == self.text.len() { Ok(()) } else { Err(Fault::Invalid) }
-    }
-
     fn blank(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
+        self.at = skip_blank(self.text, self.at);
     }
 
     fn peek(&self) -> Option<u8> {
@@ -76,8 +101,11 @@ impl Writer<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<(), Fault> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return Err(Fault::TooDeep);
+        }
+        if self.out.len() - self.start > BYTES_MAX {
+            return Err(Fault::TooLarge);
         }
         self.blank();
         match self.peek() {
@@ -189,14 +217,12 @@ impl Writer<'_> {
         self.out.push(b'"');
         self.at += 1;
         loop {
-            let rest = &self.text[self.at..];
-            let plain =
-                rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).ok_or(Fault::Invalid)?;
-            self.out.extend_from_slice(&rest[..plain]);
-            self.at += plain + 1;
-            match rest[plain] {
-                b'"' => break,
-                b'\\' => {
+            let end = find_special(self.text, self.at);
+            self.out.extend_from_slice(&self.text[self.at..end]);
+            self.at = end + 1;
+            match self.text.get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => {
                     let c = unescape(self.text, &mut self.at)?;
                     push_escaped(self.out, c);
                 }
@@ -366,18 +392,25 @@ impl Number<'_> {
             return Err(Fault::OutOfRange);
         }
         let digits = [self.whole, self.fraction].concat();
-        let digit = |at: i64| usize::try_from(at).ok().and_then(|at| digits.get(at)).copied().unwrap_or(b'0');
-        let before = out.len();
-        if !zero {
-            out.extend((0..point.max(0)).map(digit).skip_while(|d| *d == b'0'));
-        }
-        if out.len() == before {
-            out.push(b'0');
+        let split = point.clamp(0, written) as usize;
+        let whole = if zero { &[] } else { &digits[..split] };
+        let leading = whole.iter().take_while(|d| **d == b'0').count();
+        out.extend_from_slice(&whole[leading..]);
+        match whole.len() > leading {
+            true => push_zeros(out, point - written),
+            false => out.push(b'0'),
         }
         if places > 0 {
             out.push(b'.');
-            out.extend((point..point.saturating_add(places)).map(|at| if zero { b'0' } else { digit(at) }));
+            push_zeros(out, places.min(-point));
+            // The places reach to the last digit.
+            out.extend_from_slice(&digits[split..]);
         }
         Ok(())
     }
+}
+
+/// As many zeros; none if it is less than one.
+fn push_zeros(out: &mut Vec<u8>, count: i64) {
+    out.resize(out.len() + count.max(0) as usize, b'0');
 }

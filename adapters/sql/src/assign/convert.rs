@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use kernel::expr::Literal;
-use kernel::schema::{ColumnDef, ColumnType};
+use kernel::schema::{ColumnDef, ColumnType, fitting_len};
 use pg_semantics::casts::{convert, time};
 use pg_semantics::types::PgType;
 use tidemark_decode::parse_texts;
@@ -21,7 +21,8 @@ use crate::error::{Result, SqlError, state};
 pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
     let into = column.column_type;
     let wanted = into.arrow();
-    if *values.data_type() == wanted && !matches!(into, ColumnType::Json | ColumnType::Uuid) {
+    let checked = matches!(into, ColumnType::Json | ColumnType::Uuid) || into.max_chars().is_some();
+    if *values.data_type() == wanted && !checked {
         return Ok(Arc::clone(values));
     }
     if matches!(values.data_type(), DataType::Null) {
@@ -36,12 +37,14 @@ pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
         (Some(Kind::Text), Kind::Text) => {
             let texts = convert::arrow_cast(values, &DataType::Utf8)?;
             match into {
-                ColumnType::Text => Ok(texts),
+                ColumnType::Text | ColumnType::Varchar { .. } => fitting(texts, into),
                 _ => from_texts(texts.as_string(), into),
             }
         }
         (Some(Kind::Text), _) => from_texts(convert::arrow_cast(values, &DataType::Utf8)?.as_string(), into),
-        (Some(_), Kind::Text) if into == ColumnType::Text => convert::to_text(values),
+        (Some(_), Kind::Text) if matches!(into, ColumnType::Text | ColumnType::Varchar { .. }) => {
+            fitting(convert::to_text(values)?, into)
+        }
         (Some(Kind::Nested), Kind::Text) if into == ColumnType::Json => Err(SqlError::unsupported(format!(
             "column \"{}\" is of type jsonb; cast the expression to text",
             column.name
@@ -67,6 +70,27 @@ pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
     }
 }
 
+/// Texts as a column keeps them.
+fn fitting(texts: ArrayRef, into: ColumnType) -> Result<ArrayRef> {
+    let Some(max_chars) = into.max_chars() else { return Ok(texts) };
+    let (mut all_fit, values) = (true, texts.as_string::<i32>());
+    for text in values.iter().flatten() {
+        let len = fitting_len(text.as_bytes(), max_chars).ok_or_else(|| too_long(into))?;
+        all_fit &= len == text.len();
+    }
+    if all_fit {
+        return Ok(texts);
+    }
+    let cut = |text: &str| text[..fitting_len(text.as_bytes(), max_chars).unwrap_or(0)].to_string();
+    Ok(Arc::new(values.iter().map(|text| text.map(cut)).collect::<StringArray>()))
+}
+
+/// 22001, in PostgreSQL's words.
+fn too_long(into: ColumnType) -> SqlError {
+    let message = format!("value too long for type {}", type_name(into));
+    SqlError::new(state::STRING_DATA_RIGHT_TRUNCATION, message)
+}
+
 /// Families within which PostgreSQL assigns without being asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -84,7 +108,7 @@ impl Kind {
             ColumnType::Bool => Kind::Bool,
             ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => Kind::Number,
             ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. } => Kind::Number,
-            ColumnType::Text | ColumnType::Json | ColumnType::Uuid => Kind::Text,
+            ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Json | ColumnType::Uuid => Kind::Text,
             ColumnType::Bytea => Kind::Bytes,
             ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz => Kind::Time,
         }
@@ -117,7 +141,7 @@ pub fn literal_from_text(text: &str, column_type: ColumnType) -> Result<Literal>
         ColumnType::Decimal { scale, .. } => {
             Literal::Decimal(array.as_primitive::<Decimal128Type>().value(0), scale)
         }
-        ColumnType::Text | ColumnType::Json | ColumnType::Uuid => {
+        ColumnType::Text | ColumnType::Varchar { .. } | ColumnType::Json | ColumnType::Uuid => {
             Literal::Text(array.as_string::<i32>().value(0).into())
         }
         ColumnType::Bytea => Literal::Bytes(array.as_binary::<i32>().value(0).into()),
@@ -137,6 +161,7 @@ pub fn from_texts(texts: &StringArray, column_type: ColumnType) -> Result<ArrayR
         | state::NUMERIC_OUT_OF_RANGE => {
             SqlError::bad_text(bad.code, &type_name(column_type), texts.value(bad.row))
         }
+        state::STRING_DATA_RIGHT_TRUNCATION => too_long(column_type),
         _ => SqlError::new(bad.code, format!("\"{}\" {}", texts.value(bad.row), bad.reason)),
     })
 }

@@ -31,6 +31,14 @@ pub fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
             {
                 Some(Some(digits.to_string()))
             }
+            // A whole number is the text of its digits.
+            Value::Number(digits, false)
+                if matches!(into, ColumnType::Text | ColumnType::Varchar { .. })
+                    && digits.bytes().all(|b| b.is_ascii_digit())
+                    && (!digits.starts_with('0') || digits.len() == 1) =>
+            {
+                Some(Some(digits.to_string()))
+            }
             _ => None,
         },
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
@@ -39,8 +47,9 @@ pub fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
             }
             _ => None,
         },
-        // As parameters come: a text with the very type of the column.
-        Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } => {
+        // As parameters come: a text with the very type of the column. One that is cast to a length is cut off before it is
+        // assigned.
+        Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } if into.max_chars().is_none() => {
             let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
             match expr.as_ref() {
                 Expr::Value(value) if column_type(data_type, at).ok() == Some(into) => match &value.value {

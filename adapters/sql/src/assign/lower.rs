@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use kernel::Micros;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
-use kernel::schema::{ColumnType, TableDef};
+use kernel::schema::{ColumnType, TableDef, chars_len};
 use tidemark_pipeline_sql::{column_type, names, type_name};
 
 use super::convert::literal_from_text;
@@ -348,6 +348,10 @@ fn is_numeric(column_type: ColumnType) -> bool {
         || matches!(column_type, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. })
 }
 
+fn is_text(column_type: ColumnType) -> bool {
+    matches!(column_type, ColumnType::Text | ColumnType::Varchar { .. })
+}
+
 /// What a number literal is by itself: bigint, numeric, or double precision where it has an exponent.
 fn natural_type(digits: &str) -> ColumnType {
     if digits.contains(['e', 'E']) {
@@ -367,6 +371,9 @@ fn common(left: ColumnType, right: ColumnType) -> Option<ColumnType> {
     use ColumnType as T;
     if left == right {
         return Some(left);
+    }
+    if is_text(left) && is_text(right) {
+        return Some(T::Text);
     }
     if !is_numeric(left) || !is_numeric(right) {
         return None;
@@ -402,7 +409,12 @@ fn common_of(values: &[Lowered], sql: &Sql) -> Result<ColumnType> {
             });
         }
     }
-    Ok(known.unwrap_or(ColumnType::Text))
+    // A literal beside varchar(3) is as long as it is.
+    let beside_literal = values.iter().any(|value| matches!(value, Text(_)));
+    Ok(match known {
+        Some(known) if is_text(known) && beside_literal => ColumnType::Text,
+        known => known.unwrap_or(ColumnType::Text),
+    })
 }
 
 /// True if a literal is exactly a value of the type.
@@ -455,7 +467,9 @@ fn bring(value: Lowered, column_type: ColumnType) -> Result<Result<Expr>, String
         Number(digits) => return Err(type_name(natural_type(&digits))),
         Typed(expr, found) if found == column_type => expr,
         Typed(Expr::Literal(Literal::Null, _), _) => Expr::Literal(Literal::Null, column_type),
-        Typed(expr, found) if is_numeric(found) && is_numeric(column_type) => {
+        Typed(expr, found)
+            if is_numeric(found) && is_numeric(column_type) || is_text(found) && is_text(column_type) =>
+        {
             Expr::Cast(Box::new(expr), column_type)
         }
         Typed(Expr::Literal(literal, found), _) if is_time(found) && is_time(column_type) => {
@@ -636,6 +650,12 @@ fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
     let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
     let column_type = column_type(data_type, at).or_sql()?;
     let brought = match (value, column_type) {
+        (Text(text), bounded) if bounded.max_chars().is_some() => {
+            let cut = chars_len(text.as_bytes(), bounded.max_chars().unwrap_or(text.len()));
+            bring(Text(text[..cut].into()), bounded)
+        }
+        // The kernel's cast is that of an assignment, which fails where this one cuts off.
+        (Typed(..) | Number(_), bounded) if bounded.max_chars().is_some() => return Err(refused(sql)),
         // Numbers are read in the type that they are cast to.
         (Number(digits), other) if !is_numeric(other) => bring(Text(digits), other),
         (value, _) => bring(value, column_type),

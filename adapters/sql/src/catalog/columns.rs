@@ -2,14 +2,20 @@
 
 use datafusion::arrow::datatypes::Field;
 use kernel::schema::{ColumnDef, ColumnType};
-use pg_semantics::types::{Base, typed};
+use pg_semantics::types::{Base, NO_MODIFIER, length_modifier, typed, typed_with};
 
 /// The field of a stored column, with its PostgreSQL type where text stands for it.
 pub fn stored_field(column: &ColumnDef) -> Field {
-    let field = Field::new(&column.name, column.column_type.arrow(), column.nullable);
-    match column.column_type {
+    field_of(&column.name, column.column_type, column.nullable)
+}
+
+/// A field of values of this type.
+pub fn field_of(name: &str, column_type: ColumnType, nullable: bool) -> Field {
+    let field = Field::new(name, column_type.arrow(), nullable);
+    match column_type {
         ColumnType::Json => typed(field, Base::Jsonb),
         ColumnType::Uuid => typed(field, Base::Uuid),
+        ColumnType::Varchar { .. } => typed_with(field, Base::Varchar, modifier_of(column_type)),
         _ => field,
     }
 }
@@ -25,6 +31,7 @@ pub fn base_of(column_type: ColumnType) -> Base {
         ColumnType::Float64 => Base::Float8,
         ColumnType::Decimal { .. } => Base::Numeric,
         ColumnType::Text => Base::Text,
+        ColumnType::Varchar { .. } => Base::Varchar,
         ColumnType::Json => Base::Jsonb,
         ColumnType::Uuid => Base::Uuid,
         ColumnType::Bytea => Base::Bytea,
@@ -34,12 +41,13 @@ pub fn base_of(column_type: ColumnType) -> Base {
     }
 }
 
-/// Type modifier as `pg_attribute.atttypmod` has it: precision and scale of numeric, else -1.
+/// Type modifier as `pg_attribute.atttypmod` has it: precision and scale of numeric, length of varchar.
 pub fn modifier_of(column_type: ColumnType) -> i32 {
     match column_type {
         ColumnType::Decimal { precision, scale } => {
             ((i32::from(precision) << 16) | (i32::from(scale) & 0x7ff)) + 4
         }
-        _ => -1,
+        ColumnType::Varchar { max_chars: Some(max) } => length_modifier(max),
+        _ => NO_MODIFIER,
     }
 }

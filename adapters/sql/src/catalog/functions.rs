@@ -240,6 +240,7 @@ pub fn format_type(oid: i64, modifier: Option<i64>) -> String {
         Some(m) if name == "numeric" && m >= 4 => {
             format!("numeric({},{})", (m - 4) >> 16, (m - 4) & 0x7ff)
         }
+        Some(m) if name == "character varying" && m >= 4 => format!("character varying({})", m - 4),
         _ => name.to_string(),
     };
     match u32::try_from(oid).ok().and_then(PgType::from_oid) {

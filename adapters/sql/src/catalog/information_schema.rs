@@ -123,7 +123,7 @@ fn column_row(table: &str, i: usize, c: &ColumnDef) -> Vec<Value> {
         c.default_sql.clone(),
         if c.nullable { "YES" } else { "NO" },
         base.sql_name(),
-        Value::Null,
+        c.column_type.max_chars(),
         precision,
         scale,
         datetime,

@@ -13,7 +13,7 @@ use super::guarded;
 use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError};
 use pg_semantics::types::encode::{self, Format};
-use pg_semantics::types::{Base, PgType};
+use pg_semantics::types::{Base, NO_MODIFIER, PgType, modifier};
 
 /// A result column.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,6 +22,8 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub pg: PgType,
+    /// The type's modifier.
+    pub modifier: i32,
 }
 
 /// What the rows of a statement look like.
@@ -37,6 +39,7 @@ impl Described {
         let field = |f: &Arc<datafusion::arrow::datatypes::Field>| Field {
             name: f.name().clone(),
             pg: PgType::of(f),
+            modifier: modifier(f),
         };
         Described { fields: schema.fields().iter().map(field).collect() }
     }
@@ -51,7 +54,11 @@ impl Described {
 
     /// Rows of text columns.
     pub fn texts(names: &[&str]) -> Described {
-        let field = |name: &&str| Field { name: name.to_string(), pg: PgType::One(Base::Text) };
+        let field = |name: &&str| Field {
+            name: name.to_string(),
+            pg: PgType::One(Base::Text),
+            modifier: NO_MODIFIER,
+        };
         Described { fields: names.iter().map(field).collect() }
     }
 }

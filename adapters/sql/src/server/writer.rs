@@ -127,7 +127,7 @@ impl Writer {
     pub fn row_description(&mut self, described: &Described, formats: &[Format]) {
         let fields = described.fields.iter().zip(formats);
         let fields = fields.map(|(f, format)| {
-            FieldDescription::new(f.name.clone(), 0, 0, f.pg.oid(), f.pg.size(), -1, format.code())
+            FieldDescription::new(f.name.clone(), 0, 0, f.pg.oid(), f.pg.size(), f.modifier, format.code())
         });
         self.put(Message::RowDescription(RowDescription::new(fields.collect())));
     }

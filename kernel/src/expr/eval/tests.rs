@@ -53,7 +53,7 @@ fn value(column_type: ColumnType) -> BoxedStrategy<Value> {
                 .prop_map(move |v| Value::Decimal(v, precision, scale))
                 .boxed()
         }
-        ColumnType::Text => "[ab]{0,3}".prop_map(Value::Text).boxed(),
+        ColumnType::Text => "[ab ä]{0,3}".prop_map(Value::Text).boxed(),
         ColumnType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         ColumnType::Date => (-2i32..3).prop_map(Value::Date).boxed(),
         other => unreachable!("{other:?}"),
@@ -114,6 +114,8 @@ fn expr(column_type: ColumnType, depth: u32) -> BoxedStrategy<Expr> {
     }
     if column_type == ColumnType::Text {
         choices.push((boxed(column_type), boxed(column_type)).prop_map(|(a, b)| Expr::Concat(a, b)).boxed());
+        let short = ColumnType::Varchar { max_chars: Some(2) };
+        choices.push(boxed(column_type).prop_map(move |a| Expr::Cast(a, short)).boxed());
     }
     if column_type == ColumnType::Bool {
         use Comparison::*;
@@ -234,6 +236,24 @@ fn cast_of(literal: Literal, from: ColumnType, to: ColumnType) -> Result<Value, 
         Some((_, kind)) => Err(kind),
         None => Ok(value_at(&result, 0)),
     }
+}
+
+#[test]
+fn a_text_fits_its_column_or_refuses_the_row() {
+    let cast = |text: &str, max_chars| {
+        let to = ColumnType::Varchar { max_chars };
+        cast_of(Literal::Text(text.into()), ColumnType::Text, to)
+    };
+    let text = |text: &str| Ok(Value::Text(text.into()));
+    assert_eq!(cast("äöü", Some(3)), text("äöü"));
+    assert_eq!(cast("äö   ", Some(3)), text("äö "));
+    assert_eq!(cast("äöü!", Some(3)), Err(ErrorKind::StringDataRightTruncation));
+    assert_eq!(cast("   !", Some(3)), Err(ErrorKind::StringDataRightTruncation));
+    assert_eq!(cast("as long as it likes", None), text("as long as it likes"));
+    assert_eq!(
+        cast_of(Literal::Null, ColumnType::Text, ColumnType::Varchar { max_chars: Some(1) }),
+        Ok(Value::Null)
+    );
 }
 
 #[test]
