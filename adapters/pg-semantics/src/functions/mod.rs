@@ -20,7 +20,7 @@ pub mod sets;
 pub mod text;
 pub mod time;
 pub mod to_char;
-pub mod typeof_;
+pub mod type_of;
 mod window;
 
 use std::collections::HashMap;
@@ -68,7 +68,7 @@ pub fn installed_names() -> Vec<String> {
 }
 
 fn times() -> impl Iterator<Item = ScalarUDF> {
-    let others = vec![to_char::function(), typeof_::function(), bucket::function()];
+    let others = vec![to_char::function(), type_of::function(), bucket::function()];
     let all = [time::functions(), extract::functions(), now::functions(), others];
     all.into_iter().flatten()
 }

@@ -34,7 +34,7 @@ use crate::casts;
 use crate::error::{SqlError, state};
 use crate::functions::array::{Action, ArrayFunction};
 use crate::functions::scalar::{Kind, Param, Scalar};
-use crate::functions::{math, ordered, ours, series, typeof_};
+use crate::functions::{math, ordered, ours, series, type_of};
 use crate::types::{Base, PgType};
 
 pub use label::is_recurred;
@@ -222,7 +222,7 @@ fn settle_call(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
         let args = operands.iter().zip(&types).map(|(operand, into)| operand.as_type(into)).collect();
         return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args)));
     }
-    if typeof_::is_type_of(&call.func) {
+    if type_of::is_type_of(&call.func) {
         let null = || Expr::Literal(ScalarValue::Null, None);
         let args = operands(call.args)?.into_iter().map(|o| if o.open { null() } else { o.expr });
         return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args.collect())));
