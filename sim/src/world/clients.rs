@@ -371,6 +371,10 @@ impl Clients {
     /// An update that does not fit its table, of a statement or of a pipeline: must be refused.
     fn misfit(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
         let (table, shape) = pick_table(d, p, catalog)?;
+        // An odd table may have taken the name, to which other things do not fit.
+        if table.primary_key != shape.key() {
+            return None;
+        }
         let of_pipeline = d.below(2) == 1;
         let (on_duplicate, due) = match shape {
             TableShape::Wide(layout) => (Program::draw_misfit(d, layout), MISFIT),
