@@ -11,7 +11,7 @@ const SIGNIFICANT_DIGITS_MIN: i32 = 16;
 /// Places beyond those of the result: what rounding and cutting off on the way can spoil.
 const GUARD: i32 = 24;
 /// The common logarithm of e, as PostgreSQL estimates with it.
-const LOG_E: f64 = 0.434_294_481_903_252;
+const LOG_E: f64 = std::f64::consts::LOG10_E;
 /// Powers beyond this have no numeric.
 const POWER_MAX: f64 = 200.0;
 

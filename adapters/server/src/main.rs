@@ -23,14 +23,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the database server.
-    Serve(settings::ServeArguments),
+    Serve(Box<settings::ServeArguments>),
     /// Load a stream of payments, kill the database in the middle of it, again and again, and count every cent.
     Quickstart(quickstart::QuickstartArguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Quickstart(arguments) => quickstart::run(arguments),
     };
     done.unwrap_or_else(|error| {

@@ -222,7 +222,7 @@ struct Chain {
     steps: Steps,
     signature: Signature,
     /// The steps as they are calculated, made when they are first needed, for the configuration they were made with.
-    compiled: Mutex<Option<(Arc<ConfigOptions>, Arc<Vec<Compiled>>)>>,
+    compiled: Mutex<Option<(Arc<ConfigOptions>, CompiledSteps)>>,
 }
 
 impl Chain {
@@ -239,7 +239,7 @@ impl Chain {
         Chain { steps, signature: Signature::variadic_any(volatility), compiled: Mutex::new(None) }
     }
 
-    fn compiled(&self, options: &Arc<ConfigOptions>) -> Result<Arc<Vec<Compiled>>> {
+    fn compiled(&self, options: &Arc<ConfigOptions>) -> Result<CompiledSteps> {
         let mut compiled = self.compiled.lock();
         if let Some((made_with, compiled)) = compiled.as_ref()
             && Arc::ptr_eq(made_with, options)
@@ -255,6 +255,8 @@ impl Chain {
         Ok(steps)
     }
 }
+
+type CompiledSteps = Arc<Vec<Compiled>>;
 
 /// A step that can be calculated.
 #[derive(Debug)]
