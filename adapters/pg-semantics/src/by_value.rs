@@ -26,6 +26,7 @@ use crate::error::{SqlError, state};
 use crate::functions::json;
 use crate::intervals;
 use crate::operators::{call, shown};
+use crate::schema;
 use crate::types::{Base, NO_MODIFIER, PgType};
 
 /// Puts what values are compared by in the place of values that are compared.
@@ -76,11 +77,7 @@ fn window_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let source = scan.source.schema();
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &source)?);
-    }
+    let schema = schema::of_expressions(&plan)?;
     // Where the rows are ordered or matched by an expression itself.
     let by_itself = match &plan {
         LogicalPlan::Sort(_) | LogicalPlan::Join(_) => true,

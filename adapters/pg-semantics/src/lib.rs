@@ -22,6 +22,7 @@ mod nothing;
 pub mod operators;
 mod order;
 mod recursion;
+mod schema;
 mod subqueries;
 pub mod syntax;
 pub mod types;

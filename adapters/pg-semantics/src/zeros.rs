@@ -7,13 +7,13 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::arithmetic;
 use crate::operators::Operation;
+use crate::schema;
 
 /// The rule. Doing it twice changes nothing.
 #[derive(Debug)]
@@ -29,11 +29,7 @@ impl OptimizerRule for OneZero {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let mut schema = merge_schema(&plan.inputs());
-        if let LogicalPlan::TableScan(scan) = &plan {
-            let source = scan.source.schema();
-            schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &source)?);
-        }
+        let schema = schema::of_expressions(&plan)?;
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);

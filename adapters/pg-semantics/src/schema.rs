@@ -1,0 +1,16 @@
+//! What the expressions of a node of a plan are about.
+
+use datafusion::common::DFSchema;
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::utils::merge_schema;
+
+/// The columns that a node's expressions can name: those of its inputs; those of the table, where filters were pushed into a scan.
+pub fn of_expressions(plan: &LogicalPlan) -> Result<DFSchema> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = plan {
+        let source = scan.source.schema();
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &source)?);
+    }
+    Ok(schema)
+}
