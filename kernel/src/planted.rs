@@ -103,6 +103,9 @@ planted_bugs! {
         AlterOpensOldDefinition "alter-opens-old-definition" Logic "exactly once",
             "ALTER of a running pipeline opens its source anew with the definition that it had.",
             "the kernel's own: definition epochs";
+        AlterForgetsPause "alter-forgets-pause" Logic "bounded",
+            "ALTER of a running pipeline forgets when its last batch was: the next one may follow at once.",
+            "this program once, found by its oracle of paces";
         StoppedAtStartRuns "stopped-at-start-runs" NeedsFault "bounded",
             "A life that is to begin with its pipelines stopped says so in the log and opens their sources all the same.",
             "the kernel's own: `Recovery::finish`";

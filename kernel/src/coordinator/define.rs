@@ -208,12 +208,19 @@ impl Coordinator {
         if planted::is(Bug::AlterKeepsFetched) {
             return;
         }
+        let last_batch_us = self.pipelines.get(&pipeline.id).map(|run| run.last_batch_us);
         self.close_source(pipeline.id);
         let opened = match planted::is(Bug::AlterOpensOldDefinition) {
             true => PipelineDef { epoch: pipeline.epoch, ..(**before).clone() },
             false => pipeline.clone(),
         };
         self.open_source(Arc::new(opened), pipeline.epoch);
+        // The pause between two batches holds across the change.
+        if let (Some(last_batch_us), Some(run)) = (last_batch_us, self.pipelines.get_mut(&pipeline.id))
+            && !planted::is(Bug::AlterForgetsPause)
+        {
+            run.last_batch_us = last_batch_us;
+        }
     }
 
     fn drop_pipeline(&mut self, name: &str, if_exists: bool) -> Result<Outcome> {

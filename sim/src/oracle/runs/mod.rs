@@ -359,11 +359,13 @@ impl Runs {
         let now_us = self.now_us;
         match effect {
             Effect::SourceOpen { pipeline, epoch, definition, .. } => {
-                // A definition begins under its own epoch, everything else of it under a later one.
-                if definition.epoch == *epoch {
-                    self.runs.remove(&pipeline.0);
-                }
-                let run = self.runs.entry(pipeline.0).or_insert_with(|| Run::new(epoch.0, now_us));
+                // A definition begins under its own epoch, everything else of it under a later one. One that was altered while it
+                // ran keeps the pause since its last batch.
+                let altered = if definition.epoch == *epoch { self.runs.remove(&pipeline.0) } else { None };
+                let run = self.runs.entry(pipeline.0).or_insert_with(|| Run {
+                    last_batch_us: altered.and_then(|before| before.last_batch_us),
+                    ..Run::new(epoch.0, now_us)
+                });
                 if let Phase::Waiting { retry_at_us } = run.phase {
                     ensure("bounded", retry_at_us <= now_us, || {
                         format!("pipeline {pipeline} is tried again {} us too early", retry_at_us - now_us)
