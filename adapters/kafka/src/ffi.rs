@@ -356,6 +356,11 @@ impl PartitionQueue {
         }
     }
 
+    /// Whether the batch before kept something.
+    pub(crate) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// What the batch before kept, or else: waits for a first message or event, then takes what there is, without waiting for
     /// more.
     pub(crate) fn take(&mut self, messages_max: usize, timeout: Duration) -> Batch<'_> {

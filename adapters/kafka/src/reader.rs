@@ -2,7 +2,7 @@
 //! letting each one through once is the caller's filter.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::message::SourceFailure;
 use kernel::place::{Place, Verdict};
@@ -16,9 +16,11 @@ use crate::source::{Slot, Topic, is_unknown_topic};
 /// How long all brokers may be out of reach before a reader that waits says so. librdkafka reconnects by itself meanwhile.
 const OUTAGE_GRACE: Duration = Duration::from_secs(5);
 
+/// How long nothing comes to a partition before it rests: then the broker is asked less often, and answers no later.
+const REST_AFTER: Duration = Duration::from_secs(5);
+
 /// A reader of one partition. The first failure ends it: librdkafka goes on behind a message that it could not read, so whatever
 /// it delivers after an error may have a hole before it (fault A3). The caller opens a new one at its own position.
-#[derive(Debug)]
 pub(crate) struct Reader {
     topic: Arc<Topic>,
     queue: PartitionQueue,
@@ -29,8 +31,23 @@ pub(crate) struct Reader {
     at_end: bool,
     bytes_max: u64,
     failure: Option<SourceFailure>,
+    arrived: Option<Arrived>,
+    /// When something last came.
+    came_at: Instant,
     /// Empty between polls; kept for its memory.
     views: Vec<RawMessage<'static>>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Reader { partition, number, place, .. } = self;
+        let mut shown = f.debug_struct("Reader");
+        shown
+            .field("partition", partition)
+            .field("number", number)
+            .field("place", place)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reader {
@@ -42,9 +59,40 @@ impl Reader {
         partition: SourcePartition,
         start: Position,
     ) -> Reader {
-        let (place, at_end, failure, views) = (Place::new(start), false, None, Vec::new());
-        let bytes_max = u64::MAX;
-        Reader { topic, queue, slot, number, partition, place, at_end, bytes_max, failure, views }
+        Reader {
+            topic,
+            queue,
+            slot,
+            number,
+            partition,
+            place: Place::new(start),
+            at_end: false,
+            bytes_max: u64::MAX,
+            failure: None,
+            arrived: None,
+            came_at: Instant::now(),
+            views: Vec::new(),
+        }
+    }
+
+    /// Lets a partition rest to which nothing comes, and wakes it when something came. The slot's lock is held.
+    fn rest_or_wake(&mut self) -> Result<(), SourceFailure> {
+        let is_idle = self.at_end && self.came_at.elapsed() >= REST_AFTER;
+        // Nobody is asked in the midst of an outage.
+        let may_move = self.topic.may_rest()
+            && !self.queue.holds_any()
+            && self.topic.health().down_for(Duration::ZERO).is_none();
+        if is_idle == self.topic.rests(self.partition) || !may_move {
+            return Ok(());
+        }
+        tracing::debug!(partition = self.partition, rests = is_idle, "a partition is fetched otherwise");
+        // What is queued is dropped and fetched again from the same place.
+        let mut queue = self.topic.move_over(self.partition, self.place.position(), is_idle)?;
+        if let Some(arrived) = &self.arrived {
+            queue.announce(Arc::clone(arrived));
+        }
+        self.queue = queue;
+        Ok(())
     }
 
     /// Turns an error of the queue into what it means, asking the brokers where that is needed. None: reading goes on.
@@ -93,6 +141,7 @@ impl Reader {
 
 impl PartitionReader for Reader {
     fn announce(&mut self, arrived: Arrived) -> bool {
+        self.arrived = Some(Arc::clone(&arrived));
         self.queue.announce(arrived);
         true
     }
@@ -114,6 +163,10 @@ impl PartitionReader for Reader {
         let owner = slot.lock();
         if owner.reader != self.number {
             let failure = self.superseded();
+            self.failure = Some(failure.clone());
+            return Err(failure);
+        }
+        if let Err(failure) = self.rest_or_wake() {
             self.failure = Some(failure.clone());
             return Err(failure);
         }
@@ -152,6 +205,7 @@ impl PartitionReader for Reader {
         let messages = views.len();
         if messages > 0 {
             take(&views);
+            self.came_at = Instant::now();
         }
         self.views = recycle(views);
         if let Some(index) = kept_from {

@@ -1,7 +1,7 @@
 //! One topic: describes it, opens readers of its partitions, and knows its watermarks. Connections are made when first needed
 //! and served by a thread of their own, which also is the one that waits when they are torn down: dropping a source never does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,11 @@ use crate::reader::Reader;
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a topic may be unknown before that is believed: metadata of a new topic spreads with a delay (fault A12).
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(2);
+/// How long partitions without a leader are asked for again while others have theirs, when a source is opened. A broker that has just
+/// started takes up one partition after another; what is left out now is not looked for before the next reading, seconds later.
+const LEADERLESS_GRACE: Duration = Duration::from_secs(1);
+/// How long after an answer that was not enough the brokers are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How often the end of each partition is looked up while readers are open.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while nothing comes and nothing is held back: retention alone goes on.
@@ -43,6 +48,10 @@ pub(crate) struct Topic {
     pub(crate) name: CString,
     /// What readers fetch through.
     connection: Mutex<Connection>,
+    /// What readers fetch through to whose partitions nothing comes. Made when the first of them rests.
+    rest: Mutex<Option<Connection>>,
+    /// The partitions that are fetched through it.
+    resting: Mutex<BTreeSet<SourcePartition>>,
     /// What questions go through. A broker answers the requests of one connection in turn, and a fetch at the end of a
     /// partition is one that it takes its time to answer.
     questions: Connection,
@@ -99,6 +108,8 @@ impl KafkaSource {
             options,
             name,
             connection,
+            rest: Mutex::default(),
+            resting: Mutex::default(),
             questions,
             surroundings,
             read_id: Mutex::default(),
@@ -123,12 +134,17 @@ impl KafkaSource {
         spawn("kafka-watermarks", refresh)?;
         Ok(Arc::new(KafkaSource { topic }))
     }
+
+    /// The partitions that rest: nothing has come to them for a while, and the brokers are asked for them less often.
+    pub fn resting(&self) -> Vec<SourcePartition> {
+        self.topic.resting.lock().iter().copied().collect()
+    }
 }
 
 impl Source for KafkaSource {
     fn read(&self) -> Result<SourceReading, SourceFailure> {
         let described = self.topic.describe_patiently()?;
-        let offsets = self.topic.look_up(&described.partitions)?;
+        let offsets = self.topic.look_up_patiently(&described.partitions)?;
         *self.topic.read_id.lock() = Some(described.id);
         self.topic.watermarks.lock().extend(offsets.iter().map(|(p, o)| (*p, *o)));
         Ok(SourceReading { topic_id: described.id, partitions: offsets })
@@ -156,15 +172,12 @@ impl Source for KafkaSource {
         let slot = Arc::clone(topic.slots.lock().entry(partition).or_default());
         // Waits for a poll of the reader before, and ends it.
         let mut owner = slot.lock();
-        let client = topic.client_to_read();
-        let unreadable = |e: KafkaError| topic.failure(&e);
-        let queue = client.partition_queue(&topic.name, partition);
-        let queue: PartitionQueue = queue
-            .ok_or_else(|| SourceFailure::Transient(topic.error(ErrorKind::Internal, "has no queue")))?;
         if owner.assigned {
-            client.unassign(&topic.name, partition).map_err(unreadable)?;
+            topic.end(partition).map_err(|e| topic.failure(&e))?;
             owner.assigned = false;
         }
+        let client = topic.client_to_read();
+        let queue = topic.queue(&client, partition)?;
         owner.assigned = true;
         topic.begin(&client, partition, start)?;
         owner.reader += 1;
@@ -207,6 +220,66 @@ impl Topic {
         Arc::clone(&connection.client)
     }
 
+    /// The client for readers of partitions that rest.
+    fn client_to_rest(&self) -> Result<Arc<Client>, SourceFailure> {
+        let mut rest = self.rest.lock();
+        if let Some(connection) = &*rest {
+            return Ok(Arc::clone(&connection.client));
+        }
+        let partitions = self.watermarks.lock().len();
+        let settings = self.options.resting_settings(partitions);
+        let connection = connect_with(&settings, partitions, &self.surroundings);
+        let connection = connection.map_err(SourceFailure::Transient)?;
+        Ok(Arc::clone(&rest.insert(connection).client))
+    }
+
+    /// Whether a partition to which nothing comes may be fetched less often.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.options.may_rest()
+    }
+
+    /// Whether a partition is fetched as one that rests.
+    pub(crate) fn rests(&self, partition: SourcePartition) -> bool {
+        self.resting.lock().contains(&partition)
+    }
+
+    /// Goes on fetching a partition as one that rests, or as one that does not, from a place on. The slot's lock is held.
+    pub(crate) fn move_over(
+        &self,
+        partition: SourcePartition,
+        place: Position,
+        rests: bool,
+    ) -> Result<PartitionQueue, SourceFailure> {
+        assert_ne!(rests, self.rests(partition), "a partition is moved to where it is not");
+        let client = if rests { self.client_to_rest()? } else { self.client_to_read() };
+        let queue = self.queue(&client, partition)?;
+        self.end(partition).map_err(|e| self.failure(&e))?;
+        let mut resting = self.resting.lock();
+        let _ = if rests { resting.insert(partition) } else { resting.remove(&partition) };
+        drop(resting);
+        self.begin(&client, partition, place)?;
+        Ok(queue)
+    }
+
+    fn queue(
+        &self,
+        client: &Arc<Client>,
+        partition: SourcePartition,
+    ) -> Result<PartitionQueue, SourceFailure> {
+        let queue = client.partition_queue(&self.name, partition);
+        queue.ok_or_else(|| SourceFailure::Transient(self.error(ErrorKind::Internal, "has no queue")))
+    }
+
+    /// Stops fetching a partition, wherever it is fetched. It rests no longer.
+    fn end(&self, partition: SourcePartition) -> Result<(), KafkaError> {
+        let rested = self.resting.lock().remove(&partition);
+        let client = match &*self.rest.lock() {
+            Some(rest) if rested => Arc::clone(&rest.client),
+            _ => Arc::clone(&self.connection.lock().client),
+        };
+        client.unassign(&self.name, partition)
+    }
+
     /// Describes the topic; one that is unknown is asked for again for a while.
     fn describe_patiently(&self) -> Result<TopicDescription, SourceFailure> {
         let began = Instant::now();
@@ -218,7 +291,7 @@ impl Topic {
                     return Ok(described);
                 }
                 Err(e) if is_unknown_topic(e.code) && began.elapsed() < UNKNOWN_TOPIC_GRACE => {
-                    std::thread::sleep(Duration::from_millis(100));
+                    std::thread::sleep(ASK_AGAIN);
                 }
                 Err(e) => return Err(self.failure(&e)),
             }
@@ -234,6 +307,22 @@ impl Topic {
                 format!("has a partition that {} tells to be read elsewhere: {error}", self.options.brokers);
             Err(SourceFailure::Permanent(self.error(error.kind, what)))
         })
+    }
+
+    /// Looks partitions up, and those again that were left out, for a while.
+    fn look_up_patiently(
+        &self,
+        partitions: &[SourcePartition],
+    ) -> Result<BTreeMap<SourcePartition, (i64, i64)>, SourceFailure> {
+        let began = Instant::now();
+        let mut found = self.look_up(partitions)?;
+        while found.len() < partitions.len() && began.elapsed() < LEADERLESS_GRACE {
+            std::thread::sleep(ASK_AGAIN);
+            let missing: Vec<_> = partitions.iter().copied().filter(|p| !found.contains_key(p)).collect();
+            // An error is about those alone: the others are there.
+            found.extend(self.look_up(&missing).unwrap_or_default());
+        }
+        Ok(found)
     }
 
     /// Earliest offset and end of these partitions. One whose leader does not answer is left out, unless that is all of them.
@@ -315,18 +404,22 @@ impl Topic {
     /// End of each partition as the last answer to a fetch said.
     fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
         let partitions: Vec<_> = self.watermarks.lock().keys().copied().collect();
+        partitions.into_iter().filter_map(|p| Some((p, self.high_watermark(p)?))).collect()
+    }
+
+    fn high_watermark(&self, partition: SourcePartition) -> Option<i64> {
+        let rests = self.rests(partition);
         // Not cloned: the client counts its owners.
-        let connection = self.connection.lock();
-        let high = |p| Some((p, connection.client.high_watermark(&self.name, p)?));
-        partitions.into_iter().filter_map(high).collect()
+        match &*self.rest.lock() {
+            Some(rest) if rests => rest.client.high_watermark(&self.name, partition),
+            _ => self.connection.lock().client.high_watermark(&self.name, partition),
+        }
     }
 
     /// Whether the answers to fetches say what the last look-up did: then there is nothing new to be learned from another one.
     fn is_quiet(&self) -> bool {
         let known = self.watermarks.lock().clone();
-        let connection = self.connection.lock();
-        let is_known = |p, end| connection.client.high_watermark(&self.name, p) == Some(end);
-        !known.is_empty() && known.iter().all(|(p, (_, end))| is_known(*p, *end))
+        !known.is_empty() && known.iter().all(|(p, (_, end))| self.high_watermark(*p) == Some(*end))
     }
 
     fn refresh_watermarks(&self) {
@@ -361,8 +454,7 @@ impl Topic {
         let mut owner = slot.lock();
         if owner.reader == reader && owner.assigned {
             owner.assigned = false;
-            let client = Arc::clone(&self.connection.lock().client);
-            if let Err(e) = client.unassign(&self.name, partition) {
+            if let Err(e) = self.end(partition) {
                 tracing::warn!(topic = %self.options.topic, partition, error = %e.text, "cannot unassign");
             }
         }
@@ -508,6 +600,14 @@ fn connect(
     partitions: usize,
     surroundings: &Arc<Surroundings>,
 ) -> Result<Connection, Error> {
+    connect_with(&options.client_settings(partitions), partitions, surroundings)
+}
+
+fn connect_with(
+    settings: &[(String, String)],
+    partitions: usize,
+    surroundings: &Arc<Surroundings>,
+) -> Result<Connection, Error> {
     let refused = |why: String| {
         let tls = if cfg!(feature = "tls") || !why.contains("OpenSSL") && !why.contains("ssl") {
             ""
@@ -516,9 +616,7 @@ fn connect(
         };
         Error::new(ErrorKind::InvalidParameterValue, format!("Kafka settings are refused: {why}{tls}"))
     };
-    let client =
-        Client::new(&options.client_settings(partitions), Arc::clone(surroundings)).map_err(refused)?;
-    let client = Arc::new(client);
+    let client = Arc::new(Client::new(settings, Arc::clone(surroundings)).map_err(refused)?);
     let closed = Arc::new(AtomicBool::new(false));
     let served = (Arc::clone(&client), Arc::clone(&closed));
     let serve = move || {

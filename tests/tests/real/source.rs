@@ -1,14 +1,16 @@
-//! What the Kafka adapter says when there is nothing to read. What it reads is held to the contract of sources, in `contract`.
+//! What the Kafka adapter says when there is nothing to read, and how it waits for more. What it reads is held to the contract of sources, in `contract`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use kernel::ErrorKind;
 use kernel::message::SourceFailure;
-use kernel::source::Source;
+use kernel::source::{PartitionReader, Source};
+use kernel::{ErrorKind, Position};
 use tests::kafka::Broker;
 use tidemark_kafka::{KafkaOptions, KafkaSource};
 
-fn source(bootstrap: &str, topic: &str) -> std::sync::Arc<KafkaSource> {
+fn source(bootstrap: &str, topic: &str) -> Arc<KafkaSource> {
     let options = KafkaOptions::new(bootstrap, topic, BTreeMap::new()).expect("valid options");
     KafkaSource::new(options).expect("librdkafka takes the settings")
 }
@@ -35,4 +37,92 @@ fn a_broker_that_is_not_there_is_a_transient_failure_that_names_it() {
     };
     assert_eq!(error.kind, ErrorKind::SourceUnreachable);
     assert!(error.message.contains(&address), "{error}");
+}
+
+/// Reads one partition from its beginning, and opens it again at its place whenever that fails for a while.
+struct Follower {
+    source: Arc<KafkaSource>,
+    partition: i32,
+    reader: Option<Box<dyn PartitionReader>>,
+    position: Position,
+    offsets: Vec<i64>,
+}
+
+impl Follower {
+    fn new(source: &Arc<KafkaSource>, partition: i32) -> Follower {
+        let position = Position { next_offset: 0, leader_epoch: -1 };
+        Follower { source: Arc::clone(source), partition, reader: None, position, offsets: vec![] }
+    }
+
+    fn poll(&mut self) {
+        match self.read() {
+            Ok(()) => {}
+            Err(SourceFailure::Transient(_)) => self.reader = None,
+            Err(failure) => panic!("partition {} cannot be read: {failure:?}", self.partition),
+        }
+    }
+
+    fn read(&mut self) -> Result<(), SourceFailure> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => self.reader.insert(self.source.open(self.partition, self.position)?),
+        };
+        let (offsets, position) = (&mut self.offsets, &mut self.position);
+        reader.poll(100, Duration::from_millis(20), &mut |messages| {
+            for message in messages {
+                offsets.push(message.offset);
+                *position = Position { next_offset: message.offset + 1, leader_epoch: message.leader_epoch };
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn poll_until(followers: &mut [Follower], what: &str, mut is_so: impl FnMut(&[Follower]) -> bool) {
+    let began = Instant::now();
+    while !is_so(followers) {
+        followers.iter_mut().for_each(Follower::poll);
+        assert!(began.elapsed() < Duration::from_secs(120), "waiting in vain until {what}");
+    }
+}
+
+/// Partitions rest, one wakes while the other rests on, and a broker goes and comes back meanwhile: each message comes once, in order.
+#[test]
+fn partitions_that_rest_miss_nothing_and_are_given_nothing_twice() {
+    let mut broker = Broker::start();
+    let topic = broker.topic("resting", 2);
+    let source = source(broker.bootstrap(), &topic);
+    source.read().expect("the topic is there");
+    let mut followers = [Follower::new(&source, 0), Follower::new(&source, 1)];
+    let mut sent = [0, 0];
+    let mut send = |broker: &Broker, partition: i32, count: usize| {
+        let producer = broker.producer(&topic);
+        (0..count).for_each(|n| producer.send(partition, format!("{n}")));
+        producer.flush();
+        sent[partition as usize] += count;
+        sent
+    };
+    let has = |sent: [usize; 2]| move |f: &[Follower]| (0..2).all(|p| f[p].offsets.len() >= sent[p]);
+
+    send(&broker, 0, 3);
+    let all = send(&broker, 1, 3);
+    poll_until(&mut followers, "the first messages are there", has(all));
+    poll_until(&mut followers, "both rest", |_| source.resting() == [0, 1]);
+    let all = send(&broker, 0, 1);
+    poll_until(&mut followers, "a message woke one", has(all));
+    poll_until(&mut followers, "it is awake", |_| source.resting() == [1]);
+    let all = send(&broker, 0, 5000);
+    poll_until(&mut followers, "many are there", has(all));
+    poll_until(&mut followers, "both rest again", |_| source.resting() == [0, 1]);
+    broker.kill();
+    (0..50).for_each(|_| followers.iter_mut().for_each(Follower::poll));
+    broker.restart();
+    send(&broker, 1, 700);
+    let all = send(&broker, 0, 700);
+    poll_until(&mut followers, "the broker is back", has(all));
+    poll_until(&mut followers, "both rest once more", |_| source.resting() == [0, 1]);
+    for (follower, sent) in followers.iter().zip(all) {
+        let expected: Vec<i64> = (0..sent as i64).collect();
+        assert_eq!(follower.offsets, expected, "partition {}", follower.partition);
+    }
 }
