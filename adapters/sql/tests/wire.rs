@@ -313,6 +313,21 @@ async fn memory_is_bounded() {
     server.stop().await;
 }
 
+/// A row of a few values can be far larger than what it was made of, and is made whole before it is sent.
+#[tokio::test]
+async fn memory_of_rows_on_their_way_is_bounded() {
+    let server = Server::start_with(Config { query_memory_bytes: 64 << 20, ..Config::default() }).await;
+    let client = server.client().await;
+    let array = |numbers: u32| format!("SELECT array_agg(x::bigint) FROM generate_series(1, {numbers}) x");
+    assert_eq!(one(&client, &array(200_000)).await.len(), 1_288_896);
+    fails(&client, &array(2_000_000), &SqlState::OUT_OF_MEMORY).await;
+    let copied = client.copy_out(&format!("COPY ({}) TO STDOUT", array(2_000_000))).await.unwrap();
+    let error = copied.try_for_each(|_| async { Ok(()) }).await.expect_err("it does not fit");
+    assert_eq!(error.code(), Some(&SqlState::OUT_OF_MEMORY));
+    assert_eq!(one(&client, "SELECT 1").await, "1");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_sent_in_error_disturbs_nobody() {
     let server = Server::start().await;

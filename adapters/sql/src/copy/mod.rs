@@ -183,7 +183,7 @@ pub async fn start_out(guard: Arc<SnapshotGuard>, context: &StatementContext, sq
     };
     let (plan, names) = context.plan_named(&Sql::Query(query)).await?;
     let stream = context.stream(&plan).await?;
-    let mut cursor = Cursor::new(guard, stream, None, "COPY")?;
+    let mut cursor = Cursor::new(guard, stream, Some(context.client_rows()), None, "COPY")?;
     cursor.rename(names);
     Ok(CopyOut::new(cursor, options))
 }

@@ -9,6 +9,9 @@ use crate::error::Result;
 use crate::query::Cursor;
 use pg_semantics::types::encode::{self, Format};
 
+/// About how many bytes of rows are written before they are sent.
+const MESSAGES_BYTES: usize = 256 << 10;
+
 /// A running COPY TO.
 pub struct CopyOut {
     cursor: Cursor,
@@ -66,9 +69,9 @@ impl CopyOut {
             self.column_names(&mut out);
         }
         if self.cursor.advance().await? {
-            if let Some(batch) = self.cursor.take_batch().filter(|batch| batch.num_rows() > 0) {
+            if let Some(batch) = self.cursor.take_rows(MESSAGES_BYTES)?.filter(|batch| batch.num_rows() > 0) {
                 out.bytes.put_slice(&std::mem::take(&mut self.binary_header));
-                self.rows(&batch, &mut out)?;
+                self.cursor.apart(|| self.rows(&batch, &mut out))?;
             }
             return Ok(Some(out));
         }

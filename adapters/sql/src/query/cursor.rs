@@ -7,13 +7,25 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::StreamExt;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::guarded;
+use super::{bytes, guarded};
 use crate::database::SnapshotGuard;
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, state};
 use pg_semantics::types::encode::{self, Format};
 use pg_semantics::types::{Base, NO_MODIFIER, PgType, modifier};
+
+/// A batch that is larger than this counts as memory of its statement while its rows are sent, and they are put into a client's form
+/// where that keeps no other client waiting.
+const LARGE_BATCH_BYTES: usize = 1 << 20;
+
+/// How many times as large as in a batch the values of a row may be in a message.
+const MESSAGE_FACTOR: usize = 4;
+
+/// Most bytes of a row in a message, as of a value.
+const ROW_BYTES_MAX: usize = pg_semantics::budget::VALUE_BYTES_MAX;
 
 /// A result column.
 #[derive(Clone, PartialEq, Debug)]
@@ -71,15 +83,19 @@ pub struct Cursor {
     /// Columns whose type is another one than the client was told of.
     recast: bool,
     current: Option<(RecordBatch, usize)>,
+    /// Of a large batch, and of a row of it that is being sent.
+    memory: Option<MemoryReservation>,
     tag: &'static str,
     rows: u64,
 }
 
 impl Cursor {
-    /// The rows of a stream. `described`: what the client has been told already.
+    /// The rows of a stream. `described`: what the client has been told already. `memory`: of the statement, nothing taken yet;
+    /// None where the rows are known to be few.
     pub fn new(
         guard: Arc<SnapshotGuard>,
         stream: SendableRecordBatchStream,
+        memory: Option<MemoryReservation>,
         described: Option<&Described>,
         tag: &'static str,
     ) -> Result<Cursor> {
@@ -90,7 +106,7 @@ impl Cursor {
                 .with_hint("A definition has changed: prepare the statement again."));
         }
         let recast = told.fields.iter().zip(&actual.fields).any(|(t, a)| t.pg != a.pg);
-        Ok(Cursor { _guard: guard, stream, described: told, recast, current: None, tag, rows: 0 })
+        Ok(Cursor { _guard: guard, stream, described: told, recast, current: None, memory, tag, rows: 0 })
     }
 
     /// What the rows look like.
@@ -113,8 +129,32 @@ impl Cursor {
             }
             match guarded(self.stream.next()).await? {
                 None => return Ok(false),
-                Some(batch) => self.current = Some((self.recast(batch?)?, 0)),
+                Some(batch) => {
+                    self.current = None;
+                    let batch = self.recast(batch?)?;
+                    self.count(&batch)?;
+                    self.current = Some((batch, 0));
+                }
             }
+        }
+    }
+
+    /// A row may be nearly all of its batch.
+    fn count(&self, batch: &RecordBatch) -> Result<()> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        let bytes = bytes(batch)?;
+        let counted = if bytes > LARGE_BATCH_BYTES { bytes.saturating_mul(1 + MESSAGE_FACTOR) } else { 0 };
+        Ok(memory.try_resize(counted)?)
+    }
+
+    /// Does what takes long for a large batch and may not wait: other clients of this thread are served by another one meanwhile.
+    pub fn apart<T>(&self, work: impl FnOnce() -> T) -> T {
+        let is_large = self.memory.as_ref().is_some_and(|memory| memory.size() > 0);
+        // A runtime of one thread has no other.
+        if is_large && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            tokio::task::block_in_place(work)
+        } else {
+            work()
         }
     }
 
@@ -147,34 +187,31 @@ impl Cursor {
         bytes_max: usize,
         out: &mut BytesMut,
     ) -> Result<usize> {
-        let Some((batch, next)) = &mut self.current else { return Ok(0) };
+        let Some((batch, mut next)) = self.current.take() else { return Ok(0) };
         let mut written = 0;
-        while written < rows_max && *next < batch.num_rows() && out.len() < bytes_max {
-            let start = out.len();
-            out.put_u8(b'D');
-            out.put_i32(0);
-            out.put_i16(batch.num_columns() as i16);
-            for (i, column) in batch.columns().iter().enumerate() {
-                let pg = self.described.fields[i].pg;
-                if let Err(error) = encode::field(column.as_ref(), *next, pg, formats[i], out) {
-                    out.truncate(start);
-                    return Err(error);
-                }
+        let outcome = self.apart(|| {
+            while written < rows_max && next < batch.num_rows() && out.len() < bytes_max {
+                write_row(&batch, next, &self.described.fields, formats, out)?;
+                next += 1;
+                written += 1;
             }
-            let len = (out.len() - start - 1) as i32;
-            out[start + 1..start + 5].copy_from_slice(&len.to_be_bytes());
-            *next += 1;
-            written += 1;
-        }
+            Ok(written)
+        });
+        self.current = Some((batch, next));
         self.rows += written as u64;
-        Ok(written)
+        outcome
     }
 
-    /// The rest of the current batch, for COPY.
-    pub fn take_batch(&mut self) -> Option<RecordBatch> {
-        let (batch, next) = self.current.take()?;
-        self.rows += (batch.num_rows() - next) as u64;
-        Some(batch.slice(next, batch.num_rows() - next))
+    /// The next rows of the current batch, about so many bytes of them, for COPY.
+    pub fn take_rows(&mut self, bytes_max: usize) -> Result<Option<RecordBatch>> {
+        let Some((batch, next)) = &mut self.current else { return Ok(None) };
+        let left = batch.num_rows() - *next;
+        let row_bytes = bytes(batch)? / batch.num_rows().max(1);
+        let rows = left.min((bytes_max / row_bytes.max(1)).max(1));
+        let taken = batch.slice(*next, rows);
+        *next += rows;
+        self.rows += rows as u64;
+        Ok(Some(taken))
     }
 
     /// Rows sent so far.
@@ -189,4 +226,36 @@ impl Cursor {
             tag => format!("{tag} {}", self.rows),
         }
     }
+}
+
+/// Writes a DataRow message. Nothing is left of it after an error.
+fn write_row(
+    batch: &RecordBatch,
+    row: usize,
+    fields: &[Field],
+    formats: &[Format],
+    out: &mut BytesMut,
+) -> Result<()> {
+    let start = out.len();
+    out.put_u8(b'D');
+    out.put_i32(0);
+    out.put_i16(batch.num_columns() as i16);
+    let mut columns = batch.columns().iter().zip(fields).zip(formats);
+    let encoded = columns.try_for_each(|((column, field), format)| {
+        encode::field(column.as_ref(), row, field.pg, *format, out)
+    });
+    let len = out.len() - start - 1;
+    let checked = encoded.and_then(|()| match len {
+        0..=ROW_BYTES_MAX => Ok(()),
+        _ => Err(SqlError::new(
+            state::PROGRAM_LIMIT_EXCEEDED,
+            format!("a row of {len} bytes is too long for a message, which has at most {ROW_BYTES_MAX}"),
+        )),
+    });
+    if checked.is_err() {
+        out.truncate(start);
+        return checked;
+    }
+    out[start + 1..start + 5].copy_from_slice(&(len as i32).to_be_bytes());
+    Ok(())
 }

@@ -26,6 +26,8 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -93,7 +95,7 @@ impl QueryEngine {
             .with_optimizer_rules(interruptible::rules())
             .with_analyzer_rules(pg_semantics::analyzer_rules())
             .with_type_planner(Arc::new(pg_semantics::types::planner::Types))
-            .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
+            .with_physical_optimizer_rules(physical_rules())
             .build();
         pg_semantics::install(&mut state)?;
         catalog::functions::register(&mut state)?;
@@ -311,6 +313,11 @@ impl StatementContext {
         guard(plan)?.map_err(SqlError::planning)
     }
 
+    /// Memory for rows on their way to the client, nothing taken yet.
+    pub fn client_rows(&self) -> MemoryReservation {
+        self.environment.engine.memory("rows for a client")
+    }
+
     /// Optimizes a plan for execution.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         guarded(self.state.create_physical_plan(plan)).await?.map_err(SqlError::planning)
@@ -348,6 +355,15 @@ impl Relations for StatementContext {
     fn is_aggregate(&self, name: &str) -> bool {
         self.state.aggregate_functions().contains_key(name)
     }
+}
+
+/// DataFusion's rules for plans that run, but for the one that moves filters: it finds the columns of a filter by their names alone,
+/// and takes another table's where two have the same. What can be moved has been moved in the logical plan.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    rules.push(Arc::new(yielding::Yielding));
+    rules
 }
 
 /// Bytes of the rows of a batch, which may be a slice of more.

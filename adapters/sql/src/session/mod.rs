@@ -267,7 +267,7 @@ impl Session {
         let (plan, names) = context.plan_named(sql).await?;
         limits::check_width(plan.schema().fields().len())?;
         let stream = context.stream(&plan).await?;
-        let mut cursor = Cursor::new(guard, stream, described, tag)?;
+        let mut cursor = Cursor::new(guard, stream, Some(context.client_rows()), described, tag)?;
         cursor.rename(names);
         Ok(Outcome::Rows(cursor))
     }

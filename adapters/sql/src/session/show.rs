@@ -70,7 +70,7 @@ pub fn rows(
     let arrays = columns.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)?;
     let stream = RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)]));
-    Ok(Outcome::Rows(Cursor::new(guard, Box::pin(stream), None, "SHOW")?))
+    Ok(Outcome::Rows(Cursor::new(guard, Box::pin(stream), None, None, "SHOW")?))
 }
 
 /// One row of text.
