@@ -2,6 +2,8 @@
 //! lets floats become infinite. Once types are coerced, arithmetic on them becomes calls of functions that check: so it is
 //! checked wherever an expression can stand, and where a constant is calculated ahead of time.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Datum};
 use datafusion::arrow::compute::kernels::numeric::{add, div, mul, rem, sub};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
@@ -179,6 +181,7 @@ impl Operation {
             let (array, scalar) = datum.get();
             array.as_primitive::<T>().value(if scalar { 0 } else { row }).into()
         };
+        let mut any_nan = false;
         for (row, value) in result.as_primitive::<T>().iter().enumerate() {
             let Some(value) = value else { continue };
             let value: f64 = value.into();
@@ -186,9 +189,10 @@ impl Operation {
             if value.is_finite() && value != 0.0 {
                 continue;
             }
+            any_nan |= value.is_nan();
             self.judge(values(left, row), values(right, row), value)?;
         }
-        Ok(result)
+        Ok(if any_nan { one_nan(&result) } else { result })
     }
 
     fn judge(self, left: f64, right: f64, value: f64) -> Result<(), ArrowError> {
@@ -207,6 +211,21 @@ impl Operation {
             return Err(failed(state::NUMERIC_OUT_OF_RANGE, "value out of range: underflow".into()));
         }
         Ok(())
+    }
+}
+
+/// Floats with one NaN for all: processors give it a sign, and values are compared by it.
+pub fn one_nan(values: &ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        DataType::Float32 => {
+            let one = |v: f32| if v.is_nan() { f32::NAN } else { v };
+            Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
+        }
+        DataType::Float64 => {
+            let one = |v: f64| if v.is_nan() { f64::NAN } else { v };
+            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
+        }
+        _ => Arc::clone(values),
     }
 }
 

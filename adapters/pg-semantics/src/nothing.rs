@@ -1,20 +1,24 @@
-//! Conditions on constants above a group that is there even without rows. The optimizer moves a condition that reads no column below the
-//! grouping, where it takes away the rows and not the group: so such conditions are decided before.
+//! Conditions that read no column above a group that is there even without rows. The optimizer moves such a condition below the
+//! grouping, where it takes away the rows and not the group. So those on constants are decided before, and the others (on a
+//! subquery, on a random number) stay above a limit that no condition is moved through.
 
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{EmptyRelation, Expr, Filter, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::{EmptyRelation, Expr, Filter, GroupingSet, Limit, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::push_down_filter::replace_cols_by_name;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// Decides conditions on constants. Runs before any other rule.
+/// The limit of a plan whose rows are all let through.
+const ALL_ROWS: i64 = i64::MAX;
+
+/// Decides conditions on constants, and holds the others without columns where they are. Runs before any other rule.
 #[derive(Debug)]
 pub struct ConstantConditions;
 
@@ -29,57 +33,68 @@ impl OptimizerRule for ConstantConditions {
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };
-        if !is_always_there(&filter.input) {
+        if is_held(&filter.input) || !filter.input.exists(|node| Ok(has_group_of_all(node)))? {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         }
-        let mut kept = vec![];
+        let (mut kept, mut held) = (vec![], vec![]);
         let mut changed = false;
         for condition in split_conjunction_owned(filter.predicate.clone()) {
-            match decided(&condition, &filter.input)? {
+            let Some(constant) = without_columns(&condition, &filter.input)? else {
+                kept.push(condition);
+                continue;
+            };
+            match decided(constant)? {
                 Some(true) => changed = true,
                 Some(false) => {
                     let schema = Arc::clone(filter.input.schema());
                     let nothing = EmptyRelation { produce_one_row: false, schema };
                     return Ok(Transformed::yes(LogicalPlan::EmptyRelation(nothing)));
                 }
-                None => kept.push(condition),
+                None => held.push(condition),
             }
         }
-        if !changed {
+        if !changed && held.is_empty() {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         }
-        Ok(Transformed::yes(match conjunction(kept) {
-            Some(condition) => LogicalPlan::Filter(Filter::try_new(condition, filter.input)?),
-            None => Arc::unwrap_or_clone(filter.input),
+        let mut plan = filter.input;
+        if let Some(condition) = conjunction(kept) {
+            plan = Arc::new(LogicalPlan::Filter(Filter::try_new(condition, plan)?));
+        }
+        Ok(Transformed::yes(match conjunction(held) {
+            Some(condition) => LogicalPlan::Filter(Filter::try_new(condition, hold(plan))?),
+            None => Arc::unwrap_or_clone(plan),
         }))
     }
 }
 
-/// True for a plan over a grouping that has a group of all rows.
-fn is_always_there(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Projection(projection) => is_always_there(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => is_always_there(&alias.input),
-        LogicalPlan::Filter(filter) => is_always_there(&filter.input),
-        LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.as_slice() {
-            [] => true,
-            [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] => sets.iter().any(Vec::is_empty),
-            [Expr::GroupingSet(_)] => true,
-            _ => false,
-        },
+/// The plan under a limit of all rows.
+fn hold(input: Arc<LogicalPlan>) -> Arc<LogicalPlan> {
+    let all = Box::new(Expr::Literal(ScalarValue::Int64(Some(ALL_ROWS)), None));
+    Arc::new(LogicalPlan::Limit(Limit { skip: None, fetch: Some(all), input }))
+}
+
+fn is_held(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Limit(limit) = plan else { return false };
+    matches!(limit.fetch.as_deref(), Some(Expr::Literal(ScalarValue::Int64(Some(ALL_ROWS)), _)))
+}
+
+/// True for a grouping that has a group of all rows.
+fn has_group_of_all(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Aggregate(aggregate) = plan else { return false };
+    match aggregate.group_expr.as_slice() {
+        [] => true,
+        [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] => sets.iter().any(Vec::is_empty),
+        [Expr::GroupingSet(_)] => true,
         _ => false,
     }
 }
 
-/// What a condition is if it reads nothing but constants of the plan; None: it reads more.
-fn decided(condition: &Expr, plan: &LogicalPlan) -> Result<Option<bool>> {
-    if condition.is_volatile() {
-        return Ok(None);
-    }
+/// A condition without its columns, if all that it reads are constants of the plan.
+fn without_columns(condition: &Expr, plan: &LogicalPlan) -> Result<Option<Expr>> {
     let (mut condition, mut plan) = (condition.clone(), plan);
     loop {
         if condition.column_refs().is_empty() {
-            break;
+            return Ok(Some(condition));
         }
         let (columns, input): (Vec<Expr>, &LogicalPlan) = match plan {
             LogicalPlan::Projection(p) => {
@@ -96,6 +111,13 @@ fn decided(condition: &Expr, plan: &LogicalPlan) -> Result<Option<bool>> {
         let names = plan.schema().columns().into_iter().map(|c| c.flat_name());
         condition = replace_cols_by_name(condition, &names.zip(columns).collect())?;
         plan = input;
+    }
+}
+
+/// What a condition without columns is, if that can be said before it runs.
+fn decided(condition: Expr) -> Result<Option<bool>> {
+    if condition.is_volatile() {
+        return Ok(None);
     }
     let context = SimplifyContext::default();
     let simplified = ExprSimplifier::new(context).simplify(condition)?;

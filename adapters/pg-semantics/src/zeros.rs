@@ -1,11 +1,12 @@
-//! A float has two zeros, which are equal. DataFusion makes a list out of `f = 0 OR f = 1 …` while it optimizes, and looks for a
-//! value in a list by its bits. So the zeros become one, in the value and in the list, wherever a list of floats comes up.
+//! A float has two zeros, which are equal. DataFusion compares them so, but sorts by their bits, and looks for a value by its bits
+//! in a list and among the keys of a join. (It makes a list out of `f = 0 OR f = 1 …` while it optimizes.) So the zeros become one
+//! in lists, in what rows are sorted or joined by, and in the partitions and order of windows and aggregates.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::expr::{InList, ScalarFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
@@ -30,17 +31,70 @@ impl OptimizerRule for OneZero {
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let schema = schema::of_expressions(&plan)?;
+        // Where the rows are sorted or matched by an expression itself.
+        let by_itself = matches!(plan, LogicalPlan::Sort(_) | LogicalPlan::Join(_));
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            let changed = expr.transform_up(|expr| of_list(expr, &schema))?;
+            let changed = expr.transform_up(|expr| inside(expr, &schema))?;
+            let changed = changed.transform_data(|expr| {
+                if by_itself { key(expr, &schema) } else { Ok(Transformed::no(expr)) }
+            })?;
             Ok(changed.update_data(|expr| name.restore(expr)))
         })
     }
 }
 
-fn of_list(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::InList(InList { expr: value, list, negated }) = expr else { return Ok(Transformed::no(expr)) };
+fn inside(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::InList(list) => of_list(list, schema),
+        Expr::WindowFunction(mut window) => {
+            let mut changed = keys(&mut window.params.partition_by, schema)?;
+            changed |= sorted(&mut window.params.order_by, schema)?;
+            Ok(Transformed::new_transformed(Expr::WindowFunction(window), changed))
+        }
+        Expr::AggregateFunction(mut aggregate) => {
+            let changed = sorted(&mut aggregate.params.order_by, schema)?;
+            Ok(Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn sorted(order: &mut [Sort], schema: &DFSchema) -> Result<bool> {
+    let mut changed = false;
+    for sort in order {
+        changed |= replace(&mut sort.expr, schema)?;
+    }
+    Ok(changed)
+}
+
+fn keys(exprs: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+    let mut changed = false;
+    for expr in exprs {
+        changed |= replace(expr, schema)?;
+    }
+    Ok(changed)
+}
+
+fn replace(expr: &mut Expr, schema: &DFSchema) -> Result<bool> {
+    let keyed = key(std::mem::take(expr), schema)?;
+    *expr = keyed.data;
+    Ok(keyed.transformed)
+}
+
+/// What a float is sorted or matched by; any other value by itself.
+fn key(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let data_type = expr.get_type(schema)?;
+    // A constant has no order, and a window finds its constants by what they are.
+    if !data_type.is_floating() || is_one_zero(&expr) || matches!(expr, Expr::Literal(..)) {
+        return Ok(Transformed::no(expr));
+    }
+    Ok(Transformed::yes(one_zero(expr, &data_type)?))
+}
+
+fn of_list(list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let InList { expr: value, list, negated } = list;
     let data_type = value.get_type(schema)?;
     if !data_type.is_floating() || is_one_zero(&value) {
         return Ok(Transformed::no(Expr::InList(InList { expr: value, list, negated })));
@@ -57,6 +111,10 @@ pub fn one_zero(value: Expr, data_type: &DataType) -> Result<Expr> {
 }
 
 fn is_one_zero(value: &Expr) -> bool {
+    let value = match value {
+        Expr::Alias(alias) => &alias.expr,
+        other => other,
+    };
     let Expr::ScalarFunction(ScalarFunction { func, args }) = value else { return false };
     let is_zero = |arg: &Expr| {
         matches!(arg, Expr::Literal(ScalarValue::Float64(Some(0.0)) | ScalarValue::Float32(Some(0.0)), _))

@@ -49,6 +49,10 @@ async fn numerics_are_exact() {
             ),
             ("select sqrt(20000.0), power(1.05, 10)", "141.4213562373095000|1.6288946267774414"),
             ("select n from r where round(n, 1) = n", "10.60"),
+            ("select 1e100", "!22003 out of range for type numeric"),
+            ("select id from r where 1e100 > id", "!22003 out of range for type numeric"),
+            ("select x'1f'", "!0A000 bit strings"),
+            ("select b'101'", "!0A000 bit strings"),
         ])
         .await;
 }

@@ -61,7 +61,8 @@ pub fn number(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
             let doubles = arrow_cast(values, &DataType::Float64)?;
             let narrow = |v: f64| {
                 let n = v as f32;
-                if n.is_infinite() && v.is_finite() { Err(out_of_range()) } else { Ok(n) }
+                let is_lost = n.is_infinite() && v.is_finite() || n == 0.0 && v != 0.0;
+                if is_lost { Err(out_of_range()) } else { Ok(n) }
             };
             let narrowed: Result<PrimitiveArray<Float32Type>> =
                 doubles.as_primitive::<Float64Type>().try_unary(narrow);

@@ -150,7 +150,8 @@ fn differs(from: &DataType, into: &DataType) -> bool {
         | D::Timestamp(TimeUnit::Microsecond, _)
         | D::Interval(_) => from.is_string(),
         D::Int16 | D::Int32 | D::Int64 => from.is_floating() || from.is_decimal() || from.is_string(),
-        D::Boolean | D::Float32 | D::Float64 => from.is_string(),
+        D::Float32 => from.is_string() || matches!(from, D::Float64) || from.is_decimal(),
+        D::Boolean | D::Float64 => from.is_string(),
         D::Binary => matches!(from, D::Utf8),
         D::List(_) => matches!(from, D::Utf8 | D::List(_)) && from != into,
         D::Utf8 => {
@@ -192,7 +193,9 @@ fn cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
             };
             from_texts(texts()?.as_string(), base, into)?
         }
-        (DataType::Int16 | DataType::Int32 | DataType::Int64, _) => convert::number(values, into)?,
+        (DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32, _) => {
+            convert::number(values, into)?
+        }
         (DataType::Binary, _) => from_texts(texts()?.as_string(), Base::Bytea, into)?,
         (DataType::List(item), _) => array::to_array(values, item)?,
         (_, Some(kind)) if kind.is_time() => match values.data_type().is_string() {

@@ -417,12 +417,14 @@ impl Moments {
             (_, true) => Some(self.float_squares / n),
             (_, false) => Some(self.float_squares / (n - 1.0)),
         };
-        Ok(match kind {
+        let result = match kind {
             Kind::Sum => (self.count > 0).then_some(self.float),
             Kind::Avg => (self.count > 0).then(|| self.float / n),
             Kind::Variance { population } => variance(population),
             Kind::Deviation { population } => variance(population).map(f64::sqrt),
-        })
+        };
+        // Of infinities of both signs; processors give it a sign, and values are compared by it.
+        Ok(result.map(|value| if value.is_nan() { f64::NAN } else { value }))
     }
 
     fn exact_result(&self, kind: Kind, scale: i32, into: Digits) -> Result<Option<i256>> {

@@ -17,7 +17,6 @@ pub const SCALARS: &[&str] = &[
     "cos",
     "cosh",
     "cot",
-    "degrees",
     "factorial",
     "greatest",
     "least",

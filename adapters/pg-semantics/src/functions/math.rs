@@ -66,12 +66,15 @@ const fn entry(
 /// Arguments of functions that are not there for floats.
 const TWO_DOUBLES: &str = "double precision, double precision";
 
+/// A degree. PostgreSQL divides by it, where Rust multiplies by its reciprocal: the last digit may be another.
+const RADIANS_OF_DEGREE: f64 = std::f64::consts::PI / 180.0;
+
 const ENTRIES: &[Entry] = &[
     entry("round", &[], Exact::Round, |x, _| Ok(x.round_ties_even()), (1, 2)),
     entry("trunc", &[], Exact::Trunc, |x, _| Ok(x.trunc()), (1, 2)),
     entry("ceil", &["ceiling"], Exact::Ceil, |x, _| Ok(x.ceil()), (1, 1)),
     entry("floor", &[], Exact::Floor, |x, _| Ok(x.floor()), (1, 1)),
-    entry("sign", &[], Exact::Sign, |x, _| Ok(if x == 0.0 || x.is_nan() { x } else { x.signum() }), (1, 1)),
+    entry("sign", &[], Exact::Sign, |x, _| Ok(f64::from(i8::from(x > 0.0) - i8::from(x < 0.0))), (1, 1)),
     entry("abs", &[], Exact::Abs, |x, _| Ok(x.abs()), (1, 1)),
     entry("sqrt", &[], Exact::Sqrt, |x, _| square_root(x), (1, 1)),
     entry("power", &["pow"], Exact::Power, power, (2, 2)),
@@ -81,6 +84,7 @@ const ENTRIES: &[Entry] = &[
     entry("lcm", &[], Exact::Lcm, |_, _| Err(no_function("lcm", TWO_DOUBLES)), (2, 2)),
     entry("int4not", &[], Exact::Not, |_, _| Err(no_function("int4not", "double precision")), (1, 1)),
     entry("cbrt", &[], Exact::Float, |x, _| Ok(x.cbrt()), (1, 1)),
+    entry("degrees", &[], Exact::Float, |x, _| finite(x, x / RADIANS_OF_DEGREE), (1, 1)),
     entry("exp", &[], Exact::Exp, |x, _| finite(x, x.exp()), (1, 1)),
     entry("ln", &[], Exact::Ln, |x, _| float_logarithm(x, f64::ln), (1, 1)),
     entry("log", &["log10"], Exact::Log, |x, _| float_logarithm(x, f64::log10), (1, 2)),

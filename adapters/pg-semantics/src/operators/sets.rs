@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -12,11 +12,13 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::sql::sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, TableFactor};
 
-use super::{Operand, compare};
+use super::settle::as_one;
+use super::{Operand, compare, shown};
 use crate::casts;
 use crate::error::{SqlError, state};
 use crate::syntax::derived;
 use crate::types::planner::unbounded_numeric;
+use crate::types::{Base, NO_MODIFIER, modifier};
 
 /// Plans subqueries that are set operations.
 #[derive(Debug)]
@@ -74,7 +76,42 @@ fn of_one_type(left: LogicalPlan, right: LogicalPlan, op: SetOperator) -> Result
         })
     });
     let types = types.collect::<std::result::Result<Vec<DataType>, SqlError>>()?;
+    let types: Vec<Column> =
+        l.iter().zip(&r).zip(types).map(|((l, r), arrow)| Column::of(l, r, arrow)).collect();
     Ok((casted(left, l, &types)?, casted(right, r, &types)?))
+}
+
+/// What the columns of both sides become.
+struct Column {
+    arrow: DataType,
+    /// What texts are shown as, where both sides differ in that.
+    shown: Option<(Base, i32)>,
+}
+
+impl Column {
+    fn of(left: &Operand, right: &Operand, arrow: DataType) -> Column {
+        let differ = left.base() != right.base() || modifier(&left.field) != modifier(&right.field);
+        let shown = (arrow == DataType::Utf8 && differ)
+            .then(|| shown::common([left, right].into_iter()).unwrap_or((Base::Text, NO_MODIFIER)));
+        Column { arrow, shown }
+    }
+
+    fn is(&self, column: &Operand) -> bool {
+        let as_shown = |(base, its)| column.base() == Some(base) && modifier(&column.field) == its;
+        *column.arrow() == self.arrow && self.shown.is_none_or(as_shown)
+    }
+
+    fn cast(&self, expr: Expr, column: &Operand, schema: &DFSchema) -> Result<Expr> {
+        let mut expr = expr;
+        if *column.arrow() != self.arrow {
+            expr = casts::as_result(expr, &self.arrow, schema)?;
+        }
+        if let Some((base, modifier)) = self.shown {
+            let operand = Operand { expr, field: Arc::clone(&column.field), open: column.open };
+            expr = shown::shown(as_one(operand, &self.arrow, Some(base), schema)?, schema, base, modifier)?;
+        }
+        Ok(expr.alias(column.field.name()))
+    }
 }
 
 /// The columns of a plan: which of them are literals whose type is open.
@@ -102,38 +139,18 @@ fn is_open(expr: &Expr) -> bool {
 }
 
 /// The plan with its columns as values of these types.
-fn casted(plan: LogicalPlan, columns: Vec<Operand>, types: &[DataType]) -> Result<LogicalPlan> {
-    if columns.iter().zip(types).all(|(column, into)| column.arrow() == into) {
+fn casted(plan: LogicalPlan, columns: Vec<Operand>, types: &[Column]) -> Result<LogicalPlan> {
+    if columns.iter().zip(types).all(|(column, into)| into.is(column)) {
         return Ok(plan);
     }
-    let schema = Arc::clone(plan.schema());
-    let of = |expr: Expr, column: &Operand, into: &DataType, plan: &LogicalPlan| -> Result<Expr> {
-        if column.arrow() == into {
-            return Ok(expr);
-        }
-        let name = column.field.name().clone();
-        let input = plan.inputs();
-        let over = input.first().map_or(&schema, |input| input.schema());
-        Ok(casts::as_result(expr.unalias(), into, over)?.alias(name))
+    // A literal is cast where it stands.
+    let (exprs, input) = match plan {
+        LogicalPlan::Projection(projection) => (projection.expr, projection.input),
+        plan => (columns.iter().map(|column| column.expr.clone()).collect(), Arc::new(plan)),
     };
-    match plan {
-        // A literal is cast where it stands.
-        LogicalPlan::Projection(projection) => {
-            let plan = LogicalPlan::Projection(projection.clone());
-            let exprs = projection.expr.iter().zip(columns.iter().zip(types));
-            let exprs = exprs.map(|(expr, (column, into))| of(expr.clone(), column, into, &plan));
-            let exprs = exprs.collect::<Result<Vec<_>>>()?;
-            Ok(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?))
-        }
-        plan => {
-            let exprs = columns.iter().zip(types).map(|(column, into)| {
-                if column.arrow() == into {
-                    return Ok(column.expr.clone());
-                }
-                Ok(casts::as_result(column.expr.clone(), into, &schema)?.alias(column.field.name()))
-            });
-            let exprs = exprs.collect::<Result<Vec<_>>>()?;
-            Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
-        }
-    }
+    let exprs = exprs.into_iter().zip(columns.iter().zip(types)).map(|(expr, (column, into))| {
+        if into.is(column) { Ok(expr) } else { into.cast(expr.unalias(), column, input.schema()) }
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, input)?))
 }

@@ -10,7 +10,8 @@ use datafusion::logical_expr::expr::{InList, ScalarFunction, Sort, Unnest};
 use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, Operator, when};
 
 use super::operand::Operand;
-use super::{called, chain, compare, label, members, numeric, settle_call, settle_cast, shown};
+use super::{Operation, called, chain, compare, label, members, numeric, settle_call, settle_cast, shown};
+use crate::arithmetic;
 use crate::casts;
 use crate::error::{SqlError, state};
 use crate::types::{Base, NO_MODIFIER, PgType, typed};
@@ -85,6 +86,7 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         {
             Expr::Literal(ScalarValue::Int32(Some(value as i32)), metadata)
         }
+        Expr::Negative(value) => negated(settle(*value, schema)?, schema)?,
         Expr::Case(case) => settle_case(case, schema)?,
         Expr::Between(between) => settle_between(between, schema)?,
         Expr::InList(list) => settle_in_list(list, schema)?,
@@ -121,6 +123,16 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::Unnest(unnest) => settle_unnest(unnest, schema)?,
         other => other.map_children(|child| Ok(Transformed::yes(settle(child, schema)?)))?.data,
     })
+}
+
+/// The negative of a float is a product, because a sign changed by itself makes two out of NaN, which is one.
+fn negated(value: Expr, schema: &DFSchema) -> Result<Expr> {
+    let minus_one = match value.get_type(schema)? {
+        DataType::Float32 => ScalarValue::Float32(Some(-1.0)),
+        DataType::Float64 => ScalarValue::Float64(Some(-1.0)),
+        _ => return Ok(Expr::Negative(Box::new(value))),
+    };
+    Ok(arithmetic::call(Operation::Multiply, vec![value, Expr::Literal(minus_one, None)]))
 }
 
 /// Arguments of functions that say themselves which integers they take.
@@ -191,7 +203,8 @@ fn settle_nullif(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     let value = if kept { first.expr.clone() } else { first.as_type(&common) };
     let kept_type = if kept { first.arrow().clone() } else { common.clone() };
     let plain = |o: &Operand| compare::is_plain(o) && o.base() != Some(Base::Interval);
-    if kept_type == common && plain(first) && plain(second) {
+    // The function finds equals by their bits, and a float has two zeros.
+    if kept_type == common && !common.is_floating() && plain(first) && plain(second) {
         let args = vec![first.as_type(&common), second.as_type(&common)];
         return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.func, args)));
     }
@@ -251,7 +264,12 @@ fn all_of_one_type(operands: Vec<Operand>, shown_as: Option<Base>, schema: &DFSc
 }
 
 /// An operand as a value of the type that it has in common with others; a literal is read as such a value.
-fn as_one(operand: Operand, common: &DataType, shown_as: Option<Base>, schema: &DFSchema) -> Result<Expr> {
+pub(super) fn as_one(
+    operand: Operand,
+    common: &DataType,
+    shown_as: Option<Base>,
+    schema: &DFSchema,
+) -> Result<Expr> {
     let expr = operand.as_type(common);
     match shown_as {
         Some(Base::Jsonb) if operand.open => called("jsonb", vec![operand.retyped(expr, DataType::Utf8)]),

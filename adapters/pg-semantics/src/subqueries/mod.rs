@@ -153,7 +153,7 @@ pub(crate) fn named_as(expr: Expr, before: &Expr) -> Expr {
 }
 
 /// Conditions that the planner makes semi- and anti-joins, with nulls treated as in WHERE: an EXISTS or IN over a plain SELECT
-/// that is correlated in its WHERE alone, a NOT IN that is not correlated.
+/// that is correlated in its WHERE alone, a NOT IN of more than constants that is not correlated.
 fn is_semi_join(condition: &Expr) -> Result<bool> {
     let (condition, negated) = match condition {
         Expr::Not(inner) => (inner.as_ref(), true),
@@ -164,7 +164,9 @@ fn is_semi_join(condition: &Expr) -> Result<bool> {
         Expr::InSubquery(InSubquery { expr, subquery, negated: also }) => {
             let anti = negated != *also;
             let plan = &subquery.subquery;
-            Ok(!contains_subquery(expr)? && is_plain(plan)? && !(anti && refers_outside(plan)?))
+            // A constant is no key of a join, and only the keys of an anti-join are looked at for nulls.
+            let anti_is_ours = refers_outside(plan)? || expr.column_refs().is_empty();
+            Ok(!contains_subquery(expr)? && is_plain(plan)? && !(anti && anti_is_ours))
         }
         _ => Ok(false),
     }

@@ -208,6 +208,9 @@ impl PgType {
             T::Int(_) | T::Integer(_) | T::Int4(_) => Base::Int4,
             T::BigInt(_) | T::Int8(_) => Base::Int8,
             T::Real | T::Float4 => Base::Float4,
+            T::Float(ast::ExactNumberInfo::Precision(bits)) if *bits <= planner::REAL_BITS_MAX => {
+                Base::Float4
+            }
             T::Double(_) | T::DoublePrecision | T::Float(_) | T::Float8 => Base::Float8,
             T::Numeric(_) | T::Decimal(_) | T::Dec(_) => Base::Numeric,
             T::Text | T::String(_) => Base::Text,

@@ -11,6 +11,12 @@ use super::{Base, PgType, typed};
 use crate::decimal::{DIGITS_MAX, DIGITS_NARROW_MAX, QUOTIENT_SCALE_MAX};
 use crate::error::{SqlError, state};
 
+/// Most bits of a `float(bits)` that is a real.
+pub const REAL_BITS_MAX: u64 = 24;
+
+/// Most bits of a `float(bits)`.
+const DOUBLE_BITS_MAX: u64 = 53;
+
 /// Plans the types that PostgreSQL has and DataFusion has not, or has otherwise.
 #[derive(Debug)]
 pub struct Types;
@@ -24,6 +30,15 @@ impl TypePlanner for Types {
                 ExactNumberInfo::Precision(precision) => numeric(*precision, 0)?,
                 ExactNumberInfo::PrecisionAndScale(precision, scale) => numeric(*precision, *scale)?,
             },
+            T::Float(ExactNumberInfo::Precision(bits)) if !(1..=DOUBLE_BITS_MAX).contains(bits) => {
+                let bound = if *bits == 0 {
+                    "at least 1 bit".to_owned()
+                } else {
+                    format!("less than {} bits", DOUBLE_BITS_MAX + 1)
+                };
+                let message = format!("precision for type float must be {bound}");
+                return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).into());
+            }
             T::Time(_, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => {
                 return Err(SqlError::unsupported("type time with time zone is not supported")
                     .with_hint("Use time, or timestamp with time zone.")

@@ -303,10 +303,6 @@ fn literal(value: &Value) -> Option<Lowered> {
         Value::DollarQuotedString(text) => Text(text.value.clone()),
         Value::Boolean(value) => Typed(bool_literal(*value), ColumnType::Bool),
         Value::Null => Null,
-        Value::HexStringLiteral(hex) => {
-            let bytes = literal_from_text(&format!("\\x{hex}"), ColumnType::Bytea).ok()?;
-            Typed(Expr::Literal(bytes, ColumnType::Bytea), ColumnType::Bytea)
-        }
         _ => return None,
     })
 }

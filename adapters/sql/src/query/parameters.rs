@@ -154,7 +154,7 @@ pub fn value(pg: PgType, format: Format, bytes: Option<&[u8]>, typing: Typing) -
 }
 
 fn bytea(bytes: &[u8]) -> Expr {
-    Expr::value(Value::HexStringLiteral(decode::hex(bytes)[2..].to_string()))
+    cast(Expr::value(Value::SingleQuotedString(decode::hex(bytes))), ast::DataType::Bytea)
 }
 
 fn array(base: Base, items: Vec<Option<String>>) -> Expr {

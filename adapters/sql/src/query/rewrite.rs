@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Statement, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::catalog::{PG_CATALOG, pg_catalog};
@@ -72,15 +72,32 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        if let Expr::Subquery(query) = expr
-            && let Some(instead) = catalog_subquery(query)
-        {
-            *expr = instead;
+        match expr {
+            Expr::Subquery(query) => {
+                if let Some(instead) = catalog_subquery(query) {
+                    *expr = instead;
+                }
+            }
+            Expr::Cast { expr: inner, data_type, .. } if is_float(data_type) => wide_as_text(inner),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } => {
+                if let Some(constant) = signed_constant(operand) {
+                    *expr = constant;
+                }
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Expr::Value(ast::ValueWithSpan {
+            value: Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_),
+            ..
+        }) = expr
+        {
+            let error = SqlError::unsupported("bit strings, as B'101' or X'1F', are not supported");
+            return ControlFlow::Break(error.with_hint("Write bytes as '\\x1f'::bytea."));
+        }
         if let Err(error) = pg_semantics::syntax::calls::rewrite(expr) {
             return ControlFlow::Break(error);
         }
@@ -132,11 +149,71 @@ fn rewrite(expr: &mut Expr) {
     }
 }
 
+fn is_float(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Real | T::Float(_) | T::Float4 | T::Float8 | T::Double(_) | T::DoublePrecision => true,
+        T::Custom(name, _) => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .is_some_and(|ident| matches!(ident.value.to_ascii_lowercase().as_str(), "float4" | "float8")),
+        _ => false,
+    }
+}
+
+/// A constant with its signs, where that makes it another type than the number without them: the least integer and bigint, or a
+/// number with two signs.
+fn signed_constant(operand: &Expr) -> Option<Expr> {
+    let (negative, digits) = sign_of(operand, true)?;
+    match (negative, digits) {
+        (true, "2147483648") => Some(number_as("-2147483648", DataType::Integer(None))),
+        (true, "9223372036854775808") => Some(number_as("-9223372036854775808", DataType::BigInt(None))),
+        (false, _) => Some(Expr::value(Value::Number(digits.to_owned(), false))),
+        _ => None,
+    }
+}
+
+/// Whether a constant under signs is negative, given whether what is around it is, and its digits.
+fn sign_of(expr: &Expr, negative: bool) -> Option<(bool, &str)> {
+    match expr {
+        Expr::Nested(inner) => sign_of(inner, negative),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } => sign_of(operand, !negative),
+        Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, _), .. }) => Some((negative, digits)),
+        _ => None,
+    }
+}
+
+/// A number that is cast to a float and is no numeric here becomes a text, which a float is read from as well.
+fn wide_as_text(expr: &mut Expr) {
+    if let Expr::Nested(inner) = expr {
+        return wide_as_text(inner);
+    }
+    let (sign, number) = match &*expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } => ("-", &**operand),
+        other => ("", other),
+    };
+    if let Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, _), .. }) = number
+        && is_wide(digits)
+    {
+        *expr = Expr::value(Value::SingleQuotedString(format!("{sign}{digits}")));
+    }
+}
+
+/// True for more digits than a numeric has.
+fn is_wide(number: &str) -> bool {
+    if number.contains(['e', 'E']) {
+        plain_digits(number).is_none()
+    } else {
+        number.len() > NUMERIC_DIGITS_MAX as usize
+    }
+}
+
 /// A number without its exponent, which DataFusion makes a power of ten that no binary fraction is: `1e15` would be
-/// 999999999999999.9 as double precision. What is no numeric is a double precision.
+/// 999999999999999.9 as double precision. What has more digits than a numeric here is refused as one.
 fn without_exponent(number: &str) -> Expr {
     match plain_digits(number) {
-        None => number_as(number, DataType::DoublePrecision),
+        None => number_as(number, numeric()),
         Some(plain) if plain.contains('.') => Expr::value(Value::Number(plain, false)),
         // Without a point it would be an integer.
         Some(plain) => number_as(&plain, numeric()),

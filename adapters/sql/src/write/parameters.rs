@@ -62,9 +62,6 @@ fn constant(value: &ScalarValue) -> Result<Expr> {
         ScalarValue::Utf8(Some(text))
         | ScalarValue::LargeUtf8(Some(text))
         | ScalarValue::Utf8View(Some(text)) => literal(Value::SingleQuotedString(text.clone())),
-        ScalarValue::Binary(Some(bytes)) | ScalarValue::LargeBinary(Some(bytes)) => {
-            literal(Value::HexStringLiteral(bytes.iter().map(|b| format!("{b:02x}")).collect()))
-        }
         other => {
             let text = text_of(other)?;
             let cast_to = sql_type(&other.data_type()).ok_or_else(|| {
@@ -102,6 +99,7 @@ fn sql_type(data_type: &DataType) -> Option<SqlType> {
         DataType::Timestamp(_, None) => SqlType::Timestamp(None, TimezoneInfo::None),
         DataType::Timestamp(_, Some(_)) => SqlType::Timestamp(None, TimezoneInfo::WithTimeZone),
         DataType::Time64(_) => SqlType::Time(None, TimezoneInfo::None),
+        DataType::Binary | DataType::LargeBinary => SqlType::Bytea,
         _ => return None,
     })
 }

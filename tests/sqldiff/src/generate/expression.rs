@@ -70,8 +70,14 @@ fn apply(rng: &mut StdRng, scope: &Scope, of: Type, form: &'static Form, depth: 
 
 fn operands(rng: &mut StdRng, scope: &Scope, form: &'static Form, depth: usize) -> Vec<Part> {
     let mut parts = vec![Part::text(form.texts[0])];
+    let mut last = None;
     for (operand, text) in form.operands.iter().zip(&form.texts[1..]) {
-        parts.push(Part::One(expression(rng, scope, *operand, depth)));
+        let node = match operand {
+            Some(of) => expression(rng, scope, *of, depth),
+            None => last.take().expect("an operand before"),
+        };
+        last = Some(node.clone());
+        parts.push(Part::One(node));
         parts.push(Part::text(*text));
     }
     parts

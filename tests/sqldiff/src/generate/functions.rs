@@ -1,18 +1,22 @@
 //! PostgreSQL's operators and functions as they are called: a type, and a text with the types of the operands in braces. Where a line
-//! begins with a list of types, it stands for one line of each, with `T` for the type.
+//! begins with a list of types, it stands for one line of each, with `T` for the type. `{=}` is the operand before once more: an
+//! order by what is collected leaves no ties whose order would be open.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::generate::types::Type;
 
+/// In the place of a type: the operand before.
+const AGAIN: &str = "=";
+
 /// A way to make an expression of a type.
 #[derive(Debug)]
 pub struct Form {
     /// Text before, between and behind the operands: one more than there are operands.
     pub texts: Vec<&'static str>,
-    /// Types of the operands.
-    pub operands: Vec<Type>,
+    /// Types of the operands; None: the operand before once more.
+    pub operands: Vec<Option<Type>>,
 }
 
 /// The forms that make this type.
@@ -55,7 +59,7 @@ fn form(text: &'static str, named: &dyn Fn(&str) -> Type) -> Form {
     while let Some((before, after)) = rest.split_once('{') {
         let (name, behind) = after.split_once('}').unwrap_or_else(|| panic!("an open brace in {text}"));
         form.texts.push(before);
-        form.operands.push(named(name));
+        form.operands.push((name != AGAIN).then(|| named(name)));
         rest = behind;
     }
     form.texts.push(rest);
@@ -431,11 +435,11 @@ smallint int bigint numeric real float8 text date timestamp timestamptz interval
 boolean: bool_and({boolean})
 boolean: bool_or({boolean})
 int: bit_or({int})
-text: string_agg({text}, ',' ORDER BY {text})
-int[]: array_agg({int} ORDER BY {int})
-text[]: array_agg({text} ORDER BY {text})
+text: string_agg({text}, ',' ORDER BY {=})
+int[]: array_agg({int} ORDER BY {=})
+text[]: array_agg({text} ORDER BY {=})
 text[]: array_agg(DISTINCT {text})
-jsonb: jsonb_agg({int} ORDER BY {int})
+jsonb: jsonb_agg({int} ORDER BY {=})
 int: percentile_disc(0.5) WITHIN GROUP (ORDER BY {int})
 numeric: max({numeric})
 ";
