@@ -1,18 +1,27 @@
-//! Arrays in their order: a null among their items comes after every item. Arrow has nulls among items where it has nulls among rows. Where
-//! a statement asks for null rows at the other end, there are two keys: whether the array is null, and the array.
+//! Arrays in their order: a null among their items comes after every item. Arrow has nulls among items where it has nulls among rows,
+//! and before every item where it compares arrays, as it does for a LIMIT. So arrays are ordered by bytes that are in their order.
 
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, BinaryArray};
+use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::optimizer::AnalyzerRule;
 
-/// Splits keys that are arrays.
+use crate::operators::call;
+
+/// Puts the order of arrays in the place of arrays that something is ordered by.
 #[derive(Debug)]
 pub struct ArraysInOrder;
 
@@ -59,15 +68,47 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 fn keys(sorted: Vec<Sort>, schema: &DFSchema) -> Result<Vec<Sort>> {
-    let mut keys = Vec::with_capacity(sorted.len());
-    for by in sorted {
-        let is_array = matches!(by.expr.get_type(schema)?, DataType::List(_));
-        if is_array && by.nulls_first == by.asc {
-            keys.push(by.expr.clone().is_null().sort(!by.nulls_first, false));
-            keys.push(by.expr.sort(by.asc, !by.asc));
-        } else {
-            keys.push(by);
+    let key = |mut by: Sort| {
+        if let DataType::List(_) = by.expr.get_type(schema)? {
+            by.expr =
+                call(OrderOfArray { signature: Signature::any(1, Volatility::Immutable) }, vec![by.expr]);
         }
+        Ok(by)
+    };
+    sorted.into_iter().map(key).collect()
+}
+
+/// Bytes that are in the order of the arrays that they are made of.
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct OrderOfArray {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for OrderOfArray {
+    fn name(&self) -> &str {
+        "order_of_array"
     }
-    Ok(keys)
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Binary)
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [arrays] = args.args.as_slice() else { return plan_err!("arrays have an order one by one") };
+        let arrays = arrays.to_array(args.number_rows)?;
+        let options = SortOptions { descending: false, nulls_first: false };
+        let converter =
+            RowConverter::new(vec![SortField::new_with_options(arrays.data_type().clone(), options)])?;
+        let rows = converter.convert_columns(&[Arc::clone(&arrays)])?;
+        let keys = rows.iter().enumerate().map(|(at, row)| arrays.is_valid(at).then(|| row.data().to_vec()));
+        Ok(ColumnarValue::Array(Arc::new(keys.collect::<BinaryArray>())))
+    }
 }

@@ -79,6 +79,14 @@ impl VisitorMut for Rewriter {
                 }
             }
             Expr::Cast { expr: inner, data_type, .. } if is_float(data_type) => wide_as_text(inner),
+            Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsTrue(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotUnknown(_) => negate_last(expr),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } => {
                 if let Some(constant) = signed_constant(operand) {
                     *expr = constant;
@@ -159,6 +167,26 @@ fn is_float(data_type: &DataType) -> bool {
             .and_then(|part| part.as_ident())
             .is_some_and(|ident| matches!(ident.value.to_ascii_lowercase().as_str(), "float4" | "float8")),
         _ => false,
+    }
+}
+
+/// `NOT EXISTS (…) IS UNKNOWN` asks whether EXISTS is, and is not: NOT binds less. The parser takes NOT EXISTS for one word.
+fn negate_last(test: &mut Expr) {
+    let (Expr::IsNull(tested)
+    | Expr::IsNotNull(tested)
+    | Expr::IsTrue(tested)
+    | Expr::IsNotTrue(tested)
+    | Expr::IsFalse(tested)
+    | Expr::IsNotFalse(tested)
+    | Expr::IsUnknown(tested)
+    | Expr::IsNotUnknown(tested)) = test
+    else {
+        return;
+    };
+    if let Expr::Exists { negated, .. } = tested.as_mut()
+        && std::mem::replace(negated, false)
+    {
+        *test = Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(take(test)) };
     }
 }
 
