@@ -72,15 +72,37 @@ fn answer(parts: &[&str]) -> Result<String, &'static str> {
             written.map(|text| format!("[{text}]")).ok_or("22007")
         }
         [kind @ ("tn" | "tni" | "tnf"), number, pattern] => {
-            let pattern = NumberPattern::new(pattern).map_err(|_| "42601")?;
+            let pattern = NumberPattern::to_write(pattern).map_err(|_| "42601")?;
             let number = match kind {
                 "tnf" => Number::Double(number.parse().unwrap()),
                 _ => Number::Exact(number),
             };
             Ok(format!("[{}]", pattern.write(number)))
         }
+        ["tonum", text, pattern] => number_read(text, pattern),
         _ => intervals(parts),
     }
+}
+
+/// The number that a pattern reads, as PostgreSQL shows it.
+fn number_read(text: &str, pattern: &str) -> Result<String, &'static str> {
+    let pattern = NumberPattern::new(pattern).map_err(|_| "42601")?;
+    let read = pattern.read(text).map_err(|_| NOT_SUPPORTED)?;
+    assert_eq!(read.shift, 0, "patterns with V are in tests/slt");
+    let (sign, digits) = read.text.split_at(1);
+    if !digits.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Err("22P02");
+    }
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.trim_start_matches('0');
+    if whole.len() > read.whole_max {
+        return Err("22003");
+    }
+    let zero = whole.is_empty() && fraction.bytes().all(|byte| byte == b'0');
+    let sign = if sign == "-" && !zero { "-" } else { "" };
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Ok(format!("{sign}{whole}{point}{fraction}"))
 }
 
 fn moment(text: &str, zoned: bool) -> Result<i64, &'static str> {

@@ -20,6 +20,7 @@ pub mod sets;
 pub mod text;
 pub mod time;
 pub mod to_char;
+mod to_number;
 pub mod type_of;
 mod window;
 
@@ -68,7 +69,7 @@ pub fn installed_names() -> Vec<String> {
 }
 
 fn times() -> impl Iterator<Item = ScalarUDF> {
-    let others = vec![to_char::function(), type_of::function(), bucket::function()];
+    let others = vec![to_char::function(), to_number::function(), type_of::function(), bucket::function()];
     let all = [time::functions(), extract::functions(), now::functions(), others];
     all.into_iter().flatten()
 }

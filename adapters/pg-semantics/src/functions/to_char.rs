@@ -37,7 +37,7 @@ pub fn time_pattern(text: &str, memory: &mut Memory) -> crate::Result<Arc<Patter
 }
 
 fn number_pattern(text: &str, memory: &mut Memory) -> crate::Result<Arc<NumberPattern>> {
-    let new = |text: &str| match NumberPattern::new(text) {
+    let new = |text: &str| match NumberPattern::to_write(text) {
         Ok(pattern) => Ok(Arc::new(pattern)),
         Err(wrong) => Err(SqlError::syntax(wrong)),
     };

@@ -21,7 +21,7 @@ pub type Wrong = &'static str;
 
 /// A piece of a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Piece {
+pub(super) enum Piece {
     Comma,
     Point,
     Zero,
@@ -51,26 +51,27 @@ enum SignPlace {
 /// A pattern of numbers.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NumberPattern {
-    pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Piece>,
     /// Digits before the point, after it, and those that V shifts it by.
-    before: usize,
-    after: usize,
-    shift: usize,
+    pub(super) before: usize,
+    pub(super) after: usize,
+    pub(super) shift: usize,
     /// Ordinals of the first and last zero of the pattern, counted from one.
     zero_start: usize,
     zero_end: usize,
     sign_place: SignPlace,
     digits_before_sign: usize,
     zero: bool,
-    point: bool,
-    fill: bool,
+    pub(super) point: bool,
+    pub(super) fill: bool,
+    blank: bool,
     shifts: bool,
-    sign: bool,
-    minus: bool,
-    plus: bool,
-    brackets: bool,
-    roman: bool,
-    scientific: bool,
+    pub(super) sign: bool,
+    pub(super) minus: bool,
+    pub(super) plus: bool,
+    pub(super) brackets: bool,
+    pub(super) roman: bool,
+    pub(super) scientific: bool,
 }
 
 /// Fields in the order in which they are looked for.
@@ -100,6 +101,7 @@ impl NumberPattern {
             zero: false,
             point: false,
             fill: true,
+            blank: false,
             shifts: false,
             sign: false,
             minus: false,
@@ -123,6 +125,12 @@ impl NumberPattern {
                 None => it.text(rest),
             };
         }
+        Ok(it)
+    }
+
+    /// Takes a pattern apart that numbers are written after.
+    pub fn to_write(pattern: &str) -> Result<NumberPattern, Wrong> {
+        let it = NumberPattern::new(pattern)?;
         let ordinal = it.pieces.iter().any(|piece| matches!(piece, Piece::Ordinal(_)));
         if ordinal && !it.roman && !it.point && it.before + it.shift == 0 {
             return Err("\"TH\" has no number to end");
@@ -178,6 +186,7 @@ impl NumberPattern {
                 self.point = true;
             }
             "FM" => self.fill = false,
+            "B" => self.blank |= self.before + self.after == 0 && !self.zero,
             "G" => piece = Piece::Group,
             "L" => piece = Piece::Currency,
             "S" => self.locale_sign()?,
@@ -261,7 +270,8 @@ impl NumberPattern {
         if self.scientific {
             return Err("cannot use \"EEEE\" twice");
         }
-        if !self.fill || self.sign || self.brackets || self.minus || self.plus || self.roman || self.shifts {
+        let signs = self.sign || self.brackets || self.minus || self.plus;
+        if !self.fill || self.blank || signs || self.roman || self.shifts {
             return Err("\"EEEE\" is incompatible with other formats");
         }
         self.scientific = true;
