@@ -231,11 +231,11 @@ fn read<'a>(text: &'a str) -> Result<Value<'a>> {
     Ok(canonical(text)?.into())
 }
 
-fn tree(text: &str) -> Result<Json<'_>> {
+pub(super) fn tree(text: &str) -> Result<Json<'_>> {
     json::parse(text).map_err(|fault| invalid(fault, text))
 }
 
-fn made<'a>(value: Json) -> Result<Value<'a>> {
+pub(super) fn made<'a>(value: Json) -> Result<Value<'a>> {
     Ok(value.to_text().into())
 }
 

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 
 use super::json;
 use super::text::pieces::check_len;
-use crate::types::{Base, typed};
+use crate::types::{Base, PgType, ROW_MODIFIER, modifier, typed};
 
 /// Both, for the registry.
 pub fn functions() -> Vec<AggregateUDF> {
@@ -93,6 +93,14 @@ impl AggregateUDFImpl for JsonArray {
     }
 }
 
+/// True for arrays and rows, each of which json_agg begins a line with.
+fn is_structured(of: &Field) -> bool {
+    match PgType::of(of) {
+        PgType::Array(_) => true,
+        PgType::One(base) => base == Base::Json && modifier(of) == ROW_MODIFIER,
+    }
+}
+
 /// Makes a document of the list that another accumulator gives.
 #[derive(Debug)]
 struct Document {
@@ -123,10 +131,20 @@ impl Accumulator for Document {
             Base::Json => json::as_plain_json(&lists.value(0), &self.of)?,
             _ => json::as_json(&lists.value(0), &self.of)?,
         };
-        let bytes: usize = items.iter().map(|item| item.map_or(4, str::len) + 2).sum();
+        let between = if self.base == Base::Json && is_structured(&self.of) { ", \n " } else { ", " };
+        let bytes: usize = items.iter().map(|item| item.map_or(4, str::len) + between.len()).sum();
         check_len(bytes)?;
-        let texts: Vec<&str> = items.iter().map(|item| item.unwrap_or("null")).collect();
-        Ok(ScalarValue::Utf8(Some(format!("[{}]", texts.join(", ")))))
+        let mut out = String::with_capacity(bytes + 2);
+        for (n, item) in items.iter().enumerate() {
+            out.push_str(match (n, item) {
+                (0, _) => "[",
+                (_, Some(_)) => between,
+                (_, None) => ", ",
+            });
+            out.push_str(item.unwrap_or("null"));
+        }
+        out.push(']');
+        Ok(ScalarValue::Utf8(Some(out)))
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

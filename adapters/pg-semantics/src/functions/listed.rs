@@ -94,6 +94,9 @@ pub const SETS: &[&str] = &[
     "unnest",
 ];
 
+/// Functions of a row, which its fields become arguments of (`syntax::rows`).
+pub const ROWS: &[&str] = &["row_to_json"];
+
 /// PostgreSQL's functions that are refused, and why. Functions that are in none of these lists do not exist.
 pub const REFUSED: &[(&str, &str)] = &[
     ("generate_series", "it gives rows; call it in FROM or in the select list"),
@@ -109,7 +112,6 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("normalize", "forms of Unicode are not told apart"),
     ("regexp_matches", "it gives rows; call it in FROM or in the select list"),
     ("regexp_split_to_table", "it gives rows; call it in FROM or in the select list"),
-    ("row_to_json", "there is no type json"),
     ("string_to_table", "it gives rows; call it in FROM or in the select list"),
     ("unistr", "escapes of Unicode are written in literals"),
 ];
@@ -128,6 +130,7 @@ pub fn table() -> String {
     put(WINDOWS, "DataFusion's, window");
     put(TABLES, "ours, gives rows");
     put(SETS, "ours, gives rows");
+    put(ROWS, "ours");
     rows.extend(REFUSED.iter().map(|(name, why)| (name.to_string(), format!("refused: {why}"))));
     rows.sort();
     rows.dedup_by(|next, before| next.0 == before.0);

@@ -8,6 +8,7 @@ mod bucket;
 pub mod extract;
 pub mod json;
 pub mod json_aggregate;
+pub mod json_row;
 mod listed;
 pub mod math;
 pub mod now;
@@ -38,7 +39,7 @@ use scalar::Scalar;
 pub use listed::{AGGREGATES, REFUSED, SCALARS, TABLES, WINDOWS, table};
 
 static OURS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock::new(|| {
-    let tables = [text::FUNCTIONS, text::REGEXP, text::OPERATORS, json::FUNCTIONS];
+    let tables = [text::FUNCTIONS, text::REGEXP, text::OPERATORS, json::FUNCTIONS, json_row::FUNCTIONS];
     let scalar = tables.into_iter().flatten().map(|f| (f.name, Scalar::udf(f)));
     let arrays = Action::NAMED.into_iter().map(|action| (action.name(), ArrayFunction::udf(action)));
     scalar.chain(arrays).collect()

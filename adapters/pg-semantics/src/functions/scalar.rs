@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 
 use super::text::pattern::Patterns;
 use crate::error::{SqlError, state};
-use crate::types::{Base, PgType, length_modifier, typed, typed_with};
+use crate::types::{Base, PgType, ROW_MODIFIER, length_modifier, typed, typed_with};
 
 /// Most bytes that the values of one batch may have together: offsets are 32 bits wide.
 const BATCH_BYTES_MAX: usize = i32::MAX as usize;
@@ -45,6 +45,8 @@ pub enum Kind {
     AnyJson,
     /// A value of any type, as the JSON text that `to_json` makes of it; as a result, json.
     PlainJson,
+    /// As a result, json that is made of a row.
+    JsonRow,
 }
 
 impl Kind {
@@ -57,9 +59,8 @@ impl Kind {
             Kind::Float8 => DataType::Float64,
             Kind::Bytea => DataType::Binary,
             Kind::TextArray => DataType::new_list(DataType::Utf8, true),
-            Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::Any | Kind::AnyJson | Kind::PlainJson => {
-                DataType::Utf8
-            }
+            Kind::Text | Kind::Varchar | Kind::Jsonb => DataType::Utf8,
+            Kind::Any | Kind::AnyJson | Kind::PlainJson | Kind::JsonRow => DataType::Utf8,
         }
     }
 
@@ -68,6 +69,7 @@ impl Kind {
         match self {
             Kind::Jsonb => typed(field, Base::Jsonb),
             Kind::PlainJson => typed(field, Base::Json),
+            Kind::JsonRow => typed_with(field, Base::Json, ROW_MODIFIER),
             Kind::Varchar => typed(field, Base::Varchar),
             _ => field,
         }
@@ -345,7 +347,7 @@ impl Column {
                 Kind::Float8 => {
                     Values::Float(cast(values, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
                 }
-                Kind::Text | Kind::Varchar | Kind::Jsonb => {
+                Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::JsonRow => {
                     Values::Text(cast(values, &DataType::Utf8)?.as_string().clone())
                 }
                 Kind::Bytea => Values::Bytes(cast(values, &DataType::Binary)?.as_binary().clone()),
@@ -545,9 +547,8 @@ impl Out {
             Kind::Float8 => Out::Float8(Float64Builder::with_capacity(rows)),
             Kind::Bytea => Out::Bytes(BinaryBuilder::new(), 0),
             Kind::TextArray => Out::Texts(ListBuilder::new(StringBuilder::new()), 0),
-            Kind::Text | Kind::Varchar | Kind::Jsonb | Kind::Any | Kind::AnyJson | Kind::PlainJson => {
-                Out::Text(StringBuilder::new(), 0)
-            }
+            Kind::Text | Kind::Varchar | Kind::Jsonb => Out::Text(StringBuilder::new(), 0),
+            Kind::Any | Kind::AnyJson | Kind::PlainJson | Kind::JsonRow => Out::Text(StringBuilder::new(), 0),
         }
     }
 

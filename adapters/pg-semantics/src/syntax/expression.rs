@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::rows::{self, Rows};
 use super::scope::{self, Scope};
 use super::{Resolver, labels, tree};
 use crate::error::{Result, SqlError, state};
@@ -15,7 +16,7 @@ use crate::error::{Result, SqlError, state};
 impl Resolver<'_> {
     /// Settles the names of an expression.
     pub(super) fn expression(&mut self, expr: &mut Expr, scope: &Scope) -> Result<()> {
-        let mut names = Expressions { resolver: self, scope, held: vec![] };
+        let mut names = Expressions { resolver: self, scope, held: vec![], rows: Rows::default() };
         match expr.visit(&mut names) {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
@@ -28,6 +29,8 @@ struct Expressions<'e, 'r> {
     scope: &'e Scope<'e>,
     /// Subqueries that were resolved by themselves, out of the visitor's way.
     held: Vec<Query>,
+    /// Rows of relations.
+    rows: Rows,
 }
 
 impl Expressions<'_, '_> {
@@ -55,6 +58,7 @@ impl Expressions<'_, '_> {
                 Err(SqlError::new(state::UNDEFINED_FUNCTION, "function unnest_outer does not exist"))
             }
             Expr::Function(function) => {
+                self.rows.arguments(function, self.scope)?;
                 refuse_rows_as_arguments(&function.args)?;
                 match &mut function.args {
                     FunctionArguments::Subquery(query) => self.hold(query, Some(1)),
@@ -109,7 +113,9 @@ impl Expressions<'_, '_> {
 
     fn leave(&mut self, expr: &mut Expr) -> Result<()> {
         match expr {
-            Expr::Identifier(name) if !name.value.starts_with('@') => *expr = self.scope.column(name)?,
+            Expr::Identifier(name) if !name.value.starts_with('@') => {
+                *expr = self.rows.named(name).map_or_else(|| self.scope.column(name), Ok)?;
+            }
             Expr::CompoundIdentifier(parts) => *expr = self.scope.qualified(parts)?,
             // The planner reads the items of a literal as if nothing were around them.
             Expr::Array(array) if !array.elem.is_empty() => {
@@ -123,6 +129,7 @@ impl Expressions<'_, '_> {
                 if let FunctionArguments::Subquery(query) = &mut function.args {
                     self.put_back(query);
                 }
+                rows::refuse_others(function)?;
             }
             _ => {}
         }

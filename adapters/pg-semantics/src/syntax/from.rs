@@ -108,6 +108,7 @@ impl Resolver<'_> {
         let columns = found.columns.into_iter().map(|c| (c.name.clone(), c.name, c.is_hidden)).collect();
         let mut item = self.item(Some(relation), schema, columns, alias)?;
         item.primary_key = found.primary_key;
+        item.is_table = true;
         Ok(item)
     }
 
@@ -147,7 +148,16 @@ impl Resolver<'_> {
             })
             .collect();
         *alias = Some(tree::alias(&given));
-        Ok(Item { name: shown, schema, given, columns, primary_key: vec![], is_value: false })
+        Ok(Item {
+            name: shown,
+            schema,
+            given,
+            columns,
+            primary_key: vec![],
+            is_value: false,
+            is_table: false,
+            may_be_missing: false,
+        })
     }
 
     /// A function that makes rows: each of its columns gets a name of its own.
@@ -272,6 +282,8 @@ impl Resolver<'_> {
             J::CrossJoin(JoinConstraint::None) => return left.and(right),
             _ => return Err(SqlError::unsupported("this kind of join is not supported")),
         };
+        let left = if matches!(kind, Kind::Right | Kind::Full) { left.missing_perhaps() } else { left };
+        let right = if matches!(kind, Kind::Left | Kind::Full) { right.missing_perhaps() } else { right };
         let merged = match constraint {
             JoinConstraint::On(condition) => {
                 let both = left.and(right)?;

@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::ast::{
     Visit, Visitor,
 };
 
-use super::scope::Names;
-use super::{Relations, labels, tree};
+use super::scope::{Item, Names};
+use super::{Relations, labels, rows, tree};
 use crate::error::{Result, SqlError, state};
 
 /// Refuses aggregates where rows are not grouped yet.
@@ -65,7 +65,7 @@ pub fn settle(
     }
     for expr in &read {
         refuse_outer_aggregates(expr, names, relations)?;
-        check(expr, &keys, names, relations)?;
+        check(expr, &keys, plain, names, relations)?;
     }
     Ok(())
 }
@@ -99,12 +99,8 @@ fn grouped_by(item: &Expr) -> Vec<&Expr> {
 
 /// Columns that are read, are no keys, and belong to a table whose whole primary key is among the keys.
 fn decided(read: &[Expr], keys: &[Expr], names: &Names) -> Vec<Expr> {
-    let whole_key = |given: &str| {
-        names.items.iter().any(|item| {
-            let is_key = |name: &String| keys.contains(&tree::column(&item.given, name));
-            item.given == given && !item.primary_key.is_empty() && item.primary_key.iter().all(is_key)
-        })
-    };
+    let whole_key =
+        |given: &str| names.items.iter().any(|item| item.given == given && has_whole_key(item, keys));
     let mut decided: Vec<Expr> = vec![];
     for expr in read {
         let _ = datafusion::sql::sqlparser::ast::visit_expressions(expr, |column| {
@@ -121,8 +117,14 @@ fn decided(read: &[Expr], keys: &[Expr], names: &Names) -> Vec<Expr> {
     decided
 }
 
-fn check(expr: &Expr, keys: &[Expr], names: &Names, relations: &dyn Relations) -> Result<()> {
-    let mut check = Check { keys, names, relations, settled: 0, depth: 0 };
+/// The whole primary key of a relation is among the keys.
+fn has_whole_key(item: &Item, keys: &[Expr]) -> bool {
+    let is_key = |name: &String| keys.contains(&tree::column(&item.given, name));
+    !item.primary_key.is_empty() && item.primary_key.iter().all(is_key)
+}
+
+fn check(expr: &Expr, keys: &[Expr], plain: bool, names: &Names, relations: &dyn Relations) -> Result<()> {
+    let mut check = Check { keys, plain, names, relations, settled: 0, depth: 0 };
     match expr.visit(&mut check) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -277,6 +279,8 @@ impl Visitor for Aggregates<'_> {
 /// Looks for columns that are neither grouped by nor inside of an aggregate.
 struct Check<'c> {
     keys: &'c [Expr],
+    /// There is one set of keys.
+    plain: bool,
     names: &'c Names,
     relations: &'c dyn Relations,
     /// Keys and aggregates around.
@@ -290,6 +294,26 @@ impl Check<'_> {
     fn settles(&self, expr: &Expr) -> bool {
         let aggregate = |f: &Function| self.depth == 0 && is_aggregate(f, self.relations);
         self.keys.contains(expr) || matches!(expr, Expr::Function(f) if aggregate(f))
+    }
+
+    /// What an expression reads beside the keys: a column, or a whole row, which needs the primary key.
+    fn ungrouped(&self, expr: &Expr) -> Option<String> {
+        let item = |given: &str| self.names.items.iter().find(|item| item.given == given);
+        let (item, column) = match expr {
+            Expr::CompoundIdentifier(parts) => {
+                let item = item(&parts[0].value)?;
+                (item, item.columns.iter().find(|column| column.expr == *expr)?.name.as_str())
+            }
+            Expr::Function(call) => {
+                let of_key = |item: &&Item| self.plain && has_whole_key(item, self.keys);
+                (rows::relation_of(call).and_then(item).filter(|item| !of_key(item))?, "*")
+            }
+            _ => return None,
+        };
+        Some(match &item.name {
+            Some(name) => format!("{name}.{column}"),
+            None => column.to_string(),
+        })
     }
 }
 
@@ -311,16 +335,7 @@ impl Visitor for Check<'_> {
         if self.settled > 0 {
             return ControlFlow::Continue(());
         }
-        let Expr::CompoundIdentifier(parts) = expr else { return ControlFlow::Continue(()) };
-        let item = self.names.items.iter().find(|item| item.given == parts[0].value);
-        let column = item.and_then(|item| {
-            let column = item.columns.iter().find(|column| column.expr == *expr)?;
-            Some(match &item.name {
-                Some(name) => format!("{name}.{}", column.name),
-                None => column.name.clone(),
-            })
-        });
-        match column {
+        match self.ungrouped(expr) {
             None => ControlFlow::Continue(()),
             Some(column) => {
                 let message = match self.depth {

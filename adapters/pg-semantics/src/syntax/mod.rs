@@ -13,6 +13,7 @@ mod from;
 mod grouping;
 mod labels;
 mod query;
+mod rows;
 mod scope;
 mod select;
 mod sets;

@@ -34,6 +34,10 @@ pub struct Item {
     pub primary_key: Vec<String>,
     /// True for a function that gives one value a row: its name alone means the value.
     pub is_value: bool,
+    /// True for a table, whose rows have the names of its own columns, whatever an alias calls them.
+    pub is_table: bool,
+    /// True behind an outer join that may find no row of it.
+    pub may_be_missing: bool,
 }
 
 /// What a FROM clause, or a part of it, makes visible.
@@ -77,6 +81,12 @@ impl Names {
     /// The one column of this name; None if there is none.
     pub fn column(&self, name: &str) -> Result<Option<&Visible>> {
         one(&self.columns, name)
+    }
+
+    /// These, where an outer join may find no row of them.
+    pub fn missing_perhaps(mut self) -> Names {
+        self.items.iter_mut().for_each(|item| item.may_be_missing = true);
+        self
     }
 
     fn item(&self, schema: Option<&str>, name: &str) -> Option<&Item> {
@@ -131,6 +141,18 @@ impl<'a> Scope<'a> {
         }
         let error = SqlError::new(state::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
         Err(listing(error, &self.names.columns))
+    }
+
+    /// The relation whose whole row a name means: no column has it.
+    pub fn row(&self, name: &Ident) -> Result<Option<&Item>> {
+        let name = folded(name);
+        for scope in self.outwards() {
+            if scope.names.column(&name)?.is_some() {
+                return Ok(None);
+            }
+        }
+        let found = self.outwards().find_map(|scope| scope.names.item(None, &name));
+        Ok(found.filter(|item| !item.is_value))
     }
 
     /// The column that a qualified name means.

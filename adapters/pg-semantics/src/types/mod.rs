@@ -256,6 +256,9 @@ pub fn modifier(field: &Field) -> i32 {
     written.and_then(|digits| digits.parse().ok()).unwrap_or(NO_MODIFIER)
 }
 
+/// The modifier of json that is a row as it is, before any function that takes json has seen it.
+pub const ROW_MODIFIER: i32 = 1;
+
 /// The modifier of `varchar(n)`.
 pub fn length_modifier(chars: u32) -> i32 {
     chars as i32 + 4
