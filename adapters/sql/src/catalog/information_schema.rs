@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
-use pg_semantics::types::Base::*;
+use pg_semantics::types::Base::{self, *};
 use tidemark_pipeline_sql::{CreatePipeline, parse_pipeline};
 
 use super::columns::base_of;
 use super::rows::{Column, Value, batch, column, row};
 use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View, pg_catalog};
+
+/// Bytes that a text may have, as PostgreSQL counts them for this catalog, and those of a character.
+const OCTETS_MAX: usize = 1 << 30;
+const UTF8_BYTES_MAX: usize = 4;
 
 /// Views that there are.
 pub const NAMES: &[&str] = &[
@@ -42,33 +46,57 @@ pub fn relation(view: &View, name: &str) -> Result<Option<Relation>> {
     Ok(Some(Relation::Rows(batch(columns, rows)?)))
 }
 
-const SCHEMATA: &[Column] =
-    &[column("catalog_name", Name), column("schema_name", Name), column("schema_owner", Name)];
+// The columns of the standard's views are PostgreSQL's, in its order. Its domains over `name` and `varchar` are sent as those.
+
+const NULL: Value = Value::Null;
+
+const SCHEMATA: &[Column] = &[
+    column("catalog_name", Name),
+    column("schema_name", Name),
+    column("schema_owner", Name),
+    column("default_character_set_catalog", Name),
+    column("default_character_set_schema", Name),
+    column("default_character_set_name", Name),
+    column("sql_path", Varchar),
+];
 
 fn schemata() -> Vec<Vec<Value>> {
-    [INFORMATION_SCHEMA, PG_CATALOG, PUBLIC].into_iter().map(|s| row![DATABASE, s, "tidemark"]).collect()
+    let schema = |name: &str| row![DATABASE, name, "tidemark", NULL, NULL, NULL, NULL];
+    [INFORMATION_SCHEMA, PG_CATALOG, PUBLIC].into_iter().map(schema).collect()
 }
 
 const TABLES: &[Column] = &[
     column("table_catalog", Name),
     column("table_schema", Name),
     column("table_name", Name),
-    column("table_type", Text),
-    column("is_insertable_into", Text),
+    column("table_type", Varchar),
+    column("self_referencing_column_name", Name),
+    column("reference_generation", Varchar),
+    column("user_defined_type_catalog", Name),
+    column("user_defined_type_schema", Name),
+    column("user_defined_type_name", Name),
+    column("is_insertable_into", Varchar),
+    column("is_typed", Varchar),
+    column("commit_action", Varchar),
+    // Ours.
     column("table_rows", Int8),
     column("data_bytes", Int8),
 ];
+
+fn table_row(schema: &str, name: &str, kind: &str, insertable: &str, size: [Value; 2]) -> Vec<Value> {
+    let mut row = row![DATABASE, schema, name, kind, NULL, NULL, NULL, NULL, NULL, insertable, "NO", NULL];
+    row.extend(size);
+    row
+}
 
 fn tables(view: &View) -> Vec<Vec<Value>> {
     let user = |t: &Arc<TableDef>| {
         let views = || view.snapshot.shards.iter().filter_map(|shard| shard.tables.get(&t.id));
         let live: u64 = views().map(|v| v.live_rows).sum();
         let bytes: u64 = views().map(|v| v.bytes).sum();
-        row![DATABASE, PUBLIC, t.name.as_str(), "BASE TABLE", "YES", live, bytes]
+        table_row(PUBLIC, &t.name, "BASE TABLE", "YES", [live.into(), bytes.into()])
     };
-    let ours = |schema: &'static str| {
-        move |name: &&str| row![DATABASE, schema, *name, "VIEW", "NO", Value::Null, Value::Null]
-    };
+    let ours = |schema: &'static str| move |name: &&str| table_row(schema, name, "VIEW", "NO", [NULL, NULL]);
     let mut rows: Vec<Vec<Value>> = view.tables().into_iter().map(user).collect();
     rows.extend(NAMES.iter().map(ours(INFORMATION_SCHEMA)));
     rows.extend(pg_catalog::NAMES.iter().map(ours(PG_CATALOG)));
@@ -81,15 +109,45 @@ const COLUMNS: &[Column] = &[
     column("table_name", Name),
     column("column_name", Name),
     column("ordinal_position", Int4),
-    column("column_default", Text),
-    column("is_nullable", Text),
-    column("data_type", Text),
+    column("column_default", Varchar),
+    column("is_nullable", Varchar),
+    column("data_type", Varchar),
     column("character_maximum_length", Int4),
+    column("character_octet_length", Int4),
     column("numeric_precision", Int4),
+    column("numeric_precision_radix", Int4),
     column("numeric_scale", Int4),
     column("datetime_precision", Int4),
+    column("interval_type", Varchar),
+    column("interval_precision", Int4),
+    column("character_set_catalog", Name),
+    column("character_set_schema", Name),
+    column("character_set_name", Name),
+    column("collation_catalog", Name),
+    column("collation_schema", Name),
+    column("collation_name", Name),
+    column("domain_catalog", Name),
+    column("domain_schema", Name),
+    column("domain_name", Name),
+    column("udt_catalog", Name),
     column("udt_schema", Name),
     column("udt_name", Name),
+    column("scope_catalog", Name),
+    column("scope_schema", Name),
+    column("scope_name", Name),
+    column("maximum_cardinality", Int4),
+    column("dtd_identifier", Name),
+    column("is_self_referencing", Varchar),
+    column("is_identity", Varchar),
+    column("identity_generation", Varchar),
+    column("identity_start", Varchar),
+    column("identity_increment", Varchar),
+    column("identity_maximum", Varchar),
+    column("identity_minimum", Varchar),
+    column("identity_cycle", Varchar),
+    column("is_generated", Varchar),
+    column("generation_expression", Varchar),
+    column("is_updatable", Varchar),
 ];
 
 fn columns(view: &View) -> Vec<Vec<Value>> {
@@ -102,43 +160,56 @@ fn columns(view: &View) -> Vec<Vec<Value>> {
     rows
 }
 
+/// Digits of a number, and the base that they are counted in; digits after the point.
+fn numeric_digits(column_type: ColumnType) -> (Option<i64>, Option<i64>, Option<i64>) {
+    match column_type {
+        ColumnType::Int16 => (Some(16), Some(2), Some(0)),
+        ColumnType::Int32 => (Some(32), Some(2), Some(0)),
+        ColumnType::Int64 => (Some(64), Some(2), Some(0)),
+        ColumnType::Float32 => (Some(24), Some(2), None),
+        ColumnType::Float64 => (Some(53), Some(2), None),
+        ColumnType::Decimal { precision, scale } => (Some(precision.into()), Some(10), Some(scale.into())),
+        _ => (None, None, None),
+    }
+}
+
+/// Most bytes of a text.
+fn octets(base: Base, max_chars: Option<usize>) -> Option<usize> {
+    let of_text = matches!(base, Base::Text | Base::Varchar);
+    of_text.then(|| max_chars.map_or(OCTETS_MAX, |chars| chars * UTF8_BYTES_MAX))
+}
+
 fn column_row(table: &str, i: usize, c: &ColumnDef) -> Vec<Value> {
     let base = base_of(c.column_type);
-    let (precision, scale): (Option<i64>, Option<i64>) = match c.column_type {
-        ColumnType::Int16 => (Some(16), Some(0)),
-        ColumnType::Int32 => (Some(32), Some(0)),
-        ColumnType::Int64 => (Some(64), Some(0)),
-        ColumnType::Float32 => (Some(24), None),
-        ColumnType::Float64 => (Some(53), None),
-        ColumnType::Decimal { precision, scale } => (Some(precision.into()), Some(scale.into())),
-        _ => (None, None),
+    let (precision, radix, scale) = numeric_digits(c.column_type);
+    let datetime: Option<i64> = match base {
+        Base::Date => Some(0),
+        Base::Time | Base::Timestamp | Base::TimestampTz | Base::Interval => Some(6),
+        _ => None,
     };
-    let datetime = matches!(c.column_type, ColumnType::Timestamp | ColumnType::TimestampTz).then_some(6i64);
-    row![
-        DATABASE,
-        PUBLIC,
-        table,
-        c.name.as_str(),
-        i + 1,
-        c.default_sql.clone(),
-        if c.nullable { "YES" } else { "NO" },
-        base.sql_name(),
-        c.column_type.max_chars(),
-        precision,
-        scale,
-        datetime,
-        PG_CATALOG,
-        base.name()
-    ]
+    let mut row = row![DATABASE, PUBLIC, table, c.name.as_str(), i + 1];
+    row.extend(row![c.default_sql.clone(), if c.nullable { "YES" } else { "NO" }, base.sql_name()]);
+    row.extend(row![c.column_type.max_chars(), octets(base, c.column_type.max_chars())]);
+    row.extend(row![precision, radix, scale, datetime, NULL, NULL]);
+    // Character set, collation and domain.
+    row.extend(std::iter::repeat_n(NULL, 9));
+    row.extend(row![DATABASE, PG_CATALOG, base.name(), NULL, NULL, NULL, NULL, (i + 1).to_string()]);
+    row.extend(row!["NO", "NO", NULL, NULL, NULL, NULL, NULL, "NO", "NEVER", NULL, "YES"]);
+    row
 }
 
 const CONSTRAINTS: &[Column] = &[
     column("constraint_catalog", Name),
     column("constraint_schema", Name),
     column("constraint_name", Name),
+    column("table_catalog", Name),
     column("table_schema", Name),
     column("table_name", Name),
-    column("constraint_type", Text),
+    column("constraint_type", Varchar),
+    column("is_deferrable", Varchar),
+    column("initially_deferred", Varchar),
+    column("enforced", Varchar),
+    column("nulls_distinct", Varchar),
 ];
 
 fn keyed(view: &View) -> impl Iterator<Item = &Arc<TableDef>> {
@@ -146,18 +217,24 @@ fn keyed(view: &View) -> impl Iterator<Item = &Arc<TableDef>> {
 }
 
 fn constraints(view: &View) -> Vec<Vec<Value>> {
-    keyed(view)
-        .map(|t| row![DATABASE, PUBLIC, format!("{}_pkey", t.name), PUBLIC, t.name.as_str(), "PRIMARY KEY"])
-        .collect()
+    let primary_key = |t: &Arc<TableDef>| {
+        let mut row = row![DATABASE, PUBLIC, format!("{}_pkey", t.name), DATABASE, PUBLIC, t.name.as_str()];
+        row.extend(row!["PRIMARY KEY", "NO", "NO", "YES", NULL]);
+        row
+    };
+    keyed(view).map(primary_key).collect()
 }
 
 const KEY_COLUMNS: &[Column] = &[
+    column("constraint_catalog", Name),
     column("constraint_schema", Name),
     column("constraint_name", Name),
+    column("table_catalog", Name),
     column("table_schema", Name),
     column("table_name", Name),
     column("column_name", Name),
     column("ordinal_position", Int4),
+    column("position_in_unique_constraint", Int4),
 ];
 
 fn key_columns(view: &View) -> Vec<Vec<Value>> {
@@ -165,14 +242,26 @@ fn key_columns(view: &View) -> Vec<Vec<Value>> {
     for t in keyed(view) {
         for (i, ordinal) in t.primary_key.iter().enumerate() {
             let column = t.columns[usize::from(*ordinal)].name.as_str();
-            rows.push(row![PUBLIC, format!("{}_pkey", t.name), PUBLIC, t.name.as_str(), column, i + 1]);
+            let mut row = row![DATABASE, PUBLIC, format!("{}_pkey", t.name), DATABASE, PUBLIC];
+            row.extend(row![t.name.as_str(), column, i + 1, NULL]);
+            rows.push(row);
         }
     }
     rows
 }
 
-const VIEWS: &[Column] =
-    &[column("table_schema", Name), column("table_name", Name), column("view_definition", Text)];
+const VIEWS: &[Column] = &[
+    column("table_catalog", Name),
+    column("table_schema", Name),
+    column("table_name", Name),
+    column("view_definition", Varchar),
+    column("check_option", Varchar),
+    column("is_updatable", Varchar),
+    column("is_insertable_into", Varchar),
+    column("is_trigger_updatable", Varchar),
+    column("is_trigger_deletable", Varchar),
+    column("is_trigger_insertable_into", Varchar),
+];
 
 const PIPELINES: &[Column] = &[
     column("database_name", Text),

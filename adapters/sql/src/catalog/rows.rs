@@ -95,7 +95,9 @@ impl Column {
         }
         let field = Field::new(self.name, item, true);
         match self.base {
-            Base::Name | Base::Oid | Base::Char | Base::Json | Base::Uuid => typed(field, self.base),
+            Base::Name | Base::Oid | Base::Char | Base::Json | Base::Uuid | Base::Varchar => {
+                typed(field, self.base)
+            }
             _ => field,
         }
     }
