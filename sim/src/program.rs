@@ -2,7 +2,7 @@
 //! ill-typed ones. What they mean is computed in the oracle.
 
 use kernel::ErrorKind;
-use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
+use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Quotient, Update};
 use kernel::schema::ColumnType;
 
 use crate::decide::Decisions;
@@ -45,6 +45,8 @@ const NUMBERS: [ColumnType; 9] = {
         Decimal { precision: 5, scale: 2 },
     ]
 };
+
+const DECIMALS: [ColumnType; 4] = [NUMBERS[5], NUMBERS[6], NUMBERS[7], NUMBERS[8]];
 
 impl Program {
     /// Any of a layout's.
@@ -253,7 +255,13 @@ impl<'d, 'a> Draw<'d, 'a> {
                 Expr::Cast(boxed(d.pick(&[ColumnType::Json, ColumnType::Uuid])), wanted)
             }
             5..=7 if wanted.max_chars().is_some() => Expr::Cast(boxed(ColumnType::Text), wanted),
-            5..=8 => Expr::Arithmetic(d.pick(&ARITHMETIC), boxed(wanted), boxed(wanted)),
+            5..=8 => match (d.pick(&ARITHMETIC), wanted) {
+                (Arithmetic::Divide, ColumnType::Decimal { .. }) if d.below(2) == 0 => {
+                    let how = Quotient { to: wanted, rounded: d.below(3) > 0, places_known: d.below(2) == 0 };
+                    Expr::Quotient(how, boxed(d.pick(&DECIMALS)), boxed(d.pick(&DECIMALS)))
+                }
+                (operator, _) => Expr::Arithmetic(operator, boxed(wanted), boxed(wanted)),
+            },
             9 => Expr::Negate(boxed(wanted)),
             _ => Expr::Cast(boxed(d.pick(&NUMBERS)), wanted),
         }

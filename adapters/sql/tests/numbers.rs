@@ -120,10 +120,10 @@ async fn operators_are_resolved_by_the_types_of_both_operands() {
         .await;
 }
 
-/// What runs while rows are staged is the kernel's arithmetic: products keep all their digits until they are stored, quotients
-/// of numerics are refused, for their digits would be cut.
+/// What runs while rows are staged is the kernel's arithmetic: products keep all their digits until they are stored, and quotients
+/// those that PostgreSQL gives them.
 #[tokio::test]
-async fn upserts_multiply_exactly_and_do_not_divide_numerics() {
+async fn upserts_multiply_and_divide_as_postgresql() {
     let db = Runner::new(2);
     db.script(&[
         ("create table d (k bigint, b numeric(10,2), n int, primary key (k))", "ok"),
@@ -139,9 +139,30 @@ async fn upserts_multiply_exactly_and_do_not_divide_numerics() {
             "inserted 0 updated 1 deleted 0 ignored 0",
         ),
         ("select b, n from d", "105.03|3"),
-        ("insert into d values (1, 0, 0) on duplicate key update b = b / 3 * 3", "!0A000 numeric division"),
-        ("insert into d values (1, 0, 0) on duplicate key update b = 2.0 / 3 * 100", "!0A000 numeric division"),
-        ("select b from d", "105.03"),
+        // 105.03 / 7 = 15.0042857142857143, and three times that is 45.0128571428571429.
+        (
+            "insert into d values (1, 0, 0) on duplicate key update b = b / 7 * 3, n = round(b / 7 * 3 * 1e9)",
+            "!22003 integer out of range",
+        ),
+        (
+            "insert into d values (1, 0, 0) on duplicate key update b = b / 7 * 3",
+            "inserted 0 updated 1 deleted 0 ignored 0",
+        ),
+        ("select b from d", "45.01"),
+        (
+            "insert into d values (1, 0, 0) on duplicate key update b = 2.0 / 3 * 100",
+            "inserted 0 updated 1 deleted 0 ignored 0",
+        ),
+        ("select b from d", "66.67"),
+        ("insert into d values (1, 0, 0) on duplicate key update b = b / values(b)", "!22012 division by zero"),
+        ("insert into d values (1, 0, 0) on duplicate key update b = b / 3 / 3", "!0A000 quotient of a quotient"),
+        // A quotient on its way that has more digits than there is room for.
+        (
+            "insert into d values (1, 0, 0) on duplicate key update b = 1 + 0.000000001 / 99999.0 / 1.0",
+            "!0A000 quotient of a quotient",
+        ),
+        ("insert into d values (1, 0, 0) on duplicate key update b = 1 + 1e-9 / 9999999.0", "!22003 out of range"),
+        ("select b from d", "66.67"),
     ])
     .await;
 }

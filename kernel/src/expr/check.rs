@@ -79,6 +79,11 @@ impl Expr {
                 let column_type = alike(table, [a.as_ref(), b.as_ref()])?;
                 number(table, column_type)
             }
+            Expr::Quotient(how, a, b) => {
+                decimal(table, a.column_type(table)?)?;
+                decimal(table, b.column_type(table)?)?;
+                decimal(table, how.to)
+            }
             Expr::Negate(a) => number(table, a.column_type(table)?),
             Expr::Compare(_, a, b) => alike(table, [a.as_ref(), b.as_ref()]).map(|_| ColumnType::Bool),
             Expr::And(a, b) | Expr::Or(a, b) => {
@@ -166,6 +171,13 @@ fn number(table: &TableDef, column_type: ColumnType) -> Result<ColumnType> {
     match column_type {
         Int16 | Int32 | Int64 | Float32 | Float64 | Decimal { .. } => Ok(column_type),
         other => misfit(table, format!("an operand is {other:?} where a number is needed")),
+    }
+}
+
+fn decimal(table: &TableDef, column_type: ColumnType) -> Result<ColumnType> {
+    match column_type {
+        ColumnType::Decimal { .. } => Ok(column_type),
+        other => misfit(table, format!("an operand is {other:?} where a decimal is needed")),
     }
 }
 

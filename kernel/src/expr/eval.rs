@@ -19,7 +19,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, i256};
 use arrow_schema::DataType;
 use arrow_select::zip::zip;
 
-use super::{Arithmetic, Comparison, Expr, Literal};
+use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
 use crate::error::ErrorKind;
 use crate::planted::{self, Bug};
 use crate::schema::{ColumnType, chars_len, fitting_len};
@@ -71,6 +71,10 @@ pub(crate) fn evaluate(expr: &Expr, scope: Scope<'_>, errors: &mut RowErrors) ->
         Expr::Arithmetic(operator, a, b) => {
             let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));
             arithmetic(*operator, &a, &b, errors)
+        }
+        Expr::Quotient(how, a, b) => {
+            let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));
+            quotient(*how, &a, &b, errors)
         }
         Expr::Negate(a) => negate(&evaluate(a, scope, errors), errors),
         Expr::Compare(comparison, a, b) => {
@@ -321,6 +325,18 @@ fn arithmetic(operator: Arithmetic, a: &ArrayRef, b: &ArrayRef, errors: &mut Row
         }
         _ => None,
     }
+}
+
+fn quotient(how: Quotient, a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
+    let (DataType::Decimal128(_, a_scale), DataType::Decimal128(_, b_scale)) = (a.data_type(), b.data_type())
+    else {
+        return None;
+    };
+    let values = zip_with::<Decimal128Type, Decimal128Type, Decimal128Type>(a, b, errors, |a, b| {
+        how.of((a, *a_scale), (b, *b_scale))
+    });
+    let to = how.to.arrow();
+    matches!(to, DataType::Decimal128(..)).then(|| Arc::new(values.with_data_type(to)) as ArrayRef)
 }
 
 fn negate(a: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arithmetic, Comparison, Expr, Literal};
+use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
 use crate::schema::ColumnType;
 
 /// Deepest nesting of an expression. What lowers to expressions stays far below.
@@ -36,6 +36,7 @@ enum Node {
     },
     Concat,
     Cast(ColumnType),
+    Quotient(Quotient),
 }
 
 impl From<Expr> for Flat {
@@ -61,6 +62,7 @@ fn split(expr: Expr) -> (Node, Vec<Expr>) {
         Expr::Incoming(column) => (Node::Incoming(column), vec![]),
         Expr::Literal(literal, column_type) => (Node::Literal(literal, column_type), vec![]),
         Expr::Arithmetic(operator, a, b) => (Node::Arithmetic(operator), vec![*a, *b]),
+        Expr::Quotient(how, a, b) => (Node::Quotient(how), vec![*a, *b]),
         Expr::Negate(a) => (Node::Negate, vec![*a]),
         Expr::Compare(operator, a, b) => (Node::Compare(operator), vec![*a, *b]),
         Expr::And(a, b) => (Node::And, vec![*a, *b]),
@@ -120,6 +122,7 @@ impl Stack {
             Node::Case { branches } => self.case(branches as usize)?,
             Node::Concat => self.two(Expr::Concat)?,
             Node::Cast(column_type) => self.one(|a| Expr::Cast(a, column_type))?,
+            Node::Quotient(how) => self.two(|a, b| Expr::Quotient(how, a, b))?,
         };
         if below >= DEPTH_MAX {
             return Err("an expression is nested too deeply");
@@ -202,6 +205,15 @@ mod tests {
             Expr::Case(vec![], Box::new(one.clone())),
             Expr::Concat(b.clone(), a.clone()),
             Expr::Cast(a.clone(), ColumnType::Float64),
+            Expr::Quotient(
+                Quotient {
+                    to: ColumnType::Decimal { precision: 38, scale: 20 },
+                    rounded: true,
+                    places_known: false,
+                },
+                b.clone(),
+                a.clone(),
+            ),
         ];
         let all = Expr::Coalesce(forms.to_vec());
         for expr in forms.into_iter().chain([all]) {

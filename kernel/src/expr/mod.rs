@@ -7,8 +7,11 @@
 mod check;
 mod eval;
 mod flat;
+mod quotient;
 #[cfg(test)]
 pub(crate) mod scalar;
+
+pub use quotient::Quotient;
 
 pub(crate) use eval::{Number, RowErrors, Scope, choose, compare_floats, compute_decimal, evaluate};
 
@@ -66,8 +69,11 @@ pub enum Expr {
     Incoming(u16),
     /// A constant of the given type.
     Literal(Literal, ColumnType),
-    /// Arithmetic on two operands of one numeric type. Overflow and division by zero reject the row.
+    /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale. Overflow and division by zero reject the row.
     Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    /// The quotient of two decimals, each with places of its own, as PostgreSQL has it. Division by zero, and what the type
+    /// cannot keep, reject the row.
+    Quotient(Quotient, Box<Expr>, Box<Expr>),
     /// Negation of a number.
     Negate(Box<Expr>),
     /// Comparison of two operands of one type; null if either is null.
@@ -104,6 +110,17 @@ impl Expr {
         }
     }
 
+    /// Whether it has a quotient in it whose digits its type does not tell: one that is not rounded to a type.
+    pub fn has_open_quotient(&self) -> bool {
+        let open = matches!(self, Expr::Quotient(how, ..) if !how.rounded);
+        open || self.operands().into_iter().any(Expr::has_open_quotient)
+    }
+
+    /// How many expressions it is made of, itself included.
+    pub fn nodes(&self) -> usize {
+        1 + self.operands().into_iter().map(Expr::nodes).sum::<usize>()
+    }
+
     /// Bytes of its constants of variable length, each of which becomes a column as long as the rows it is evaluated over.
     pub(crate) fn constant_bytes(&self) -> usize {
         match self {
@@ -124,6 +141,7 @@ impl Expr {
             Expr::Stored(_) | Expr::Incoming(_) | Expr::Literal(..) => vec![],
             Expr::Negate(a) | Expr::Not(a) | Expr::IsNull(a) | Expr::Cast(a, _) => vec![a],
             Expr::Arithmetic(_, a, b)
+            | Expr::Quotient(_, a, b)
             | Expr::Compare(_, a, b)
             | Expr::And(a, b)
             | Expr::Or(a, b)

@@ -8,7 +8,7 @@ use arrow_array::types::*;
 use arrow_array::*;
 use arrow_schema::DataType;
 
-use super::{Arithmetic, Comparison, Expr, Literal};
+use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
 use crate::error::ErrorKind;
 use crate::schema::ColumnType;
 
@@ -95,6 +95,10 @@ pub(crate) fn interpret(expr: &Expr, stored: &[Value], incoming: &[Value]) -> Re
             let (a, b) = (value(a)?, value(b)?);
             if a == Null || b == Null { Null } else { arithmetic(*operator, a, b)? }
         }
+        Expr::Quotient(how, a, b) => match (value(a)?, value(b)?) {
+            (Decimal(a, _, a_scale), Decimal(b, _, b_scale)) => quotient(how, (a, a_scale), (b, b_scale))?,
+            _ => Null,
+        },
         Expr::Negate(a) => match value(a)? {
             I16(v) => I16(v.checked_neg().ok_or(ErrorKind::NumericValueOutOfRange)?),
             I32(v) => I32(v.checked_neg().ok_or(ErrorKind::NumericValueOutOfRange)?),
@@ -257,6 +261,45 @@ fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, ErrorKi
         }
         other => unreachable!("{other:?}"),
     }
+}
+
+/// On digits, one after the other. The operands have nine digits at most.
+fn quotient(how: &Quotient, (a, a_scale): (i128, i8), (b, b_scale): (i128, i8)) -> Result<Value, ErrorKind> {
+    let ColumnType::Decimal { precision, scale } = how.to else { unreachable!("{:?}", how.to) };
+    if b == 0 {
+        return Err(ErrorKind::DivisionByZero);
+    }
+    // The first group of four digits in front of the point or behind it that is not nothing, and its place.
+    let first = |value: i128, scale: i8| {
+        let (whole, part) = (value.abs() / 10i128.pow(scale as u32), value.abs() % 10i128.pow(scale as u32));
+        let text = format!("{whole:0>12}{:0<12}", format!("{part:0>width$}", width = scale as usize));
+        let groups = (0..6).map(|at| (2 - at, text[at as usize * 4..][..4].parse::<i32>().unwrap()));
+        groups.into_iter().find(|(_, group)| *group > 0).unwrap_or((0, 0))
+    };
+    let ((a_place, a_group), (b_place, b_group)) = (first(a, a_scale), first(b, b_scale));
+    let place = a_place - b_place - i32::from(a_group <= b_group);
+    let (of_values, of_types) = (16 - 4 * place, i32::from(a_scale.max(b_scale)));
+    let places = of_values.max(of_types).max(0) as usize;
+    let dividend = a.abs() * 10i128.pow(b_scale as u32);
+    let divisor = b.abs() * 10i128.pow(a_scale as u32);
+    let mut digits = dividend / divisor;
+    let mut rest = dividend % divisor;
+    for _ in 0..places {
+        digits = digits * 10 + rest * 10 / divisor;
+        rest = rest * 10 % divisor;
+    }
+    let exact = rest == 0;
+    digits += i128::from(rest * 2 >= divisor);
+    let depends = of_types > of_values && !(exact && digits % 10i128.pow((of_types - of_values) as u32) == 0);
+    let kept = match places.checked_sub(scale as usize) {
+        None => digits * 10i128.pow(scale as u32 - places as u32),
+        Some(fewer) => half_away(digits, 10i128.pow(fewer as u32)),
+    };
+    let lossless = places <= scale as usize || digits % 10i128.pow((places - scale as usize) as u32) == 0;
+    if depends && !how.places_known || !lossless && !how.rounded || kept >= 10i128.pow(precision.into()) {
+        return Err(ErrorKind::NumericValueOutOfRange);
+    }
+    Ok(Decimal(kept * a.signum() * b.signum(), precision, scale))
 }
 
 fn half_away(numerator: i128, divisor: i128) -> i128 {

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal};
 use kernel::schema::ColumnType;
 
+use super::quotient;
 use super::value::{Row, Value};
 use crate::program::Program;
 
@@ -60,6 +61,14 @@ impl<T: Fn(usize) -> ColumnType> Rows<'_, T> {
             Expr::Arithmetic(operator, a, b) => {
                 let ((a, column_type), (b, _)) = (self.value(a)?, self.value(b)?);
                 (arithmetic(*operator, &a, &b, column_type)?, column_type)
+            }
+            Expr::Quotient(how, a, b) => {
+                let (a, b) = (self.value(a)?, self.value(b)?);
+                let value = match (decimal(&a), decimal(&b)) {
+                    (Some(a), Some(b)) => quotient::quotient(how, a, b)?,
+                    _ => Value::Null,
+                };
+                (value, how.to)
             }
             Expr::Negate(a) => {
                 let (a, column_type) = self.value(a)?;
@@ -133,6 +142,14 @@ impl<T: Fn(usize) -> ColumnType> Rows<'_, T> {
         }
         Ok(best)
     }
+}
+
+/// A decimal's unscaled value and scale; None: it is null.
+fn decimal((value, column_type): &Typed) -> Option<(i128, i8)> {
+    let ColumnType::Decimal { scale, .. } = column_type else {
+        unreachable!("{column_type:?} is no decimal")
+    };
+    Some((value.integer()?, *scale))
 }
 
 fn boolean(truth: Option<bool>) -> Typed {

@@ -12,6 +12,7 @@ mod messages;
 pub mod model;
 mod pace;
 pub(crate) mod placed;
+mod quotient;
 mod refusal;
 mod runs;
 mod seen;

@@ -29,7 +29,8 @@ const COLUMNS: &str =
     "i2 smallint, i8 bigint, f8 double precision, n numeric(8,2), s text, v varchar(5), d date, t timestamp";
 
 /// What ON DUPLICATE KEY may call: it runs while a record is staged, and knows little.
-const CALLS: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "abs"];
+const CALLS: [&str; 10] =
+    ["coalesce", "greatest", "least", "nullif", "abs", "round", "trunc", "floor", "ceil", "mod"];
 
 /// What came of a run.
 #[derive(Debug, Default)]

@@ -3,14 +3,15 @@
 //! agree here, so that the kernel never has to; what its small language has no word for is refused with 0A000.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, DataType, Expr as Sql, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, UnaryOperator, Value,
+    BinaryOperator, CaseWhen, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr as Sql, Function,
+    FunctionArg, FunctionArgExpr, FunctionArguments, Ident, UnaryOperator, Value,
 };
 use kernel::Micros;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use kernel::schema::{ColumnType, TableDef, chars_len};
 use tidemark_pipeline_sql::{column_type, names, type_name};
 
+use super::arithmetic::{self, as_number, calculate, copy, natural_type, shortened};
 use super::convert::literal_from_text;
 use crate::error::{OrSql, Result, SqlError, state};
 
@@ -18,6 +19,9 @@ use crate::error::{OrSql, Result, SqlError, state};
 const DEPTH_MAX: usize = 100;
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
+
+/// `floor(x)` and not `floor(x TO DAY)`.
+const NO_FIELD: CeilFloorKind = CeilFloorKind::DateTimeField(DateTimeField::NoDateTime);
 
 /// What names mean in the clause.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +33,6 @@ pub struct Scope<'a> {
     /// `now()`; None where the clause outlives the statement, as in a pipeline.
     pub now_us: Option<Micros>,
 }
-
-/// Most digits of a numeric of the kernel's.
-const NUMERIC_DIGITS_MAX: u8 = 38;
 
 /// Lowers assignments (column and right-hand side) and a condition.
 pub fn update(
@@ -58,7 +59,7 @@ pub fn update(
         if lowered.iter().any(|(seen, _)| *seen == ordinal) {
             return Err(SqlError::syntax(format!("multiple assignments to same column \"{name}\"")));
         }
-        let value = scope.lower(value, DEPTH_MAX)?;
+        let value = shortened(scope.lower(value, DEPTH_MAX)?, column.column_type);
         let value = bring(value, column.column_type).map_err(|found| {
             SqlError::new(
                 state::DATATYPE_MISMATCH,
@@ -77,7 +78,7 @@ pub fn update(
 }
 
 /// A lowered expression, with its type as far as it is known.
-enum Lowered {
+pub(super) enum Lowered {
     Typed(Expr, ColumnType),
     /// A string literal: takes the type that it meets.
     Text(String),
@@ -151,6 +152,8 @@ impl Scope<'_> {
                 self.case(operand.as_deref(), conditions, else_result.as_deref(), depth, sql)
             }
             Sql::Function(function) => self.function(function, depth, sql),
+            Sql::Floor { expr, field: NO_FIELD } => arithmetic::whole("floor", self.lower(expr, depth)?, sql),
+            Sql::Ceil { expr, field: NO_FIELD } => arithmetic::whole("ceil", self.lower(expr, depth)?, sql),
             _ => Err(refused(sql)),
         }
     }
@@ -241,7 +244,7 @@ impl Scope<'_> {
                 let (values, column_type) = unify(lowered, sql)?;
                 ordered(column_type, sql)?;
                 let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
-                let equal = Expr::Compare(Comparison::Equal, Box::new(left.clone()), Box::new(right));
+                let equal = Expr::Compare(Comparison::Equal, Box::new(copy(&left, sql)?), Box::new(right));
                 let null = Expr::Literal(Literal::Null, column_type);
                 Ok(Typed(Expr::Case(vec![(equal, null)], Box::new(left)), column_type))
             }
@@ -249,7 +252,7 @@ impl Scope<'_> {
                 let (values, column_type) = unify(lowered, sql)?;
                 let value = values.into_iter().next().expect("one went in");
                 let zero = zero(column_type).ok_or_else(|| refused(sql))?;
-                let negative = Expr::Compare(Comparison::Less, Box::new(value.clone()), Box::new(zero));
+                let negative = Expr::Compare(Comparison::Less, Box::new(copy(&value, sql)?), Box::new(zero));
                 let negated = Expr::Negate(Box::new(value.clone()));
                 Ok(Typed(Expr::Case(vec![(negative, negated)], Box::new(value)), column_type))
             }
@@ -276,7 +279,7 @@ impl Scope<'_> {
                 let today = self.now(sql)?.div_euclid(MICROS_A_DAY) as i32;
                 Ok(Typed(Expr::Literal(Literal::Date(today), ColumnType::Date), ColumnType::Date))
             }
-            _ => Err(refused(sql)),
+            _ => arithmetic::function(&name, lowered, sql).unwrap_or_else(|| Err(refused(sql))),
         }
     }
 
@@ -289,10 +292,10 @@ impl Scope<'_> {
     }
 }
 
-fn refused(sql: &Sql) -> SqlError {
+pub(super) fn refused(sql: &Sql) -> SqlError {
     SqlError::unsupported(format!(
         "{sql} cannot be used where a key exists already: columns, VALUES(column), excluded.column, constants, arithmetic, \
-         comparisons, AND, OR, NOT, CASE, COALESCE, GREATEST, LEAST, NULLIF, ABS and || can"
+         comparisons, AND, OR, NOT, CASE, COALESCE, GREATEST, LEAST, NULLIF, ABS, ROUND, TRUNC, FLOOR, CEIL, MOD and || can"
     ))
 }
 
@@ -335,31 +338,17 @@ fn arguments(function: &Function) -> Option<Vec<&Sql>> {
         .collect()
 }
 
-fn is_integer(column_type: ColumnType) -> bool {
+pub(super) fn is_integer(column_type: ColumnType) -> bool {
     matches!(column_type, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64)
 }
 
-fn is_numeric(column_type: ColumnType) -> bool {
+pub(super) fn is_numeric(column_type: ColumnType) -> bool {
     is_integer(column_type)
         || matches!(column_type, ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. })
 }
 
 fn is_text(column_type: ColumnType) -> bool {
     matches!(column_type, ColumnType::Text | ColumnType::Varchar { .. })
-}
-
-/// What a number literal is by itself: bigint, numeric, or double precision where it has an exponent.
-fn natural_type(digits: &str) -> ColumnType {
-    if digits.contains(['e', 'E']) {
-        return ColumnType::Float64;
-    }
-    match digits.split_once('.') {
-        None if digits.parse::<i64>().is_ok() => ColumnType::Int64,
-        fraction => {
-            let scale = fraction.map_or(0, |(_, f)| f.len()).min(38);
-            ColumnType::Decimal { precision: 38, scale: scale as i8 }
-        }
-    }
 }
 
 /// The type in which two can be compared or calculated with; None where there is none.
@@ -427,12 +416,20 @@ fn fits(digits: &str, column_type: ColumnType) -> bool {
     }
 }
 
-fn disagree(sql: &Sql) -> SqlError {
+pub(super) fn disagree(sql: &Sql) -> SqlError {
     SqlError::new(state::DATATYPE_MISMATCH, format!("operands of {sql} are of types that do not go together"))
 }
 
-fn unify(values: Vec<Lowered>, sql: &Sql) -> Result<(Vec<Expr>, ColumnType)> {
-    let column_type = common_of(&values, sql)?;
+pub(super) fn unify(values: Vec<Lowered>, sql: &Sql) -> Result<(Vec<Expr>, ColumnType)> {
+    let mut values = values;
+    let mut column_type = common_of(&values, sql)?;
+    // A string literal beside numerics has digits of its own.
+    if matches!(column_type, ColumnType::Decimal { .. })
+        && values.iter().any(|value| matches!(value, Text(_)))
+    {
+        values = values.into_iter().map(as_number).collect();
+        column_type = common_of(&values, sql)?;
+    }
     let brought: Result<Vec<Expr>> =
         values.into_iter().map(|v| bring(v, column_type).map_err(|_| disagree(sql))?).collect();
     Ok((brought?, column_type))
@@ -440,7 +437,7 @@ fn unify(values: Vec<Lowered>, sql: &Sql) -> Result<(Vec<Expr>, ColumnType)> {
 
 /// A value as one of this type. The outer error names the type that it has and cannot leave; the inner one is a literal
 /// that is no such value.
-fn bring(value: Lowered, column_type: ColumnType) -> Result<Result<Expr>, String> {
+pub(super) fn bring(value: Lowered, column_type: ColumnType) -> Result<Result<Expr>, String> {
     Ok(Ok(match value {
         Null => Expr::Literal(Literal::Null, column_type),
         Text(text) => match literal_from_text(&text, column_type) {
@@ -560,58 +557,6 @@ fn binary(left: Lowered, op: &BinaryOperator, right: Lowered, sql: &Sql) -> Resu
     }
 }
 
-fn calculate(op: Arithmetic, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
-    match (op, scale_of(&left), scale_of(&right)) {
-        (Arithmetic::Multiply, Some(a), Some(b)) if a + b > 0 => return product(left, right, a + b, sql),
-        (Arithmetic::Divide, Some(a), Some(b)) if a + b > 0 || is_decimal(&left) || is_decimal(&right) => {
-            return Err(SqlError::unsupported(format!("numeric division in \"{sql}\" is not supported here"))
-                .with_hint("A quotient of numerics has digits that the column's type has not. Divide in SET, or as double precision."));
-        }
-        _ => {}
-    }
-    let (values, column_type) = unify(vec![left, right], sql)?;
-    if !is_numeric(column_type) {
-        return Err(refused(sql));
-    }
-    let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
-    Ok(Typed(Expr::Arithmetic(op, Box::new(left), Box::new(right)), column_type))
-}
-
-/// Digits behind the point of an exact number; None for others.
-fn scale_of(value: &Lowered) -> Option<u8> {
-    let column_type = match value {
-        Number(digits) => natural_type(digits),
-        Typed(_, column_type) => *column_type,
-        Null | Text(_) => return None,
-    };
-    match column_type {
-        ColumnType::Decimal { scale, .. } => u8::try_from(scale).ok(),
-        other => is_integer(other).then_some(0),
-    }
-}
-
-fn is_decimal(value: &Lowered) -> bool {
-    match value {
-        Number(digits) => matches!(natural_type(digits), ColumnType::Decimal { .. }),
-        Typed(_, column_type) => matches!(column_type, ColumnType::Decimal { .. }),
-        Null | Text(_) => false,
-    }
-}
-
-/// A product with all of its digits, as PostgreSQL has it: the kernel rounds products to the scale of their type, so both
-/// factors are brought to the scale that the product has.
-fn product(left: Lowered, right: Lowered, scale: u8, sql: &Sql) -> Result<Lowered> {
-    if scale > NUMERIC_DIGITS_MAX {
-        let message =
-            format!("the product \"{sql}\" has more than {NUMERIC_DIGITS_MAX} digits behind the point");
-        return Err(SqlError::unsupported(message));
-    }
-    let column_type = ColumnType::Decimal { precision: NUMERIC_DIGITS_MAX, scale: scale as i8 };
-    let factor = |value| bring(value, column_type).map_err(|_| disagree(sql))?;
-    let (left, right) = (Box::new(factor(left)?), Box::new(factor(right)?));
-    Ok(Typed(Expr::Arithmetic(Arithmetic::Multiply, left, right), column_type))
-}
-
 fn compare(op: Comparison, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
     let (values, column_type) = unify(vec![left, right], sql)?;
     ordered(column_type, sql)?;
@@ -645,7 +590,13 @@ fn concat(values: Vec<Lowered>, sql: &Sql) -> Result<Lowered> {
 fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
     let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
     let column_type = column_type(data_type, at).or_sql()?;
-    let brought = match (value, column_type) {
+    if let DataType::Numeric(ExactNumberInfo::None)
+    | DataType::Decimal(ExactNumberInfo::None)
+    | DataType::Dec(ExactNumberInfo::None) = data_type
+    {
+        return numeric(value, sql);
+    }
+    let brought = match (shortened(value, column_type), column_type) {
         (Text(text), bounded) if bounded.max_chars().is_some() => {
             let cut = chars_len(text.as_bytes(), bounded.max_chars().unwrap_or(text.len()));
             bring(Text(text[..cut].into()), bounded)
@@ -657,4 +608,25 @@ fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
         (value, _) => bring(value, column_type),
     };
     Ok(Typed(brought.map_err(|_| refused(sql))??, column_type))
+}
+
+/// A value as a numeric with all of its digits.
+fn numeric(value: Lowered, sql: &Sql) -> Result<Lowered> {
+    match as_number(value) {
+        Typed(expr, found) if is_integer(found) => {
+            let whole = ColumnType::Decimal { precision: 38, scale: 0 };
+            Ok(Typed(Expr::Cast(Box::new(expr), whole), whole))
+        }
+        Number(digits) => match natural_type(&digits) {
+            natural @ ColumnType::Decimal { .. } => {
+                Ok(Typed(Expr::Literal(literal_from_text(&digits, natural)?, natural), natural))
+            }
+            _ => {
+                let whole = ColumnType::Decimal { precision: 38, scale: 0 };
+                Ok(Typed(Expr::Literal(literal_from_text(&digits, whole)?, whole), whole))
+            }
+        },
+        same @ (Typed(_, ColumnType::Decimal { .. }) | Null) => Ok(same),
+        _ => Err(refused(sql)),
+    }
 }

@@ -109,6 +109,16 @@ fn expr(column_type: ColumnType, depth: u32) -> BoxedStrategy<Expr> {
         let two = (operator, boxed(column_type), boxed(column_type));
         choices.push(two.prop_map(|(o, a, b)| Expr::Arithmetic(o, a, b)).boxed());
         choices.push(boxed(column_type).prop_map(Expr::Negate).boxed());
+        if let ColumnType::Decimal { .. } = column_type {
+            let (operands, ways) = ((boxed(column_type), boxed(column_type)), (any::<bool>(), any::<bool>()));
+            choices.push(
+                (operands, ways)
+                    .prop_map(move |((a, b), (rounded, places_known))| {
+                        Expr::Quotient(Quotient { to: column_type, rounded, places_known }, a, b)
+                    })
+                    .boxed(),
+            );
+        }
         let from = number().prop_flat_map(boxed);
         choices.push(from.prop_map(move |a| Expr::Cast(a, column_type)).boxed());
     }
