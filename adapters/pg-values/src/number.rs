@@ -5,7 +5,12 @@ use crate::Fault;
 /// Without the white space that PostgreSQL allows around a number.
 #[inline]
 pub fn trim(text: &[u8]) -> &[u8] {
-    text.trim_ascii()
+    const VERTICAL_TAB: u8 = 0x0b;
+    let mut rest = text.trim_ascii();
+    while let [VERTICAL_TAB, inner @ ..] | [inner @ .., VERTICAL_TAB] = rest {
+        rest = inner.trim_ascii();
+    }
+    rest
 }
 
 /// An integer of at most 18 digits and a sign that begins at `at` and is followed by neither digit, point nor exponent;
@@ -117,10 +122,37 @@ pub fn is_number(text: &[u8]) -> bool {
     Number::parse(trim(text)).is_ok()
 }
 
-/// An integer. A fraction or an exponent is allowed as long as the value is whole.
+/// An integer as PostgreSQL reads one: a sign and digits, neither point nor exponent.
 #[inline]
 pub fn integer(text: &[u8]) -> Result<i64, Fault> {
     let text = trim(text);
+    if let Some(value) = short_integer(text) {
+        return Ok(value);
+    }
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() {
+        return Err(Fault::Invalid);
+    }
+    let mut value = 0i64;
+    for byte in digits {
+        if !byte.is_ascii_digit() {
+            return Err(Fault::Invalid);
+        }
+        let digit = i64::from(byte - b'0');
+        // Downwards, where there is one integer more.
+        let next = value.checked_mul(10).and_then(|value| value.checked_sub(digit));
+        value = next.ok_or(Fault::OutOfRange)?;
+    }
+    if negative { Ok(value) } else { value.checked_neg().ok_or(Fault::OutOfRange) }
+}
+
+/// A JSON number as an integer. A fraction or an exponent is allowed as long as the value is whole.
+#[inline]
+pub fn whole(text: &[u8]) -> Result<i64, Fault> {
     if let Some(value) = short_integer(text) {
         return Ok(value);
     }

@@ -362,12 +362,18 @@ impl Column {
         }
     }
 
-    /// Appends a JSON number: for a time it counts what the mapping says, everything else reads it as text.
+    /// Appends a JSON number: for a time it counts what the mapping says, an integer may be written with a fraction or an exponent,
+    /// everything else reads it as text.
     fn append_number(&mut self, raw: &[u8]) -> Result<(), Fault> {
-        match (&self.values, self.mapping.unit) {
-            (Values::Date(_) | Values::Timestamp(_), None) => Err(Fault::NoUnit),
-            _ => self.append_text(raw),
+        match (&mut self.values, self.mapping.unit) {
+            (Values::Date(_) | Values::Timestamp(_), None) => return Err(Fault::NoUnit),
+            (Values::Int16(v), _) => v.push(narrow(number::whole(raw)?)?),
+            (Values::Int32(v), _) => v.push(narrow(number::whole(raw)?)?),
+            (Values::Int64(v), _) => v.push(number::whole(raw)?),
+            _ => return self.append_text(raw),
         }
+        self.nulls.append_non_null();
+        Ok(())
     }
 
     /// The values as an array; the column is empty afterwards, with room for as many again.
