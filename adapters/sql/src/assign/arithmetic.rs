@@ -12,8 +12,9 @@ use crate::error::{Result, SqlError, state};
 /// Most digits of a numeric of the kernel's.
 const DIGITS_MAX: u8 = 38;
 
-/// Digits behind the point that a quotient on its way has room for at least.
-const QUOTIENT_PLACES_MIN: u8 = 20;
+/// Digits behind the point that a quotient on its way has room for, at least and at most: with more there would be no room in front
+/// of it for what the quotient is multiplied by.
+const QUOTIENT_PLACES: (u8, u8) = (20, 24);
 
 /// Most places that a number is rounded to.
 const ROUND_PLACES_MAX: i8 = 20;
@@ -115,7 +116,7 @@ fn quotient(left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
     let (left, left_whole, _) = exact(left, sql)?;
     let (right, _, right_scale) = exact(right, sql)?;
     let room = DIGITS_MAX.saturating_sub(left_whole.saturating_add(right_scale));
-    let to = decimal(room.max(QUOTIENT_PLACES_MIN) as i8);
+    let to = decimal(room.clamp(QUOTIENT_PLACES.0, QUOTIENT_PLACES.1) as i8);
     let how = Quotient { to, rounded: false, places_known };
     Ok(Typed(Expr::Quotient(how, Box::new(left), Box::new(right)), to))
 }
