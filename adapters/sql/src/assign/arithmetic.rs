@@ -247,6 +247,7 @@ fn round_to(
     };
     let places = places.filter(|places| (-ROUND_PLACES_MAX..=ROUND_PLACES_MAX).contains(places));
     let Some(places) = places else { return Err(refused(sql)) };
+    let value = as_number(value);
     if scale_of(&value).is_none() {
         let message = format!("{sql}: only numerics are rounded to places");
         return Err(SqlError::new(state::UNDEFINED_FUNCTION, message).with_hint("Cast to numeric."));
