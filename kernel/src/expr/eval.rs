@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
+use std::io::Write;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -584,8 +585,8 @@ fn cast(a: &ArrayRef, to: ColumnType, errors: &mut RowErrors) -> Option<ArrayRef
         DataType::Int16 => from_integer::<Int16Type>(a, &to, errors, i64::from),
         DataType::Int32 => from_integer::<Int32Type>(a, &to, errors, i64::from),
         DataType::Int64 => from_integer::<Int64Type>(a, &to, errors, |v| v),
-        DataType::Float32 => from_float::<Float32Type>(a, &to, errors, f64::from),
-        DataType::Float64 => from_float::<Float64Type>(a, &to, errors, |v| v),
+        DataType::Float32 => from_float::<Float32Type>(a, &to, errors, REAL_DIGITS, f64::from),
+        DataType::Float64 => from_float::<Float64Type>(a, &to, errors, DOUBLE_DIGITS, |v| v),
         DataType::Decimal128(_, scale) => from_decimal(a, *scale, &to, errors),
         _ => None,
     }
@@ -649,10 +650,15 @@ fn from_integer<A: ArrowPrimitiveType>(
     )
 }
 
+/// Decimal digits of a float that PostgreSQL makes a numeric of.
+const REAL_DIGITS: usize = 6;
+const DOUBLE_DIGITS: usize = 15;
+
 fn from_float<A: ArrowPrimitiveType>(
     a: &ArrayRef,
     to: &DataType,
     errors: &mut RowErrors,
+    digits: usize,
     widen: impl Fn(A::Native) -> f64,
 ) -> Option<ArrayRef> {
     let whole = |v: f64, bound: f64| (v >= -bound && v < bound).then_some(v);
@@ -663,11 +669,34 @@ fn from_float<A: ArrowPrimitiveType>(
         |v| whole(widen(v).round_ties_even(), 9_223_372_036_854_775_808.0).map(|v| v as i64),
         |v| widen(v) as f32,
         &widen,
-        |v, scale| {
-            let scaled = widen(v) * float_power_of_ten(scale);
-            whole(scaled.round(), 170_141_183_460_469_231_731_687_303_715_884_105_728.0).map(|v| v as i128)
-        },
+        |v, scale| float_to_decimal(widen(v), digits, scale),
     )
+}
+
+/// The first digits of a float as a decimal of this scale, rounded half away from zero. None: too large, or no number.
+fn float_to_decimal(value: f64, digits: usize, scale: i8) -> Option<i128> {
+    if !value.is_finite() {
+        return None;
+    }
+    // A sign, the digits, a point, and an exponent of three digits with its sign.
+    let mut written = [0u8; 32];
+    let mut rest = &mut written[..];
+    write!(rest, "{value:.*e}", digits - 1).ok()?;
+    let unused = rest.len();
+    let text = std::str::from_utf8(&written[..written.len() - unused]).ok()?;
+    let (mantissa, exponent) = text.split_once('e')?;
+    let magnitude =
+        mantissa.bytes().filter(u8::is_ascii_digit).fold(0i128, |m, d| m * 10 + i128::from(d - b'0'));
+    let unscaled = if value < 0.0 { -magnitude } else { magnitude };
+    // Zeros behind the digits; fewer than none: digits that go.
+    match exponent.parse::<i32>().ok()? - (digits as i32 - 1) + i32::from(scale) {
+        _ if unscaled == 0 => Some(0),
+        zeros @ 0.. => unscaled.checked_mul(power_of_ten(u8::try_from(zeros).ok()?)?),
+        fewer => match u8::try_from(-fewer).ok().and_then(power_of_ten) {
+            Some(unit) => rounded(i256::from_i128(unscaled), i256::from_i128(unit)),
+            None => Some(0),
+        },
+    }
 }
 
 fn from_decimal(a: &ArrayRef, from: i8, to: &DataType, errors: &mut RowErrors) -> Option<ArrayRef> {

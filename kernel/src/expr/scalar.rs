@@ -329,9 +329,9 @@ fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
         I32(v) => i128::from(v),
         I64(v) => i128::from(v),
         F32(v) if to == ColumnType::Float32 => return Ok(F32(v)),
-        F32(v) => return cast_float(v.into(), to, whole),
+        F32(v) => return cast_float(v.into(), 6, to, whole),
         F64(v) if to == ColumnType::Float64 => return Ok(F64(v)),
-        F64(v) => return cast_float(v, to, whole),
+        F64(v) => return cast_float(v, 15, to, whole),
         Decimal(v, _, s) => {
             let unit = 10i128.pow(s as u32);
             return match to {
@@ -360,6 +360,7 @@ fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
 
 fn cast_float(
     v: f64,
+    digits: usize,
     to: ColumnType,
     whole: impl Fn(i128) -> Result<Value, ErrorKind>,
 ) -> Result<Value, ErrorKind> {
@@ -370,9 +371,22 @@ fn cast_float(
         ColumnType::Float32 if v.is_finite() && (v as f32).is_infinite() => Err(out_of_range),
         ColumnType::Float32 => Ok(F32(v as f32)),
         ColumnType::Decimal { precision, scale } => {
-            let scaled = (v * 10i128.pow(scale as u32) as f64).round();
-            let fits = scaled.abs() < 10i128.pow(precision.into()) as f64;
-            if fits { Ok(Decimal(scaled as i128, precision, scale)) } else { Err(out_of_range) }
+            if v.is_nan() || v.abs() > 1e20 {
+                return Err(out_of_range);
+            }
+            // Its first digits, written without an exponent.
+            let text = format!("{v:.*e}", digits - 1);
+            let (mantissa, exponent) = text.trim_start_matches('-').split_once('e').unwrap();
+            let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+            let before = exponent.parse::<i32>().unwrap() + 1;
+            let wanted = before + i32::from(scale);
+            let padded = format!("{}{all}{}", "0".repeat((-before).max(0) as usize), "0".repeat(40));
+            let wanted = (wanted + (-before).max(0)).max(0) as usize;
+            let mut kept: i128 = padded[..wanted].parse().unwrap_or(0);
+            kept += i128::from(padded.as_bytes()[wanted] >= b'5');
+            let fits = kept < 10i128.pow(precision.into());
+            let signed = if v < 0.0 { -kept } else { kept };
+            if fits { Ok(Decimal(signed, precision, scale)) } else { Err(out_of_range) }
         }
         _ if v.is_finite() && v.abs() < 1e30 => whole(v.round_ties_even() as i128),
         _ => Err(out_of_range),

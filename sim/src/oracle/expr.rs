@@ -348,13 +348,12 @@ fn cast(value: Value, from: ColumnType, to: ColumnType) -> Outcome<Value> {
         (value, to) if from.arrow() == to.arrow() => Ok(value),
         (Value::Float(bits), Float64) => Ok(Value::Float(bits)),
         (Value::Float(bits), Float32) => narrowed(f64::from_bits(bits)),
+        (Value::Float(bits), to @ Decimal { scale, .. }) => {
+            let digits = if from == Float32 { 6 } else { 15 };
+            fitting(shortened(f64::from_bits(bits), digits, scale).ok_or(OUT_OF_RANGE)?, to)
+        }
         (Value::Float(bits), to) => {
-            let (scale, rounded): (i8, fn(f64) -> f64) = match to {
-                Decimal { scale, .. } => (scale, f64::round),
-                _ => (0, f64::round_ties_even),
-            };
-            let unit: f64 = format!("1e{scale}").parse().expect("a number");
-            let rounded = rounded(f64::from_bits(bits) * unit);
+            let rounded = f64::from_bits(bits).round_ties_even();
             if rounded.is_finite() && rounded.abs() < 1e39 {
                 fitting(rounded as i128, to)
             } else {
@@ -375,6 +374,21 @@ fn cast(value: Value, from: ColumnType, to: ColumnType) -> Outcome<Value> {
             let shifted = quotient([int, ten_to(to_scale - from_scale), 1], ten_to(from_scale - to_scale));
             fitting(shifted.ok_or(OUT_OF_RANGE)?, to)
         }
+    }
+}
+
+/// The first digits of a float, as many as PostgreSQL makes a numeric of, at a scale. None: none, or too many for any type.
+fn shortened(float: f64, digits: usize, scale: i8) -> Option<i128> {
+    let written = format!("{float:.*e}", digits - 1);
+    let (mantissa, exponent) = written.split_once('e')?;
+    let int: i128 = mantissa.replace('.', "").parse().ok()?;
+    let zeros = exponent.parse::<i32>().ok()? + 1 - digits as i32 + i32::from(scale);
+    match zeros {
+        _ if int == 0 => Some(0),
+        0..=38 => int.checked_mul(10i128.pow(zeros as u32)),
+        39.. => None,
+        -38..0 => quotient([int, 1, 1], 10i128.pow(zeros.unsigned_abs())),
+        _ => Some(0),
     }
 }
 

@@ -28,6 +28,7 @@ fn decimal(scale: i8) -> ColumnType {
 
 /// `left op right`
 pub(super) fn calculate(op: Arithmetic, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
+    let (left, right) = as_operands(left, right);
     let (left, right) = match (is_decimal(&left), is_decimal(&right)) {
         (true, false) => (left, as_number(right)),
         (false, true) => (as_number(left), right),
@@ -46,6 +47,20 @@ pub(super) fn calculate(op: Arithmetic, left: Lowered, right: Lowered, sql: &Sql
     }
     let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
     Ok(Typed(Expr::Arithmetic(op, Box::new(left), Box::new(right)), column_type))
+}
+
+/// Two sides of an operator: a real beside any other number is calculated and compared as double precision.
+pub(super) fn as_operands(left: Lowered, right: Lowered) -> (Lowered, Lowered) {
+    let is_real = |value: &Lowered| matches!(value, Typed(_, ColumnType::Float32));
+    let widened = |value: Lowered, beside: bool| match value {
+        Typed(expr, ColumnType::Float32) if beside => {
+            Typed(Expr::Cast(Box::new(expr), ColumnType::Float64), ColumnType::Float64)
+        }
+        other => other,
+    };
+    let is_other = |value: &Lowered| matches!(value, Number(_) | Typed(..)) && !is_real(value);
+    let (beside_right, beside_left) = (is_other(&right), is_other(&left));
+    (widened(left, beside_right), widened(right, beside_left))
 }
 
 /// A string literal beside a numeric is a number with its own digits behind the point.
@@ -77,8 +92,11 @@ fn is_decimal(value: &Lowered) -> bool {
     }
 }
 
-/// What a number literal is by itself: bigint, or numeric with the digits that it says.
+/// What a number literal is by itself: integer, bigint, or numeric with the digits that it says.
 pub(super) fn natural_type(digits: &str) -> ColumnType {
+    if digits.parse::<i32>().is_ok() {
+        return ColumnType::Int32;
+    }
     if digits.parse::<i64>().is_ok() {
         return ColumnType::Int64;
     }

@@ -11,7 +11,7 @@ use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use kernel::schema::{ColumnType, TableDef, chars_len};
 use tidemark_pipeline_sql::{column_type, names, type_name};
 
-use super::arithmetic::{self, as_number, calculate, copy, natural_type, shortened};
+use super::arithmetic::{self, as_number, as_operands, calculate, copy, natural_type, shortened};
 use super::convert::literal_from_text;
 use crate::error::{OrSql, Result, SqlError, state};
 
@@ -241,7 +241,9 @@ impl Scope<'_> {
                 Ok(Typed(Expr::Least(values), column_type))
             }
             ("nullif", 2) => {
-                let (values, column_type) = unify(lowered, sql)?;
+                let [left, right] = <[Lowered; 2]>::try_from(lowered).ok().expect("two went in");
+                let (left, right) = as_operands(left, right);
+                let (values, column_type) = unify(vec![left, right], sql)?;
                 ordered(column_type, sql)?;
                 let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");
                 let equal = Expr::Compare(Comparison::Equal, Box::new(copy(&left, sql)?), Box::new(right));
@@ -364,7 +366,8 @@ fn common(left: ColumnType, right: ColumnType) -> Option<ColumnType> {
         return None;
     }
     Some(match (left, right) {
-        (T::Float32 | T::Float64, _) | (_, T::Float32 | T::Float64) => T::Float64,
+        (T::Float64, _) | (_, T::Float64) => T::Float64,
+        (T::Float32, _) | (_, T::Float32) => T::Float32,
         (T::Decimal { scale: a, .. }, T::Decimal { scale: b, .. }) => {
             T::Decimal { precision: 38, scale: a.max(b) }
         }
@@ -558,6 +561,7 @@ fn binary(left: Lowered, op: &BinaryOperator, right: Lowered, sql: &Sql) -> Resu
 }
 
 fn compare(op: Comparison, left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
+    let (left, right) = as_operands(left, right);
     let (values, column_type) = unify(vec![left, right], sql)?;
     ordered(column_type, sql)?;
     let [left, right] = <[Expr; 2]>::try_from(values).expect("two went in");

@@ -284,17 +284,27 @@ fn casts_to_floats_round_once() {
     }
 }
 
+/// What PostgreSQL 15 says of the same floats.
 #[test]
-fn the_greatest_numbers_of_38_digits_are_alike_on_both_sides_of_zero() {
-    let numeric = ColumnType::Decimal { precision: 38, scale: 0 };
-    // The double next to 1e38 is below it, so it has 38 digits.
-    let below = 1e38 as i128;
-    for (float, int) in [(1e38, below), (-1e38, -below)] {
-        let found = cast_of(Literal::Float(float), ColumnType::Float64, numeric);
-        assert_eq!(found, Ok(Value::Decimal(int, 38, 0)));
-    }
-    for float in [1.1e38, -1.1e38, 1e39, -1e39, f64::INFINITY, f64::NAN] {
-        let found = cast_of(Literal::Float(float), ColumnType::Float64, numeric);
-        assert_eq!(found, Err(ErrorKind::NumericValueOutOfRange), "{float}");
+fn a_float_becomes_a_numeric_of_its_first_digits() {
+    let numeric = |scale| ColumnType::Decimal { precision: 38, scale };
+    let of = |float, scale| cast_of(Literal::Float(float), ColumnType::Float64, numeric(scale));
+    let of_real = |float, scale| cast_of(Literal::Float(float), ColumnType::Float32, numeric(scale));
+    let is = |unscaled, scale| Ok(Value::Decimal(unscaled, 38, scale));
+    assert_eq!(of(0.285, 2), is(29, 2));
+    assert_eq!(of(-1.005, 2), is(-101, 2));
+    assert_eq!(of(4_177_409.666_666_667, 10), is(41_774_096_666_666_700, 10));
+    assert_eq!(of(1_000_000_000_000_005.0, 0), is(1_000_000_000_000_000, 0));
+    assert_eq!(of(1_000_000_000_000_015.0, 0), is(1_000_000_000_000_020, 0));
+    assert_eq!(of(99_999_999_999_999.5, 3), is(99_999_999_999_999_500, 3));
+    assert_eq!(of(1e-9, 10), is(10, 10));
+    assert_eq!(of(1e-300, 10), is(0, 10));
+    assert_eq!(of(-0.0, 10), is(0, 10));
+    assert_eq!(of(1e37, 0), is(10i128.pow(37), 0));
+    assert_eq!(of_real(100_000.5, 2), is(10_000_000, 2));
+    assert_eq!(of_real(1_000_005.0, 0), is(1_000_000, 0));
+    // The double next to 1e38 is below it, and has 39 digits all the same once it is cut to fifteen.
+    for float in [1e38, -1e38, 1.1e38, 1e39, -1e39, f64::MAX, f64::INFINITY, f64::NAN] {
+        assert_eq!(of(float, 0), Err(ErrorKind::NumericValueOutOfRange), "{float}");
     }
 }
