@@ -5,8 +5,7 @@
 //! PostgreSQL's: NaN equals NaN and is greater than every number, -0.0 equals 0.0, text compares by its bytes.
 
 use std::cmp::Ordering;
-use std::fmt::Debug;
-use std::io::Write;
+use std::fmt::{self, Debug, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -673,23 +672,43 @@ fn from_float<A: ArrowPrimitiveType>(
     )
 }
 
+/// What a number in scientific notation says, taken as it is written.
+#[derive(Default)]
+struct Written {
+    /// Its digits, without sign and point.
+    magnitude: i128,
+    exponent: i32,
+    /// The sign of the exponent, once that has begun.
+    exponent_sign: Option<i32>,
+}
+
+impl fmt::Write for Written {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            match (byte, self.exponent_sign) {
+                (b'e', _) => self.exponent_sign = Some(1),
+                (b'-', Some(_)) => self.exponent_sign = Some(-1),
+                (b'0'..=b'9', None) => self.magnitude = self.magnitude * 10 + i128::from(byte - b'0'),
+                (b'0'..=b'9', Some(sign)) => {
+                    self.exponent = self.exponent * 10 + sign * i32::from(byte - b'0')
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The first digits of a float as a decimal of this scale, rounded half away from zero. None: too large, or no number.
 fn float_to_decimal(value: f64, digits: usize, scale: i8) -> Option<i128> {
     if !value.is_finite() {
         return None;
     }
-    // A sign, the digits, a point, and an exponent of three digits with its sign.
-    let mut written = [0u8; 32];
-    let mut rest = &mut written[..];
-    write!(rest, "{value:.*e}", digits - 1).ok()?;
-    let unused = rest.len();
-    let text = std::str::from_utf8(&written[..written.len() - unused]).ok()?;
-    let (mantissa, exponent) = text.split_once('e')?;
-    let magnitude =
-        mantissa.bytes().filter(u8::is_ascii_digit).fold(0i128, |m, d| m * 10 + i128::from(d - b'0'));
-    let unscaled = if value < 0.0 { -magnitude } else { magnitude };
+    let mut written = Written::default();
+    write!(written, "{value:.*e}", digits - 1).ok()?;
+    let unscaled = if value < 0.0 { -written.magnitude } else { written.magnitude };
     // Zeros behind the digits; fewer than none: digits that go.
-    match exponent.parse::<i32>().ok()? - (digits as i32 - 1) + i32::from(scale) {
+    match written.exponent - (digits as i32 - 1) + i32::from(scale) {
         _ if unscaled == 0 => Some(0),
         zeros @ 0.. => unscaled.checked_mul(power_of_ten(u8::try_from(zeros).ok()?)?),
         fewer => match u8::try_from(-fewer).ok().and_then(power_of_ten) {

@@ -69,7 +69,8 @@ pub enum Expr {
     Incoming(u16),
     /// A constant of the given type.
     Literal(Literal, ColumnType),
-    /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale. Overflow and division by zero reject the row.
+    /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale. Overflow and
+    /// division by zero reject the row.
     Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
     /// The quotient of two decimals, each with places of its own, as PostgreSQL has it. Division by zero, and what the type
     /// cannot keep, reject the row.
