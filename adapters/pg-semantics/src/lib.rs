@@ -15,6 +15,7 @@ pub mod decimal;
 pub mod error;
 pub mod functions;
 mod intervals;
+mod lists;
 mod literals;
 mod logarithm;
 mod logic;
@@ -56,7 +57,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 
 /// What is done to a plan while it is optimized, after DataFusion's own rules.
 pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    vec![Arc::new(zeros::OneZero)]
+    vec![Arc::new(lists::ListsOfCases), Arc::new(zeros::OneZero)]
 }
 
 /// What is done to a plan before DataFusion optimizes it.
