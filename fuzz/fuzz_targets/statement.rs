@@ -18,10 +18,11 @@ use tokio::runtime::Runtime;
 /// Longer than any statement takes, which ends after five seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-const TABLE: &str = "CREATE TABLE t (id BIGINT NOT NULL, x INT, s TEXT, f DOUBLE PRECISION, n NUMERIC(12,2), \
-                     at TIMESTAMPTZ, j JSONB, PRIMARY KEY (id)); \
-                     INSERT INTO t VALUES (1, 1, 'one', 1.5, 10.60, '2024-01-01', '{\"a\": 1}'), \
-                     (2, NULL, NULL, NULL, NULL, NULL, NULL)";
+/// A definition is a transaction of its own.
+const TABLE: [&str; 2] = ["CREATE TABLE t (id BIGINT NOT NULL, x INT, s TEXT, f DOUBLE PRECISION, n NUMERIC(12,2), \
+                     at TIMESTAMPTZ, j JSONB, PRIMARY KEY (id))",
+                     "INSERT INTO t VALUES (1, 1, 'one', 1.5, 10.60, '2024-01-01', '{\"a\": 1}'), \
+                     (2, NULL, NULL, NULL, NULL, NULL, NULL)"];
 
 /// What a client does next.
 #[derive(Arbitrary, Debug)]
@@ -42,7 +43,10 @@ fn server() -> SocketAddr {
         let runtime = Runtime::new().expect("threads");
         let address = runtime.block_on(async {
             let server = support::server::Server::start().await;
-            server.client().await.batch_execute(TABLE).await.expect("a table");
+            let client = server.client().await;
+            for sql in TABLE {
+                client.batch_execute(sql).await.expect("a table with rows");
+            }
             let address = server.address;
             // It serves until the process ends.
             std::mem::forget(server);
