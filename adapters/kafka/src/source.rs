@@ -254,9 +254,9 @@ impl Topic {
         let client = if rests { self.client_to_rest()? } else { self.client_to_read() };
         let queue = self.queue(&client, partition)?;
         self.end(partition).map_err(|e| self.failure(&e))?;
-        let mut resting = self.resting.lock();
-        let _ = if rests { resting.insert(partition) } else { resting.remove(&partition) };
-        drop(resting);
+        if rests {
+            self.resting.lock().insert(partition);
+        }
         self.begin(&client, partition, place)?;
         Ok(queue)
     }

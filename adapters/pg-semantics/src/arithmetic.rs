@@ -215,7 +215,7 @@ impl Operation {
 }
 
 /// Floats with one NaN for all: processors give it a sign, and values are compared by it.
-pub fn one_nan(values: &ArrayRef) -> ArrayRef {
+fn one_nan(values: &ArrayRef) -> ArrayRef {
     match values.data_type() {
         DataType::Float32 => {
             let one = |v: f32| if v.is_nan() { f32::NAN } else { v };

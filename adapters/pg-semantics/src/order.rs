@@ -108,7 +108,7 @@ impl ScalarUDFImpl for OrderOfArray {
         let converter =
             RowConverter::new(vec![SortField::new_with_options(arrays.data_type().clone(), options)])?;
         let rows = converter.convert_columns(&[Arc::clone(&arrays)])?;
-        let keys = rows.iter().enumerate().map(|(at, row)| arrays.is_valid(at).then(|| row.data().to_vec()));
+        let keys = rows.iter().enumerate().map(|(at, row)| arrays.is_valid(at).then_some(row));
         Ok(ColumnarValue::Array(Arc::new(keys.collect::<BinaryArray>())))
     }
 }

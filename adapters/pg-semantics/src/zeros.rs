@@ -6,7 +6,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{InList, ScalarFunction, Sort};
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
@@ -49,38 +49,27 @@ fn inside(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::InList(list) => of_list(list, schema),
         Expr::WindowFunction(mut window) => {
-            let mut changed = keys(&mut window.params.partition_by, schema)?;
-            changed |= sorted(&mut window.params.order_by, schema)?;
+            let sorted = window.params.order_by.iter_mut().map(|by| &mut by.expr);
+            let changed = keys(window.params.partition_by.iter_mut().chain(sorted), schema)?;
             Ok(Transformed::new_transformed(Expr::WindowFunction(window), changed))
         }
         Expr::AggregateFunction(mut aggregate) => {
-            let changed = sorted(&mut aggregate.params.order_by, schema)?;
+            let changed = keys(aggregate.params.order_by.iter_mut().map(|by| &mut by.expr), schema)?;
             Ok(Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed))
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
-fn sorted(order: &mut [Sort], schema: &DFSchema) -> Result<bool> {
-    let mut changed = false;
-    for sort in order {
-        changed |= replace(&mut sort.expr, schema)?;
-    }
-    Ok(changed)
-}
-
-fn keys(exprs: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+/// Puts in what they are matched or sorted by; true if that changes any.
+fn keys<'a>(exprs: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> Result<bool> {
     let mut changed = false;
     for expr in exprs {
-        changed |= replace(expr, schema)?;
+        let keyed = key(std::mem::take(expr), schema)?;
+        *expr = keyed.data;
+        changed |= keyed.transformed;
     }
     Ok(changed)
-}
-
-fn replace(expr: &mut Expr, schema: &DFSchema) -> Result<bool> {
-    let keyed = key(std::mem::take(expr), schema)?;
-    *expr = keyed.data;
-    Ok(keyed.transformed)
 }
 
 /// What a float is sorted or matched by; any other value by itself.

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::catalog::{PG_CATALOG, pg_catalog};
 use pg_semantics::operators::roots;
+use pg_semantics::types::{Base, PgType};
 
 use crate::error::{Result, SqlError};
 use crate::tables::snapshot_table::is_hidden_column;
@@ -79,20 +80,12 @@ impl VisitorMut for Rewriter {
                 }
             }
             Expr::Cast { expr: inner, data_type, .. } if is_float(data_type) => wide_as_text(inner),
-            Expr::IsNull(_)
-            | Expr::IsNotNull(_)
-            | Expr::IsTrue(_)
-            | Expr::IsNotTrue(_)
-            | Expr::IsFalse(_)
-            | Expr::IsNotFalse(_)
-            | Expr::IsUnknown(_)
-            | Expr::IsNotUnknown(_) => negate_last(expr),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } => {
                 if let Some(constant) = signed_constant(operand) {
                     *expr = constant;
                 }
             }
-            _ => {}
+            other => negate_last(other),
         }
         ControlFlow::Continue(())
     }
@@ -158,16 +151,7 @@ fn rewrite(expr: &mut Expr) {
 }
 
 fn is_float(data_type: &DataType) -> bool {
-    use DataType as T;
-    match data_type {
-        T::Real | T::Float(_) | T::Float4 | T::Float8 | T::Double(_) | T::DoublePrecision => true,
-        T::Custom(name, _) => name
-            .0
-            .last()
-            .and_then(|part| part.as_ident())
-            .is_some_and(|ident| matches!(ident.value.to_ascii_lowercase().as_str(), "float4" | "float8")),
-        _ => false,
-    }
+    matches!(PgType::of_sql(data_type), Some(PgType::One(Base::Float4 | Base::Float8)))
 }
 
 /// `NOT EXISTS (…) IS UNKNOWN` asks whether EXISTS is, and is not: NOT binds less. The parser takes NOT EXISTS for one word.
