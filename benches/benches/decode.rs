@@ -8,7 +8,7 @@ use benches::payments::{Payment, shuffled_order};
 use cpu_time::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
-use kernel::{ColumnId, Epoch, PipelineId, Position, RawMessage, Run, Sequence, TableId};
+use kernel::{ColumnId, Epoch, Generation, PipelineId, Position, RawMessage, Sequence, TableId};
 use tidemark_decode::{CsvFormat, DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 
 const MESSAGES: u64 = 8192;
@@ -164,14 +164,14 @@ fn extract(c: &mut Criterion<CpuTime>) {
             ignores_tombstones: false,
         };
         let start = Position { next_offset: 0, leader_epoch: -1 };
-        let mut extractor =
-            Extractor::new(plan, None, PipelineId(1), Epoch(1), Run(1), 0, start).expect("a sound plan");
+        let mut extractor = Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), 0, start)
+            .expect("a sound plan");
         let mut raw = messages.raw();
         group.bench_function(name, |b| {
             b.iter(|| {
                 extractor.push(&raw);
                 let extract = extractor.take(0).expect("no transform").expect("messages");
-                assert_eq!((extract.messages, extract.set_aside.len()), (MESSAGES, 0));
+                assert_eq!((extract.messages, extract.dead_letters.len()), (MESSAGES, 0));
                 raw.iter_mut().for_each(|message| message.offset += MESSAGES as i64);
                 extract
             })

@@ -7,18 +7,18 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kernel::log::{self, LogWriter, ManifestSlot, MemStorage, Storage};
 use kernel::record::{Body, Commit, CursorAdvance, Piece, Record, RecordKind, Tally};
-use kernel::{Epoch, PipelineId, Position, Result, Run, TopicId};
+use kernel::{Epoch, Generation, PipelineId, Position, Result, TopicId};
 use xxhash_rust::xxh3::xxh3_64;
 
 const SHARDS: u16 = 8;
-const SEGMENT_LEN: u64 = 64 << 20;
+const LOG_FILE_LEN: u64 = 64 << 20;
 /// Bytes of one shard's piece: a small and a large batch.
 const PIECE_LENS: [usize; 2] = [4 << 10, 512 << 10];
 
 fn body(piece_len: usize) -> Body {
     let advance = |partition: i32| CursorAdvance {
         pipeline: PipelineId(1),
-        run: Run(1),
+        generation: Generation(1),
         epoch: Epoch(1),
         partition,
         first_offset: 1_000_000,
@@ -31,21 +31,21 @@ fn body(piece_len: usize) -> Body {
     Body::Commit(RecordKind::Batch, Commit { at_us: 1, cursors, pieces, ..Commit::default() })
 }
 
-/// Every segment is the same memory, touched before: what is measured is the log and no page faults.
+/// Every log file is the same memory, touched before: what is measured is the log and no page faults.
 struct Warm(Vec<u8>);
 
 impl Warm {
     fn new() -> Warm {
-        Warm(vec![1; SEGMENT_LEN as usize])
+        Warm(vec![1; LOG_FILE_LEN as usize])
     }
 }
 
 impl Storage for Warm {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
         Ok(vec![])
     }
     fn create(&mut self, _number: u64, len: u64) -> Result<()> {
-        assert_eq!(len, SEGMENT_LEN);
+        assert_eq!(len, LOG_FILE_LEN);
         Ok(())
     }
     fn prepare(&mut self, _number: u64, _len: u64) {}
@@ -72,15 +72,15 @@ impl Storage for Warm {
 }
 
 fn new_log() -> LogWriter<MemStorage> {
-    let opened = log::create(MemStorage::new(), [1; 16], SHARDS, 1, SEGMENT_LEN, &mut |_| Ok(()));
+    let opened = log::create(MemStorage::new(), [1; 16], SHARDS, 1, LOG_FILE_LEN, &mut |_| Ok(()));
     opened.expect("in memory").writer
 }
 
-/// A log of about one segment.
+/// A log of about one log file.
 fn written(body: &Body) -> (MemStorage, u64) {
     let mut writer = new_log();
     let stored_len = body.encode(writer.last()).stored_len();
-    let records = SEGMENT_LEN / stored_len - 1;
+    let records = LOG_FILE_LEN / stored_len - 1;
     for _ in 0..records {
         writer.append(&body.encode(writer.last().next())).expect("in memory");
         // What the last record calls synced is read, and not written once more.
@@ -104,7 +104,7 @@ fn bench_append(c: &mut Criterion) {
         group.bench_function(name("copy alone"), |b| {
             b.iter(|| black_box(&mut place).copy_from_slice(&payload))
         });
-        let mut writer = log::create(Warm::new(), [1; 16], SHARDS, 1, SEGMENT_LEN, &mut |_| Ok(()))
+        let mut writer = log::create(Warm::new(), [1; 16], SHARDS, 1, LOG_FILE_LEN, &mut |_| Ok(()))
             .expect("in memory")
             .writer;
         group.bench_function(name("append"), |b| {
@@ -126,7 +126,7 @@ fn bench_recover(c: &mut Criterion) {
         let name = format!("open, records of {SHARDS} pieces of {} KiB", piece_len >> 10);
         group.bench_function(name, |b| {
             let open = |storage| {
-                log::open(storage, 2, SEGMENT_LEN, &mut |record: Record| {
+                log::open(storage, 2, LOG_FILE_LEN, &mut |record: Record| {
                     black_box(record);
                     Ok(())
                 })

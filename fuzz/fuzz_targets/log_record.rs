@@ -13,7 +13,7 @@ const KINDS: [RecordKind; 7] = [
     RecordKind::Catalog,
     RecordKind::Cursor,
     RecordKind::Checkpoint,
-    RecordKind::Frontier,
+    RecordKind::SyncMarker,
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -4,14 +4,14 @@
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use kernel::log::{self, FIRST_SEGMENT, LogWriter, MemStorage, Storage};
+use kernel::log::{self, FIRST_LOG_FILE, LogWriter, MemStorage, Storage};
 use kernel::record::{Body, Commit, Piece, Record, RecordKind};
 use libfuzzer_sys::fuzz_target;
 
-const SEGMENT_LEN: u64 = 4096;
+const LOG_FILE_LEN: u64 = 4096;
 
 #[derive(Arbitrary, Debug)]
-struct Run<'a> {
+struct Generation<'a> {
     steps: Vec<Step>,
     damages: Vec<Damage<'a>>,
     /// A log of nothing but these.
@@ -22,38 +22,38 @@ struct Run<'a> {
 enum Step {
     Append { len: u16 },
     Sync,
-    Frontier,
+    SyncMarker,
 }
 
 #[derive(Arbitrary, Debug)]
 enum Damage<'a> {
-    Overwrite { segment: u8, offset: u16, bytes: &'a [u8] },
+    Overwrite { log_file: u8, offset: u16, bytes: &'a [u8] },
     Copy { from: u8, from_offset: u16, to: u8, to_offset: u16, len: u16 },
-    Remove { segment: u8 },
+    Remove { log_file: u8 },
 }
 
-fuzz_target!(|run: Run| {
+fuzz_target!(|run: Generation| {
     let (mut storage, bodies) = written(&run.steps);
     for damage in run.damages.iter().take(8) {
         inflict(&mut storage, damage);
     }
     check(storage, &bodies);
     let mut storage = MemStorage::new();
-    storage.create(FIRST_SEGMENT, run.raw.len() as u64).expect("in memory");
-    storage.write(FIRST_SEGMENT, 0, run.raw).expect("in memory");
+    storage.create(FIRST_LOG_FILE, run.raw.len() as u64).expect("in memory");
+    storage.write(FIRST_LOG_FILE, 0, run.raw).expect("in memory");
     check(storage, &[]);
 });
 
 fn written(steps: &[Step]) -> (MemStorage, Vec<Body>) {
-    let opened = log::create(MemStorage::new(), [9; 16], 1, 1, SEGMENT_LEN, &mut |_| Ok(()));
+    let opened = log::create(MemStorage::new(), [9; 16], 1, 1, LOG_FILE_LEN, &mut |_| Ok(()));
     let mut writer = opened.expect("in memory").writer;
     let mut bodies = Vec::new();
     for step in steps.iter().take(32) {
         match step {
             Step::Append { len } => bodies.push(append(&mut writer, *len as usize % 6000, bodies.len())),
             Step::Sync => drop(writer.sync().expect("in memory")),
-            Step::Frontier => {
-                writer.append(&Body::Frontier.encode(writer.last().next())).expect("in memory");
+            Step::SyncMarker => {
+                writer.append(&Body::SyncMarker.encode(writer.last().next())).expect("in memory");
             }
         }
     }
@@ -68,23 +68,23 @@ fn append(writer: &mut LogWriter<MemStorage>, len: usize, number: usize) -> Body
 }
 
 fn inflict(storage: &mut MemStorage, damage: &Damage) {
-    let mut overwrite = |segment: u8, offset: u16, bytes: &[u8]| {
-        if let Some(segment) = storage.segment_mut(segment as u64) {
-            let start = (offset as usize).min(segment.len());
-            let len = bytes.len().min(segment.len() - start);
-            segment[start..start + len].copy_from_slice(&bytes[..len]);
+    let mut overwrite = |log_file: u8, offset: u16, bytes: &[u8]| {
+        if let Some(log_file) = storage.log_file_mut(log_file as u64) {
+            let start = (offset as usize).min(log_file.len());
+            let len = bytes.len().min(log_file.len() - start);
+            log_file[start..start + len].copy_from_slice(&bytes[..len]);
         }
     };
     match damage {
-        Damage::Overwrite { segment, offset, bytes } => overwrite(*segment, *offset, bytes),
+        Damage::Overwrite { log_file, offset, bytes } => overwrite(*log_file, *offset, bytes),
         Damage::Copy { from, from_offset, to, to_offset, len } => {
-            let Some(segment) = storage.segment_mut(*from as u64) else { return };
-            let start = (*from_offset as usize).min(segment.len());
-            let len = (*len as usize).min(segment.len() - start);
-            let bytes = segment[start..start + len].to_vec();
-            inflict(storage, &Damage::Overwrite { segment: *to, offset: *to_offset, bytes: &bytes });
+            let Some(log_file) = storage.log_file_mut(*from as u64) else { return };
+            let start = (*from_offset as usize).min(log_file.len());
+            let len = (*len as usize).min(log_file.len() - start);
+            let bytes = log_file[start..start + len].to_vec();
+            inflict(storage, &Damage::Overwrite { log_file: *to, offset: *to_offset, bytes: &bytes });
         }
-        Damage::Remove { segment } => drop(storage.remove(*segment as u64)),
+        Damage::Remove { log_file } => drop(storage.remove(*log_file as u64)),
     }
 }
 
@@ -100,7 +100,7 @@ fn check(mut storage: MemStorage, bodies: &[Body]) {
 
 fn opened(storage: MemStorage) -> Option<(MemStorage, Vec<Body>)> {
     let mut found = Vec::new();
-    let opened = log::open(storage, 2, SEGMENT_LEN, &mut |record: Record| {
+    let opened = log::open(storage, 2, LOG_FILE_LEN, &mut |record: Record| {
         found.extend(matches!(record.body, Body::Commit(..)).then_some(record.body));
         Ok(())
     });

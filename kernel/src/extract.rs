@@ -7,19 +7,19 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::defects::{self, Defect};
 use crate::ids::*;
-use crate::planted::{self, Bug};
 
 /// A message that a pipeline could not apply. It is committed to the errors table with the offsets that pass it, so that
 /// nothing is lost and the rest goes on (fault A16).
 #[derive(Clone, PartialEq, Debug)]
-pub struct SetAside {
+pub struct DeadLetter {
     /// Source partition it came from.
     pub partition: SourcePartition,
     /// Its offset.
     pub offset: i64,
     /// Stage that refused it: `decode`, `expression`, `constraint`.
-    pub kind: SetAsideKind,
+    pub kind: DeadLetterKind,
     /// SQLSTATE.
     pub code: String,
     /// What, where in the message, and why.
@@ -30,7 +30,7 @@ pub struct SetAside {
 
 /// Which stage refused a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum SetAsideKind {
+pub enum DeadLetterKind {
     /// The decoder.
     Decode,
     /// SET or WHERE.
@@ -62,7 +62,7 @@ pub struct Extract {
     /// Rows by shard, in order of offset, in the table's stored schema with provenance filled in. `shard_count` entries.
     pub pieces: Vec<Option<RecordBatch>>,
     /// Messages that could not be decoded or transformed.
-    pub set_aside: Vec<SetAside>,
+    pub dead_letters: Vec<DeadLetter>,
     /// The messages themselves, if the table may refuse one of their rows.
     pub originals: Option<Originals>,
 }
@@ -89,8 +89,8 @@ impl Originals {
 
 #[cfg(feature = "explore")]
 impl Extract {
-    /// See [`crate::logical`]. Which rows a range has follows from its source and its run, and the run from the epoch.
-    pub fn logical(&self, to: &mut crate::logical::Logical) {
+    /// See [`crate::fingerprint`]. Which rows a range has follows from its source and its run, and the run from the epoch.
+    pub fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Extract {
             pipeline,
             epoch,
@@ -101,7 +101,7 @@ impl Extract {
             filtered,
             source_bytes,
             pieces,
-            set_aside,
+            dead_letters,
             // Says no more than the range.
             originals: _,
         } = self;
@@ -110,7 +110,7 @@ impl Extract {
         to.signed(*first_offset);
         to.position(*next);
         [messages, filtered, source_bytes].iter().for_each(|count| to.word(**count));
-        to.count(set_aside.len());
+        to.count(dead_letters.len());
         pieces.iter().for_each(|piece| to.count(piece.as_ref().map_or(0, RecordBatch::num_rows)));
     }
 }
@@ -158,7 +158,7 @@ impl OffsetFilter {
     /// (fault A14). A forward jump is a hole of the source's log (faults A7, A8) and is passed over.
     pub fn admit(&mut self, offset: i64, leader_epoch: i32) -> bool {
         let passed = offset < self.next.next_offset;
-        if passed && !(planted::is(Bug::WatermarkLowered) && offset + 1 < self.next.next_offset) {
+        if passed && !(defects::is(Defect::WatermarkLowered) && offset + 1 < self.next.next_offset) {
             return false;
         }
         self.next = Position { next_offset: offset + 1, leader_epoch };
@@ -168,7 +168,7 @@ impl OffsetFilter {
     /// Moves over a hole at the end of what was fetched (a fetch that came back empty up to here: control records). Never
     /// moves back (fault A19).
     pub fn advance_to(&mut self, next_offset: i64) {
-        if planted::is(Bug::NoProgressOverHoles) {
+        if defects::is(Defect::NoProgressOverHoles) {
             return;
         }
         self.next.next_offset = self.next.next_offset.max(next_offset);

@@ -22,9 +22,9 @@ id!(
     Sequence(u64)
 );
 id!(
-    /// One life of the process that owns the log. Every start writes an `open` record with the next incarnation, so
+    /// One life of the process that owns the log. Every start writes an `open` record with the next term, so
     /// that bytes of an earlier life never chain on; it also fences a second owner of the same log.
-    Incarnation(u64)
+    Term(u64)
 );
 id!(
     /// A table. Never used again after DROP. `ERRORS_TABLE` is reserved.
@@ -49,7 +49,7 @@ id!(
 );
 id!(
     /// One run over the source: bumped by SET OFFSETS. Within a run the consumed ranges are disjoint (invariant 1).
-    Run(u32)
+    Generation(u32)
 );
 id!(
     /// Correlates a host's request with the kernel's reply. Chosen by the host, unique while the process lives.
@@ -60,8 +60,8 @@ id!(
     ReaderId(u64)
 );
 id!(
-    /// A client statement that holds a table barrier.
-    BarrierId(u64)
+    /// A client statement that holds a table lock.
+    TableLockId(u64)
 );
 
 /// Microseconds since 1970-01-01 UTC. The kernel has no clock: time comes in with the input.

@@ -28,25 +28,25 @@
 #![forbid(unsafe_code)]
 // Purity: kernel/clippy.toml names what is not allowed in here.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
-// The one exception, in builds for tests: probes and planted bugs, each per thread. tests/purity.rs holds it to their two files.
+// The one exception, in builds for tests: coverage marks and seeded defects, each per thread. tests/purity.rs holds it to their two files.
 #![cfg_attr(
-    any(feature = "probes", feature = "planted"),
+    any(feature = "coverage", feature = "defects"),
     allow(clippy::disallowed_macros, reason = "clippy asks at the crate's root whether a macro is allowed")
 )]
 
 pub mod columns;
+pub mod continuity;
 pub mod coordinator;
+pub mod coverage;
+pub mod defects;
 pub mod error;
 pub mod expr;
 pub mod extract;
+#[cfg(feature = "explore")]
+pub mod fingerprint;
 pub mod ids;
 pub mod log;
-#[cfg(feature = "explore")]
-pub mod logical;
 pub mod message;
-pub mod place;
-pub mod planted;
-pub mod probe;
 pub mod record;
 pub mod route;
 pub mod schema;
@@ -57,9 +57,9 @@ pub mod source;
 /// Version of this kernel: what a recording was made by.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub use coordinator::{Config, Coordinator, Recovery, Standing, StandingCore};
+pub use coordinator::{Config, Coordinator, QuiescedCore, QuiescedState, Recovery};
 pub use error::{Error, ErrorKind, Result};
-pub use extract::{Extract, OffsetFilter, Originals, RawMessage, SetAside, SetAsideKind};
+pub use extract::{DeadLetter, DeadLetterKind, Extract, OffsetFilter, Originals, RawMessage};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};
 pub use shard::{Shard, ShardLimits};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::expr::OnDuplicate;
-use crate::extract::{Extract, SetAside};
+use crate::extract::{DeadLetter, Extract};
 use crate::ids::*;
 use crate::record::EncodedRecord;
 use crate::schema::{ColumnDef, StartAt};
@@ -28,7 +28,7 @@ pub enum Input {
         /// Echo.
         epoch: Epoch,
         /// Topic and its partitions as they are now.
-        reading: SourceReading,
+        metadata: SourceMetadata,
     },
     /// Answer to [`Effect::SourceVerify`]: a reading of the topic that *began* after the request was handed out.
     SourceVerified {
@@ -39,7 +39,7 @@ pub enum Input {
         /// Echo.
         token: u64,
         /// Topic and its partitions as they are now.
-        reading: SourceReading,
+        metadata: SourceMetadata,
     },
     /// The source failed: while it was opened, read or verified.
     SourceFailed {
@@ -85,7 +85,7 @@ pub enum Input {
 
 /// A topic as its broker describes it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct SourceReading {
+pub struct SourceMetadata {
     /// Topic id.
     pub topic_id: TopicId,
     /// Earliest offset and end (last stable offset, exclusive) of each partition. A partition that is merely absent from one
@@ -123,14 +123,14 @@ pub enum Request {
     ReleaseSnapshot(ReaderId),
     /// Definitions. One record; durable when answered.
     Define(Definition),
-    /// A table barrier over these tables: [`Response::Barrier`], with a snapshot of the staged tip. Until it is used up by a
+    /// A table lock over these tables: [`Response::TableLock`], with a snapshot of the staged tip. Until it is used up by a
     /// [`Write`] or released, no later batch is staged on them.
-    AcquireBarrier {
+    AcquireTableLock {
         /// Tables that the statement reads or writes.
         tables: Vec<TableId>,
     },
     /// The statement ended without a write.
-    ReleaseBarrier(BarrierId),
+    ReleaseTableLock(TableLockId),
     /// Rows. One record; durable when answered.
     Write(Write),
 }
@@ -138,8 +138,8 @@ pub enum Request {
 /// A client transaction's rows, already routed: any number of tables, one record.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// Barrier under which the rows were computed; used up by the write.
-    pub barrier: Option<BarrierId>,
+    /// Table lock under which the rows were computed; used up by the write.
+    pub table_lock: Option<TableLockId>,
     /// In order of statement.
     pub tables: Vec<TableWrite>,
 }
@@ -161,7 +161,7 @@ pub struct TableWrite {
 /// itself.
 #[derive(Clone, Debug, Default)]
 pub struct ShardWrite {
-    /// Rows that go: read under the barrier, so each lives.
+    /// Rows that go: read under the table lock, so each lives.
     pub deletes: Vec<RowId>,
     /// Rows that come, in the stored schema with null provenance.
     pub rows: Option<RecordBatch>,
@@ -276,10 +276,10 @@ pub enum Response {
         /// What to read.
         snapshot: Snapshot,
     },
-    /// The barrier is held.
-    Barrier {
+    /// The table lock is held.
+    TableLock {
         /// For the write or the release.
-        barrier: BarrierId,
+        table_lock: TableLockId,
         /// The staged tip: what the statement reads. It may show what is not durable yet; whatever is computed from it is
         /// committed after it, in the same log.
         snapshot: Snapshot,
@@ -382,7 +382,7 @@ pub enum Effect {
     /// Hand in an [`Input::Tick`] at this time, or later. Replaces the wake-up asked for before.
     WakeAt(Micros),
     /// Something for the operator's log: state changes and retries. Never needed for correctness.
-    Note {
+    Event {
         /// Whose, if of a pipeline.
         pipeline: Option<PipelineId>,
         /// One line.
@@ -420,7 +420,7 @@ pub enum ShardCommand {
     /// A view of everything staged: [`ShardReply::Tip`].
     ViewTip {
         /// To be echoed.
-        barrier: BarrierId,
+        table_lock: TableLockId,
     },
 }
 
@@ -487,7 +487,7 @@ pub enum ShardReply {
     /// The staged tip.
     Tip {
         /// Echo.
-        barrier: BarrierId,
+        table_lock: TableLockId,
         /// What the statement reads.
         view: Arc<ShardView>,
     },
@@ -508,11 +508,11 @@ pub struct Rejected {
 
 impl Rejected {
     /// As a set-aside message.
-    pub fn set_aside(&self) -> Option<SetAside> {
-        self.origin.map(|(partition, offset)| SetAside {
+    pub fn dead_letters(&self) -> Option<DeadLetter> {
+        self.origin.map(|(partition, offset)| DeadLetter {
             partition,
             offset,
-            kind: crate::extract::SetAsideKind::Constraint,
+            kind: crate::extract::DeadLetterKind::Constraint,
             code: self.error.kind.sqlstate().into(),
             message: self.error.message.clone(),
             payload: Some(Bytes::from(self.row_text.clone().into_bytes())),

@@ -1,4 +1,4 @@
-//! The log record: its byte layout, its encoding and decoding. Where records lie in segments, and how a log is scanned and
+//! The log record: its byte layout, its encoding and decoding. Where records lie in log files, and how a log is scanned and
 //! judged after a crash, lives in `log`; what a record *does* lives in `coordinator` and `shard`.
 //!
 //! # Layout
@@ -11,7 +11,7 @@
 //! | 4 | 2 | format version |
 //! | 6 | 1 | kind, [`RecordKind`] |
 //! | 7 | 1 | codec of the payload: 0 as it is, 1 reserved for LZ4 |
-//! | 8 | 8 | incarnation |
+//! | 8 | 8 | term |
 //! | 16 | 8 | sequence |
 //! | 24 | 8 | header checksum of the previous record; 0 in the first |
 //! | 32 | 8 | `synced_through` |
@@ -20,7 +20,7 @@
 //! | 56 | 8 | header checksum |
 //! | 64 | | payload, then zeros up to the next multiple of 64 |
 //!
-//! Checksums are XXH3-64. The header's covers its first 56 bytes *and its place*: database id, segment number and offset, which
+//! Checksums are XXH3-64. The header's covers its first 56 bytes *and its place*: database id, log file number and offset, which
 //! are not stored here. So a misdirected write does not verify, and neither does the image of a record inside a payload: a
 //! message that happens (or was made) to look like a record cannot speak for the log, because it does not know the database id
 //! and where it will come to lie. Through the payload's checksum the header's covers the whole record, so a chain of
@@ -28,14 +28,14 @@
 //!
 //! # Payload
 //!
-//! `Open` is its struct in postcard encoding. `Frontier` has none. All others are a [`Commit`]:
+//! `Open` is its struct in postcard encoding. `SyncMarker` has none. All others are a [`Commit`]:
 //!
 //! | Offset | Bytes | Field |
 //! |---:|---:|---|
 //! | 0 | 4 | length of the postcard part |
 //! | 4 | 4 | number of pieces |
 //! | 8 | | `Commit` without its pieces, in postcard encoding, then zeros up to a multiple of 8 |
-//! | | | directory, one entry a piece: tag (4), count of parts (4); then for tag 0 (inline) the length of each part (8 each), for tag 1 (segment) segment, offset and length (8 each) |
+//! | | | directory, one entry a piece: tag (4), count of parts (4); then for tag 0 (inline) the length of each part (8 each), for tag 1 (log file) log file, offset and length (8 each) |
 //! | | | the parts in order, each at a multiple of 64, zeros between |
 //!
 //! A payload starts at a multiple of 64 in its file, so a part does too, and column buffers can be used where they lie.
@@ -50,7 +50,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::schema::CatalogChange;
 
-/// Version of the layout of segments and records. A log of another version is refused.
+/// Version of the layout of log files and records. A log of another version is refused.
 pub const FORMAT_VERSION: u16 = 1;
 
 /// Records, payloads and parts start at multiples of this.
@@ -72,11 +72,11 @@ pub(crate) fn align(len: u64) -> Option<u64> {
     len.checked_next_multiple_of(ALIGNMENT)
 }
 
-/// Why a record was written. Every kind but `Open` and `Frontier` has a [`Commit`] as its payload.
+/// Why a record was written. Every kind but `Open` and `SyncMarker` has a [`Commit`] as its payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum RecordKind {
-    /// First record of an incarnation.
+    /// First record of a term.
     Open = 1,
     /// A micro-batch of one or more pipelines.
     Batch = 2,
@@ -89,7 +89,7 @@ pub enum RecordKind {
     /// A checkpoint. Reserved: written and read by the sealed store.
     Checkpoint = 6,
     /// Nothing but `synced_through`; written when idle.
-    Frontier = 7,
+    SyncMarker = 7,
 }
 
 /// Payload of an `Open` record.
@@ -113,7 +113,7 @@ pub struct Commit {
     /// Cursor advances of any number of pipelines.
     pub cursors: Vec<CursorAdvance>,
     /// One a shard, in order of shard: the concatenated outcomes of its stages, in `columns` encoding; empty if nothing
-    /// changed there. Or a segment that holds them.
+    /// changed there. Or a log file that holds them.
     #[serde(skip)]
     pub pieces: Vec<Piece>,
 }
@@ -140,7 +140,7 @@ pub struct CursorAdvance {
     /// Whose cursor.
     pub pipeline: PipelineId,
     /// Run and epoch it was fetched under.
-    pub run: Run,
+    pub generation: Generation,
     /// See `run`.
     pub epoch: Epoch,
     /// Source partition.
@@ -155,7 +155,7 @@ pub struct CursorAdvance {
     pub tally: Tally,
 }
 
-/// What became of a range's messages; holes have none. `applied + filtered + ignored + set_aside` is all of them: a message of
+/// What became of a range's messages; holes have none. `applied + filtered + ignored + dead_letters` is all of them: a message of
 /// several rows (CSV) counts once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
@@ -166,7 +166,7 @@ pub struct Tally {
     /// ON DUPLICATE KEY's rule dropped a row of theirs.
     pub ignored: u64,
     /// Put into the errors table, whole or a row of theirs.
-    pub set_aside: u64,
+    pub dead_letters: u64,
 }
 
 /// A record that is ready to be written: header and payload, as parts that the log copies into place (no concatenation in
@@ -188,7 +188,7 @@ pub struct Record {
     /// Place in the log.
     pub sequence: Sequence,
     /// Life of the process that wrote it.
-    pub incarnation: Incarnation,
+    pub term: Term,
     /// Everything up to here was durable when it was written.
     pub synced_through: Sequence,
     /// What it says.
@@ -203,13 +203,13 @@ pub enum Body {
     /// See [`Commit`]; the kind says why it was written.
     Commit(RecordKind, Commit),
     /// Nothing else.
-    Frontier,
+    SyncMarker,
 }
 
 impl RecordKind {
     fn from_byte(byte: u8) -> Option<RecordKind> {
         use RecordKind::*;
-        [Open, Batch, Client, Catalog, Cursor, Checkpoint, Frontier].into_iter().find(|k| *k as u8 == byte)
+        [Open, Batch, Client, Catalog, Cursor, Checkpoint, SyncMarker].into_iter().find(|k| *k as u8 == byte)
     }
 }
 
@@ -227,9 +227,9 @@ impl EncodedRecord {
 
 /// Where a record lies; part of what its header's checksum covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place {
+pub(crate) struct RecordLocation {
     pub database: [u8; 16],
-    pub segment: u64,
+    pub log_file: u64,
     pub offset: u64,
 }
 
@@ -239,7 +239,7 @@ pub(crate) struct Header {
     pub version: u16,
     pub kind: u8,
     pub codec: u8,
-    pub incarnation: Incarnation,
+    pub term: Term,
     pub sequence: Sequence,
     pub previous_checksum: u64,
     pub synced_through: Sequence,
@@ -250,38 +250,38 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub fn encode(&mut self, place: &Place) -> [u8; HEADER_LEN as usize] {
+    pub fn encode(&mut self, location: &RecordLocation) -> [u8; HEADER_LEN as usize] {
         let mut bytes = [0; HEADER_LEN as usize];
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..6].copy_from_slice(&self.version.to_le_bytes());
         bytes[6] = self.kind;
         bytes[7] = self.codec;
-        bytes[8..16].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.term.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.sequence.0.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.previous_checksum.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.synced_through.0.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.payload_len.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.payload_checksum.to_le_bytes());
-        self.checksum = checksum_in_place(&bytes, place);
+        self.checksum = checksum_at(&bytes, location);
         bytes[56..64].copy_from_slice(&self.checksum.to_le_bytes());
         bytes
     }
 
     /// The header in these bytes if they are one that was written to this very place, of whatever version and kind.
-    pub fn decode(bytes: &[u8; HEADER_LEN as usize], place: &Place) -> Option<Header> {
+    pub fn decode(bytes: &[u8; HEADER_LEN as usize], location: &RecordLocation) -> Option<Header> {
         if bytes[0..4] != MAGIC {
             return None;
         }
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let checksum = u64_at(56);
-        if checksum != checksum_in_place(bytes, place) {
+        if checksum != checksum_at(bytes, location) {
             return None;
         }
         Some(Header {
             version: u16::from_le_bytes([bytes[4], bytes[5]]),
             kind: bytes[6],
             codec: bytes[7],
-            incarnation: Incarnation(u64_at(8)),
+            term: Term(u64_at(8)),
             sequence: Sequence(u64_at(16)),
             previous_checksum: u64_at(24),
             synced_through: Sequence(u64_at(32)),
@@ -307,19 +307,19 @@ impl Header {
         })?;
         Ok(Record {
             sequence: self.sequence,
-            incarnation: self.incarnation,
+            term: self.term,
             synced_through: self.synced_through,
             body: Body::decode(kind, self.codec, payload)?,
         })
     }
 }
 
-fn checksum_in_place(header: &[u8; HEADER_LEN as usize], place: &Place) -> u64 {
+fn checksum_at(header: &[u8; HEADER_LEN as usize], location: &RecordLocation) -> u64 {
     let mut covered = [0; 56 + 32];
     covered[0..56].copy_from_slice(&header[0..56]);
-    covered[56..72].copy_from_slice(&place.database);
-    covered[72..80].copy_from_slice(&place.segment.to_le_bytes());
-    covered[80..88].copy_from_slice(&place.offset.to_le_bytes());
+    covered[56..72].copy_from_slice(&location.database);
+    covered[72..80].copy_from_slice(&location.log_file.to_le_bytes());
+    covered[80..88].copy_from_slice(&location.offset.to_le_bytes());
     xxh3_64(&covered)
 }
 
@@ -333,7 +333,7 @@ impl Body {
         match self {
             Body::Open(_) => RecordKind::Open,
             Body::Commit(kind, _) => *kind,
-            Body::Frontier => RecordKind::Frontier,
+            Body::SyncMarker => RecordKind::SyncMarker,
         }
     }
 
@@ -342,7 +342,7 @@ impl Body {
         let parts = match self {
             Body::Open(open) => vec![Bytes::from(postcard_bytes(open))],
             Body::Commit(_, commit) => encode_commit(commit),
-            Body::Frontier => vec![],
+            Body::SyncMarker => vec![],
         };
         EncodedRecord { sequence, kind: self.kind(), parts }
     }
@@ -363,8 +363,8 @@ impl Body {
         }
         match kind {
             RecordKind::Open => Ok(Body::Open(from_postcard(payload)?)),
-            RecordKind::Frontier if payload.is_empty() => Ok(Body::Frontier),
-            RecordKind::Frontier => Err(malformed("a frontier record has a payload")),
+            RecordKind::SyncMarker if payload.is_empty() => Ok(Body::SyncMarker),
+            RecordKind::SyncMarker => Err(malformed("a sync marker has a payload")),
             _ => Ok(Body::Commit(kind, decode_commit(payload)?)),
         }
     }
@@ -530,7 +530,7 @@ mod tests {
         let cursor = (any::<i32>(), any::<i64>(), any::<i64>(), any::<[u8; 16]>(), any::<u64>()).prop_map(
             |(partition, first_offset, next_offset, topic_id, applied)| CursorAdvance {
                 pipeline: PipelineId(1),
-                run: Run(2),
+                generation: Generation(2),
                 epoch: Epoch(3),
                 partition,
                 first_offset,
@@ -595,7 +595,7 @@ mod tests {
         assert_eq!(refused(RecordKind::Batch, CODEC_LZ4, b"").kind, ErrorKind::FeatureNotSupported);
         assert!(refused(RecordKind::Batch, CODEC_LZ4, b"").message.contains("LZ4"));
         assert!(refused(RecordKind::Batch, 9, b"").message.contains("codec 9"));
-        assert_eq!(refused(RecordKind::Frontier, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
+        assert_eq!(refused(RecordKind::SyncMarker, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
         assert_eq!(refused(RecordKind::Open, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
     }
 }

@@ -25,7 +25,7 @@ use arrow_schema::{DataType, TimeUnit};
 use arrow_select::take::take_record_batch;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::planted::{self, Bug};
+use crate::defects::{self, Defect};
 use crate::schema::TableDef;
 
 /// Hash of a null: XXH3-64 of no bytes, inverted, so that it differs from the hash of the empty text.
@@ -82,7 +82,7 @@ pub fn route(table: &TableDef, rows: &RecordBatch, shard_count: u16) -> Vec<Opti
     }
     let mut hashes = Vec::new();
     let mut columns = table.placement_columns();
-    if planted::is(Bug::RoutedByFirstColumn) {
+    if defects::is(Defect::RoutedByFirstColumn) {
         columns.truncate(1);
     }
     hash_rows(rows, &columns, &mut hashes);

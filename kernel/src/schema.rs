@@ -274,7 +274,7 @@ pub struct PipelineDef {
     /// Definition epoch.
     pub epoch: Epoch,
     /// Current run.
-    pub run: Run,
+    pub generation: Generation,
     /// Where partitions without a cursor start.
     pub start_at: StartAt,
     /// Topic that the cursors speak of; None until it is first seen.
@@ -282,7 +282,7 @@ pub struct PipelineDef {
     /// Next position of every source partition seen so far.
     pub cursors: BTreeMap<SourcePartition, Position>,
     /// Messages set aside since it was last started.
-    pub set_aside: u64,
+    pub dead_letters: u64,
     /// Input time of its creation and last change.
     pub created_at_us: Micros,
     /// See `created_at_us`.
@@ -352,7 +352,7 @@ impl Catalog {
     }
 
     /// Carries out a logged change. Total on every change that the kernel logs; a change that contradicts the catalog is a
-    /// broken invariant (or a forged log) and comes back as an error.
+    /// broken invariant (or a corrupted log) and comes back as an error.
     pub fn apply(&mut self, change: &CatalogChange) -> Result<(), Error> {
         let contradiction =
             |what: &str| Err(Error::new(ErrorKind::DataCorrupted, format!("logged change: {what}")));

@@ -162,7 +162,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What a thread remembers is a global. Probes count into one and planted bugs are chosen by one, and only where a test build asked
+/// What a thread remembers is a global. Coverage marks count into one and seeded defects are chosen by one, and only where a test build asked
 /// for it.
 #[test]
 fn only_what_tests_turn_on_remembers_anything() {
@@ -172,7 +172,7 @@ fn only_what_tests_turn_on_remembers_anything() {
     let mut names: Vec<&str> =
         files.iter().filter(remembers).map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["planted.rs", "probe.rs"]);
+    assert_eq!(names, ["coverage.rs", "defects.rs"]);
     let own = manifest("Cargo.toml");
     assert!(
         section(&own, "features").iter().all(|feature| !feature.starts_with("default")),
@@ -184,7 +184,11 @@ fn only_what_tests_turn_on_remembers_anything() {
     for path in adapters {
         let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().filter(|line| line.starts_with("kernel"));
-        assert!(lines.clone().all(|l| !l.contains("probes") && !l.contains("planted")), "{}", path.display());
+        assert!(
+            lines.clone().all(|l| !l.contains("coverage") && !l.contains("defects")),
+            "{}",
+            path.display()
+        );
     }
 }
 

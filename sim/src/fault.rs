@@ -142,7 +142,7 @@ faults! {
     Poison "poison" "A16" Messages 60_000 1/2
         "A message cannot be decoded.";
     Oversized "oversized" "A16" Messages 30_000 1/2
-        "A message is larger than batches, credits and segments are.";
+        "A message is larger than batches, credits and log files are.";
     Disconnect "disconnect" "A18" Broker 30_000 1/2
         "A call to the broker fails for a moment: reading begins again from the stored offset.";
     OldOffsets "old-offsets" "A19" Broker 300_000 1/2
@@ -156,11 +156,11 @@ faults! {
     FailedSync "failed-sync" "B3" Disk 60_000 1/2
         "A sync fails: some pages are on the disk, the others count as clean and are not.";
     LostEntry "lost-entry" "B4" Disk 1_000_000 1/2
-        "Power is cut before the directory knows a new segment: it is not there.";
+        "Power is cut before the directory knows a new log file: it is not there.";
     ReturnedFile "returned-file" "B4" Disk 1_000_000 1/2
-        "A removed segment is there again after a power cut.";
+        "A removed log file is there again after a power cut.";
     FailedWrite "failed-write" "B5" Disk 8_000 1/2
-        "A write into a segment fails half-way: a hole on a full disk, a device error.";
+        "A write into a log file fails half-way: a hole on a full disk, a device error.";
     BitRot "bit-rot" "B6" Rot 500_000 1/24
         "One bit of what is durable flips.";
     MisdirectedWrite "misdirected-write" "B6" Rot 500_000 1/24
@@ -170,13 +170,13 @@ faults! {
     StaleRead "stale-read" "B6" Rot 500_000 1/24
         "Until a start is over, reads of a page bring what was there before.";
     DiskFull "disk-full" "B7" Disk 400_000 1/2
-        "There is no room for a new segment.";
+        "There is no room for a new log file.";
     FailedRead "failed-read" "B7" Disk 150_000 1/2
         "A read fails.";
     ShortRead "short-read" "B7" Disk 150_000 1/2
         "A read ends in the middle.";
     FailedCall "failed-call" "B7" Disk 150_000 1/2
-        "Segments cannot be listed, or one cannot be removed.";
+        "Log files cannot be listed, or one cannot be removed.";
     SlowSync "slow-sync" "B7" Disk 150_000 1/2
         "A sync takes very long while everything else goes on.";
     LowSpace "low-space" "B7" Disk 60_000 1/2

@@ -5,7 +5,7 @@
 //! - [`fault`]: every kind of trouble by name, and what became of it.
 //! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`], [`csv`], [`wide`],
 //!   [`program`]: what their users agree on.
-//! - [`world`]: one database, everything around it, and whose turn it is. [`drill`]: shards alone. [`forge`]: logs alone.
+//! - [`world`]: one database, everything around it, and whose turn it is. [`model_test`]: shards alone. [`log_corruption`]: logs alone.
 //!   [`columns`]: rows as they are handed in.
 //! - [`oracle`]: what must hold, computed apart.
 //! - [`explore`]: every state of a small world, the same kernel in it.
@@ -21,15 +21,15 @@ pub mod commands;
 pub mod counts;
 pub mod csv;
 pub mod decide;
+pub mod defects;
 pub mod disk;
-pub mod drill;
 pub mod explain;
 pub mod explore;
 pub mod fault;
-pub mod forge;
 pub mod fuzz;
+pub mod log_corruption;
+pub mod model_test;
 pub mod oracle;
-pub mod planted;
 pub mod program;
 pub mod replay;
 pub mod run;

@@ -7,13 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use kernel::probe::{self, Probe, Reached};
+use kernel::coverage::{self, CoverageMark, MarkCounts};
 
 use crate::decide::{Decide, Decisions, Rate, Recorded, Seeded};
+use crate::defects::{self, SeededDefect};
 use crate::explain::film::Film;
 use crate::fault::{Coverage, Fault, FaultCounts, FaultRates, FaultSet};
 use crate::oracle::Violation;
-use crate::planted::{self, Planted};
 use crate::shrink::{Case, Chance};
 use crate::swarm::{Parameters, Profile};
 use crate::trace::{Event, Keep, Mark, Trace};
@@ -26,8 +26,8 @@ pub struct Plan {
     pub profile: Profile,
     /// Which of its faults may happen.
     pub faults: FaultSet,
-    /// A bug to be planted.
-    pub bug: Option<Planted>,
+    /// A defect to be seeded.
+    pub bug: Option<SeededDefect>,
     /// Show every event.
     pub print: bool,
 }
@@ -39,8 +39,8 @@ pub struct Outcome {
     pub hash: u64,
     /// What happened in it.
     pub counts: Counts,
-    /// Which of the kernel's probes were reached.
-    pub reached: Reached,
+    /// Which of the kernel's coverage marks were reached.
+    pub reached: MarkCounts,
     /// What became of the faults.
     pub struck: FaultCounts,
     /// What was wrong, if anything.
@@ -167,8 +167,8 @@ fn run_world<'a>(
     keep: Keep,
     film: Option<Film>,
 ) -> (Outcome, Option<Film>) {
-    probe::take();
-    planted::activate(plan.bug);
+    coverage::take();
+    defects::activate(plan.bug);
     let drawn = parameters.faults.drawn().fold(FaultSet::NONE, |set, (kind, _)| set.with(kind));
     let trace = Trace::new(keep);
     let mut world = World::new(decisions.clone(), parameters, trace.clone());
@@ -186,7 +186,7 @@ fn run_world<'a>(
     let outcome = Outcome {
         hash: trace.hash(),
         counts: world.counts(),
-        reached: probe::take(),
+        reached: coverage::take(),
         struck: decisions.struck(),
         violation,
         event_count: trace.count(),
@@ -222,7 +222,7 @@ pub struct Summary {
     /// Sum of what happened.
     pub counts: Counts,
     /// Sum of what was reached.
-    pub reached: Reached,
+    pub reached: MarkCounts,
     /// What became of the faults.
     pub coverage: Coverage,
     /// Sum of the trace hashes: the same for the same range on any machine and in any build.
@@ -325,7 +325,7 @@ pub fn run_many(work: &Work<'_>, progress: &(dyn Fn(&Summary) + Sync)) -> Summar
     summary
 }
 
-/// Seeds after which every probe of the kernel must have been reached.
+/// Seeds after which every coverage mark of the kernel must have been reached.
 const SEEDS_FOR_PROBES: u64 = 10_000;
 
 /// What a run of many seeds does not show although it should: faults that never changed anything, or in too few seeds or too many,
@@ -334,17 +334,18 @@ pub fn coverage(summary: &Summary, plan: Plan) -> Vec<String> {
     let mut complaints = summary.coverage.complaints(plan.profile.faults().and(plan.faults));
     complaints.extend(summary.never_happened().into_iter().map(|what| format!("{what} never happened")));
     if summary.seeds >= SEEDS_FOR_PROBES {
-        let missing = summary.missing_probes().into_iter();
-        complaints
-            .extend(missing.map(|probe| format!("the kernel's probe {} was never reached", probe.name())));
+        let missing = summary.missing_marks().into_iter();
+        complaints.extend(
+            missing.map(|mark| format!("the kernel's coverage mark {} was never reached", mark.name())),
+        );
     }
     complaints
 }
 
 impl Summary {
     /// Probes of the kernel that no seed came through: the run proves nothing about these places.
-    pub fn missing_probes(&self) -> Vec<Probe> {
-        self.reached.each().filter(|(_, count)| *count == 0).map(|(probe, _)| probe).collect()
+    pub fn missing_marks(&self) -> Vec<CoverageMark> {
+        self.reached.each().filter(|(_, count)| *count == 0).map(|(mark, _)| mark).collect()
     }
 
     /// What is neither a fault nor the damage of the profile `rot`, and is to be seen in any run of many seeds.

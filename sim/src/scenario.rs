@@ -242,7 +242,7 @@ pub struct MessageMix {
     pub oversized_bytes_max: u64,
     /// Each JSON object has a multiple of so many bytes, and no key, so that sums of them meet a limit exactly.
     pub multiples_of: usize,
-    /// Bytes by which every text is longer than it needs to be, so that records fill pages and segments.
+    /// Bytes by which every text is longer than it needs to be, so that records fill pages and log files.
     pub padding: usize,
 }
 
@@ -312,7 +312,7 @@ impl Messages {
             false => (json(d, &fields, members.unwrap_or_default()).into_bytes(), Ok(fields)),
         };
         if d.strikes(Fault::Oversized) {
-            // White space behind it, beyond what a batch, a credit or a segment usually holds.
+            // White space behind it, beyond what a batch, a credit or a log file usually holds.
             text.extend(std::iter::repeat_n(b' ', d.between(2000, mix.oversized_bytes_max) as usize));
         }
         text.resize(text.len().next_multiple_of(mix.multiples_of), b' ');

@@ -30,15 +30,15 @@ pub enum Profile {
     Rot,
     /// Those of the disk and of the process in short runs that crash every few steps.
     Crashes,
-    /// The same in runs that are shorter still, each with many drills and forged logs behind it.
-    Drills,
+    /// The same in runs that are shorter still, each with many model tests and corrupted logs behind it.
+    ModelTests,
 }
 
 impl Profile {
     /// All of them.
     pub const ALL: &[Profile] = {
         use Profile::*;
-        &[Swarm, Calm, Disk, Broker, Clients, Rot, Crashes, Drills]
+        &[Swarm, Calm, Disk, Broker, Clients, Rot, Crashes, ModelTests]
     };
 
     /// Faults that runs of this profile may draw.
@@ -47,7 +47,7 @@ impl Profile {
         match self {
             Profile::Swarm => FaultSet::ALL,
             Profile::Calm => FaultSet::NONE,
-            Profile::Disk | Profile::Crashes | Profile::Drills => {
+            Profile::Disk | Profile::Crashes | Profile::ModelTests => {
                 FaultSet::of(&[Messages, Disk, Process, Time])
             }
             Profile::Broker => FaultSet::of(&[Broker, Messages, Time]),
@@ -68,7 +68,7 @@ pub struct ActivityRates {
     pub restart_pipeline: Rate,
     pub rewind: Rate,
     pub write: Rate,
-    pub barrier: Rate,
+    pub table_lock: Rate,
     pub read: Rate,
 }
 
@@ -113,8 +113,8 @@ pub struct Parameters {
     pub config: Config,
     /// Limits of the shards.
     pub shard_limits: ShardLimits,
-    /// Least length of a log segment.
-    pub segment_len: u64,
+    /// Least length of a log file.
+    pub log_file_len: u64,
     /// Messages written before the faults end.
     pub messages: u64,
     /// See [`MessageMix`].
@@ -137,12 +137,12 @@ pub struct Parameters {
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
     pub catch_up_steps_max: u64,
-    /// So many times its last log is forged and read: damage of every kind, so only where all of it may happen.
-    pub forges: u64,
-    /// So many times shards alone are drilled at its end, and a log, and readers.
-    pub drills: u64,
-    /// Those that a log that is drilled alone may come to.
-    pub drill_faults: FaultSet,
+    /// So many times its last log is corrupted and read: damage of every kind, so only where all of it may happen.
+    pub log_corruptions: u64,
+    /// So many times shards alone are tested against a model at its end, and a log, and readers.
+    pub model_tests: u64,
+    /// Those that a log that is tested against a model alone may come to.
+    pub model_test_faults: FaultSet,
     /// Turns that producers and operators have at most between the end of one life and the start of the next.
     pub outage_turns: u64,
     /// How the process ends, once everything has caught up.
@@ -152,9 +152,9 @@ pub struct Parameters {
 /// Messages of a run in which each is long: many batches take one of them alone.
 const PADDED_MESSAGES_MAX: u64 = 150;
 
-/// Drills, and times that the log is forged, in a run that is there for them.
-const DRILLS: u64 = 4;
-const FORGES: u64 = 6;
+/// Drills, and times that the log is corrupted, in a run that is there for them.
+const MODEL_TESTS: u64 = 4;
+const LOG_CORRUPTIONS: u64 = 6;
 
 /// A rate that half of the runs leave out.
 fn maybe(d: &Decisions<'_>, allowed: bool, per_mille_max: u64) -> Rate {
@@ -189,7 +189,7 @@ impl Parameters {
             batch_interval_us,
             config,
             shard_limits,
-            segment_len: d.pick(&[4, 4, 16, 256]) << 10,
+            log_file_len: d.pick(&[4, 4, 16, 256]) << 10,
             messages: d.between(40, if slow { 100 } else { 500 }),
             mix: MessageMix {
                 huge: maybe(d, true, 30),
@@ -220,23 +220,23 @@ impl Parameters {
             // Many short runs find more than a few long ones, and some things only happen late.
             steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
-            forges: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)).into(),
-            drills: matches!(profile, Profile::Swarm | Profile::Clients).into(),
-            drill_faults: profile.faults().and(faults).and(FaultSet::of(&[Group::Disk, Group::Process])),
+            log_corruptions: FaultSet::of(&[Group::Rot]).kinds().all(|kind| faults.contains(kind)).into(),
+            model_tests: matches!(profile, Profile::Swarm | Profile::Clients).into(),
+            model_test_faults: profile.faults().and(faults).and(FaultSet::of(&[Group::Disk, Group::Process])),
             outage_turns: 0,
             last_crashes: last_crashes(faults),
         };
         parameters.draw_wide(d);
         let mut parameters = match profile {
             Profile::Crashes => parameters.crashing(d, faults),
-            Profile::Drills => parameters.drilling(d),
+            Profile::ModelTests => parameters.model_testing(d),
             _ => parameters,
         };
         // While a sync goes on more is appended: what it covers and what it does not are told apart.
         parameters.paces.sync = d.pick(&[0, 0, 2, 8]);
         // The slower an answer, the less it is still true.
         parameters.paces.answers = d.pick(&[4, 8, 2, 1]);
-        // Records as long as pages, and segments that end while one before is still to be synced.
+        // Records as long as pages, and log files that end while one before is still to be synced.
         let padding = d.pick(if profile == Profile::Crashes { &[0, 0, 700, 700] } else { &[0, 0, 0, 700] });
         // They have to fit where rows may only be short.
         if padding > 0 && parameters.shard_limits.step_bytes_max >= 6000 {
@@ -295,11 +295,11 @@ impl Parameters {
     }
 
     /// Just long enough to leave a log.
-    fn drilling(mut self, d: &Decisions<'_>) -> Parameters {
+    fn model_testing(mut self, d: &Decisions<'_>) -> Parameters {
         self.messages = d.between(5, 30);
         self.steps = d.between(100, 400);
-        self.forges *= FORGES;
-        self.drills = DRILLS;
+        self.log_corruptions *= LOG_CORRUPTIONS;
+        self.model_tests = MODEL_TESTS;
         self
     }
 
@@ -307,8 +307,8 @@ impl Parameters {
     fn crashing(mut self, d: &Decisions<'_>, allowed: FaultSet) -> Parameters {
         self.messages = d.between(5, 40);
         self.steps = d.between(300, 1000);
-        // So little is written that a long segment would never be full.
-        self.segment_len = self.segment_len.min(16 << 10);
+        // So little is written that a long log file would never be full.
+        self.log_file_len = self.log_file_len.min(16 << 10);
         let crashes = [(Fault::Kill, 30), (Fault::PowerCut, 30), (Fault::CrashInRecovery, 60)];
         for (crash, per_mille_max) in crashes.into_iter().filter(|(crash, _)| allowed.contains(*crash)) {
             self.faults.set(crash, Rate::per_mille(d.between(1, per_mille_max) as u32));
@@ -370,12 +370,12 @@ fn draw_config(d: &Decisions<'_>) -> Config {
         requests_waiting_max: d.pick(&[2, 100]),
         retry_us_min: d.pick(&[1000, 20_000]),
         retry_us_max: 100_000,
-        reading_interval_us: d.pick(&[5000, 50_000]),
-        catch_up_bytes: d.pick(&[0, 300, 1 << 20]),
-        catch_up_pause_us: d.pick(&[500, 20_000]),
-        reading_pause_us: d.pick(&[0, 1000]),
-        frontier_idle_us: d.pick(&[2000, 20_000]),
-        set_aside_bytes_max: d.pick(&[1, 400, 256 << 20]),
+        metadata_interval_us: d.pick(&[5000, 50_000]),
+        linger_bytes: d.pick(&[0, 300, 1 << 20]),
+        linger_us: d.pick(&[500, 20_000]),
+        metadata_pause_us: d.pick(&[0, 1000]),
+        sync_marker_idle_us: d.pick(&[2000, 20_000]),
+        dead_letter_bytes_max: d.pick(&[1, 400, 256 << 20]),
         pipelines_stopped: false,
     }
 }
@@ -426,7 +426,7 @@ fn draw_activity(d: &Decisions<'_>, profile: Profile) -> ActivityRates {
         restart_pipeline: maybe(d, clients || broker, 40),
         rewind: maybe(d, clients || broker, 400),
         write: if profile == Clients { Rate::per_mille(700) } else { maybe(d, profile != Calm, 300) },
-        barrier: maybe(d, profile != Calm, 600),
+        table_lock: maybe(d, profile != Calm, 600),
         read: maybe(d, true, 200),
     }
 }

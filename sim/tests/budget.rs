@@ -1,5 +1,5 @@
 //! A fixed budget of seeds, each once, and nothing else: the test that `sim/mutants` runs against mutants of the kernel. With
-//! SIM_BUDGET=n it is n seeds of the swarm and of drills and a quarter as many of every other profile, in turns.
+//! SIM_BUDGET=n it is n seeds of the swarm and of model tests and a quarter as many of every other profile, in turns.
 
 use sim::decide::Seeded;
 use sim::fault::FaultSet;
@@ -16,7 +16,7 @@ fn a_budget_of_seeds_breaks_nothing() {
     catch_panics();
     for seed in 0..seeds {
         for &profile in Profile::ALL {
-            if seed % 4 != 0 && !matches!(profile, Profile::Swarm | Profile::Drills) {
+            if seed % 4 != 0 && !matches!(profile, Profile::Swarm | Profile::ModelTests) {
                 continue;
             }
             let plan = Plan { profile, faults: FaultSet::ALL, bug: None, print: false };

@@ -1,6 +1,6 @@
 //! The simulated disk keeps the promises that the real one keeps: the same suite runs against both.
 
-use kernel::log::contract::{Disks, Life, storage_contract};
+use kernel::log::contract::{Disks, Workload, storage_contract};
 use sim::decide::{Decisions, Rate, Recorded};
 use sim::disk::{Crash, Disk, DiskHabits};
 use sim::fault::{Fault, FaultRates};
@@ -30,8 +30,8 @@ impl Disks for SimulatedDisks {
         disk
     }
 
-    fn killed(&mut self, life: Life) -> Disk<'static> {
-        let disk = life.live(self.make());
+    fn killed(&mut self, workload: Workload) -> Disk<'static> {
+        let disk = workload.run(self.make());
         disk.restart(Crash::Kill);
         disk
     }

@@ -32,7 +32,7 @@ fn replayed(directory: &Path) -> Vec<String> {
     assert!(passed, "{printed}");
     let mut lines: Vec<String> = printed.lines().map(String::from).collect();
     let last = lines.pop().expect("a verdict");
-    assert!(last.starts_with(&format!("REPLAYED: {} lives, ", lines.len())), "{last}");
+    assert!(last.starts_with(&format!("REPLAYED: {} terms, ", lines.len())), "{last}");
     lines
 }
 
@@ -53,7 +53,7 @@ fn loaded(directory: &Path) -> Server {
 }
 
 #[test]
-fn lives_end_as_they_ended() {
+fn terms_end_as_they_ended() {
     let (_alone, directory) = (alone(), tempfile::tempdir().unwrap());
     loaded(directory.path()).stop();
     loaded(directory.path()).halt("the disk is gone");
@@ -67,17 +67,17 @@ fn lives_end_as_they_ended() {
         "killed (0 bytes of a torn frame)",
     ];
     assert_eq!(lines.len(), ends.len());
-    for ((life, line), end) in (1..).zip(&lines).zip(ends) {
-        assert!(line.starts_with(&format!("life {life}: ")) && line.contains(end), "{end}: {line}");
+    for ((term, line), end) in (1..).zip(&lines).zip(ends) {
+        assert!(line.starts_with(&format!("term {term}: ")) && line.contains(end), "{end}: {line}");
     }
     assert!(lines[0].contains(" 9 rows from the log"), "{}", lines[0]);
     // One of them alone, and one that is not there.
-    let (passed, printed) = replay(&recording(directory.path()), &data(directory.path()), &["--life", "3"]);
+    let (passed, printed) = replay(&recording(directory.path()), &data(directory.path()), &["--term", "3"]);
     assert!(
-        passed && printed.starts_with("life 3: ") && printed.contains("\nREPLAYED: 1 lives"),
+        passed && printed.starts_with("term 3: ") && printed.contains("\nREPLAYED: 1 terms"),
         "{printed}"
     );
-    let (passed, printed) = replay(&recording(directory.path()), &data(directory.path()), &["--life", "9"]);
+    let (passed, printed) = replay(&recording(directory.path()), &data(directory.path()), &["--term", "9"]);
     assert!(!passed && printed.contains("holds no recording"), "{printed}");
 }
 

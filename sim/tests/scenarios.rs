@@ -1,5 +1,5 @@
-//! The regression folder: small runs that once failed, or that fail with a bug planted. On the kernel as it is they must pass; with
-//! their bug planted (`cargo test -p sim --features planted`) they must still fail, or they prove nothing.
+//! The regression folder: small runs that once failed, or that fail with a defect seeded. On the kernel as it is they must pass; with
+//! their defect seeded (`cargo test -p sim --features defects`) they must still fail, or they prove nothing.
 
 use std::path::PathBuf;
 
@@ -21,9 +21,9 @@ fn scenarios() -> Vec<(PathBuf, Scenario)> {
 }
 
 /// Looks at all scenarios, and records those again that need it.
-#[cfg(feature = "planted")]
+#[cfg(feature = "defects")]
 const RECORD_AGAIN: &str =
-    "cargo run --release -p sim --features planted -- shrink --scenario sim/scenarios --shrink-for 30s";
+    "cargo run --release -p sim --features defects -- shrink --scenario sim/scenarios --shrink-for 30s";
 
 /// Seeds of a scenario's small world that the shipped kernel must pass, beside the recorded run.
 const SEEDS_PASSED: u64 = 20;
@@ -50,11 +50,11 @@ fn the_shipped_kernel_passes_every_scenario() {
 }
 
 /// Seeds of its small world among which one must catch a scenario's bug, if the recorded run no longer does.
-#[cfg(feature = "planted")]
+#[cfg(feature = "defects")]
 const SEEDS_TRIED: u64 = 3000;
 
 /// By the run that it holds, or, where the world asks other questions than when it was recorded, by a seed of its small world.
-#[cfg(feature = "planted")]
+#[cfg(feature = "defects")]
 #[test]
 fn every_scenario_still_catches_its_bug() {
     use sim::shrink::case::Catches;
@@ -85,12 +85,12 @@ fn every_scenario_still_catches_its_bug() {
     assert!(wrong.is_empty());
 }
 
-/// A planted bug is made so small that its story can be read at a glance.
-#[cfg(feature = "planted")]
+/// A seeded defect is made so small that its story can be read at a glance.
+#[cfg(feature = "defects")]
 #[test]
 fn planted_bugs_become_short_stories() {
+    use sim::defects::SeededDefect;
     use sim::fault::FaultSet;
-    use sim::planted::Planted;
     use sim::run::Plan;
     use sim::shrink::{Case, shrink};
     use sim::swarm::Profile;
@@ -98,7 +98,7 @@ fn planted_bugs_become_short_stories() {
     sim::run::catch_panics();
     let mut told = Vec::new();
     for (name, events_max) in [("synced-before-sync", 20), ("misplaced-rows", 60), ("skipped-message", 60)] {
-        let bug = Some(Planted::named(name).expect("it is in the ledger"));
+        let bug = Some(SeededDefect::named(name).expect("it is in the ledger"));
         let plan = Plan { profile: Profile::Swarm, faults: FaultSet::ALL, bug, print: false };
         let fails = |seed: &u64| Case::of_seed(*seed, plan).run(Keep::Nothing).violation.is_some();
         let seed = (0..200).find(fails).unwrap_or_else(|| panic!("{name} is not found"));

@@ -36,7 +36,7 @@ fn the_swarm_breaks_nothing_and_every_fault_happens() {
 
 #[test]
 fn each_profile_breaks_nothing() {
-    for profile in [Profile::Calm, Profile::Disk, Profile::Broker, Profile::Clients, Profile::Drills] {
+    for profile in [Profile::Calm, Profile::Disk, Profile::Broker, Profile::Clients, Profile::ModelTests] {
         pass(profile, 1000..1015);
     }
 }

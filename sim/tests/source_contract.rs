@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kernel::message::{SourceFailure, SourceReading};
+use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::source::contract::{Codec, Needs, Sent, Stage, Topic, Transaction};
 use kernel::source::{PartitionReader, Polled, Source};
 use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
@@ -127,19 +127,19 @@ impl SimulatedSource {
         Arc::new(SimulatedSource { world, owners: Arc::default(), watermarks: Mutex::default() })
     }
 
-    fn told(&self, reading: SourceReading) -> SourceReading {
-        self.watermarks.lock().unwrap().extend(reading.partitions.iter().map(|(p, at)| (*p, *at)));
-        reading
+    fn told(&self, metadata: SourceMetadata) -> SourceMetadata {
+        self.watermarks.lock().unwrap().extend(metadata.partitions.iter().map(|(p, at)| (*p, *at)));
+        metadata
     }
 }
 
 impl Source for SimulatedSource {
-    fn read(&self) -> Result<SourceReading, SourceFailure> {
-        self.world.ask(|broker, _| broker.read(0)).map(|reading| self.told(reading))
+    fn read(&self) -> Result<SourceMetadata, SourceFailure> {
+        self.world.ask(|broker, _| broker.read(0)).map(|metadata| self.told(metadata))
     }
 
-    fn verify(&self) -> Result<SourceReading, SourceFailure> {
-        self.world.ask(|broker, _| broker.verify()).map(|reading| self.told(reading))
+    fn verify(&self) -> Result<SourceMetadata, SourceFailure> {
+        self.world.ask(|broker, _| broker.verify()).map(|metadata| self.told(metadata))
     }
 
     fn open(

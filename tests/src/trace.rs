@@ -8,16 +8,16 @@ use std::path::PathBuf;
 /// A source partition of a pipeline, by the pipeline's number.
 pub type Partition = (i64, i64);
 
-/// Follows a server's trace across its lives.
+/// Follows a server's trace across its terms.
 #[derive(Debug)]
 pub struct Trace {
     path: PathBuf,
     read: u64,
 }
 
-/// How far one life of a server came.
+/// How far one term of a server came.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Life {
+pub struct TermProgress {
     /// Where each partition was first fetched from.
     pub first_fetched: BTreeMap<Partition, i64>,
     /// End of the highest range staged.
@@ -38,16 +38,16 @@ impl Trace {
         Trace { path, read: 0 }
     }
 
-    /// Everything written since the last `end_life`.
-    pub fn life(&self) -> Life {
-        Life::of(&self.text())
+    /// Everything written since the last `end_term`.
+    pub fn term(&self) -> TermProgress {
+        TermProgress::of(&self.text())
     }
 
-    /// The same, of a server that is dead now; what its successor writes is another life.
-    pub fn end_life(&mut self) -> Life {
+    /// The same, of a server that is dead now; what its successor writes is another term.
+    pub fn end_term(&mut self) -> TermProgress {
         let text = self.text();
         self.read += text.len() as u64;
-        Life::of(&text)
+        TermProgress::of(&text)
     }
 
     fn text(&self) -> String {
@@ -59,14 +59,14 @@ impl Trace {
     }
 }
 
-impl Life {
+impl TermProgress {
     /// True if a staged record was not durable yet.
     pub fn is_unsynced(&self) -> bool {
         self.staged > self.synced
     }
 
-    fn of(text: &str) -> Life {
-        let mut life = Life::default();
+    fn of(text: &str) -> TermProgress {
+        let mut term = TermProgress::default();
         let mut ranges: Vec<(i64, Partition, i64)> = Vec::new();
         // A kill may cut the last line off.
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
@@ -80,11 +80,11 @@ impl Life {
             let partition = || (number(field("pipeline")), number(field("partition")));
             match kind {
                 "fetch" => {
-                    life.first_fetched.entry(partition()).or_insert(number(field("from")));
+                    term.first_fetched.entry(partition()).or_insert(number(field("from")));
                 }
-                "staged" => life.staged = life.staged.max(number(field("seq"))),
-                "appended" => life.appended = life.appended.max(number(field("seq"))),
-                "synced" => life.synced = life.synced.max(number(field("through"))),
+                "staged" => term.staged = term.staged.max(number(field("seq"))),
+                "appended" => term.appended = term.appended.max(number(field("seq"))),
+                "synced" => term.synced = term.synced.max(number(field("through"))),
                 "cursor" => {
                     let (_, next) = field("range").split_once("..").expect("a range has two ends");
                     ranges.push((number(field("seq")), partition(), number(next)));
@@ -95,11 +95,11 @@ impl Life {
             }
         }
         for (sequence, partition, next) in ranges {
-            life.staged_offset.insert(partition, next);
-            if sequence <= life.synced {
-                life.durable_offset.insert(partition, next);
+            term.staged_offset.insert(partition, next);
+            if sequence <= term.synced {
+                term.durable_offset.insert(partition, next);
             }
         }
-        life
+        term
     }
 }

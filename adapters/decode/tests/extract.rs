@@ -49,7 +49,7 @@ fn plan(table: Arc<TableDef>, format: Format) -> ExtractPlan {
 
 fn extractor(plan: ExtractPlan, transform: Option<Box<dyn Transform>>) -> Extractor {
     let start = Position { next_offset: 10, leader_epoch: -1 };
-    Extractor::new(plan, transform, PipelineId(1), Epoch(3), Run(2), 5, start).expect("a sound plan")
+    Extractor::new(plan, transform, PipelineId(1), Epoch(3), Generation(2), 5, start).expect("a sound plan")
 }
 
 /// All rows of an extract as text, in order of offset.
@@ -64,9 +64,9 @@ fn rows(extract: &Extract) -> Vec<Vec<String>> {
     rows
 }
 
-fn set_aside(extract: &Extract) -> Vec<(i64, SetAsideKind, &str, &str)> {
+fn dead_letters(extract: &Extract) -> Vec<(i64, DeadLetterKind, &str, &str)> {
     extract
-        .set_aside
+        .dead_letters
         .iter()
         .map(|s| {
             let payload = s.payload.as_deref().unwrap_or_default();
@@ -87,10 +87,10 @@ fn rows_carry_provenance_and_lie_where_their_key_says() {
     let extract = extractor.take(0).unwrap().unwrap();
     assert_eq!(rows(&extract), [["a", "1", "new", "2", "5", "10"], ["b", "null", "new", "2", "5", "12"]]);
     assert_eq!(
-        set_aside(&extract),
+        dead_letters(&extract),
         [
-            (13, SetAsideKind::Constraint, "23502", r#"{"balance":1}"#),
-            (14, SetAsideKind::Decode, "22P02", "nonsense"),
+            (13, DeadLetterKind::Constraint, "23502", r#"{"balance":1}"#),
+            (14, DeadLetterKind::Decode, "22P02", "nonsense"),
         ]
     );
     assert_eq!((extract.messages, extract.filtered), (4, 0));
@@ -160,8 +160,8 @@ fn csv_lines_share_their_message_and_its_disposition() {
     let extract = extractor.take(0).unwrap().unwrap();
     assert_eq!(rows(&extract), [["a", "1", "new", "2", "5", "10"], ["b", "2", "new", "2", "5", "10"]]);
     assert_eq!((extract.messages, extract.filtered), (4, 1), "the message without lines is filtered");
-    let aside: Vec<_> = set_aside(&extract).into_iter().map(|(o, k, c, _)| (o, k, c)).collect();
-    assert_eq!(aside, [(11, SetAsideKind::Decode, "22P02"), (13, SetAsideKind::Constraint, "23502")]);
+    let aside: Vec<_> = dead_letters(&extract).into_iter().map(|(o, k, c, _)| (o, k, c)).collect();
+    assert_eq!(aside, [(11, DeadLetterKind::Decode, "22P02"), (13, DeadLetterKind::Constraint, "23502")]);
 }
 
 /// `SET balance = balance + 1 WHERE balance <> 0`; fails on negative balances, whole batches at a time, and
@@ -228,14 +228,14 @@ fn set_and_where_run_and_bad_rows_are_found() {
         values.iter().enumerate().map(|(i, v)| message(100 + i as i64, Some(v.as_bytes()))).collect();
     extractor.push(&messages);
     let extract = extractor.take(77).unwrap().unwrap();
-    let aside: Vec<_> = set_aside(&extract).into_iter().map(|(o, k, c, _)| (o, k, c)).collect();
+    let aside: Vec<_> = dead_letters(&extract).into_iter().map(|(o, k, c, _)| (o, k, c)).collect();
     assert_eq!(
         aside,
         [
-            (117, SetAsideKind::Expression, "22003"),
-            (140, SetAsideKind::Constraint, "23502"),
-            (143, SetAsideKind::Decode, "22P02"),
-            (163, SetAsideKind::Expression, "22003"),
+            (117, DeadLetterKind::Expression, "22003"),
+            (140, DeadLetterKind::Constraint, "23502"),
+            (143, DeadLetterKind::Decode, "22P02"),
+            (163, DeadLetterKind::Expression, "22003"),
         ]
     );
     // 10 with balance 0 (one of them is message 40, replaced), message 41 and the unknown balance are filtered.
@@ -268,7 +268,9 @@ fn columns_that_are_not_the_tables_come_out_as_an_error() {
 fn plans_that_do_not_fit_the_table_are_refused() {
     let start = Position { next_offset: 0, leader_epoch: -1 };
     let kind = |plan| {
-        Extractor::new(plan, None, PipelineId(1), Epoch(1), Run(1), 0, start).err().map(|error| error.kind)
+        Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), 0, start)
+            .err()
+            .map(|error| error.kind)
     };
     let sound = || plan(accounts(), Format::Json);
     assert_eq!(kind(sound()), None);
@@ -319,7 +321,7 @@ fn times_of_other_years_are_set_aside_whatever_made_them() {
         let raw: Vec<_> = (10..).zip(messages).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
         extractor.push(&raw);
         let extract = extractor.take(0).unwrap().unwrap();
-        let told = extract.set_aside.iter().map(|s| (s.offset, s.code.clone(), s.message.clone()));
+        let told = extract.dead_letters.iter().map(|s| (s.offset, s.code.clone(), s.message.clone()));
         (rows(&extract).len(), told.collect::<Vec<_>>())
     };
     let (kept, told) = read(YEARS_DEFAULT);
@@ -342,7 +344,7 @@ fn tombstones_are_left_out_where_that_is_said() {
         extractor.push(&[message(10, None), message(11, Some(br#"{"name":"a","balance":1}"#))]);
         let extract = extractor.take(0).unwrap().unwrap();
         assert_eq!((extract.messages, rows(&extract).len()), (2, 1));
-        assert_eq!((extract.filtered, extract.set_aside.len()), expected);
+        assert_eq!((extract.filtered, extract.dead_letters.len()), expected);
     }
 }
 
@@ -373,10 +375,10 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
     extractor.push(&raw);
     let extract = extractor.take(0).unwrap().unwrap();
     assert_eq!(rows(&extract).len(), 5);
-    let told: Vec<_> = extract.set_aside.iter().map(|s| (s.offset, s.code.as_str())).collect();
+    let told: Vec<_> = extract.dead_letters.iter().map(|s| (s.offset, s.code.as_str())).collect();
     assert_eq!(told, [(13, "54000"), (14, "53200"), (15, "XX000")]);
     // Each with the message that it was.
-    for (aside, text) in extract.set_aside.iter().zip(&texts[3..]) {
+    for (aside, text) in extract.dead_letters.iter().zip(&texts[3..]) {
         assert_eq!(aside.payload.as_deref(), Some(text.as_bytes()));
     }
     assert_eq!(extract.originals, None, "this table takes what it is given");

@@ -250,7 +250,7 @@ fn check_deliveries(kinds: &[u8], deliveries: &[(prop::sample::Index, usize, boo
                 (0..piece.num_rows()).map(|row| common::texts(piece, row)[3].parse::<i64>().unwrap()),
             );
         }
-        aside.extend(extract.set_aside.iter().map(|s| (s.offset, s.code.clone())));
+        aside.extend(extract.dead_letters.iter().map(|s| (s.offset, s.code.clone())));
         let disposed = (rows.len() - before.0 + aside.len() - before.1) as u64 + extract.filtered;
         assert_eq!(disposed, extract.messages);
     }
@@ -293,5 +293,5 @@ fn numbers_extractor() -> Extractor {
         ignores_tombstones: false,
     };
     let start = Position { next_offset: 0, leader_epoch: -1 };
-    Extractor::new(plan, None, PipelineId(1), Epoch(1), Run(1), 0, start).unwrap()
+    Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), 0, start).unwrap()
 }

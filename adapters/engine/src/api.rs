@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use kernel::message::{Counts, Definition, SourceFailure, SourceReading, TableWrite, Write};
-use kernel::{BarrierId, Error, ErrorKind, ReaderId, Request, Response, Result, Snapshot, TableId};
+use kernel::message::{Counts, Definition, SourceFailure, SourceMetadata, TableWrite, Write};
+use kernel::{Error, ErrorKind, ReaderId, Request, Response, Result, Snapshot, TableId, TableLockId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -35,7 +35,7 @@ pub(crate) struct Inner {
 pub(crate) enum Answer {
     Done(Counts),
     Snapshot(SnapshotGuard),
-    Barrier(BarrierGuard),
+    TableLock(TableLockGuard),
 }
 
 impl Engine {
@@ -48,7 +48,7 @@ impl Engine {
     pub fn in_memory(shards: u16, factory: Arc<dyn PipelineFactory>) -> Result<Engine> {
         let mut config = EngineConfig::new("");
         config.shards = Some(shards);
-        config.segment_bytes = 1 << 20;
+        config.log_file_bytes = 1 << 20;
         open::in_memory(config, factory).map(Engine::of)
     }
 
@@ -61,10 +61,10 @@ impl Engine {
         self.inner.shard_count
     }
 
-    /// Hands a request to the kernel and waits for its answer. Whoever acquires a snapshot or a barrier this way has to
-    /// release it; [`snapshot`](Self::snapshot) and [`barrier`](Self::barrier) do it by themselves.
+    /// Hands a request to the kernel and waits for its answer. Whoever acquires a snapshot or a table lock this way has to
+    /// release it; [`snapshot`](Self::snapshot) and [`table_lock`](Self::table lock) do it by themselves.
     pub async fn request(&self, request: Request) -> Result<Response> {
-        if matches!(request, Request::ReleaseSnapshot(_) | Request::ReleaseBarrier(_)) {
+        if matches!(request, Request::ReleaseSnapshot(_) | Request::ReleaseTableLock(_)) {
             self.inner.send(Message::Release(request))?;
             return Ok(Response::Done(Counts::default()));
         }
@@ -74,9 +74,9 @@ impl Engine {
                 let (reader, snapshot) = guard.into_parts();
                 Response::Snapshot { reader, snapshot }
             }
-            Answer::Barrier(guard) => {
-                let (barrier, snapshot) = guard.into_parts();
-                Response::Barrier { barrier, snapshot }
+            Answer::TableLock(guard) => {
+                let (table_lock, snapshot) = guard.into_parts();
+                Response::TableLock { table_lock, snapshot }
             }
         })
     }
@@ -89,18 +89,18 @@ impl Engine {
         }
     }
 
-    /// A barrier over these tables, with a view of the staged tip; held until it is used up by a write or the guard goes.
-    pub async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard> {
-        match self.ask(Request::AcquireBarrier { tables }).await? {
-            Answer::Barrier(guard) => Ok(guard),
+    /// A table lock over these tables, with a view of the staged tip; held until it is used up by a write or the guard goes.
+    pub async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard> {
+        match self.ask(Request::AcquireTableLock { tables }).await? {
+            Answer::TableLock(guard) => Ok(guard),
             _ => Err(wrong_answer()),
         }
     }
 
-    /// Gives back a barrier that was acquired with [`request`](Self::request) and is not used up by a write. Does not block.
-    pub fn release_barrier(&self, barrier: BarrierId) {
+    /// Gives back a table lock that was acquired with [`request`](Self::request) and is not used up by a write. Does not block.
+    pub fn release_table_lock(&self, table_lock: TableLockId) {
         // A database that has stopped holds nothing.
-        let _ = self.inner.send(Message::Release(Request::ReleaseBarrier(barrier)));
+        let _ = self.inner.send(Message::Release(Request::ReleaseTableLock(table_lock)));
     }
 
     /// Carries out a definition. Durable and published when it returns.
@@ -108,10 +108,10 @@ impl Engine {
         self.ask(Request::Define(definition)).await.map(|_| ())
     }
 
-    /// Writes rows in one record, under a barrier if one is given. Durable and published when it returns.
-    pub async fn write(&self, barrier: Option<BarrierGuard>, tables: Vec<TableWrite>) -> Result<Counts> {
-        let barrier = barrier.map(BarrierGuard::use_up);
-        match self.ask(Request::Write(Write { barrier, tables })).await? {
+    /// Writes rows in one record, under a table lock if one is given. Durable and published when it returns.
+    pub async fn write(&self, table_lock: Option<TableLockGuard>, tables: Vec<TableWrite>) -> Result<Counts> {
+        let table_lock = table_lock.map(TableLockGuard::use_up);
+        match self.ask(Request::Write(Write { table_lock, tables })).await? {
             Answer::Done(counts) => Ok(counts),
             _ => Err(wrong_answer()),
         }
@@ -119,14 +119,14 @@ impl Engine {
 
     /// Asks the source that a definition names for its topic and the offsets of its partitions, now. On a thread of its own: a
     /// broker may keep it waiting.
-    pub async fn read_source(&self, definition_sql: String) -> Result<SourceReading> {
+    pub async fn read_source(&self, definition_sql: String) -> Result<SourceMetadata> {
         let factory = self.inner.factory.clone();
         let (answer, waiting) = oneshot::channel();
         let read = move || {
-            let reading =
+            let metadata =
                 factory.source(&definition_sql).and_then(|source| source.read()).map_err(read_failure);
             // Whoever asked may have given up.
-            let _ = answer.send(reading);
+            let _ = answer.send(metadata);
         };
         std::thread::Builder::new()
             .name("read-source".into())
@@ -241,17 +241,21 @@ impl Deref for SnapshotGuard {
     }
 }
 
-/// A table barrier, released when it goes out of scope unless a write has used it up.
+/// A table lock, released when it goes out of scope unless a write has used it up.
 #[derive(Debug)]
-pub struct BarrierGuard {
+pub struct TableLockGuard {
     snapshot: Snapshot,
-    barrier: BarrierId,
+    table_lock: TableLockId,
     release: Release,
 }
 
-impl BarrierGuard {
-    pub(crate) fn new(barrier: BarrierId, snapshot: Snapshot, inbox: Sender<Message>) -> BarrierGuard {
-        BarrierGuard { snapshot, barrier, release: Release::new(Request::ReleaseBarrier(barrier), inbox) }
+impl TableLockGuard {
+    pub(crate) fn new(table_lock: TableLockId, snapshot: Snapshot, inbox: Sender<Message>) -> TableLockGuard {
+        TableLockGuard {
+            snapshot,
+            table_lock,
+            release: Release::new(Request::ReleaseTableLock(table_lock), inbox),
+        }
     }
 
     /// The staged tip: what the statement reads.
@@ -259,15 +263,15 @@ impl BarrierGuard {
         &self.snapshot
     }
 
-    /// The barrier goes into a [`Write`], which uses it up whether it succeeds or fails.
-    pub fn use_up(mut self) -> BarrierId {
+    /// The table lock goes into a [`Write`], which uses it up whether it succeeds or fails.
+    pub fn use_up(mut self) -> TableLockId {
         self.release.disarm();
-        self.barrier
+        self.table_lock
     }
 
-    fn into_parts(mut self) -> (BarrierId, Snapshot) {
+    fn into_parts(mut self) -> (TableLockId, Snapshot) {
         self.release.disarm();
-        (self.barrier, self.snapshot)
+        (self.table_lock, self.snapshot)
     }
 }
 

@@ -14,9 +14,9 @@ pub type OnHalt = Arc<dyn Fn(&Error) + Send + Sync>;
 /// Called now and then during a long recovery: bytes of the log read so far, and all of them.
 pub type OnRecovery = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
-/// Length of a log segment unless the settings say otherwise: every segment is written full of zeros before it is used, so this
+/// Length of a log file unless the settings say otherwise: every log file is written full of zeros before it is used, so this
 /// is also what a start writes twice over, and what a database with nothing in it takes of the disk.
-pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+pub const LOG_FILE_BYTES_DEFAULT: u64 = 64 << 20;
 
 /// Longest pause between two attempts to open a source: with librdkafka's own pause between two attempts to connect, a broker that
 /// comes back is noticed within two seconds.
@@ -30,8 +30,8 @@ pub struct EngineConfig {
     /// Shards of a new database; None takes 8 for a new one and whatever an existing one has. Another number than an
     /// existing one has is an error.
     pub shards: Option<u16>,
-    /// Length of a log segment.
-    pub segment_bytes: u64,
+    /// Length of a log file.
+    pub log_file_bytes: u64,
     /// Below this much room on the disk the database is read-only.
     pub disk_reserve_bytes: u64,
     /// Limits of the coordinator.
@@ -53,8 +53,8 @@ impl EngineConfig {
         EngineConfig {
             data_dir: data_dir.into(),
             shards: None,
-            segment_bytes: SEGMENT_BYTES_DEFAULT,
-            disk_reserve_bytes: 3 * SEGMENT_BYTES_DEFAULT,
+            log_file_bytes: LOG_FILE_BYTES_DEFAULT,
+            disk_reserve_bytes: 3 * LOG_FILE_BYTES_DEFAULT,
             kernel: kernel::Config { retry_us_max: RETRY_US_MAX, ..kernel::Config::default() },
             trace_file: None,
             record: None,
@@ -69,7 +69,7 @@ impl fmt::Debug for EngineConfig {
         f.debug_struct("EngineConfig")
             .field("data_dir", &self.data_dir)
             .field("shards", &self.shards)
-            .field("segment_bytes", &self.segment_bytes)
+            .field("log_file_bytes", &self.log_file_bytes)
             .field("disk_reserve_bytes", &self.disk_reserve_bytes)
             .field("kernel", &self.kernel)
             .field("trace_file", &self.trace_file)

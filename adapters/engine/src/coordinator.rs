@@ -14,7 +14,7 @@ use kernel::{
 };
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, BarrierGuard, SnapshotGuard, outcome_unknown};
+use crate::api::{Answer, SnapshotGuard, TableLockGuard, outcome_unknown};
 use crate::clock::Clock;
 use crate::config::OnHalt;
 use crate::disk::DiskWatch;
@@ -113,7 +113,7 @@ enum End {
 }
 
 /// The thread's own state.
-struct Carrier {
+struct EffectExecutor {
     threads: CoordinatorThread,
     open: BTreeMap<PipelineId, SourceHandle>,
     /// Sources that were closed and may not have hung up yet.
@@ -132,7 +132,7 @@ impl CoordinatorThread {
     /// Runs until the database is stopped or halts.
     pub(crate) fn run(self) {
         let (status, on_halt) = (self.status.clone(), self.on_halt.clone());
-        let mut carrier = Carrier {
+        let mut executor = EffectExecutor {
             threads: self,
             open: BTreeMap::new(),
             closing: vec![],
@@ -144,18 +144,18 @@ impl CoordinatorThread {
             stop_by: None,
             halted: None,
         };
-        let end = carrier.run();
+        let end = executor.run();
         if let End::Halted(error) = &end {
             let _ = status.stopped.set(error.clone());
         }
-        carrier.end(matches!(end, End::Stopped));
+        executor.end(matches!(end, End::Stopped));
         if let End::Halted(error) = end {
             on_halt(&error);
         }
     }
 }
 
-impl Carrier {
+impl EffectExecutor {
     fn run(&mut self) -> End {
         self.drain();
         loop {
@@ -228,7 +228,7 @@ impl Carrier {
     fn feed(&mut self, input: Input) {
         self.handle(input);
         let CoordinatorThread { coordinator, recording, clock, .. } = &mut self.threads;
-        if self.halted.is_none() && recording.rest_if_wanted(clock.now_us(), coordinator) {
+        if self.halted.is_none() && recording.quiesce_if_wanted(clock.now_us(), coordinator) {
             self.handle(Input::Tick);
         }
     }
@@ -259,10 +259,10 @@ impl Carrier {
 
     /// Remembers for those who watch what sources say.
     fn note(&self, input: &Input) {
-        if let Input::SourceOpened { pipeline, epoch, reading } = input
+        if let Input::SourceOpened { pipeline, epoch, metadata } = input
             && self.open.get(pipeline).is_some_and(|source| source.epoch() == *epoch)
         {
-            self.threads.status.pipeline(*pipeline).source_read(reading);
+            self.threads.status.pipeline(*pipeline).source_read(metadata);
         }
     }
 
@@ -305,7 +305,7 @@ impl Carrier {
             }
             Effect::Reply { id, result } => self.reply(id, result),
             Effect::WakeAt(at_us) => self.wake_at_us = Some(at_us),
-            Effect::Note { pipeline, text, error } => {
+            Effect::Event { pipeline, text, error } => {
                 if let (Some(pipeline), Some(error)) = (pipeline, error) {
                     threads.status.pipeline(pipeline).source_failed(error);
                 }
@@ -316,7 +316,7 @@ impl Carrier {
         }
     }
 
-    /// Snapshots and barriers go out as guards, so that they are released even if nobody waits for them any more.
+    /// Snapshots and table locks go out as guards, so that they are released even if nobody waits for them any more.
     fn reply(&mut self, id: RequestId, result: Result<Response>) {
         let sender = &self.threads.sender;
         let answer = result.map(|response| match response {
@@ -324,8 +324,8 @@ impl Carrier {
             Response::Snapshot { reader, snapshot } => {
                 Answer::Snapshot(SnapshotGuard::new(reader, snapshot, sender.clone()))
             }
-            Response::Barrier { barrier, snapshot } => {
-                Answer::Barrier(BarrierGuard::new(barrier, snapshot, sender.clone()))
+            Response::TableLock { table_lock, snapshot } => {
+                Answer::TableLock(TableLockGuard::new(table_lock, snapshot, sender.clone()))
             }
         });
         if let Some(waiting) = self.answers.remove(&id) {

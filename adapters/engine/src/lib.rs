@@ -19,8 +19,8 @@ mod tests;
 mod threads;
 mod trace;
 
-pub use api::{BarrierGuard, Engine, SnapshotGuard};
-pub use config::{EngineConfig, OnHalt, OnRecovery, SEGMENT_BYTES_DEFAULT};
+pub use api::{Engine, SnapshotGuard, TableLockGuard};
+pub use config::{EngineConfig, LOG_FILE_BYTES_DEFAULT, OnHalt, OnRecovery};
 pub use pipeline::{ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
 pub use tidemark_record::RecorderSettings;
 pub use tidemark_record::recorder::BYTES_MAX_DEFAULT as RECORD_BYTES_MAX_DEFAULT;

@@ -15,7 +15,7 @@ use crate::coordinator::Message;
 use crate::threads;
 use crate::trace::Trace;
 
-/// How often room is looked for while there is none for the next segment.
+/// How often room is looked for while there is none for the next log file.
 const ROOM_RETRY: Duration = Duration::from_millis(250);
 
 /// Carries out a plan: all of its ranges are durable when it returns.
@@ -148,7 +148,7 @@ impl<S: Storage> LogThread<S> {
         match self.writer.append(&record) {
             Ok(()) => self.trace.appended(record.sequence),
             Err(error) if self.writer.is_well() => {
-                tracing::warn!(sequence = record.sequence.0, %error, "no room for the next log segment: waiting for some");
+                tracing::warn!(sequence = record.sequence.0, %error, "no room for the next log file: waiting for some");
                 let _ = self.inbox.send(Message::LogSpace { sufficient: false });
                 self.waiting_for_room.push_back(record);
             }

@@ -10,7 +10,7 @@ use kernel::record::{Body, Record};
 use kernel::{Coordinator, Error, ErrorKind, Recovery, Result};
 use parking_lot::Mutex;
 use tidemark_log::MmapStorage;
-use tidemark_record::Life;
+use tidemark_record::TermStart;
 
 use crate::api::Inner;
 use crate::clock::Clock;
@@ -83,13 +83,13 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let (sender, inbox) = channel();
     let trace = Arc::new(Trace::open(config.trace_file.as_deref())?);
-    let Recovered { writer, coordinator, shards, life } =
+    let Recovered { writer, coordinator, shards, term } =
         recover(storage, &config, clock, cores, sender.clone())?;
-    let shard_count = life.shard_count;
+    let shard_count = term.shard_count;
     if config.record.is_some() {
         refuse_secrets(&coordinator, &*factory)?;
     }
-    let recording = Recording::start(config.record.clone(), life)?;
+    let recording = Recording::start(config.record.clone(), term)?;
     let on_halt = recording.before(config.on_halt);
     let status = Arc::new(Status::default());
     let thread = CoordinatorThread {
@@ -143,7 +143,7 @@ struct Recovered<S: Storage> {
     writer: LogWriter<S>,
     coordinator: Coordinator,
     shards: Shards,
-    life: Life,
+    term: TermStart,
 }
 
 /// Reads the log back, or begins a new one.
@@ -155,7 +155,7 @@ fn recover<S: Storage>(
     inbox: Sender<Message>,
 ) -> Result<Recovered<S>> {
     let begun = Instant::now();
-    let log_bytes = storage.segments()?.iter().map(|(_, len)| len).sum();
+    let log_bytes = storage.log_files()?.iter().map(|(_, len)| len).sum();
     let mut replay = Replay {
         recovery: Recovery::new(),
         shards: None,
@@ -168,10 +168,10 @@ fn recover<S: Storage>(
     let mut visit = |record: Record| replay.visit(record);
     let now_us = clock.now_us();
     let Opened { writer, shard_count, torn_tail, .. } = if log::is_created(&mut storage)? {
-        log::open(storage, now_us, config.segment_bytes, &mut visit)?
+        log::open(storage, now_us, config.log_file_bytes, &mut visit)?
     } else {
         let shard_count = config.shards.unwrap_or(SHARDS_DEFAULT);
-        log::create(storage, new_identity()?, shard_count, now_us, config.segment_bytes, &mut visit)?
+        log::create(storage, new_identity()?, shard_count, now_us, config.log_file_bytes, &mut visit)?
     };
     if let Some(torn) = torn_tail {
         tracing::warn!(
@@ -184,15 +184,15 @@ fn recover<S: Storage>(
     let now_us = clock.now_us();
     let coordinator = replay.recovery.finish(config.kernel.clone(), now_us, &open, views)?;
     tracing::info!(sequence = open.sequence.0, shard_count, elapsed = ?begun.elapsed(), "database open");
-    let life = Life {
+    let term = TermStart {
         database: writer.database(),
-        incarnation: writer.incarnation(),
+        term: writer.term(),
         shard_count,
         open: open.sequence,
         now_us,
         config: config.kernel.clone(),
     };
-    Ok(Recovered { writer, coordinator, shards, life })
+    Ok(Recovered { writer, coordinator, shards, term })
 }
 
 /// Takes the records as they are read: the control part here, one after the other, the rows on the shards' threads.

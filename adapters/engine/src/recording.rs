@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kernel::{Coordinator, Effect, Error, Input, Micros, Result, Snapshot};
-use tidemark_record::{End, Life, Recorder, RecorderSettings};
+use tidemark_record::{End, Recorder, RecorderSettings, TermStart};
 
 use crate::config::OnHalt;
 
@@ -26,15 +26,15 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// Begins to record, if that is asked for.
-    pub(crate) fn start(settings: Option<RecorderSettings>, life: Life) -> Result<Recording> {
+    pub(crate) fn start(settings: Option<RecorderSettings>, term: TermStart) -> Result<Recording> {
         let Some(settings) = settings else { return Ok(Recording::default()) };
         tracing::info!(
             directory = %settings.directory.display(),
             bytes_max = settings.bytes_max,
-            life = life.incarnation.0,
+            term = term.term.0,
             "recording, for a replay of this life; the oldest files go first"
         );
-        Ok(Recording { recorder: Some(Recorder::start(settings, life)?), ..Recording::default() })
+        Ok(Recording { recorder: Some(Recorder::start(settings, term)?), ..Recording::default() })
     }
 
     /// What to do on a halt: first the recording is written out, with what only memory has.
@@ -66,24 +66,24 @@ impl Recording {
 
     /// After an input and its effects: holds the coordinator where the recorder wants another file, and lets it go when it
     /// stands still, or will not. True if it was let go and must be fed the time.
-    pub(crate) fn rest_if_wanted(&mut self, now_us: Micros, coordinator: &mut Coordinator) -> bool {
+    pub(crate) fn quiesce_if_wanted(&mut self, now_us: Micros, coordinator: &mut Coordinator) -> bool {
         let Some(recorder) = &self.recorder else { return false };
         let Some(since_us) = self.held_since_us else {
-            if recorder.wants_rest() && now_us >= self.next_hold_us {
+            if recorder.wants_quiesce() && now_us >= self.next_hold_us {
                 self.held_since_us = Some(now_us);
                 coordinator.hold(true);
                 recorder.held(true);
             }
             return false;
         };
-        let at_rest = self.unanswered == 0 && coordinator.is_at_rest();
+        let at_rest = self.unanswered == 0 && coordinator.is_quiesced();
         if !at_rest && now_us - since_us < HOLD_US_MAX {
             return false;
         }
         self.held_since_us = None;
         coordinator.hold(false);
         if at_rest {
-            recorder.rest(coordinator.standing(), coordinator.tip());
+            recorder.rest(coordinator.quiesced_state(), coordinator.tip());
         } else {
             self.next_hold_us = now_us + HOLD_PAUSE_US;
             recorder.held(false);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use kernel::message::SourceReading;
+use kernel::message::SourceMetadata;
 use kernel::schema::{Catalog, PipelineDef};
 use kernel::{Error, ErrorKind, Extract, PipelineId, SourcePartition};
 use parking_lot::Mutex;
@@ -31,7 +31,7 @@ pub(crate) struct PipelineWatch {
     source_bytes: AtomicU64,
     batches: AtomicU64,
     last_error: Mutex<Option<Error>>,
-    reading: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    metadata: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
     source: Mutex<Option<OpenSource>>,
     rate: Mutex<Rate>,
 }
@@ -82,11 +82,11 @@ impl PipelineWatch {
     /// What it said last is not what is so now: until it is opened again nothing is known of it.
     pub(crate) fn source_closed(&self) {
         *self.source.lock() = None;
-        self.reading.lock().clear();
+        self.metadata.lock().clear();
     }
 
-    pub(crate) fn source_read(&self, reading: &SourceReading) {
-        self.reading.lock().clone_from(&reading.partitions);
+    pub(crate) fn source_read(&self, metadata: &SourceMetadata) {
+        self.metadata.lock().clone_from(&metadata.partitions);
         *self.last_error.lock() = None;
     }
 
@@ -101,7 +101,7 @@ impl PipelineWatch {
     }
 
     fn watermarks(&self) -> BTreeMap<SourcePartition, (i64, i64)> {
-        let mut known = self.reading.lock().clone();
+        let mut known = self.metadata.lock().clone();
         let source = self.source.lock().as_ref().and_then(|source| source.get().cloned());
         for (partition, earliest, latest) in source.iter().flat_map(|source| source.watermarks()) {
             known.insert(partition, (earliest, latest));

@@ -50,7 +50,7 @@ fn table(name: &str) -> Definition {
 #[tokio::test]
 async fn a_failed_sync_halts_and_nothing_more_is_acknowledged() {
     let mut config = EngineConfig::new("");
-    config.segment_bytes = 1 << 20;
+    config.log_file_bytes = 1 << 20;
     let halts: Arc<Mutex<Vec<Error>>> = Arc::default();
     let seen = halts.clone();
     config.on_halt = Arc::new(move |error| seen.lock().push(error.clone()));
@@ -79,7 +79,7 @@ async fn a_failed_sync_halts_and_nothing_more_is_acknowledged() {
     assert_eq!(syncs.load(Ordering::SeqCst), 2, "the log was not touched again");
 }
 
-/// Memory that has no room for another segment while somebody says so.
+/// Memory that has no room for another log file while somebody says so.
 #[derive(Default)]
 struct Crowded {
     inner: MemStorage,
@@ -93,8 +93,8 @@ struct Disk {
 }
 
 impl Storage for Crowded {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        self.inner.segments()
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        self.inner.log_files()
     }
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         if self.disk.is_full.load(Ordering::SeqCst) {
@@ -129,7 +129,7 @@ impl Storage for Crowded {
 /// An engine on a disk that is full from now on, with a definition that found no room: it waits. Some before it were carried out.
 async fn without_room() -> (Engine, Arc<Disk>, tokio::task::JoinHandle<Result<usize>>) {
     let mut config = EngineConfig::new("");
-    config.segment_bytes = 1 << 13;
+    config.log_file_bytes = 1 << 13;
     config.on_halt = Arc::new(|error| panic!("a full disk is no reason to halt: {error}"));
     let storage = Crowded::default();
     let disk = storage.disk.clone();
@@ -175,7 +175,7 @@ async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_
     for late in waiting {
         late.await.unwrap().unwrap();
     }
-    assert!(count > 5, "{count} definitions fitted into the first segment");
+    assert!(count > 5, "{count} definitions fitted into the first log file");
     assert!(disk.refused.load(Ordering::SeqCst) > 0);
     while engine.define(table("after")).await.is_err_and(|error| error.kind == ErrorKind::DiskFull) {
         tokio::time::sleep(Duration::from_millis(1)).await;

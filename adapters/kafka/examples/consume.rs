@@ -30,14 +30,14 @@ fn consume(brokers: &str, topic: &str) -> Result<(), String> {
     let source = KafkaSource::new(options).map_err(|e| e.to_string())?;
     let said = |f: SourceFailure| format!("{f:?}");
     let began = Instant::now();
-    let reading = source.read().map_err(said)?;
-    println!("read the topic in {:?}: {} partitions", began.elapsed(), reading.partitions.len());
+    let metadata = source.read().map_err(said)?;
+    println!("read the topic in {:?}: {} partitions", began.elapsed(), metadata.partitions.len());
     let began = Instant::now();
     source.verify().map_err(said)?;
     println!("verified it in {:?}", began.elapsed());
 
     let mut readers = Vec::new();
-    for (&partition, &(earliest, end)) in &reading.partitions {
+    for (&partition, &(earliest, end)) in &metadata.partitions {
         let start = Position { next_offset: earliest, leader_epoch: -1 };
         readers.push((source.open(partition, start).map_err(said)?, OffsetFilter::new(start), end));
     }

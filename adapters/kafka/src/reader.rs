@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
-use kernel::place::{Place, Verdict};
 use kernel::source::{Arrived, PartitionReader, Polled};
 use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
 use parking_lot::Mutex;
@@ -27,7 +27,7 @@ pub(crate) struct Reader {
     slot: Arc<Mutex<Slot>>,
     number: u64,
     partition: SourcePartition,
-    place: Place,
+    guard: ContinuityGuard,
     at_end: bool,
     bytes_max: u64,
     failure: Option<SourceFailure>,
@@ -40,12 +40,12 @@ pub(crate) struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Reader { partition, number, place, .. } = self;
+        let Reader { partition, number, guard, .. } = self;
         let mut shown = f.debug_struct("Reader");
         shown
             .field("partition", partition)
             .field("number", number)
-            .field("place", place)
+            .field("place", guard)
             .finish_non_exhaustive()
     }
 }
@@ -65,7 +65,7 @@ impl Reader {
             slot,
             number,
             partition,
-            place: Place::new(start),
+            guard: ContinuityGuard::new(start),
             at_end: false,
             bytes_max: u64::MAX,
             failure: None,
@@ -87,7 +87,7 @@ impl Reader {
         }
         tracing::debug!(partition = self.partition, rests = is_idle, "a partition is fetched otherwise");
         // What is queued is dropped and fetched again from the same place.
-        let mut queue = self.topic.move_over(self.partition, self.place.position(), is_idle)?;
+        let mut queue = self.topic.move_over(self.partition, self.guard.position(), is_idle)?;
         if let Some(arrived) = &self.arrived {
             queue.announce(Arc::clone(arrived));
         }
@@ -96,8 +96,8 @@ impl Reader {
     }
 
     /// Turns an error of the queue into what it means, asking the brokers where that is needed. None: reading goes on.
-    fn judge(&self, e: &KafkaError) -> Option<SourceFailure> {
-        let at = self.place.position();
+    fn admit(&self, e: &KafkaError) -> Option<SourceFailure> {
+        let at = self.guard.position();
         match e.code {
             Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
                 Some(self.topic.judge_loss(self.partition, at.next_offset))
@@ -122,15 +122,15 @@ impl Reader {
     }
 
     /// Begins once more where this reader stands; what is queued is dropped. The slot's lock is held.
-    fn doubt(&self, verdict: Verdict) -> Result<(), SourceFailure> {
-        let place = self.place.position();
-        let at = place.next_offset;
-        if verdict == Verdict::GoneBack {
+    fn doubt(&self, verdict: Admission) -> Result<(), SourceFailure> {
+        let guard = self.guard.position();
+        let at = guard.next_offset;
+        if verdict == Admission::WentBack {
             let what = format!("partition {} was read from {at} on, and went back", self.partition);
             return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, what)));
         }
         tracing::debug!(partition = self.partition, at, "fetching again behind a jump");
-        self.topic.assign_again(self.queue.client(), self.partition, place)
+        self.topic.assign_again(self.queue.client(), self.partition, guard)
     }
 
     fn superseded(&self) -> SourceFailure {
@@ -170,7 +170,7 @@ impl PartitionReader for Reader {
             self.failure = Some(failure.clone());
             return Err(failure);
         }
-        let mut place = self.place;
+        let mut guard = self.guard;
         let mut batch = self.queue.take(messages_max, timeout);
         let mut views = recycle(std::mem::take(&mut self.views));
         let (mut error, mut end, mut doubt, mut kept_from) = (None, None, None, None);
@@ -181,8 +181,8 @@ impl PartitionReader for Reader {
                     kept_from = Some(index);
                     break;
                 }
-                Delivery::Message(message) => match place.judge(&message) {
-                    Verdict::Take => {
+                Delivery::Message(message) => match guard.admit(&message) {
+                    Admission::Accept => {
                         bytes_left = bytes_left.saturating_sub(message.source_bytes());
                         views.push(message);
                         end = None;
@@ -193,7 +193,7 @@ impl PartitionReader for Reader {
                     }
                 },
                 Delivery::End(offset) => {
-                    place.advance_to(offset);
+                    guard.advance_to(offset);
                     end = Some(offset);
                 }
                 Delivery::Failed(e) => {
@@ -212,13 +212,13 @@ impl PartitionReader for Reader {
             batch.keep_from(index);
         }
         drop(batch);
-        self.place = place;
+        self.guard = guard;
         self.at_end = end.is_some() || self.at_end && messages == 0;
         let fetched_again = doubt.map(|verdict| self.doubt(verdict));
         drop(owner);
         if messages > 0 || end.is_some() {
             self.topic.health().heard();
-            self.topic.end_is_at_least(self.partition, self.place.next_offset());
+            self.topic.end_is_at_least(self.partition, self.guard.next_offset());
         } else if error.is_none()
             && doubt.is_none()
             && let Some(why) = self.topic.health().down_for(OUTAGE_GRACE)
@@ -228,7 +228,7 @@ impl PartitionReader for Reader {
             return Err(failure);
         }
         let failure = match (error, fetched_again) {
-            (Some(e), _) => self.judge(&e),
+            (Some(e), _) => self.admit(&e),
             (None, Some(Err(failure))) => Some(failure),
             _ => None,
         };

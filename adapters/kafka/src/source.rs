@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kernel::message::{SourceFailure, SourceReading};
+use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::source::{PartitionReader, Source};
 use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 use parking_lot::Mutex;
@@ -142,15 +142,15 @@ impl KafkaSource {
 }
 
 impl Source for KafkaSource {
-    fn read(&self) -> Result<SourceReading, SourceFailure> {
+    fn read(&self) -> Result<SourceMetadata, SourceFailure> {
         let described = self.topic.describe_patiently()?;
         let offsets = self.topic.look_up_patiently(&described.partitions)?;
         *self.topic.read_id.lock() = Some(described.id);
         self.topic.watermarks.lock().extend(offsets.iter().map(|(p, o)| (*p, *o)));
-        Ok(SourceReading { topic_id: described.id, partitions: offsets })
+        Ok(SourceMetadata { topic_id: described.id, partitions: offsets })
     }
 
-    fn verify(&self) -> Result<SourceReading, SourceFailure> {
+    fn verify(&self) -> Result<SourceMetadata, SourceFailure> {
         let described = self.topic.describe_patiently()?;
         let known = self.topic.watermarks.lock().clone();
         let unknown: Vec<_> =
@@ -159,7 +159,7 @@ impl Source for KafkaSource {
             if unknown.is_empty() { BTreeMap::new() } else { self.topic.look_up(&unknown)? };
         partitions.extend(described.partitions.iter().filter_map(|p| Some((*p, *known.get(p)?))));
         self.topic.watermarks.lock().extend(partitions.iter().map(|(p, o)| (*p, *o)));
-        Ok(SourceReading { topic_id: described.id, partitions })
+        Ok(SourceMetadata { topic_id: described.id, partitions })
     }
 
     fn open(

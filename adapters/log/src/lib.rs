@@ -1,4 +1,4 @@
-//! The data directory on a real disk: the log's segments as preallocated, memory-mapped files behind
+//! The data directory on a real disk: the log's log files as preallocated, memory-mapped files behind
 //! [`kernel::log::Storage`], the lock that keeps a second process out, and the reserve of free space. What the bytes mean,
 //! and what is made of them after a crash, lives in the kernel.
 //!
@@ -7,9 +7,9 @@
 //! | File | What |
 //! |---|---|
 //! | `lock` | locked while a process owns the directory; names that process, and the database once there is one |
-//! | `log-<number>.tml` | a segment |
-//! | `log-<number>.tmp` | a segment in the making; removed at the next start |
-//! | `manifest` | names the segments that there have to be |
+//! | `log-<number>.tml` | a log file |
+//! | `log-<number>.tmp` | a log file in the making; removed at the next start |
+//! | `manifest` | names the log files that there have to be |
 //! | `manifest.tmp` | the first manifest in the making; removed at the next start |
 //!
 //! All of them belong to their owner alone: files are made with mode 0600, the directory with 0700, and one that is found wider
@@ -22,7 +22,7 @@ mod space;
 mod storage;
 
 pub use lock::DirLock;
-pub use look::SegmentFiles;
+pub use look::LogFiles;
 pub use space::{Reserve, free_bytes};
 pub use storage::{MmapStorage, Syncer};
 
@@ -49,7 +49,7 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             (ErrorKind::IoError, "there is a file where a directory has to be; choose another directory")
         }
-        io::ErrorKind::FileTooLarge => (ErrorKind::IoError, "choose a smaller segment_bytes"),
+        io::ErrorKind::FileTooLarge => (ErrorKind::IoError, "choose a smaller log_file_bytes"),
         _ => (ErrorKind::IoError, "see the kernel's log for the state of the disk"),
     };
     Error::new(kind, format!("cannot {what} {path}: {error}; {remedy}"))

@@ -1,4 +1,4 @@
-//! The log's segments, to look at: read with pread, never written, without the lock. For whoever replays or inspects a data
+//! The log's log files, to look at: read with pread, never written, without the lock. For whoever replays or inspects a data
 //! directory that nobody writes to meanwhile.
 
 use std::collections::BTreeMap;
@@ -13,26 +13,26 @@ use crate::failed;
 use crate::manifest::ManifestFile;
 use crate::storage::Name;
 
-/// The segments of a data directory. Whatever would change them is refused.
+/// The log files of a data directory. Whatever would change them is refused.
 #[derive(Debug)]
-pub struct SegmentFiles {
-    segments: BTreeMap<u64, (File, u64)>,
+pub struct LogFiles {
+    log_files: BTreeMap<u64, (File, u64)>,
     manifest: ManifestFile,
 }
 
-impl SegmentFiles {
-    /// Finds the segments of a directory.
-    pub fn open(directory: &Path) -> Result<SegmentFiles> {
-        let mut segments = BTreeMap::new();
+impl LogFiles {
+    /// Finds the log files of a directory.
+    pub fn open(directory: &Path) -> Result<LogFiles> {
+        let mut log_files = BTreeMap::new();
         for entry in fs::read_dir(directory).map_err(|e| failed("list", directory, e))? {
             let path = entry.map_err(|e| failed("list", directory, e))?.path();
-            if let Some(Name::Segment(number)) = Name::of(&path) {
+            if let Some(Name::LogFile(number)) = Name::of(&path) {
                 let file = File::open(&path).map_err(|e| failed("open", &path, e))?;
                 let len = file.metadata().map_err(|e| failed("ask for the length of", &path, e))?.len();
-                segments.insert(number, (file, len));
+                log_files.insert(number, (file, len));
             }
         }
-        Ok(SegmentFiles { segments, manifest: ManifestFile::open(directory, false)? })
+        Ok(LogFiles { log_files, manifest: ManifestFile::open(directory, false)? })
     }
 }
 
@@ -40,9 +40,9 @@ fn refused() -> Error {
     Error::new(ErrorKind::FeatureNotSupported, "the log was opened to be looked at, not to be changed")
 }
 
-impl Storage for SegmentFiles {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        Ok(self.segments.iter().map(|(number, (_, len))| (*number, *len)).collect())
+impl Storage for LogFiles {
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.log_files.iter().map(|(number, (_, len))| (*number, *len)).collect())
     }
 
     fn create(&mut self, _number: u64, _len: u64) -> Result<()> {
@@ -53,10 +53,10 @@ impl Storage for SegmentFiles {
 
     fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
         let (file, _) = self
-            .segments
+            .log_files
             .get(&number)
-            .ok_or_else(|| Error::new(ErrorKind::IoError, format!("there is no log segment {number}")))?;
-        file.read_exact_at(into, offset).map_err(|e| failed("read", Path::new(&Name::segment(number)), e))
+            .ok_or_else(|| Error::new(ErrorKind::IoError, format!("there is no log file {number}")))?;
+        file.read_exact_at(into, offset).map_err(|e| failed("read", Path::new(&Name::log_file(number)), e))
     }
 
     fn write(&mut self, _number: u64, _offset: u64, _bytes: &[u8]) -> Result<()> {

@@ -1,6 +1,6 @@
-//! Segments as files: made whole before they appear, written through a map, read with pread, synced by range.
+//! Log files as files: made whole before they appear, written through a map, read with pread, synced by range.
 //!
-//! A segment is written full of zeros, not merely reserved: then a write into the map never needs room that is not there
+//! A log file is written full of zeros, not merely reserved: then a write into the map never needs room that is not there
 //! (which would be SIGBUS), and a sync writes data and no changes of the file's layout.
 
 use std::collections::BTreeMap;
@@ -21,24 +21,24 @@ use crate::lock::DirLock;
 use crate::manifest::ManifestFile;
 use crate::{DIRECTORY_MODE, FILE_MODE, failed};
 
-/// Zeros that are written and synced at once while a segment is made: small enough for a sync of the log in between.
+/// Zeros that are written and synced at once while a log file is made: small enough for a sync of the log in between.
 const ZERO_RUN_LEN: u64 = 4 << 20;
 
-/// The log's segments in a data directory.
+/// The log's log files in a data directory.
 #[derive(Debug)]
 pub struct MmapStorage {
     lock: DirLock,
     manifest: ManifestFile,
-    segments: BTreeMap<u64, Segment>,
+    log_files: BTreeMap<u64, LogFile>,
     maps: Maps,
     preparing: Option<Preparing>,
 }
 
-/// Maps of the segments that were written to, shared with every [`Syncer`].
+/// Maps of the log files that were written to, shared with every [`Syncer`].
 type Maps = Arc<Mutex<BTreeMap<u64, Arc<MmapRaw>>>>;
 
 #[derive(Debug)]
-struct Segment {
+struct LogFile {
     path: PathBuf,
     file: File,
     len: u64,
@@ -46,7 +46,7 @@ struct Segment {
     map: Option<Arc<MmapRaw>>,
 }
 
-/// A segment in the making, under its temporary name.
+/// A log file in the making, under its temporary name.
 #[derive(Debug)]
 struct Preparing {
     number: u64,
@@ -55,14 +55,14 @@ struct Preparing {
 }
 
 impl MmapStorage {
-    /// Takes the directory, which is made where it does not exist, and finds its segments. What was in the making when the
+    /// Takes the directory, which is made where it does not exist, and finds its log files. What was in the making when the
     /// last owner ended is removed. A directory that held a database and has no manifest any more is refused.
     pub fn open(directory: &Path) -> Result<MmapStorage> {
         make_directory(directory)?;
         let lock = DirLock::take(directory)?;
         ManifestFile::remove_unfinished(directory)?;
         let manifest = ManifestFile::open(directory, true)?;
-        let mut segments = BTreeMap::new();
+        let mut log_files = BTreeMap::new();
         let entries = fs::read_dir(directory).map_err(|e| failed("list", directory, e))?;
         for name in ["lock", "manifest"] {
             narrow(&directory.join(name), FILE_MODE);
@@ -71,16 +71,16 @@ impl MmapStorage {
             let path = entry.map_err(|e| failed("list", directory, e))?.path();
             match Name::of(&path) {
                 Some(Name::Temporary) => fs::remove_file(&path).map_err(|e| failed("remove", &path, e))?,
-                Some(Name::Segment(number)) => {
-                    segments.insert(number, Segment::open(path)?);
+                Some(Name::LogFile(number)) => {
+                    log_files.insert(number, LogFile::open(path)?);
                 }
                 None => {}
             }
         }
         if lock.database().is_some() && !manifest.is_there() {
-            return Err(without_manifest(directory, segments.is_empty()));
+            return Err(without_manifest(directory, log_files.is_empty()));
         }
-        Ok(MmapStorage { lock, manifest, segments, maps: Maps::default(), preparing: None })
+        Ok(MmapStorage { lock, manifest, log_files, maps: Maps::default(), preparing: None })
     }
 
     /// The data directory.
@@ -93,19 +93,19 @@ impl MmapStorage {
         Syncer { maps: self.maps.clone(), manifest: self.manifest.clone() }
     }
 
-    fn segment(&mut self, number: u64) -> Result<&mut Segment> {
+    fn log_file(&mut self, number: u64) -> Result<&mut LogFile> {
         let directory = self.lock.directory();
-        self.segments.get_mut(&number).ok_or_else(|| {
-            let message = format!("there is no log segment {number} in {}", directory.display());
+        self.log_files.get_mut(&number).ok_or_else(|| {
+            let message = format!("there is no log file {number} in {}", directory.display());
             Error::new(ErrorKind::IoError, message)
         })
     }
 
-    /// The file of a segment, durable under its temporary name: from the background, if that was asked for it.
+    /// The file of a log file, durable under its temporary name: from the background, if that was asked for it.
     fn made(&mut self, number: u64, len: u64, temporary: &Path) -> Result<File> {
         if let Some(preparing) = self.preparing.take() {
             let fits = (preparing.number, preparing.len) == (number, len);
-            let made = preparing.thread.join().expect("the thread that makes a segment does not panic");
+            let made = preparing.thread.join().expect("the thread that makes a log file does not panic");
             if fits {
                 return made;
             }
@@ -119,52 +119,52 @@ impl MmapStorage {
 }
 
 impl Storage for MmapStorage {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        Ok(self.segments.iter().map(|(number, segment)| (*number, segment.len)).collect())
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.log_files.iter().map(|(number, log_file)| (*number, log_file.len)).collect())
     }
 
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
-        let (path, temporary) = (self.lock.directory().join(Name::segment(number)), self.temporary(number));
-        if self.segments.contains_key(&number) {
-            let message = format!("log segment {} exists already", path.display());
+        let (path, temporary) = (self.lock.directory().join(Name::log_file(number)), self.temporary(number));
+        if self.log_files.contains_key(&number) {
+            let message = format!("log file {} exists already", path.display());
             return Err(Error::new(ErrorKind::IoError, message));
         }
         let file = self.made(number, len, &temporary)?;
         fs::rename(&temporary, &path).map_err(|e| failed("rename", &temporary, e))?;
         self.sync_directory()?;
-        self.segments.insert(number, Segment { path, file, len, map: None });
+        self.log_files.insert(number, LogFile { path, file, len, map: None });
         Ok(())
     }
 
     fn prepare(&mut self, number: u64, len: u64) {
-        if self.preparing.is_some() || self.segments.contains_key(&number) {
+        if self.preparing.is_some() || self.log_files.contains_key(&number) {
             return;
         }
         let temporary = self.temporary(number);
         let builder = std::thread::Builder::new().name("log-prepare".into());
-        // Without a thread the segment is made when it is needed.
+        // Without a thread the log file is made when it is needed.
         if let Ok(thread) = builder.spawn(move || make_zeroed(&temporary, len)) {
             self.preparing = Some(Preparing { number, len, thread });
         }
     }
 
     fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> Result<()> {
-        let segment = self.segment(number)?;
-        segment.check_range(offset, into.len() as u64)?;
-        segment.file.read_exact_at(into, offset).map_err(|e| failed("read", &segment.path, e))
+        let log_file = self.log_file(number)?;
+        log_file.check_range(offset, into.len() as u64)?;
+        log_file.file.read_exact_at(into, offset).map_err(|e| failed("read", &log_file.path, e))
     }
 
     fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<()> {
         let maps = self.maps.clone();
-        let segment = self.segment(number)?;
-        segment.check_range(offset, bytes.len() as u64)?;
-        if segment.map.is_none() {
-            let map = Arc::new(segment.map_for_writing()?);
+        let log_file = self.log_file(number)?;
+        log_file.check_range(offset, bytes.len() as u64)?;
+        if log_file.map.is_none() {
+            let map = Arc::new(log_file.map_for_writing()?);
             maps.lock().insert(number, map.clone());
-            segment.map = Some(map);
+            log_file.map = Some(map);
         }
-        let map = segment.map.as_ref().expect("made above");
-        // SAFETY: the range lies inside the map, whose length is the segment's (`check_range`); the file is never
+        let map = log_file.map.as_ref().expect("made above");
+        // SAFETY: the range lies inside the map, whose length is the log file's (`check_range`); the file is never
         // shortened while this process holds the directory's lock. Only this method writes to the map, and it has the storage
         // exclusively; no reference into the map is ever made.
         unsafe {
@@ -175,9 +175,9 @@ impl Storage for MmapStorage {
     }
 
     fn sync(&mut self, number: u64, offset: u64, len: u64) -> Result<()> {
-        let segment = self.segment(number)?;
-        segment.check_range(offset, len)?;
-        match &segment.map {
+        let log_file = self.log_file(number)?;
+        log_file.check_range(offset, len)?;
+        match &log_file.map {
             Some(map) => flush(map, number, offset, len),
             // Nothing was written to it in this life.
             None => Ok(()),
@@ -185,10 +185,10 @@ impl Storage for MmapStorage {
     }
 
     fn remove(&mut self, number: u64) -> Result<()> {
-        let path = self.segment(number)?.path.clone();
+        let path = self.log_file(number)?.path.clone();
         fs::remove_file(&path).map_err(|e| failed("remove", &path, e))?;
         self.sync_directory()?;
-        self.segments.remove(&number);
+        self.log_files.remove(&number);
         self.maps.lock().remove(&number);
         Ok(())
     }
@@ -235,12 +235,12 @@ impl Syncer {
     /// so is its manifest.
     pub fn sync(&self, plan: &SyncPlan) -> Result<()> {
         for range in &plan.ranges {
-            let map = self.maps.lock().get(&range.segment).cloned();
+            let map = self.maps.lock().get(&range.log_file).cloned();
             let map = map.ok_or_else(|| {
-                let message = format!("log segment {} was removed before it was synced", range.segment);
+                let message = format!("log file {} was removed before it was synced", range.log_file);
                 Error::new(ErrorKind::Internal, message)
             })?;
-            flush(&map, range.segment, range.offset, range.len)?;
+            flush(&map, range.log_file, range.offset, range.len)?;
         }
         match &plan.manifest {
             Some(manifest) => self.manifest.write(manifest.slot(), &manifest.encode()),
@@ -251,19 +251,19 @@ impl Syncer {
 
 fn flush(map: &MmapRaw, number: u64, offset: u64, len: u64) -> Result<()> {
     let done = map.flush_range(offset as usize, len as usize);
-    done.map_err(|e| failed("sync", Path::new(&Name::segment(number)), e))
+    done.map_err(|e| failed("sync", Path::new(&Name::log_file(number)), e))
 }
 
-impl Segment {
-    fn open(path: PathBuf) -> Result<Segment> {
+impl LogFile {
+    fn open(path: PathBuf) -> Result<LogFile> {
         let file =
             OpenOptions::new().read(true).write(true).open(&path).map_err(|e| failed("open", &path, e))?;
         let len = file.metadata().map_err(|e| failed("ask for the length of", &path, e))?.len();
         narrow(&path, FILE_MODE);
-        Ok(Segment { path, file, len, map: None })
+        Ok(LogFile { path, file, len, map: None })
     }
 
-    /// A segment that was copied by a backup may have holes: they are filled first, so that a full disk is an error here.
+    /// A log file that was copied by a backup may have holes: they are filled first, so that a full disk is an error here.
     fn map_for_writing(&self) -> Result<MmapRaw> {
         let filled = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.len);
         match filled {
@@ -287,12 +287,12 @@ impl Segment {
 
 /// What a file in the data directory is, by its name.
 pub(crate) enum Name {
-    Segment(u64),
+    LogFile(u64),
     Temporary,
 }
 
 impl Name {
-    pub fn segment(number: u64) -> String {
+    pub fn log_file(number: u64) -> String {
         format!("log-{number:010}.tml")
     }
 
@@ -304,7 +304,7 @@ impl Name {
         let (number, ending) = path.file_name()?.to_str()?.strip_prefix("log-")?.split_once('.')?;
         let number = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
         match ending {
-            "tml" => Some(Name::Segment(number)),
+            "tml" => Some(Name::LogFile(number)),
             "tmp" => Some(Name::Temporary),
             _ => None,
         }
@@ -355,7 +355,7 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
 fn make_zeroed(path: &Path, len: u64) -> Result<File> {
     write_zeroed(path, len).map_err(|error| {
         let _ = fs::remove_file(path);
-        failed("make log segment", path, error)
+        failed("make log file", path, error)
     })
 }
 

@@ -6,12 +6,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kernel::log::contract::{Disks, Life, storage_contract};
+use kernel::log::contract::{Disks, Workload, storage_contract};
 use tempfile::TempDir;
 use tidemark_log::{MmapStorage, free_bytes};
 
 /// Tell the process what to live, and where.
-const LIFE_ENV: &str = "TIDEMARK_TEST_LIFE";
+const WORKLOAD_ENV: &str = "TIDEMARK_TEST_WORKLOAD";
 const DIRECTORY_ENV: &str = "TIDEMARK_TEST_DIRECTORY";
 /// What it says when it has lived, and waits for its end.
 const LIVED: &str = "this life is lived";
@@ -46,11 +46,11 @@ impl Disks for RealFiles {
         open(&directory)
     }
 
-    fn killed(&mut self, life: Life) -> MmapStorage {
+    fn killed(&mut self, workload: Workload) -> MmapStorage {
         let directory = self.directory();
         let mut process = Command::new(std::env::current_exe().expect("this test is a program"))
             .args(["mapped_files_keep_the_storage_contract", "--exact", "--nocapture"])
-            .envs([(LIFE_ENV, life.name().as_ref()), (DIRECTORY_ENV, directory.as_os_str())])
+            .envs([(WORKLOAD_ENV, workload.name().as_ref()), (DIRECTORY_ENV, directory.as_os_str())])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -59,7 +59,7 @@ impl Disks for RealFiles {
         let lived = output.lines().map_while(Result::ok).any(|line| line.ends_with(LIVED));
         process.kill().expect("it is ours");
         process.wait().expect("it was killed");
-        assert!(lived, "the process did not live {life:?} to the end");
+        assert!(lived, "the process did not live {workload:?} to the end");
         open(&directory)
     }
 
@@ -76,17 +76,17 @@ impl Disks for RealFiles {
     /// By another hand the file loses its end: a read comes back short.
     fn spoil(&mut self, storage: &mut MmapStorage, number: u64) -> bool {
         let path = storage.directory().join(format!("log-{number:010}.tml"));
-        let file = OpenOptions::new().write(true).open(path).expect("the segment has a file");
+        let file = OpenOptions::new().write(true).open(path).expect("the log file has a file");
         file.set_len(4096).expect("a file can be cut");
         true
     }
 }
 
 /// In the process that is to be killed: does not come back.
-fn live(life: &str) -> ! {
+fn run(workload: &str) -> ! {
     let directory = std::env::var_os(DIRECTORY_ENV).expect("it comes with the life");
-    let life = Life::named(life).expect("a life of the contract");
-    let _held = life.live(open(Path::new(&directory)));
+    let workload = Workload::named(workload).expect("a life of the contract");
+    let _held = workload.run(open(Path::new(&directory)));
     println!("{LIVED}");
     // The input ends when the test does, however it ends.
     let _ = std::io::stdin().lines().count();
@@ -95,8 +95,8 @@ fn live(life: &str) -> ! {
 
 #[test]
 fn mapped_files_keep_the_storage_contract() {
-    if let Ok(life) = std::env::var(LIFE_ENV) {
-        live(&life);
+    if let Ok(workload) = std::env::var(WORKLOAD_ENV) {
+        run(&workload);
     }
     let root = tempfile::tempdir().expect("there is a directory for temporary files");
     storage_contract(&mut RealFiles { root, made: 0, small: vec![] });

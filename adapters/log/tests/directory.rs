@@ -1,4 +1,4 @@
-//! The data directory: one owner, no half-made segments, a full disk, a log that lives through processes.
+//! The data directory: one owner, no half-made log files, a full disk, a log that lives through processes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::process;
 use bytes::Bytes;
 use kernel::log::{self, Storage};
 use kernel::record::{Body, Commit, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Incarnation};
+use kernel::{ErrorKind, Term};
 use tidemark_log::{MmapStorage, free_bytes};
 
 fn ignore(_: Record) -> kernel::Result<()> {
@@ -29,13 +29,13 @@ fn a_second_owner_is_told_who_the_first_is() {
 }
 
 #[test]
-fn a_half_made_segment_is_removed_and_other_files_are_left_alone() {
+fn a_half_made_log_file_is_removed_and_other_files_are_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["log-0000000001.tmp", "notes.txt", "log-x.tml"] {
         fs::write(directory.path().join(name), b"left over").unwrap();
     }
     let mut storage = MmapStorage::open(directory.path()).unwrap();
-    assert_eq!(storage.segments(), Ok(vec![]));
+    assert_eq!(storage.log_files(), Ok(vec![]));
     let mut names: Vec<_> = fs::read_dir(directory.path())
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -52,7 +52,7 @@ fn a_disk_without_room_is_an_error_and_leaves_nothing() {
     let too_much = free_bytes(directory.path()).unwrap() + (64 << 30);
     let error = storage.create(1, too_much).unwrap_err();
     assert_eq!(error.kind, ErrorKind::DiskFull, "{error}");
-    assert_eq!(storage.segments(), Ok(vec![]));
+    assert_eq!(storage.log_files(), Ok(vec![]));
     storage.prepare(1, too_much);
     assert_eq!(storage.create(1, too_much).unwrap_err().kind, ErrorKind::DiskFull);
     let files = fs::read_dir(directory.path()).unwrap().count();
@@ -87,7 +87,7 @@ fn a_log_lives_through_its_owners() {
     }
     writer.sync().unwrap();
     drop(writer);
-    for life in 2..5u64 {
+    for workload in 2..5u64 {
         let mut storage = MmapStorage::open(&path).unwrap();
         assert!(log::is_created(&mut storage).unwrap());
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ fn a_log_lives_through_its_owners() {
             Ok(())
         });
         let opened = opened.unwrap();
-        assert_eq!(opened.incarnation, Incarnation(life));
+        assert_eq!(opened.term, Term(workload));
         assert_eq!((opened.torn_tail, opened.database, opened.shard_count), (None, [3; 16], 1));
         assert_eq!(found, (0..10).map(body).collect::<Vec<_>>());
     }
@@ -146,11 +146,11 @@ fn files_that_are_gone_or_cut_are_refused_and_nothing_is_changed() {
     let last = "log-0000000003.tml";
     let zeros = vec![0; 1 << 14];
     let losses: [(&str, &str, Lose<'_>); 7] = [
-        ("the last file is gone", "segment 3 is missing", &|dir| fs::remove_file(dir.join(last)).unwrap()),
+        ("the last file is gone", "log file 3 is missing", &|dir| fs::remove_file(dir.join(last)).unwrap()),
         ("it is empty", "has 0 bytes", &|dir| fs::write(dir.join(last), b"").unwrap()),
         ("it is short", "has 10 bytes", &|dir| fs::write(dir.join(last), b"TIDEMARK..").unwrap()),
         ("it is zeros", "are gone at least", &|dir| fs::write(dir.join(last), &zeros).unwrap()),
-        ("all are gone", "all log segments are missing", &|dir| {
+        ("all are gone", "all log files are missing", &|dir| {
             (1..=3).for_each(|n| fs::remove_file(dir.join(format!("log-{n:010}.tml"))).unwrap());
         }),
         ("the manifest alone", "the manifest of", &|dir| fs::remove_file(dir.join("manifest")).unwrap()),

@@ -1,5 +1,5 @@
 //! kill -9 says nothing about syncs: the system keeps what was written. So every call that the log makes of the real files is
-//! recorded here, and whenever the log says that a record is durable, each of its bytes, and each byte of its segment's
+//! recorded here, and whenever the log says that a record is durable, each of its bytes, and each byte of its log file's
 //! header, must have been inside a sync that succeeded and that began after the byte was written.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use tidemark_log::{MmapStorage, Syncer};
 
-const SEGMENT_LEN: u64 = 64 << 10;
+const LOG_FILE_LEN: u64 = 64 << 10;
 
 /// Writes that no sync has covered yet.
 #[derive(Debug, Default)]
@@ -28,24 +28,24 @@ struct Trace {
 struct Write {
     /// Counts all writes.
     index: usize,
-    segment: u64,
+    log_file: u64,
     bytes: Range<u64>,
 }
 
 impl Trace {
-    fn write(&mut self, segment: u64, bytes: Range<u64>) {
+    fn write(&mut self, log_file: u64, bytes: Range<u64>) {
         if !bytes.is_empty() {
-            self.uncovered.push(Write { index: self.writes, segment, bytes });
+            self.uncovered.push(Write { index: self.writes, log_file, bytes });
             self.writes += 1;
         }
     }
 
     /// A sync that began when there were `began` writes has succeeded.
-    fn synced(&mut self, began: usize, segment: u64, synced: Range<u64>) {
+    fn synced(&mut self, began: usize, log_file: u64, synced: Range<u64>) {
         self.syncs += 1;
         let mut left = Vec::new();
         for write in self.uncovered.drain(..) {
-            if write.segment != segment || write.index >= began {
+            if write.log_file != log_file || write.index >= began {
                 left.push(write);
                 continue;
             }
@@ -72,8 +72,8 @@ struct Traced {
 }
 
 impl Storage for Traced {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        self.inner.segments()
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        self.inner.log_files()
     }
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         self.inner.create(number, len)
@@ -122,8 +122,8 @@ impl Bench {
         let mut storage = Traced { inner, trace: trace.clone() };
         let visit = &mut |_: Record| Ok(());
         let opened = match log::is_created(&mut storage).unwrap() {
-            true => log::open(storage, 1, SEGMENT_LEN, visit),
-            false => log::create(storage, [7; 16], 1, 1, SEGMENT_LEN, visit),
+            true => log::open(storage, 1, LOG_FILE_LEN, visit),
+            false => log::create(storage, [7; 16], 1, 1, LOG_FILE_LEN, visit),
         };
         let writer = opened.unwrap().writer;
         // The records handed out and the open record are said to be durable.
@@ -160,7 +160,7 @@ impl Bench {
 
     fn confirm(&mut self, plan: &SyncPlan, began: usize) {
         for range in &plan.ranges {
-            self.trace.lock().synced(began, range.segment, range.offset..range.offset + range.len);
+            self.trace.lock().synced(began, range.log_file, range.offset..range.offset + range.len);
         }
         self.writer.synced(plan).unwrap();
         assert!(self.writer.durable() >= plan.through);

@@ -30,20 +30,20 @@ impl AnalyzerRule for ThreeValued {
 }
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let place = match &plan {
-        LogicalPlan::Filter(_) => Place::Condition { under_or: false },
-        _ => Place::Value,
+    let context = match &plan {
+        LogicalPlan::Filter(_) => Context::Condition { under_or: false },
+        _ => Context::Value,
     };
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        Ok(Transformed::yes(name.restore(keep_apart(expr, place)?)))
+        Ok(Transformed::yes(name.restore(keep_apart(expr, context)?)))
     })
 }
 
 /// What becomes of an expression's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Context {
     /// Rows for which it is not true go: NULL is as good as false.
     Condition {
         /// Among the alternatives of an OR.
@@ -55,32 +55,32 @@ enum Place {
     Value,
 }
 
-fn keep_apart(expr: Expr, place: Place) -> Result<Expr> {
+fn keep_apart(expr: Expr, context: Context) -> Result<Expr> {
     use datafusion::common::tree_node::TreeNode;
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
-            let below = match (place, op) {
-                (Place::Condition { .. }, Operator::Or) => Place::Condition { under_or: true },
-                (Place::Condition { under_or }, _) => Place::Condition { under_or },
-                (_, Operator::Or) => Place::Alternative,
-                _ => Place::Value,
+            let below = match (context, op) {
+                (Context::Condition { .. }, Operator::Or) => Context::Condition { under_or: true },
+                (Context::Condition { under_or }, _) => Context::Condition { under_or },
+                (_, Operator::Or) => Context::Alternative,
+                _ => Context::Value,
             };
             let left = Box::new(keep_apart(*left, below)?);
             let right = Box::new(keep_apart(*right, below)?);
             Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
         }
         expr => {
-            let is_apart = match (&expr, place) {
-                (Expr::InList(list), Place::Condition { under_or }) => {
+            let is_apart = match (&expr, context) {
+                (Expr::InList(list), Context::Condition { under_or }) => {
                     (under_or && list.negated) || !is_plain(list)
                 }
                 (Expr::InList(_), _) => true,
                 // The optimizer makes lists of such alternatives.
-                (Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }), Place::Alternative) => true,
+                (Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }), Context::Alternative) => true,
                 _ => false,
             };
             let expr =
-                expr.map_children(|child| Ok(Transformed::yes(keep_apart(child, Place::Value)?)))?.data;
+                expr.map_children(|child| Ok(Transformed::yes(keep_apart(child, Context::Value)?)))?.data;
             Ok(if is_apart { apart(expr) } else { expr })
         }
     }

@@ -1,7 +1,7 @@
 //! Files of a recording, and what a torn or damaged one means.
 //!
 //! A directory holds the files of any number of lives of one database, `LIFE-NUMBER.tmrec`, both counted from 1 in ten digits;
-//! a life is the log's incarnation. A file is
+//! a life is the log's term. A file is
 //!
 //! ```text
 //! magic `TMRECORD` · format version u32 · length of the header u32 · XXH3-64 of the header · header, in postcard encoding
@@ -16,11 +16,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kernel::{Config, Incarnation, Micros, Sequence};
+use kernel::{Config, Micros, Sequence, Term};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::item::{Item, RecordedStanding};
+use crate::item::{Item, RecordedQuiescedState};
 
 const MAGIC: [u8; 8] = *b"TMRECORD";
 const FORMAT_VERSION: u32 = 3;
@@ -38,7 +38,7 @@ pub struct FileHeader {
     /// Identity of the database.
     pub database: [u8; 16],
     /// Life of the process, as the log counts it.
-    pub incarnation: Incarnation,
+    pub term: Term,
     /// Of this life's files, from 1.
     pub number: u64,
     /// Shards of the database.
@@ -53,22 +53,22 @@ pub struct FileHeader {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Begin {
     /// With the life itself: recover the log up to its `open` record.
-    Life {
+    Term {
         /// Sequence of the `open` record.
         open: Sequence,
         /// Time at which the coordinator was made.
         now_us: Micros,
     },
     /// In the middle of it: recover the log up to where the coordinator stood, and go on from there.
-    Standing(Box<RecordedStanding>),
+    Quiesced(Box<RecordedQuiescedState>),
 }
 
 impl Begin {
     /// The last record of the log that belongs to what is before.
     pub fn sequence(&self) -> Sequence {
         match self {
-            Begin::Life { open, .. } => *open,
-            Begin::Standing(standing) => standing.sequence,
+            Begin::Term { open, .. } => *open,
+            Begin::Quiesced(quiesced_state) => quiesced_state.sequence,
         }
     }
 }
@@ -117,8 +117,8 @@ pub enum RecordingError {
 }
 
 /// Name of a file in its directory.
-pub fn file_name(incarnation: Incarnation, number: u64) -> String {
-    format!("{:010}-{number:010}.{EXTENSION}", incarnation.0)
+pub fn file_name(term: Term, number: u64) -> String {
+    format!("{:010}-{number:010}.{EXTENSION}", term.0)
 }
 
 /// The recording's files in a directory, in order of life and number.

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use kernel::expr::OnDuplicate;
-use kernel::message::{Definition, ShardWrite, SourceFailure, SourceReading, TableWrite, Write};
+use kernel::message::{Definition, ShardWrite, SourceFailure, SourceMetadata, TableWrite, Write};
 use kernel::{
-    BarrierId, Epoch, Error, Extract, Input, Micros, Originals, PipelineId, Position, ReaderId, Request,
-    RequestId, Result, RowId, Sequence, SetAside, SetAsideKind, ShardId, SourcePartition, Standing,
-    StandingCore, TableId,
+    DeadLetter, DeadLetterKind, Epoch, Error, Extract, Input, Micros, Originals, PipelineId, Position,
+    QuiescedCore, QuiescedState, ReaderId, Request, RequestId, Result, RowId, Sequence, ShardId,
+    SourcePartition, TableId, TableLockId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,13 +87,13 @@ pub enum RecordedInput {
     SourceOpened {
         pipeline: PipelineId,
         epoch: Epoch,
-        reading: SourceReading,
+        metadata: SourceMetadata,
     },
     SourceVerified {
         pipeline: PipelineId,
         epoch: Epoch,
         token: u64,
-        reading: SourceReading,
+        metadata: SourceMetadata,
     },
     SourceFailed {
         pipeline: PipelineId,
@@ -125,7 +125,7 @@ pub struct RecordedExtract {
     pub filtered: u64,
     pub source_bytes: u64,
     pub rows: RowsAt,
-    pub set_aside: Vec<RecordedSetAside>,
+    pub dead_letters: Vec<RecordedDeadLetter>,
     pub originals: Option<RecordedOriginals>,
 }
 
@@ -150,10 +150,10 @@ pub enum RowsAt {
 /// A message that was set aside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct RecordedSetAside {
+pub struct RecordedDeadLetter {
     pub partition: SourcePartition,
     pub offset: i64,
-    pub kind: SetAsideKind,
+    pub kind: DeadLetterKind,
     pub code: String,
     pub message: String,
     pub payload: Option<Blob>,
@@ -166,9 +166,9 @@ pub enum RecordedRequest {
     AcquireSnapshot,
     ReleaseSnapshot(ReaderId),
     Define(Box<Definition>),
-    AcquireBarrier { tables: Vec<TableId> },
-    ReleaseBarrier(BarrierId),
-    Write { barrier: Option<BarrierId>, tables: Vec<RecordedTableWrite> },
+    AcquireTableLock { tables: Vec<TableId> },
+    ReleaseTableLock(TableLockId),
+    Write { table_lock: Option<TableLockId>, tables: Vec<RecordedTableWrite> },
 }
 
 /// A client's rows for one table.
@@ -185,9 +185,9 @@ pub struct RecordedTableWrite {
 /// A coordinator at rest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct RecordedStanding {
+pub struct RecordedQuiescedState {
     pub sequence: Sequence,
-    pub core: StandingCore,
+    pub core: QuiescedCore,
     pub extracts: Vec<RecordedExtract>,
     pub waiting: Vec<(RequestId, RecordedRequest)>,
 }
@@ -202,14 +202,14 @@ impl RecordedInput {
             Input::Extracted(extract) => {
                 RecordedInput::Extracted(Box::new(RecordedExtract::of(extract, in_log)))
             }
-            Input::SourceOpened { pipeline, epoch, reading } => {
-                RecordedInput::SourceOpened { pipeline: *pipeline, epoch: *epoch, reading: reading.clone() }
+            Input::SourceOpened { pipeline, epoch, metadata } => {
+                RecordedInput::SourceOpened { pipeline: *pipeline, epoch: *epoch, metadata: metadata.clone() }
             }
-            Input::SourceVerified { pipeline, epoch, token, reading } => RecordedInput::SourceVerified {
+            Input::SourceVerified { pipeline, epoch, token, metadata } => RecordedInput::SourceVerified {
                 pipeline: *pipeline,
                 epoch: *epoch,
                 token: *token,
-                reading: reading.clone(),
+                metadata: metadata.clone(),
             },
             Input::SourceFailed { pipeline, epoch, failure } => {
                 RecordedInput::SourceFailed { pipeline: *pipeline, epoch: *epoch, failure: failure.clone() }
@@ -231,11 +231,11 @@ impl RecordedInput {
     pub fn restore(self, later: RowsLater<'_>) -> Result<Restored> {
         Ok(Restored::Input(match self {
             RecordedInput::Extracted(extract) => Input::Extracted(extract.restore(later)?),
-            RecordedInput::SourceOpened { pipeline, epoch, reading } => {
-                Input::SourceOpened { pipeline, epoch, reading }
+            RecordedInput::SourceOpened { pipeline, epoch, metadata } => {
+                Input::SourceOpened { pipeline, epoch, metadata }
             }
-            RecordedInput::SourceVerified { pipeline, epoch, token, reading } => {
-                Input::SourceVerified { pipeline, epoch, token, reading }
+            RecordedInput::SourceVerified { pipeline, epoch, token, metadata } => {
+                Input::SourceVerified { pipeline, epoch, token, metadata }
             }
             RecordedInput::SourceFailed { pipeline, epoch, failure } => {
                 Input::SourceFailed { pipeline, epoch, failure }
@@ -273,7 +273,7 @@ impl RecordedExtract {
         } else {
             RowsAt::Here(pieces.map(|piece| piece.as_ref().map(Rows::of)).collect())
         };
-        let set_aside = extract.set_aside.iter().map(|message| RecordedSetAside {
+        let dead_letters = extract.dead_letters.iter().map(|message| RecordedDeadLetter {
             partition: message.partition,
             offset: message.offset,
             kind: message.kind,
@@ -288,7 +288,7 @@ impl RecordedExtract {
             filtered: extract.filtered,
             source_bytes: extract.source_bytes,
             rows,
-            set_aside: set_aside.collect(),
+            dead_letters: dead_letters.collect(),
             originals: extract.originals.as_ref().map(|originals| RecordedOriginals {
                 offsets: originals.offsets.clone(),
                 ends: originals.ends.clone(),
@@ -307,7 +307,7 @@ impl RecordedExtract {
                 None => counts.into_iter().map(|count| count.map(placeholder)).collect(),
             },
         };
-        let set_aside = self.set_aside.into_iter().map(|message| SetAside {
+        let dead_letters = self.dead_letters.into_iter().map(|message| DeadLetter {
             partition: message.partition,
             offset: message.offset,
             kind: message.kind,
@@ -326,7 +326,7 @@ impl RecordedExtract {
             filtered: self.filtered,
             source_bytes: self.source_bytes,
             pieces,
-            set_aside: set_aside.collect(),
+            dead_letters: dead_letters.collect(),
             originals: self.originals.map(|RecordedOriginals { offsets, ends, bytes: Blob(bytes) }| {
                 Originals { offsets, ends, bytes }
             }),
@@ -341,10 +341,12 @@ impl RecordedRequest {
             Request::AcquireSnapshot => RecordedRequest::AcquireSnapshot,
             Request::ReleaseSnapshot(reader) => RecordedRequest::ReleaseSnapshot(*reader),
             Request::Define(definition) => RecordedRequest::Define(Box::new(definition.clone())),
-            Request::AcquireBarrier { tables } => RecordedRequest::AcquireBarrier { tables: tables.clone() },
-            Request::ReleaseBarrier(barrier) => RecordedRequest::ReleaseBarrier(*barrier),
+            Request::AcquireTableLock { tables } => {
+                RecordedRequest::AcquireTableLock { tables: tables.clone() }
+            }
+            Request::ReleaseTableLock(table_lock) => RecordedRequest::ReleaseTableLock(*table_lock),
             Request::Write(write) => RecordedRequest::Write {
-                barrier: write.barrier,
+                table_lock: write.table_lock,
                 tables: write.tables.iter().map(RecordedTableWrite::of).collect(),
             },
         }
@@ -356,11 +358,11 @@ impl RecordedRequest {
             RecordedRequest::AcquireSnapshot => Request::AcquireSnapshot,
             RecordedRequest::ReleaseSnapshot(reader) => Request::ReleaseSnapshot(reader),
             RecordedRequest::Define(definition) => Request::Define(*definition),
-            RecordedRequest::AcquireBarrier { tables } => Request::AcquireBarrier { tables },
-            RecordedRequest::ReleaseBarrier(barrier) => Request::ReleaseBarrier(barrier),
-            RecordedRequest::Write { barrier, tables } => {
+            RecordedRequest::AcquireTableLock { tables } => Request::AcquireTableLock { tables },
+            RecordedRequest::ReleaseTableLock(table_lock) => Request::ReleaseTableLock(table_lock),
+            RecordedRequest::Write { table_lock, tables } => {
                 let tables = tables.into_iter().map(RecordedTableWrite::restore).collect::<Result<_>>()?;
-                Request::Write(Write { barrier, tables })
+                Request::Write(Write { table_lock, tables })
             }
         })
     }
@@ -390,24 +392,25 @@ impl RecordedTableWrite {
     }
 }
 
-impl RecordedStanding {
+impl RecordedQuiescedState {
     /// What is to be written of a coordinator at rest; `in_log` says of which extracts the log will have the rows.
-    pub fn of(standing: &Standing, in_log: &dyn Fn(&Extract) -> bool) -> RecordedStanding {
-        let extracts = standing.extracts.iter().map(|extract| RecordedExtract::of(extract, in_log(extract)));
-        let waiting = standing.waiting.iter().map(|(id, request)| (*id, RecordedRequest::of(request)));
-        RecordedStanding {
-            sequence: standing.sequence,
-            core: standing.core.clone(),
+    pub fn of(quiesced_state: &QuiescedState, in_log: &dyn Fn(&Extract) -> bool) -> RecordedQuiescedState {
+        let extracts =
+            quiesced_state.extracts.iter().map(|extract| RecordedExtract::of(extract, in_log(extract)));
+        let waiting = quiesced_state.waiting.iter().map(|(id, request)| (*id, RecordedRequest::of(request)));
+        RecordedQuiescedState {
+            sequence: quiesced_state.sequence,
+            core: quiesced_state.core.clone(),
             extracts: extracts.collect(),
             waiting: waiting.collect(),
         }
     }
 
     /// The coordinator's state again.
-    pub fn restore(self, later: RowsLater<'_>) -> Result<Standing> {
+    pub fn restore(self, later: RowsLater<'_>) -> Result<QuiescedState> {
         let extracts = self.extracts.into_iter().map(|extract| extract.restore(later));
         let waiting = self.waiting.into_iter().map(|(id, request)| Ok((id, request.restore()?)));
-        Ok(Standing {
+        Ok(QuiescedState {
             sequence: self.sequence,
             core: self.core,
             extracts: extracts.collect::<Result<_>>()?,

@@ -31,4 +31,4 @@ mod tests;
 
 pub use file::{Begin, FileHeader, Recording, RecordingError};
 pub use item::{End, Item, RecordedInput};
-pub use recorder::{Life, Recorder, RecorderSettings};
+pub use recorder::{Recorder, RecorderSettings, TermStart};

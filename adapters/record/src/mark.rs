@@ -85,8 +85,8 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
             match result {
                 Ok(Response::Done(c)) => words.adds([0, c.inserted, c.updated, c.deleted, c.ignored]),
                 Ok(Response::Snapshot { reader, snapshot }) => words.adds([1, reader.0, snapshot.sequence.0]),
-                Ok(Response::Barrier { barrier, snapshot }) => {
-                    words.adds([2, barrier.0, snapshot.sequence.0]);
+                Ok(Response::TableLock { table_lock, snapshot }) => {
+                    words.adds([2, table_lock.0, snapshot.sequence.0]);
                 }
                 Err(error) => words.text(&error.message),
             }
@@ -96,7 +96,7 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
             words.add(*at_us as u64);
             13
         }
-        Effect::Note { pipeline, text, .. } => {
+        Effect::Event { pipeline, text, .. } => {
             words.add(pipeline.map_or(u64::MAX, |id| u64::from(id.0)));
             words.text(text);
             14
@@ -135,8 +135,8 @@ fn command_words(command: &ShardCommand, words: &mut Words) -> u8 {
             words.adds([through.0, horizon.0]);
             2
         }
-        ShardCommand::ViewTip { barrier } => {
-            words.add(barrier.0);
+        ShardCommand::ViewTip { table_lock } => {
+            words.add(table_lock.0);
             3
         }
     }
@@ -157,7 +157,12 @@ pub fn publish_mark(snapshot: &Snapshot) -> EffectMark {
     let mut words = Words::default();
     words.add(snapshot.sequence.0);
     for (id, pipeline) in &snapshot.catalog.pipelines {
-        words.adds([u64::from(id.0), pipeline.epoch.0, u64::from(pipeline.run.0), pipeline.set_aside]);
+        words.adds([
+            u64::from(id.0),
+            pipeline.epoch.0,
+            u64::from(pipeline.generation.0),
+            pipeline.dead_letters,
+        ]);
         for (partition, cursor) in &pipeline.cursors {
             words.adds([*partition as u64, cursor.next_offset as u64]);
         }
@@ -191,8 +196,8 @@ pub fn reply_hash(reply: &ShardReply) -> [u8; 8] {
             words.adds([2, through.0]);
             view_words(view, &mut words);
         }
-        ShardReply::Tip { barrier, view } => {
-            words.adds([3, barrier.0]);
+        ShardReply::Tip { table_lock, view } => {
+            words.adds([3, table_lock.0]);
             view_words(view, &mut words);
         }
     }

@@ -11,25 +11,25 @@ use kernel::expr::OnDuplicate;
 use kernel::record::{Body, Commit, CursorAdvance, RecordKind, Tally};
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::{
-    ColumnId, Config, Effect, Epoch, Error, ErrorKind, Extract, Incarnation, Input, PipelineId, Position,
-    Run, Sequence, TableId, TopicId,
+    ColumnId, Config, Effect, Epoch, Error, ErrorKind, Extract, Generation, Input, PipelineId, Position,
+    Sequence, TableId, Term, TopicId,
 };
 use proptest::prelude::*;
 
 use crate::file::*;
 use crate::item::{End, ExtractKey, Item, RecordedInput, RowsAt};
-use crate::recorder::{Life, Recorder, RecorderSettings};
+use crate::recorder::{Recorder, RecorderSettings, TermStart};
 use crate::rows::Rows;
 
 fn header() -> FileHeader {
     FileHeader {
         kernel: "0.0.1".into(),
         database: [7; 16],
-        incarnation: Incarnation(3),
+        term: Term(3),
         number: 1,
         shard_count: 8,
         config: Config::default(),
-        begin: Begin::Life { open: Sequence(9), now_us: 5 },
+        begin: Begin::Term { open: Sequence(9), now_us: 5 },
     }
 }
 
@@ -56,7 +56,7 @@ fn written(frames: &[usize]) -> Vec<u8> {
 }
 
 fn read(directory: &Path, bytes: &[u8]) -> Result<(Vec<Item>, usize), RecordingError> {
-    let path = directory.join(file_name(Incarnation(3), 1));
+    let path = directory.join(file_name(Term(3), 1));
     std::fs::write(&path, bytes).unwrap();
     let mut recording = Recording::open(&path)?;
     assert_eq!(recording.header.begin.sequence(), Sequence(9));
@@ -185,11 +185,11 @@ fn catalog() -> Catalog {
         batch_bytes_max: 1,
         state: PipelineState::Running,
         epoch: Epoch(1),
-        run: Run(1),
+        generation: Generation(1),
         start_at: StartAt::Earliest,
         topic_id: None,
         cursors: Default::default(),
-        set_aside: 0,
+        dead_letters: 0,
         created_at_us: 0,
         altered_at_us: 0,
     };
@@ -208,7 +208,7 @@ fn extract(first_offset: i64) -> Extract {
         filtered: 0,
         source_bytes: 100,
         pieces: vec![None, Some(some_rows())],
-        set_aside: vec![],
+        dead_letters: vec![],
         originals: None,
     }
 }
@@ -217,7 +217,7 @@ fn extract(first_offset: i64) -> Extract {
 fn append_of(extract: &Extract) -> Effect {
     let cursors = vec![CursorAdvance {
         pipeline: extract.pipeline,
-        run: Run(1),
+        generation: Generation(1),
         epoch: extract.epoch,
         partition: extract.partition,
         first_offset: extract.first_offset,
@@ -240,15 +240,15 @@ fn rows_that_the_log_never_got_are_written_on_the_way_out() {
 
 fn rows_are_written_at(end: End) {
     let directory = tempfile::tempdir().unwrap();
-    let life = Life {
+    let term = TermStart {
         database: [7; 16],
-        incarnation: Incarnation(3),
+        term: Term(3),
         shard_count: 2,
         open: Sequence(9),
         now_us: 5,
         config: Config::default(),
     };
-    let recorder = Recorder::start(RecorderSettings::new(directory.path(), 1 << 20), life).unwrap();
+    let recorder = Recorder::start(RecorderSettings::new(directory.path(), 1 << 20), term).unwrap();
     let catalog = catalog();
     for first_offset in [10, 13] {
         recorder.input(1, &Input::Extracted(extract(first_offset)), &catalog);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kernel::message::SourceReading;
+use kernel::message::SourceMetadata;
 use kernel::{Error, ErrorKind, PipelineId, Request, Response, TableId};
 use tidemark_engine::{Engine, PipelineFactory};
 use tidemark_secrets::used;
-use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard, Watermarks};
+use tidemark_sql::{Database, PipelineStatus, SnapshotGuard, TableLockGuard, Watermarks};
 use tokio::sync::oneshot;
 
 use crate::pipelines::Pipelines;
@@ -78,18 +78,18 @@ impl Database for EngineDatabase {
         Ok(SnapshotGuard::new(held.clone(), move || drop(held)))
     }
 
-    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error> {
-        // By hand, and not as the engine's guard: a barrier that a write uses up must not be released before.
-        match self.engine.request(Request::AcquireBarrier { tables }).await? {
-            Response::Barrier { barrier, snapshot } => {
+    async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error> {
+        // By hand, and not as the engine's guard: a table lock that a write uses up must not be released before.
+        match self.engine.request(Request::AcquireTableLock { tables }).await? {
+            Response::TableLock { table_lock, snapshot } => {
                 let engine = self.engine.clone();
-                Ok(BarrierGuard::new(barrier, snapshot, move || engine.release_barrier(barrier)))
+                Ok(TableLockGuard::new(table_lock, snapshot, move || engine.release_table_lock(table_lock)))
             }
-            other => Err(Error::new(ErrorKind::Internal, format!("no barrier but {other:?}"))),
+            other => Err(Error::new(ErrorKind::Internal, format!("no table lock but {other:?}"))),
         }
     }
 
-    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error> {
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error> {
         self.engine.read_source(definition_sql.into()).await
     }
 

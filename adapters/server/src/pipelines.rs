@@ -70,7 +70,7 @@ impl PipelineFactory for Pipelines {
     fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error> {
         let ExtractorSpec { pipeline, table, shard_count, epoch, partition, start } = spec;
         let (plan, transform) = self.planner.extract_plan(&pipeline.definition_sql, &table, shard_count)?;
-        Extractor::new(plan, transform, pipeline.id, epoch, pipeline.run, partition, start)
+        Extractor::new(plan, transform, pipeline.id, epoch, pipeline.generation, partition, start)
     }
 
     fn has_secret(&self, definition_sql: &str) -> bool {

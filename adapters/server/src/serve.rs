@@ -74,8 +74,8 @@ async fn look_after_secrets(database: &EngineDatabase) -> Result<(), kernel::Err
 fn engine_config(settings: &Settings) -> EngineConfig {
     let mut config = EngineConfig::new(&settings.data);
     config.shards = settings.shards;
-    config.segment_bytes = settings.segment_bytes;
-    config.disk_reserve_bytes = settings.disk_reserve_bytes.unwrap_or(3 * settings.segment_bytes);
+    config.log_file_bytes = settings.log_file_bytes();
+    config.disk_reserve_bytes = settings.disk_reserve_bytes.unwrap_or(3 * settings.log_file_bytes());
     config.kernel.pipeline_credit_bytes = settings.pipeline_credit_bytes;
     config.kernel.pipelines_stopped = settings.pipelines == PipelinesAtStart::Stopped;
     config.record = settings.record.as_ref().map(|dir| RecorderSettings::new(dir, settings.record_bytes_max));

@@ -20,8 +20,8 @@ const SHARDS_MAX: u16 = 1024;
 
 /// Said below the flags.
 const ELSEWHERE: &str = "\
-Each setting can also stand in the file of --config, by the same name with underscores, as in `segment_bytes = 67108864`, or in
-the environment, as in TIDEMARK_SEGMENT_BYTES=67108864. Flags win over the file, and the file over the environment.";
+Each setting can also stand in the file of --config, by the same name with underscores, as in `log_file_bytes = 67108864`, or in
+the environment, as in TIDEMARK_LOG_FILE_BYTES=67108864. Flags win over the file, and the file over the environment.";
 
 /// Flags of `tidemark serve`. Each can also stand in the file, by the same name with underscores, or in the environment as
 /// `TIDEMARK_` and the name in capitals.
@@ -44,11 +44,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Length of a log segment in bytes [default: 67108864].
-    #[arg(long, value_name = "BYTES")]
+    /// Length of a log file in bytes [default: 67108864].
+    #[arg(long, alias = "segment-bytes", value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub segment_bytes: Option<u64>,
-    /// With less room than this on the disk the database is read-only [default: three segments].
+    pub log_file_bytes: Option<u64>,
+    /// With less free space than this on the disk the database is read-only [default: three log files].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_reserve_bytes: Option<u64>,
@@ -102,7 +102,9 @@ pub(crate) struct Settings {
     pub data: PathBuf,
     pub listen: SocketAddr,
     pub shards: Option<u16>,
-    pub segment_bytes: u64,
+    log_file_bytes: Option<u64>,
+    /// The former name of `log_file_bytes`, which wins.
+    segment_bytes: Option<u64>,
     pub disk_reserve_bytes: Option<u64>,
     pub query_memory_bytes: usize,
     pub pipeline_credit_bytes: u64,
@@ -119,7 +121,6 @@ pub(crate) struct Settings {
 #[derive(Serialize)]
 struct Defaults {
     listen: &'static str,
-    segment_bytes: u64,
     query_memory_bytes: u64,
     pipeline_credit_bytes: u64,
     pipelines: PipelinesAtStart,
@@ -128,10 +129,11 @@ struct Defaults {
 }
 
 /// Names of all settings; other variables that begin with `TIDEMARK_` are somebody else's.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "data",
     "listen",
     "shards",
+    "log_file_bytes",
     "segment_bytes",
     "disk_reserve_bytes",
     "query_memory_bytes",
@@ -148,7 +150,6 @@ impl Settings {
     pub(crate) fn gather(arguments: &ServeArguments) -> Result<Settings, String> {
         let defaults = Defaults {
             listen: LISTEN_DEFAULT,
-            segment_bytes: tidemark_engine::SEGMENT_BYTES_DEFAULT,
             query_memory_bytes: 1 << 30,
             pipeline_credit_bytes: 64 << 20,
             pipelines: PipelinesAtStart::AsBefore,
@@ -167,12 +168,17 @@ impl Settings {
         settings.check()
     }
 
+    /// Length of a log file.
+    pub(crate) fn log_file_bytes(&self) -> u64 {
+        self.log_file_bytes.or(self.segment_bytes).unwrap_or(tidemark_engine::LOG_FILE_BYTES_DEFAULT)
+    }
+
     fn check(self) -> Result<Settings, String> {
-        const SEGMENT_BYTES_MIN: u64 = 1 << 20;
-        if self.segment_bytes < SEGMENT_BYTES_MIN {
+        const LOG_FILE_BYTES_MIN: u64 = 1 << 20;
+        if self.log_file_bytes() < LOG_FILE_BYTES_MIN {
             return Err(format!(
-                "segment_bytes is {}, at least {SEGMENT_BYTES_MIN} are needed",
-                self.segment_bytes
+                "log_file_bytes is {}, at least {LOG_FILE_BYTES_MIN} are needed",
+                self.log_file_bytes()
             ));
         }
         const RECORD_BYTES_MIN: u64 = 1 << 20;
@@ -307,6 +313,7 @@ mod tests {
             ("shards = 0", "from 1 to 1024"),
             ("shards = 5000", "from 1 to 1024"),
             ("segment_bytes = 5", "at least"),
+            ("log_file_bytes = 5", "at least"),
             ("record_bytes_max = 5", "at least"),
             ("query_memory_bytes = 0", "query_memory_bytes is 0"),
             ("pipelines = 'held'", "held"),

@@ -6,8 +6,8 @@ use std::ops::Deref;
 
 use async_trait::async_trait;
 use kernel::ids::TableId;
-use kernel::message::SourceReading;
-use kernel::{BarrierId, Error, PipelineId, Request, Response, Snapshot, SourcePartition};
+use kernel::message::SourceMetadata;
+use kernel::{Error, PipelineId, Request, Response, Snapshot, SourcePartition, TableLockId};
 
 /// A running database.
 #[async_trait]
@@ -21,11 +21,11 @@ pub trait Database: Send + Sync + 'static {
     /// The newest published state, held until the guard is dropped.
     async fn snapshot(&self) -> Result<SnapshotGuard, Error>;
 
-    /// A table barrier with the staged tip, held until it is used up by a write or the guard is dropped.
-    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error>;
+    /// A table lock with the staged tip, held until it is used up by a write or the guard is dropped.
+    async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error>;
 
     /// Asks the source that a pipeline's definition names for its topic and the offsets of its partitions, now.
-    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error>;
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error>;
 
     /// Whether a definition's source may be opened as it is said: its brokers are allowed, its settings are known, what it names as
     /// the place of a secret is there. Nothing is connected.
@@ -101,21 +101,21 @@ impl fmt::Debug for SnapshotGuard {
     }
 }
 
-/// A barrier that is released when this is dropped unused.
-pub struct BarrierGuard {
+/// A table lock that is released when this is dropped unused.
+pub struct TableLockGuard {
     snapshot: Snapshot,
-    id: BarrierId,
+    id: TableLockId,
     release: Option<Release>,
 }
 
-impl BarrierGuard {
-    /// `release` is called once, on drop, unless the barrier was used up. It must not block.
+impl TableLockGuard {
+    /// `release` is called once, on drop, unless the table lock was used up. It must not block.
     pub fn new(
-        id: BarrierId,
+        id: TableLockId,
         snapshot: Snapshot,
         release: impl FnOnce() + Send + Sync + 'static,
-    ) -> BarrierGuard {
-        BarrierGuard { snapshot, id, release: Some(Box::new(release)) }
+    ) -> TableLockGuard {
+        TableLockGuard { snapshot, id, release: Some(Box::new(release)) }
     }
 
     /// The staged tip that the statement reads.
@@ -123,14 +123,14 @@ impl BarrierGuard {
         &self.snapshot
     }
 
-    /// The barrier goes into a [`kernel::message::Write`], which uses it up, whether it succeeds or fails.
-    pub fn use_up(mut self) -> BarrierId {
+    /// The table lock goes into a [`kernel::message::Write`], which uses it up, whether it succeeds or fails.
+    pub fn use_up(mut self) -> TableLockId {
         self.release = None;
         self.id
     }
 }
 
-impl Drop for BarrierGuard {
+impl Drop for TableLockGuard {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
             release();
@@ -138,7 +138,7 @@ impl Drop for BarrierGuard {
     }
 }
 
-impl fmt::Debug for BarrierGuard {
+impl fmt::Debug for TableLockGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BarrierGuard").field("id", &self.id).finish_non_exhaustive()
     }

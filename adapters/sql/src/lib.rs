@@ -21,6 +21,6 @@ pub mod tables;
 pub mod transform;
 pub mod write;
 
-pub use database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard, Watermarks};
+pub use database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard, Watermarks};
 pub use error::{Result, SqlError};
 pub use server::{Config, serve};

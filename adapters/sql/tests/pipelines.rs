@@ -5,7 +5,7 @@ mod support;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate};
 use kernel::extract::{Extract, RawMessage};
 use kernel::message::{Alteration, Definition, PipelineSpec};
-use kernel::{Epoch, PipelineId, Position, Request, Run};
+use kernel::{Epoch, Generation, PipelineId, Position, Request};
 use support::Runner;
 use tidemark_decode::Extractor;
 use tidemark_pipeline_sql::parse_pipeline;
@@ -142,7 +142,8 @@ async fn extracted(db: &Runner, rest: &str, messages: &[&str]) -> Extract {
     let table = snapshot.catalog.table_named("t").unwrap();
     let (plan, transform) = PipelinePlanner::new().unwrap().extract_plan(&pipeline(rest), table, 1).unwrap();
     let start = Position { next_offset: 100, leader_epoch: -1 };
-    let mut extractor = Extractor::new(plan, transform, PipelineId(1), Epoch(1), Run(1), 0, start).unwrap();
+    let mut extractor =
+        Extractor::new(plan, transform, PipelineId(1), Epoch(1), Generation(1), 0, start).unwrap();
     let raw: Vec<RawMessage<'_>> = messages
         .iter()
         .enumerate()
@@ -183,7 +184,7 @@ async fn set_and_where_see_variables_defaults_and_the_input_time() {
     .await;
     let at = "2026-01-01 00:00:00+00";
     assert_eq!(rows(&extract), [format!("1|2.50|A|{at}"), format!("3|0.05|none|{at}")]);
-    assert_eq!((extract.filtered, extract.set_aside.len()), (2, 0));
+    assert_eq!((extract.filtered, extract.dead_letters.len()), (2, 0));
 }
 
 #[tokio::test]
@@ -201,7 +202,7 @@ async fn a_row_that_fails_is_set_aside_alone() {
     let extract = extracted(&db, rest, &messages).await;
     let at = "2026-01-01 00:00:00+00";
     assert_eq!(rows(&extract), [format!("2|5.00|none|{at}"), format!("6|2.00|none|{at}")]);
-    let aside: Vec<(i64, &str)> = extract.set_aside.iter().map(|s| (s.offset, s.code.as_str())).collect();
+    let aside: Vec<(i64, &str)> = extract.dead_letters.iter().map(|s| (s.offset, s.code.as_str())).collect();
     assert_eq!(aside, [(101, "22012"), (102, "22P02"), (103, "22003")]);
 }
 
@@ -219,7 +220,7 @@ async fn texts_keep_to_their_length_and_jsonb_to_its_form() {
         r#"{"id": 5, "v": "ok", "doc": null}"#,
     ];
     let aside = |extract: &Extract| {
-        extract.set_aside.iter().map(|s| (s.offset, s.code.to_string())).collect::<Vec<_>>()
+        extract.dead_letters.iter().map(|s| (s.offset, s.code.to_string())).collect::<Vec<_>>()
     };
     let extract = extracted(&db, decoded, &messages).await;
     assert_eq!(rows(&extract), [r#"1|abc|{"a": [100], "bb": 0}|null"#, "5|ok|null|null"]);
@@ -262,7 +263,7 @@ async fn another_definition_keeps_the_offsets_of_the_same_source() {
         let snapshot = db.env.database.snapshot().await.unwrap();
         let p = snapshot.catalog.pipeline_named("p").unwrap().clone();
         let cursors: Vec<_> = p.cursors.iter().map(|(partition, at)| (*partition, at.next_offset)).collect();
-        (cursors, p.run.0, p.batch_interval_us, p.error_limit)
+        (cursors, p.generation.0, p.batch_interval_us, p.error_limit)
     };
     db.script(&[
         (&replaced("h:9092/topic", ""), "ok"),

@@ -143,7 +143,7 @@ async fn update_and_delete() {
         ("delete from nowhere", "!42P01 \"nowhere\""),
         ("delete from t returning v", "!0A000 RETURNING"),
         ("select * from t", "1|1|x"),
-        // No barrier was left behind.
+        // No table lock was left behind.
         ("insert into t select k + 1, v, s from t", &inserted(1)),
     ])
     .await;

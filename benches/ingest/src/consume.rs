@@ -36,10 +36,10 @@ pub fn measure(topic: &Topic, messages: u64) -> Result<Outcome> {
 pub fn run(brokers: &str, topic: &str) -> Result<()> {
     let source = KafkaSource::new(KafkaOptions::new(brokers, topic, BTreeMap::new())?)?;
     let failed = |failure| anyhow!("{failure:?}");
-    let reading = source.read().map_err(failed)?;
+    let metadata = source.read().map_err(failed)?;
     let began = Instant::now();
     let mut readers = vec![];
-    for (&partition, &(earliest, end)) in &reading.partitions {
+    for (&partition, &(earliest, end)) in &metadata.partitions {
         let start = Position { next_offset: earliest, leader_epoch: -1 };
         readers.push((source.open(partition, start).map_err(failed)?, OffsetFilter::new(start), end));
     }

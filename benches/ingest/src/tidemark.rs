@@ -131,14 +131,14 @@ fn table_bytes(client: &mut Client) -> Result<u64> {
     Ok(ask::number(client, query)? as u64)
 }
 
-/// Bytes of the log that hold something: its segments are preallocated and zero behind the last record.
+/// Bytes of the log that hold something: its log files are preallocated and zero behind the last record.
 fn log_bytes(data: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(data)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "tml") {
-            let segment = std::fs::read(path)?;
-            bytes += segment.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+            let log_file = std::fs::read(path)?;
+            bytes += log_file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
         }
     }
     Ok(bytes)

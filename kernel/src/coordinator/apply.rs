@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
-use crate::planted::{self, Bug};
 use crate::record::{Commit, CursorAdvance};
 use crate::schema::Catalog;
 
@@ -33,10 +33,10 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
         .get_mut(&advance.pipeline)
         .ok_or_else(|| contradiction("no such pipeline".into()))?;
     let pipeline = Arc::make_mut(pipeline);
-    if pipeline.run != advance.run {
+    if pipeline.generation != advance.generation {
         return Err(contradiction(format!(
             "run {} is over, the current one is {}",
-            advance.run, pipeline.run
+            advance.generation, pipeline.generation
         )));
     }
     if pipeline.topic_id != Some(advance.topic_id) {
@@ -54,9 +54,9 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
         )));
     }
     *cursor = advance.next;
-    if planted::is(Bug::CursorOffByOne) && advance.next.next_offset > advance.first_offset {
+    if defects::is(Defect::CursorOffByOne) && advance.next.next_offset > advance.first_offset {
         cursor.next_offset -= 1;
     }
-    pipeline.set_aside += advance.tally.set_aside;
+    pipeline.dead_letters += advance.tally.dead_letters;
     Ok(())
 }

@@ -6,12 +6,12 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use super::staging::{Origin, WorkByShard};
-use super::{Coordinator, pipeline::Report};
-use crate::extract::{Extract, Originals, SetAside};
+use super::{Coordinator, sources::Report};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
+use crate::extract::{DeadLetter, Extract, Originals};
 use crate::ids::*;
 use crate::message::Work;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::{Commit, CursorAdvance, RecordKind, Tally};
 use crate::schema::CatalogChange;
 
@@ -49,13 +49,17 @@ impl Coordinator {
         let ready = self.ready_pipelines();
         // The log falls idle: what has arrived is the next batch. While it is busy, only a full batch joins the queue.
         let full =
-            |id: &PipelineId| self.pipelines[id].proven_bytes() >= self.tip.pipelines[id].batch_bytes_max;
+            |id: &PipelineId| self.pipelines[id].verified_bytes() >= self.tip.pipelines[id].batch_bytes_max;
         if ready.is_empty() || !(self.in_flight.is_empty() || ready.iter().any(full)) {
             return false;
         }
-        reached(if self.in_flight.is_empty() { Probe::BatchAtIdle } else { Probe::BatchWhenFull });
+        reached(if self.in_flight.is_empty() {
+            CoverageMark::BatchAtIdle
+        } else {
+            CoverageMark::BatchWhenFull
+        });
         if ready.len() > 1 {
-            reached(Probe::BatchOfSeveralPipelines);
+            reached(CoverageMark::BatchOfSeveralPipelines);
         }
         let batches: Vec<(PipelineId, Vec<Extract>)> =
             ready.into_iter().map(|id| (id, self.take_extracts(id))).collect();
@@ -68,11 +72,11 @@ impl Coordinator {
         let id = self
             .pipelines
             .iter()
-            .find(|(_, run)| run.report.is_some() || run.discovered.is_some())
+            .find(|(_, source)| source.report.is_some() || source.discovered.is_some())
             .map(|(id, _)| *id);
         let Some(id) = id else { return false };
-        let run = self.pipelines.get_mut(&id).expect("just found");
-        if let Some(Report { error, terminal }) = run.report.take() {
+        let source = self.pipelines.get_mut(&id).expect("just found");
+        if let Some(Report { error, terminal }) = source.report.take() {
             if terminal {
                 self.stage_failure(id, &error);
             } else {
@@ -82,16 +86,16 @@ impl Coordinator {
                 self.stage(RecordKind::Cursor, Origin::Own, commit, work);
             }
         } else {
-            let (topic_id, partitions) = run.discovered.take().expect("just found");
+            let (topic_id, partitions) = source.discovered.take().expect("just found");
             let mut pipeline = (*self.tip.pipelines[&id]).clone();
             pipeline.topic_id = Some(topic_id);
             if self.tip.pipelines[&id].topic_id.is_some() && !partitions.is_empty() {
-                reached(Probe::PartitionAdded);
+                reached(CoverageMark::PartitionAdded);
             }
             for (partition, position) in partitions {
                 let seen = pipeline.cursors.insert(partition, position);
                 assert!(
-                    seen.is_none() || planted::is(Bug::LossIsReset),
+                    seen.is_none() || defects::is(Defect::LossIsReset),
                     "a cursor is set once, then advanced"
                 );
             }
@@ -106,17 +110,17 @@ impl Coordinator {
     fn ready_pipelines(&self) -> Vec<PipelineId> {
         let mut tables = BTreeSet::new();
         let mut ready = vec![];
-        for (&id, run) in &self.pipelines {
+        for (&id, source) in &self.pipelines {
             let table = self.tip.pipelines[&id].table;
-            if self.batch_due(id, run).is_none_or(|due_us| due_us > self.now_us) {
+            if self.batch_due(id, source).is_none_or(|due_us| due_us > self.now_us) {
                 continue;
             }
-            if self.requests.is_barred(table) && !planted::is(Bug::BarrierIgnored) {
-                reached(Probe::BarrierHeldUpBatch);
+            if self.requests.is_barred(table) && !defects::is(Defect::TableLockIgnored) {
+                reached(CoverageMark::TableLockHeldUpBatch);
             } else if tables.insert(table) {
                 ready.push(id);
             } else {
-                reached(Probe::TableTakenInBatch);
+                reached(CoverageMark::TableTakenInBatch);
             }
         }
         ready
@@ -126,21 +130,21 @@ impl Coordinator {
     fn take_extracts(&mut self, id: PipelineId) -> Vec<Extract> {
         let bytes_max = self.tip.pipelines[&id].batch_bytes_max;
         if self.tip.pipelines[&id].batch_interval_us > 0 {
-            reached(Probe::BatchAfterInterval);
+            reached(CoverageMark::BatchAfterInterval);
         }
-        let run = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
-        run.last_batch_us = self.now_us;
+        let source = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
+        source.last_batch_us = self.now_us;
         let mut bytes = 0;
         let mut extracts = vec![];
-        while let Some(extract) = run.proven.front()
+        while let Some(extract) = source.verified.front()
             && (extracts.is_empty() || bytes + extract.source_bytes <= bytes_max)
         {
             bytes += extract.source_bytes;
-            extracts.extend(run.proven.pop_front());
+            extracts.extend(source.verified.pop_front());
         }
         assert!(extracts.len() == 1 || bytes <= bytes_max, "a batch keeps to its limit, or is one extract");
-        if !run.proven.is_empty() {
-            reached(Probe::BatchLeftExtracts);
+        if !source.verified.is_empty() {
+            reached(CoverageMark::BatchLeftExtracts);
         }
         extracts.sort_by_key(|e| e.partition);
         extracts
@@ -149,7 +153,7 @@ impl Coordinator {
     fn stage_batch(&mut self, batches: Vec<(PipelineId, Vec<Extract>)>) {
         let mut commit = Commit { at_us: self.now_us, ..Commit::default() };
         let mut work = WorkByShard::new();
-        let mut set_aside = vec![];
+        let mut dead_letters = vec![];
         let mut parts = vec![];
         for (id, mut extracts) in batches {
             let table = self.tip.pipelines[&id].table;
@@ -166,7 +170,7 @@ impl Coordinator {
                         rows.entry(ShardId(shard as u16)).or_default().push(piece);
                     }
                 }
-                set_aside.extend(extract.set_aside.into_iter().map(|message| (id, message)));
+                dead_letters.extend(extract.dead_letters.into_iter().map(|message| (id, message)));
             }
             let on_duplicate = &self.tip.pipelines[&id].on_duplicate;
             for (shard, rows) in rows {
@@ -179,13 +183,18 @@ impl Coordinator {
                 });
             }
         }
-        self.add_set_aside(&mut work, commit.at_us, &set_aside);
+        self.add_dead_letters(&mut work, commit.at_us, &dead_letters);
         self.stage(RecordKind::Batch, Origin::Batch(parts), commit, work);
     }
 
-    fn add_set_aside(&self, work: &mut WorkByShard, at_us: Micros, set_aside: &[(PipelineId, SetAside)]) {
-        if !set_aside.is_empty() {
-            for (shard, mut more) in self.errors_work(at_us, set_aside) {
+    fn add_dead_letters(
+        &self,
+        work: &mut WorkByShard,
+        at_us: Micros,
+        dead_letters: &[(PipelineId, DeadLetter)],
+    ) {
+        if !dead_letters.is_empty() {
+            for (shard, mut more) in self.errors_work(at_us, dead_letters) {
                 work.entry(shard).or_default().append(&mut more);
             }
         }
@@ -196,32 +205,32 @@ impl Coordinator {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
             let mut next = extract.next;
-            if planted::is(Bug::LeaderEpochForgotten) {
+            if defects::is(Defect::LeaderEpochForgotten) {
                 next.leader_epoch = -1;
             }
-            let set_aside = extract.set_aside.len() as u64;
+            let dead_letters = extract.dead_letters.len() as u64;
             if extract.messages == 0 {
-                reached(Probe::HolesCommitted);
+                reached(CoverageMark::HolesCommitted);
             }
-            let applied = extract.messages.checked_sub(extract.filtered + set_aside);
+            let applied = extract.messages.checked_sub(extract.filtered + dead_letters);
             let tally = Tally {
                 applied: applied.expect("an extractor gives each message one disposition"),
                 filtered: extract.filtered,
                 ignored: 0,
-                set_aside,
+                dead_letters,
             };
             match advances.last_mut().filter(|a| a.partition == extract.partition) {
                 Some(last) => {
-                    reached(Probe::ExtractsJoined);
+                    reached(CoverageMark::ExtractsJoined);
                     assert_eq!(last.next.next_offset, extract.first_offset, "ranges follow one another");
                     last.next = next;
                     last.tally.applied += tally.applied;
                     last.tally.filtered += tally.filtered;
-                    last.tally.set_aside += tally.set_aside;
+                    last.tally.dead_letters += tally.dead_letters;
                 }
                 None => advances.push(CursorAdvance {
                     pipeline: id,
-                    run: self.tip.pipelines[&id].run,
+                    generation: self.tip.pipelines[&id].generation,
                     epoch: extract.epoch,
                     partition: extract.partition,
                     first_offset: extract.first_offset,

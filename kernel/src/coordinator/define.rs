@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::Coordinator;
 use super::staging::WorkByShard;
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec, Work};
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::RecordKind;
 use crate::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt, TableDef};
 
@@ -153,11 +153,11 @@ impl Coordinator {
             batch_bytes_max: spec.batch_bytes_max,
             state: PipelineState::Stopped,
             epoch: self.new_epoch(),
-            run: Run(1),
+            generation: Generation(1),
             start_at: StartAt::Earliest,
             topic_id: None,
             cursors: BTreeMap::new(),
-            set_aside: 0,
+            dead_letters: 0,
             created_at_us: self.now_us,
             altered_at_us: self.now_us,
         };
@@ -187,10 +187,10 @@ impl Coordinator {
             ..(*before).clone()
         };
         if source_changed {
-            pipeline.run = Run(pipeline.run.0 + 1);
+            pipeline.generation = Generation(pipeline.generation.0 + 1);
             pipeline.start_at = StartAt::Earliest;
         }
-        if source_changed || planted::is(Bug::AlterForgetsOffsets) {
+        if source_changed || defects::is(Defect::AlterForgetsOffsets) {
             pipeline.topic_id = None;
             pipeline.cursors.clear();
         }
@@ -204,22 +204,22 @@ impl Coordinator {
     }
 
     fn open_altered(&mut self, before: &Arc<PipelineDef>, pipeline: &PipelineDef) {
-        reached(Probe::AlteredWhileRunning);
-        if planted::is(Bug::AlterKeepsFetched) {
+        reached(CoverageMark::AlteredWhileRunning);
+        if defects::is(Defect::AlterKeepsFetched) {
             return;
         }
-        let last_batch_us = self.pipelines.get(&pipeline.id).map(|run| run.last_batch_us);
+        let last_batch_us = self.pipelines.get(&pipeline.id).map(|source| source.last_batch_us);
         self.close_source(pipeline.id);
-        let opened = match planted::is(Bug::AlterOpensOldDefinition) {
+        let opened = match defects::is(Defect::AlterOpensOldDefinition) {
             true => PipelineDef { epoch: pipeline.epoch, ..(**before).clone() },
             false => pipeline.clone(),
         };
         self.open_source(Arc::new(opened), pipeline.epoch);
         // The pause between two batches holds across the change.
-        if let (Some(last_batch_us), Some(run)) = (last_batch_us, self.pipelines.get_mut(&pipeline.id))
-            && !planted::is(Bug::AlterForgetsPause)
+        if let (Some(last_batch_us), Some(source)) = (last_batch_us, self.pipelines.get_mut(&pipeline.id))
+            && !defects::is(Defect::AlterForgetsPause)
         {
-            run.last_batch_us = last_batch_us;
+            source.last_batch_us = last_batch_us;
         }
     }
 
@@ -254,7 +254,7 @@ impl Coordinator {
         }
         pipeline.state = PipelineState::Running;
         pipeline.epoch = self.new_epoch();
-        pipeline.set_aside = 0;
+        pipeline.dead_letters = 0;
         pipeline.altered_at_us = self.now_us;
         self.open_source(Arc::new(pipeline.clone()), pipeline.epoch);
         outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
@@ -284,13 +284,13 @@ impl Coordinator {
         }
         match offsets {
             Offsets::From(start_at) => {
-                reached(Probe::RewoundToEnds);
+                reached(CoverageMark::RewoundToEnds);
                 pipeline.start_at = start_at;
                 pipeline.topic_id = None;
                 pipeline.cursors.clear();
             }
             Offsets::At(positions) => {
-                reached(Probe::RewoundTo);
+                reached(CoverageMark::RewoundTo);
                 for (partition, next_offset) in positions {
                     if partition < 0 || next_offset < 0 {
                         let text =
@@ -301,8 +301,8 @@ impl Coordinator {
                 }
             }
         }
-        if !planted::is(Bug::RewindKeepsRun) {
-            pipeline.run = Run(pipeline.run.0 + 1);
+        if !defects::is(Defect::RewindKeepsGeneration) {
+            pipeline.generation = Generation(pipeline.generation.0 + 1);
         }
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;

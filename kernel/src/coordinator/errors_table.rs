@@ -8,7 +8,7 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch};
 
 use crate::error::{Error, ErrorKind};
-use crate::extract::{SetAside, SetAsideKind};
+use crate::extract::{DeadLetter, DeadLetterKind};
 use crate::ids::*;
 use crate::schema::{Catalog, PipelineDef, errors_table};
 
@@ -24,13 +24,13 @@ struct Row<'a> {
 
 /// The same messages in order, in parts of at most so many bytes, or of one message.
 pub(super) fn parts(
-    set_aside: &[(PipelineId, SetAside)],
+    dead_letters: &[(PipelineId, DeadLetter)],
     bytes_max: usize,
-) -> Vec<&[(PipelineId, SetAside)]> {
-    let (mut parts, mut rest) = (vec![], set_aside);
+) -> Vec<&[(PipelineId, DeadLetter)]> {
+    let (mut parts, mut rest) = (vec![], dead_letters);
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = |(_, message): &&(PipelineId, SetAside)| {
+        let fits = |(_, message): &&(PipelineId, DeadLetter)| {
             bytes += message.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
             bytes <= bytes_max
         };
@@ -41,15 +41,19 @@ pub(super) fn parts(
 }
 
 /// Rows for messages that were set aside.
-pub(super) fn rows(catalog: &Catalog, at_us: Micros, set_aside: &[(PipelineId, SetAside)]) -> RecordBatch {
+pub(super) fn rows(
+    catalog: &Catalog,
+    at_us: Micros,
+    dead_letters: &[(PipelineId, DeadLetter)],
+) -> RecordBatch {
     columns(
         at_us,
-        set_aside.iter().map(|(pipeline, message)| Row {
+        dead_letters.iter().map(|(pipeline, message)| Row {
             pipeline: &catalog.pipelines[pipeline],
             kind: match message.kind {
-                SetAsideKind::Decode => "decode",
-                SetAsideKind::Expression => "expression",
-                SetAsideKind::Constraint => "constraint",
+                DeadLetterKind::Decode => "decode",
+                DeadLetterKind::Expression => "expression",
+                DeadLetterKind::Constraint => "constraint",
             },
             code: &message.code,
             message: &message.message,
@@ -78,11 +82,11 @@ pub(super) fn source_error(
 }
 
 /// Why a pipeline stops when it has set aside too much.
-pub(super) fn limit_reached(pipeline: &PipelineDef, set_aside: u64, limit: u64) -> Error {
+pub(super) fn limit_reached(pipeline: &PipelineDef, dead_letters: u64, limit: u64) -> Error {
     Error::new(
         ErrorKind::InvalidTextRepresentation,
         format!(
-            "{set_aside} messages of pipeline {} were set aside, more than its limit of {limit}; they are in \
+            "{dead_letters} messages of pipeline {} were set aside, more than its limit of {limit}; they are in \
              information_schema.pipelines_errors, the rest is loaded: START PIPELINE goes on behind them",
             pipeline.name
         ),
@@ -94,7 +98,7 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
     let mut ids = Int64Builder::new();
     let mut times = TimestampMicrosecondBuilder::new();
     let [mut names, mut kinds, mut codes, mut messages] = std::array::from_fn(|_| StringBuilder::new());
-    let (mut runs, mut partitions, mut offsets) =
+    let (mut generations, mut partitions, mut offsets) =
         (Int64Builder::new(), Int32Builder::new(), Int64Builder::new());
     let mut payloads = BinaryBuilder::new();
     for row in rows {
@@ -104,13 +108,13 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
         kinds.append_value(row.kind);
         codes.append_value(row.code);
         messages.append_value(row.message);
-        runs.append_option(row.origin.map(|_| row.pipeline.run.0.into()));
+        generations.append_option(row.origin.map(|_| row.pipeline.generation.0.into()));
         partitions.append_option(row.origin.map(|o| o.0));
         offsets.append_option(row.origin.map(|o| o.1));
         payloads.append_option(row.payload);
     }
-    let (runs, partitions, offsets) =
-        (Arc::new(runs.finish()), Arc::new(partitions.finish()), Arc::new(offsets.finish()));
+    let (generations, partitions, offsets) =
+        (Arc::new(generations.finish()), Arc::new(partitions.finish()), Arc::new(offsets.finish()));
     let own: [ArrayRef; 10] = [
         Arc::new(ids.finish()),
         Arc::new(names.finish()),
@@ -118,12 +122,12 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
         Arc::new(kinds.finish()),
         Arc::new(codes.finish()),
         Arc::new(messages.finish()),
-        runs.clone(),
+        generations.clone(),
         partitions.clone(),
         offsets.clone(),
         Arc::new(payloads.finish()),
     ];
-    let hidden: [ArrayRef; 3] = [runs, partitions, offsets];
+    let hidden: [ArrayRef; 3] = [generations, partitions, offsets];
     RecordBatch::try_new(schema, own.into_iter().chain(hidden).collect())
         .expect("columns as the definition says")
 }
@@ -136,10 +140,10 @@ mod tests {
 
     #[test]
     fn parts_are_bounded_in_bytes_and_leave_nothing_out() {
-        let message = |offset, len| SetAside {
+        let message = |offset, len| DeadLetter {
             partition: 0,
             offset,
-            kind: SetAsideKind::Decode,
+            kind: DeadLetterKind::Decode,
             code: "22P02".into(),
             message: String::new(),
             payload: Some(Bytes::from(vec![b'x'; len])),

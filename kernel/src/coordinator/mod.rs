@@ -3,19 +3,19 @@
 //!
 //! The life of a record: *staging* (one at a time: shards compute its outcome) → *in flight* (appended, being synced; several)
 //! → *publishing* (durable, shards swap their views) → published, answered, its credits given back. What starts a record:
-//! `requests` (clients) and `batch` (pipelines); `pipeline` runs the life of each source; `define` turns DDL into logged
+//! `requests` (clients) and `batch` (pipelines); `sources` runs the life of each source; `define` turns DDL into logged
 //! outcomes; `apply` is the one function that changes the catalog, live and in recovery.
 
 mod apply;
 mod batch;
 mod define;
 mod errors_table;
-mod pipeline;
 mod publish;
+mod quiesced_state;
 mod recovery;
 mod requests;
+mod sources;
 mod staging;
-mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -24,16 +24,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind};
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::schema::Catalog;
 use crate::snapshot::Snapshot;
 
+pub use quiesced_state::{QuiescedCore, QuiescedState};
 pub use recovery::Recovery;
-pub use standing::{Standing, StandingCore};
 
 /// Limits, all of them explicit (invariant 9). Defaults are for a small server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,19 +49,19 @@ pub struct Config {
     /// Longest pause before a failed source is tried again.
     pub retry_us_max: i64,
     /// Pause between readings of an idle source's topic, to see new partitions and a recreated topic.
-    pub reading_interval_us: i64,
+    pub metadata_interval_us: i64,
     /// While a pipeline is behind the end of its source, nobody waits for one row in particular: a batch then closes, and the
     /// topic is read again, once this many source bytes are there…
-    pub catch_up_bytes: u64,
+    pub linger_bytes: u64,
     /// …or after this pause. At the end of the source a batch waits for nothing.
-    pub catch_up_pause_us: i64,
+    pub linger_us: i64,
     /// Least pause between readings of a topic that is followed at its end: what bounds the questions that a trickle of
     /// messages makes, and adds this much to their age at most.
-    pub reading_pause_us: i64,
-    /// A frontier record is written when nothing was logged for this long, so that the last commit is known to be synced.
-    pub frontier_idle_us: i64,
+    pub metadata_pause_us: i64,
+    /// A sync marker is written when nothing was logged for this long, so that the last commit is known to be synced.
+    pub sync_marker_idle_us: i64,
     /// Bytes of messages that are set aside in one set of columns, whose offsets have 31 bits; more become several.
-    pub set_aside_bytes_max: usize,
+    pub dead_letter_bytes_max: usize,
     /// What ran before is stopped when this life begins, before any source is opened: a way in, whatever a pipeline does.
     pub pipelines_stopped: bool,
 }
@@ -74,12 +74,12 @@ impl Default for Config {
             requests_waiting_max: 4096,
             retry_us_min: 200_000,
             retry_us_max: 30_000_000,
-            reading_interval_us: 5_000_000,
-            catch_up_bytes: 8 << 20,
-            catch_up_pause_us: 30_000,
-            reading_pause_us: 2000,
-            frontier_idle_us: 200_000,
-            set_aside_bytes_max: 256 << 20,
+            metadata_interval_us: 5_000_000,
+            linger_bytes: 8 << 20,
+            linger_us: 30_000,
+            metadata_pause_us: 2000,
+            sync_marker_idle_us: 200_000,
+            dead_letter_bytes_max: 256 << 20,
             pipelines_stopped: false,
         }
     }
@@ -110,11 +110,11 @@ pub struct Coordinator {
     /// Highest sequence that the log called durable.
     durable: Sequence,
     /// The last record said nothing but `synced_through`; another one would say nothing new.
-    frontier_written: bool,
+    sync_marker_written: bool,
     last_append_us: Micros,
 
     requests: requests::Requests,
-    pipelines: BTreeMap<PipelineId, pipeline::SourceRun>,
+    pipelines: BTreeMap<PipelineId, sources::ActiveSource>,
     /// Next to start a record where both could: a pipeline's batch, or a client.
     batch_turn: bool,
     last_epoch: Epoch,
@@ -129,14 +129,16 @@ impl Coordinator {
         }
         // The wall clock may jump back (fault B7); the kernel's time does not.
         if now_us < self.now_us {
-            reached(Probe::ClockWentBack);
+            reached(CoverageMark::ClockWentBack);
         }
         self.now_us = self.now_us.max(now_us);
         match input {
             Input::Extracted(extract) => self.extracted(extract),
-            Input::SourceOpened { pipeline, epoch, reading } => self.source_opened(pipeline, epoch, reading),
-            Input::SourceVerified { pipeline, epoch, token, reading } => {
-                self.source_verified(pipeline, epoch, token, reading)
+            Input::SourceOpened { pipeline, epoch, metadata } => {
+                self.source_opened(pipeline, epoch, metadata)
+            }
+            Input::SourceVerified { pipeline, epoch, token, metadata } => {
+                self.source_verified(pipeline, epoch, token, metadata)
             }
             Input::SourceFailed { pipeline, epoch, failure } => self.source_failed(pipeline, epoch, failure),
             Input::Shard { shard, reply } => self.shard_replied(shard, reply),
@@ -174,7 +176,7 @@ impl Coordinator {
     fn advance(&mut self) {
         self.run_timers();
         while self.staging.is_none() && self.start_record() {}
-        self.write_frontier_if_idle();
+        self.write_sync_marker_if_idle();
         self.ask_for_wake_up();
         assert!(self.in_flight.len() <= self.config.unsynced_records_max, "the window is bounded");
         assert!(self.published.sequence <= self.durable, "visible implies durable");
@@ -187,7 +189,7 @@ impl Coordinator {
             return false;
         }
         if self.in_flight.len() >= self.config.unsynced_records_max {
-            reached(Probe::WindowFull);
+            reached(CoverageMark::WindowFull);
             return false;
         }
         for batch in [self.batch_turn, !self.batch_turn] {
@@ -208,24 +210,24 @@ impl Coordinator {
             }
             ShardReply::Abandoned { .. } => {}
             ShardReply::Published { through, view } => self.shard_published(shard, through, view),
-            ShardReply::Tip { barrier, view } => self.tip_viewed(shard, barrier, view),
+            ShardReply::Tip { table_lock, view } => self.tip_viewed(shard, table_lock, view),
         }
     }
 
     fn disk_space(&mut self, sufficient: bool) {
         if !sufficient && self.staging.is_some() {
-            reached(Probe::ReadOnlyWhileStaging);
+            reached(CoverageMark::ReadOnlyWhileStaging);
         }
         if self.read_only == sufficient {
             if sufficient {
-                reached(Probe::ReadWriteAgain);
+                reached(CoverageMark::ReadWriteAgain);
             }
             let text = if sufficient {
                 "room on the disk again: read-write"
             } else {
                 "disk below its reserve: read-only"
             };
-            self.effects.push_back(Effect::Note { pipeline: None, text: text.into(), error: None });
+            self.effects.push_back(Effect::Event { pipeline: None, text: text.into(), error: None });
         }
         self.read_only = !sufficient;
     }
@@ -239,7 +241,7 @@ impl Coordinator {
 
     fn halt(&mut self, error: Error) {
         if !self.in_flight.is_empty() {
-            reached(Probe::HaltedWithRecordsInFlight);
+            reached(CoverageMark::HaltedWithRecordsInFlight);
         }
         self.poisoned = true;
         self.effects.clear();
@@ -248,14 +250,14 @@ impl Coordinator {
 
     /// An epoch that nothing was ever fetched under.
     fn new_epoch(&mut self) -> Epoch {
-        let last = if planted::is(Bug::EpochReused) { self.tip.last_epoch } else { self.last_epoch };
+        let last = if defects::is(Defect::EpochReused) { self.tip.last_epoch } else { self.last_epoch };
         self.last_epoch = Epoch(last.max(self.tip.last_epoch).0 + 1);
         self.last_epoch
     }
 
-    /// What counts of it: see [`crate::logical`]. Its effects are drained.
+    /// What counts of it: see [`crate::fingerprint`]. Its effects are drained.
     #[cfg(feature = "explore")]
-    pub fn logical(&self) -> crate::logical::Logical {
+    pub fn fingerprint(&self) -> crate::fingerprint::StateFingerprint {
         let Coordinator {
             config: _,
             shard_count,
@@ -272,7 +274,7 @@ impl Coordinator {
             // Rows of views are those of the shards when they published; who searches compares them with the records.
             published: Snapshot { sequence, catalog, shards: _ },
             durable,
-            frontier_written,
+            sync_marker_written,
             last_append_us: _,
             requests,
             pipelines,
@@ -281,8 +283,8 @@ impl Coordinator {
             wake_at_us: _,
         } = self;
         assert!(effects.is_empty(), "effects are drained before anything else happens");
-        let epochs = pipelines.iter().map(|(id, run)| (*id, run.epoch)).collect();
-        let mut to = crate::logical::Logical::new(*sequence, epochs);
+        let epochs = pipelines.iter().map(|(id, source)| (*id, source.epoch)).collect();
+        let mut to = crate::fingerprint::StateFingerprint::new(*sequence, epochs);
         to.word(*shard_count);
         to.word(*poisoned);
         to.word(*read_only);
@@ -290,30 +292,30 @@ impl Coordinator {
         to.catalog(tip);
         to.sequence(*next_sequence);
         to.word(staging.is_some());
-        staging.iter().for_each(|staging| staging.logical(&mut to));
+        staging.iter().for_each(|staging| staging.fingerprint(&mut to));
         to.count(in_flight.len());
-        in_flight.iter().for_each(|record| record.logical(&mut to));
+        in_flight.iter().for_each(|record| record.fingerprint(&mut to));
         to.word(publishing.is_some());
-        publishing.iter().for_each(|publishing| publishing.logical(&mut to));
+        publishing.iter().for_each(|publishing| publishing.fingerprint(&mut to));
         to.catalog(catalog);
         to.sequence(*durable);
-        to.word(*frontier_written);
-        to.word(self.frontier_due().is_some_and(|due_us| due_us <= *now_us));
-        requests.logical(&mut to);
+        to.word(*sync_marker_written);
+        to.word(self.sync_marker_due().is_some_and(|due_us| due_us <= *now_us));
+        requests.fingerprint(&mut to);
         to.count(pipelines.len());
-        for (id, run) in pipelines {
+        for (id, source) in pipelines {
             to.word(id.0);
-            run.logical(&mut to);
+            source.fingerprint(&mut to);
             let due = |at: Option<Micros>| at.is_some_and(|due_us| due_us <= *now_us);
-            to.word(due(self.batch_due(*id, run)));
-            to.word(due(self.reading_due(run)));
+            to.word(due(self.batch_due(*id, source)));
+            to.word(due(self.metadata_due(source)));
         }
         to.word(*batch_turn);
         to
     }
 
     fn ask_for_wake_up(&mut self) {
-        let next = [self.next_pipeline_timer(), self.frontier_due()].into_iter().flatten().min();
+        let next = [self.next_pipeline_timer(), self.sync_marker_due()].into_iter().flatten().min();
         if next != self.wake_at_us {
             self.wake_at_us = next;
             if let Some(at_us) = next {

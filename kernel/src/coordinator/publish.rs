@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Coordinator;
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::ids::*;
 use crate::message::{Counts, Effect, Response, ShardCommand};
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::Body;
 use crate::schema::Catalog;
 use crate::snapshot::ShardView;
@@ -38,8 +38,8 @@ pub(super) struct Publishing {
 
 #[cfg(feature = "explore")]
 impl InFlight {
-    /// See [`crate::logical`].
-    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+    /// See [`crate::fingerprint`].
+    pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let InFlight { sequence, catalog, touched, reply, credits } = self;
         to.sequence(*sequence);
         to.catalog(catalog);
@@ -56,8 +56,8 @@ impl InFlight {
 
 #[cfg(feature = "explore")]
 impl Publishing {
-    /// See [`crate::logical`].
-    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+    /// See [`crate::fingerprint`].
+    pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Publishing { through, waiting, views } = self;
         to.sequence(*through);
         waiting.iter().for_each(|shard| to.word(shard.0));
@@ -70,10 +70,10 @@ impl Coordinator {
     pub(super) fn synced(&mut self, through: Sequence) {
         assert!(through < self.next_sequence, "only what was appended can be durable");
         let through =
-            if planted::is(Bug::DurableTooFar) { Sequence(self.next_sequence.0 - 1) } else { through };
+            if defects::is(Defect::DurableTooFar) { Sequence(self.next_sequence.0 - 1) } else { through };
         self.durable = self.durable.max(through);
         if self.publishing.is_some() {
-            reached(Probe::SyncedWhilePublishing);
+            reached(CoverageMark::SyncedWhilePublishing);
         }
         self.publish_durable();
     }
@@ -84,16 +84,16 @@ impl Coordinator {
             let durable = self.in_flight.iter().take_while(|r| r.sequence <= self.durable);
             let Some(through) = durable.clone().last().map(|r| r.sequence) else { return };
             if durable.clone().nth(1).is_some() {
-                reached(Probe::SeveralRecordsPublished);
+                reached(CoverageMark::SeveralRecordsPublished);
             }
             let touched: BTreeSet<ShardId> = durable.flat_map(|r| r.touched.iter().copied()).collect();
             let horizon =
                 self.requests.horizon().unwrap_or(self.published.sequence).min(self.published.sequence);
             if horizon < self.published.sequence {
-                reached(Probe::OldSnapshotHeld);
+                reached(CoverageMark::OldSnapshotHeld);
             }
             if touched.is_empty() {
-                reached(Probe::PublishedWithoutShards);
+                reached(CoverageMark::PublishedWithoutShards);
             }
             for &shard in &touched {
                 self.effects
@@ -108,7 +108,7 @@ impl Coordinator {
         let publishing = self.publishing.as_mut().expect("a shard publishes only when told");
         assert_eq!(publishing.through, through, "one swap at a time");
         assert!(publishing.waiting.remove(&shard), "one reply to a command");
-        if planted::is(Bug::ViewsShownOneByOne) {
+        if defects::is(Defect::ViewsShownOneByOne) {
             self.published.shards[shard.0 as usize] = view.clone();
         }
         publishing.views.push((shard, view));
@@ -130,7 +130,7 @@ impl Coordinator {
             self.published.sequence = record.sequence;
             self.published.catalog = record.catalog;
             for (pipeline, epoch, bytes) in record.credits {
-                if planted::is(Bug::CreditLeaked) && record.sequence < through {
+                if defects::is(Defect::CreditLeaked) && record.sequence < through {
                     continue;
                 }
                 self.give_back_credit(pipeline, epoch, bytes);
@@ -140,29 +140,29 @@ impl Coordinator {
         let publish = Effect::Publish(self.published.clone());
         let replies =
             answers.into_iter().map(|(id, counts)| Effect::Reply { id, result: Ok(Response::Done(counts)) });
-        if planted::is(Bug::AnswerBeforePublish) {
+        if defects::is(Defect::AnswerBeforePublish) {
             self.effects.extend(replies.chain([publish]));
         } else {
             self.effects.extend([publish].into_iter().chain(replies));
         }
     }
 
-    pub(super) fn frontier_due(&self) -> Option<Micros> {
+    pub(super) fn sync_marker_due(&self) -> Option<Micros> {
         let may_write = !self.read_only && !self.held;
-        (may_write && !self.frontier_written && self.in_flight.is_empty() && self.staging.is_none())
-            .then_some(self.last_append_us + self.config.frontier_idle_us)
+        (may_write && !self.sync_marker_written && self.in_flight.is_empty() && self.staging.is_none())
+            .then_some(self.last_append_us + self.config.sync_marker_idle_us)
     }
 
     /// When nothing is going on, one record that says that the last commit was synced: after it, damage to that commit is
     /// recognised as corruption and not taken for a torn tail.
-    pub(super) fn write_frontier_if_idle(&mut self) {
-        if self.frontier_due().is_none_or(|due_us| due_us > self.now_us) {
+    pub(super) fn write_sync_marker_if_idle(&mut self) {
+        if self.sync_marker_due().is_none_or(|due_us| due_us > self.now_us) {
             return;
         }
-        reached(Probe::FrontierWritten);
+        reached(CoverageMark::SyncMarkerWritten);
         let catalog = self.tip.clone();
         self.append(
-            Body::Frontier,
+            Body::SyncMarker,
             InFlight {
                 sequence: self.next_sequence,
                 catalog,
@@ -171,7 +171,7 @@ impl Coordinator {
                 credits: vec![],
             },
         );
-        self.frontier_written = true;
+        self.sync_marker_written = true;
     }
 
     /// Hands a record to the log and asks for its sync.
@@ -182,7 +182,7 @@ impl Coordinator {
         self.effects.push_back(Effect::Sync);
         self.next_sequence = record.sequence.next();
         self.last_append_us = self.now_us;
-        self.frontier_written = false;
+        self.sync_marker_written = false;
         self.in_flight.push_back(record);
     }
 }

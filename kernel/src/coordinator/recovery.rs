@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::staging::{Origin, WorkByShard};
 use super::{Config, Coordinator, apply, requests};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::message::Effect;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::{Body, Commit, Open, Record, RecordKind};
 use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use crate::snapshot::{ShardView, Snapshot};
@@ -58,7 +58,7 @@ impl Recovery {
                 return corrupt("the log does not begin with an open record".into());
             }
             Body::Commit(_, commit) => apply::apply(&mut self.catalog, commit)?,
-            Body::Frontier => {}
+            Body::SyncMarker => {}
         }
         self.last = record.sequence;
         Ok(())
@@ -79,18 +79,18 @@ impl Recovery {
         let mut coordinator = self.coordinator(config, now_us, views)?;
         coordinator.effects.push_back(Effect::Publish(coordinator.published.clone()));
         let catalog = coordinator.tip.clone();
-        if planted::is(Bug::RecoveredSequenceReused) && open.sequence > Sequence(1) {
+        if defects::is(Defect::RecoveredSequenceReused) && open.sequence > Sequence(1) {
             coordinator.next_sequence = open.sequence;
         }
         let running = || catalog.pipelines.values().filter(|p| p.state == PipelineState::Running);
         if coordinator.config.pipelines_stopped {
             coordinator.stop_recovered(running().cloned().collect());
         }
-        let opens = !coordinator.config.pipelines_stopped || planted::is(Bug::StoppedAtStartRuns);
+        let opens = !coordinator.config.pipelines_stopped || defects::is(Defect::StoppedAtStartRuns);
         for pipeline in running().filter(|_| opens) {
             let epoch = coordinator.new_epoch();
             coordinator.open_source(pipeline.clone(), epoch);
-            if planted::is(Bug::TopicIdNotRecovered) {
+            if defects::is(Defect::TopicIdNotRecovered) {
                 coordinator.mark_recovered(pipeline.id);
             }
         }
@@ -127,7 +127,7 @@ impl Recovery {
             publishing: None,
             published: Snapshot { sequence: self.last, catalog, shards: views },
             durable: self.last,
-            frontier_written: true,
+            sync_marker_written: true,
             last_append_us: now_us,
             requests: requests::Requests::default(),
             pipelines: BTreeMap::new(),
@@ -153,7 +153,7 @@ impl Coordinator {
         if running.is_empty() {
             return;
         }
-        reached(Probe::StoppedAtStart);
+        reached(CoverageMark::StoppedAtStart);
         let stopped = |pipeline: &Arc<PipelineDef>| {
             let epoch = self.new_epoch();
             let altered_at_us = self.now_us;

@@ -1,4 +1,4 @@
-//! What clients ask for: snapshots and their release, table barriers, writes and definitions in line. A request may overtake
+//! What clients ask for: snapshots and their release, table locks, writes and definitions in line. A request may overtake
 //! another only if they have no table in common.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::Coordinator;
 use super::define::{Outcome, is_definition_of};
 use super::staging::{Origin, WorkByShard};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
 use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, Write};
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::{Commit, RecordKind};
 use crate::snapshot::{ShardView, Snapshot};
 
@@ -20,7 +20,7 @@ use crate::snapshot::{ShardView, Snapshot};
 pub(super) enum Waiting {
     Define(Definition),
     Write(Write),
-    Barrier(BTreeSet<TableId>),
+    TableLock(BTreeSet<TableId>),
 }
 
 impl Waiting {
@@ -29,14 +29,14 @@ impl Waiting {
         match request {
             Request::Define(definition) => Some(Waiting::Define(definition)),
             Request::Write(write) => Some(Waiting::Write(write)),
-            Request::AcquireBarrier { tables } => Some(Waiting::Barrier(tables.into_iter().collect())),
-            Request::AcquireSnapshot | Request::ReleaseSnapshot(_) | Request::ReleaseBarrier(_) => None,
+            Request::AcquireTableLock { tables } => Some(Waiting::TableLock(tables.into_iter().collect())),
+            Request::AcquireSnapshot | Request::ReleaseSnapshot(_) | Request::ReleaseTableLock(_) => None,
         }
     }
 
-    /// Whether it is what somebody holds a barrier for.
-    fn holds_barrier(&self) -> bool {
-        matches!(self, Waiting::Write(Write { barrier: Some(_), .. }))
+    /// Whether it is what somebody holds a table lock for.
+    fn holds_table_lock(&self) -> bool {
+        matches!(self, Waiting::Write(Write { table_lock: Some(_), .. }))
     }
 
     /// What was asked for.
@@ -44,7 +44,9 @@ impl Waiting {
         match self {
             Waiting::Define(definition) => Request::Define(definition.clone()),
             Waiting::Write(write) => Request::Write(write.clone()),
-            Waiting::Barrier(tables) => Request::AcquireBarrier { tables: tables.iter().copied().collect() },
+            Waiting::TableLock(tables) => {
+                Request::AcquireTableLock { tables: tables.iter().copied().collect() }
+            }
         }
     }
 }
@@ -58,9 +60,9 @@ enum Line {
     OfDefinitions,
 }
 
-/// A table barrier that is held, or being set up.
+/// A table lock that is held, or being set up.
 #[derive(Clone, Debug)]
-pub(super) struct Barrier {
+pub(super) struct TableLock {
     pub tables: BTreeSet<TableId>,
     /// Who asked, until the views are all there.
     pub setting_up: Option<SettingUp>,
@@ -73,12 +75,12 @@ pub(super) struct SettingUp {
     views: Vec<Option<Arc<ShardView>>>,
 }
 
-/// Readers, barriers and the line.
+/// Readers, table locks and the line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     pub waiting: VecDeque<(RequestId, Waiting)>,
-    pub barriers: BTreeMap<BarrierId, Barrier>,
-    pub last_barrier: u64,
+    pub table_locks: BTreeMap<TableLockId, TableLock>,
+    pub last_table_lock: u64,
     pub readers: BTreeMap<ReaderId, Sequence>,
     pub last_reader: u64,
 }
@@ -89,26 +91,26 @@ impl Requests {
         self.readers.values().min().copied()
     }
 
-    /// True while a barrier forbids to stage rows of a table.
+    /// True while a table lock forbids to stage rows of a table.
     pub fn is_barred(&self, table: TableId) -> bool {
-        self.barriers.values().any(|barrier| barrier.tables.contains(&table))
+        self.table_locks.values().any(|table_lock| table_lock.tables.contains(&table))
     }
 }
 
 #[cfg(feature = "explore")]
 impl Requests {
-    /// See [`crate::logical`]. A search asks for definitions only; what it waits for with rows or barriers is counted.
-    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
-        let Requests { waiting, barriers, last_barrier: _, readers, last_reader: _ } = self;
+    /// See [`crate::fingerprint`]. A search asks for definitions only; what it waits for with rows or table locks is counted.
+    pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
+        let Requests { waiting, table_locks, last_table_lock: _, readers, last_reader: _ } = self;
         to.count(waiting.len());
         for (_, request) in waiting {
             match request {
                 Waiting::Define(definition) => to.bytes(format!("{definition:?}").as_bytes()),
                 Waiting::Write(write) => to.count(write.tables.len()),
-                Waiting::Barrier(tables) => to.count(tables.len()),
+                Waiting::TableLock(tables) => to.count(tables.len()),
             }
         }
-        to.count(barriers.len());
+        to.count(table_locks.len());
         to.count(readers.len());
     }
 }
@@ -121,17 +123,17 @@ impl Coordinator {
                 self.requests.readers.remove(&reader);
                 return;
             }
-            Request::ReleaseBarrier(barrier) => return self.drop_barrier(Some(barrier)),
+            Request::ReleaseTableLock(table_lock) => return self.drop_table_lock(Some(table_lock)),
             other => Waiting::of(other).expect("all others wait for their turn"),
         };
-        // The holder of a barrier is never turned away: those in line may be waiting for it. There are no more of them than
-        // barriers, and no more barriers than tables.
-        let mut holds_barrier = waiting.holds_barrier();
-        if planted::is(Bug::HolderTurnedAway) {
-            holds_barrier = false;
+        // The holder of a table lock is never turned away: those in line may be waiting for it. There are no more of them than
+        // table locks, and no more table locks than tables.
+        let mut holds_table_lock = waiting.holds_table_lock();
+        if defects::is(Defect::HolderTurnedAway) {
+            holds_table_lock = false;
         }
-        if !holds_barrier && self.requests.waiting.len() >= self.config.requests_waiting_max {
-            reached(Probe::RequestTurnedAway);
+        if !holds_table_lock && self.requests.waiting.len() >= self.config.requests_waiting_max {
+            reached(CoverageMark::RequestTurnedAway);
             let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
             return self.reply(id, Err(Error::new(ErrorKind::OutOfMemory, text)));
         }
@@ -158,13 +160,13 @@ impl Coordinator {
             let overtakes = !lines.is_disjoint(&passed);
             if !overtakes && !self.is_held_up(&lines) {
                 if index > 0 {
-                    reached(Probe::RequestOvertook);
+                    reached(CoverageMark::RequestOvertook);
                 }
                 chosen = Some(index);
                 break;
             }
             if !overtakes {
-                reached(Probe::BarrierHeldUpRequest);
+                reached(CoverageMark::TableLockHeldUpRequest);
             }
             passed.extend(lines);
         }
@@ -180,10 +182,10 @@ impl Coordinator {
     /// Where a waiting request stands.
     fn lines_of(&self, waiting: &Waiting) -> BTreeSet<Line> {
         match waiting {
-            // The holder of a barrier is in nobody's line: what it waits for could be waiting for it.
-            Waiting::Write(Write { barrier: Some(_), .. }) => BTreeSet::new(),
+            // The holder of a table lock is in nobody's line: what it waits for could be waiting for it.
+            Waiting::Write(Write { table_lock: Some(_), .. }) => BTreeSet::new(),
             Waiting::Write(write) => write.tables.iter().map(|t| Line::Of(t.table)).collect(),
-            Waiting::Barrier(tables) => tables.iter().copied().map(Line::Of).collect(),
+            Waiting::TableLock(tables) => tables.iter().copied().map(Line::Of).collect(),
             Waiting::Define(definition) => {
                 let tables = is_definition_of(&self.tip, definition).into_iter().map(Line::Of);
                 tables.chain([Line::OfDefinitions]).collect()
@@ -197,30 +199,33 @@ impl Coordinator {
 
     fn start(&mut self, id: RequestId, waiting: Waiting) -> Result<()> {
         if self.read_only {
-            reached(Probe::ReadOnlyRefused);
+            reached(CoverageMark::ReadOnlyRefused);
             if let Waiting::Write(write) = &waiting {
-                self.drop_barrier(write.barrier);
+                self.drop_table_lock(write.table_lock);
             }
             return Err(self.disk_full());
         }
         match waiting {
             Waiting::Write(write) => {
-                let barrier = write.barrier;
-                self.start_write(id, write).inspect_err(|_| self.drop_barrier(barrier))
+                let table_lock = write.table_lock;
+                self.start_write(id, write).inspect_err(|_| self.drop_table_lock(table_lock))
             }
-            Waiting::Barrier(tables) => self.start_barrier(id, tables),
+            Waiting::TableLock(tables) => self.start_table_lock(id, tables),
             Waiting::Define(definition) => self.start_definition(id, definition),
         }
     }
 
     fn start_write(&mut self, id: RequestId, write: Write) -> Result<()> {
-        if let Some(barrier) = &write.barrier {
-            let held = self.requests.barriers.get(barrier).filter(|b| b.setting_up.is_none());
+        if let Some(table_lock) = &write.table_lock {
+            let held = self.requests.table_locks.get(table_lock).filter(|b| b.setting_up.is_none());
             let held = held.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "the write names a barrier that is not held")
+                Error::new(ErrorKind::Internal, "the write names a table lock that is not held")
             })?;
             if write.tables.iter().any(|t| !held.tables.contains(&t.table)) {
-                return Err(Error::new(ErrorKind::Internal, "the write touches a table outside its barrier"));
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    "the write touches a table outside its table lock",
+                ));
             }
         }
         let mut work = WorkByShard::new();
@@ -243,12 +248,12 @@ impl Coordinator {
             }
         }
         if work.is_empty() {
-            self.drop_barrier(write.barrier);
+            self.drop_table_lock(write.table_lock);
             self.reply(id, Ok(Response::Done(Default::default())));
             return Ok(());
         }
         let commit = Commit { at_us: self.now_us, ..Commit::default() };
-        self.stage(RecordKind::Client, Origin::Write { id, barrier: write.barrier }, commit, work);
+        self.stage(RecordKind::Client, Origin::Write { id, table_lock: write.table_lock }, commit, work);
         Ok(())
     }
 
@@ -265,43 +270,44 @@ impl Coordinator {
 
     /// Between two records, everything staged is the tip: the shards are asked for it, and nothing more is staged on these
     /// tables until the statement is done. No lost update, no retry.
-    fn start_barrier(&mut self, id: RequestId, tables: BTreeSet<TableId>) -> Result<()> {
+    fn start_table_lock(&mut self, id: RequestId, tables: BTreeSet<TableId>) -> Result<()> {
         for table in &tables {
             self.tip.table(*table)?;
         }
-        self.requests.last_barrier += 1;
-        let barrier = BarrierId(self.requests.last_barrier);
+        self.requests.last_table_lock += 1;
+        let table_lock = TableLockId(self.requests.last_table_lock);
         let sequence = Sequence(self.next_sequence.0 - 1);
         if sequence > self.durable {
-            reached(Probe::BarrierOverUnsynced);
+            reached(CoverageMark::TableLockOverUnsynced);
         }
         let setting_up = SettingUp { id, sequence, views: vec![None; self.shard_count as usize] };
-        self.requests.barriers.insert(barrier, Barrier { tables, setting_up: Some(setting_up) });
+        self.requests.table_locks.insert(table_lock, TableLock { tables, setting_up: Some(setting_up) });
         for shard in (0..self.shard_count).map(ShardId) {
-            self.effects.push_back(Effect::Shard { shard, command: ShardCommand::ViewTip { barrier } });
+            self.effects.push_back(Effect::Shard { shard, command: ShardCommand::ViewTip { table_lock } });
         }
         Ok(())
     }
 
-    pub(super) fn tip_viewed(&mut self, shard: ShardId, id: BarrierId, view: Arc<ShardView>) {
+    pub(super) fn tip_viewed(&mut self, shard: ShardId, id: TableLockId, view: Arc<ShardView>) {
         let catalog = self.tip.clone();
-        // A barrier may have been released before it was set up.
-        let Some(barrier) = self.requests.barriers.get_mut(&id) else { return };
-        let setting_up = barrier.setting_up.as_mut().expect("one view a shard");
+        // A table lock may have been released before it was set up.
+        let Some(table_lock) = self.requests.table_locks.get_mut(&id) else { return };
+        let setting_up = table_lock.setting_up.as_mut().expect("one view a shard");
         assert!(setting_up.views[shard.0 as usize].replace(view).is_none(), "one view a shard");
         if setting_up.views.iter().any(|view| view.is_none()) {
             return;
         }
-        let SettingUp { id: request, sequence, views } = barrier.setting_up.take().expect("just seen");
+        let SettingUp { id: request, sequence, views } = table_lock.setting_up.take().expect("just seen");
         let shards = views.into_iter().map(|view| view.expect("just seen")).collect();
         // The barred tables are as they were at `sequence`; other tables may have moved on and are not the statement's.
         let snapshot = Snapshot { sequence, catalog, shards };
-        self.reply(request, Ok(Response::Barrier { barrier: id, snapshot }));
+        self.reply(request, Ok(Response::TableLock { table_lock: id, snapshot }));
     }
 
-    pub(super) fn drop_barrier(&mut self, barrier: Option<BarrierId>) {
-        let Some(barrier) = barrier else { return };
-        if let Some(SettingUp { id, .. }) = self.requests.barriers.remove(&barrier).and_then(|b| b.setting_up)
+    pub(super) fn drop_table_lock(&mut self, table_lock: Option<TableLockId>) {
+        let Some(table_lock) = table_lock else { return };
+        if let Some(SettingUp { id, .. }) =
+            self.requests.table_locks.remove(&table_lock).and_then(|b| b.setting_up)
         {
             let error = Error::new(
                 ErrorKind::QueryCanceled,

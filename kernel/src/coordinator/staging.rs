@@ -9,20 +9,20 @@ use bytes::Bytes;
 use super::batch::BatchPart;
 use super::publish::InFlight;
 use super::{Coordinator, apply, errors_table};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::Error;
-use crate::extract::SetAside;
+use crate::extract::DeadLetter;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
 /// Whose record it is.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
-    /// A client's rows, perhaps under a barrier: any refused row abandons the record.
-    Write { id: RequestId, barrier: Option<BarrierId> },
+    /// A client's rows, perhaps under a table lock: any refused row abandons the record.
+    Write { id: RequestId, table_lock: Option<TableLockId> },
     /// A client's definition.
     Define { id: RequestId },
     /// Pipelines' batches: refused rows are set aside.
@@ -46,7 +46,7 @@ pub(super) struct Staging {
     rejected: Vec<Rejected>,
     ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
     /// The second round, which puts refused rows into the errors table, is on its way.
-    setting_aside: bool,
+    second_round: bool,
 }
 
 impl Staging {
@@ -58,8 +58,8 @@ impl Staging {
 
 #[cfg(feature = "explore")]
 impl Staging {
-    /// See [`crate::logical`]. What the parts say is what their shards hold as staged.
-    pub(super) fn logical(&self, to: &mut crate::logical::Logical) {
+    /// See [`crate::fingerprint`]. What the parts say is what their shards hold as staged.
+    pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Staging {
             kind,
             origin,
@@ -70,11 +70,11 @@ impl Staging {
             counts,
             rejected,
             ignored,
-            setting_aside,
+            second_round,
         } = self;
         to.word(*kind as u64);
         match origin {
-            Origin::Write { id: _, barrier } => to.word(1 + u64::from(barrier.is_some())),
+            Origin::Write { id: _, table_lock } => to.word(1 + u64::from(table_lock.is_some())),
             Origin::Define { id: _ } => to.word(3u64),
             Origin::Batch(parts) => {
                 to.word(4u64);
@@ -97,7 +97,7 @@ impl Staging {
         [inserted, updated, deleted, dropped].iter().for_each(|count| to.word(**count));
         to.count(rejected.len());
         to.count(ignored.values().map(Vec::len).sum());
-        to.word(*setting_aside);
+        to.word(*second_round);
     }
 }
 
@@ -119,7 +119,7 @@ impl Coordinator {
             counts: Counts::default(),
             rejected: vec![],
             ignored: BTreeMap::new(),
-            setting_aside: false,
+            second_round: false,
         };
         self.send_work(&mut staging, work);
         self.staging = Some(staging);
@@ -165,7 +165,7 @@ impl Coordinator {
         if !staging.rejected.is_empty() {
             match &staging.origin {
                 Origin::Write { .. } => return self.abandon_write(staging),
-                Origin::Batch(_) => return self.set_rejected_aside(staging),
+                Origin::Batch(_) => return self.dead_letter_rejected(staging),
                 _ => unreachable!("definitions are never refused"),
             }
         }
@@ -175,25 +175,27 @@ impl Coordinator {
 
     /// A client's statement fails as a whole: what its shards staged is dropped, and it is told why.
     fn abandon_write(&mut self, staging: Staging) {
-        let Origin::Write { id, barrier } = staging.origin else { unreachable!("only writes are abandoned") };
-        reached(Probe::WriteAbandoned);
+        let Origin::Write { id, table_lock } = staging.origin else {
+            unreachable!("only writes are abandoned")
+        };
+        reached(CoverageMark::WriteAbandoned);
         let from = self.next_sequence;
         for (nth, shard) in staging.touched.into_iter().enumerate() {
-            if nth > 0 && planted::is(Bug::AbandonForgetsShard) {
+            if nth > 0 && defects::is(Defect::AbandonForgetsShard) {
                 continue;
             }
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
         }
-        self.drop_barrier(barrier);
+        self.drop_table_lock(table_lock);
         let error = staging.rejected.into_iter().next().expect("a reason").error;
         self.effects.push_back(Effect::Reply { id, result: Err(error) });
     }
 
     /// Rows of pipelines that a shard refused go to the errors table, in the same record: a second round of staging.
-    fn set_rejected_aside(&mut self, mut staging: Staging) {
+    fn dead_letter_rejected(&mut self, mut staging: Staging) {
         let Origin::Batch(parts) = &mut staging.origin else { unreachable!("only batches set aside") };
-        assert!(!staging.setting_aside, "rows of the errors table are never refused");
-        reached(Probe::SecondRound);
+        assert!(!staging.second_round, "rows of the errors table are never refused");
+        reached(CoverageMark::SecondRound);
         let rejected = std::mem::take(&mut staging.rejected);
         let mut rows = Vec::with_capacity(rejected.len());
         let mut rows_of_message: BTreeMap<_, usize> = BTreeMap::new();
@@ -203,16 +205,16 @@ impl Coordinator {
         for row in rejected {
             let part =
                 parts.iter_mut().find(|p| p.table == row.table).expect("one pipeline a table in one batch");
-            let mut set_aside = row.set_aside().expect("rows of a batch have an origin");
+            let mut dead_letters = row.dead_letters().expect("rows of a batch have an origin");
             // Of one message once: it may have many rows, and all of them may be refused.
             if rows_of_message[&(row.table, row.origin)] == 1 {
-                let original = part.original(set_aside.partition, set_aside.offset);
-                set_aside.payload = original.or(set_aside.payload);
+                let original = part.original(dead_letters.partition, dead_letters.offset);
+                dead_letters.payload = original.or(dead_letters.payload);
             }
-            part.rejected.entry(set_aside.partition).or_default().insert(set_aside.offset);
-            rows.push((part.pipeline, set_aside));
+            part.rejected.entry(dead_letters.partition).or_default().insert(dead_letters.offset);
+            rows.push((part.pipeline, dead_letters));
         }
-        staging.setting_aside = true;
+        staging.second_round = true;
         let work = self.errors_work(staging.commit.at_us, &rows);
         self.send_work(&mut staging, work);
         self.staging = Some(staging);
@@ -230,20 +232,20 @@ impl Coordinator {
         let mut failed = vec![];
         for part in parts {
             let advances = staging.commit.cursors.iter().filter(|a| a.pipeline == part.pipeline);
-            let set_aside: u64 = advances.map(|a| a.tally.set_aside).sum();
+            let dead_letters: u64 = advances.map(|a| a.tally.dead_letters).sum();
             let pipeline = &self.tip.pipelines[&part.pipeline];
-            let before = if planted::is(Bug::ErrorLimitPerBatch) { 0 } else { pipeline.set_aside };
+            let before = if defects::is(Defect::ErrorLimitPerBatch) { 0 } else { pipeline.dead_letters };
             // A limit that was lowered stops it with the next message that is set aside.
             if let Some(limit) = pipeline.error_limit
-                && set_aside > 0
-                && before + set_aside > limit
+                && dead_letters > 0
+                && before + dead_letters > limit
             {
-                let error = errors_table::limit_reached(pipeline, before + set_aside, limit);
+                let error = errors_table::limit_reached(pipeline, before + dead_letters, limit);
                 failed.push((part.pipeline, error));
             }
         }
         for (id, error) in failed {
-            reached(Probe::ErrorLimitReached);
+            reached(CoverageMark::ErrorLimitReached);
             let change = self.fail_source(id, &error);
             staging.commit.catalog.push(change);
         }
@@ -254,12 +256,12 @@ impl Coordinator {
         commit.pieces = parts.into_iter().map(Piece::Inline).collect();
         apply::apply(Arc::make_mut(&mut self.tip), &commit)
             .expect("a record of our own agrees with the catalog");
-        if planted::is(Bug::OffsetsAheadOfSync) {
+        if defects::is(Defect::OffsetsAheadOfSync) {
             self.published.catalog = self.tip.clone();
         }
         let (reply, credits) = match origin {
-            Origin::Write { id, barrier } => {
-                self.drop_barrier(barrier);
+            Origin::Write { id, table_lock } => {
+                self.drop_table_lock(table_lock);
                 (Some((id, counts)), vec![])
             }
             // What went with a definition is nobody's count of rows.
@@ -275,9 +277,9 @@ impl Coordinator {
     }
 
     /// Work that puts set-aside messages into the errors table.
-    pub(super) fn errors_work(&self, at_us: Micros, rows: &[(PipelineId, SetAside)]) -> WorkByShard {
+    pub(super) fn errors_work(&self, at_us: Micros, rows: &[(PipelineId, DeadLetter)]) -> WorkByShard {
         let mut work = WorkByShard::new();
-        for part in errors_table::parts(rows, self.config.set_aside_bytes_max) {
+        for part in errors_table::parts(rows, self.config.dead_letter_bytes_max) {
             for (shard, mut more) in self.route_errors(errors_table::rows(&self.tip, at_us, part)) {
                 work.entry(shard).or_default().append(&mut more);
             }
@@ -286,7 +288,7 @@ impl Coordinator {
     }
 
     /// Stages a record that stops a pipeline in state Failed, and a row in the errors table that says why. The record waits its
-    /// turn: see `pipeline::SourceRun::failure`.
+    /// turn: see `sources::ActiveSource::failure`.
     pub(super) fn stage_failure(&mut self, id: PipelineId, error: &Error) {
         let change = self.fail_source(id, error);
         let work = self.route_errors(errors_table::source_error(&self.tip, self.now_us, id, error));
@@ -311,7 +313,7 @@ impl Coordinator {
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
         let text = format!("pipeline {} stopped: {}", pipeline.name, error.message);
-        self.effects.push_back(Effect::Note { pipeline: Some(id), text, error: None });
+        self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
         CatalogChange::PipelineSet(pipeline)
     }
 }
@@ -324,11 +326,11 @@ pub(super) fn dispose(tally: &mut Tally, rejected: &BTreeSet<i64>, mut ignored: 
     ignored.dedup();
     ignored.retain(|offset| !rejected.contains(offset));
     if !ignored.is_empty() {
-        reached(Probe::RowsIgnored);
+        reached(CoverageMark::RowsIgnored);
     }
     let (rejected, ignored) = (rejected.len() as u64, ignored.len() as u64);
     let applied = tally.applied.checked_sub(rejected + ignored);
     tally.applied = applied.expect("shards speak of messages that left a row");
-    tally.set_aside += rejected;
+    tally.dead_letters += rejected;
     tally.ignored += ignored;
 }

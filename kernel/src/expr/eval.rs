@@ -20,8 +20,8 @@ use arrow_schema::DataType;
 use arrow_select::zip::zip;
 
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
+use crate::defects::{self, Defect};
 use crate::error::ErrorKind;
-use crate::planted::{self, Bug};
 use crate::schema::{ColumnType, chars_len, fitting_len};
 
 /// Why rows are refused; at most one reason a row, the first that was found.
@@ -563,7 +563,7 @@ fn fit(a: &ArrayRef, max_chars: usize, errors: &mut RowErrors) -> Option<ArrayRe
             if let Some(len) = fitting_len(text.as_bytes(), max_chars) {
                 return Some(&text[..len]);
             }
-            if !planted::is(Bug::LongTextCut) {
+            if !defects::is(Defect::LongTextCut) {
                 errors.mark(row, ErrorKind::StringDataRightTruncation);
             }
             Some(&text[..chars_len(text.as_bytes(), max_chars)])

@@ -19,8 +19,8 @@ pub struct LogReader<S: Storage> {
 impl<S: Storage> LogReader<S> {
     /// Before the first record. An error says that there is no log.
     pub fn begin(mut storage: S) -> Result<LogReader<S>> {
-        let segments = storage.segments()?;
-        let scan = Scan::begin(&mut storage, segments)?;
+        let log_files = storage.log_files()?;
+        let scan = Scan::begin(&mut storage, log_files)?;
         let reader = scan.reader(scan.index);
         Ok(LogReader { storage, scan, reader, ended: false })
     }

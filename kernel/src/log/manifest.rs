@@ -1,4 +1,4 @@
-//! The manifest: what the log itself cannot say, how much of it there has to be. It names the segments that exist and a record
+//! The manifest: what the log itself cannot say, how much of it there has to be. It names the log files that exist and a record
 //! that was durable when it was written; a log that ends before that record has lost something. When it is written lives in
 //! `writer`, what it means for a start in `recovery`.
 //!
@@ -14,20 +14,20 @@
 //! | 10 | 6 | zeros |
 //! | 16 | 16 | database id |
 //! | 32 | 8 | generation: how many manifests there were, this one included |
-//! | 40 | 8 | incarnation that wrote it |
-//! | 48 | 8 | number of the first segment |
-//! | 56 | 8 | number of the last segment |
-//! | 64 | 8 | length of the last segment |
-//! | 72 | 8 | sequence of the last durable record, which lies in the last segment |
+//! | 40 | 8 | term that wrote it |
+//! | 48 | 8 | number of the first log file |
+//! | 56 | 8 | number of the last log file |
+//! | 64 | 8 | length of the last log file |
+//! | 72 | 8 | sequence of the last durable record, which lies in the last log file |
 //! | 80 | 8 | header checksum of that record |
 //! | 88 | 8 | XXH3-64 of the above |
 //! | 96 | | zeros |
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
-use crate::planted::{self, Bug};
 
 /// Bytes of one slot: a sector, which devices write as a whole.
 pub const MANIFEST_SLOT_LEN: usize = 512;
@@ -49,13 +49,13 @@ pub struct Manifest {
     /// Rises by one with each manifest.
     pub generation: u64,
     /// Life that wrote it.
-    pub incarnation: Incarnation,
-    /// Number of the first segment.
-    pub first_segment: u64,
-    /// Number of the segment that holds the record `through`.
-    pub last_segment: u64,
-    /// Length of that segment.
-    pub last_segment_len: u64,
+    pub term: Term,
+    /// Number of the first log file.
+    pub first_log_file: u64,
+    /// Number of the log file that holds the record `through`.
+    pub last_log_file: u64,
+    /// Length of that log file.
+    pub last_log_file_len: u64,
     /// A record that is durable, with all before it.
     pub through: Sequence,
     /// Checksum of its header: of two logs that went apart only one is meant.
@@ -65,7 +65,7 @@ pub struct Manifest {
 impl Manifest {
     /// The slot that it is written to: not that of the manifest before it.
     pub fn slot(&self) -> usize {
-        if planted::is(Bug::ManifestInOneSlot) {
+        if defects::is(Defect::ManifestInOneSlot) {
             return 0;
         }
         (self.generation % 2) as usize
@@ -79,10 +79,10 @@ impl Manifest {
         bytes[16..32].copy_from_slice(&self.database);
         let numbers = [
             self.generation,
-            self.incarnation.0,
-            self.first_segment,
-            self.last_segment,
-            self.last_segment_len,
+            self.term.0,
+            self.first_log_file,
+            self.last_log_file,
+            self.last_log_file_len,
             self.through.0,
             self.through_checksum,
         ];
@@ -128,51 +128,51 @@ impl Manifest {
         Ok(Some(Manifest {
             database: bytes[16..32].try_into().expect("16 bytes"),
             generation: u64_at(32),
-            incarnation: Incarnation(u64_at(40)),
-            first_segment: u64_at(48),
-            last_segment: u64_at(56),
-            last_segment_len: u64_at(64),
+            term: Term(u64_at(40)),
+            first_log_file: u64_at(48),
+            last_log_file: u64_at(56),
+            last_log_file_len: u64_at(64),
             through: Sequence(u64_at(72)),
             through_checksum: u64_at(80),
         }))
     }
 
-    /// The log ends before this record: what is gone, as far as can be told from the segments that there are.
-    pub(super) fn loss(&self, first_gone: Sequence, segments: &[(u64, u64)]) -> Error {
-        let Manifest { first_segment, last_segment, last_segment_len, through, .. } = *self;
-        let there = |number: u64| segments.iter().find(|(found, _)| *found == number);
-        let missing: Vec<String> = (first_segment..=last_segment)
+    /// The log ends before this record: what is gone, as far as can be told from the log files that there are.
+    pub(super) fn loss(&self, first_gone: Sequence, log_files: &[(u64, u64)]) -> Error {
+        let Manifest { first_log_file, last_log_file, last_log_file_len, through, .. } = *self;
+        let there = |number: u64| log_files.iter().find(|(found, _)| *found == number);
+        let missing: Vec<String> = (first_log_file..=last_log_file)
             .filter(|number| there(*number).is_none())
             .map(|number| number.to_string())
             .collect();
-        let why = match (missing.len(), there(last_segment)) {
-            (0, Some((_, len))) if *len != last_segment_len => {
-                format!("log segment {last_segment} has {len} bytes and was made with {last_segment_len}")
+        let why = match (missing.len(), there(last_log_file)) {
+            (0, Some((_, len))) if *len != last_log_file_len => {
+                format!("log file {last_log_file} has {len} bytes and was made with {last_log_file_len}")
             }
             (0, _) => "they are not where they were written, or damaged".to_owned(),
-            (n, _) if n as u64 == last_segment - first_segment + 1 => {
-                "all log segments are missing".to_owned()
+            (n, _) if n as u64 == last_log_file - first_log_file + 1 => {
+                "all log files are missing".to_owned()
             }
-            (1, _) => format!("log segment {} is missing", missing[0]),
+            (1, _) => format!("log file {} is missing", missing[0]),
             (n, _) if n > LISTED_MAX => {
                 format!(
-                    "log segments {} and {} others are missing",
+                    "log files {} and {} others are missing",
                     missing[..LISTED_MAX].join(", "),
                     n - LISTED_MAX
                 )
             }
-            (..) => format!("log segments {} are missing", missing.join(", ")),
+            (..) => format!("log files {} are missing", missing.join(", ")),
         };
         let message = format!(
             "the log is not whole: records {first_gone} to {through} are gone at least; the manifest says that they were durable \
-             in log segments {first_segment} to {last_segment}, but {why}; nothing was changed; restore the data directory from \
+             in log files {first_log_file} to {last_log_file}, but {why}; nothing was changed; restore the data directory from \
              a backup"
         );
         Error::new(ErrorKind::DataCorrupted, message)
     }
 }
 
-/// Missing segments that a message names.
+/// Missing log files that a message names.
 const LISTED_MAX: usize = 8;
 
 #[cfg(test)]
@@ -183,10 +183,10 @@ mod tests {
         Manifest {
             database: *b"a database of 16",
             generation,
-            incarnation: Incarnation(3),
-            first_segment: 1,
-            last_segment: 4,
-            last_segment_len: 8192,
+            term: Term(3),
+            first_log_file: 1,
+            last_log_file: 4,
+            last_log_file_len: 8192,
             through: Sequence(100 + generation),
             through_checksum: 0x0123_4567_89ab_cdef,
         }

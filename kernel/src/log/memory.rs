@@ -1,26 +1,26 @@
-//! Segments in memory: for tests, benchmarks and engines that keep nothing. Every write is at once as durable as it gets.
+//! Log files in memory: for tests, benchmarks and engines that keep nothing. Every write is at once as durable as it gets.
 
 use std::collections::BTreeMap;
 
 use super::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Segments in memory.
+/// Log files in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemStorage {
-    segments: BTreeMap<u64, Vec<u8>>,
+    log_files: BTreeMap<u64, Vec<u8>>,
     manifest: Option<[ManifestSlot; 2]>,
 }
 
 impl MemStorage {
-    /// No segments.
+    /// No log files.
     pub fn new() -> MemStorage {
         MemStorage::default()
     }
 
-    /// The bytes of a segment, for tests that damage them.
-    pub fn segment_mut(&mut self, number: u64) -> Option<&mut Vec<u8>> {
-        self.segments.get_mut(&number)
+    /// The bytes of a log file, for tests that damage them.
+    pub fn log_file_mut(&mut self, number: u64) -> Option<&mut Vec<u8>> {
+        self.log_files.get_mut(&number)
     }
 
     /// The manifest's slots, for tests that damage or remove them.
@@ -29,27 +29,27 @@ impl MemStorage {
     }
 
     fn range(&mut self, number: u64, offset: u64, len: u64) -> Result<&mut [u8]> {
-        let segment = self.segments.get_mut(&number).ok_or_else(|| outside(number, offset, len))?;
-        let end = offset.checked_add(len).filter(|end| *end <= segment.len() as u64);
+        let log_file = self.log_files.get_mut(&number).ok_or_else(|| outside(number, offset, len))?;
+        let end = offset.checked_add(len).filter(|end| *end <= log_file.len() as u64);
         let end = end.ok_or_else(|| outside(number, offset, len))?;
-        Ok(&mut segment[offset as usize..end as usize])
+        Ok(&mut log_file[offset as usize..end as usize])
     }
 }
 
 fn outside(number: u64, offset: u64, len: u64) -> Error {
-    Error::new(ErrorKind::IoError, format!("log segment {number} has no bytes {offset}+{len}"))
+    Error::new(ErrorKind::IoError, format!("log file {number} has no bytes {offset}+{len}"))
 }
 
 impl Storage for MemStorage {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        Ok(self.segments.iter().map(|(number, bytes)| (*number, bytes.len() as u64)).collect())
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.log_files.iter().map(|(number, bytes)| (*number, bytes.len() as u64)).collect())
     }
 
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
-        if self.segments.contains_key(&number) {
-            return Err(Error::new(ErrorKind::IoError, format!("log segment {number} exists already")));
+        if self.log_files.contains_key(&number) {
+            return Err(Error::new(ErrorKind::IoError, format!("log file {number} exists already")));
         }
-        self.segments.insert(number, vec![0; len as usize]);
+        self.log_files.insert(number, vec![0; len as usize]);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl Storage for MemStorage {
     }
 
     fn remove(&mut self, number: u64) -> Result<()> {
-        self.segments.remove(&number).map(|_| ()).ok_or_else(|| outside(number, 0, 0))
+        self.log_files.remove(&number).map(|_| ()).ok_or_else(|| outside(number, 0, 0))
     }
 
     fn manifest(&mut self) -> Result<Option<[ManifestSlot; 2]>> {

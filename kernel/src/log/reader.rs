@@ -1,4 +1,4 @@
-//! Reads segments in large, aligned windows, so that payloads are slices of them.
+//! Reads log files in large, aligned windows, so that payloads are slices of them.
 
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
@@ -7,16 +7,16 @@ use super::Storage;
 use crate::error::Result;
 use crate::record::ALIGNMENT;
 
-/// Into so many windows a segment is cut.
+/// Into so many windows a log file is cut.
 const WINDOWS: u64 = 16;
 
 /// Bytes in the smallest of them.
 const WINDOW_LEN_MIN: u64 = 1024;
 
-/// A window over one segment.
+/// A window over one log file.
 pub(super) struct Reader {
-    segment: u64,
-    segment_len: u64,
+    log_file: u64,
+    log_file_len: u64,
     /// Bytes read at once, unless a record is longer; a multiple of [`ALIGNMENT`], so that no header lies in two windows.
     window_len: u64,
     window_at: u64,
@@ -33,36 +33,36 @@ impl AsRef<[u8]> for Aligned {
 }
 
 impl Reader {
-    pub fn new(segment: u64, segment_len: u64) -> Reader {
-        let window_len = segment_len.div_ceil(WINDOWS).max(WINDOW_LEN_MIN).next_multiple_of(ALIGNMENT);
-        Reader { segment, segment_len, window_len, window_at: 0, window: Bytes::new() }
+    pub fn new(log_file: u64, log_file_len: u64) -> Reader {
+        let window_len = log_file_len.div_ceil(WINDOWS).max(WINDOW_LEN_MIN).next_multiple_of(ALIGNMENT);
+        Reader { log_file, log_file_len, window_len, window_at: 0, window: Bytes::new() }
     }
 
-    /// The bytes from `offset`, or None if the segment ends before them.
+    /// The bytes from `offset`, or None if the log file ends before them.
     pub fn bytes<S: Storage>(&mut self, storage: &mut S, offset: u64, len: u64) -> Result<Option<Bytes>> {
-        let Some(left) = self.segment_len.checked_sub(offset).filter(|left| *left >= len) else {
+        let Some(left) = self.log_file_len.checked_sub(offset).filter(|left| *left >= len) else {
             return Ok(None);
         };
         if self.held(offset, len).is_none() {
             let window_len = len.max(self.window_len).min(left);
             let mut buffer = MutableBuffer::from_len_zeroed(window_len as usize);
-            storage.read(self.segment, offset, buffer.as_slice_mut())?;
+            storage.read(self.log_file, offset, buffer.as_slice_mut())?;
             self.window = Bytes::from_owner(Aligned(buffer.into()));
             self.window_at = offset;
         }
         Ok(self.held(offset, len))
     }
 
-    /// What the window has of the segment.
+    /// What the window has of the log file.
     fn held(&self, offset: u64, len: u64) -> Option<Bytes> {
         let start = offset.checked_sub(self.window_at)? as usize;
         let bytes = self.window.get(start..)?.get(..len as usize)?;
         Some(self.window.slice_ref(bytes))
     }
 
-    /// As much as can be had at once from `offset`: at most a window; None at the end of the segment.
+    /// As much as can be had at once from `offset`: at most a window; None at the end of the log file.
     pub fn window<S: Storage>(&mut self, storage: &mut S, offset: u64) -> Result<Option<Bytes>> {
-        let len = self.window_len.min(self.segment_len.saturating_sub(offset));
+        let len = self.window_len.min(self.log_file_len.saturating_sub(offset));
         Ok(self.bytes(storage, offset, len)?.filter(|window| !window.is_empty()))
     }
 }

@@ -5,17 +5,17 @@ use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::log_file::{LOG_FILE_HEADER_LEN, LogFileHeader};
 use super::reader::Reader;
-use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
-use super::writer::{Chain, Segment};
-use super::{FIRST_SEGMENT, LogWriter, Manifest, Opened, Storage, TornTail};
+use super::writer::{Chain, LogFile};
+use super::{FIRST_LOG_FILE, LogWriter, Manifest, Opened, Storage, TornTail};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
-use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Place, Record, RecordKind};
+use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Record, RecordKind, RecordLocation};
 
-/// Least room that a creation writes to at once: the first segment's header and the `open` record lie inside it.
+/// Least room that a creation writes to at once: the first log file's header and the `open` record lie inside it.
 const CREATION_LEN: u64 = 512;
 
 /// Bytes that are cleared at once.
@@ -23,28 +23,28 @@ const CLEAR_LEN: usize = 64 << 10;
 static ZEROS: [u8; CLEAR_LEN] = [0; CLEAR_LEN];
 
 /// Whether there is a log, or was one: a manifest says so even where nothing else is left. There is none in an empty storage, nor
-/// where a creation was interrupted before its `open` record was durable: one segment that holds nothing but, at most, bytes of
+/// where a creation was interrupted before its `open` record was durable: one log file that holds nothing but, at most, bytes of
 /// its header and its first record. An error says that there is something that is no log.
 pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
-    let segments = storage.segments()?;
-    if planted::is(Bug::CreationNotResumed) {
-        return Ok(!segments.is_empty());
+    let log_files = storage.log_files()?;
+    if defects::is(Defect::CreationNotResumed) {
+        return Ok(!log_files.is_empty());
     }
-    if storage.manifest()?.is_some() && !planted::is(Bug::EmptiedIsNew) {
+    if storage.manifest()?.is_some() && !defects::is(Defect::EmptiedIsNew) {
         return Ok(true);
     }
-    let [(FIRST_SEGMENT, len)] = segments[..] else { return Ok(!segments.is_empty()) };
-    let mut reader = Reader::new(FIRST_SEGMENT, len);
+    let [(FIRST_LOG_FILE, len)] = log_files[..] else { return Ok(!log_files.is_empty()) };
+    let mut reader = Reader::new(FIRST_LOG_FILE, len);
     let Some(start) = reader.bytes(storage, 0, CREATION_LEN)? else { return Ok(true) };
     let header = start.first_chunk().expect("512 bytes");
-    match SegmentHeader::decode(header, FIRST_SEGMENT, len)? {
-        Some(SegmentHeader { database, .. }) => {
-            let place = Place { database, segment: FIRST_SEGMENT, offset: SEGMENT_HEADER_LEN };
-            if read_record(storage, &mut reader, &place)?.is_some() {
+    match LogFileHeader::decode(header, FIRST_LOG_FILE, len)? {
+        Some(LogFileHeader { database, .. }) => {
+            let location = RecordLocation { database, log_file: FIRST_LOG_FILE, offset: LOG_FILE_HEADER_LEN };
+            if read_record(storage, &mut reader, &location)?.is_some() {
                 return Ok(true);
             }
         }
-        None if !SegmentHeader::is_unfinished(header) => return Ok(true),
+        None if !LogFileHeader::is_unfinished(header) => return Ok(true),
         None => {}
     }
     let mut offset = CREATION_LEN;
@@ -57,14 +57,14 @@ pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes the log of a new database: its first segment and its `open` record, durable when this returns and handed to
+/// Makes the log of a new database: its first log file and its `open` record, durable when this returns and handed to
 /// `visitor`. What an interrupted creation left is removed.
 pub fn create<S: Storage>(
     mut storage: S,
     database: [u8; 16],
     shard_count: u16,
     at_us: Micros,
-    segment_len: u64,
+    log_file_len: u64,
     visitor: &mut dyn FnMut(Record) -> Result<()>,
 ) -> Result<Opened<S>> {
     assert!(shard_count > 0, "a database has at least one shard");
@@ -72,12 +72,12 @@ pub fn create<S: Storage>(
         let message = "a log exists already; choose an empty data directory, or open this one";
         return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
     }
-    for (number, _) in storage.segments()?.into_iter().rev() {
-        reached(Probe::CreationResumed);
+    for (number, _) in storage.log_files()?.into_iter().rev() {
+        reached(CoverageMark::CreationResumed);
         storage.remove(number)?;
     }
-    let none = Segment { number: FIRST_SEGMENT - 1, len: 0, end: 0, prepared: false };
-    let writer = LogWriter::at(storage, database, segment_len, none, Chain::EMPTY, None);
+    let none = LogFile { number: FIRST_LOG_FILE - 1, len: 0, end: 0, prepared: false };
+    let writer = LogWriter::at(storage, database, log_file_len, none, Chain::EMPTY, None);
     begin(writer, Open { database, shard_count, at_us }, None, visitor)
 }
 
@@ -87,26 +87,26 @@ pub fn create<S: Storage>(
 pub fn open<S: Storage>(
     mut storage: S,
     at_us: Micros,
-    segment_len: u64,
+    log_file_len: u64,
     visitor: &mut dyn FnMut(Record) -> Result<()>,
 ) -> Result<Opened<S>> {
-    let segments = match storage.segments() {
-        Err(_) if planted::is(Bug::UnlistedIsEmpty) => vec![],
+    let log_files = match storage.log_files() {
+        Err(_) if defects::is(Defect::UnlistedIsEmpty) => vec![],
         listed => listed?,
     };
-    let mut scan = Scan::begin(&mut storage, segments)?;
+    let mut scan = Scan::begin(&mut storage, log_files)?;
     scan.run(&mut storage, visitor)?;
     scan.judge(&mut storage)?;
     let torn_tail = scan.settle(&mut storage)?;
-    let Scan { database, chain, shard_count, index, offset, segments, manifest, .. } = scan;
+    let Scan { database, chain, shard_count, index, offset, log_files, manifest, .. } = scan;
     let shard_count = shard_count.ok_or_else(|| {
         let message =
-            "the log has no open record; its creation was interrupted, or its first segment is damaged";
+            "the log has no open record; its creation was interrupted, or its first log file is damaged";
         Error::new(ErrorKind::DataCorrupted, message)
     })?;
-    let (number, len) = segments[index];
-    let segment = Segment { number, len, end: offset, prepared: false };
-    let writer = LogWriter::at(storage, database, segment_len, segment, chain, manifest);
+    let (number, len) = log_files[index];
+    let log_file = LogFile { number, len, end: offset, prepared: false };
+    let writer = LogWriter::at(storage, database, log_file_len, log_file, chain, manifest);
     begin(writer, Open { database, shard_count, at_us }, torn_tail, visitor)
 }
 
@@ -118,19 +118,19 @@ fn begin<S: Storage>(
 ) -> Result<Opened<S>> {
     let (database, shard_count, synced_through) = (open.database, open.shard_count, writer.last());
     writer.begin(open.clone())?;
-    let (sequence, incarnation) = (writer.last(), writer.incarnation());
-    visitor(Record { sequence, incarnation, synced_through, body: Body::Open(open) })?;
-    Ok(Opened { writer, incarnation, database, shard_count, torn_tail })
+    let (sequence, term) = (writer.last(), writer.term());
+    visitor(Record { sequence, term, synced_through, body: Body::Open(open) })?;
+    Ok(Opened { writer, term, database, shard_count, torn_tail })
 }
 
 /// How far the log was read.
 pub(super) struct Scan {
     pub database: [u8; 16],
     /// Number and length of each.
-    segments: Vec<(u64, u64)>,
+    log_files: Vec<(u64, u64)>,
     chain: Chain,
     shard_count: Option<u16>,
-    /// Where the next record should be: an index into `segments`, and an offset there.
+    /// Where the next record should be: an index into `log_files`, and an offset there.
     pub index: usize,
     offset: u64,
     /// Where the records lie that the last one does not call synced.
@@ -140,24 +140,24 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn begin<S: Storage>(storage: &mut S, segments: Vec<(u64, u64)>) -> Result<Scan> {
+    pub(super) fn begin<S: Storage>(storage: &mut S, log_files: Vec<(u64, u64)>) -> Result<Scan> {
         let manifest = storage.manifest()?.map(|slots| Manifest::of_slots(&slots)).transpose()?;
-        let all_gone = manifest.map(|manifest| manifest.loss(Sequence(1), &segments));
-        let Some(&(number, len)) = segments.first() else {
+        let all_gone = manifest.map(|manifest| manifest.loss(Sequence(1), &log_files));
+        let Some(&(number, len)) = log_files.first() else {
             return Err(all_gone.unwrap_or_else(|| {
                 Error::new(ErrorKind::ObjectNotInPrerequisiteState, "there is no log to open; create one")
             }));
         };
-        if number != FIRST_SEGMENT {
+        if number != FIRST_LOG_FILE {
             return Err(all_gone.unwrap_or_else(|| {
-                let message = format!("log segment {FIRST_SEGMENT} is missing; restore it from a backup");
+                let message = format!("log file {FIRST_LOG_FILE} is missing; restore it from a backup");
                 Error::new(ErrorKind::DataCorrupted, message)
             }));
         }
         let header = match read_header(storage, &mut Reader::new(number, len))? {
-            Some(bytes) => SegmentHeader::decode_first(&bytes, number, len),
+            Some(bytes) => LogFileHeader::decode_first(&bytes, number, len),
             None => {
-                let message = format!("log segment {number} has only {len} bytes; restore it from a backup");
+                let message = format!("log file {number} has only {len} bytes; restore it from a backup");
                 Err(Error::new(ErrorKind::DataCorrupted, message))
             }
         };
@@ -174,11 +174,11 @@ impl Scan {
         }
         Ok(Scan {
             database: header.database,
-            segments,
+            log_files,
             chain: Chain::EMPTY,
             shard_count: None,
             index: 0,
-            offset: SEGMENT_HEADER_LEN,
+            offset: LOG_FILE_HEADER_LEN,
             unsynced: VecDeque::new(),
             manifest,
         })
@@ -197,7 +197,7 @@ impl Scan {
         Ok(())
     }
 
-    /// The next record of the chain, read through `reader`, which stands in the segment that the scan stands in.
+    /// The next record of the chain, read through `reader`, which stands in the log file that the scan stands in.
     pub(super) fn next<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -207,10 +207,10 @@ impl Scan {
             if let Some((header, payload)) = self.next_in_chain(storage, reader, self.index, self.offset)? {
                 return self.accept(&header, &payload).map(Some);
             }
-            let Some(next_reader) = self.next_segment(storage)? else { return Ok(None) };
-            reached(Probe::SegmentCrossed);
+            let Some(next_reader) = self.next_log_file(storage)? else { return Ok(None) };
+            reached(CoverageMark::LogFileCrossed);
             self.index += 1;
-            self.offset = SEGMENT_HEADER_LEN;
+            self.offset = LOG_FILE_HEADER_LEN;
             *reader = next_reader;
         }
     }
@@ -234,11 +234,12 @@ impl Scan {
         if let Body::Commit(_, commit) = &record.body
             && commit.pieces.iter().any(|piece| matches!(piece, Piece::Segment { .. }))
         {
-            let message = "its rows are in a segment file, which this version of tidemark does not read; start a newer one";
+            let message =
+                "its rows are in a segment, which this version of tidemark does not read; start a newer one";
             return Err(self.naming_place(Error::new(ErrorKind::FeatureNotSupported, message)));
         }
         self.unsynced.push_back((header.sequence, self.index, self.offset));
-        let durable = if planted::is(Bug::BeforeLastBelieved) {
+        let durable = if defects::is(Defect::BeforeLastBelieved) {
             Sequence(header.sequence.0 - 1)
         } else {
             header.synced_through
@@ -248,7 +249,7 @@ impl Scan {
         }
         self.chain = Chain {
             last: header.sequence,
-            incarnation: header.incarnation,
+            term: header.term,
             checksum: header.checksum,
             stamped: header.synced_through,
         };
@@ -264,12 +265,12 @@ impl Scan {
         index: usize,
         offset: u64,
     ) -> Result<Option<(Header, bytes::Bytes)>> {
-        let place = Place { database: self.database, segment: self.segments[index].0, offset };
-        let found = read_record(storage, reader, &place)?;
+        let location = RecordLocation { database: self.database, log_file: self.log_files[index].0, offset };
+        let found = read_record(storage, reader, &location)?;
         let is_whole = found.is_some();
         let next = found.filter(|(header, _)| self.follows(header));
         if is_whole && next.is_none() {
-            reached(Probe::StrangeRecord);
+            reached(CoverageMark::StrangeRecord);
         }
         Ok(next)
     }
@@ -278,39 +279,39 @@ impl Scan {
         let opens = header.kind == RecordKind::Open as u8;
         header.sequence == self.chain.last.next()
             && header.previous_checksum == self.chain.checksum
-            && header.incarnation.0 == self.chain.incarnation.0.saturating_add(opens as u64)
+            && header.term.0 == self.chain.term.0.saturating_add(opens as u64)
             && header.synced_through < header.sequence
             && header.synced_through >= self.chain.stamped
             && (opens || self.shard_count.is_some())
     }
 
-    /// A reader of the next segment, if the next record is not here because it begins that one.
-    fn next_segment<S: Storage>(&self, storage: &mut S) -> Result<Option<Reader>> {
+    /// A reader of the next log file, if the next record is not here because it begins that one.
+    fn next_log_file<S: Storage>(&self, storage: &mut S) -> Result<Option<Reader>> {
         let next = self.index + 1;
-        if self.segments.get(next).is_none_or(|(number, _)| *number != self.segments[self.index].0 + 1) {
+        if self.log_files.get(next).is_none_or(|(number, _)| *number != self.log_files[self.index].0 + 1) {
             return Ok(None);
         }
         let mut reader = self.reader(next);
         let Some(header) = self.header(storage, &mut reader, next)? else { return Ok(None) };
         let goes_on = header.first_sequence == self.chain.last.next()
-            && self.next_in_chain(storage, &mut reader, next, SEGMENT_HEADER_LEN)?.is_some();
+            && self.next_in_chain(storage, &mut reader, next, LOG_FILE_HEADER_LEN)?.is_some();
         Ok(goes_on.then_some(reader))
     }
 
-    /// The header of a segment; None where it is torn or damaged. One that is whole and says that the file is
+    /// The header of a log file; None where it is torn or damaged. One that is whole and says that the file is
     /// another than its name has it is refused: no crash does that, and the records in it cannot speak up for themselves.
     fn header<S: Storage>(
         &self,
         storage: &mut S,
         reader: &mut Reader,
         index: usize,
-    ) -> Result<Option<SegmentHeader>> {
-        let (number, len) = self.segments[index];
+    ) -> Result<Option<LogFileHeader>> {
+        let (number, len) = self.log_files[index];
         let Some(bytes) = read_header(storage, reader)? else { return Ok(None) };
-        let header = SegmentHeader::decode(&bytes, number, len)?;
+        let header = LogFileHeader::decode(&bytes, number, len)?;
         if header.is_some_and(|header| header.database != self.database) {
             let message =
-                format!("log segment {number} belongs to another database; restore the files of this one");
+                format!("log file {number} belongs to another database; restore the files of this one");
             return Err(Error::new(ErrorKind::DataCorrupted, message));
         }
         Ok(header)
@@ -321,48 +322,48 @@ impl Scan {
     pub(super) fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
         let bad = self.chain.last.next();
         let short = self.manifest.filter(|manifest| bad <= manifest.through);
-        if let Some(manifest) = short.filter(|_| !planted::is(Bug::ManifestUnread)) {
-            reached(Probe::LossRefused);
-            return Err(manifest.loss(bad, &self.segments));
+        if let Some(manifest) = short.filter(|_| !defects::is(Defect::ManifestUnread)) {
+            reached(CoverageMark::LossRefused);
+            return Err(manifest.loss(bad, &self.log_files));
         }
         let mut from = self.offset;
-        for index in self.index..self.segments.len() {
+        for index in self.index..self.log_files.len() {
             let mut reader = self.reader(index);
             self.header(storage, &mut reader, index)?;
-            let segment = self.segments[index].0;
-            if let Some((offset, witness)) = self.find_witness(storage, &mut reader, segment, from, bad)? {
-                reached(Probe::CorruptionRefused);
-                return Err(self.damaged(bad, segment, offset, &witness));
+            let log_file = self.log_files[index].0;
+            if let Some((offset, evidence)) = self.find_evidence(storage, &mut reader, log_file, from, bad)? {
+                reached(CoverageMark::CorruptionRefused);
+                return Err(self.damaged(bad, log_file, offset, &evidence));
             }
             from = 0;
         }
         Ok(())
     }
 
-    fn find_witness<S: Storage>(
+    fn find_evidence<S: Storage>(
         &self,
         storage: &mut S,
         reader: &mut Reader,
-        segment: u64,
+        log_file: u64,
         mut offset: u64,
         bad: Sequence,
     ) -> Result<Option<(u64, Header)>> {
         while let Some(window) = reader.window(storage, offset)? {
             let (steps, _) = window.as_chunks();
             for (at, bytes) in (offset..).step_by(ALIGNMENT as usize).zip(steps) {
-                let place = Place { database: self.database, segment, offset: at };
-                let Some(header) = Header::decode(bytes, &place) else { continue };
-                let is_witness = match () {
-                    () if planted::is(Bug::CorruptionIsTorn) => false,
-                    () if planted::is(Bug::TornIsCorruption) => true,
-                    () if planted::is(Bug::WitnessOffByOne) => header.synced_through.next() >= bad,
+                let location = RecordLocation { database: self.database, log_file, offset: at };
+                let Some(header) = Header::decode(bytes, &location) else { continue };
+                let is_evidence = match () {
+                    () if defects::is(Defect::CorruptionIsTorn) => false,
+                    () if defects::is(Defect::TornIsCorruption) => true,
+                    () if defects::is(Defect::EvidenceOffByOne) => header.synced_through.next() >= bad,
                     () => header.synced_through >= bad,
                 };
-                if is_witness {
+                if is_evidence {
                     return Ok(Some((at, header)));
                 }
-                reached(Probe::TornTailBeforeRecord);
-                if planted::is(Bug::FirstWitnessAlone) {
+                reached(CoverageMark::TornTailBeforeRecord);
+                if defects::is(Defect::FirstEvidenceAlone) {
                     return Ok(None);
                 }
             }
@@ -371,33 +372,33 @@ impl Scan {
         Ok(None)
     }
 
-    fn damaged(&self, bad: Sequence, segment: u64, offset: u64, witness: &Header) -> Error {
+    fn damaged(&self, bad: Sequence, log_file: u64, offset: u64, evidence: &Header) -> Error {
         Error::new(
             ErrorKind::DataCorrupted,
             format!(
-                "the log is damaged: record {bad}, expected in segment {} at offset {}, is bad or missing, but record {} in \
-                 segment {segment} at offset {offset} says that it was durable; restore the data directory from a backup",
-                self.segments[self.index].0, self.offset, witness.sequence
+                "the log is damaged: record {bad}, expected in log file {} at offset {}, is bad or missing, but record {} in \
+                 log file {log_file} at offset {offset} says that it was durable; restore the data directory from a backup",
+                self.log_files[self.index].0, self.offset, evidence.sequence
             ),
         )
     }
 
     fn naming_place(&self, error: Error) -> Error {
-        let (segment, offset) = (self.segments[self.index].0, self.offset);
+        let (log_file, offset) = (self.log_files[self.index].0, self.offset);
         let sequence = self.chain.last.next();
         let message =
-            format!("log record {sequence} in segment {segment} at offset {offset}: {}", error.message);
+            format!("log record {sequence} in log file {log_file} at offset {offset}: {}", error.message);
         Error::new(error.kind, message)
     }
 
-    /// Makes what was accepted durable and what was not go away for good: later segments are removed, the records that may
+    /// Makes what was accepted durable and what was not go away for good: later log files are removed, the records that may
     /// not be on the disk are written once more, the tail is cleared, and all of it is synced.
     fn settle<S: Storage>(&mut self, storage: &mut S) -> Result<Option<TornTail>> {
-        let (segment, _) = self.segments[self.index];
+        let (log_file, _) = self.log_files[self.index];
         let mut torn = false;
-        for (number, _) in self.segments.split_off(self.index + 1).into_iter().rev() {
-            reached(Probe::LaterSegmentRemoved);
-            if !planted::is(Bug::LaterSegmentsLeft) {
+        for (number, _) in self.log_files.split_off(self.index + 1).into_iter().rev() {
+            reached(CoverageMark::LaterLogFileRemoved);
+            if !defects::is(Defect::LaterLogFilesLeft) {
                 storage.remove(number)?;
             }
             torn = true;
@@ -405,42 +406,42 @@ impl Scan {
         let here = (self.chain.last.next(), self.index, self.offset);
         let (_, first_index, mut from) = self.unsynced.front().copied().unwrap_or(here);
         if !self.unsynced.is_empty() {
-            reached(Probe::UnsyncedRewritten);
+            reached(CoverageMark::UnsyncedRewritten);
         }
         if first_index < self.index {
-            reached(Probe::RewriteSpansSegments);
+            reached(CoverageMark::RewriteSpansLogFiles);
         }
         for index in first_index..=self.index {
-            if index < self.index && planted::is(Bug::EarlierSegmentsUnsynced) {
+            if index < self.index && defects::is(Defect::EarlierLogFilesUnsynced) {
                 continue;
             }
-            // Of later segments all.
+            // Of later log files all.
             let from = std::mem::take(&mut from);
-            let (number, len) = self.segments[index];
+            let (number, len) = self.log_files[index];
             let end = if index == self.index { self.offset } else { len };
-            if !planted::is(Bug::SecondSyncBelieved) && !planted::is(Bug::RecoveredUnsynced) {
+            if !defects::is(Defect::SecondSyncBelieved) && !defects::is(Defect::RecoveredUnsynced) {
                 self.rewrite(storage, index, from, end)?;
             }
             if index == self.index {
                 torn |= self.clear(storage, index, end)?;
             }
-            if !planted::is(Bug::RecoveredUnsynced) && !planted::is(Bug::RewrittenUnsynced) {
+            if !defects::is(Defect::RecoveredUnsynced) && !defects::is(Defect::RewrittenUnsynced) {
                 storage.sync(number, from, len - from)?;
             }
         }
         let first = self.chain.last.next();
         if torn {
-            reached(Probe::TornTail);
+            reached(CoverageMark::TornTail);
         }
-        Ok(torn.then_some(TornTail { segment, offset: self.offset, first }))
+        Ok(torn.then_some(TornTail { log_file, offset: self.offset, first }))
     }
 
     /// Writes what was read: after a failed sync the bytes in memory may be clean, and yet not be on the disk.
     fn rewrite<S: Storage>(&self, storage: &mut S, index: usize, from: u64, end: u64) -> Result<()> {
-        let mut reader = Reader::new(self.segments[index].0, end);
+        let mut reader = Reader::new(self.log_files[index].0, end);
         let mut offset = from;
         while let Some(window) = reader.window(storage, offset)? {
-            storage.write(self.segments[index].0, offset, &window)?;
+            storage.write(self.log_files[index].0, offset, &window)?;
             offset += window.len() as u64;
         }
         Ok(())
@@ -453,7 +454,7 @@ impl Scan {
         while let Some(window) = reader.window(storage, offset)? {
             for run in window.chunks(CLEAR_LEN) {
                 if !is_zero(run) {
-                    storage.write(self.segments[index].0, offset, &ZEROS[..run.len()])?;
+                    storage.write(self.log_files[index].0, offset, &ZEROS[..run.len()])?;
                     cleared = true;
                 }
                 offset += run.len() as u64;
@@ -463,17 +464,17 @@ impl Scan {
     }
 
     pub(super) fn reader(&self, index: usize) -> Reader {
-        let (number, len) = self.segments[index];
+        let (number, len) = self.log_files[index];
         Reader::new(number, len)
     }
 }
 
-/// The bytes of a segment's header; None where the segment is shorter.
+/// The bytes of a log file's header; None where the log file is shorter.
 fn read_header<S: Storage>(
     storage: &mut S,
     reader: &mut Reader,
-) -> Result<Option<[u8; SEGMENT_HEADER_LEN as usize]>> {
-    let bytes = reader.bytes(storage, 0, SEGMENT_HEADER_LEN)?;
+) -> Result<Option<[u8; LOG_FILE_HEADER_LEN as usize]>> {
+    let bytes = reader.bytes(storage, 0, LOG_FILE_HEADER_LEN)?;
     Ok(bytes.map(|bytes| bytes[..].try_into().expect("64 bytes")))
 }
 
@@ -481,27 +482,27 @@ fn read_header<S: Storage>(
 fn read_record<S: Storage>(
     storage: &mut S,
     reader: &mut Reader,
-    place: &Place,
+    location: &RecordLocation,
 ) -> Result<Option<(Header, bytes::Bytes)>> {
-    let read = reader.bytes(storage, place.offset, HEADER_LEN);
-    if read.is_err() && planted::is(Bug::UnreadableIsEnd) {
+    let read = reader.bytes(storage, location.offset, HEADER_LEN);
+    if read.is_err() && defects::is(Defect::UnreadableIsEnd) {
         return Ok(None);
     }
     let Some(bytes) = read? else { return Ok(None) };
     let header = bytes.first_chunk().expect("64 bytes");
-    let Some(header) = Header::decode(header, place) else { return Ok(None) };
-    let Some(payload) = reader.bytes(storage, place.offset + HEADER_LEN, header.payload_len)? else {
+    let Some(header) = Header::decode(header, location) else { return Ok(None) };
+    let Some(payload) = reader.bytes(storage, location.offset + HEADER_LEN, header.payload_len)? else {
         return Ok(None);
     };
     let mut whole = xxh3_64(&payload) == header.payload_checksum;
-    if planted::is(Bug::PayloadUnverified) {
+    if defects::is(Defect::PayloadUnverified) {
         whole = true;
     }
-    if planted::is(Bug::ZeroTailIsRecord) && is_zero(&payload[payload.len() / 4 * 3..]) {
+    if defects::is(Defect::ZeroTailIsRecord) && is_zero(&payload[payload.len() / 4 * 3..]) {
         whole = true;
     }
     if !whole {
-        reached(Probe::TornPayload);
+        reached(CoverageMark::TornPayload);
     }
     Ok(whole.then_some((header, payload)))
 }

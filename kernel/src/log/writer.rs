@@ -2,14 +2,14 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
-use super::{FIRST_SEGMENT, Manifest, Storage};
+use super::log_file::{LOG_FILE_HEADER_LEN, LogFileHeader};
+use super::{FIRST_LOG_FILE, Manifest, Storage};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::*;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::{
-    Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, Place, RecordKind,
+    Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, RecordKind, RecordLocation,
 };
 
 /// Bytes that are hashed and then copied while they are still in the processor's cache.
@@ -20,15 +20,15 @@ const COPY_LEN: usize = 256 << 10;
 pub struct LogWriter<S: Storage> {
     storage: S,
     database: [u8; 16],
-    /// Least length of a new segment.
-    segment_len: u64,
-    segment: Segment,
-    incarnation: Incarnation,
+    /// Least length of a new log file.
+    log_file_len: u64,
+    log_file: LogFile,
+    term: Term,
     /// Last record appended, and its header's checksum.
     last: Sequence,
     checksum: u64,
     durable: Sequence,
-    /// Written and not known to be durable: at most one range a segment, in order of segment.
+    /// Written and not known to be durable: at most one range a log file, in order of log file.
     unsynced: Vec<SyncRange>,
     /// The last that was written; none in a log that begins.
     manifest: Option<Manifest>,
@@ -37,9 +37,9 @@ pub struct LogWriter<S: Storage> {
     failure: Option<Error>,
 }
 
-/// The segment that is written to.
+/// The log file that is written to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
+pub(super) struct LogFile {
     pub number: u64,
     pub len: u64,
     /// Where the next record comes to lie.
@@ -52,22 +52,21 @@ pub(super) struct Segment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     pub last: Sequence,
-    pub incarnation: Incarnation,
+    pub term: Term,
     pub checksum: u64,
     pub stamped: Sequence,
 }
 
 impl Chain {
     /// Before the first record.
-    pub const EMPTY: Chain =
-        Chain { last: Sequence(0), incarnation: Incarnation(0), checksum: 0, stamped: Sequence(0) };
+    pub const EMPTY: Chain = Chain { last: Sequence(0), term: Term(0), checksum: 0, stamped: Sequence(0) };
 }
 
-/// Bytes of a segment that have to be made durable.
+/// Bytes of a log file that have to be made durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SyncRange {
-    /// Which segment.
-    pub segment: u64,
+    /// Which log file.
+    pub log_file: u64,
     /// First byte.
     pub offset: u64,
     /// How many.
@@ -77,7 +76,7 @@ pub struct SyncRange {
 /// What a host has to sync, in order, before it may say [`LogWriter::synced`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyncPlan {
-    /// Earlier segments first.
+    /// Earlier log files first.
     pub ranges: Vec<SyncRange>,
     /// Has to be written to its slot, and durable, after all ranges are.
     pub manifest: Option<Manifest>,
@@ -90,17 +89,17 @@ impl<S: Storage> LogWriter<S> {
     pub(super) fn at(
         storage: S,
         database: [u8; 16],
-        segment_len: u64,
-        segment: Segment,
+        log_file_len: u64,
+        log_file: LogFile,
         chain: Chain,
         manifest: Option<Manifest>,
     ) -> LogWriter<S> {
         LogWriter {
             storage,
             database,
-            segment_len,
-            segment,
-            incarnation: chain.incarnation,
+            log_file_len,
+            log_file,
+            term: chain.term,
             last: chain.last,
             checksum: chain.checksum,
             durable: chain.last,
@@ -111,16 +110,15 @@ impl<S: Storage> LogWriter<S> {
         }
     }
 
-    /// Begins a life: the `open` record of the next incarnation, durable when this returns.
+    /// Begins a life: the `open` record of the next term, durable when this returns.
     pub(super) fn begin(&mut self, open: Open) -> Result<()> {
-        let not_bumped = planted::is(Bug::IncarnationNotBumped) && self.last > Sequence(0);
+        let not_bumped = defects::is(Defect::TermNotBumped) && self.last > Sequence(0);
         if !not_bumped {
-            self.incarnation =
-                Incarnation(self.incarnation.0.checked_add(1).expect("fewer than 2^64 starts"));
+            self.term = Term(self.term.0.checked_add(1).expect("fewer than 2^64 starts"));
         }
         self.append_any(&Body::Open(open).encode(self.last.next()))?;
         self.renew_manifest();
-        let unsynced = planted::is(Bug::OpenRecordUnsynced) && self.last > Sequence(1);
+        let unsynced = defects::is(Defect::OpenRecordUnsynced) && self.last > Sequence(1);
         if !unsynced {
             self.sync()?;
         }
@@ -130,12 +128,12 @@ impl<S: Storage> LogWriter<S> {
     /// Copies a record into place: chained to the one before, stamped with what is durable. Returns when the bytes are
     /// there; they are not durable yet. Records come in order of sequence, without gaps.
     ///
-    /// With [`ErrorKind::DiskFull`] the writer may still be [well](Self::is_well): there was no room for the segment that the record
+    /// With [`ErrorKind::DiskFull`] the writer may still be [well](Self::is_well): there was no room for the log file that the record
     /// would have begun, and nothing was written. The same record may be appended again once there is.
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
         assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
         self.append_any(record)?;
-        if record.kind == RecordKind::Frontier {
+        if record.kind == RecordKind::SyncMarker {
             self.renew_manifest();
         }
         Ok(())
@@ -156,12 +154,12 @@ impl<S: Storage> LogWriter<S> {
         self.failure.is_none()
     }
 
-    /// Makes all appended records durable, with one sync for each segment touched (all but the last being full). Returns the
+    /// Makes all appended records durable, with one sync for each log file touched (all but the last being full). Returns the
     /// last durable sequence.
     pub fn sync(&mut self) -> Result<Sequence> {
         let plan = self.sync_plan()?;
         for range in &plan.ranges {
-            let done = self.storage.sync(range.segment, range.offset, range.len);
+            let done = self.storage.sync(range.log_file, range.offset, range.len);
             self.poisoning(done)?;
         }
         if let Some(manifest) = &plan.manifest {
@@ -178,18 +176,19 @@ impl<S: Storage> LogWriter<S> {
     pub fn sync_plan(&self) -> Result<SyncPlan> {
         self.check()?;
         if self.unsynced.len() > 1 {
-            reached(Probe::SyncSpansSegments);
+            reached(CoverageMark::SyncSpansLogFiles);
         }
         let mut ranges = self.unsynced.clone();
-        if planted::is(Bug::SyncForgetsSegment) {
+        if defects::is(Defect::SyncForgetsLogFile) {
             ranges.drain(..ranges.len().saturating_sub(1));
         }
         Ok(SyncPlan { ranges, manifest: self.next_manifest(), through: self.last })
     }
 
     fn is_manifest_due(&self) -> bool {
-        let (through, last_segment) = self.manifest.map_or((Sequence(0), 0), |m| (m.through, m.last_segment));
-        let is_behind = last_segment < self.segment.number && !planted::is(Bug::NewSegmentUnnamed);
+        let (through, last_log_file) =
+            self.manifest.map_or((Sequence(0), 0), |m| (m.through, m.last_log_file));
+        let is_behind = last_log_file < self.log_file.number && !defects::is(Defect::NewLogFileUnnamed);
         through < self.manifest_due || is_behind
     }
 
@@ -198,15 +197,15 @@ impl<S: Storage> LogWriter<S> {
         if !self.is_manifest_due() {
             return None;
         }
-        reached(Probe::ManifestWritten);
-        let Segment { number, len, .. } = self.segment;
+        reached(CoverageMark::ManifestWritten);
+        let LogFile { number, len, .. } = self.log_file;
         Some(Manifest {
             database: self.database,
             generation: self.manifest.map_or(0, |manifest| manifest.generation) + 1,
-            incarnation: self.incarnation,
-            first_segment: FIRST_SEGMENT,
-            last_segment: number,
-            last_segment_len: len,
+            term: self.term,
+            first_log_file: FIRST_LOG_FILE,
+            last_log_file: number,
+            last_log_file_len: len,
             through: self.last,
             through_checksum: self.checksum,
         })
@@ -217,28 +216,28 @@ impl<S: Storage> LogWriter<S> {
         self.check()?;
         assert!(plan.through <= self.last, "nothing is durable that was not appended");
         if plan.through < self.last {
-            reached(Probe::AppendedDuringSync);
+            reached(CoverageMark::AppendedDuringSync);
         }
         self.durable = self.durable.max(plan.through);
         let generation = self.manifest.map(|manifest| manifest.generation);
         let newer = plan.manifest.filter(|manifest| Some(manifest.generation) > generation);
         self.manifest = newer.or(self.manifest);
-        if planted::is(Bug::StampedTooFar) {
+        if defects::is(Defect::StampedTooFar) {
             self.durable = self.last;
         }
-        if planted::is(Bug::SyncForgetsAppended) {
+        if defects::is(Defect::SyncForgetsAppended) {
             self.unsynced.clear();
         }
         if let Some(done) = plan.ranges.last() {
             let done_end = done.offset + done.len;
             self.unsynced.retain_mut(|range| {
                 let end = range.offset + range.len;
-                if range.segment == done.segment && end > done_end {
+                if range.log_file == done.log_file && end > done_end {
                     range.offset = range.offset.max(done_end);
                     range.len = end - range.offset;
                     return true;
                 }
-                range.segment > done.segment
+                range.log_file > done.log_file
             });
         }
         Ok(())
@@ -246,7 +245,7 @@ impl<S: Storage> LogWriter<S> {
 
     /// A sync failed: nothing is known of what the disk holds, and the writer is of no use any more (fault B3).
     pub fn sync_failed(&mut self, error: Error) {
-        reached(Probe::SyncFailed);
+        reached(CoverageMark::SyncFailed);
         self.failure.get_or_insert(error);
     }
 
@@ -261,8 +260,8 @@ impl<S: Storage> LogWriter<S> {
     }
 
     /// This life.
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
+    pub fn term(&self) -> Term {
+        self.term
     }
 
     /// Identity of the database.
@@ -281,15 +280,15 @@ impl<S: Storage> LogWriter<S> {
         &mut self.storage
     }
 
-    /// What counts of it: see [`crate::logical`]. Of the place where the log ends, what is beyond a multiple of `modulus`.
+    /// What counts of it: see [`crate::fingerprint`]. Of the place where the log ends, what is beyond a multiple of `modulus`.
     #[cfg(feature = "explore")]
-    pub fn logical(&self, modulus: u64, to: &mut crate::logical::Logical) {
+    pub fn fingerprint(&self, modulus: u64, to: &mut crate::fingerprint::StateFingerprint) {
         let LogWriter {
             storage: _,
             database: _,
-            segment_len: _,
-            segment: Segment { number: _, len: _, end, prepared: _ },
-            incarnation: _,
+            log_file_len: _,
+            log_file: LogFile { number: _, len: _, end, prepared: _ },
+            term: _,
             last,
             checksum: _,
             durable,
@@ -335,22 +334,22 @@ impl<S: Storage> LogWriter<S> {
         self.check()?;
         assert_eq!(record.sequence, self.last.next(), "records are appended in order, without gaps");
         let stored_len = record.stored_len();
-        if self.segment.len - self.segment.end < stored_len {
-            self.next_segment(stored_len, record.sequence)?;
+        if self.log_file.len - self.log_file.end < stored_len {
+            self.next_log_file(stored_len, record.sequence)?;
         }
-        let done = self.place(record);
+        let done = self.location(record);
         self.poisoning(done)
     }
 
-    fn place(&mut self, record: &EncodedRecord) -> Result<()> {
+    fn location(&mut self, record: &EncodedRecord) -> Result<()> {
         let stored_len = record.stored_len();
-        let Segment { number, len, end, prepared } = self.segment;
+        let LogFile { number, len, end, prepared } = self.log_file;
         let payload_checksum = self.write_payload(&record.parts, end + HEADER_LEN)?;
         let mut header = Header {
             version: FORMAT_VERSION,
             kind: record.kind as u8,
             codec: CODEC_NONE,
-            incarnation: self.incarnation,
+            term: self.term,
             sequence: record.sequence,
             previous_checksum: self.checksum,
             synced_through: self.durable,
@@ -358,15 +357,15 @@ impl<S: Storage> LogWriter<S> {
             payload_checksum,
             checksum: 0,
         };
-        let bytes = header.encode(&Place { database: self.database, segment: number, offset: end });
+        let bytes = header.encode(&RecordLocation { database: self.database, log_file: number, offset: end });
         self.storage.write(number, end, &bytes)?;
         self.touch(end, stored_len);
-        self.segment.end = end + stored_len;
+        self.log_file.end = end + stored_len;
         self.last = record.sequence;
         self.checksum = header.checksum;
-        if !prepared && self.segment.end > len / 2 {
-            self.storage.prepare(number + 1, self.segment_len);
-            self.segment.prepared = true;
+        if !prepared && self.log_file.end > len / 2 {
+            self.storage.prepare(number + 1, self.log_file_len);
+            self.log_file.prepared = true;
         }
         Ok(())
     }
@@ -376,39 +375,39 @@ impl<S: Storage> LogWriter<S> {
         let mut checksum = Xxh3::new();
         for run in parts.iter().flat_map(|part| part.chunks(COPY_LEN)) {
             checksum.update(run);
-            self.storage.write(self.segment.number, offset, run)?;
+            self.storage.write(self.log_file.number, offset, run)?;
             offset += run.len() as u64;
         }
         Ok(checksum.digest())
     }
 
-    fn next_segment(&mut self, stored_len: u64, first_sequence: Sequence) -> Result<()> {
-        let number = self.segment.number + 1;
-        reached(Probe::SegmentBegun);
-        if SEGMENT_HEADER_LEN + stored_len > self.segment_len {
-            reached(Probe::RecordLongerThanSegment);
+    fn next_log_file(&mut self, stored_len: u64, first_sequence: Sequence) -> Result<()> {
+        let number = self.log_file.number + 1;
+        reached(CoverageMark::LogFileBegun);
+        if LOG_FILE_HEADER_LEN + stored_len > self.log_file_len {
+            reached(CoverageMark::RecordLongerThanLogFile);
         }
-        let len = self.segment_len.max(SEGMENT_HEADER_LEN + stored_len).next_multiple_of(4096);
+        let len = self.log_file_len.max(LOG_FILE_HEADER_LEN + stored_len).next_multiple_of(4096);
         match self.storage.create(number, len) {
             // A storage without room has changed nothing, and neither has this.
-            Err(error) if error.kind == ErrorKind::DiskFull && !planted::is(Bug::NoRoomIsFailure) => {
-                reached(Probe::NoRoomForSegment);
+            Err(error) if error.kind == ErrorKind::DiskFull && !defects::is(Defect::NoRoomIsFailure) => {
+                reached(CoverageMark::NoRoomForLogFile);
                 return Err(error);
             }
             made => self.poisoning(made)?,
         }
-        let header = SegmentHeader { database: self.database, number, first_sequence, len };
+        let header = LogFileHeader { database: self.database, number, first_sequence, len };
         let written = self.storage.write(number, 0, &header.encode());
         self.poisoning(written)?;
-        self.segment = Segment { number, len, end: SEGMENT_HEADER_LEN, prepared: false };
-        self.touch(0, SEGMENT_HEADER_LEN);
+        self.log_file = LogFile { number, len, end: LOG_FILE_HEADER_LEN, prepared: false };
+        self.touch(0, LOG_FILE_HEADER_LEN);
         Ok(())
     }
 
     fn touch(&mut self, offset: u64, len: u64) {
         match self.unsynced.last_mut() {
-            Some(range) if range.segment == self.segment.number => range.len = offset + len - range.offset,
-            _ => self.unsynced.push(SyncRange { segment: self.segment.number, offset, len }),
+            Some(range) if range.log_file == self.log_file.number => range.len = offset + len - range.offset,
+            _ => self.unsynced.push(SyncRange { log_file: self.log_file.number, offset, len }),
         }
     }
 }

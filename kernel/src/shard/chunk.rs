@@ -10,9 +10,9 @@ use arrow_schema::DataType;
 
 use super::RowIds;
 use super::bitmap::Bitmap;
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::ids::*;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::route::canonical_bits;
 use crate::snapshot::ChunkView;
 
@@ -77,7 +77,7 @@ impl Chunk {
         let rows = self.len();
         assert!(self.gone.get(row), "only what is staged is published");
         assert!(self.gone_published.set(row, rows), "a row goes once");
-        if !planted::is(Bug::DeletionsSharedBetweenSnapshots) {
+        if !defects::is(Defect::DeletionsSharedBetweenSnapshots) {
             self.frozen = None;
         }
     }
@@ -85,7 +85,7 @@ impl Chunk {
     /// What readers see of it.
     pub fn view(&mut self) -> ChunkView {
         if self.frozen.is_some() {
-            reached(Probe::DeletionsShared);
+            reached(CoverageMark::DeletionsShared);
         } else {
             self.frozen = self.gone_published.freeze(self.len());
         }
@@ -111,8 +111,12 @@ impl Chunk {
 
 #[cfg(feature = "explore")]
 impl Chunk {
-    /// See [`crate::logical`]. Of the ids only their order counts, which is that of the rows.
-    pub fn logical(&self, table: &crate::schema::TableDef, to: &mut crate::logical::Logical) {
+    /// See [`crate::fingerprint`]. Of the ids only their order counts, which is that of the rows.
+    pub fn fingerprint(
+        &self,
+        table: &crate::schema::TableDef,
+        to: &mut crate::fingerprint::StateFingerprint,
+    ) {
         let Chunk {
             rows,
             ids: _,

@@ -12,12 +12,12 @@ use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 
 use super::chunk::{Chunk, KeyColumn, has_text, logical_bytes, value_bytes};
-use super::index::{KeyIndex, Place};
+use super::index::{KeyIndex, RowLocation};
 use super::{RowIds, ShardLimits};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::Result;
 use crate::ids::*;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::route::{hash_is_exact, hash_rows, shard_of};
 use crate::schema::TableDef;
 use crate::snapshot::TableView;
@@ -48,7 +48,7 @@ pub(super) struct Keys<'a> {
     /// Hash of each.
     pub hashes: &'a [u64],
     /// Where the row lies whose place each takes, which is among those that go; NONE for a new key.
-    pub before: &'a [Place],
+    pub before: &'a [RowLocation],
 }
 
 /// Rows have more bytes than one step takes: they are to be taken in several.
@@ -62,7 +62,7 @@ const KEYS_AT_ONCE: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
     pub chunk: Option<u32>,
-    pub deletes: Vec<Place>,
+    pub deletes: Vec<RowLocation>,
 }
 
 impl Contents {
@@ -98,19 +98,19 @@ impl Contents {
     }
 
     /// Whether a row still lives at the staged tip.
-    pub fn lives(&self, place: Place) -> bool {
-        !self.chunk(place.slot()).gone.get(place.row())
+    pub fn is_live(&self, location: RowLocation) -> bool {
+        !self.chunk(location.slot()).gone.get(location.row())
     }
 
     /// Place of a row id, if there is such a row (it may be gone).
-    pub fn find(&self, id: RowId) -> Option<Place> {
+    pub fn find(&self, id: RowId) -> Option<RowLocation> {
         let at = self.order.partition_point(|slot| self.chunk(*slot).last_id() < id);
         let slot = *self.order.get(at)?;
-        self.chunk(slot).ids.find(id).map(|row| Place::new(slot, row))
+        self.chunk(slot).ids.find(id).map(|row| RowLocation::new(slot, row))
     }
 
-    pub fn id(&self, place: Place) -> RowId {
-        self.chunk(place.slot()).ids.get(place.row())
+    pub fn id(&self, location: RowLocation) -> RowId {
+        self.chunk(location.slot()).ids.get(location.row())
     }
 
     /// Ids of the rows that live at the staged tip and have this number in a bigint column.
@@ -126,14 +126,14 @@ impl Contents {
     }
 
     /// Rows that go, by row id. Each must live.
-    pub fn places(&self, ids: &[RowId]) -> Result<Vec<Place>> {
-        let place = |id: &RowId| {
-            let place = self.find(*id).filter(|place| self.lives(*place));
-            place.ok_or_else(|| {
+    pub fn locations(&self, ids: &[RowId]) -> Result<Vec<RowLocation>> {
+        let location = |id: &RowId| {
+            let location = self.find(*id).filter(|location| self.is_live(*location));
+            location.ok_or_else(|| {
                 super::corrupt(&self.table, format!("row {}.{} does not exist", id.sequence, id.ordinal))
             })
         };
-        ids.iter().map(place).collect()
+        ids.iter().map(location).collect()
     }
 
     /// The one function that changes rows: some go, some come. `keys` are those of the rows that come. `sequence` and `first` (the ordinal of the first row that comes) give the rows their ids. An error
@@ -142,14 +142,14 @@ impl Contents {
         &mut self,
         sequence: Sequence,
         first: u32,
-        deletes: Vec<Place>,
+        deletes: Vec<RowLocation>,
         rows: Option<RecordBatch>,
         keys: Keys<'_>,
     ) -> Result<Applied> {
-        for place in &deletes {
-            let chunk = self.chunk_mut(place.slot());
+        for location in &deletes {
+            let chunk = self.chunk_mut(location.slot());
             let rows = chunk.len();
-            if !chunk.gone.set(place.row(), rows) {
+            if !chunk.gone.set(location.row(), rows) {
                 return Err(super::corrupt(&self.table, "a row goes twice".into()));
             }
         }
@@ -163,7 +163,7 @@ impl Contents {
             replaced = self.index_chunk(slot.expect("just added"), keys)?;
         }
         if let (Some(_), Some(forgotten)) = (&self.index, NonZeroUsize::new(deletes.len() - replaced)) {
-            reached(Probe::KeysForgotten);
+            reached(CoverageMark::KeysForgotten);
             self.unindex(&deletes, forgotten.get());
         }
         self.staged += 1;
@@ -207,18 +207,19 @@ impl Contents {
         let slots = &self.slots;
         let len = slots[slot as usize].as_ref().expect("in use").len();
         assert!(keys.hashes.len() == len && keys.before.len() == len, "one key a row");
-        let is_gone =
-            |place: &Place| slots[place.slot() as usize].as_ref().expect("in use").gone.get(place.row());
-        if !keys.before.iter().all(|place| place.is_none() || is_gone(place)) {
+        let is_gone = |location: &RowLocation| {
+            slots[location.slot() as usize].as_ref().expect("in use").gone.get(location.row())
+        };
+        if !keys.before.iter().all(|location| location.is_none() || is_gone(location)) {
             return Err(super::corrupt(&self.table, "a primary key is there twice".into()));
         }
         let mut replaced = 0;
         for (row, (hash, before)) in keys.hashes.iter().zip(keys.before).enumerate() {
-            let place = Place::new(slot, row);
+            let location = RowLocation::new(slot, row);
             if before.is_none() {
-                index.insert(*hash, place);
+                index.insert(*hash, location);
             } else {
-                let found = index.repoint(*hash, *before, place);
+                let found = index.repoint(*hash, *before, location);
                 assert!(found, "the index holds the living rows");
                 replaced += 1;
             }
@@ -227,22 +228,23 @@ impl Contents {
     }
 
     /// Forgets the keys of rows that went, `count` of which have no new version.
-    fn unindex(&mut self, deletes: &[Place], count: usize) {
+    fn unindex(&mut self, deletes: &[RowLocation], count: usize) {
         let hashes = self.key_hashes(deletes);
         let index = self.index.as_mut().expect("a keyed table");
-        let removed = deletes.iter().zip(hashes).filter(|(place, hash)| index.remove(*hash, **place)).count();
+        let removed =
+            deletes.iter().zip(hashes).filter(|(location, hash)| index.remove(*hash, **location)).count();
         assert_eq!(removed, count, "the index holds the living rows and no others");
     }
 
     /// Hashes of the primary keys of stored rows.
-    fn key_hashes(&self, places: &[Place]) -> Vec<u64> {
+    fn key_hashes(&self, locations: &[RowLocation]) -> Vec<u64> {
         let key = &self.table.primary_key;
         let fields: Vec<_> = key.iter().map(|c| self.schema.field(*c as usize).clone()).collect();
         let schema = Arc::new(arrow_schema::Schema::new(fields));
         let ordinals: Vec<u16> = (0..key.len() as u16).collect();
-        let (mut all, mut hashes) = (Vec::with_capacity(places.len()), Vec::new());
-        for places in places.chunks(KEYS_AT_ONCE) {
-            let columns = key.iter().map(|c| self.gather_unbounded(*c as usize, places, None)).collect();
+        let (mut all, mut hashes) = (Vec::with_capacity(locations.len()), Vec::new());
+        for locations in locations.chunks(KEYS_AT_ONCE) {
+            let columns = key.iter().map(|c| self.gather_unbounded(*c as usize, locations, None)).collect();
             let keys =
                 RecordBatch::try_new(Arc::clone(&schema), columns).expect("key columns fit their fields");
             self.limits.hash_keys(&keys, &ordinals, &mut hashes);
@@ -256,19 +258,21 @@ impl Contents {
     pub fn gather(
         &self,
         column: usize,
-        places: &[Place],
+        locations: &[RowLocation],
         incoming: (&ArrayRef, &[u32]),
     ) -> Result<ArrayRef, TooLarge> {
-        let bytes = |place: &Place| value_bytes(self.chunk(place.slot()).rows.column(column), place.row());
-        let stored = places.iter().filter(|place| !place.is_none());
-        if has_text(incoming.0) && places.len() > 1 && !self.limits.fits_step(stored.map(bytes).sum()) {
+        let bytes = |location: &RowLocation| {
+            value_bytes(self.chunk(location.slot()).rows.column(column), location.row())
+        };
+        let stored = locations.iter().filter(|location| !location.is_none());
+        if has_text(incoming.0) && locations.len() > 1 && !self.limits.fits_step(stored.map(bytes).sum()) {
             return Err(TooLarge);
         }
-        let gathered = self.gather_unbounded(column, places, Some(incoming));
+        let gathered = self.gather_unbounded(column, locations, Some(incoming));
         // Some are stored, and the others come: each are no more than a step takes, beside where texts begin.
         assert!(
-            places.len() <= 1
-                || logical_bytes(&gathered) <= 2 * self.limits.step_bytes_max + 5 * (places.len() + 1),
+            locations.len() <= 1
+                || logical_bytes(&gathered) <= 2 * self.limits.step_bytes_max + 5 * (locations.len() + 1),
             "what is gathered fits a step"
         );
         Ok(gathered)
@@ -277,7 +281,7 @@ impl Contents {
     fn gather_unbounded(
         &self,
         column: usize,
-        places: &[Place],
+        locations: &[RowLocation],
         incoming: Option<(&ArrayRef, &[u32])>,
     ) -> ArrayRef {
         let mut source_of_slot = vec![u32::MAX; self.slots.len()];
@@ -285,20 +289,20 @@ impl Contents {
         if let Some((array, _)) = incoming {
             sources.push(array.as_ref());
         }
-        let picks: Vec<(usize, usize)> = places
+        let picks: Vec<(usize, usize)> = locations
             .iter()
             .enumerate()
-            .map(|(at, place)| {
-                if place.is_none() {
+            .map(|(at, location)| {
+                if location.is_none() {
                     let (_, rows) = incoming.expect("an absent row is taken from the incoming ones");
                     return (0, rows[at] as usize);
                 }
-                let source = &mut source_of_slot[place.slot() as usize];
+                let source = &mut source_of_slot[location.slot() as usize];
                 if *source == u32::MAX {
                     *source = sources.len() as u32;
-                    sources.push(self.chunk(place.slot()).rows.column(column).as_ref());
+                    sources.push(self.chunk(location.slot()).rows.column(column).as_ref());
                 }
-                (*source as usize, place.row())
+                (*source as usize, location.row())
             })
             .collect();
         if sources.is_empty() {
@@ -309,76 +313,79 @@ impl Contents {
 
     /// Places of the rows with these keys at the staged tip, NONE where a key is new. In short loops, so that the processor
     /// overlaps the memory accesses of many rows in each.
-    pub fn probe(&self, key: &[KeyColumn], rows: &[u32], hashes: &[u64]) -> Vec<Place> {
+    pub fn probe(&self, key: &[KeyColumn], rows: &[u32], hashes: &[u64]) -> Vec<RowLocation> {
         let index = self.index.as_ref().expect("a keyed table");
         if index.len() == 0 {
-            return vec![Place::NONE; rows.len()];
+            return vec![RowLocation::NONE; rows.len()];
         }
-        let mut places: Vec<Place> =
+        let mut locations: Vec<RowLocation> =
             rows.iter().map(|row| index.find(hashes[*row as usize], |_| true)).collect();
         if self.hash_is_exact {
-            return places;
+            return locations;
         }
         // What was found has the key that was looked for; where nothing was, nothing else is to be done either.
         let is_settled: Vec<bool> = match key {
             [key @ KeyColumn::Bytes(..)] => {
-                let stored = |place: &Place| match place.is_none() {
+                let stored = |location: &RowLocation| match location.is_none() {
                     true => None,
-                    false => Some(self.chunk(place.slot()).key[0].bytes(place.row())),
+                    false => Some(self.chunk(location.slot()).key[0].bytes(location.row())),
                 };
-                let stored: Vec<Option<&[u8]>> = places.iter().map(stored).collect();
+                let stored: Vec<Option<&[u8]>> = locations.iter().map(stored).collect();
                 let is_settled = |(row, stored): (&u32, Option<&[u8]>)| {
                     stored.is_none_or(|stored| key.bytes(*row as usize) == stored)
                 };
                 rows.iter().zip(stored).map(is_settled).collect()
             }
             _ => {
-                let is_settled = |(row, place): (&u32, &Place)| match place.is_none() {
+                let is_settled = |(row, location): (&u32, &RowLocation)| match location.is_none() {
                     true => true,
-                    false => keys_equal(key, *row as usize, &self.chunk(place.slot()).key, place.row()),
+                    false => keys_equal(key, *row as usize, &self.chunk(location.slot()).key, location.row()),
                 };
-                rows.iter().zip(&places).map(is_settled).collect()
+                rows.iter().zip(&locations).map(is_settled).collect()
             }
         };
-        for (at, place) in places.iter_mut().enumerate().filter(|(at, _)| !is_settled[*at]) {
+        for (at, location) in locations.iter_mut().enumerate().filter(|(at, _)| !is_settled[*at]) {
             // Another key of the same hash came first.
             let row = rows[at] as usize;
-            let same = |place: Place| keys_equal(key, row, &self.chunk(place.slot()).key, place.row());
-            *place = index.find(hashes[row], same);
+            let same = |location: RowLocation| {
+                keys_equal(key, row, &self.chunk(location.slot()).key, location.row())
+            };
+            *location = index.find(hashes[row], same);
         }
-        places
+        locations
     }
 
     /// Undoes the latest [`apply`](Self::apply).
     pub fn undo(&mut self, applied: &Applied) {
         if let Some(slot) = applied.chunk {
             assert_eq!(self.order.pop(), Some(slot), "what came last goes first");
-            let places: Vec<Place> = (0..self.chunk(slot).len()).map(|row| Place::new(slot, row)).collect();
+            let locations: Vec<RowLocation> =
+                (0..self.chunk(slot).len()).map(|row| RowLocation::new(slot, row)).collect();
             if self.index.is_some() {
-                self.unindex(&places, places.len());
+                self.unindex(&locations, locations.len());
             }
             let chunk = self.take_slot(slot);
             assert!(!chunk.published && chunk.gone.count() == 0, "later applications are undone first");
         }
-        for place in &applied.deletes {
-            self.chunk_mut(place.slot()).gone.clear(place.row());
+        for location in &applied.deletes {
+            self.chunk_mut(location.slot()).gone.clear(location.row());
         }
         self.staged -= 1;
-        if planted::is(Bug::UndoForgetsKeys) {
+        if defects::is(Defect::UndoForgetsKeys) {
             return;
         }
         let Some(mut index) = self.index.take() else { return };
-        for (place, hash) in applied.deletes.iter().zip(self.key_hashes(&applied.deletes)) {
+        for (location, hash) in applied.deletes.iter().zip(self.key_hashes(&applied.deletes)) {
             // The key is not there: its new version, if it had one, was forgotten above.
-            index.insert(hash, *place);
+            index.insert(hash, *location);
         }
         self.index = Some(index);
     }
 
     /// Makes an application visible to the next view.
     pub fn publish(&mut self, applied: &Applied) {
-        for place in &applied.deletes {
-            self.chunk_mut(place.slot()).publish_deletion(place.row());
+        for location in &applied.deletes {
+            self.chunk_mut(location.slot()).publish_deletion(location.row());
         }
         if let Some(slot) = applied.chunk {
             let chunk = self.chunk_mut(slot);
@@ -411,13 +418,13 @@ impl Contents {
 
     /// What a statement at the staged tip sees.
     pub fn view_tip(&self) -> Arc<TableView> {
-        if planted::is(Bug::BarrierReadsPublished) {
+        if defects::is(Defect::TableLockReadsPublished) {
             return Arc::clone(&self.view);
         }
         if self.staged == 0 {
             return Arc::clone(&self.view);
         }
-        reached(Probe::TipViewed);
+        reached(CoverageMark::TipViewed);
         let mut view = TableView::default();
         for slot in &self.order {
             let chunk = self.chunk(*slot);
@@ -444,8 +451,8 @@ impl Contents {
 
 #[cfg(feature = "explore")]
 impl Contents {
-    /// See [`crate::logical`]: the chunks in order.
-    pub fn logical(&self, to: &mut crate::logical::Logical) {
+    /// See [`crate::fingerprint`]: the chunks in order.
+    pub fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Contents {
             table,
             schema: _,
@@ -460,20 +467,20 @@ impl Contents {
         } = self;
         to.word(table.id.0);
         to.count(order.len());
-        order.iter().for_each(|slot| self.chunk(*slot).logical(table, to));
+        order.iter().for_each(|slot| self.chunk(*slot).fingerprint(table, to));
         to.count(index.as_ref().map_or(0, KeyIndex::len));
         to.count(*staged);
     }
 
     /// A step, its places told by their order.
-    pub fn logical_step(&self, applied: &Applied, to: &mut crate::logical::Logical) {
+    pub fn logical_step(&self, applied: &Applied, to: &mut crate::fingerprint::StateFingerprint) {
         let Applied { chunk, deletes } = applied;
         let place_of = |slot: u32| self.order.iter().position(|other| *other == slot).unwrap_or(usize::MAX);
         to.count(chunk.map_or(usize::MAX - 1, place_of));
         to.count(deletes.len());
-        for place in deletes {
-            to.count(place_of(place.slot()));
-            to.count(place.row());
+        for location in deletes {
+            to.count(place_of(location.slot()));
+            to.count(location.row());
         }
     }
 }

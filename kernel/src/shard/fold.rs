@@ -16,11 +16,11 @@ use arrow_select::interleave::interleave;
 use super::contents::{Contents, TooLarge};
 use super::incoming::Incoming;
 use super::outcome::Groups;
+use crate::defects::{self, Defect};
 use crate::error::ErrorKind;
 use crate::expr::{
     Arithmetic, Expr, Number, RowErrors, Scope, Update, compare_floats, compute_decimal, evaluate,
 };
-use crate::planted::{self, Bug};
 
 /// One assignment, recognised.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Fold<'_> {
         if self.kind == Kind::Last {
             return Ok(Some(last(&value, own, groups)));
         }
-        let first = contents.gather(self.column as usize, &groups.places, (own, &groups.first_row))?;
+        let first = contents.gather(self.column as usize, &groups.locations, (own, &groups.first_row))?;
         Ok(Some(self.accumulate(&first, &value, groups, unfit)))
     }
 
@@ -198,7 +198,7 @@ fn sum<T: ArrowPrimitiveType>(
         }
         match step(sums[group], *value_here) {
             Ok(sum) => sums[group] = sum,
-            Err(_) => unfit[group] = !planted::is(Bug::OverflowSwallowed),
+            Err(_) => unfit[group] = !defects::is(Defect::OverflowSwallowed),
         }
     }
     finish::<T>(sums, known, first.data_type())

@@ -14,10 +14,10 @@ use arrow_select::take::take;
 use super::ShardLimits;
 use super::chunk::logical_bytes;
 use super::contents::Contents;
+use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, ErrorKind};
 use crate::ids::SourcePartition;
 use crate::message::Rejected;
-use crate::probe::{Probe, reached};
 use crate::schema::{ColumnDef, HIDDEN_COLUMNS, TableDef};
 
 /// The same rows in order, in parts of at most so many bytes as a step takes, or of one row.
@@ -165,7 +165,7 @@ pub(super) fn null_refused(table: &TableDef, column: usize) -> Error {
 }
 
 pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usize) -> Error {
-    reached(Probe::DuplicateRefused);
+    reached(CoverageMark::DuplicateRefused);
     let mut names = String::new();
     let mut values = String::new();
     for (at, column) in table.primary_key.iter().enumerate() {

@@ -5,15 +5,15 @@ use hashbrown::HashTable;
 
 /// Where a row lies: slot of its chunk, and row in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place(u64);
+pub(super) struct RowLocation(u64);
 
-impl Place {
+impl RowLocation {
     /// No row.
-    pub const NONE: Place = Place(u64::MAX);
+    pub const NONE: RowLocation = RowLocation(u64::MAX);
 
-    pub fn new(slot: u32, row: usize) -> Place {
+    pub fn new(slot: u32, row: usize) -> RowLocation {
         debug_assert!(row < u32::MAX as usize, "rows of a chunk are counted in 32 bits");
-        Place(u64::from(slot) << 32 | row as u64)
+        RowLocation(u64::from(slot) << 32 | row as u64)
     }
 
     pub fn slot(self) -> u32 {
@@ -25,7 +25,7 @@ impl Place {
     }
 
     pub fn is_none(self) -> bool {
-        self == Place::NONE
+        self == RowLocation::NONE
     }
 }
 
@@ -37,7 +37,7 @@ const KEY_BUCKETS_MAX: usize = 8;
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
-    place: Place,
+    location: RowLocation,
 }
 
 /// The index. It is never iterated: nothing depends on the order in which a hash table keeps its entries.
@@ -66,28 +66,30 @@ impl KeyIndex {
 
     /// Place of the row with this hash whose key is `same`, or NONE.
     #[inline]
-    pub fn find(&self, hash: u64, mut same: impl FnMut(Place) -> bool) -> Place {
-        self.table.find(hash, |e| e.hash == hash && same(e.place)).map_or(Place::NONE, |e| e.place)
+    pub fn find(&self, hash: u64, mut same: impl FnMut(RowLocation) -> bool) -> RowLocation {
+        self.table
+            .find(hash, |e| e.hash == hash && same(e.location))
+            .map_or(RowLocation::NONE, |e| e.location)
     }
 
     /// Adds a key that is not there.
     #[inline]
-    pub fn insert(&mut self, hash: u64, place: Place) {
-        self.table.insert_unique(hash, Entry { hash, place }, |e| e.hash);
+    pub fn insert(&mut self, hash: u64, location: RowLocation) {
+        self.table.insert_unique(hash, Entry { hash, location }, |e| e.hash);
     }
 
     /// Forgets the key that points to this place; false if none does.
-    pub fn remove(&mut self, hash: u64, place: Place) -> bool {
+    pub fn remove(&mut self, hash: u64, location: RowLocation) -> bool {
         self.table
-            .find_entry(hash, |e| e.hash == hash && e.place == place)
+            .find_entry(hash, |e| e.hash == hash && e.location == location)
             .map(|entry| entry.remove())
             .is_ok()
     }
 
     /// Moves the key that points to `from`; false if none does.
     #[inline]
-    pub fn repoint(&mut self, hash: u64, from: Place, to: Place) -> bool {
-        let found = self.table.find_mut(hash, |e| e.hash == hash && e.place == from);
-        found.map(|entry| entry.place = to).is_some()
+    pub fn repoint(&mut self, hash: u64, from: RowLocation, to: RowLocation) -> bool {
+        let found = self.table.find_mut(hash, |e| e.hash == hash && e.location == from);
+        found.map(|entry| entry.location = to).is_some()
     }
 }

@@ -15,11 +15,11 @@ use arrow_select::filter::filter;
 
 use super::chunk::Chunk;
 use super::contents::Contents;
-use super::index::Place;
+use super::index::RowLocation;
 use super::{RowIds, ShardLimits};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::ids::*;
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 
 /// How much larger than each of its sources a merged chunk is.
 const GROWTH: usize = 4;
@@ -28,16 +28,16 @@ const GROWTH: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     /// By old slot, the new place of each row; NONE for one that was left out.
-    of_slot: BTreeMap<u32, Vec<Place>>,
+    of_slot: BTreeMap<u32, Vec<RowLocation>>,
 }
 
 impl Moves {
     /// Where a row is now.
-    pub fn follow(&self, place: Place) -> Place {
-        let Some(places) = self.of_slot.get(&place.slot()) else {
-            return place;
+    pub fn follow(&self, location: RowLocation) -> RowLocation {
+        let Some(locations) = self.of_slot.get(&location.slot()) else {
+            return location;
         };
-        let now = places[place.row()];
+        let now = locations[location.row()];
         assert!(!now.is_none(), "only rows that are gone for readers are left out");
         now
     }
@@ -135,7 +135,7 @@ fn sparse_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option
 fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves) {
     let slots: Vec<u32> = contents.order[window.clone()].to_vec();
     let all_sparse = slots.iter().all(|slot| Weight::of(contents.chunk(*slot)).is_sparse());
-    reached(if all_sparse { Probe::SparseChunksRewritten } else { Probe::SmallChunksMerged });
+    reached(if all_sparse { CoverageMark::SparseChunksRewritten } else { CoverageMark::SmallChunksMerged });
     let merged = merged_chunk(contents, &slots);
     let fits = |chunk: &Chunk| contents.limits.fits_chunk(chunk.len(), chunk.row_bytes());
     assert!(
@@ -147,14 +147,14 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
     for slot in &slots {
         let old = contents.take_slot(*slot);
         assert!(old.published, "only published chunks are merged");
-        let places = (0..old.len()).map(|old_row| {
+        let locations = (0..old.len()).map(|old_row| {
             if old.gone_published.get(old_row) {
-                return Place::NONE;
+                return RowLocation::NONE;
             }
-            from.push(Place::new(*slot, old_row));
-            Place::new(new_slot.expect("a row lives"), from.len() - 1)
+            from.push(RowLocation::new(*slot, old_row));
+            RowLocation::new(new_slot.expect("a row lives"), from.len() - 1)
         });
-        moves.of_slot.insert(*slot, places.collect());
+        moves.of_slot.insert(*slot, locations.collect());
     }
     assert_eq!(from.len(), new_slot.map_or(0, |slot| contents.chunk(slot).len()), "every living row moved");
     if let Some(slot) = new_slot {
@@ -195,7 +195,7 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
         of_chunk.clear();
         chunk.ids.append_to(&mut of_chunk);
         for (row, id) in of_chunk.iter().enumerate().filter(|(row, _)| !chunk.gone_published.get(*row)) {
-            if chunk.gone.get(row) && !planted::is(Bug::MergeRevivesRows) {
+            if chunk.gone.get(row) && !defects::is(Defect::MergeRevivesRows) {
                 gone.push(ids.len());
             }
             ids.push(*id);
@@ -204,7 +204,7 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
     let mut merged = Chunk::new(rows, RowIds::from_ascending(&ids), &contents.table.primary_key);
     merged.published = true;
     for row in gone {
-        reached(Probe::MergedStagedDeletion);
+        reached(CoverageMark::MergedStagedDeletion);
         merged.gone.set(row, live);
     }
     Some(merged)
@@ -216,7 +216,7 @@ fn live_filter(chunk: &Chunk) -> Option<BooleanArray> {
 }
 
 /// Points the keys of a merged chunk's rows to it; `from` is where they lay.
-fn repoint(contents: &mut Contents, slot: u32, from: &[Place]) {
+fn repoint(contents: &mut Contents, slot: u32, from: &[RowLocation]) {
     let Some(index) = &mut contents.index else {
         return;
     };
@@ -225,7 +225,7 @@ fn repoint(contents: &mut Contents, slot: u32, from: &[Place]) {
     contents.limits.hash_keys(&merged.rows, &contents.table.primary_key, &mut hashes);
     for (row, (hash, from)) in hashes.iter().zip(from).enumerate() {
         if !merged.gone.get(row) {
-            let found = index.repoint(*hash, *from, Place::new(slot, row));
+            let found = index.repoint(*hash, *from, RowLocation::new(slot, row));
             assert!(found, "every row that lives at the staged tip is in the index");
         }
     }

@@ -38,14 +38,14 @@ use bytes::Bytes;
 
 use self::contents::{Applied, Contents, Keys};
 use self::incoming::Incoming;
-use self::index::Place;
+use self::index::RowLocation;
 use crate::columns::{self, PIECE_ROWS_MAX};
+use crate::coverage::{CoverageMark, reached};
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
-use crate::planted::{self, Bug};
-use crate::probe::{Probe, reached};
 use crate::record::Piece;
 use crate::schema::{CatalogChange, ERRORS_TABLE, TableDef, errors_table};
 use crate::snapshot::ShardView;
@@ -137,7 +137,7 @@ impl Shard {
                 self.publish(through);
                 ShardReply::Published { through, view: Arc::clone(&self.view) }
             }
-            ShardCommand::ViewTip { barrier } => ShardReply::Tip { barrier, view: self.view_tip() },
+            ShardCommand::ViewTip { table_lock } => ShardReply::Tip { table_lock, view: self.view_tip() },
         };
         let nothing_staged = || self.contents.values().all(|contents| contents.staged == 0);
         assert!(!self.staged.is_empty() || nothing_staged(), "contents count what is staged on them");
@@ -151,7 +151,7 @@ impl Shard {
         let Piece::Inline(parts) = piece else {
             return Err(Error::new(
                 ErrorKind::FeatureNotSupported,
-                format!("log record {sequence} keeps rows in a segment file, which this version cannot read"),
+                format!("log record {sequence} keeps rows in a segment, which this version cannot read"),
             ));
         };
         if sequence <= self.replayed {
@@ -179,9 +179,9 @@ impl Shard {
         Arc::clone(&self.view)
     }
 
-    /// What counts of it: see [`crate::logical`].
+    /// What counts of it: see [`crate::fingerprint`].
     #[cfg(feature = "explore")]
-    pub fn logical(&self) -> crate::logical::Logical {
+    pub fn fingerprint(&self) -> crate::fingerprint::StateFingerprint {
         let Shard {
             id,
             shard_count,
@@ -196,7 +196,7 @@ impl Shard {
             replayed: _,
         } = self;
         let base = staged.front().map_or(Sequence(0), |first| first.sequence);
-        let mut to = crate::logical::Logical::new(base, vec![]);
+        let mut to = crate::fingerprint::StateFingerprint::new(base, vec![]);
         to.word(id.0);
         to.word(*shard_count);
         let order: BTreeMap<ContentsId, u64> = contents.keys().copied().zip(0..).collect();
@@ -207,7 +207,7 @@ impl Shard {
                 to.word(order[id]);
             }
         }
-        contents.values().for_each(|contents| contents.logical(&mut to));
+        contents.values().for_each(|contents| contents.fingerprint(&mut to));
         to.count(staged.len());
         for Staged { sequence, steps, rows } in staged {
             to.sequence(*sequence);
@@ -284,10 +284,10 @@ impl Shard {
         let id = *self.tip.get(&table).expect("the coordinator stages rows of tables that exist");
         if !deletes.is_empty() {
             let contents = &self.contents[&id];
-            let places = contents.places(deletes).expect("rows read under a barrier live");
+            let locations = contents.locations(deletes).expect("rows read under a table lock live");
             columns::encode(&contents.table, deletes, None, &mut stage.piece);
             stage.counts.deleted += deletes.len() as u64;
-            self.apply(id, places, None, Keys::default()).expect("rows that live can go");
+            self.apply(id, locations, None, Keys::default()).expect("rows that live can go");
         }
         for part in incoming::parts(rows, &self.limits) {
             let incoming = Incoming::new(&self.contents[&id], &part);
@@ -338,8 +338,9 @@ impl Shard {
                 before: keys.before.get(start..end).unwrap_or_default(),
             };
             let contents = &self.contents[&id];
-            let deletes: Vec<Place> = keys.before.iter().copied().filter(|place| !place.is_none()).collect();
-            let ids: Vec<RowId> = deletes.iter().map(|place| contents.id(*place)).collect();
+            let deletes: Vec<RowLocation> =
+                keys.before.iter().copied().filter(|location| !location.is_none()).collect();
+            let ids: Vec<RowId> = deletes.iter().map(|location| contents.id(*location)).collect();
             columns::encode(&contents.table, &ids, Some(&slice), &mut stage.piece);
             self.apply(id, deletes, Some(slice), keys)
                 .expect("an outcome fits the tip it was computed against");
@@ -350,7 +351,7 @@ impl Shard {
     fn apply(
         &mut self,
         id: ContentsId,
-        deletes: Vec<Place>,
+        deletes: Vec<RowLocation>,
         rows: Option<RecordBatch>,
         keys: Keys<'_>,
     ) -> Result<()> {
@@ -421,7 +422,11 @@ impl Shard {
                 self.contents.remove(&new);
             }
             Step::Applied(id, applied) => {
-                reached(if applied.deletes.is_empty() { Probe::RowsUndone } else { Probe::DeletionsUndone });
+                reached(if applied.deletes.is_empty() {
+                    CoverageMark::RowsUndone
+                } else {
+                    CoverageMark::DeletionsUndone
+                });
                 self.contents.get_mut(&id).expect("contents of a staged step are there").undo(&applied);
             }
         }
@@ -436,7 +441,7 @@ impl Shard {
                 self.merge(id, rows);
                 self.contents.get_mut(&id).expect("just seen").publish_view();
             } else {
-                reached(Probe::TableGoneInPublication);
+                reached(CoverageMark::TableGoneInPublication);
             }
         }
         self.make_view();
@@ -479,17 +484,17 @@ impl Shard {
     fn merge(&mut self, id: ContentsId, rows: usize) {
         let contents = self.contents.get_mut(&id).expect("contents that are merged are there");
         let Some(moves) = merge::merge(contents, rows) else { return };
-        if planted::is(Bug::MergeForgetsStaged) {
+        if defects::is(Defect::MergeForgetsStaged) {
             return;
         }
         for step in self.staged.iter_mut().flat_map(|s| &mut s.steps) {
             if let Step::Applied(of, applied) = step
                 && *of == id
             {
-                for place in &mut applied.deletes {
-                    let before = std::mem::replace(place, moves.follow(*place));
-                    if *place != before {
-                        reached(Probe::MergeMovedStaged);
+                for location in &mut applied.deletes {
+                    let before = std::mem::replace(location, moves.follow(*location));
+                    if *location != before {
+                        reached(CoverageMark::MergeMovedStaged);
                     }
                 }
             }
@@ -523,10 +528,10 @@ impl Shard {
         let id = *id.ok_or_else(|| columns::corrupt("rows of a table that does not exist"))?;
         let contents = &self.contents[&id];
         let (deletes, rows) = piece.read(&contents.table, &contents.schema)?;
-        if planted::is(Bug::ReplayForgetsDeletions) && rows.is_none() {
+        if defects::is(Defect::ReplayForgetsDeletions) && rows.is_none() {
             return Ok(());
         }
-        let places = contents.places(&deletes)?;
+        let locations = contents.locations(&deletes)?;
         let (mut hashes, mut before) = (Vec::new(), Vec::new());
         if let Some(rows) = &rows {
             if !contents.placed(rows, self.id, self.shard_count, true) {
@@ -538,12 +543,12 @@ impl Shard {
                 self.limits.hash_keys(rows, &contents.table.primary_key, &mut hashes);
                 let twice = || corrupt(&contents.table, "a primary key is there twice".into());
                 before = outcome::before(contents, rows, &hashes).ok_or_else(twice)?;
-                if before.iter().any(|place| !place.is_none()) {
-                    reached(Probe::KeyedRowsReplayed);
+                if before.iter().any(|location| !location.is_none()) {
+                    reached(CoverageMark::KeyedRowsReplayed);
                 }
             }
         }
-        self.apply(id, places, rows, Keys { hashes: &hashes, before: &before })
+        self.apply(id, locations, rows, Keys { hashes: &hashes, before: &before })
     }
 
     /// A replayed record is durable: it is published at once, without a view.

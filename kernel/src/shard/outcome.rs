@@ -11,11 +11,11 @@ use hashbrown::HashTable;
 use super::chunk::{KeyColumn, logical_bytes};
 use super::contents::{Contents, TooLarge, keys_equal};
 use super::incoming::{Incoming, duplicate_refused};
-use super::index::Place;
+use super::index::RowLocation;
+use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
-use crate::planted::{self, Bug};
 
 /// What becomes of a batch of rows.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Outcome {
     /// Their primary keys' hashes; empty for a table without a key.
     pub hashes: Vec<u64>,
     /// Where the old version of each lies, NONE for a new key; empty for a table without a key.
-    pub before: Vec<Place>,
+    pub before: Vec<RowLocation>,
     pub counts: Counts,
     /// Rows of the batch that change nothing, as ON DUPLICATE KEY's rule has it.
     pub ignored: Vec<u32>,
@@ -108,7 +108,7 @@ pub(super) struct Groups {
     /// Hash of each group's key.
     pub hashes: Vec<u64>,
     /// Where the key's row lies at the staged tip, NONE for a new key.
-    pub places: Vec<Place>,
+    pub locations: Vec<RowLocation>,
 }
 
 impl Groups {
@@ -119,14 +119,14 @@ impl Groups {
         let key: Vec<KeyColumn> =
             key_columns.iter().map(|c| KeyColumn::new(&incoming.columns[*c as usize])).collect();
         let (of_row, first_row, last_row) = group(&row_hashes, &key, contents.hash_is_exact);
-        let places = contents.probe(&key, &first_row, &row_hashes);
+        let locations = contents.probe(&key, &first_row, &row_hashes);
         let hashes = if first_row.len() == row_hashes.len() {
             row_hashes
         } else {
             first_row.iter().map(|row| row_hashes[*row as usize]).collect()
         };
-        assert_eq!(places.len(), first_row.len(), "one place a group");
-        Groups { of_row, first_row, last_row, hashes, places }
+        assert_eq!(locations.len(), first_row.len(), "one place a group");
+        Groups { of_row, first_row, last_row, hashes, locations }
     }
 
     pub fn len(&self) -> usize {
@@ -134,12 +134,12 @@ impl Groups {
     }
 
     pub fn is_new(&self, group: usize) -> bool {
-        self.places[group].is_none()
+        self.locations[group].is_none()
     }
 
     /// Rows that insert: the first ones of new keys.
     pub fn inserted(&self) -> u64 {
-        self.places.iter().filter(|p| p.is_none()).count() as u64
+        self.locations.iter().filter(|p| p.is_none()).count() as u64
     }
 
     /// Whether a row inserts.
@@ -157,7 +157,7 @@ impl Groups {
 }
 
 /// Where the old version of each row of a logged outcome lies, NONE for a new key; None if a key is there twice.
-pub(super) fn before(contents: &Contents, rows: &RecordBatch, hashes: &[u64]) -> Option<Vec<Place>> {
+pub(super) fn before(contents: &Contents, rows: &RecordBatch, hashes: &[u64]) -> Option<Vec<RowLocation>> {
     let key_columns = contents.table.primary_key.iter();
     let key: Vec<KeyColumn> = key_columns.map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
     let (_, first_row, _) = group(hashes, &key, contents.hash_is_exact);
@@ -215,7 +215,7 @@ fn reject(contents: &Contents, incoming: &Incoming, groups: &Groups) -> Outcome 
             .collect()
     };
     let counts = Counts { inserted: rows.len() as u64, ..Counts::default() };
-    let before = vec![Place::NONE; rows.len()];
+    let before = vec![RowLocation::NONE; rows.len()];
     Outcome { columns: incoming.take(&rows).columns, hashes, before, counts, refused, ..Outcome::default() }
 }
 
@@ -224,18 +224,18 @@ fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
     let inserted = rows.len() as u64;
     let ignored: Vec<u32> = (0..incoming.len as u32).filter(|row| !groups.inserts(*row as usize)).collect();
     let counts = Counts { inserted, ignored: ignored.len() as u64, ..Counts::default() };
-    let before = vec![Place::NONE; rows.len()];
+    let before = vec![RowLocation::NONE; rows.len()];
     Outcome { columns: incoming.take(&rows).columns, hashes, before, counts, ignored, ..Outcome::default() }
 }
 
 fn replace(incoming: &Incoming, groups: &Groups) -> Outcome {
     let inserted = groups.inserted();
-    let last_row = if planted::is(Bug::ReplaceKeepsFirst) { &groups.first_row } else { &groups.last_row };
+    let last_row = if defects::is(Defect::ReplaceKeepsFirst) { &groups.first_row } else { &groups.last_row };
     let counts = Counts { inserted, updated: incoming.len as u64 - inserted, ..Counts::default() };
     Outcome {
         columns: incoming.take(last_row).columns,
         hashes: groups.hashes.clone(),
-        before: groups.places.clone(),
+        before: groups.locations.clone(),
         counts,
         ..Outcome::default()
     }

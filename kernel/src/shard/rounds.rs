@@ -12,9 +12,9 @@ use super::chunk::logical_bytes;
 use super::contents::{Contents, TooLarge};
 use super::incoming::{Incoming, null_refused};
 use super::outcome::{Groups, Outcome};
+use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, ErrorKind};
 use crate::expr::{RowErrors, Scope, Update, choose, evaluate};
-use crate::probe::{Probe, reached};
 
 /// Carries out the updates of some groups; `chosen` are their numbers.
 pub(super) fn run(
@@ -25,14 +25,14 @@ pub(super) fn run(
     chosen: &[u32],
 ) -> Result<Outcome, TooLarge> {
     let mut queue = Queue::new(groups, chosen);
-    let places: Vec<_> = queue.groups.iter().map(|g| groups.places[*g as usize]).collect();
+    let locations: Vec<_> = queue.groups.iter().map(|g| groups.locations[*g as usize]).collect();
     let first_rows: Vec<_> = queue.groups.iter().map(|g| groups.first_row[*g as usize]).collect();
     let mut state = State {
         images: (0..incoming.columns.len())
-            .map(|c| contents.gather(c, &places, (&incoming.columns[c], &first_rows)))
+            .map(|c| contents.gather(c, &locations, (&incoming.columns[c], &first_rows)))
             .collect::<Result<_, _>>()?,
         finished: Vec::new(),
-        changed: places.iter().map(|place| place.is_none()).collect(),
+        changed: locations.iter().map(|location| location.is_none()).collect(),
     };
     let mut outcome = Outcome::default();
     outcome.counts.inserted = state.changed.iter().filter(|new| **new).count() as u64;
@@ -49,7 +49,7 @@ pub(super) fn run(
     for at in kept {
         let group = queue.groups[at as usize] as usize;
         outcome.hashes.push(groups.hashes[group]);
-        outcome.before.push(groups.places[group]);
+        outcome.before.push(groups.locations[group]);
     }
     Ok(outcome)
 }
@@ -99,7 +99,7 @@ impl Queue {
         let open = self.spans.partition_point(|(start, end)| end - start > taken);
         self.taken += 1;
         if open > 0 && taken > 0 {
-            reached(Probe::ManyRounds);
+            reached(CoverageMark::ManyRounds);
         }
         (open > 0).then(|| self.spans[..open].iter().map(|(start, _)| self.rows[start + taken]).collect())
     }

@@ -10,8 +10,8 @@ use super::fold::{self, Fold};
 use super::incoming::Incoming;
 use super::outcome::{Groups, Outcome};
 use super::rounds;
+use crate::coverage::{CoverageMark, reached};
 use crate::expr::{Expr, Update};
-use crate::probe::{Probe, reached};
 
 /// Computes the outcome of rows of which some have keys that are there already.
 pub(super) fn update(
@@ -36,11 +36,11 @@ pub(super) fn update(
         let all: Vec<u32> = (0..groups.len() as u32).collect();
         return rounds::run(contents, incoming, groups, update, &all);
     };
-    reached(Probe::Folded);
+    reached(CoverageMark::Folded);
     if !unfit.contains(&true) {
         return Ok(folded);
     }
-    reached(Probe::FoldUnfit);
+    reached(CoverageMark::FoldUnfit);
     let (in_rounds, in_folds): (Vec<u32>, Vec<u32>) =
         (0..groups.len() as u32).partition(|group| unfit[*group as usize]);
     let rest = rounds::run(contents, incoming, groups, update, &in_rounds)?;
@@ -76,11 +76,11 @@ fn fold_groups(
             None if contents.table.primary_key.contains(&(at as u16)) && !is_float(own.data_type()) => {
                 rows_of(&groups.first_row, own)
             }
-            None => contents.gather(at, &groups.places, (own, &groups.first_row))?,
+            None => contents.gather(at, &groups.locations, (own, &groups.first_row))?,
         })
     };
     let columns = columns.into_iter().enumerate().map(column).collect::<Result<_, TooLarge>>()?;
-    let (hashes, before) = (groups.hashes.clone(), groups.places.clone());
+    let (hashes, before) = (groups.hashes.clone(), groups.locations.clone());
     let mut outcome = Outcome { columns, hashes, before, ..Outcome::default() };
     outcome.counts.inserted = groups.inserted();
     outcome.counts.updated = incoming.len as u64 - outcome.counts.inserted;
@@ -95,17 +95,17 @@ fn is_float(data_type: &DataType) -> bool {
 fn some_groups(outcome: Outcome, groups: &Groups, chosen: &[u32]) -> Outcome {
     let indices = UInt32Array::from(chosen.to_vec());
     let column = |c: &ArrayRef| take(c, &indices, None).expect("groups of the batch");
-    let places = || chosen.iter().map(|group| groups.places[*group as usize]);
+    let locations = || chosen.iter().map(|group| groups.locations[*group as usize]);
     let mut part = Outcome {
         columns: outcome.columns.iter().map(column).collect(),
         hashes: chosen.iter().map(|group| groups.hashes[*group as usize]).collect(),
-        before: places().collect(),
+        before: locations().collect(),
         ..Outcome::default()
     };
     let mut is_chosen = vec![false; groups.len()];
     chosen.iter().for_each(|group| is_chosen[*group as usize] = true);
     let rows = groups.of_row.iter().filter(|group| is_chosen[**group as usize]).count() as u64;
-    part.counts.inserted = places().filter(|place| place.is_none()).count() as u64;
+    part.counts.inserted = locations().filter(|location| location.is_none()).count() as u64;
     part.counts.updated = rows - part.counts.inserted;
     part
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use crate::extract::RawMessage;
 use crate::ids::*;
-use crate::message::{SourceFailure, SourceReading};
+use crate::message::{SourceFailure, SourceMetadata};
 
 /// A source that is connected or connects when first asked.
 pub trait Source: Send + Sync {
     /// Describes the topic as it is now: a reading that begins when this is called, never a cached one. Blocks.
-    fn read(&self) -> Result<SourceReading, SourceFailure>;
+    fn read(&self) -> Result<SourceMetadata, SourceFailure>;
 
     /// As [`read`](Source::read), but only topic id and set of partitions need to be of now: offsets may be those of an earlier
     /// reading. What answers [`Effect::SourceVerify`](crate::Effect::SourceVerify); it saves a round trip a batch.
-    fn verify(&self) -> Result<SourceReading, SourceFailure> {
+    fn verify(&self) -> Result<SourceMetadata, SourceFailure> {
         self.read()
     }
 

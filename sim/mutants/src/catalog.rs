@@ -46,13 +46,13 @@ pub enum Genre {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Span {
     /// First character.
-    pub start: Place,
+    pub start: SourceLocation,
 }
 
 /// A character of a file, counted from 1.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[allow(missing_docs)]
-pub struct Place {
+pub struct SourceLocation {
     pub line: usize,
     pub column: usize,
 }

@@ -5,7 +5,7 @@
 mod catalog;
 mod instrument;
 mod judge;
-mod probes;
+mod marks;
 mod score;
 mod tree;
 
@@ -25,7 +25,7 @@ struct Arguments {
     /// Where the build and the verdicts are kept; a run resumes from there.
     #[arg(long, default_value = "target/mutants")]
     out: PathBuf,
-    /// Seeds of the swarm and of drills that a mutant has to survive; every other profile has a quarter of them.
+    /// Seeds of the swarm and of model tests that a mutant has to survive; every other profile has a quarter of them.
     #[arg(long, default_value_t = 60)]
     seeds: u64,
     /// Judge a random sample of this size instead of all.
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&arguments.out).context("the folder for results cannot be made")?;
     let out = arguments.out.canonicalize()?;
     let mut mutants = catalog::list(&root)?;
-    leave_out_probes(&root, &mut mutants)?;
+    leave_out_marks(&root, &mut mutants)?;
     let chosen = choose(&mutants, &arguments)?;
     let (binary, dropped) = tree::build(&root, &out.join("tree"), &mutants)?;
     let results = out.join("verdicts.jsonl");
@@ -77,14 +77,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Leaves out mutants of code that only counts probes: see [`probes`].
-fn leave_out_probes(root: &Path, mutants: &mut Vec<Mutant>) -> Result<()> {
+/// Leaves out mutants of code that only counts marks: see [`marks`].
+fn leave_out_marks(root: &Path, mutants: &mut Vec<Mutant>) -> Result<()> {
     let mut places = BTreeMap::new();
     for mutant in mutants.iter() {
         if !places.contains_key(&mutant.file) {
             let source = std::fs::read_to_string(root.join(&mutant.file));
             let source = source.with_context(|| format!("{} cannot be read", mutant.file))?;
-            places.insert(mutant.file.clone(), probes::places(&source)?);
+            places.insert(mutant.file.clone(), marks::places(&source)?);
         }
     }
     let before = mutants.len();
@@ -92,11 +92,7 @@ fn leave_out_probes(root: &Path, mutants: &mut Vec<Mutant>) -> Result<()> {
         let at = (mutant.span.start.line, mutant.span.start.column);
         !places[&mutant.file].iter().any(|place| place.contains(&at))
     });
-    println!(
-        "{} mutants, {} of code that only counts probes left out",
-        mutants.len(),
-        before - mutants.len()
-    );
+    println!("{} mutants, {} of code that only counts marks left out", mutants.len(), before - mutants.len());
     Ok(())
 }
 

@@ -3,19 +3,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kernel::message::{SourceFailure, SourceReading};
+use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
 
 use super::{Broker, Message, Partition};
+use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
-use crate::planted::{self, WorldBug};
 
 /// How often it is asked whether a leader that lags behind still does.
 const LAGGING_CHANCES: u32 = 4;
 
 /// Readings in a row that a reader of the topic may be given by a broker that knows less of the end than others. One that took over a
 /// moment ago catches up; the kernel believes the sixth.
-const STALE_READINGS_MAX: u32 = 4;
+const STALE_METADATA_MAX: u32 = 4;
 
 /// A client's reading of one partition.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Broker<'_> {
 
     /// Describes the topic as it is now for a reader of that number; sometimes a partition is missing (A12), or its end is what a broker
     /// knows that has only just taken over (A10).
-    pub fn read(&mut self, reader: u16) -> Result<SourceReading, SourceFailure> {
+    pub fn read(&mut self, reader: u16) -> Result<SourceMetadata, SourceFailure> {
         self.maybe_fail()?;
         let mut partitions = self.bounds_now();
         self.make_stale(reader, &mut partitions);
@@ -73,7 +73,7 @@ impl Broker<'_> {
     }
 
     /// As [`Broker::read`], for a proof: topic id and set of partitions are of now, offsets may be those of an earlier reading (A19).
-    pub fn verify(&mut self) -> Result<SourceReading, SourceFailure> {
+    pub fn verify(&mut self) -> Result<SourceMetadata, SourceFailure> {
         self.maybe_fail()?;
         let mut partitions = self.bounds_now();
         let earlier = self.last_told.iter().filter(|(p, at)| partitions.get(p).is_some_and(|now| now != *at));
@@ -92,7 +92,7 @@ impl Broker<'_> {
     }
 
     fn make_stale(&mut self, reader: u16, partitions: &mut BTreeMap<SourcePartition, (i64, i64)>) {
-        let in_a_row = self.stale_readings.get(&reader).copied().unwrap_or(0);
+        let in_a_row = self.stale_metadata.get(&reader).copied().unwrap_or(0);
         let partition = self.decisions.index(partitions.len()) as SourcePartition;
         let (start, end) = partitions[&partition];
         // One that lags behind does so for a while.
@@ -100,11 +100,11 @@ impl Broker<'_> {
             let chances = if in_a_row > 0 { LAGGING_CHANCES } else { 1 };
             (0..chances).any(|_| broker.decisions.strikes(Fault::StaleLeader))
         };
-        if start == end || in_a_row >= STALE_READINGS_MAX || !lags(self) {
-            self.stale_readings.remove(&reader);
+        if start == end || in_a_row >= STALE_METADATA_MAX || !lags(self) {
+            self.stale_metadata.remove(&reader);
             return;
         }
-        self.stale_readings.insert(reader, in_a_row + 1);
+        self.stale_metadata.insert(reader, in_a_row + 1);
         let known = start + self.decisions.below((end - start) as u64) as i64;
         partitions.insert(partition, (start, known));
         self.note(
@@ -114,9 +114,9 @@ impl Broker<'_> {
     }
 
     /// Leaves a partition out, perhaps, and remembers what was said.
-    fn told(&mut self, mut partitions: BTreeMap<SourcePartition, (i64, i64)>) -> SourceReading {
+    fn told(&mut self, mut partitions: BTreeMap<SourcePartition, (i64, i64)>) -> SourceMetadata {
         if self.decisions.strikes(Fault::IncompleteMetadata) {
-            self.counts.incomplete_readings += 1;
+            self.counts.incomplete_metadata += 1;
             let missing = self.decisions.index(partitions.len()) as SourcePartition;
             partitions.remove(&missing);
             self.note(
@@ -134,7 +134,7 @@ impl Broker<'_> {
             }
         }
         self.last_told = partitions.clone();
-        SourceReading { topic_id: self.current, partitions }
+        SourceMetadata { topic_id: self.current, partitions }
     }
 
     fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
@@ -272,10 +272,10 @@ impl Broker<'_> {
         };
         let p = &self.topic().partitions[partition as usize];
         let mut messages: VecDeque<Message> = p.readable(from).take(messages_max).collect();
-        if planted::is(WorldBug::AbortedRowsCounted) && messages.len() < messages_max {
+        if defects::is(WorldDefect::AbortedRowsCounted) && messages.len() < messages_max {
             messages.extend(p.uncommitted(next));
         }
-        if planted::is(WorldBug::RelabelledRedelivery)
+        if defects::is(WorldDefect::RelabelledRedelivery)
             && let Some(shift) = messages.front().map(|first| next - first.offset).filter(|shift| *shift > 0)
         {
             messages.iter_mut().for_each(|message| message.offset += shift);

@@ -32,7 +32,7 @@ counts! {
         stale_deliveries,
         stalls,
         transient_failures,
-        incomplete_readings,
+        incomplete_metadata,
         retentions,
         losses,
         leader_changes,
@@ -158,7 +158,7 @@ pub struct Broker<'a> {
     /// What the last reading said of each partition.
     last_told: BTreeMap<SourcePartition, (i64, i64)>,
     /// By reader, readings in a row that gave an end which is too low.
-    stale_readings: BTreeMap<u16, u32>,
+    stale_metadata: BTreeMap<u16, u32>,
     /// Producers of transactions so far.
     producers: u64,
     /// It was deleted, and not created again yet.
@@ -179,7 +179,7 @@ impl<'a> Broker<'a> {
             topics: BTreeMap::new(),
             current: TopicId(id),
             last_told: BTreeMap::new(),
-            stale_readings: BTreeMap::new(),
+            stale_metadata: BTreeMap::new(),
             producers: 0,
             deleted: false,
             counts: BrokerCounts::default(),
@@ -271,7 +271,7 @@ impl<'a> Broker<'a> {
     }
 
     /// For the oracle: how many topics of this name there have been.
-    pub fn lives(&self) -> usize {
+    pub fn topics_created(&self) -> usize {
         self.topics.len()
     }
 

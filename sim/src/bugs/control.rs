@@ -7,8 +7,8 @@
 
 use super::hunt::{Hunt, Subject, hunt_with};
 use super::{Effort, on_threads};
+use crate::defects::Class;
 use crate::fault::{Fault, FaultSet};
-use crate::planted::Class;
 
 /// Searches from so many starting points must see a bug with two kinds before they are believed to be enough.
 const CONFIRMATIONS: u64 = 3;
@@ -37,7 +37,7 @@ pub struct Control {
 pub fn control(subject: Subject, hunts: &[Hunt], effort: Effort, jobs: usize) -> Control {
     let calm = hunt_with(subject, CONTROL_START, effort.calm, FaultSet::NONE);
     let (mut alone, mut together) = (None, None);
-    if let Subject::Planted(bug) = subject
+    if let Subject::SeededDefect(bug) = subject
         && effort.single > 0
     {
         let about = bug.about();
@@ -124,8 +124,8 @@ mod tests {
 
     use super::*;
     use crate::bugs::Found;
+    use crate::defects::SeededDefect;
     use crate::oracle::Violation;
-    use crate::planted::Planted;
     use crate::swarm::Profile;
 
     fn hunt_that(struck: &str) -> Hunt {
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_needs_two_faults_names_two_kinds() {
-        for bug in Planted::all() {
+        for bug in SeededDefect::all() {
             let about = bug.about();
             let two: Vec<Option<Fault>> = about.together.iter().map(|name| Fault::named(name)).collect();
             let wanted = if about.class == Class::NeedsTwoFaults { 2 } else { 0 };

@@ -3,25 +3,25 @@
 use std::time::{Duration, Instant};
 
 use crate::decide::Seeded;
+use crate::defects::SeededDefect;
 use crate::fault::{Fault, FaultSet, Group};
 use crate::oracle::Violation;
-use crate::planted::Planted;
 use crate::run::{Outcome, Plan, run, run_surely};
 use crate::swarm::Profile;
 
 /// What is looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
-    /// A planted bug.
-    Planted(Planted),
+    /// A seeded defect.
+    SeededDefect(SeededDefect),
     /// Whatever is wrong with this build: a stranger's change.
     AsBuilt,
 }
 
 impl Subject {
-    fn bug(self) -> Option<Planted> {
+    fn bug(self) -> Option<SeededDefect> {
         match self {
-            Subject::Planted(bug) => Some(bug),
+            Subject::SeededDefect(bug) => Some(bug),
             Subject::AsBuilt => None,
         }
     }

@@ -1,11 +1,11 @@
-//! Looking for planted bugs: how many seeds, and how much of a processor's time, until the simulator sees one; and the control,
+//! Looking for seeded defects: how many seeds, and how much of a processor's time, until the simulator sees one; and the control,
 //! that it is the bug that was seen and that it takes what it is said to take. A simulator that cannot fail proves nothing.
 //!
 //! - `hunt`: one search from one starting seed. `control`: the same bug with faults left out.
 //! - `report`: what is printed and what goes into the documentation.
 //! - `variant`: the binary that has the bugs in it, and the one with a stranger's change.
 //!
-//! The bugs themselves are declared in `kernel::planted` and [`crate::planted`].
+//! The bugs themselves are declared in `kernel::defects` and [`crate::defects`].
 
 mod control;
 mod hunt;

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Control, Effort, Hunt, P95_SEEDS_MAX, Subject};
+use crate::defects::{About, Class};
 use crate::fault::Fault;
-use crate::planted::{About, Class};
 
 /// Seeds without faults that a bug which needs none has to show up in, if that many are run.
 const CALM_SEEDS_MIN: u64 = 100;
@@ -25,7 +25,7 @@ pub struct Finding {
 impl Finding {
     fn about(&self) -> Option<About> {
         match self.subject {
-            Subject::Planted(bug) => Some(bug.about()),
+            Subject::SeededDefect(bug) => Some(bug.about()),
             Subject::AsBuilt => None,
         }
     }
@@ -132,7 +132,7 @@ impl Finding {
     pub fn example(&self) -> Option<String> {
         let found = self.hunts.iter().find_map(|hunt| hunt.found.as_ref())?;
         let (features, bug) = match self.about() {
-            Some(about) => (" --features planted", format!(" --bug {}", about.name)),
+            Some(about) => (" --features defects", format!(" --bug {}", about.name)),
             None => ("", String::new()),
         };
         let profile = clap::ValueEnum::to_possible_value(&found.profile).map(|v| v.get_name().to_string());
@@ -205,9 +205,9 @@ pub fn markdown(findings: &[Finding], effort: Effort) -> String {
 mod tests {
     use super::*;
     use crate::bugs::Found;
+    use crate::defects::{Defect, SeededDefect, WorldDefect};
     use crate::fault::FaultSet;
     use crate::oracle::Violation;
-    use crate::planted::{Bug, Planted, WorldBug};
     use crate::swarm::Profile;
 
     fn hunt_of(seeds: u64, seen: bool) -> Hunt {
@@ -217,16 +217,16 @@ mod tests {
         Hunt { seeds, cpu: Duration::from_millis(seeds), found, fails_anyway: vec![] }
     }
 
-    fn finding(bug: Planted, hunts: Vec<Hunt>, calm: Hunt, alone: Vec<Fault>) -> Finding {
+    fn finding(bug: SeededDefect, hunts: Vec<Hunt>, calm: Hunt, alone: Vec<Fault>) -> Finding {
         let together = Some(vec![Fault::Kill, Fault::PowerCut]);
         let control = Control { calm, alone: Some(alone), together };
-        Finding { subject: Subject::Planted(bug), hunts, control }
+        Finding { subject: Subject::SeededDefect(bug), hunts, control }
     }
 
     #[test]
     fn percentiles_are_of_the_searches() {
         let hunts = (1..=20).map(|seeds| hunt_of(seeds, true)).collect();
-        let finding = finding(Planted::World(WorldBug::EarlyAnswer), hunts, hunt_of(1, true), vec![]);
+        let finding = finding(SeededDefect::World(WorldDefect::EarlyAnswer), hunts, hunt_of(1, true), vec![]);
         assert_eq!([50, 95, 100].map(|percent| finding.percentile(percent)), [10, 19, 20]);
         assert_eq!(finding.complaints(), Vec::<String>::new());
     }
@@ -235,7 +235,8 @@ mod tests {
     fn whatever_is_not_as_it_has_to_be_is_a_complaint() {
         let good = || vec![hunt_of(5, true); 20];
         let complaints = |finding: Finding| finding.complaints().len();
-        let (logic, two) = (Planted::World(WorldBug::EarlyAnswer), Planted::Kernel(Bug::RecoveredUnsynced));
+        let (logic, two) =
+            (SeededDefect::World(WorldDefect::EarlyAnswer), SeededDefect::Kernel(Defect::RecoveredUnsynced));
         let calm = || hunt_of(300, false);
         assert_eq!(complaints(finding(two, good(), calm(), vec![])), 0);
         assert_eq!(complaints(finding(logic, good(), calm(), vec![])), 1, "not seen without faults");
@@ -247,7 +248,7 @@ mod tests {
         let mut missed = good();
         missed[0] = hunt_of(2000, false);
         assert_eq!(complaints(finding(two, missed, calm(), vec![])), 1, "not found");
-        let one = Planted::World(WorldBug::CountedOffsets);
+        let one = SeededDefect::World(WorldDefect::CountedOffsets);
         assert_eq!(complaints(finding(one, good(), calm(), vec![Fault::Redelivery])), 0);
         assert_eq!(complaints(finding(one, good(), calm(), vec![])), 1, "no kind alone");
         let with = |together| {

@@ -1,4 +1,4 @@
-//! Binaries other than the one that runs: this source with its planted bugs compiled in, and this source with a stranger's change.
+//! Binaries other than the one that runs: this source with its seeded defects compiled in, and this source with a stranger's change.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -34,11 +34,11 @@ fn build(source: &Path, target: &Path, features: &[&str]) -> Result<PathBuf, Str
     if status.success() { Ok(binary) } else { Err("it does not build; the errors are above".into()) }
 }
 
-/// Builds this simulator with its planted bugs. Returns the binary.
+/// Builds this simulator with its seeded defects. Returns the binary.
 pub fn build_with_bugs() -> Result<PathBuf, String> {
-    let target = target_dir("planted")?;
-    eprintln!("building the simulator with its planted bugs, in {}", target.display());
-    build(&repository()?, &target, &["--features", "planted"])
+    let target = target_dir("defects")?;
+    eprintln!("building the simulator with its seeded defects, in {}", target.display());
+    build(&repository()?, &target, &["--features", "defects"])
 }
 
 /// Runs another simulator in the place of this one. True if it succeeded.

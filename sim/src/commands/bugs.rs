@@ -1,19 +1,19 @@
-//! `sim bugs`: the ledger of planted bugs, each of which the simulator must find; and whether it finds what is wrong with a
+//! `sim bugs`: the ledger of seeded defects, each of which the simulator must find; and whether it finds what is wrong with a
 //! stranger's change. How they are looked for lives in `crate::bugs`.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::bugs::{Effort, Subject, build_with_bugs, look_for, markdown, patched, run_binary, summary};
-use crate::planted::{self, Planted};
+use crate::defects::{self, SeededDefect};
 use crate::run::catch_panics;
 
 /// Arguments of `sim bugs`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only these; all of them where none is named.
-    #[arg(value_parser = Planted::named)]
-    bugs: Vec<Planted>,
+    #[arg(value_parser = SeededDefect::named)]
+    bugs: Vec<SeededDefect>,
     /// Name the bugs and say what each is, and look for none.
     #[arg(long)]
     list: bool,
@@ -59,10 +59,10 @@ pub fn run(args: Args) -> bool {
         patched(patch, |binary| run_binary(binary, as_built(effort, jobs)))
     } else if args.as_built {
         Ok(look(&[Subject::AsBuilt], effort, jobs, None))
-    } else if planted::BUILT_IN {
+    } else if defects::BUILT_IN {
         let subjects: Vec<Subject> = match &args.bugs[..] {
-            [] => Planted::all().map(Subject::Planted).collect(),
-            some => some.iter().copied().map(Subject::Planted).collect(),
+            [] => SeededDefect::all().map(Subject::SeededDefect).collect(),
+            some => some.iter().copied().map(Subject::SeededDefect).collect(),
         };
         Ok(look(&subjects, effort, jobs, args.markdown))
     } else {
@@ -81,7 +81,7 @@ fn as_built(effort: Effort, jobs: usize) -> Vec<String> {
 }
 
 fn list() {
-    for bug in Planted::all() {
+    for bug in SeededDefect::all() {
         let about = bug.about();
         let together = about.together.join(" + ");
         println!(

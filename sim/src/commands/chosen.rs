@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::defects::{self, SeededDefect};
 use crate::fault::FaultSet;
-use crate::planted::{self, Planted};
 use crate::run::Plan;
 use crate::swarm::Profile;
 
@@ -19,9 +19,9 @@ pub struct Chosen {
     /// Only these of its faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
     #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
     pub faults: FaultSet,
-    /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features planted`.
-    #[arg(long, value_parser = Planted::named)]
-    pub bug: Option<Planted>,
+    /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features defects`.
+    #[arg(long, value_parser = SeededDefect::named)]
+    pub bug: Option<SeededDefect>,
 }
 
 impl Chosen {
@@ -37,11 +37,11 @@ impl Chosen {
 }
 
 /// See [`Chosen::check`].
-pub fn check_build(bug: Option<Planted>, command: &str) -> Result<(), String> {
-    if bug.is_none() || planted::BUILT_IN {
+pub fn check_build(bug: Option<SeededDefect>, command: &str) -> Result<(), String> {
+    if bug.is_none() || defects::BUILT_IN {
         return Ok(());
     }
     Err(format!(
-        "this build has no planted bugs; run it with: cargo run --release -p sim --features planted -- {command} …"
+        "this build has no seeded defects; run it with: cargo run --release -p sim --features defects -- {command} …"
     ))
 }

@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use crate::bugs::{build_with_bugs, run_binary};
+use crate::defects::{self, SeededDefect};
 use crate::explore::check::{self, Check};
 use crate::explore::scope::{Rule, Scope};
 use crate::explore::search::{Limits, Progress, Report, Step, search};
 use crate::explore::story;
-use crate::planted::{self, Planted};
 
 /// Arguments of `sim explore`.
 #[derive(clap::Args)]
@@ -31,9 +31,9 @@ pub struct Args {
     /// SET OFFSETS, with the STOP and START around it.
     #[arg(long)]
     rewinds: Option<u8>,
-    /// Whether an idle log gets a frontier record.
+    /// Whether an idle log gets a sync marker.
     #[arg(long)]
-    frontier: Option<bool>,
+    sync_marker: Option<bool>,
     /// Messages that may be fetched and not yet published.
     #[arg(long)]
     credit: Option<u64>,
@@ -46,10 +46,10 @@ pub struct Args {
     /// Hold each reduction rule against small worlds without it, and do nothing else.
     #[arg(long)]
     check_reductions: bool,
-    /// Look for this planted bug instead, in the small worlds. Builds itself with its planted bugs.
-    #[arg(long, value_name = "NAME", value_parser = Planted::named)]
-    bug: Vec<Planted>,
-    /// Look for every planted bug of the kernel.
+    /// Look for this seeded defect instead, in the small worlds. Builds itself with its seeded defects.
+    #[arg(long, value_name = "NAME", value_parser = SeededDefect::named)]
+    bug: Vec<SeededDefect>,
+    /// Look for every seeded defect of the kernel.
     #[arg(long)]
     bugs: bool,
     /// Threads.
@@ -94,7 +94,7 @@ fn scope(args: Args) -> Result<Scope, String> {
     scope.crashes = args.crashes.unwrap_or(scope.crashes);
     scope.redeliveries = args.redeliveries.unwrap_or(scope.redeliveries);
     scope.rewinds = args.rewinds.unwrap_or(scope.rewinds);
-    scope.frontier = args.frontier.unwrap_or(scope.frontier);
+    scope.sync_marker = args.sync_marker.unwrap_or(scope.sync_marker);
     scope.credit = args.credit.unwrap_or(scope.credit);
     scope.batch = args.batch.unwrap_or(scope.batch);
     for name in args.without {
@@ -126,7 +126,7 @@ fn explore(scope: &Scope, limits: Limits) -> bool {
 
 /// True if each was found.
 fn look_for_bugs(args: Args) -> bool {
-    if !planted::BUILT_IN {
+    if !defects::BUILT_IN {
         let outcome = build_with_bugs().and_then(|binary| run_binary(&binary, std::env::args_os().skip(1)));
         return outcome.unwrap_or_else(|error| {
             eprintln!("{error}");
@@ -134,8 +134,8 @@ fn look_for_bugs(args: Args) -> bool {
         });
     }
     crate::run::catch_panics();
-    let kernel = || Planted::all().filter(|bug| matches!(bug, Planted::Kernel(_)));
-    let bugs: Vec<Planted> = if args.bugs { kernel().collect() } else { args.bug };
+    let kernel = || SeededDefect::all().filter(|bug| matches!(bug, SeededDefect::Kernel(_)));
+    let bugs: Vec<SeededDefect> = if args.bugs { kernel().collect() } else { args.bug };
     let mut found = 0;
     for bug in &bugs {
         found += u32::from(look_for_bug(*bug, bugs.len() == 1));
@@ -145,9 +145,9 @@ fn look_for_bugs(args: Args) -> bool {
 }
 
 /// Looks in one small world after the other.
-fn look_for_bug(bug: Planted, with_story: bool) -> bool {
+fn look_for_bug(bug: SeededDefect, with_story: bool) -> bool {
     let name = bug.about().name;
-    let prepare = || planted::activate(Some(bug));
+    let prepare = || defects::activate(Some(bug));
     let mut states = 0;
     for scope in check::worlds() {
         let report = search(&scope, Limits::NONE, &prepare, &mut |_| {});
@@ -158,11 +158,11 @@ fn look_for_bug(bug: Planted, with_story: bool) -> bool {
             if with_story {
                 tell(&scope, path);
             }
-            planted::activate(None);
+            defects::activate(None);
             return true;
         }
     }
-    planted::activate(None);
+    defects::activate(None);
     println!("{name}: not found in {states} states, which are all");
     false
 }
@@ -176,13 +176,13 @@ fn check_reductions() -> bool {
             let check = Check::of(rule, &scope);
             let Check { with, without, .. } = &check;
             println!(
-                "  messages {:?}, {} crashes, {} redeliveries, {} SET OFFSETS, frontier {}: {} states and {} recoveries with it, \
+                "  messages {:?}, {} crashes, {} redeliveries, {} SET OFFSETS, sync marker {}: {} states and {} recoveries with it, \
                  {} and {} without; {} different things to see: {}",
                 scope.messages,
                 scope.crashes,
                 scope.redeliveries,
                 scope.rewinds,
-                scope.frontier,
+                scope.sync_marker,
                 with.states,
                 with.recoveries,
                 without.states,

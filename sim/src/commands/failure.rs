@@ -90,7 +90,7 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
 /// The command that repeats a scenario with its bug.
 pub fn command(scenario: &Scenario, path: &Path) -> String {
     let (features, bug) = match scenario.case.bug {
-        Some(bug) => (" --features planted", format!(" --bug {}", bug.about().name)),
+        Some(bug) => (" --features defects", format!(" --bug {}", bug.about().name)),
         None => ("", String::new()),
     };
     format!("cargo run --release -p sim{features} -- run --scenario {}{bug}", path.display())

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use kernel::Incarnation;
+use kernel::Term;
 use tidemark_record::End;
 
-use crate::replay::{Ended, LifeReport, another_kernel, replay};
+use crate::replay::{Ended, TermReport, another_kernel, replay};
 
 /// Arguments of `sim replay`.
 #[derive(clap::Args)]
@@ -19,19 +19,19 @@ pub struct Args {
     data: PathBuf,
     /// Only this life, as the recording's file names and the server's log number it.
     #[arg(long, value_name = "N")]
-    life: Option<u64>,
+    term: Option<u64>,
 }
 
 /// Replays. True if everything was as recorded.
 pub fn run(args: Args) -> bool {
     let began = Instant::now();
-    let only = args.life.map(Incarnation);
+    let only = args.term.map(Term);
     match replay(&args.recording, &args.data, only, &mut |report| println!("{}", line(report))) {
         Ok(reports) => {
             let inputs: u64 = reports.iter().map(|report| report.inputs).sum();
             let seconds = began.elapsed().as_secs_f64();
             println!(
-                "REPLAYED: {} lives, {inputs} inputs, all as recorded, in {seconds:.1} s",
+                "REPLAYED: {} terms, {inputs} inputs, all as recorded, in {seconds:.1} s",
                 reports.len()
             );
             true
@@ -43,8 +43,8 @@ pub fn run(args: Args) -> bool {
     }
 }
 
-fn line(report: &LifeReport) -> String {
-    let LifeReport { incarnation, inputs, effects, replies, states, records, rows_from_log, .. } = report;
+fn line(report: &TermReport) -> String {
+    let TermReport { term, inputs, effects, replies, states, records, rows_from_log, .. } = report;
     let begun = if report.from_start { "" } else { " (from its middle)" };
     let ended = match &report.ended {
         Ended::Recorded(End::Stopped) => "stopped cleanly".to_string(),
@@ -58,7 +58,7 @@ fn line(report: &LifeReport) -> String {
         Ended::Panicked(text) => format!("panicked, as it did then: {text}"),
     };
     format!(
-        "life {incarnation}{begun}: {inputs} inputs, {effects} effects, {replies} replies of shards, {records} records and \
+        "term {term}{begun}: {inputs} inputs, {effects} effects, {replies} replies of shards, {records} records and \
          {states} states as recorded, {rows_from_log} rows from the log; {ended}; record {}, state {}{}",
         report.sequence,
         report.state,

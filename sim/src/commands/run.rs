@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::chosen::Chosen;
 use super::failure::{self, Wanted};
 use super::progress::Progress;
+use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
-use crate::planted::Planted;
 use crate::run::{Plan, Summary, Work, catch_panics, coverage, run_many, run_seed};
 use crate::shrink::Case;
 use crate::shrink::case::Scenario;
@@ -86,7 +86,7 @@ pub fn run(args: Args) -> bool {
 }
 
 /// Runs a scenario on the kernel as it is, or with the bug that was asked for.
-fn scenario(path: &std::path::Path, bug: Option<Planted>, trace: bool) -> bool {
+fn scenario(path: &std::path::Path, bug: Option<SeededDefect>, trace: bool) -> bool {
     let scenario = match Scenario::read(path) {
         Ok(scenario) => scenario,
         Err(error) => {
@@ -101,7 +101,7 @@ fn scenario(path: &std::path::Path, bug: Option<Planted>, trace: bool) -> bool {
         print!("{}", crate::story::tell(&outcome));
     }
     if let (None, Some(bug)) = (bug, scenario.case.bug) {
-        println!("\nOn the kernel as it is. With what it once caught planted: --bug {}", bug.about().name);
+        println!("\nOn the kernel as it is. With what it once caught seeded: --bug {}", bug.about().name);
     }
     println!("{}", if outcome.violation.is_none() { "PASSED" } else { "FAILED" });
     outcome.violation.is_none()
@@ -182,9 +182,13 @@ fn print_counts(summary: &Summary, plan: Plan) {
         ("broker", counts.broker.each()),
         ("checked", counts.oracle.each()),
     ];
-    let missing: Vec<&str> = summary.missing_probes().into_iter().map(|probe| probe.name()).collect();
-    let probes = kernel::probe::Probe::ALL.len();
-    println!("kernel: {} of {probes} probes reached; not: {}", probes - missing.len(), missing.join(", "));
+    let missing: Vec<&str> = summary.missing_marks().into_iter().map(|mark| mark.name()).collect();
+    let marks = kernel::coverage::CoverageMark::ALL.len();
+    println!(
+        "kernel: {} of {marks} coverage marks reached; not: {}",
+        marks - missing.len(),
+        missing.join(", ")
+    );
     for (name, group) in groups {
         let words: Vec<String> =
             group.iter().map(|(what, n)| format!("{} {n}", what.replace('_', " "))).collect();

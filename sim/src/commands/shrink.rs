@@ -1,4 +1,4 @@
-//! `sim shrink`: makes a failure small and writes it as a scenario file; or records scenarios again, each from its planted bug. How it
+//! `sim shrink`: makes a failure small and writes it as a scenario file; or records scenarios again, each from its seeded defect. How it
 //! is made small lives in `crate::shrink`.
 
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::chosen::{Chosen, check_build};
 use super::failure;
 use super::run::parse_duration;
+use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
-use crate::planted::Planted;
 use crate::run::{Plan, catch_panics};
 use crate::shrink::case::Scenario;
 use crate::shrink::{Case, Chance, Limits, Shrunk};
@@ -69,7 +69,7 @@ fn failure(args: &Args) -> Result<(), String> {
             return Err("nothing to look for: name a --seed, a --bug, or a --scenario that has a bug".into());
         }
     };
-    let about = plan.bug.map(Planted::about);
+    let about = plan.bug.map(SeededDefect::about);
     let title = about.map_or("A failure".into(), |about| about.what.to_string());
     let story = about.map_or(String::new(), |about| format!("{}\nOrigin: {}\n", about.what, about.origin));
     let scenario = recorded(title, story, shrunk);

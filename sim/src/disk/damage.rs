@@ -2,7 +2,7 @@
 //! what was there before; and what hands and tools do: a file of the log is gone, cut or empty. One damage a run: a second one could
 //! hit the very record that bears witness of the first.
 
-use super::{Disk, PAGE_BYTES, SECTOR_BYTES, Segment, State};
+use super::{Disk, LogFile, PAGE_BYTES, SECTOR_BYTES, State};
 use crate::fault::Fault;
 use crate::trace::Mark;
 
@@ -11,8 +11,8 @@ use crate::trace::Mark;
 pub struct Damage {
     /// What did it.
     pub fault: Fault,
-    /// In which segment.
-    pub segment: u64,
+    /// In which log file.
+    pub log_file: u64,
     /// From here on.
     pub offset: usize,
     /// So many.
@@ -21,12 +21,12 @@ pub struct Damage {
 
 impl Damage {
     /// Whether it touches a range.
-    pub fn touches(&self, segment: u64, offset: u64, len: usize) -> bool {
+    pub fn touches(&self, log_file: u64, offset: u64, len: usize) -> bool {
         let offset = offset as usize;
         if self.fault == Fault::EmptiedDirectory {
             return true;
         }
-        segment == self.segment && offset < self.offset + self.len && self.offset < offset + len
+        log_file == self.log_file && offset < self.offset + self.len && self.offset < offset + len
     }
 }
 
@@ -55,46 +55,46 @@ impl Disk<'_> {
             _ => (state.read_stale()?, "until the start is over, reads bring what was there before"),
         };
         state.decisions.changed(kind);
-        let Damage { fault: _, segment, offset, len } = damage;
+        let Damage { fault: _, log_file, offset, len } = damage;
         state.trace.note(
             crate::trace::Actor::Disk,
             Mark::Fault,
-            &[segment, offset as u64, len as u64],
-            format_args!("damage in segment {segment}, {len} bytes from {offset} on: {what}"),
+            &[log_file, offset as u64, len as u64],
+            format_args!("damage in log file {log_file}, {len} bytes from {offset} on: {what}"),
         );
         Some(damage)
     }
 }
 
 impl State<'_> {
-    /// A segment, and how far it was ever written to.
-    fn pick_segment(&mut self) -> Option<(u64, usize)> {
-        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+    /// A log file, and how far it was ever written to.
+    fn pick_log_file(&mut self) -> Option<(u64, usize)> {
+        let numbers: Vec<u64> = self.log_files.keys().copied().collect();
         let number = *numbers.get(self.decisions.index(numbers.len().max(1)))?;
-        let written = self.segments[&number].durable.iter().rposition(|b| *b != 0)?;
+        let written = self.log_files[&number].durable.iter().rposition(|b| *b != 0)?;
         Some((number, written + 1))
     }
 
     fn flip(&mut self) -> Option<Damage> {
-        let (number, written) = self.pick_segment()?;
+        let (number, written) = self.pick_log_file()?;
         let at = self.decisions.index(written);
         let mask = 1 << self.decisions.below(8);
-        let segment = self.segments.get_mut(&number)?;
-        segment.durable[at] ^= mask;
-        segment.memory[at] ^= mask;
-        Some(Damage { fault: Fault::BitRot, segment: number, offset: at, len: 1 })
+        let log_file = self.log_files.get_mut(&number)?;
+        log_file.durable[at] ^= mask;
+        log_file.memory[at] ^= mask;
+        Some(Damage { fault: Fault::BitRot, log_file: number, offset: at, len: 1 })
     }
 
     /// A sector's content overwrites another sector, which lies among what was written or just behind it.
     fn misdirect(&mut self) -> Option<Damage> {
-        let (from, from_written) = self.pick_segment()?;
-        let (to, to_written) = self.pick_segment()?;
+        let (from, from_written) = self.pick_log_file()?;
+        let (to, to_written) = self.pick_log_file()?;
         let sector = |state: &State<'_>, written: usize| {
             state.decisions.index(written.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES
         };
         let source = sector(self, from_written);
         let target = sector(self, to_written + SECTOR_BYTES);
-        let bytes = self.segments[&from].durable.get(source..source + SECTOR_BYTES)?.to_vec();
+        let bytes = self.log_files[&from].durable.get(source..source + SECTOR_BYTES)?.to_vec();
         self.overwrite(Fault::MisdirectedWrite, to, target, &bytes)
     }
 
@@ -109,74 +109,74 @@ impl State<'_> {
         let offset = page * PAGE_BYTES;
         let len = before.len();
         self.stale = Some((number, offset, before));
-        Some(Damage { fault: Fault::StaleRead, segment: number, offset, len })
+        Some(Damage { fault: Fault::StaleRead, log_file: number, offset, len })
     }
 
     /// A page that was once something else, and what.
     fn pick_former_page(&mut self) -> Option<(u64, usize, Box<[u8]>)> {
-        let (number, _) = self.pick_segment()?;
-        let segment = &self.segments[&number];
-        let pages: Vec<usize> = segment.former.keys().copied().collect();
+        let (number, _) = self.pick_log_file()?;
+        let log_file = &self.log_files[&number];
+        let pages: Vec<usize> = log_file.former.keys().copied().collect();
         let page = *pages.get(self.decisions.index(pages.len().max(1)))?;
-        let before = segment.former[&page].clone();
-        (before[..] != segment.durable[segment.page(page)]).then_some((number, page, before))
+        let before = log_file.former[&page].clone();
+        (before[..] != log_file.durable[log_file.page(page)]).then_some((number, page, before))
     }
 
     /// A file, mostly the last: it is the one that no later record speaks for.
     fn pick_file(&mut self) -> Option<u64> {
-        let last = *self.segments.keys().next_back()?;
-        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+        let last = *self.log_files.keys().next_back()?;
+        let numbers: Vec<u64> = self.log_files.keys().copied().collect();
         Some(if self.decisions.below(3) < 2 { last } else { self.decisions.pick(&numbers) })
     }
 
     fn lose_file(&mut self) -> Option<Damage> {
         let number = self.pick_file()?;
-        let len = self.segments.remove(&number)?.memory.len();
-        Some(Damage { fault: Fault::LostLogFile, segment: number, offset: 0, len })
+        let len = self.log_files.remove(&number)?.memory.len();
+        Some(Damage { fault: Fault::LostLogFile, log_file: number, offset: 0, len })
     }
 
     /// Cut to nothing, to a part of its header or to any length; or as long as it was, and all zeros.
     fn cut_file(&mut self) -> Option<Damage> {
         let number = self.pick_file()?;
-        let len = self.segments[&number].memory.len();
+        let len = self.log_files[&number].memory.len();
         let kept = match self.decisions.below(4) {
             0 => 0,
             1 => 10,
             2 => self.decisions.index(len),
             _ => len,
         };
-        let mut file = Segment::new(kept as u64);
-        file.memory.copy_from_slice(&self.segments[&number].memory[..kept]);
+        let mut file = LogFile::new(kept as u64);
+        file.memory.copy_from_slice(&self.log_files[&number].memory[..kept]);
         if kept == len {
             file.memory.fill(0);
         }
         file.durable.clone_from(&file.memory);
-        self.segments.insert(number, file);
+        self.log_files.insert(number, file);
         let offset = if kept == len { 0 } else { kept };
-        Some(Damage { fault: Fault::CutLogFile, segment: number, offset, len: len - offset })
+        Some(Damage { fault: Fault::CutLogFile, log_file: number, offset, len: len - offset })
     }
 
     fn empty_directory(&mut self) -> Option<Damage> {
-        let (last, file) = std::mem::take(&mut self.segments).pop_last()?;
+        let (last, file) = std::mem::take(&mut self.log_files).pop_last()?;
         self.removed.clear();
-        Some(Damage { fault: Fault::EmptiedDirectory, segment: last, offset: 0, len: file.memory.len() })
+        Some(Damage { fault: Fault::EmptiedDirectory, log_file: last, offset: 0, len: file.memory.len() })
     }
 
     fn overwrite(&mut self, fault: Fault, number: u64, offset: usize, bytes: &[u8]) -> Option<Damage> {
-        let segment: &mut Segment = self.segments.get_mut(&number)?;
-        let target = segment.durable.get_mut(offset..offset + bytes.len())?;
+        let log_file: &mut LogFile = self.log_files.get_mut(&number)?;
+        let target = log_file.durable.get_mut(offset..offset + bytes.len())?;
         if *target == *bytes {
             return None;
         }
         target.copy_from_slice(bytes);
-        segment.memory[offset..offset + bytes.len()].copy_from_slice(bytes);
-        Some(Damage { fault, segment: number, offset, len: bytes.len() })
+        log_file.memory[offset..offset + bytes.len()].copy_from_slice(bytes);
+        Some(Damage { fault, log_file: number, offset, len: bytes.len() })
     }
 
     /// What a read brings where it is stale.
     pub(super) fn make_stale(&self, number: u64, offset: usize, into: &mut [u8]) {
-        let Some((segment, at, before)) = &self.stale else { return };
-        if *segment != number {
+        let Some((log_file, at, before)) = &self.stale else { return };
+        if *log_file != number {
             return;
         }
         let (from, to) = (offset.max(*at), (offset + into.len()).min(at + before.len()));

@@ -5,16 +5,16 @@
 //! | Room | What lives there |
 //! |---|---|
 //! | here | the handle, a sync in its two halves, and which calls fail or are the last |
-//! | [`segment`] | a file: page cache, platter and the versions between them |
+//! | [`log_file`] | a file: page cache, platter and the versions between them |
 //! | [`storage`] | the kernel's [`kernel::log::Storage`] port |
 //! | [`power`] | what a power cut leaves |
 //! | [`damage`] | what age does to what is durable |
 //! | [`picture`] | how it all looks, for pages that show a run |
 
 mod damage;
+mod log_file;
 mod picture;
 mod power;
-mod segment;
 mod storage;
 
 use std::cell::{Ref, RefCell, RefMut};
@@ -30,8 +30,8 @@ use crate::fault::Fault;
 use crate::trace::{Actor, Mark, Trace};
 
 pub use damage::Damage;
+use log_file::LogFile;
 pub use picture::{Moment, Picture};
-use segment::Segment;
 
 /// Unit of write-back.
 pub const PAGE_BYTES: usize = 4096;
@@ -55,7 +55,7 @@ pub enum Crash {
 pub struct DiskHabits {
     /// Of the deaths in the middle of a call, those that are power cuts.
     pub power: Rate,
-    /// A sync says that it succeeded and has done nothing. Only a planted bug turns this on: no log survives it.
+    /// A sync says that it succeeded and has done nothing. Only a seeded defect turns this on: no log survives it.
     pub lie: Rate,
 }
 
@@ -73,8 +73,8 @@ counts! {
         write_failures,
         no_space,
         read_failures,
-        removed_segments,
-        resurrected_segments,
+        removed_log_files,
+        resurrected_log_files,
         manifests,
         manifests_torn,
     }
@@ -83,20 +83,20 @@ counts! {
 struct State<'a> {
     decisions: Decisions<'a>,
     habits: DiskHabits,
-    segments: BTreeMap<u64, Segment>,
+    log_files: BTreeMap<u64, LogFile>,
     /// Its slots, on the platter: each is synced before its writing returns.
     manifest: Option<[ManifestSlot; 2]>,
     /// Removed, but the directory may not know it yet.
-    removed: BTreeMap<u64, Segment>,
+    removed: BTreeMap<u64, LogFile>,
     /// The process died inside a call and does not know it.
     dead: Option<Crash>,
     /// The process is recovering: what dies in a call dies of another fault.
     recovering: bool,
     /// A write, sync or create failed: the log must not be touched again in this life.
     failed: bool,
-    /// Reads bring what was there before: segment, offset, bytes.
+    /// Reads bring what was there before: log file, offset, bytes.
     stale: Option<(u64, usize, Box<[u8]>)>,
-    /// Segment, offset and length of the last write.
+    /// Log file, offset and length of the last write.
     last_write: (u64, u64, usize),
     /// Nothing fails in a call for now.
     spared: bool,
@@ -105,9 +105,9 @@ struct State<'a> {
     misuse: Option<String>,
     /// What the log's writer should not have done; the port allows it.
     misannounced: Option<String>,
-    /// Segments that were announced in this life.
+    /// Log files that were announced in this life.
     announced: BTreeSet<u64>,
-    /// The segment that was last written to since the log is open, and the end of what was written.
+    /// The log file that was last written to since the log is open, and the end of what was written.
     filled: Option<(u64, u64)>,
     counts: DiskCounts,
     trace: Trace,
@@ -123,7 +123,7 @@ pub struct PendingSync {
 }
 
 impl PendingSync {
-    /// Segment, first byte and length.
+    /// Log file, first byte and length.
     pub fn range(&self) -> (u64, u64, u64) {
         (self.number, self.offset, self.len)
     }
@@ -138,7 +138,7 @@ pub struct Disk<'a> {
 impl std::fmt::Debug for Disk<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state.borrow();
-        f.debug_struct("Disk").field("segments", &state.segments.len()).field("dead", &state.dead).finish()
+        f.debug_struct("Disk").field("log files", &state.log_files.len()).field("dead", &state.dead).finish()
     }
 }
 
@@ -149,7 +149,7 @@ impl<'a> Disk<'a> {
             decisions,
             habits,
             recovering: false,
-            segments: BTreeMap::new(),
+            log_files: BTreeMap::new(),
             manifest: None,
             removed: BTreeMap::new(),
             dead: None,
@@ -192,7 +192,7 @@ impl<'a> Disk<'a> {
         self.state().misuse.clone()
     }
 
-    /// How the log's writer announced a segment otherwise than it says that it does.
+    /// How the log's writer announced a log file otherwise than it says that it does.
     pub fn misannounced(&self) -> Option<String> {
         self.state().misannounced.clone()
     }
@@ -218,10 +218,10 @@ impl<'a> Disk<'a> {
 
     /// Pages that a power cut may take back.
     pub fn dirty_pages(&self) -> usize {
-        self.state().segments.values().map(|segment| segment.dirty.len()).sum()
+        self.state().log_files.values().map(|log_file| log_file.dirty.len()).sum()
     }
 
-    /// Segment, offset and length of the last write.
+    /// Log file, offset and length of the last write.
     pub fn last_write(&self) -> (u64, u64, usize) {
         self.state().last_write
     }
@@ -293,21 +293,21 @@ impl<'a> Disk<'a> {
         let lies = !dies && !fails && state.decisions.activity(state.habits.lie);
         state.counts.syncs += 1;
         let decisions = state.decisions.clone();
-        let segment = state.segment(number, offset, len as usize)?;
+        let log_file = state.log_file(number, offset, len as usize)?;
         if lies {
             state.note(
                 &[number, offset],
-                format_args!("a sync of segment {number} does nothing and says that it succeeded"),
+                format_args!("a sync of log file {number} does nothing and says that it succeeded"),
             );
             return Ok(());
         }
-        for page in segment.dirty_in(offset as usize, len as usize) {
+        for page in log_file.dirty_in(offset as usize, len as usize) {
             if !(dies || fails) || decisions.below(2) == 1 {
-                segment.settle(page, through_write);
+                log_file.settle(page, through_write);
             } else if fails {
                 // The page counts as clean although it was not written ("fsyncgate"): it is never written back unless somebody
                 // writes into it again. The page cache still shows what the platter does not have.
-                segment.dirty.remove(&page);
+                log_file.dirty.remove(&page);
             }
             // A page that the death of the process found unwritten stays dirty: a power cut decides about it.
         }
@@ -316,9 +316,9 @@ impl<'a> Disk<'a> {
             state.failed = true;
             state.note(
                 &[number, offset],
-                format_args!("a sync of segment {number} fails: some pages are written, all count as clean"),
+                format_args!("a sync of log file {number} fails: some pages are written, all count as clean"),
             );
-            return Err(io(format!("segment {number} cannot be synced")));
+            return Err(io(format!("log file {number} cannot be synced")));
         }
         if dies {
             return Err(gone());
@@ -354,7 +354,7 @@ impl State<'_> {
         if self.dead.is_some() {
             return Err(gone());
         }
-        if self.failed && !matches!(call, "segments" | "read" | "prepare") {
+        if self.failed && !matches!(call, "log files" | "read" | "prepare") {
             self.misuse.get_or_insert_with(|| format!("{call} after a failed write, sync or create"));
         }
         let death = match (self.recovering, call) {
@@ -377,13 +377,13 @@ impl State<'_> {
         Ok(false)
     }
 
-    fn segment(&mut self, number: u64, offset: u64, len: usize) -> Result<&mut Segment> {
-        let found = self.segments.get_mut(&number);
-        let segment = found.ok_or_else(|| io(format!("segment {number} is not there")))?;
-        if offset.checked_add(len as u64).is_none_or(|end| end > segment.memory.len() as u64) {
-            return Err(io(format!("segment {number} ends before {offset} + {len}")));
+    fn log_file(&mut self, number: u64, offset: u64, len: usize) -> Result<&mut LogFile> {
+        let found = self.log_files.get_mut(&number);
+        let log_file = found.ok_or_else(|| io(format!("log file {number} is not there")))?;
+        if offset.checked_add(len as u64).is_none_or(|end| end > log_file.memory.len() as u64) {
+            return Err(io(format!("log file {number} ends before {offset} + {len}")));
         }
-        Ok(segment)
+        Ok(log_file)
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the disk looks, for pages that show a run (`explain`). Looking changes nothing.
 
-use super::segment::Segment;
+use super::log_file::LogFile;
 use super::{Disk, DiskCounts, PAGE_BYTES};
 
 /// When the disk looked how: equal moments, equal looks.
@@ -10,7 +10,7 @@ pub struct Moment {
     syncing: Option<(u64, u64, u64)>,
 }
 
-/// How a segment looks.
+/// How a log file looks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Picture {
     /// Its number.
@@ -26,14 +26,14 @@ impl Disk<'_> {
     /// How it looks now, in short.
     pub fn moment(&self, syncing: Option<(u64, u64, u64)>) -> Moment {
         let DiskCounts { writes, syncs, kills, power_cuts, .. } = self.counts();
-        let changes = writes + syncs + kills + power_cuts + ((self.state().segments.len() as u64) << 48);
+        let changes = writes + syncs + kills + power_cuts + ((self.state().log_files.len() as u64) << 48);
         Moment { changes, syncing }
     }
 
     /// How it looks now.
     pub fn picture(&self, syncing: Option<(u64, u64, u64)>) -> Vec<Picture> {
         let state = self.state();
-        let picture = |(&number, segment): (&u64, &Segment)| {
+        let picture = |(&number, log_file): (&u64, &LogFile)| {
             let is_syncing = |page: usize| {
                 syncing.is_some_and(|(synced, offset, len)| {
                     let pages =
@@ -41,18 +41,18 @@ impl Disk<'_> {
                     synced == number && pages.contains(&page)
                 })
             };
-            let pages = 0..segment.memory.len().div_ceil(PAGE_BYTES);
+            let pages = 0..log_file.memory.len().div_ceil(PAGE_BYTES);
             Picture {
                 number,
-                pages: pages.map(|page| segment.page_letter(page, is_syncing(page))).collect(),
-                records: segment.records(),
+                pages: pages.map(|page| log_file.page_letter(page, is_syncing(page))).collect(),
+                records: log_file.records(),
             }
         };
-        state.segments.iter().map(picture).collect()
+        state.log_files.iter().map(picture).collect()
     }
 }
 
-impl Segment {
+impl LogFile {
     /// See [`Picture::pages`].
     fn page_letter(&self, page: usize, is_syncing: bool) -> char {
         if self.dirty.contains_key(&page) {
@@ -72,7 +72,7 @@ impl Segment {
         let number =
             |at: usize| self.memory.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight")));
         let mut records = Vec::new();
-        // The header of a segment is as long as the alignment of records.
+        // The header of a log file is as long as the alignment of records.
         let mut at = kernel::record::ALIGNMENT as usize;
         while self.memory.get(at..at + 4) == Some(b"TMLR") {
             let (Some(sequence), Some(len)) = (number(at + 16), number(at + 40)) else { break };

@@ -7,41 +7,41 @@ use crate::trace::{Actor, Mark};
 
 impl State<'_> {
     pub(super) fn cut_power(&mut self) {
-        for (number, segment) in std::mem::take(&mut self.removed) {
+        for (number, log_file) in std::mem::take(&mut self.removed) {
             // The directory entry's removal was not synced: the file may be there again.
-            if !self.segments.contains_key(&number) && self.decisions.strikes(Fault::ReturnedFile) {
-                self.segments.insert(number, segment);
-                self.counts.resurrected_segments += 1;
-                self.note(&[number], format_args!("segment {number}, which was removed, is there again"));
+            if !self.log_files.contains_key(&number) && self.decisions.strikes(Fault::ReturnedFile) {
+                self.log_files.insert(number, log_file);
+                self.counts.resurrected_log_files += 1;
+                self.note(&[number], format_args!("log file {number}, which was removed, is there again"));
             }
         }
         self.lose_entries();
         let trace = self.trace.clone();
-        for (&number, segment) in &mut self.segments {
-            for (page, versions) in std::mem::take(&mut segment.dirty) {
-                let range = segment.page(page);
+        for (&number, log_file) in &mut self.log_files {
+            for (page, versions) in std::mem::take(&mut log_file.dirty) {
+                let range = log_file.page(page);
                 let torn = self.decisions.fault(Fault::TornSectors);
                 let newest = versions.len();
-                let platter = segment.durable[range.clone()].to_vec();
-                segment.former.insert(page, platter[..].into());
+                let platter = log_file.durable[range.clone()].to_vec();
+                log_file.former.insert(page, platter[..].into());
                 let version = |n: usize| if n == 0 { &platter[..] } else { &versions[n - 1].1[..] };
                 let lost = self.decisions.strikes(Fault::LostPages);
                 let chosen = if lost { newest - 1 - self.decisions.index(newest) } else { newest };
                 self.counts.pages_lost += u64::from(chosen < newest);
-                let target = &mut segment.durable[range];
+                let target = &mut log_file.durable[range];
                 target.copy_from_slice(version(chosen));
                 trace.note(
                     Actor::Disk,
                     if chosen < newest || torn { Mark::Fault } else { Mark::Detail },
                     &[number, page as u64, chosen as u64, newest as u64, u64::from(torn)],
                     format_args!(
-                        "page {page} of segment {number} {}{}",
+                        "page {page} of log file {number} {}{}",
                         PageFate { chosen, newest },
                         if torn { " and is torn inside" } else { "" }
                     ),
                 );
                 if chosen < newest || torn {
-                    segment.scars.insert(page, if torn { 't' } else { 'x' });
+                    log_file.scars.insert(page, if torn { 't' } else { 'x' });
                 }
                 if !torn {
                     continue;
@@ -62,20 +62,20 @@ impl State<'_> {
                     self.decisions.changed(Fault::TornSectors);
                 }
             }
-            segment.memory.copy_from_slice(&segment.durable);
+            log_file.memory.copy_from_slice(&log_file.durable);
         }
     }
 
     /// Files whose names the directory was not yet told for good.
     fn lose_entries(&mut self) {
         let unsure: Vec<u64> =
-            self.segments.iter().filter(|(_, s)| !s.entry_durable).map(|(number, _)| *number).collect();
+            self.log_files.iter().filter(|(_, s)| !s.entry_durable).map(|(number, _)| *number).collect();
         for number in unsure {
             if self.decisions.strikes(Fault::LostEntry) {
-                self.segments.remove(&number);
-                self.note(&[number], format_args!("segment {number}, which was just made, is gone"));
-            } else if let Some(segment) = self.segments.get_mut(&number) {
-                segment.entry_durable = true;
+                self.log_files.remove(&number);
+                self.note(&[number], format_args!("log file {number}, which was just made, is gone"));
+            } else if let Some(log_file) = self.log_files.get_mut(&number) {
+                log_file.entry_durable = true;
             }
         }
     }

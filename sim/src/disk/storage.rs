@@ -3,15 +3,15 @@
 use kernel::log::{ManifestSlot, MemStorage, Storage};
 use kernel::{Error, ErrorKind, Result};
 
-use super::segment::Segment;
+use super::log_file::LogFile;
 use super::{Disk, State, gone, io};
 use crate::fault::Fault;
 
 impl Disk<'_> {
-    /// A copy of the segments as the process sees them.
+    /// A copy of the log files as the process sees them.
     pub fn image(&self) -> Result<MemStorage> {
         let (mut disk, mut image) = (self.clone(), MemStorage::new());
-        for (number, len) in disk.segments()? {
+        for (number, len) in disk.log_files()? {
             let mut bytes = vec![0; len as usize];
             disk.read(number, 0, &mut bytes)?;
             image.create(number, len)?;
@@ -22,41 +22,41 @@ impl Disk<'_> {
 }
 
 impl Storage for Disk<'_> {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
         let mut state = self.state_mut();
-        if state.begin("segments")? {
+        if state.begin("log files")? {
             return Err(gone());
         }
         if state.fails(Fault::FailedCall) {
-            state.note(&[], format_args!("the segments cannot be listed"));
-            return Err(io("the segments cannot be listed"));
+            state.note(&[], format_args!("the log files cannot be listed"));
+            return Err(io("the log files cannot be listed"));
         }
-        Ok(state.segments.iter().map(|(n, s)| (*n, s.memory.len() as u64)).collect())
+        Ok(state.log_files.iter().map(|(n, s)| (*n, s.memory.len() as u64)).collect())
     }
 
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
-        // Segments are made rarely, and much can go wrong meanwhile.
+        // Log files are made rarely, and much can go wrong meanwhile.
         let mut dies = state.begin("create")?;
         for _ in 0..9 {
             dies = dies || state.begin("create")?;
         }
-        if state.segments.contains_key(&number) {
-            return Err(io(format!("segment {number} is there already")));
+        if state.log_files.contains_key(&number) {
+            return Err(io(format!("log file {number} is there already")));
         }
         check_announcement(state, number, true);
         if !dies && state.fails(Fault::DiskFull) {
             state.counts.no_space += 1;
-            state.note(&[number], format_args!("no room for segment {number}"));
-            return Err(Error::new(ErrorKind::DiskFull, format!("no room for segment {number}")));
+            state.note(&[number], format_args!("no room for log file {number}"));
+            return Err(Error::new(ErrorKind::DiskFull, format!("no room for log file {number}")));
         }
         if dies && state.decisions.below(2) == 0 {
             return Err(gone());
         }
         // Its own name, its length and its zeros are durable together: a file is prepared under another name first.
         state.removed.remove(&number);
-        state.segments.insert(number, Segment { entry_durable: !dies, ..Segment::new(len) });
+        state.log_files.insert(number, LogFile { entry_durable: !dies, ..LogFile::new(len) });
         if dies { Err(gone()) } else { Ok(()) }
     }
 
@@ -72,19 +72,19 @@ impl Storage for Disk<'_> {
         }
         if state.fails(Fault::FailedRead) {
             state.counts.read_failures += 1;
-            state.note(&[number, offset], format_args!("segment {number} cannot be read at {offset}"));
-            return Err(io(format!("segment {number} cannot be read at {offset}")));
+            state.note(&[number, offset], format_args!("log file {number} cannot be read at {offset}"));
+            return Err(io(format!("log file {number} cannot be read at {offset}")));
         }
         let short = state.fails(Fault::ShortRead);
         let read = if short { state.decisions.index(into.len().max(1)) } else { into.len() };
-        let segment = state.segment(number, offset, into.len())?;
-        into[..read].copy_from_slice(&segment.memory[offset as usize..offset as usize + read]);
+        let log_file = state.log_file(number, offset, into.len())?;
+        into[..read].copy_from_slice(&log_file.memory[offset as usize..offset as usize + read]);
         if short {
             state.note(
                 &[number, offset],
-                format_args!("a read of segment {number} at {offset} ends after {read} bytes"),
+                format_args!("a read of log file {number} at {offset} ends after {read} bytes"),
             );
-            return Err(io(format!("segment {number} cannot be read to the end at {offset}")));
+            return Err(io(format!("log file {number} cannot be read to the end at {offset}")));
         }
         state.make_stale(number, offset as usize, into);
         Ok(())
@@ -95,22 +95,22 @@ impl Storage for Disk<'_> {
         let state = &mut *guard;
         let dies = state.begin("write")?;
         let fails = !dies && state.fails(Fault::FailedWrite);
-        state.segment(number, offset, bytes.len())?;
+        state.log_file(number, offset, bytes.len())?;
         let written = if dies || fails { state.bytes_written_of(bytes.len()) } else { bytes.len() };
         state.counts.writes += 1;
         state.last_write = (number, offset, bytes.len());
         if !state.recovering {
             let end = (offset + bytes.len() as u64).next_multiple_of(kernel::record::ALIGNMENT);
-            let before = state.filled.filter(|(segment, _)| *segment == number).map_or(0, |(_, end)| end);
+            let before = state.filled.filter(|(log_file, _)| *log_file == number).map_or(0, |(_, end)| end);
             state.filled = Some((number, end.max(before)));
         }
         let version = state.counts.writes;
-        state.segment(number, offset, bytes.len())?.write(offset as usize, &bytes[..written], version);
+        state.log_file(number, offset, bytes.len())?.write(offset as usize, &bytes[..written], version);
         if fails {
             state.counts.write_failures += 1;
             state.failed = true;
-            state.note(&[number, offset], format_args!("a write to segment {number} fails half-way"));
-            return Err(io(format!("segment {number} cannot be written at {offset}")));
+            state.note(&[number, offset], format_args!("a write to log file {number} fails half-way"));
+            return Err(io(format!("log file {number} cannot be written at {offset}")));
         }
         if dies { Err(gone()) } else { Ok(()) }
     }
@@ -125,16 +125,16 @@ impl Storage for Disk<'_> {
         let state = &mut *guard;
         let dies = state.begin("remove")?;
         if !dies && state.fails(Fault::FailedCall) {
-            state.note(&[number], format_args!("segment {number} cannot be removed"));
-            return Err(io(format!("segment {number} cannot be removed")));
+            state.note(&[number], format_args!("log file {number} cannot be removed"));
+            return Err(io(format!("log file {number} cannot be removed")));
         }
         if dies && state.decisions.below(2) == 0 {
             return Err(gone());
         }
-        let segment =
-            state.segments.remove(&number).ok_or_else(|| io(format!("segment {number} is not there")))?;
-        state.counts.removed_segments += 1;
-        state.removed.insert(number, segment);
+        let log_file =
+            state.log_files.remove(&number).ok_or_else(|| io(format!("log file {number} is not there")))?;
+        state.counts.removed_log_files += 1;
+        state.removed.insert(number, log_file);
         if dies { Err(gone()) } else { Ok(()) }
     }
 
@@ -148,11 +148,11 @@ impl Storage for Disk<'_> {
     }
 }
 
-/// A segment is announced once a life; one that follows a segment of which more than half was filled was announced.
+/// A log file is announced once a life; one that follows a log file of which more than half was filled was announced.
 fn check_announcement(state: &mut State<'_>, number: u64, created: bool) {
-    let filled = state.filled.filter(|(segment, _)| segment + 1 == number);
-    let half = filled.and_then(|(segment, end)| {
-        let len = state.segments.get(&segment)?.memory.len() as u64;
+    let filled = state.filled.filter(|(log_file, _)| log_file + 1 == number);
+    let half = filled.and_then(|(log_file, end)| {
+        let len = state.log_files.get(&log_file)?.memory.len() as u64;
         Some(2 * end > len)
     });
     let wrong = match created {
@@ -162,7 +162,7 @@ fn check_announcement(state: &mut State<'_>, number: u64, created: bool) {
     if wrong {
         state.misannounced.get_or_insert_with(|| {
             let what = if created { "made unannounced" } else { "announced too early, or twice" };
-            format!("segment {number} is {what}")
+            format!("log file {number} is {what}")
         });
     }
 }

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!((details_left_out, state_until_us), (0, None));
         assert!(!page.contains(PLACE) && page.len() < 3_000_000, "{} bytes", page.len());
         assert_eq!(page.matches("</script>").count(), 1);
-        for word in ["topic:0:0", "cursor:", "segment:1", "shard:0", "power cut", "readers see record"] {
+        for word in ["topic:0:0", "cursor:", "log_file:1", "shard:0", "power cut", "readers see record"] {
             assert!(page.contains(word), "{word} is not on the page");
         }
         assert!(!page.contains("http"), "the page asks nobody for anything");

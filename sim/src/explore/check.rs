@@ -51,13 +51,13 @@ impl Check {
     }
 }
 
-/// Worlds that the rules are checked in, and that planted bugs are looked for in: together they have every kind of move.
+/// Worlds that the rules are checked in, and that seeded defects are looked for in: together they have every kind of move.
 pub fn worlds() -> [Scope; 5] {
     [
         Scope { crashes: 2, ..Scope::tiny() },
         Scope { rewinds: 1, redeliveries: 1, ..Scope::tiny() },
         Scope { messages: vec![1, 1], redeliveries: 1, ..Scope::tiny() },
-        Scope { messages: vec![2], frontier: true, ..Scope::tiny() },
-        Scope { messages: vec![3], shards: 4, page_len: 2048, segment_len: 4096, ..Scope::tiny() },
+        Scope { messages: vec![2], sync_marker: true, ..Scope::tiny() },
+        Scope { messages: vec![3], shards: 4, page_len: 2048, log_file_len: 4096, ..Scope::tiny() },
     ]
 }

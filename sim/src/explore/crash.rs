@@ -75,7 +75,7 @@ impl Crashes {
         let mut ends = BTreeSet::new();
         let mut add = |outcome: Outcome| {
             let writer = &outcome.recovered.writer;
-            if ends.insert((outcome.crashes, writer.incarnation(), writer.last(), writer.storage().exact())) {
+            if ends.insert((outcome.crashes, writer.term(), writer.last(), writer.storage().exact())) {
                 outcomes.push(outcome);
             }
         };
@@ -90,7 +90,7 @@ impl Crashes {
             add(Outcome { recovered, crashes: 1, story });
         }
         // In an order that does not depend on how the hashes came out.
-        outcomes.sort_by_key(|o| (o.crashes, o.recovered.writer.last(), o.recovered.writer.incarnation()));
+        outcomes.sort_by_key(|o| (o.crashes, o.recovered.writer.last(), o.recovered.writer.term()));
         let mut remembered = self.outcomes.borrow_mut();
         if remembered.len() > REMEMBERED_MAX {
             remembered.clear();
@@ -125,14 +125,14 @@ fn images(disk: &Disk) -> Vec<(Disk, String)> {
     loop {
         let decisions = Decisions::new(odometer.clone());
         let mut story = "power cut".to_owned();
-        let image = disk.cut(|segment, page, versions| {
+        let image = disk.cut(|log_file, page, versions| {
             let kept = decisions.index(versions);
             let what = match kept {
                 0 => "is as it was last synced".to_owned(),
                 kept if kept + 1 == versions => "survives".to_owned(),
                 kept => format!("keeps version {kept} of {}", versions - 1),
             };
-            story += &format!(", page {page} of segment {segment} {what}");
+            story += &format!(", page {page} of log file {log_file} {what}");
             kept
         });
         if seen.insert(image.exact()) {
@@ -163,7 +163,7 @@ fn recover(scope: &Scope, mut disk: Disk) -> Result<Recovered, Violation> {
         last = Some(record);
         Ok(())
     };
-    let opened = log::open(disk, 0, scope.segment_len, &mut visitor).map_err(refused)?;
+    let opened = log::open(disk, 0, scope.log_file_len, &mut visitor).map_err(refused)?;
     let mut writer = opened.writer;
     writer.storage_mut().unfollow();
     let open = last.expect("the open record at least");

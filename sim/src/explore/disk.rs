@@ -27,7 +27,7 @@ struct Page {
 pub struct Disk {
     page_len: usize,
     zeros: Bytes,
-    segments: BTreeMap<u64, Vec<Arc<Page>>>,
+    log_files: BTreeMap<u64, Vec<Arc<Page>>>,
     /// Written whole or not at all: what a torn one comes to is the seeded simulator's business.
     manifest: Option<[ManifestSlot; 2]>,
     operation: u64,
@@ -52,7 +52,7 @@ impl Disk {
         Disk {
             page_len,
             zeros: vec![0; page_len].into(),
-            segments: BTreeMap::new(),
+            log_files: BTreeMap::new(),
             manifest: None,
             operation: 0,
             whole_appends,
@@ -60,9 +60,9 @@ impl Disk {
         }
     }
 
-    /// What the place where a log ends counts by: a place in a page, as long as the log has one segment.
+    /// What the place where a log ends counts by: a place in a page, as long as the log has one log file.
     pub fn modulus(&self) -> u64 {
-        let one = self.segments.len() == 1;
+        let one = self.log_files.len() == 1;
         if one { self.page_len as u64 } else { u64::MAX }
     }
 
@@ -111,14 +111,14 @@ impl Disk {
     fn pages(&mut self, range: SyncRange) -> impl Iterator<Item = &mut Page> {
         let first = range.offset as usize / self.page_len;
         let end = ((range.offset + range.len) as usize).div_ceil(self.page_len);
-        let pages = self.segments.get_mut(&range.segment).expect("what is synced is there");
+        let pages = self.log_files.get_mut(&range.log_file).expect("what is synced is there");
         pages[first..end].iter_mut().map(Arc::make_mut)
     }
 
     /// Pages that are not durable, with the number of versions that each may have.
     pub fn dirty(&self) -> Vec<(u64, usize, usize)> {
-        let all = self.segments.iter().flat_map(|(segment, pages)| {
-            pages.iter().enumerate().map(move |(at, page)| (*segment, at, page.versions.len()))
+        let all = self.log_files.iter().flat_map(|(log_file, pages)| {
+            pages.iter().enumerate().map(move |(at, page)| (*log_file, at, page.versions.len()))
         });
         all.filter(|(_, _, versions)| *versions > 1).collect()
     }
@@ -126,9 +126,9 @@ impl Disk {
     /// The power is cut: each dirty page holds the version that `choose` names, given how many there are.
     pub fn cut(&self, mut choose: impl FnMut(u64, usize, usize) -> usize) -> Disk {
         let mut after = self.clone();
-        for (segment, at, versions) in self.dirty() {
-            let kept = choose(segment, at, versions);
-            let page = &mut after.segments.get_mut(&segment).expect("just seen")[at];
+        for (log_file, at, versions) in self.dirty() {
+            let kept = choose(log_file, at, versions);
+            let page = &mut after.log_files.get_mut(&log_file).expect("just seen")[at];
             let bytes = page.versions[kept].clone();
             *page = Arc::new(Page { versions: vec![bytes], operation: 0, covered: None });
         }
@@ -138,7 +138,7 @@ impl Disk {
     /// The process is killed: what it wrote stays, as volatile as it is.
     pub fn killed(&self) -> Disk {
         let mut after = self.clone();
-        for page in after.segments.values_mut().flatten().filter(|page| page.covered.is_some()) {
+        for page in after.log_files.values_mut().flatten().filter(|page| page.covered.is_some()) {
             Arc::make_mut(page).covered = None;
         }
         after.operation += 1;
@@ -149,8 +149,8 @@ impl Disk {
     pub fn exact(&self) -> u128 {
         let mut hash = Xxh3::new();
         self.manifest.iter().flatten().for_each(|slot| hash.update(slot));
-        for (segment, pages) in &self.segments {
-            hash.update(&segment.to_le_bytes());
+        for (log_file, pages) in &self.log_files {
+            hash.update(&log_file.to_le_bytes());
             for (at, page) in pages.iter().enumerate() {
                 if page.versions.len() == 1 && Arc::ptr_eq(&page.versions[0], &self.zeros) {
                     continue;
@@ -163,19 +163,19 @@ impl Disk {
     }
 
     fn page_error(&self, number: u64, offset: u64) -> Error {
-        Error::new(ErrorKind::IoError, format!("log segment {number} has no bytes at {offset}"))
+        Error::new(ErrorKind::IoError, format!("log file {number} has no bytes at {offset}"))
     }
 }
 
 impl Storage for Disk {
-    fn segments(&mut self) -> kernel::Result<Vec<(u64, u64)>> {
+    fn log_files(&mut self) -> kernel::Result<Vec<(u64, u64)>> {
         let page_len = self.page_len as u64;
-        Ok(self.segments.iter().map(|(number, pages)| (*number, pages.len() as u64 * page_len)).collect())
+        Ok(self.log_files.iter().map(|(number, pages)| (*number, pages.len() as u64 * page_len)).collect())
     }
 
     fn create(&mut self, number: u64, len: u64) -> kernel::Result<()> {
         let empty = Arc::new(Page { versions: vec![self.zeros.clone()], operation: 0, covered: None });
-        self.segments.insert(number, vec![empty; len as usize / self.page_len]);
+        self.log_files.insert(number, vec![empty; len as usize / self.page_len]);
         self.left();
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Storage for Disk {
     fn prepare(&mut self, _number: u64, _len: u64) {}
 
     fn read(&mut self, number: u64, offset: u64, into: &mut [u8]) -> kernel::Result<()> {
-        let pages = self.segments.get(&number).ok_or_else(|| self.page_error(number, offset))?;
+        let pages = self.log_files.get(&number).ok_or_else(|| self.page_error(number, offset))?;
         let (mut at, mut done) = (offset as usize, 0);
         while done < into.len() {
             let page = pages.get(at / self.page_len).ok_or_else(|| self.page_error(number, offset))?;
@@ -202,7 +202,7 @@ impl Storage for Disk {
         }
         let error = self.page_error(number, offset);
         let (page_len, operation) = (self.page_len, self.operation);
-        let pages = self.segments.get_mut(&number).ok_or_else(|| error.clone())?;
+        let pages = self.log_files.get_mut(&number).ok_or_else(|| error.clone())?;
         let (mut at, mut rest) = (offset as usize, bytes);
         while !rest.is_empty() {
             let page = pages.get_mut(at / page_len).ok_or_else(|| error.clone())?;
@@ -225,8 +225,8 @@ impl Storage for Disk {
         Ok(())
     }
 
-    fn sync(&mut self, segment: u64, offset: u64, len: u64) -> kernel::Result<()> {
-        let range = SyncRange { segment, offset, len };
+    fn sync(&mut self, log_file: u64, offset: u64, len: u64) -> kernel::Result<()> {
+        let range = SyncRange { log_file, offset, len };
         self.begin_sync(range);
         self.end_sync(range);
         self.left();
@@ -234,7 +234,7 @@ impl Storage for Disk {
     }
 
     fn remove(&mut self, number: u64) -> kernel::Result<()> {
-        self.segments.remove(&number);
+        self.log_files.remove(&number);
         self.left();
         Ok(())
     }

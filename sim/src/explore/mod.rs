@@ -3,14 +3,14 @@
 //! that nothing else is; large ones are left to seeds.
 //!
 //! - [`scope`]: how large the world is; the reduction rules; [`check`]: whether these lose anything. [`world`]: its state and its moves.
-//! - [`life`], [`source`], [`disk`], [`crash`]: its parts. [`model`]: what must hold.
+//! - [`process`], [`source`], [`disk`], [`crash`]: its parts. [`model`]: what must hold.
 //! - [`search`]: the search itself. [`story`]: what a violation looks like.
 
 pub mod check;
 pub mod crash;
 pub mod disk;
-pub mod life;
 pub mod model;
+pub mod process;
 pub mod scope;
 pub mod search;
 pub mod source;

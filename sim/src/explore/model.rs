@@ -29,12 +29,12 @@ pub struct Model {
     /// See [`Running`].
     pub running: Running,
     /// Run of the pipeline.
-    pub run: u32,
+    pub generation: u32,
     /// Next offset of each source partition, where it was seen.
     pub cursors: Vec<Option<i64>>,
     /// How often each message was counted.
     pub counts: Vec<Vec<u8>>,
-    /// The message that changed each shard's row last: run, source partition, offset.
+    /// The message that changed each shard's row last: generation, source partition, offset.
     last: Vec<Option<Origin>>,
 }
 
@@ -46,7 +46,7 @@ impl Model {
     pub fn new(topic: &Topic) -> Model {
         Model {
             running: Running::Missing,
-            run: 0,
+            generation: 0,
             cursors: vec![None; topic.messages().len()],
             counts: topic.messages().iter().map(|messages| vec![0; *messages as usize]).collect(),
             last: vec![None; topic.shards().into()],
@@ -55,12 +55,12 @@ impl Model {
 
     /// All that it says, in 64 bits.
     pub fn hash(&self) -> u64 {
-        let Model { running, run, cursors, counts, last } = self;
-        let mut bytes = vec![*running as u8, *run as u8];
+        let Model { running, generation, cursors, counts, last } = self;
+        let mut bytes = vec![*running as u8, *generation as u8];
         bytes.extend(cursors.iter().map(|cursor| cursor.map_or(0xff, |cursor| cursor as u8)));
         bytes.extend(counts.iter().flatten());
-        for (run, partition, offset) in last.iter().map(|last| last.unwrap_or((0, 0, 0))) {
-            bytes.extend([run as u8, partition as u8, offset as u8]);
+        for (generation, partition, offset) in last.iter().map(|last| last.unwrap_or((0, 0, 0))) {
+            bytes.extend([generation as u8, partition as u8, offset as u8]);
         }
         xxh3_64(&bytes)
     }
@@ -80,7 +80,7 @@ impl Model {
 
     fn set(&mut self, pipeline: &PipelineDef) -> Result<(), Violation> {
         let cursors = cursors(pipeline, self.cursors.len());
-        let rewound = pipeline.run.0 == self.run + 1 && self.run > 0;
+        let rewound = pipeline.generation.0 == self.generation + 1 && self.generation > 0;
         if rewound {
             if self.running != Running::No {
                 return Err(Violation::new("monotonic", "the cursors of a running pipeline were set"));
@@ -96,7 +96,7 @@ impl Model {
             let text = format!("cursors {cursors:?} were set, not {:?}", self.cursors);
             return Err(Violation::new("monotonic", text));
         }
-        self.run = pipeline.run.0;
+        self.generation = pipeline.generation.0;
         self.running = match &pipeline.state {
             PipelineState::Stopped => Running::No,
             PipelineState::Running => Running::Yes,
@@ -111,13 +111,13 @@ impl Model {
     }
 
     fn advance(&mut self, advance: &CursorAdvance, topic: &Topic) -> Result<(), Violation> {
-        let CursorAdvance { run, partition, first_offset, next, topic_id, tally, .. } = advance;
+        let CursorAdvance { generation, partition, first_offset, next, topic_id, tally, .. } = advance;
         let at = *partition as usize;
         let range = *first_offset..next.next_offset;
-        if self.running != Running::Yes || run.0 != self.run {
+        if self.running != Running::Yes || generation.0 != self.generation {
             let text = format!(
-                "{range:?} of partition {partition}, run {run}, counted while {:?} and in run {}",
-                self.running, self.run
+                "{range:?} of partition {partition}, generation {generation}, counted while {:?} and in generation {}",
+                self.running, self.generation
             );
             return Err(Violation::new("fenced", text));
         }
@@ -139,7 +139,7 @@ impl Model {
         for offset in range {
             self.counts[at][offset as usize] += 1;
             for shard in topic.touched(at, offset) {
-                self.last[shard as usize] = Some((run.0.into(), *partition, offset));
+                self.last[shard as usize] = Some((generation.0.into(), *partition, offset));
             }
         }
         Ok(())
@@ -152,9 +152,11 @@ impl Model {
             _ => Running::No,
         });
         let cursors = found.map_or(vec![None; self.cursors.len()], |p| cursors(p, self.cursors.len()));
-        let run = found.map_or(0, |pipeline| pipeline.run.0);
-        if running != self.running || cursors != self.cursors || run != self.run {
-            let text = format!("pipeline is {running:?}, run {run}, at {cursors:?}; it should be {self:?}");
+        let generation = found.map_or(0, |pipeline| pipeline.generation.0);
+        if running != self.running || cursors != self.cursors || generation != self.generation {
+            let text = format!(
+                "pipeline is {running:?}, generation {generation}, at {cursors:?}; it should be {self:?}"
+            );
             return Err(Violation::new("exactly once", text));
         }
         Ok(())

@@ -13,16 +13,16 @@ pub struct Scope {
     pub redeliveries: u8,
     /// How often an operator stops the pipeline, sets the first partition back to 0 and starts it again.
     pub rewinds: u8,
-    /// Whether an idle log gets a frontier record.
-    pub frontier: bool,
+    /// Whether an idle log gets a sync marker.
+    pub sync_marker: bool,
     /// Messages that may be fetched and not yet published; one may overdraw it.
     pub credit: u64,
     /// Messages from which on a batch is closed although the log is busy.
     pub batch: u64,
     /// Bytes that survive a power cut together. No record is longer, so none touches more than two.
     pub page_len: u64,
-    /// Bytes of a log segment.
-    pub segment_len: u64,
+    /// Bytes of a log file.
+    pub log_file_len: u64,
     /// Reductions.
     pub rules: Rules,
 }
@@ -31,8 +31,8 @@ pub struct Scope {
 /// against a smaller world without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// See [`Rule::Logical`].
-    pub logical: bool,
+    /// See [`Rule::StateFingerprint`].
+    pub fingerprint: bool,
     /// See [`Rule::Together`].
     pub together: bool,
     /// See [`Rule::WholeAppends`].
@@ -45,7 +45,7 @@ pub struct Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// States that differ in nothing that counts are one.
-    Logical,
+    StateFingerprint,
     /// Answers of shards that leave the coordinator waiting for others are delivered at once.
     Together,
     /// A page has no version between two writes of one append.
@@ -56,12 +56,12 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 4] = [Rule::Logical, Rule::Together, Rule::WholeAppends, Rule::CrashOnce];
+    pub const ALL: [Rule; 4] = [Rule::StateFingerprint, Rule::Together, Rule::WholeAppends, Rule::CrashOnce];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Rule::Logical => "logical",
+            Rule::StateFingerprint => "logical",
             Rule::Together => "together",
             Rule::WholeAppends => "whole-appends",
             Rule::CrashOnce => "crash-once",
@@ -71,8 +71,8 @@ impl Rule {
     /// What it leaves out, and why nothing is lost.
     pub fn why(self) -> &'static str {
         match self {
-            Rule::Logical => {
-                "two states are one if they differ only in absolute sequences and epochs, incarnations, tokens, times, and in how \
+            Rule::StateFingerprint => {
+                "two states are one if they differ only in absolute sequences and epochs, terms, tokens, times, and in how \
                  the log came to say what it durably says; without it states are told apart by all that they hold"
             }
             Rule::Together => {
@@ -93,7 +93,7 @@ impl Rule {
 
 impl Rules {
     /// All rules.
-    pub const ALL: Rules = Rules { logical: true, together: true, whole_appends: true, crash_once: true };
+    pub const ALL: Rules = Rules { fingerprint: true, together: true, whole_appends: true, crash_once: true };
 
     /// All of these but one.
     pub fn without(mut self, rule: Rule) -> Rules {
@@ -108,7 +108,7 @@ impl Rules {
 
     fn of(&mut self, rule: Rule) -> &mut bool {
         match rule {
-            Rule::Logical => &mut self.logical,
+            Rule::StateFingerprint => &mut self.fingerprint,
             Rule::Together => &mut self.together,
             Rule::WholeAppends => &mut self.whole_appends,
             Rule::CrashOnce => &mut self.crash_once,
@@ -125,11 +125,11 @@ impl Scope {
             crashes: 1,
             redeliveries: 0,
             rewinds: 0,
-            frontier: false,
+            sync_marker: false,
             credit: 2,
             batch: 1,
             page_len: 1024,
-            segment_len: 16 << 10,
+            log_file_len: 16 << 10,
             rules: Rules::ALL,
         }
     }
@@ -163,16 +163,16 @@ impl Scope {
     /// In words.
     pub fn describe(&self) -> String {
         let Scope { shards, messages, crashes, redeliveries, rewinds, .. } = self;
-        let frontier = if self.frontier { "with" } else { "without" };
+        let sync_marker = if self.sync_marker { "with" } else { "without" };
         format!(
             "{shards} shards, {} source partitions of {messages:?} messages, at most {crashes} crashes (each a kill or a power cut \
-             of any pages), {redeliveries} redeliveries, {rewinds} SET OFFSETS; {frontier} frontier records; credit for {} messages, \
-             a batch is full at {}; pages of {} bytes, segments of {}",
+             of any pages), {redeliveries} redeliveries, {rewinds} SET OFFSETS; {sync_marker} sync markers; credit for {} messages, \
+             a batch is full at {}; pages of {} bytes, log files of {}",
             messages.len(),
             self.credit,
             self.batch,
             self.page_len,
-            self.segment_len
+            self.log_file_len
         )
     }
 }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
-use kernel::message::SourceReading;
+use kernel::message::SourceMetadata;
 use kernel::route::route;
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
-use kernel::{ColumnId, Epoch, Extract, OffsetFilter, PipelineId, Position, Run, Sequence, TableId, TopicId};
+use kernel::{
+    ColumnId, Epoch, Extract, Generation, OffsetFilter, PipelineId, Position, Sequence, TableId, TopicId,
+};
 
 /// Bits of a total that one message's count takes.
 const DIGIT: u32 = 4;
@@ -22,7 +24,7 @@ pub struct Topic {
     /// The key that lies on each shard.
     keys: Vec<i64>,
     table: TableDef,
-    /// Rows by shard of every range in every run.
+    /// Rows by shard of every range in every generation.
     pieces: BTreeMap<Range, Vec<Option<RecordBatch>>>,
 }
 
@@ -31,7 +33,7 @@ type Range = (u32, usize, i64, i64);
 
 impl Topic {
     /// A topic with so many messages in its partitions, to be read in so many runs.
-    pub fn new(messages: Vec<i64>, shards: u16, runs: u32) -> Topic {
+    pub fn new(messages: Vec<i64>, shards: u16, generations: u32) -> Topic {
         let table = table();
         let place = |key: &i64| {
             let rows = rows(&table, &[(*key, 0, 0)], 1, 0);
@@ -41,12 +43,12 @@ impl Topic {
             |shard| (0..).find(|key| place(key) == usize::from(shard)).expect("a key for each shard");
         let keys = (0..shards).map(key_of).collect();
         let mut topic = Topic { messages, shards, keys, table, pieces: BTreeMap::new() };
-        for run in 1..=runs {
+        for generation in 1..=generations {
             for (partition, end) in topic.messages.clone().into_iter().enumerate() {
                 for first in 0..end {
                     for next in first + 1..=end {
-                        let pieces = topic.route(run, partition, first, next);
-                        topic.pieces.insert((run, partition, first, next), pieces);
+                        let pieces = topic.route(generation, partition, first, next);
+                        topic.pieces.insert((generation, partition, first, next), pieces);
                     }
                 }
             }
@@ -54,14 +56,14 @@ impl Topic {
         topic
     }
 
-    fn route(&self, run: u32, partition: usize, first: i64, next: i64) -> Vec<Option<RecordBatch>> {
+    fn route(&self, generation: u32, partition: usize, first: i64, next: i64) -> Vec<Option<RecordBatch>> {
         let mut changes = vec![];
         for offset in first..next {
             let number = self.number(partition, offset);
             let touched = self.touched(partition, offset);
             changes.extend(touched.map(|shard| (self.keys[shard as usize], 1 << (DIGIT * number), offset)));
         }
-        route(&self.table, &rows(&self.table, &changes, run, partition as i32), self.shards)
+        route(&self.table, &rows(&self.table, &changes, generation, partition as i32), self.shards)
     }
 
     /// Messages of each partition.
@@ -86,9 +88,9 @@ impl Topic {
     }
 
     /// What the broker says of it.
-    pub fn reading(&self) -> SourceReading {
+    pub fn metadata(&self) -> SourceMetadata {
         let partitions = (0..).zip(self.messages.iter().map(|end| (0, *end))).collect();
-        SourceReading { topic_id: self.id(), partitions }
+        SourceMetadata { topic_id: self.id(), partitions }
     }
 
     fn number(&self, partition: usize, offset: i64) -> u32 {
@@ -118,12 +120,12 @@ impl Topic {
     pub fn extract(
         &self,
         epoch: Epoch,
-        run: Run,
+        generation: Generation,
         partition: usize,
         first_offset: i64,
         next_offset: i64,
     ) -> Extract {
-        let pieces = self.pieces[&(run.0, partition, first_offset, next_offset)].clone();
+        let pieces = self.pieces[&(generation.0, partition, first_offset, next_offset)].clone();
         let messages = (next_offset - first_offset) as u64;
         Extract {
             pipeline: PIPELINE,
@@ -135,7 +137,7 @@ impl Topic {
             filtered: 0,
             source_bytes: messages,
             pieces,
-            set_aside: vec![],
+            dead_letters: vec![],
             originals: None,
         }
     }
@@ -170,12 +172,12 @@ fn table() -> TableDef {
 }
 
 /// Rows in the stored schema, from key, total and offset of each.
-fn rows(table: &TableDef, changes: &[(i64, i64, i64)], run: u32, partition: i32) -> RecordBatch {
+fn rows(table: &TableDef, changes: &[(i64, i64, i64)], generation: u32, partition: i32) -> RecordBatch {
     let count = changes.len();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.0))),
         Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.1))),
-        Arc::new(Int64Array::from(vec![i64::from(run); count])),
+        Arc::new(Int64Array::from(vec![i64::from(generation); count])),
         Arc::new(Int32Array::from(vec![partition; count])),
         Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.2))),
     ];
@@ -223,8 +225,8 @@ impl Reader {
 pub struct Late {
     /// Its epoch.
     pub epoch: Epoch,
-    /// The run that it belonged to.
-    pub run: Run,
+    /// The generation that it belonged to.
+    pub generation: Generation,
     /// Its partition.
     pub partition: usize,
     /// The message that it brings.

@@ -11,8 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::crash::{Crashes, Outcome, Recovered};
 use super::disk::Disk;
-use super::life::{Life, Log, LogCommand, LogStep, Part, Source, SourceReply, exactly};
 use super::model::{Model, Oracle, Running};
+use super::process::{Log, LogCommand, LogStep, Part, Process, Source, SourceReply, exactly};
 use super::scope::Scope;
 use super::source::{PIPELINE, Reader, Topic, columns};
 use crate::decide::Decisions;
@@ -34,23 +34,23 @@ pub struct Surroundings {
 impl Surroundings {
     /// Of a world of this scope.
     pub fn new(scope: Scope) -> Surroundings {
-        let runs = 1 + u32::from(scope.rewinds);
-        let topic = Topic::new(scope.messages.clone(), scope.shards, runs);
+        let generations = 1 + u32::from(scope.rewinds);
+        let topic = Topic::new(scope.messages.clone(), scope.shards, generations);
         Surroundings { topic, crashes: Crashes::new(scope.clone()), scope }
     }
 }
 
-/// Limits of the kernel in this world. Time plays no part but for the frontier: nothing else waits for it.
+/// Limits of the kernel in this world. Time plays no part but for the sync marker: nothing else waits for it.
 pub(super) fn config(scope: &Scope) -> Config {
     const NEVER_US: Micros = 1 << 50;
     Config {
         pipeline_credit_bytes: scope.credit,
         retry_us_min: 1,
         retry_us_max: 1,
-        reading_interval_us: NEVER_US,
-        catch_up_pause_us: 0,
-        reading_pause_us: 0,
-        frontier_idle_us: if scope.frontier { 1 } else { NEVER_US },
+        metadata_interval_us: NEVER_US,
+        linger_us: 0,
+        metadata_pause_us: 0,
+        sync_marker_idle_us: if scope.sync_marker { 1 } else { NEVER_US },
         ..Config::default()
     }
 }
@@ -89,13 +89,13 @@ pub enum Move {
     Crash,
 }
 
-/// Somebody who wants the pipeline to run, and sometimes to be set back.
+/// Somebody who wants the pipeline to generation, and sometimes to be set back.
 #[derive(Clone, Debug)]
 struct Operator {
     /// Nothing is asked before the world is set up.
     active: bool,
-    /// The run that is wanted; a later one than there is means SET OFFSETS.
-    run: u32,
+    /// The generation that is wanted; a later one than there is means SET OFFSETS.
+    generation: u32,
     waiting: bool,
     requests: u64,
 }
@@ -103,7 +103,7 @@ struct Operator {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct World {
-    life: Life,
+    process: Process,
     oracle: Oracle,
     operator: Operator,
     crashes: u8,
@@ -119,7 +119,7 @@ impl World {
         let mut recovery = Recovery::new();
         let mut open = None;
         let disk = Disk::new(scope.page_len, scope.rules.whole_appends);
-        let opened = log::create(disk, [1; 16], scope.shards, 0, scope.segment_len, &mut |record| {
+        let opened = log::create(disk, [1; 16], scope.shards, 0, scope.log_file_len, &mut |record| {
             open = Some(record);
             Ok(())
         });
@@ -131,9 +131,9 @@ impl World {
         let views = shards.iter_mut().map(Shard::recovered).collect();
         let coordinator = recovery.finish(config(scope), 0, &open, views).map_err(refused)?;
         let mut world = World {
-            life: life(coordinator, shards, Log::new(opened.writer), around),
+            process: process(coordinator, shards, Log::new(opened.writer), around),
             oracle: Oracle::new(&around.topic),
-            operator: Operator { active: false, run: 1, waiting: false, requests: 0 },
+            operator: Operator { active: false, generation: 1, waiting: false, requests: 0 },
             crashes: 0,
             redeliveries: 0,
             rewinds: 0,
@@ -158,11 +158,11 @@ impl World {
             return moves;
         }
         if self.redeliveries > 0 {
-            for (partition, reader) in self.life.source.readers.iter().enumerate() {
+            for (partition, reader) in self.process.source.readers.iter().enumerate() {
                 let Some(reader) = reader else { continue };
                 let at = reader.position();
                 let ends = at + 1..=around.topic.messages()[partition];
-                if self.life.source.credit > 0 {
+                if self.process.source.credit > 0 {
                     moves.extend(
                         ends.flat_map(|next| {
                             (1..=at).map(move |again| Move::Read { partition, again, next })
@@ -171,9 +171,9 @@ impl World {
                 }
                 moves.extend(reader.last().map(|_| Move::Twice(partition)));
             }
-            moves.extend((0..self.life.source.late.len()).map(Move::Late));
+            moves.extend((0..self.process.source.late.len()).map(Move::Late));
         }
-        if self.rewinds > 0 && self.oracle.published().run == self.operator.run {
+        if self.rewinds > 0 && self.oracle.published().generation == self.operator.generation {
             moves.push(Move::Rewind);
         }
         if self.crashes > 0 {
@@ -184,20 +184,20 @@ impl World {
 
     /// What must happen sooner or later, if nothing else does.
     fn due(&self, around: &Surroundings) -> Vec<Move> {
-        let life = &self.life;
+        let process = &self.process;
         let mut moves = vec![];
-        let answering = (0..life.shards.len()).filter(|shard| !life.shard_replies[*shard].is_empty());
+        let answering = (0..process.shards.len()).filter(|shard| !process.shard_replies[*shard].is_empty());
         moves.extend(answering.map(Move::ShardReply));
-        moves.extend(life.log.get().steps().map(Move::Log));
-        if !life.log_replies.is_empty() {
+        moves.extend(process.log.get().steps().map(Move::Log));
+        if !process.log_replies.is_empty() {
             moves.push(Move::Synced);
         }
-        if !life.source.replies.is_empty() {
+        if !process.source.replies.is_empty() {
             moves.push(Move::SourceReply);
         }
-        for (partition, reader) in life.source.readers.iter().enumerate() {
+        for (partition, reader) in process.source.readers.iter().enumerate() {
             let Some(at) = reader.as_ref().map(Reader::position) else { continue };
-            if life.source.credit > 0 {
+            if process.source.credit > 0 {
                 let ends = at + 1..=around.topic.messages()[partition];
                 moves.extend(ends.map(|next| Move::Read { partition, again: 0, next }));
             }
@@ -205,7 +205,7 @@ impl World {
         if self.next_definition().is_some() {
             moves.push(Move::Ask);
         }
-        if life.wake_up().is_some() {
+        if process.wake_up().is_some() {
             moves.push(Move::Clock);
         }
         moves
@@ -222,28 +222,29 @@ impl World {
     pub fn take(&mut self, chosen: Move, decisions: &Decisions<'_>, around: &Surroundings) -> Check {
         match chosen {
             Move::Crash => {
-                let outcomes = around.crashes.outcomes(self.life.log.get().writer.storage(), self.crashes)?;
+                let outcomes =
+                    around.crashes.outcomes(self.process.log.get().writer.storage(), self.crashes)?;
                 let outcome = &outcomes[decisions.index(outcomes.len())];
                 self.crash(outcome, around)
             }
             Move::ShardReply(shard) => self.answer(shard, around),
             Move::Log(step) => self.log(step),
             Move::Synced => {
-                let through = self.life.log_replies.pop_front().expect("it has one");
+                let through = self.process.log_replies.pop_front().expect("it has one");
                 self.feed(Input::Synced { through }, around)
             }
             Move::SourceReply => {
-                let reading = around.topic.reading();
-                let input = match self.life.source.replies.pop_front().expect("it has one") {
-                    SourceReply::Opened(epoch) => Input::SourceOpened { pipeline: PIPELINE, epoch, reading },
+                let metadata = around.topic.metadata();
+                let input = match self.process.source.replies.pop_front().expect("it has one") {
+                    SourceReply::Opened(epoch) => Input::SourceOpened { pipeline: PIPELINE, epoch, metadata },
                     SourceReply::Verified(epoch, token) => {
-                        Input::SourceVerified { pipeline: PIPELINE, epoch, token, reading }
+                        Input::SourceVerified { pipeline: PIPELINE, epoch, token, metadata }
                     }
                 };
                 self.feed(input, around)
             }
             Move::Read { partition, again, next } => {
-                let source = &mut self.life.source;
+                let source = &mut self.process.source;
                 let reader = source.readers[partition].as_mut().expect("it reads");
                 let first = reader.position() - again;
                 let range = reader.answer(first, next);
@@ -251,15 +252,20 @@ impl World {
                 self.extracted(partition, range, around)
             }
             Move::Twice(partition) => {
-                let range = self.life.source.readers[partition].as_ref().and_then(Reader::last);
+                let range = self.process.source.readers[partition].as_ref().and_then(Reader::last);
                 self.redelivered(true);
                 self.extracted(partition, range, around)
             }
             Move::Late(at) => {
-                let late = self.life.source.late.remove(at);
+                let late = self.process.source.late.remove(at);
                 self.redelivered(true);
-                let extract =
-                    around.topic.extract(late.epoch, late.run, late.partition, late.offset, late.offset + 1);
+                let extract = around.topic.extract(
+                    late.epoch,
+                    late.generation,
+                    late.partition,
+                    late.offset,
+                    late.offset + 1,
+                );
                 self.feed(Input::Extracted(extract), around)
             }
             Move::Ask => {
@@ -268,11 +274,11 @@ impl World {
             }
             Move::Rewind => {
                 self.rewinds -= 1;
-                self.operator.run += 1;
+                self.operator.generation += 1;
                 Ok(())
             }
             Move::Clock => {
-                self.life.now_us = self.life.wake_up().expect("there is a wake-up");
+                self.process.now_us = self.process.wake_up().expect("there is a wake-up");
                 self.feed(Input::Tick, around)
             }
         }
@@ -287,19 +293,19 @@ impl World {
         let ends: Vec<Option<i64>> = around.topic.messages().iter().map(|end| Some(*end)).collect();
         if !self.oracle.is_settled()
             || self.operator.waiting
-            || self.life.source.credit != around.scope.credit as i64
+            || self.process.source.credit != around.scope.credit as i64
             || model.running != Running::Yes
-            || model.run != self.operator.run
+            || model.generation != self.operator.generation
             || model.cursors != ends
         {
             let text = format!(
                 "nothing goes on, and this is where it stays: credit {}, {model:?}",
-                self.life.source.credit
+                self.process.source.credit
             );
             return Err(Violation::new("live", text));
         }
         let counted = |partition: usize, offset: usize| {
-            let again = if partition == 0 { model.run as u8 } else { 1 };
+            let again = if partition == 0 { model.generation as u8 } else { 1 };
             let count = model.counts[partition][offset];
             (1..=again).contains(&count)
         };
@@ -314,33 +320,33 @@ impl World {
     fn redelivered(&mut self, is_one: bool) {
         self.redeliveries -= u8::from(is_one);
         if self.redeliveries == 0 {
-            self.life.source.late.clear();
+            self.process.source.late.clear();
         }
     }
 
     fn extracted(&mut self, partition: usize, range: Option<(i64, i64)>, around: &Surroundings) -> Check {
         let Some((first, next)) = range else { return Ok(()) };
-        let source = &mut self.life.source;
+        let source = &mut self.process.source;
         source.credit -= next - first;
         let epoch = source.open.expect("readers belong to an epoch");
-        let extract = around.topic.extract(epoch, source.run, partition, first, next);
+        let extract = around.topic.extract(epoch, source.generation, partition, first, next);
         self.feed(Input::Extracted(extract), around)
     }
 
     fn log(&mut self, step: LogStep) -> Check {
-        let log = self.life.log.change();
+        let log = self.process.log.change();
         let durable =
             log.step(step).map_err(|error| Violation::new("live", format!("the log failed: {error}")))?;
         if let Some(through) = durable {
-            self.life.durable = self.life.durable.max(through);
-            self.life.log_replies.push_back(through);
+            self.process.durable = self.process.durable.max(through);
+            self.process.log_replies.push_back(through);
         }
-        self.life.log.hashed(|log| log.logical().finish());
+        self.process.log.hashed(|log| log.fingerprint().finish());
         Ok(())
     }
 
     fn answer(&mut self, shard: usize, around: &Surroundings) -> Check {
-        let reply = self.life.shard_replies[shard].pop_front().expect("it has one");
+        let reply = self.process.shard_replies[shard].pop_front().expect("it has one");
         self.feed(Input::Shard { shard: ShardId(shard as u16), reply }, around)
     }
 
@@ -356,35 +362,35 @@ impl World {
 
     /// A shard whose next answer leaves the coordinator waiting for another one.
     fn crossed_off(&self) -> Option<usize> {
-        let stages = [false, true].map(|stages| self.life.outstanding(stages));
+        let stages = [false, true].map(|stages| self.process.outstanding(stages));
         let next = |shard: &usize| {
-            let reply = self.life.shard_replies[*shard].front();
+            let reply = self.process.shard_replies[*shard].front();
             reply.is_some_and(|r| stages[usize::from(matches!(r, ShardReply::Staged { .. }))] > 1)
         };
-        (0..self.life.shards.len()).find(next)
+        (0..self.process.shards.len()).find(next)
     }
 
     fn handle(&mut self, input: Input, around: &Surroundings) -> Check {
-        let now_us = self.life.now_us;
-        self.life.coordinator.change().handle(now_us, input);
+        let now_us = self.process.now_us;
+        self.process.coordinator.change().handle(now_us, input);
         self.drain(around)
     }
 
     fn drain(&mut self, around: &Surroundings) -> Check {
-        while let Some(effect) = self.life.coordinator.change().poll_effect() {
+        while let Some(effect) = self.process.coordinator.change().poll_effect() {
             self.carry_out(effect, around)?;
         }
-        self.life.coordinator.hashed(|coordinator| coordinator.logical().finish());
+        self.process.coordinator.hashed(|coordinator| coordinator.fingerprint().finish());
         // A reader may ask at any time.
-        self.oracle.check(self.life.coordinator.get().published(), &around.topic)
+        self.oracle.check(self.process.coordinator.get().published(), &around.topic)
     }
 
     fn carry_out(&mut self, effect: Effect, around: &Surroundings) -> Check {
-        let life = &mut self.life;
+        let process = &mut self.process;
         match effect {
             Effect::Shard { shard, command } => {
                 let shard = shard.0 as usize;
-                let reply = life.command(shard, command, |shard| shard.logical().finish());
+                let reply = process.command(shard, command, |shard| shard.fingerprint().finish());
                 if let ShardReply::Published { through, view } = reply {
                     self.oracle.at(*through)?.check_view(shard as u16, view, &around.topic)?;
                 }
@@ -394,46 +400,46 @@ impl World {
                 assert!(len <= page_len, "a record of {len} bytes is longer than a page of {page_len}");
                 self.oracle.appended(&record, &around.topic)?;
                 let model = self.oracle.tip().hash();
-                life.log.change().commands.push_back(LogCommand::Append(record, model));
-                life.log.hashed(|log| log.logical().finish());
+                process.log.change().commands.push_back(LogCommand::Append(record, model));
+                process.log.hashed(|log| log.fingerprint().finish());
             }
             Effect::Sync => {
-                life.log.change().commands.push_back(LogCommand::Sync);
-                life.log.hashed(|log| log.logical().finish());
+                process.log.change().commands.push_back(LogCommand::Sync);
+                process.log.hashed(|log| log.fingerprint().finish());
             }
             Effect::SourceOpen { epoch, .. } => {
-                if let Some(open) = life.source.open {
+                if let Some(open) = process.source.open {
                     return Err(Violation::new(
                         "fenced",
                         format!("epoch {epoch} opens while {open} is open"),
                     ));
                 }
-                if epoch <= life.source.newest {
+                if epoch <= process.source.newest {
                     return Err(Violation::new("fenced", format!("epoch {epoch} was there before")));
                 }
-                (life.source.open, life.source.newest) = (Some(epoch), epoch);
-                life.source.run = life.coordinator.get().tip().pipelines[&PIPELINE].run;
-                life.source.replies.push_back(SourceReply::Opened(epoch));
+                (process.source.open, process.source.newest) = (Some(epoch), epoch);
+                process.source.generation = process.coordinator.get().tip().pipelines[&PIPELINE].generation;
+                process.source.replies.push_back(SourceReply::Opened(epoch));
             }
             Effect::Fetch { epoch, starts, .. } => {
                 self.of_open_epoch(epoch)?;
                 for (partition, start) in starts {
-                    self.life.source.readers[partition as usize] = Some(Reader::new(start));
+                    self.process.source.readers[partition as usize] = Some(Reader::new(start));
                 }
             }
             Effect::Credit { epoch, bytes, .. } => {
                 self.of_open_epoch(epoch)?;
-                self.life.source.credit += bytes as i64;
+                self.process.source.credit += bytes as i64;
             }
             Effect::SourceVerify { epoch, token, .. } => {
                 self.of_open_epoch(epoch)?;
-                self.life.source.replies.push_back(SourceReply::Verified(epoch, token));
+                self.process.source.replies.push_back(SourceReply::Verified(epoch, token));
             }
             Effect::SourceClose { epoch, .. } => {
                 self.of_open_epoch(epoch)?;
-                self.life.source.close(self.redeliveries > 0, around.topic.messages());
+                self.process.source.close(self.redeliveries > 0, around.topic.messages());
             }
-            Effect::Publish(snapshot) => self.oracle.publish(&snapshot, life.durable, &around.topic)?,
+            Effect::Publish(snapshot) => self.oracle.publish(&snapshot, process.durable, &around.topic)?,
             Effect::Reply { result, .. } => {
                 if let Err(error) = result {
                     return Err(Violation::new("honest", format!("the operator is refused: {error}")));
@@ -441,8 +447,8 @@ impl World {
                 self.operator.waiting = false;
                 self.check_answered()?;
             }
-            Effect::WakeAt(at_us) => life.wake_at_us = Some(at_us),
-            Effect::Note { .. } => {}
+            Effect::WakeAt(at_us) => process.wake_at_us = Some(at_us),
+            Effect::Event { .. } => {}
             Effect::Halt(error) => return Err(Violation::new("live", format!("the kernel halts: {error}"))),
         }
         Ok(())
@@ -451,7 +457,7 @@ impl World {
     /// What the operator is told to be done is there to be read, and so durable.
     fn check_answered(&self) -> Check {
         let tip = self.oracle.tip();
-        let told = |model: &Model| (model.running, model.run);
+        let told = |model: &Model| (model.running, model.generation);
         if told(self.oracle.published()) == told(tip) {
             return Ok(());
         }
@@ -461,7 +467,7 @@ impl World {
     }
 
     fn of_open_epoch(&self, epoch: kernel::Epoch) -> Check {
-        let open = self.life.source.open;
+        let open = self.process.source.open;
         if open == Some(epoch) {
             return Ok(());
         }
@@ -477,9 +483,9 @@ impl World {
         let name = "p".to_owned();
         match model.running {
             Running::Missing => None,
-            Running::Yes if model.run == operator.run => None,
+            Running::Yes if model.generation == operator.generation => None,
             Running::Yes => Some(Definition::StopPipeline { name, if_running: true }),
-            Running::No if model.run == operator.run => {
+            Running::No if model.generation == operator.generation => {
                 Some(Definition::StartPipeline { name, if_not_running: true })
             }
             Running::No => {
@@ -498,63 +504,63 @@ impl World {
 
     fn crash(&mut self, outcome: &Outcome, around: &Surroundings) -> Check {
         let Recovered { coordinator, shards, writer, .. } = &*outcome.recovered;
-        let before = self.life.log.get().writer.incarnation();
-        let opens = writer.incarnation().0 - before.0;
+        let before = self.process.log.get().writer.term();
+        let opens = writer.term().0 - before.0;
         let kept = Sequence(outcome.recovered.last().0 - opens);
-        self.oracle.recovered(kept, opens, self.life.durable)?;
+        self.oracle.recovered(kept, opens, self.process.durable)?;
         self.crashes -= outcome.crashes;
         self.operator.waiting = false;
-        self.life = life(coordinator.clone(), shards.clone(), Log::new(writer.clone()), around);
+        self.process = process(coordinator.clone(), shards.clone(), Log::new(writer.clone()), around);
         self.drain(around)
     }
 
     /// The state, in 128 bits.
     pub fn hash(&self, around: &Surroundings) -> u128 {
-        if !around.scope.rules.logical {
-            let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
-            let Life { coordinator, shards, log, .. } = life;
+        if !around.scope.rules.fingerprint {
+            let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
+            let Process { coordinator, shards, log, .. } = process;
             let parts = (exactly(coordinator.get()), exactly(shards), log.get().writer.storage().exact());
             let rest = (exactly(log), exactly(oracle), exactly(operator));
             let channels = exactly(&(
-                &life.shard_replies,
-                &life.log_replies,
-                &life.source,
-                life.now_us,
-                life.wake_at_us,
+                &process.shard_replies,
+                &process.log_replies,
+                &process.source,
+                process.now_us,
+                process.wake_at_us,
             ));
             return exactly(&(parts, rest, channels, crashes, redeliveries, rewinds));
         }
-        let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
-        let Operator { active: _, run, waiting, requests: _ } = operator;
+        let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let Operator { active: _, generation, waiting, requests: _ } = operator;
         let mut words = Vec::with_capacity(96);
-        let shards = life.shards.iter().map(Part::hash);
-        for hash in [life.coordinator.hash(), life.log.hash()].into_iter().chain(shards) {
+        let shards = process.shards.iter().map(Part::hash);
+        for hash in [process.coordinator.hash(), process.log.hash()].into_iter().chain(shards) {
             words.extend([hash as u64, (hash >> 64) as u64]);
         }
-        life.words(&mut words);
+        process.words(&mut words);
         oracle.words(&mut words);
-        words.extend([u64::from(*run), u64::from(*waiting)]);
+        words.extend([u64::from(*generation), u64::from(*waiting)]);
         words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
         hash_words(&words)
     }
 
     /// All that the lives after a crash depend on, unless every state is to be crashed: see [`super::scope::Rule::CrashOnce`].
     pub fn crash_hash(&self, around: &Surroundings) -> Option<u128> {
-        let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
         if *crashes == 0 || !operator.active || !around.scope.rules.crash_once {
             return None;
         }
-        let disk = match around.scope.rules.logical {
-            true => life.log.hash(),
-            false => life.log.get().writer.storage().exact(),
+        let disk = match around.scope.rules.fingerprint {
+            true => process.log.hash(),
+            false => process.log.get().writer.storage().exact(),
         };
         let mut words = vec![disk as u64, (disk >> 64) as u64];
         oracle.words(&mut words);
-        words.extend([oracle.beyond_published(life.durable), u64::from(operator.run)]);
+        words.extend([oracle.beyond_published(process.durable), u64::from(operator.generation)]);
         words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
-        if around.scope.rules.logical {
+        if around.scope.rules.fingerprint {
             // How rows came to lie as they do is not told by what they add up to.
-            let shards = life.shards.iter().map(Part::hash);
+            let shards = process.shards.iter().map(Part::hash);
             words.extend(shards.flat_map(|hash| [hash as u64, (hash >> 64) as u64]));
         } else {
             // What is told apart must be kept apart: requests are numbered.
@@ -566,12 +572,12 @@ impl World {
     /// What an observer can tell without looking into the kernel: what readers see, what the log will say and how much of it is
     /// durable, what was asked, where the source's readers stand, and what may still go wrong.
     pub fn observed(&self) -> u128 {
-        let World { life, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
         let mut words = vec![];
         oracle.words(&mut words);
-        words.push(oracle.beyond_published(life.durable));
-        words.extend([u64::from(operator.run), u64::from(operator.waiting)]);
-        let readers = life.source.readers.iter().flatten();
+        words.push(oracle.beyond_published(process.durable));
+        words.extend([u64::from(operator.generation), u64::from(operator.waiting)]);
+        let readers = process.source.readers.iter().flatten();
         words.extend(readers.map(|reader| reader.position() as u64));
         words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
         exactly(&words)
@@ -585,10 +591,10 @@ impl World {
 
     /// A move in plain words, before it is taken.
     pub fn tell(&self, chosen: Move, decisions: &[u64], around: &Surroundings) -> String {
-        let life = &self.life;
+        let process = &self.process;
         match chosen {
             Move::ShardReply(shard) => {
-                let reply = &life.shard_replies[shard][0];
+                let reply = &process.shard_replies[shard][0];
                 let what = match reply {
                     ShardReply::Staged { sequence, .. } => format!("has staged record {sequence}"),
                     ShardReply::Published { through, .. } => {
@@ -601,23 +607,25 @@ impl World {
                 };
                 format!("shard {shard} {what}")
             }
-            Move::Log(LogStep::Command) => format!("log: {}", life.log.get().next_command()),
+            Move::Log(LogStep::Command) => format!("log: {}", process.log.get().next_command()),
             Move::Log(LogStep::EndSync) => "log: the sync ends".into(),
-            Move::Synced => format!("the coordinator hears that record {} is durable", life.log_replies[0]),
-            Move::SourceReply => match &life.source.replies[0] {
+            Move::Synced => {
+                format!("the coordinator hears that record {} is durable", process.log_replies[0])
+            }
+            Move::SourceReply => match &process.source.replies[0] {
                 SourceReply::Opened(epoch) => format!("the source is open for epoch {epoch}"),
                 SourceReply::Verified(epoch, token) => {
                     format!("reading {token} of the topic arrives, epoch {epoch}")
                 }
             },
             Move::Read { partition, again, next } => {
-                let at = life.source.readers[partition].as_ref().map_or(0, Reader::position);
+                let at = process.source.readers[partition].as_ref().map_or(0, Reader::position);
                 let again = if again == 0 { String::new() } else { format!(", {again} of them again") };
                 format!("partition {partition} delivers messages up to {next}, expected is {at}{again}")
             }
             Move::Twice(partition) => format!("what partition {partition} delivered last arrives once more"),
             Move::Late(at) => {
-                let late = &life.source.late[at];
+                let late = &process.source.late[at];
                 format!(
                     "message {} of partition {} arrives, fetched in epoch {}",
                     late.offset, late.partition, late.epoch
@@ -631,7 +639,7 @@ impl World {
             Move::Rewind => "the operator decides to set the pipeline back".into(),
             Move::Clock => "time passes until the next wake-up".into(),
             Move::Crash => {
-                let outcomes = around.crashes.outcomes(life.log.get().writer.storage(), self.crashes);
+                let outcomes = around.crashes.outcomes(process.log.get().writer.storage(), self.crashes);
                 let at = decisions.first().copied().unwrap_or(0) as usize;
                 match outcomes {
                     Ok(outcomes) => {
@@ -652,14 +660,14 @@ fn hash_words(words: &[u64]) -> u128 {
     xxh3_128(&bytes)
 }
 
-fn life(coordinator: Coordinator, shards: Vec<Shard>, log: Log, around: &Surroundings) -> Life {
+fn process(coordinator: Coordinator, shards: Vec<Shard>, log: Log, around: &Surroundings) -> Process {
     let shard_hash = |shard: Shard| {
-        let hash = shard.logical().finish();
+        let hash = shard.fingerprint().finish();
         Part::new(shard, hash)
     };
-    let log_hash = log.logical().finish();
+    let log_hash = log.fingerprint().finish();
     let durable = log.writer.durable();
-    Life {
+    Process {
         coordinator: Part::new(coordinator, 0),
         shard_replies: vec![VecDeque::new(); shards.len()],
         shards: shards.into_iter().map(shard_hash).collect(),

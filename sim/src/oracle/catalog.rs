@@ -75,13 +75,13 @@ impl Oracle {
         let now = Pipeline {
             name: name.clone(),
             definition: def.definition_sql.clone(),
-            run: def.run.0,
+            generation: def.generation.0,
             epoch: def.epoch.0,
             fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
             table: def.table.0,
             topic: def.topic_id,
             cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
-            set_aside: def.set_aside,
+            dead_letters: def.dead_letters,
             state: def.state.clone(),
         };
         if let Some(before) = transaction.model().pipelines.get(&def.id.0) {
@@ -93,7 +93,7 @@ impl Oracle {
             ensure("honest", now.definition == before.definition || altered, || {
                 format!("pipeline {name} has another definition unasked: {}", now.definition)
             })?;
-            if now.run == before.run {
+            if now.generation == before.generation {
                 let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
                 ensure("monotonic", moved.is_none(), || {
                     format!("a definition moves cursor {moved:?} of pipeline {name} to {:?}", now.cursors)
@@ -104,7 +104,9 @@ impl Oracle {
                 self.counts.rewinds += 1;
             }
         } else {
-            ensure("monotonic", now.run == 1 && now.cursors.is_empty(), || format!("new pipeline {now:?}"))?;
+            ensure("monotonic", now.generation == 1 && now.cursors.is_empty(), || {
+                format!("new pipeline {now:?}")
+            })?;
         }
         transaction.apply(Change::PipelineSet(def.id.0, Box::new(now)));
         Ok(())
@@ -172,7 +174,7 @@ impl Oracle {
             }
             _ => false,
         });
-        let legal = asked && now.run == before.run + 1;
+        let legal = asked && now.generation == before.generation + 1;
         ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
     }
 }

@@ -157,11 +157,11 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
             let is_it = def.definition_sql == spec.definition_sql && before.definition != def.definition_sql;
             let goes_on = before.state == PipelineState::Running;
             let state = if goes_on { PipelineState::Running } else { PipelineState::Stopped };
-            let same_run = def.run.0 == before.run;
+            let same_generation = def.generation.0 == before.generation;
             is_it.then(|| {
                 is_pipeline_as_asked(def, spec, tip)
-                    && (def.state == state && def.set_aside == before.set_aside)
-                    && same_run != *source_changed
+                    && (def.state == state && def.dead_letters == before.dead_letters)
+                    && same_generation != *source_changed
             })
         }
         (Definition::ClearErrors { pipeline: None }, CatalogChange::TableTruncated(ERRORS_TABLE)) => {
@@ -175,14 +175,15 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
         }
         (Definition::StartPipeline { name, .. }, CatalogChange::PipelineSet(def)) => {
             let starts = def.name == *name && !was_running(def) && def.state == PipelineState::Running;
-            starts.then_some(def.set_aside == 0)
+            starts.then_some(def.dead_letters == 0)
         }
         (Definition::StopPipeline { name, .. }, CatalogChange::PipelineSet(def)) => {
             let stops = def.name == *name && was_running(def) && def.state == PipelineState::Stopped;
-            stops.then(|| before(def).is_some_and(|before| before.set_aside == def.set_aside))
+            stops.then(|| before(def).is_some_and(|before| before.dead_letters == def.dead_letters))
         }
         (Definition::SetOffsets { name, .. }, CatalogChange::PipelineSet(def)) => {
-            let rewinds = before(def).is_some_and(|before| def.name == *name && def.run.0 != before.run);
+            let rewinds =
+                before(def).is_some_and(|before| def.name == *name && def.generation.0 != before.generation);
             rewinds.then_some(true)
         }
         _ => None,

@@ -15,7 +15,7 @@ pub(super) struct Range<'r, 'w, 'a> {
     pub pipeline: u32,
     pub rule: &'r PipelineRule,
     pub table: u32,
-    pub run: u32,
+    pub generation: u32,
     pub partition: i32,
     /// Of the record.
     pub at_us: i64,
@@ -41,11 +41,11 @@ impl Range<'_, '_, '_> {
         tally: &mut Tally,
         counts: &mut OracleCounts,
     ) {
-        let origin = [i64::from(self.run), i64::from(self.partition), offset];
+        let origin = [i64::from(self.generation), i64::from(self.partition), offset];
         let rows = match self.decoded(payload, origin) {
             Ok(rows) => rows,
             Err(code) => {
-                tally.set_aside += 1;
+                tally.dead_letters += 1;
                 let kind = if code == "23502" { "constraint" } else { "decode" };
                 let what = payload.map_or(Value::Null, |payload| Value::bytes(payload));
                 return self.tell(transaction, origin, Refusal { kind, code, why: String::new(), what });
@@ -80,7 +80,7 @@ impl Range<'_, '_, '_> {
         let disposition = match (refused_rows, ignored) {
             (0, 0) => &mut tally.applied,
             (0, _) => &mut tally.ignored,
-            _ => &mut tally.set_aside,
+            _ => &mut tally.dead_letters,
         };
         *disposition += 1;
     }

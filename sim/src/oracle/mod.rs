@@ -1,7 +1,7 @@
 //! The oracle: what the database must be, record by record, computed apart from it, and the comparison with what it is.
 //!
 //! It hears of every record when it is handed to the log, folds it into a reference model ([`model`]) from what the broker held and
-//! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every barrier, every
+//! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every table lock, every
 //! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
 
 mod catalog;
@@ -14,8 +14,8 @@ mod pace;
 pub(crate) mod placed;
 mod quotient;
 mod refusal;
-mod runs;
 mod seen;
+mod sources;
 pub mod value;
 pub mod wide;
 
@@ -69,8 +69,8 @@ pub struct Outside<'w, 'a> {
     pub rules: &'w [PipelineRule],
     /// Where the text of a refused row is cut off.
     pub row_text_bytes_max: usize,
-    /// See [`kernel::Config::frontier_idle_us`].
-    pub frontier_idle_us: i64,
+    /// See [`kernel::Config::sync_marker_idle_us`].
+    pub sync_marker_idle_us: i64,
 }
 
 /// A client's transaction in plain terms.
@@ -85,7 +85,7 @@ pub struct ClientWrite {
 pub struct Statement {
     /// Table.
     pub table: u32,
-    /// Rows that go, as they were read under the barrier.
+    /// Rows that go, as they were read under the table lock.
     pub removed: Vec<Row>,
     /// Rows that come.
     pub rows: Vec<Row>,
@@ -134,7 +134,7 @@ pub struct Oracle {
     pub stops_pipelines: bool,
     pace: pace::Pace,
     /// What becomes of sources, and when.
-    pub runs: runs::Runs,
+    pub sources: sources::SourceModels,
     limits: ShardLimits,
     /// Records, snapshots and messages that were checked.
     pub counts: OracleCounts,
@@ -150,12 +150,12 @@ counts! {
         applied,
         filtered,
         ignored,
-        set_aside,
+        dead_letters,
         rows,
         messages_of_several_rows,
         messages_applied_in_part,
         snapshots,
-        barriers,
+        table_locks,
         recoveries,
         unpublished_recovered,
         appended_lost,
@@ -186,7 +186,7 @@ impl Oracle {
             answered: BTreeSet::new(),
             stops_pipelines: false,
             pace: pace::Pace::default(),
-            runs: runs::Runs::new(config),
+            sources: sources::SourceModels::new(config),
             limits,
             counts: OracleCounts::default(),
         }
@@ -230,7 +230,7 @@ impl Oracle {
     /// The kernel begins a life at this time.
     pub fn life_begins(&mut self, now_us: i64) {
         self.pace.begin(now_us);
-        self.runs.begin(now_us);
+        self.sources.begin(now_us);
     }
 
     /// A life has begun: what was to stand stands.
@@ -242,14 +242,14 @@ impl Oracle {
         })
     }
 
-    /// When a frontier is to be written, if nothing else goes on until then.
-    pub fn frontier_due_us(&self, frontier_idle_us: i64) -> Option<i64> {
-        self.pace.frontier_due_us(frontier_idle_us)
+    /// When a sync marker is to be written, if nothing else goes on until then.
+    pub fn sync_marker_due_us(&self, sync_marker_idle_us: i64) -> Option<i64> {
+        self.pace.sync_marker_due_us(sync_marker_idle_us)
     }
 
     /// The log says of everything in it that it is synced.
-    pub fn has_frontier(&self) -> bool {
-        self.pace.has_frontier()
+    pub fn has_sync_marker(&self) -> bool {
+        self.pace.has_sync_marker()
     }
 
     // ---- Records ----
@@ -267,8 +267,8 @@ impl Oracle {
         })?;
         self.bodies.insert(sequence, hash_body(record.kind, [&payload]));
         self.counts.records += 1;
-        self.pace.appended(&body, self.tail.is_empty(), outside.frontier_idle_us)?;
-        self.runs.appended(sequence.0, &body)?;
+        self.pace.appended(&body, self.tail.is_empty(), outside.sync_marker_idle_us)?;
+        self.sources.appended(sequence.0, &body)?;
         let mut tip = std::mem::take(&mut self.tip);
         let mut transaction = Transaction::new(&mut tip);
         let outcome = self.fold(&mut transaction, sequence, &body, outside);
@@ -287,7 +287,7 @@ impl Oracle {
         outside: &Outside<'_, '_>,
     ) -> Result<Option<(u64, Counts)>, Violation> {
         let Body::Commit(kind, commit) = body else {
-            ensure("recovered", matches!(body, Body::Frontier), || "an open record in mid-life".into())?;
+            ensure("recovered", matches!(body, Body::SyncMarker), || "an open record in mid-life".into())?;
             return Ok(None);
         };
         // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges still count.
@@ -393,7 +393,7 @@ impl Oracle {
             ));
         };
         let rule = rule_of(outside, &pipeline)?;
-        let fresh = pipeline.run == advance.run.0 && pipeline.fetched <= advance.epoch.0;
+        let fresh = pipeline.generation == advance.generation.0 && pipeline.fetched <= advance.epoch.0;
         ensure("fenced", fresh, || format!("{} is older than {pipeline:?}", range_name(advance)))?;
         ensure("honest", pipeline.topic == Some(advance.topic_id), || {
             format!("{} is of another topic than {pipeline:?}", range_name(advance))
@@ -414,8 +414,9 @@ impl Oracle {
         let table = transaction.model().table_named(&rule.table);
         let table =
             table.ok_or_else(|| Violation::new("fenced", format!("{}: no table", range_name(advance))))?;
-        let (run, partition) = (advance.run.0, advance.partition);
-        let range = messages::Range { pipeline: id, rule: &rule, table, run, partition, at_us, outside };
+        let (generation, partition) = (advance.generation.0, advance.partition);
+        let range =
+            messages::Range { pipeline: id, rule: &rule, table, generation, partition, at_us, outside };
         let mut tally = Tally::default();
         for (offset, payload) in truth {
             self.counts.messages += 1;
@@ -424,9 +425,9 @@ impl Oracle {
         self.counts.applied += tally.applied;
         self.counts.filtered += tally.filtered;
         self.counts.ignored += tally.ignored;
-        self.counts.set_aside += tally.set_aside;
+        self.counts.dead_letters += tally.dead_letters;
         pipeline.cursors.insert(advance.partition, advance.next.next_offset);
-        pipeline.set_aside += tally.set_aside;
+        pipeline.dead_letters += tally.dead_letters;
         pipeline.fetched = advance.epoch.0;
         transaction.apply(Change::PipelineSet(id, Box::new(pipeline)));
         Ok(tally)
@@ -523,8 +524,8 @@ impl Oracle {
     }
 
     /// A statement reads the staged tip of its tables.
-    pub fn barrier(&mut self, snapshot: &Snapshot, tables: &[u32]) -> Check {
-        self.counts.barriers += 1;
+    pub fn table_lock(&mut self, snapshot: &Snapshot, tables: &[u32]) -> Check {
+        self.counts.table_locks += 1;
         tables.iter().try_for_each(|id| check_table(snapshot, *id, &self.tip))
     }
 
@@ -626,15 +627,15 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
         let pipeline = &model.pipelines[&id.0];
         let Some(limit) = rule_of(outside, pipeline)?.error_limit else { continue };
         let of_it = commit.cursors.iter().filter(|a| a.pipeline == id);
-        let set_aside: u64 = of_it.map(|a| a.tally.set_aside).sum();
-        let exceeded = set_aside > 0 && pipeline.set_aside > limit;
-        let why = format!("{} messages of pipeline {} were set aside", pipeline.set_aside, pipeline.name);
+        let dead_letters: u64 = of_it.map(|a| a.tally.dead_letters).sum();
+        let exceeded = dead_letters > 0 && pipeline.dead_letters > limit;
+        let why = format!("{} messages of pipeline {} were set aside", pipeline.dead_letters, pipeline.name);
         let says_why = |state: &PipelineState| matches!(state, PipelineState::Failed { message, .. } if message.starts_with(&why));
         let stops = |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id && says_why(&def.state));
         ensure("honest", commit.catalog.iter().any(stops) == exceeded, || {
             format!(
                 "pipeline {} set aside {} messages, its limit is {limit}; it is said: {:?}",
-                pipeline.name, pipeline.set_aside, commit.catalog
+                pipeline.name, pipeline.dead_letters, commit.catalog
             )
         })?;
     }
@@ -644,7 +645,7 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
 fn range_name(a: &CursorAdvance) -> String {
     format!(
         "range {}..{} of partition {}, pipeline {}, run {}, epoch {}",
-        a.first_offset, a.next.next_offset, a.partition, a.pipeline, a.run, a.epoch
+        a.first_offset, a.next.next_offset, a.partition, a.pipeline, a.generation, a.epoch
     )
 }
 

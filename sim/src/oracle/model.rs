@@ -72,7 +72,7 @@ pub struct Pipeline {
     /// Its definition, which says of its rule which one it is.
     pub definition: String,
     /// Run over the source.
-    pub run: u32,
+    pub generation: u32,
     /// Definition epoch.
     pub epoch: u64,
     /// Newest epoch under which something was fetched that was committed.
@@ -84,7 +84,7 @@ pub struct Pipeline {
     /// Next offset of each partition.
     pub cursors: BTreeMap<i32, i64>,
     /// Messages set aside since START.
-    pub set_aside: u64,
+    pub dead_letters: u64,
     /// Whether it runs, and why not.
     pub state: PipelineState,
 }

@@ -1,4 +1,4 @@
-//! When records are written: the times in them, the pause between a pipeline's batches, the frontier record that is written when
+//! When records are written: the times in them, the pause between a pipeline's batches, the sync marker that is written when
 //! nothing goes on. What records say otherwise lives in `super`.
 
 use std::collections::BTreeMap;
@@ -43,30 +43,30 @@ impl Pace {
     }
 
     /// The last record says that the one before it is synced, or is the first of its life.
-    pub fn has_frontier(&self) -> bool {
-        self.last_kind.is_none_or(|kind| matches!(kind, RecordKind::Frontier | RecordKind::Open))
+    pub fn has_sync_marker(&self) -> bool {
+        self.last_kind.is_none_or(|kind| matches!(kind, RecordKind::SyncMarker | RecordKind::Open))
     }
 
-    /// When a frontier is to be written, if nothing else goes on until then.
-    pub fn frontier_due_us(&self, frontier_idle_us: i64) -> Option<Micros> {
-        (!self.has_frontier()).then_some(self.last_append_us + frontier_idle_us)
+    /// When a sync marker is to be written, if nothing else goes on until then.
+    pub fn sync_marker_due_us(&self, sync_marker_idle_us: i64) -> Option<Micros> {
+        (!self.has_sync_marker()).then_some(self.last_append_us + sync_marker_idle_us)
     }
 
     /// A record is written; `published` if nothing before it is unpublished.
-    pub fn appended(&mut self, body: &Body, published: bool, frontier_idle_us: i64) -> Check {
+    pub fn appended(&mut self, body: &Body, published: bool, sync_marker_idle_us: i64) -> Check {
         let kind = match body {
             Body::Open(_) => RecordKind::Open,
-            Body::Frontier => RecordKind::Frontier,
+            Body::SyncMarker => RecordKind::SyncMarker,
             Body::Commit(kind, commit) => {
                 self.commit(*kind, commit)?;
                 *kind
             }
         };
         let idle_us = self.now_us - self.last_append_us;
-        let is_due = published && !self.has_frontier() && idle_us >= frontier_idle_us;
-        ensure("bounded", kind != RecordKind::Frontier || is_due, || {
+        let is_due = published && !self.has_sync_marker() && idle_us >= sync_marker_idle_us;
+        ensure("bounded", kind != RecordKind::SyncMarker || is_due, || {
             format!(
-                "a frontier after {:?}, {idle_us} us idle, all published: {published}; due after {frontier_idle_us} us",
+                "a sync marker after {:?}, {idle_us} us idle, all published: {published}; due after {sync_marker_idle_us} us",
                 self.last_kind
             )
         })?;

@@ -63,7 +63,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
             )));
         }
         let topic = at.topic.unwrap_or(broker.topic_id());
-        let lost = broker.has_lost(topic, loss.partition, loss.wanted) || broker.lives() > 1;
+        let lost = broker.has_lost(topic, loss.partition, loss.wanted) || broker.topics_created() > 1;
         return if lost { Ok(()) } else { Err(unjustified("nothing is lost there".into())) };
     }
     if code == ErrorKind::SourceChanged.sqlstate() {
@@ -73,14 +73,14 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
         if !told {
             return Err(unjustified(format!("it does not name its topic {:?}", at.topic)));
         }
-        let changed = broker.lives() > 1 && at.topic != Some(broker.topic_id());
+        let changed = broker.topics_created() > 1 && at.topic != Some(broker.topic_id());
         return if changed { Ok(()) } else { Err(unjustified("the topic is the same".into())) };
     }
-    let reached = rule.error_limit.is_some_and(|limit| at.set_aside > limit);
+    let reached = rule.error_limit.is_some_and(|limit| at.dead_letters > limit);
     if code == ErrorKind::InvalidTextRepresentation.sqlstate() && reached {
         return Ok(());
     }
-    Err(unjustified(format!("no reason for code {code}, with {} messages set aside", at.set_aside)))
+    Err(unjustified(format!("no reason for code {code}, with {} messages set aside", at.dead_letters)))
 }
 
 impl Oracle {

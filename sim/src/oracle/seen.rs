@@ -19,8 +19,8 @@ pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
     for (def, expected) in snapshot.catalog.pipelines.values().zip(model.pipelines.values()) {
         let cursors: BTreeMap<i32, i64> = def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect();
         let agree = cursors == expected.cursors
-            && def.run.0 == expected.run
-            && def.set_aside == expected.set_aside
+            && def.generation.0 == expected.generation
+            && def.dead_letters == expected.dead_letters
             && def.state == expected.state;
         ensure("atomic", agree, || {
             format!("snapshot {}: pipeline {def:?} must agree with {expected:?}", snapshot.sequence)
@@ -80,7 +80,7 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
             )
         })?;
         // Merged as they come, small chunks stay few, and most rows in them live. Which chunks there are is foretold exactly where
-        // shards are drilled alone; here it is a coarse bound, measured and not derived.
+        // shards are tested against a model alone; here it is a coarse bound, measured and not derived.
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
         let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
         ensure("bounded", chunks <= most, || {

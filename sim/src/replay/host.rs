@@ -10,14 +10,14 @@ use kernel::columns;
 use kernel::message::{ShardCommand, ShardReply, Work};
 use kernel::record::{Body, CODEC_NONE, EncodedRecord, Piece};
 use kernel::{Coordinator, Effect, Extract, Input, Sequence, Shard, ShardId, Snapshot, TableId};
-use tidemark_record::item::{ExtractKey, RecordedStanding, Restored};
+use tidemark_record::item::{ExtractKey, RecordedQuiescedState, Restored};
 use tidemark_record::mark::{EffectMark, effect_mark, reply_hash, state_hash};
 use tidemark_record::recorder::rows_in_log;
 use tidemark_record::rows::{Rows, is_placeholder};
 use tidemark_record::{Begin, Recording};
 
 use super::ReplayError;
-use super::log::{Folded, LifeLog};
+use super::log::{Folded, TermLog};
 use super::steps::Expected;
 
 /// Characters of an effect that are shown.
@@ -55,7 +55,7 @@ pub(super) struct Host {
     shards: Vec<Shard>,
     /// What each shard has answered and the coordinator was not told yet.
     replies: Vec<VecDeque<ShardReply>>,
-    log: LifeLog,
+    log: TermLog,
     /// Rows that the recording gives after the extract that they are of.
     pub rows_later: BTreeMap<ExtractKey, Vec<Option<Rows>>>,
     /// Published by the present input.
@@ -71,13 +71,13 @@ impl Host {
     /// As it stood where the recording begins.
     pub fn begin(recording: &Recording, folded: Folded) -> Result<Host, ReplayError> {
         let header = &recording.header;
-        let (recovery, shards, views, last, log) = folded.split(header.incarnation);
+        let (recovery, shards, views, last, log) = folded.split(header.term);
         let later = rows_of(recording)?;
         let coordinator = match header.begin.clone() {
-            Begin::Life { now_us, .. } => recovery.finish(header.config.clone(), now_us, &last, views)?,
-            Begin::Standing(standing) => {
-                let standing = standing.restore(&|key| later.get(&key).cloned())?;
-                recovery.resume(header.config.clone(), standing, views)?
+            Begin::Term { now_us, .. } => recovery.finish(header.config.clone(), now_us, &last, views)?,
+            Begin::Quiesced(quiesced_state) => {
+                let quiesced_state = quiesced_state.restore(&|key| later.get(&key).cloned())?;
+                recovery.resume(header.config.clone(), quiesced_state, views)?
             }
         };
         Ok(Host {
@@ -97,17 +97,18 @@ impl Host {
     /// The life goes on in the next file, which says how the coordinator stood: as it does.
     pub fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
         let misfit = |what: &str| ReplayError::Misfit(format!("{}: {what}", recording.path().display()));
-        let Begin::Standing(recorded) = &recording.header.begin else {
+        let Begin::Quiesced(recorded) = &recording.header.begin else {
             return Err(misfit("a file that follows another begins in the middle of its life"));
         };
-        if !self.coordinator.is_at_rest() || self.replies.iter().any(|replies| !replies.is_empty()) {
+        if !self.coordinator.is_quiesced() || self.replies.iter().any(|replies| !replies.is_empty()) {
             return Err(misfit("the coordinator stood still here, and does not in the replay"));
         }
         self.coordinator.hold(false);
         let tip = self.coordinator.tip().clone();
         let in_log = |extract: &Extract| rows_in_log(&tip, extract).is_some();
-        let stands = RecordedStanding::of(&self.coordinator.standing(), &in_log);
-        let bytes = |standing: &RecordedStanding| postcard::to_stdvec(standing).expect("plain data");
+        let stands = RecordedQuiescedState::of(&self.coordinator.quiesced_state(), &in_log);
+        let bytes =
+            |quiesced_state: &RecordedQuiescedState| postcard::to_stdvec(quiesced_state).expect("plain data");
         if bytes(&stands) != bytes(recorded) {
             return Err(misfit(
                 "the coordinator stood elsewhere at its beginning than it does in the replay",

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use kernel::log::LogReader;
 use kernel::record::{Body, Record};
 use kernel::snapshot::ShardView;
-use kernel::{Incarnation, Recovery, Sequence, Shard, ShardId, Snapshot};
-use tidemark_log::SegmentFiles;
+use kernel::{Recovery, Sequence, Shard, ShardId, Snapshot, Term};
+use tidemark_log::LogFiles;
 
 use super::ReplayError;
 
@@ -20,13 +20,13 @@ pub(super) struct Folded {
     pub views: Vec<Arc<ShardView>>,
     /// The record itself, without its rows.
     pub last: Record,
-    reader: LogReader<SegmentFiles>,
+    reader: LogReader<LogFiles>,
 }
 
 impl Folded {
     /// Reads the log up to and with this record.
     pub fn read(data: &Path, through: Sequence) -> Result<Folded, ReplayError> {
-        let mut reader = LogReader::begin(SegmentFiles::open(data)?)?;
+        let mut reader = LogReader::begin(LogFiles::open(data)?)?;
         let mut recovery = Recovery::new();
         let mut shards: Vec<Shard> = vec![];
         let mut last = None;
@@ -50,7 +50,7 @@ impl Folded {
                         shard.replay(record.sequence, &commit.catalog, piece)?;
                     }
                 }
-                Body::Open(_) | Body::Frontier => {}
+                Body::Open(_) | Body::SyncMarker => {}
             }
             last = Some(record);
         }
@@ -72,30 +72,27 @@ impl Folded {
     }
 
     /// Coordinator and shards go their way; the rest of the life's records is read as they come to it.
-    pub fn split(
-        self,
-        incarnation: Incarnation,
-    ) -> (Recovery, Vec<Shard>, Vec<Arc<ShardView>>, Record, LifeLog) {
-        let life = LifeLog { reader: self.reader, incarnation, read: BTreeMap::new(), over: false };
-        (self.recovery, self.shards, self.views, self.last, life)
+    pub fn split(self, term: Term) -> (Recovery, Vec<Shard>, Vec<Arc<ShardView>>, Record, TermLog) {
+        let term = TermLog { reader: self.reader, term, read: BTreeMap::new(), over: false };
+        (self.recovery, self.shards, self.views, self.last, term)
     }
 }
 
 /// The records of one life, read as far as was asked.
-pub(super) struct LifeLog {
-    reader: LogReader<SegmentFiles>,
-    incarnation: Incarnation,
+pub(super) struct TermLog {
+    reader: LogReader<LogFiles>,
+    term: Term,
     /// Read and not passed yet.
     read: BTreeMap<Sequence, Record>,
     over: bool,
 }
 
-impl LifeLog {
+impl TermLog {
     /// The record of this life with this sequence; None if it did not outlive the life. Sequences are asked for in order, save
     /// for those that were not passed yet.
     pub fn record(&mut self, sequence: Sequence) -> Result<Option<&Record>, kernel::Error> {
         while !self.over && self.read.last_key_value().is_none_or(|(last, _)| *last < sequence) {
-            match self.reader.next_record()?.filter(|record| record.incarnation == self.incarnation) {
+            match self.reader.next_record()?.filter(|record| record.term == self.term) {
                 Some(record) => {
                     self.read.insert(record.sequence, record);
                 }

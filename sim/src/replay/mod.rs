@@ -13,7 +13,7 @@ mod steps;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kernel::{Incarnation, Sequence, Snapshot};
+use kernel::{Sequence, Snapshot, Term};
 use tidemark_record::mark::{StateHash, state_hash};
 use tidemark_record::{Begin, End, Recording, RecordingError};
 
@@ -82,9 +82,9 @@ pub enum Ended {
 
 /// What became of one life, or of a run of its files.
 #[derive(Clone, Debug)]
-pub struct LifeReport {
+pub struct TermReport {
     /// Which.
-    pub incarnation: Incarnation,
+    pub term: Term,
     /// Version of the kernel that was recorded.
     pub kernel: String,
     /// Numbers of its files: first and last.
@@ -117,11 +117,11 @@ pub struct LifeReport {
 pub fn replay(
     path: &Path,
     data: &Path,
-    only: Option<Incarnation>,
-    on_life: &mut dyn FnMut(&LifeReport),
-) -> Result<Vec<LifeReport>, ReplayError> {
+    only: Option<Term>,
+    on_life: &mut dyn FnMut(&TermReport),
+) -> Result<Vec<TermReport>, ReplayError> {
     let files = if path.is_dir() { tidemark_record::file::list(path)? } else { vec![path.to_path_buf()] };
-    let mut lives: BTreeMap<(Incarnation, u64), PathBuf> = BTreeMap::new();
+    let mut terms: BTreeMap<(Term, u64), PathBuf> = BTreeMap::new();
     for file in files {
         let recording = match Recording::open(&file) {
             Ok(recording) => recording,
@@ -133,19 +133,19 @@ pub fn replay(
             }
             Err(error) => return Err(error.into()),
         };
-        if only.is_none_or(|only| only == recording.header.incarnation) {
-            lives.insert((recording.header.incarnation, recording.header.number), file);
+        if only.is_none_or(|only| only == recording.header.term) {
+            terms.insert((recording.header.term, recording.header.number), file);
         }
     }
-    if lives.is_empty() {
+    if terms.is_empty() {
         return Err(RecordingError::Nothing(path.into()).into());
     }
     let mut reports = vec![];
-    let mut files = lives.into_iter().peekable();
-    while let Some(((incarnation, number), file)) = files.next() {
+    let mut files = terms.into_iter().peekable();
+    while let Some(((term, number), file)) = files.next() {
         let mut run = vec![file];
         let mut last = number;
-        while let Some((_, file)) = files.next_if(|((i, n), _)| *i == incarnation && *n == last + 1) {
+        while let Some((_, file)) = files.next_if(|((i, n), _)| *i == term && *n == last + 1) {
             run.push(file);
             last += 1;
         }
@@ -159,7 +159,7 @@ pub fn replay(
 
 /// Files of one life that follow one another. A file that ended because the recorder fell behind is followed by one that begins
 /// anew.
-fn replay_run(files: &[PathBuf], data: &Path) -> Result<Vec<LifeReport>, ReplayError> {
+fn replay_run(files: &[PathBuf], data: &Path) -> Result<Vec<TermReport>, ReplayError> {
     let mut reports = vec![];
     let mut going_on: Option<Run> = None;
     for file in files {
@@ -188,7 +188,7 @@ struct Run {
     host: Host,
     data: PathBuf,
     database: [u8; 16],
-    incarnation: Incarnation,
+    term: Term,
     kernel: String,
     files: (u64, u64),
     from_start: bool,
@@ -200,7 +200,7 @@ struct Run {
 
 enum After {
     GoesOn(Box<Run>),
-    Over(Box<LifeReport>),
+    Over(Box<TermReport>),
 }
 
 impl Run {
@@ -212,11 +212,11 @@ impl Run {
             return Err(ReplayError::Misfit(format!("{file} is of another database than {data}")));
         }
         Ok(Run {
-            from_start: matches!(header.begin, Begin::Life { .. }),
+            from_start: matches!(header.begin, Begin::Term { .. }),
             host: Host::begin(recording, folded)?,
             data: data.into(),
             database: header.database,
-            incarnation: header.incarnation,
+            term: header.term,
             kernel: header.kernel.clone(),
             files: (header.number, header.number),
             inputs: 0,
@@ -229,7 +229,7 @@ impl Run {
     /// The life goes on in this file, which says where the coordinator stands.
     fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
         let header = &recording.header;
-        assert_eq!(header.incarnation, self.incarnation, "files of one life");
+        assert_eq!(header.term, self.term, "files of one life");
         if header.database != self.database {
             let file = recording.path().display();
             return Err(ReplayError::Misfit(format!("{file} is of another database than the file before")));
@@ -287,7 +287,7 @@ impl Run {
     }
 
     /// The state must be that of the log, read back up to the last record that was published.
-    fn report(self, ended: Ended) -> Result<LifeReport, ReplayError> {
+    fn report(self, ended: Ended) -> Result<TermReport, ReplayError> {
         let published: &Snapshot = self.host.published();
         let state = state_hash(published);
         let folded = Folded::read(&self.data, published.sequence)?.snapshot();
@@ -295,12 +295,12 @@ impl Run {
         if in_log != state {
             let at = published.sequence;
             return Err(ReplayError::Misfit(format!(
-                "life {}: the replay ends at record {at} in state {state}, the log read back up to it in {in_log}",
-                self.incarnation
+                "term {}: the replay ends at record {at} in state {state}, the log read back up to it in {in_log}",
+                self.term
             )));
         }
-        Ok(LifeReport {
-            incarnation: self.incarnation,
+        Ok(TermReport {
+            term: self.term,
             kernel: self.kernel,
             files: self.files,
             from_start: self.from_start,

@@ -7,8 +7,8 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use super::limits::{Limits, Without};
+use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
-use crate::planted::Planted;
 use crate::run::{Outcome, Plan, run_case};
 use crate::swarm::Profile;
 use crate::trace::{Keep, hash_bytes};
@@ -31,8 +31,8 @@ pub struct Case {
     pub profile: Profile,
     /// Which of its faults may happen.
     pub faults: FaultSet,
-    /// A bug to be planted.
-    pub bug: Option<Planted>,
+    /// A defect to be seeded.
+    pub bug: Option<SeededDefect>,
     /// What is taken away.
     pub limits: Limits,
     /// The rest.
@@ -51,7 +51,7 @@ impl Case {
         }
     }
 
-    /// Without the planted bug: the same on the kernel as it is shipped.
+    /// Without the seeded defect: the same on the kernel as it is shipped.
     pub fn shipped(&self) -> Case {
         Case { bug: None, ..self.clone() }
     }
@@ -91,7 +91,7 @@ pub struct Scenario {
     pub story: String,
     /// What happens in it, as it was recorded: see [`crate::story`].
     pub events: String,
-    /// The invariant that is violated with the bug planted, or was when it was found.
+    /// The invariant that is violated with the defect seeded, or was when it was found.
     pub invariant: String,
     /// The case. Its bug is the one that it was recorded with.
     pub case: Case,
@@ -167,7 +167,7 @@ impl Scenario {
             let value = table.get(key).map(|v| v.as_str().ok_or_else(|| format!("{key} must be a text")));
             value.transpose()
         };
-        let bug = text("bug")?.map(Planted::named).transpose()?;
+        let bug = text("bug")?.map(SeededDefect::named).transpose()?;
         let profile = text("profile")?.unwrap_or("swarm");
         let chance = match (table.get("seed"), text("decisions")?) {
             (Some(seed), None) => {
@@ -327,7 +327,7 @@ mod tests {
             case: Case {
                 profile: Profile::Disk,
                 faults: FaultSet::parse("kill,power-cut").unwrap(),
-                bug: Some(Planted::named("lying-disk").unwrap()),
+                bug: Some(SeededDefect::named("lying-disk").unwrap()),
                 limits: Limits {
                     shards: Some(1),
                     steps: Some(40),

@@ -32,7 +32,7 @@ const PARTS: [&str; 11] = [
     "restart-pipeline",
     "rewind",
     "write",
-    "barrier",
+    "table lock",
     "read",
     "where",
     "error-limit",
@@ -131,7 +131,7 @@ fn quieten(without: Without, rates: &mut ActivityRates) {
         ("restart-pipeline", &mut rates.restart_pipeline),
         ("rewind", &mut rates.rewind),
         ("write", &mut rates.write),
-        ("barrier", &mut rates.barrier),
+        ("table lock", &mut rates.table_lock),
         ("read", &mut rates.read),
     ];
     for (name, rate) in each {

@@ -1,4 +1,4 @@
-//! The clients: they create what the scenario needs, start what has stopped, write, update under barriers, truncate, rewind, and hold
+//! The clients: they create what the scenario needs, start what has stopped, write, update under table locks, truncate, rewind, and hold
 //! snapshots for a while to see that they do not change. What must come of it is the oracle's business.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,9 @@ use kernel::message::{
 };
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
-use kernel::{BarrierId, ColumnId, ErrorKind, PipelineId, ReaderId, Request, RequestId, Run, TableId};
+use kernel::{
+    ColumnId, ErrorKind, Generation, PipelineId, ReaderId, Request, RequestId, TableId, TableLockId,
+};
 
 use crate::columns;
 use crate::decide::{Decisions, Rate};
@@ -36,17 +38,17 @@ pub enum Asked {
         /// The error that it must come to.
         due: ErrorKind,
     },
-    /// A barrier over these tables.
-    Barrier(Vec<u32>),
+    /// A table lock over these tables.
+    TableLock(Vec<u32>),
     /// A snapshot.
     Snapshot,
 }
 
-/// A barrier that a client holds.
+/// A table lock that a client holds.
 #[derive(Debug)]
 pub struct Held {
     /// To be used up.
-    pub barrier: BarrierId,
+    pub table_lock: TableLockId,
     /// What it reads.
     pub snapshot: Snapshot,
     /// Over these.
@@ -81,12 +83,12 @@ impl Reading {
 pub struct Clients {
     /// Requests that are not answered yet.
     pub asked: BTreeMap<RequestId, Asked>,
-    /// Barriers that are held.
+    /// Table locks that are held.
     pub held: Vec<Held>,
     /// Snapshots that are held.
     pub readings: Vec<Reading>,
     /// Run in which each pipeline lost its source and an operator set its offsets.
-    repaired: BTreeMap<PipelineId, Run>,
+    repaired: BTreeMap<PipelineId, Generation>,
     next_request: u64,
     next_row: i64,
     next_churn: u64,
@@ -150,7 +152,7 @@ impl Clients {
             };
         }
         if !self.held.is_empty() && (d.faults_over() || d.below(2) == 0) {
-            return self.use_barrier(d, p, oracle);
+            return self.use_table_lock(d, p, oracle);
         }
         if !self.readings.is_empty() && (d.faults_over() || d.below(4) == 0) {
             let reading = self.readings.swap_remove(d.index(self.readings.len()));
@@ -160,8 +162,8 @@ impl Clients {
             return Some(self.send(Asked::Snapshot, Request::AcquireSnapshot));
         }
         if d.activity(p.activity.write) {
-            return if d.chance(p.activity.barrier) {
-                self.ask_for_barrier(d, p, catalog)
+            return if d.chance(p.activity.table_lock) {
+                self.ask_for_table_lock(d, p, catalog)
             } else {
                 self.insert(d, p, catalog, oracle)
             };
@@ -193,12 +195,13 @@ impl Clients {
                 Some(Definition::StartPipeline { name, if_not_running: d.below(2) == 0 })
             }
             PipelineState::Failed { code, message } if code.starts_with("TM") => {
-                let repaired = self.repaired.get(&pipeline.id).is_some_and(|run| *run < pipeline.run);
+                let repaired =
+                    self.repaired.get(&pipeline.id).is_some_and(|repaired| *repaired < pipeline.generation);
                 if repaired || d.activity(Rate::per_mille(300)) {
                     self.repaired.remove(&pipeline.id);
                     return Some(Definition::StartPipeline { name, if_not_running: false });
                 }
-                self.repaired.insert(pipeline.id, pipeline.run);
+                self.repaired.insert(pipeline.id, pipeline.generation);
                 Some(repair(d, name, code, message))
             }
             PipelineState::Failed { .. } => Some(Definition::StartPipeline { name, if_not_running: false }),
@@ -260,7 +263,7 @@ impl Clients {
         }
     }
 
-    /// Where definitions may wait in line: one that a barrier holds up, or another one that nothing but its turn does.
+    /// Where definitions may wait in line: one that a table lock holds up, or another one that nothing but its turn does.
     fn press(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
         let held = self.held.first().filter(|_| p.definitions_in_line_max > 1)?;
         if !d.activity(Rate::per_mille(200)) {
@@ -401,12 +404,12 @@ impl Clients {
             let shards = (0..p.shard_count).map(|_| ShardWrite::default()).collect();
             let schema_version = table.schema_version;
             let table = TableWrite { table: table.id, schema_version, on_duplicate, shards };
-            Request::Write(Write { barrier: None, tables: vec![table] })
+            Request::Write(Write { table_lock: None, tables: vec![table] })
         };
         Some(self.send(asked, request))
     }
 
-    fn ask_for_barrier(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
+    fn ask_for_table_lock(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
         let ledger = catalog.table_named(&format!("ledger_{}", d.below(3)))?;
         let mut tables = vec![ledger.id];
         for _ in 0..d.between(1, 2) {
@@ -415,17 +418,17 @@ impl Clients {
                 tables.push(table.id);
             }
         }
-        let asked = Asked::Barrier(tables.iter().map(|t| t.0).collect());
-        Some(self.send(asked, Request::AcquireBarrier { tables }))
+        let asked = Asked::TableLock(tables.iter().map(|t| t.0).collect());
+        Some(self.send(asked, Request::AcquireTableLock { tables }))
     }
 
-    /// UPDATE and DELETE: what goes and what comes is computed from what the barrier shows.
-    fn use_barrier(&mut self, d: &Decisions<'_>, p: &Parameters, oracle: &mut Oracle) -> Option<Sent> {
-        let Held { barrier, snapshot, tables } = self.held.swap_remove(d.index(self.held.len()));
+    /// UPDATE and DELETE: what goes and what comes is computed from what the table lock shows.
+    fn use_table_lock(&mut self, d: &Decisions<'_>, p: &Parameters, oracle: &mut Oracle) -> Option<Sent> {
+        let Held { table_lock, snapshot, tables } = self.held.swap_remove(d.index(self.held.len()));
         let [ledger, tables @ ..] = &tables[..] else { panic!("the ledger comes first") };
         if d.below(4) == 0 {
             self.next_request += 1;
-            return Some((RequestId(self.next_request), Request::ReleaseBarrier(barrier)));
+            return Some((RequestId(self.next_request), Request::ReleaseTableLock(table_lock)));
         }
         let catalog = &snapshot.catalog;
         let statements = tables.iter().map(|id| {
@@ -433,7 +436,7 @@ impl Clients {
             rewrite(d, table, shape_of(p, &table.name), value::rows(&snapshot, table.id))
         });
         let ledger = catalog.tables[&TableId(*ledger)].name.clone();
-        self.write(p, catalog, oracle, Some(barrier), statements.collect(), &ledger)
+        self.write(p, catalog, oracle, Some(table_lock), statements.collect(), &ledger)
     }
 
     fn row(&mut self, d: &Decisions<'_>, p: &Parameters, shape: TableShape) -> Row {
@@ -456,7 +459,7 @@ impl Clients {
         p: &Parameters,
         catalog: &Catalog,
         oracle: &mut Oracle,
-        barrier: Option<BarrierId>,
+        table_lock: Option<TableLockId>,
         mut statements: Vec<(Statement, Vec<ReadRow>)>,
         ledger: &str,
     ) -> Option<Sent> {
@@ -473,7 +476,7 @@ impl Clients {
         }
         let statements = statements.into_iter().map(|(statement, _)| statement).collect();
         oracle.asked_to_write(number, ClientWrite { statements });
-        Some(self.send(Asked::Write, Request::Write(Write { barrier, tables })))
+        Some(self.send(Asked::Write, Request::Write(Write { table_lock, tables })))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use kernel::{Input, PipelineId, ShardId};
 
-use super::life::{Life, LogStep};
+use super::process::{LogStep, Process};
 use super::source::{Command, Surroundings};
 use super::{World, visible_catalog};
 use crate::broker::Broker;
+use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
 use crate::oracle::Violation;
-use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark};
 
 /// Steps between two looks at whether it has.
@@ -105,25 +105,25 @@ impl<'a> World<'a> {
         if !self.d.faults_over() {
             turns.push((Turn::Producer, pace.producer));
         }
-        let Some(life) = &self.life else { return };
-        for shard in 0..life.shards.len() {
-            if !life.shard_commands[shard].is_empty() {
+        let Some(process) = &self.process else { return };
+        for shard in 0..process.shards.len() {
+            if !process.shard_commands[shard].is_empty() {
                 turns.push((Turn::Shard(shard), 2 * pace.shards[shard]));
             }
-            if !life.shard_replies[shard].is_empty() {
+            if !process.shard_replies[shard].is_empty() {
                 turns.push((Turn::ShardReply(shard), pace.replies));
             }
         }
-        if life.log.can_step() {
+        if process.log.can_step() {
             turns.push((Turn::Log, pace.log));
         }
-        if !life.log.replies.is_empty() {
+        if !process.log.replies.is_empty() {
             turns.push((Turn::LogReply, pace.replies));
         }
-        if !life.requests.is_empty() {
+        if !process.requests.is_empty() {
             turns.push((Turn::Request, pace.requests));
         }
-        for (&pipeline, source) in &life.sources {
+        for (&pipeline, source) in &process.sources {
             if !source.commands.is_empty() {
                 turns.push((Turn::Source(pipeline), pace.source));
             }
@@ -158,18 +158,18 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Turn::ShardReply(shard) => {
-                let reply = self.life_mut().shard_replies[shard].pop_front().expect("it has one");
+                let reply = self.process_mut().shard_replies[shard].pop_front().expect("it has one");
                 self.feed(Input::Shard { shard: ShardId(shard as u16), reply })
             }
             Turn::Log => {
                 let d = self.d.clone();
-                let done = self.life_mut().log.step(&d);
+                let done = self.process_mut().log.step(&d);
                 let mark = if done == LogStep::Failed { Mark::Step } else { Mark::Detail };
                 self.note(Actor::Log, mark, &[done as u64], format_args!("{done}"));
                 Ok(())
             }
             Turn::LogReply => {
-                let input = self.life_mut().log.replies.pop_front().expect("it has one");
+                let input = self.process_mut().log.replies.pop_front().expect("it has one");
                 match &input {
                     Input::Synced { through } => self.note(
                         Actor::Coordinator,
@@ -187,7 +187,7 @@ impl<'a> World<'a> {
                 self.feed(input)
             }
             Turn::Request => {
-                let (id, request) = self.life_mut().requests.pop_front().expect("it has one");
+                let (id, request) = self.process_mut().requests.pop_front().expect("it has one");
                 self.note(Actor::Coordinator, Mark::Detail, &[id.0], format_args!("takes request {id}"));
                 self.feed(Input::Request { id, request })
             }
@@ -211,7 +211,7 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Turn::Reader(pipeline, reader) => {
-                let source = &self.life_mut().sources[&pipeline];
+                let source = &self.process_mut().sources[&pipeline];
                 let (topic, is_answering) = (source.topic(), !source.replies.is_empty());
                 // Something else is there to be fetched than what the answer on its way speaks of.
                 if is_answering {
@@ -221,7 +221,7 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Turn::SourceReply(pipeline) => {
-                let source = self.life_mut().sources.get_mut(&pipeline).expect("it has one");
+                let source = self.process_mut().sources.get_mut(&pipeline).expect("it has one");
                 let number = source.number();
                 let input = source.replies.pop_front().expect("it has one");
                 let failed = matches!(input, Input::SourceFailed { .. });
@@ -239,23 +239,23 @@ impl<'a> World<'a> {
         }
     }
 
-    fn life_mut(&mut self) -> &mut Life<'a> {
-        self.life.as_mut().expect("only the living have turns")
+    fn process_mut(&mut self) -> &mut Process<'a> {
+        self.process.as_mut().expect("only the living have turns")
     }
 
     fn shard(&mut self, shard: usize) {
-        let life = self.life.as_mut().expect("only the living have turns");
-        let command = life.shard_commands[shard].pop_front().expect("it has one");
-        if planted::is(WorldBug::RepeatedCommand)
+        let process = self.process.as_mut().expect("only the living have turns");
+        let command = process.shard_commands[shard].pop_front().expect("it has one");
+        if defects::is(WorldDefect::RepeatedCommand)
             && let kernel::message::ShardCommand::Stage { sequence, work } = &command
             && sequence.0 % 5 == 0
             && let Some(work) = copy_rows(work)
         {
             let sequence = *sequence;
-            life.shards[shard].handle(kernel::message::ShardCommand::Stage { sequence, work });
+            process.shards[shard].handle(kernel::message::ShardCommand::Stage { sequence, work });
         }
-        let reply = life.shards[shard].handle(command);
-        life.shard_replies[shard].push_back(reply);
+        let reply = process.shards[shard].handle(command);
+        process.shard_replies[shard].push_back(reply);
         self.note(Actor::Shard(shard as u16), Mark::Detail, &[], format_args!("answers"));
     }
 
@@ -265,8 +265,8 @@ impl<'a> World<'a> {
         act: impl FnOnce(&mut super::source::SourceHost, &mut Surroundings<'_, '_>) -> T,
     ) -> T {
         let now_us = self.kernel_now_us();
-        let life = self.life.as_mut().expect("only the living have turns");
-        let source = life.sources.get_mut(&pipeline).expect("it has a turn");
+        let process = self.process.as_mut().expect("only the living have turns");
+        let source = process.sources.get_mut(&pipeline).expect("it has a turn");
         let mut around = Surroundings {
             decisions: &self.d,
             broker: &mut self.brokers[source.topic()],
@@ -278,8 +278,8 @@ impl<'a> World<'a> {
     }
 
     fn extract(&mut self, pipeline: PipelineId, reader: usize) -> Result<(), Violation> {
-        let life = self.life.as_mut().expect("only the living have turns");
-        let source = life.sources.get_mut(&pipeline).expect("it has a turn");
+        let process = self.process.as_mut().expect("only the living have turns");
+        let source = process.sources.get_mut(&pipeline).expect("it has a turn");
         let newest = source.newest_epoch();
         let Some(mut extract) = source.deliver(reader, &self.d) else { return Ok(()) };
         if Some(extract.epoch) != newest {
@@ -287,7 +287,7 @@ impl<'a> World<'a> {
             self.d.changed(Fault::OldOwner);
         }
         // It also claims to begin where the newest stands.
-        if planted::is(WorldBug::ForgedEpoch)
+        if defects::is(WorldDefect::ForgedEpoch)
             && let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.partition)))
             && extract.epoch != epoch
             && extract.next.next_offset >= at
@@ -295,7 +295,7 @@ impl<'a> World<'a> {
             extract.epoch = epoch;
             extract.first_offset = at;
         }
-        if planted::is(WorldBug::MisplacedRows) {
+        if defects::is(WorldDefect::MisplacedRows) {
             extract.pieces.rotate_left(1);
         }
         let number = source.number();
@@ -308,20 +308,20 @@ impl<'a> World<'a> {
                 extract.first_offset as u64,
                 extract.next.next_offset as u64,
                 extract.messages,
-                extract.set_aside.len() as u64,
+                extract.dead_letters.len() as u64,
             ],
             format_args!(
                 "hands in {}..{} ({}, {} of them set aside) under epoch {}{}",
                 extract.first_offset,
                 extract.next.next_offset,
                 super::words::count(extract.messages, "message"),
-                extract.set_aside.len(),
+                extract.dead_letters.len(),
                 extract.epoch,
                 if stale { ", which is over" } else { "" }
             ),
         );
-        if let Some(life) = &mut self.life
-            && let Some(granted) = life.credits.get_mut(&(extract.pipeline, extract.epoch))
+        if let Some(process) = &mut self.process
+            && let Some(granted) = process.credits.get_mut(&(extract.pipeline, extract.epoch))
         {
             *granted -= extract.source_bytes as i64;
         }
@@ -329,8 +329,8 @@ impl<'a> World<'a> {
     }
 
     fn client(&mut self) {
-        let Some(life) = &mut self.life else { return };
-        let catalog = visible_catalog(life);
+        let Some(process) = &mut self.process else { return };
+        let catalog = visible_catalog(process);
         let Some((id, request)) = self.clients.step(&self.d, &self.p, &catalog, &mut self.oracle) else {
             return;
         };
@@ -341,11 +341,11 @@ impl<'a> World<'a> {
             &[id.0],
             format_args!("request {id}: {}", super::words::request(&request, &catalog)),
         );
-        life.requests.push_back((id, request));
+        process.requests.push_back((id, request));
     }
 
     fn clock(&mut self) -> Result<(), Violation> {
-        let wake_at_us = self.life.as_ref().and_then(|life| life.wake_at_us);
+        let wake_at_us = self.process.as_ref().and_then(|process| process.wake_at_us);
         if self.d.strikes(Fault::LowSpace) {
             self.counts.read_only += 1;
             let sufficient = self.d.below(2) == 1;
@@ -381,7 +381,7 @@ impl<'a> World<'a> {
     fn stall(&mut self, turns: &mut Vec<(Turn, u64)>) {
         self.stalled.take_if(|stalled| stalled.until_step <= self.counts.steps || self.d.faults_over());
         let shards = u64::from(self.p.shard_count);
-        if self.stalled.is_none() && self.life.is_some() && self.d.fault(Fault::StalledActor) {
+        if self.stalled.is_none() && self.process.is_some() && self.d.fault(Fault::StalledActor) {
             let actor = self.d.below(shards + 4);
             let until_step = self.counts.steps + self.d.between(20, 300);
             self.stalled = Some(Stalled { actor, until_step, told: false });
@@ -525,7 +525,7 @@ impl<'a> World<'a> {
             }
         }
         self.restart_if_dead()?;
-        for source in self.life.iter_mut().flat_map(|life| life.sources.values_mut()) {
+        for source in self.process.iter_mut().flat_map(|process| process.sources.values_mut()) {
             source.bury_zombies();
         }
         self.feed(Input::DiskSpace { sufficient: true })?;
@@ -543,14 +543,14 @@ impl<'a> World<'a> {
 
     /// What is still to be done; None if nothing is.
     fn lag(&self) -> Option<String> {
-        let life = self.life.as_ref()?;
-        if !self.clients.asked.is_empty() || !self.clients.held.is_empty() || !life.requests.is_empty() {
+        let process = self.process.as_ref()?;
+        if !self.clients.asked.is_empty() || !self.clients.held.is_empty() || !process.requests.is_empty() {
             return Some(format!("requests {:?} are not answered", self.clients.asked));
         }
-        if !self.oracle.has_frontier() {
+        if !self.oracle.has_sync_marker() {
             return Some("nothing says that the last record is synced".into());
         }
-        let catalog = visible_catalog(life);
+        let catalog = visible_catalog(process);
         for rule in &self.p.pipelines {
             let Some(pipeline) = catalog.pipeline_named(&rule.name) else {
                 return Some(format!("pipeline {} is not there", rule.name));
@@ -577,7 +577,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// For a planted bug: the same rows once more.
+/// For a seeded defect: the same rows once more.
 fn copy_rows(work: &[kernel::message::Work]) -> Option<Vec<kernel::message::Work>> {
     use kernel::message::Work;
     let copy = |item: &Work| match item {

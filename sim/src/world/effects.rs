@@ -10,18 +10,18 @@ use kernel::{Effect, Epoch, Error, ErrorKind, PipelineId, RequestId, TableId};
 
 use super::World;
 use super::clients::{Asked, Held, Reading};
-use super::life::LogCommand;
+use super::process::LogCommand;
 use super::source::{Command, SourceHost};
 use super::words;
+use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
 use crate::oracle::Violation;
-use crate::planted::{self, WorldBug};
 use crate::trace::{Actor, Mark, text_fact};
 
 impl World<'_> {
     /// Drains the coordinator.
     pub(super) fn drain(&mut self) -> Result<(), Violation> {
-        while let Some(effect) = self.life.as_mut().and_then(|life| life.coordinator.poll_effect()) {
+        while let Some(effect) = self.process.as_mut().and_then(|process| process.coordinator.poll_effect()) {
             if self.d.strikes(Fault::CrashAtEffect) {
                 self.dies = true;
                 return Ok(());
@@ -32,7 +32,7 @@ impl World<'_> {
     }
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), Violation> {
-        self.oracle.runs.effect(&effect)?;
+        self.oracle.sources.effect(&effect)?;
         match effect {
             Effect::Shard { shard, command } => {
                 self.hear_command(&command);
@@ -44,8 +44,8 @@ impl World<'_> {
                     &facts,
                     format_args!("is told to {}", words::command(&command)),
                 );
-                let life = self.life.as_mut().expect("effects come from a life");
-                life.shard_commands[shard.0 as usize].push_back(command);
+                let process = self.process.as_mut().expect("effects come from a life");
+                process.shard_commands[shard.0 as usize].push_back(command);
             }
             Effect::Append(record) => {
                 let depth = record.sequence.0.saturating_sub(self.oracle.visible().0);
@@ -57,26 +57,26 @@ impl World<'_> {
                     );
                     return Err(Violation::new("bounded", text));
                 }
-                let life = self.life.as_ref().expect("effects come from a life");
-                if life.held.is_some_and(|held| record.sequence > held.last) {
+                let process = self.process.as_ref().expect("effects come from a life");
+                if process.held.is_some_and(|held| record.sequence > held.last) {
                     let text = format!("record {} is begun while the kernel is held", record.sequence);
                     return Err(Violation::new("bounded", text));
                 }
                 let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
                 let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
-                let life = self.life.as_ref().expect("effects come from a life");
+                let process = self.process.as_ref().expect("effects come from a life");
                 self.note(
                     Actor::Coordinator,
-                    if record.kind == RecordKind::Frontier { Mark::Detail } else { Mark::Step },
+                    if record.kind == RecordKind::SyncMarker { Mark::Detail } else { Mark::Step },
                     &[record.sequence.0, record.kind as u64, bytes as u64, hash],
-                    format_args!("{}", words::record(&record, life.coordinator.tip())),
+                    format_args!("{}", words::record(&record, process.coordinator.tip())),
                 );
                 let mut oracle = std::mem::take(&mut self.oracle);
                 let outcome = oracle.appended(&record, &self.outside());
                 self.oracle = oracle;
                 outcome?;
                 self.check_fairness(record.kind)?;
-                if planted::is(WorldBug::EarlyAnswer)
+                if defects::is(WorldDefect::EarlyAnswer)
                     && let Some((id, counts)) = self.oracle.last_appended_write()
                 {
                     self.oracle.answered(id, Ok(counts))?;
@@ -120,9 +120,9 @@ impl World<'_> {
             Effect::Publish(snapshot) => self.publish(snapshot)?,
             Effect::Reply { id, result } => self.reply(id, result)?,
             Effect::WakeAt(at_us) => {
-                self.life.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
+                self.process.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
             }
-            Effect::Note { pipeline, text, .. } => {
+            Effect::Event { pipeline, text, .. } => {
                 self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
                 let number = pipeline.map(|pipeline| self.pipeline_number(pipeline));
                 self.note(
@@ -139,7 +139,7 @@ impl World<'_> {
                     &[error.kind as u64, text_fact(&error.to_string())],
                     format_args!("halts: {error}"),
                 );
-                self.life.as_mut().expect("effects come from a life").halted = true;
+                self.process.as_mut().expect("effects come from a life").halted = true;
             }
         }
         Ok(())
@@ -147,8 +147,8 @@ impl World<'_> {
 
     /// Which of the scenario's pipelines it is.
     fn pipeline_number(&self, pipeline: PipelineId) -> u16 {
-        let life = self.life.as_ref();
-        life.and_then(|life| life.sources.get(&pipeline)).map_or(u16::MAX, SourceHost::number)
+        let process = self.process.as_ref();
+        process.and_then(|process| process.sources.get(&pipeline)).map_or(u16::MAX, SourceHost::number)
     }
 
     fn note_source(&self, pipeline: PipelineId, facts: &[u64], text: std::fmt::Arguments<'_>) {
@@ -159,8 +159,8 @@ impl World<'_> {
     /// (invariant 9).
     fn check_credit(&mut self, pipeline: PipelineId, epoch: Epoch, bytes: u64) -> Result<(), Violation> {
         let most = self.p.config.pipeline_credit_bytes as i64;
-        let life = self.life.as_mut().expect("effects come from a life");
-        let granted = life.credits.entry((pipeline, epoch)).or_default();
+        let process = self.process.as_mut().expect("effects come from a life");
+        let granted = process.credits.entry((pipeline, epoch)).or_default();
         *granted += bytes as i64;
         if *granted > most {
             let text = format!(
@@ -172,21 +172,21 @@ impl World<'_> {
     }
 
     /// Batches and requests begin in turn: who waits for nothing but its turn is not overtaken by many more batches than there were
-    /// requests in line. (Barriers hold up whom they may.)
+    /// requests in line. (Table locks hold up whom they may.)
     fn check_fairness(&mut self, kind: RecordKind) -> Result<(), Violation> {
         let line = self.clients.asked.len() as u64;
         let barred = !self.clients.held.is_empty()
-            || self.clients.asked.values().any(|asked| matches!(asked, Asked::Barrier(_)));
+            || self.clients.asked.values().any(|asked| matches!(asked, Asked::TableLock(_)));
         let is_done = |id: &RequestId| {
             matches!(self.clients.asked.get(id), Some(Asked::Definition)) && self.oracle.is_carried_out(id.0)
         };
-        let life = self.life.as_mut().expect("effects come from a life");
-        life.waiting.retain(|id, _| !is_done(id));
-        for waiting in life.waiting.values_mut() {
+        let process = self.process.as_mut().expect("effects come from a life");
+        process.waiting.retain(|id, _| !is_done(id));
+        for waiting in process.waiting.values_mut() {
             waiting.longest = waiting.longest.max(line);
             waiting.batches = if barred { 0 } else { waiting.batches + u64::from(kind == RecordKind::Batch) };
         }
-        let starved = life.waiting.iter().find(|(_, waiting)| waiting.batches > 2 * waiting.longest + 4);
+        let starved = process.waiting.iter().find(|(_, waiting)| waiting.batches > 2 * waiting.longest + 4);
         if let Some((id, waiting)) = starved {
             let text = format!("request {id} waits for its turn: {waiting:?}");
             return Err(Violation::new("bounded", text));
@@ -195,17 +195,17 @@ impl World<'_> {
     }
 
     fn log_command(&mut self, command: LogCommand) {
-        self.life.as_mut().expect("effects come from a life").log.commands.push_back(command);
+        self.process.as_mut().expect("effects come from a life").log.commands.push_back(command);
     }
 
     fn source_command(&mut self, pipeline: PipelineId, command: Command) -> Result<(), Violation> {
-        let life = self.life.as_mut().expect("effects come from a life");
-        life.hear_source_command(pipeline, &command)?;
+        let process = self.process.as_mut().expect("effects come from a life");
+        process.hear_source_command(pipeline, &command)?;
         let name = match &command {
             Command::Open { pipeline, .. } => Some(pipeline.name.clone()),
             _ => None,
         };
-        let source = match life.sources.entry(pipeline) {
+        let source = match process.sources.entry(pipeline) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let number = self.p.pipelines.iter().position(|rule| Some(&rule.name) == name.as_ref());
@@ -230,8 +230,8 @@ impl World<'_> {
                     for batch in rows {
                         for number in batch.column(0).as_primitive::<Int64Type>().values() {
                             self.oracle.staged(*sequence, *number as u64);
-                            let life = self.life.as_mut().expect("effects come from a life");
-                            life.waiting.remove(&RequestId(*number as u64));
+                            let process = self.process.as_mut().expect("effects come from a life");
+                            process.waiting.remove(&RequestId(*number as u64));
                         }
                     }
                 }
@@ -247,8 +247,8 @@ impl World<'_> {
     /// What a shard must keep: everything since the oldest snapshot that anybody holds, and no more.
     fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
         let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
-        let life = self.life.as_ref().expect("effects come from a life");
-        let oldest = life.readers.values().copied().chain([self.oracle.visible()]).min();
+        let process = self.process.as_ref().expect("effects come from a life");
+        let oldest = process.readers.values().copied().chain([self.oracle.visible()]).min();
         if oldest != Some(*horizon) {
             let text = format!(
                 "shards are to keep what record {horizon} needs, {oldest:?} is the oldest that is read"
@@ -263,13 +263,13 @@ impl World<'_> {
     }
 
     fn publish(&mut self, mut snapshot: Snapshot) -> Result<(), Violation> {
-        let life = self.life.as_ref().expect("effects come from a life");
-        if planted::is(WorldBug::TornSnapshot)
+        let process = self.process.as_ref().expect("effects come from a life");
+        if defects::is(WorldDefect::TornSnapshot)
             && let Some(before) = self.clients.readings.last()
         {
             snapshot.shards[0] = before.snapshot.shards[0].clone();
         }
-        let durable = life.log.durable;
+        let durable = process.log.durable;
         self.note(
             Actor::Coordinator,
             Mark::Step,
@@ -281,11 +281,11 @@ impl World<'_> {
 
     /// Of errors that do not follow from what was asked for: why this one is none that the moment brings.
     fn turned_away_without_need(&self, asked: &Asked, id: RequestId, error: &Error) -> Option<String> {
-        let life = self.life.as_ref().expect("answers come from a life");
+        let process = self.process.as_ref().expect("answers come from a life");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
         let (justified, why) = match (error.kind, asked) {
             (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
-            (ErrorKind::DiskFull, _) => (life.read_only, "there is room on the disk".into()),
+            (ErrorKind::DiskFull, _) => (process.read_only, "there is room on the disk".into()),
             (ErrorKind::OutOfMemory, _) => {
                 let (others, most) = (self.clients.asked.len(), self.p.config.requests_waiting_max);
                 (others >= most, format!("{others} other requests wait, {most} may"))
@@ -293,14 +293,14 @@ impl World<'_> {
             (ErrorKind::UndefinedTable, Asked::Write) => {
                 (self.oracle.tables_of(id.0).iter().any(missing), "its tables are there".into())
             }
-            (ErrorKind::UndefinedTable, Asked::Barrier(tables)) => {
+            (ErrorKind::UndefinedTable, Asked::TableLock(tables)) => {
                 (tables.iter().any(missing), "its tables are there".into())
             }
             (ErrorKind::UndefinedTable, Asked::Misfit { table, .. }) => {
                 (missing(table), "its table is there".into())
             }
             (kind, Asked::Misfit { due, .. }) => (kind == *due, format!("{due:?} is due")),
-            (_, Asked::Barrier(_)) => (false, "nothing is in the way of a barrier".into()),
+            (_, Asked::TableLock(_)) => (false, "nothing is in the way of a table lock".into()),
             // Judged by what the model says of the statement, of the definition.
             (_, Asked::Write | Asked::Definition) => return None,
         };
@@ -314,7 +314,7 @@ impl World<'_> {
                 format!("an answer to request {id}, which nobody waits for"),
             ));
         };
-        self.life.as_mut().expect("answers come from a life").waiting.remove(&id);
+        self.process.as_mut().expect("answers come from a life").waiting.remove(&id);
         match &result {
             Ok(_) => self.note(Actor::Client, Mark::Step, &[id.0], format_args!("request {id} is done")),
             Err(error) => {
@@ -350,22 +350,22 @@ impl World<'_> {
                 }
                 self.oracle.defined(id.0, Some(error.kind))
             }
-            (Asked::Barrier(tables), Ok(Response::Barrier { barrier, snapshot })) => {
-                self.oracle.barrier(&snapshot, &tables)?;
-                self.clients.held.push(Held { barrier, snapshot, tables });
+            (Asked::TableLock(tables), Ok(Response::TableLock { table_lock, snapshot })) => {
+                self.oracle.table_lock(&snapshot, &tables)?;
+                self.clients.held.push(Held { table_lock, snapshot, tables });
                 Ok(())
             }
             (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
                 self.oracle.acquired(&snapshot)?;
-                let life = self.life.as_mut().expect("answers come from a life");
-                if life.readers.insert(reader, snapshot.sequence).is_some() {
+                let process = self.process.as_mut().expect("answers come from a life");
+                if process.readers.insert(reader, snapshot.sequence).is_some() {
                     return Err(Violation::new("honest", format!("reader {reader} is there twice")));
                 }
                 self.counts.readings_held += 1;
                 self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())
             }
-            (Asked::Barrier(_) | Asked::Misfit { .. }, Err(_)) => Ok(()),
+            (Asked::TableLock(_) | Asked::Misfit { .. }, Err(_)) => Ok(()),
             (asked, result) => {
                 Err(Violation::new("honest", format!("request {id} ({asked:?}) is answered with {result:?}")))
             }

@@ -1,10 +1,10 @@
 //! The world: one database and everything around it, in one thread, on the run's clock. Whose turn it is is a decision; so is every
-//! fault. Rooms: `life` (the host's side of one life of the process), `source` (its sources), `clients`. What is right is the oracle's business.
+//! fault. Rooms: `process` (the host's side of one life of the process), `source` (its sources), `clients`. What is right is the oracle's business.
 
 mod clients;
 mod drive;
 mod effects;
-pub(crate) mod life;
+pub(crate) mod process;
 pub(crate) mod rest;
 mod source;
 mod view;
@@ -15,18 +15,18 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{Config, ErrorKind, Incarnation, Input, Micros, Recovery, Request, Sequence, Shard, ShardId};
+use kernel::{Config, ErrorKind, Input, Micros, Recovery, Request, Sequence, Shard, ShardId, Term};
 
 use self::clients::Clients;
 use self::drive::Stalled;
-use self::life::{Life, LogHost, Voucher};
+use self::process::{LogHost, Process, Voucher};
 use crate::broker::{Broker, BrokerCounts};
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
+use crate::defects::{self, WorldDefect};
 use crate::disk::{Crash, Damage, Disk, DiskCounts};
 use crate::fault::Fault;
 use crate::oracle::{Oracle, OracleCounts, Outside, ReadRecord, Violation, hash_body};
-use crate::planted::{self, WorldBug};
 use crate::scenario::Messages;
 use crate::swarm::Parameters;
 use crate::trace::{Actor, Mark, Trace, text_fact};
@@ -36,7 +36,7 @@ pub const BEGINNING_US: Micros = 1_000_000;
 /// Identity of the database.
 const DATABASE: [u8; 16] = [7; 16];
 /// Of so many lives one begins with its pipelines stopped.
-const STOPPED_LIFE_TURN: u64 = 16;
+const STOPPED_PROCESS_TURN: u64 = 16;
 
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
@@ -67,7 +67,7 @@ counts! {
         torn_tails,
         clock_jumps_back,
         read_only,
-        segments_at_end,
+        log_files_at_end,
         rotten_refused,
         rotten_survived,
         rotten_residual,
@@ -115,7 +115,7 @@ pub struct World<'a> {
     brokers: Vec<Broker<'a>>,
     messages: Messages,
     now_us: Micros,
-    life: Option<Life<'a>>,
+    process: Option<Process<'a>>,
     clients: Clients,
     oracle: Oracle,
     written: u64,
@@ -134,7 +134,7 @@ pub struct World<'a> {
     stalled: Option<Stalled>,
     created: bool,
     /// The last life whose log was open.
-    incarnation: Incarnation,
+    term: Term,
     counts: WorldCounts,
     /// Kept for its memory: filled anew in every step.
     turns: Vec<(drive::Turn, u64)>,
@@ -145,7 +145,7 @@ impl<'a> World<'a> {
     pub fn new(d: Decisions<'a>, p: Parameters, trace: Trace) -> World<'a> {
         d.set_faults(p.faults);
         let mut habits = p.disk;
-        if planted::is(WorldBug::LyingDisk) {
+        if defects::is(WorldDefect::LyingDisk) {
             habits.lie = Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
@@ -161,7 +161,7 @@ impl<'a> World<'a> {
             brokers,
             messages: Messages::default(),
             now_us: BEGINNING_US,
-            life: None,
+            process: None,
             clients: Clients::default(),
             oracle,
             written: 0,
@@ -173,7 +173,7 @@ impl<'a> World<'a> {
             dies: false,
             stalled: None,
             created: false,
-            incarnation: Incarnation(0),
+            term: Term(0),
             counts: WorldCounts::default(),
             turns: Vec::new(),
         }
@@ -214,9 +214,9 @@ impl<'a> World<'a> {
             self.start()?;
             self.catch_up()?;
         }
-        self.counts.segments_at_end = log::Storage::segments(&mut self.disk).map_or(0, |s| s.len() as u64);
-        (0..self.p.forges).try_for_each(|_| self.forge())?;
-        (0..self.p.drills).try_for_each(|_| self.drill())
+        self.counts.log_files_at_end = log::Storage::log_files(&mut self.disk).map_or(0, |s| s.len() as u64);
+        (0..self.p.log_corruptions).try_for_each(|_| self.log_corruption())?;
+        (0..self.p.model_tests).try_for_each(|_| self.model_test())
     }
 
     /// What the run is like.
@@ -258,41 +258,41 @@ impl<'a> World<'a> {
     }
 
     /// Forges a copy of the log that the run ends with.
-    fn forge(&mut self) -> Result<(), Violation> {
+    fn log_corruption(&mut self) -> Result<(), Violation> {
         let broken =
             |error| Violation::new("honest", format!("the disk cannot be read at the end of a run: {error}"));
         self.disk.spare(true);
         let image = self.disk.image().map_err(broken)?;
         self.disk.spare(false);
-        crate::forge::check(&self.d, &image, self.p.shard_count)
+        crate::log_corruption::check(&self.d, &image, self.p.shard_count)
     }
 
-    /// Drills shards of their own, which start again where a crash may end the process.
-    fn drill(&mut self) -> Result<(), Violation> {
+    /// Tests shards against a model of their own, which start again where a crash may end the process.
+    fn model_test(&mut self) -> Result<(), Violation> {
         let restarts = !self.p.last_crashes.is_empty();
         let tell = |text: std::fmt::Arguments<'_>| self.note(Actor::World, Mark::Step, &[], text);
         for _ in 0..4 {
-            crate::drill::place::check(&self.d, &tell)?;
+            crate::model_test::continuity::check(&self.d, &tell)?;
         }
-        crate::drill::limits::check(&self.d, &tell)?;
-        crate::drill::check(&self.d, restarts, &tell)?;
-        crate::drill::log::check(&self.d, self.p.drill_faults, &|text| {
+        crate::model_test::limits::check(&self.d, &tell)?;
+        crate::model_test::check(&self.d, restarts, &tell)?;
+        crate::model_test::log::check(&self.d, self.p.model_test_faults, &|text| {
             self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
         })?;
-        crate::drill::columns::check(&self.d)?;
-        crate::drill::program::check(&self.d, &tell)
+        crate::model_test::columns::check(&self.d)?;
+        crate::model_test::program::check(&self.d, &tell)
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
         if let Some(misuse) = self.disk.misuse().or_else(|| self.disk.misannounced()) {
             return Err(Violation::new("honest", format!("the log did what it must never do: {misuse}")));
         }
-        if self.life.as_ref().is_some_and(|life| life.log.full_is_failure) {
+        if self.process.as_ref().is_some_and(|process| process.log.full_is_failure) {
             return Err(Violation::new("live", "a disk that is full ends the process"));
         }
-        let crash = match (self.disk.died(), &self.life) {
+        let crash = match (self.disk.died(), &self.process) {
             (Some(crash), _) => crash,
-            (None, Some(life)) if life.halted => {
+            (None, Some(process)) if process.halted => {
                 self.counts.halts += 1;
                 Crash::Kill
             }
@@ -304,7 +304,7 @@ impl<'a> World<'a> {
                 }
             }
             (None, Some(_)) if self.d.strikes(Fault::Kill) => Crash::Kill,
-            (None, Some(life)) if self.power_fails(&life.log) => Crash::Power,
+            (None, Some(process)) if self.power_fails(&process.log) => Crash::Power,
             _ => return Ok(Start::Up),
         };
         self.crash(crash);
@@ -327,7 +327,7 @@ impl<'a> World<'a> {
 
     fn crash(&mut self, crash: Crash) {
         self.dies = false;
-        let staged = self.life.as_ref().map(|l| l.coordinator.staged_and_durable());
+        let staged = self.process.as_ref().map(|l| l.coordinator.staged_and_durable());
         let (last_staged, durable) = staged.map_or((0, 0), |(staged, durable)| (staged.0, durable.0));
         self.note(
             Actor::World,
@@ -341,9 +341,9 @@ impl<'a> World<'a> {
                 }
             ),
         );
-        if let Some(life) = self.life.take() {
-            self.vouchers = life.log.vouchers;
-            self.named = life.log.named;
+        if let Some(process) = self.process.take() {
+            self.vouchers = process.log.vouchers;
+            self.named = process.log.named;
         }
         self.clients.disconnected();
         self.oracle.crashed();
@@ -406,13 +406,13 @@ impl<'a> World<'a> {
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
         let mut replay = Replay::new(&self.p);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
-            let (disk, now_us, segment_len) = (self.disk.clone(), self.kernel_now_us(), self.p.segment_len);
+            let (disk, now_us, log_file_len) = (self.disk.clone(), self.kernel_now_us(), self.p.log_file_len);
             let mut visitor = |record| replay.take(record);
             // An empty directory is only then a new one, for a host as for this.
             if there || self.created && self.damage.is_none() {
-                log::open(disk, now_us, segment_len, &mut visitor)
+                log::open(disk, now_us, log_file_len, &mut visitor)
             } else {
-                log::create(disk, DATABASE, self.p.shard_count, now_us, segment_len, &mut visitor)
+                log::create(disk, DATABASE, self.p.shard_count, now_us, log_file_len, &mut visitor)
             }
         });
         let opened = match opened {
@@ -433,7 +433,7 @@ impl<'a> World<'a> {
         };
         self.oracle.life_begins(self.kernel_now_us());
         // Not drawn, so that what was recorded before there were such lives keeps its meaning.
-        let pipelines_stopped = opened.incarnation.0 % STOPPED_LIFE_TURN == STOPPED_LIFE_TURN / 2;
+        let pipelines_stopped = opened.term.0 % STOPPED_PROCESS_TURN == STOPPED_PROCESS_TURN / 2;
         self.oracle.stops_pipelines = pipelines_stopped;
         let config = Config { pipelines_stopped, ..self.p.config.clone() };
         let coordinator = match recovery.finish(config, self.kernel_now_us(), &open, views) {
@@ -443,22 +443,22 @@ impl<'a> World<'a> {
         self.note(
             Actor::World,
             Mark::Up,
-            &[opened.incarnation.0, open.sequence.0, u64::from(opened.torn_tail.is_some())],
+            &[opened.term.0, open.sequence.0, u64::from(opened.torn_tail.is_some())],
             format_args!(
                 "the database is up, life {}: its first record is {}{}",
-                opened.incarnation,
+                opened.term,
                 open.sequence,
                 if opened.torn_tail.is_some() { "; a torn tail was cut off" } else { "" }
             ),
         );
         if let Some(damage) = self.damage {
             let (last, visible) = (self.oracle.known_prefix(&seen), self.oracle.visible());
-            let witnessed = match damage.fault.is_of_files() {
+            let proven_durable = match damage.fault.is_of_files() {
                 // What was visible the manifest speaks for, as far as whole files go.
                 true => visible,
-                false => LogHost::witnessed_despite(&self.vouchers, damage).max(self.named),
+                false => LogHost::durable_despite(&self.vouchers, damage).max(self.named),
             };
-            if last < visible && last >= witnessed {
+            if last < visible && last >= proven_durable {
                 self.note(
                     Actor::World,
                     Mark::Step,
@@ -475,9 +475,9 @@ impl<'a> World<'a> {
             self.counts.rotten_survived += 1;
         }
         self.oracle.recovered(&seen, coordinator.published())?;
-        self.oracle.runs.recovered(&coordinator.published().catalog);
+        self.oracle.sources.recovered(&coordinator.published().catalog);
         let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
-        self.life = Some(Life::new(coordinator, shards, log));
+        self.process = Some(Process::new(coordinator, shards, log));
         self.drain()?;
         // A crash in the midst of its first effects may leave the record unwritten that stops them.
         if !self.dies {
@@ -489,13 +489,13 @@ impl<'a> World<'a> {
 
     /// What a log says of itself once it is open.
     fn check_opened(&mut self, opened: &log::Opened<Disk<'a>>) -> Result<(), Violation> {
-        let (writer, before) = (&opened.writer, self.incarnation);
-        let agree = (writer.database(), writer.incarnation(), opened.database, opened.shard_count)
-            == (DATABASE, opened.incarnation, DATABASE, self.p.shard_count)
+        let (writer, before) = (&opened.writer, self.term);
+        let agree = (writer.database(), writer.term(), opened.database, opened.shard_count)
+            == (DATABASE, opened.term, DATABASE, self.p.shard_count)
             && writer.durable() == writer.last();
-        self.incarnation = opened.incarnation;
+        self.term = opened.term;
         // Damage may take back the record that began the life before, as nothing bears witness of it.
-        if agree && (opened.incarnation > before || self.damage.is_some()) {
+        if agree && (opened.term > before || self.damage.is_some()) {
             return Ok(());
         }
         let text = format!("a log that is open says {opened:?}, after life {before}");
@@ -512,30 +512,30 @@ impl<'a> World<'a> {
             self.counts.clock_jumps_back += 1;
             now_us -= self.d.below(2_000_000) as i64;
         }
-        if let Some(life) = &mut self.life {
+        if let Some(process) = &mut self.process {
             if let Input::DiskSpace { sufficient } = input {
-                life.read_only = !sufficient;
+                process.read_only = !sufficient;
             }
             if let Input::Request { id, request } = &input {
                 match request {
                     Request::ReleaseSnapshot(reader) => {
-                        life.readers.remove(reader);
+                        process.readers.remove(reader);
                     }
                     Request::Write(_) | Request::Define(_) => {
-                        life.waiting.insert(*id, life::InLine::default());
+                        process.waiting.insert(*id, process::InLine::default());
                     }
                     _ => {}
                 }
             }
             self.oracle.told_time(now_us);
-            self.oracle.runs.fed(now_us, &input);
-            life.coordinator.handle(now_us, input);
+            self.oracle.sources.fed(now_us, &input);
+            process.coordinator.handle(now_us, input);
         }
         self.drain()?;
-        let Some(life) = self.life.as_ref().filter(|_| !self.dies) else { return Ok(()) };
-        let frontier_due_us = self.oracle.frontier_due_us(self.p.config.frontier_idle_us);
-        self.oracle.runs.check_rest(life.coordinator.is_at_rest())?;
-        self.oracle.runs.settled(life.held.is_some(), frontier_due_us)
+        let Some(process) = self.process.as_ref().filter(|_| !self.dies) else { return Ok(()) };
+        let sync_marker_due_us = self.oracle.sync_marker_due_us(self.p.config.sync_marker_idle_us);
+        self.oracle.sources.check_quiesced(process.coordinator.is_quiesced())?;
+        self.oracle.sources.settled(process.held.is_some(), sync_marker_due_us)
     }
 
     /// What the kernel takes for now: a wall clock.
@@ -549,7 +549,7 @@ impl<'a> World<'a> {
             messages: &self.messages,
             rules: &self.p.pipelines,
             row_text_bytes_max: self.p.shard_limits.row_text_bytes_max,
-            frontier_idle_us: self.p.config.frontier_idle_us,
+            sync_marker_idle_us: self.p.config.sync_marker_idle_us,
         }
     }
 }
@@ -582,7 +582,7 @@ impl Replay {
             let none = Piece::Inline(vec![]);
             for (index, shard) in self.shards.iter_mut().enumerate() {
                 let forgotten =
-                    planted::is(WorldBug::ForgottenPiece) && record.sequence.0 == 20 && index == 0;
+                    defects::is(WorldDefect::ForgottenPiece) && record.sequence.0 == 20 && index == 0;
                 let piece = commit.pieces.get(index).filter(|_| !forgotten).unwrap_or(&none);
                 shard.replay(record.sequence, &commit.catalog, piece)?;
             }
@@ -595,6 +595,6 @@ impl Replay {
 }
 
 /// Catalog that clients see.
-fn visible_catalog(life: &Life<'_>) -> Arc<kernel::schema::Catalog> {
-    life.coordinator.published().catalog.clone()
+fn visible_catalog(process: &Process<'_>) -> Arc<kernel::schema::Catalog> {
+    process.coordinator.published().catalog.clone()
 }

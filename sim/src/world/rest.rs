@@ -24,12 +24,12 @@ impl World<'_> {
     /// Holds the kernel now and then, and lets it go when it was described or takes too long to rest.
     pub(super) fn rest(&mut self) -> Result<(), Violation> {
         let (rate, steps) = (self.p.activity.rest, self.counts.steps);
-        let Some(life) = self.life.as_mut().filter(|life| !life.halted) else { return Ok(()) };
-        let Some(held) = life.held else {
+        let Some(process) = self.process.as_mut().filter(|process| !process.halted) else { return Ok(()) };
+        let Some(held) = process.held else {
             if self.d.activity(rate) {
-                let (staged, _) = life.coordinator.staged_and_durable();
-                life.coordinator.hold(true);
-                life.held = Some(Held { last: staged.next(), until_step: steps + HELD_STEPS_MAX });
+                let (staged, _) = process.coordinator.staged_and_durable();
+                process.coordinator.hold(true);
+                process.held = Some(Held { last: staged.next(), until_step: steps + HELD_STEPS_MAX });
                 self.note(
                     Actor::World,
                     Mark::Step,
@@ -39,19 +39,19 @@ impl World<'_> {
             }
             return Ok(());
         };
-        let quiet = life.log.commands.is_empty()
-            && life.log.replies.is_empty()
-            && life.shard_commands.iter().all(|commands| commands.is_empty())
-            && life.shard_replies.iter().all(|replies| replies.is_empty());
-        let rests = quiet && life.coordinator.is_at_rest();
+        let quiet = process.log.commands.is_empty()
+            && process.log.replies.is_empty()
+            && process.shard_commands.iter().all(|commands| commands.is_empty())
+            && process.shard_replies.iter().all(|replies| replies.is_empty());
+        let rests = quiet && process.coordinator.is_quiesced();
         if rests {
             self.describe()?;
         } else if held.until_step > steps && !self.d.faults_over() {
             return Ok(());
         }
-        let Some(life) = self.life.as_mut() else { return Ok(()) };
-        life.held = None;
-        life.coordinator.hold(false);
+        let Some(process) = self.process.as_mut() else { return Ok(()) };
+        process.held = None;
+        process.coordinator.hold(false);
         self.note(Actor::World, Mark::Step, &[u64::from(rests)], format_args!("the kernel is let go"));
         self.feed(Input::Tick)
     }
@@ -60,12 +60,12 @@ impl World<'_> {
     fn describe(&mut self) -> Result<(), Violation> {
         let wrong = |text: String| Violation::new("recovered", format!("a kernel at rest: {text}"));
         let visible = self.oracle.visible();
-        let life = self.life.as_mut().expect("it rests");
-        let told = life.coordinator.staged_and_durable();
+        let process = self.process.as_mut().expect("it rests");
+        let told = process.coordinator.staged_and_durable();
         if told != (visible, visible) {
             return Err(wrong(format!("{told:?} is staged and durable, {visible} is visible")));
         }
-        let standing = life.coordinator.standing();
+        let quiesced_state = process.coordinator.quiesced_state();
         let mut replay = Replay::new(&self.p);
         // Whoever reads beside the kernel gets no errors from the disk here: they are the kernel's own readings' business.
         self.disk.spare(true);
@@ -87,20 +87,20 @@ impl World<'_> {
         if self.oracle.known_prefix(&seen) != visible || recovery.last() != visible {
             return Err(wrong(format!("the log ends with record {}, {visible} is visible", recovery.last())));
         }
-        let life = self.life.as_mut().expect("it rests");
-        if *recovery.catalog() != **life.coordinator.tip() {
+        let process = self.process.as_mut().expect("it rests");
+        if *recovery.catalog() != **process.coordinator.tip() {
             return Err(wrong("the log tells another catalog".into()));
         }
         let views = shards.iter_mut().map(kernel::Shard::recovered).collect();
         let mut coordinator = recovery
-            .resume(self.p.config.clone(), standing, views)
+            .resume(self.p.config.clone(), quiesced_state, views)
             .map_err(|error| wrong(format!("its description does not fit the log: {error}")))?;
         coordinator.hold(true);
-        if coordinator.logical().finish() != life.coordinator.logical().finish() {
+        if coordinator.fingerprint().finish() != process.coordinator.fingerprint().finish() {
             return Err(wrong("made of the log and its description it is another one".into()));
         }
         self.oracle.acquired(coordinator.published())?;
-        (life.coordinator, life.shards) = (coordinator, shards);
+        (process.coordinator, process.shards) = (coordinator, shards);
         self.counts.rests += 1;
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{BooleanArray, RecordBatch};
+use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
-use kernel::place::{Place, Verdict};
 use kernel::schema::{ColumnType, PipelineDef, TableDef};
 use kernel::{
     Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition,
@@ -21,8 +21,8 @@ use tidemark_decode::{
 use crate::broker::{Broker, Message, Opening, Session};
 use crate::csv::Dialect;
 use crate::decide::Decisions;
+use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
-use crate::planted::{self, WorldBug};
 use crate::scenario::PipelineRule;
 use crate::swarm::Parameters;
 use crate::trace::{Actor, Mark, Trace};
@@ -116,7 +116,7 @@ struct Reader {
     partition: SourcePartition,
     session: Session,
     /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
-    place: Option<Place>,
+    guard: Option<ContinuityGuard>,
     extractor: Extractor,
     /// Fetched, and not yet paid for.
     buffer: VecDeque<Message>,
@@ -138,7 +138,7 @@ pub struct SourceHost {
     dialect: Option<Dialect>,
     /// From the coordinator, in order.
     pub commands: VecDeque<Command>,
-    open: Option<(Epoch, ExtractPlan, kernel::Run, PipelineRule)>,
+    open: Option<(Epoch, ExtractPlan, kernel::Generation, PipelineRule)>,
     /// Left of what was granted in this epoch; the last message may overdraw it.
     credit: i64,
     readers: Vec<Reader>,
@@ -151,7 +151,7 @@ pub struct SourceHost {
     held_up: Vec<Input>,
     doubting: bool,
     shard_count: u16,
-    /// For a planted bug.
+    /// For a seeded defect.
     first_topic_id: Option<TopicId>,
 }
 
@@ -287,13 +287,13 @@ impl SourceHost {
             years: YEARS_ALL,
             ignores_tombstones: false,
         };
-        self.open = Some((epoch, plan, pipeline.run, rule));
+        self.open = Some((epoch, plan, pipeline.generation, rule));
         self.credit = 0;
         let pipeline = self.pipeline;
         match around.broker.read(self.number) {
-            Ok(reading) => {
-                self.first_topic_id = Some(reading.topic_id);
-                self.answer(Input::SourceOpened { pipeline, epoch, reading }, around);
+            Ok(metadata) => {
+                self.first_topic_id = Some(metadata.topic_id);
+                self.answer(Input::SourceOpened { pipeline, epoch, metadata }, around);
             }
             Err(failure) => self.answer(Input::SourceFailed { pipeline, epoch, failure }, around),
         }
@@ -305,7 +305,7 @@ impl SourceHost {
         starts: Vec<(SourcePartition, Position)>,
         around: &mut Surroundings<'_, '_>,
     ) {
-        let Some((_, plan, run, rule)) = self.open.clone().filter(|(open, ..)| *open == epoch) else {
+        let Some((_, plan, generation, rule)) = self.open.clone().filter(|(open, ..)| *open == epoch) else {
             return;
         };
         for (partition, start) in starts {
@@ -320,13 +320,13 @@ impl SourceHost {
                 Box::new(Filter { places, amount_column, multiples_of }) as Box<dyn Transform>
             });
             let extractor =
-                Extractor::new(plan.clone(), transform, self.pipeline, epoch, run, partition, start)
+                Extractor::new(plan.clone(), transform, self.pipeline, epoch, generation, partition, start)
                     .expect("the plan fits the table");
             self.readers.push(Reader {
                 epoch,
                 partition,
                 session,
-                place: self.doubting.then(|| Place::new(start)),
+                guard: self.doubting.then(|| ContinuityGuard::new(start)),
                 extractor,
                 buffer: VecDeque::new(),
                 position: None,
@@ -342,14 +342,14 @@ impl SourceHost {
             return;
         }
         let pipeline = self.pipeline;
-        let mut reading = around.broker.verify();
-        if planted::is(WorldBug::CachedTopicId)
-            && let Ok(reading) = &mut reading
+        let mut metadata = around.broker.verify();
+        if defects::is(WorldDefect::CachedTopicId)
+            && let Ok(metadata) = &mut metadata
         {
-            reading.topic_id = self.first_topic_id.expect("it was opened");
+            metadata.topic_id = self.first_topic_id.expect("it was opened");
         }
-        let answer = match reading {
-            Ok(reading) => Input::SourceVerified { pipeline, epoch, token, reading },
+        let answer = match metadata {
+            Ok(metadata) => Input::SourceVerified { pipeline, epoch, token, metadata },
             Err(failure) => Input::SourceFailed { pipeline, epoch, failure },
         };
         self.answer(answer, around);
@@ -428,7 +428,7 @@ fn turned_around(extract: &Extract) -> Extract {
     let mut turned = extract.clone();
     (turned.first_offset, turned.next.next_offset) = (extract.next.next_offset, extract.first_offset);
     (turned.messages, turned.filtered, turned.source_bytes) = (0, 0, 0);
-    turned.set_aside.clear();
+    turned.dead_letters.clear();
     turned.pieces.fill(None);
     turned
 }
@@ -436,14 +436,14 @@ fn turned_around(extract: &Extract) -> Extract {
 /// The same answer once more.
 fn copy_answer(answer: &Input) -> Option<Input> {
     Some(match answer {
-        Input::SourceOpened { pipeline, epoch, reading } => {
-            Input::SourceOpened { pipeline: *pipeline, epoch: *epoch, reading: reading.clone() }
+        Input::SourceOpened { pipeline, epoch, metadata } => {
+            Input::SourceOpened { pipeline: *pipeline, epoch: *epoch, metadata: metadata.clone() }
         }
-        Input::SourceVerified { pipeline, epoch, token, reading } => Input::SourceVerified {
+        Input::SourceVerified { pipeline, epoch, token, metadata } => Input::SourceVerified {
             pipeline: *pipeline,
             epoch: *epoch,
             token: *token,
-            reading: reading.clone(),
+            metadata: metadata.clone(),
         },
         Input::SourceFailed { pipeline, epoch, failure } => {
             Input::SourceFailed { pipeline: *pipeline, epoch: *epoch, failure: failure.clone() }
@@ -492,8 +492,8 @@ impl Reader {
             self.buffer = delivery.messages;
             let believed = self.doubt(around)?;
             self.position = position.filter(|at| believed && *at > self.extractor.position().next_offset);
-            if let (Some(place), Some(position)) = (&mut self.place, self.position) {
-                place.advance_to(position);
+            if let (Some(guard), Some(position)) = (&mut self.guard, self.position) {
+                guard.advance_to(position);
             }
         }
         while *credit > 0 {
@@ -524,19 +524,19 @@ impl Reader {
     /// Drops what is not to be believed and fetches it again; a step back is believed never, and ends the reader. False if
     /// something was dropped.
     fn doubt(&mut self, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
-        let Some(place) = &mut self.place else { return Ok(true) };
+        let Some(guard) = &mut self.guard else { return Ok(true) };
         for index in 0..self.buffer.len() {
-            let verdict = place.judge(&self.buffer[index].raw());
-            if verdict == Verdict::Take {
+            let admission = guard.admit(&self.buffer[index].raw());
+            if admission == Admission::Accept {
                 continue;
             }
             self.buffer.truncate(index);
-            if verdict == Verdict::GoneBack {
+            if admission == Admission::WentBack {
                 let text = "the partition was read on, and went back";
                 return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, text)));
             }
             let opening = Opening { before: None, doubting: true, again: true };
-            self.session = around.broker.open(self.partition, place.position(), opening);
+            self.session = around.broker.open(self.partition, guard.position(), opening);
             self.idle = false;
             return Ok(false);
         }
@@ -545,10 +545,10 @@ impl Reader {
 
     fn push(&mut self, message: &Message) {
         let mut offset = message.offset;
-        if planted::is(WorldBug::CountedOffsets) {
+        if defects::is(WorldDefect::CountedOffsets) {
             offset = self.extractor.position().next_offset.max(offset);
         }
-        if planted::is(WorldBug::SkippedMessage) && offset % 7 == 3 {
+        if defects::is(WorldDefect::SkippedMessage) && offset % 7 == 3 {
             return;
         }
         self.extractor.push(&[RawMessage { offset, ..message.raw() }]);

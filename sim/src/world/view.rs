@@ -14,7 +14,7 @@ impl World<'_> {
     pub(super) fn take_frame(&mut self) {
         let Some(mut film) = self.film.take() else { return };
         if !film.is_full() {
-            self.show_life(&mut film);
+            self.show_process(&mut film);
             self.show_topics(&mut film);
             self.show_pipelines(&mut film);
             self.show_readers(&mut film);
@@ -26,19 +26,20 @@ impl World<'_> {
     }
 
     /// Up or down; appended, staged, durable and published sequence; and each shard: rows live, commands and replies under way.
-    fn show_life(&self, film: &mut Film) {
-        let Some(life) = &self.life else {
+    fn show_process(&self, film: &mut Film) {
+        let Some(process) = &self.process else {
             film.show("log", String::new());
             return film.keep_only("shard:", &[]);
         };
-        let published = life.coordinator.published();
-        let (staged, _) = life.coordinator.staged_and_durable();
-        let appended: Sequence = life.log.appended();
-        film.show("log", format!("{staged},{appended},{},{}", life.log.durable, published.sequence));
-        for shard in 0..life.shards.len() {
+        let published = process.coordinator.published();
+        let (staged, _) = process.coordinator.staged_and_durable();
+        let appended: Sequence = process.log.appended();
+        film.show("log", format!("{staged},{appended},{},{}", process.log.durable, published.sequence));
+        for shard in 0..process.shards.len() {
             let view = &published.shards[shard];
             let rows: u64 = view.tables.values().map(|table| table.live_rows).sum();
-            let (commands, replies) = (life.shard_commands[shard].len(), life.shard_replies[shard].len());
+            let (commands, replies) =
+                (process.shard_commands[shard].len(), process.shard_replies[shard].len());
             film.show(&format!("shard:{shard}"), format!("{rows},{commands},{replies}"));
         }
     }
@@ -60,8 +61,8 @@ impl World<'_> {
     /// State and topic of each pipeline, and its cursors: published, and in the tip.
     fn show_pipelines(&self, film: &mut Film) {
         let mut shown = Vec::new();
-        if let Some(life) = &self.life {
-            let (published, tip) = (life.coordinator.published(), life.coordinator.tip());
+        if let Some(process) = &self.process {
+            let (published, tip) = (process.coordinator.published(), process.coordinator.tip());
             for (number, rule) in self.p.pipelines.iter().enumerate() {
                 let Some(pipeline) = published.catalog.pipeline_named(&rule.name) else { continue };
                 let state = match &pipeline.state {
@@ -71,7 +72,10 @@ impl World<'_> {
                 };
                 let name = format!("pipeline:{number}");
                 let (topic, table) = (rule.topic, &rule.table);
-                film.show(&name, format!("{topic},{state},{},{},{table}", pipeline.epoch, pipeline.run));
+                film.show(
+                    &name,
+                    format!("{topic},{state},{},{},{table}", pipeline.epoch, pipeline.generation),
+                );
                 shown.push(name);
                 let ahead = tip.pipelines.get(&pipeline.id);
                 for (partition, cursor) in &pipeline.cursors {
@@ -89,7 +93,7 @@ impl World<'_> {
     /// What readers have handed in and the coordinator has not seen yet; those of an epoch that is over are marked.
     fn show_readers(&self, film: &mut Film) {
         let mut shown = Vec::new();
-        for source in self.life.iter().flat_map(|life| life.sources.values()) {
+        for source in self.process.iter().flat_map(|process| process.sources.values()) {
             for (partition, ranges, is_over) in source.in_flight() {
                 let name = format!("flight:{}:{partition}:{}", source.number(), u8::from(is_over));
                 let words: Vec<String> =
@@ -101,31 +105,31 @@ impl World<'_> {
         film.keep_only("flight:", &shown);
     }
 
-    /// Each segment: a letter a page, then its records.
+    /// Each log file: a letter a page, then its records.
     fn show_disk(&self, film: &mut Film) {
-        let syncing = self.life.as_ref().and_then(|life| life.log.syncing());
+        let syncing = self.process.as_ref().and_then(|process| process.log.syncing());
         let now = self.disk.moment(syncing);
         if now == film.disk_seen {
             return;
         }
         film.disk_seen = now;
         let mut shown = Vec::new();
-        for segment in self.disk.picture(syncing) {
-            let mut text = segment.pages;
-            for (offset, sequence) in segment.records {
+        for log_file in self.disk.picture(syncing) {
+            let mut text = log_file.pages;
+            for (offset, sequence) in log_file.records {
                 let _ = write!(text, " {offset}:{sequence}");
             }
-            let name = format!("segment:{}", segment.number);
+            let name = format!("log_file:{}", log_file.number);
             film.show(&name, text);
             shown.push(name);
         }
-        film.keep_only("segment:", &shown);
+        film.keep_only("log file:", &shown);
     }
 
-    /// Requests that wait for their answer, barriers and snapshots that are held.
+    /// Requests that wait for their answer, table locks and snapshots that are held.
     fn show_clients(&self, film: &mut Film) {
         let asked: Vec<String> = self.clients.asked.keys().map(|id| id.to_string()).collect();
-        let (barriers, readings) = (self.clients.held.len(), self.clients.readings.len());
-        film.show("clients", format!("{barriers},{readings},{}", asked.join(" ")));
+        let (table_locks, readings) = (self.clients.held.len(), self.clients.readings.len());
+        film.show("clients", format!("{table_locks},{readings},{}", asked.join(" ")));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use kernel::message::{Alteration, Definition, ShardCommand, SourceFailure, SourceReading, Work};
+use kernel::message::{Alteration, Definition, ShardCommand, SourceFailure, SourceMetadata, Work};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, PipelineState};
 use kernel::{Input, PipelineId, Request, TableId};
@@ -57,7 +57,9 @@ pub fn command(command: &ShardCommand) -> impl Display + '_ {
         }
         ShardCommand::Abandon { from } => write!(f, "drop what it staged from record {from} on"),
         ShardCommand::Publish { through, .. } => write!(f, "show everything up to record {through}"),
-        ShardCommand::ViewTip { barrier } => write!(f, "show all that is staged, for barrier {barrier}"),
+        ShardCommand::ViewTip { table_lock } => {
+            write!(f, "show all that is staged, for table lock {table_lock}")
+        }
     })
 }
 
@@ -76,7 +78,7 @@ pub fn command_facts(command: &ShardCommand) -> [u64; 3] {
         }
         ShardCommand::Abandon { from } => [1, from.0, 0],
         ShardCommand::Publish { through, horizon } => [2, through.0, horizon.0],
-        ShardCommand::ViewTip { barrier } => [3, barrier.0, 0],
+        ShardCommand::ViewTip { table_lock } => [3, table_lock.0, 0],
     }
 }
 
@@ -98,7 +100,7 @@ pub fn record<'a>(record: &'a EncodedRecord, catalog: &'a Catalog) -> impl Displ
                 };
                 write!(f, "record {sequence} is {name}{}", changes(&commit, catalog))
             }
-            Ok(Body::Frontier) => write!(f, "record {sequence} says only what is durable"),
+            Ok(Body::SyncMarker) => write!(f, "record {sequence} says only what is durable"),
             Ok(Body::Open(_)) => write!(f, "record {sequence} opens a life"),
             Err(error) => write!(f, "record {sequence} cannot be read: {error}"),
         }
@@ -131,7 +133,7 @@ fn catalog_change(f: &mut Formatter<'_>, change: &CatalogChange, catalog: &Catal
             write!(f, "the errors of {} are cleared", pipeline_name(catalog, *pipeline))
         }
         CatalogChange::PipelineSet(pipeline) => {
-            let (name, epoch, run) = (&pipeline.name, pipeline.epoch, pipeline.run);
+            let (name, epoch, run) = (&pipeline.name, pipeline.epoch, pipeline.generation);
             match &pipeline.state {
                 PipelineState::Running => write!(f, "{name} runs (epoch {epoch}, run {run}"),
                 PipelineState::Stopped => write!(f, "{name} stands (epoch {epoch}, run {run}"),
@@ -151,7 +153,8 @@ fn cursor_advance(f: &mut Formatter<'_>, advance: &CursorAdvance, catalog: &Cata
     let (name, partition) = (pipeline_name(catalog, advance.pipeline), advance.partition);
     let (first, next, tally) = (advance.first_offset, advance.next.next_offset, &advance.tally);
     write!(f, "{name} takes {first}..{next} of partition {partition} ({} applied", tally.applied)?;
-    let others = [(tally.filtered, "filtered"), (tally.ignored, "ignored"), (tally.set_aside, "set aside")];
+    let others =
+        [(tally.filtered, "filtered"), (tally.ignored, "ignored"), (tally.dead_letters, "set aside")];
     for (count, word) in others.iter().filter(|(count, _)| *count > 0) {
         write!(f, ", {count} {word}")?;
     }
@@ -163,10 +166,10 @@ fn cursor_advance(f: &mut Formatter<'_>, advance: &CursorAdvance, catalog: &Cata
 /// What the coordinator is told by the log or a source.
 pub fn input(input: &Input) -> impl Display + '_ {
     Words(move |f: &mut Formatter<'_>| match input {
-        Input::SourceOpened { epoch, reading, .. } => {
-            write!(f, "opened, epoch {epoch}: {}", partitions(reading))
+        Input::SourceOpened { epoch, metadata, .. } => {
+            write!(f, "opened, epoch {epoch}: {}", partitions(metadata))
         }
-        Input::SourceVerified { reading, .. } => write!(f, "the topic is {}", partitions(reading)),
+        Input::SourceVerified { metadata, .. } => write!(f, "the topic is {}", partitions(metadata)),
         Input::SourceFailed { failure, .. } => match failure {
             SourceFailure::Transient(error) => write!(f, "failed for the moment: {error}"),
             SourceFailure::Permanent(error) => write!(f, "failed: {error}"),
@@ -180,11 +183,11 @@ pub fn input(input: &Input) -> impl Display + '_ {
     })
 }
 
-fn partitions(reading: &SourceReading) -> impl Display + '_ {
+fn partitions(metadata: &SourceMetadata) -> impl Display + '_ {
     Words(move |f: &mut Formatter<'_>| {
-        let generation = reading.topic_id.0[2];
+        let generation = metadata.topic_id.0[2];
         write!(f, "number {generation} of its name, with partitions ")?;
-        for (i, (partition, (start, end))) in reading.partitions.iter().enumerate() {
+        for (i, (partition, (start, end))) in metadata.partitions.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{partition} ({start}..{end})")?;
         }
@@ -194,15 +197,15 @@ fn partitions(reading: &SourceReading) -> impl Display + '_ {
 
 /// Numbers of what a source says.
 pub fn source_facts(input: &Input) -> [u64; 3] {
-    let of = |reading: &SourceReading| {
-        let id = u64::from(reading.topic_id.0[2]);
-        reading.partitions.iter().fold(id, |sum, (partition, (start, end))| {
+    let of = |metadata: &SourceMetadata| {
+        let id = u64::from(metadata.topic_id.0[2]);
+        metadata.partitions.iter().fold(id, |sum, (partition, (start, end))| {
             sum.wrapping_mul(31).wrapping_add((*partition as u64) << 48 ^ (*start as u64) << 24 ^ *end as u64)
         })
     };
     match input {
-        Input::SourceOpened { epoch, reading, .. } => [0, epoch.0, of(reading)],
-        Input::SourceVerified { token, reading, .. } => [1, *token, of(reading)],
+        Input::SourceOpened { epoch, metadata, .. } => [0, epoch.0, of(metadata)],
+        Input::SourceVerified { token, metadata, .. } => [1, *token, of(metadata)],
         Input::SourceFailed { epoch, failure, .. } => [2, epoch.0, text_fact(&format!("{failure:?}"))],
         _ => [3, 0, 0],
     }
@@ -216,13 +219,13 @@ pub fn request<'a>(request: &'a Request, catalog: &'a Catalog) -> impl Display +
         Request::AcquireSnapshot => f.write_str("begin to read"),
         Request::ReleaseSnapshot(reader) => write!(f, "reader {reader} is done"),
         Request::Define(definition) => define(f, definition),
-        Request::AcquireBarrier { tables } => {
-            f.write_str("a barrier over ")?;
+        Request::AcquireTableLock { tables } => {
+            f.write_str("a table lock over ")?;
             list(f, tables, |f, table| f.write_str(&table_name(catalog, *table)))
         }
-        Request::ReleaseBarrier(barrier) => write!(f, "give barrier {barrier} up"),
+        Request::ReleaseTableLock(table_lock) => write!(f, "give table lock {table_lock} up"),
         Request::Write(write) => {
-            f.write_str(if write.barrier.is_some() { "under its barrier " } else { "" })?;
+            f.write_str(if write.table_lock.is_some() { "under its table lock " } else { "" })?;
             list(f, &write.tables, |f, table| {
                 let rows: usize =
                     table.shards.iter().filter_map(|s| s.rows.as_ref()).map(|rows| rows.num_rows()).sum();

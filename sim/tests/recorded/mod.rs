@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use kernel::expr::OnDuplicate;
 use kernel::log::{self, LogWriter, Opened};
-use kernel::message::{Definition, PipelineSpec, SourceReading, TableSpec};
+use kernel::message::{Definition, PipelineSpec, SourceMetadata, TableSpec};
 use kernel::record::{Body, Record};
 use kernel::schema::{ColumnDef, ColumnType};
 use kernel::snapshot::ShardView;
@@ -18,10 +18,10 @@ use kernel::{
     Position, Recovery, Request, RequestId, Sequence, Shard, ShardId, TopicId,
 };
 use tidemark_log::MmapStorage;
-use tidemark_record::{End, Item, Life, Recorder, RecorderSettings, Recording, file};
+use tidemark_record::{End, Item, Recorder, RecorderSettings, Recording, TermStart, file};
 
 const SHARDS: u16 = 2;
-const SEGMENT_BYTES: u64 = 1 << 20;
+const LOG_FILE_BYTES: u64 = 1 << 20;
 /// Messages of the topic, and how many are fetched at a time.
 const MESSAGES: i64 = 9;
 const FETCHED: i64 = 3;
@@ -53,7 +53,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins the next life of the database in this directory, or its first one.
+    /// Begins the next term of the database in this directory, or its first one.
     pub fn open(directory: &Path, database: [u8; 16]) -> Server {
         let (mut recovery, mut shards, mut last) = (Recovery::new(), vec![], None);
         let mut visit = |mut record: Record| {
@@ -72,23 +72,23 @@ impl Server {
         let mut storage = MmapStorage::open(&data(directory)).unwrap();
         let created = log::is_created(&mut storage).unwrap();
         let Opened { writer, .. } = if created {
-            log::open(storage, 0, SEGMENT_BYTES, &mut visit).unwrap()
+            log::open(storage, 0, LOG_FILE_BYTES, &mut visit).unwrap()
         } else {
-            log::create(storage, database, SHARDS, 0, SEGMENT_BYTES, &mut visit).unwrap()
+            log::create(storage, database, SHARDS, 0, LOG_FILE_BYTES, &mut visit).unwrap()
         };
         let open = last.expect("a log has its open record");
         let views: Vec<Arc<ShardView>> = shards.iter_mut().map(Shard::recovered).collect();
         let config = Config::default();
         let coordinator = recovery.finish(config.clone(), 1, &open, views).unwrap();
-        let life = Life {
+        let term = TermStart {
             database: writer.database(),
-            incarnation: writer.incarnation(),
+            term: writer.term(),
             shard_count: SHARDS,
             open: open.sequence,
             now_us: 1,
             config,
         };
-        let recorder = Recorder::start(RecorderSettings::new(recording(directory), 1 << 30), life).unwrap();
+        let recorder = Recorder::start(RecorderSettings::new(recording(directory), 1 << 30), term).unwrap();
         let mut server = Server {
             directory: directory.into(),
             writer,
@@ -187,10 +187,10 @@ impl Server {
                 self.inputs.push_back(Input::Synced { through });
             }
             Effect::SourceOpen { pipeline, epoch, .. } => {
-                self.inputs.push_back(Input::SourceOpened { pipeline, epoch, reading: reading() });
+                self.inputs.push_back(Input::SourceOpened { pipeline, epoch, metadata: metadata() });
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
-                self.inputs.push_back(Input::SourceVerified { pipeline, epoch, token, reading: reading() });
+                self.inputs.push_back(Input::SourceVerified { pipeline, epoch, token, metadata: metadata() });
             }
             Effect::Fetch { pipeline, epoch, starts } => {
                 for (_, position) in starts {
@@ -229,7 +229,7 @@ impl Server {
             filtered: 0,
             source_bytes: 8 * count as u64,
             pieces: kernel::route::route(&table, &rows, SHARDS),
-            set_aside: vec![],
+            dead_letters: vec![],
             originals: None,
         }
     }
@@ -241,7 +241,7 @@ impl Server {
         tables.map(|table| table.live_rows).sum()
     }
 
-    // ---- How a life ends ----
+    // ---- How a term ends ----
 
     /// A clean stop.
     pub fn stop(self) {
@@ -277,8 +277,8 @@ impl Server {
     }
 }
 
-fn reading() -> SourceReading {
-    SourceReading { topic_id: TopicId([1; 16]), partitions: BTreeMap::from([(0, (0, MESSAGES))]) }
+fn metadata() -> SourceMetadata {
+    SourceMetadata { topic_id: TopicId([1; 16]), partitions: BTreeMap::from([(0, (0, MESSAGES))]) }
 }
 
 /// Writes a file of a recording again, with something changed.

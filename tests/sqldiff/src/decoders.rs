@@ -146,7 +146,7 @@ fn compare(
     ));
     server.run(&format!("START PIPELINE {table}"));
     wait(server, &table, all.len());
-    let set_aside = dead_letters(server, &table);
+    let dead_letters = dead_letters(server, &table);
 
     let look = format!("SELECT o, x FROM {table}");
     let by_offset = |rows: Vec<Vec<String>>| -> BTreeMap<usize, String> {
@@ -156,7 +156,7 @@ fn compare(
     let mut outcome = Outcome::default();
     for (offset, text) in all.iter().enumerate() {
         match (expected.get(&offset), actual.get(&offset)) {
-            (None, None) if set_aside.contains(&offset) => outcome.right += 1,
+            (None, None) if dead_letters.contains(&offset) => outcome.right += 1,
             (Some(left), Some(right)) if value::same_numeric(left, right) => outcome.right += 1,
             (Some(left), None) => outcome.refused.push(format!("{text:?} is {left}")),
             (left, right) => outcome.wrong.push(format!("{text:?}: PostgreSQL {left:?}, Tidemark {right:?}")),

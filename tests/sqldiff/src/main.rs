@@ -192,8 +192,8 @@ fn pipelines(seeds: Range<u64>) -> ExitCode {
         outcome.loaded,
         outcome.wrong.len(),
         outcome.messages,
-        outcome.both_set_aside,
-        outcome.set_aside
+        outcome.both_dead_letters,
+        outcome.dead_letters
     );
     if outcome.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

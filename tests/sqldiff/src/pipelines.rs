@@ -42,9 +42,9 @@ pub struct Outcome {
     /// Messages of pipelines that loaded.
     pub messages: usize,
     /// Messages that both set aside.
-    pub both_set_aside: usize,
+    pub both_dead_letters: usize,
     /// Messages that only Tidemark set aside.
-    pub set_aside: usize,
+    pub dead_letters: usize,
     /// Pipelines that came to something else: definition, and how they differ.
     pub wrong: Vec<String>,
 }
@@ -103,17 +103,17 @@ fn one(
     producer.flush();
     server.run(&format!("START PIPELINE {table}"));
     wait(server, &table, messages.len());
-    let set_aside = dead_letters(server, &table);
+    let dead_letters = dead_letters(server, &table);
 
     stage(reference, messages);
-    let failed = apply(reference, definition, messages.len(), &set_aside);
+    let failed = apply(reference, definition, messages.len(), &dead_letters);
     outcome.loaded += 1;
     outcome.messages += messages.len();
     // A message that PostgreSQL cannot insert and Tidemark can is a difference of its own.
-    let stored: Vec<usize> = failed.iter().filter(|offset| !set_aside.contains(offset)).copied().collect();
-    let alone = fails_alone(reference, definition, messages, &set_aside);
-    outcome.both_set_aside += set_aside.len() - alone.len();
-    outcome.set_aside += alone.len();
+    let stored: Vec<usize> = failed.iter().filter(|offset| !dead_letters.contains(offset)).copied().collect();
+    let alone = fails_alone(reference, definition, messages, &dead_letters);
+    outcome.both_dead_letters += dead_letters.len() - alone.len();
+    outcome.dead_letters += alone.len();
 
     let columns = "id, i2, i8, f8, n, s, v::text, d, t";
     let expected = texts(reference, &format!("SELECT {columns} FROM up ORDER BY id"));
@@ -168,9 +168,9 @@ fn fails_alone(
     reference: &mut Reference<'_>,
     definition: &Definition,
     messages: &[Message],
-    set_aside: &BTreeSet<usize>,
+    dead_letters: &BTreeSet<usize>,
 ) -> Vec<usize> {
-    if set_aside.is_empty() {
+    if dead_letters.is_empty() {
         return Vec::new();
     }
     reference.must("BEGIN");
@@ -180,10 +180,10 @@ fn fails_alone(
         reference.must("SAVEPOINT s");
         let there = !texts(reference, &format!("SELECT 1 FROM m WHERE o = {offset}")).is_empty();
         let inserted = reference.run(&definition.postgres(offset), Mode::Simple).is_ok();
-        if inserted && there && set_aside.contains(&offset) {
+        if inserted && there && dead_letters.contains(&offset) {
             alone.push(offset);
         }
-        if !inserted || set_aside.contains(&offset) {
+        if !inserted || dead_letters.contains(&offset) {
             reference.must("ROLLBACK TO SAVEPOINT s");
         }
     }

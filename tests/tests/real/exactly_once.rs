@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tests::eventually;
 use tests::kafka::{Broker, Producer};
-use tests::trace::{Life, Partition, Trace};
+use tests::trace::{Partition, TermProgress, Trace};
 
 use crate::load;
 
@@ -80,7 +80,7 @@ fn produce_until(producer: &Producer, done: &AtomicBool) -> i64 {
 
 fn kill_many_times(world: &mut load::World) {
     let mut trace = Trace::new(world.server.trace_file());
-    // How far earlier lives came: a life that was cut short before its first batch came no further.
+    // How far earlier lives came: a term that was cut short before its first batch came no further.
     let (mut durable, mut staged) = (BTreeMap::<Partition, i64>::new(), BTreeMap::<Partition, i64>::new());
     let (mut kills, mut unsynced) = (0, 0);
     while kills < KILLS_MIN || unsynced < KILLS_UNSYNCED_MIN {
@@ -88,18 +88,18 @@ fn kill_many_times(world: &mut load::World) {
         wait_for_a_good_moment(&trace, kills);
         world.server.kill();
         kills += 1;
-        let life = trace.end_life();
-        durable.extend(&life.durable_offset);
-        staged.extend(&life.first_fetched);
-        staged.extend(&life.staged_offset);
-        unsynced += usize::from(life.is_unsynced());
+        let term = trace.end_term();
+        durable.extend(&term.durable_offset);
+        staged.extend(&term.first_fetched);
+        staged.extend(&term.staged_offset);
+        unsynced += usize::from(term.is_unsynced());
 
         world.server.restart();
         let refetched = eventually("both pipelines fetch every partition again", || {
-            let fetched = trace.life().first_fetched;
+            let fetched = trace.term().first_fetched;
             (fetched.len() == PIPELINES * PARTITIONS as usize).then_some(fetched)
         });
-        print_kill(kills, &life, &durable, &staged, &refetched);
+        print_kill(kills, &term, &durable, &staged, &refetched);
         for (partition, &from) in &refetched {
             let durable = durable.get(partition).copied().unwrap_or(0);
             let staged = staged.get(partition).copied().unwrap_or(0);
@@ -117,26 +117,26 @@ fn kill_many_times(world: &mut load::World) {
 /// and not synced.
 fn wait_for_a_good_moment(trace: &Trace, kills: usize) {
     eventually("both pipelines load", || {
-        (trace.life().durable_offset.len() == PIPELINES * PARTITIONS as usize).then_some(())
+        (trace.term().durable_offset.len() == PIPELINES * PARTITIONS as usize).then_some(())
     });
     std::thread::sleep(Duration::from_millis(kills as u64 * 37 % 200));
     let began = Instant::now();
-    while !trace.life().is_unsynced() && began.elapsed() < Duration::from_secs(2) {
+    while !trace.term().is_unsynced() && began.elapsed() < Duration::from_secs(2) {
         std::hint::spin_loop();
     }
 }
 
 fn print_kill(
     number: usize,
-    life: &Life,
+    term: &TermProgress,
     durable: &BTreeMap<Partition, i64>,
     staged: &BTreeMap<Partition, i64>,
     refetched: &BTreeMap<Partition, i64>,
 ) {
-    let unsynced = if life.is_unsynced() { ", unsynced" } else { "" };
+    let unsynced = if term.is_unsynced() { ", unsynced" } else { "" };
     println!(
         "kill {number}: records staged {}, appended {}, synced {}{unsynced}",
-        life.staged, life.appended, life.synced
+        term.staged, term.appended, term.synced
     );
     for (partition, from) in refetched {
         let or_none =

@@ -198,12 +198,12 @@ fn malformed_messages_are_set_aside_and_the_rest_goes_on() {
     load::wait_for_cursors(server, "events", &load::ends(broker, &topic));
     let ids: Vec<i64> = load::events(server).iter().map(|row| row.2).collect();
     assert_eq!(ids, (0..=good).collect::<Vec<_>>());
-    let set_aside = server.rows(
+    let dead_letters = server.rows(
         "SELECT source_partition, source_offset, error_message FROM information_schema.pipelines_errors
          WHERE pipeline_name = 'events' ORDER BY source_offset",
     );
-    assert_eq!(set_aside.len(), malformed.len(), "{set_aside:?}");
-    for (i, row) in set_aside.iter().enumerate() {
+    assert_eq!(dead_letters.len(), malformed.len(), "{dead_letters:?}");
+    for (i, row) in dead_letters.iter().enumerate() {
         assert_eq!((row[0].as_str(), row[1].clone()), ("0", (2 * i + 1).to_string()));
         assert!(!row[2].is_empty() && row[2] != "∅", "{row:?}");
     }

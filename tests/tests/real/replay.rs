@@ -1,13 +1,13 @@
 //! Replay of production: a server records while it loads from a real Kafka, serves clients and is killed again and again. Each
-//! life is run again in the simulator's kernel right after its death, on the data directory as the kill left it, and the
+//! term is run again in the simulator's kernel right after its death, on the data directory as the kill left it, and the
 //! recordings that are left once more at the end.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kernel::Incarnation;
-use sim::replay::{Ended, LifeReport, replay};
+use kernel::Term;
+use sim::replay::{Ended, TermReport, replay};
 use tests::eventually;
 use tests::kafka::{Broker, Producer};
 use tests::scratch::Scratch;
@@ -20,11 +20,11 @@ use crate::load;
 const PARTITIONS: i32 = 4;
 const KILLS: u64 = 8;
 
-/// Small, so that a busy life has several files and the oldest are dropped.
+/// Small, so that a busy term has several files and the oldest are dropped.
 const RECORD_BYTES_MAX: u64 = 2 << 20;
 
 #[test]
-fn killed_lives_run_again_and_do_the_same() {
+fn killed_terms_run_again_and_do_the_same() {
     let broker = Broker::shared();
     let topic = broker.topic("replay", PARTITIONS);
     let scratch = Scratch::new("replay");
@@ -54,32 +54,32 @@ fn killed_lives_run_again_and_do_the_same() {
     load::wait_for_cursors(&server, "accounts", &ends);
     assert!(server.stop().success());
     let reports = replay(&record, &data, None, &mut print).unwrap_or_else(|error| panic!("{error}"));
-    let last = reports.last().expect("the last life is there");
-    assert_eq!(last.incarnation, Incarnation(KILLS + 1));
+    let last = reports.last().expect("the last term is there");
+    assert_eq!(last.term, Term(KILLS + 1));
     assert_eq!(last.ended, Ended::Recorded(End::Stopped));
     let files = tidemark_record::file::list(&record).expect("the recording can be listed");
     let bytes: u64 = files.iter().map(|path| path.metadata().expect("a file").len()).sum();
     assert!(bytes <= RECORD_BYTES_MAX + RECORD_BYTES_MAX / 4, "{bytes} bytes are kept");
 }
 
-/// Kills the server in the middle of its work; what it recorded of that life must run again, and end in a state of the log.
+/// Kills the server in the middle of its work; what it recorded of that term must run again, and end in a state of the log.
 fn kill_and_replay(server: &mut Server, record: &Path, data: &Path) {
     let mut trace = Trace::new(server.trace_file());
     let (mut records, mut rows, mut unsynced) = (0, 0, 0);
-    for life in 1..=KILLS {
+    for term in 1..=KILLS {
         eventually("both pipelines load", || {
-            (trace.life().durable_offset.len() == 2 * PARTITIONS as usize).then_some(())
+            (trace.term().durable_offset.len() == 2 * PARTITIONS as usize).then_some(())
         });
-        clients(server, life);
-        std::thread::sleep(Duration::from_millis(life * 137 % 400));
+        clients(server, term);
+        std::thread::sleep(Duration::from_millis(term * 137 % 400));
         wait_for_an_unsynced_record(&trace);
         server.kill();
-        let seen = trace.end_life();
+        let seen = trace.end_term();
         unsynced += usize::from(seen.is_unsynced());
 
-        let only = Some(Incarnation(life));
+        let only = Some(Term(term));
         let reports = replay(record, data, only, &mut print).unwrap_or_else(|error| panic!("{error}"));
-        let [report] = &reports[..] else { panic!("one life, not {reports:?}") };
+        let [report] = &reports[..] else { panic!("one term, not {reports:?}") };
         assert!(matches!(report.ended, Ended::Killed | Ended::RowsLost(_)), "{report:?}");
         assert!(report.sequence.0 as i64 <= seen.appended, "published what was not appended: {report:?}");
         records += report.records;
@@ -91,19 +91,19 @@ fn kill_and_replay(server: &mut Server, record: &Path, data: &Path) {
 }
 
 /// Statements that write, read before they write, fail, and define.
-fn clients(server: &Server, life: u64) {
-    server.run(&format!("INSERT INTO notes VALUES ({life}, 'one'), ({}, 'two')", life + 1_000));
-    server.run(&format!("UPDATE notes SET text = text || '!' WHERE id <= {life}"));
-    server.run(&format!("DELETE FROM notes WHERE id = {}", life + 1_000));
-    server.refused(&format!("INSERT INTO notes VALUES ({life}, 'again')"));
+fn clients(server: &Server, term: u64) {
+    server.run(&format!("INSERT INTO notes VALUES ({term}, 'one'), ({}, 'two')", term + 1_000));
+    server.run(&format!("UPDATE notes SET text = text || '!' WHERE id <= {term}"));
+    server.run(&format!("DELETE FROM notes WHERE id = {}", term + 1_000));
+    server.refused(&format!("INSERT INTO notes VALUES ({term}, 'again')"));
     server.run("STOP PIPELINE events");
     server.run("START PIPELINE events");
-    assert_eq!(server.number("SELECT count(*) FROM notes"), life as i64);
+    assert_eq!(server.number("SELECT count(*) FROM notes"), term as i64);
 }
 
 fn wait_for_an_unsynced_record(trace: &Trace) {
     let began = Instant::now();
-    while !trace.life().is_unsynced() && began.elapsed() < Duration::from_secs(2) {
+    while !trace.term().is_unsynced() && began.elapsed() < Duration::from_secs(2) {
         std::hint::spin_loop();
     }
 }
@@ -121,6 +121,6 @@ fn produce_until(producer: &Producer, done: &AtomicBool) {
     producer.flush();
 }
 
-fn print(report: &LifeReport) {
+fn print(report: &TermReport) {
     println!("{report:?}");
 }

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::filter::FilterBuilder;
 use kernel::schema::TableDef;
-use kernel::{Error, ErrorKind, Micros, Result, Run, SetAsideKind, SourcePartition};
+use kernel::{DeadLetterKind, Error, ErrorKind, Generation, Micros, Result, SourcePartition};
 use pg_values::time;
 
 use super::{ExtractPlan, Failures, Transform, Transformed};
@@ -26,7 +26,7 @@ pub(super) struct Assembly {
     stored_schema: SchemaRef,
     /// For every column of the table; empty where a transform makes the columns.
     feeds: Vec<Feed>,
-    run: Run,
+    run: Generation,
     partition: SourcePartition,
     shard_count: u16,
     years: RangeInclusive<i32>,
@@ -85,7 +85,7 @@ impl Assembly {
     pub fn new(
         plan: &ExtractPlan,
         transformed: bool,
-        run: Run,
+        run: Generation,
         partition: SourcePartition,
     ) -> Result<Assembly> {
         let table = &plan.table;
@@ -135,7 +135,7 @@ impl Assembly {
         self.transform_range(transform, &decoded.columns, 0, count, now_us, &mut parts, &mut failed)?;
         for (row, code, text) in failed {
             let message = decoded.origin[row as usize];
-            failures.entry(message).or_insert((SetAsideKind::Expression, code, text));
+            failures.entry(message).or_insert((DeadLetterKind::Expression, code, text));
         }
         if let [(0, whole)] = parts.as_slice()
             && whole.columns.num_rows() == count
@@ -233,7 +233,7 @@ impl Assembly {
             for row in (0..column.len()).filter(|&row| column.is_null(row) && rows.stays(row)) {
                 failures.entry(rows.origin[row]).or_insert_with(|| {
                     let text = format!("null in column {}, which is NOT NULL", definition.name);
-                    (SetAsideKind::Constraint, "23502".into(), text)
+                    (DeadLetterKind::Constraint, "23502".into(), text)
                 });
             }
         }
@@ -266,7 +266,7 @@ impl Assembly {
                         definition.name,
                         time::year_of(value.div_euclid(per_day))
                     );
-                    (SetAsideKind::Constraint, "22008".into(), text)
+                    (DeadLetterKind::Constraint, "22008".into(), text)
                 });
             }
         }

@@ -14,8 +14,8 @@ use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{
-    Epoch, Extract, Micros, OffsetFilter, Originals, PipelineId, Position, RawMessage, Result, Run, SetAside,
-    SetAsideKind, SourcePartition,
+    DeadLetter, DeadLetterKind, Epoch, Extract, Generation, Micros, OffsetFilter, Originals, PipelineId,
+    Position, RawMessage, Result, SourcePartition,
 };
 use pg_values::time;
 
@@ -129,7 +129,7 @@ struct Chunk {
     /// Offset of each message.
     offsets: Vec<i64>,
     source_bytes: u64,
-    set_aside: Vec<SetAside>,
+    dead_letters: Vec<DeadLetter>,
     /// The messages one behind the other, and where each ends, if they are kept.
     kept: Vec<u8>,
     kept_ends: Vec<usize>,
@@ -145,7 +145,7 @@ struct ClosedChunk {
 }
 
 /// Messages refused after decoding: the stage, SQLSTATE and text of the first of their rows that failed.
-type Failures = BTreeMap<u32, (SetAsideKind, String, String)>;
+type Failures = BTreeMap<u32, (DeadLetterKind, String, String)>;
 
 impl Extractor {
     /// Begins at a position. Fails where the plan does not fit the table.
@@ -154,7 +154,7 @@ impl Extractor {
         transform: Option<Box<dyn Transform>>,
         pipeline: PipelineId,
         epoch: Epoch,
-        run: Run,
+        run: Generation,
         partition: SourcePartition,
         start: Position,
     ) -> Result<Extractor> {
@@ -202,11 +202,11 @@ impl Extractor {
         } else {
             self.push_admitted(messages, first_index)
         };
-        self.open.set_aside.extend(refused);
+        self.open.dead_letters.extend(refused);
     }
 
     /// Decodes; the payload of what is refused is copied while it is still there.
-    fn push_admitted(&mut self, messages: &[RawMessage<'_>], first_index: usize) -> Vec<SetAside> {
+    fn push_admitted(&mut self, messages: &[RawMessage<'_>], first_index: usize) -> Vec<DeadLetter> {
         if self.keeps != Keeps::Nothing {
             for raw in messages {
                 self.open.kept.extend_from_slice(raw.value.unwrap_or_default());
@@ -214,10 +214,10 @@ impl Extractor {
             }
         }
         let refused = self.decoder.push(messages);
-        let set_aside = |Refused { message, code, text }: Refused| {
+        let dead_letters = |Refused { message, code, text }: Refused| {
             let raw = &messages[message as usize - first_index];
-            let kind = if code == "23502" { SetAsideKind::Constraint } else { SetAsideKind::Decode };
-            SetAside {
+            let kind = if code == "23502" { DeadLetterKind::Constraint } else { DeadLetterKind::Decode };
+            DeadLetter {
                 partition: self.partition,
                 offset: raw.offset,
                 kind,
@@ -229,7 +229,7 @@ impl Extractor {
         let is_ignored = |refused: &Refused| {
             self.ignores_tombstones && messages[refused.message as usize - first_index].value.is_none()
         };
-        refused.into_iter().filter(|refused| !is_ignored(refused)).map(set_aside).collect()
+        refused.into_iter().filter(|refused| !is_ignored(refused)).map(dead_letters).collect()
     }
 
     /// The source has nothing more below this offset (control records, aborted transactions, compaction).
@@ -294,7 +294,7 @@ impl Extractor {
 
     fn extract(&mut self, closed: ClosedChunk, now_us: Micros) -> Result<Extract> {
         let ClosedChunk { chunk, decoded, first_offset, next } = closed;
-        let Chunk { offsets, source_bytes, mut set_aside, kept, kept_ends } = chunk;
+        let Chunk { offsets, source_bytes, mut dead_letters, kept, kept_ends } = chunk;
         let mut failures = Failures::new();
         let mut rows = match &mut self.transform {
             Some(transform) => {
@@ -310,7 +310,7 @@ impl Extractor {
             let start = if message == 0 { 0 } else { kept_ends[message - 1] };
             Bytes::copy_from_slice(&kept[start..kept_ends[message]])
         };
-        set_aside.extend(failures.into_iter().map(|(message, (kind, code, text))| SetAside {
+        dead_letters.extend(failures.into_iter().map(|(message, (kind, code, text))| DeadLetter {
             partition: self.partition,
             offset: offsets[message as usize],
             kind,
@@ -318,10 +318,10 @@ impl Extractor {
             message: text,
             payload: Some(original(message as usize)),
         }));
-        set_aside.sort_by_key(|s| s.offset);
+        dead_letters.sort_by_key(|s| s.offset);
 
         let messages = offsets.len() as u64;
-        let filtered = messages.checked_sub(applied + set_aside.len() as u64);
+        let filtered = messages.checked_sub(applied + dead_letters.len() as u64);
         Ok(Extract {
             pipeline: self.pipeline,
             epoch: self.epoch,
@@ -332,7 +332,7 @@ impl Extractor {
             filtered: filtered.expect("every message has one disposition"),
             source_bytes,
             pieces: self.assembly.route(rows, &offsets)?,
-            set_aside,
+            dead_letters,
             originals: (self.keeps == Keeps::ToTable).then(|| Originals {
                 offsets,
                 ends: kept_ends,

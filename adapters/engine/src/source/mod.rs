@@ -2,9 +2,9 @@
 //! partitions. Everything here ends with the epoch; the next one starts afresh, so that nothing of a failed connection or an
 //! older definition lingers.
 
-mod gate;
-mod lane;
+mod credit;
 mod reader;
+mod worker;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::coordinator::Message;
 use crate::pipeline::PipelineFactory;
 use crate::threads;
-use gate::Gate;
+use credit::CreditWindow;
 use reader::{ReaderCommand, ReaderThread};
 
 /// What every source of an engine shares.
@@ -55,7 +55,7 @@ enum Command {
 pub(crate) struct SourceHandle {
     epoch: Epoch,
     commands: Sender<Command>,
-    gate: Arc<Gate>,
+    credit: Arc<CreditWindow>,
     source: OpenSource,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,14 +64,14 @@ impl SourceHandle {
     /// Begins to open the source; the answer goes to the coordinator's inbox.
     pub(crate) fn open(context: SourceContext, spec: SourceSpec) -> SourceHandle {
         let (commands, inbox) = channel();
-        let gate = Arc::new(Gate::default());
+        let credit = Arc::new(CreditWindow::default());
         let source = Arc::new(OnceLock::new());
         let epoch = spec.epoch;
         let control = ControlThread {
             context,
             spec,
             commands: inbox,
-            gate: gate.clone(),
+            credit: credit.clone(),
             source: source.clone(),
             readers: vec![],
             next_reader: 0,
@@ -79,7 +79,7 @@ impl SourceHandle {
         let name = format!("source-{}", control.spec.pipeline.id);
         let panicked = control.panicked();
         let thread = threads::spawn_guarded(&name, move || control.run(), panicked);
-        SourceHandle { epoch, commands, gate, source, thread: Some(thread) }
+        SourceHandle { epoch, commands, credit, source, thread: Some(thread) }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -96,7 +96,7 @@ impl SourceHandle {
     }
 
     pub(crate) fn grant(&self, bytes: u64) {
-        self.gate.grant(bytes);
+        self.credit.grant(bytes);
     }
 
     /// Where lag is read from; empty until the source is open.
@@ -106,7 +106,7 @@ impl SourceHandle {
 
     /// Ends the epoch without waiting; the thread ends when its last call to the broker returns.
     pub(crate) fn close(mut self) -> JoinHandle<()> {
-        self.gate.close();
+        self.credit.close();
         self.thread.take().expect("joined only here")
     }
 }
@@ -116,7 +116,7 @@ struct ControlThread {
     context: SourceContext,
     spec: SourceSpec,
     commands: Receiver<Command>,
-    gate: Arc<Gate>,
+    credit: Arc<CreditWindow>,
     source: OpenSource,
     readers: Vec<(Sender<ReaderCommand>, JoinHandle<()>)>,
     next_reader: usize,
@@ -136,7 +136,7 @@ impl ControlThread {
                 }
             }
         }
-        self.gate.close();
+        self.credit.close();
         for (commands, thread) in self.readers {
             drop(commands);
             let _ = thread.join();
@@ -146,10 +146,10 @@ impl ControlThread {
     fn open(&mut self) -> Result<(), SourceFailure> {
         let definition = &self.spec.pipeline.definition_sql;
         let source = self.context.factory.source(definition)?;
-        let reading = source.read()?;
+        let metadata = source.read()?;
         let _ = self.source.set(source);
         let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
-        self.send(Input::SourceOpened { pipeline, epoch, reading });
+        self.send(Input::SourceOpened { pipeline, epoch, metadata });
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl ControlThread {
         let source = self.source.get().expect("verified only after it was opened");
         let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
         match source.verify() {
-            Ok(reading) => self.send(Input::SourceVerified { pipeline, epoch, token, reading }),
+            Ok(metadata) => self.send(Input::SourceVerified { pipeline, epoch, token, metadata }),
             Err(failure) => self.fail(failure),
         }
     }
@@ -173,14 +173,14 @@ impl ControlThread {
             let _ = commands.send(ReaderCommand { partition, position });
         }
         // Whoever waits for messages looks for commands, too.
-        self.gate.arrived();
+        self.credit.arrived();
     }
 
     fn start_reader(&self) -> (Sender<ReaderCommand>, JoinHandle<()>) {
         let (commands, inbox) = channel();
         let source = self.source.get().expect("fetched only after it was opened").clone();
         let reader =
-            ReaderThread::new(self.context.clone(), self.spec.clone(), source, self.gate.clone(), inbox);
+            ReaderThread::new(self.context.clone(), self.spec.clone(), source, self.credit.clone(), inbox);
         let name = format!("extract-{}-{}", self.spec.pipeline.id, self.readers.len());
         (commands, threads::spawn_guarded(&name, move || reader.run(), self.panicked()))
     }

@@ -9,8 +9,8 @@ use kernel::message::SourceFailure;
 use kernel::source::Source;
 use kernel::{Extract, Input, Position, SourcePartition};
 
-use super::gate::Gate;
-use super::lane::{Lane, Step};
+use super::credit::CreditWindow;
+use super::worker::{PartitionWorker, Step};
 use super::{SourceContext, SourceSpec};
 use crate::coordinator::Message;
 use crate::pipeline::ExtractorSpec;
@@ -37,9 +37,9 @@ pub(super) struct ReaderThread {
     context: SourceContext,
     spec: SourceSpec,
     source: Arc<dyn Source>,
-    gate: Arc<Gate>,
+    credit: Arc<CreditWindow>,
     commands: Receiver<ReaderCommand>,
-    lanes: Vec<Lane>,
+    workers: Vec<PartitionWorker>,
 }
 
 impl ReaderThread {
@@ -47,10 +47,10 @@ impl ReaderThread {
         context: SourceContext,
         spec: SourceSpec,
         source: Arc<dyn Source>,
-        gate: Arc<Gate>,
+        credit: Arc<CreditWindow>,
         commands: Receiver<ReaderCommand>,
     ) -> ReaderThread {
-        ReaderThread { context, spec, source, gate, commands, lanes: vec![] }
+        ReaderThread { context, spec, source, credit, commands, workers: vec![] }
     }
 
     /// Runs until the epoch ends or the source fails.
@@ -64,23 +64,23 @@ impl ReaderThread {
     fn read_on(&mut self) -> Result<(), SourceFailure> {
         let mut waits_at = 0;
         while self.take_commands()? {
-            let arrivals = self.gate.arrivals();
+            let arrivals = self.credit.arrivals();
             let (mut quiet, mut idle, mut held_back) = (true, true, true);
-            for index in 0..self.lanes.len() {
+            for index in 0..self.workers.len() {
                 let step = self.step(index, Duration::ZERO)?;
                 quiet &= step != Step::Busy;
                 idle &= step == Step::Idle;
                 held_back &= step == Step::HeldBack;
             }
             if held_back {
-                self.gate.wait(HELD_BACK_WAIT);
-            } else if idle && self.lanes.iter().all(Lane::announces) {
-                self.gate.wait_for_arrival(arrivals, ANNOUNCED_POLL);
+                self.credit.wait(HELD_BACK_WAIT);
+            } else if idle && self.workers.iter().all(PartitionWorker::announces) {
+                self.credit.wait_for_arrival(arrivals, ANNOUNCED_POLL);
             } else if quiet {
-                waits_at = (waits_at + 1) % self.lanes.len();
-                let timeout = if self.lanes.len() == 1 { LONE_POLL } else { SHARED_POLL };
+                waits_at = (waits_at + 1) % self.workers.len();
+                let timeout = if self.workers.len() == 1 { LONE_POLL } else { SHARED_POLL };
                 if self.step(waits_at, timeout)? == Step::HeldBack {
-                    self.gate.wait(HELD_BACK_WAIT);
+                    self.credit.wait(HELD_BACK_WAIT);
                 }
             }
         }
@@ -91,17 +91,17 @@ impl ReaderThread {
         let now_us = self.context.clock.now_us();
         let inbox = &self.context.inbox;
         let mut hand_in = |extract, waiting| hand_in(inbox, extract, waiting);
-        let lane = &mut self.lanes[index];
-        lane.step(&*self.source, &self.gate, self.context.chunk_bytes, timeout, now_us, &mut hand_in)
+        let worker = &mut self.workers[index];
+        worker.step(&*self.source, &self.credit, self.context.chunk_bytes, timeout, now_us, &mut hand_in)
     }
 
     /// Takes up new partitions, waiting for the first. False when the epoch is over.
     fn take_commands(&mut self) -> Result<bool, SourceFailure> {
         loop {
-            if self.gate.is_closed() {
+            if self.credit.is_closed() {
                 return Ok(false);
             }
-            if self.lanes.is_empty() {
+            if self.workers.is_empty() {
                 match self.commands.recv_timeout(LONE_POLL) {
                     Ok(command) => self.begin(command)?,
                     Err(RecvTimeoutError::Timeout) => continue,
@@ -127,9 +127,9 @@ impl ReaderThread {
             start: position,
         };
         let extractor = self.context.factory.extractor(spec).map_err(SourceFailure::Permanent)?;
-        self.lanes.retain(|lane| lane.partition != partition);
-        let gate = self.gate.clone();
-        self.lanes.push(Lane::new(partition, extractor, Arc::new(move || gate.arrived())));
+        self.workers.retain(|worker| worker.partition != partition);
+        let credit = self.credit.clone();
+        self.workers.push(PartitionWorker::new(partition, extractor, Arc::new(move || credit.arrived())));
         Ok(())
     }
 }

@@ -59,7 +59,7 @@ async fn sums_by_key_and_sets_bad_messages_aside() {
     let expected: Vec<(String, i64)> = expected.into_iter().collect();
     eventually(&engine, "all balances", |snapshot| rows(snapshot, "accounts") == expected).await;
     eventually(&engine, "30 messages set aside", |snapshot| {
-        snapshot.catalog.pipeline_named("p").is_some_and(|p| p.set_aside == 30)
+        snapshot.catalog.pipeline_named("p").is_some_and(|p| p.dead_letters == 30)
     })
     .await;
 }
@@ -106,7 +106,7 @@ async fn altered_while_it_runs_it_counts_every_message_once() {
     .await;
     let snapshot = engine.snapshot().await.unwrap();
     let p = snapshot.catalog.pipeline_named("p").unwrap();
-    assert_eq!((&p.state, p.run.0, &p.definition_sql), (&PipelineState::Running, 1, &was));
+    assert_eq!((&p.state, p.generation.0, &p.definition_sql), (&PipelineState::Running, 1, &was));
     let overtaken = engine.define(altered("accounts", add_to_balance(), "another", "p")).await.unwrap_err();
     assert_eq!(overtaken.kind, ErrorKind::SerializationFailure);
 }
@@ -198,12 +198,12 @@ async fn a_backlog_waits_at_the_source_while_nothing_can_be_staged() {
     let engine = open_with(settings, &topic).unwrap();
     load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
     let table = engine.snapshot().await.unwrap().catalog.table_named("events").unwrap().id;
-    let barrier = engine.barrier(vec![table]).await.unwrap();
+    let table_lock = engine.table_lock(vec![table]).await.unwrap();
     let count = 40_000;
     for id in 0..count {
         topic.append((id % 2) as i32, event(id));
     }
-    // While the barrier is held nothing is staged, so that the credit runs out and reading stops.
+    // While the table lock is held nothing is staged, so that the credit runs out and reading stops.
     let mut delivered = topic.delivered_bytes();
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -216,7 +216,7 @@ async fn a_backlog_waits_at_the_source_while_nothing_can_be_staged() {
     let message_bytes = event(count).len() as u64;
     assert!(delivered <= (64 << 10) * 2 + 2 * message_bytes, "{delivered} bytes were read past the credit");
     assert!(rows(&engine.snapshot().await.unwrap(), "events").is_empty());
-    drop(barrier);
+    drop(table_lock);
     eventually(&engine, "all of them", |snapshot| has_events(snapshot, count)).await;
 }
 

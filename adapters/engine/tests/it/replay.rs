@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use kernel::expr::OnDuplicate;
 use kernel::message::{ShardWrite, TableWrite};
 use kernel::{Error, Snapshot};
-use sim::replay::{Ended, LifeReport, ReplayError, replay};
+use sim::replay::{Ended, ReplayError, TermReport, replay};
 use tidemark_engine::{Engine, EngineConfig, RecorderSettings};
 use tidemark_record::{Begin, End, Item, RecordedInput, Recording, file};
 
@@ -21,7 +21,7 @@ fn recorded(directory: &Path, file_bytes: u64) -> EngineConfig {
     settings
 }
 
-fn replayed(directory: &Path) -> Result<Vec<LifeReport>, ReplayError> {
+fn replayed(directory: &Path) -> Result<Vec<TermReport>, ReplayError> {
     replay(&directory.join("record"), &directory.join("data"), None, &mut |report| println!("{report:?}"))
 }
 
@@ -75,12 +75,12 @@ fn account(name: &str, balance: i64) -> Vec<ArrayRef> {
 }
 
 /// Three lives with clients, bad messages, STOP and START; recorded in files of so many bytes.
-async fn three_lives(directory: &Path, file_bytes: u64) {
+async fn three_terms(directory: &Path, file_bytes: u64) {
     let topic = Topic::new(4);
     let mut sent = 0;
-    for life in 0..3 {
+    for term in 0..3 {
         let engine = open_with(recorded(directory, file_bytes), &topic).unwrap();
-        if life == 0 {
+        if term == 0 {
             create(&engine).await;
         }
         for round in 0..6 {
@@ -94,14 +94,14 @@ async fn three_lives(directory: &Path, file_bytes: u64) {
                 engine.define(start("append")).await.unwrap();
             }
             // Clients in between: one that is refused, and one that is not and is taken back by the next life's sums.
-            let name = format!("client {life} {round}");
+            let name = format!("client {term} {round}");
             insert(&engine, "accounts", account(&name, 0)).await.unwrap();
             insert(&engine, "accounts", account(&name, 1)).await.unwrap_err();
-            let barrier = engine
-                .barrier(vec![engine.snapshot().await.unwrap().catalog.table_named("events").unwrap().id]);
-            drop(barrier.await.unwrap());
+            let table_lock = engine
+                .table_lock(vec![engine.snapshot().await.unwrap().catalog.table_named("events").unwrap().id]);
+            drop(table_lock.await.unwrap());
         }
-        if life != 1 {
+        if term != 1 {
             eventually(&engine, "everything sent", |snapshot| loaded(snapshot, sent)).await;
         }
         shut_down(engine).await;
@@ -111,7 +111,7 @@ async fn three_lives(directory: &Path, file_bytes: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_life_does_again_what_it_did() {
     let directory = tempfile::tempdir().unwrap();
-    three_lives(directory.path(), 1 << 20).await;
+    three_terms(directory.path(), 1 << 20).await;
     let reports = replayed(directory.path()).unwrap();
     assert_eq!(reports.len(), 3);
     for report in &reports {
@@ -129,7 +129,7 @@ async fn every_life_does_again_what_it_did() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_starts_in_the_middle_of_a_life() {
     let directory = tempfile::tempdir().unwrap();
-    three_lives(directory.path(), 16 << 10).await;
+    three_terms(directory.path(), 16 << 10).await;
     let reports = replayed(directory.path()).unwrap();
     assert!(reports.iter().all(|report| report.ended == Ended::Recorded(End::Stopped)));
     assert!(reports.iter().any(|report| report.files.1 > 3), "there was more than one file to a life");
@@ -139,7 +139,7 @@ async fn a_recording_starts_in_the_middle_of_a_life() {
         let begins = Recording::open(&path).unwrap().header.begin;
         let reports = replay(&path, &directory.path().join("data"), None, &mut |_| ()).unwrap();
         assert_eq!(reports.len(), 1);
-        assert_eq!(reports[0].from_start, matches!(begins, Begin::Life { .. }));
+        assert_eq!(reports[0].from_start, matches!(begins, Begin::Term { .. }));
     }
     // And what is left of the lives without their first files.
     for path in files(directory.path()) {
@@ -156,7 +156,7 @@ async fn a_recording_starts_in_the_middle_of_a_life() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_recording_ends_in_a_state_of_the_log() {
     let directory = tempfile::tempdir().unwrap();
-    three_lives(directory.path(), 1 << 20).await;
+    three_terms(directory.path(), 1 << 20).await;
     let last = files(directory.path()).pop().unwrap();
     let bytes = std::fs::read(&last).unwrap();
     let mut ends = vec![];
@@ -218,7 +218,7 @@ async fn whatever_is_different_is_found_and_named() {
             let mut changed = 0;
             for item in items {
                 let Item::Input { input: RecordedInput::Extracted(extract), .. } = item else { continue };
-                for message in &mut extract.set_aside {
+                for message in &mut extract.dead_letters {
                     message.message.push('!');
                     changed += 1;
                 }
@@ -238,7 +238,7 @@ async fn whatever_is_different_is_found_and_named() {
         }),
     ];
     let directory = tempfile::tempdir().unwrap();
-    three_lives(directory.path(), 1 << 20).await;
+    three_terms(directory.path(), 1 << 20).await;
     let first = files(directory.path()).remove(0);
     let bytes = std::fs::read(&first).unwrap();
     for (name, change) in changes {
@@ -274,7 +274,7 @@ async fn a_recorder_that_falls_behind_says_so_and_the_database_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_files_go_first_and_another_databases_recording_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    three_lives(directory.path(), 16 << 10).await;
+    three_terms(directory.path(), 16 << 10).await;
     let before = files(directory.path());
     let topic = Topic::new(4);
     let mut settings = recorded(directory.path(), 16 << 10);

@@ -19,16 +19,16 @@ fn total(snapshot: &kernel::Snapshot) -> i64 {
 async fn loads_on_over_restarts() {
     let (topic, directory) = (Topic::new(4), tempfile::tempdir().unwrap());
     let mut sent = 0;
-    for life in 0..6 {
+    for term in 0..6 {
         let engine = open(directory.path(), &topic);
-        if life == 0 {
+        if term == 0 {
             load(&engine, accounts_table(), pipeline("p", "accounts", add_to_balance())).await;
         }
         for _ in 0..2_500 {
             topic.append((sent % 4) as i32, payment(sent % 100));
             sent += 1;
         }
-        if life % 2 == 0 {
+        if term % 2 == 0 {
             // Otherwise it is stopped in the middle.
             eventually(&engine, "everything sent", |snapshot| total(snapshot) == sent as i64).await;
         }

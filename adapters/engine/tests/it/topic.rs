@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
-use kernel::message::{Alteration, Definition, PipelineSpec, SourceFailure, SourceReading, TableSpec};
+use kernel::message::{Alteration, Definition, PipelineSpec, SourceFailure, SourceMetadata, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
 use kernel::source::{PartitionReader, Polled, Source, Sources};
 use kernel::{ColumnId, Error, ErrorKind, Position, RawMessage, Snapshot, SourcePartition, TopicId};
@@ -90,11 +90,11 @@ fn fails(left: &AtomicUsize) -> Result<(), SourceFailure> {
 }
 
 impl Source for Topic {
-    fn read(&self) -> Result<SourceReading, SourceFailure> {
+    fn read(&self) -> Result<SourceMetadata, SourceFailure> {
         fails(&self.0.reads_to_fail)?;
         let log = self.0.log.lock();
         let partitions = log.partitions.iter().map(|(p, messages)| (*p, (0, messages.len() as i64)));
-        Ok(SourceReading { topic_id: TopicId([7; 16]), partitions: partitions.collect() })
+        Ok(SourceMetadata { topic_id: TopicId([7; 16]), partitions: partitions.collect() })
     }
 
     fn open(
@@ -191,7 +191,7 @@ impl PipelineFactory for Factory {
             table: spec.table,
         };
         let pipeline = &spec.pipeline;
-        Extractor::new(plan, None, pipeline.id, spec.epoch, pipeline.run, spec.partition, spec.start)
+        Extractor::new(plan, None, pipeline.id, spec.epoch, pipeline.generation, spec.partition, spec.start)
     }
 
     fn has_secret(&self, definition_sql: &str) -> bool {
@@ -199,15 +199,15 @@ impl PipelineFactory for Factory {
     }
 }
 
-/// Settings for a test: small segments, and a halt that fails the test instead of ending the process.
+/// Settings for a test: small log files, and a halt that fails the test instead of ending the process.
 pub fn config(data_dir: &Path) -> EngineConfig {
     let mut config = EngineConfig::new(data_dir);
     config.shards = Some(4);
-    config.segment_bytes = 4 << 20;
+    config.log_file_bytes = 4 << 20;
     config.disk_reserve_bytes = 0;
     config.kernel.retry_us_min = 1_000;
     config.kernel.retry_us_max = 20_000;
-    config.kernel.reading_interval_us = 20_000;
+    config.kernel.metadata_interval_us = 20_000;
     config.on_halt = Arc::new(|error| eprintln!("halted: {error}"));
     config
 }
@@ -283,8 +283,8 @@ pub fn errors_of(snapshot: &Snapshot, pipeline: &str) -> usize {
     let views = snapshot.shards.iter().filter_map(|shard| shard.tables.get(&ERRORS_TABLE));
     let rows = views.flat_map(|view| &view.chunks).map(|chunk| {
         let names = chunk.rows.column(1).as_string::<i32>();
-        let lives = |row: &usize| chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(*row));
-        (0..chunk.rows.num_rows()).filter(lives).filter(|row| names.value(*row) == pipeline).count()
+        let terms = |row: &usize| chunk.deleted.as_ref().is_none_or(|deleted| !deleted.value(*row));
+        (0..chunk.rows.num_rows()).filter(terms).filter(|row| names.value(*row) == pipeline).count()
     });
     rows.sum()
 }

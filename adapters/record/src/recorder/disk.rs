@@ -22,7 +22,7 @@ impl Output {
     /// Begins a file, after the oldest ones were removed so that it has room.
     pub fn begin(directory: &Path, header: &FileHeader, keep_bytes: u64) -> io::Result<Output> {
         drop_oldest(directory, keep_bytes)?;
-        let path = directory.join(file::file_name(header.incarnation, header.number));
+        let path = directory.join(file::file_name(header.term, header.number));
         let bytes = file::encode_header(header);
         // One of the same name is from a start that did not get as far as its first record.
         let mut options = OpenOptions::new();

@@ -15,8 +15,8 @@ use kernel::message::ShardReply;
 use kernel::record::EncodedRecord;
 use kernel::schema::Catalog;
 use kernel::{
-    Config, Effect, Epoch, Error, ErrorKind, Extract, Incarnation, Input, Micros, PipelineId, Request,
-    Result, Sequence, Snapshot, Standing, TableId,
+    Config, Effect, Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, QuiescedState, Request,
+    Result, Sequence, Snapshot, TableId, Term,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -64,11 +64,11 @@ impl RecorderSettings {
 
 /// The life that is recorded.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct TermStart {
     /// Identity of the database.
     pub database: [u8; 16],
     /// As the log counts it.
-    pub incarnation: Incarnation,
+    pub term: Term,
     /// Shards of the database.
     pub shard_count: u16,
     /// Sequence of its `open` record.
@@ -89,7 +89,7 @@ struct Shared {
     queue: Mutex<Queue>,
     queue_bytes_max: u64,
     /// The recorder wants the coordinator at rest: to begin another file.
-    wants_rest: AtomicBool,
+    wants_quiesce: AtomicBool,
     /// Nothing is recorded until the coordinator stood still.
     off: AtomicBool,
     finished: Mutex<bool>,
@@ -115,7 +115,7 @@ enum Event {
     Publish(Snapshot),
     SourceClose(PipelineId, Epoch, EffectMark),
     Held(bool),
-    Rest(Box<Standing>, Arc<Catalog>),
+    Rest(Box<QuiescedState>, Arc<Catalog>),
     /// The recorder has fallen behind.
     Lost,
     Finish(End, Option<Snapshot>),
@@ -123,18 +123,18 @@ enum Event {
 
 impl Recorder {
     /// Begins the recording of a life. An error is the directory's: it cannot be written to, or has another database's recording.
-    pub fn start(settings: RecorderSettings, life: Life) -> Result<Recorder> {
+    pub fn start(settings: RecorderSettings, term: TermStart) -> Result<Recorder> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             queue_bytes_max: settings.queue_bytes_max,
-            wants_rest: AtomicBool::new(false),
+            wants_quiesce: AtomicBool::new(false),
             off: AtomicBool::new(false),
             finished: Mutex::new(false),
             has_finished: Condvar::new(),
             thread: Mutex::new(None),
         });
         let recorder = Recorder { shared };
-        let worker = Worker::start(settings, life, recorder.clone())?;
+        let worker = Worker::start(settings, term, recorder.clone())?;
         let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || worker.run());
         let thread = thread.map_err(|error| Error::new(ErrorKind::IoError, format!("recorder: {error}")))?;
         *recorder.shared.thread.lock() = Some(thread);
@@ -174,8 +174,8 @@ impl Recorder {
     }
 
     /// Whether the coordinator is to be held, so that another file can begin with it at rest.
-    pub fn wants_rest(&self) -> bool {
-        self.shared.wants_rest.load(Ordering::Relaxed)
+    pub fn wants_quiesce(&self) -> bool {
+        self.shared.wants_quiesce.load(Ordering::Relaxed)
     }
 
     /// The coordinator is held, or let go.
@@ -186,11 +186,11 @@ impl Recorder {
     }
 
     /// The coordinator is at rest, and so are the shards: another file begins here.
-    pub fn rest(&self, standing: Standing, tip: &Arc<Catalog>) {
-        self.shared.wants_rest.store(false, Ordering::Relaxed);
+    pub fn rest(&self, quiesced_state: QuiescedState, tip: &Arc<Catalog>) {
+        self.shared.wants_quiesce.store(false, Ordering::Relaxed);
         self.shared.off.store(false, Ordering::Relaxed);
-        let bytes = standing.extracts.iter().map(extract_bytes).sum();
-        self.push(Event::Rest(Box::new(standing), tip.clone()), bytes);
+        let bytes = quiesced_state.extracts.iter().map(extract_bytes).sum();
+        self.push(Event::Rest(Box::new(quiesced_state), tip.clone()), bytes);
     }
 
     /// The life is over. Returns when the recording is written, or after a few seconds. Only the first call counts.
@@ -274,8 +274,8 @@ impl Recorder {
         self.shared.off.store(true, Ordering::Relaxed);
     }
 
-    fn ask_for_rest(&self) {
-        self.shared.wants_rest.store(true, Ordering::Relaxed);
+    fn ask_to_quiesce(&self) {
+        self.shared.wants_quiesce.store(true, Ordering::Relaxed);
     }
 }
 

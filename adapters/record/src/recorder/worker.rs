@@ -9,13 +9,13 @@ use kernel::message::ShardReply;
 use kernel::record::{Commit, EncodedRecord, RecordKind};
 use kernel::schema::Catalog;
 use kernel::{
-    Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, Result, Snapshot, Standing, TableId,
+    Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, QuiescedState, Result, Snapshot, TableId,
 };
 
 use super::disk::Output;
-use super::{Event, Life, Recorder, RecorderSettings, rows_in_log};
+use super::{Event, Recorder, RecorderSettings, TermStart, rows_in_log};
 use crate::file::{self, Begin, FileHeader, Recording};
-use crate::item::{End, ExtractKey, Item, RecordedInput, RecordedStanding};
+use crate::item::{End, ExtractKey, Item, RecordedInput, RecordedQuiescedState};
 use crate::mark::{append_mark, publish_mark, state_bytes, state_hash};
 use crate::rows::Rows;
 
@@ -41,7 +41,7 @@ const STATE_SHARE: u32 = 100;
 
 pub(super) struct Worker {
     settings: RecorderSettings,
-    life: Life,
+    term: TermStart,
     recorder: Recorder,
     /// None: nothing can be recorded until the coordinator stood still.
     output: Option<Output>,
@@ -59,22 +59,22 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn start(settings: RecorderSettings, life: Life, recorder: Recorder) -> Result<Worker> {
+    pub fn start(settings: RecorderSettings, term: TermStart, recorder: Recorder) -> Result<Worker> {
         let failed = |error: io::Error| {
             let directory = settings.directory.display();
             Error::new(ErrorKind::IoError, format!("cannot record into {directory}: {error}"))
         };
         let mut directory = std::fs::DirBuilder::new();
         directory.recursive(true).mode(0o700).create(&settings.directory).map_err(failed)?;
-        refuse_foreign(&settings, &life)?;
-        let begin = Begin::Life { open: life.open, now_us: life.now_us };
+        refuse_foreign(&settings, &term)?;
+        let begin = Begin::Term { open: term.open, now_us: term.now_us };
         let keep_bytes = settings.bytes_max.saturating_sub(settings.file_bytes);
         let output =
-            Output::begin(&settings.directory, &header(&life, 1, begin), keep_bytes).map_err(failed)?;
+            Output::begin(&settings.directory, &header(&term, 1, begin), keep_bytes).map_err(failed)?;
         let now = Instant::now();
         Ok(Worker {
             settings,
-            life,
+            term,
             recorder,
             output: Some(output),
             number: 1,
@@ -103,7 +103,7 @@ impl Worker {
             if idle || self.flushed.elapsed() >= FRAME_PAUSE {
                 self.flush();
             }
-            self.ask_for_rest_if_due();
+            self.ask_to_quiesce_if_due();
             match (idle, self.retry_at) {
                 (false, _) => std::thread::sleep(LOOK_PAUSE),
                 (true, None) => std::thread::park(),
@@ -129,7 +129,7 @@ impl Worker {
                 self.closed.insert((pipeline, epoch));
             }
             Event::Held(held) => self.push(Item::Held(held)),
-            Event::Rest(standing, tip) => self.begin_file(&standing, &tip),
+            Event::Rest(quiesced_state, tip) => self.begin_file(&quiesced_state, &tip),
             Event::Lost => self.give_up("the recorder fell behind the database"),
             Event::Finish(..) => unreachable!("the loop ends with it"),
         }
@@ -207,23 +207,24 @@ impl Worker {
     }
 
     /// The coordinator stands still: what follows goes into another file.
-    fn begin_file(&mut self, standing: &Standing, tip: &Catalog) {
+    fn begin_file(&mut self, quiesced_state: &QuiescedState, tip: &Catalog) {
         self.push(Item::End(End::NextFile));
         self.flush();
         self.number += 1;
         self.retry_at = None;
         self.asked = false;
         self.expected.clear();
-        for extract in &standing.extracts {
+        for extract in &quiesced_state.extracts {
             if let Some(table) = rows_in_log(tip, extract) {
                 self.expect(table, extract.clone());
             }
         }
-        let recorded =
-            RecordedStanding::of(standing, &|extract: &Extract| rows_in_log(tip, extract).is_some());
-        let begin = Begin::Standing(Box::new(recorded));
+        let recorded = RecordedQuiescedState::of(quiesced_state, &|extract: &Extract| {
+            rows_in_log(tip, extract).is_some()
+        });
+        let begin = Begin::Quiesced(Box::new(recorded));
         let keep_bytes = self.settings.bytes_max.saturating_sub(self.settings.file_bytes);
-        let header = header(&self.life, self.number, begin);
+        let header = header(&self.term, self.number, begin);
         match Output::begin(&self.settings.directory, &header, keep_bytes) {
             Ok(output) => {
                 if self.output.is_none() {
@@ -236,12 +237,12 @@ impl Worker {
     }
 
     /// Another file is wanted: this one is long enough, or there was none for a while.
-    fn ask_for_rest_if_due(&mut self) {
+    fn ask_to_quiesce_if_due(&mut self) {
         let full = self.output.as_ref().is_some_and(|output| output.written >= self.settings.file_bytes);
         let due = full || self.retry_at.is_some_and(|at| at <= Instant::now());
         if due && !self.asked {
             self.asked = true;
-            self.recorder.ask_for_rest();
+            self.recorder.ask_to_quiesce();
         }
     }
 
@@ -303,27 +304,27 @@ fn head(record: &EncodedRecord) -> Option<Commit> {
     postcard::from_bytes(head.get(8..8 + len)?).ok()
 }
 
-fn header(life: &Life, number: u64, begin: Begin) -> FileHeader {
+fn header(term: &TermStart, number: u64, begin: Begin) -> FileHeader {
     FileHeader {
         kernel: kernel::VERSION.into(),
-        database: life.database,
-        incarnation: life.incarnation,
+        database: term.database,
+        term: term.term,
         number,
-        shard_count: life.shard_count,
-        config: life.config.clone(),
+        shard_count: term.shard_count,
+        config: term.config.clone(),
         begin,
     }
 }
 
 /// Another database's recording is not to be mixed with ours, let alone removed.
-fn refuse_foreign(settings: &RecorderSettings, life: &Life) -> Result<()> {
+fn refuse_foreign(settings: &RecorderSettings, term: &TermStart) -> Result<()> {
     let directory = &settings.directory;
     let refused = |what: String| Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, what));
     let files = file::list(directory).map_err(|error| Error::new(ErrorKind::IoError, error.to_string()))?;
     for path in files {
         // A file that a kill left without a header is nobody's.
         let Ok(recording) = Recording::open(&path) else { continue };
-        if recording.header.database != life.database {
+        if recording.header.database != term.database {
             return refused(format!(
                 "{} is of another database; nothing was changed; choose another directory for the recording",
                 path.display()

@@ -13,8 +13,8 @@ use tokio::process::{Child, Command};
 /// How long the server may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Small segments: the show is short.
-const SEGMENT_BYTES: &str = "67108864";
+/// Small log files: the show is short.
+const LOG_FILE_BYTES: &str = "67108864";
 
 /// A server process on a temporary directory; both go when this is dropped.
 pub(super) struct Database {
@@ -126,7 +126,7 @@ fn launch(directory: &TempDir, port: u16) -> Result<Child, String> {
         .arg("serve")
         .arg("--data")
         .arg(directory.path().join("data"))
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--segment-bytes", SEGMENT_BYTES])
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--log file-bytes", LOG_FILE_BYTES])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use kernel::expr::OnDuplicate;
-use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, SourceReading};
+use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, SourceMetadata};
 use kernel::schema::{PipelineDef, PipelineState, StartAt, TableDef};
-use kernel::{Epoch, ErrorKind, PipelineId, Position, Run, TopicId};
+use kernel::{Epoch, ErrorKind, Generation, PipelineId, Position, TopicId};
 use tidemark_decode::{ExtractPlan, Extractor};
 use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
@@ -127,14 +127,14 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
         OffsetsSyntax::Latest => Offsets::From(StartAt::Latest),
         OffsetsSyntax::At(at) => {
             let database = &context.environment().database;
-            let reading = database.read_source(&pipeline.definition_sql).await.map_err(|error| {
+            let metadata = database.read_source(&pipeline.definition_sql).await.map_err(|error| {
                 let message = format!(
                     "the source of pipeline \"{name}\" cannot be asked which offsets it has ({}); nothing was changed",
                     error.message
                 );
                 SqlError::new(error.kind.sqlstate(), message)
             })?;
-            check_offsets(at, &reading)?;
+            check_offsets(at, &metadata)?;
             Offsets::At(at.clone())
         }
     };
@@ -142,12 +142,12 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
     Ok(Plan { definitions: vec![definition], notices: vec![], secrets: vec![] })
 }
 
-fn check_offsets(at: &BTreeMap<i32, i64>, reading: &SourceReading) -> Result<()> {
+fn check_offsets(at: &BTreeMap<i32, i64>, metadata: &SourceMetadata) -> Result<()> {
     let refuse = |message: String| Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
     for (partition, offset) in at {
-        match reading.partitions.get(partition) {
+        match metadata.partitions.get(partition) {
             None => {
-                let last = reading.partitions.keys().last().map_or(0, |last| last + 1);
+                let last = metadata.partitions.keys().last().map_or(0, |last| last + 1);
                 return refuse(format!(
                     "the topic has no partition {partition}: it has {last}, numbered from 0"
                 ));
@@ -204,7 +204,7 @@ fn checked(context: &StatementContext, create: &CreatePipeline) -> Result<Pipeli
     let (plan, transform) = PipelinePlanner::new()?.plan(create, table, shard_count)?;
     check_fed(create, &plan)?;
     let start = Position { next_offset: 0, leader_epoch: -1 };
-    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Run(0), 0, start).or_sql()?;
+    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Generation(0), 0, start).or_sql()?;
     Ok(PipelineSpec {
         name: create.name.clone(),
         table: create.table.clone(),

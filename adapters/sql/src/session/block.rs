@@ -100,7 +100,7 @@ impl Block {
         if self.writes.is_empty() {
             return Ok(Counts::default());
         }
-        let write = Write { barrier: None, tables: self.writes };
+        let write = Write { table_lock: None, tables: self.writes };
         match environment.database.request(Request::Write(write)).await.or_sql()? {
             Response::Done(counts) => Ok(counts),
             _ => Err(SqlError::internal("the kernel answered a write with something else")),

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
 use kernel::ids::{PipelineId, TableId};
-use kernel::message::{Definition, SourceReading};
+use kernel::message::{Definition, SourceMetadata};
 use kernel::{ErrorKind, Request, Response};
 use tidemark_pipeline_sql::Statement;
 
 use crate::client::{Run, SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
-use crate::database::{BarrierGuard, Database, PipelineStatus, SnapshotGuard};
+use crate::database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard};
 use crate::error::{OrSql, Result, SqlError, state};
 use crate::query::{Cursor, Described, Environment, QueryEngine, StatementContext, limits};
 use crate::{define, write};
@@ -101,11 +101,11 @@ impl Database for Committing {
         self.database.snapshot().await
     }
 
-    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, kernel::Error> {
-        self.database.barrier(tables).await
+    async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, kernel::Error> {
+        self.database.table_lock(tables).await
     }
 
-    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, kernel::Error> {
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, kernel::Error> {
         self.database.read_source(definition_sql).await
     }
 

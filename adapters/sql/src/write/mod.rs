@@ -2,8 +2,8 @@
 //! [`kernel::message::Write`]. Transaction blocks, which buffer what is planned here, live in `session`; TRUNCATE is a
 //! definition.
 //!
-//! What reads before it writes takes a table barrier over everything it reads and writes, plans on the staged tip, and hands
-//! in the outcome under the barrier. What only inserts values takes none.
+//! What reads before it writes takes a table lock over everything it reads and writes, plans on the staged tip, and hands
+//! in the outcome under the table lock. What only inserts values takes none.
 
 mod change;
 mod defaults;
@@ -36,7 +36,7 @@ pub fn is_write(statement: &Statement) -> bool {
     matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
 }
 
-/// Plans a write, hands it to the kernel and waits until it is durable. Takes a table barrier if the statement reads. The
+/// Plans a write, hands it to the kernel and waits until it is durable. Takes a table lock if the statement reads. The
 /// counts are of rows as the client sees them: an UPDATE counts `updated`, not deletions and insertions.
 pub async fn execute(env: &Environment, write: &Statement) -> Result<Counts> {
     execute_with(env, write, &[]).await
@@ -75,29 +75,29 @@ async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
         return hand_in(env, None, planned).await;
     }
     drop(snapshot);
-    let barrier = env.database.barrier(reads_and_writes.iter().copied().collect()).await.or_sql()?;
-    if !tables_named(write, barrier.snapshot()).is_subset(&reads_and_writes) {
+    let table_lock = env.database.table_lock(reads_and_writes.iter().copied().collect()).await.or_sql()?;
+    if !tables_named(write, table_lock.snapshot()).is_subset(&reads_and_writes) {
         return Err(from_kernel(kernel::Error::new(
             ErrorKind::SerializationFailure,
             "a table that the statement names was created or dropped meanwhile; try again",
         )));
     }
-    let planned = plan(&env.context(barrier.snapshot()), write).await?;
+    let planned = plan(&env.context(table_lock.snapshot()), write).await?;
     if planned.tables.is_empty() {
         return Ok(planned.counts.unwrap_or_default());
     }
-    hand_in(env, Some(barrier), planned).await
+    hand_in(env, Some(table_lock), planned).await
 }
 
 async fn hand_in(
     env: &Environment,
-    barrier: Option<crate::database::BarrierGuard>,
+    table_lock: Option<crate::database::TableLockGuard>,
     planned: Planned,
 ) -> Result<Counts> {
     if planned.tables.is_empty() {
         return Ok(planned.counts.unwrap_or_default());
     }
-    let write = Write { barrier: barrier.map(|b| b.use_up()), tables: planned.tables };
+    let write = Write { table_lock: table_lock.map(|b| b.use_up()), tables: planned.tables };
     match env.database.request(Request::Write(write)).await.or_sql()? {
         Response::Done(counts) => Ok(planned.counts.unwrap_or(counts)),
         other => Err(SqlError::internal(format!("a write was answered with {other:?}"))),
@@ -122,7 +122,7 @@ async fn plan(context: &StatementContext, write: &Statement) -> Result<Planned> 
     }
 }
 
-/// Plans the rows of an INSERT inside a transaction block, against the block's snapshot and without a barrier; COMMIT hands
+/// Plans the rows of an INSERT inside a transaction block, against the block's snapshot and without a table lock; COMMIT hands
 /// them in. Refuses with 0A000 what a block cannot hold.
 pub async fn plan_in_block(context: &StatementContext, write: &Statement) -> Result<Vec<TableWrite>> {
     plan_in_block_with(context, write, &[]).await

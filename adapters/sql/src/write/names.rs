@@ -86,7 +86,7 @@ pub fn target_name(write: &Statement) -> Option<String> {
 }
 
 /// Tables that a write reads, its target apart where it only inserts there. Common table expressions that hide a table of
-/// the same name make it look read: a barrier too many, never one too few.
+/// the same name make it look read: a table lock too many, never one too few.
 pub fn tables_read(write: &Statement, snapshot: &Snapshot) -> BTreeSet<TableId> {
     match write {
         Statement::Insert(insert) => {

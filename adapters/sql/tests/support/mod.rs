@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use kernel::ids::*;
-use kernel::message::{Effect, Input, Request, Response, SourceReading};
+use kernel::message::{Effect, Input, Request, Response, SourceMetadata};
 use kernel::record::{Body, Open, Record};
 use kernel::{Config, Coordinator, Error, Recovery, Shard};
 use pg_semantics::types::encode;
@@ -21,7 +21,7 @@ use tidemark_secrets::Secrets;
 use tidemark_sql::client::SessionInfo;
 use tidemark_sql::error::OrSql;
 use tidemark_sql::query::{Environment, QueryEngine};
-use tidemark_sql::{BarrierGuard, Database, PipelineStatus, SnapshotGuard, SqlError, define, write};
+use tidemark_sql::{Database, PipelineStatus, SnapshotGuard, SqlError, TableLockGuard, define, write};
 use tokio::sync::oneshot;
 
 type Answer = Result<Response, Error>;
@@ -44,8 +44,7 @@ impl Host {
     /// Empty, with this many shards.
     pub fn new(shard_count: u16) -> Host {
         let body = Body::Open(Open { database: [1; 16], shard_count, at_us: 0 });
-        let open =
-            Record { sequence: Sequence(1), incarnation: Incarnation(1), synced_through: Sequence(0), body };
+        let open = Record { sequence: Sequence(1), term: Term(1), synced_through: Sequence(0), body };
         let mut shards: Vec<Shard> = (0..shard_count).map(|n| Shard::new(ShardId(n), shard_count)).collect();
         let views = shards.iter_mut().map(Shard::recovered).collect();
         let coordinator = Recovery::new().finish(Config::default(), 0, &open, views).unwrap();
@@ -118,12 +117,12 @@ impl Database for Host {
         }
     }
 
-    async fn barrier(&self, tables: Vec<TableId>) -> Result<BarrierGuard, Error> {
-        match self.request(Request::AcquireBarrier { tables }).await? {
-            Response::Barrier { barrier, snapshot } => {
+    async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error> {
+        match self.request(Request::AcquireTableLock { tables }).await? {
+            Response::TableLock { table_lock, snapshot } => {
                 let host = self.clone();
-                Ok(BarrierGuard::new(barrier, snapshot, move || {
-                    drop(host.send(Request::ReleaseBarrier(barrier)))
+                Ok(TableLockGuard::new(table_lock, snapshot, move || {
+                    drop(host.send(Request::ReleaseTableLock(table_lock)))
                 }))
             }
             other => panic!("{other:?}"),
@@ -131,12 +130,12 @@ impl Database for Host {
     }
 
     /// A topic of two partitions, wherever it is; the brokers called `gone` do not answer.
-    async fn read_source(&self, definition_sql: &str) -> Result<SourceReading, Error> {
+    async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error> {
         if definition_sql.contains("'gone:") {
             return Err(Error::new(kernel::ErrorKind::SourceUnreachable, "no broker answers"));
         }
         let partitions = [(0, (5, 20)), (1, (0, 0))].into_iter().collect();
-        Ok(SourceReading { topic_id: TopicId([7; 16]), partitions })
+        Ok(SourceMetadata { topic_id: TopicId([7; 16]), partitions })
     }
 
     /// Brokers called `forbidden` are not allowed.

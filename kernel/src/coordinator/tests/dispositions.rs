@@ -10,12 +10,12 @@ use crate::record::Tally;
 
 /// Rows of messages, each with its values, as an extractor of partition 0 hands them in.
 fn extract(host: &Host, pipeline: PipelineId, first_offset: i64, messages: &[&[i64]]) -> Extract {
-    let run = &host.kernel.pipelines[&pipeline];
+    let source = &host.kernel.pipelines[&pipeline];
     let table = &host.kernel.tip().tables[&host.kernel.tip().pipelines[&pipeline].table];
     let rows = stored_rows(table, first_offset, messages);
     Extract {
         pipeline,
-        epoch: run.epoch,
+        epoch: source.epoch,
         partition: 0,
         first_offset,
         next: Position { next_offset: first_offset + messages.len() as i64, leader_epoch: 0 },
@@ -23,7 +23,7 @@ fn extract(host: &Host, pipeline: PipelineId, first_offset: i64, messages: &[&[i
         filtered: messages.iter().filter(|values| values.is_empty()).count() as u64,
         source_bytes: 100,
         pieces: crate::route::route(table, &rows, SHARDS),
-        set_aside: vec![],
+        dead_letters: vec![],
         originals: None,
     }
 }
@@ -90,11 +90,11 @@ fn a_message_of_several_rows_on_several_shards_counts_once_whatever_becomes_of_i
     // One row refused, then one row on each shard and more, then all rows; and one message that is filtered.
     host.take_messages(id, 1, &[&[10, 11, 3, 12], &SPREAD[..6], &[13, 14], &[], &[14]]);
     let tally = host.last_tally(id);
-    assert_eq!(tally, Tally { applied: 1, filtered: 1, ignored: 0, set_aside: 3 });
+    assert_eq!(tally, Tally { applied: 1, filtered: 1, ignored: 0, dead_letters: 3 });
     host.sync();
     assert_eq!(errors_rows(&host), 1 + 6 + 1, "each refused row, with its reason");
     let def = &host.kernel.published().catalog.pipelines[&id];
-    assert_eq!((def.set_aside, def.cursors[&0].next_offset), (3, 6), "messages, not rows");
+    assert_eq!((def.dead_letters, def.cursors[&0].next_offset), (3, 6), "messages, not rows");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn rows_of_one_message_that_refuse_one_another_set_it_aside_once() {
     let mut host = Host::with_shards();
     let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Reject));
     host.take_messages(id, 0, &[&[1, 1, 1], &[2]]);
-    assert_eq!(host.last_tally(id), Tally { applied: 1, set_aside: 1, ..Tally::default() });
+    assert_eq!(host.last_tally(id), Tally { applied: 1, dead_letters: 1, ..Tally::default() });
 }
 
 #[test]
@@ -110,14 +110,14 @@ fn a_message_with_a_dropped_row_is_ignored_once() {
     let mut host = Host::with_shards();
     let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Ignore));
     host.take_messages(id, 0, &[&SPREAD, &SPREAD, &[20, 0, 7], &[21], &[]]);
-    assert_eq!(host.last_tally(id), Tally { applied: 2, filtered: 1, ignored: 2, set_aside: 0 });
+    assert_eq!(host.last_tally(id), Tally { applied: 2, filtered: 1, ignored: 2, dead_letters: 0 });
 }
 
 #[test]
 fn a_refused_row_decides_over_a_dropped_one_of_the_same_message() {
     let mut refused = Tally { applied: 3, ..Tally::default() };
     staging::dispose(&mut refused, &BTreeSet::from([7]), vec![8, 7, 8, 7]);
-    assert_eq!(refused, Tally { applied: 1, ignored: 1, set_aside: 1, ..Tally::default() });
+    assert_eq!(refused, Tally { applied: 1, ignored: 1, dead_letters: 1, ..Tally::default() });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::expr::{Expr, Literal, OnDuplicate, Update};
-use crate::extract::{Extract, SetAside, SetAsideKind};
+use crate::extract::{DeadLetter, DeadLetterKind, Extract};
 use crate::message::*;
 use crate::record::{Body, Open, Record, RecordKind};
 use crate::schema::*;
@@ -23,7 +23,7 @@ const TOPIC: TopicId = TopicId([7; 16]);
 
 /// Nothing is gathered: readings and batches come as soon as they may.
 fn eager() -> Config {
-    Config { catch_up_bytes: 0, reading_pause_us: 0, ..Config::default() }
+    Config { linger_bytes: 0, metadata_pause_us: 0, ..Config::default() }
 }
 
 struct Host {
@@ -55,7 +55,7 @@ impl Host {
     fn over(mut shards: Vec<Shard>, config: Config) -> Host {
         let open = Record {
             sequence: Sequence(1),
-            incarnation: Incarnation(1),
+            term: Term(1),
             synced_through: Sequence(0),
             body: Body::Open(Open { database: [1; 16], shard_count: SHARDS, at_us: 0 }),
         };
@@ -151,7 +151,7 @@ impl Host {
             }
             ShardCommand::Abandon { from } => ShardReply::Abandoned { from },
             ShardCommand::Publish { through, .. } => ShardReply::Published { through, view: Arc::default() },
-            ShardCommand::ViewTip { barrier } => ShardReply::Tip { barrier, view: Arc::default() },
+            ShardCommand::ViewTip { table_lock } => ShardReply::Tip { table_lock, view: Arc::default() },
         }
     }
 
@@ -195,7 +195,7 @@ impl Host {
         self.define(2, create_pipeline(spec));
         self.define(3, Definition::StartPipeline { name, if_not_running: false });
         let epoch = self.kernel.pipelines[&id].epoch;
-        self.feed(Input::SourceOpened { pipeline: id, epoch, reading: reading(TOPIC) });
+        self.feed(Input::SourceOpened { pipeline: id, epoch, metadata: metadata(TOPIC) });
         self.sync();
         self.seen.clear();
         id
@@ -217,7 +217,7 @@ impl Host {
             filtered: 0,
             source_bytes: 100,
             pieces: vec![Some(rows), None],
-            set_aside: vec![],
+            dead_letters: vec![],
             originals: None,
         };
         self.feed(Input::Extracted(extract));
@@ -234,7 +234,7 @@ impl Host {
             _ => None,
         });
         let (epoch, token) = asked.expect("a reading was asked for");
-        self.feed(Input::SourceVerified { pipeline, epoch, token, reading: reading(topic_id) });
+        self.feed(Input::SourceVerified { pipeline, epoch, token, metadata: metadata(topic_id) });
     }
 
     /// Where the last fetch began.
@@ -263,8 +263,8 @@ fn name_of(command: &ShardCommand) -> String {
     }
 }
 
-fn reading(topic_id: TopicId) -> SourceReading {
-    SourceReading { topic_id, partitions: BTreeMap::from([(0, (0, 1000))]) }
+fn metadata(topic_id: TopicId) -> SourceMetadata {
+    SourceMetadata { topic_id, partitions: BTreeMap::from([(0, (0, 1000))]) }
 }
 
 fn column(name: &str) -> ColumnDef {
@@ -326,11 +326,11 @@ fn rows(values: Vec<i64>) -> arrow_array::RecordBatch {
     arrow_array::RecordBatch::try_new(schema, columns).unwrap()
 }
 
-fn write(barrier: Option<BarrierId>) -> Request {
-    write_with(barrier, OnDuplicate::Reject)
+fn write(table_lock: Option<TableLockId>) -> Request {
+    write_with(table_lock, OnDuplicate::Reject)
 }
 
-fn write_with(barrier: Option<BarrierId>, on_duplicate: OnDuplicate) -> Request {
+fn write_with(table_lock: Option<TableLockId>, on_duplicate: OnDuplicate) -> Request {
     let part = |rows| ShardWrite { deletes: vec![], rows };
     let table = TableWrite {
         table: TableId(1),
@@ -338,7 +338,7 @@ fn write_with(barrier: Option<BarrierId>, on_duplicate: OnDuplicate) -> Request 
         on_duplicate,
         shards: vec![part(Some(rows(vec![1]))), part(None)],
     };
-    Request::Write(Write { barrier, tables: vec![table] })
+    Request::Write(Write { table_lock, tables: vec![table] })
 }
 
 #[test]
@@ -376,45 +376,45 @@ fn what_arrives_during_a_sync_is_one_batch_after_it() {
 
 #[test]
 fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_waited() {
-    let config = Config { catch_up_bytes: 250, ..Config::default() };
+    let config = Config { linger_bytes: 250, ..Config::default() };
     let mut host = Host::over(vec![], config.clone());
     host.start_pipeline(false, pipeline("p", "t", OnDuplicate::Reject));
-    let readings =
+    let metadata =
         |host: &Host| host.seen.iter().filter(|e| matches!(e, Effect::SourceVerify { .. })).count();
-    let (asked, appended) = (readings(&host), host.appended.len());
+    let (asked, appended) = (metadata(&host), host.appended.len());
 
     // Each range has 100 bytes; the reading knows of 1000 messages.
     host.extracted(host.epoch(), 0, 10);
     host.extracted(host.epoch(), 10, 20);
-    assert_eq!(readings(&host), asked, "too little to ask the broker for");
+    assert_eq!(metadata(&host), asked, "too little to ask the broker for");
     host.extracted(host.epoch(), 20, 30);
-    assert_eq!(readings(&host), asked + 1, "enough");
+    assert_eq!(metadata(&host), asked + 1, "enough");
     host.verified(TOPIC);
     assert_eq!(host.appended.len(), appended + 1, "300 bytes are a batch");
     host.sync();
 
     host.extracted(host.epoch(), 30, 40);
     assert_eq!(
-        host.kernel.next_pipeline_timer().map(|due_us| due_us <= host.now_us + config.catch_up_pause_us),
+        host.kernel.next_pipeline_timer().map(|due_us| due_us <= host.now_us + config.linger_us),
         Some(true)
     );
-    host.now_us += config.catch_up_pause_us;
+    host.now_us += config.linger_us;
     host.feed(Input::Tick);
-    assert_eq!(readings(&host), asked + 2, "waited long enough");
+    assert_eq!(metadata(&host), asked + 2, "waited long enough");
     host.verified(TOPIC);
     assert_eq!(host.appended.len(), appended + 2, "nor does the batch wait once more");
     host.sync();
 
     host.extracted(host.epoch(), 40, 1000);
-    host.now_us += config.catch_up_pause_us;
+    host.now_us += config.linger_us;
     host.feed(Input::Tick);
     host.verified(TOPIC);
     host.sync();
     host.extracted(host.epoch(), 1000, 1001);
-    assert_eq!(readings(&host), asked + 3, "at the end it waits a little between readings");
-    host.now_us += config.reading_pause_us;
+    assert_eq!(metadata(&host), asked + 3, "at the end it waits a little between readings");
+    host.now_us += config.metadata_pause_us;
     host.feed(Input::Tick);
-    assert_eq!(readings(&host), asked + 4);
+    assert_eq!(metadata(&host), asked + 4);
     host.verified(TOPIC);
     host.sync();
     assert_eq!(host.cursor(), 1001);
@@ -433,7 +433,7 @@ fn an_older_epoch_changes_nothing_and_a_range_that_does_not_follow_is_fetched_ag
     assert!(host.epoch() > epoch, "a skip: fetched again under a new epoch");
     assert!(host.seen.iter().any(|e| matches!(e, Effect::SourceOpen { .. })));
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
-    host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
+    host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
     assert_eq!(host.last_fetch(), Some(0), "from the store's own offset");
 }
 
@@ -449,7 +449,7 @@ fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged()
     host.now_us += Config::default().retry_us_max;
     host.feed(Input::Tick);
     let epoch = host.epoch();
-    host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
+    host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
     assert_eq!(host.last_fetch(), Some(10), "the staged batch's ranges are not fetched a second time");
     host.release();
     host.sync();
@@ -541,7 +541,7 @@ fn a_reader_ahead_of_its_cursor_that_loses_its_place_begins_again_at_the_cursor(
     });
     let epoch = opened.expect("opened again");
     assert!(epoch > before);
-    host.feed(Input::SourceOpened { pipeline, epoch, reading: reading(TOPIC) });
+    host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
     assert_eq!(host.last_fetch(), Some(10));
 }
 
@@ -558,9 +558,13 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
     host.now_us += Config::default().retry_us_max;
     host.feed(Input::Tick);
     // The topic ends at 1000.
-    host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch: host.epoch(), reading: reading(TOPIC) });
+    host.feed(Input::SourceOpened {
+        pipeline: PipelineId(1),
+        epoch: host.epoch(),
+        metadata: metadata(TOPIC),
+    });
     let told = host.seen.iter().find_map(|e| match e {
-        Effect::Note { error, .. } => error.clone(),
+        Effect::Event { error, .. } => error.clone(),
         _ => None,
     });
     assert!(told.expect("not retried in silence").message.contains("ends at 1000"));
@@ -593,7 +597,7 @@ fn a_refused_pipeline_row_goes_to_the_errors_table_of_the_same_record() {
     assert_eq!(host.cursor(), 10, "the rest goes on");
     let (_, _, Body::Commit(_, commit)) = host.appended.last().unwrap() else { panic!("a commit") };
     let tally = commit.cursors[0].tally;
-    assert_eq!((tally.applied, tally.set_aside), (9, 1));
+    assert_eq!((tally.applied, tally.dead_letters), (9, 1));
     let staged =
         host.commands.iter().filter(|c| c.contains(&format!("stage {}", host.appended.last().unwrap().0)));
     assert_eq!(staged.count(), 2, "rows, then errors, under one sequence");
@@ -602,10 +606,10 @@ fn a_refused_pipeline_row_goes_to_the_errors_table_of_the_same_record() {
 #[test]
 fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
     let mut host = Host::with_pipeline(false, Some(0));
-    let set_aside = SetAside {
+    let dead_letters = DeadLetter {
         partition: 0,
         offset: 0,
-        kind: SetAsideKind::Decode,
+        kind: DeadLetterKind::Decode,
         code: "22P02".into(),
         message: "not JSON".into(),
         payload: None,
@@ -620,7 +624,7 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
         filtered: 0,
         source_bytes: 10,
         pieces: vec![None, None],
-        set_aside: vec![set_aside],
+        dead_letters: vec![dead_letters],
         originals: None,
     };
     host.feed(Input::Extracted(extract));
@@ -631,16 +635,16 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
 }
 
 #[test]
-fn a_barrier_holds_later_batches_back_until_its_write_is_staged() {
+fn a_table_lock_holds_later_batches_back_until_its_write_is_staged() {
     let mut host = Host::with_pipeline(false, None);
-    host.request(10, Request::AcquireBarrier { tables: vec![TableId(1)] });
-    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(10) else { panic!("granted") };
+    host.request(10, Request::AcquireTableLock { tables: vec![TableId(1)] });
+    let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(10) else { panic!("granted") };
     let appended = host.appended.len();
     host.extracted(host.epoch(), 0, 10);
     host.verified(TOPIC);
     host.request(11, write(None));
     assert_eq!(host.appended.len(), appended, "neither the batch nor another client's rows");
-    host.request(12, write(Some(barrier)));
+    host.request(12, write(Some(table_lock)));
     let kinds: Vec<RecordKind> = host.appended[appended..].iter().map(|a| a.1).collect();
     assert_eq!(kinds[0], RecordKind::Client, "the holder first: {kinds:?}");
     host.sync();
@@ -651,28 +655,28 @@ fn a_barrier_holds_later_batches_back_until_its_write_is_staged() {
 }
 
 #[test]
-fn a_barrier_that_is_released_lets_the_others_go_on() {
+fn a_table_lock_that_is_released_lets_the_others_go_on() {
     let mut host = Host::new();
     host.define(1, create_table("t", false));
-    host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
-    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
-    host.request(3, Request::AcquireBarrier { tables: vec![TableId(1)] });
+    host.request(2, Request::AcquireTableLock { tables: vec![TableId(1)] });
+    let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(2) else { panic!("granted") };
+    host.request(3, Request::AcquireTableLock { tables: vec![TableId(1)] });
     assert!(host.answer_to(3).is_none(), "one at a time");
-    host.request(4, Request::ReleaseBarrier(barrier));
-    assert!(matches!(host.answer_to(3), Some(Ok(Response::Barrier { .. }))));
+    host.request(4, Request::ReleaseTableLock(table_lock));
+    assert!(matches!(host.answer_to(3), Some(Ok(Response::TableLock { .. }))));
 }
 
 #[test]
-fn the_holder_of_a_barrier_is_never_turned_away() {
+fn the_holder_of_a_table_lock_is_never_turned_away() {
     let mut host = Host::over(vec![], Config { requests_waiting_max: 1, ..eager() });
     host.define(1, create_table("t", false));
-    host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
-    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
+    host.request(2, Request::AcquireTableLock { tables: vec![TableId(1)] });
+    let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(2) else { panic!("granted") };
     host.request(3, write(None));
-    assert!(host.answer_to(3).is_none(), "waits for the barrier and fills the line");
+    assert!(host.answer_to(3).is_none(), "waits for the table lock and fills the line");
     host.request(4, write(None));
     assert_eq!(host.answer_to(4).expect("no room in the line").unwrap_err().kind, ErrorKind::OutOfMemory);
-    host.request(5, write(Some(barrier)));
+    host.request(5, write(Some(table_lock)));
     host.sync();
     host.answer_to(5).expect("neither turned away nor left waiting").unwrap();
     host.sync();
@@ -712,18 +716,18 @@ fn a_rule_that_does_not_fit_its_table_is_refused_with_the_definition() {
 }
 
 #[test]
-fn a_write_whose_rule_does_not_fit_its_table_is_refused_and_lets_go_of_its_barrier() {
+fn a_write_whose_rule_does_not_fit_its_table_is_refused_and_lets_go_of_its_table_lock() {
     let mut host = Host::new();
     host.define(1, create_table("t", true));
-    host.request(2, Request::AcquireBarrier { tables: vec![TableId(1)] });
-    let Some(Ok(Response::Barrier { barrier, .. })) = host.answer_to(2) else { panic!("granted") };
-    host.request(3, write_with(Some(barrier), misfit()));
+    host.request(2, Request::AcquireTableLock { tables: vec![TableId(1)] });
+    let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(2) else { panic!("granted") };
+    host.request(3, write_with(Some(table_lock), misfit()));
     let error = host.answer_to(3).expect("answered at once").unwrap_err();
     assert!(error.message.contains("primary key"), "{error}");
     let stage = |command: &String| command.contains(&format!("stage {}", host.kernel.next_sequence));
     assert!(!host.commands.iter().any(stage), "no shard has seen it");
-    host.request(4, Request::AcquireBarrier { tables: vec![TableId(1)] });
-    assert!(matches!(host.answer_to(4), Some(Ok(Response::Barrier { .. }))));
+    host.request(4, Request::AcquireTableLock { tables: vec![TableId(1)] });
+    assert!(matches!(host.answer_to(4), Some(Ok(Response::TableLock { .. }))));
 }
 
 #[test]
@@ -736,15 +740,15 @@ fn a_failed_log_poisons_the_kernel() {
 }
 
 #[test]
-fn a_frontier_is_written_once_when_the_log_is_idle() {
+fn a_sync_marker_is_written_once_when_the_log_is_idle() {
     let mut host = Host::new();
     host.define(1, create_table("t", false));
-    host.now_us += Config::default().frontier_idle_us;
+    host.now_us += Config::default().sync_marker_idle_us;
     host.feed(Input::Tick);
-    assert_eq!(host.appended.last().unwrap().1, RecordKind::Frontier);
+    assert_eq!(host.appended.last().unwrap().1, RecordKind::SyncMarker);
     host.sync();
     let appended = host.appended.len();
-    host.now_us += Config::default().frontier_idle_us;
+    host.now_us += Config::default().sync_marker_idle_us;
     host.feed(Input::Tick);
     assert_eq!(host.appended.len(), appended, "a second one would say nothing new");
 }
@@ -756,8 +760,7 @@ fn recovery_over_the_appended_records_gives_the_published_catalog_and_starts_wha
     host.verified(TOPIC);
     host.sync();
     let mut recovery = Recovery::new();
-    let record =
-        |sequence, body| Record { sequence, incarnation: Incarnation(1), synced_through: Sequence(0), body };
+    let record = |sequence, body| Record { sequence, term: Term(1), synced_through: Sequence(0), body };
     let open = Body::Open(Open { database: [1; 16], shard_count: SHARDS, at_us: 0 });
     recovery.replay(&record(Sequence(1), open.clone())).unwrap();
     for (sequence, _, body) in &host.appended {

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn reading_of(latest: [i64; 2]) -> SourceReading {
-    SourceReading { topic_id: TOPIC, partitions: (0..).zip(latest.map(|latest| (0, latest))).collect() }
+fn reading_of(latest: [i64; 2]) -> SourceMetadata {
+    SourceMetadata { topic_id: TOPIC, partitions: (0..).zip(latest.map(|latest| (0, latest))).collect() }
 }
 
 /// START and DROP wait in line together: both are carried out before a host sees an effect of either.
@@ -42,9 +42,9 @@ fn read_ends(ends: &[[i64; 2]]) -> (Host, Vec<String>) {
     let mut told = vec![];
     for latest in ends {
         let epoch = host.epoch();
-        host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch, reading: reading_of(*latest) });
+        host.feed(Input::SourceOpened { pipeline: PipelineId(1), epoch, metadata: reading_of(*latest) });
         told.extend(host.seen.drain(..).filter_map(|effect| match effect {
-            Effect::Note { text, .. } => Some(text),
+            Effect::Event { text, .. } => Some(text),
             _ => None,
         }));
         host.now_us += Config::default().retry_us_max;

@@ -1,14 +1,14 @@
 //! What every [`Storage`] promises, and the log on top of it, as one suite that is run against all of them: the real one, the
-//! simulated and the one in memory, so that the simulator's world is held to the real one. `segments` holds the port's
+//! simulated and the one in memory, so that the simulator's world is held to the real one. `log_files` holds the port's
 //! promises one by one, `model` compares long random lives with a map, `writer` is the log's own cycle, `lives` is what a
 //! process does that is then killed. What a power cut leaves can only be tried on a simulated disk and is not here.
 
-mod lives;
+mod kills;
+mod log_files;
 mod model;
-mod segments;
 mod writer;
 
-pub use lives::Life;
+pub use kills::Workload;
 
 use super::Storage;
 
@@ -25,19 +25,19 @@ pub trait Disks {
 
     /// Has a process of its own live this life on an empty storage, kills it at the end of it, and takes up what it left. The
     /// system goes on: nothing that was written is lost.
-    fn killed(&mut self, life: Life) -> Self::Storage;
+    fn killed(&mut self, workload: Workload) -> Self::Storage;
 
-    /// An empty storage and the length of a segment for which it has no room. None where room never ends.
+    /// An empty storage and the length of a log file for which it has no room. None where room never ends.
     fn full(&mut self) -> Option<(Self::Storage, u64)>;
 
-    /// From now on the bytes of this segment cannot be read, though the segment still is there. False where reads never fail.
+    /// From now on the bytes of this log file cannot be read, though the log file still is there. False where reads never fail.
     fn spoil(&mut self, storage: &mut Self::Storage, number: u64) -> bool;
 }
 
 /// Runs the suite.
 pub fn storage_contract<D: Disks>(disks: &mut D) {
-    segments::check(disks);
-    lives::check(disks);
+    log_files::check(disks);
+    kills::check(disks);
     writer::check(disks);
     model::check(disks);
 }

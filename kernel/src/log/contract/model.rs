@@ -9,7 +9,7 @@ use crate::log::Storage;
 
 const LIVES: u64 = 4;
 const CALLS: u64 = 120;
-/// Segments have numbers up to this.
+/// Log files have numbers up to this.
 const NUMBER_MAX: u64 = 5;
 
 /// Numbers that look random and are the same everywhere (splitmix64).
@@ -38,7 +38,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
                 step(&mut storage, &mut model, &mut draw, &context);
             }
             let listed = model.iter().map(|(number, bytes)| (*number, bytes.len() as u64)).collect();
-            assert_eq!(storage.segments(), Ok(listed), "{context}");
+            assert_eq!(storage.log_files(), Ok(listed), "{context}");
         }
         for (number, bytes) in &model {
             assert_eq!(
@@ -55,7 +55,7 @@ fn step<S: Storage>(storage: &mut S, model: &mut Model, draw: &mut Draw, context
     // Mostly near a page's edge, sometimes beyond the end.
     let offset = draw.below(5) * 4096 + draw.below(40).saturating_sub(20);
     let len = [0, 1, 30, 512, 5000][draw.below(5) as usize];
-    let place = |model: &Model| {
+    let location = |model: &Model| {
         let end = offset as usize + len;
         model.get(&number).is_some_and(|bytes| end <= bytes.len()).then_some(offset as usize..end)
     };
@@ -73,10 +73,10 @@ fn step<S: Storage>(storage: &mut S, model: &mut Model, draw: &mut Draw, context
         }
         2 => storage.prepare(number, [4096, 4608, 16384][draw.below(3) as usize]),
         3 => same(storage.remove(number), model.remove(&number).is_some(), "remove"),
-        4 | 5 => same(storage.sync(number, offset, len as u64), place(model).is_some(), "sync"),
+        4 | 5 => same(storage.sync(number, offset, len as u64), location(model).is_some(), "sync"),
         6 | 7 => {
             let mut into = vec![0; len];
-            let range = place(model);
+            let range = location(model);
             same(storage.read(number, offset, &mut into), range.is_some(), "read");
             if let Some(range) = range {
                 assert_eq!(into, model[&number][range], "{context}: read {number} {offset}+{len}");
@@ -84,10 +84,10 @@ fn step<S: Storage>(storage: &mut S, model: &mut Model, draw: &mut Draw, context
         }
         _ => {
             let bytes: Vec<u8> = (0..len).map(|_| draw.below(256) as u8).collect();
-            let range = place(model);
+            let range = location(model);
             same(storage.write(number, offset, &bytes), range.is_some(), "write");
-            if let (Some(range), Some(segment)) = (range, model.get_mut(&number)) {
-                segment[range].copy_from_slice(&bytes);
+            if let (Some(range), Some(log_file)) = (range, model.get_mut(&number)) {
+                log_file[range].copy_from_slice(&bytes);
             }
         }
     }

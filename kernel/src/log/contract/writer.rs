@@ -8,7 +8,7 @@ use crate::log::{self, LogWriter, ManifestSlot, Opened, Storage, SyncRange};
 use crate::record::{Body, Commit, Piece, RecordKind};
 
 /// Short, so that a few records fill it.
-pub(super) const SEGMENT_LEN: u64 = 8192;
+pub(super) const LOG_FILE_LEN: u64 = 8192;
 const DATABASE: [u8; 16] = *b"contract of logs";
 
 pub(super) fn body(fill: u8, len: usize) -> Body {
@@ -17,7 +17,7 @@ pub(super) fn body(fill: u8, len: usize) -> Body {
 }
 
 pub(super) fn create<S: Storage>(storage: S) -> LogWriter<S> {
-    log::create(storage, DATABASE, 3, 1, SEGMENT_LEN, &mut |_| Ok(())).expect("an empty storage").writer
+    log::create(storage, DATABASE, 3, 1, LOG_FILE_LEN, &mut |_| Ok(())).expect("an empty storage").writer
 }
 
 pub(super) fn append<S: Storage>(writer: &mut LogWriter<S>, body: &Body) {
@@ -28,7 +28,7 @@ pub(super) fn append<S: Storage>(writer: &mut LogWriter<S>, body: &Body) {
 pub(super) fn records_of<S: Storage>(storage: S) -> Result<(Opened<S>, Vec<Body>)> {
     let mut found = Vec::new();
     let mut last = 0;
-    let opened = log::open(storage, 5, SEGMENT_LEN, &mut |record| {
+    let opened = log::open(storage, 5, LOG_FILE_LEN, &mut |record| {
         assert_eq!(record.sequence.0, last + 1, "records come in order, without gaps");
         last = record.sequence.0;
         found.extend(matches!(record.body, Body::Commit(..)).then_some(record.body));
@@ -39,24 +39,24 @@ pub(super) fn records_of<S: Storage>(storage: S) -> Result<(Opened<S>, Vec<Body>
 }
 
 pub(super) fn check<D: Disks>(disks: &mut D) {
-    records_live_through_many_lives_and_segments(disks);
-    a_record_longer_than_a_segment_has_one_of_its_own(disks);
+    records_survive_many_terms_and_log_files(disks);
+    a_record_longer_than_a_log_file_has_one_of_its_own(disks);
     a_creation_that_was_cut_off_starts_over(disks);
     a_second_creation_is_refused(disks);
     damage_to_what_was_synced_is_refused_and_changes_nothing(disks);
-    a_segment_that_is_missing_is_refused(disks);
+    a_log_file_that_is_missing_is_refused(disks);
     without_room_the_log_stops_and_keeps_what_it_had(disks);
 }
 
-fn records_live_through_many_lives_and_segments<D: Disks>(disks: &mut D) {
+fn records_survive_many_terms_and_log_files<D: Disks>(disks: &mut D) {
     let mut storage = create(disks.make()).into_storage();
     let mut expected = Vec::new();
-    for life in 2..8 {
+    for workload in 2..8 {
         let (mut opened, found) = records_of(disks.reopen(storage)).expect("a log that ended in order");
-        assert_eq!((opened.incarnation.0, opened.torn_tail), (life, None));
+        assert_eq!((opened.term.0, opened.torn_tail), (workload, None));
         assert_eq!(found, expected);
         for fill in 0..5 {
-            let body = body(life as u8 * 10 + fill, 700 * fill as usize);
+            let body = body(workload as u8 * 10 + fill, 700 * fill as usize);
             append(&mut opened.writer, &body);
             expected.push(body);
             if fill % 2 == 0 {
@@ -66,23 +66,23 @@ fn records_live_through_many_lives_and_segments<D: Disks>(disks: &mut D) {
         }
         storage = opened.writer.into_storage();
     }
-    assert!(storage.segments().expect("they can be listed").len() > 4, "the log grew over segments");
+    assert!(storage.log_files().expect("they can be listed").len() > 4, "the log grew over log files");
 }
 
-fn a_record_longer_than_a_segment_has_one_of_its_own<D: Disks>(disks: &mut D) {
+fn a_record_longer_than_a_log_file_has_one_of_its_own<D: Disks>(disks: &mut D) {
     let mut writer = create(disks.make());
-    let bodies = [body(1, 100), body(2, 5 * SEGMENT_LEN as usize), body(3, 100)];
+    let bodies = [body(1, 100), body(2, 5 * LOG_FILE_LEN as usize), body(3, 100)];
     bodies.iter().for_each(|body| append(&mut writer, body));
     writer.sync().expect("the disk is well");
     let mut storage = disks.reopen(writer.into_storage());
-    let longest = storage.segments().expect("they can be listed").into_iter().map(|(_, len)| len).max();
-    assert!(longest > Some(5 * SEGMENT_LEN));
+    let longest = storage.log_files().expect("they can be listed").into_iter().map(|(_, len)| len).max();
+    assert!(longest > Some(5 * LOG_FILE_LEN));
     assert_eq!(records_of(storage).expect("a log that ended in order").1, bodies);
 }
 
 fn a_creation_that_was_cut_off_starts_over<D: Disks>(disks: &mut D) {
     let mut storage = disks.make();
-    storage.create(log::FIRST_SEGMENT, SEGMENT_LEN).expect("there is room");
+    storage.create(log::FIRST_LOG_FILE, LOG_FILE_LEN).expect("there is room");
     let mut storage = disks.reopen(storage);
     assert_eq!(log::is_created(&mut storage), Ok(false));
     let storage = disks.reopen(create(storage).into_storage());
@@ -92,27 +92,27 @@ fn a_creation_that_was_cut_off_starts_over<D: Disks>(disks: &mut D) {
 fn a_second_creation_is_refused<D: Disks>(disks: &mut D) {
     let writer = create(disks.make());
     let storage = disks.reopen(writer.into_storage());
-    let refused = log::create(storage, DATABASE, 3, 1, SEGMENT_LEN, &mut |_| Ok(()));
+    let refused = log::create(storage, DATABASE, 3, 1, LOG_FILE_LEN, &mut |_| Ok(()));
     assert_eq!(refused.expect_err("there is a log").kind, ErrorKind::ObjectNotInPrerequisiteState);
 }
 
 /// Everything that a storage holds.
 fn contents<S: Storage>(storage: &mut S) -> Vec<(u64, Vec<u8>)> {
-    let segments = storage.segments().expect("they can be listed");
-    segments.into_iter().map(|(number, len)| (number, read(storage, number, 0, len as usize))).collect()
+    let log_files = storage.log_files().expect("they can be listed");
+    log_files.into_iter().map(|(number, len)| (number, read(storage, number, 0, len as usize))).collect()
 }
 
 fn damage_to_what_was_synced_is_refused_and_changes_nothing<D: Disks>(disks: &mut D) {
     let mut writer = create(disks.make());
     append(&mut writer, &body(1, 500));
-    let SyncRange { segment, offset, len } = writer.sync_plan().expect("the log is well").ranges[0];
+    let SyncRange { log_file, offset, len } = writer.sync_plan().expect("the log is well").ranges[0];
     writer.sync().expect("the disk is well");
     append(&mut writer, &body(2, 500));
     writer.sync().expect("the disk is well");
     let mut storage = writer.into_storage();
     let at = offset + len / 2;
-    let flipped = read(&mut storage, segment, at, 1)[0] ^ 0x10;
-    storage.write(segment, at, &[flipped]).expect("it is inside");
+    let flipped = read(&mut storage, log_file, at, 1)[0] ^ 0x10;
+    storage.write(log_file, at, &[flipped]).expect("it is inside");
     let mut storage = disks.reopen(storage);
     let before = contents(&mut storage);
     for _ in 0..2 {
@@ -123,7 +123,7 @@ fn damage_to_what_was_synced_is_refused_and_changes_nothing<D: Disks>(disks: &mu
     }
 }
 
-fn a_segment_that_is_missing_is_refused<D: Disks>(disks: &mut D) {
+fn a_log_file_that_is_missing_is_refused<D: Disks>(disks: &mut D) {
     let mut writer = create(disks.make());
     for fill in 0..9 {
         append(&mut writer, &body(fill, 3000));
@@ -146,8 +146,8 @@ fn without_room_the_log_stops_and_keeps_what_it_had<D: Disks>(disks: &mut D) {
 struct Lent<'s, S>(&'s mut S);
 
 impl<S: Storage> Storage for Lent<'_, S> {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        self.0.segments()
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        self.0.log_files()
     }
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         self.0.create(number, len)

@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::*;
-use crate::log::contract::{Disks, Life, storage_contract};
+use crate::log::contract::{Disks, Workload, storage_contract};
 
 struct Memory;
 
@@ -17,8 +17,8 @@ impl Disks for Memory {
         storage
     }
 
-    fn killed(&mut self, life: Life) -> MemStorage {
-        life.live(MemStorage::new())
+    fn killed(&mut self, workload: Workload) -> MemStorage {
+        workload.run(MemStorage::new())
     }
 
     fn full(&mut self) -> Option<(MemStorage, u64)> {
@@ -43,8 +43,8 @@ impl Disks for Forgetful {
         disk.killed()
     }
 
-    fn killed(&mut self, life: Life) -> Disk {
-        life.live(Disk::default()).killed()
+    fn killed(&mut self, workload: Workload) -> Disk {
+        workload.run(Disk::default()).killed()
     }
 
     fn full(&mut self) -> Option<(Disk, u64)> {

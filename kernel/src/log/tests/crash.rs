@@ -18,7 +18,7 @@ enum Step {
     /// Append a batch with a piece of this length.
     Append(usize),
     Sync,
-    Frontier,
+    SyncMarker,
 }
 
 /// What a life has said.
@@ -30,7 +30,7 @@ struct Told {
 }
 
 /// A life that is ended at its `calls_left`th call after the creation.
-fn life(calls_left: Option<usize>, steps: &[Step]) -> (Disk, Told) {
+fn workload(calls_left: Option<usize>, steps: &[Step]) -> (Disk, Told) {
     let mut told = Told::default();
     let mut writer = create(Disk::default(), DATABASE, 2, 7, LEN, &mut ignore).unwrap().writer;
     *writer.storage_mut() = writer.storage().killed();
@@ -59,7 +59,7 @@ fn step_done(writer: &mut LogWriter<Disk>, step: Step, told: &mut Told) -> bool 
             }
             done
         }
-        Step::Frontier => writer.append(&Body::Frontier.encode(writer.last().next())).is_ok(),
+        Step::SyncMarker => writer.append(&Body::SyncMarker.encode(writer.last().next())).is_ok(),
     }
 }
 
@@ -94,10 +94,10 @@ fn outcomes(disk: &Disk, max: usize) -> impl Iterator<Item = Disk> {
 
 /// Ends the life at every call; returns how many states were recovered from.
 fn crash_everywhere(steps: &[Step], outcomes_max: usize, recovery_crashes: bool) -> usize {
-    let (whole, _) = life(None, steps);
+    let (whole, _) = workload(None, steps);
     let mut states = 0;
     for calls in 0..=whole.calls {
-        let (disk, told) = life(Some(calls), steps);
+        let (disk, told) = workload(Some(calls), steps);
         for left in outcomes(&disk, outcomes_max) {
             states += 1;
             let (recovered, records) = recover(left.clone()).expect("nothing is damaged");
@@ -145,8 +145,8 @@ impl Kept {
 }
 
 impl Storage for Kept {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        self.0.borrow_mut().segments()
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        self.0.borrow_mut().log_files()
     }
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         self.0.borrow_mut().create(number, len)
@@ -181,8 +181,8 @@ fn a_crash_at_any_call_leaves_an_exact_prefix() {
     let logs: [&[Step]; 5] = [
         &[Append(10), Append(500), Append(10)],
         &[Append(700), Sync, Append(10), Append(900), Sync, Append(300), Append(20)],
-        &[Append(10), Sync, Frontier, Append(400), Sync, Frontier],
-        // Over the ends of segments, and records longer than one.
+        &[Append(10), Sync, SyncMarker, Append(400), Sync, SyncMarker],
+        // Over the ends of log files, and records longer than one.
         &[Append(1800), Append(1500), Append(1400), Sync, Append(1800), Append(100)],
         &[Append(100), Append(5000), Sync, Append(5000), Append(30)],
     ];
@@ -223,7 +223,7 @@ fn the_bytes_of_an_earlier_life_never_chain_on() {
     let mut seen = 0;
     for first in [10, 300, 700] {
         for second in [10, 300, 700] {
-            let (disk, _) = life(None, &[Append(first), Append(first), Append(first)]);
+            let (disk, _) = workload(None, &[Append(first), Append(first), Append(first)]);
             for left in outcomes(&disk, OUTCOMES_MAX_NESTED) {
                 let opened = open(left, 9, LEN, &mut ignore).unwrap();
                 let mut writer = opened.writer;
@@ -248,7 +248,7 @@ fn the_bytes_of_an_earlier_life_never_chain_on() {
 
 #[test]
 fn records_that_only_memory_holds_after_a_failed_sync_are_written_once_more() {
-    let (disk, _) = life(None, &[Append(900), Sync]);
+    let (disk, _) = workload(None, &[Append(900), Sync]);
     let mut writer = open(disk, 9, LEN, &mut ignore).unwrap().writer;
     let mut told = Told::default();
     step_done(&mut writer, Append(700), &mut told);

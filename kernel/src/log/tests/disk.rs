@@ -9,10 +9,10 @@ use crate::log::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
 /// What survives for itself.
 pub const UNIT: usize = 512;
 
-/// Segments made of units.
+/// Log files made of units.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    segments: BTreeMap<u64, Vec<Unit>>,
+    log_files: BTreeMap<u64, Vec<Unit>>,
     /// What a crash leaves of it, whichever way it comes.
     manifest: Option<[ManifestSlot; 2]>,
     /// Mutating calls left before the process ends; None: any number.
@@ -21,7 +21,7 @@ pub struct Disk {
     pub calls: usize,
     /// The next sync fails, and leaves clean pages that are not on the disk (fault B3).
     pub next_sync_fails: bool,
-    /// Where records were written: segment and offset of each header.
+    /// Where records were written: log file and offset of each header.
     pub headers: Vec<(u64, u64)>,
 }
 
@@ -47,7 +47,7 @@ impl Disk {
     /// What a power cut leaves, the `choice`th of all outcomes. The process that comes after it has any number of calls.
     pub fn power_cut(&self, mut choice: usize) -> Disk {
         let mut left = self.killed();
-        for unit in left.segments.values_mut().flatten() {
+        for unit in left.log_files.values_mut().flatten() {
             let version = unit.versions.swap_remove(choice % unit.versions.len());
             choice /= unit.versions.len() + 1;
             *unit = Unit { versions: vec![version], forsaken: false };
@@ -62,11 +62,11 @@ impl Disk {
 
     /// The bytes as they are read.
     pub fn bytes(&self, number: u64) -> Vec<u8> {
-        self.segments[&number].iter().flat_map(|unit| unit.newest().clone()).collect()
+        self.log_files[&number].iter().flat_map(|unit| unit.newest().clone()).collect()
     }
 
     fn units(&self) -> impl Iterator<Item = &Unit> {
-        self.segments.values().flatten()
+        self.log_files.values().flatten()
     }
 
     fn step(&mut self) -> Result<()> {
@@ -80,8 +80,8 @@ impl Disk {
 
     fn range(&mut self, number: u64, offset: u64, len: u64) -> Result<&mut [Unit]> {
         let outside =
-            || Error::new(ErrorKind::IoError, format!("segment {number} has no bytes {offset}+{len}"));
-        let units = self.segments.get_mut(&number).ok_or_else(outside)?;
+            || Error::new(ErrorKind::IoError, format!("log file {number} has no bytes {offset}+{len}"));
+        let units = self.log_files.get_mut(&number).ok_or_else(outside)?;
         let end =
             offset.checked_add(len).filter(|end| *end <= (units.len() * UNIT) as u64).ok_or_else(outside)?;
         Ok(&mut units[offset as usize / UNIT..(end as usize).div_ceil(UNIT)])
@@ -95,18 +95,18 @@ impl Unit {
 }
 
 impl Storage for Disk {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        Ok(self.segments.iter().map(|(number, units)| (*number, (units.len() * UNIT) as u64)).collect())
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        Ok(self.log_files.iter().map(|(number, units)| (*number, (units.len() * UNIT) as u64)).collect())
     }
 
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         self.step()?;
-        if self.segments.contains_key(&number) {
-            return Err(Error::new(ErrorKind::IoError, format!("segment {number} exists already")));
+        if self.log_files.contains_key(&number) {
+            return Err(Error::new(ErrorKind::IoError, format!("log file {number} exists already")));
         }
         assert_eq!(len as usize % UNIT, 0);
         let unit = Unit { versions: vec![vec![0; UNIT]], forsaken: false };
-        self.segments.insert(number, vec![unit; len as usize / UNIT]);
+        self.log_files.insert(number, vec![unit; len as usize / UNIT]);
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl Storage for Disk {
     fn remove(&mut self, number: u64) -> Result<()> {
         self.range(number, 0, 0)?;
         self.step()?;
-        self.segments.remove(&number);
+        self.log_files.remove(&number);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::Error;
 
-/// A log over several segments whose last sync covered the first record of its last segment.
+/// A log over several log files whose last sync covered the first record of its last log file.
 fn written() -> LogWriter<MemStorage> {
     let mut writer = new_log();
     for fill in 1..=6 {
@@ -19,29 +19,29 @@ fn manifest_of(storage: &mut MemStorage) -> Manifest {
 
 type Lose = fn(&mut MemStorage, u64);
 
-/// What opening says, and what looking at it does; and the segments are as they were.
+/// What opening says, and what looking at it does; and the log files are as they were.
 fn refusal(mut storage: MemStorage) -> Error {
     assert_eq!(is_created(&mut storage), Ok(true), "there was a log");
     let looked = look(storage.clone()).unwrap_err();
-    let (opened, before) = (reopen(storage.clone()).unwrap_err(), storage.segments());
+    let (opened, before) = (reopen(storage.clone()).unwrap_err(), storage.log_files());
     assert_eq!(opened, looked);
-    assert_eq!(storage.segments(), before);
+    assert_eq!(storage.log_files(), before);
     opened
 }
 
 #[test]
-fn a_segment_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
+fn a_log_file_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
     let mut whole = written().into_storage();
-    let (last, len) = whole.segments().unwrap().pop().unwrap();
+    let (last, len) = whole.log_files().unwrap().pop().unwrap();
     let Manifest { through, .. } = manifest_of(&mut whole);
     assert!(last > 2 && through > Sequence(5));
     let losses: [(&str, Lose); 6] = [
         ("is missing", |storage, number| storage.remove(number).unwrap()),
-        ("has 0 bytes", |storage, number| storage.segment_mut(number).unwrap().clear()),
-        ("has 10 bytes", |storage, number| storage.segment_mut(number).unwrap().truncate(10)),
-        ("has 64 bytes", |storage, number| storage.segment_mut(number).unwrap().truncate(64)),
-        ("has 4096 bytes", |storage, number| storage.segment_mut(number).unwrap().truncate(4096)),
-        ("are gone at least", |storage, number| storage.segment_mut(number).unwrap().fill(0)),
+        ("has 0 bytes", |storage, number| storage.log_file_mut(number).unwrap().clear()),
+        ("has 10 bytes", |storage, number| storage.log_file_mut(number).unwrap().truncate(10)),
+        ("has 64 bytes", |storage, number| storage.log_file_mut(number).unwrap().truncate(64)),
+        ("has 4096 bytes", |storage, number| storage.log_file_mut(number).unwrap().truncate(4096)),
+        ("are gone at least", |storage, number| storage.log_file_mut(number).unwrap().fill(0)),
     ];
     for (what, lose) in losses {
         let mut storage = whole.clone();
@@ -54,31 +54,28 @@ fn a_segment_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
         let gone = format!("records {through} to {through} are gone at least");
         assert!(by_header || error.message.contains(&gone), "{what}: {error}");
     }
-    assert_eq!(len, SEGMENT_LEN);
+    assert_eq!(len, LOG_FILE_LEN);
 }
 
 #[test]
-fn a_log_without_any_or_its_first_segment_is_refused() {
+fn a_log_without_any_or_its_first_log_file_is_refused() {
     let whole = written().into_storage();
     let through = manifest_of(&mut whole.clone()).through;
     let gone = format!("records 1 to {through} are gone at least");
     let mut emptied = whole.clone();
-    for (number, _) in emptied.segments().unwrap() {
+    for (number, _) in emptied.log_files().unwrap() {
         emptied.remove(number).unwrap();
     }
     let error = refusal(emptied.clone());
-    assert!(
-        error.message.contains(&gone) && error.message.contains("all log segments are missing"),
-        "{error}"
-    );
-    let created = create(emptied, DATABASE, 2, 7, SEGMENT_LEN, &mut ignore).map(|_| ()).unwrap_err();
+    assert!(error.message.contains(&gone) && error.message.contains("all log files are missing"), "{error}");
+    let created = create(emptied, DATABASE, 2, 7, LOG_FILE_LEN, &mut ignore).map(|_| ()).unwrap_err();
     assert_eq!(created.kind, ErrorKind::ObjectNotInPrerequisiteState);
     let mut headless = whole.clone();
-    headless.remove(FIRST_SEGMENT).unwrap();
+    headless.remove(FIRST_LOG_FILE).unwrap();
     let error = refusal(headless);
-    assert!(error.message.contains(&gone) && error.message.contains("segment 1 is missing"), "{error}");
+    assert!(error.message.contains(&gone) && error.message.contains("log file 1 is missing"), "{error}");
     let mut zeroed = whole;
-    zeroed.segment_mut(FIRST_SEGMENT).unwrap().fill(0);
+    zeroed.log_file_mut(FIRST_LOG_FILE).unwrap().fill(0);
     let error = refusal(zeroed);
     assert!(error.message.contains(&gone), "{error}");
 }
@@ -88,12 +85,12 @@ fn the_last_synced_record_before_a_pause_cannot_be_torn() {
     let mut writer = new_log();
     append(&mut writer, &batch(1, 100));
     writer.sync().unwrap();
-    append(&mut writer, &Body::Frontier);
+    append(&mut writer, &Body::SyncMarker);
     writer.sync().unwrap();
     let mut storage = writer.into_storage();
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    // Neither the batch nor the frontier record, which was the last to vouch for it.
+    // Neither the batch nor the sync marker, which was the last to vouch for it.
     let second = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[second / 64 * 64 - 64..=end].fill(0);
     let error = refusal(storage);
@@ -101,7 +98,7 @@ fn the_last_synced_record_before_a_pause_cannot_be_torn() {
 }
 
 #[test]
-fn only_what_begins_a_segment_or_ends_in_quiet_pays_for_a_manifest() {
+fn only_what_begins_a_log_file_or_ends_in_quiet_pays_for_a_manifest() {
     let mut writer = new_log();
     let mut named = Vec::new();
     let mut commit = |writer: &mut LogWriter<MemStorage>, body: &Body| {
@@ -116,7 +113,7 @@ fn only_what_begins_a_segment_or_ends_in_quiet_pays_for_a_manifest() {
     }
     commit(&mut writer, &batch(2, 5000));
     commit(&mut writer, &batch(3, 10));
-    commit(&mut writer, &Body::Frontier);
+    commit(&mut writer, &Body::SyncMarker);
     commit(&mut writer, &batch(4, 10));
     assert_eq!(named, [false, false, false, true, false, true, false]);
     assert!(!writer.is_sync_due());
@@ -134,7 +131,7 @@ fn an_older_manifest_is_legal_and_so_is_none() {
     let mut writer = written();
     let older = *writer.storage_mut().manifest_mut();
     append(&mut writer, &batch(9, 10));
-    append(&mut writer, &Body::Frontier);
+    append(&mut writer, &Body::SyncMarker);
     writer.sync().unwrap();
     let last = writer.last();
     let mut storage = writer.into_storage();
@@ -155,7 +152,7 @@ fn an_older_manifest_is_legal_and_so_is_none() {
 fn files_of_two_copies_that_went_apart_are_refused() {
     let whole = written().into_storage();
     let (mine, _) = reopen(whole.clone()).unwrap();
-    let mut theirs = open(whole, 9, SEGMENT_LEN, &mut ignore).unwrap().writer.into_storage();
+    let mut theirs = open(whole, 9, LOG_FILE_LEN, &mut ignore).unwrap().writer.into_storage();
     *theirs.manifest_mut() = mine.writer.into_storage().manifest().unwrap();
     let error = reopen(theirs).unwrap_err();
     assert_eq!(error.kind, ErrorKind::DataCorrupted);

@@ -12,7 +12,7 @@ use super::*;
 use crate::ErrorKind;
 use crate::record::{Body, Commit, Piece, Record, RecordKind};
 
-const SEGMENT_LEN: u64 = 8192;
+const LOG_FILE_LEN: u64 = 8192;
 const DATABASE: [u8; 16] = *b"test database id";
 
 fn ignore(_: Record) -> Result<()> {
@@ -20,7 +20,7 @@ fn ignore(_: Record) -> Result<()> {
 }
 
 fn new_log() -> LogWriter<MemStorage> {
-    create(MemStorage::new(), DATABASE, 2, 7, SEGMENT_LEN, &mut ignore).unwrap().writer
+    create(MemStorage::new(), DATABASE, 2, 7, LOG_FILE_LEN, &mut ignore).unwrap().writer
 }
 
 fn batch(fill: u8, len: usize) -> Body {
@@ -37,7 +37,7 @@ fn append(writer: &mut LogWriter<MemStorage>, body: &Body) -> Sequence {
 
 fn reopen(storage: MemStorage) -> Result<(Opened<MemStorage>, Vec<Record>)> {
     let mut records = Vec::new();
-    let opened = open(storage, 8, SEGMENT_LEN, &mut |record| {
+    let opened = open(storage, 8, LOG_FILE_LEN, &mut |record| {
         records.push(record);
         Ok(())
     })?;
@@ -54,7 +54,7 @@ fn what_is_written_comes_back() {
     }
     let (opened, records) = reopen(writer.into_storage()).unwrap();
     assert_eq!(opened.torn_tail, None);
-    assert_eq!(opened.incarnation, Incarnation(2));
+    assert_eq!(opened.term, Term(2));
     assert_eq!((opened.database, opened.shard_count), (DATABASE, 2));
     let found: Vec<&Body> = records[1..records.len() - 1].iter().map(|r| &r.body).collect();
     assert_eq!(found, bodies.iter().collect::<Vec<_>>());
@@ -85,7 +85,7 @@ fn looking_sees_what_opening_sees() {
     let seen = look(storage.clone()).unwrap();
     let (_, opened) = reopen(storage.clone()).unwrap();
     assert_eq!(seen, opened[..opened.len() - 1], "all but the open record of the new life");
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
     assert_eq!(look(storage).unwrap_err().kind, ErrorKind::DataCorrupted);
@@ -110,7 +110,7 @@ fn a_bad_record_that_nothing_calls_synced_is_a_torn_tail() {
     append(&mut writer, &batch(2, 100));
     append(&mut writer, &batch(3, 100));
     let mut storage = writer.into_storage();
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let at = bytes.iter().position(|b| *b == 2 && bytes[0] != 2).unwrap();
     let second = bytes.windows(8).position(|w| w == [2; 8]).unwrap();
     assert!(at <= second);
@@ -131,22 +131,22 @@ fn a_bad_record_that_a_later_one_calls_synced_is_refused() {
     writer.sync().unwrap();
     append(&mut writer, &batch(2, 100));
     let mut storage = writer.into_storage();
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
     let error = reopen(storage).unwrap_err();
     assert_eq!(error.kind, ErrorKind::DataCorrupted);
-    assert!(error.message.contains("record 2, expected in segment 1 at offset"), "{error}");
+    assert!(error.message.contains("record 2, expected in log file 1 at offset"), "{error}");
 }
 
 #[test]
-fn a_frontier_record_tells_damage_from_tearing() {
+fn a_sync_marker_record_tells_damage_from_tearing() {
     let mut writer = new_log();
     append(&mut writer, &batch(1, 100));
     writer.sync().unwrap();
-    append(&mut writer, &Body::Frontier);
+    append(&mut writer, &Body::SyncMarker);
     let mut storage = writer.into_storage();
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
     assert_eq!(reopen(storage).unwrap_err().kind, ErrorKind::DataCorrupted);
@@ -156,24 +156,24 @@ fn a_frontier_record_tells_damage_from_tearing() {
 fn other_directories_are_refused() {
     let damaged = |damage: fn(&mut Vec<u8>)| {
         let mut storage = new_log().into_storage();
-        damage(storage.segment_mut(FIRST_SEGMENT).unwrap());
+        damage(storage.log_file_mut(FIRST_LOG_FILE).unwrap());
         assert_ne!(is_created(&mut storage), Ok(false));
         reopen(storage).unwrap_err().message
     };
     assert!(damaged(|bytes| bytes[0] = b'X').contains("is not a Tidemark log"));
     assert!(damaged(|bytes| bytes[8] = 9).contains("is of format version 9"));
-    assert!(damaged(|bytes| bytes[20] ^= 1).contains("header of log segment 1 is damaged"));
+    assert!(damaged(|bytes| bytes[20] ^= 1).contains("header of log file 1 is damaged"));
     assert!(damaged(|bytes| bytes.truncate(4096)).contains("has 4096 bytes, but was made with 8192"));
 }
 
 #[test]
-fn a_piece_in_a_segment_file_is_refused_for_now() {
+fn a_piece_in_a_segment_is_refused_for_now() {
     let mut writer = new_log();
     let pieces = vec![Piece::Segment { segment: 1, offset: 0, len: 9 }, Piece::Inline(vec![])];
     append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
     let error = reopen(writer.into_storage()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::FeatureNotSupported);
-    assert!(error.message.starts_with("log record 2 in segment 1 at offset "), "{error}");
+    assert!(error.message.starts_with("log record 2 in log file 1 at offset "), "{error}");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn the_image_of_a_record_inside_a_payload_cannot_vouch_for_anything() {
     writer.sync().unwrap();
     append(&mut writer, &batch(2, 100));
     let mut storage = writer.into_storage();
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let images: Vec<u8> =
         bytes.chunks_exact(64).filter(|chunk| chunk.starts_with(b"TMLR")).flatten().copied().collect();
     assert_eq!(images.len(), 3 * 64);
@@ -193,7 +193,7 @@ fn the_image_of_a_record_inside_a_payload_cannot_vouch_for_anything() {
     let pieces = vec![Piece::Inline(vec![Bytes::from(images)]), Piece::Inline(vec![])];
     append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
     let mut storage = writer.into_storage();
-    let bytes = storage.segment_mut(FIRST_SEGMENT).unwrap();
+    let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
     let (opened, _) = reopen(storage).unwrap();
@@ -210,27 +210,27 @@ fn a_plan_confirms_what_it_covers_and_nothing_more() {
     writer.synced(&plan).unwrap();
     assert_eq!((writer.durable(), writer.last()), (Sequence(2), Sequence(4)));
     let rest = writer.sync_plan().unwrap();
-    let starts: Vec<_> = rest.ranges.iter().map(|range| (range.segment, range.offset)).collect();
-    assert_eq!(starts, [(2, 0), (3, 0)], "neither record fitted into what was left of a segment");
+    let starts: Vec<_> = rest.ranges.iter().map(|range| (range.log_file, range.offset)).collect();
+    assert_eq!(starts, [(2, 0), (3, 0)], "neither record fitted into what was left of a log file");
     assert_eq!(writer.sync().unwrap(), Sequence(4));
     assert!(writer.sync_plan().unwrap().ranges.is_empty());
     writer.synced(&plan).unwrap();
     assert_eq!(writer.durable(), Sequence(4), "a late confirmation takes nothing back");
 }
 
-/// Memory that has room for so many segments.
+/// Memory that has room for so many log files.
 #[derive(Debug)]
 struct Small {
     inner: MemStorage,
-    segments_max: usize,
+    log_files_max: usize,
 }
 
 impl Storage for Small {
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>> {
-        self.inner.segments()
+    fn log_files(&mut self) -> Result<Vec<(u64, u64)>> {
+        self.inner.log_files()
     }
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
-        if self.inner.segments()?.len() >= self.segments_max {
+        if self.inner.log_files()?.len() >= self.log_files_max {
             return Err(crate::Error::new(ErrorKind::DiskFull, "no room"));
         }
         self.inner.create(number, len)
@@ -259,9 +259,9 @@ impl Storage for Small {
 }
 
 #[test]
-fn without_room_for_a_segment_nothing_happens_and_with_room_it_goes_on() {
-    let small = Small { inner: MemStorage::new(), segments_max: 1 };
-    let mut writer = create(small, DATABASE, 2, 7, SEGMENT_LEN, &mut ignore).unwrap().writer;
+fn without_room_for_a_log_file_nothing_happens_and_with_room_it_goes_on() {
+    let small = Small { inner: MemStorage::new(), log_files_max: 1 };
+    let mut writer = create(small, DATABASE, 2, 7, LOG_FILE_LEN, &mut ignore).unwrap().writer;
     let bodies = [batch(1, 5000), batch(2, 5000), batch(3, 100)];
     writer.append(&bodies[0].encode(writer.last().next())).unwrap();
     let next = bodies[1].encode(writer.last().next());
@@ -270,7 +270,7 @@ fn without_room_for_a_segment_nothing_happens_and_with_room_it_goes_on() {
         assert!(writer.is_well());
         assert_eq!(writer.sync(), Ok(Sequence(2)), "what was there before is made durable");
     }
-    writer.storage_mut().segments_max = 2;
+    writer.storage_mut().log_files_max = 2;
     writer.append(&next).unwrap();
     writer.append(&bodies[2].encode(writer.last().next())).unwrap();
     writer.sync().unwrap();

@@ -322,8 +322,8 @@ fn a_piece_that_contradicts_the_state_is_corruption() {
     shard.replay(Sequence(3), &created, &Piece::Inline(vec![])).unwrap();
     assert!(shard.replay(Sequence(3), &[], &Piece::Inline(vec![])).is_err(), "records go on");
     assert!(shard.replay(Sequence(4), &created, &Piece::Inline(vec![])).is_err(), "a table is created once");
-    let segment = Piece::Segment { segment: 1, offset: 0, len: 1 };
-    assert!(shard.replay(Sequence(5), &[], &segment).is_err());
+    let log_file = Piece::Segment { segment: 1, offset: 0, len: 1 };
+    assert!(shard.replay(Sequence(5), &[], &log_file).is_err());
 }
 
 #[test]

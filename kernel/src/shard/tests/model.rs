@@ -344,7 +344,7 @@ impl World {
     }
 
     fn tip(&mut self) -> Arc<ShardView> {
-        match self.shard.handle(ShardCommand::ViewTip { barrier: BarrierId(1) }) {
+        match self.shard.handle(ShardCommand::ViewTip { table_lock: TableLockId(1) }) {
             ShardReply::Tip { view, .. } => view,
             other => panic!("{other:?}"),
         }

@@ -83,8 +83,8 @@ pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
     topic.start_without(0, 20);
     let new = numbered("new", 0..25);
     topic.send(0, &new, Codec::None);
-    let reading = patiently(&topic, || source.read()).expect("the source answers again");
-    assert_eq!(reading.partitions[&0], (0, 45));
+    let metadata = patiently(&topic, || source.read()).expect("the source answers again");
+    assert_eq!(metadata.partitions[&0], (0, 45));
 
     // Both histories have messages at 20 to 29: only the epoch tells them apart.
     for next_offset in [21, 25, 30] {

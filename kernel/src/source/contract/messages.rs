@@ -18,13 +18,13 @@ pub fn a_topic_describes_itself(stage: &mut impl Stage) {
     assert_ne!(empty.topic_id, TopicId::default());
     assert_eq!(empty.partitions, (0..3).map(|p| (p, (0, 0))).collect());
     topic.send(1, &numbered("m", 5), Codec::None);
-    let reading = describe(&*source);
-    assert_eq!(reading.partitions, [(0, (0, 0)), (1, (0, 5)), (2, (0, 0))].into());
+    let metadata = describe(&*source);
+    assert_eq!(metadata.partitions, [(0, (0, 0)), (1, (0, 5)), (2, (0, 0))].into());
     assert_eq!(source.watermarks(), [(0, 0, 0), (1, 0, 5), (2, 0, 0)]);
     let verified = source.verify().expect("the source answers");
     let other = describe(&*topic.source());
-    assert!([reading.topic_id, verified.topic_id, other.topic_id].iter().all(|id| *id == empty.topic_id));
-    assert!(verified.partitions.keys().eq(reading.partitions.keys()));
+    assert!([metadata.topic_id, verified.topic_id, other.topic_id].iter().all(|id| *id == empty.topic_id));
+    assert!(verified.partitions.keys().eq(metadata.partitions.keys()));
 }
 
 /// A reader of a partition that never had a message says where the end is: at 0, not nowhere (fault A11).

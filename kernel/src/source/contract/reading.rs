@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::extract::OffsetFilter;
 use crate::ids::*;
-use crate::message::{SourceFailure, SourceReading};
+use crate::message::{SourceFailure, SourceMetadata};
 use crate::source::{PartitionReader, Polled, Source};
 
 use super::{Sent, Topic};
@@ -173,7 +173,7 @@ pub fn read(source: &dyn Source, partition: SourcePartition, start: i64, end: i6
 }
 
 /// A reading that is answered.
-pub fn describe(source: &dyn Source) -> SourceReading {
+pub fn describe(source: &dyn Source) -> SourceMetadata {
     source.read().expect("the source describes the topic")
 }
 

@@ -132,8 +132,8 @@ pub fn a_topic_that_was_created_again_is_another_one(stage: &mut impl Stage) {
     is_another_topic(follower.failure());
     assert_eq!(follower.seen.len(), 50, "nothing of the new topic was taken for the old one's");
     // Who asks anew reads the new one.
-    let reading = patiently(&topic, || source.read()).expect("the topic is there again");
-    assert_eq!((reading.topic_id, &reading.partitions[&0]), (after.topic_id, &(0, 5)));
+    let metadata = patiently(&topic, || source.read()).expect("the topic is there again");
+    assert_eq!((metadata.topic_id, &metadata.partitions[&0]), (after.topic_id, &(0, 5)));
     assert_eq!(texts(&read(&*source, 0, 0, 5)), sent(0, &numbered("new", 5)));
 }
 

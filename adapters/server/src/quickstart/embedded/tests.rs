@@ -33,9 +33,9 @@ fn produce_and_read(brokers: &str) {
 
     let options = KafkaOptions::new(brokers, "t", Default::default()).unwrap();
     let source = KafkaSource::new(options).unwrap();
-    let reading = source.read().unwrap();
+    let metadata = source.read().unwrap();
     assert_eq!(
-        reading.partitions.into_iter().collect::<Vec<_>>(),
+        metadata.partitions.into_iter().collect::<Vec<_>>(),
         [(0, (0, 1_000)), (1, (0, 1_000)), (2, (0, 1_000))]
     );
     for start in [0, 1, 577, 999] {

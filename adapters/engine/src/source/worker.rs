@@ -1,0 +1,172 @@
+//! One source partition being read: its reader, its extractor, and how much of what it extracted the coordinator has yet to
+//! look at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kernel::message::SourceFailure;
+use kernel::source::{Arrived, PartitionReader, Source};
+use kernel::{Extract, RawMessage, SourcePartition};
+use tidemark_decode::Extractor;
+
+use super::credit::CreditWindow;
+
+/// Messages asked for at a time.
+const POLL_MESSAGES_MAX: usize = 8192;
+
+/// Ranges of one partition that may wait in the coordinator's inbox. While they wait the next one grows instead.
+const WAITING_RANGES_MAX: usize = 2;
+
+/// What came of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// Messages came; more may be there.
+    Busy,
+    /// Nothing waits at the source.
+    Idle,
+    /// No credit, or the coordinator has not looked at the ranges before.
+    HeldBack,
+}
+
+pub(super) struct PartitionWorker {
+    pub partition: SourcePartition,
+    /// None: to be opened (again) where the extractor stands.
+    reader: Option<Box<dyn PartitionReader>>,
+    extractor: Extractor,
+    waiting_ranges: Arc<AtomicUsize>,
+    /// Called when something has come to be read.
+    arrived: Arrived,
+    announces: bool,
+    /// Running mean, to ask for about as many messages as the credit allows.
+    message_bytes: u64,
+}
+
+impl PartitionWorker {
+    pub(super) fn new(partition: SourcePartition, extractor: Extractor, arrived: Arrived) -> PartitionWorker {
+        let waiting_ranges = Arc::default();
+        PartitionWorker {
+            partition,
+            reader: None,
+            extractor,
+            waiting_ranges,
+            arrived,
+            announces: false,
+            message_bytes: 256,
+        }
+    }
+
+    /// Whether its reader says by itself when something has come.
+    pub(super) fn announces(&self) -> bool {
+        self.announces
+    }
+
+    /// Reads once, waiting up to `timeout`, and hands in what is ready through `hand_in`.
+    pub(super) fn step(
+        &mut self,
+        source: &dyn Source,
+        credit: &CreditWindow,
+        chunk_bytes: u64,
+        timeout: Duration,
+        now_us: i64,
+        hand_in: &mut dyn FnMut(Extract, Arc<AtomicUsize>),
+    ) -> Result<Step, SourceFailure> {
+        let may_hand_in = self.waiting_ranges.load(Ordering::Acquire) < WAITING_RANGES_MAX;
+        if self.is_full(chunk_bytes) && !may_hand_in {
+            return Ok(Step::HeldBack);
+        }
+        let reserved = credit.reserve(chunk_bytes);
+        if reserved == 0 {
+            // What is held here is part of what was drawn: only its commit brings credit back.
+            if may_hand_in {
+                self.take(now_us, hand_in)?;
+            }
+            return Ok(Step::HeldBack);
+        }
+        let read = self.read(source, reserved, timeout);
+        let used = read.as_ref().map_or(0, |read| read.bytes);
+        credit.settle(reserved, used);
+        let read = read?;
+        if (self.is_full(chunk_bytes) || read.at_end) && may_hand_in {
+            self.take(now_us, hand_in)?;
+        }
+        Ok(match (read.at_end, may_hand_in) {
+            (true, true) => Step::Idle,
+            // What was read waits for the coordinator to look, and nobody says when it did.
+            (true, false) => Step::HeldBack,
+            (false, _) => Step::Busy,
+        })
+    }
+
+    fn is_full(&self, chunk_bytes: u64) -> bool {
+        self.extractor.buffered_source_bytes() >= chunk_bytes || self.extractor.is_full()
+    }
+
+    /// Polls once; extracts no more than `allowed` bytes, or one message.
+    fn read(&mut self, source: &dyn Source, allowed: u64, timeout: Duration) -> Result<Read, SourceFailure> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => {
+                let mut reader = source.open(self.partition, self.extractor.position())?;
+                self.announces = reader.announce(self.arrived.clone());
+                self.reader.insert(reader)
+            }
+        };
+        // Most readers keep what is more than that for the next poll; the estimate serves those that cannot.
+        reader.limit_bytes(allowed);
+        let messages_max = ((allowed / self.message_bytes) as usize).clamp(1, POLL_MESSAGES_MAX);
+        let extractor = &mut self.extractor;
+        let bytes_before = extractor.buffered_source_bytes();
+        let (mut taken, mut refused) = (0, 0);
+        let polled = reader.poll(messages_max, timeout, &mut |messages| {
+            let fitting = if refused > 0 { 0 } else { fitting(messages, allowed, taken == 0) };
+            extractor.push(&messages[..fitting]);
+            taken += fitting;
+            refused += messages.len() - fitting;
+        })?;
+        let bytes = extractor.buffered_source_bytes() - bytes_before;
+        if taken > 0 {
+            self.message_bytes = (self.message_bytes * 3 + bytes / taken as u64).div_ceil(4).max(1);
+        }
+        if refused > 0 {
+            // A reader delivers a message once: what did not fit the credit is read again.
+            self.reader = None;
+            return Ok(Read { bytes, at_end: false });
+        }
+        if let Some(position) = polled.position {
+            self.extractor.advance_to(position);
+        }
+        Ok(Read { bytes, at_end: polled.at_end || polled.messages == 0 })
+    }
+
+    /// Hands in everything extracted so far.
+    fn take(
+        &mut self,
+        now_us: i64,
+        hand_in: &mut dyn FnMut(Extract, Arc<AtomicUsize>),
+    ) -> Result<(), SourceFailure> {
+        while let Some(extract) = self.extractor.take(now_us).map_err(SourceFailure::Permanent)? {
+            self.waiting_ranges.fetch_add(1, Ordering::AcqRel);
+            hand_in(extract, self.waiting_ranges.clone());
+        }
+        Ok(())
+    }
+}
+
+struct Read {
+    bytes: u64,
+    at_end: bool,
+}
+
+/// How many of the messages fit into `allowed` bytes; at least one if `first`.
+fn fitting(messages: &[RawMessage<'_>], allowed: u64, first: bool) -> usize {
+    let mut left = allowed;
+    for (index, message) in messages.iter().enumerate() {
+        let bytes = message.source_bytes();
+        if bytes > left && !(first && index == 0) {
+            return index;
+        }
+        left = left.saturating_sub(bytes);
+    }
+    messages.len()
+}

@@ -1,0 +1,157 @@
+//! The coordinator at rest, as data: all of its state that no record of the log has. A host that records what it feeds begins
+//! a new file with it, so that a replay can start in mid-life: the log up to a sequence, this, then the inputs that followed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::requests::{TableLock, Waiting};
+use super::sources::ActiveSource;
+use super::{Config, Coordinator, Recovery};
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::Extract;
+use crate::ids::*;
+use crate::message::Request;
+use crate::snapshot::ShardView;
+
+/// What a coordinator at rest knows beside the log: see [`Coordinator::quiesced_state`].
+#[derive(Clone, Debug)]
+pub struct QuiescedState {
+    /// The last record there is; it is published.
+    pub sequence: Sequence,
+    /// Everything that is plain data.
+    pub core: QuiescedCore,
+    /// What was extracted and is in no record yet: of each pipeline what is proven, what a reading on its way will prove, and
+    /// the rest.
+    pub extracts: Vec<Extract>,
+    /// Requests in line.
+    pub waiting: Vec<(RequestId, Request)>,
+}
+
+/// The plain part of a [`QuiescedState`]; opaque, to be kept and handed back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuiescedCore {
+    now_us: Micros,
+    read_only: bool,
+    sync_marker_written: bool,
+    last_append_us: Micros,
+    batch_turn: bool,
+    last_epoch: Epoch,
+    wake_at_us: Option<Micros>,
+    table_locks: BTreeMap<TableLockId, BTreeSet<TableId>>,
+    last_table_lock: u64,
+    readers: BTreeMap<ReaderId, Sequence>,
+    last_reader: u64,
+    sources: BTreeMap<PipelineId, QuiescedSource>,
+}
+
+/// A source's run without its extracts, and how many those are: proven, proving, fetched and not verified.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct QuiescedSource {
+    source: ActiveSource,
+    counts: [usize; 3],
+}
+
+impl Coordinator {
+    /// While held the coordinator begins no record, so that it comes to rest within a sync; all else goes on. Feed
+    /// [`Input::Tick`](crate::Input::Tick) after letting go: what waited begins then.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Nothing is staged, in flight, being published or being looked at, and there is no effect to drain. The shards are what the
+    /// log says once they have answered every command.
+    pub fn is_quiesced(&self) -> bool {
+        let setting_up = self.requests.table_locks.values().any(|table_lock| table_lock.setting_up.is_some());
+        self.staging.is_none()
+            && self.in_flight.is_empty()
+            && self.publishing.is_none()
+            && self.effects.is_empty()
+            && !setting_up
+            && !self.poisoned
+    }
+
+    /// All of its state that is in no record. Only at rest.
+    pub fn quiesced_state(&self) -> QuiescedState {
+        assert!(self.is_quiesced(), "only a coordinator at rest is told by the log and this");
+        let mut extracts = vec![];
+        let mut sources = BTreeMap::new();
+        for (id, source) in &self.pipelines {
+            let mut source = source.clone();
+            let parts =
+                [Vec::from(std::mem::take(&mut source.verified)), std::mem::take(&mut source.verifying)];
+            let parts = parts.into_iter().chain([std::mem::take(&mut source.fetched)]);
+            let mut counts = [0; 3];
+            for (count, part) in counts.iter_mut().zip(parts) {
+                *count = part.len();
+                extracts.extend(part);
+            }
+            sources.insert(*id, QuiescedSource { source, counts });
+        }
+        let requests = &self.requests;
+        let core = QuiescedCore {
+            now_us: self.now_us,
+            read_only: self.read_only,
+            sync_marker_written: self.sync_marker_written,
+            last_append_us: self.last_append_us,
+            batch_turn: self.batch_turn,
+            last_epoch: self.last_epoch,
+            wake_at_us: self.wake_at_us,
+            table_locks: requests.table_locks.iter().map(|(id, b)| (*id, b.tables.clone())).collect(),
+            last_table_lock: requests.last_table_lock,
+            readers: requests.readers.clone(),
+            last_reader: requests.last_reader,
+            sources,
+        };
+        let waiting = requests.waiting.iter().map(|(id, waiting)| (*id, waiting.request())).collect();
+        QuiescedState { sequence: self.published.sequence, core, extracts, waiting }
+    }
+}
+
+impl Recovery {
+    /// The log was replayed up to the record at which a coordinator stood: goes on from there, in the middle of its life. An error
+    /// says that the two do not fit.
+    pub fn resume(
+        self,
+        config: Config,
+        quiesced_state: QuiescedState,
+        views: Vec<Arc<ShardView>>,
+    ) -> Result<Coordinator> {
+        let misfit = |what: String| Error::new(ErrorKind::DataCorrupted, what);
+        let QuiescedState { sequence, core, extracts, waiting } = quiesced_state;
+        if self.last() != sequence {
+            let last = self.last();
+            return Err(misfit(format!("the coordinator stood at record {sequence}, the log at {last}")));
+        }
+        let mut coordinator = self.coordinator(config, core.now_us, views)?;
+        coordinator.read_only = core.read_only;
+        coordinator.sync_marker_written = core.sync_marker_written;
+        coordinator.last_append_us = core.last_append_us;
+        coordinator.batch_turn = core.batch_turn;
+        coordinator.last_epoch = core.last_epoch;
+        coordinator.wake_at_us = core.wake_at_us;
+        coordinator.requests.last_table_lock = core.last_table_lock;
+        coordinator.requests.readers = core.readers;
+        coordinator.requests.last_reader = core.last_reader;
+        let table_locks = core.table_locks.into_iter();
+        coordinator.requests.table_locks =
+            table_locks.map(|(id, tables)| (id, TableLock { tables, setting_up: None })).collect();
+        for (id, request) in waiting {
+            let waiting = Waiting::of(request)
+                .ok_or_else(|| misfit(format!("request {} is of a kind that never waits", id.0)))?;
+            coordinator.requests.waiting.push_back((id, waiting));
+        }
+        let mut extracts = extracts.into_iter();
+        for (id, QuiescedSource { mut source, counts: [verified, verifying, fetched] }) in core.sources {
+            if !coordinator.tip.pipelines.contains_key(&id) {
+                return Err(misfit(format!("pipeline {id} was being loaded, and the log does not know it")));
+            }
+            source.verified = extracts.by_ref().take(verified).collect::<VecDeque<_>>();
+            source.verifying = extracts.by_ref().take(verifying).collect();
+            source.fetched = extracts.by_ref().take(fetched).collect();
+            coordinator.pipelines.insert(id, source);
+        }
+        Ok(coordinator)
+    }
+}

@@ -1,0 +1,171 @@
+//! What of a state counts for its future, as a hash: for an exhaustive search, which must know when it has been somewhere
+//! before. Only with the feature `explore`.
+//!
+//! Left out, because no decision depends on it beyond what is said: sequences, of which only the distance from the last
+//! published one counts; epochs, of which only whether they are the current one; tokens and counters of requests, table locks
+//! and readers; times, of which only whether what waits for them is due; the numbers of slots and of contents. Each type takes
+//! itself apart completely, so that a field that is added does not compile before somebody has thought about it here.
+
+use arrow_array::RecordBatch;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::columns;
+use crate::ids::*;
+use crate::record::{Commit, CursorAdvance, Tally};
+use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt, TableDef};
+
+/// Gathers what counts, then hashes it.
+#[derive(Debug, Default)]
+pub struct StateFingerprint {
+    said: Vec<u8>,
+    base: Sequence,
+    epochs: Vec<(PipelineId, Epoch)>,
+}
+
+impl StateFingerprint {
+    /// Sequences are told by their distance from `base`, epochs by whether they are among the current ones.
+    pub fn new(base: Sequence, epochs: Vec<(PipelineId, Epoch)>) -> StateFingerprint {
+        StateFingerprint { said: Vec::with_capacity(1024), base, epochs }
+    }
+
+    /// A number, a flag, a length.
+    pub fn word(&mut self, word: impl Into<u64>) {
+        self.said.extend_from_slice(&word.into().to_le_bytes());
+    }
+
+    /// A length.
+    pub fn count(&mut self, len: usize) {
+        self.word(len as u64);
+    }
+
+    /// A number with a sign.
+    pub fn signed(&mut self, number: i64) {
+        self.word(number as u64);
+    }
+
+    /// Bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.word(xxh3_64(bytes));
+        self.word(bytes.len() as u64);
+    }
+
+    /// A sequence, from the base.
+    pub fn sequence(&mut self, sequence: Sequence) {
+        self.word(sequence.0.wrapping_sub(self.base.0));
+    }
+
+    /// Whether an epoch is the current one of its pipeline.
+    pub fn epoch(&mut self, pipeline: PipelineId, epoch: Epoch) {
+        self.word(self.epochs.contains(&(pipeline, epoch)));
+    }
+
+    /// Rows, by their logical values.
+    pub fn rows(&mut self, table: &TableDef, rows: &RecordBatch) {
+        let mut bytes = Vec::new();
+        columns::encode(table, &[], Some(rows), &mut bytes);
+        self.bytes(&bytes);
+    }
+
+    /// The hash of all that was said.
+    pub fn finish(&self) -> u128 {
+        xxh3_128(&self.said)
+    }
+
+    pub(crate) fn position(&mut self, position: Position) {
+        let Position { next_offset, leader_epoch } = position;
+        self.signed(next_offset);
+        self.signed(leader_epoch.into());
+    }
+
+    pub(crate) fn catalog(&mut self, catalog: &Catalog) {
+        let Catalog { tables, pipelines, next_table, next_pipeline, last_epoch: _ } = catalog;
+        self.word(*next_table);
+        self.word(*next_pipeline);
+        self.count(tables.len());
+        tables.values().for_each(|table| self.table(table));
+        self.count(pipelines.len());
+        pipelines.values().for_each(|pipeline| self.pipeline(pipeline));
+    }
+
+    fn table(&mut self, table: &TableDef) {
+        let TableDef { id, schema_version, name, .. } = table;
+        self.word(id.0);
+        self.word(*schema_version);
+        self.bytes(name.as_bytes());
+    }
+
+    pub(crate) fn pipeline(&mut self, pipeline: &PipelineDef) {
+        let PipelineDef {
+            id,
+            name: _,
+            table,
+            definition_sql: _,
+            on_duplicate: _,
+            error_limit,
+            batch_interval_us,
+            batch_bytes_max,
+            state,
+            epoch: _,
+            generation,
+            start_at,
+            topic_id,
+            cursors,
+            dead_letters,
+            created_at_us: _,
+            altered_at_us: _,
+        } = pipeline;
+        self.word(id.0);
+        self.word(table.0);
+        self.word(error_limit.map_or(0, |limit| limit + 1));
+        self.signed(*batch_interval_us);
+        self.word(*batch_bytes_max);
+        match state {
+            PipelineState::Stopped => self.word(0u64),
+            PipelineState::Running => self.word(1u64),
+            PipelineState::Failed { code, message: _ } => self.bytes(code.as_bytes()),
+        }
+        self.word(generation.0);
+        self.word(u64::from(*start_at == StartAt::Latest));
+        self.topic(*topic_id);
+        self.count(cursors.len());
+        for (partition, position) in cursors {
+            self.signed((*partition).into());
+            self.position(*position);
+        }
+        self.word(*dead_letters);
+    }
+
+    pub(crate) fn topic(&mut self, topic: Option<TopicId>) {
+        self.bytes(&topic.map_or(vec![], |topic| topic.0.to_vec()));
+    }
+
+    pub(crate) fn commit(&mut self, commit: &Commit) {
+        let Commit { at_us: _, catalog, cursors, pieces } = commit;
+        self.count(catalog.len());
+        for change in catalog {
+            match change {
+                CatalogChange::TableCreated(table) => self.table(table),
+                CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => self.word(id.0),
+                CatalogChange::PipelineSet(pipeline) => self.pipeline(pipeline),
+                CatalogChange::PipelineDropped(id) | CatalogChange::ErrorsCleared(id) => self.word(id.0),
+            }
+        }
+        self.count(cursors.len());
+        cursors.iter().for_each(|cursor| self.advance(cursor));
+        self.count(pieces.len());
+    }
+
+    fn advance(&mut self, advance: &CursorAdvance) {
+        let CursorAdvance { pipeline, generation, epoch, partition, first_offset, next, topic_id, tally } =
+            advance;
+        let Tally { applied, filtered, ignored, dead_letters } = *tally;
+        self.word(pipeline.0);
+        self.word(generation.0);
+        self.epoch(*pipeline, *epoch);
+        self.signed((*partition).into());
+        self.signed(*first_offset);
+        self.position(*next);
+        self.topic(Some(*topic_id));
+        [applied, filtered, ignored, dead_letters].iter().for_each(|count| self.word(*count));
+    }
+}

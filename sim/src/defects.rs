@@ -1,0 +1,149 @@
+//! The defects that can be seeded: the kernel's own, and those of the world around it (a host, a client library or a disk that is
+//! broken), each behind a switch that exists only in a build with the feature `defects`. How they are looked for lives in `bugs`.
+
+pub use kernel::defects::{About, Class, Defect};
+
+kernel::seeded_defects! {
+    /// A seeded defect of the world around the kernel.
+    WorldDefect {
+        SyncedBeforeSync "synced-before-sync" Logic "durable",
+            "The host says that records are synced as soon as they are appended.",
+            "ClickHouse#7256 (fault A17): what is committed apart from the data is committed too early";
+        LyingDisk "lying-disk" NeedsFault "durable",
+            "A sync says that it succeeded and did nothing.",
+            "faults B6: a write that never happened";
+        ManifestBeforeSync "manifest-before-sync" NeedsFault "recovered",
+            "The host writes the manifest before it syncs what the manifest calls durable.",
+            "the kernel's own: `SyncPlan::manifest`";
+        CountedOffsets "counted-offsets" NeedsFault "exactly once",
+            "The host counts messages instead of reading their offsets, so that what is delivered twice counts twice.",
+            "librdkafka#4637 (fault A2)";
+        SkippedMessage "skipped-message" Logic "exactly once",
+            "The client library leaves out messages.",
+            "librdkafka v2.13.2 (fault A3)";
+        AbortedRowsCounted "aborted-rows-counted" NeedsFault "exactly once",
+            "The client library hands out messages of transactions that are not committed.",
+            "pinot#19161 (A7)";
+        RelabelledRedelivery "relabelled-redelivery" NeedsFault "exactly once",
+            "Of a fetch that begins below what was asked for the client counts offsets from what was asked for.",
+            "librdkafka v2.1.1 (A2)";
+        SyncRetried "sync-retried" NeedsFault "honest",
+            "The host syncs once more after a sync failed, and believes it.",
+            "B3: a second sync that succeeds proves nothing";
+        ForgedEpoch "corrupted-epoch" NeedsFault "fenced",
+            "What an older epoch extracted is relabelled as the newest's.",
+            "redpanda connect#4009 (fault A1)";
+        CachedTopicId "cached-topic-id" NeedsFault "honest",
+            "Later readings of a topic give its first id again, from a cache.",
+            "materialize#20141 (fault A6)";
+        TornSnapshot "torn-snapshot" Logic "atomic",
+            "Readers are given one shard's older view among the new ones.",
+            "the host's duty 7";
+        RepeatedCommand "repeated-command" Logic "exactly once",
+            "A shard is told one of its commands twice.",
+            "the host's duty 4";
+        MisplacedRows "misplaced-rows" Logic "placed",
+            "Rows are handed to the wrong shard.",
+            "the host's duty 3";
+        ForgottenPiece "forgotten-piece" Logic "recovered",
+            "Recovery leaves out one shard's piece of one record.",
+            "the host's duty 1";
+        EarlyAnswer "early-answer" Logic "durable",
+            "A client is answered before its record is durable.",
+            "the host's duty 7";
+    }
+}
+
+/// A seeded defect, wherever it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SeededDefect {
+    /// In the kernel.
+    Kernel(Defect),
+    /// Around it.
+    World(WorldDefect),
+}
+
+impl SeededDefect {
+    /// All of them: the ledger.
+    pub fn all() -> impl Iterator<Item = SeededDefect> {
+        let kernel = Defect::ALL.iter().map(|bug| SeededDefect::Kernel(*bug));
+        kernel.chain(WorldDefect::ALL.iter().map(|bug| SeededDefect::World(*bug)))
+    }
+
+    /// What it is.
+    pub fn about(self) -> About {
+        match self {
+            SeededDefect::Kernel(bug) => bug.about(),
+            SeededDefect::World(bug) => bug.about(),
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Result<SeededDefect, String> {
+        let found = SeededDefect::all().find(|bug| bug.about().name == name);
+        found.ok_or_else(|| format!("there is no seeded defect {name:?}; `sim bugs --list` names them"))
+    }
+}
+
+/// Whether this binary has the bugs in it.
+pub const BUILT_IN: bool = cfg!(feature = "defects");
+
+#[cfg(not(feature = "defects"))]
+mod switch {
+    use super::{SeededDefect, WorldDefect};
+
+    /// Whether this bug is there.
+    #[inline(always)]
+    pub const fn is(_bug: WorldDefect) -> bool {
+        false
+    }
+
+    /// From now on, on this thread, this bug is there and no other. In this build there are none.
+    pub fn activate(bug: Option<SeededDefect>) {
+        assert!(bug.is_none(), "this build has no seeded defects; build with --features defects");
+    }
+}
+
+#[cfg(feature = "defects")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::{SeededDefect, WorldDefect};
+
+    thread_local! {
+        static ACTIVE: Cell<Option<WorldDefect>> = const { Cell::new(None) };
+    }
+
+    /// Whether this bug is there.
+    #[inline]
+    pub fn is(bug: WorldDefect) -> bool {
+        ACTIVE.get() == Some(bug)
+    }
+
+    /// From now on, on this thread, this bug is there and no other.
+    pub fn activate(bug: Option<SeededDefect>) {
+        let (kernel, world) = match bug {
+            Some(SeededDefect::Kernel(bug)) => (Some(bug), None),
+            Some(SeededDefect::World(bug)) => (None, Some(bug)),
+            None => (None, None),
+        };
+        kernel::defects::activate(kernel);
+        ACTIVE.set(world);
+    }
+}
+
+pub use switch::{activate, is};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        let mut names = std::collections::BTreeSet::new();
+        for bug in SeededDefect::all() {
+            assert!(names.insert(bug.about().name), "{bug:?}");
+            assert_eq!(SeededDefect::named(bug.about().name), Ok(bug));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a coordinator must have done once it has nothing more to do for now. What is known of it lives in `super`.
+
+use kernel::Micros;
+
+use super::{Check, Phase, SourceModels, ensure};
+
+impl SourceModels {
+    /// The coordinator has nothing more to do for now. `held`: it begins no record; `sync_marker_due_us`: when one is to be written, if
+    /// nothing else goes on.
+    pub fn settled(&self, held: bool, sync_marker_due_us: Option<Micros>) -> Check {
+        if self.halted {
+            return Ok(());
+        }
+        ensure("honest", self.disk_told.is_none(), || "nobody tells of the disk".into())?;
+        self.check_line()?;
+        let now_us = self.now_us;
+        for (id, source) in &self.sources {
+            let late = match source.phase {
+                Phase::Waiting { retry_at_us } => retry_at_us <= now_us,
+                _ => source.metadata_due_us(&self.config).is_some_and(|due_us| due_us <= now_us),
+            };
+            let known = source.known.as_ref().filter(|_| source.phase == Phase::Fetching);
+            let unread = known
+                .and_then(|metadata| metadata.partitions.keys().find(|p| !source.expected.contains_key(p)));
+            ensure("live", unread.is_none(), || {
+                format!("pipeline {id} does not fetch partition {unread:?}")
+            })?;
+            ensure("live", !late, || {
+                format!("pipeline {id} lets its time pass, at {now_us} us: {source:?}")
+            })?;
+        }
+        if self.staging.is_some() {
+            return Ok(());
+        }
+        let in_flight = self.appended - self.published;
+        if !held && in_flight < self.config.unsynced_records_max as u64 && !self.is_barred() {
+            self.check_idle(in_flight)?;
+        }
+        self.check_wake_up(held, in_flight, sync_marker_due_us)
+    }
+
+    /// Whether nothing is under way, as whoever wants to describe the coordinator is told.
+    pub fn check_quiesced(&self, told: bool) -> Check {
+        let rests = self.staging.is_none()
+            && self.appended == self.published
+            && self.setting_up.is_empty()
+            && !self.halted;
+        ensure("honest", told == rests, || {
+            format!(
+                "the kernel is said to rest: {told}; record {} of {} is published, {:?} is staged, {:?} are set up",
+                self.published, self.appended, self.staging, self.setting_up
+            )
+        })
+    }
+
+    /// No more wait in line than may; whoever holds a table lock is never turned away.
+    fn check_line(&self) -> Check {
+        let begun = self.setting_up.len() + self.for_requests.len() + usize::from(self.staging.is_some());
+        let in_line = (self.unanswered.len() + self.table_locks_asked.len()).saturating_sub(begun);
+        ensure("bounded", in_line <= self.config.requests_waiting_max + self.holders.len(), || {
+            format!("{in_line} requests are in line, {} may be", self.config.requests_waiting_max)
+        })
+    }
+
+    /// Nobody waits who could have begun.
+    fn check_idle(&self, in_flight: u64) -> Check {
+        ensure("live", self.unanswered.len() <= self.for_requests.len(), || {
+            format!("of requests {:?} one waits for nothing", self.unanswered)
+        })?;
+        if self.read_only {
+            return Ok(());
+        }
+        let ready = self.ready();
+        let full = |id: &&u32| self.sources[*id].verified_bytes() >= self.rules[*id].batch_bytes_max;
+        let waits = if in_flight == 0 { ready.first() } else { ready.iter().find(full) };
+        ensure("live", waits.is_none(), || format!("the batch of pipeline {waits:?} waits for nothing"))?;
+        let untold = self.sources.iter().find(|(_, source)| source.report.is_some());
+        ensure("honest", untold.is_none(), || format!("nobody tells of the error of {untold:?}"))
+    }
+
+    /// It will be woken when something is due, and not for nothing before.
+    fn check_wake_up(&self, held: bool, in_flight: u64, sync_marker_due_us: Option<Micros>) -> Check {
+        let sync_marker = sync_marker_due_us.filter(|_| !held && !self.read_only && in_flight == 0);
+        ensure("live", sync_marker.is_none_or(|due_us| due_us > self.now_us), || {
+            format!("a sync marker is due at {sync_marker:?}, at {} us", self.now_us)
+        })?;
+        let of_runs = self.sources.iter().flat_map(|(id, source)| {
+            let retry = match source.phase {
+                Phase::Waiting { retry_at_us } => Some(retry_at_us),
+                _ => None,
+            };
+            let batch = self.rules.get(id).and_then(|rule| source.batch_due_us(rule, &self.config));
+            let batch = batch.filter(|due_us| *due_us > self.now_us && source.phase == Phase::Fetching);
+            [retry, batch, source.metadata_due_us(&self.config)].into_iter().flatten()
+        });
+        let Some(due_us) = of_runs.chain(sync_marker).min() else { return Ok(()) };
+        ensure("live", self.wake_at_us == Some(due_us), || {
+            format!("something is due at {due_us} us, and a wake-up is asked for at {:?}", self.wake_at_us)
+        })
+    }
+}

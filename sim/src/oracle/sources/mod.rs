@@ -1,0 +1,741 @@
+//! What a coordinator does with its sources, and when: a model of each pipeline's run over its source, and of whose turn it is. It
+//! hears what the coordinator is fed and what it does, and tells what must be due by then: a reading of a topic, a try after a
+//! failure, a batch and which ranges are in it, a record for whoever waits in line, the next wake-up. What records say otherwise,
+//! and the pauses between them, live in `super` and `pace`; what must be done by now in [`due`].
+
+mod due;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, RecordBatch};
+use kernel::message::{Effect, Input, Response, ShardCommand, SourceFailure, SourceMetadata, Work};
+use kernel::record::{Body, Commit, RecordKind};
+use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
+use kernel::{Config, Extract, Micros, Position, Request, TableLockId};
+
+use super::value::errors;
+use super::{Check, ensure};
+
+/// Readings in a row that may end before a cursor: a broker that just took over may know less of the end (A10).
+const METADATA_BEYOND_END_MAX: u32 = 5;
+
+/// What a pipeline's definition says of its pace, and where it stands.
+#[derive(Clone, Debug)]
+struct Rule {
+    table: u32,
+    batch_bytes_max: u64,
+    batch_interval_us: i64,
+    /// Where partitions begin that are seen first, if it has no topic yet.
+    begins: Option<StartAt>,
+    /// After the last record.
+    cursors: BTreeMap<i32, Position>,
+}
+
+impl Rule {
+    fn of(def: &PipelineDef) -> Rule {
+        Rule {
+            table: def.table.0,
+            batch_bytes_max: def.batch_bytes_max,
+            batch_interval_us: def.batch_interval_us,
+            begins: def.topic_id.is_none().then_some(def.start_at),
+            cursors: def.cursors.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Opening,
+    Fetching,
+    Waiting { retry_at_us: Micros },
+    Closed,
+}
+
+/// An extracted range: partition, first offset, next one, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Range {
+    partition: i32,
+    first: i64,
+    next: i64,
+    bytes: u64,
+}
+
+/// One pipeline's run over its source.
+#[derive(Clone, Debug)]
+struct SourceModel {
+    epoch: u64,
+    phase: Phase,
+    /// The last reading of its topic, and whether it is of the opening, of which nothing has come yet.
+    known: Option<SourceMetadata>,
+    is_opened: bool,
+    /// Where each partition that is fetched goes on.
+    expected: BTreeMap<i32, i64>,
+    /// Handed in since the reading on its way began; before it began; proven by one.
+    fetched: Vec<Range>,
+    verifying: Vec<Range>,
+    verified: VecDeque<Range>,
+    metadata: Option<u64>,
+    last_token: Option<u64>,
+    /// Pauses since something worked.
+    tries: u32,
+    behind: bool,
+    last_metadata_us: Micros,
+    last_batch_us: Option<Micros>,
+    /// Of partitions that ended before their cursors: in how many readings in a row. And whether the source was closed because of the
+    /// last one.
+    beyond_end: BTreeMap<i32, u32>,
+    closed_at_open: bool,
+    /// It was told that the message at a cursor is gone: nothing leads on from there.
+    has_lost: bool,
+    /// Error that is to be told in the errors table, and the last one that was.
+    report: Option<String>,
+    last_reported: Option<String>,
+}
+
+impl SourceModel {
+    fn new(epoch: u64, now_us: Micros) -> SourceModel {
+        SourceModel {
+            epoch,
+            phase: Phase::Opening,
+            known: None,
+            is_opened: false,
+            expected: BTreeMap::new(),
+            fetched: Vec::new(),
+            verifying: Vec::new(),
+            verified: VecDeque::new(),
+            metadata: None,
+            last_token: None,
+            tries: 0,
+            behind: false,
+            last_metadata_us: now_us,
+            last_batch_us: None,
+            beyond_end: BTreeMap::new(),
+            closed_at_open: false,
+            has_lost: false,
+            report: None,
+            last_reported: None,
+        }
+    }
+
+    /// What was fetched and is in no record goes with the source.
+    fn close(&mut self) {
+        self.closed_at_open = self.is_opened;
+        let SourceModel { expected, fetched, verifying, verified, metadata, known, is_opened, .. } = self;
+        expected.clear();
+        fetched.clear();
+        verifying.clear();
+        verified.clear();
+        (*metadata, *known, *is_opened) = (None, None, false);
+        self.phase = Phase::Closed;
+    }
+
+    fn look(&mut self, now_us: Micros) {
+        let Some(metadata) = &self.known else { return };
+        self.last_metadata_us = now_us;
+        let more = |partition: &i32, latest: i64| self.expected.get(partition).is_some_and(|at| *at < latest);
+        self.behind = metadata.partitions.iter().any(|(partition, (_, latest))| more(partition, *latest));
+    }
+
+    /// While there is more in the source, nobody waits for so few bytes in particular.
+    fn lingers(&self, bytes: u64, config: &Config) -> bool {
+        self.behind && bytes < config.linger_bytes && bytes < config.pipeline_credit_bytes / 4
+    }
+
+    /// When the topic is to be read again.
+    fn metadata_due_us(&self, config: &Config) -> Option<Micros> {
+        let fetched_bytes = self.fetched.iter().map(|range| range.bytes).sum();
+        let pause_us = match () {
+            () if self.fetched.is_empty() => config.metadata_interval_us,
+            () if self.lingers(fetched_bytes, config) => config.linger_us,
+            () if self.behind => 0,
+            () => config.metadata_pause_us,
+        };
+        (self.phase == Phase::Fetching && self.metadata.is_none()).then_some(self.last_metadata_us + pause_us)
+    }
+
+    fn verified_bytes(&self) -> u64 {
+        self.verified.iter().map(|range| range.bytes).sum()
+    }
+
+    /// When the next batch may begin.
+    fn batch_due_us(&self, rule: &Rule, config: &Config) -> Option<Micros> {
+        self.verified.front()?;
+        let bytes = self.verified_bytes();
+        let lingers = bytes < rule.batch_bytes_max && self.lingers(bytes, config);
+        let pause_us = if lingers { config.linger_us } else { 0 };
+        Some(self.last_batch_us.map_or(Micros::MIN, |last_us| last_us + rule.batch_interval_us.max(pause_us)))
+    }
+
+    /// The ranges of the next batch: the first, and those behind it that fit.
+    fn next_ranges(&self, rule: &Rule) -> Vec<Range> {
+        let mut bytes = 0;
+        let fits = |range: &&Range| {
+            let is_first = bytes == 0 && self.verified.front() == Some(*range);
+            bytes += range.bytes;
+            is_first || bytes <= rule.batch_bytes_max
+        };
+        self.verified.iter().take_while(fits).copied().collect()
+    }
+}
+
+/// What a record that began to be staged has to be if it is a batch.
+#[derive(Clone, Debug)]
+struct Staging {
+    sequence: u64,
+    at_us: Micros,
+    /// Why no batch may begin, if so.
+    forbidden: Option<&'static str>,
+    /// Of each pipeline that may commit: its epoch and ranges.
+    ranges: BTreeMap<u32, (u64, Vec<Range>)>,
+    /// Nothing says how long tables are under a table lock, so which pipelines these are is not foretold.
+    barred: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct SourceModels {
+    config: Config,
+    now_us: Micros,
+    rules: BTreeMap<u32, Rule>,
+    sources: BTreeMap<u32, SourceModel>,
+    staging: Option<Staging>,
+    appended: u64,
+    published: u64,
+    read_only: bool,
+    halted: bool,
+    /// What is to be told of the disk: whether it is read-only now.
+    disk_told: Option<bool>,
+    wake_at_us: Option<Micros>,
+    /// Requests that are to become records, and are not answered.
+    unanswered: BTreeSet<u64>,
+    /// Appended and not published records that are for one of them.
+    for_requests: VecDeque<u64>,
+    table_locks_asked: BTreeSet<u64>,
+    table_locks_held: BTreeSet<TableLockId>,
+    /// Table locks that are being set up, each with the last record before it.
+    setting_up: BTreeMap<TableLockId, u64>,
+    /// Writes that are asked for under a table lock, which ends with them.
+    holders: BTreeMap<u64, TableLockId>,
+    shards: usize,
+}
+
+impl SourceModels {
+    /// Before the first life.
+    pub fn new(config: Config) -> SourceModels {
+        SourceModels { config, ..SourceModels::default() }
+    }
+
+    /// A life begins.
+    pub fn begin(&mut self, now_us: Micros) {
+        *self = SourceModels { config: self.config.clone(), now_us, ..SourceModels::default() };
+    }
+
+    /// What a life begins with: a crash may have taken back what was appended.
+    pub fn recovered(&mut self, catalog: &Catalog) {
+        self.rules = catalog.pipelines.values().map(|def| (def.id.0, Rule::of(def))).collect();
+    }
+
+    // ---- What it is fed ----
+
+    /// The coordinator is about to take an input.
+    pub fn fed(&mut self, now_us: Micros, input: &Input) {
+        self.now_us = self.now_us.max(now_us);
+        match input {
+            Input::SourceOpened { pipeline, epoch, metadata } => {
+                if let Some(source) = self.run(pipeline.0, epoch.0)
+                    && source.phase == Phase::Opening
+                {
+                    (source.known, source.is_opened) = (Some(metadata.clone()), true);
+                    self.count_ends(pipeline.0, metadata);
+                }
+            }
+            Input::Extracted(extract) => self.extracted(extract),
+            Input::SourceVerified { pipeline, epoch, token, metadata } => {
+                let now_us = self.now_us;
+                if let Some(source) = self.run(pipeline.0, epoch.0)
+                    && source.metadata == Some(*token)
+                {
+                    (source.metadata, source.known) = (None, Some(metadata.clone()));
+                    source.look(now_us);
+                    source.verified.extend(source.verifying.drain(..));
+                    source.last_reported = None;
+                }
+            }
+            Input::DiskSpace { sufficient } => {
+                self.disk_told = (self.read_only == *sufficient).then_some(!sufficient);
+                self.read_only = !sufficient;
+            }
+            Input::SourceFailed {
+                pipeline,
+                epoch,
+                failure: SourceFailure::Lost { partition, wanted, .. },
+            } => {
+                let is_next = self.is_next(pipeline.0, *partition, *wanted);
+                // Behind another failure of the same source it is too late.
+                if let Some(source) = self.run(pipeline.0, epoch.0)
+                    && matches!(source.phase, Phase::Opening | Phase::Fetching)
+                {
+                    source.has_lost = is_next;
+                }
+            }
+            Input::LogFailed { .. } => self.halted = true,
+            Input::Request { id, request } => match request {
+                Request::Write(kernel::message::Write { table_lock: Some(table_lock), .. }) => {
+                    self.unanswered.insert(id.0);
+                    self.holders.insert(id.0, *table_lock);
+                }
+                Request::Define(_) | Request::Write(_) => {
+                    self.unanswered.insert(id.0);
+                }
+                Request::AcquireTableLock { .. } => {
+                    self.table_locks_asked.insert(id.0);
+                }
+                Request::ReleaseTableLock(table_lock) => {
+                    self.table_locks_held.remove(table_lock);
+                }
+                Request::AcquireSnapshot | Request::ReleaseSnapshot(_) => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// A topic was read to be opened. While a record is staged nobody here knows where its cursors will be.
+    fn count_ends(&mut self, pipeline: u32, metadata: &SourceMetadata) {
+        let ends_early = |(partition, (_, latest)): (&i32, &(i64, i64))| {
+            self.cursor(pipeline, *partition).is_some_and(|at| at > *latest)
+        };
+        let early: BTreeSet<i32> =
+            metadata.partitions.iter().filter(|at| ends_early(*at)).map(|(p, _)| *p).collect();
+        let Some(source) = self.sources.get_mut(&pipeline) else { return };
+        source.beyond_end.retain(|partition, _| early.contains(partition));
+        early.iter().for_each(|partition| *source.beyond_end.entry(*partition).or_default() += 1);
+    }
+
+    /// Where a partition goes on once the record that is being staged is there.
+    fn cursor(&self, pipeline: u32, partition: i32) -> Option<i64> {
+        let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
+        let ranges = staged.flat_map(|(_, ranges)| ranges);
+        let staged = ranges.filter(|range| range.partition == partition).map(|range| range.next).max();
+        staged.or(self.rules.get(&pipeline)?.cursors.get(&partition).map(|at| at.next_offset))
+    }
+
+    /// Whether a pipeline needs this message next, and not one before it. What is being staged may be a batch that ends there, or none.
+    fn is_next(&self, pipeline: u32, partition: i32, offset: i64) -> bool {
+        let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
+        let mut ranges = staged.flat_map(|(_, ranges)| ranges);
+        match self.rules.get(&pipeline).and_then(|rule| rule.cursors.get(&partition)) {
+            Some(cursor) => cursor.next_offset >= offset,
+            None => !ranges.any(|range| range.partition == partition),
+        }
+    }
+
+    fn run(&mut self, pipeline: u32, epoch: u64) -> Option<&mut SourceModel> {
+        self.sources
+            .get_mut(&pipeline)
+            .filter(|source| source.epoch == epoch && source.phase != Phase::Closed)
+    }
+
+    fn extracted(&mut self, extract: &Extract) {
+        let range = Range {
+            partition: extract.partition,
+            first: extract.first_offset,
+            next: extract.next.next_offset,
+            bytes: extract.source_bytes,
+        };
+        let Some(source) = self.run(extract.pipeline.0, extract.epoch.0) else { return };
+        if source.phase == Phase::Fetching
+            && let Some(at) = source.expected.get_mut(&range.partition)
+            && (*at, range.first <= range.next) == (range.first, true)
+        {
+            *at = range.next;
+            source.fetched.push(range);
+        }
+    }
+
+    // ---- What it does ----
+
+    /// The coordinator wants something done.
+    pub fn effect(&mut self, effect: &Effect) -> Check {
+        let now_us = self.now_us;
+        match effect {
+            Effect::SourceOpen { pipeline, epoch, definition, .. } => {
+                // A definition begins under its own epoch, everything else of it under a later one. One that was altered while it
+                // ran keeps the pause since its last batch.
+                let altered =
+                    if definition.epoch == *epoch { self.sources.remove(&pipeline.0) } else { None };
+                let source = self.sources.entry(pipeline.0).or_insert_with(|| SourceModel {
+                    last_batch_us: altered.and_then(|before| before.last_batch_us),
+                    ..SourceModel::new(epoch.0, now_us)
+                });
+                if let Phase::Waiting { retry_at_us } = source.phase {
+                    ensure("bounded", retry_at_us <= now_us, || {
+                        format!("pipeline {pipeline} is tried again {} us too early", retry_at_us - now_us)
+                    })?;
+                }
+                ensure("bounded", !source.has_lost, || {
+                    format!("pipeline {pipeline} is opened again, and its next message is gone")
+                })?;
+                source.close();
+                (source.epoch, source.phase) = (epoch.0, Phase::Opening);
+            }
+            Effect::SourceClose { pipeline, .. } => {
+                self.sources.get_mut(&pipeline.0).into_iter().for_each(SourceModel::close);
+            }
+            Effect::Fetch { pipeline, starts, .. } => self.fetches(pipeline.0, starts)?,
+            Effect::Credit { pipeline, bytes, .. } => {
+                ensure("bounded", *bytes > 0, || {
+                    format!("pipeline {pipeline} is given a credit of nothing")
+                })?;
+                if let Some(source) = self.sources.get_mut(&pipeline.0)
+                    && std::mem::take(&mut source.is_opened)
+                {
+                    (source.phase, source.tries) = (Phase::Fetching, 0);
+                    source.beyond_end.clear();
+                    source.look(now_us);
+                }
+            }
+            Effect::SourceVerify { pipeline, token, .. } => self.verifies(pipeline.0, *token)?,
+            Effect::Event { pipeline: Some(pipeline), text, error } => {
+                self.noted(pipeline.0, text, error.as_ref().map(|error| error.message.as_str()))?;
+            }
+            Effect::Event { pipeline: None, text, .. } if text.contains("disk") => {
+                let told = Some(text.contains("read-only"));
+                ensure("honest", self.disk_told.take() == told, || {
+                    format!("nobody changed the disk: {text}")
+                })?;
+            }
+            Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
+                self.stages(sequence.0)?;
+                self.check_parts(work)?;
+                let in_vain = work.iter().find(|item| match item {
+                    Work::Rows { rows, deletes, .. } => {
+                        rows.iter().any(|rows| rows.num_rows() == 0) || rows.is_empty() && deletes.is_empty()
+                    }
+                    _ => false,
+                });
+                ensure("bounded", in_vain.is_none(), || format!("a shard is given {in_vain:?}"))?;
+                work.iter().try_for_each(|item| self.reports(item))?;
+            }
+            Effect::Shard { command: ShardCommand::ViewTip { table_lock }, .. } => {
+                self.setting_up.insert(*table_lock, self.appended);
+            }
+            Effect::Shard { command: ShardCommand::Abandon { .. }, .. } => self.staging = None,
+            Effect::Publish(snapshot) => {
+                (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
+                // The first one of a life.
+                self.appended = self.appended.max(self.published);
+                self.for_requests.retain(|sequence| *sequence > self.published);
+            }
+            Effect::Reply { id, result } => {
+                self.unanswered.remove(&id.0);
+                if let Some(table_lock) = self.holders.remove(&id.0) {
+                    self.table_locks_held.remove(&table_lock);
+                }
+                if self.table_locks_asked.remove(&id.0)
+                    && let Ok(Response::TableLock { table_lock, snapshot }) = result
+                {
+                    let (due, found) = (self.setting_up.remove(table_lock), snapshot.sequence.0);
+                    let is_new = self.table_locks_held.insert(*table_lock);
+                    ensure("atomic", is_new && due == Some(found), || {
+                        format!(
+                            "table lock {table_lock} shows record {found}, it was asked for behind {due:?}"
+                        )
+                    })?;
+                }
+            }
+            Effect::WakeAt(at_us) => self.wake_at_us = Some(*at_us),
+            Effect::Halt(_) => self.halted = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Each partition goes on from its cursor, as the last record has it, or the one that is being staged; one that is seen for the
+    /// first time from where the last reading says that it begins, or ends.
+    fn fetches(&mut self, pipeline: u32, starts: &[(i32, Position)]) -> Check {
+        let (Some(source), Some(rule)) = (self.sources.get_mut(&pipeline), self.rules.get(&pipeline)) else {
+            return Ok(());
+        };
+        let at_end = rule.begins == Some(StartAt::Latest) && source.expected.is_empty();
+        let staged = self.staging.as_ref().and_then(|staging| staging.ranges.get(&pipeline));
+        for (partition, at) in starts {
+            let known = source.known.as_ref().and_then(|metadata| metadata.partitions.get(partition));
+            let first_seen = known.map(|(earliest, latest)| if at_end { *latest } else { *earliest });
+            let ends =
+                staged.and_then(|(_, ranges)| ranges.iter().rfind(|range| range.partition == *partition));
+            let is_right = match rule.cursors.get(partition) {
+                Some(cursor) => at == cursor || ends.is_some_and(|range| range.next == at.next_offset),
+                None => Some(at.next_offset) == first_seen && at.leader_epoch == -1,
+            };
+            let is_gone = known.is_some_and(|(earliest, _)| *earliest > at.next_offset);
+            ensure("exactly once", !(source.is_opened && is_gone), || {
+                format!(
+                    "pipeline {pipeline} fetches partition {partition} from {at:?}, which is gone: {source:?}"
+                )
+            })?;
+            let again = source.expected.contains_key(partition);
+            ensure("exactly once", is_right && !again, || {
+                format!(
+                    "pipeline {pipeline} fetches partition {partition} from {at:?}: {source:?}, {rule:?}, {staged:?}"
+                )
+            })?;
+        }
+        source.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.next_offset)));
+        Ok(())
+    }
+
+    fn verifies(&mut self, pipeline: u32, token: u64) -> Check {
+        let (now_us, config) = (self.now_us, &self.config);
+        let Some(source) = self.sources.get_mut(&pipeline) else { return Ok(()) };
+        let due_us = source.metadata_due_us(config);
+        ensure("bounded", due_us.is_some_and(|due_us| due_us <= now_us), || {
+            format!("pipeline {pipeline} reads its topic at {now_us} us, due at {due_us:?}: {source:?}")
+        })?;
+        ensure("fenced", Some(token) > source.last_token, || {
+            format!("pipeline {pipeline} asks again with token {token}, after {:?}", source.last_token)
+        })?;
+        source.verifying.append(&mut source.fetched);
+        (source.metadata, source.last_token) = (Some(token), Some(token));
+        Ok(())
+    }
+
+    fn noted(&mut self, pipeline: u32, text: &str, error: Option<&str>) -> Check {
+        let pause =
+            text.strip_prefix("source failed, trying again in ").and_then(|rest| rest.split_once(" ms"));
+        let now_us = self.now_us;
+        let (Some((pause_ms, _)), Some(source)) = (pause, self.sources.get_mut(&pipeline)) else {
+            return Ok(());
+        };
+        let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
+        let Config { retry_us_min, retry_us_max, .. } = self.config;
+        let due_us = (retry_us_min << source.tries.min(20)).min(retry_us_max);
+        ensure("bounded", pause_us == due_us, || {
+            format!("pipeline {pipeline} pauses for {pause_us} us, must pause for {due_us} us: {source:?}")
+        })?;
+        source.tries += 1;
+        source.close();
+        source.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
+        if source.last_reported.as_deref() != error {
+            source.report = error.map(str::to_string);
+            source.last_reported = source.report.clone();
+        }
+        Ok(())
+    }
+
+    /// A record begins to be staged, if it does not go on.
+    fn stages(&mut self, sequence: u64) -> Check {
+        if self.staging.as_ref().is_some_and(|staging| staging.sequence == sequence) {
+            return Ok(());
+        }
+        let in_flight = self.appended - self.published;
+        ensure("bounded", in_flight < self.config.unsynced_records_max as u64, || {
+            format!("record {sequence} is begun with {in_flight} before it that nobody sees")
+        })?;
+        let ready = self.ready();
+        let is_full = |id: &u32| self.sources[id].verified_bytes() >= self.rules[id].batch_bytes_max;
+        let forbidden = match () {
+            () if self.read_only => Some("the database is read-only"),
+            () if in_flight > 0 && !ready.iter().any(is_full) => {
+                Some("the log is busy, and no batch is full")
+            }
+            () => None,
+        };
+        let ranges = ready
+            .iter()
+            .map(|id| (*id, (self.sources[id].epoch, self.sources[id].next_ranges(&self.rules[id]))))
+            .collect();
+        let barred = self.is_barred();
+        self.staging = Some(Staging { sequence, at_us: self.now_us, forbidden, ranges, barred });
+        Ok(())
+    }
+
+    fn is_barred(&self) -> bool {
+        !self.table_locks_asked.is_empty() || !self.table_locks_held.is_empty()
+    }
+
+    /// Pipelines that may commit: one a table.
+    fn ready(&self) -> Vec<u32> {
+        let is_due = |id: &u32, source: &SourceModel| {
+            self.rules.get(id).is_some_and(|rule| {
+                source.batch_due_us(rule, &self.config).is_some_and(|due_us| due_us <= self.now_us)
+            })
+        };
+        let mut tables = BTreeSet::new();
+        let due = self.sources.iter().filter(|(id, source)| is_due(id, source)).map(|(id, _)| *id);
+        // Under a table lock anybody may be the one of its table.
+        due.filter(|id| tables.insert(self.rules[id].table) || self.is_barred()).collect()
+    }
+
+    /// Errors of sources that pass are told once, until something works.
+    fn reports(&mut self, work: &Work) -> Check {
+        let Work::Rows { table: ERRORS_TABLE, rows, .. } = work else { return Ok(()) };
+        for rows in rows {
+            // Several messages in one set of columns keep to a limit.
+            let bytes = message_bytes(rows, 0..rows.num_rows());
+            ensure("bounded", rows.num_rows() < 2 || bytes <= self.config.dead_letter_bytes_max, || {
+                format!("{} messages of {bytes} bytes are set aside at once", rows.num_rows())
+            })?;
+            for row in 0..rows.num_rows() {
+                self.reported(rows, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Messages that are set aside lie in no more sets of columns than they must. (Where they come to one shard all of them are seen.)
+    fn check_parts(&self, work: &[Work]) -> Check {
+        let dead_letters = work.iter().filter_map(|item| match item {
+            Work::Rows { table: ERRORS_TABLE, rows, .. } => rows.first(),
+            _ => None,
+        });
+        let parts: Vec<&RecordBatch> = dead_letters.filter(|_| self.shards == 1).collect();
+        let fits = |pair: &&[&RecordBatch]| {
+            let before = message_bytes(pair[0], 0..pair[0].num_rows());
+            before + message_bytes(pair[1], 0..1) <= self.config.dead_letter_bytes_max
+        };
+        let apart = parts.windows(2).find(fits);
+        ensure("bounded", apart.is_none(), || format!("messages are set aside one by one: {apart:?}"))
+    }
+
+    fn reported(&mut self, rows: &RecordBatch, row: usize) -> Check {
+        if rows.column(errors::OFFSET).is_valid(row) {
+            return Ok(());
+        }
+        let pipeline = rows.column(0).as_primitive::<Int64Type>().value(row) as u32;
+        let message = rows.column(errors::MESSAGE).as_string::<i32>().value(row);
+        let Some(source) = self.sources.get_mut(&pipeline) else { return Ok(()) };
+        let is_end = source.phase == Phase::Closed;
+        let told =
+            |(partition, _): &(&i32, &u32)| message.starts_with(&format!("partition {partition} ends at "));
+        let metadata = source.beyond_end.iter().find(told).map_or(0, |(_, metadata)| *metadata);
+        let at_open = source.closed_at_open && message.contains(" ends at ");
+        ensure("honest", !(is_end && at_open) || metadata > METADATA_BEYOND_END_MAX, || {
+            format!(
+                "pipeline {pipeline} fails after {:?} readings that end too early: {message}",
+                source.beyond_end
+            )
+        })?;
+        let most = source.beyond_end.values().max().copied().unwrap_or(0);
+        ensure("live", is_end || most <= METADATA_BEYOND_END_MAX, || {
+            format!(
+                "pipeline {pipeline} is tried again after {:?} readings that end too early",
+                source.beyond_end
+            )
+        })?;
+        let due = source.report.take();
+        ensure("honest", is_end || due.as_deref() == Some(message), || {
+            format!("the errors table tells of pipeline {pipeline} {message:?}, due is {due:?}")
+        })
+    }
+
+    /// A record is handed to the log.
+    pub fn appended(&mut self, sequence: u64, body: &Body) -> Check {
+        if let Body::Commit(kind, commit) = body {
+            self.stages(sequence)?;
+            let staging = self.staging.take().expect("just made");
+            if matches!(kind, RecordKind::Batch) {
+                self.check_batch(&staging, commit)?;
+            }
+            self.defined(commit)?;
+            if is_for_request(*kind, commit) {
+                self.for_requests.push_back(sequence);
+            }
+        }
+        self.appended = sequence;
+        Ok(())
+    }
+
+    fn check_batch(&mut self, staging: &Staging, commit: &Commit) -> Check {
+        let wrong = |what: &str| format!("record {} is a batch: {what}; {staging:?}", staging.sequence);
+        ensure("bounded", staging.forbidden.is_none(), || wrong(staging.forbidden.unwrap_or_default()))?;
+        let mut told: BTreeMap<u32, Vec<(i32, i64, i64)>> = BTreeMap::new();
+        for advance in &commit.cursors {
+            let range = (advance.partition, advance.first_offset, advance.next.next_offset);
+            told.entry(advance.pipeline.0).or_default().push(range);
+        }
+        let expected = |ranges: &Vec<Range>| {
+            let mut joined: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+            for range in ranges {
+                joined.entry(range.partition).or_insert((range.first, range.next)).1 = range.next;
+            }
+            joined.into_iter().map(|(partition, (first, next))| (partition, first, next)).collect::<Vec<_>>()
+        };
+        for (pipeline, ranges) in &told {
+            let due = staging.ranges.get(pipeline).map(|(_, ranges)| expected(ranges));
+            ensure("bounded", due.as_ref() == Some(ranges), || {
+                wrong(&format!("pipeline {pipeline} takes {ranges:?}, must take {due:?}"))
+            })?;
+        }
+        ensure("bounded", staging.barred || told.keys().eq(staging.ranges.keys()), || {
+            wrong(&format!("it is of pipelines {:?}", told.keys()))
+        })?;
+        for pipeline in told.keys() {
+            let (epoch, ranges) = &staging.ranges[pipeline];
+            let Some(source) = self.sources.get_mut(pipeline) else { continue };
+            source.last_batch_us = Some(staging.at_us);
+            // A source that was opened again meanwhile has forgotten the rest.
+            if source.epoch == *epoch && source.phase == Phase::Fetching {
+                source.verified.drain(..ranges.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn defined(&mut self, commit: &Commit) -> Check {
+        for change in &commit.catalog {
+            match change {
+                CatalogChange::PipelineSet(def) => {
+                    // Of a position that was set, or is the first of its partition, nobody has read anything.
+                    let before = self.rules.get(&def.id.0).map(|rule| &rule.cursors);
+                    let is_kept =
+                        |partition, at| before.and_then(|cursors| cursors.get(partition)) == Some(at);
+                    let wrong = def.cursors.iter().find(|(p, at)| at.leader_epoch != -1 && !is_kept(p, at));
+                    ensure("honest", wrong.is_none(), || {
+                        format!("pipeline {} is set to a leader epoch that nobody told: {wrong:?}", def.name)
+                    })?;
+                    self.rules.insert(def.id.0, Rule::of(def));
+                    if def.state != PipelineState::Running {
+                        self.sources.remove(&def.id.0);
+                    }
+                }
+                CatalogChange::PipelineDropped(id) => {
+                    self.sources.remove(&id.0);
+                    self.rules.remove(&id.0);
+                }
+                _ => {}
+            }
+        }
+        for advance in &commit.cursors {
+            if let Some(rule) = self.rules.get_mut(&advance.pipeline.0) {
+                rule.cursors.insert(advance.partition, advance.next);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of what some rows of the errors table tell, and of the messages in them.
+fn message_bytes(rows: &RecordBatch, range: std::ops::Range<usize>) -> usize {
+    let messages = rows.column(errors::MESSAGE).as_string::<i32>();
+    let payloads = rows.column(errors::PAYLOAD).as_binary::<i32>();
+    range.map(|row| messages.value_length(row) as usize + payloads.value_length(row) as usize).sum()
+}
+
+/// Whether somebody asked for a record. The coordinator's own tell of partitions first seen, of errors, and of pipelines that fail.
+fn is_for_request(kind: RecordKind, commit: &Commit) -> bool {
+    let is_own = |change: &CatalogChange| match change {
+        CatalogChange::PipelineSet(def) => match def.state {
+            PipelineState::Failed { .. } => kind == RecordKind::Catalog,
+            PipelineState::Running => kind == RecordKind::Cursor,
+            PipelineState::Stopped => false,
+        },
+        _ => false,
+    };
+    match kind {
+        RecordKind::Batch => false,
+        RecordKind::Cursor | RecordKind::Catalog => !commit.catalog.iter().all(is_own),
+        _ => true,
+    }
+}

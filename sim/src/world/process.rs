@@ -1,0 +1,417 @@
+//! One life of the process: coordinator, shards, log and sources, and the channels between them. It follows the duties of a host
+//! that the kernel's documentation numbers; in which order the channels move is decided in `world`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kernel::log::{LogWriter, SyncPlan, SyncRange};
+use kernel::message::{ShardCommand, ShardReply};
+use kernel::record::EncodedRecord;
+use kernel::{
+    Coordinator, Epoch, ErrorKind, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard,
+};
+
+use super::rest::Held;
+use super::source::{Command, SourceHost};
+use crate::decide::Decisions;
+use crate::defects::{self, WorldDefect};
+use crate::disk::{Damage, Disk, PendingSync};
+use crate::fault::Fault;
+use crate::oracle::Violation;
+
+/// How long a request is in line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InLine {
+    /// Batches that were written since.
+    pub batches: u64,
+    /// Most requests in line meanwhile.
+    pub longest: u64,
+}
+
+/// What the coordinator wants of the log.
+#[derive(Debug)]
+pub enum LogCommand {
+    /// See [`kernel::Effect::Append`].
+    Append(EncodedRecord),
+    /// See [`kernel::Effect::Sync`].
+    Sync,
+}
+
+/// What the log's side of the host did in one turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogStep {
+    /// A record is in the page cache.
+    Appended,
+    /// A sync has begun.
+    SyncBegun,
+    /// A part of it is done.
+    SyncGoesOn,
+    /// It takes its time.
+    StillSyncing,
+    /// It is done.
+    Synced,
+    /// Another one is to follow the one that runs.
+    SyncWanted,
+    /// All is durable already.
+    NothingToSync,
+    /// A broken host says so, at least.
+    Pretended,
+    /// There is no room for a record, which waits for some.
+    NoRoom,
+    /// An append or a sync failed.
+    Failed,
+}
+
+impl std::fmt::Display for LogStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LogStep::Appended => "appends a record",
+            LogStep::SyncBegun => "begins a sync",
+            LogStep::SyncGoesOn => "syncs the next log file",
+            LogStep::StillSyncing => "waits for the disk",
+            LogStep::Synced => "ends its sync",
+            LogStep::SyncWanted => "will sync again",
+            LogStep::NothingToSync => "has nothing to sync",
+            LogStep::Pretended => "says that it is synced, and is not",
+            LogStep::NoRoom => "has no room for a record",
+            LogStep::Failed => "fails",
+        })
+    }
+}
+
+/// A sync that goes on while records are appended.
+struct RunningSync {
+    plan: SyncPlan,
+    /// Ranges of the plan that are done.
+    done: usize,
+    pending: PendingSync,
+    /// Turns of the log that it still takes before it goes on.
+    slow: u64,
+    /// It began when another one ended.
+    follows: bool,
+}
+
+/// The log's side of the host.
+pub struct LogHost<'a> {
+    writer: LogWriter<Disk<'a>>,
+    disk: Disk<'a>,
+    /// From the coordinator, in order.
+    pub commands: VecDeque<LogCommand>,
+    /// To the coordinator, in order.
+    pub replies: VecDeque<Input>,
+    running: Option<RunningSync>,
+    /// Turns that a sync takes where nothing holds it up, until the run has to catch up.
+    sync_turns: u64,
+    wanted: bool,
+    failed: bool,
+    /// It found no room and told the coordinator.
+    is_full: bool,
+    /// A disk that is full, and nothing else, was taken for a failed log.
+    pub full_is_failure: bool,
+    /// What is truly durable.
+    pub durable: Sequence,
+    /// Appended records that are not durable yet, and where each ends.
+    stamps: VecDeque<(Voucher, u64)>,
+    /// The last records that are, of this life.
+    pub vouchers: VecDeque<Voucher>,
+    /// The record that the manifest names.
+    pub named: Sequence,
+}
+
+/// Vouchers that are remembered.
+const VOUCHERS_MAX: usize = 64;
+
+/// A record that says of others that they are durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Voucher {
+    sequence: Sequence,
+    /// All up to here.
+    pub durable: Sequence,
+    /// Where its header lies: log file, offset, length.
+    pub header: (u64, u64, usize),
+}
+
+impl<'a> LogHost<'a> {
+    /// Up to which record the log bears witness of its own, where some of it is damaged.
+    pub fn durable_despite(vouchers: &VecDeque<Voucher>, damage: Damage) -> Sequence {
+        let touched = |v: &&Voucher| damage.touches(v.header.0, v.header.1, v.header.2);
+        let whole = vouchers.iter().filter(|v| !touched(v)).map(|v| v.durable).max();
+        whole.unwrap_or(Sequence(0))
+    }
+
+    /// A log that was just opened.
+    pub fn new(writer: LogWriter<Disk<'a>>, disk: Disk<'a>, sync_turns: u64) -> LogHost<'a> {
+        let durable = writer.durable();
+        let header = disk.last_write();
+        LogHost {
+            writer,
+            disk,
+            commands: VecDeque::new(),
+            replies: VecDeque::new(),
+            running: None,
+            sync_turns,
+            wanted: false,
+            failed: false,
+            is_full: false,
+            full_is_failure: false,
+            durable,
+            stamps: VecDeque::new(),
+            // The `open` record, written last.
+            vouchers: VecDeque::from([Voucher {
+                sequence: durable,
+                durable: Sequence(durable.0 - 1),
+                header,
+            }]),
+            // In a manifest that was written with it.
+            named: durable,
+        }
+    }
+
+    /// Records that are appended and not durable yet.
+    pub fn unsynced_records(&self) -> usize {
+        self.stamps.len()
+    }
+
+    /// Whether one sync has followed another at once and covers a part of what is not synced: some of it was appended during the
+    /// sync before, some since.
+    pub fn is_between_syncs(&self) -> bool {
+        self.running.as_ref().is_some_and(|sync| sync.follows && sync.plan.through < self.writer.last())
+    }
+
+    /// The last record that was appended.
+    pub fn appended(&self) -> Sequence {
+        self.writer.last()
+    }
+
+    /// Log file, first byte and length of what is being synced.
+    pub fn syncing(&self) -> Option<(u64, u64, u64)> {
+        self.running.as_ref().map(|running| running.pending.range())
+    }
+
+    /// Whether there is something to do.
+    pub fn can_step(&self) -> bool {
+        !self.failed && (self.running.is_some() || !self.commands.is_empty())
+    }
+
+    /// Does one thing: a part of the running sync, or the next command. Returns what it did.
+    pub fn step(&mut self, decisions: &Decisions<'_>) -> LogStep {
+        let outcome = match self.running.take() {
+            Some(mut running)
+                if running.slow > 0 && (self.commands.is_empty() || decisions.below(2) == 0) =>
+            {
+                running.slow -= 1;
+                self.running = Some(running);
+                Ok(LogStep::StillSyncing)
+            }
+            Some(running) if self.commands.is_empty() || decisions.below(2) == 0 => {
+                self.go_on(running, decisions)
+            }
+            running => {
+                self.running = running;
+                match self.commands.pop_front().expect("called when there is something to do") {
+                    LogCommand::Append(record) => self.append(record),
+                    LogCommand::Sync if defects::is(WorldDefect::SyncedBeforeSync) => {
+                        self.replies.push_back(Input::Synced { through: self.writer.last() });
+                        Ok(LogStep::Pretended)
+                    }
+                    LogCommand::Sync if self.running.is_some() => {
+                        self.wanted = true;
+                        Ok(LogStep::SyncWanted)
+                    }
+                    LogCommand::Sync => self.begin_sync(decisions),
+                }
+            }
+        };
+        outcome.unwrap_or_else(|error| {
+            self.failed = true;
+            self.full_is_failure = error.kind == ErrorKind::DiskFull;
+            assert!(self.writer.sync_plan().is_err(), "a log that failed is of no use any more");
+            self.replies.push_back(Input::LogFailed { error });
+            LogStep::Failed
+        })
+    }
+
+    /// A record without room waits at the head of the line, and the coordinator is told to begin no more.
+    fn append(&mut self, record: EncodedRecord) -> kernel::Result<LogStep> {
+        let (sequence, durable) = (record.sequence, self.writer.durable());
+        let payload_len: usize = record.parts.iter().map(|part| part.len()).sum();
+        if let Err(error) = self.writer.append(&record) {
+            if !self.writer.is_well() {
+                return Err(error);
+            }
+            self.commands.push_front(LogCommand::Append(record));
+            self.tell_room(false);
+            return Ok(LogStep::NoRoom);
+        }
+        self.tell_room(true);
+        let header = self.disk.last_write();
+        let end = header.1 + 64 + (payload_len as u64).next_multiple_of(64);
+        self.stamps.push_back((Voucher { sequence, durable, header }, end));
+        Ok(LogStep::Appended)
+    }
+
+    fn tell_room(&mut self, sufficient: bool) {
+        if std::mem::replace(&mut self.is_full, !sufficient) == sufficient {
+            self.replies.push_back(Input::DiskSpace { sufficient });
+        }
+    }
+
+    fn begin_sync(&mut self, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
+        let plan = self.writer.sync_plan()?;
+        self.check_plan(&plan);
+        if defects::is(WorldDefect::ManifestBeforeSync) {
+            self.write_manifest(&plan)?;
+        }
+        let Some(first) = plan.ranges.first().copied() else {
+            self.write_manifest(&plan)?;
+            self.writer.synced(&plan)?;
+            self.replies.push_back(Input::Synced { through: plan.through });
+            return Ok(LogStep::NothingToSync);
+        };
+        let pending = self.disk.begin_sync(first.log_file, first.offset, first.len);
+        let held_up = if decisions.strikes(Fault::SlowSync) { decisions.between(20, 200) } else { 0 };
+        let usual = if decisions.faults_over() { 0 } else { self.sync_turns };
+        let slow = usual + held_up;
+        self.running = Some(RunningSync { plan, done: 0, pending, slow, follows: false });
+        Ok(LogStep::SyncBegun)
+    }
+
+    /// A plan asks for no more than one sync a log file, of what is not durable.
+    fn check_plan(&self, plan: &SyncPlan) {
+        let rising = plan.ranges.windows(2).all(|pair| pair[0].log_file < pair[1].log_file);
+        let is_needed = |range: &SyncRange| {
+            let in_log_file = self.stamps.iter().filter(|(voucher, _)| voucher.header.0 == range.log_file);
+            let start = in_log_file.clone().map(|(voucher, _)| voucher.header.1).min();
+            // With the first record of a log file its header.
+            let start = start.map(|start| if start == 64 { 0 } else { start });
+            let end = in_log_file.map(|(_, end)| *end).max();
+            start.is_some_and(|start| start <= range.offset)
+                && range.len > 0
+                && end.is_some_and(|end| range.offset + range.len <= end)
+        };
+        // Before the first sync of a life nothing here knows of what the life began with.
+        let known = self.vouchers.len() > 1;
+        assert!(
+            !known || rising && plan.ranges.iter().all(is_needed),
+            "{plan:?} asks for more than there is to be synced: {:?}",
+            self.stamps
+        );
+    }
+
+    fn write_manifest(&mut self, plan: &SyncPlan) -> kernel::Result<()> {
+        let Some(manifest) = &plan.manifest else { return Ok(()) };
+        if let Err(error) = self.disk.put_manifest(manifest.slot(), &manifest.encode()) {
+            self.writer.sync_failed(error.clone());
+            return Err(error);
+        }
+        self.named = manifest.through;
+        Ok(())
+    }
+
+    fn go_on(&mut self, mut running: RunningSync, decisions: &Decisions<'_>) -> kernel::Result<LogStep> {
+        let mut synced = self.disk.end_sync(&running.pending);
+        if defects::is(WorldDefect::SyncRetried) && synced.is_err() {
+            synced = self.disk.end_sync(&running.pending);
+        }
+        if let Err(error) = synced {
+            self.writer.sync_failed(error.clone());
+            return Err(error);
+        }
+        running.done += 1;
+        if let Some(next) = running.plan.ranges.get(running.done) {
+            running.pending = self.disk.begin_sync(next.log_file, next.offset, next.len);
+            self.running = Some(running);
+            return Ok(LogStep::SyncGoesOn);
+        }
+        self.write_manifest(&running.plan)?;
+        self.writer.synced(&running.plan)?;
+        self.durable = self.durable.max(running.plan.through);
+        let through = running.plan.through;
+        while let Some((voucher, _)) = self.stamps.pop_front_if(|(v, _)| v.sequence <= through) {
+            self.vouchers.push_back(voucher);
+            if self.vouchers.len() > VOUCHERS_MAX {
+                self.vouchers.pop_front();
+            }
+        }
+        self.replies.push_back(Input::Synced { through: running.plan.through });
+        if std::mem::take(&mut self.wanted) {
+            self.begin_sync(decisions)?;
+            self.running.iter_mut().for_each(|running| running.follows = true);
+        }
+        Ok(LogStep::Synced)
+    }
+}
+
+/// See the module.
+pub struct Process<'a> {
+    /// Control plane.
+    pub coordinator: Coordinator,
+    /// Data plane.
+    pub shards: Vec<Shard>,
+    /// To each shard, in order.
+    pub shard_commands: Vec<VecDeque<ShardCommand>>,
+    /// From each shard, in order.
+    pub shard_replies: Vec<VecDeque<ShardReply>>,
+    /// The log.
+    pub log: LogHost<'a>,
+    /// Each pipeline's source.
+    pub sources: BTreeMap<PipelineId, SourceHost>,
+    /// Epoch of each source that the coordinator opened and did not close yet.
+    pub open_epochs: BTreeMap<PipelineId, Epoch>,
+    /// Bytes that each source was granted and has not handed in.
+    pub credits: BTreeMap<(PipelineId, Epoch), i64>,
+    /// From clients, in order.
+    pub requests: VecDeque<(RequestId, Request)>,
+    /// When the coordinator wants to be woken.
+    pub wake_at_us: Option<Micros>,
+    /// The kernel asked to be stopped.
+    pub halted: bool,
+    /// It was told that no room is left.
+    pub read_only: bool,
+    /// Requests that the coordinator has taken and not begun.
+    pub waiting: BTreeMap<RequestId, InLine>,
+    /// It begins no record for the moment.
+    pub held: Option<Held>,
+    /// Snapshots that readers hold, as the kernel was told: each with its sequence.
+    pub readers: BTreeMap<ReaderId, Sequence>,
+}
+
+impl<'a> Process<'a> {
+    /// A life that begins.
+    pub fn new(coordinator: Coordinator, shards: Vec<Shard>, log: LogHost<'a>) -> Process<'a> {
+        let count = shards.len();
+        Process {
+            coordinator,
+            shards,
+            shard_commands: (0..count).map(|_| VecDeque::new()).collect(),
+            shard_replies: (0..count).map(|_| VecDeque::new()).collect(),
+            log,
+            sources: BTreeMap::new(),
+            open_epochs: BTreeMap::new(),
+            credits: BTreeMap::new(),
+            requests: VecDeque::new(),
+            wake_at_us: None,
+            halted: false,
+            read_only: false,
+            waiting: BTreeMap::new(),
+            held: None,
+            readers: BTreeMap::new(),
+        }
+    }
+
+    /// The coordinator speaks of an epoch of a source between its one open and its one close, and has one open at a time.
+    pub fn hear_source_command(&mut self, pipeline: PipelineId, command: &Command) -> Result<(), Violation> {
+        let epoch = command.epoch();
+        let (expected, after) = match command {
+            Command::Open { .. } => (None, Some(epoch)),
+            Command::Close { .. } => (Some(epoch), None),
+            _ => (Some(epoch), Some(epoch)),
+        };
+        let open = self.open_epochs.remove(&pipeline);
+        if open != expected {
+            let text = format!("epoch {open:?} of the source of pipeline {pipeline} is open: {command:?}");
+            return Err(Violation::new("fenced", text));
+        }
+        self.open_epochs.extend(after.map(|epoch| (pipeline, epoch)));
+        Ok(())
+    }
+}
