@@ -57,7 +57,7 @@ pub mod source;
 /// Version of this kernel: what a recording was made by.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub use coordinator::{Config, Coordinator, QuiescedCore, QuiescedState, Recovery};
+pub use coordinator::{Config, Coordinator, Pacing, QuiescedCore, QuiescedState, Recovery};
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{DeadLetter, DeadLetterKind, Extract, OffsetFilter, Originals, RawMessage};
 pub use ids::*;

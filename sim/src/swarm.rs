@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kernel::{Config, ShardLimits};
+use kernel::{Config, Pacing, ShardLimits};
 
 use crate::csv::Dialect;
 use crate::decide::{Decisions, Rate};
@@ -368,12 +368,14 @@ fn draw_config(d: &Decisions<'_>) -> Config {
         unsynced_records_max: d.between(1, 16) as usize,
         pipeline_credit_bytes: d.pick(&[1, 400, 4800, 1 << 20]),
         requests_waiting_max: d.pick(&[2, 100]),
-        retry_us_min: d.pick(&[1000, 20_000]),
-        retry_us_max: 100_000,
-        metadata_interval_us: d.pick(&[5000, 50_000]),
-        linger_bytes: d.pick(&[0, 300, 1 << 20]),
-        linger_us: d.pick(&[500, 20_000]),
-        metadata_pause_us: d.pick(&[0, 1000]),
+        pacing: Pacing {
+            retry_us_min: d.pick(&[1000, 20_000]),
+            retry_us_max: 100_000,
+            metadata_interval_us: d.pick(&[5000, 50_000]),
+            linger_bytes: d.pick(&[0, 300, 1 << 20]),
+            linger_us: d.pick(&[500, 20_000]),
+            metadata_pause_us: d.pick(&[0, 1000]),
+        },
         sync_marker_idle_us: d.pick(&[2000, 20_000]),
         dead_letter_bytes_max: d.pick(&[1, 400, 256 << 20]),
         pipelines_stopped: false,

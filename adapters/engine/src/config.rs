@@ -55,7 +55,10 @@ impl EngineConfig {
             shards: None,
             log_file_bytes: LOG_FILE_BYTES_DEFAULT,
             disk_reserve_bytes: 3 * LOG_FILE_BYTES_DEFAULT,
-            kernel: kernel::Config { retry_us_max: RETRY_US_MAX, ..kernel::Config::default() },
+            kernel: kernel::Config {
+                pacing: kernel::Pacing { retry_us_max: RETRY_US_MAX, ..kernel::Pacing::default() },
+                ..kernel::Config::default()
+            },
             trace_file: None,
             record: None,
             on_halt: Arc::new(crate::halt_process),

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
+use super::sources::Discovered;
 use super::staging::{Origin, WorkByShard};
-use super::{Coordinator, sources::Report};
+use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::extract::{DeadLetter, Extract, Originals};
@@ -69,41 +70,40 @@ impl Coordinator {
 
     /// Cursors first seen, and errors of sources: each a record of its own, before any batch.
     fn start_own_record(&mut self) -> bool {
-        let id = self
-            .pipelines
-            .iter()
-            .find(|(_, source)| source.report.is_some() || source.discovered.is_some())
-            .map(|(id, _)| *id);
-        let Some(id) = id else { return false };
-        let source = self.pipelines.get_mut(&id).expect("just found");
-        if let Some(Report { error, terminal }) = source.report.take() {
-            if terminal {
-                self.stage_failure(id, &error);
-            } else {
+        let mut sources = self.pipelines.iter_mut();
+        let Some((id, own)) = sources.find_map(|(id, source)| Some((*id, source.take_own_record()?))) else {
+            return false;
+        };
+        match own {
+            OwnRecord::Failure(error) => self.stage_failure(id, &error),
+            OwnRecord::Report(error) => {
                 let rows = super::errors_table::source_error(&self.tip, self.now_us, id, &error);
                 let work = self.route_errors(rows);
                 let commit = Commit { at_us: self.now_us, ..Commit::default() };
                 self.stage(RecordKind::Cursor, Origin::Own, commit, work);
             }
-        } else {
-            let (topic_id, partitions) = source.discovered.take().expect("just found");
-            let mut pipeline = (*self.tip.pipelines[&id]).clone();
-            pipeline.topic_id = Some(topic_id);
-            if self.tip.pipelines[&id].topic_id.is_some() && !partitions.is_empty() {
-                reached(CoverageMark::PartitionAdded);
-            }
-            for (partition, position) in partitions {
-                let seen = pipeline.cursors.insert(partition, position);
-                assert!(
-                    seen.is_none() || defects::is(Defect::LossIsReset),
-                    "a cursor is set once, then advanced"
-                );
-            }
-            let catalog = vec![CatalogChange::PipelineSet(pipeline)];
-            let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
-            self.stage(RecordKind::Cursor, Origin::Own, commit, WorkByShard::new());
+            OwnRecord::Splits(discovered) => self.stage_discovered(id, discovered),
         }
         true
+    }
+
+    /// Stages a record with the first cursors of splits.
+    fn stage_discovered(&mut self, id: PipelineId, (topic_id, partitions): Discovered) {
+        let mut pipeline = (*self.tip.pipelines[&id]).clone();
+        if pipeline.topic_id.is_some() && !partitions.is_empty() {
+            reached(CoverageMark::PartitionAdded);
+        }
+        pipeline.topic_id = Some(topic_id);
+        for (partition, position) in partitions {
+            let seen = pipeline.cursors.insert(partition, position);
+            assert!(
+                seen.is_none() || defects::is(Defect::LossIsReset),
+                "a cursor is set once, then advanced"
+            );
+        }
+        let catalog = vec![CatalogChange::PipelineSet(pipeline)];
+        let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
+        self.stage(RecordKind::Cursor, Origin::Own, commit, WorkByShard::new());
     }
 
     /// Pipelines that may commit now, at most one a table, so that a refused row names its pipeline.
@@ -134,18 +134,7 @@ impl Coordinator {
         }
         let source = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
         source.last_batch_us = self.now_us;
-        let mut bytes = 0;
-        let mut extracts = vec![];
-        while let Some(extract) = source.verified.front()
-            && (extracts.is_empty() || bytes + extract.source_bytes <= bytes_max)
-        {
-            bytes += extract.source_bytes;
-            extracts.extend(source.verified.pop_front());
-        }
-        assert!(extracts.len() == 1 || bytes <= bytes_max, "a batch keeps to its limit, or is one extract");
-        if !source.verified.is_empty() {
-            reached(CoverageMark::BatchLeftExtracts);
-        }
+        let mut extracts = source.take_verified(bytes_max);
         extracts.sort_by_key(|e| e.partition);
         extracts
     }
@@ -235,7 +224,7 @@ impl Coordinator {
                     partition: extract.partition,
                     first_offset: extract.first_offset,
                     next,
-                    topic_id: self.run_topic(id),
+                    topic_id: self.pipelines[&id].topic_id(),
                     tally,
                 }),
             }

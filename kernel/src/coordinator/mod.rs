@@ -10,6 +10,7 @@ mod apply;
 mod batch;
 mod define;
 mod errors_table;
+mod pacing;
 mod publish;
 mod quiesced_state;
 mod recovery;
@@ -32,6 +33,7 @@ use crate::message::{Effect, Input, ShardReply};
 use crate::schema::Catalog;
 use crate::snapshot::Snapshot;
 
+pub use pacing::Pacing;
 pub use quiesced_state::{QuiescedCore, QuiescedState};
 pub use recovery::Recovery;
 
@@ -44,20 +46,8 @@ pub struct Config {
     pub pipeline_credit_bytes: u64,
     /// Client requests waiting.
     pub requests_waiting_max: usize,
-    /// First pause before a failed source is tried again; each further pause doubles.
-    pub retry_us_min: i64,
-    /// Longest pause before a failed source is tried again.
-    pub retry_us_max: i64,
-    /// Pause between readings of an idle source's topic, to see new partitions and a recreated topic.
-    pub metadata_interval_us: i64,
-    /// While a pipeline is behind the end of its source, nobody waits for one row in particular: a batch then closes, and the
-    /// topic is read again, once this many source bytes are there…
-    pub linger_bytes: u64,
-    /// …or after this pause. At the end of the source a batch waits for nothing.
-    pub linger_us: i64,
-    /// Least pause between readings of a topic that is followed at its end: what bounds the questions that a trickle of
-    /// messages makes, and adds this much to their age at most.
-    pub metadata_pause_us: i64,
+    /// When sources are asked, batches closed and failures tried again.
+    pub pacing: Pacing,
     /// A sync marker is written when nothing was logged for this long, so that the last commit is known to be synced.
     pub sync_marker_idle_us: i64,
     /// Bytes of messages that are set aside in one set of columns, whose offsets have 31 bits; more become several.
@@ -72,17 +62,22 @@ impl Default for Config {
             unsynced_records_max: 16,
             pipeline_credit_bytes: 64 << 20,
             requests_waiting_max: 4096,
-            retry_us_min: 200_000,
-            retry_us_max: 30_000_000,
-            metadata_interval_us: 5_000_000,
-            linger_bytes: 8 << 20,
-            linger_us: 30_000,
-            metadata_pause_us: 2000,
+            pacing: Pacing::default(),
             sync_marker_idle_us: 200_000,
             dead_letter_bytes_max: 256 << 20,
             pipelines_stopped: false,
         }
     }
+}
+
+/// What a source needs logged before any batch of it.
+enum OwnRecord {
+    /// The pipeline stops with this error.
+    Failure(Error),
+    /// An error of a source that is tried again.
+    Report(Error),
+    /// Splits that have no cursor yet.
+    Splits(sources::Discovered),
 }
 
 /// The coordinator of a database. Made by [`Recovery::finish`].
@@ -119,6 +114,8 @@ pub struct Coordinator {
     batch_turn: bool,
     last_epoch: Epoch,
     wake_at_us: Option<Micros>,
+    /// Pipelines whose sources recovery opened: for the seeded defect `topic-id-not-recovered`.
+    recovered: std::collections::BTreeSet<PipelineId>,
 }
 
 impl Coordinator {
@@ -281,6 +278,7 @@ impl Coordinator {
             batch_turn,
             last_epoch: _,
             wake_at_us: _,
+            recovered: _,
         } = self;
         assert!(effects.is_empty(), "effects are drained before anything else happens");
         let epochs = pipelines.iter().map(|(id, source)| (*id, source.epoch)).collect();
@@ -306,9 +304,7 @@ impl Coordinator {
         for (id, source) in pipelines {
             to.word(id.0);
             source.fingerprint(&mut to);
-            let due = |at: Option<Micros>| at.is_some_and(|due_us| due_us <= *now_us);
-            to.word(due(self.batch_due(*id, source)));
-            to.word(due(self.metadata_due(source)));
+            self.timers_due(*id, source).into_iter().for_each(|due| to.word(due));
         }
         to.word(*batch_turn);
         to

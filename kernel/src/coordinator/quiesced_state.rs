@@ -1,7 +1,7 @@
 //! The coordinator at rest, as data: all of its state that no record of the log has. A host that records what it feeds begins
 //! a new file with it, so that a replay can start in mid-life: the log up to a sequence, this, then the inputs that followed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -79,14 +79,9 @@ impl Coordinator {
         let mut sources = BTreeMap::new();
         for (id, source) in &self.pipelines {
             let mut source = source.clone();
-            let parts =
-                [Vec::from(std::mem::take(&mut source.verified)), std::mem::take(&mut source.verifying)];
-            let parts = parts.into_iter().chain([std::mem::take(&mut source.fetched)]);
-            let mut counts = [0; 3];
-            for (count, part) in counts.iter_mut().zip(parts) {
-                *count = part.len();
-                extracts.extend(part);
-            }
+            let stages = source.take_extracts();
+            let counts = [0, 1, 2].map(|stage| stages[stage].len());
+            extracts.extend(stages.into_iter().flatten());
             sources.insert(*id, QuiescedSource { source, counts });
         }
         let requests = &self.requests;
@@ -143,13 +138,14 @@ impl Recovery {
             coordinator.requests.waiting.push_back((id, waiting));
         }
         let mut extracts = extracts.into_iter();
-        for (id, QuiescedSource { mut source, counts: [verified, verifying, fetched] }) in core.sources {
+        for (id, QuiescedSource { mut source, counts }) in core.sources {
             if !coordinator.tip.pipelines.contains_key(&id) {
                 return Err(misfit(format!("pipeline {id} was being loaded, and the log does not know it")));
             }
-            source.verified = extracts.by_ref().take(verified).collect::<VecDeque<_>>();
-            source.verifying = extracts.by_ref().take(verifying).collect();
-            source.fetched = extracts.by_ref().take(fetched).collect();
+            let stages = counts.map(|count| extracts.by_ref().take(count).collect());
+            if !source.put_extracts(stages) {
+                return Err(misfit(format!("pipeline {id} has extracts of a source that is not open")));
+            }
             coordinator.pipelines.insert(id, source);
         }
         Ok(coordinator)

@@ -1,6 +1,6 @@
 //! From the log to a running coordinator.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::staging::{Origin, WorkByShard};
@@ -91,7 +91,7 @@ impl Recovery {
             let epoch = coordinator.new_epoch();
             coordinator.open_source(pipeline.clone(), epoch);
             if defects::is(Defect::TopicIdNotRecovered) {
-                coordinator.mark_recovered(pipeline.id);
+                coordinator.recovered.insert(pipeline.id);
             }
         }
         coordinator.ask_for_wake_up();
@@ -132,6 +132,7 @@ impl Recovery {
             requests: requests::Requests::default(),
             pipelines: BTreeMap::new(),
             batch_turn: false,
+            recovered: BTreeSet::new(),
             wake_at_us: None,
         })
     }

@@ -1,12 +1,13 @@
-//! The life of each running pipeline's source: open, fetch, prove, retry, fail. All of it is volatile: what must survive is in
-//! the catalog. What becomes of proven extracts is decided in `batch`.
+//! Each running pipeline's source: open, fetch, verify, retry, fail. All of it is volatile: what must survive a crash is in the
+//! catalog. Which verified extracts become a batch is decided in `batch`, when they do in `pacing`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Coordinator};
+use super::pacing::{Backlog, BatchRule};
+use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind};
@@ -15,154 +16,294 @@ use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceMetadata};
 use crate::schema::{PipelineDef, StartAt};
 
-/// Readings in a row in which the cursor of a partition may lie beyond its end before that is called a loss: a broker that just took
-/// over may know less of the end than we do (fault A10).
+/// A split's cursor may lie beyond the end that the metadata names this many times in a row before that is called a loss: a
+/// broker that just took over may know less of the end than the kernel does (fault A10).
 const METADATA_BEYOND_END_MAX: u32 = 5;
 
+/// One pipeline's source, from START to STOP or failure.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ActiveSource {
+    /// Fences what was requested before; newer than the epoch in the catalog after a retry.
+    pub epoch: Epoch,
+    phase: Phase,
+    retry: Retry,
+    /// When the last batch was closed.
+    pub last_batch_us: Micros,
+    /// The seeded defects that keep what a failed try had fetched.
+    #[cfg(feature = "defects")]
+    #[serde(skip)]
+    kept: Option<Fetching>,
+}
+
 /// What a source is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     /// `SourceOpen` is out.
     Opening,
-    /// Fetching.
-    Fetching,
-    /// Failed in a way that passes; tried again at this time.
+    /// `Fetch` is out.
+    Fetching(Fetching),
+    /// The source failed, and is tried again at this time.
     Waiting { retry_at_us: Micros },
-    /// Failed for good; the record that says so waits its turn.
-    Failed,
+    /// The source failed for good. The record that stops the pipeline waits its turn.
+    Failed(Error),
 }
 
-impl Phase {
-    /// Between `SourceOpen` and `SourceClose`.
-    fn is_open(self) -> bool {
-        matches!(self, Phase::Opening | Phase::Fetching)
-    }
-}
-
-/// One life of a pipeline's source, from START to STOP or failure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct ActiveSource {
-    /// Fences what was asked for before; newer than the one in the catalog after a retry.
-    pub epoch: Epoch,
-    phase: Phase,
+/// What is remembered from one try to the next, until one works.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Retry {
+    /// Failures in a row.
     tries: u32,
-    /// Of partitions that ended before their cursors: in how many readings in a row.
+    /// Splits that ended before their cursors, and in how many answers in a row.
     beyond_end: BTreeMap<SourcePartition, u32>,
-    topic_id: TopicId,
-    /// Offset at which the next extract of each partition must begin.
-    expected: BTreeMap<SourcePartition, i64>,
-    /// Fetched after the last reading of the topic began.
-    #[serde(skip)]
-    pub fetched: Vec<Extract>,
-    /// Fetched before the reading that is on its way began.
-    #[serde(skip)]
-    pub verifying: Vec<Extract>,
-    /// Bracketed by two equal readings: may be committed.
-    #[serde(skip)]
-    pub verified: VecDeque<Extract>,
-    /// Token of the reading that is on its way.
-    metadata: Option<u64>,
-    last_token: u64,
-    /// Something that the last reading knew of is not fetched yet.
-    behind: bool,
-    last_metadata_us: Micros,
-    /// Topic and partitions first seen, to be logged before any batch.
-    pub discovered: Option<(TopicId, BTreeMap<SourcePartition, Position>)>,
-    /// An error to be logged to the errors table; terminal or not.
-    pub report: Option<Report>,
+    /// An error that waits to be written to the errors table.
+    report: Option<Error>,
+    /// The last error that was written there: it is written once, until something works.
     last_reported: Option<String>,
-    /// When the last batch was closed.
-    pub last_batch_us: Micros,
 }
 
-/// An error of a source that waits to be logged.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Report {
-    pub error: Error,
-    /// The pipeline stops.
-    pub terminal: bool,
+/// What is known of an open source, and what was fetched from it and is not yet committed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Fetching {
+    topic_id: TopicId,
+    /// Offset at which the next extract of each split must begin.
+    expected: BTreeMap<SourcePartition, i64>,
+    /// Handed in after the last request for metadata.
+    #[serde(skip)]
+    fetched: Vec<Extract>,
+    /// Handed in before the request that is out.
+    #[serde(skip)]
+    verifying: Vec<Extract>,
+    /// Bracketed by two equal answers: may be committed.
+    #[serde(skip)]
+    verified: VecDeque<Extract>,
+    /// Token of the request for metadata that is out.
+    requested: Option<u64>,
+    last_token: u64,
+    last_metadata_us: Micros,
+    /// The last answer named messages that are not fetched yet.
+    behind: bool,
+    /// Topic and splits first seen, to be logged before any batch.
+    discovered: Option<Discovered>,
 }
+
+/// A topic and its splits that have no cursor in the catalog yet.
+pub(super) type Discovered = (TopicId, BTreeMap<SourcePartition, Position>);
+
+/// A source's extracts by how far they are: verified, verifying, fetched.
+pub(super) type ExtractsByStage = [Vec<Extract>; 3];
 
 impl ActiveSource {
-    fn new(epoch: Epoch, now_us: Micros) -> ActiveSource {
+    fn new(epoch: Epoch) -> ActiveSource {
         ActiveSource {
             epoch,
             phase: Phase::Opening,
-            tries: 0,
-            beyond_end: BTreeMap::new(),
-            topic_id: TopicId::default(),
-            expected: BTreeMap::new(),
-            fetched: vec![],
-            verifying: vec![],
-            verified: VecDeque::new(),
-            metadata: None,
-            last_token: 0,
-            behind: false,
-            last_metadata_us: now_us,
-            discovered: None,
-            report: None,
-            last_reported: None,
+            retry: Retry::default(),
             last_batch_us: Micros::MIN,
+            #[cfg(feature = "defects")]
+            kept: None,
+        }
+    }
+
+    /// Between `SourceOpen` and `SourceClose`.
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Opening | Phase::Fetching(_))
+    }
+
+    fn fetching(&self) -> Option<&Fetching> {
+        match &self.phase {
+            Phase::Fetching(fetching) => Some(fetching),
+            _ => None,
+        }
+    }
+
+    fn fetching_mut(&mut self) -> Option<&mut Fetching> {
+        match &mut self.phase {
+            Phase::Fetching(fetching) => Some(fetching),
+            _ => None,
         }
     }
 
     /// Source bytes that are ready to be committed.
     pub fn verified_bytes(&self) -> u64 {
-        self.verified.iter().map(|e| e.source_bytes).sum()
+        self.fetching().map_or(0, |fetching| bytes(&fetching.verified))
     }
 
-    /// What a reading says of how far this run is.
-    fn observe_metadata(&mut self, metadata: &SourceMetadata, now_us: Micros) {
+    /// Topic that the extracts are of. Only while it is fetched.
+    pub fn topic_id(&self) -> TopicId {
+        self.fetching().expect("a source with extracts is open").topic_id
+    }
+
+    /// Takes verified extracts, as many as fit into `bytes_max` and at least one.
+    pub fn take_verified(&mut self, bytes_max: u64) -> Vec<Extract> {
+        let verified = &mut self.fetching_mut().expect("a pipeline with a batch is fetched").verified;
+        let (mut bytes, mut taken) = (0, vec![]);
+        while let Some(extract) = verified.front()
+            && (taken.is_empty() || bytes + extract.source_bytes <= bytes_max)
+        {
+            bytes += extract.source_bytes;
+            taken.extend(verified.pop_front());
+        }
+        assert!(taken.len() == 1 || bytes <= bytes_max, "a batch keeps to its limit, or is one extract");
+        if !verified.is_empty() {
+            reached(CoverageMark::BatchLeftExtracts);
+        }
+        taken
+    }
+
+    /// Takes what must be logged before any batch: a failure, an error to report, splits first seen.
+    pub fn take_own_record(&mut self) -> Option<OwnRecord> {
+        if let Phase::Failed(error) = &self.phase {
+            return Some(OwnRecord::Failure(error.clone()));
+        }
+        if let Some(error) = self.retry.report.take() {
+            return Some(OwnRecord::Report(error));
+        }
+        self.fetching_mut()?.discovered.take().map(OwnRecord::Splits)
+    }
+
+    /// Takes the extracts out, for who describes a quiesced coordinator.
+    pub fn take_extracts(&mut self) -> ExtractsByStage {
+        self.fetching_mut().map_or_else(Default::default, |fetching| {
+            let verified = std::mem::take(&mut fetching.verified);
+            [verified.into(), std::mem::take(&mut fetching.verifying), std::mem::take(&mut fetching.fetched)]
+        })
+    }
+
+    /// Puts back what [`take_extracts`](Self::take_extracts) took. False if the source is not one that has extracts.
+    pub fn put_extracts(&mut self, [verified, verifying, fetched]: ExtractsByStage) -> bool {
+        let is_empty = verified.is_empty() && verifying.is_empty() && fetched.is_empty();
+        let Some(fetching) = self.fetching_mut() else { return is_empty };
+        (fetching.verified, fetching.verifying, fetching.fetched) = (verified.into(), verifying, fetched);
+        true
+    }
+
+    /// Ends a phase. What was fetched in it and is not staged goes.
+    fn enter(&mut self, phase: Phase) {
+        let ended = std::mem::replace(&mut self.phase, phase);
+        #[cfg(feature = "defects")]
+        if let Phase::Fetching(fetching) = ended {
+            self.kept = fetching.kept_by_defect();
+        }
+        #[cfg(not(feature = "defects"))]
+        drop(ended);
+    }
+
+    /// The source answered: from here on it is fetched.
+    fn begin_fetching(&mut self, topic_id: TopicId, now_us: Micros) {
+        #[cfg(not(feature = "defects"))]
+        let kept = Fetching::default();
+        #[cfg(feature = "defects")]
+        let kept = self.kept.take().unwrap_or_default();
+        self.phase = Phase::Fetching(Fetching { topic_id, last_metadata_us: now_us, ..kept });
+        self.retry.tries = 0;
+        self.retry.beyond_end.clear();
+    }
+
+    /// See [`crate::fingerprint`].
+    #[cfg(feature = "explore")]
+    pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
+        let ActiveSource { epoch: _, phase, retry, last_batch_us: _, .. } = self;
+        let Retry { tries, beyond_end, report, last_reported } = retry;
+        match phase {
+            Phase::Opening => to.word(0u64),
+            Phase::Fetching(fetching) => fetching.fingerprint(to),
+            Phase::Waiting { .. } => to.word(2u64),
+            Phase::Failed(_) => to.word(3u64),
+        }
+        to.word(*tries);
+        to.count(beyond_end.len());
+        for (partition, answers) in beyond_end {
+            to.signed((*partition).into());
+            to.word(*answers);
+        }
+        to.word(report.is_some());
+        to.word(last_reported.is_some());
+    }
+}
+
+impl Fetching {
+    /// Takes note of what the source said of its splits.
+    fn observe(&mut self, metadata: &SourceMetadata, now_us: Micros) {
         self.last_metadata_us = now_us;
         self.behind = metadata.partitions.iter().any(|(partition, (_, latest))| {
             self.expected.get(partition).is_some_and(|expected| expected < latest)
         });
     }
 
-    /// Whether it is worth waiting for more before something is done for `bytes`.
-    fn lingers(&self, bytes: u64, config: &Config) -> bool {
-        // A batch that took all credit would wait for nothing.
-        self.behind && bytes < config.linger_bytes.min(config.pipeline_credit_bytes / 4)
+    /// Takes an extract that follows the one before it. False if it does not.
+    fn admit(&mut self, extract: Extract) -> bool {
+        let expected = self.expected.get_mut(&extract.partition).filter(|at| **at == extract.first_offset);
+        match expected {
+            Some(expected) if extract.next.next_offset >= *expected => *expected = extract.next.next_offset,
+            _ => return false,
+        }
+        if defects::is(Defect::BracketNotClosed) {
+            self.verified.push_back(extract);
+        } else {
+            self.fetched.push(extract);
+        }
+        true
     }
 
-    fn fetched_bytes(&self) -> u64 {
-        self.fetched.iter().map(|e| e.source_bytes).sum()
+    /// Begins to verify what was fetched. Returns the token of the request for metadata.
+    fn begin_verifying(&mut self) -> u64 {
+        assert!(self.requested.is_none() && self.verifying.is_empty(), "one request verifies at a time");
+        self.verifying.append(&mut self.fetched);
+        self.last_token += 1;
+        self.requested = Some(self.last_token);
+        self.last_token
+    }
+
+    /// The answer named the same topic as the one before the extracts were fetched.
+    fn end_verifying(&mut self, metadata: &SourceMetadata) {
+        if !self.fetched.is_empty() {
+            reached(CoverageMark::FetchedDuringMetadata);
+        }
+        self.verified.extend(self.verifying.drain(..));
+        if defects::is(Defect::VerifiedTooEarly) {
+            self.verified.extend(self.fetched.drain(..));
+        }
+        if defects::is(Defect::AbsentPartitionDropped) {
+            self.expected.retain(|partition, _| metadata.partitions.contains_key(partition));
+        }
+    }
+
+    fn has_extracts(&self) -> bool {
+        !self.verified.is_empty() || !self.verifying.is_empty() || !self.fetched.is_empty()
+    }
+
+    /// What the seeded defects `retry-keeps-…` and `poison-counted-twice` leave of a try that failed.
+    #[cfg(feature = "defects")]
+    fn kept_by_defect(mut self) -> Option<Fetching> {
+        let mut kept = Fetching { last_token: self.last_token, ..Fetching::default() };
+        if defects::is(Defect::RetryKeepsExpected) {
+            kept.expected = std::mem::take(&mut self.expected);
+        }
+        if defects::is(Defect::RetryKeepsVerifying) {
+            kept.verified = self.verifying.drain(..).collect();
+        } else if defects::is(Defect::PoisonCountedTwice) {
+            self.verified.retain(|extract| extract.messages == extract.dead_letters.len() as u64);
+            kept.verified = self.verified;
+        }
+        Some(kept)
     }
 
     /// See [`crate::fingerprint`].
     #[cfg(feature = "explore")]
-    pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
-        let ActiveSource {
-            epoch: _,
-            phase,
-            tries,
-            beyond_end,
+    fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
+        let Fetching {
             topic_id,
             expected,
             fetched,
             verifying,
             verified,
-            metadata,
+            requested,
             last_token: _,
-            behind,
             last_metadata_us: _,
+            behind,
             discovered,
-            report,
-            last_reported,
-            last_batch_us: _,
         } = self;
-        to.word(match phase {
-            Phase::Opening => 0u64,
-            Phase::Fetching => 1,
-            Phase::Waiting { .. } => 2,
-            Phase::Failed => 3,
-        });
-        to.word(*tries);
-        to.count(beyond_end.len());
-        for (partition, metadata) in beyond_end {
-            to.signed((*partition).into());
-            to.word(*metadata);
-        }
+        to.word(1u64);
         to.topic(Some(*topic_id));
         to.count(expected.len());
         for (partition, offset) in expected {
@@ -173,7 +314,7 @@ impl ActiveSource {
             to.count(extracts);
         }
         fetched.iter().chain(verifying).chain(verified).for_each(|extract| extract.fingerprint(to));
-        to.word(metadata.is_some());
+        to.word(requested.is_some());
         to.word(*behind);
         to.word(discovered.is_some());
         if let Some((topic_id, partitions)) = discovered {
@@ -184,38 +325,23 @@ impl ActiveSource {
                 to.position(*position);
             }
         }
-        to.word(report.as_ref().map_or(0u64, |report| 1 + u64::from(report.terminal)));
-        to.word(last_reported.is_some());
     }
+}
 
-    fn forget_fetched(&mut self) {
-        if !defects::is(Defect::RetryKeepsExpected) {
-            self.expected.clear();
-        }
-        self.fetched.clear();
-        if defects::is(Defect::RetryKeepsVerifying) {
-            self.verified = self.verifying.drain(..).collect();
-        } else if defects::is(Defect::PoisonCountedTwice) {
-            self.verified.retain(|extract| extract.messages == extract.dead_letters.len() as u64);
-        } else {
-            self.verified.clear();
-        }
-        self.verifying.clear();
-        self.discovered = None;
-        self.metadata = None;
-    }
+fn bytes<'e>(extracts: impl IntoIterator<Item = &'e Extract>) -> u64 {
+    extracts.into_iter().map(|extract| extract.source_bytes).sum()
 }
 
 impl Coordinator {
     /// Begins to load a pipeline: START, and recovery of one that was running.
     pub(super) fn open_source(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
-        let source = ActiveSource::new(epoch, self.now_us);
-        assert!(self.pipelines.insert(definition.id, source).is_none(), "a pipeline runs once");
-        self.say_open(definition, epoch);
+        let source = ActiveSource::new(epoch);
+        assert!(self.pipelines.insert(definition.id, source).is_none(), "a pipeline has one source");
+        self.request_open(definition, epoch);
     }
 
-    /// With the definitions: what is waiting in line may drop the pipeline before the effect is carried out.
-    fn say_open(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
+    /// The effect carries the definitions: a statement in line may drop the pipeline before the effect is carried out.
+    fn request_open(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
         let table = self.tip.tables[&definition.table].clone();
         self.effects.push_back(Effect::SourceOpen { pipeline: definition.id, epoch, definition, table });
     }
@@ -223,46 +349,46 @@ impl Coordinator {
     /// Ends it: STOP, DROP, failure. What was fetched and not staged is dropped.
     pub(super) fn close_source(&mut self, id: PipelineId) {
         self.close_epoch(id);
+        self.recovered.remove(&id);
         let Some(source) = self.pipelines.remove(&id) else { return };
-        if source.report.is_some_and(|report| report.terminal) {
+        if matches!(source.phase, Phase::Failed(_)) {
             reached(CoverageMark::FailureForgotten);
         }
-        if !source.verified.is_empty() || !source.verifying.is_empty() || !source.fetched.is_empty() {
+        if source.fetching().is_some_and(Fetching::has_extracts) {
             reached(CoverageMark::StoppedWithFetched);
         }
     }
 
-    /// Closes what is open of a source. One that waits to be tried again, or has failed, was closed then.
+    /// Closes the epoch of a source that is open. One that waits to be tried again, or has failed, was closed then.
     fn close_epoch(&mut self, id: PipelineId) {
-        let open = self.pipelines.get(&id).filter(|source| source.phase.is_open());
+        let open = self.pipelines.get(&id).filter(|source| source.is_open());
         if let Some(ActiveSource { epoch, .. }) = open {
             self.effects.push_back(Effect::SourceClose { pipeline: id, epoch: *epoch });
         }
     }
 
-    /// The run that a message of the source speaks of; None if it is of an older epoch (invariant 6).
+    /// The source that a message is for; None if the message is of an older epoch (invariant 6) or the source has failed.
     fn source(&mut self, id: PipelineId, epoch: Epoch) -> Option<&mut ActiveSource> {
         let source = self.pipelines.get_mut(&id)?;
         if source.epoch != epoch {
             reached(CoverageMark::OlderEpochDropped);
             return None;
         }
-        Some(source).filter(|source| source.phase != Phase::Failed)
+        Some(source).filter(|source| !matches!(source.phase, Phase::Failed(_)))
+    }
+
+    /// A source that is there, whatever it is doing.
+    fn active_source(&mut self, id: PipelineId) -> &mut ActiveSource {
+        self.pipelines.get_mut(&id).expect("called for a source that is there")
     }
 
     pub(super) fn source_opened(&mut self, id: PipelineId, epoch: Epoch, metadata: SourceMetadata) {
-        let Some(source) = self.source(id, epoch).filter(|source| source.phase == Phase::Opening) else {
+        let opening = self.source(id, epoch).is_some_and(|source| matches!(source.phase, Phase::Opening));
+        if !opening {
             return;
-        };
-        source.topic_id = metadata.topic_id;
+        }
         let pipeline = self.tip.pipelines[&id].clone();
-        let mut before = pipeline.topic_id;
-        if defects::is(Defect::TopicUncheckedAtOpen) {
-            before = None;
-        }
-        if defects::is(Defect::TopicIdNotRecovered) && self.is_marked_recovered(id) {
-            before = None;
-        }
+        let before = pipeline.topic_id.filter(|_| !self.is_topic_unchecked(id));
         if let Some(error) = changed_topic(&pipeline, before, metadata.topic_id) {
             reached(CoverageMark::TopicChangedAtOpen);
             return self.fail(id, error);
@@ -285,42 +411,40 @@ impl Coordinator {
         if !beyond_end.is_empty() {
             return self.tolerate_or_fail(id, beyond_end);
         }
-        let source = self.pipelines.get_mut(&id).expect("just seen");
-        source.phase = Phase::Fetching;
-        source.tries = 0;
-        source.beyond_end.clear();
-        let bytes = self.config.pipeline_credit_bytes;
+        let (now_us, bytes) = (self.now_us, self.config.pipeline_credit_bytes);
+        self.active_source(id).begin_fetching(metadata.topic_id, now_us);
         self.fetch_partitions(id, &metadata);
-        let source = self.pipelines.get_mut(&id).expect("just seen");
-        source.observe_metadata(&metadata, self.now_us);
         self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
     }
 
-    /// Cursors of some partitions lie beyond their ends, as a reading has it. That is a loss of a partition of which several readings in a
-    /// row say so.
+    /// The seeded defects `topic-unchecked-at-open` and `topic-id-not-recovered`.
+    fn is_topic_unchecked(&self, id: PipelineId) -> bool {
+        defects::is(Defect::TopicUncheckedAtOpen)
+            || defects::is(Defect::TopicIdNotRecovered) && self.recovered.contains(&id)
+    }
+
+    /// The metadata names ends before the cursors of some splits. That is a loss of a split for which several answers in a row say
+    /// so.
     fn tolerate_or_fail(&mut self, id: PipelineId, found: BTreeMap<SourcePartition, (i64, i64, i64)>) {
-        let source = self.pipelines.get_mut(&id).expect("called for a run");
-        source.beyond_end.retain(|partition, _| found.contains_key(partition));
-        found.keys().for_each(|partition| *source.beyond_end.entry(*partition).or_default() += 1);
+        let beyond_end = &mut self.active_source(id).retry.beyond_end;
+        beyond_end.retain(|partition, _| found.contains_key(partition));
+        found.keys().for_each(|partition| *beyond_end.entry(*partition).or_default() += 1);
         let is_loss =
-            |metadata: u32| metadata > METADATA_BEYOND_END_MAX || defects::is(Defect::BeyondEndIsLoss);
-        let loss = source.beyond_end.iter().find(|(_, metadata)| is_loss(**metadata));
-        let terminal = loss.map(|(partition, _)| *partition);
-        reached(if terminal.is_some() {
-            CoverageMark::BeyondEndIsLoss
-        } else {
-            CoverageMark::BeyondEndTolerated
+            |answers: u32| answers > METADATA_BEYOND_END_MAX || defects::is(Defect::BeyondEndIsLoss);
+        let loss = beyond_end.iter().find(|(_, answers)| is_loss(**answers)).map(|(partition, _)| *partition);
+        reached(match loss {
+            Some(_) => CoverageMark::BeyondEndIsLoss,
+            None => CoverageMark::BeyondEndTolerated,
         });
-        let told = terminal.unwrap_or_else(|| *found.keys().next().expect("there is one"));
-        let (wanted, earliest, latest) = found[&told];
-        if terminal.is_some() {
-            self.fail(id, lost(&self.tip.pipelines[&id], told, wanted, earliest, latest))
-        } else {
-            self.retry_later(id, ends_early(told, wanted, latest))
+        let named = loss.unwrap_or_else(|| *found.keys().next().expect("there is one"));
+        let (wanted, earliest, latest) = found[&named];
+        match loss {
+            Some(_) => self.fail(id, lost(&self.tip.pipelines[&id], named, wanted, earliest, latest)),
+            None => self.retry_later(id, ends_early(named, wanted, latest)),
         }
     }
 
-    /// Where a pipeline goes on: its cursors at the tip, or beyond it what the batch that is being staged will make of them.
+    /// Where a pipeline goes on: its cursors at the tip, or beyond it where the batch that is being staged will move them.
     fn cursors(&self, id: PipelineId) -> BTreeMap<SourcePartition, Position> {
         let mut cursors = self.tip.pipelines[&id].cursors.clone();
         if defects::is(Defect::StagedCursorsForgotten) {
@@ -334,24 +458,27 @@ impl Coordinator {
         cursors
     }
 
-    /// Begins to fetch the partitions of a reading that are not fetched yet. Those never seen before get a cursor, which is
-    /// logged before the first batch (fault A11).
+    /// Takes note of metadata, and begins to fetch the splits that are not fetched yet. A split that was never seen before gets a
+    /// cursor, which is logged before the first batch (fault A11).
     fn fetch_partitions(&mut self, id: PipelineId, metadata: &SourceMetadata) {
         let pipeline = self.tip.pipelines[&id].clone();
         let cursors = self.cursors(id);
-        let source = self.pipelines.get_mut(&id).expect("called for a run");
-        let first_metadata = defects::is(Defect::NewPartitionAtEnd)
-            || pipeline.topic_id.is_none() && source.expected.is_empty();
+        let now_us = self.now_us;
+        let source = self.active_source(id);
+        let epoch = source.epoch;
+        let fetching = source.fetching_mut().expect("called for an open source");
+        let is_first = defects::is(Defect::NewPartitionAtEnd)
+            || pipeline.topic_id.is_none() && fetching.expected.is_empty();
         let mut starts = vec![];
         let mut discovered = BTreeMap::new();
         for (&partition, &(earliest, latest)) in &metadata.partitions {
-            if source.expected.contains_key(&partition) {
+            if fetching.expected.contains_key(&partition) {
                 continue;
             }
             let known = cursors.get(&partition).copied();
             let known = known.filter(|at| !is_reset(&pipeline, *at, earliest));
             let position = known.unwrap_or_else(|| {
-                let at_end = first_metadata && pipeline.start_at == StartAt::Latest;
+                let at_end = is_first && pipeline.start_at == StartAt::Latest;
                 if at_end {
                     reached(CoverageMark::StartedAtLatest);
                 }
@@ -360,15 +487,16 @@ impl Coordinator {
                 discovered.insert(partition, position);
                 position
             });
-            source.expected.insert(partition, position.next_offset);
+            fetching.expected.insert(partition, position.next_offset);
             starts.push((partition, position));
         }
         if !discovered.is_empty() || pipeline.topic_id.is_none() {
-            let (_, partitions) = source.discovered.get_or_insert((metadata.topic_id, BTreeMap::new()));
+            let (_, partitions) = fetching.discovered.get_or_insert((metadata.topic_id, BTreeMap::new()));
             partitions.append(&mut discovered);
         }
+        fetching.observe(metadata, now_us);
         if !starts.is_empty() {
-            self.effects.push_back(Effect::Fetch { pipeline: id, epoch: source.epoch, starts });
+            self.effects.push_back(Effect::Fetch { pipeline: id, epoch, starts });
         }
     }
 
@@ -381,61 +509,40 @@ impl Coordinator {
         let unchecked = current.filter(|_| defects::is(Defect::EpochNotChecked));
         let epoch = unchecked.unwrap_or(extract.epoch);
         assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece a shard");
-        let Some(source) = self.source(id, epoch).filter(|source| source.phase == Phase::Fetching) else {
+        let Some(fetching) = self.source(id, epoch).and_then(ActiveSource::fetching_mut) else {
             return reached(CoverageMark::StaleExtractDropped);
         };
-        let follows = source.expected.get_mut(&extract.partition).filter(|at| **at == extract.first_offset);
-        match follows {
-            Some(expected) if extract.next.next_offset >= *expected => *expected = extract.next.next_offset,
-            // The range repeats, overlaps or skips: whatever delivered it has lost its place. Nothing is guessed; the store's
-            // own offset is the truth (faults A3, A4), and the source starts again from there.
-            _ => {
-                reached(CoverageMark::RangeDoesNotFollow);
-                let text = format!(
-                    "partition {}: range {}..{} does not follow; fetching again from the cursor",
-                    extract.partition, extract.first_offset, extract.next.next_offset
-                );
-                self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
-                return self.reopen(id);
-            }
+        // The range repeats, overlaps or skips: whatever delivered it has lost its place. Nothing is guessed; the store's own
+        // offset is the truth (faults A3, A4), and the source starts again from there.
+        let (partition, first_offset, next) =
+            (extract.partition, extract.first_offset, extract.next.next_offset);
+        if !fetching.admit(extract) {
+            reached(CoverageMark::RangeDoesNotFollow);
+            let text = format!(
+                "partition {partition}: range {first_offset}..{next} does not follow; fetching again from the cursor"
+            );
+            self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+            self.reopen(id);
         }
-        if defects::is(Defect::BracketNotClosed) {
-            return source.verified.push_back(extract);
-        }
-        source.fetched.push(extract);
-    }
-
-    /// The seeded defect `topic-id-not-recovered`: a run that recovery began is known by its tokens.
-    pub(super) fn mark_recovered(&mut self, id: PipelineId) {
-        self.pipelines.get_mut(&id).expect("just opened").last_token = TOKENS_OF_RECOVERED;
-    }
-
-    fn is_marked_recovered(&self, id: PipelineId) -> bool {
-        self.pipelines[&id].last_token >= TOKENS_OF_RECOVERED
     }
 
     /// The seeded defect `stale-fetch-after-set-offsets`: what reaches beyond where the next range begins is taken for this epoch's.
     fn adopt_after_rewind(&self, extract: &mut Extract) {
         let rewound = self.tip.pipelines.get(&extract.pipeline).is_some_and(|p| p.generation > Generation(1));
         let source = self.pipelines.get(&extract.pipeline).filter(|_| rewound);
-        let at =
-            source.and_then(|source| source.expected.get(&extract.partition).map(|at| (source.epoch, *at)));
+        let at = source.and_then(|source| {
+            source.fetching()?.expected.get(&extract.partition).map(|at| (source.epoch, *at))
+        });
         if let Some((epoch, expected)) = at.filter(|(_, at)| extract.next.next_offset >= *at) {
             (extract.epoch, extract.first_offset) = (epoch, expected);
         }
     }
 
-    /// Asks for a reading of the topic, which proves all that was fetched before it begins: the second bracket.
-    fn read_topic(&mut self, id: PipelineId) {
-        let source = self.pipelines.get_mut(&id).expect("called for a run");
-        assert!(
-            source.metadata.is_none() && source.verifying.is_empty(),
-            "one reading at a time proves extracts"
-        );
-        source.verifying.append(&mut source.fetched);
-        source.last_token += 1;
-        source.metadata = Some(source.last_token);
-        let (epoch, token) = (source.epoch, source.last_token);
+    /// Asks for metadata. The answer verifies everything that was fetched before the request: the second bracket (fault A6).
+    fn request_metadata(&mut self, id: PipelineId) {
+        let source = self.active_source(id);
+        let epoch = source.epoch;
+        let token = source.fetching_mut().expect("only an open source is asked").begin_verifying();
         self.effects.push_back(Effect::SourceVerify { pipeline: id, epoch, token });
     }
 
@@ -446,29 +553,17 @@ impl Coordinator {
         token: u64,
         metadata: SourceMetadata,
     ) {
-        let now_us = self.now_us;
-        let Some(source) = self.source(id, epoch).filter(|source| source.metadata == Some(token)) else {
-            return;
-        };
-        source.metadata = None;
-        source.observe_metadata(&metadata, now_us);
-        let topic_id = source.topic_id;
+        let fetching = self.source(id, epoch).and_then(ActiveSource::fetching_mut);
+        let Some(fetching) = fetching.filter(|fetching| fetching.requested == Some(token)) else { return };
+        fetching.requested = None;
+        let topic_id = fetching.topic_id;
         if let Some(error) = changed_topic(&self.tip.pipelines[&id], Some(topic_id), metadata.topic_id) {
             reached(CoverageMark::TopicChangedWhileRead);
             return self.fail(id, error);
         }
-        let source = self.pipelines.get_mut(&id).expect("just seen");
-        if !source.fetched.is_empty() {
-            reached(CoverageMark::FetchedDuringMetadata);
-        }
-        source.verified.extend(source.verifying.drain(..));
-        if defects::is(Defect::VerifiedTooEarly) {
-            source.verified.extend(source.fetched.drain(..));
-        }
-        if defects::is(Defect::AbsentPartitionDropped) {
-            source.expected.retain(|partition, _| metadata.partitions.contains_key(partition));
-        }
-        source.last_reported = None;
+        let source = self.active_source(id);
+        source.retry.last_reported = None;
+        source.fetching_mut().expect("just seen").end_verifying(&metadata);
         self.fetch_partitions(id, &metadata);
     }
 
@@ -501,31 +596,27 @@ impl Coordinator {
     /// The pipeline stops. The record that says so is staged in its turn (`batch::start_own_record`).
     fn fail(&mut self, id: PipelineId, error: Error) {
         self.close_epoch(id);
-        let source = self.pipelines.get_mut(&id).expect("called for a run");
-        source.phase = Phase::Failed;
-        source.forget_fetched();
-        source.report = Some(Report { error, terminal: true });
+        self.active_source(id).enter(Phase::Failed(error));
     }
 
-    /// The source is closed and opened again after a pause. The error goes to the errors table once, until something works.
+    /// The source is closed and opened again after a pause. The error is written to the errors table once, until something works.
     fn retry_later(&mut self, id: PipelineId, error: Error) {
-        let epoch = self.new_epoch();
-        let (now_us, config) = (self.now_us, self.config.clone());
+        let (now_us, epoch) = (self.now_us, self.new_epoch());
         self.close_epoch(id);
-        let source = self.pipelines.get_mut(&id).expect("called for a run");
-        let pause_us = config.retry_us_min.saturating_mul(1 << source.tries.min(20)).min(config.retry_us_max);
-        if pause_us == config.retry_us_max {
+        let tries = self.pipelines[&id].retry.tries;
+        let pause_us = self.config.pacing.retry_pause_us(tries);
+        if pause_us == self.config.pacing.retry_us_max {
             reached(CoverageMark::RetryPauseLongest);
         }
+        let source = self.active_source(id);
         source.epoch = epoch;
-        source.tries += 1;
-        source.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
-        source.forget_fetched();
-        let text = format!("source failed, trying again in {} ms: {}", pause_us / 1000, error.message);
-        if source.last_reported.as_ref() != Some(&error.message) {
-            source.last_reported = Some(error.message.clone());
-            source.report = Some(Report { error: error.clone(), terminal: false });
+        source.enter(Phase::Waiting { retry_at_us: now_us + pause_us });
+        source.retry.tries = tries.saturating_add(1);
+        if source.retry.last_reported.as_ref() != Some(&error.message) {
+            source.retry.last_reported = Some(error.message.clone());
+            source.retry.report = Some(error.clone());
         }
+        let text = format!("source failed, trying again in {} ms: {}", pause_us / 1000, error.message);
         self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: Some(error) });
     }
 
@@ -533,11 +624,10 @@ impl Coordinator {
     fn reopen(&mut self, id: PipelineId) {
         let epoch = self.new_epoch();
         self.close_epoch(id);
-        let source = self.pipelines.get_mut(&id).expect("called for a run");
+        let source = self.active_source(id);
         source.epoch = epoch;
-        source.phase = Phase::Opening;
-        source.forget_fetched();
-        self.say_open(self.tip.pipelines[&id].clone(), epoch);
+        source.enter(Phase::Opening);
+        self.request_open(self.tip.pipelines[&id].clone(), epoch);
     }
 
     pub(super) fn give_back_credit(&mut self, id: PipelineId, epoch: Epoch, bytes: u64) {
@@ -546,73 +636,72 @@ impl Coordinator {
         }
     }
 
-    /// Retries that are due, and readings of topics: of what was fetched, or because nothing came for a while.
+    /// Retries that are due, and requests for metadata: for what was fetched, or because nothing came for a while.
     pub(super) fn run_timers(&mut self) {
         let ids: Vec<PipelineId> = self.pipelines.keys().copied().collect();
         for id in ids {
             let source = &self.pipelines[&id];
-            match source.phase {
-                Phase::Waiting { retry_at_us } if retry_at_us <= self.now_us => {
+            match &source.phase {
+                Phase::Waiting { retry_at_us } if *retry_at_us <= self.now_us => {
                     reached(CoverageMark::Retried);
                     self.reopen(id)
                 }
-                Phase::Fetching if self.metadata_due(source).is_some_and(|due_us| due_us <= self.now_us) => {
-                    if source.fetched.is_empty() {
+                Phase::Fetching(fetching)
+                    if self.metadata_due(fetching).is_some_and(|due_us| due_us <= self.now_us) =>
+                {
+                    if fetching.fetched.is_empty() {
                         reached(CoverageMark::IdleMetadata);
                     }
-                    self.read_topic(id)
+                    self.request_metadata(id)
                 }
                 _ => {}
             }
         }
     }
 
-    pub(super) fn metadata_due(&self, source: &ActiveSource) -> Option<Micros> {
-        let pause_us = if source.fetched.is_empty() {
-            self.config.metadata_interval_us
-        } else if source.lingers(source.fetched_bytes(), &self.config) {
-            self.config.linger_us
-        } else if source.behind {
-            0
-        } else {
-            self.config.metadata_pause_us
-        };
-        source.metadata.is_none().then_some(source.last_metadata_us + pause_us)
+    fn backlog<'e>(&self, fetching: &Fetching, extracts: impl IntoIterator<Item = &'e Extract>) -> Backlog {
+        let bytes_max = self.config.pipeline_credit_bytes / 4;
+        Backlog { bytes: bytes(extracts), bytes_max, behind: fetching.behind }
+    }
+
+    /// When to ask for metadata; None while a request is out.
+    fn metadata_due(&self, fetching: &Fetching) -> Option<Micros> {
+        let fetched = (!fetching.fetched.is_empty()).then(|| self.backlog(fetching, &fetching.fetched));
+        let due_us = || self.config.pacing.metadata_due_us(fetching.last_metadata_us, fetched);
+        fetching.requested.is_none().then(due_us)
     }
 
     pub(super) fn next_pipeline_timer(&self) -> Option<Micros> {
-        let timers = self.pipelines.iter().filter_map(|(id, source)| match source.phase {
-            Phase::Waiting { retry_at_us } => Some(retry_at_us),
-            Phase::Fetching => {
+        let timers = self.pipelines.iter().filter_map(|(id, source)| match &source.phase {
+            Phase::Waiting { retry_at_us } => Some(*retry_at_us),
+            Phase::Fetching(fetching) => {
                 let batch = self.batch_due(*id, source).filter(|due_us| *due_us > self.now_us);
-                batch.into_iter().chain(self.metadata_due(source)).min()
+                batch.into_iter().chain(self.metadata_due(fetching)).min()
             }
-            Phase::Opening | Phase::Failed => None,
+            Phase::Opening | Phase::Failed(_) => None,
         });
         timers.min()
     }
 
     /// When a pipeline may close its next batch; None if it has nothing to commit.
     pub(super) fn batch_due(&self, id: PipelineId, source: &ActiveSource) -> Option<Micros> {
+        let fetching = source.fetching().filter(|fetching| !fetching.verified.is_empty())?;
         let pipeline: &Arc<PipelineDef> = &self.tip.pipelines[&id];
-        let bytes = source.verified_bytes();
-        let lingers = bytes < pipeline.batch_bytes_max && source.lingers(bytes, &self.config);
-        if lingers && bytes > 0 {
+        let rule = BatchRule { interval_us: pipeline.batch_interval_us, bytes_max: pipeline.batch_bytes_max };
+        let verified = self.backlog(fetching, &fetching.verified);
+        if verified.bytes < rule.bytes_max && self.config.pacing.lingers(verified) {
             reached(CoverageMark::BatchLingering);
         }
-        let pause_us = if lingers { self.config.linger_us } else { 0 };
-        let interval_us = pipeline.batch_interval_us.max(pause_us);
-        (!source.verified.is_empty()).then(|| source.last_batch_us.saturating_add(interval_us))
+        Some(self.config.pacing.batch_due_us(source.last_batch_us, verified, rule))
     }
 
-    /// The topic that a run fetches from.
-    pub(super) fn run_topic(&self, id: PipelineId) -> TopicId {
-        self.pipelines[&id].topic_id
+    /// Whether a timer of a source is due, for the fingerprint of the state.
+    #[cfg(feature = "explore")]
+    pub(super) fn timers_due(&self, id: PipelineId, source: &ActiveSource) -> [bool; 2] {
+        let metadata_us = source.fetching().and_then(|fetching| self.metadata_due(fetching));
+        [self.batch_due(id, source), metadata_us].map(|due| due.is_some_and(|due_us| due_us <= self.now_us))
     }
 }
-
-/// The seeded defect `topic-id-not-recovered`: tokens of readings begin here.
-const TOKENS_OF_RECOVERED: u64 = 1 << 32;
 
 /// The seeded defect `loss-is-reset`: only of a pipeline that was never rewound, which could stand before the oldest message without
 /// any loss.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::log;
 use kernel::message::{Definition, Effect, Input, Offsets, PipelineSpec, Request, ShardReply, TableSpec};
-use kernel::{Config, Coordinator, Micros, Recovery, RequestId, Sequence, Shard, ShardId};
+use kernel::{Config, Coordinator, Micros, Pacing, Recovery, RequestId, Sequence, Shard, ShardId};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::crash::{Crashes, Outcome, Recovered};
@@ -45,11 +45,14 @@ pub(super) fn config(scope: &Scope) -> Config {
     const NEVER_US: Micros = 1 << 50;
     Config {
         pipeline_credit_bytes: scope.credit,
-        retry_us_min: 1,
-        retry_us_max: 1,
-        metadata_interval_us: NEVER_US,
-        linger_us: 0,
-        metadata_pause_us: 0,
+        pacing: Pacing {
+            retry_us_min: 1,
+            retry_us_max: 1,
+            metadata_interval_us: NEVER_US,
+            linger_us: 0,
+            metadata_pause_us: 0,
+            ..Pacing::default()
+        },
         sync_marker_idle_us: if scope.sync_marker { 1 } else { NEVER_US },
         ..Config::default()
     }

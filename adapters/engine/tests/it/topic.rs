@@ -205,9 +205,9 @@ pub fn config(data_dir: &Path) -> EngineConfig {
     config.shards = Some(4);
     config.log_file_bytes = 4 << 20;
     config.disk_reserve_bytes = 0;
-    config.kernel.retry_us_min = 1_000;
-    config.kernel.retry_us_max = 20_000;
-    config.kernel.metadata_interval_us = 20_000;
+    config.kernel.pacing.retry_us_min = 1_000;
+    config.kernel.pacing.retry_us_max = 20_000;
+    config.kernel.pacing.metadata_interval_us = 20_000;
     config.on_halt = Arc::new(|error| eprintln!("halted: {error}"));
     config
 }

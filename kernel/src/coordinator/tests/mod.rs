@@ -23,7 +23,10 @@ const TOPIC: TopicId = TopicId([7; 16]);
 
 /// Nothing is gathered: readings and batches come as soon as they may.
 fn eager() -> Config {
-    Config { linger_bytes: 0, metadata_pause_us: 0, ..Config::default() }
+    Config {
+        pacing: Pacing { linger_bytes: 0, metadata_pause_us: 0, ..Pacing::default() },
+        ..Config::default()
+    }
 }
 
 struct Host {
@@ -376,7 +379,7 @@ fn what_arrives_during_a_sync_is_one_batch_after_it() {
 
 #[test]
 fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_waited() {
-    let config = Config { linger_bytes: 250, ..Config::default() };
+    let config = Config { pacing: Pacing { linger_bytes: 250, ..Pacing::default() }, ..Config::default() };
     let mut host = Host::over(vec![], config.clone());
     host.start_pipeline(false, pipeline("p", "t", OnDuplicate::Reject));
     let metadata =
@@ -395,10 +398,10 @@ fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_wa
 
     host.extracted(host.epoch(), 30, 40);
     assert_eq!(
-        host.kernel.next_pipeline_timer().map(|due_us| due_us <= host.now_us + config.linger_us),
+        host.kernel.next_pipeline_timer().map(|due_us| due_us <= host.now_us + config.pacing.linger_us),
         Some(true)
     );
-    host.now_us += config.linger_us;
+    host.now_us += config.pacing.linger_us;
     host.feed(Input::Tick);
     assert_eq!(metadata(&host), asked + 2, "waited long enough");
     host.verified(TOPIC);
@@ -406,13 +409,13 @@ fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_wa
     host.sync();
 
     host.extracted(host.epoch(), 40, 1000);
-    host.now_us += config.linger_us;
+    host.now_us += config.pacing.linger_us;
     host.feed(Input::Tick);
     host.verified(TOPIC);
     host.sync();
     host.extracted(host.epoch(), 1000, 1001);
     assert_eq!(metadata(&host), asked + 3, "at the end it waits a little between readings");
-    host.now_us += config.metadata_pause_us;
+    host.now_us += config.pacing.metadata_pause_us;
     host.feed(Input::Tick);
     assert_eq!(metadata(&host), asked + 4);
     host.verified(TOPIC);
@@ -446,7 +449,7 @@ fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged()
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
     let failure = SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no route to host"));
     host.feed(Input::SourceFailed { pipeline, epoch, failure });
-    host.now_us += Config::default().retry_us_max;
+    host.now_us += Pacing::default().retry_us_max;
     host.feed(Input::Tick);
     let epoch = host.epoch();
     host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
@@ -498,7 +501,7 @@ fn a_source_that_waits_to_be_tried_again_is_closed_already() {
     let (pipeline, first) = (PipelineId(1), host.epoch());
     let failure = || SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no route to host"));
     host.feed(Input::SourceFailed { pipeline, epoch: first, failure: failure() });
-    host.now_us += Config::default().retry_us_max;
+    host.now_us += Pacing::default().retry_us_max;
     host.feed(Input::Tick);
     let second = host.epoch();
     host.feed(Input::SourceFailed { pipeline, epoch: second, failure: failure() });
@@ -555,7 +558,7 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
     host.feed(Input::SourceFailed { pipeline: PipelineId(1), epoch: host.epoch(), failure });
     host.sync();
     host.seen.clear();
-    host.now_us += Config::default().retry_us_max;
+    host.now_us += Pacing::default().retry_us_max;
     host.feed(Input::Tick);
     // The topic ends at 1000.
     host.feed(Input::SourceOpened {

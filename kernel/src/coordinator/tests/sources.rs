@@ -47,7 +47,7 @@ fn read_ends(ends: &[[i64; 2]]) -> (Host, Vec<String>) {
             Effect::Event { text, .. } => Some(text),
             _ => None,
         }));
-        host.now_us += Config::default().retry_us_max;
+        host.now_us += Pacing::default().retry_us_max;
         host.feed(Input::Tick);
         host.sync();
     }

@@ -17,7 +17,7 @@ impl SourceModels {
         for (id, source) in &self.sources {
             let late = match source.phase {
                 Phase::Waiting { retry_at_us } => retry_at_us <= now_us,
-                _ => source.metadata_due_us(&self.config).is_some_and(|due_us| due_us <= now_us),
+                _ => source.metadata_latest_us(&self.config.pacing).is_some_and(|due_us| due_us <= now_us),
             };
             let known = source.known.as_ref().filter(|_| source.phase == Phase::Fetching);
             let unread = known
@@ -70,32 +70,41 @@ impl SourceModels {
         if self.read_only {
             return Ok(());
         }
-        let ready = self.ready();
-        let full = |id: &&u32| self.sources[*id].verified_bytes() >= self.rules[*id].batch_bytes_max;
-        let waits = if in_flight == 0 { ready.first() } else { ready.iter().find(full) };
-        ensure("live", waits.is_none(), || format!("the batch of pipeline {waits:?} waits for nothing"))?;
+        let pacing = &self.config.pacing;
+        let waits = self.due(|source, rule| source.batch_latest_us(rule, pacing)).next();
+        ensure("live", in_flight > 0 || waits.is_none(), || {
+            format!("the batch of pipeline {waits:?} waits for nothing")
+        })?;
         let untold = self.sources.iter().find(|(_, source)| source.report.is_some());
         ensure("honest", untold.is_none(), || format!("nobody tells of the error of {untold:?}"))
     }
 
-    /// It will be woken when something is due, and not for nothing before.
+    /// It will be woken before something has waited too long.
     fn check_wake_up(&self, held: bool, in_flight: u64, sync_marker_due_us: Option<Micros>) -> Check {
         let sync_marker = sync_marker_due_us.filter(|_| !held && !self.read_only && in_flight == 0);
         ensure("live", sync_marker.is_none_or(|due_us| due_us > self.now_us), || {
             format!("a sync marker is due at {sync_marker:?}, at {} us", self.now_us)
         })?;
-        let of_runs = self.sources.iter().flat_map(|(id, source)| {
+        // While the log is busy or a lock is held, a publication or the release comes first.
+        let may_begin = in_flight == 0 && !held && !self.read_only && !self.is_barred();
+        let of_sources = self.sources.iter().flat_map(|(id, source)| {
             let retry = match source.phase {
                 Phase::Waiting { retry_at_us } => Some(retry_at_us),
                 _ => None,
             };
-            let batch = self.rules.get(id).and_then(|rule| source.batch_due_us(rule, &self.config));
-            let batch = batch.filter(|due_us| *due_us > self.now_us && source.phase == Phase::Fetching);
-            [retry, batch, source.metadata_due_us(&self.config)].into_iter().flatten()
+            let pacing = &self.config.pacing;
+            let batch = self.rules.get(id).and_then(|rule| source.batch_latest_us(rule, pacing));
+            let may_begin = may_begin && source.phase == Phase::Fetching;
+            let batch = batch.filter(|due_us| may_begin && *due_us > self.now_us);
+            [retry, batch, source.metadata_latest_us(pacing)].into_iter().flatten()
         });
-        let Some(due_us) = of_runs.chain(sync_marker).min() else { return Ok(()) };
-        ensure("live", self.wake_at_us == Some(due_us), || {
-            format!("something is due at {due_us} us, and a wake-up is asked for at {:?}", self.wake_at_us)
+        let Some(due_us) = of_sources.chain(sync_marker).min() else { return Ok(()) };
+        let in_time = self.wake_at_us.is_some_and(|at_us| self.now_us < at_us && at_us <= due_us);
+        ensure("live", in_time, || {
+            format!(
+                "something is due at {due_us} us, and at {} us a wake-up is asked for at {:?}",
+                self.now_us, self.wake_at_us
+            )
         })
     }
 }

@@ -1,7 +1,8 @@
-//! What a coordinator does with its sources, and when: a model of each pipeline's run over its source, and of whose turn it is. It
-//! hears what the coordinator is fed and what it does, and tells what must be due by then: a reading of a topic, a try after a
-//! failure, a batch and which ranges are in it, a record for whoever waits in line, the next wake-up. What records say otherwise,
-//! and the pauses between them, live in `super` and `pace`; what must be done by now in [`due`].
+//! What a coordinator does with its sources: a model of each pipeline's source, which hears the coordinator's inputs and effects.
+//! It holds three kinds of properties against them. *Order*: what is fetched from where, what a batch takes. *Bounds*: nothing is
+//! asked, tried or committed more often than the configuration allows. *Progress*: nothing waits longer than the configuration allows
+//! ([`due`]). It does not know the kernel's policy between the two bounds, so a better policy needs no change here.
+//! Other contents of records, and the pauses between them, are checked in `super` and `pace`.
 
 mod due;
 
@@ -13,7 +14,7 @@ use arrow_array::{Array, RecordBatch};
 use kernel::message::{Effect, Input, Response, ShardCommand, SourceFailure, SourceMetadata, Work};
 use kernel::record::{Body, Commit, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
-use kernel::{Config, Extract, Micros, Position, Request, TableLockId};
+use kernel::{Config, Extract, Micros, Pacing, Position, Request, TableLockId};
 
 use super::value::errors;
 use super::{Check, ensure};
@@ -76,10 +77,12 @@ struct SourceModel {
     fetched: Vec<Range>,
     verifying: Vec<Range>,
     verified: VecDeque<Range>,
+    /// When the first of those that are verified now became so.
+    verified_since_us: Micros,
     metadata: Option<u64>,
     last_token: Option<u64>,
-    /// Pauses since something worked.
-    tries: u32,
+    /// The last pause before a try, since one worked: none that follows is shorter.
+    last_pause_us: i64,
     behind: bool,
     last_metadata_us: Micros,
     last_batch_us: Option<Micros>,
@@ -105,9 +108,10 @@ impl SourceModel {
             fetched: Vec::new(),
             verifying: Vec::new(),
             verified: VecDeque::new(),
+            verified_since_us: now_us,
             metadata: None,
             last_token: None,
-            tries: 0,
+            last_pause_us: 0,
             behind: false,
             last_metadata_us: now_us,
             last_batch_us: None,
@@ -138,34 +142,37 @@ impl SourceModel {
         self.behind = metadata.partitions.iter().any(|(partition, (_, latest))| more(partition, *latest));
     }
 
-    /// While there is more in the source, nobody waits for so few bytes in particular.
-    fn lingers(&self, bytes: u64, config: &Config) -> bool {
-        self.behind && bytes < config.linger_bytes && bytes < config.pipeline_credit_bytes / 4
-    }
-
-    /// When the topic is to be read again.
-    fn metadata_due_us(&self, config: &Config) -> Option<Micros> {
-        let fetched_bytes = self.fetched.iter().map(|range| range.bytes).sum();
+    /// The time before which the source must not be asked for metadata again. Behind the end of the source, what was fetched may be
+    /// verified at once.
+    fn metadata_earliest_us(&self, pacing: &Pacing) -> Option<Micros> {
         let pause_us = match () {
-            () if self.fetched.is_empty() => config.metadata_interval_us,
-            () if self.lingers(fetched_bytes, config) => config.linger_us,
+            () if self.fetched.is_empty() => pacing.metadata_interval_us,
             () if self.behind => 0,
-            () => config.metadata_pause_us,
+            () => pacing.metadata_pause_us,
         };
         (self.phase == Phase::Fetching && self.metadata.is_none()).then_some(self.last_metadata_us + pause_us)
     }
 
-    fn verified_bytes(&self) -> u64 {
-        self.verified.iter().map(|range| range.bytes).sum()
+    /// The time by which the source must have been asked for metadata again.
+    fn metadata_latest_us(&self, pacing: &Pacing) -> Option<Micros> {
+        let pause_us = match self.fetched.is_empty() {
+            true => pacing.metadata_interval_us,
+            false => pacing.metadata_pause_us.max(pacing.linger_us),
+        };
+        (self.phase == Phase::Fetching && self.metadata.is_none()).then_some(self.last_metadata_us + pause_us)
     }
 
-    /// When the next batch may begin.
-    fn batch_due_us(&self, rule: &Rule, config: &Config) -> Option<Micros> {
+    /// The time before which no batch may begin; None if nothing is verified.
+    fn batch_earliest_us(&self, rule: &Rule) -> Option<Micros> {
         self.verified.front()?;
-        let bytes = self.verified_bytes();
-        let lingers = bytes < rule.batch_bytes_max && self.lingers(bytes, config);
-        let pause_us = if lingers { config.linger_us } else { 0 };
-        Some(self.last_batch_us.map_or(Micros::MIN, |last_us| last_us + rule.batch_interval_us.max(pause_us)))
+        Some(self.last_batch_us.map_or(Micros::MIN, |last_us| last_us + rule.batch_interval_us))
+    }
+
+    /// The time by which a batch must have begun, if nothing else is in its way.
+    fn batch_latest_us(&self, rule: &Rule, pacing: &Pacing) -> Option<Micros> {
+        let earliest_us = self.batch_earliest_us(rule)?;
+        let since_us = self.last_batch_us.unwrap_or(Micros::MIN).max(self.verified_since_us);
+        Some(earliest_us.max(since_us.saturating_add(pacing.linger_us)))
     }
 
     /// The ranges of the next batch: the first, and those behind it that fit.
@@ -189,8 +196,6 @@ struct Staging {
     forbidden: Option<&'static str>,
     /// Of each pipeline that may commit: its epoch and ranges.
     ranges: BTreeMap<u32, (u64, Vec<Range>)>,
-    /// Nothing says how long tables are under a table lock, so which pipelines these are is not foretold.
-    barred: bool,
 }
 
 /// See the module.
@@ -259,6 +264,9 @@ impl SourceModels {
                 {
                     (source.metadata, source.known) = (None, Some(metadata.clone()));
                     source.look(now_us);
+                    if source.verified.is_empty() {
+                        source.verified_since_us = now_us;
+                    }
                     source.verified.extend(source.verifying.drain(..));
                     source.last_reported = None;
                 }
@@ -391,7 +399,7 @@ impl SourceModels {
                 if let Some(source) = self.sources.get_mut(&pipeline.0)
                     && std::mem::take(&mut source.is_opened)
                 {
-                    (source.phase, source.tries) = (Phase::Fetching, 0);
+                    (source.phase, source.last_pause_us) = (Phase::Fetching, 0);
                     source.beyond_end.clear();
                     source.look(now_us);
                 }
@@ -482,16 +490,20 @@ impl SourceModels {
                 )
             })?;
         }
+        let now_us = self.now_us;
         source.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.next_offset)));
+        source.look(now_us);
         Ok(())
     }
 
     fn verifies(&mut self, pipeline: u32, token: u64) -> Check {
-        let (now_us, config) = (self.now_us, &self.config);
+        let now_us = self.now_us;
         let Some(source) = self.sources.get_mut(&pipeline) else { return Ok(()) };
-        let due_us = source.metadata_due_us(config);
-        ensure("bounded", due_us.is_some_and(|due_us| due_us <= now_us), || {
-            format!("pipeline {pipeline} reads its topic at {now_us} us, due at {due_us:?}: {source:?}")
+        let earliest_us = source.metadata_earliest_us(&self.config.pacing);
+        ensure("bounded", earliest_us.is_some_and(|earliest_us| earliest_us <= now_us), || {
+            format!(
+                "pipeline {pipeline} asks for metadata at {now_us} us, the earliest is {earliest_us:?}: {source:?}"
+            )
         })?;
         ensure("fenced", Some(token) > source.last_token, || {
             format!("pipeline {pipeline} asks again with token {token}, after {:?}", source.last_token)
@@ -509,12 +521,12 @@ impl SourceModels {
             return Ok(());
         };
         let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
-        let Config { retry_us_min, retry_us_max, .. } = self.config;
-        let due_us = (retry_us_min << source.tries.min(20)).min(retry_us_max);
-        ensure("bounded", pause_us == due_us, || {
-            format!("pipeline {pipeline} pauses for {pause_us} us, must pause for {due_us} us: {source:?}")
+        let Pacing { retry_us_min, retry_us_max, .. } = self.config.pacing;
+        let bounds = retry_us_min.max(source.last_pause_us)..=retry_us_max;
+        ensure("bounded", bounds.contains(&pause_us), || {
+            format!("pipeline {pipeline} pauses for {pause_us} us, must pause for {bounds:?} us: {source:?}")
         })?;
-        source.tries += 1;
+        source.last_pause_us = pause_us;
         source.close();
         source.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
         if source.last_reported.as_deref() != error {
@@ -533,21 +545,12 @@ impl SourceModels {
         ensure("bounded", in_flight < self.config.unsynced_records_max as u64, || {
             format!("record {sequence} is begun with {in_flight} before it that nobody sees")
         })?;
-        let ready = self.ready();
-        let is_full = |id: &u32| self.sources[id].verified_bytes() >= self.rules[id].batch_bytes_max;
-        let forbidden = match () {
-            () if self.read_only => Some("the database is read-only"),
-            () if in_flight > 0 && !ready.iter().any(is_full) => {
-                Some("the log is busy, and no batch is full")
-            }
-            () => None,
-        };
-        let ranges = ready
-            .iter()
-            .map(|id| (*id, (self.sources[id].epoch, self.sources[id].next_ranges(&self.rules[id]))))
+        let forbidden = self.read_only.then_some("the database is read-only");
+        let ranges = self
+            .due(|source, rule| source.batch_earliest_us(rule))
+            .map(|id| (id, (self.sources[&id].epoch, self.sources[&id].next_ranges(&self.rules[&id]))))
             .collect();
-        let barred = self.is_barred();
-        self.staging = Some(Staging { sequence, at_us: self.now_us, forbidden, ranges, barred });
+        self.staging = Some(Staging { sequence, at_us: self.now_us, forbidden, ranges });
         Ok(())
     }
 
@@ -555,17 +558,13 @@ impl SourceModels {
         !self.table_locks_asked.is_empty() || !self.table_locks_held.is_empty()
     }
 
-    /// Pipelines that may commit: one a table.
-    fn ready(&self) -> Vec<u32> {
-        let is_due = |id: &u32, source: &SourceModel| {
-            self.rules.get(id).is_some_and(|rule| {
-                source.batch_due_us(rule, &self.config).is_some_and(|due_us| due_us <= self.now_us)
-            })
+    /// Pipelines of which a time has come.
+    fn due(&self, time_us: impl Fn(&SourceModel, &Rule) -> Option<Micros>) -> impl Iterator<Item = u32> {
+        let is_due = move |id: &u32, source: &SourceModel| {
+            let rule = self.rules.get(id);
+            rule.and_then(|rule| time_us(source, rule)).is_some_and(|due_us| due_us <= self.now_us)
         };
-        let mut tables = BTreeSet::new();
-        let due = self.sources.iter().filter(|(id, source)| is_due(id, source)).map(|(id, _)| *id);
-        // Under a table lock anybody may be the one of its table.
-        due.filter(|id| tables.insert(self.rules[id].table) || self.is_barred()).collect()
+        self.sources.iter().filter(move |(id, source)| is_due(id, source)).map(|(id, _)| *id)
     }
 
     /// Errors of sources that pass are told once, until something works.
@@ -668,13 +667,15 @@ impl SourceModels {
                 wrong(&format!("pipeline {pipeline} takes {ranges:?}, must take {due:?}"))
             })?;
         }
-        ensure("bounded", staging.barred || told.keys().eq(staging.ranges.keys()), || {
-            wrong(&format!("it is of pipelines {:?}", told.keys()))
+        let tables: BTreeSet<u32> = told.keys().map(|pipeline| self.rules[pipeline].table).collect();
+        ensure("bounded", tables.len() == told.len(), || {
+            wrong(&format!("two of the pipelines {:?} load one table", told.keys()))
         })?;
         for pipeline in told.keys() {
             let (epoch, ranges) = &staging.ranges[pipeline];
             let Some(source) = self.sources.get_mut(pipeline) else { continue };
             source.last_batch_us = Some(staging.at_us);
+            source.verified_since_us = staging.at_us;
             // A source that was opened again meanwhile has forgotten the rest.
             if source.epoch == *epoch && source.phase == Phase::Fetching {
                 source.verified.drain(..ranges.len());
