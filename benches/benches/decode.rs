@@ -8,7 +8,9 @@ use benches::payments::{Payment, shuffled_order};
 use cpu_time::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
-use kernel::{ColumnId, Epoch, Generation, PipelineId, Position, RawMessage, Sequence, TableId};
+use kernel::{
+    ColumnId, Epoch, Generation, Mark, PipelineId, Position, RawMessage, Sequence, SplitId, TableId,
+};
 use tidemark_decode::{CsvFormat, DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 
 const MESSAGES: u64 = 8192;
@@ -61,7 +63,13 @@ impl Messages {
         let mut message = |(offset, &end): (usize, &usize)| {
             let value = Some(&self.text.as_bytes()[start..end]);
             start = end;
-            RawMessage { offset: offset as i64, leader_epoch: 0, timestamp_ms: -1, key: None, value }
+            RawMessage {
+                ordinal: offset as i64,
+                mark: Mark::LeaderEpoch(0),
+                timestamp_ms: -1,
+                key: None,
+                value,
+            }
         };
         self.ends.iter().enumerate().map(&mut message).collect()
     }
@@ -163,16 +171,17 @@ fn extract(c: &mut Criterion<CpuTime>) {
             years: YEARS_DEFAULT,
             ignores_tombstones: false,
         };
-        let start = Position { next_offset: 0, leader_epoch: -1 };
-        let mut extractor = Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), 0, start)
-            .expect("a sound plan");
+        let start = Position::kafka(0, -1);
+        let mut extractor =
+            Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), SplitId(0), start)
+                .expect("a sound plan");
         let mut raw = messages.raw();
         group.bench_function(name, |b| {
             b.iter(|| {
                 extractor.push(&raw);
                 let extract = extractor.take(0).expect("no transform").expect("messages");
                 assert_eq!((extract.messages, extract.dead_letters.len()), (MESSAGES, 0));
-                raw.iter_mut().for_each(|message| message.offset += MESSAGES as i64);
+                raw.iter_mut().for_each(|message| message.ordinal += MESSAGES as i64);
                 extract
             })
         });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kernel::log::{self, LogWriter, ManifestSlot, MemStorage, Storage};
 use kernel::record::{Body, Commit, CursorAdvance, Piece, Record, RecordKind, Tally};
-use kernel::{Epoch, Generation, PipelineId, Position, Result, TopicId};
+use kernel::{Epoch, Generation, Identity, PipelineId, Position, Result, SplitId};
 use xxhash_rust::xxh3::xxh3_64;
 
 const SHARDS: u16 = 8;
@@ -16,14 +16,15 @@ const LOG_FILE_LEN: u64 = 64 << 20;
 const PIECE_LENS: [usize; 2] = [4 << 10, 512 << 10];
 
 fn body(piece_len: usize) -> Body {
-    let advance = |partition: i32| CursorAdvance {
+    let advance = |split: u32| CursorAdvance {
         pipeline: PipelineId(1),
         generation: Generation(1),
         epoch: Epoch(1),
-        partition,
-        first_offset: 1_000_000,
-        next: Position { next_offset: 1_010_000, leader_epoch: 3 },
-        topic_id: TopicId([5; 16]),
+        split: SplitId(split),
+        first: Position::kafka(1_000_000, 3),
+        next: Position::kafka(1_010_000, 3),
+        identity: Identity::new(&[5; 16]),
+        finished: false,
         tally: Tally { applied: 10_000, ..Tally::default() },
     };
     let piece = |shard: u16| Piece::Inline(vec![Bytes::from(vec![shard as u8 + 1; piece_len])]);

@@ -60,8 +60,8 @@ fn plan(format: CsvFormat) -> DecodePlan {
 
 fn decode<'a>(plan: &DecodePlan, messages: &[&'a [u8]]) -> Option<(Decoded, Vec<Refused>)> {
     let raw = |value: &&'a [u8]| RawMessage {
-        offset: 0,
-        leader_epoch: -1,
+        ordinal: 0,
+        mark: kernel::Mark::LeaderEpoch(-1),
         timestamp_ms: -1,
         key: None,
         value: Some(value),

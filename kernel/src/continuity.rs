@@ -1,7 +1,7 @@
-//! Where a reader stands, and whether to believe what comes next. Holes in a partition are legal (control records, aborted
-//! transactions, compaction), and librdkafka has also skipped messages and gone back by itself, mostly when it began to fetch or
-//! when a leader changed. What jumps there is fetched a second time before it is believed. For readers of clients that cannot be
-//! trusted with this; how to fetch again is theirs.
+//! Whether the next message that a client library delivers continues the split. Holes in a split are legal (control records, aborted
+//! transactions, compaction), but librdkafka has also skipped messages and gone back by itself, mostly when it began to fetch or
+//! when a leader changed. An unexpected jump triggers one refetch before it is accepted. This is for readers whose client
+//! library cannot be trusted with it; how to fetch again is the reader's part.
 
 use std::cmp::Ordering;
 
@@ -19,58 +19,58 @@ pub enum Admission {
     WentBack,
 }
 
-/// Where a reader stands.
+/// How far a reader is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ContinuityGuard {
-    next_offset: i64,
-    leader_epoch: i32,
+    position: Position,
     /// True until the first message.
     begins: bool,
-    /// Where the reader stood when it last fetched again.
-    fetched_again_at: Option<i64>,
+    /// The ordinal that was expected when the reader last fetched again.
+    refetched_at: Option<i64>,
 }
 
 impl ContinuityGuard {
-    /// Where reading begins.
+    /// Reading begins here.
     pub fn new(start: Position) -> ContinuityGuard {
-        let Position { next_offset, leader_epoch } = start;
-        ContinuityGuard { next_offset, leader_epoch, begins: true, fetched_again_at: None }
+        ContinuityGuard { position: start, begins: true, refetched_at: None }
     }
 
-    /// What comes next is expected to be this, or behind it.
-    pub fn next_offset(&self) -> i64 {
-        self.next_offset
+    /// The next message is expected to have this ordinal, or a later one.
+    pub fn next_ordinal(&self) -> i64 {
+        self.position.ordinal()
     }
 
     /// Where to fetch from, to go on here.
     pub fn position(&self) -> Position {
-        Position { next_offset: self.next_offset, leader_epoch: self.leader_epoch }
+        self.position
     }
 
-    /// Judges a message, and moves behind it if it is taken.
+    /// Checks a message, and moves behind it if it is accepted.
     pub fn admit(&mut self, message: &RawMessage<'_>) -> Admission {
-        let (doubtful, verdict) = match message.offset.cmp(&self.next_offset) {
+        let expected = self.position.ordinal();
+        let behind = Position::behind(self.position.kind(), message.ordinal, message.mark);
+        let (doubtful, admission) = match message.ordinal.cmp(&expected) {
             Ordering::Less => (true, Admission::WentBack),
             Ordering::Equal => (false, Admission::Accept),
             Ordering::Greater => {
-                (self.begins || message.leader_epoch != self.leader_epoch, Admission::Accept)
+                let is_new_leader = behind.leader_epoch() != self.position.leader_epoch();
+                (self.begins || is_new_leader, Admission::Accept)
             }
         };
-        if doubtful && self.fetched_again_at != Some(self.next_offset) {
-            self.fetched_again_at = Some(self.next_offset);
+        if doubtful && self.refetched_at != Some(expected) {
+            self.refetched_at = Some(expected);
             return Admission::Refetch;
         }
-        if verdict == Admission::Accept {
-            self.next_offset = message.offset + 1;
-            self.leader_epoch = message.leader_epoch;
+        if admission == Admission::Accept {
+            self.position = behind;
             self.begins = false;
         }
-        verdict
+        admission
     }
 
-    /// There is nothing before this offset.
-    pub fn advance_to(&mut self, end: i64) {
-        self.next_offset = self.next_offset.max(end);
+    /// No message comes before this ordinal.
+    pub fn advance_to(&mut self, ordinal: i64) {
+        self.position = self.position.advanced_to(ordinal);
     }
 }
 
@@ -79,11 +79,17 @@ mod tests {
     use super::*;
 
     fn message(offset: i64, leader_epoch: i32) -> RawMessage<'static> {
-        RawMessage { offset, leader_epoch, timestamp_ms: -1, key: None, value: None }
+        RawMessage {
+            ordinal: offset,
+            mark: Mark::LeaderEpoch(leader_epoch),
+            timestamp_ms: -1,
+            key: None,
+            value: None,
+        }
     }
 
     fn guard() -> ContinuityGuard {
-        ContinuityGuard::new(Position { next_offset: 10, leader_epoch: 1 })
+        ContinuityGuard::new(Position::kafka(10, 1))
     }
 
     #[test]
@@ -92,16 +98,16 @@ mod tests {
         for offset in [10, 11, 12, 20, 21] {
             assert_eq!(guard.admit(&message(offset, 1)), Admission::Accept);
         }
-        assert_eq!(guard.next_offset(), 22);
+        assert_eq!(guard.next_ordinal(), 22);
     }
 
     #[test]
     fn a_jump_at_the_beginning_is_believed_the_second_time() {
         let mut guard = guard();
         assert_eq!(guard.admit(&message(15, 1)), Admission::Refetch);
-        assert_eq!(guard.next_offset(), 10);
+        assert_eq!(guard.next_ordinal(), 10);
         assert_eq!(guard.admit(&message(15, 1)), Admission::Accept);
-        assert_eq!(guard.next_offset(), 16);
+        assert_eq!(guard.next_ordinal(), 16);
     }
 
     #[test]

@@ -14,10 +14,10 @@ use crate::ids::*;
 /// nothing is lost and the rest goes on (fault A16).
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeadLetter {
-    /// Source partition it came from.
-    pub partition: SourcePartition,
-    /// Its offset.
-    pub offset: i64,
+    /// Split it came from.
+    pub split: SplitId,
+    /// Its ordinal in the split.
+    pub ordinal: i64,
     /// Stage that refused it: `decode`, `expression`, `constraint`.
     pub kind: DeadLetterKind,
     /// SQLSTATE.
@@ -39,7 +39,7 @@ pub enum DeadLetterKind {
     Constraint,
 }
 
-/// One extracted range. Every message in `[first_offset, next_offset)` has exactly one disposition: rows in the pieces,
+/// One extracted range. Every message from `first` to before `next` has exactly one disposition: rows in the pieces,
 /// filtered, or set aside; or it is a hole in the log of the source (control records, aborted transactions, compaction).
 #[derive(Clone, Debug)]
 pub struct Extract {
@@ -47,11 +47,11 @@ pub struct Extract {
     pub pipeline: PipelineId,
     /// Epoch of the `Fetch` that it answers. An older one than the pipeline's changes nothing.
     pub epoch: Epoch,
-    /// Source partition.
-    pub partition: SourcePartition,
-    /// Position that the extractor went on from; the coordinator takes the range only if that is its own next offset.
-    pub first_offset: i64,
-    /// Where the next extract of this partition goes on.
+    /// Split.
+    pub split: SplitId,
+    /// Position that the extractor went on from; the coordinator takes the range only if it continues what it has.
+    pub first: Position,
+    /// Where the next extract of this split goes on.
     pub next: Position,
     /// Messages read: those that left rows, filtered and set aside.
     pub messages: u64,
@@ -70,8 +70,8 @@ pub struct Extract {
 /// Messages of a range as they were read, for whoever refuses one of them after it was decoded.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Originals {
-    /// Offset of each, in order.
-    pub offsets: Vec<i64>,
+    /// Ordinal of each, in order.
+    pub ordinals: Vec<i64>,
     /// Where each ends in `bytes`.
     pub ends: Vec<usize>,
     /// One behind the other.
@@ -79,9 +79,9 @@ pub struct Originals {
 }
 
 impl Originals {
-    /// The message at this offset.
-    pub fn at(&self, offset: i64) -> Option<Bytes> {
-        let at = self.offsets.binary_search(&offset).ok()?;
+    /// The message with this ordinal.
+    pub fn at(&self, ordinal: i64) -> Option<Bytes> {
+        let at = self.ordinals.binary_search(&ordinal).ok()?;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         Some(self.bytes.slice(start..self.ends[at]))
     }
@@ -94,8 +94,8 @@ impl Extract {
         let Extract {
             pipeline,
             epoch,
-            partition,
-            first_offset,
+            split,
+            first,
             next,
             messages,
             filtered,
@@ -106,8 +106,8 @@ impl Extract {
             originals: _,
         } = self;
         to.epoch(*pipeline, *epoch);
-        to.signed((*partition).into());
-        to.signed(*first_offset);
+        to.word(split.0);
+        to.position(*first);
         to.position(*next);
         [messages, filtered, source_bytes].iter().for_each(|count| to.word(**count));
         to.count(dead_letters.len());
@@ -118,11 +118,11 @@ impl Extract {
 /// One fetched message, borrowed from the source's buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct RawMessage<'a> {
-    /// Its offset.
-    pub offset: i64,
-    /// Leader epoch it was read under, -1 if unknown.
-    pub leader_epoch: i32,
-    /// Kafka's timestamp in milliseconds, -1 if none. Never used to order or expire (fault A15).
+    /// Its ordinal in the split; for Kafka its offset.
+    pub ordinal: i64,
+    /// What the position behind it needs besides.
+    pub mark: Mark,
+    /// The source's timestamp in milliseconds, -1 if none. Never used to order or expire (fault A15).
     pub timestamp_ms: i64,
     /// Key.
     pub key: Option<&'a [u8]>,
@@ -137,41 +137,54 @@ impl RawMessage<'_> {
     }
 }
 
-/// Follows one source partition: takes what a source delivers and lets each offset pass once, in order (faults A2, A4).
+/// Follows one split: takes what a source delivers and lets each ordinal pass once, in order (faults A2, A4).
 #[derive(Clone, Debug)]
-pub struct OffsetFilter {
-    next: Position,
+pub struct OrdinalFilter {
+    kind: SourceKind,
+    /// The ordinal that is expected next.
+    next: i64,
+    /// Of the last message that passed, or of the start.
+    position: Position,
+    /// The last message that passed, if any has since the start.
+    last: Option<(i64, Mark)>,
 }
 
-impl OffsetFilter {
+impl OrdinalFilter {
     /// Begins at the position of a `Fetch`.
-    pub fn new(start: Position) -> OffsetFilter {
-        OffsetFilter { next: start }
+    pub fn new(start: Position) -> OrdinalFilter {
+        OrdinalFilter { kind: start.kind(), next: start.ordinal(), position: start, last: None }
     }
 
-    /// Where the partition stands: the offset that is expected next.
-    pub fn position(&self) -> Position {
+    /// The ordinal that is expected next.
+    pub fn next_ordinal(&self) -> i64 {
         self.next
     }
 
-    /// True if the message is to be processed; false if its offset has passed already. Skips by offset, never by content
+    /// Where the split stands: the position of the message that is expected next.
+    pub fn position(&self) -> Position {
+        let behind = |(ordinal, mark)| Position::behind(self.kind, ordinal, mark);
+        self.last.map_or(self.position, behind).advanced_to(self.next)
+    }
+
+    /// True if the message is to be processed; false if its ordinal has passed already. Skips by ordinal, never by content
     /// (fault A14). A forward jump is a hole of the source's log (faults A7, A8) and is passed over.
-    pub fn admit(&mut self, offset: i64, leader_epoch: i32) -> bool {
-        let passed = offset < self.next.next_offset;
-        if passed && !(defects::is(Defect::WatermarkLowered) && offset + 1 < self.next.next_offset) {
+    pub fn admit(&mut self, ordinal: i64, mark: Mark) -> bool {
+        let passed = ordinal < self.next;
+        if passed && !(defects::is(Defect::WatermarkLowered) && ordinal + 1 < self.next) {
             return false;
         }
-        self.next = Position { next_offset: offset + 1, leader_epoch };
+        self.next = ordinal + 1;
+        self.last = Some((ordinal, mark));
         true
     }
 
     /// Moves over a hole at the end of what was fetched (a fetch that came back empty up to here: control records). Never
     /// moves back (fault A19).
-    pub fn advance_to(&mut self, next_offset: i64) {
+    pub fn advance_to(&mut self, next_ordinal: i64) {
         if defects::is(Defect::NoProgressOverHoles) {
             return;
         }
-        self.next.next_offset = self.next.next_offset.max(next_offset);
+        self.next = self.next.max(next_ordinal);
     }
 }
 
@@ -191,19 +204,19 @@ mod tests {
             start in 0..50i64,
             steps in prop::collection::vec((0..100i64, 0..5i32, prop::bool::weighted(0.1)), 0..80),
         ) {
-            let mut filter = OffsetFilter::new(Position { next_offset: start, leader_epoch: 7 });
-            let mut expected = Position { next_offset: start, leader_epoch: 7 };
+            let mut filter = OrdinalFilter::new(Position::kafka(start, 7));
+            let mut expected = Position::kafka(start, 7);
             let mut passed = BTreeSet::new();
             for (offset, leader_epoch, is_hole) in steps {
                 if is_hole {
                     filter.advance_to(offset);
-                    expected.next_offset = expected.next_offset.max(offset);
+                    expected = expected.advanced_to(offset);
                 } else {
-                    let in_time = offset >= expected.next_offset;
-                    prop_assert_eq!(filter.admit(offset, leader_epoch), in_time);
+                    let in_time = offset >= expected.ordinal();
+                    prop_assert_eq!(filter.admit(offset, Mark::LeaderEpoch(leader_epoch)), in_time);
                     if in_time {
                         prop_assert!(passed.insert(offset), "offset {} passed twice", offset);
-                        expected = Position { next_offset: offset + 1, leader_epoch };
+                        expected = Position::kafka(offset + 1, leader_epoch);
                     }
                 }
                 prop_assert_eq!(filter.position(), expected);

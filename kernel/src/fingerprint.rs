@@ -12,7 +12,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::columns;
 use crate::ids::*;
 use crate::record::{Commit, CursorAdvance, Tally};
-use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState, StartAt, TableDef};
+use crate::schema::{
+    Catalog, CatalogChange, CursorSet, Cursors, PipelineDef, PipelineState, Split, StartAt, TableDef,
+};
 
 /// Gathers what counts, then hashes it.
 #[derive(Debug, Default)]
@@ -72,19 +74,36 @@ impl StateFingerprint {
     }
 
     pub(crate) fn position(&mut self, position: Position) {
-        let Position { next_offset, leader_epoch } = position;
-        self.signed(next_offset);
-        self.signed(leader_epoch.into());
+        self.bytes(position.as_bytes());
+    }
+
+    pub(crate) fn cursor_set(&mut self, set: &CursorSet) {
+        let CursorSet { split, name: _, identity, position } = set;
+        self.word(split.0);
+        self.bytes(identity.as_ref().map_or(&[][..], Identity::as_bytes));
+        self.position(*position);
+    }
+
+    fn cursors(&mut self, cursors: &Cursors) {
+        self.word(cursors.dead_letters);
+        for (number, Split { name: _, identity, position, finished }) in cursors.splits() {
+            self.word(number.0);
+            self.bytes(identity.as_ref().map_or(&[][..], Identity::as_bytes));
+            self.word(position.is_some());
+            position.iter().for_each(|position| self.position(*position));
+            self.word(*finished);
+        }
     }
 
     pub(crate) fn catalog(&mut self, catalog: &Catalog) {
-        let Catalog { tables, pipelines, next_table, next_pipeline, last_epoch: _ } = catalog;
+        let Catalog { tables, pipelines, cursors, next_table, next_pipeline, last_epoch: _ } = catalog;
         self.word(*next_table);
         self.word(*next_pipeline);
         self.count(tables.len());
         tables.values().for_each(|table| self.table(table));
         self.count(pipelines.len());
         pipelines.values().for_each(|pipeline| self.pipeline(pipeline));
+        cursors.values().for_each(|cursors| self.cursors(cursors));
     }
 
     fn table(&mut self, table: &TableDef) {
@@ -99,6 +118,7 @@ impl StateFingerprint {
             id,
             name: _,
             table,
+            source_kind: _,
             definition_sql: _,
             on_duplicate: _,
             error_limit,
@@ -108,9 +128,6 @@ impl StateFingerprint {
             epoch: _,
             generation,
             start_at,
-            topic_id,
-            cursors,
-            dead_letters,
             created_at_us: _,
             altered_at_us: _,
         } = pipeline;
@@ -126,17 +143,6 @@ impl StateFingerprint {
         }
         self.word(generation.0);
         self.word(u64::from(*start_at == StartAt::Latest));
-        self.topic(*topic_id);
-        self.count(cursors.len());
-        for (partition, position) in cursors {
-            self.signed((*partition).into());
-            self.position(*position);
-        }
-        self.word(*dead_letters);
-    }
-
-    pub(crate) fn topic(&mut self, topic: Option<TopicId>) {
-        self.bytes(&topic.map_or(vec![], |topic| topic.0.to_vec()));
     }
 
     pub(crate) fn commit(&mut self, commit: &Commit) {
@@ -147,7 +153,14 @@ impl StateFingerprint {
                 CatalogChange::TableCreated(table) => self.table(table),
                 CatalogChange::TableDropped(id) | CatalogChange::TableTruncated(id) => self.word(id.0),
                 CatalogChange::PipelineSet(pipeline) => self.pipeline(pipeline),
-                CatalogChange::PipelineDropped(id) | CatalogChange::ErrorsCleared(id) => self.word(id.0),
+                CatalogChange::CursorsSet { pipeline, splits } => {
+                    self.word(pipeline.0);
+                    splits.iter().for_each(|set| self.cursor_set(set));
+                }
+                CatalogChange::PipelineDropped(id)
+                | CatalogChange::CursorsForgotten(id)
+                | CatalogChange::DeadLettersRestarted(id)
+                | CatalogChange::ErrorsCleared(id) => self.word(id.0),
             }
         }
         self.count(cursors.len());
@@ -156,16 +169,17 @@ impl StateFingerprint {
     }
 
     fn advance(&mut self, advance: &CursorAdvance) {
-        let CursorAdvance { pipeline, generation, epoch, partition, first_offset, next, topic_id, tally } =
+        let CursorAdvance { pipeline, generation, epoch, split, first, next, identity, finished, tally } =
             advance;
         let Tally { applied, filtered, ignored, dead_letters } = *tally;
         self.word(pipeline.0);
         self.word(generation.0);
         self.epoch(*pipeline, *epoch);
-        self.signed((*partition).into());
-        self.signed(*first_offset);
+        self.word(split.0);
+        self.position(*first);
         self.position(*next);
-        self.topic(Some(*topic_id));
+        self.bytes(identity.as_bytes());
+        self.word(*finished);
         [applied, filtered, ignored, dead_letters].iter().for_each(|count| self.word(*count));
     }
 }

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::split::{Identity, Mark, Position, SourceKind, SplitId, SplitName};
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -83,20 +85,3 @@ pub struct RowId {
     /// Place among the rows of the same record, table and shard, from 0.
     pub ordinal: u32,
 }
-
-/// Identity of a Kafka topic (its 16-byte topic id). All zero where the broker is too old to have one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-pub struct TopicId(pub [u8; 16]);
-
-/// The next message to read from a source partition, and the leader epoch under which the one before it was read
-/// (-1: unknown). Always the *next* offset, never the last (fault A18).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Position {
-    /// Offset of the next message.
-    pub next_offset: i64,
-    /// Leader epoch of the last message read, -1 where unknown (fault A9).
-    pub leader_epoch: i32,
-}
-
-/// Number of a partition at the source.
-pub type SourcePartition = i32;

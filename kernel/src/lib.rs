@@ -38,6 +38,7 @@ pub mod columns;
 pub mod continuity;
 pub mod coordinator;
 pub mod coverage;
+pub mod cursors;
 pub mod defects;
 pub mod error;
 pub mod expr;
@@ -53,13 +54,14 @@ pub mod schema;
 pub mod shard;
 pub mod snapshot;
 pub mod source;
+pub mod split;
 
 /// Version of this kernel: what a recording was made by.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use coordinator::{Config, Coordinator, Pacing, QuiescedCore, QuiescedState, Recovery};
 pub use error::{Error, ErrorKind, Result};
-pub use extract::{DeadLetter, DeadLetterKind, Extract, OffsetFilter, Originals, RawMessage};
+pub use extract::{DeadLetter, DeadLetterKind, Extract, OrdinalFilter, Originals, RawMessage};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};
 pub use shard::{Shard, ShardLimits};

@@ -83,15 +83,53 @@ pub enum Input {
     Tick,
 }
 
-/// A topic as its broker describes it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// A source as it describes itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SourceMetadata {
-    /// Topic id.
-    pub topic_id: TopicId,
-    /// Earliest offset and end (last stable offset, exclusive) of each partition. A partition that is merely absent from one
-    /// reading is not gone (fault A12). In an answer to `SourceVerify` the offsets may be those of an earlier reading; the
-    /// topic id and the set of partitions may not.
-    pub partitions: BTreeMap<SourcePartition, (i64, i64)>,
+    /// Its splits. A split that is merely absent from one answer is not deleted (fault A12). In an answer to `SourceVerify` the
+    /// positions may be those of an earlier answer; the set of splits and their identities may not.
+    pub splits: BTreeMap<SplitName, SplitMetadata>,
+}
+
+impl SourceMetadata {
+    /// A Kafka topic: its id, and the earliest offset and end of each partition.
+    pub fn kafka(
+        topic_id: &Identity,
+        partitions: impl IntoIterator<Item = (i32, (i64, i64))>,
+    ) -> SourceMetadata {
+        let split = |(partition, (earliest, end))| {
+            let [earliest, end] = [earliest, end].map(|offset| Position::kafka(offset, -1));
+            let split = SplitMetadata { identity: topic_id.clone(), earliest, end, finished: false };
+            (SplitName::kafka(partition), split)
+        };
+        SourceMetadata { splits: partitions.into_iter().map(split).collect() }
+    }
+
+    /// Earliest offset and end of each partition of a Kafka topic.
+    pub fn partitions(&self) -> BTreeMap<i32, (i64, i64)> {
+        let bounds = |(name, split): (&SplitName, &SplitMetadata)| {
+            Some((name.partition()?, (split.earliest.ordinal(), split.end.ordinal())))
+        };
+        self.splits.iter().filter_map(bounds).collect()
+    }
+
+    /// The id of a Kafka topic; empty if no partition is known.
+    pub fn topic_id(&self) -> Identity {
+        self.splits.values().next().map(|split| split.identity.clone()).unwrap_or_default()
+    }
+}
+
+/// A split as its source describes it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SplitMetadata {
+    /// What its positions count in.
+    pub identity: Identity,
+    /// The first message that the source still has.
+    pub earliest: Position,
+    /// Behind the last message that may be read (for Kafka the last stable offset).
+    pub end: Position,
+    /// Nothing comes behind `end` any more.
+    pub finished: bool,
 }
 
 /// How a source can fail.
@@ -103,15 +141,23 @@ pub enum SourceFailure {
     Permanent(Error),
     /// Messages that were not read yet are gone (faults A5, A9): the pipeline stops in state Failed and names the range.
     Lost {
-        /// Source partition.
-        partition: SourcePartition,
-        /// First offset that was wanted.
-        wanted: i64,
-        /// First offset that there still is.
-        earliest: i64,
-        /// End of what there is.
-        latest: i64,
+        /// Which split.
+        split: SplitName,
+        /// The message that was wanted.
+        wanted: Position,
+        /// The first message that the source still has.
+        earliest: Position,
+        /// Behind the last message that it has.
+        end: Position,
     },
+}
+
+impl SourceFailure {
+    /// Messages of a Kafka partition are gone, by offsets.
+    pub fn kafka_lost(partition: i32, wanted: i64, earliest: i64, end: i64) -> SourceFailure {
+        let [wanted, earliest, end] = [wanted, earliest, end].map(|offset| Position::kafka(offset, -1));
+        SourceFailure::Lost { split: SplitName::kafka(partition), wanted, earliest, end }
+    }
 }
 
 /// What a client can ask for.
@@ -243,6 +289,8 @@ pub struct PipelineSpec {
     pub name: String,
     /// Table that it loads.
     pub table: String,
+    /// Kind of its source.
+    pub source_kind: SourceKind,
     /// Canonical statement.
     pub definition_sql: String,
     /// Lowered clause.
@@ -258,10 +306,10 @@ pub struct PipelineSpec {
 /// `ALTER PIPELINE … SET OFFSETS`. Begins a new run; only a stopped pipeline can be rewound.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Offsets {
-    /// Forget all cursors (and the topic id) and start at the oldest message, or at the end.
+    /// Forget all cursors (and identities) and start at the oldest message, or at the end.
     From(StartAt),
-    /// Set the partitions named, leave the others.
-    At(BTreeMap<SourcePartition, i64>),
+    /// Set the splits named, leave the others.
+    At(BTreeMap<SplitName, Position>),
 }
 
 /// What a request is answered with, if it succeeds.
@@ -335,14 +383,14 @@ pub enum Effect {
         /// The table that it loads.
         table: Arc<crate::schema::TableDef>,
     },
-    /// Begin to fetch partitions, each from a position, and to extract; each goes on by itself until the credit is used up.
+    /// Begin to fetch splits, each from a position, and to extract; each goes on by itself until the credit is used up.
     Fetch {
         /// Whose source.
         pipeline: PipelineId,
         /// To be echoed.
         epoch: Epoch,
-        /// Where each partition goes on.
-        starts: Vec<(SourcePartition, Position)>,
+        /// Where each split goes on.
+        starts: Vec<SplitStart>,
     },
     /// More bytes of source payload may be extracted and handed in. A partition that has none left pauses.
     Credit {
@@ -394,6 +442,17 @@ pub enum Effect {
     Halt(Error),
 }
 
+/// Where a split is fetched from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SplitStart {
+    /// Its number, for the extracts.
+    pub split: SplitId,
+    /// Its name, for the source.
+    pub name: SplitName,
+    /// Where it goes on.
+    pub position: Position,
+}
+
 /// What the coordinator tells a shard. A shard handles its commands in order and answers each with exactly one reply.
 #[derive(Clone, Debug)]
 pub enum ShardCommand {
@@ -443,7 +502,7 @@ pub enum Work {
         on_duplicate: OnDuplicate,
         /// Rows that go first.
         deletes: Vec<RowId>,
-        /// Rows that come, in order (source partition, offset), in the stored schema.
+        /// Rows that come, in order (split, ordinal), in the stored schema.
         rows: Vec<RecordBatch>,
     },
 }
@@ -466,9 +525,9 @@ pub enum ShardReply {
         piece: Bytes,
         /// What was done.
         counts: Counts,
-        /// Offsets of the pipeline rows among `counts.ignored`, by table (of which each is one pipeline's in one record) and
-        /// source partition: the disposition of every message is logged. An offset comes once for each of its rows, in any order.
-        ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
+        /// Ordinals of the pipeline rows among `counts.ignored`, by table (of which each is one pipeline's in one record) and
+        /// split: the disposition of every message is logged. An ordinal comes once for each of its rows, in any order.
+        ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
         /// Rows that were refused; the rest is staged. Row provenance is null for client rows.
         rejected: Vec<Rejected>,
     },
@@ -500,18 +559,18 @@ pub struct Rejected {
     pub table: TableId,
     /// Why: 23505, 22003, 22012.
     pub error: Error,
-    /// Source partition and offset, where it came from a pipeline.
-    pub origin: Option<(SourcePartition, i64)>,
+    /// Split and ordinal of the message, where it came from a pipeline.
+    pub origin: Option<(SplitId, i64)>,
     /// The row's values as JSON-like text, for the errors table, where the payload is gone.
     pub row_text: String,
 }
 
 impl Rejected {
-    /// As a set-aside message.
-    pub fn dead_letters(&self) -> Option<DeadLetter> {
-        self.origin.map(|(partition, offset)| DeadLetter {
-            partition,
-            offset,
+    /// As a dead letter.
+    pub fn dead_letter(&self) -> Option<DeadLetter> {
+        self.origin.map(|(split, ordinal)| DeadLetter {
+            split,
+            ordinal,
             kind: crate::extract::DeadLetterKind::Constraint,
             code: self.error.kind.sqlstate().into(),
             message: self.error.message.clone(),

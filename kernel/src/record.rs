@@ -134,7 +134,7 @@ pub enum Piece {
     },
 }
 
-/// A range of a source partition that this record consumes.
+/// A range of a split that this record consumes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CursorAdvance {
     /// Whose cursor.
@@ -143,14 +143,16 @@ pub struct CursorAdvance {
     pub generation: Generation,
     /// See `run`.
     pub epoch: Epoch,
-    /// Source partition.
-    pub partition: SourcePartition,
-    /// First offset of the range: must be the cursor before it.
-    pub first_offset: i64,
+    /// Split.
+    pub split: SplitId,
+    /// Where the range begins: must continue the cursor before it.
+    pub first: Position,
     /// The cursor after it.
     pub next: Position,
-    /// Proof that the range is of this topic: readings of the topic id before and after the fetch were both this.
-    pub topic_id: TopicId,
+    /// Evidence that the range is of this topic, file or object: the source named this identity before and after the fetch.
+    pub identity: Identity,
+    /// The source has nothing behind `next`, and never will.
+    pub finished: bool,
     /// Disposition of the messages in the range.
     pub tally: Tally,
 }
@@ -527,15 +529,16 @@ mod tests {
     }
 
     fn commit() -> impl Strategy<Value = Commit> {
-        let cursor = (any::<i32>(), any::<i64>(), any::<i64>(), any::<[u8; 16]>(), any::<u64>()).prop_map(
-            |(partition, first_offset, next_offset, topic_id, applied)| CursorAdvance {
+        let cursor = (any::<u32>(), any::<i64>(), any::<i64>(), any::<[u8; 16]>(), any::<u64>()).prop_map(
+            |(split, first, next, topic_id, applied)| CursorAdvance {
                 pipeline: PipelineId(1),
                 generation: Generation(2),
                 epoch: Epoch(3),
-                partition,
-                first_offset,
-                next: Position { next_offset, leader_epoch: -1 },
-                topic_id: TopicId(topic_id),
+                split: SplitId(split),
+                first: Position::kafka(first, -1),
+                next: Position::kafka(next, -1),
+                identity: Identity::new(&topic_id),
+                finished: first % 2 == 0,
                 tally: Tally { applied, ..Tally::default() },
             },
         );

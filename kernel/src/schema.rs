@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+pub use crate::cursors::{CursorSet, Cursors, Split};
 use crate::error::{Error, ErrorKind};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
@@ -123,7 +124,8 @@ pub struct ColumnDef {
 }
 
 /// Names of the hidden columns that follow a table's own columns in every batch of rows: provenance, null in rows that a
-/// client wrote or changed. `RUN` Int64, `PARTITION` Int32, `OFFSET` Int64, all nullable.
+/// client wrote or changed. Generation of the pipeline (Int64), split (Int32), ordinal in the split (Int64), all nullable.
+/// Users may select them: the names are those of the first version, when Kafka was the only source.
 pub const HIDDEN_COLUMNS: [&str; 3] = ["__run", "__partition", "__offset"];
 
 /// A table.
@@ -250,7 +252,7 @@ pub enum StartAt {
     Latest,
 }
 
-/// A pipeline: its definition, its state and its cursors.
+/// A pipeline: its definition and its state. How far it is, [`Cursors`] say.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PipelineDef {
     /// Identity.
@@ -259,6 +261,8 @@ pub struct PipelineDef {
     pub name: String,
     /// Table that it loads.
     pub table: TableId,
+    /// Kind of its source: what its positions mean.
+    pub source_kind: SourceKind,
     /// The canonical CREATE PIPELINE statement. The adapters derive source, decoder and expressions from it.
     pub definition_sql: String,
     /// What to do with a row whose primary key exists already, lowered at CREATE.
@@ -275,14 +279,8 @@ pub struct PipelineDef {
     pub epoch: Epoch,
     /// Current run.
     pub generation: Generation,
-    /// Where partitions without a cursor start.
+    /// Where splits without a cursor start.
     pub start_at: StartAt,
-    /// Topic that the cursors speak of; None until it is first seen.
-    pub topic_id: Option<TopicId>,
-    /// Next position of every source partition seen so far.
-    pub cursors: BTreeMap<SourcePartition, Position>,
-    /// Messages set aside since it was last started.
-    pub dead_letters: u64,
     /// Input time of its creation and last change.
     pub created_at_us: Micros,
     /// See `created_at_us`.
@@ -296,6 +294,8 @@ pub struct Catalog {
     pub tables: BTreeMap<TableId, Arc<TableDef>>,
     /// Pipelines by id.
     pub pipelines: BTreeMap<PipelineId, Arc<PipelineDef>>,
+    /// How far each pipeline is. Advanced in place by every batch, unlike the definitions.
+    pub cursors: BTreeMap<PipelineId, Cursors>,
     /// Next free ids.
     pub next_table: u32,
     /// See `next_table`.
@@ -313,9 +313,20 @@ pub enum CatalogChange {
     TableDropped(TableId),
     /// A table's rows went.
     TableTruncated(TableId),
-    /// A pipeline came to be, or its definition, state, epoch or cursors were set by command or failure. Cursor *advances*
-    /// of batches are not here but in [`crate::record::Commit::cursors`].
+    /// A pipeline was created, or its definition, state or epoch changed by command or failure.
     PipelineSet(PipelineDef),
+    /// Cursors of a pipeline were set: of splits first seen, or by command. *Advances* by batches are not here but in
+    /// [`crate::record::Commit::cursors`].
+    CursorsSet {
+        /// Whose.
+        pipeline: PipelineId,
+        /// Which splits.
+        splits: Vec<CursorSet>,
+    },
+    /// A pipeline forgot where it was in its source. Its splits keep their numbers.
+    CursorsForgotten(PipelineId),
+    /// The count of a pipeline's dead letters began again: START.
+    DeadLettersRestarted(PipelineId),
     /// A pipeline went, and what the errors table told of it.
     PipelineDropped(PipelineId),
     /// What the errors table told of a pipeline went.
@@ -384,13 +395,37 @@ impl Catalog {
                 };
                 self.next_pipeline = self.next_pipeline.max(next);
                 self.last_epoch = self.last_epoch.max(pipeline.epoch);
+                self.cursors.entry(pipeline.id).or_default();
                 self.pipelines.insert(pipeline.id, Arc::new(pipeline.clone()));
             }
             CatalogChange::PipelineDropped(id) => {
                 if self.pipelines.remove(id).is_none() {
                     return contradiction("dropped pipeline does not exist");
                 }
+                self.cursors.remove(id);
             }
+            CatalogChange::CursorsSet { pipeline, splits } => {
+                let Some(kind) = self.pipelines.get(pipeline).map(|pipeline| pipeline.source_kind) else {
+                    return contradiction("cursors of a pipeline that does not exist are set");
+                };
+                let cursors = self.cursors.entry(*pipeline).or_default();
+                for set in splits {
+                    if set.position.kind() != kind {
+                        return contradiction("a cursor is set to a position of another kind of source");
+                    }
+                    if !cursors.set(set) {
+                        return contradiction("a split changes its name");
+                    }
+                }
+            }
+            CatalogChange::CursorsForgotten(id) => match self.cursors.get_mut(id) {
+                Some(cursors) => cursors.forget(),
+                None => return contradiction("cursors of a pipeline that does not exist are forgotten"),
+            },
+            CatalogChange::DeadLettersRestarted(id) => match self.cursors.get_mut(id) {
+                Some(cursors) => cursors.dead_letters = 0,
+                None => return contradiction("dead letters of a pipeline that does not exist are counted"),
+            },
             CatalogChange::ErrorsCleared(id) => {
                 if !self.pipelines.contains_key(id) {
                     return contradiction("errors of a pipeline that does not exist are cleared");

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::source::contract::{Codec, Needs, Sent, Stage, Topic, Transaction};
-use kernel::source::{PartitionReader, Polled, Source};
-use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
+use kernel::source::{Polled, Source, SplitReader};
+use kernel::{Error, ErrorKind, Position, RawMessage, SplitName};
 use sim::broker::{Broker, Message, Opening, Payload, Session};
 use sim::decide::{Decide, Decisions, Rate, Recorded, Seeded};
 use sim::fault::{Fault, FaultRates};
@@ -45,7 +45,7 @@ struct Surroundings {
     faults: FaultRates,
     /// Nothing is left to chance while a partition is made.
     quiet: Rc<Cell<bool>>,
-    last_sessions: BTreeMap<SourcePartition, Session>,
+    last_sessions: BTreeMap<i32, Session>,
 }
 
 impl Surroundings {
@@ -118,8 +118,8 @@ impl World {
 struct SimulatedSource {
     world: World,
     /// Number of the newest reader of each partition.
-    owners: Arc<Mutex<BTreeMap<SourcePartition, u64>>>,
-    watermarks: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    owners: Arc<Mutex<BTreeMap<i32, u64>>>,
+    watermarks: Mutex<BTreeMap<i32, (i64, i64)>>,
 }
 
 impl SimulatedSource {
@@ -128,7 +128,7 @@ impl SimulatedSource {
     }
 
     fn told(&self, metadata: SourceMetadata) -> SourceMetadata {
-        self.watermarks.lock().unwrap().extend(metadata.partitions.iter().map(|(p, at)| (*p, *at)));
+        self.watermarks.lock().unwrap().extend(metadata.partitions().iter().map(|(p, at)| (*p, *at)));
         metadata
     }
 }
@@ -142,11 +142,8 @@ impl Source for SimulatedSource {
         self.world.ask(|broker, _| broker.verify()).map(|metadata| self.told(metadata))
     }
 
-    fn open(
-        &self,
-        partition: SourcePartition,
-        start: Position,
-    ) -> Result<Box<dyn PartitionReader>, SourceFailure> {
+    fn open(&self, split: &SplitName, start: Position) -> Result<Box<dyn SplitReader>, SourceFailure> {
+        let partition = split.partition().expect("a partition");
         let mut owners = self.owners.lock().unwrap();
         let number = owners.entry(partition).or_default();
         *number += 1;
@@ -167,15 +164,16 @@ impl Source for SimulatedSource {
         }))
     }
 
-    fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
-        self.watermarks.lock().unwrap().iter().map(|(p, (earliest, end))| (*p, *earliest, *end)).collect()
+    fn watermarks(&self) -> Vec<(SplitName, i64, i64)> {
+        let watermarks = self.watermarks.lock().unwrap();
+        watermarks.iter().map(|(p, (earliest, end))| (SplitName::kafka(*p), *earliest, *end)).collect()
     }
 }
 
 struct SimulatedReader {
     world: World,
-    owners: Arc<Mutex<BTreeMap<SourcePartition, u64>>>,
-    partition: SourcePartition,
+    owners: Arc<Mutex<BTreeMap<i32, u64>>>,
+    partition: i32,
     number: u64,
     session: Session,
     fetched: VecDeque<Message>,
@@ -201,7 +199,7 @@ impl SimulatedReader {
     }
 }
 
-impl PartitionReader for SimulatedReader {
+impl SplitReader for SimulatedReader {
     fn limit_bytes(&mut self, bytes_max: u64) {
         self.bytes_max = bytes_max;
     }
@@ -236,7 +234,7 @@ impl PartitionReader for SimulatedReader {
             take(&taken.iter().map(Message::raw).collect::<Vec<_>>());
         }
         let position = if self.fetched.is_empty() { self.position.take() } else { None };
-        Ok(Polled { messages: taken.len(), position, at_end: position.is_some() })
+        Ok(Polled { messages: taken.len(), next_ordinal: position, at_end: position.is_some() })
     }
 }
 
@@ -265,9 +263,9 @@ impl Stage for Simulated {
 struct SimulatedTopic {
     world: World,
     /// Partitions that each transaction wrote to.
-    transactions: Vec<BTreeSet<SourcePartition>>,
+    transactions: Vec<BTreeSet<i32>>,
     /// Of what was sent, by partition and offset: compaction in the model is told what to remove.
-    keys: BTreeMap<SourcePartition, BTreeMap<i64, Option<Vec<u8>>>>,
+    keys: BTreeMap<i32, BTreeMap<i64, Option<Vec<u8>>>>,
 }
 
 fn payloads(messages: &[Sent]) -> Vec<Payload> {
@@ -294,7 +292,7 @@ impl Topic for SimulatedTopic {
     }
 
     /// The model does not compress: what it takes from compression is that a fetch begins where the batch does.
-    fn send(&mut self, partition: SourcePartition, messages: &[Sent], codec: Codec) {
+    fn send(&mut self, partition: i32, messages: &[Sent], codec: Codec) {
         if codec != Codec::None {
             self.set_fault(Fault::CompressedBatch, Rate(1_000_000));
         }
@@ -313,7 +311,7 @@ impl Topic for SimulatedTopic {
         Transaction(self.transactions.len())
     }
 
-    fn send_in(&mut self, transaction: Transaction, partition: SourcePartition, messages: &[Sent]) {
+    fn send_in(&mut self, transaction: Transaction, partition: i32, messages: &[Sent]) {
         self.transactions[transaction.0 - 1].insert(partition);
         let payloads = payloads(messages);
         self.world
@@ -327,11 +325,11 @@ impl Topic for SimulatedTopic {
         }
     }
 
-    fn retain_from(&mut self, partition: SourcePartition, offset: i64) {
+    fn retain_from(&mut self, partition: i32, offset: i64) {
         self.world.ask(move |broker, _| broker.retain_from(partition as usize, offset));
     }
 
-    fn compact(&mut self, partition: SourcePartition) {
+    fn compact(&mut self, partition: i32) {
         let last =
             Sent { key: Some(b"of the next segment".to_vec()), value: Some(vec![b'!']), ..Sent::default() };
         self.send(partition, &[last], Codec::None);
@@ -368,7 +366,7 @@ impl Topic for SimulatedTopic {
         self.world.ask(|broker, _| (0..broker.partition_count()).for_each(|p| broker.elect(p)));
     }
 
-    fn start_without(&mut self, partition: SourcePartition, from: i64) {
+    fn start_without(&mut self, partition: i32, from: i64) {
         self.world.ask(move |broker, _| {
             let (_, _, end) = broker.bounds(partition);
             broker.elect_uncleanly(partition as usize, (end - from) as u64);

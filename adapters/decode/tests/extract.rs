@@ -48,8 +48,9 @@ fn plan(table: Arc<TableDef>, format: Format) -> ExtractPlan {
 }
 
 fn extractor(plan: ExtractPlan, transform: Option<Box<dyn Transform>>) -> Extractor {
-    let start = Position { next_offset: 10, leader_epoch: -1 };
-    Extractor::new(plan, transform, PipelineId(1), Epoch(3), Generation(2), 5, start).expect("a sound plan")
+    let start = Position::kafka(10, -1);
+    Extractor::new(plan, transform, PipelineId(1), Epoch(3), Generation(2), SplitId(5), start)
+        .expect("a sound plan")
 }
 
 /// All rows of an extract as text, in order of offset.
@@ -70,7 +71,7 @@ fn dead_letters(extract: &Extract) -> Vec<(i64, DeadLetterKind, &str, &str)> {
         .iter()
         .map(|s| {
             let payload = s.payload.as_deref().unwrap_or_default();
-            (s.offset, s.kind, s.code.as_str(), std::str::from_utf8(payload).expect("text"))
+            (s.ordinal, s.kind, s.code.as_str(), std::str::from_utf8(payload).expect("text"))
         })
         .collect()
 }
@@ -94,8 +95,8 @@ fn rows_carry_provenance_and_lie_where_their_key_says() {
         ]
     );
     assert_eq!((extract.messages, extract.filtered), (4, 0));
-    assert_eq!((extract.first_offset, extract.next.next_offset, extract.next.leader_epoch), (10, 15, 0));
-    assert_eq!((extract.pipeline, extract.epoch, extract.partition), (PipelineId(1), Epoch(3), 5));
+    assert_eq!((extract.first.ordinal(), extract.next.ordinal(), extract.next.leader_epoch()), (10, 15, 0));
+    assert_eq!((extract.pipeline, extract.epoch, extract.split), (PipelineId(1), Epoch(3), SplitId(5)));
     assert_eq!(extract.source_bytes, 24 + 12 + 13 + 8);
     assert_eq!(extract.pieces.len(), 4);
     for (shard, piece) in extract.pieces.iter().enumerate() {
@@ -115,12 +116,12 @@ fn offsets_pass_once_and_ranges_follow_one_another() {
     extractor.push(&[message(8, value), message(9, value), message(10, value), message(11, value)]);
     extractor.push(&[message(10, value), message(11, value), message(12, value), message(12, value)]);
     let first = extractor.take(0).unwrap().unwrap();
-    assert_eq!((first.messages, first.first_offset, first.next.next_offset), (3, 10, 13));
+    assert_eq!((first.messages, first.first.ordinal(), first.next.ordinal()), (3, 10, 13));
     assert_eq!(rows(&first).len(), 3);
 
     extractor.advance_to(20);
     let hole = extractor.take(0).unwrap().unwrap();
-    assert_eq!((hole.messages, hole.first_offset, hole.next.next_offset), (0, 13, 20));
+    assert_eq!((hole.messages, hole.first.ordinal(), hole.next.ordinal()), (0, 13, 20));
     assert!(hole.pieces.iter().all(Option::is_none));
 
     extractor.advance_to(15);
@@ -138,9 +139,9 @@ fn a_large_push_is_cut_into_chunks() {
     assert_eq!(extractor.buffered_messages(), 150_000);
     let (mut next, mut count) = (10, 0);
     while let Some(extract) = extractor.take(0).unwrap() {
-        assert_eq!(extract.first_offset, next);
+        assert_eq!(extract.first.ordinal(), next);
         assert!(extract.messages <= 64 << 10);
-        next = extract.next.next_offset;
+        next = extract.next.ordinal();
         count += rows(&extract).len();
     }
     assert_eq!((next, count), (150_010, 150_000));
@@ -266,9 +267,9 @@ fn columns_that_are_not_the_tables_come_out_as_an_error() {
 
 #[test]
 fn plans_that_do_not_fit_the_table_are_refused() {
-    let start = Position { next_offset: 0, leader_epoch: -1 };
+    let start = Position::kafka(0, -1);
     let kind = |plan| {
-        Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), 0, start)
+        Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), SplitId(0), start)
             .err()
             .map(|error| error.kind)
     };
@@ -321,7 +322,7 @@ fn times_of_other_years_are_set_aside_whatever_made_them() {
         let raw: Vec<_> = (10..).zip(messages).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
         extractor.push(&raw);
         let extract = extractor.take(0).unwrap().unwrap();
-        let told = extract.dead_letters.iter().map(|s| (s.offset, s.code.clone(), s.message.clone()));
+        let told = extract.dead_letters.iter().map(|s| (s.ordinal, s.code.clone(), s.message.clone()));
         (rows(&extract).len(), told.collect::<Vec<_>>())
     };
     let (kept, told) = read(YEARS_DEFAULT);
@@ -375,7 +376,7 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
     extractor.push(&raw);
     let extract = extractor.take(0).unwrap().unwrap();
     assert_eq!(rows(&extract).len(), 5);
-    let told: Vec<_> = extract.dead_letters.iter().map(|s| (s.offset, s.code.as_str())).collect();
+    let told: Vec<_> = extract.dead_letters.iter().map(|s| (s.ordinal, s.code.as_str())).collect();
     assert_eq!(told, [(13, "54000"), (14, "53200"), (15, "XX000")]);
     // Each with the message that it was.
     for (aside, text) in extract.dead_letters.iter().zip(&texts[3..]) {

@@ -228,29 +228,29 @@ fn check_deliveries(kinds: &[u8], deliveries: &[(prop::sample::Index, usize, boo
             .map(|offset| message(offset as i64, Some(text(kinds[offset]))))
             .collect();
         extractor.push(&messages);
-        for message in messages.iter().filter(|m| m.offset >= model_next) {
-            seen.insert(message.offset, kinds[message.offset as usize]);
+        for message in messages.iter().filter(|m| m.ordinal >= model_next) {
+            seen.insert(message.ordinal, kinds[message.ordinal as usize]);
         }
-        model_next = messages.last().map_or(model_next, |m| model_next.max(m.offset + 1));
+        model_next = messages.last().map_or(model_next, |m| model_next.max(m.ordinal + 1));
         if *take {
             extracts.extend(extractor.take(0).unwrap());
         }
     }
     extracts.extend(extractor.take(0).unwrap());
-    assert_eq!(extractor.position().next_offset, model_next);
+    assert_eq!(extractor.position().ordinal(), model_next);
 
     let mut next = 0;
     let (mut rows, mut aside) = (Vec::new(), Vec::new());
     for extract in &extracts {
-        assert_eq!(extract.first_offset, next, "ranges follow one another");
-        next = extract.next.next_offset;
+        assert_eq!(extract.first.ordinal(), next, "ranges follow one another");
+        next = extract.next.ordinal();
         let before = (rows.len(), aside.len());
         for piece in extract.pieces.iter().flatten() {
             rows.extend(
                 (0..piece.num_rows()).map(|row| common::texts(piece, row)[3].parse::<i64>().unwrap()),
             );
         }
-        aside.extend(extract.dead_letters.iter().map(|s| (s.offset, s.code.clone())));
+        aside.extend(extract.dead_letters.iter().map(|s| (s.ordinal, s.code.clone())));
         let disposed = (rows.len() - before.0 + aside.len() - before.1) as u64 + extract.filtered;
         assert_eq!(disposed, extract.messages);
     }
@@ -292,6 +292,6 @@ fn numbers_extractor() -> Extractor {
         years: YEARS_ALL,
         ignores_tombstones: false,
     };
-    let start = Position { next_offset: 0, leader_epoch: -1 };
-    Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), 0, start).unwrap()
+    let start = Position::kafka(0, -1);
+    Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), SplitId(0), start).unwrap()
 }

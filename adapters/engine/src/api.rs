@@ -204,8 +204,9 @@ pub(crate) fn outcome_unknown(why: &Error) -> Error {
 fn read_failure(failure: SourceFailure) -> Error {
     match failure {
         SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error,
-        SourceFailure::Lost { partition, .. } => {
-            Error::new(ErrorKind::SourceLost, format!("partition {partition} has lost its place"))
+        SourceFailure::Lost { split, wanted, .. } => {
+            let noun = wanted.kind().split_noun();
+            Error::new(ErrorKind::SourceLost, format!("{noun} {split} has lost its place"))
         }
     }
 }

@@ -21,7 +21,7 @@ mod trace;
 
 pub use api::{Engine, SnapshotGuard, TableLockGuard};
 pub use config::{EngineConfig, LOG_FILE_BYTES_DEFAULT, OnHalt, OnRecovery};
-pub use pipeline::{ExtractorSpec, PartitionStatus, PipelineFactory, PipelineStatus};
+pub use pipeline::{ExtractorSpec, PipelineFactory, PipelineStatus, SplitStatus};
 pub use tidemark_record::RecorderSettings;
 pub use tidemark_record::recorder::BYTES_MAX_DEFAULT as RECORD_BYTES_MAX_DEFAULT;
 

@@ -1,10 +1,10 @@
-//! What a pipeline needs from outside: a source and, for each source partition, an extractor; and what is said about it.
+//! What a pipeline needs from outside: a source and, for each split, an extractor; and what is said about it.
 
 use std::sync::Arc;
 
 use kernel::schema::{PipelineDef, PipelineState, TableDef};
 use kernel::source::Sources;
-use kernel::{Epoch, Error, PipelineId, Position, SourcePartition};
+use kernel::{Epoch, Error, PipelineId, Position, SplitId, SplitName};
 use tidemark_decode::Extractor;
 
 /// Where an extractor begins, and for whom.
@@ -18,15 +18,15 @@ pub struct ExtractorSpec {
     pub shard_count: u16,
     /// To be echoed in every extract.
     pub epoch: Epoch,
-    /// Source partition.
-    pub partition: SourcePartition,
+    /// Split.
+    pub split: SplitId,
     /// Where it begins.
     pub start: Position,
 }
 
 /// Makes sources and extractors out of pipelines' definitions.
 pub trait PipelineFactory: Sources {
-    /// An extractor for one source partition. Errors are permanent: the definition cannot be understood.
+    /// An extractor for one split. Errors are permanent: the definition cannot be understood.
     fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error>;
 
     /// Whether a definition has a secret in it, as older versions kept them: such a one must not go into a recording.
@@ -35,18 +35,18 @@ pub trait PipelineFactory: Sources {
     }
 }
 
-/// One source partition of a pipeline.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PartitionStatus {
-    /// Source partition.
-    pub partition: SourcePartition,
-    /// Oldest offset at the source, as last heard; None if never heard.
+/// One split of a pipeline, by ordinals: for Kafka, offsets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SplitStatus {
+    /// Its name at the source.
+    pub split: SplitName,
+    /// Oldest ordinal at the source, as last heard; None if never heard.
     pub earliest: Option<i64>,
     /// End of what may be read, as last heard: before the first message of a transaction that is still open.
     pub latest: Option<i64>,
     /// End at the source, as last heard, open transactions included.
     pub high: Option<i64>,
-    /// Durable cursor: the next message to be read; None before the partition is first seen.
+    /// Durable cursor: the next message to be read; None before the split is first seen.
     pub next: Option<i64>,
     /// `high - next`, where both are known.
     pub lag: Option<i64>,
@@ -73,6 +73,6 @@ pub struct PipelineStatus {
     pub messages_per_second: f64,
     /// Batches committed since the process started.
     pub batches: u64,
-    /// Its source partitions, in order.
-    pub partitions: Vec<PartitionStatus>,
+    /// Its splits, in order.
+    pub splits: Vec<SplitStatus>,
 }

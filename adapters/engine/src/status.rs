@@ -1,5 +1,7 @@
 //! What is counted and remembered beside the kernel, for people who watch: nothing here decides anything.
 
+use kernel::cursors::Cursors;
+use kernel::message::SplitMetadata;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use kernel::message::SourceMetadata;
 use kernel::schema::{Catalog, PipelineDef};
-use kernel::{Error, ErrorKind, Extract, PipelineId, SourcePartition};
+use kernel::{Error, ErrorKind, Extract, PipelineId, SplitName};
 use parking_lot::Mutex;
 
-use crate::pipeline::{PartitionStatus, PipelineStatus};
+use crate::pipeline::{PipelineStatus, SplitStatus};
 use crate::source::OpenSource;
 
 /// Shared by the coordinator's thread, which writes, and the handles, which read.
@@ -31,7 +33,7 @@ pub(crate) struct PipelineWatch {
     source_bytes: AtomicU64,
     batches: AtomicU64,
     last_error: Mutex<Option<Error>>,
-    metadata: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    metadata: Mutex<BTreeMap<SplitName, (i64, i64)>>,
     source: Mutex<Option<OpenSource>>,
     rate: Mutex<Rate>,
 }
@@ -57,8 +59,8 @@ impl Status {
         let before = std::mem::replace(&mut *self.catalog.lock(), catalog.clone());
         let mut pipelines = self.pipelines.lock();
         pipelines.retain(|id, _| catalog.pipelines.contains_key(id) || !before.pipelines.contains_key(id));
-        for (id, pipeline) in &catalog.pipelines {
-            let moved = before.pipelines.get(id).is_some_and(|b| b.cursors != pipeline.cursors);
+        for id in catalog.pipelines.keys() {
+            let moved = before.cursors.get(id).is_some_and(|before| *before != catalog.cursors[id]);
             if moved && let Some(watch) = pipelines.get(id) {
                 watch.batches.fetch_add(1, Ordering::Relaxed);
             }
@@ -67,8 +69,10 @@ impl Status {
 
     pub(crate) fn pipelines(&self) -> Vec<PipelineStatus> {
         let catalog = self.catalog();
-        let mut all: Vec<_> =
-            catalog.pipelines.values().map(|pipeline| self.pipeline(pipeline.id).status(pipeline)).collect();
+        let status = |pipeline: &Arc<PipelineDef>| {
+            self.pipeline(pipeline.id).status(pipeline, &catalog.cursors[&pipeline.id])
+        };
+        let mut all: Vec<_> = catalog.pipelines.values().map(status).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -86,7 +90,10 @@ impl PipelineWatch {
     }
 
     pub(crate) fn source_read(&self, metadata: &SourceMetadata) {
-        self.metadata.lock().clone_from(&metadata.partitions);
+        let bounds = |(name, split): (&SplitName, &SplitMetadata)| {
+            (name.clone(), (split.earliest.ordinal(), split.end.ordinal()))
+        };
+        *self.metadata.lock() = metadata.splits.iter().map(bounds).collect();
         *self.last_error.lock() = None;
     }
 
@@ -100,38 +107,40 @@ impl PipelineWatch {
         self.rate.lock().add(Instant::now(), extract.messages);
     }
 
-    fn watermarks(&self) -> BTreeMap<SourcePartition, (i64, i64)> {
+    fn watermarks(&self) -> BTreeMap<SplitName, (i64, i64)> {
         let mut known = self.metadata.lock().clone();
         let source = self.source.lock().as_ref().and_then(|source| source.get().cloned());
-        for (partition, earliest, latest) in source.iter().flat_map(|source| source.watermarks()) {
-            known.insert(partition, (earliest, latest));
+        for (split, earliest, latest) in source.iter().flat_map(|source| source.watermarks()) {
+            known.insert(split, (earliest, latest));
         }
         known
     }
 
-    /// End of each partition, open transactions included, and what these hold back.
-    fn high_watermarks(&self) -> (BTreeMap<SourcePartition, i64>, BTreeMap<SourcePartition, i64>) {
+    /// End of each split, open transactions included, and what these hold back.
+    fn high_watermarks(&self) -> (BTreeMap<SplitName, i64>, BTreeMap<SplitName, i64>) {
         let source = self.source.lock().as_ref().and_then(|source| source.get().cloned());
         let held_back = source.iter().flat_map(|source| source.held_back()).collect();
         (source.iter().flat_map(|source| source.high_watermarks()).collect(), held_back)
     }
 
-    fn status(&self, pipeline: &PipelineDef) -> PipelineStatus {
+    fn status(&self, pipeline: &PipelineDef, cursors: &Cursors) -> PipelineStatus {
         let (watermarks, (high_watermarks, held_back)) = (self.watermarks(), self.high_watermarks());
-        let mut numbers: Vec<SourcePartition> =
-            watermarks.keys().chain(pipeline.cursors.keys()).copied().collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let partition = |partition| {
-            let next = pipeline.cursors.get(&partition).map(|cursor| cursor.next_offset);
-            let (earliest, latest) = watermarks.get(&partition).copied().unzip();
+        let seen =
+            cursors.splits().filter(|(_, split)| split.position.is_some()).map(|(_, split)| &split.name);
+        let mut names: Vec<SplitName> = watermarks.keys().chain(seen).cloned().collect();
+        // Partitions by number, other splits by name.
+        names.sort_by(|a, b| (a.partition(), a).cmp(&(b.partition(), b)));
+        names.dedup();
+        let status = |split: SplitName| {
+            let next = cursors.named(&split).and_then(|(_, split)| split.position).map(|at| at.ordinal());
+            let (earliest, latest) = watermarks.get(&split).copied().unzip();
             // Each is as old as its own reading: what may be read is there.
-            let high = latest.map(|latest| latest.max(high_watermarks.get(&partition).copied().unwrap_or(0)));
+            let high = latest.map(|latest| latest.max(high_watermarks.get(&split).copied().unwrap_or(0)));
             // A watermark may be older than the cursor.
             let lag = high.zip(next).map(|(high, next): (i64, i64)| (high - next).max(0));
             // It was looked up earlier: what has been read since was not held back any more.
-            let held_back = lag.map(|lag| held_back.get(&partition).copied().unwrap_or(0).min(lag));
-            PartitionStatus { partition, earliest, latest, high, next, lag, held_back }
+            let held_back = lag.map(|lag| held_back.get(&split).copied().unwrap_or(0).min(lag));
+            SplitStatus { split, earliest, latest, high, next, lag, held_back }
         };
         PipelineStatus {
             pipeline: pipeline.id,
@@ -142,7 +151,7 @@ impl PipelineWatch {
             source_bytes: self.source_bytes.load(Ordering::Relaxed),
             messages_per_second: self.rate.lock().per_second(Instant::now()),
             batches: self.batches.load(Ordering::Relaxed),
-            partitions: numbers.into_iter().map(partition).collect(),
+            splits: names.into_iter().map(status).collect(),
         }
     }
 }

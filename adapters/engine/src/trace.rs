@@ -10,13 +10,14 @@
 //! durable pipeline=P partition=N next=OFFSET             a published cursor
 //! ```
 
+use kernel::message::SplitStart;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
 use kernel::record::{Body, CODEC_NONE, EncodedRecord};
 use kernel::schema::Catalog;
-use kernel::{Epoch, Error, ErrorKind, PipelineId, Position, Result, Sequence, SourcePartition};
+use kernel::{Epoch, Error, ErrorKind, PipelineId, Result, Sequence};
 use parking_lot::Mutex;
 
 /// Where the lines go, if anywhere.
@@ -32,10 +33,10 @@ impl Trace {
         Ok(Trace(Some(Mutex::new(file))))
     }
 
-    pub(crate) fn fetch(&self, pipeline: PipelineId, epoch: Epoch, starts: &[(SourcePartition, Position)]) {
-        for (partition, position) in starts {
+    pub(crate) fn fetch(&self, pipeline: PipelineId, epoch: Epoch, starts: &[SplitStart]) {
+        for SplitStart { name: partition, position, .. } in starts {
             self.line(|| {
-                let from = position.next_offset;
+                let from = position.ordinal();
                 format!("fetch pipeline={pipeline} epoch={epoch} partition={partition} from={from}")
             });
         }
@@ -51,8 +52,8 @@ impl Trace {
         let Ok(Body::Commit(_, commit)) = Body::decode(record.kind, CODEC_NONE, &payload) else { return };
         for advance in commit.cursors {
             self.line(|| {
-                let (first, next) = (advance.first_offset, advance.next.next_offset);
-                let (pipeline, partition) = (advance.pipeline, advance.partition);
+                let (first, next) = (advance.first.ordinal(), advance.next.ordinal());
+                let (pipeline, partition) = (advance.pipeline, advance.split);
                 format!(
                     "cursor seq={sequence} pipeline={pipeline} partition={partition} range={first}..{next}"
                 )
@@ -72,12 +73,12 @@ impl Trace {
         if self.0.is_none() {
             return;
         }
-        for (id, pipeline) in &after.pipelines {
-            let known = before.pipelines.get(id).map(|p| &p.cursors);
-            for (partition, cursor) in &pipeline.cursors {
-                if known.and_then(|cursors| cursors.get(partition)) != Some(cursor) {
-                    let next = cursor.next_offset;
-                    self.line(|| format!("durable pipeline={id} partition={partition} next={next}"));
+        for (id, cursors) in &after.cursors {
+            let known = before.cursors.get(id);
+            for (split, position) in cursors.positions() {
+                if known.and_then(|known| known.get(split)?.position) != Some(position) {
+                    let next = position.ordinal();
+                    self.line(|| format!("durable pipeline={id} partition={split} next={next}"));
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kernel::message::SourceFailure;
 use kernel::source::Source;
-use kernel::{OffsetFilter, Position};
+use kernel::{OrdinalFilter, Position, SplitName};
 use tidemark_kafka::{KafkaOptions, KafkaSource};
 
 fn main() -> ExitCode {
@@ -31,15 +31,19 @@ fn consume(brokers: &str, topic: &str) -> Result<(), String> {
     let said = |f: SourceFailure| format!("{f:?}");
     let began = Instant::now();
     let metadata = source.read().map_err(said)?;
-    println!("read the topic in {:?}: {} partitions", began.elapsed(), metadata.partitions.len());
+    println!("read the topic in {:?}: {} partitions", began.elapsed(), metadata.partitions().len());
     let began = Instant::now();
     source.verify().map_err(said)?;
     println!("verified it in {:?}", began.elapsed());
 
     let mut readers = Vec::new();
-    for (&partition, &(earliest, end)) in &metadata.partitions {
-        let start = Position { next_offset: earliest, leader_epoch: -1 };
-        readers.push((source.open(partition, start).map_err(said)?, OffsetFilter::new(start), end));
+    for (&partition, &(earliest, end)) in &metadata.partitions() {
+        let start = Position::kafka(earliest, -1);
+        readers.push((
+            source.open(&SplitName::kafka(partition), start).map_err(said)?,
+            OrdinalFilter::new(start),
+            end,
+        ));
     }
     let began = Instant::now();
     let (mut messages, mut bytes) = (0_u64, 0_u64);
@@ -47,16 +51,16 @@ fn consume(brokers: &str, topic: &str) -> Result<(), String> {
         let mut failure = None;
         readers.retain_mut(|(reader, filter, end)| {
             let polled = reader.poll(8192, Duration::from_millis(1), &mut |batch| {
-                for m in batch.iter().filter(|m| filter.admit(m.offset, m.leader_epoch)) {
+                for m in batch.iter().filter(|m| filter.admit(m.ordinal, m.mark)) {
                     messages += 1;
                     bytes += m.value.map_or(0, <[u8]>::len) as u64;
                 }
             });
             match polled {
-                Ok(polled) => filter.advance_to(polled.position.unwrap_or(0)),
+                Ok(polled) => filter.advance_to(polled.next_ordinal.unwrap_or(0)),
                 Err(f) => failure = Some(f),
             }
-            filter.position().next_offset < *end
+            filter.position().ordinal() < *end
         });
         if let Some(failure) = failure {
             return Err(said(failure));

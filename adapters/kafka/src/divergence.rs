@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use kernel::Position;
 use kernel::message::SourceFailure;
-use kernel::{Position, SourcePartition};
 
 use crate::ffi::Delivery;
 use crate::source::{REQUEST_TIMEOUT, Topic};
@@ -19,15 +19,15 @@ impl Topic {
     /// have seen it if it had been there. Epochs never go back along a log, so the last message before the position tells.
     pub(crate) fn has_diverged(
         &self,
-        partition: SourcePartition,
+        partition: i32,
         earliest: i64,
         at: Position,
     ) -> Result<bool, SourceFailure> {
         let mut back = LOOK_BACK;
         loop {
-            let from = (at.next_offset - back).max(earliest);
-            if let Some(epoch) = self.last_epoch_between(partition, from, at.next_offset)? {
-                return Ok(epoch > at.leader_epoch);
+            let from = (at.ordinal() - back).max(earliest);
+            if let Some(epoch) = self.last_epoch_between(partition, from, at.ordinal())? {
+                return Ok(epoch > at.leader_epoch());
             }
             if from <= earliest {
                 return Ok(false);
@@ -39,7 +39,7 @@ impl Topic {
     /// Leader epoch of the last committed message in a range of offsets. Reads it through a connection of its own.
     fn last_epoch_between(
         &self,
-        partition: SourcePartition,
+        partition: i32,
         from: i64,
         until: i64,
     ) -> Result<Option<i32>, SourceFailure> {
@@ -51,7 +51,9 @@ impl Topic {
         while began.elapsed() < REQUEST_TIMEOUT {
             for delivery in queue.take(1000, POLL).deliveries() {
                 match delivery {
-                    Delivery::Message(message) if message.offset < until => last = Some(message.leader_epoch),
+                    Delivery::Message(message) if message.ordinal < until => {
+                        last = Some(message.mark.leader_epoch());
+                    }
                     Delivery::Message(_) | Delivery::End(_) => return Ok(last),
                     Delivery::Failed(e) => return Err(self.failure(&e)),
                 }

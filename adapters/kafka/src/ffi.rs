@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kernel::source::Arrived;
-use kernel::{RawMessage, TopicId};
+use kernel::{Identity, Mark, RawMessage};
 use parking_lot::Mutex;
 use rdkafka_sys as sys;
 
@@ -43,7 +43,7 @@ impl KafkaError {
 /// A topic as its broker describes it.
 #[derive(Debug)]
 pub(crate) struct TopicDescription {
-    pub(crate) id: TopicId,
+    pub(crate) id: Identity,
     pub(crate) partitions: Vec<i32>,
     /// `host:port` of the partitions' leaders, each once.
     pub(crate) leaders: BTreeSet<String>,
@@ -449,8 +449,8 @@ unsafe fn delivery<'b>(message: *const sys::rd_kafka_message_t) -> Delivery<'b> 
         let m = &*message;
         match m.err {
             Code::RD_KAFKA_RESP_ERR_NO_ERROR => Delivery::Message(RawMessage {
-                offset: m.offset,
-                leader_epoch: sys::rd_kafka_message_leader_epoch(message),
+                ordinal: m.offset,
+                mark: Mark::LeaderEpoch(sys::rd_kafka_message_leader_epoch(message)),
                 timestamp_ms: sys::rd_kafka_message_timestamp(message, std::ptr::null_mut()),
                 key: bytes(m.key, m.key_len),
                 value: bytes(m.payload, m.len),
@@ -612,9 +612,9 @@ unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), KafkaError> {
 
 /// # Safety
 /// `id` must be null or valid.
-unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
+unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> Identity {
     if id.is_null() {
-        return TopicId::default();
+        return Identity::default();
     }
     // SAFETY: by the caller.
     let (high, low) = unsafe {
@@ -623,7 +623,7 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&high.to_be_bytes());
     bytes[8..].copy_from_slice(&low.to_be_bytes());
-    TopicId(bytes)
+    Identity::new(&bytes)
 }
 
 /// `host:port` of a broker; None while a partition has no leader.

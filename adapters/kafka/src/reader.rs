@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
-use kernel::source::{Arrived, PartitionReader, Polled};
-use kernel::{Error, ErrorKind, Position, RawMessage, SourcePartition};
+use kernel::source::{Arrived, Polled, SplitReader};
+use kernel::{Error, ErrorKind, Position, RawMessage};
 use parking_lot::Mutex;
 
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
@@ -26,7 +26,7 @@ pub(crate) struct Reader {
     queue: PartitionQueue,
     slot: Arc<Mutex<Slot>>,
     number: u64,
-    partition: SourcePartition,
+    partition: i32,
     guard: ContinuityGuard,
     at_end: bool,
     bytes_max: u64,
@@ -56,7 +56,7 @@ impl Reader {
         queue: PartitionQueue,
         slot: Arc<Mutex<Slot>>,
         number: u64,
-        partition: SourcePartition,
+        partition: i32,
         start: Position,
     ) -> Reader {
         Reader {
@@ -100,14 +100,14 @@ impl Reader {
         let at = self.guard.position();
         match e.code {
             Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
-                Some(self.topic.judge_loss(self.partition, at.next_offset))
+                Some(self.topic.judge_loss(self.partition, at.ordinal()))
             }
             Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => {
                 let judged = self.topic.judge_cut(self.partition, at);
-                judged.or_else(|| self.fetch_again(Position { leader_epoch: -1, ..at }).err())
+                judged.or_else(|| self.fetch_again(at.unmarked()).err())
             }
             // Deleted, perhaps created again, or not known everywhere yet.
-            code if is_unknown_topic(code) => Some(self.topic.judge_loss(self.partition, at.next_offset)),
+            code if is_unknown_topic(code) => Some(self.topic.judge_loss(self.partition, at.ordinal())),
             _ => Some(self.topic.failure(e)),
         }
     }
@@ -124,7 +124,7 @@ impl Reader {
     /// Begins once more where this reader stands; what is queued is dropped. The slot's lock is held.
     fn doubt(&self, verdict: Admission) -> Result<(), SourceFailure> {
         let guard = self.guard.position();
-        let at = guard.next_offset;
+        let at = guard.ordinal();
         if verdict == Admission::WentBack {
             let what = format!("partition {} was read from {at} on, and went back", self.partition);
             return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, what)));
@@ -139,7 +139,7 @@ impl Reader {
     }
 }
 
-impl PartitionReader for Reader {
+impl SplitReader for Reader {
     fn announce(&mut self, arrived: Arrived) -> bool {
         self.arrived = Some(Arc::clone(&arrived));
         self.queue.announce(arrived);
@@ -218,7 +218,7 @@ impl PartitionReader for Reader {
         drop(owner);
         if messages > 0 || end.is_some() {
             self.topic.health().heard();
-            self.topic.end_is_at_least(self.partition, self.guard.next_offset());
+            self.topic.end_is_at_least(self.partition, self.guard.next_ordinal());
         } else if error.is_none()
             && doubt.is_none()
             && let Some(why) = self.topic.health().down_for(OUTAGE_GRACE)
@@ -239,7 +239,7 @@ impl PartitionReader for Reader {
                 return Err(failure);
             }
         }
-        Ok(Polled { messages, position: end, at_end: self.at_end })
+        Ok(Polled { messages, next_ordinal: end, at_end: self.at_end })
     }
 }
 

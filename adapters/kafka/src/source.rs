@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kernel::message::{SourceFailure, SourceMetadata};
-use kernel::source::{PartitionReader, Source};
-use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
+use kernel::source::{Source, SplitReader};
+use kernel::{Error, ErrorKind, Identity, Position, SplitName};
 use parking_lot::Mutex;
 
 use crate::ffi::{Client, Code, KafkaError, OffsetsAt, PartitionQueue, Surroundings, TopicDescription};
@@ -51,18 +51,18 @@ pub(crate) struct Topic {
     /// What readers fetch through to whose partitions nothing comes. Made when the first of them rests.
     rest: Mutex<Option<Connection>>,
     /// The partitions that are fetched through it.
-    resting: Mutex<BTreeSet<SourcePartition>>,
+    resting: Mutex<BTreeSet<i32>>,
     /// What questions go through. A broker answers the requests of one connection in turn, and a fetch at the end of a
     /// partition is one that it takes its time to answer.
     questions: Connection,
     /// Of the brokers, whichever connection they were heard on.
     surroundings: Arc<Surroundings>,
     /// Topic id of the last full reading: the one that the readers' offsets speak of.
-    read_id: Mutex<Option<TopicId>>,
-    watermarks: Mutex<BTreeMap<SourcePartition, (i64, i64)>>,
+    read_id: Mutex<Option<Identity>>,
+    watermarks: Mutex<BTreeMap<i32, (i64, i64)>>,
     /// What open transactions hold back.
-    held_back: Mutex<BTreeMap<SourcePartition, i64>>,
-    slots: Mutex<BTreeMap<SourcePartition, Arc<Mutex<Slot>>>>,
+    held_back: Mutex<BTreeMap<i32, i64>>,
+    slots: Mutex<BTreeMap<i32, Arc<Mutex<Slot>>>>,
 }
 
 /// Who reads a partition. Locked by a reader while it polls, so that a successor begins after it.
@@ -136,7 +136,7 @@ impl KafkaSource {
     }
 
     /// The partitions that rest: nothing has come to them for a while, and the brokers are asked for them less often.
-    pub fn resting(&self) -> Vec<SourcePartition> {
+    pub fn resting(&self) -> Vec<i32> {
         self.topic.resting.lock().iter().copied().collect()
     }
 }
@@ -145,9 +145,9 @@ impl Source for KafkaSource {
     fn read(&self) -> Result<SourceMetadata, SourceFailure> {
         let described = self.topic.describe_patiently()?;
         let offsets = self.topic.look_up_patiently(&described.partitions)?;
-        *self.topic.read_id.lock() = Some(described.id);
+        *self.topic.read_id.lock() = Some(described.id.clone());
         self.topic.watermarks.lock().extend(offsets.iter().map(|(p, o)| (*p, *o)));
-        Ok(SourceMetadata { topic_id: described.id, partitions: offsets })
+        Ok(SourceMetadata::kafka(&described.id, offsets))
     }
 
     fn verify(&self) -> Result<SourceMetadata, SourceFailure> {
@@ -159,15 +159,12 @@ impl Source for KafkaSource {
             if unknown.is_empty() { BTreeMap::new() } else { self.topic.look_up(&unknown)? };
         partitions.extend(described.partitions.iter().filter_map(|p| Some((*p, *known.get(p)?))));
         self.topic.watermarks.lock().extend(partitions.iter().map(|(p, o)| (*p, *o)));
-        Ok(SourceMetadata { topic_id: described.id, partitions })
+        Ok(SourceMetadata::kafka(&described.id, partitions))
     }
 
-    fn open(
-        &self,
-        partition: SourcePartition,
-        start: Position,
-    ) -> Result<Box<dyn PartitionReader>, SourceFailure> {
-        assert!(start.next_offset >= 0, "a position is an offset, not a logical one (fault A11)");
+    fn open(&self, split: &SplitName, start: Position) -> Result<Box<dyn SplitReader>, SourceFailure> {
+        let partition = split.partition().expect("a split of a topic is a partition");
+        assert!(start.ordinal() >= 0, "a position is an offset, not a logical one (fault A11)");
         let topic = &self.topic;
         let slot = Arc::clone(topic.slots.lock().entry(partition).or_default());
         // Waits for a poll of the reader before, and ends it.
@@ -186,16 +183,19 @@ impl Source for KafkaSource {
         Ok(Box::new(Reader::new(Arc::clone(topic), queue, slot, number, partition, start)))
     }
 
-    fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
-        self.topic.high_watermarks()
+    fn high_watermarks(&self) -> Vec<(SplitName, i64)> {
+        let high_watermarks = self.topic.high_watermarks();
+        high_watermarks.into_iter().map(|(partition, end)| (SplitName::kafka(partition), end)).collect()
     }
 
-    fn held_back(&self) -> Vec<(SourcePartition, i64)> {
-        self.topic.held_back.lock().iter().map(|(partition, messages)| (*partition, *messages)).collect()
+    fn held_back(&self) -> Vec<(SplitName, i64)> {
+        let held_back = self.topic.held_back.lock();
+        held_back.iter().map(|(partition, messages)| (SplitName::kafka(*partition), *messages)).collect()
     }
 
-    fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
-        self.topic.watermarks.lock().iter().map(|(p, (earliest, end))| (*p, *earliest, *end)).collect()
+    fn watermarks(&self) -> Vec<(SplitName, i64, i64)> {
+        let watermarks = self.topic.watermarks.lock();
+        watermarks.iter().map(|(p, (earliest, end))| (SplitName::kafka(*p), *earliest, *end)).collect()
     }
 }
 
@@ -239,14 +239,14 @@ impl Topic {
     }
 
     /// Whether a partition is fetched as one that rests.
-    pub(crate) fn rests(&self, partition: SourcePartition) -> bool {
+    pub(crate) fn rests(&self, partition: i32) -> bool {
         self.resting.lock().contains(&partition)
     }
 
     /// Goes on fetching a partition as one that rests, or as one that does not, from a place on. The slot's lock is held.
     pub(crate) fn move_over(
         &self,
-        partition: SourcePartition,
+        partition: i32,
         place: Position,
         rests: bool,
     ) -> Result<PartitionQueue, SourceFailure> {
@@ -261,17 +261,13 @@ impl Topic {
         Ok(queue)
     }
 
-    fn queue(
-        &self,
-        client: &Arc<Client>,
-        partition: SourcePartition,
-    ) -> Result<PartitionQueue, SourceFailure> {
+    fn queue(&self, client: &Arc<Client>, partition: i32) -> Result<PartitionQueue, SourceFailure> {
         let queue = client.partition_queue(&self.name, partition);
         queue.ok_or_else(|| SourceFailure::Transient(self.error(ErrorKind::Internal, "has no queue")))
     }
 
     /// Stops fetching a partition, wherever it is fetched. It rests no longer.
-    fn end(&self, partition: SourcePartition) -> Result<(), KafkaError> {
+    fn end(&self, partition: i32) -> Result<(), KafkaError> {
         let rested = self.resting.lock().remove(&partition);
         let client = match &*self.rest.lock() {
             Some(rest) if rested => Arc::clone(&rest.client),
@@ -310,10 +306,7 @@ impl Topic {
     }
 
     /// Looks partitions up, and those again that were left out, for a while.
-    fn look_up_patiently(
-        &self,
-        partitions: &[SourcePartition],
-    ) -> Result<BTreeMap<SourcePartition, (i64, i64)>, SourceFailure> {
+    fn look_up_patiently(&self, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>, SourceFailure> {
         let began = Instant::now();
         let mut found = self.look_up(partitions)?;
         while found.len() < partitions.len() && began.elapsed() < LEADERLESS_GRACE {
@@ -326,10 +319,7 @@ impl Topic {
     }
 
     /// Earliest offset and end of these partitions. One whose leader does not answer is left out, unless that is all of them.
-    fn look_up(
-        &self,
-        partitions: &[SourcePartition],
-    ) -> Result<BTreeMap<SourcePartition, (i64, i64)>, SourceFailure> {
+    fn look_up(&self, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>, SourceFailure> {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -364,13 +354,8 @@ impl Topic {
     /// Begins to fetch a partition that is not assigned. Where the leader epoch of what was read is known, nothing is handed out
     /// before the broker has confirmed that its log still is the one that was read (fault A9): librdkafka asks it at a seek, but
     /// not at an assignment, unless it hears of a new epoch afterwards.
-    fn begin(
-        &self,
-        client: &Client,
-        partition: SourcePartition,
-        start: Position,
-    ) -> Result<(), SourceFailure> {
-        let Position { next_offset, leader_epoch } = start;
+    fn begin(&self, client: &Client, partition: i32, start: Position) -> Result<(), SourceFailure> {
+        let (next_offset, leader_epoch) = (start.ordinal(), start.leader_epoch());
         let begun = client.assign(&self.name, partition, next_offset, leader_epoch);
         begun.map_err(|e| self.failure(&e))?;
         if leader_epoch < 0 {
@@ -394,7 +379,7 @@ impl Topic {
     pub(crate) fn assign_again(
         &self,
         client: &Client,
-        partition: SourcePartition,
+        partition: i32,
         start: Position,
     ) -> Result<(), SourceFailure> {
         client.unassign(&self.name, partition).map_err(|e| self.failure(&e))?;
@@ -402,12 +387,12 @@ impl Topic {
     }
 
     /// End of each partition as the last answer to a fetch said.
-    fn high_watermarks(&self) -> Vec<(SourcePartition, i64)> {
+    fn high_watermarks(&self) -> Vec<(i32, i64)> {
         let partitions: Vec<_> = self.watermarks.lock().keys().copied().collect();
         partitions.into_iter().filter_map(|p| Some((p, self.high_watermark(p)?))).collect()
     }
 
-    fn high_watermark(&self, partition: SourcePartition) -> Option<i64> {
+    fn high_watermark(&self, partition: i32) -> Option<i64> {
         let rests = self.rests(partition);
         // Not cloned: the client counts its owners.
         match &*self.rest.lock() {
@@ -443,14 +428,14 @@ impl Topic {
     }
 
     /// A reader has come to the end, or past what was thought to be the end.
-    pub(crate) fn end_is_at_least(&self, partition: SourcePartition, end: i64) {
+    pub(crate) fn end_is_at_least(&self, partition: i32, end: i64) {
         if let Some((_, known)) = self.watermarks.lock().get_mut(&partition) {
             *known = end.max(*known);
         }
     }
 
     /// A reader is gone; its partition is fetched no longer, unless a successor has it.
-    pub(crate) fn close(&self, partition: SourcePartition, slot: &Mutex<Slot>, reader: u64) {
+    pub(crate) fn close(&self, partition: i32, slot: &Mutex<Slot>, reader: u64) {
         let mut owner = slot.lock();
         if owner.reader == reader && owner.assigned {
             owner.assigned = false;
@@ -462,10 +447,10 @@ impl Topic {
 
     /// What it means that messages at `wanted` cannot be had: they are gone, or the topic is another one, or the answer came from
     /// a broker that lags behind (fault A10), and then nothing is declared lost.
-    pub(crate) fn judge_loss(&self, partition: SourcePartition, wanted: i64) -> SourceFailure {
+    pub(crate) fn judge_loss(&self, partition: i32, wanted: i64) -> SourceFailure {
         match self.bounds_of(partition) {
             Ok(Some((earliest, latest))) if wanted < earliest || wanted > latest => {
-                SourceFailure::Lost { partition, wanted, earliest, latest }
+                SourceFailure::kafka_lost(partition, wanted, earliest, latest)
             }
             Ok(_) => {
                 let what = format!("refused offset {wanted} of partition {partition}, which it has");
@@ -477,8 +462,8 @@ impl Topic {
 
     /// What it means that the log is said to have been cut below a position. None if nothing before it was put in the place of what
     /// was read: reading may go on there.
-    pub(crate) fn judge_cut(&self, partition: SourcePartition, at: Position) -> Option<SourceFailure> {
-        let wanted = at.next_offset;
+    pub(crate) fn judge_cut(&self, partition: i32, at: Position) -> Option<SourceFailure> {
+        let wanted = at.ordinal();
         let bounds = match self.bounds_of(partition) {
             Ok(bounds) => bounds,
             Err(failure) => return Some(failure),
@@ -486,7 +471,7 @@ impl Topic {
         let Some((earliest, latest)) = bounds else {
             return Some(self.unreachable("the leader of the partition does not answer"));
         };
-        let lost = SourceFailure::Lost { partition, wanted, earliest, latest };
+        let lost = SourceFailure::kafka_lost(partition, wanted, earliest, latest);
         if wanted < earliest || wanted > latest {
             return Some(lost);
         }
@@ -497,8 +482,8 @@ impl Topic {
     }
 
     /// Earliest offset and end of a partition, if its leader answers and the topic still is the one whose offsets the readers have.
-    fn bounds_of(&self, partition: SourcePartition) -> Result<Option<(i64, i64)>, SourceFailure> {
-        let before = *self.read_id.lock();
+    fn bounds_of(&self, partition: i32) -> Result<Option<(i64, i64)>, SourceFailure> {
+        let before = self.read_id.lock().clone();
         let described = self.describe_patiently()?;
         if before.is_some_and(|id| id != described.id) {
             let what = "was deleted and created again: its offsets now name other messages. \

@@ -5,8 +5,8 @@ use kernel::expr::OnDuplicate;
 use kernel::message::{Definition, ShardWrite, SourceFailure, SourceMetadata, TableWrite, Write};
 use kernel::{
     DeadLetter, DeadLetterKind, Epoch, Error, Extract, Input, Micros, Originals, PipelineId, Position,
-    QuiescedCore, QuiescedState, ReaderId, Request, RequestId, Result, RowId, Sequence, ShardId,
-    SourcePartition, TableId, TableLockId,
+    QuiescedCore, QuiescedState, ReaderId, Request, RequestId, Result, RowId, Sequence, ShardId, SplitId,
+    TableId, TableLockId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,16 +66,16 @@ pub struct ExtractKey {
     /// Fetched under.
     pub epoch: Epoch,
     /// Of the source.
-    pub partition: SourcePartition,
-    /// Where its range begins.
-    pub first_offset: i64,
+    pub split: SplitId,
+    /// Ordinal at which its range begins.
+    pub first_ordinal: i64,
 }
 
 impl ExtractKey {
     /// Of this extract.
     pub fn of(extract: &Extract) -> ExtractKey {
-        let Extract { pipeline, epoch, partition, first_offset, .. } = *extract;
-        ExtractKey { pipeline, epoch, partition, first_offset }
+        let Extract { pipeline, epoch, split, first, .. } = *extract;
+        ExtractKey { pipeline, epoch, split, first_ordinal: first.ordinal() }
     }
 }
 
@@ -120,6 +120,7 @@ pub enum RecordedInput {
 #[allow(missing_docs)]
 pub struct RecordedExtract {
     pub key: ExtractKey,
+    pub first: Position,
     pub next: Position,
     pub messages: u64,
     pub filtered: u64,
@@ -133,7 +134,7 @@ pub struct RecordedExtract {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct RecordedOriginals {
-    pub offsets: Vec<i64>,
+    pub ordinals: Vec<i64>,
     pub ends: Vec<usize>,
     pub bytes: Blob,
 }
@@ -151,8 +152,8 @@ pub enum RowsAt {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct RecordedDeadLetter {
-    pub partition: SourcePartition,
-    pub offset: i64,
+    pub split: SplitId,
+    pub ordinal: i64,
     pub kind: DeadLetterKind,
     pub code: String,
     pub message: String,
@@ -274,8 +275,8 @@ impl RecordedExtract {
             RowsAt::Here(pieces.map(|piece| piece.as_ref().map(Rows::of)).collect())
         };
         let dead_letters = extract.dead_letters.iter().map(|message| RecordedDeadLetter {
-            partition: message.partition,
-            offset: message.offset,
+            split: message.split,
+            ordinal: message.ordinal,
             kind: message.kind,
             code: message.code.clone(),
             message: message.message.clone(),
@@ -283,6 +284,7 @@ impl RecordedExtract {
         });
         RecordedExtract {
             key: ExtractKey::of(extract),
+            first: extract.first,
             next: extract.next,
             messages: extract.messages,
             filtered: extract.filtered,
@@ -290,7 +292,7 @@ impl RecordedExtract {
             rows,
             dead_letters: dead_letters.collect(),
             originals: extract.originals.as_ref().map(|originals| RecordedOriginals {
-                offsets: originals.offsets.clone(),
+                ordinals: originals.ordinals.clone(),
                 ends: originals.ends.clone(),
                 bytes: Blob(originals.bytes.clone()),
             }),
@@ -308,27 +310,27 @@ impl RecordedExtract {
             },
         };
         let dead_letters = self.dead_letters.into_iter().map(|message| DeadLetter {
-            partition: message.partition,
-            offset: message.offset,
+            split: message.split,
+            ordinal: message.ordinal,
             kind: message.kind,
             code: message.code,
             message: message.message,
             payload: message.payload.map(|Blob(bytes)| bytes),
         });
-        let ExtractKey { pipeline, epoch, partition, first_offset } = self.key;
+        let ExtractKey { pipeline, epoch, split, first_ordinal: _ } = self.key;
         Ok(Extract {
             pipeline,
             epoch,
-            partition,
-            first_offset,
+            split,
+            first: self.first,
             next: self.next,
             messages: self.messages,
             filtered: self.filtered,
             source_bytes: self.source_bytes,
             pieces,
             dead_letters: dead_letters.collect(),
-            originals: self.originals.map(|RecordedOriginals { offsets, ends, bytes: Blob(bytes) }| {
-                Originals { offsets, ends, bytes }
+            originals: self.originals.map(|RecordedOriginals { ordinals, ends, bytes: Blob(bytes) }| {
+                Originals { ordinals, ends, bytes }
             }),
         })
     }

@@ -1,7 +1,7 @@
 //! Hashes by which a replay is held to what was recorded: of each effect, of each shard's reply, of the state that readers see.
 //! All of them are over logical values, so that they do not depend on how columns happen to lie in memory.
 
-use kernel::message::{ShardCommand, ShardReply, Work};
+use kernel::message::{ShardCommand, ShardReply, SplitStart, Work};
 use kernel::record::EncodedRecord;
 use kernel::route::hash_rows;
 use kernel::snapshot::{ShardView, TableView};
@@ -62,8 +62,8 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
         }
         Effect::Fetch { pipeline, epoch, starts } => {
             words.adds([u64::from(pipeline.0), epoch.0]);
-            for (partition, position) in starts {
-                words.adds([*partition as u64, position.next_offset as u64, position.leader_epoch as u64]);
+            for SplitStart { split, name: _, position } in starts {
+                words.adds([u64::from(split.0), position.ordinal() as u64, xxh3_64(position.as_bytes())]);
             }
             7
         }
@@ -157,14 +157,15 @@ pub fn publish_mark(snapshot: &Snapshot) -> EffectMark {
     let mut words = Words::default();
     words.add(snapshot.sequence.0);
     for (id, pipeline) in &snapshot.catalog.pipelines {
+        let cursors = &snapshot.catalog.cursors[id];
         words.adds([
             u64::from(id.0),
             pipeline.epoch.0,
             u64::from(pipeline.generation.0),
-            pipeline.dead_letters,
+            cursors.dead_letters,
         ]);
-        for (partition, cursor) in &pipeline.cursors {
-            words.adds([*partition as u64, cursor.next_offset as u64]);
+        for (split, position) in cursors.positions() {
+            words.adds([u64::from(split.0), position.ordinal() as u64]);
         }
     }
     snapshot.shards.iter().for_each(|view| view_words(view, &mut words));
@@ -183,8 +184,8 @@ pub fn reply_hash(reply: &ShardReply) -> [u8; 8] {
     match reply {
         ShardReply::Staged { sequence, piece, counts, ignored, rejected } => {
             words.adds([0, sequence.0, counts.inserted, counts.updated, counts.deleted, counts.ignored]);
-            for ((table, partition), offsets) in ignored {
-                words.adds([u64::from(table.0), *partition as u64, offsets.len() as u64]);
+            for ((table, split), ordinals) in ignored {
+                words.adds([u64::from(table.0), u64::from(split.0), ordinals.len() as u64]);
             }
             for row in rejected {
                 words.text(&row.error.message);

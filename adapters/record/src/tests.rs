@@ -11,8 +11,8 @@ use kernel::expr::OnDuplicate;
 use kernel::record::{Body, Commit, CursorAdvance, RecordKind, Tally};
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::{
-    ColumnId, Config, Effect, Epoch, Error, ErrorKind, Extract, Generation, Input, PipelineId, Position,
-    Sequence, TableId, Term, TopicId,
+    ColumnId, Config, Effect, Epoch, Error, ErrorKind, Extract, Generation, Identity, Input, PipelineId,
+    Position, Sequence, SourceKind, SplitId, TableId, Term,
 };
 use proptest::prelude::*;
 
@@ -178,6 +178,7 @@ fn catalog() -> Catalog {
         id: PipelineId(1),
         name: "p".into(),
         table: TableId(1),
+        source_kind: SourceKind::Kafka,
         definition_sql: String::new(),
         on_duplicate: OnDuplicate::Reject,
         error_limit: None,
@@ -187,13 +188,11 @@ fn catalog() -> Catalog {
         epoch: Epoch(1),
         generation: Generation(1),
         start_at: StartAt::Earliest,
-        topic_id: None,
-        cursors: Default::default(),
-        dead_letters: 0,
         created_at_us: 0,
         altered_at_us: 0,
     };
     catalog.pipelines.insert(PipelineId(1), Arc::new(pipeline));
+    catalog.cursors.insert(PipelineId(1), Default::default());
     catalog
 }
 
@@ -201,9 +200,9 @@ fn extract(first_offset: i64) -> Extract {
     Extract {
         pipeline: PipelineId(1),
         epoch: Epoch(1),
-        partition: 0,
-        first_offset,
-        next: Position { next_offset: first_offset + 3, leader_epoch: 0 },
+        split: SplitId(0),
+        first: Position::kafka(first_offset, 0),
+        next: Position::kafka(first_offset + 3, 0),
         messages: 3,
         filtered: 0,
         source_bytes: 100,
@@ -219,10 +218,11 @@ fn append_of(extract: &Extract) -> Effect {
         pipeline: extract.pipeline,
         generation: Generation(1),
         epoch: extract.epoch,
-        partition: extract.partition,
-        first_offset: extract.first_offset,
+        split: extract.split,
+        first: extract.first,
         next: extract.next,
-        topic_id: TopicId::default(),
+        identity: Identity::default(),
+        finished: false,
         tally: Tally::default(),
     }];
     let body = Body::Commit(RecordKind::Batch, Commit { cursors, ..Commit::default() });

@@ -116,10 +116,10 @@ impl Database for EngineDatabase {
     fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus> {
         let statuses = self.engine.pipeline_status().into_iter();
         let known = statuses.map(|status| {
-            let read = status.partitions.iter();
+            let read = status.splits.iter();
             let watermarks = read.filter_map(|p| {
                 let held_back = p.held_back.unwrap_or(0);
-                Some((p.partition, Watermarks { earliest: p.earliest?, end: p.high?, held_back }))
+                Some((p.split.partition()?, Watermarks { earliest: p.earliest?, end: p.high?, held_back }))
             });
             let status_for_sql = PipelineStatus {
                 watermarks: watermarks.collect(),

@@ -68,9 +68,9 @@ impl Sources for Pipelines {
 
 impl PipelineFactory for Pipelines {
     fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error> {
-        let ExtractorSpec { pipeline, table, shard_count, epoch, partition, start } = spec;
+        let ExtractorSpec { pipeline, table, shard_count, epoch, split, start } = spec;
         let (plan, transform) = self.planner.extract_plan(&pipeline.definition_sql, &table, shard_count)?;
-        Extractor::new(plan, transform, pipeline.id, epoch, pipeline.generation, partition, start)
+        Extractor::new(plan, transform, pipeline.id, epoch, pipeline.generation, split, start)
     }
 
     fn has_secret(&self, definition_sql: &str) -> bool {

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use async_trait::async_trait;
 use kernel::ids::TableId;
 use kernel::message::SourceMetadata;
-use kernel::{Error, PipelineId, Request, Response, Snapshot, SourcePartition, TableLockId};
+use kernel::{Error, PipelineId, Request, Response, Snapshot, TableLockId};
 
 /// A running database.
 #[async_trait]
@@ -46,7 +46,7 @@ pub trait Database: Send + Sync + 'static {
 #[derive(Clone, Debug, Default)]
 pub struct PipelineStatus {
     /// What is known of each source partition.
-    pub watermarks: BTreeMap<SourcePartition, Watermarks>,
+    pub watermarks: BTreeMap<i32, Watermarks>,
     /// The newest failure that is being retried, if any.
     pub last_error: Option<Error>,
     /// Rows committed a second, over the last seconds.

@@ -2,10 +2,11 @@
 
 mod support;
 
+use kernel::cursors::Cursors;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate};
 use kernel::extract::{Extract, RawMessage};
 use kernel::message::{Alteration, Definition, PipelineSpec};
-use kernel::{Epoch, Generation, PipelineId, Position, Request};
+use kernel::{Epoch, Generation, PipelineId, Position, Request, SourceKind, SplitId};
 use support::Runner;
 use tidemark_decode::Extractor;
 use tidemark_pipeline_sql::parse_pipeline;
@@ -83,7 +84,7 @@ async fn what_create_pipeline_keeps() {
     let source = parse_pipeline(&kept.definition_sql).unwrap().source;
     let name = source.kept_secrets().next().expect("it is kept").to_owned();
     assert_eq!(db.host.secrets().get(&name).unwrap().as_deref(), Some("hidden"));
-    let shown = show_create(kept, true).unwrap();
+    let shown = show_create(kept, &Cursors::default(), true).unwrap();
     assert!(!shown.contains("hidden") && !shown.contains(&name) && shown.contains("<redacted>"), "{shown}");
 }
 
@@ -101,6 +102,7 @@ async fn secrets_of_older_versions_are_kept_apart_at_the_next_alteration() {
     let spec = PipelineSpec {
         name: "p".into(),
         table: "t".into(),
+        source_kind: SourceKind::Kafka,
         definition_sql: was.replace("INTO TABLE", clear),
         on_duplicate: OnDuplicate::Reject,
         error_limit: None,
@@ -141,15 +143,15 @@ async fn extracted(db: &Runner, rest: &str, messages: &[&str]) -> Extract {
     let snapshot = db.env.database.snapshot().await.unwrap();
     let table = snapshot.catalog.table_named("t").unwrap();
     let (plan, transform) = PipelinePlanner::new().unwrap().extract_plan(&pipeline(rest), table, 1).unwrap();
-    let start = Position { next_offset: 100, leader_epoch: -1 };
+    let start = Position::kafka(100, -1);
     let mut extractor =
-        Extractor::new(plan, transform, PipelineId(1), Epoch(1), Generation(1), 0, start).unwrap();
+        Extractor::new(plan, transform, PipelineId(1), Epoch(1), Generation(1), SplitId(0), start).unwrap();
     let raw: Vec<RawMessage<'_>> = messages
         .iter()
         .enumerate()
         .map(|(n, text)| RawMessage {
-            offset: 100 + n as i64,
-            leader_epoch: -1,
+            ordinal: 100 + n as i64,
+            mark: kernel::Mark::LeaderEpoch(-1),
             timestamp_ms: -1,
             key: None,
             value: Some(text.as_bytes()),
@@ -202,7 +204,7 @@ async fn a_row_that_fails_is_set_aside_alone() {
     let extract = extracted(&db, rest, &messages).await;
     let at = "2026-01-01 00:00:00+00";
     assert_eq!(rows(&extract), [format!("2|5.00|none|{at}"), format!("6|2.00|none|{at}")]);
-    let aside: Vec<(i64, &str)> = extract.dead_letters.iter().map(|s| (s.offset, s.code.as_str())).collect();
+    let aside: Vec<(i64, &str)> = extract.dead_letters.iter().map(|s| (s.ordinal, s.code.as_str())).collect();
     assert_eq!(aside, [(101, "22012"), (102, "22P02"), (103, "22003")]);
 }
 
@@ -220,7 +222,7 @@ async fn texts_keep_to_their_length_and_jsonb_to_its_form() {
         r#"{"id": 5, "v": "ok", "doc": null}"#,
     ];
     let aside = |extract: &Extract| {
-        extract.dead_letters.iter().map(|s| (s.offset, s.code.to_string())).collect::<Vec<_>>()
+        extract.dead_letters.iter().map(|s| (s.ordinal, s.code.to_string())).collect::<Vec<_>>()
     };
     let extract = extracted(&db, decoded, &messages).await;
     assert_eq!(rows(&extract), [r#"1|abc|{"a": [100], "bb": 0}|null"#, "5|ok|null|null"]);
@@ -262,7 +264,8 @@ async fn another_definition_keeps_the_offsets_of_the_same_source() {
     let kept = async || {
         let snapshot = db.env.database.snapshot().await.unwrap();
         let p = snapshot.catalog.pipeline_named("p").unwrap().clone();
-        let cursors: Vec<_> = p.cursors.iter().map(|(partition, at)| (*partition, at.next_offset)).collect();
+        let positions = snapshot.catalog.cursors[&p.id].positions();
+        let cursors: Vec<_> = positions.map(|(split, at)| (split.0, at.ordinal())).collect();
         (cursors, p.generation.0, p.batch_interval_us, p.error_limit)
     };
     db.script(&[

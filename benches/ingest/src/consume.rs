@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kernel::source::Source;
-use kernel::{OffsetFilter, Position};
+use kernel::{OrdinalFilter, Position, SplitName};
 use tidemark_kafka::{KafkaOptions, KafkaSource};
 
 use crate::Outcome;
@@ -39,22 +39,26 @@ pub fn run(brokers: &str, topic: &str) -> Result<()> {
     let metadata = source.read().map_err(failed)?;
     let began = Instant::now();
     let mut readers = vec![];
-    for (&partition, &(earliest, end)) in &metadata.partitions {
-        let start = Position { next_offset: earliest, leader_epoch: -1 };
-        readers.push((source.open(partition, start).map_err(failed)?, OffsetFilter::new(start), end));
+    for (&partition, &(earliest, end)) in &metadata.partitions() {
+        let start = Position::kafka(earliest, -1);
+        readers.push((
+            source.open(&SplitName::kafka(partition), start).map_err(failed)?,
+            OrdinalFilter::new(start),
+            end,
+        ));
     }
     let mut messages = 0_u64;
     while !readers.is_empty() {
         let mut failure = None;
         readers.retain_mut(|(reader, filter, end)| {
             let polled = reader.poll(8192, Duration::from_millis(1), &mut |batch| {
-                messages += batch.iter().filter(|m| filter.admit(m.offset, m.leader_epoch)).count() as u64;
+                messages += batch.iter().filter(|m| filter.admit(m.ordinal, m.mark)).count() as u64;
             });
             match polled {
-                Ok(polled) => filter.advance_to(polled.position.unwrap_or(0)),
+                Ok(polled) => filter.advance_to(polled.next_ordinal.unwrap_or(0)),
                 Err(error) => failure = Some(error),
             }
-            filter.position().next_offset < *end
+            filter.position().ordinal() < *end
         });
         if let Some(failure) = failure {
             return Err(failed(failure));

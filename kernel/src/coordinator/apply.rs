@@ -1,9 +1,10 @@
 //! The one function through which a record changes the catalog and the cursors, live and in recovery.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
 
 use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ids::Position;
 use crate::record::{Commit, CursorAdvance};
 use crate::schema::Catalog;
 
@@ -21,42 +22,39 @@ pub(crate) fn apply(catalog: &mut Catalog, commit: &Commit) -> Result<()> {
 
 fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
     let contradiction = |what: String| {
-        let CursorAdvance { pipeline, partition, .. } = advance;
+        let CursorAdvance { pipeline, split, .. } = advance;
         Error::new(
             ErrorKind::DataCorrupted,
-            format!("logged cursor of pipeline {pipeline}, partition {partition}: {what}"),
+            format!("logged cursor of pipeline {pipeline}, split {split}: {what}"),
         )
     };
     catalog.last_epoch = catalog.last_epoch.max(advance.epoch);
-    let pipeline = catalog
-        .pipelines
-        .get_mut(&advance.pipeline)
-        .ok_or_else(|| contradiction("no such pipeline".into()))?;
-    let pipeline = Arc::make_mut(pipeline);
+    let pipeline =
+        catalog.pipelines.get(&advance.pipeline).ok_or_else(|| contradiction("no such pipeline".into()))?;
     if pipeline.generation != advance.generation {
         return Err(contradiction(format!(
-            "run {} is over, the current one is {}",
+            "generation {} is over, the current one is {}",
             advance.generation, pipeline.generation
         )));
     }
-    if pipeline.topic_id != Some(advance.topic_id) {
-        return Err(contradiction("fetched from another topic".into()));
+    let cursors = catalog.cursors.get_mut(&advance.pipeline);
+    let cursors = cursors.ok_or_else(|| contradiction("the pipeline has no cursors".into()))?;
+    let split = cursors.get(advance.split).ok_or_else(|| contradiction("the split was never seen".into()))?;
+    if split.identity.as_ref() != Some(&advance.identity) {
+        return Err(contradiction("fetched from another source".into()));
     }
-    let cursor = pipeline
-        .cursors
-        .get_mut(&advance.partition)
-        .ok_or_else(|| contradiction("the partition was never seen".into()))?;
+    let cursor = split.position.ok_or_else(|| contradiction("the split has no cursor".into()))?;
+    let CursorAdvance { first, next, .. } = advance;
     // Disjoint and without holes between ranges: invariant 1. Never back: invariant 4.
-    if cursor.next_offset != advance.first_offset || advance.next.next_offset < advance.first_offset {
-        return Err(contradiction(format!(
-            "range {}..{} does not follow {}",
-            advance.first_offset, advance.next.next_offset, cursor.next_offset
-        )));
+    let is_forward = first.compare(next).is_some_and(Ordering::is_le);
+    if split.finished || !cursor.is_continued_by(first) || !is_forward {
+        return Err(contradiction(format!("range {first}..{next} does not follow {cursor}")));
     }
-    *cursor = advance.next;
-    if defects::is(Defect::CursorOffByOne) && advance.next.next_offset > advance.first_offset {
-        cursor.next_offset -= 1;
+    let mut next = *next;
+    if defects::is(Defect::CursorOffByOne) && first.is_before(&next) {
+        next = Position::kafka(next.ordinal() - 1, next.leader_epoch());
     }
-    pipeline.dead_letters += advance.tally.dead_letters;
+    cursors.advance(advance.split, next, advance.finished);
+    cursors.dead_letters += advance.tally.dead_letters;
     Ok(())
 }

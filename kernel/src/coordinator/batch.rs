@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
-use super::sources::Discovered;
 use super::staging::{Origin, WorkByShard};
 use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
@@ -14,7 +13,7 @@ use crate::extract::{DeadLetter, Extract, Originals};
 use crate::ids::*;
 use crate::message::Work;
 use crate::record::{Commit, CursorAdvance, RecordKind, Tally};
-use crate::schema::CatalogChange;
+use crate::schema::{CatalogChange, CursorSet};
 
 /// One pipeline's part of a batch.
 #[derive(Clone, Debug)]
@@ -24,17 +23,17 @@ pub(super) struct BatchPart {
     pub epoch: Epoch,
     /// Credit to be given back.
     pub source_bytes: u64,
-    /// The messages themselves, by source partition, where the table may refuse rows.
-    pub originals: Vec<(SourcePartition, Originals)>,
-    /// Offsets of messages of which shards refused a row, by source partition.
-    pub rejected: BTreeMap<SourcePartition, BTreeSet<i64>>,
+    /// The messages themselves, by split, where the table may refuse rows.
+    pub originals: Vec<(SplitId, Originals)>,
+    /// Ordinals of messages of which shards refused a row, by split.
+    pub rejected: BTreeMap<SplitId, BTreeSet<i64>>,
 }
 
 impl BatchPart {
     /// The message that a refused row is of.
-    pub fn original(&self, partition: SourcePartition, offset: i64) -> Option<Bytes> {
-        let of_partition = self.originals.iter().filter(|(of, _)| *of == partition);
-        of_partition.into_iter().find_map(|(_, originals)| originals.at(offset))
+    pub fn original(&self, split: SplitId, ordinal: i64) -> Option<Bytes> {
+        let of_split = self.originals.iter().filter(|(of, _)| *of == split);
+        of_split.into_iter().find_map(|(_, originals)| originals.at(ordinal))
     }
 }
 
@@ -88,20 +87,20 @@ impl Coordinator {
     }
 
     /// Stages a record with the first cursors of splits.
-    fn stage_discovered(&mut self, id: PipelineId, (topic_id, partitions): Discovered) {
-        let mut pipeline = (*self.tip.pipelines[&id]).clone();
-        if pipeline.topic_id.is_some() && !partitions.is_empty() {
+    fn stage_discovered(&mut self, id: PipelineId, splits: Vec<CursorSet>) {
+        let cursors = &self.tip.cursors[&id];
+        if cursors.has_identity() {
             reached(CoverageMark::PartitionAdded);
         }
-        pipeline.topic_id = Some(topic_id);
-        for (partition, position) in partitions {
-            let seen = pipeline.cursors.insert(partition, position);
-            assert!(
-                seen.is_none() || defects::is(Defect::LossIsReset),
-                "a cursor is set once, then advanced"
-            );
-        }
-        let catalog = vec![CatalogChange::PipelineSet(pipeline)];
+        let is_first = |set: &CursorSet| {
+            let known = cursors.get(set.split).and_then(|split| split.position);
+            known.is_none_or(|known| known == set.position)
+        };
+        assert!(
+            splits.iter().all(is_first) || defects::is(Defect::LossIsReset),
+            "a cursor is set once, then advanced"
+        );
+        let catalog = vec![CatalogChange::CursorsSet { pipeline: id, splits }];
         let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
         self.stage(RecordKind::Cursor, Origin::Own, commit, WorkByShard::new());
     }
@@ -126,7 +125,7 @@ impl Coordinator {
         ready
     }
 
-    /// Proven extracts up to the batch's limit, at least one, in order (source partition, offset).
+    /// Proven extracts up to the batch's limit, at least one, in order (split, ordinal).
     fn take_extracts(&mut self, id: PipelineId) -> Vec<Extract> {
         let bytes_max = self.tip.pipelines[&id].batch_bytes_max;
         if self.tip.pipelines[&id].batch_interval_us > 0 {
@@ -135,7 +134,7 @@ impl Coordinator {
         let source = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
         source.last_batch_us = self.now_us;
         let mut extracts = source.take_verified(bytes_max);
-        extracts.sort_by_key(|e| e.partition);
+        extracts.sort_by_key(|e| e.split);
         extracts
     }
 
@@ -148,7 +147,7 @@ impl Coordinator {
             let table = self.tip.pipelines[&id].table;
             let epoch = self.pipelines[&id].epoch;
             let source_bytes = extracts.iter().map(|e| e.source_bytes).sum();
-            let kept = extracts.iter_mut().filter_map(|e| Some((e.partition, e.originals.take()?)));
+            let kept = extracts.iter_mut().filter_map(|e| Some((e.split, e.originals.take()?)));
             let (originals, rejected) = (kept.collect(), BTreeMap::new());
             parts.push(BatchPart { pipeline: id, table, epoch, source_bytes, originals, rejected });
             commit.cursors.extend(self.cursor_advances(id, &extracts));
@@ -189,13 +188,13 @@ impl Coordinator {
         }
     }
 
-    /// One advance a source partition: extracts of one partition follow one another.
+    /// One advance a split: extracts of one split follow one another.
     fn cursor_advances(&self, id: PipelineId, extracts: &[Extract]) -> Vec<CursorAdvance> {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
             let mut next = extract.next;
             if defects::is(Defect::LeaderEpochForgotten) {
-                next.leader_epoch = -1;
+                next = next.unmarked();
             }
             let dead_letters = extract.dead_letters.len() as u64;
             if extract.messages == 0 {
@@ -208,10 +207,10 @@ impl Coordinator {
                 ignored: 0,
                 dead_letters,
             };
-            match advances.last_mut().filter(|a| a.partition == extract.partition) {
+            match advances.last_mut().filter(|a| a.split == extract.split) {
                 Some(last) => {
                     reached(CoverageMark::ExtractsJoined);
-                    assert_eq!(last.next.next_offset, extract.first_offset, "ranges follow one another");
+                    assert!(last.next.is_continued_by(&extract.first), "ranges follow one another");
                     last.next = next;
                     last.tally.applied += tally.applied;
                     last.tally.filtered += tally.filtered;
@@ -221,10 +220,11 @@ impl Coordinator {
                     pipeline: id,
                     generation: self.tip.pipelines[&id].generation,
                     epoch: extract.epoch,
-                    partition: extract.partition,
-                    first_offset: extract.first_offset,
+                    split: extract.split,
+                    first: extract.first,
                     next,
-                    topic_id: self.pipelines[&id].topic_id(),
+                    identity: self.pipelines[&id].identity(extract.split),
+                    finished: false,
                     tally,
                 }),
             }

@@ -13,7 +13,9 @@ use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec, Work};
 use crate::record::RecordKind;
-use crate::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt, TableDef};
+use crate::schema::{
+    Catalog, CatalogChange, CursorSet, ERRORS_TABLE, PipelineDef, PipelineState, StartAt, TableDef,
+};
 
 /// What a definition comes to.
 pub(super) enum Outcome {
@@ -146,6 +148,7 @@ impl Coordinator {
             id: PipelineId(self.tip.next_pipeline),
             name: spec.name,
             table,
+            source_kind: spec.source_kind,
             definition_sql: spec.definition_sql,
             on_duplicate: spec.on_duplicate,
             error_limit: spec.error_limit,
@@ -155,9 +158,6 @@ impl Coordinator {
             epoch: self.new_epoch(),
             generation: Generation(1),
             start_at: StartAt::Earliest,
-            topic_id: None,
-            cursors: BTreeMap::new(),
-            dead_letters: 0,
             created_at_us: self.now_us,
             altered_at_us: self.now_us,
         };
@@ -177,6 +177,7 @@ impl Coordinator {
         }
         let mut pipeline = PipelineDef {
             table,
+            source_kind: spec.source_kind,
             definition_sql: spec.definition_sql,
             on_duplicate: spec.on_duplicate,
             error_limit: spec.error_limit,
@@ -190,17 +191,16 @@ impl Coordinator {
             pipeline.generation = Generation(pipeline.generation.0 + 1);
             pipeline.start_at = StartAt::Earliest;
         }
-        if source_changed || defects::is(Defect::AlterForgetsOffsets) {
-            pipeline.topic_id = None;
-            pipeline.cursors.clear();
-        }
+        let forgets = source_changed || defects::is(Defect::AlterForgetsOffsets);
+        let forgotten = forgets.then_some(CatalogChange::CursorsForgotten(pipeline.id));
         if before.state == PipelineState::Running {
             self.open_altered(&before, &pipeline);
         } else {
             // Why it failed was said of another definition.
             pipeline.state = PipelineState::Stopped;
         }
-        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
+        let set = CatalogChange::PipelineSet(pipeline);
+        outcome(RecordKind::Catalog, [set].into_iter().chain(forgotten).collect())
     }
 
     fn open_altered(&mut self, before: &Arc<PipelineDef>, pipeline: &PipelineDef) {
@@ -254,10 +254,10 @@ impl Coordinator {
         }
         pipeline.state = PipelineState::Running;
         pipeline.epoch = self.new_epoch();
-        pipeline.dead_letters = 0;
         pipeline.altered_at_us = self.now_us;
         self.open_source(Arc::new(pipeline.clone()), pipeline.epoch);
-        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
+        let restarted = CatalogChange::DeadLettersRestarted(pipeline.id);
+        outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline), restarted])
     }
 
     fn stop_pipeline(&mut self, name: &str, if_running: bool) -> Result<Outcome> {
@@ -282,31 +282,50 @@ impl Coordinator {
         if pipeline.state == PipelineState::Running {
             return Err(running(name));
         }
-        match offsets {
+        let cursors = match offsets {
             Offsets::From(start_at) => {
                 reached(CoverageMark::RewoundToEnds);
                 pipeline.start_at = start_at;
-                pipeline.topic_id = None;
-                pipeline.cursors.clear();
+                CatalogChange::CursorsForgotten(pipeline.id)
             }
             Offsets::At(positions) => {
                 reached(CoverageMark::RewoundTo);
-                for (partition, next_offset) in positions {
-                    if partition < 0 || next_offset < 0 {
-                        let text =
-                            format!("offset {next_offset} of partition {partition}: neither can be negative");
-                        return Err(Error::new(ErrorKind::InvalidParameterValue, text));
-                    }
-                    pipeline.cursors.insert(partition, Position { next_offset, leader_epoch: -1 });
-                }
+                self.cursors_at(&pipeline, positions)?
             }
-        }
+        };
         if !defects::is(Defect::RewindKeepsGeneration) {
             pipeline.generation = Generation(pipeline.generation.0 + 1);
         }
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
-        outcome(RecordKind::Cursor, vec![CatalogChange::PipelineSet(pipeline)])
+        outcome(RecordKind::Cursor, vec![CatalogChange::PipelineSet(pipeline), cursors])
+    }
+
+    /// Cursors that a command sets.
+    fn cursors_at(
+        &self,
+        pipeline: &PipelineDef,
+        positions: BTreeMap<SplitName, Position>,
+    ) -> Result<CatalogChange> {
+        let numbers = self.tip.cursors[&pipeline.id].numbers_for(pipeline.source_kind, positions.keys());
+        let mut splits = vec![];
+        for (name, position) in positions {
+            let (kind, noun) = (position.kind(), position.kind().split_noun());
+            let error = match () {
+                () if kind != pipeline.source_kind => {
+                    format!("position {position} of {noun} {name}: the pipeline reads another kind of source")
+                }
+                () if position.ordinal() < 0 || kind.own_number(&name).is_none() => {
+                    format!("offset {position} of {noun} {name}: neither can be negative")
+                }
+                () => {
+                    splits.push(CursorSet { split: numbers[&name], name, identity: None, position });
+                    continue;
+                }
+            };
+            return Err(Error::new(ErrorKind::InvalidParameterValue, error));
+        }
+        Ok(CatalogChange::CursorsSet { pipeline: pipeline.id, splits })
     }
 }
 

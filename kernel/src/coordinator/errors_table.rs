@@ -18,7 +18,7 @@ struct Row<'a> {
     kind: &'a str,
     code: &'a str,
     message: &'a str,
-    origin: Option<(SourcePartition, i64)>,
+    origin: Option<(SplitId, i64)>,
     payload: Option<&'a [u8]>,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn rows(
             },
             code: &message.code,
             message: &message.message,
-            origin: Some((message.partition, message.offset)),
+            origin: Some((message.split, message.ordinal)),
             payload: message.payload.as_deref(),
         }),
     )
@@ -98,7 +98,7 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
     let mut ids = Int64Builder::new();
     let mut times = TimestampMicrosecondBuilder::new();
     let [mut names, mut kinds, mut codes, mut messages] = std::array::from_fn(|_| StringBuilder::new());
-    let (mut generations, mut partitions, mut offsets) =
+    let (mut generations, mut splits, mut ordinals) =
         (Int64Builder::new(), Int32Builder::new(), Int64Builder::new());
     let mut payloads = BinaryBuilder::new();
     for row in rows {
@@ -109,12 +109,12 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
         codes.append_value(row.code);
         messages.append_value(row.message);
         generations.append_option(row.origin.map(|_| row.pipeline.generation.0.into()));
-        partitions.append_option(row.origin.map(|o| o.0));
-        offsets.append_option(row.origin.map(|o| o.1));
+        splits.append_option(row.origin.map(|o| o.0.0 as i32));
+        ordinals.append_option(row.origin.map(|o| o.1));
         payloads.append_option(row.payload);
     }
-    let (generations, partitions, offsets) =
-        (Arc::new(generations.finish()), Arc::new(partitions.finish()), Arc::new(offsets.finish()));
+    let (generations, splits, ordinals) =
+        (Arc::new(generations.finish()), Arc::new(splits.finish()), Arc::new(ordinals.finish()));
     let own: [ArrayRef; 10] = [
         Arc::new(ids.finish()),
         Arc::new(names.finish()),
@@ -123,11 +123,11 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
         Arc::new(codes.finish()),
         Arc::new(messages.finish()),
         generations.clone(),
-        partitions.clone(),
-        offsets.clone(),
+        splits.clone(),
+        ordinals.clone(),
         Arc::new(payloads.finish()),
     ];
-    let hidden: [ArrayRef; 3] = [generations, partitions, offsets];
+    let hidden: [ArrayRef; 3] = [generations, splits, ordinals];
     RecordBatch::try_new(schema, own.into_iter().chain(hidden).collect())
         .expect("columns as the definition says")
 }
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn parts_are_bounded_in_bytes_and_leave_nothing_out() {
         let message = |offset, len| DeadLetter {
-            partition: 0,
-            offset,
+            split: SplitId(0),
+            ordinal: offset,
             kind: DeadLetterKind::Decode,
             code: "22P02".into(),
             message: String::new(),

@@ -30,7 +30,7 @@ use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind};
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
-use crate::schema::Catalog;
+use crate::schema::{Catalog, CursorSet};
 use crate::snapshot::Snapshot;
 
 pub use pacing::Pacing;
@@ -76,8 +76,8 @@ enum OwnRecord {
     Failure(Error),
     /// An error of a source that is tried again.
     Report(Error),
-    /// Splits that have no cursor yet.
-    Splits(sources::Discovered),
+    /// First cursors of splits.
+    Splits(Vec<CursorSet>),
 }
 
 /// The coordinator of a database. Made by [`Recovery::finish`].

@@ -13,8 +13,8 @@ use crate::defects::{self, Defect};
 use crate::error::{Error, ErrorKind};
 use crate::extract::Extract;
 use crate::ids::*;
-use crate::message::{Effect, SourceFailure, SourceMetadata};
-use crate::schema::{PipelineDef, StartAt};
+use crate::message::{Effect, SourceFailure, SourceMetadata, SplitStart};
+use crate::schema::{CursorSet, Cursors, PipelineDef, Split, StartAt};
 
 /// A split's cursor may lie beyond the end that the metadata names this many times in a row before that is called a loss: a
 /// broker that just took over may know less of the end than the kernel does (fault A10).
@@ -27,6 +27,8 @@ pub(super) struct ActiveSource {
     pub epoch: Epoch,
     phase: Phase,
     retry: Retry,
+    /// Token of the last request for metadata.
+    last_token: u64,
     /// When the last batch was closed.
     pub last_batch_us: Micros,
     /// The seeded defects that keep what a failed try had fetched.
@@ -54,7 +56,7 @@ struct Retry {
     /// Failures in a row.
     tries: u32,
     /// Splits that ended before their cursors, and in how many answers in a row.
-    beyond_end: BTreeMap<SourcePartition, u32>,
+    beyond_end: BTreeMap<SplitName, u32>,
     /// An error that waits to be written to the errors table.
     report: Option<Error>,
     /// The last error that was written there: it is written once, until something works.
@@ -64,9 +66,7 @@ struct Retry {
 /// What is known of an open source, and what was fetched from it and is not yet committed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Fetching {
-    topic_id: TopicId,
-    /// Offset at which the next extract of each split must begin.
-    expected: BTreeMap<SourcePartition, i64>,
+    splits: BTreeMap<SplitId, FetchedSplit>,
     /// Handed in after the last request for metadata.
     #[serde(skip)]
     fetched: Vec<Extract>,
@@ -78,16 +78,22 @@ struct Fetching {
     verified: VecDeque<Extract>,
     /// Token of the request for metadata that is out.
     requested: Option<u64>,
-    last_token: u64,
     last_metadata_us: Micros,
     /// The last answer named messages that are not fetched yet.
     behind: bool,
-    /// Topic and splits first seen, to be logged before any batch.
-    discovered: Option<Discovered>,
+    /// First cursors of splits, to be logged before any batch.
+    discovered: Vec<CursorSet>,
 }
 
-/// A topic and its splits that have no cursor in the catalog yet.
-pub(super) type Discovered = (TopicId, BTreeMap<SourcePartition, Position>);
+/// A split that is fetched.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct FetchedSplit {
+    name: SplitName,
+    /// What the source named when it was opened: the first bracket.
+    identity: Identity,
+    /// Where the next extract must begin.
+    expected: Position,
+}
 
 /// A source's extracts by how far they are: verified, verifying, fetched.
 pub(super) type ExtractsByStage = [Vec<Extract>; 3];
@@ -98,6 +104,7 @@ impl ActiveSource {
             epoch,
             phase: Phase::Opening,
             retry: Retry::default(),
+            last_token: 0,
             last_batch_us: Micros::MIN,
             #[cfg(feature = "defects")]
             kept: None,
@@ -128,9 +135,9 @@ impl ActiveSource {
         self.fetching().map_or(0, |fetching| bytes(&fetching.verified))
     }
 
-    /// Topic that the extracts are of. Only while it is fetched.
-    pub fn topic_id(&self) -> TopicId {
-        self.fetching().expect("a source with extracts is open").topic_id
+    /// Identity of a split whose extracts are verified.
+    pub fn identity(&self, split: SplitId) -> Identity {
+        self.fetching().expect("a source with extracts is open").splits[&split].identity.clone()
     }
 
     /// Takes verified extracts, as many as fit into `bytes_max` and at least one.
@@ -158,7 +165,8 @@ impl ActiveSource {
         if let Some(error) = self.retry.report.take() {
             return Some(OwnRecord::Report(error));
         }
-        self.fetching_mut()?.discovered.take().map(OwnRecord::Splits)
+        let discovered = std::mem::take(&mut self.fetching_mut()?.discovered);
+        (!discovered.is_empty()).then_some(OwnRecord::Splits(discovered))
     }
 
     /// Takes the extracts out, for who describes a quiesced coordinator.
@@ -189,12 +197,12 @@ impl ActiveSource {
     }
 
     /// The source answered: from here on it is fetched.
-    fn begin_fetching(&mut self, topic_id: TopicId, now_us: Micros) {
+    fn begin_fetching(&mut self, now_us: Micros) {
         #[cfg(not(feature = "defects"))]
         let kept = Fetching::default();
         #[cfg(feature = "defects")]
         let kept = self.kept.take().unwrap_or_default();
-        self.phase = Phase::Fetching(Fetching { topic_id, last_metadata_us: now_us, ..kept });
+        self.phase = Phase::Fetching(Fetching { last_metadata_us: now_us, ..kept });
         self.retry.tries = 0;
         self.retry.beyond_end.clear();
     }
@@ -202,7 +210,7 @@ impl ActiveSource {
     /// See [`crate::fingerprint`].
     #[cfg(feature = "explore")]
     pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
-        let ActiveSource { epoch: _, phase, retry, last_batch_us: _, .. } = self;
+        let ActiveSource { epoch: _, phase, retry, last_token: _, last_batch_us: _, .. } = self;
         let Retry { tries, beyond_end, report, last_reported } = retry;
         match phase {
             Phase::Opening => to.word(0u64),
@@ -212,8 +220,8 @@ impl ActiveSource {
         }
         to.word(*tries);
         to.count(beyond_end.len());
-        for (partition, answers) in beyond_end {
-            to.signed((*partition).into());
+        for (name, answers) in beyond_end {
+            to.bytes(name.as_str().as_bytes());
             to.word(*answers);
         }
         to.word(report.is_some());
@@ -225,18 +233,22 @@ impl Fetching {
     /// Takes note of what the source said of its splits.
     fn observe(&mut self, metadata: &SourceMetadata, now_us: Micros) {
         self.last_metadata_us = now_us;
-        self.behind = metadata.partitions.iter().any(|(partition, (_, latest))| {
-            self.expected.get(partition).is_some_and(|expected| expected < latest)
+        self.behind = self.splits.values().any(|split| {
+            let end = metadata.splits.get(&split.name).map(|found| found.end);
+            end.is_some_and(|end| split.expected.is_before(&end))
         });
     }
 
     /// Takes an extract that follows the one before it. False if it does not.
     fn admit(&mut self, extract: Extract) -> bool {
-        let expected = self.expected.get_mut(&extract.partition).filter(|at| **at == extract.first_offset);
-        match expected {
-            Some(expected) if extract.next.next_offset >= *expected => *expected = extract.next.next_offset,
-            _ => return false,
+        let split = self.splits.get_mut(&extract.split);
+        let Some(split) = split.filter(|split| split.expected.is_continued_by(&extract.first)) else {
+            return false;
+        };
+        if extract.next.kind() != split.expected.kind() || extract.next.is_before(&split.expected) {
+            return false;
         }
+        split.expected = extract.next;
         if defects::is(Defect::BracketNotClosed) {
             self.verified.push_back(extract);
         } else {
@@ -245,27 +257,38 @@ impl Fetching {
         true
     }
 
-    /// Begins to verify what was fetched. Returns the token of the request for metadata.
-    fn begin_verifying(&mut self) -> u64 {
+    /// Begins to verify what was fetched, by a request for metadata.
+    fn begin_verifying(&mut self, token: u64) {
         assert!(self.requested.is_none() && self.verifying.is_empty(), "one request verifies at a time");
         self.verifying.append(&mut self.fetched);
-        self.last_token += 1;
-        self.requested = Some(self.last_token);
-        self.last_token
+        self.requested = Some(token);
     }
 
-    /// The answer named the same topic as the one before the extracts were fetched.
+    /// The answer named the same identities as the one before the extracts were fetched. It says nothing of a split that it leaves
+    /// out (fault A12): extracts of that one wait for the next answer.
     fn end_verifying(&mut self, metadata: &SourceMetadata) {
         if !self.fetched.is_empty() {
             reached(CoverageMark::FetchedDuringMetadata);
         }
-        self.verified.extend(self.verifying.drain(..));
+        let is_named = |extract: &Extract| metadata.splits.contains_key(&self.splits[&extract.split].name);
+        let (verified, unnamed): (Vec<_>, Vec<_>) = self.verifying.drain(..).partition(is_named);
+        self.verified.extend(verified);
+        self.fetched.splice(0..0, unnamed);
         if defects::is(Defect::VerifiedTooEarly) {
             self.verified.extend(self.fetched.drain(..));
         }
         if defects::is(Defect::AbsentPartitionDropped) {
-            self.expected.retain(|partition, _| metadata.partitions.contains_key(partition));
+            self.splits.retain(|_, split| metadata.splits.contains_key(&split.name));
         }
+    }
+
+    /// A split whose identity is another one in this answer, with what it was.
+    fn changed(&self, metadata: &SourceMetadata) -> Option<Changed> {
+        self.splits.values().find_map(|split| {
+            let found = metadata.splits.get(&split.name)?;
+            let was = split.identity.clone();
+            (found.identity != was).then(|| Changed { was, now: found.identity.clone() })
+        })
     }
 
     fn has_extracts(&self) -> bool {
@@ -275,9 +298,9 @@ impl Fetching {
     /// What the seeded defects `retry-keeps-…` and `poison-counted-twice` leave of a try that failed.
     #[cfg(feature = "defects")]
     fn kept_by_defect(mut self) -> Option<Fetching> {
-        let mut kept = Fetching { last_token: self.last_token, ..Fetching::default() };
+        let mut kept = Fetching::default();
         if defects::is(Defect::RetryKeepsExpected) {
-            kept.expected = std::mem::take(&mut self.expected);
+            kept.splits = std::mem::take(&mut self.splits);
         }
         if defects::is(Defect::RetryKeepsVerifying) {
             kept.verified = self.verifying.drain(..).collect();
@@ -292,23 +315,21 @@ impl Fetching {
     #[cfg(feature = "explore")]
     fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Fetching {
-            topic_id,
-            expected,
+            splits,
             fetched,
             verifying,
             verified,
             requested,
-            last_token: _,
             last_metadata_us: _,
             behind,
             discovered,
         } = self;
         to.word(1u64);
-        to.topic(Some(*topic_id));
-        to.count(expected.len());
-        for (partition, offset) in expected {
-            to.signed((*partition).into());
-            to.signed(*offset);
+        to.count(splits.len());
+        for (number, FetchedSplit { name: _, identity, expected }) in splits {
+            to.word(number.0);
+            to.bytes(identity.as_bytes());
+            to.signed(expected.ordinal());
         }
         for extracts in [fetched.len(), verifying.len(), verified.len()] {
             to.count(extracts);
@@ -316,15 +337,8 @@ impl Fetching {
         fetched.iter().chain(verifying).chain(verified).for_each(|extract| extract.fingerprint(to));
         to.word(requested.is_some());
         to.word(*behind);
-        to.word(discovered.is_some());
-        if let Some((topic_id, partitions)) = discovered {
-            to.topic(Some(*topic_id));
-            to.count(partitions.len());
-            for (partition, position) in partitions {
-                to.signed((*partition).into());
-                to.position(*position);
-            }
-        }
+        to.count(discovered.len());
+        discovered.iter().for_each(|set| to.cursor_set(set));
     }
 }
 
@@ -388,32 +402,34 @@ impl Coordinator {
             return;
         }
         let pipeline = self.tip.pipelines[&id].clone();
-        let before = pipeline.topic_id.filter(|_| !self.is_topic_unchecked(id));
-        if let Some(error) = changed_topic(&pipeline, before, metadata.topic_id) {
-            reached(CoverageMark::TopicChangedAtOpen);
-            return self.fail(id, error);
-        }
         let cursors = self.cursors(id);
-        if cursors.keys().any(|partition| !metadata.partitions.contains_key(partition)) {
+        let changed = changed_identity(&pipeline, &cursors, &metadata);
+        if let Some(changed) = changed.filter(|_| !self.is_topic_unchecked(id)) {
+            reached(CoverageMark::TopicChangedAtOpen);
+            return self.fail(id, source_changed(&pipeline, &changed));
+        }
+        let is_absent = |split: &Split| !metadata.splits.contains_key(&split.name);
+        if cursors.splits().any(|(_, split)| split.position.is_some() && is_absent(split)) {
             reached(CoverageMark::PartitionAbsent);
         }
         let mut beyond_end = BTreeMap::new();
-        for (&partition, &(earliest, latest)) in &metadata.partitions {
-            let Some(cursor) = cursors.get(&partition) else { continue };
-            if cursor.next_offset < earliest && !is_reset(&pipeline, *cursor, earliest) {
+        for (name, found) in &metadata.splits {
+            let Some(cursor) = cursors.named(name).and_then(|(_, split)| split.position) else { continue };
+            let loss = Loss { split: name.clone(), wanted: cursor, earliest: found.earliest, end: found.end };
+            if cursor.is_before(&found.earliest) && !is_reset(&pipeline, &cursor, &found.earliest) {
                 reached(CoverageMark::LostAtOpen);
-                return self.fail(id, lost(&pipeline, partition, cursor.next_offset, earliest, latest));
+                return self.fail(id, lost(&pipeline, &loss));
             }
-            if cursor.next_offset > latest {
-                beyond_end.insert(partition, (cursor.next_offset, earliest, latest));
+            if found.end.is_before(&cursor) {
+                beyond_end.insert(name.clone(), loss);
             }
         }
         if !beyond_end.is_empty() {
             return self.tolerate_or_fail(id, beyond_end);
         }
         let (now_us, bytes) = (self.now_us, self.config.pipeline_credit_bytes);
-        self.active_source(id).begin_fetching(metadata.topic_id, now_us);
-        self.fetch_partitions(id, &metadata);
+        self.active_source(id).begin_fetching(now_us);
+        self.fetch_splits(id, &metadata);
         self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
     }
 
@@ -425,74 +441,74 @@ impl Coordinator {
 
     /// The metadata names ends before the cursors of some splits. That is a loss of a split for which several answers in a row say
     /// so.
-    fn tolerate_or_fail(&mut self, id: PipelineId, found: BTreeMap<SourcePartition, (i64, i64, i64)>) {
+    fn tolerate_or_fail(&mut self, id: PipelineId, found: BTreeMap<SplitName, Loss>) {
         let beyond_end = &mut self.active_source(id).retry.beyond_end;
-        beyond_end.retain(|partition, _| found.contains_key(partition));
-        found.keys().for_each(|partition| *beyond_end.entry(*partition).or_default() += 1);
+        beyond_end.retain(|name, _| found.contains_key(name));
+        found.keys().for_each(|name| *beyond_end.entry(name.clone()).or_default() += 1);
         let is_loss =
             |answers: u32| answers > METADATA_BEYOND_END_MAX || defects::is(Defect::BeyondEndIsLoss);
-        let loss = beyond_end.iter().find(|(_, answers)| is_loss(**answers)).map(|(partition, _)| *partition);
+        let loss = beyond_end.iter().find(|(_, answers)| is_loss(**answers)).map(|(name, _)| name.clone());
         reached(match loss {
             Some(_) => CoverageMark::BeyondEndIsLoss,
             None => CoverageMark::BeyondEndTolerated,
         });
-        let named = loss.unwrap_or_else(|| *found.keys().next().expect("there is one"));
-        let (wanted, earliest, latest) = found[&named];
+        let pipeline = self.tip.pipelines[&id].clone();
         match loss {
-            Some(_) => self.fail(id, lost(&self.tip.pipelines[&id], named, wanted, earliest, latest)),
-            None => self.retry_later(id, ends_early(named, wanted, latest)),
+            Some(name) => self.fail(id, lost(&pipeline, &found[&name])),
+            None => {
+                let first = found.values().next().expect("there is one");
+                self.retry_later(id, ends_early(pipeline.source_kind, first))
+            }
         }
     }
 
     /// Where a pipeline goes on: its cursors at the tip, or beyond it where the batch that is being staged will move them.
-    fn cursors(&self, id: PipelineId) -> BTreeMap<SourcePartition, Position> {
-        let mut cursors = self.tip.pipelines[&id].cursors.clone();
+    fn cursors(&self, id: PipelineId) -> Cursors {
+        let mut cursors = self.tip.cursors[&id].clone();
         if defects::is(Defect::StagedCursorsForgotten) {
             return cursors;
         }
         let staged = self.staging.iter().flat_map(|staging| staging.advances());
         for advance in staged.filter(|advance| advance.pipeline == id) {
             reached(CoverageMark::OpenedWhileStaging);
-            cursors.insert(advance.partition, advance.next);
+            cursors.advance(advance.split, advance.next, advance.finished);
         }
         cursors
     }
 
     /// Takes note of metadata, and begins to fetch the splits that are not fetched yet. A split that was never seen before gets a
     /// cursor, which is logged before the first batch (fault A11).
-    fn fetch_partitions(&mut self, id: PipelineId, metadata: &SourceMetadata) {
+    fn fetch_splits(&mut self, id: PipelineId, metadata: &SourceMetadata) {
         let pipeline = self.tip.pipelines[&id].clone();
         let cursors = self.cursors(id);
+        let numbers = cursors.numbers_for(pipeline.source_kind, metadata.splits.keys());
         let now_us = self.now_us;
         let source = self.active_source(id);
         let epoch = source.epoch;
         let fetching = source.fetching_mut().expect("called for an open source");
-        let is_first = defects::is(Defect::NewPartitionAtEnd)
-            || pipeline.topic_id.is_none() && fetching.expected.is_empty();
+        let is_first =
+            defects::is(Defect::NewPartitionAtEnd) || !cursors.has_identity() && fetching.splits.is_empty();
+        let at_end = is_first && pipeline.start_at == StartAt::Latest;
         let mut starts = vec![];
-        let mut discovered = BTreeMap::new();
-        for (&partition, &(earliest, latest)) in &metadata.partitions {
-            if fetching.expected.contains_key(&partition) {
+        for (name, found) in &metadata.splits {
+            let split = numbers[name];
+            let known = cursors.get(split);
+            if fetching.splits.contains_key(&split) || known.is_some_and(|known| known.finished) {
                 continue;
             }
-            let known = cursors.get(&partition).copied();
-            let known = known.filter(|at| !is_reset(&pipeline, *at, earliest));
-            let position = known.unwrap_or_else(|| {
-                let at_end = is_first && pipeline.start_at == StartAt::Latest;
-                if at_end {
-                    reached(CoverageMark::StartedAtLatest);
-                }
-                let position =
-                    Position { next_offset: if at_end { latest } else { earliest }, leader_epoch: -1 };
-                discovered.insert(partition, position);
-                position
-            });
-            fetching.expected.insert(partition, position.next_offset);
-            starts.push((partition, position));
-        }
-        if !discovered.is_empty() || pipeline.topic_id.is_none() {
-            let (_, partitions) = fetching.discovered.get_or_insert((metadata.topic_id, BTreeMap::new()));
-            partitions.append(&mut discovered);
+            let cursor = known.and_then(|known| known.position);
+            let cursor = cursor.filter(|at| !is_reset(&pipeline, at, &found.earliest));
+            let position = cursor.unwrap_or(if at_end { found.end } else { found.earliest }.unmarked());
+            if cursor.is_none() && at_end {
+                reached(CoverageMark::StartedAtLatest);
+            }
+            if cursor.is_none() || known.is_none_or(|known| known.identity.is_none()) {
+                let identity = Some(found.identity.clone());
+                fetching.discovered.push(CursorSet { split, name: name.clone(), identity, position });
+            }
+            let (name, identity) = (name.clone(), found.identity.clone());
+            fetching.splits.insert(split, FetchedSplit { name: name.clone(), identity, expected: position });
+            starts.push(SplitStart { split, name, position });
         }
         fetching.observe(metadata, now_us);
         if !starts.is_empty() {
@@ -514,12 +530,12 @@ impl Coordinator {
         };
         // The range repeats, overlaps or skips: whatever delivered it has lost its place. Nothing is guessed; the store's own
         // offset is the truth (faults A3, A4), and the source starts again from there.
-        let (partition, first_offset, next) =
-            (extract.partition, extract.first_offset, extract.next.next_offset);
+        let (split, first, next) = (extract.split, extract.first, extract.next);
         if !fetching.admit(extract) {
             reached(CoverageMark::RangeDoesNotFollow);
             let text = format!(
-                "partition {partition}: range {first_offset}..{next} does not follow; fetching again from the cursor"
+                "{} {split}: range {first}..{next} does not follow; fetching again from the cursor",
+                first.kind().split_noun()
             );
             self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
             self.reopen(id);
@@ -531,18 +547,19 @@ impl Coordinator {
         let rewound = self.tip.pipelines.get(&extract.pipeline).is_some_and(|p| p.generation > Generation(1));
         let source = self.pipelines.get(&extract.pipeline).filter(|_| rewound);
         let at = source.and_then(|source| {
-            source.fetching()?.expected.get(&extract.partition).map(|at| (source.epoch, *at))
+            source.fetching()?.splits.get(&extract.split).map(|split| (source.epoch, split.expected))
         });
-        if let Some((epoch, expected)) = at.filter(|(_, at)| extract.next.next_offset >= *at) {
-            (extract.epoch, extract.first_offset) = (epoch, expected);
+        if let Some((epoch, expected)) = at.filter(|(_, at)| !extract.next.is_before(at)) {
+            (extract.epoch, extract.first) = (epoch, expected);
         }
     }
 
     /// Asks for metadata. The answer verifies everything that was fetched before the request: the second bracket (fault A6).
     fn request_metadata(&mut self, id: PipelineId) {
         let source = self.active_source(id);
-        let epoch = source.epoch;
-        let token = source.fetching_mut().expect("only an open source is asked").begin_verifying();
+        source.last_token += 1;
+        let (epoch, token) = (source.epoch, source.last_token);
+        source.fetching_mut().expect("only an open source is asked").begin_verifying(token);
         self.effects.push_back(Effect::SourceVerify { pipeline: id, epoch, token });
     }
 
@@ -556,15 +573,17 @@ impl Coordinator {
         let fetching = self.source(id, epoch).and_then(ActiveSource::fetching_mut);
         let Some(fetching) = fetching.filter(|fetching| fetching.requested == Some(token)) else { return };
         fetching.requested = None;
-        let topic_id = fetching.topic_id;
-        if let Some(error) = changed_topic(&self.tip.pipelines[&id], Some(topic_id), metadata.topic_id) {
+        let changed = fetching.changed(&metadata);
+        let pipeline = self.tip.pipelines[&id].clone();
+        let changed = changed.or_else(|| changed_identity(&pipeline, &self.cursors(id), &metadata));
+        if let Some(changed) = changed {
             reached(CoverageMark::TopicChangedWhileRead);
-            return self.fail(id, error);
+            return self.fail(id, source_changed(&pipeline, &changed));
         }
         let source = self.active_source(id);
         source.retry.last_reported = None;
         source.fetching_mut().expect("just seen").end_verifying(&metadata);
-        self.fetch_partitions(id, &metadata);
+        self.fetch_splits(id, &metadata);
     }
 
     pub(super) fn source_failed(&mut self, id: PipelineId, epoch: Epoch, failure: SourceFailure) {
@@ -575,19 +594,20 @@ impl Coordinator {
             SourceFailure::Transient(error) => self.retry_later(id, error),
             SourceFailure::Lost { .. } if defects::is(Defect::LossIsReset) => self.reopen(id),
             SourceFailure::Permanent(error) => self.fail(id, error),
-            SourceFailure::Lost { partition, wanted, earliest, latest } => {
+            SourceFailure::Lost { split, wanted, earliest, end } => {
                 reached(CoverageMark::LostWhileRead);
                 // The reader was ahead of what is committed: what it has lost may not be what the pipeline needs next, and a
                 // hint to go on from there would skip what lies between. From the cursor the same question has its answer.
-                let cursor = self.cursors(id).get(&partition).map(|at| at.next_offset);
-                if cursor.is_some_and(|cursor| cursor < wanted) {
+                let cursor = self.cursors(id).named(&split).and_then(|(_, split)| split.position);
+                if cursor.is_some_and(|cursor| cursor.is_before(&wanted)) {
+                    let noun = wanted.kind().split_noun();
                     let text = format!(
-                        "partition {partition}: a reader at {wanted} has lost its place; fetching again from the cursor"
+                        "{noun} {split}: a reader at {wanted} has lost its place; fetching again from the cursor"
                     );
                     self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
                     return self.reopen(id);
                 }
-                let error = lost(&self.tip.pipelines[&id], partition, wanted, earliest, latest);
+                let error = lost(&self.tip.pipelines[&id], &Loss { split, wanted, earliest, end });
                 self.fail(id, error)
             }
         }
@@ -705,63 +725,79 @@ impl Coordinator {
 
 /// The seeded defect `loss-is-reset`: only of a pipeline that was never rewound, which could stand before the oldest message without
 /// any loss.
-fn is_reset(pipeline: &PipelineDef, cursor: Position, earliest: i64) -> bool {
-    defects::is(Defect::LossIsReset) && pipeline.generation == Generation(1) && cursor.next_offset < earliest
+fn is_reset(pipeline: &PipelineDef, cursor: &Position, earliest: &Position) -> bool {
+    defects::is(Defect::LossIsReset) && pipeline.generation == Generation(1) && cursor.is_before(earliest)
 }
 
-fn changed_topic(pipeline: &PipelineDef, before: Option<TopicId>, now: TopicId) -> Option<Error> {
-    let before = before.filter(|before| *before != now)?;
-    Some(Error::new(
+/// A split that is now something else under the same name.
+struct Changed {
+    was: Identity,
+    now: Identity,
+}
+
+/// Messages that a split should have and has not.
+struct Loss {
+    split: SplitName,
+    wanted: Position,
+    earliest: Position,
+    end: Position,
+}
+
+/// The first split of an answer whose identity is not that of the cursor: its own, or that of a split which is part of the same thing
+/// (fault A6).
+fn changed_identity(pipeline: &PipelineDef, cursors: &Cursors, metadata: &SourceMetadata) -> Option<Changed> {
+    let known = || cursors.splits().filter_map(|(_, split)| Some((&split.name, split.identity.as_ref()?)));
+    metadata.splits.iter().find_map(|(name, found)| {
+        let own = cursors.named(name).and_then(|(_, split)| split.identity.as_ref());
+        let shared = || known().find(|(other, _)| pipeline.source_kind.shares_identity(name, other));
+        let was = own.or_else(|| shared().map(|(_, identity)| identity))?;
+        (*was != found.identity).then(|| Changed { was: was.clone(), now: found.identity.clone() })
+    })
+}
+
+fn source_changed(pipeline: &PipelineDef, changed: &Changed) -> Error {
+    let (name, noun) = (&pipeline.name, pipeline.source_kind.identity_noun());
+    let Changed { was, now } = changed;
+    Error::new(
         ErrorKind::SourceChanged,
         format!(
-            "the topic of pipeline {} was deleted and created again (topic id {} is now {}), so its offsets mean other \
-             messages; nothing of the new topic was loaded, and what was loaded of the old one stays. To load the new one from \
-             its start, in addition: ALTER PIPELINE {} SET OFFSETS EARLIEST, then START PIPELINE",
-            pipeline.name,
-            hex(before),
-            hex(now),
-            pipeline.name
+            "the {noun} of pipeline {name} was deleted and created again ({noun} id {was} is now {now}), so its offsets mean \
+             other messages; nothing of the new {noun} was loaded, and what was loaded of the old one stays. To load the new \
+             one from its start, in addition: ALTER PIPELINE {name} SET OFFSETS EARLIEST, then START PIPELINE"
         ),
-    ))
+    )
 }
 
-/// Of a partition that is said to end before its cursor, as long as that may pass.
-fn ends_early(partition: SourcePartition, wanted: i64, latest: i64) -> Error {
+/// Of a split that is said to end before its cursor, as long as that may pass.
+fn ends_early(kind: SourceKind, loss: &Loss) -> Error {
+    let Loss { split, wanted, end, .. } = loss;
     let text = format!(
-        "partition {partition} ends at {latest}, before the next message {wanted}, as its broker says now; a broker that just \
-         took over may not know of all messages yet, so it is asked again before this counts as a loss"
+        "{} {split} ends at {end}, before the next message {wanted}, as its broker says now; a broker that just took over may \
+         not know of all messages yet, so it is asked again before this counts as a loss",
+        kind.split_noun()
     );
     Error::new(ErrorKind::SourceLost, text)
 }
 
-fn lost(
-    pipeline: &PipelineDef,
-    partition: SourcePartition,
-    wanted: i64,
-    earliest: i64,
-    latest: i64,
-) -> Error {
-    let (what, go_on) = if wanted >= earliest {
+fn lost(pipeline: &PipelineDef, loss: &Loss) -> Error {
+    let Loss { split, wanted, earliest, end } = loss;
+    let (name, noun) = (&pipeline.name, pipeline.source_kind.split_noun());
+    let (what, go_on) = if wanted.is_before(earliest) {
         let what = format!(
-            "partition {partition} ends at {latest}, before the next message {wanted}: the source lost or replaced messages"
-        );
-        (what, latest)
-    } else {
-        let what = format!(
-            "messages {wanted}..{earliest} of partition {partition} are gone from the source (retention or truncation)"
+            "messages {wanted}..{earliest} of {noun} {split} are gone from the source (retention or truncation)"
         );
         (what, earliest)
+    } else {
+        let what = format!(
+            "{noun} {split} ends at {end}, before the next message {wanted}: the source lost or replaced messages"
+        );
+        (what, end)
     };
     Error::new(
         ErrorKind::SourceLost,
         format!(
             "{what}; pipeline {name} stopped rather than guess. To go on without them: ALTER PIPELINE {name} SET OFFSETS \
-             '{{\"{partition}\": {go_on}}}', then START PIPELINE",
-            name = pipeline.name,
+             '{{\"{split}\": {go_on}}}', then START PIPELINE"
         ),
     )
-}
-
-fn hex(id: TopicId) -> String {
-    id.0.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -44,7 +44,7 @@ pub(super) struct Staging {
     touched: BTreeSet<ShardId>,
     counts: Counts,
     rejected: Vec<Rejected>,
-    ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
+    ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
     /// The second round, which puts refused rows into the errors table, is on its way.
     second_round: bool,
 }
@@ -143,7 +143,7 @@ impl Coordinator {
         sequence: Sequence,
         piece: Bytes,
         counts: Counts,
-        ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
+        ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
         rejected: Vec<Rejected>,
     ) {
         assert_eq!(sequence, self.next_sequence, "only the next record is being staged");
@@ -205,14 +205,14 @@ impl Coordinator {
         for row in rejected {
             let part =
                 parts.iter_mut().find(|p| p.table == row.table).expect("one pipeline a table in one batch");
-            let mut dead_letters = row.dead_letters().expect("rows of a batch have an origin");
+            let mut dead_letter = row.dead_letter().expect("rows of a batch have an origin");
             // Of one message once: it may have many rows, and all of them may be refused.
             if rows_of_message[&(row.table, row.origin)] == 1 {
-                let original = part.original(dead_letters.partition, dead_letters.offset);
-                dead_letters.payload = original.or(dead_letters.payload);
+                let original = part.original(dead_letter.split, dead_letter.ordinal);
+                dead_letter.payload = original.or(dead_letter.payload);
             }
-            part.rejected.entry(dead_letters.partition).or_default().insert(dead_letters.offset);
-            rows.push((part.pipeline, dead_letters));
+            part.rejected.entry(dead_letter.split).or_default().insert(dead_letter.ordinal);
+            rows.push((part.pipeline, dead_letter));
         }
         staging.second_round = true;
         let work = self.errors_work(staging.commit.at_us, &rows);
@@ -225,8 +225,8 @@ impl Coordinator {
         let Origin::Batch(parts) = &staging.origin else { return };
         for advance in &mut staging.commit.cursors {
             let part = parts.iter().find(|p| p.pipeline == advance.pipeline).expect("a cursor of this batch");
-            let rejected = part.rejected.get(&advance.partition);
-            let ignored = staging.ignored.remove(&(part.table, advance.partition)).unwrap_or_default();
+            let rejected = part.rejected.get(&advance.split);
+            let ignored = staging.ignored.remove(&(part.table, advance.split)).unwrap_or_default();
             dispose(&mut advance.tally, rejected.unwrap_or(&BTreeSet::new()), ignored);
         }
         let mut failed = vec![];
@@ -234,7 +234,11 @@ impl Coordinator {
             let advances = staging.commit.cursors.iter().filter(|a| a.pipeline == part.pipeline);
             let dead_letters: u64 = advances.map(|a| a.tally.dead_letters).sum();
             let pipeline = &self.tip.pipelines[&part.pipeline];
-            let before = if defects::is(Defect::ErrorLimitPerBatch) { 0 } else { pipeline.dead_letters };
+            let before = if defects::is(Defect::ErrorLimitPerBatch) {
+                0
+            } else {
+                self.tip.cursors[&part.pipeline].dead_letters
+            };
             // A limit that was lowered stops it with the next message that is set aside.
             if let Some(limit) = pipeline.error_limit
                 && dead_letters > 0

@@ -16,7 +16,7 @@ use super::chunk::logical_bytes;
 use super::contents::Contents;
 use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, ErrorKind};
-use crate::ids::SourcePartition;
+use crate::ids::SplitId;
 use crate::message::Rejected;
 use crate::schema::{ColumnDef, HIDDEN_COLUMNS, TableDef};
 
@@ -120,14 +120,14 @@ impl Incoming {
         Incoming { columns: self.columns.iter().map(take).collect(), len: rows.len() }
     }
 
-    /// Source partition and offset of a row that came from a pipeline.
-    pub fn origin(&self, row: usize) -> Option<(SourcePartition, i64)> {
+    /// Split and ordinal of a row that came from a pipeline.
+    pub fn origin(&self, row: usize) -> Option<(SplitId, i64)> {
         let hidden = &self.columns[self.columns.len() - HIDDEN_COLUMNS.len()..];
-        let partition = hidden[1].as_primitive::<Int32Type>();
-        let offset = hidden[2].as_primitive::<Int64Type>();
-        partition.is_valid(row).then(|| {
-            assert!(offset.is_valid(row), "a row has all of its origin, or none");
-            (partition.value(row), offset.value(row))
+        let split = hidden[1].as_primitive::<Int32Type>();
+        let ordinal = hidden[2].as_primitive::<Int64Type>();
+        split.is_valid(row).then(|| {
+            assert!(ordinal.is_valid(row), "a row has all of its origin, or none");
+            (SplitId(split.value(row) as u32), ordinal.value(row))
         })
     }
 

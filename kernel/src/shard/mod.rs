@@ -311,8 +311,8 @@ impl Shard {
         refused.extend(outcome.refused.iter().map(|(row, error)| (row_of(*row), error.clone())));
         refused.sort_by_key(|(row, _)| *row);
         for row in &outcome.ignored {
-            if let Some((partition, offset)) = all.origin(row_of(*row as usize)) {
-                stage.ignored.entry((table, partition)).or_default().push(offset);
+            if let Some((split, ordinal)) = all.origin(row_of(*row as usize)) {
+                stage.ignored.entry((table, split)).or_default().push(ordinal);
             }
         }
         for (row, error) in refused {
@@ -518,6 +518,9 @@ impl Shard {
             CatalogChange::TableTruncated(table) => self.truncate(*table),
             // Rows that go with them are in the pieces.
             CatalogChange::PipelineSet(_)
+            | CatalogChange::CursorsSet { .. }
+            | CatalogChange::CursorsForgotten(_)
+            | CatalogChange::DeadLettersRestarted(_)
             | CatalogChange::PipelineDropped(_)
             | CatalogChange::ErrorsCleared(_) => Ok(()),
         }
@@ -568,7 +571,7 @@ impl Shard {
 struct Stage {
     piece: Vec<u8>,
     counts: Counts,
-    ignored: BTreeMap<(TableId, SourcePartition), Vec<i64>>,
+    ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
     rejected: Vec<Rejected>,
 }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use kernel::message::{SourceFailure, SourceMetadata};
-use kernel::{Error, ErrorKind, Position, SourcePartition, TopicId};
+use kernel::{Error, ErrorKind, Position};
 
-use super::{Broker, Message, Partition};
+use super::{Broker, Message, Partition, TopicId};
 use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
 
@@ -20,7 +20,7 @@ const STALE_METADATA_MAX: u32 = 4;
 /// A client's reading of one partition.
 #[derive(Clone, Debug)]
 pub struct Session {
-    partition: SourcePartition,
+    partition: i32,
     topic: TopicId,
     next: i64,
     leader_epoch: i32,
@@ -77,7 +77,7 @@ impl Broker<'_> {
         self.maybe_fail()?;
         let mut partitions = self.bounds_now();
         let earlier = self.last_told.iter().filter(|(p, at)| partitions.get(p).is_some_and(|now| now != *at));
-        let earlier: Vec<(SourcePartition, (i64, i64))> = earlier.map(|(p, at)| (*p, *at)).collect();
+        let earlier: Vec<(i32, (i64, i64))> = earlier.map(|(p, at)| (*p, *at)).collect();
         if !earlier.is_empty() && self.decisions.strikes(Fault::OldOffsets) {
             self.note(&[], format_args!("a reading of the topic gives offsets of an earlier one"));
             partitions.extend(earlier);
@@ -85,15 +85,14 @@ impl Broker<'_> {
         Ok(self.told(partitions))
     }
 
-    fn bounds_now(&self) -> BTreeMap<SourcePartition, (i64, i64)> {
-        let bounds =
-            |(number, p): (usize, &Partition)| (number as SourcePartition, (p.start, p.stable_end()));
+    fn bounds_now(&self) -> BTreeMap<i32, (i64, i64)> {
+        let bounds = |(number, p): (usize, &Partition)| (number as i32, (p.start, p.stable_end()));
         self.topic().partitions.iter().enumerate().map(bounds).collect()
     }
 
-    fn make_stale(&mut self, reader: u16, partitions: &mut BTreeMap<SourcePartition, (i64, i64)>) {
+    fn make_stale(&mut self, reader: u16, partitions: &mut BTreeMap<i32, (i64, i64)>) {
         let in_a_row = self.stale_metadata.get(&reader).copied().unwrap_or(0);
-        let partition = self.decisions.index(partitions.len()) as SourcePartition;
+        let partition = self.decisions.index(partitions.len()) as i32;
         let (start, end) = partitions[&partition];
         // One that lags behind does so for a while.
         let lags = |broker: &Broker<'_>| {
@@ -114,10 +113,10 @@ impl Broker<'_> {
     }
 
     /// Leaves a partition out, perhaps, and remembers what was said.
-    fn told(&mut self, mut partitions: BTreeMap<SourcePartition, (i64, i64)>) -> SourceMetadata {
+    fn told(&mut self, mut partitions: BTreeMap<i32, (i64, i64)>) -> SourceMetadata {
         if self.decisions.strikes(Fault::IncompleteMetadata) {
             self.counts.incomplete_metadata += 1;
-            let missing = self.decisions.index(partitions.len()) as SourcePartition;
+            let missing = self.decisions.index(partitions.len()) as i32;
             partitions.remove(&missing);
             self.note(
                 &[missing as u64],
@@ -134,7 +133,7 @@ impl Broker<'_> {
             }
         }
         self.last_told = partitions.clone();
-        SourceMetadata { topic_id: self.current, partitions }
+        SourceMetadata::kafka(&self.current.identity(), partitions)
     }
 
     fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
@@ -153,18 +152,18 @@ impl Broker<'_> {
     // ---- Fetches ----
 
     /// Opens a session. What the one before it had fetched may still come first, as long as it does not jump ahead of `start`.
-    pub fn open(&mut self, partition: SourcePartition, start: Position, opening: Opening) -> Session {
+    pub fn open(&mut self, partition: i32, start: Position, opening: Opening) -> Session {
         let carried = opening.before.map(|s| s.last).filter(|last| {
             // A repeat from another history of the log would be a client that ignores epochs: not modelled.
-            last.first().is_some_and(|m| m.offset <= start.next_offset)
-                && last.last().is_some_and(|m| m.offset < start.next_offset)
+            last.first().is_some_and(|m| m.offset <= start.ordinal())
+                && last.last().is_some_and(|m| m.offset < start.ordinal())
         });
         let stale = carried.filter(|_| self.decisions.fault(Fault::LateResponse)).map(VecDeque::from);
         Session {
             partition,
             topic: self.current,
-            next: start.next_offset,
-            leader_epoch: start.leader_epoch,
+            next: start.ordinal(),
+            leader_epoch: start.leader_epoch(),
             begun: false,
             doubting: opening.doubting,
             again: opening.again,
@@ -227,7 +226,7 @@ impl Broker<'_> {
     /// Whether the broker has what a session wants next.
     fn check_position(&mut self, session: &Session) -> Result<(), SourceFailure> {
         let (partition, next) = (session.partition, session.next);
-        let lost = |earliest, latest| SourceFailure::Lost { partition, wanted: next, earliest, latest };
+        let lost = |earliest, end| SourceFailure::kafka_lost(partition, next, earliest, end);
         let Some(p) = self.topic().partitions.get(partition as usize) else {
             // A recreated topic with fewer partitions.
             return Err(changed_topic());

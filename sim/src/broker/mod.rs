@@ -9,7 +9,7 @@ mod transactions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kernel::{RawMessage, SourcePartition, TopicId};
+use kernel::{Identity, RawMessage};
 
 pub use client::{Delivery, Opening, Session};
 use transactions::OpenTransaction;
@@ -61,8 +61,8 @@ impl Message {
     /// As a source lends it out.
     pub fn raw(&self) -> RawMessage<'_> {
         RawMessage {
-            offset: self.offset,
-            leader_epoch: self.leader_epoch,
+            ordinal: self.offset,
+            mark: kernel::Mark::LeaderEpoch(self.leader_epoch),
             timestamp_ms: self.timestamp_ms,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
@@ -156,7 +156,7 @@ pub struct Broker<'a> {
     topics: BTreeMap<TopicId, Topic>,
     current: TopicId,
     /// What the last reading said of each partition.
-    last_told: BTreeMap<SourcePartition, (i64, i64)>,
+    last_told: BTreeMap<i32, (i64, i64)>,
     /// By reader, readings in a row that gave an end which is too low.
     stale_metadata: BTreeMap<u16, u32>,
     /// Producers of transactions so far.
@@ -166,6 +166,22 @@ pub struct Broker<'a> {
     counts: BrokerCounts,
     trace: Trace,
     actor: Actor,
+}
+
+/// The id of a topic that was created once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TopicId(pub [u8; 16]);
+
+impl TopicId {
+    /// As the kernel knows it.
+    pub fn identity(self) -> Identity {
+        Identity::new(&self.0)
+    }
+
+    /// Of what the kernel says; None if it is no topic's.
+    pub fn of(identity: &Identity) -> Option<TopicId> {
+        identity.as_bytes().try_into().ok().map(TopicId)
+    }
 }
 
 impl<'a> Broker<'a> {
@@ -218,7 +234,7 @@ impl<'a> Broker<'a> {
     }
 
     /// Start, end of what may be read, and end, of a partition of the current topic.
-    pub fn bounds(&self, partition: SourcePartition) -> (i64, i64, i64) {
+    pub fn bounds(&self, partition: i32) -> (i64, i64, i64) {
         let p = &self.topic().partitions[partition as usize];
         (p.start, p.stable_end(), p.end)
     }
@@ -236,7 +252,7 @@ impl<'a> Broker<'a> {
     pub fn truth(
         &self,
         topic: TopicId,
-        partition: SourcePartition,
+        partition: i32,
         range: std::ops::Range<i64>,
         epoch: i32,
     ) -> Option<Vec<(i64, Option<Bytes>)>> {
@@ -250,14 +266,14 @@ impl<'a> Broker<'a> {
     }
 
     /// For the oracle: whether a reading ever said that a partition begins or ends at this offset.
-    pub fn ever_told(&self, topic: TopicId, partition: SourcePartition, offset: i64) -> bool {
+    pub fn ever_told(&self, topic: TopicId, partition: i32, offset: i64) -> bool {
         let partitions = self.topics.get(&topic).map(|t| &t.partitions);
         let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
         p.is_some_and(|p| p.told.contains(&offset))
     }
 
     /// For the oracle: whether a reading ever said that a partition begins at this offset.
-    pub fn ever_began(&self, topic: TopicId, partition: SourcePartition, offset: i64) -> bool {
+    pub fn ever_began(&self, topic: TopicId, partition: i32, offset: i64) -> bool {
         let partitions = self.topics.get(&topic).map(|t| &t.partitions);
         let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
         p.is_some_and(|p| p.told_starts.contains(&offset))
@@ -265,7 +281,7 @@ impl<'a> Broker<'a> {
 
     /// For the oracle: whether somebody who stands at this offset has truly lost something: what comes next was removed, or what came
     /// before was replaced.
-    pub fn has_lost(&self, topic: TopicId, partition: SourcePartition, next: i64) -> bool {
+    pub fn has_lost(&self, topic: TopicId, partition: i32, next: i64) -> bool {
         let p = self.topics.get(&topic).and_then(|t| t.partitions.get(usize::try_from(partition).ok()?));
         p.is_none_or(|p| next < p.start || next > p.end || p.cuts.iter().any(|(_, cut)| *cut < next))
     }
@@ -455,7 +471,7 @@ mod tests {
     }
 
     fn start() -> Position {
-        Position { next_offset: 0, leader_epoch: -1 }
+        Position::kafka(0, -1)
     }
 
     #[test]
@@ -485,7 +501,9 @@ mod tests {
         assert_eq!(b.fetch(&mut session, 100).unwrap().messages.len(), 5);
         b.elect_uncleanly(0, 2);
         b.produce(0, vec![payload(&b"other"[..])]);
-        assert!(matches!(b.fetch(&mut session, 100), Err(SourceFailure::Lost { wanted: 5, .. })));
+        assert!(
+            matches!(b.fetch(&mut session, 100), Err(SourceFailure::Lost { wanted, .. }) if wanted.ordinal() == 5)
+        );
         assert_eq!(b.truth(b.topic_id(), 0, 0..5, 0).unwrap().len(), 5);
         let now = b.truth(b.topic_id(), 0, 0..5, 1).unwrap();
         assert_eq!(now.last().unwrap(), &(3, Some(Bytes::from_static(b"other"))));
@@ -497,10 +515,8 @@ mod tests {
         b.produce(0, payloads(5));
         b.retain_from(0, 3);
         let mut session = b.open(0, start(), Opening::default());
-        assert!(matches!(
-            b.fetch(&mut session, 100),
-            Err(SourceFailure::Lost { wanted: 0, earliest: 3, latest: 5, .. })
-        ));
+        let lost = SourceFailure::kafka_lost(0, 0, 3, 5);
+        assert_eq!(b.fetch(&mut session, 100).map(|_| ()), Err(lost));
     }
 
     #[test]
@@ -515,12 +531,12 @@ mod tests {
         );
         b.produce(0, payloads(100));
         let mut session = b.open(0, start(), Opening::default());
-        let mut filter = kernel::OffsetFilter::new(start());
+        let mut filter = kernel::OrdinalFilter::new(start());
         let mut taken = Vec::new();
         for _ in 0..200 {
             for m in b.fetch(&mut session, 7).unwrap().messages {
-                assert!(m.offset <= filter.position().next_offset, "no jump ahead");
-                if filter.admit(m.offset, m.leader_epoch) {
+                assert!(m.offset <= filter.position().ordinal(), "no jump ahead");
+                if filter.admit(m.offset, kernel::Mark::LeaderEpoch(m.leader_epoch)) {
                     taken.push(m.offset);
                 }
             }

@@ -2,8 +2,6 @@
 //! a partition, whoever wrote it. Several may be open in a partition. A transaction over several partitions is one of the same
 //! producer in each, ended in each.
 
-use kernel::SourcePartition;
-
 use super::{Broker, Partition, Payload};
 use crate::fault::Fault;
 
@@ -79,7 +77,7 @@ impl Broker<'_> {
     }
 
     /// Ends the transaction of a producer, which has one open there.
-    pub fn end_transaction_of(&mut self, producer: u64, partition: SourcePartition, commit: bool) {
+    pub fn end_transaction_of(&mut self, producer: u64, partition: i32, commit: bool) {
         let partition = partition as usize;
         let open = &self.topic().partitions[partition].transactions;
         let which = open.iter().position(|t| t.producer == producer).expect("it was begun");

@@ -4,6 +4,9 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use kernel::Sequence;
+use kernel::SplitId;
+use kernel::cursors::CursorSet;
+use kernel::cursors::Cursors;
 use kernel::record::{Body, CODEC_NONE, Commit, CursorAdvance, EncodedRecord, Tally};
 use kernel::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use kernel::snapshot::{ShardView, Snapshot};
@@ -71,30 +74,22 @@ impl Model {
             .map_err(|error| Violation::new("recovered", format!("record {}: {error}", record.sequence)))?;
         let Body::Commit(_, Commit { catalog, cursors, .. }) = body else { return Ok(()) };
         for change in catalog {
-            if let CatalogChange::PipelineSet(pipeline) = change {
-                self.set(&pipeline)?;
+            match change {
+                CatalogChange::PipelineSet(pipeline) => self.set(&pipeline)?,
+                CatalogChange::CursorsSet { splits, .. } => self.set_cursors(&splits)?,
+                _ => {}
             }
         }
         cursors.iter().try_for_each(|advance| self.advance(advance, topic))
     }
 
     fn set(&mut self, pipeline: &PipelineDef) -> Result<(), Violation> {
-        let cursors = cursors(pipeline, self.cursors.len());
         let rewound = pipeline.generation.0 == self.generation + 1 && self.generation > 0;
         if rewound {
             if self.running != Running::No {
                 return Err(Violation::new("monotonic", "the cursors of a running pipeline were set"));
             }
-            self.cursors[0] = Some(0);
-        }
-        for (known, set) in self.cursors.iter_mut().zip(&cursors) {
-            if known.is_none() && *set == Some(0) {
-                *known = *set;
-            }
-        }
-        if self.cursors != cursors {
-            let text = format!("cursors {cursors:?} were set, not {:?}", self.cursors);
-            return Err(Violation::new("monotonic", text));
+            self.cursors[0] = None;
         }
         self.generation = pipeline.generation.0;
         self.running = match &pipeline.state {
@@ -110,10 +105,27 @@ impl Model {
         Ok(())
     }
 
+    /// First cursors, or the one that a rewind sets: each at the start of its partition.
+    fn set_cursors(&mut self, splits: &[CursorSet]) -> Result<(), Violation> {
+        for set in splits {
+            let known = self.cursors.get_mut(set.split.0 as usize);
+            match (known, set.position.ordinal()) {
+                (Some(known @ None), 0) => *known = Some(0),
+                (Some(Some(known)), at) if *known == at => {}
+                (known, at) => {
+                    let text = format!("a cursor was set to {at}, it was {known:?}");
+                    return Err(Violation::new("monotonic", text));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn advance(&mut self, advance: &CursorAdvance, topic: &Topic) -> Result<(), Violation> {
-        let CursorAdvance { generation, partition, first_offset, next, topic_id, tally, .. } = advance;
+        let CursorAdvance { generation, split: SplitId(partition), first, next, identity, tally, .. } =
+            advance;
         let at = *partition as usize;
-        let range = *first_offset..next.next_offset;
+        let range = first.ordinal()..next.ordinal();
         if self.running != Running::Yes || generation.0 != self.generation {
             let text = format!(
                 "{range:?} of partition {partition}, generation {generation}, counted while {:?} and in generation {}",
@@ -121,11 +133,11 @@ impl Model {
             );
             return Err(Violation::new("fenced", text));
         }
-        let applied = (next.next_offset - first_offset) as u64;
-        if self.cursors[at] != Some(*first_offset)
-            || next.next_offset <= *first_offset
-            || next.next_offset > topic.messages()[at]
-            || *topic_id != topic.id()
+        let applied = (next.ordinal() - first.ordinal()) as u64;
+        if self.cursors[at] != Some(first.ordinal())
+            || next.ordinal() <= first.ordinal()
+            || next.ordinal() > topic.messages()[at]
+            || *identity != topic.id()
             || *tally != (Tally { applied, ..Tally::default() })
         {
             let text = format!(
@@ -135,11 +147,11 @@ impl Model {
             );
             return Err(Violation::new("exactly once", text));
         }
-        self.cursors[at] = Some(next.next_offset);
+        self.cursors[at] = Some(next.ordinal());
         for offset in range {
             self.counts[at][offset as usize] += 1;
             for shard in topic.touched(at, offset) {
-                self.last[shard as usize] = Some((generation.0.into(), *partition, offset));
+                self.last[shard as usize] = Some((generation.0.into(), *partition as i32, offset));
             }
         }
         Ok(())
@@ -151,7 +163,8 @@ impl Model {
             PipelineState::Running => Running::Yes,
             _ => Running::No,
         });
-        let cursors = found.map_or(vec![None; self.cursors.len()], |p| cursors(p, self.cursors.len()));
+        let cursors = found
+            .map_or(vec![None; self.cursors.len()], |p| cursors(&catalog.cursors[&p.id], self.cursors.len()));
         let generation = found.map_or(0, |pipeline| pipeline.generation.0);
         if running != self.running || cursors != self.cursors || generation != self.generation {
             let text = format!(
@@ -194,8 +207,10 @@ impl Model {
     }
 }
 
-fn cursors(pipeline: &PipelineDef, partitions: usize) -> Vec<Option<i64>> {
-    (0..partitions as i32).map(|at| pipeline.cursors.get(&at).map(|cursor| cursor.next_offset)).collect()
+fn cursors(cursors: &Cursors, partitions: usize) -> Vec<Option<i64>> {
+    let at =
+        |at| cursors.get(SplitId(at)).and_then(|split| split.position).map(|position| position.ordinal());
+    (0..partitions as u32).map(at).collect()
 }
 
 /// Models of the records that are not history yet.

@@ -1,5 +1,5 @@
 //! The source of the small world: a topic that stands still, and readers of its partitions that deliver it in any cuts, sometimes
-//! again, sometimes late. What passes is decided by the shipped `OffsetFilter` and `route`.
+//! again, sometimes late. What passes is decided by the shipped `OrdinalFilter` and `route`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use kernel::message::SourceMetadata;
 use kernel::route::route;
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
 use kernel::{
-    ColumnId, Epoch, Extract, Generation, OffsetFilter, PipelineId, Position, Sequence, TableId, TopicId,
+    ColumnId, Epoch, Extract, Generation, Identity, Mark, OrdinalFilter, PipelineId, Position, Sequence,
+    SplitId, TableId,
 };
 
 /// Bits of a total that one message's count takes.
@@ -72,8 +73,8 @@ impl Topic {
     }
 
     /// Its id.
-    pub fn id(&self) -> TopicId {
-        TopicId([7; 16])
+    pub fn id(&self) -> Identity {
+        Identity::new(&[7; 16])
     }
 
     /// Shards.
@@ -89,8 +90,7 @@ impl Topic {
 
     /// What the broker says of it.
     pub fn metadata(&self) -> SourceMetadata {
-        let partitions = (0..).zip(self.messages.iter().map(|end| (0, *end))).collect();
-        SourceMetadata { topic_id: self.id(), partitions }
+        SourceMetadata::kafka(&self.id(), (0..).zip(self.messages.iter().map(|end| (0, *end))))
     }
 
     fn number(&self, partition: usize, offset: i64) -> u32 {
@@ -130,9 +130,9 @@ impl Topic {
         Extract {
             pipeline: PIPELINE,
             epoch,
-            partition: partition as i32,
-            first_offset,
-            next: Position { next_offset, leader_epoch: 0 },
+            split: SplitId(partition as u32),
+            first: Position::kafka(first_offset, 0),
+            next: Position::kafka(next_offset, 0),
             messages,
             filtered: 0,
             source_bytes: messages,
@@ -187,7 +187,7 @@ fn rows(table: &TableDef, changes: &[(i64, i64, i64)], generation: u32, partitio
 /// Reads one partition in one epoch.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    filter: OffsetFilter,
+    filter: OrdinalFilter,
     /// The range that was delivered last.
     last: Option<(i64, i64)>,
 }
@@ -195,12 +195,12 @@ pub struct Reader {
 impl Reader {
     /// Begins where it is told to.
     pub fn new(start: Position) -> Reader {
-        Reader { filter: OffsetFilter::new(start), last: None }
+        Reader { filter: OrdinalFilter::new(start), last: None }
     }
 
     /// Offset of the next message.
     pub fn position(&self) -> i64 {
-        self.filter.position().next_offset
+        self.filter.position().ordinal()
     }
 
     /// The range that was delivered last.
@@ -211,7 +211,8 @@ impl Reader {
     /// The broker answers with messages `first..next`, of which some may have passed. The range that is new; None if nothing is.
     pub fn answer(&mut self, first: i64, next: i64) -> Option<(i64, i64)> {
         let start = self.position();
-        let admitted = (first..next).filter(|offset| self.filter.admit(*offset, 0)).count();
+        let admitted =
+            (first..next).filter(|offset| self.filter.admit(*offset, Mark::LeaderEpoch(0))).count();
         (admitted > 0).then(|| {
             let range = (start, self.position());
             self.last = Some(range);

@@ -5,8 +5,12 @@ use std::collections::VecDeque;
 
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::log;
-use kernel::message::{Definition, Effect, Input, Offsets, PipelineSpec, Request, ShardReply, TableSpec};
-use kernel::{Config, Coordinator, Micros, Pacing, Recovery, RequestId, Sequence, Shard, ShardId};
+use kernel::message::{
+    Definition, Effect, Input, Offsets, PipelineSpec, Request, ShardReply, SplitStart, TableSpec,
+};
+use kernel::{
+    Config, Coordinator, Micros, Pacing, Position, Recovery, RequestId, Sequence, Shard, ShardId, SplitName,
+};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::crash::{Crashes, Outcome, Recovered};
@@ -426,8 +430,8 @@ impl World {
             }
             Effect::Fetch { epoch, starts, .. } => {
                 self.of_open_epoch(epoch)?;
-                for (partition, start) in starts {
-                    self.process.source.readers[partition as usize] = Some(Reader::new(start));
+                for SplitStart { split, name: _, position } in starts {
+                    self.process.source.readers[split.0 as usize] = Some(Reader::new(position));
                 }
             }
             Effect::Credit { epoch, bytes, .. } => {
@@ -492,7 +496,7 @@ impl World {
                 Some(Definition::StartPipeline { name, if_not_running: true })
             }
             Running::No => {
-                let start = [(0, 0)].into_iter().collect();
+                let start = [(SplitName::kafka(0), Position::kafka(0, -1))].into_iter().collect();
                 Some(Definition::SetOffsets { name, offsets: Offsets::At(start) })
             }
         }
@@ -699,6 +703,7 @@ fn create_pipeline(scope: &Scope) -> Definition {
     let (stored, incoming) = (Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
     let sum = Expr::Arithmetic(Arithmetic::Add, stored, incoming);
     let spec = PipelineSpec {
+        source_kind: kernel::SourceKind::Kafka,
         name: "p".into(),
         table: "t".into(),
         definition_sql: String::new(),

@@ -7,12 +7,13 @@ mod beginning;
 mod format;
 mod log_files;
 
+use kernel::cursors::Split;
 use kernel::log::{self, LogReader, MemStorage, Opened, Storage, TornTail};
 use kernel::record::{Body, Commit, CursorAdvance, Open, Piece, Record, Tally};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef};
 use kernel::{
-    Epoch, ErrorKind, Generation, PipelineId, Position, Recovery, RowId, Sequence, Shard, ShardId, TableId,
-    Term, TopicId,
+    Epoch, ErrorKind, Generation, Identity, PipelineId, Position, Recovery, RowId, Sequence, Shard, ShardId,
+    SplitId, TableId, Term,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -312,7 +313,8 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
         }
         _ => {
             let seen = catalog.pipelines.values();
-            let seen: Vec<_> = seen.filter(|p| !p.cursors.is_empty() && p.topic_id.is_some()).collect();
+            let is_seen = |p: &&std::sync::Arc<PipelineDef>| catalog.cursors[&p.id].has_identity();
+            let seen: Vec<_> = seen.filter(is_seen).collect();
             let pipeline = seen.get(d.index(seen.len().max(1)))?;
             let (advance, is_wrong) = odd_advance(d, pipeline, &catalog);
             commit.cursors.push(advance);
@@ -437,27 +439,30 @@ fn living(d: &Decisions<'_>, image: &MemStorage) -> Option<Living> {
 
 /// An advance, and whether it must be refused.
 fn odd_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -> (CursorAdvance, bool) {
-    let (partition, at) = pipeline.cursors.iter().next().expect("one was seen");
+    let mut splits = catalog.cursors[&pipeline.id].splits();
+    let read = |(number, split): (SplitId, &Split)| Some((number, split.identity.clone()?, split.position?));
+    let (split, identity, at) = splits.by_ref().find_map(read).expect("one was seen");
     let mut advance = CursorAdvance {
         pipeline: pipeline.id,
         generation: pipeline.generation,
         epoch: pipeline.epoch,
-        partition: *partition,
-        first_offset: at.next_offset,
-        next: Position { next_offset: at.next_offset + 5, leader_epoch: 0 },
-        topic_id: pipeline.topic_id.unwrap_or_default(),
+        split,
+        first: at,
+        next: Position::kafka(at.ordinal() + 5, 0),
+        identity,
+        finished: false,
         tally: Tally::default(),
     };
     let kind = d.below(8);
     match kind {
         0 => advance.pipeline = PipelineId(catalog.next_pipeline),
         1 => advance.generation = Generation(advance.generation.0 + 1),
-        2 => advance.topic_id = TopicId([0xee; 16]),
-        3 => advance.partition += 1000,
-        4 => advance.first_offset += 1,
-        5 => advance.first_offset -= 1,
-        6 => advance.next.next_offset = advance.first_offset - 1,
-        _ => advance.next.next_offset = advance.first_offset,
+        2 => advance.identity = Identity::new(&[0xee; 16]),
+        3 => advance.split.0 += 1000,
+        4 => advance.first = Position::kafka(at.ordinal() + 1, 0),
+        5 => advance.first = Position::kafka(at.ordinal() - 1, 0),
+        6 => advance.next = Position::kafka(at.ordinal() - 1, 0),
+        _ => advance.next = at,
     }
     advance.epoch = Epoch(advance.epoch.0 + d.below(3));
     (advance, kind < 7)

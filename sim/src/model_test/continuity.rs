@@ -4,7 +4,7 @@
 use std::fmt::Arguments;
 
 use kernel::continuity::{Admission, ContinuityGuard};
-use kernel::{Position, RawMessage};
+use kernel::{Mark, Position, RawMessage};
 
 use crate::decide::Decisions;
 use crate::oracle::{Check, ensure};
@@ -12,11 +12,11 @@ use crate::oracle::{Check, ensure};
 /// Hands messages to a place for a while.
 pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let leader_epoch = |d: &Decisions<'_>| d.pick(&[3, 3, 3, 4, -1]);
-    let start = Position { next_offset: d.between(0, 9) as i64, leader_epoch: leader_epoch(d) };
+    let start = Position::kafka(d.between(0, 9) as i64, leader_epoch(d));
     let mut guard = ContinuityGuard::new(start);
     // Taken so far: the last offset and its leader epoch.
     let mut last: Option<(i64, i32)> = None;
-    let mut next = start.next_offset;
+    let mut next = start.ordinal();
     let mut doubted_at = None;
     for _ in 0..d.between(1, 12) {
         if d.below(5) == 1 {
@@ -26,7 +26,13 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
         }
         let offset = (next + d.pick(&[0, 0, 0, 1, 3, -1, -2])).max(0);
         let leader_epoch = leader_epoch(d);
-        let message = RawMessage { offset, leader_epoch, timestamp_ms: -1, key: None, value: None };
+        let message = RawMessage {
+            ordinal: offset,
+            mark: Mark::LeaderEpoch(leader_epoch),
+            timestamp_ms: -1,
+            key: None,
+            value: None,
+        };
         let follows = last.is_some_and(|(_, epoch)| epoch == leader_epoch) && offset > next;
         // What jumps is fetched again once; a hole behind a message of the same leader is one of compaction or of transactions.
         let due = match () {
@@ -45,9 +51,9 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
             Admission::WentBack => break,
             Admission::Accept => (last, next) = (Some((offset, leader_epoch)), offset + 1),
         }
-        let position = last.map_or(start.leader_epoch, |(_, epoch)| epoch);
-        let due = Position { next_offset: next, leader_epoch: position };
-        ensure("exactly once", (guard.position(), guard.next_offset()) == (due, next), || {
+        let position = last.map_or(start.leader_epoch(), |(_, epoch)| epoch);
+        let due = Position::kafka(next, position);
+        ensure("exactly once", (guard.position(), guard.next_ordinal()) == (due, next), || {
             format!("a reader stands at {:?}, must stand at {due:?}", guard.position())
         })?;
     }

@@ -425,8 +425,8 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             })?;
             self.chunks[number].stage(sequence, pieces.into_iter().map(Step::Rows));
             told.counts.add(counts);
-            for ((table, partition), offsets) in ignored {
-                told.ignored.extend(offsets.into_iter().map(|offset| (table, partition, offset)));
+            for ((table, split), ordinals) in ignored {
+                told.ignored.extend(ordinals.into_iter().map(|ordinal| (table, split.0 as i32, ordinal)));
             }
             told.refused.extend(rejected.iter().map(|rejected| self.told(rejected)));
             self.log.last_mut().expect("just begun").parts[number].push(piece);
@@ -471,7 +471,8 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         let code = rejected.error.kind.sqlstate();
         let is_foretold = code != "23502" && code != MISFIT.sqlstate();
         let why = if is_foretold { rejected.error.message.as_str() } else { "" };
-        refusal(rejected.table, code, why, rejected.origin, &rejected.row_text)
+        let origin = rejected.origin.map(|(split, ordinal)| (split.0 as i32, ordinal));
+        refusal(rejected.table, code, why, origin, &rejected.row_text)
     }
 
     // ---- What is seen ----

@@ -1,12 +1,16 @@
 //! What a record may say of tables and pipelines: nothing that nobody asked for, no cursor that moves by itself, no partition that
 //! begins where its topic never did. What a definition must come to lives in `definitions`.
 
+use std::collections::BTreeMap;
+
+use kernel::PipelineId;
 use kernel::message::{Alteration, Definition, Offsets};
 use kernel::record::RecordKind;
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
 
 use super::model::{Change, Pipeline, Transaction};
-use super::{Check, Oracle, Outside, ensure, rule};
+use super::{Check, Oracle, Outside, Violation, ensure, rule};
+use crate::broker::TopicId;
 
 impl Oracle {
     pub(super) fn fold_definition(
@@ -14,6 +18,7 @@ impl Oracle {
         transaction: &mut Transaction<'_>,
         kind: RecordKind,
         change: &CatalogChange,
+        catalog: &[CatalogChange],
         outside: &Outside<'_, '_>,
     ) -> Check {
         let asked = |wanted: &dyn Fn(&Definition) -> bool, what: String| {
@@ -58,8 +63,19 @@ impl Oracle {
                     if truncated { Change::TableTruncated(id.0) } else { Change::TableDropped(id.0) };
                 transaction.apply(change);
             }
-            CatalogChange::PipelineSet(def) => self.fold_pipeline(transaction, kind, def, outside)?,
+            CatalogChange::PipelineSet(def) => {
+                self.fold_pipeline(transaction, kind, def, catalog, outside)?
+            }
             CatalogChange::PipelineDropped(id) => transaction.apply(Change::PipelineDropped(id.0)),
+            CatalogChange::CursorsSet { pipeline: id, .. }
+            | CatalogChange::CursorsForgotten(id)
+            | CatalogChange::DeadLettersRestarted(id) => {
+                let is_its = |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == *id);
+                // What goes with a definition was folded with it.
+                if !catalog.iter().any(is_its) {
+                    self.fold_cursors(transaction, *id, catalog, outside)?;
+                }
+            }
         }
         Ok(())
     }
@@ -69,9 +85,12 @@ impl Oracle {
         transaction: &mut Transaction<'_>,
         kind: RecordKind,
         def: &PipelineDef,
+        catalog: &[CatalogChange],
         outside: &Outside<'_, '_>,
     ) -> Check {
         let name = &def.name;
+        let before = transaction.model().pipelines.get(&def.id.0);
+        let Progress { topic, cursors, dead_letters } = Progress::after(before, def.id, catalog);
         let now = Pipeline {
             name: name.clone(),
             definition: def.definition_sql.clone(),
@@ -79,9 +98,9 @@ impl Oracle {
             epoch: def.epoch.0,
             fetched: transaction.model().pipelines.get(&def.id.0).map_or(0, |before| before.fetched),
             table: def.table.0,
-            topic: def.topic_id,
-            cursors: def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect(),
-            dead_letters: def.dead_letters,
+            topic,
+            cursors,
+            dead_letters,
             state: def.state.clone(),
         };
         if let Some(before) = transaction.model().pipelines.get(&def.id.0) {
@@ -89,6 +108,11 @@ impl Oracle {
                 format!("epoch of pipeline {name} falls from {} to {}", before.epoch, now.epoch)
             })?;
             self.check_state_change(before, &now)?;
+            let starts = before.state != PipelineState::Running && now.state == PipelineState::Running;
+            let restarted = catalog.contains(&CatalogChange::DeadLettersRestarted(def.id));
+            ensure("honest", starts == restarted, || {
+                format!("pipeline {name} starts: {starts}, its dead letters are counted anew: {restarted}")
+            })?;
             let altered = self.definitions.iter().any(|d| is_alteration(d, &now.definition));
             ensure("honest", now.definition == before.definition || altered, || {
                 format!("pipeline {name} has another definition unasked: {}", now.definition)
@@ -109,6 +133,27 @@ impl Oracle {
             })?;
         }
         transaction.apply(Change::PipelineSet(def.id.0, Box::new(now)));
+        Ok(())
+    }
+
+    /// First cursors of splits, in a record of their own.
+    fn fold_cursors(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        id: PipelineId,
+        catalog: &[CatalogChange],
+        outside: &Outside<'_, '_>,
+    ) -> Check {
+        let Some(before) = transaction.model().pipelines.get(&id.0) else {
+            return Err(Violation::new("fenced", format!("cursors of pipeline {id}, which is deleted")));
+        };
+        let Progress { topic, cursors, dead_letters } = Progress::after(Some(before), id, catalog);
+        let now = Pipeline { topic, cursors, dead_letters, ..before.clone() };
+        let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
+        let unasked = moved.is_some() || now.dead_letters != before.dead_letters;
+        ensure("monotonic", !unasked, || format!("pipeline {before:?} became {now:?} unasked"))?;
+        self.check_first_seen(before, &now, outside)?;
+        transaction.apply(Change::PipelineSet(id.0, Box::new(now)));
         Ok(())
     }
 
@@ -166,6 +211,7 @@ impl Oracle {
             _ if kind != RecordKind::Cursor => false,
             Definition::SetOffsets { name, offsets: Offsets::At(at) } if *name == now.name => {
                 let mut cursors = before.cursors.clone();
+                let at = at.iter().map(|(name, at)| (name.partition().unwrap_or(-1), at.ordinal()));
                 cursors.extend(at);
                 cursors == now.cursors && now.topic == before.topic
             }
@@ -176,6 +222,42 @@ impl Oracle {
         });
         let legal = asked && now.generation == before.generation + 1;
         ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
+    }
+}
+
+/// How far a pipeline is.
+struct Progress {
+    topic: Option<TopicId>,
+    cursors: BTreeMap<i32, i64>,
+    dead_letters: u64,
+}
+
+impl Progress {
+    /// After a record's changes of one pipeline, in their order.
+    fn after(before: Option<&Pipeline>, id: PipelineId, catalog: &[CatalogChange]) -> Progress {
+        let mut now = match before {
+            Some(Pipeline { topic, cursors, dead_letters, .. }) => {
+                Progress { topic: *topic, cursors: cursors.clone(), dead_letters: *dead_letters }
+            }
+            None => Progress { topic: None, cursors: BTreeMap::new(), dead_letters: 0 },
+        };
+        for change in catalog {
+            match change {
+                CatalogChange::CursorsSet { pipeline, splits } if *pipeline == id => {
+                    for set in splits {
+                        now.topic = set.identity.as_ref().and_then(TopicId::of).or(now.topic);
+                        now.cursors.insert(set.name.partition().unwrap_or(-1), set.position.ordinal());
+                    }
+                }
+                CatalogChange::CursorsForgotten(pipeline) if *pipeline == id => {
+                    now.topic = None;
+                    now.cursors.clear();
+                }
+                CatalogChange::DeadLettersRestarted(pipeline) if *pipeline == id => now.dead_letters = 0,
+                _ => {}
+            }
+        }
+        now
     }
 }
 

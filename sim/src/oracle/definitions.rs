@@ -77,7 +77,9 @@ pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
         Definition::SetOffsets { name, offsets } => match (pipeline(name), offsets) {
             (None, _) => Foretold::Refused(UndefinedObject),
             (Some(p), _) if running(p) => Foretold::Refused(ObjectNotInPrerequisiteState),
-            (_, Offsets::At(at)) if at.iter().any(|(partition, offset)| *partition < 0 || *offset < 0) => {
+            (_, Offsets::At(at))
+                if at.iter().any(|(name, at)| name.partition().is_none() || at.ordinal() < 0) =>
+            {
                 Foretold::Refused(InvalidParameterValue)
             }
             _ => Foretold::Record,
@@ -160,7 +162,7 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
             let same_generation = def.generation.0 == before.generation;
             is_it.then(|| {
                 is_pipeline_as_asked(def, spec, tip)
-                    && (def.state == state && def.dead_letters == before.dead_letters)
+                    && def.state == state
                     && same_generation != *source_changed
             })
         }
@@ -175,11 +177,11 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
         }
         (Definition::StartPipeline { name, .. }, CatalogChange::PipelineSet(def)) => {
             let starts = def.name == *name && !was_running(def) && def.state == PipelineState::Running;
-            starts.then_some(def.dead_letters == 0)
+            starts.then_some(true)
         }
         (Definition::StopPipeline { name, .. }, CatalogChange::PipelineSet(def)) => {
             let stops = def.name == *name && was_running(def) && def.state == PipelineState::Stopped;
-            stops.then(|| before(def).is_some_and(|before| before.dead_letters == def.dead_letters))
+            stops.then_some(true)
         }
         (Definition::SetOffsets { name, .. }, CatalogChange::PipelineSet(def)) => {
             let rewinds =

@@ -33,7 +33,7 @@ use self::model::{Change, Fate, Model, Transaction};
 pub(crate) use self::seen::{check_counts, check_sizes, check_table};
 use self::seen::{check_cursors, check_failures};
 use self::value::Row;
-use crate::broker::Broker;
+use crate::broker::{Broker, TopicId};
 use crate::counts::counts;
 use crate::scenario::{Duplicate, Messages, PipelineRule};
 
@@ -298,7 +298,7 @@ impl Oracle {
             pipelines.filter(|(_, p)| p.state == PipelineState::Running).map(|(id, _)| *id).collect();
         for change in &commit.catalog {
             self.check_carried_out(change, transaction.model())?;
-            self.fold_definition(transaction, *kind, change, outside)?;
+            self.fold_definition(transaction, *kind, change, &commit.catalog, outside)?;
         }
         for advance in &commit.cursors {
             let oldest = epochs.get(&advance.pipeline.0).copied().unwrap_or(u64::MAX);
@@ -395,26 +395,31 @@ impl Oracle {
         let rule = rule_of(outside, &pipeline)?;
         let fresh = pipeline.generation == advance.generation.0 && pipeline.fetched <= advance.epoch.0;
         ensure("fenced", fresh, || format!("{} is older than {pipeline:?}", range_name(advance)))?;
-        ensure("honest", pipeline.topic == Some(advance.topic_id), || {
+        let topic = TopicId::of(&advance.identity);
+        ensure("honest", pipeline.topic.is_some() && pipeline.topic == topic, || {
             format!("{} is of another topic than {pipeline:?}", range_name(advance))
         })?;
-        let cursor = pipeline.cursors.get(&advance.partition).copied();
+        let partition = advance.split.0 as i32;
+        let cursor = pipeline.cursors.get(&partition).copied();
         let follows =
-            cursor == Some(advance.first_offset) && advance.next.next_offset >= advance.first_offset;
+            cursor == Some(advance.first.ordinal()) && advance.next.ordinal() >= advance.first.ordinal();
         ensure("monotonic", follows, || {
             format!("{} does not follow cursor {cursor:?}", range_name(advance))
         })?;
 
-        let range = advance.first_offset..advance.next.next_offset;
-        let epoch = if advance.next.leader_epoch < 0 { i32::MAX } else { advance.next.leader_epoch };
-        let truth = outside.brokers[rule.topic].truth(advance.topic_id, advance.partition, range, epoch);
+        let range = advance.first.ordinal()..advance.next.ordinal();
+        let epoch = match advance.next.leader_epoch() {
+            unknown if unknown < 0 => i32::MAX,
+            epoch => epoch,
+        };
+        let truth = outside.brokers[rule.topic].truth(topic.expect("just compared"), partition, range, epoch);
         let truth = truth.ok_or_else(|| {
             Violation::new("honest", format!("{}: there is no such partition", range_name(advance)))
         })?;
         let table = transaction.model().table_named(&rule.table);
         let table =
             table.ok_or_else(|| Violation::new("fenced", format!("{}: no table", range_name(advance))))?;
-        let (generation, partition) = (advance.generation.0, advance.partition);
+        let generation = advance.generation.0;
         let range =
             messages::Range { pipeline: id, rule: &rule, table, generation, partition, at_us, outside };
         let mut tally = Tally::default();
@@ -426,7 +431,7 @@ impl Oracle {
         self.counts.filtered += tally.filtered;
         self.counts.ignored += tally.ignored;
         self.counts.dead_letters += tally.dead_letters;
-        pipeline.cursors.insert(advance.partition, advance.next.next_offset);
+        pipeline.cursors.insert(partition, advance.next.ordinal());
         pipeline.dead_letters += tally.dead_letters;
         pipeline.fetched = advance.epoch.0;
         transaction.apply(Change::PipelineSet(id, Box::new(pipeline)));
@@ -645,7 +650,7 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
 fn range_name(a: &CursorAdvance) -> String {
     format!(
         "range {}..{} of partition {}, pipeline {}, run {}, epoch {}",
-        a.first_offset, a.next.next_offset, a.partition, a.pipeline, a.generation, a.epoch
+        a.first, a.next, a.split, a.pipeline, a.generation, a.epoch
     )
 }
 

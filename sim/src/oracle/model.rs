@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use kernel::TopicId;
 use kernel::schema::{ERRORS_TABLE, PipelineState};
 
 use super::value::{Digest, Row, Value};
 use super::{expr, wide};
+use crate::broker::TopicId;
 use crate::scenario::{Duplicate, TableShape};
 
 /// A table.

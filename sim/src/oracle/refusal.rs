@@ -1,8 +1,8 @@
 //! Whether a refusal was justified: a pipeline that stopped, a statement that was turned down. Something must really have happened that
 //! leaves no other way (invariant 8); a database that refuses without need is as wrong as one that guesses.
 
+use kernel::ErrorKind;
 use kernel::schema::{PipelineDef, PipelineState};
-use kernel::{ErrorKind, SourcePartition};
 
 use super::model::{Fate, Model, Pipeline, Transaction};
 use super::{Check, Oracle, Outside, ensure, rule_of};
@@ -11,7 +11,7 @@ use crate::oracle::Violation;
 /// What a pipeline's error says of a loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ToldLoss {
-    partition: SourcePartition,
+    partition: i32,
     /// The next message, which is not there, or stands behind something that was replaced.
     wanted: i64,
     /// Where to go on without what is lost: the first message that is there, or the end.
@@ -36,7 +36,7 @@ fn told_loss(message: &str) -> Option<ToldLoss> {
 }
 
 /// A topic's id as people write it.
-fn topic_name(id: kernel::TopicId) -> String {
+fn topic_name(id: crate::broker::TopicId) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     id.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

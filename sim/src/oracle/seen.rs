@@ -17,10 +17,12 @@ pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
         format!("snapshot {} has pipelines {ids:?}, must have {expected:?}", snapshot.sequence)
     })?;
     for (def, expected) in snapshot.catalog.pipelines.values().zip(model.pipelines.values()) {
-        let cursors: BTreeMap<i32, i64> = def.cursors.iter().map(|(p, at)| (*p, at.next_offset)).collect();
+        let told = &snapshot.catalog.cursors[&def.id];
+        let cursors: BTreeMap<i32, i64> =
+            told.positions().map(|(split, at)| (split.0 as i32, at.ordinal())).collect();
         let agree = cursors == expected.cursors
             && def.generation.0 == expected.generation
-            && def.dead_letters == expected.dead_letters
+            && told.dead_letters == expected.dead_letters
             && def.state == expected.state;
         ensure("atomic", agree, || {
             format!("snapshot {}: pipeline {def:?} must agree with {expected:?}", snapshot.sequence)

@@ -44,11 +44,8 @@ impl Expected {
         let Some((at_us, input)) = &self.input else { return "before the first input".into() };
         let what = match input {
             RecordedInput::Extracted(extract) => format!(
-                "Extracted: pipeline {}, partition {}, {}..{}",
-                extract.key.pipeline,
-                extract.key.partition,
-                extract.key.first_offset,
-                extract.next.next_offset
+                "Extracted: pipeline {}, split {}, {}..{}",
+                extract.key.pipeline, extract.key.split, extract.first, extract.next
             ),
             RecordedInput::Request { id, request } => {
                 let text: String = format!("{request:?}").chars().take(80).collect();

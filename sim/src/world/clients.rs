@@ -1,6 +1,7 @@
 //! The clients: they create what the scenario needs, start what has stopped, write, update under table locks, truncate, rewind, and hold
 //! snapshots for a while to see that they do not change. What must come of it is the oracle's business.
 
+use kernel::cursors::Cursors;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use kernel::message::{
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
 use kernel::{
-    ColumnId, ErrorKind, Generation, PipelineId, ReaderId, Request, RequestId, TableId, TableLockId,
+    ColumnId, ErrorKind, Generation, PipelineId, Position, ReaderId, Request, RequestId, SplitName, TableId,
+    TableLockId,
 };
 
 use crate::columns;
@@ -190,7 +192,9 @@ impl Clients {
                 3 => self.alter(p, pipeline),
                 question => Definition::StopPipeline { name, if_running: question < 2 },
             }),
-            PipelineState::Stopped if d.activity(p.activity.rewind) => Some(self.rewind(d, p, pipeline)),
+            PipelineState::Stopped if d.activity(p.activity.rewind) => {
+                Some(self.rewind(d, p, pipeline, &catalog.cursors[&pipeline.id]))
+            }
             PipelineState::Stopped => {
                 Some(Definition::StartPipeline { name, if_not_running: d.below(2) == 0 })
             }
@@ -224,24 +228,28 @@ impl Clients {
         Definition::AlterPipeline(Alteration { spec, was: pipeline.definition_sql.clone(), source_changed })
     }
 
-    fn rewind(&mut self, d: &Decisions<'_>, p: &Parameters, pipeline: &PipelineDef) -> Definition {
+    fn rewind(
+        &mut self,
+        d: &Decisions<'_>,
+        p: &Parameters,
+        pipeline: &PipelineDef,
+        cursors: &Cursors,
+    ) -> Definition {
         let name = pipeline.name.clone();
         let mut at = BTreeMap::new();
-        for (partition, position) in &pipeline.cursors {
+        for (split, position) in cursors.positions() {
             if d.below(2) == 0 {
                 // Back by some, or where it stands: what was never seen cannot be asked for.
-                at.insert(
-                    *partition,
-                    position.next_offset - d.below(position.next_offset.min(30) as u64 + 1) as i64,
-                );
+                let offset = position.ordinal() - d.below(position.ordinal().min(30) as u64 + 1) as i64;
+                let name = cursors.get(split).expect("just seen").name.clone();
+                at.insert(name, Position::kafka(offset, -1));
             }
         }
         match d.below(6) {
             0 => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Earliest) },
             1 => Definition::SetOffsets { name, offsets: Offsets::From(StartAt::Latest) },
             3 => {
-                // Neither of them may be negative.
-                let at = BTreeMap::from([(d.pick(&[0, 0, -1]), d.pick(&[0, -1, -7]))]);
+                let at = odd_offset(d);
                 Definition::SetOffsets { name, offsets: Offsets::At(at) }
             }
             2 => Definition::DropPipeline { name, if_exists: d.below(2) == 0 },
@@ -300,7 +308,7 @@ impl Clients {
             2 => Definition::StartPipeline { name, if_not_running: d.below(2) == 0 },
             3 => Definition::StopPipeline { name, if_running: d.below(2) == 0 },
             4 => {
-                let at = BTreeMap::from([(d.pick(&[0, 0, -1]), d.pick(&[0, -1, -7]))]);
+                let at = odd_offset(d);
                 Definition::SetOffsets { name, offsets: Offsets::At(at) }
             }
             5 => Definition::DropTable { name: table, if_exists: d.below(2) == 0 },
@@ -391,6 +399,7 @@ impl Clients {
         let asked = Asked::Misfit { table: table.id.0, due };
         let request = if of_pipeline {
             let spec = PipelineSpec {
+                source_kind: kernel::SourceKind::Kafka,
                 name: "misfit".into(),
                 table: table.name.clone(),
                 definition_sql: "misfit".into(),
@@ -500,6 +509,7 @@ fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
 fn pipeline_spec(p: &Parameters, index: usize, alteration: u64) -> Box<PipelineSpec> {
     let rule = &p.pipelines[index].altered(alteration);
     Box::new(PipelineSpec {
+        source_kind: kernel::SourceKind::Kafka,
         name: rule.name.clone(),
         table: rule.table.clone(),
         definition_sql: PipelineRule::definition(&rule.name, alteration),
@@ -534,12 +544,18 @@ fn odd_table(d: &Decisions<'_>, name: &str) -> TableSpec {
     spec
 }
 
+/// Neither of them may be negative.
+fn odd_offset(d: &Decisions<'_>) -> BTreeMap<SplitName, Position> {
+    let (partition, offset) = (d.pick(&[0, 0, -1]), d.pick(&[0, -1, -7]));
+    BTreeMap::from([(SplitName::kafka(partition), Position::kafka(offset, -1))])
+}
+
 /// What the error of a failed pipeline tells its operator to do.
 fn repair(d: &Decisions<'_>, name: String, code: &str, message: &str) -> Definition {
     let hinted = message.split_once("'{\"").and_then(|(_, hint)| {
         let (partition, rest) = hint.split_once("\": ")?;
         let (offset, _) = rest.split_once('}')?;
-        Some((partition.parse().ok()?, offset.parse().ok()?))
+        Some((SplitName::new(partition), Position::kafka(offset.parse().ok()?, -1)))
     });
     match hinted.filter(|_| code == ErrorKind::SourceLost.sqlstate()) {
         Some(at) => Definition::SetOffsets { name, offsets: Offsets::At(BTreeMap::from([at])) },

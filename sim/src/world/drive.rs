@@ -1,6 +1,6 @@
 //! Whose turn it is, and what they do with it.
 
-use kernel::{Input, PipelineId, ShardId};
+use kernel::{Input, PipelineId, Position, ShardId, SplitId};
 
 use super::process::{LogStep, Process};
 use super::source::{Command, Surroundings};
@@ -288,12 +288,12 @@ impl<'a> World<'a> {
         }
         // It also claims to begin where the newest stands.
         if defects::is(WorldDefect::ForgedEpoch)
-            && let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.partition)))
+            && let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.split.0 as i32)))
             && extract.epoch != epoch
-            && extract.next.next_offset >= at
+            && extract.next.ordinal() >= at
         {
             extract.epoch = epoch;
-            extract.first_offset = at;
+            extract.first = Position::kafka(at, extract.first.leader_epoch());
         }
         if defects::is(WorldDefect::MisplacedRows) {
             extract.pieces.rotate_left(1);
@@ -301,19 +301,19 @@ impl<'a> World<'a> {
         let number = source.number();
         let stale = Some(extract.epoch) != newest;
         self.note(
-            Actor::Reader(number, extract.partition),
+            Actor::Reader(number, extract.split.0 as i32),
             if stale { Mark::Fault } else { Mark::Detail },
             &[
                 extract.epoch.0,
-                extract.first_offset as u64,
-                extract.next.next_offset as u64,
+                extract.first.ordinal() as u64,
+                extract.next.ordinal() as u64,
                 extract.messages,
                 extract.dead_letters.len() as u64,
             ],
             format_args!(
                 "hands in {}..{} ({}, {} of them set aside) under epoch {}{}",
-                extract.first_offset,
-                extract.next.next_offset,
+                extract.first.ordinal(),
+                extract.next.ordinal(),
                 super::words::count(extract.messages, "message"),
                 extract.dead_letters.len(),
                 extract.epoch,
@@ -559,12 +559,16 @@ impl<'a> World<'a> {
                 return Some(format!("pipeline {} is {:?}", rule.name, pipeline.state));
             }
             let broker = &self.brokers[rule.topic];
-            if pipeline.topic_id != Some(broker.topic_id()) {
+            let cursors = &catalog.cursors[&pipeline.id];
+            let topic =
+                cursors.splits().find_map(|(_, split)| crate::broker::TopicId::of(split.identity.as_ref()?));
+            if topic != Some(broker.topic_id()) {
                 return Some(format!("pipeline {} has not seen its topic", rule.name));
             }
             for partition in 0..broker.partition_count() as i32 {
                 let (_, end, _) = broker.bounds(partition);
-                let at = pipeline.cursors.get(&partition).map(|c| c.next_offset);
+                let at = cursors.get(SplitId(partition as u32)).and_then(|split| split.position);
+                let at = at.map(|position| position.ordinal());
                 if at != Some(end) {
                     return Some(format!(
                         "pipeline {}: partition {partition} is at {at:?} of {end}",

@@ -3,7 +3,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use kernel::message::{Counts, Response, ShardCommand, Work};
+use kernel::message::{Counts, Response, ShardCommand, SplitStart, Work};
 use kernel::record::RecordKind;
 use kernel::snapshot::Snapshot;
 use kernel::{Effect, Epoch, Error, ErrorKind, PipelineId, RequestId, TableId};
@@ -89,13 +89,13 @@ impl World<'_> {
                 self.note_source(pipeline, &[0, epoch.0], format_args!("is to be opened, epoch {epoch}"));
             }
             Effect::Fetch { pipeline, epoch, starts } => {
-                for (partition, start) in &starts {
+                for SplitStart { split, position: start, .. } in &starts {
                     let number = self.pipeline_number(pipeline);
                     self.note(
-                        Actor::Reader(number, *partition),
+                        Actor::Reader(number, split.0 as i32),
                         Mark::Detail,
-                        &[epoch.0, start.next_offset as u64, start.leader_epoch as u64],
-                        format_args!("is to read from offset {}, epoch {epoch}", start.next_offset),
+                        &[epoch.0, start.ordinal() as u64, start.leader_epoch() as u64],
+                        format_args!("is to read from offset {}, epoch {epoch}", start.ordinal()),
                     );
                 }
                 self.source_command(pipeline, Command::Fetch { epoch, starts })?;

@@ -1,6 +1,7 @@
 //! The host's side of one pipeline's source: sessions with the broker model, the shipped decoder and extractor, and readers of an
 //! older epoch that do not know yet that they are over.
 
+use kernel::message::SplitStart;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,10 +11,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
 use kernel::schema::{ColumnType, PipelineDef, TableDef};
-use kernel::{
-    Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, Position, RawMessage, SourcePartition,
-    TopicId,
-};
+use kernel::{Epoch, Error, ErrorKind, Extract, Identity, Input, Micros, PipelineId, RawMessage};
 use tidemark_decode::{
     DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, TimeUnit, Transform, Transformed, YEARS_ALL,
 };
@@ -38,7 +36,7 @@ pub enum Command {
     },
     Fetch {
         epoch: Epoch,
-        starts: Vec<(SourcePartition, Position)>,
+        starts: Vec<SplitStart>,
     },
     Credit {
         epoch: Epoch,
@@ -113,7 +111,7 @@ fn time_unit(column_type: ColumnType) -> Option<TimeUnit> {
 /// Reads one partition in one epoch.
 struct Reader {
     epoch: Epoch,
-    partition: SourcePartition,
+    partition: i32,
     session: Session,
     /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
     guard: Option<ContinuityGuard>,
@@ -144,7 +142,7 @@ pub struct SourceHost {
     readers: Vec<Reader>,
     /// Readers of older epochs.
     zombies: Vec<Reader>,
-    last_sessions: BTreeMap<SourcePartition, Session>,
+    last_sessions: BTreeMap<i32, Session>,
     /// To the coordinator, in order; extracts come on their own way.
     pub replies: VecDeque<Input>,
     /// Answers that are held up: each comes after some that were given later.
@@ -152,7 +150,7 @@ pub struct SourceHost {
     doubting: bool,
     shard_count: u16,
     /// For a seeded defect.
-    first_topic_id: Option<TopicId>,
+    first_topic_id: Option<Identity>,
 }
 
 /// What is around a source.
@@ -214,8 +212,8 @@ impl SourceHost {
     }
 
     /// For each reader: its partition, the ranges that it handed in, and whether its epoch is over.
-    pub fn in_flight(&self) -> impl Iterator<Item = (SourcePartition, Vec<(i64, i64)>, bool)> + '_ {
-        let ranges = |r: &Reader| r.out.iter().map(|e| (e.first_offset, e.next.next_offset)).collect();
+    pub fn in_flight(&self) -> impl Iterator<Item = (i32, Vec<(i64, i64)>, bool)> + '_ {
+        let ranges = |r: &Reader| r.out.iter().map(|e| (e.first.ordinal(), e.next.ordinal())).collect();
         let own = self.readers.iter().map(move |r| (r.partition, ranges(r), false));
         own.chain(self.zombies.iter().map(move |r| (r.partition, ranges(r), true)))
     }
@@ -229,7 +227,7 @@ impl SourceHost {
             return out.pop_front();
         }
         if decisions.strikes(Fault::RepeatedRange) {
-            let turned = decisions.below(3) == 1 && extract.first_offset < extract.next.next_offset;
+            let turned = decisions.below(3) == 1 && extract.first.ordinal() < extract.next.ordinal();
             out.push_front(if turned { turned_around(&extract) } else { extract.clone() });
         }
         Some(extract)
@@ -241,10 +239,10 @@ impl SourceHost {
     }
 
     /// Where the newest reader of a partition handed in up to.
-    pub fn position(&self, partition: SourcePartition) -> Option<i64> {
+    pub fn position(&self, partition: i32) -> Option<i64> {
         let reader = self.readers.iter().rev().find(|r| r.partition == partition)?;
-        let handed_in = reader.out.front().map(|e| e.first_offset);
-        Some(handed_in.unwrap_or(reader.extractor.position().next_offset))
+        let handed_in = reader.out.front().map(|e| e.first.ordinal());
+        Some(handed_in.unwrap_or(reader.extractor.position().ordinal()))
     }
 
     fn reader(&mut self, number: usize) -> &mut Reader {
@@ -292,23 +290,19 @@ impl SourceHost {
         let pipeline = self.pipeline;
         match around.broker.read(self.number) {
             Ok(metadata) => {
-                self.first_topic_id = Some(metadata.topic_id);
+                self.first_topic_id = Some(metadata.topic_id());
                 self.answer(Input::SourceOpened { pipeline, epoch, metadata }, around);
             }
             Err(failure) => self.answer(Input::SourceFailed { pipeline, epoch, failure }, around),
         }
     }
 
-    fn fetch(
-        &mut self,
-        epoch: Epoch,
-        starts: Vec<(SourcePartition, Position)>,
-        around: &mut Surroundings<'_, '_>,
-    ) {
+    fn fetch(&mut self, epoch: Epoch, starts: Vec<SplitStart>, around: &mut Surroundings<'_, '_>) {
         let Some((_, plan, generation, rule)) = self.open.clone().filter(|(open, ..)| *open == epoch) else {
             return;
         };
-        for (partition, start) in starts {
+        for SplitStart { split, name, position: start } in starts {
+            let partition = name.partition().expect("a partition of a topic");
             let before = self.last_sessions.remove(&partition);
             let doubting = self.doubting;
             let session = around.broker.open(partition, start, Opening { before, doubting, again: false });
@@ -320,7 +314,7 @@ impl SourceHost {
                 Box::new(Filter { places, amount_column, multiples_of }) as Box<dyn Transform>
             });
             let extractor =
-                Extractor::new(plan.clone(), transform, self.pipeline, epoch, generation, partition, start)
+                Extractor::new(plan.clone(), transform, self.pipeline, epoch, generation, split, start)
                     .expect("the plan fits the table");
             self.readers.push(Reader {
                 epoch,
@@ -346,7 +340,8 @@ impl SourceHost {
         if defects::is(WorldDefect::CachedTopicId)
             && let Ok(metadata) = &mut metadata
         {
-            metadata.topic_id = self.first_topic_id.expect("it was opened");
+            let first = self.first_topic_id.clone().expect("it was opened");
+            metadata.splits.values_mut().for_each(|split| split.identity = first.clone());
         }
         let answer = match metadata {
             Ok(metadata) => Input::SourceVerified { pipeline, epoch, token, metadata },
@@ -426,7 +421,7 @@ impl SourceHost {
 /// A range of nothing that goes back over another one, behind which it comes.
 fn turned_around(extract: &Extract) -> Extract {
     let mut turned = extract.clone();
-    (turned.first_offset, turned.next.next_offset) = (extract.next.next_offset, extract.first_offset);
+    (turned.first, turned.next) = (extract.next, extract.first);
     (turned.messages, turned.filtered, turned.source_bytes) = (0, 0, 0);
     turned.dead_letters.clear();
     turned.pieces.fill(None);
@@ -491,7 +486,7 @@ impl Reader {
             let position = delivery.position;
             self.buffer = delivery.messages;
             let believed = self.doubt(around)?;
-            self.position = position.filter(|at| believed && *at > self.extractor.position().next_offset);
+            self.position = position.filter(|at| believed && *at > self.extractor.position().ordinal());
             if let (Some(guard), Some(position)) = (&mut self.guard, self.position) {
                 guard.advance_to(position);
             }
@@ -546,11 +541,11 @@ impl Reader {
     fn push(&mut self, message: &Message) {
         let mut offset = message.offset;
         if defects::is(WorldDefect::CountedOffsets) {
-            offset = self.extractor.position().next_offset.max(offset);
+            offset = self.extractor.position().ordinal().max(offset);
         }
         if defects::is(WorldDefect::SkippedMessage) && offset % 7 == 3 {
             return;
         }
-        self.extractor.push(&[RawMessage { offset, ..message.raw() }]);
+        self.extractor.push(&[RawMessage { ordinal: offset, ..message.raw() }]);
     }
 }

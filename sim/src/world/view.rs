@@ -77,11 +77,11 @@ impl World<'_> {
                     format!("{topic},{state},{},{},{table}", pipeline.epoch, pipeline.generation),
                 );
                 shown.push(name);
-                let ahead = tip.pipelines.get(&pipeline.id);
-                for (partition, cursor) in &pipeline.cursors {
-                    let tip = ahead.and_then(|p| p.cursors.get(partition)).unwrap_or(cursor);
-                    let name = format!("cursor:{number}:{partition}");
-                    film.show(&name, format!("{},{}", cursor.next_offset, tip.next_offset));
+                let ahead = tip.cursors.get(&pipeline.id);
+                for (split, cursor) in published.catalog.cursors[&pipeline.id].positions() {
+                    let tip = ahead.and_then(|cursors| cursors.get(split)?.position).unwrap_or(cursor);
+                    let name = format!("cursor:{number}:{split}");
+                    film.show(&name, format!("{},{}", cursor.ordinal(), tip.ordinal()));
                     shown.push(name);
                 }
             }

@@ -133,25 +133,32 @@ fn catalog_change(f: &mut Formatter<'_>, change: &CatalogChange, catalog: &Catal
             write!(f, "the errors of {} are cleared", pipeline_name(catalog, *pipeline))
         }
         CatalogChange::PipelineSet(pipeline) => {
-            let (name, epoch, run) = (&pipeline.name, pipeline.epoch, pipeline.generation);
+            let (name, epoch, generation) = (&pipeline.name, pipeline.epoch, pipeline.generation);
             match &pipeline.state {
-                PipelineState::Running => write!(f, "{name} runs (epoch {epoch}, run {run}"),
-                PipelineState::Stopped => write!(f, "{name} stands (epoch {epoch}, run {run}"),
+                PipelineState::Running => write!(f, "{name} runs (epoch {epoch}, generation {generation}"),
+                PipelineState::Stopped => write!(f, "{name} stands (epoch {epoch}, generation {generation}"),
                 PipelineState::Failed { message, .. } => {
-                    write!(f, "{name} has failed: {message} (epoch {epoch}, run {run}")
+                    write!(f, "{name} has failed: {message} (epoch {epoch}, generation {generation}")
                 }
             }?;
-            for (partition, cursor) in &pipeline.cursors {
-                write!(f, ", partition {partition} at {}", cursor.next_offset)?;
-            }
             f.write_str(")")
+        }
+        CatalogChange::CursorsSet { pipeline, splits } => {
+            write!(f, "{} goes on at", pipeline_name(catalog, *pipeline))?;
+            list(f, splits, |f, set| write!(f, " {} of partition {}", set.position, set.name))
+        }
+        CatalogChange::CursorsForgotten(pipeline) => {
+            write!(f, "{} forgets its cursors", pipeline_name(catalog, *pipeline))
+        }
+        CatalogChange::DeadLettersRestarted(pipeline) => {
+            write!(f, "{} counts its dead letters from 0", pipeline_name(catalog, *pipeline))
         }
     }
 }
 
 fn cursor_advance(f: &mut Formatter<'_>, advance: &CursorAdvance, catalog: &Catalog) -> fmt::Result {
-    let (name, partition) = (pipeline_name(catalog, advance.pipeline), advance.partition);
-    let (first, next, tally) = (advance.first_offset, advance.next.next_offset, &advance.tally);
+    let (name, partition) = (pipeline_name(catalog, advance.pipeline), advance.split);
+    let (first, next, tally) = (advance.first.ordinal(), advance.next.ordinal(), &advance.tally);
     write!(f, "{name} takes {first}..{next} of partition {partition} ({} applied", tally.applied)?;
     let others =
         [(tally.filtered, "filtered"), (tally.ignored, "ignored"), (tally.dead_letters, "set aside")];
@@ -173,9 +180,9 @@ pub fn input(input: &Input) -> impl Display + '_ {
         Input::SourceFailed { failure, .. } => match failure {
             SourceFailure::Transient(error) => write!(f, "failed for the moment: {error}"),
             SourceFailure::Permanent(error) => write!(f, "failed: {error}"),
-            SourceFailure::Lost { partition, wanted, earliest, latest } => write!(
+            SourceFailure::Lost { split, wanted, earliest, end } => write!(
                 f,
-                "offset {wanted} of partition {partition} is wanted and lost, there is {earliest}..{latest}"
+                "offset {wanted} of partition {split} is wanted and lost, there is {earliest}..{end}"
             ),
         },
         Input::LogFailed { error } => write!(f, "{error}"),
@@ -183,11 +190,16 @@ pub fn input(input: &Input) -> impl Display + '_ {
     })
 }
 
+/// How often the topic was created.
+fn topic_number(metadata: &SourceMetadata) -> u8 {
+    metadata.topic_id().as_bytes().get(2).copied().unwrap_or_default()
+}
+
 fn partitions(metadata: &SourceMetadata) -> impl Display + '_ {
     Words(move |f: &mut Formatter<'_>| {
-        let generation = metadata.topic_id.0[2];
+        let generation = topic_number(metadata);
         write!(f, "number {generation} of its name, with partitions ")?;
-        for (i, (partition, (start, end))) in metadata.partitions.iter().enumerate() {
+        for (i, (partition, (start, end))) in metadata.partitions().iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{partition} ({start}..{end})")?;
         }
@@ -198,8 +210,8 @@ fn partitions(metadata: &SourceMetadata) -> impl Display + '_ {
 /// Numbers of what a source says.
 pub fn source_facts(input: &Input) -> [u64; 3] {
     let of = |metadata: &SourceMetadata| {
-        let id = u64::from(metadata.topic_id.0[2]);
-        metadata.partitions.iter().fold(id, |sum, (partition, (start, end))| {
+        let id = u64::from(topic_number(metadata));
+        metadata.partitions().iter().fold(id, |sum, (partition, (start, end))| {
             sum.wrapping_mul(31).wrapping_add((*partition as u64) << 48 ^ (*start as u64) << 24 ^ *end as u64)
         })
     };

@@ -1,7 +1,7 @@
 //! A server without threads, clients or a network, for recordings to be made of: the shipped kernel over a log on the disk, a recorder
 //! beside it, and one pipeline from a topic of nine messages. Its lives end in whichever way a test wants.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use kernel::expr::OnDuplicate;
 use kernel::log::{self, LogWriter, Opened};
-use kernel::message::{Definition, PipelineSpec, SourceMetadata, TableSpec};
+use kernel::message::{Definition, PipelineSpec, SourceMetadata, SplitStart, TableSpec};
 use kernel::record::{Body, Record};
 use kernel::schema::{ColumnDef, ColumnType};
 use kernel::snapshot::ShardView;
 use kernel::{
-    ColumnId, Config, Coordinator, Effect, Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId,
-    Position, Recovery, Request, RequestId, Sequence, Shard, ShardId, TopicId,
+    ColumnId, Config, Coordinator, Effect, Epoch, Error, ErrorKind, Extract, Identity, Input, Micros,
+    PipelineId, Position, Recovery, Request, RequestId, Sequence, Shard, ShardId, SplitId,
 };
 use tidemark_log::MmapStorage;
 use tidemark_record::{End, Item, Recorder, RecorderSettings, Recording, TermStart, file};
@@ -126,6 +126,7 @@ impl Server {
             sort_key: vec![],
         };
         let pipeline = PipelineSpec {
+            source_kind: kernel::SourceKind::Kafka,
             name: "p".into(),
             table: "events".into(),
             definition_sql: "CREATE PIPELINE p AS LOAD DATA KAFKA 'test/topic' INTO TABLE events".into(),
@@ -193,8 +194,8 @@ impl Server {
                 self.inputs.push_back(Input::SourceVerified { pipeline, epoch, token, metadata: metadata() });
             }
             Effect::Fetch { pipeline, epoch, starts } => {
-                for (_, position) in starts {
-                    let from = (position.next_offset..MESSAGES).step_by(FETCHED as usize);
+                for SplitStart { position, .. } in starts {
+                    let from = (position.ordinal()..MESSAGES).step_by(FETCHED as usize);
                     let extracts = from.map(|first| self.extract(pipeline, epoch, first));
                     let extracts: Vec<Input> = extracts.map(Input::Extracted).collect();
                     self.inputs.extend(extracts);
@@ -222,9 +223,9 @@ impl Server {
         Extract {
             pipeline,
             epoch,
-            partition: 0,
-            first_offset,
-            next: Position { next_offset, leader_epoch: 0 },
+            split: SplitId(0),
+            first: Position::kafka(first_offset, 0),
+            next: Position::kafka(next_offset, 0),
             messages: count as u64,
             filtered: 0,
             source_bytes: 8 * count as u64,
@@ -278,7 +279,7 @@ impl Server {
 }
 
 fn metadata() -> SourceMetadata {
-    SourceMetadata { topic_id: TopicId([1; 16]), partitions: BTreeMap::from([(0, (0, MESSAGES))]) }
+    SourceMetadata::kafka(&Identity::new(&[1; 16]), [(0, (0, MESSAGES))])
 }
 
 /// Writes a file of a recording again, with something changed.

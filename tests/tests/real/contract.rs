@@ -5,7 +5,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kernel::SourcePartition;
 use kernel::source::Source;
 use kernel::source::contract::{self, Needs, Sent, Stage, Topic, Transaction};
 use tests::eventually;
@@ -102,7 +101,7 @@ struct RealTopic {
     settings: &'static [(&'static str, &'static str)],
     producers: Vec<(contract::Codec, Producer)>,
     /// With the partitions that each wrote to.
-    transactions: BTreeMap<Transaction, (Producer, BTreeSet<SourcePartition>)>,
+    transactions: BTreeMap<Transaction, (Producer, BTreeSet<i32>)>,
 }
 
 impl RealTopic {
@@ -122,12 +121,12 @@ impl RealTopic {
         &self.producers[known].1
     }
 
-    fn end_of(&self, partition: SourcePartition) -> i64 {
+    fn end_of(&self, partition: i32) -> i64 {
         self.broker.watermarks(&self.name)[&partition].1
     }
 }
 
-fn send(producer: &Producer, partition: SourcePartition, messages: &[Sent]) {
+fn send(producer: &Producer, partition: i32, messages: &[Sent]) {
     for Sent { key, value, timestamp_ms, headers } in messages {
         producer.send_whole(partition, key.as_deref(), value.as_deref(), *timestamp_ms, headers);
     }
@@ -139,7 +138,7 @@ impl Topic for RealTopic {
         source_of(&self.broker, &self.name)
     }
 
-    fn send(&mut self, partition: SourcePartition, messages: &[Sent], codec: contract::Codec) {
+    fn send(&mut self, partition: i32, messages: &[Sent], codec: contract::Codec) {
         send(self.producer(codec), partition, messages);
     }
 
@@ -151,7 +150,7 @@ impl Topic for RealTopic {
         transaction
     }
 
-    fn send_in(&mut self, transaction: Transaction, partition: SourcePartition, messages: &[Sent]) {
+    fn send_in(&mut self, transaction: Transaction, partition: i32, messages: &[Sent]) {
         let (producer, partitions) = self.transactions.get_mut(&transaction).expect("it was begun");
         partitions.insert(partition);
         send(producer, partition, messages);
@@ -171,11 +170,11 @@ impl Topic for RealTopic {
         }
     }
 
-    fn retain_from(&mut self, partition: SourcePartition, offset: i64) {
+    fn retain_from(&mut self, partition: i32, offset: i64) {
         self.broker.delete_records(&self.name, partition, offset);
     }
 
-    fn compact(&mut self, partition: SourcePartition) {
+    fn compact(&mut self, partition: i32) {
         std::thread::sleep(2 * SEGMENT);
         let last = Sent { key: Some(b"of the next segment".to_vec()), ..contract::text("the last") };
         self.send(partition, &[last], contract::Codec::None);
@@ -209,7 +208,7 @@ impl Topic for RealTopic {
         self.broker.restart();
     }
 
-    fn start_without(&mut self, partition: SourcePartition, from: i64) {
+    fn start_without(&mut self, partition: i32, from: i64) {
         self.producers.clear();
         self.broker.restart_without(&self.name, partition, from);
     }

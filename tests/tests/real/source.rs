@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kernel::message::SourceFailure;
-use kernel::source::{PartitionReader, Source};
-use kernel::{ErrorKind, Position};
+use kernel::source::{Source, SplitReader};
+use kernel::{ErrorKind, Position, SplitName};
 use tests::kafka::Broker;
 use tidemark_kafka::{KafkaOptions, KafkaSource};
 
@@ -43,14 +43,14 @@ fn a_broker_that_is_not_there_is_a_transient_failure_that_names_it() {
 struct Follower {
     source: Arc<KafkaSource>,
     partition: i32,
-    reader: Option<Box<dyn PartitionReader>>,
+    reader: Option<Box<dyn SplitReader>>,
     position: Position,
     offsets: Vec<i64>,
 }
 
 impl Follower {
     fn new(source: &Arc<KafkaSource>, partition: i32) -> Follower {
-        let position = Position { next_offset: 0, leader_epoch: -1 };
+        let position = Position::kafka(0, -1);
         Follower { source: Arc::clone(source), partition, reader: None, position, offsets: vec![] }
     }
 
@@ -65,13 +65,13 @@ impl Follower {
     fn read(&mut self) -> Result<(), SourceFailure> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            None => self.reader.insert(self.source.open(self.partition, self.position)?),
+            None => self.reader.insert(self.source.open(&SplitName::kafka(self.partition), self.position)?),
         };
         let (offsets, position) = (&mut self.offsets, &mut self.position);
         reader.poll(100, Duration::from_millis(20), &mut |messages| {
             for message in messages {
-                offsets.push(message.offset);
-                *position = Position { next_offset: message.offset + 1, leader_epoch: message.leader_epoch };
+                offsets.push(message.ordinal);
+                *position = Position::kafka(message.ordinal + 1, message.mark.leader_epoch());
             }
         })?;
         Ok(())

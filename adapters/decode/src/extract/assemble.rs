@@ -13,7 +13,7 @@ use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::filter::FilterBuilder;
 use kernel::schema::TableDef;
-use kernel::{DeadLetterKind, Error, ErrorKind, Generation, Micros, Result, SourcePartition};
+use kernel::{DeadLetterKind, Error, ErrorKind, Generation, Micros, Result, SplitId};
 use pg_values::time;
 
 use super::{ExtractPlan, Failures, Transform, Transformed};
@@ -26,8 +26,8 @@ pub(super) struct Assembly {
     stored_schema: SchemaRef,
     /// For every column of the table; empty where a transform makes the columns.
     feeds: Vec<Feed>,
-    run: Generation,
-    partition: SourcePartition,
+    generation: Generation,
+    split: SplitId,
     shard_count: u16,
     years: RangeInclusive<i32>,
 }
@@ -85,8 +85,8 @@ impl Assembly {
     pub fn new(
         plan: &ExtractPlan,
         transformed: bool,
-        run: Generation,
-        partition: SourcePartition,
+        generation: Generation,
+        split: SplitId,
     ) -> Result<Assembly> {
         let table = &plan.table;
         check_mappings(&plan.decode.fields, table)?;
@@ -95,8 +95,8 @@ impl Assembly {
             table: table.clone(),
             stored_schema: table.stored_schema(),
             feeds,
-            run,
-            partition,
+            generation,
+            split,
             shard_count: plan.shard_count,
             years: plan.years.clone(),
         })
@@ -276,8 +276,8 @@ impl Assembly {
     pub fn route(&self, rows: Rows, offsets: &[i64]) -> Result<Vec<Option<RecordBatch>>> {
         let mut columns = rows.columns;
         let row_offsets = rows.origin.iter().map(|&message| offsets[message as usize]);
-        columns.push(Arc::new(Int64Array::from_value(self.run.0 as i64, rows.origin.len())));
-        columns.push(Arc::new(Int32Array::from_value(self.partition, rows.origin.len())));
+        columns.push(Arc::new(Int64Array::from_value(self.generation.0 as i64, rows.origin.len())));
+        columns.push(Arc::new(Int32Array::from_value(self.split.0 as i32, rows.origin.len())));
         columns.push(Arc::new(Int64Array::from_iter_values(row_offsets)));
         if let Some(keep) = rows.keep.filter(|keep| keep.true_count() < keep.len()) {
             let filter = FilterBuilder::new(&keep).optimize().build();

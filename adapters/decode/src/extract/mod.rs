@@ -1,4 +1,4 @@
-//! The extractor: from the messages of one source partition to what the kernel takes.
+//! The extractor: from the messages of one split to what the kernel takes.
 //!
 //! Each message has exactly one disposition. It is *set aside* if it cannot be decoded, or if any of its rows fails in SET,
 //! WHERE, NOT NULL or the years that times may have; else *applied* if it leaves a row; else *filtered*. A CSV message of several lines is one message with
@@ -14,8 +14,8 @@ use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{
-    DeadLetter, DeadLetterKind, Epoch, Extract, Generation, Micros, OffsetFilter, Originals, PipelineId,
-    Position, RawMessage, Result, SourcePartition,
+    DeadLetter, DeadLetterKind, Epoch, Extract, Generation, Micros, OrdinalFilter, Originals, PipelineId,
+    Position, RawMessage, Result, SplitId,
 };
 use pg_values::time;
 
@@ -29,7 +29,7 @@ const CHUNK_BYTES_MAX: usize = 16 << 20;
 /// Messages handed to the decoder between two looks at the bounds.
 const STRIDE: usize = 1024;
 
-/// SET and WHERE of a pipeline. Implemented where SQL expressions can be evaluated. One instance a source partition.
+/// SET and WHERE of a pipeline. Implemented where SQL expressions can be evaluated. One instance a split.
 pub trait Transform: Send {
     /// From decoded columns ([`DecodePlan::schema`]) to the table's. `now_us` is the batch's input time: `now()`.
     ///
@@ -75,7 +75,7 @@ pub struct ExtractPlan {
     pub ignores_tombstones: bool,
 }
 
-/// Follows one source partition in one epoch.
+/// Follows one split in one epoch.
 pub struct Extractor {
     decoder: Box<dyn Decoder>,
     transform: Option<Box<dyn Transform>>,
@@ -85,10 +85,10 @@ pub struct Extractor {
     keeps: Keeps,
     pipeline: PipelineId,
     epoch: Epoch,
-    partition: SourcePartition,
-    filter: OffsetFilter,
+    split: SplitId,
+    filter: OrdinalFilter,
     /// Where the open chunk began.
-    first_offset: i64,
+    first: Position,
     open: Chunk,
     /// Chunks that are full and were not taken yet.
     closed: VecDeque<ClosedChunk>,
@@ -140,7 +140,7 @@ struct Chunk {
 struct ClosedChunk {
     chunk: Chunk,
     decoded: Decoded,
-    first_offset: i64,
+    first: Position,
     next: Position,
 }
 
@@ -154,21 +154,21 @@ impl Extractor {
         transform: Option<Box<dyn Transform>>,
         pipeline: PipelineId,
         epoch: Epoch,
-        run: Generation,
-        partition: SourcePartition,
+        generation: Generation,
+        split: SplitId,
         start: Position,
     ) -> Result<Extractor> {
         Ok(Extractor {
             decoder: plan.decode.decoder()?,
-            assembly: Assembly::new(&plan, transform.is_some(), run, partition)?,
+            assembly: Assembly::new(&plan, transform.is_some(), generation, split)?,
             keeps: Keeps::of(&plan, transform.is_some()),
             transform,
             ignores_tombstones: plan.ignores_tombstones,
             pipeline,
             epoch,
-            partition,
-            filter: OffsetFilter::new(start),
-            first_offset: start.next_offset,
+            split,
+            filter: OrdinalFilter::new(start),
+            first: start,
             open: Chunk::default(),
             closed: VecDeque::new(),
         })
@@ -189,8 +189,8 @@ impl Extractor {
         let first_index = self.open.offsets.len();
         let mut skipped = false;
         for message in messages {
-            if self.filter.admit(message.offset, message.leader_epoch) {
-                self.open.offsets.push(message.offset);
+            if self.filter.admit(message.ordinal, message.mark) {
+                self.open.offsets.push(message.ordinal);
                 self.open.source_bytes += message.source_bytes();
             } else {
                 skipped = true;
@@ -218,8 +218,8 @@ impl Extractor {
             let raw = &messages[message as usize - first_index];
             let kind = if code == "23502" { DeadLetterKind::Constraint } else { DeadLetterKind::Decode };
             DeadLetter {
-                partition: self.partition,
-                offset: raw.offset,
+                split: self.split,
+                ordinal: raw.ordinal,
                 kind,
                 code: code.into(),
                 message: text,
@@ -237,7 +237,7 @@ impl Extractor {
         self.filter.advance_to(next_offset);
     }
 
-    /// Where the partition stands: the offset expected next.
+    /// Where the split stands: the position of the message that is expected next.
     pub fn position(&self) -> Position {
         self.filter.position()
     }
@@ -276,14 +276,14 @@ impl Extractor {
         // Room for as many again, so that the next one does not grow step by step.
         self.open.kept.reserve(chunk.kept.len());
         assert_eq!(decoded.messages as usize, chunk.offsets.len(), "the decoder saw every message");
-        self.closed.push_back(ClosedChunk { chunk, decoded, first_offset: self.first_offset, next });
-        self.first_offset = next.next_offset;
+        self.closed.push_back(ClosedChunk { chunk, decoded, first: self.first, next });
+        self.first = next;
     }
 
     /// Closes the range gathered so far: None if the position has not moved. After a very large push there may be several
     /// ranges: ask until None to have them all. An error stops the pipeline.
     pub fn take(&mut self, now_us: Micros) -> Result<Option<Extract>> {
-        if self.closed.is_empty() && self.first_offset < self.filter.position().next_offset {
+        if self.closed.is_empty() && self.first.ordinal() < self.filter.next_ordinal() {
             self.close();
         }
         match self.closed.pop_front() {
@@ -293,7 +293,7 @@ impl Extractor {
     }
 
     fn extract(&mut self, closed: ClosedChunk, now_us: Micros) -> Result<Extract> {
-        let ClosedChunk { chunk, decoded, first_offset, next } = closed;
+        let ClosedChunk { chunk, decoded, first, next } = closed;
         let Chunk { offsets, source_bytes, mut dead_letters, kept, kept_ends } = chunk;
         let mut failures = Failures::new();
         let mut rows = match &mut self.transform {
@@ -311,22 +311,22 @@ impl Extractor {
             Bytes::copy_from_slice(&kept[start..kept_ends[message]])
         };
         dead_letters.extend(failures.into_iter().map(|(message, (kind, code, text))| DeadLetter {
-            partition: self.partition,
-            offset: offsets[message as usize],
+            split: self.split,
+            ordinal: offsets[message as usize],
             kind,
             code,
             message: text,
             payload: Some(original(message as usize)),
         }));
-        dead_letters.sort_by_key(|s| s.offset);
+        dead_letters.sort_by_key(|letter| letter.ordinal);
 
         let messages = offsets.len() as u64;
         let filtered = messages.checked_sub(applied + dead_letters.len() as u64);
         Ok(Extract {
             pipeline: self.pipeline,
             epoch: self.epoch,
-            partition: self.partition,
-            first_offset,
+            split: self.split,
+            first,
             next,
             messages,
             filtered: filtered.expect("every message has one disposition"),
@@ -334,7 +334,7 @@ impl Extractor {
             pieces: self.assembly.route(rows, &offsets)?,
             dead_letters,
             originals: (self.keeps == Keeps::ToTable).then(|| Originals {
-                offsets,
+                ordinals: offsets,
                 ends: kept_ends,
                 bytes: Bytes::from(kept),
             }),
@@ -345,5 +345,5 @@ impl Extractor {
 /// The messages whose offsets were admitted: these are in order, and each stands for its first delivery.
 fn admitted<'a>(messages: &[RawMessage<'a>], offsets: &[i64]) -> Vec<RawMessage<'a>> {
     let mut offsets = offsets.iter().peekable();
-    messages.iter().filter(|m| offsets.next_if(|&&offset| offset == m.offset).is_some()).copied().collect()
+    messages.iter().filter(|m| offsets.next_if(|&&ordinal| ordinal == m.ordinal).is_some()).copied().collect()
 }

@@ -5,8 +5,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
-use kernel::RawMessage;
 use kernel::schema::ColumnType;
+use kernel::{Mark, RawMessage};
 use tidemark_decode::{DecodePlan, Decoded, Decoder, FieldMapping, Format, Refused};
 
 /// A nullable column from the key of its own name.
@@ -22,7 +22,7 @@ pub fn at(name: &str, column_type: ColumnType, path: &[&str]) -> FieldMapping {
 
 /// A message with this value at this offset.
 pub fn message(offset: i64, value: Option<&[u8]>) -> RawMessage<'_> {
-    RawMessage { offset, leader_epoch: 0, timestamp_ms: -1, key: None, value }
+    RawMessage { ordinal: offset, mark: Mark::LeaderEpoch(0), timestamp_ms: -1, key: None, value }
 }
 
 pub struct Table {

@@ -37,8 +37,8 @@ fn plan(paths: &[(&str, &[&str], ColumnType)]) -> DecodePlan {
 
 fn decode<'a>(plan: &DecodePlan, messages: &[&'a [u8]]) -> (Decoded, Vec<Refused>) {
     let raw = |value: &&'a [u8]| RawMessage {
-        offset: 0,
-        leader_epoch: 0,
+        ordinal: 0,
+        mark: kernel::Mark::LeaderEpoch(0),
         timestamp_ms: -1,
         key: None,
         value: Some(value),

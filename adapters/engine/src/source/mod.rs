@@ -6,6 +6,7 @@ mod credit;
 mod reader;
 mod worker;
 
+use kernel::message::SplitStart;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -13,14 +14,14 @@ use std::thread::JoinHandle;
 use kernel::message::SourceFailure;
 use kernel::schema::{PipelineDef, TableDef};
 use kernel::source::Source;
-use kernel::{Epoch, Error, ErrorKind, Input, Position, SourcePartition};
+use kernel::{Epoch, Error, ErrorKind, Input};
 
 use crate::clock::Clock;
 use crate::coordinator::Message;
 use crate::pipeline::PipelineFactory;
 use crate::threads;
 use credit::CreditWindow;
-use reader::{ReaderCommand, ReaderThread};
+use reader::ReaderThread;
 
 /// What every source of an engine shares.
 #[derive(Clone)]
@@ -29,7 +30,7 @@ pub(crate) struct SourceContext {
     pub inbox: Sender<Message>,
     pub clock: Clock,
     pub shard_count: u16,
-    /// Most threads that read one pipeline's partitions.
+    /// Most threads that read one pipeline's splits.
     pub reader_threads_max: usize,
     /// Bytes of payload after which a range is handed in even though more is waiting.
     pub chunk_bytes: u64,
@@ -47,7 +48,7 @@ pub(crate) struct SourceSpec {
 pub(crate) type OpenSource = Arc<OnceLock<Arc<dyn Source>>>;
 
 enum Command {
-    Fetch(Vec<(SourcePartition, Position)>),
+    Fetch(Vec<SplitStart>),
     Verify(u64),
 }
 
@@ -86,7 +87,7 @@ impl SourceHandle {
         self.epoch
     }
 
-    pub(crate) fn fetch(&self, starts: Vec<(SourcePartition, Position)>) {
+    pub(crate) fn fetch(&self, starts: Vec<SplitStart>) {
         // The thread is gone only if it has failed, and then it has said so.
         let _ = self.commands.send(Command::Fetch(starts));
     }
@@ -118,7 +119,7 @@ struct ControlThread {
     commands: Receiver<Command>,
     credit: Arc<CreditWindow>,
     source: OpenSource,
-    readers: Vec<(Sender<ReaderCommand>, JoinHandle<()>)>,
+    readers: Vec<(Sender<SplitStart>, JoinHandle<()>)>,
     next_reader: usize,
 }
 
@@ -162,21 +163,21 @@ impl ControlThread {
         }
     }
 
-    /// Deals the partitions out to the readers in turn.
-    fn fetch(&mut self, starts: Vec<(SourcePartition, Position)>) {
-        for (partition, position) in starts {
+    /// Deals the splits out to the readers in turn.
+    fn fetch(&mut self, starts: Vec<SplitStart>) {
+        for start in starts {
             if self.readers.len() < self.context.reader_threads_max {
                 self.readers.push(self.start_reader());
             }
             let (commands, _) = &self.readers[self.next_reader % self.readers.len()];
             self.next_reader += 1;
-            let _ = commands.send(ReaderCommand { partition, position });
+            let _ = commands.send(start);
         }
         // Whoever waits for messages looks for commands, too.
         self.credit.arrived();
     }
 
-    fn start_reader(&self) -> (Sender<ReaderCommand>, JoinHandle<()>) {
+    fn start_reader(&self) -> (Sender<SplitStart>, JoinHandle<()>) {
         let (commands, inbox) = channel();
         let source = self.source.get().expect("fetched only after it was opened").clone();
         let reader =

@@ -1,5 +1,6 @@
 //! A thread that reads and extracts some of a pipeline's source partitions.
 
+use kernel::message::SplitStart;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use kernel::message::SourceFailure;
 use kernel::source::Source;
-use kernel::{Extract, Input, Position, SourcePartition};
+use kernel::{Extract, Input};
 
 use super::credit::CreditWindow;
 use super::worker::{PartitionWorker, Step};
@@ -27,18 +28,12 @@ const ANNOUNCED_POLL: Duration = Duration::from_millis(500);
 /// How long a thread waits that may not read; credit wakes it at once.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(1);
 
-/// Read this partition from here.
-pub(super) struct ReaderCommand {
-    pub partition: SourcePartition,
-    pub position: Position,
-}
-
 pub(super) struct ReaderThread {
     context: SourceContext,
     spec: SourceSpec,
     source: Arc<dyn Source>,
     credit: Arc<CreditWindow>,
-    commands: Receiver<ReaderCommand>,
+    commands: Receiver<SplitStart>,
     workers: Vec<PartitionWorker>,
 }
 
@@ -48,7 +43,7 @@ impl ReaderThread {
         spec: SourceSpec,
         source: Arc<dyn Source>,
         credit: Arc<CreditWindow>,
-        commands: Receiver<ReaderCommand>,
+        commands: Receiver<SplitStart>,
     ) -> ReaderThread {
         ReaderThread { context, spec, source, credit, commands, workers: vec![] }
     }
@@ -116,20 +111,19 @@ impl ReaderThread {
         }
     }
 
-    fn begin(&mut self, command: ReaderCommand) -> Result<(), SourceFailure> {
-        let ReaderCommand { partition, position } = command;
+    fn begin(&mut self, start: SplitStart) -> Result<(), SourceFailure> {
         let spec = ExtractorSpec {
             pipeline: self.spec.pipeline.clone(),
             table: self.spec.table.clone(),
             shard_count: self.context.shard_count,
             epoch: self.spec.epoch,
-            partition,
-            start: position,
+            split: start.split,
+            start: start.position,
         };
         let extractor = self.context.factory.extractor(spec).map_err(SourceFailure::Permanent)?;
-        self.workers.retain(|worker| worker.partition != partition);
+        self.workers.retain(|worker| worker.split != start.name);
         let credit = self.credit.clone();
-        self.workers.push(PartitionWorker::new(partition, extractor, Arc::new(move || credit.arrived())));
+        self.workers.push(PartitionWorker::new(start.name, extractor, Arc::new(move || credit.arrived())));
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kernel::message::SourceFailure;
-use kernel::source::{Arrived, PartitionReader, Source};
-use kernel::{Extract, RawMessage, SourcePartition};
+use kernel::source::{Arrived, Source, SplitReader};
+use kernel::{Extract, RawMessage, SplitName};
 use tidemark_decode::Extractor;
 
 use super::credit::CreditWindow;
@@ -30,9 +30,9 @@ pub(super) enum Step {
 }
 
 pub(super) struct PartitionWorker {
-    pub partition: SourcePartition,
+    pub split: SplitName,
     /// None: to be opened (again) where the extractor stands.
-    reader: Option<Box<dyn PartitionReader>>,
+    reader: Option<Box<dyn SplitReader>>,
     extractor: Extractor,
     waiting_ranges: Arc<AtomicUsize>,
     /// Called when something has come to be read.
@@ -43,10 +43,10 @@ pub(super) struct PartitionWorker {
 }
 
 impl PartitionWorker {
-    pub(super) fn new(partition: SourcePartition, extractor: Extractor, arrived: Arrived) -> PartitionWorker {
+    pub(super) fn new(split: SplitName, extractor: Extractor, arrived: Arrived) -> PartitionWorker {
         let waiting_ranges = Arc::default();
         PartitionWorker {
-            partition,
+            split,
             reader: None,
             extractor,
             waiting_ranges,
@@ -107,7 +107,7 @@ impl PartitionWorker {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             None => {
-                let mut reader = source.open(self.partition, self.extractor.position())?;
+                let mut reader = source.open(&self.split, self.extractor.position())?;
                 self.announces = reader.announce(self.arrived.clone());
                 self.reader.insert(reader)
             }
@@ -133,7 +133,7 @@ impl PartitionWorker {
             self.reader = None;
             return Ok(Read { bytes, at_end: false });
         }
-        if let Some(position) = polled.position {
+        if let Some(position) = polled.next_ordinal {
             self.extractor.advance_to(position);
         }
         Ok(Read { bytes, at_end: polled.at_end || polled.messages == 0 })

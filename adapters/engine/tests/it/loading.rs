@@ -39,7 +39,7 @@ async fn appends_every_message_of_every_partition_once() {
     }
     let status = engine.pipeline_status().remove(0);
     assert_eq!((status.messages, &status.state), (1_050, &PipelineState::Running));
-    assert!(status.partitions.iter().all(|p| p.next == Some(210) && p.lag == Some(0)), "{status:?}");
+    assert!(status.splits.iter().all(|p| p.next == Some(210) && p.lag == Some(0)), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,8 @@ async fn sums_by_key_and_sets_bad_messages_aside() {
     let expected: Vec<(String, i64)> = expected.into_iter().collect();
     eventually(&engine, "all balances", |snapshot| rows(snapshot, "accounts") == expected).await;
     eventually(&engine, "30 messages set aside", |snapshot| {
-        snapshot.catalog.pipeline_named("p").is_some_and(|p| p.dead_letters == 30)
+        let pipeline = snapshot.catalog.pipeline_named("p");
+        pipeline.is_some_and(|p| snapshot.catalog.cursors[&p.id].dead_letters == 30)
     })
     .await;
 }

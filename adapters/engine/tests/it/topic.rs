@@ -11,8 +11,8 @@ use arrow_array::types::Int64Type;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::message::{Alteration, Definition, PipelineSpec, SourceFailure, SourceMetadata, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
-use kernel::source::{PartitionReader, Polled, Source, Sources};
-use kernel::{ColumnId, Error, ErrorKind, Position, RawMessage, Snapshot, SourcePartition, TopicId};
+use kernel::source::{Polled, Source, Sources, SplitReader};
+use kernel::{ColumnId, Error, ErrorKind, Identity, Position, RawMessage, Snapshot, SplitName};
 use parking_lot::{Condvar, Mutex};
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 use tidemark_engine::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
@@ -32,7 +32,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Log {
-    partitions: BTreeMap<SourcePartition, Vec<String>>,
+    partitions: BTreeMap<i32, Vec<String>>,
     /// Bytes that readers have handed out.
     delivered_bytes: u64,
 }
@@ -49,15 +49,15 @@ impl Topic {
         }))
     }
 
-    pub fn append(&self, partition: SourcePartition, message: impl Into<String>) {
+    pub fn append(&self, partition: i32, message: impl Into<String>) {
         let mut log = self.0.log.lock();
         log.partitions.get_mut(&partition).expect("a partition of the topic").push(message.into());
         self.0.appended.notify_all();
     }
 
-    pub fn add_partition(&self) -> SourcePartition {
+    pub fn add_partition(&self) -> i32 {
         let mut log = self.0.log.lock();
-        let number = log.partitions.len() as SourcePartition;
+        let number = log.partitions.len() as i32;
         log.partitions.insert(number, vec![]);
         number
     }
@@ -94,30 +94,27 @@ impl Source for Topic {
         fails(&self.0.reads_to_fail)?;
         let log = self.0.log.lock();
         let partitions = log.partitions.iter().map(|(p, messages)| (*p, (0, messages.len() as i64)));
-        Ok(SourceMetadata { topic_id: TopicId([7; 16]), partitions: partitions.collect() })
+        Ok(SourceMetadata::kafka(&Identity::new(&[7; 16]), partitions))
     }
 
-    fn open(
-        &self,
-        partition: SourcePartition,
-        start: Position,
-    ) -> Result<Box<dyn PartitionReader>, SourceFailure> {
+    fn open(&self, split: &SplitName, start: Position) -> Result<Box<dyn SplitReader>, SourceFailure> {
+        let partition = split.partition().expect("a partition");
         fails(&self.0.opens_to_fail)?;
         self.0.open_readers.fetch_add(1, Ordering::SeqCst);
         // Redelivers one message that has passed already (fault A2).
-        let next = (start.next_offset - 1).max(0) as usize;
+        let next = (start.ordinal() - 1).max(0) as usize;
         Ok(Box::new(Reader { topic: self.clone(), partition, next }))
     }
 
-    fn watermarks(&self) -> Vec<(SourcePartition, i64, i64)> {
+    fn watermarks(&self) -> Vec<(SplitName, i64, i64)> {
         let log = self.0.log.lock();
-        log.partitions.iter().map(|(p, messages)| (*p, 0, messages.len() as i64)).collect()
+        log.partitions.iter().map(|(p, messages)| (SplitName::kafka(*p), 0, messages.len() as i64)).collect()
     }
 }
 
 struct Reader {
     topic: Topic,
-    partition: SourcePartition,
+    partition: i32,
     next: usize,
 }
 
@@ -127,7 +124,7 @@ impl Drop for Reader {
     }
 }
 
-impl PartitionReader for Reader {
+impl SplitReader for Reader {
     fn poll(
         &mut self,
         messages_max: usize,
@@ -143,8 +140,8 @@ impl PartitionReader for Reader {
         let messages: Vec<RawMessage<'_>> = (self.next as i64..)
             .zip(waiting)
             .map(|(offset, text)| RawMessage {
-                offset,
-                leader_epoch: 1,
+                ordinal: offset,
+                mark: kernel::Mark::LeaderEpoch(1),
                 timestamp_ms: -1,
                 key: None,
                 value: Some(text.as_bytes()),
@@ -158,7 +155,7 @@ impl PartitionReader for Reader {
         self.next += count;
         log.delivered_bytes += bytes as u64;
         let at_end = self.next == log.partitions[&self.partition].len();
-        Ok(Polled { messages: count, position: None, at_end })
+        Ok(Polled { messages: count, next_ordinal: None, at_end })
     }
 }
 
@@ -191,7 +188,7 @@ impl PipelineFactory for Factory {
             table: spec.table,
         };
         let pipeline = &spec.pipeline;
-        Extractor::new(plan, None, pipeline.id, spec.epoch, pipeline.generation, spec.partition, spec.start)
+        Extractor::new(plan, None, pipeline.id, spec.epoch, pipeline.generation, spec.split, spec.start)
     }
 
     fn has_secret(&self, definition_sql: &str) -> bool {
@@ -257,6 +254,7 @@ pub fn accounts_table() -> Definition {
 
 pub fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> Definition {
     let spec = PipelineSpec {
+        source_kind: kernel::SourceKind::Kafka,
         name: name.into(),
         table: table.into(),
         definition_sql: format!("CREATE PIPELINE {name} AS LOAD DATA KAFKA 'test/topic' INTO TABLE {table}"),

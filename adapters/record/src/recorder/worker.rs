@@ -178,9 +178,9 @@ impl Worker {
             && let Some(commit) = head(record)
         {
             for advance in commit.cursors {
-                let (pipeline, epoch, partition) = (advance.pipeline, advance.epoch, advance.partition);
-                let key = |first_offset| ExtractKey { pipeline, epoch, partition, first_offset };
-                let range = key(advance.first_offset)..key(advance.next.next_offset);
+                let (pipeline, epoch, split) = (advance.pipeline, advance.epoch, advance.split);
+                let key = |first_ordinal| ExtractKey { pipeline, epoch, split, first_ordinal };
+                let range = key(advance.first.ordinal())..key(advance.next.ordinal());
                 let there: Vec<ExtractKey> = self.expected.range(range).map(|(key, _)| *key).collect();
                 for key in there {
                     self.expected.remove(&key);

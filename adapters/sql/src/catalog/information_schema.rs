@@ -1,6 +1,8 @@
 //! `information_schema`: the standard views that clients use, and the views of pipelines. The pipelines' cursors are those
 //! of the statement's snapshot, so that rows and offsets agree; what the source has beyond them is the newest that is known.
 
+use kernel::Position;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::error::Result;
@@ -314,7 +316,7 @@ fn pipelines(view: &View) -> Vec<Vec<Value>> {
             message,
             "KAFKA",
             p.generation.0,
-            p.dead_letters,
+            view.snapshot.catalog.cursors[&p.id].dead_letters,
             p.error_limit,
             Value::Float(p.batch_interval_us as f64 / 1000.0),
             now.map_or(Value::Null, |s| Value::Float(s.rows_per_second)),
@@ -357,11 +359,14 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
         // Of a pipeline that does not run, or whose source is not open, nobody knows what there is by now.
         let known = status.get(&p.id).filter(|_| p.state == PipelineState::Running);
         let watermarks = known.map(|s| s.watermarks.clone()).unwrap_or_default();
-        let mut partitions: Vec<i32> = p.cursors.keys().chain(watermarks.keys()).copied().collect();
+        let splits = view.snapshot.catalog.cursors[&p.id].splits();
+        let positions = splits.filter_map(|(_, split)| Some((split.name.partition()?, split.position?)));
+        let cursors: BTreeMap<i32, Position> = positions.collect();
+        let mut partitions: Vec<i32> = cursors.keys().chain(watermarks.keys()).copied().collect();
         partitions.sort_unstable();
         partitions.dedup();
         for partition in partitions {
-            let next = p.cursors.get(&partition).map(|c| c.next_offset);
+            let next = cursors.get(&partition).map(|position| position.ordinal());
             let marks = watermarks.get(&partition).copied();
             // The reading may be older than the snapshot: what is committed is there, and was not held back any more.
             let latest = marks.map(|marks| marks.end.max(next.unwrap_or(0)));

@@ -1,12 +1,13 @@
 //! CREATE and ALTER PIPELINE: everything that can be wrong with a pipeline before it meets its source. And its text for those who
 //! ask.
 
+use kernel::cursors::Cursors;
 use std::collections::BTreeMap;
 
 use kernel::expr::OnDuplicate;
 use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, SourceMetadata};
 use kernel::schema::{PipelineDef, PipelineState, StartAt, TableDef};
-use kernel::{Epoch, ErrorKind, Generation, PipelineId, Position, TopicId};
+use kernel::{Epoch, ErrorKind, Generation, Identity, PipelineId, Position, SourceKind, SplitId, SplitName};
 use tidemark_decode::{ExtractPlan, Extractor};
 use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
@@ -76,9 +77,11 @@ async fn alteration(
     altered: &CreatePipeline,
 ) -> Result<Plan> {
     let before = parse_pipeline(&existing.definition_sql).or_sql()?.source;
-    let source_changed = !may_be_same(&before, &altered.source, existing.topic_id);
+    let cursors = &context.snapshot().catalog.cursors[&existing.id];
+    let identity = cursors.splits().find_map(|(_, split)| split.identity.clone());
+    let source_changed = !may_be_same(&before, &altered.source, identity);
     let mut notices = vec![];
-    if !existing.cursors.is_empty() && source_changed {
+    if !cursors.is_empty() && source_changed {
         notices.push(format!(
             "pipeline \"{}\" reads another source now ('{}', before '{}'), so its offsets are forgotten and it begins at the \
              oldest message there; rows that it loaded before stay",
@@ -86,7 +89,7 @@ async fn alteration(
             altered.source.address(),
             before.address()
         ));
-    } else if !existing.cursors.is_empty() && !same_brokers(&before, &altered.source) {
+    } else if !cursors.is_empty() && !same_brokers(&before, &altered.source) {
         notices.push(format!(
             "pipeline \"{}\" keeps its offsets: should its topic be another one at these brokers, it stops and says so",
             altered.name
@@ -100,8 +103,8 @@ async fn alteration(
 
 /// Whether two sources may be one: the same topic at the same brokers. Elsewhere a topic of that name is held against its id when
 /// it is opened; one of which no id is known (brokers before 2.8 give none) is another one.
-fn may_be_same(before: &KafkaSource, after: &KafkaSource, topic_id: Option<TopicId>) -> bool {
-    let has_id = topic_id.is_some_and(|id| id != TopicId::default());
+fn may_be_same(before: &KafkaSource, after: &KafkaSource, identity: Option<Identity>) -> bool {
+    let has_id = identity.is_some_and(|identity| identity.as_bytes().iter().any(|byte| *byte != 0));
     before.topic == after.topic && (same_brokers(before, after) || has_id)
 }
 
@@ -135,7 +138,8 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
                 SqlError::new(error.kind.sqlstate(), message)
             })?;
             check_offsets(at, &metadata)?;
-            Offsets::At(at.clone())
+            let position = |(p, at): (&i32, &i64)| (SplitName::kafka(*p), Position::kafka(*at, -1));
+            Offsets::At(at.iter().map(position).collect())
         }
     };
     let definition = Definition::SetOffsets { name: name.into(), offsets };
@@ -145,9 +149,9 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
 fn check_offsets(at: &BTreeMap<i32, i64>, metadata: &SourceMetadata) -> Result<()> {
     let refuse = |message: String| Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
     for (partition, offset) in at {
-        match metadata.partitions.get(partition) {
+        match metadata.partitions().get(partition) {
             None => {
-                let last = metadata.partitions.keys().last().map_or(0, |last| last + 1);
+                let last = metadata.partitions().keys().last().map_or(0, |last| last + 1);
                 return refuse(format!(
                     "the topic has no partition {partition}: it has {last}, numbered from 0"
                 ));
@@ -203,9 +207,10 @@ fn checked(context: &StatementContext, create: &CreatePipeline) -> Result<Pipeli
     let shard_count = context.environment().database.shard_count();
     let (plan, transform) = PipelinePlanner::new()?.plan(create, table, shard_count)?;
     check_fed(create, &plan)?;
-    let start = Position { next_offset: 0, leader_epoch: -1 };
-    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Generation(0), 0, start).or_sql()?;
+    let start = Position::kafka(0, -1);
+    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Generation(0), SplitId(0), start).or_sql()?;
     Ok(PipelineSpec {
+        source_kind: SourceKind::Kafka,
         name: create.name.clone(),
         table: create.table.clone(),
         definition_sql: String::new(),
@@ -257,10 +262,11 @@ fn check_fed(create: &CreatePipeline, plan: &ExtractPlan) -> Result<()> {
 
 /// A pipeline's definition as it may be shown: without secrets. EXTENDED adds the statement that gives another pipeline of
 /// this definition the same offsets.
-pub fn show_create(pipeline: &PipelineDef, extended: bool) -> Result<String> {
+pub fn show_create(pipeline: &PipelineDef, cursors: &Cursors, extended: bool) -> Result<String> {
     let mut text = parse_pipeline(&pipeline.definition_sql).or_sql()?.to_string();
-    if extended && !pipeline.cursors.is_empty() {
-        let offsets = pipeline.cursors.iter().map(|(p, position)| (*p, position.next_offset)).collect();
+    if extended && !cursors.is_empty() {
+        let seen = cursors.splits().filter_map(|(_, split)| Some((split.name.partition()?, split.position?)));
+        let offsets = seen.map(|(partition, position)| (partition, position.ordinal())).collect();
         let set = Statement::SetOffsets { name: pipeline.name.clone(), offsets: OffsetsSyntax::At(offsets) };
         text = format!("{text};\n{set}");
     }

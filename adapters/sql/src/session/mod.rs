@@ -223,7 +223,8 @@ impl Session {
                 let pipeline = context.snapshot().catalog.pipeline_named(name).ok_or_else(|| {
                     SqlError::new(state::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
                 })?;
-                let text = define::show_create(pipeline, *extended)?;
+                let cursors = &context.snapshot().catalog.cursors[&pipeline.id];
+                let text = define::show_create(pipeline, cursors, *extended)?;
                 show::one_row(guard, &["Pipeline", "Create Pipeline"], vec![name.clone(), text])
             }
             other => self.define(other).await,

@@ -134,8 +134,7 @@ impl Database for Host {
         if definition_sql.contains("'gone:") {
             return Err(Error::new(kernel::ErrorKind::SourceUnreachable, "no broker answers"));
         }
-        let partitions = [(0, (5, 20)), (1, (0, 0))].into_iter().collect();
-        Ok(SourceMetadata { topic_id: TopicId([7; 16]), partitions })
+        Ok(SourceMetadata::kafka(&Identity::new(&[7; 16]), [(0, (5, 20)), (1, (0, 0))]))
     }
 
     /// Brokers called `forbidden` are not allowed.

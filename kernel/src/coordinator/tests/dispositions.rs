@@ -16,9 +16,9 @@ fn extract(host: &Host, pipeline: PipelineId, first_offset: i64, messages: &[&[i
     Extract {
         pipeline,
         epoch: source.epoch,
-        partition: 0,
-        first_offset,
-        next: Position { next_offset: first_offset + messages.len() as i64, leader_epoch: 0 },
+        split: SplitId(0),
+        first: Position::kafka(first_offset, 0),
+        next: Position::kafka(first_offset + messages.len() as i64, 0),
         messages: messages.len() as u64,
         filtered: messages.iter().filter(|values| values.is_empty()).count() as u64,
         source_bytes: 100,
@@ -93,8 +93,8 @@ fn a_message_of_several_rows_on_several_shards_counts_once_whatever_becomes_of_i
     assert_eq!(tally, Tally { applied: 1, filtered: 1, ignored: 0, dead_letters: 3 });
     host.sync();
     assert_eq!(errors_rows(&host), 1 + 6 + 1, "each refused row, with its reason");
-    let def = &host.kernel.published().catalog.pipelines[&id];
-    assert_eq!((def.dead_letters, def.cursors[&0].next_offset), (3, 6), "messages, not rows");
+    let cursors = &host.kernel.published().catalog.cursors[&id];
+    assert_eq!((cursors.dead_letters, host.position(id).ordinal()), (3, 6), "messages, not rows");
 }
 
 #[test]

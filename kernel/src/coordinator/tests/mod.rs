@@ -19,7 +19,7 @@ use crate::shard::Shard;
 use crate::snapshot::ShardView;
 
 const SHARDS: u16 = 2;
-const TOPIC: TopicId = TopicId([7; 16]);
+const TOPIC: [u8; 16] = [7; 16];
 
 /// Nothing is gathered: readings and batches come as soon as they may.
 fn eager() -> Config {
@@ -138,7 +138,7 @@ impl Host {
                         rejected.push(Rejected {
                             table: *table,
                             error,
-                            origin: Some((0, 0)),
+                            origin: Some((SplitId(0), 0)),
                             row_text: "{}".into(),
                         });
                     }
@@ -213,9 +213,9 @@ impl Host {
         let extract = Extract {
             pipeline: PipelineId(1),
             epoch,
-            partition: 0,
-            first_offset: from,
-            next: Position { next_offset: to, leader_epoch: 0 },
+            split: SplitId(0),
+            first: Position::kafka(from, 0),
+            next: Position::kafka(to, 0),
             messages: (to - from) as u64,
             filtered: 0,
             source_bytes: 100,
@@ -227,11 +227,11 @@ impl Host {
     }
 
     /// Answers the reading that is on its way.
-    fn verified(&mut self, topic_id: TopicId) {
+    fn verified(&mut self, topic_id: [u8; 16]) {
         self.verified_of(PipelineId(1), topic_id);
     }
 
-    fn verified_of(&mut self, pipeline: PipelineId, topic_id: TopicId) {
+    fn verified_of(&mut self, pipeline: PipelineId, topic_id: [u8; 16]) {
         let asked = self.seen.iter().rev().find_map(|e| match e {
             Effect::SourceVerify { pipeline: of, epoch, token } if *of == pipeline => Some((*epoch, *token)),
             _ => None,
@@ -243,13 +243,19 @@ impl Host {
     /// Where the last fetch began.
     fn last_fetch(&self) -> Option<i64> {
         self.seen.iter().rev().find_map(|e| match e {
-            Effect::Fetch { starts, .. } => Some(starts[0].1.next_offset),
+            Effect::Fetch { starts, .. } => Some(starts[0].position.ordinal()),
             _ => None,
         })
     }
 
     fn cursor(&self) -> i64 {
-        self.kernel.published().catalog.pipelines[&PipelineId(1)].cursors[&0].next_offset
+        self.position(PipelineId(1)).ordinal()
+    }
+
+    /// The cursor of partition 0.
+    fn position(&self, pipeline: PipelineId) -> Position {
+        let cursors = &self.kernel.published().catalog.cursors[&pipeline];
+        cursors.get(SplitId(0)).and_then(|split| split.position).expect("a cursor")
     }
 
     fn state(&self) -> PipelineState {
@@ -266,8 +272,8 @@ fn name_of(command: &ShardCommand) -> String {
     }
 }
 
-fn metadata(topic_id: TopicId) -> SourceMetadata {
-    SourceMetadata { topic_id, partitions: BTreeMap::from([(0, (0, 1000))]) }
+fn metadata(topic_id: [u8; 16]) -> SourceMetadata {
+    SourceMetadata::kafka(&Identity::new(&topic_id), [(0, (0, 1000))])
 }
 
 fn column(name: &str) -> ColumnDef {
@@ -277,6 +283,7 @@ fn column(name: &str) -> ColumnDef {
 
 fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> PipelineSpec {
     PipelineSpec {
+        source_kind: SourceKind::Kafka,
         name: name.into(),
         table: table.into(),
         definition_sql: format!("CREATE PIPELINE {name} …"),
@@ -357,7 +364,7 @@ fn a_batch_needs_the_second_reading_and_is_seen_only_after_its_sync() {
     assert_eq!(host.cursor(), 10);
     let (_, kind, Body::Commit(_, commit)) = host.appended.last().unwrap() else { panic!("a commit") };
     assert_eq!(*kind, RecordKind::Batch);
-    assert_eq!((commit.cursors[0].first_offset, commit.cursors[0].tally.applied), (0, 10));
+    assert_eq!((commit.cursors[0].first.ordinal(), commit.cursors[0].tally.applied), (0, 10));
 }
 
 #[test]
@@ -466,7 +473,7 @@ fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged()
 fn a_recreated_topic_stops_the_pipeline_and_nothing_of_it_is_loaded() {
     let mut host = Host::with_pipeline(false, None);
     host.extracted(host.epoch(), 0, 10);
-    host.verified(TopicId([8; 16]));
+    host.verified([8; 16]);
     host.sync();
     assert_eq!(host.cursor(), 0);
     let PipelineState::Failed { code, message } = host.state() else { panic!("{:?}", host.state()) };
@@ -517,7 +524,7 @@ fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
     host.verified(TOPIC);
     host.sync();
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
-    let failure = SourceFailure::Lost { partition: 0, wanted: 10, earliest: 20, latest: 30 };
+    let failure = SourceFailure::kafka_lost(0, 10, 20, 30);
     host.feed(Input::SourceFailed { pipeline, epoch, failure });
     host.sync();
     let PipelineState::Failed { code, message } = host.state() else { panic!("{:?}", host.state()) };
@@ -534,7 +541,7 @@ fn a_reader_ahead_of_its_cursor_that_loses_its_place_begins_again_at_the_cursor(
     // Read up to 20 and not committed; then the log is cut at 15 and goes on otherwise. Nothing of what is committed is lost.
     host.extracted(host.epoch(), 10, 20);
     let (pipeline, before) = (PipelineId(1), host.epoch());
-    let failure = SourceFailure::Lost { partition: 0, wanted: 20, earliest: 0, latest: 15 };
+    let failure = SourceFailure::kafka_lost(0, 20, 0, 15);
     host.feed(Input::SourceFailed { pipeline, epoch: before, failure });
     host.sync();
     assert_eq!(host.state(), PipelineState::Running);
@@ -609,9 +616,9 @@ fn a_refused_pipeline_row_goes_to_the_errors_table_of_the_same_record() {
 #[test]
 fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
     let mut host = Host::with_pipeline(false, Some(0));
-    let dead_letters = DeadLetter {
-        partition: 0,
-        offset: 0,
+    let dead_letter = DeadLetter {
+        split: SplitId(0),
+        ordinal: 0,
         kind: DeadLetterKind::Decode,
         code: "22P02".into(),
         message: "not JSON".into(),
@@ -620,14 +627,14 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
     let extract = Extract {
         pipeline: PipelineId(1),
         epoch: host.epoch(),
-        partition: 0,
-        first_offset: 0,
-        next: Position { next_offset: 1, leader_epoch: 0 },
+        split: SplitId(0),
+        first: Position::kafka(0, 0),
+        next: Position::kafka(1, 0),
         messages: 1,
         filtered: 0,
         source_bytes: 10,
         pieces: vec![None, None],
-        dead_letters: vec![dead_letters],
+        dead_letters: vec![dead_letter],
         originals: None,
     };
     host.feed(Input::Extracted(extract));

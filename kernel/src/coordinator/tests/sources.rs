@@ -3,7 +3,7 @@
 use super::*;
 
 fn reading_of(latest: [i64; 2]) -> SourceMetadata {
-    SourceMetadata { topic_id: TOPIC, partitions: (0..).zip(latest.map(|latest| (0, latest))).collect() }
+    SourceMetadata::kafka(&Identity::new(&TOPIC), (0..).zip(latest.map(|latest| (0, latest))))
 }
 
 /// START and DROP wait in line together: both are carried out before a host sees an effect of either.
@@ -36,7 +36,8 @@ fn read_ends(ends: &[[i64; 2]]) -> (Host, Vec<String>) {
     let mut host = Host::new();
     host.define(1, create_table("t", false));
     host.define(2, create_pipeline(pipeline("p", "t", OnDuplicate::Reject)));
-    let offsets = Offsets::At(BTreeMap::from([(0, 10), (1, 10)]));
+    let offsets =
+        Offsets::At([0, 1].map(|partition| (SplitName::kafka(partition), Position::kafka(10, -1))).into());
     host.define(3, Definition::SetOffsets { name: "p".into(), offsets });
     host.define(4, Definition::StartPipeline { name: "p".into(), if_not_running: false });
     let mut told = vec![];

@@ -122,7 +122,7 @@ fn rules_for_keys_that_are_there() {
     );
     assert_eq!((counts.inserted, rejected.len()), (2, 1));
     assert_eq!(rejected[0].error.kind, ErrorKind::UniqueViolation);
-    assert_eq!(rejected[0].origin, Some((0, 12)));
+    assert_eq!(rejected[0].origin, Some((SplitId(0), 12)));
     assert_eq!(rejected[0].row_text, r#"{"name":"a","balance":3}"#);
     let (_, counts, _) = stage(
         &mut shard,
@@ -205,7 +205,7 @@ fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused()
     assert_eq!((counts.inserted, rejected.len()), (2, 1));
     assert_eq!(
         (rejected[0].error.kind, rejected[0].origin),
-        (ErrorKind::ProgramLimitExceeded, Some((0, 41)))
+        (ErrorKind::ProgramLimitExceeded, Some((SplitId(0), 41)))
     );
     let keep = Update { assignments: vec![(1, Expr::Stored(1))], condition: None };
     let (_, counts, rejected) =
@@ -230,7 +230,7 @@ fn a_row_that_overflows_is_refused_and_no_other() {
     assert_eq!(rejected.len(), 1);
     assert_eq!(
         (rejected[0].error.kind, rejected[0].origin),
-        (ErrorKind::NumericValueOutOfRange, Some((0, 102)))
+        (ErrorKind::NumericValueOutOfRange, Some((SplitId(0), 102)))
     );
     assert_eq!(contents(&publish(&mut shard, 2)), owned(&[("a", Some(i64::MAX)), ("b", Some(2))]));
 }

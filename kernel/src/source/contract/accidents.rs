@@ -16,7 +16,7 @@ fn go_on(topic: &impl Topic, source: &dyn Source, from: Position, end: i64) -> F
     patiently(topic, || {
         source.read()?;
         let mut follower = Follower::open(source, 0, from);
-        while follower.position().next_offset < end {
+        while follower.position().ordinal() < end {
             follower.poll()?;
         }
         Ok(follower)
@@ -32,7 +32,7 @@ pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut 
     let messages = numbered("m", 0..150);
     topic.send(0, &messages[..50], Codec::None);
     let before = describe(&*source);
-    let mut follower = Follower::open(&*source, 0, Position { next_offset: 0, leader_epoch: -1 });
+    let mut follower = Follower::open(&*source, 0, Position::kafka(0, -1));
     follower.read_to(50);
 
     topic.stop();
@@ -48,7 +48,7 @@ pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut 
     topic.send(0, &messages[50..100], Codec::None);
     let mut seen = std::mem::take(&mut follower.seen);
     let after = patiently(&topic, || source.read()).expect("the source answers again");
-    assert_eq!((after.topic_id, after.partitions[&0]), (before.topic_id, (0, 100)));
+    assert_eq!((after.topic_id(), after.partitions()[&0]), (before.topic_id(), (0, 100)));
     let mut second = go_on(&topic, &*source, follower.position(), 100);
     seen.append(&mut second.seen);
 
@@ -76,7 +76,7 @@ pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
         topic.send(0, std::slice::from_ref(message), Codec::None);
     }
     describe(&*source);
-    let mut follower = Follower::open(&*source, 0, Position { next_offset: 0, leader_epoch: -1 });
+    let mut follower = Follower::open(&*source, 0, Position::kafka(0, -1));
     let epoch = follower.read_to(30)[29].leader_epoch;
     drop(follower);
 
@@ -84,11 +84,11 @@ pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
     let new = numbered("new", 0..25);
     topic.send(0, &new, Codec::None);
     let metadata = patiently(&topic, || source.read()).expect("the source answers again");
-    assert_eq!(metadata.partitions[&0], (0, 45));
+    assert_eq!(metadata.partitions()[&0], (0, 45));
 
     // Both histories have messages at 20 to 29: only the epoch tells them apart.
     for next_offset in [21, 25, 30] {
-        let from = Position { next_offset, leader_epoch: epoch };
+        let from = Position::kafka(next_offset, epoch);
         let failure = patiently(&topic, || {
             let mut follower = Follower::open(&*source, 0, from);
             match follower.failure() {
@@ -96,16 +96,16 @@ pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
                 failure => Ok((failure, follower.seen.len())),
             }
         });
-        let lost = SourceFailure::Lost { partition: 0, wanted: next_offset, earliest: 0, latest: 45 };
+        let lost = SourceFailure::kafka_lost(0, next_offset, 0, 45);
         assert_eq!(failure, Ok((lost, 0)), "the log was cut below {next_offset}");
     }
     for next_offset in [10, 20] {
-        let from = Position { next_offset, leader_epoch: epoch };
+        let from = Position::kafka(next_offset, epoch);
         let follower = go_on(&topic, &*source, from, 45);
         let mut expected = sent(next_offset, &old[next_offset as usize..20]);
         expected.extend(sent(20, &new));
         assert_eq!(texts(&follower.seen), expected);
-        assert!(follower.position().leader_epoch > epoch, "another leader wrote the last message");
+        assert!(follower.position().leader_epoch() > epoch, "another leader wrote the last message");
     }
 }
 
@@ -121,7 +121,7 @@ pub fn a_control_record_of_a_later_leader_is_no_loss(stage: &mut impl Stage) {
     topic.end(transaction, true);
     let source = topic.source();
     patiently(&topic, || source.read()).expect("the source answers again");
-    let mut follower = go_on(&topic, &*source, Position { next_offset: 0, leader_epoch: -1 }, 4);
+    let mut follower = go_on(&topic, &*source, Position::kafka(0, -1), 4);
     assert_eq!(texts(&follower.seen), sent(0, &messages));
     assert_eq!(follower.read_to_end(), 4);
     let position = follower.position();

@@ -1,8 +1,8 @@
 //! What is read: every message that was sent, once, in order, as it was sent, from wherever reading begins.
 
-use super::reading::{Follower, Seen, at, describe, poll, read, sent, texts};
+use super::reading::{Follower, Seen, at, describe, poll, read, sent, texts, watermarks};
 use super::{Codec, Needs, Sent, Stage, Topic, text};
-use crate::extract::OffsetFilter;
+use crate::extract::OrdinalFilter;
 use crate::ids::*;
 use crate::message::SourceFailure;
 
@@ -15,16 +15,18 @@ pub fn a_topic_describes_itself(stage: &mut impl Stage) {
     let mut topic = stage.topic(3, Needs::Nothing);
     let source = topic.source();
     let empty = describe(&*source);
-    assert_ne!(empty.topic_id, TopicId::default());
-    assert_eq!(empty.partitions, (0..3).map(|p| (p, (0, 0))).collect());
+    assert_ne!(empty.topic_id(), Identity::default());
+    assert_eq!(empty.partitions(), (0..3).map(|p| (p, (0, 0))).collect());
     topic.send(1, &numbered("m", 5), Codec::None);
     let metadata = describe(&*source);
-    assert_eq!(metadata.partitions, [(0, (0, 0)), (1, (0, 5)), (2, (0, 0))].into());
-    assert_eq!(source.watermarks(), [(0, 0, 0), (1, 0, 5), (2, 0, 0)]);
+    assert_eq!(metadata.partitions(), [(0, (0, 0)), (1, (0, 5)), (2, (0, 0))].into());
+    assert_eq!(watermarks(&*source), [(0, 0, 0), (1, 0, 5), (2, 0, 0)]);
     let verified = source.verify().expect("the source answers");
     let other = describe(&*topic.source());
-    assert!([metadata.topic_id, verified.topic_id, other.topic_id].iter().all(|id| *id == empty.topic_id));
-    assert!(verified.partitions.keys().eq(metadata.partitions.keys()));
+    assert!(
+        [metadata.topic_id(), verified.topic_id(), other.topic_id()].iter().all(|id| *id == empty.topic_id())
+    );
+    assert!(verified.partitions().keys().eq(metadata.partitions().keys()));
 }
 
 /// A reader of a partition that never had a message says where the end is: at 0, not nowhere (fault A11).
@@ -51,7 +53,7 @@ pub fn every_message_comes_once_and_in_order(stage: &mut impl Stage) {
         }
     }
     let source = topic.source();
-    assert_eq!(describe(&*source).partitions, (0..3).map(|p| (p, (0, 300))).collect());
+    assert_eq!(describe(&*source).partitions(), (0..3).map(|p| (p, (0, 300))).collect());
     for (partition, messages) in (0..).zip(&messages) {
         for start in [0, 1, 150, 299] {
             let seen = read(&*source, partition, start, 300);
@@ -116,9 +118,9 @@ pub fn what_comes_later_is_read_by_who_waits_for_it(stage: &mut impl Stage) {
         assert_eq!(follower.read_to_end(), round as i64 * 10 + 10);
     }
     assert_eq!(texts(&follower.seen), sent(0, &messages));
-    let end = |watermarks: Vec<(SourcePartition, i64, i64)>| watermarks.iter().map(|w| w.2).max();
+    let end = |watermarks: Vec<(i32, i64, i64)>| watermarks.iter().map(|w| w.2).max();
     describe(&*source);
-    assert_eq!(end(source.watermarks()), Some(60));
+    assert_eq!(end(watermarks(&*source)), Some(60));
 }
 
 /// Never more messages than asked for, and never more bytes unless one message has more; the next poll goes on.
@@ -128,15 +130,15 @@ pub fn a_poll_is_limited_in_messages_and_bytes(stage: &mut impl Stage) {
     let messages: Vec<_> = (0..300).map(|i| text("x".repeat(if i % 10 == 3 { 5000 } else { 100 }))).collect();
     topic.send(0, &messages, Codec::None);
     let source = topic.source();
-    let mut reader = source.open(0, at(0)).expect("the partition opens");
+    let mut reader = source.open(&SplitName::kafka(0), at(0)).expect("the partition opens");
     reader.limit_bytes(1000);
-    let (mut filter, mut offsets, mut polls) = (OffsetFilter::new(at(0)), Vec::new(), 0);
+    let (mut filter, mut offsets, mut polls) = (OrdinalFilter::new(at(0)), Vec::new(), 0);
     while offsets.len() < 300 {
         let (mut bytes, mut count) = (0, 0);
         let polled = poll(&mut *reader, 7, |m: Seen| {
             bytes += m.value.map_or(0, |v| v.len());
             count += 1;
-            offsets.extend(filter.admit(m.offset, m.leader_epoch).then_some(m.offset));
+            offsets.extend(filter.admit(m.offset, Mark::LeaderEpoch(m.leader_epoch)).then_some(m.offset));
         });
         assert!(bytes <= 1000 || count == 1, "{bytes} bytes in {count} messages");
         let polled = polled.expect("the source answers");

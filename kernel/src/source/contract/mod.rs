@@ -19,7 +19,6 @@ pub use topics::*;
 pub use transactions::*;
 
 use super::Source;
-use crate::ids::*;
 
 /// A message as a producer sends it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -89,23 +88,23 @@ pub trait Topic {
     fn source(&self) -> Arc<dyn Source>;
 
     /// Sends messages to a partition, in one batch if they fit into one.
-    fn send(&mut self, partition: SourcePartition, messages: &[Sent], codec: Codec);
+    fn send(&mut self, partition: i32, messages: &[Sent], codec: Codec);
 
     /// Begins a transaction of a producer of its own.
     fn begin(&mut self) -> Transaction;
 
     /// Sends messages in a transaction.
-    fn send_in(&mut self, transaction: Transaction, partition: SourcePartition, messages: &[Sent]);
+    fn send_in(&mut self, transaction: Transaction, partition: i32, messages: &[Sent]);
 
     /// Ends a transaction.
     fn end(&mut self, transaction: Transaction, commit: bool);
 
     /// Removes what is below an offset, as retention does.
-    fn retain_from(&mut self, partition: SourcePartition, offset: i64);
+    fn retain_from(&mut self, partition: i32, offset: i64);
 
     /// Sends one more message, so that everything before it may be compacted, and waits until of each key only the last message is
     /// there below it.
-    fn compact(&mut self, partition: SourcePartition);
+    fn compact(&mut self, partition: i32);
 
     /// Deletes the topic.
     fn delete(&mut self);
@@ -124,7 +123,7 @@ pub trait Topic {
 
     /// Stops all brokers, and starts them again without what a partition had at this offset and behind it, as an election does
     /// that is won by a broker which lags behind.
-    fn start_without(&mut self, partition: SourcePartition, from: i64);
+    fn start_without(&mut self, partition: i32, from: i64);
 
     /// Waits for a moment, where there is a world that needs time.
     fn wait(&self);

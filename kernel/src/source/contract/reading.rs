@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::extract::OffsetFilter;
+use crate::extract::OrdinalFilter;
 use crate::ids::*;
 use crate::message::{SourceFailure, SourceMetadata};
-use crate::source::{PartitionReader, Polled, Source};
+use crate::source::{Polled, Source, SplitReader};
 
 use super::{Sent, Topic};
 
@@ -18,7 +18,7 @@ const PATIENCE: u32 = 2400;
 
 /// From an offset on, knowing nothing of leaders.
 pub fn at(next_offset: i64) -> Position {
-    Position { next_offset, leader_epoch: -1 }
+    Position::kafka(next_offset, -1)
 }
 
 /// A message as it was read.
@@ -55,7 +55,7 @@ pub fn sent(from: i64, messages: &[Sent]) -> Vec<(i64, &str)> {
 
 /// One poll, held to the port's promises; what it hands over goes to `take`.
 pub fn poll(
-    reader: &mut dyn PartitionReader,
+    reader: &mut dyn SplitReader,
     messages_max: usize,
     mut take: impl FnMut(Seen),
 ) -> Result<Polled, SourceFailure> {
@@ -64,11 +64,11 @@ pub fn poll(
         calls += 1;
         messages += batch.len();
         for m in batch {
-            assert!(m.offset > last, "offset {} comes after {last} in one poll", m.offset);
-            last = m.offset;
+            assert!(m.ordinal > last, "offset {} comes after {last} in one poll", m.ordinal);
+            last = m.ordinal;
             take(Seen {
-                offset: m.offset,
-                leader_epoch: m.leader_epoch,
+                offset: m.ordinal,
+                leader_epoch: m.mark.leader_epoch(),
                 timestamp_ms: m.timestamp_ms,
                 key: m.key.map(<[u8]>::to_vec),
                 value: m.value.map(<[u8]>::to_vec),
@@ -78,23 +78,26 @@ pub fn poll(
     assert!(calls <= 1, "a poll hands over once or not at all, not {calls} times");
     assert_eq!(polled.messages, messages, "a poll says how much it handed over");
     assert!(messages <= messages_max, "{messages} messages, and no more than {messages_max} were asked for");
-    assert!(polled.position.is_none_or(|position| position > last), "the position is behind all messages");
+    assert!(
+        polled.next_ordinal.is_none_or(|position| position > last),
+        "the position is behind all messages"
+    );
     Ok(polled)
 }
 
 /// A reader with what a host keeps beside it.
 pub struct Follower {
-    reader: Box<dyn PartitionReader>,
-    filter: OffsetFilter,
+    reader: Box<dyn SplitReader>,
+    filter: OrdinalFilter,
     pub seen: Vec<Seen>,
     pub at_end: bool,
 }
 
 impl Follower {
     /// Opens a partition.
-    pub fn open(source: &dyn Source, partition: SourcePartition, start: Position) -> Follower {
-        let reader = source.open(partition, start).expect("the partition opens");
-        Follower { reader, filter: OffsetFilter::new(start), seen: Vec::new(), at_end: false }
+    pub fn open(source: &dyn Source, partition: i32, start: Position) -> Follower {
+        let reader = source.open(&SplitName::kafka(partition), start).expect("the partition opens");
+        Follower { reader, filter: OrdinalFilter::new(start), seen: Vec::new(), at_end: false }
     }
 
     /// Where it stands.
@@ -106,8 +109,8 @@ impl Follower {
     pub fn poll(&mut self) -> Result<Polled, SourceFailure> {
         let Follower { reader, filter, seen, .. } = self;
         let polled = poll(&mut **reader, 1000, |message| {
-            let before = filter.position().leader_epoch;
-            if filter.admit(message.offset, message.leader_epoch) {
+            let before = filter.position().leader_epoch();
+            if filter.admit(message.offset, Mark::LeaderEpoch(message.leader_epoch)) {
                 assert!(
                     message.leader_epoch >= before,
                     "{message:?} was written under an epoch before {before}"
@@ -115,7 +118,7 @@ impl Follower {
                 seen.push(message);
             }
         })?;
-        if let Some(position) = polled.position {
+        if let Some(position) = polled.next_ordinal {
             self.filter.advance_to(position);
         }
         self.at_end = polled.at_end;
@@ -125,12 +128,12 @@ impl Follower {
     /// Polls until it stands at `end`, and not beyond.
     pub fn read_to(&mut self, end: i64) -> &[Seen] {
         let mut in_vain = 0;
-        while self.position().next_offset < end {
+        while self.position().ordinal() < end {
             let polled = self.poll().expect("the source answers");
             in_vain = if polled.messages > 0 { 0 } else { in_vain + 1 };
             assert!(in_vain < PATIENCE, "the reader stands at {:?} and never reaches {end}", self.position());
         }
-        assert_eq!(self.position().next_offset, end, "the reader went too far");
+        assert_eq!(self.position().ordinal(), end, "the reader went too far");
         &self.seen
     }
 
@@ -139,7 +142,7 @@ impl Follower {
         for _ in 0..PATIENCE {
             self.poll().expect("the source answers");
             if self.at_end {
-                return self.position().next_offset;
+                return self.position().ordinal();
             }
         }
         panic!("the reader stands at {:?} and never says that this is the end", self.position());
@@ -166,10 +169,18 @@ impl Follower {
 }
 
 /// Reads a range with a new reader.
-pub fn read(source: &dyn Source, partition: SourcePartition, start: i64, end: i64) -> Vec<Seen> {
+pub fn read(source: &dyn Source, partition: i32, start: i64, end: i64) -> Vec<Seen> {
     let mut follower = Follower::open(source, partition, at(start));
     follower.read_to(end);
     follower.seen
+}
+
+/// Watermarks by partition.
+pub fn watermarks(source: &dyn Source) -> Vec<(i32, i64, i64)> {
+    let by_number = |(name, earliest, end): (SplitName, i64, i64)| Some((name.partition()?, earliest, end));
+    let mut watermarks: Vec<_> = source.watermarks().into_iter().filter_map(by_number).collect();
+    watermarks.sort_unstable();
+    watermarks
 }
 
 /// A reading that is answered.

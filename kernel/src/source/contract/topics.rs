@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reading::{Follower, at, describe, patiently, read, sent, texts};
+use super::reading::{Follower, at, describe, patiently, read, sent, texts, watermarks};
 use super::{Codec, Needs, Sent, Stage, Topic, text};
 use crate::error::ErrorKind;
 use crate::message::SourceFailure;
@@ -12,7 +12,7 @@ fn numbered(prefix: &str, count: i64) -> Vec<Sent> {
 }
 
 fn lost(wanted: i64, earliest: i64, latest: i64) -> SourceFailure {
-    SourceFailure::Lost { partition: 0, wanted, earliest, latest }
+    SourceFailure::kafka_lost(0, wanted, earliest, latest)
 }
 
 /// A position that retention has passed is a typed loss with the range, at once and again; nothing is skipped in silence (A5).
@@ -22,8 +22,8 @@ pub fn what_retention_removed_is_lost_and_the_range_is_named(stage: &mut impl St
     topic.send(0, &messages, Codec::None);
     topic.retain_from(0, 40);
     let source = topic.source();
-    assert_eq!(describe(&*source).partitions[&0], (40, 100));
-    assert_eq!(source.watermarks(), [(0, 40, 100)]);
+    assert_eq!(describe(&*source).partitions()[&0], (40, 100));
+    assert_eq!(watermarks(&*source), [(0, 40, 100)]);
     for wanted in [0, 10, 39] {
         let mut follower = Follower::open(&*source, 0, at(wanted));
         for _ in 0..2 {
@@ -36,7 +36,7 @@ pub fn what_retention_removed_is_lost_and_the_range_is_named(stage: &mut impl St
     }
     // Down to the last message, and an empty partition that begins where it ends.
     topic.retain_from(0, 100);
-    assert_eq!(describe(&*source).partitions[&0], (100, 100));
+    assert_eq!(describe(&*source).partitions()[&0], (100, 100));
     assert_eq!(Follower::open(&*source, 0, at(99)).failure(), lost(99, 100, 100));
     let mut follower = Follower::open(&*source, 0, at(100));
     assert_eq!(follower.read_to_end(), 100);
@@ -78,7 +78,7 @@ pub fn a_compacted_partition_has_holes_and_an_end(stage: &mut impl Stage) {
     let source = topic.source();
     let whole = all.len() as i64;
     topic.compact(0);
-    let end = describe(&*source).partitions[&0].1;
+    let end = describe(&*source).partitions()[&0].1;
     assert!(end > whole, "one more message was sent");
     let survives = |offset: i64| {
         let key = &all[&offset].key;
@@ -108,8 +108,8 @@ pub fn new_partitions_appear_and_begin_at_zero(stage: &mut impl Stage) {
     follower.read_to(5);
     topic.grow(3);
     let after = source.verify().expect("the source answers");
-    assert_eq!(after.topic_id, before.topic_id);
-    assert_eq!(after.partitions, [(0, (0, 5)), (1, (0, 0)), (2, (0, 0))].into());
+    assert_eq!(after.topic_id(), before.topic_id());
+    assert_eq!(after.partitions(), [(0, (0, 5)), (1, (0, 0)), (2, (0, 0))].into());
     topic.send(2, &numbered("first", 2), Codec::None);
     topic.send(0, &numbered("more", 1), Codec::None);
     assert_eq!(texts(&read(&*source, 2, 0, 2)), [(0, "first 0"), (1, "first 1")]);
@@ -128,12 +128,12 @@ pub fn a_topic_that_was_created_again_is_another_one(stage: &mut impl Stage) {
     topic.create_again(1);
     topic.send(0, &numbered("new", 5), Codec::None);
     let after = patiently(&topic, || source.verify()).expect("the topic is there again");
-    assert_ne!(after.topic_id, before.topic_id);
+    assert_ne!(after.topic_id(), before.topic_id());
     is_another_topic(follower.failure());
     assert_eq!(follower.seen.len(), 50, "nothing of the new topic was taken for the old one's");
     // Who asks anew reads the new one.
     let metadata = patiently(&topic, || source.read()).expect("the topic is there again");
-    assert_eq!((metadata.topic_id, &metadata.partitions[&0]), (after.topic_id, &(0, 5)));
+    assert_eq!((metadata.topic_id(), metadata.partitions()[&0]), (after.topic_id(), (0, 5)));
     assert_eq!(texts(&read(&*source, 0, 0, 5)), sent(0, &numbered("new", 5)));
 }
 
@@ -148,8 +148,8 @@ pub fn a_topic_that_was_created_again_may_have_fewer_partitions(stage: &mut impl
     topic.delete();
     topic.create_again(1);
     let after = patiently(&topic, || source.verify()).expect("the topic is there again");
-    assert_ne!(after.topic_id, before.topic_id);
-    assert_eq!(after.partitions.keys().collect::<Vec<_>>(), [&0]);
+    assert_ne!(after.topic_id(), before.topic_id());
+    assert_eq!(after.partitions().keys().collect::<Vec<_>>(), [&0]);
     match follower.failure() {
         // The partition has no leader, which passes as a rule: who asks anew is told by the topic's id.
         SourceFailure::Transient(_) => {}

@@ -23,7 +23,7 @@ pub fn what_was_aborted_never_appears_and_the_position_passes_it(stage: &mut imp
     let committed: Vec<(i64, &str)> =
         (0..6).step_by(2).flat_map(|round| sent(round * ROUND, &rounds[round as usize])).collect();
     let source = topic.source();
-    assert_eq!(describe(&*source).partitions[&0], (0, END));
+    assert_eq!(describe(&*source).partitions()[&0], (0, END));
     for start in [0, 1, 20, 21, 30, 42, 100, 105, 125, 126] {
         let seen = read(&*source, 0, start, END);
         let expected: Vec<_> = committed.iter().filter(|(offset, _)| *offset >= start).copied().collect();
@@ -44,7 +44,7 @@ pub fn an_open_transaction_holds_back_what_is_behind_it(stage: &mut impl Stage) 
         let transaction = topic.begin();
         topic.send_in(transaction, 0, &inside);
         topic.send(0, &behind, Codec::None);
-        assert_eq!(describe(&*source).partitions[&0], (0, 4), "the stable end, not the last message");
+        assert_eq!(describe(&*source).partitions()[&0], (0, 4), "the stable end, not the last message");
         let mut follower = Follower::open(&*source, 0, at(0));
         follower.read_to(4);
         follower.finds_nothing();
@@ -52,7 +52,7 @@ pub fn an_open_transaction_holds_back_what_is_behind_it(stage: &mut impl Stage) 
         follower.finds_nothing();
         // 4 messages, 3 in the transaction, 5 others, 2 in the transaction, the control record.
         topic.end(transaction, commit);
-        assert_eq!(describe(&*source).partitions[&0], (0, 15));
+        assert_eq!(describe(&*source).partitions()[&0], (0, 15));
         let mut expected = sent(0, &before);
         expected.extend(sent(4, &inside).into_iter().filter(|_| commit));
         expected.extend(sent(7, &behind));
@@ -73,10 +73,10 @@ pub fn transactions_that_overlap_end_each_for_itself(stage: &mut impl Stage) {
     let mut follower = Follower::open(&*source, 0, at(0));
     // Its control record lies at 6, but the first one still holds everything from 0 on.
     topic.end(second, true);
-    assert_eq!(describe(&*source).partitions[&0], (0, 0));
+    assert_eq!(describe(&*source).partitions()[&0], (0, 0));
     follower.finds_nothing();
     topic.end(first, false);
-    assert_eq!(describe(&*source).partitions[&0], (0, 8));
+    assert_eq!(describe(&*source).partitions()[&0], (0, 8));
     assert_eq!(texts(follower.read_to(8)), sent(2, &b));
 }
 
@@ -91,7 +91,7 @@ pub fn a_transaction_over_partitions_ends_in_all_of_them(stage: &mut impl Stage)
         topic.send_in(transaction, 2, &messages);
         topic.end(transaction, commit);
     }
-    assert_eq!(describe(&*source).partitions, [(0, (0, 8)), (1, (0, 0)), (2, (0, 8))].into());
+    assert_eq!(describe(&*source).partitions(), [(0, (0, 8)), (1, (0, 0)), (2, (0, 8))].into());
     for partition in [0, 2] {
         assert_eq!(texts(&read(&*source, partition, 0, 8)), sent(4, &messages));
     }

@@ -20,8 +20,9 @@ impl SourceModels {
                 _ => source.metadata_latest_us(&self.config.pacing).is_some_and(|due_us| due_us <= now_us),
             };
             let known = source.known.as_ref().filter(|_| source.phase == Phase::Fetching);
-            let unread = known
-                .and_then(|metadata| metadata.partitions.keys().find(|p| !source.expected.contains_key(p)));
+            let unread = known.and_then(|metadata| {
+                metadata.partitions().into_keys().find(|p| !source.expected.contains_key(p))
+            });
             ensure("live", unread.is_none(), || {
                 format!("pipeline {id} does not fetch partition {unread:?}")
             })?;

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
-use kernel::message::{Effect, Input, Response, ShardCommand, SourceFailure, SourceMetadata, Work};
+use kernel::message::{
+    Effect, Input, Response, ShardCommand, SourceFailure, SourceMetadata, SplitStart, Work,
+};
 use kernel::record::{Body, Commit, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
 use kernel::{Config, Extract, Micros, Pacing, Position, Request, TableLockId};
@@ -28,20 +30,23 @@ struct Rule {
     table: u32,
     batch_bytes_max: u64,
     batch_interval_us: i64,
-    /// Where partitions begin that are seen first, if it has no topic yet.
-    begins: Option<StartAt>,
+    /// Where partitions begin that are seen first, as long as it has no topic.
+    begins: StartAt,
+    has_topic: bool,
     /// After the last record.
     cursors: BTreeMap<i32, Position>,
 }
 
 impl Rule {
-    fn of(def: &PipelineDef) -> Rule {
+    /// After a definition; how far it is does not change.
+    fn of(def: &PipelineDef, before: Option<&Rule>) -> Rule {
         Rule {
             table: def.table.0,
             batch_bytes_max: def.batch_bytes_max,
             batch_interval_us: def.batch_interval_us,
-            begins: def.topic_id.is_none().then_some(def.start_at),
-            cursors: def.cursors.clone(),
+            begins: def.start_at,
+            has_topic: before.is_some_and(|before| before.has_topic),
+            cursors: before.map(|before| before.cursors.clone()).unwrap_or_default(),
         }
     }
 }
@@ -139,7 +144,7 @@ impl SourceModel {
         let Some(metadata) = &self.known else { return };
         self.last_metadata_us = now_us;
         let more = |partition: &i32, latest: i64| self.expected.get(partition).is_some_and(|at| *at < latest);
-        self.behind = metadata.partitions.iter().any(|(partition, (_, latest))| more(partition, *latest));
+        self.behind = metadata.partitions().iter().any(|(partition, (_, latest))| more(partition, *latest));
     }
 
     /// The time before which the source must not be asked for metadata again. Behind the end of the source, what was fetched may be
@@ -239,7 +244,12 @@ impl SourceModels {
 
     /// What a life begins with: a crash may have taken back what was appended.
     pub fn recovered(&mut self, catalog: &Catalog) {
-        self.rules = catalog.pipelines.values().map(|def| (def.id.0, Rule::of(def))).collect();
+        let rule = |def: &PipelineDef| {
+            let told = &catalog.cursors[&def.id];
+            let cursors = told.positions().map(|(split, at)| (split.0 as i32, at)).collect();
+            Rule { has_topic: told.has_identity(), cursors, ..Rule::of(def, None) }
+        };
+        self.rules = catalog.pipelines.values().map(|def| (def.id.0, rule(def))).collect();
     }
 
     // ---- What it is fed ----
@@ -267,7 +277,13 @@ impl SourceModels {
                     if source.verified.is_empty() {
                         source.verified_since_us = now_us;
                     }
-                    source.verified.extend(source.verifying.drain(..));
+                    // An answer says nothing of a partition that it leaves out.
+                    let named = metadata.partitions();
+                    let is_named = |range: &Range| named.contains_key(&range.partition);
+                    let (verified, unnamed): (Vec<_>, Vec<_>) =
+                        source.verifying.drain(..).partition(is_named);
+                    source.verified.extend(verified);
+                    source.fetched.splice(0..0, unnamed);
                     source.last_reported = None;
                 }
             }
@@ -275,12 +291,8 @@ impl SourceModels {
                 self.disk_told = (self.read_only == *sufficient).then_some(!sufficient);
                 self.read_only = !sufficient;
             }
-            Input::SourceFailed {
-                pipeline,
-                epoch,
-                failure: SourceFailure::Lost { partition, wanted, .. },
-            } => {
-                let is_next = self.is_next(pipeline.0, *partition, *wanted);
+            Input::SourceFailed { pipeline, epoch, failure: SourceFailure::Lost { split, wanted, .. } } => {
+                let is_next = self.is_next(pipeline.0, split.partition().unwrap_or(-1), wanted.ordinal());
                 // Behind another failure of the same source it is too late.
                 if let Some(source) = self.run(pipeline.0, epoch.0)
                     && matches!(source.phase, Phase::Opening | Phase::Fetching)
@@ -315,7 +327,7 @@ impl SourceModels {
             self.cursor(pipeline, *partition).is_some_and(|at| at > *latest)
         };
         let early: BTreeSet<i32> =
-            metadata.partitions.iter().filter(|at| ends_early(*at)).map(|(p, _)| *p).collect();
+            metadata.partitions().iter().filter(|at| ends_early(*at)).map(|(p, _)| *p).collect();
         let Some(source) = self.sources.get_mut(&pipeline) else { return };
         source.beyond_end.retain(|partition, _| early.contains(partition));
         early.iter().for_each(|partition| *source.beyond_end.entry(*partition).or_default() += 1);
@@ -326,7 +338,7 @@ impl SourceModels {
         let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
         let ranges = staged.flat_map(|(_, ranges)| ranges);
         let staged = ranges.filter(|range| range.partition == partition).map(|range| range.next).max();
-        staged.or(self.rules.get(&pipeline)?.cursors.get(&partition).map(|at| at.next_offset))
+        staged.or(self.rules.get(&pipeline)?.cursors.get(&partition).map(|at| at.ordinal()))
     }
 
     /// Whether a pipeline needs this message next, and not one before it. What is being staged may be a batch that ends there, or none.
@@ -334,7 +346,7 @@ impl SourceModels {
         let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
         let mut ranges = staged.flat_map(|(_, ranges)| ranges);
         match self.rules.get(&pipeline).and_then(|rule| rule.cursors.get(&partition)) {
-            Some(cursor) => cursor.next_offset >= offset,
+            Some(cursor) => cursor.ordinal() >= offset,
             None => !ranges.any(|range| range.partition == partition),
         }
     }
@@ -347,9 +359,9 @@ impl SourceModels {
 
     fn extracted(&mut self, extract: &Extract) {
         let range = Range {
-            partition: extract.partition,
-            first: extract.first_offset,
-            next: extract.next.next_offset,
+            partition: extract.split.0 as i32,
+            first: extract.first.ordinal(),
+            next: extract.next.ordinal(),
             bytes: extract.source_bytes,
         };
         let Some(source) = self.run(extract.pipeline.0, extract.epoch.0) else { return };
@@ -462,22 +474,25 @@ impl SourceModels {
 
     /// Each partition goes on from its cursor, as the last record has it, or the one that is being staged; one that is seen for the
     /// first time from where the last reading says that it begins, or ends.
-    fn fetches(&mut self, pipeline: u32, starts: &[(i32, Position)]) -> Check {
+    fn fetches(&mut self, pipeline: u32, starts: &[SplitStart]) -> Check {
+        let starts: Vec<(i32, Position)> =
+            starts.iter().map(|start| (start.split.0 as i32, start.position)).collect();
         let (Some(source), Some(rule)) = (self.sources.get_mut(&pipeline), self.rules.get(&pipeline)) else {
             return Ok(());
         };
-        let at_end = rule.begins == Some(StartAt::Latest) && source.expected.is_empty();
+        let at_end = !rule.has_topic && rule.begins == StartAt::Latest && source.expected.is_empty();
         let staged = self.staging.as_ref().and_then(|staging| staging.ranges.get(&pipeline));
-        for (partition, at) in starts {
-            let known = source.known.as_ref().and_then(|metadata| metadata.partitions.get(partition));
-            let first_seen = known.map(|(earliest, latest)| if at_end { *latest } else { *earliest });
+        for (partition, at) in &starts {
+            let told = source.known.as_ref().map(SourceMetadata::partitions);
+            let known = told.and_then(|told| told.get(partition).copied());
+            let first_seen = known.map(|(earliest, latest)| if at_end { latest } else { earliest });
             let ends =
                 staged.and_then(|(_, ranges)| ranges.iter().rfind(|range| range.partition == *partition));
             let is_right = match rule.cursors.get(partition) {
-                Some(cursor) => at == cursor || ends.is_some_and(|range| range.next == at.next_offset),
-                None => Some(at.next_offset) == first_seen && at.leader_epoch == -1,
+                Some(cursor) => at == cursor || ends.is_some_and(|range| range.next == at.ordinal()),
+                None => Some(at.ordinal()) == first_seen && at.leader_epoch() == -1,
             };
-            let is_gone = known.is_some_and(|(earliest, _)| *earliest > at.next_offset);
+            let is_gone = known.is_some_and(|(earliest, _)| earliest > at.ordinal());
             ensure("exactly once", !(source.is_opened && is_gone), || {
                 format!(
                     "pipeline {pipeline} fetches partition {partition} from {at:?}, which is gone: {source:?}"
@@ -491,7 +506,7 @@ impl SourceModels {
             })?;
         }
         let now_us = self.now_us;
-        source.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.next_offset)));
+        source.expected.extend(starts.iter().map(|(partition, at)| (*partition, at.ordinal())));
         source.look(now_us);
         Ok(())
     }
@@ -651,7 +666,7 @@ impl SourceModels {
         ensure("bounded", staging.forbidden.is_none(), || wrong(staging.forbidden.unwrap_or_default()))?;
         let mut told: BTreeMap<u32, Vec<(i32, i64, i64)>> = BTreeMap::new();
         for advance in &commit.cursors {
-            let range = (advance.partition, advance.first_offset, advance.next.next_offset);
+            let range = (advance.split.0 as i32, advance.first.ordinal(), advance.next.ordinal());
             told.entry(advance.pipeline.0).or_default().push(range);
         }
         let expected = |ranges: &Vec<Range>| {
@@ -688,17 +703,30 @@ impl SourceModels {
         for change in &commit.catalog {
             match change {
                 CatalogChange::PipelineSet(def) => {
-                    // Of a position that was set, or is the first of its partition, nobody has read anything.
-                    let before = self.rules.get(&def.id.0).map(|rule| &rule.cursors);
-                    let is_kept =
-                        |partition, at| before.and_then(|cursors| cursors.get(partition)) == Some(at);
-                    let wrong = def.cursors.iter().find(|(p, at)| at.leader_epoch != -1 && !is_kept(p, at));
-                    ensure("honest", wrong.is_none(), || {
-                        format!("pipeline {} is set to a leader epoch that nobody told: {wrong:?}", def.name)
-                    })?;
-                    self.rules.insert(def.id.0, Rule::of(def));
+                    let rule = Rule::of(def, self.rules.get(&def.id.0));
+                    self.rules.insert(def.id.0, rule);
                     if def.state != PipelineState::Running {
                         self.sources.remove(&def.id.0);
+                    }
+                }
+                CatalogChange::CursorsSet { pipeline, splits } => {
+                    let Some(rule) = self.rules.get_mut(&pipeline.0) else { continue };
+                    for set in splits {
+                        // Of a position that was set, or is the first of its partition, nothing was read.
+                        let partition = set.split.0 as i32;
+                        let is_kept = rule.cursors.get(&partition) == Some(&set.position);
+                        ensure("honest", set.position.leader_epoch() == -1 || is_kept, || {
+                            format!(
+                                "pipeline {pipeline} is set to a leader epoch that no source named: {set:?}"
+                            )
+                        })?;
+                        rule.cursors.insert(partition, set.position);
+                        rule.has_topic |= set.identity.is_some();
+                    }
+                }
+                CatalogChange::CursorsForgotten(id) => {
+                    if let Some(rule) = self.rules.get_mut(&id.0) {
+                        (rule.has_topic, rule.cursors) = (false, BTreeMap::new());
                     }
                 }
                 CatalogChange::PipelineDropped(id) => {
@@ -710,7 +738,7 @@ impl SourceModels {
         }
         for advance in &commit.cursors {
             if let Some(rule) = self.rules.get_mut(&advance.pipeline.0) {
-                rule.cursors.insert(advance.partition, advance.next);
+                rule.cursors.insert(advance.split.0 as i32, advance.next);
             }
         }
         Ok(())
@@ -732,6 +760,7 @@ fn is_for_request(kind: RecordKind, commit: &Commit) -> bool {
             PipelineState::Running => kind == RecordKind::Cursor,
             PipelineState::Stopped => false,
         },
+        CatalogChange::CursorsSet { .. } => kind == RecordKind::Cursor,
         _ => false,
     };
     match kind {

@@ -35,16 +35,16 @@ fn produce_and_read(brokers: &str) {
     let source = KafkaSource::new(options).unwrap();
     let metadata = source.read().unwrap();
     assert_eq!(
-        metadata.partitions.into_iter().collect::<Vec<_>>(),
+        metadata.partitions().into_iter().collect::<Vec<_>>(),
         [(0, (0, 1_000)), (1, (0, 1_000)), (2, (0, 1_000))]
     );
     for start in [0, 1, 577, 999] {
-        let mut reader = source.open(1, Position { next_offset: start, leader_epoch: -1 }).unwrap();
+        let mut reader = source.open(&kernel::SplitName::kafka(1), Position::kafka(start, -1)).unwrap();
         let mut next = start;
         while next < 1_000 {
             let mut take = |messages: &[kernel::RawMessage<'_>]| {
-                for message in messages.iter().filter(|m| m.offset >= start) {
-                    assert_eq!(message.offset, next);
+                for message in messages.iter().filter(|m| m.ordinal >= start) {
+                    assert_eq!(message.ordinal, next);
                     assert_eq!(message.value.unwrap(), (next * 3 + 1).to_string().as_bytes());
                     next += 1;
                 }

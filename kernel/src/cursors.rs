@@ -1,0 +1,181 @@
+//! How far a pipeline is in its source: a part of the catalog of its own, which every batch advances in place. What a position
+//! means lives in `split`, which changes are logged in `schema` and `record`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::*;
+
+/// Splits of one block. A batch copies the blocks that it advances, and no more, however many splits a snapshot shares.
+const BLOCK_SPLITS: u32 = 64;
+
+/// One split of a pipeline's source.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Split {
+    /// Its name at the source.
+    pub name: SplitName,
+    /// What the position counts in; None where the source has not named it yet (a cursor that was set by command).
+    pub identity: Option<Identity>,
+    /// The next message; None if the pipeline has not been here, or has forgotten it.
+    pub position: Option<Position>,
+    /// The source has nothing behind the position, and never will.
+    pub finished: bool,
+}
+
+/// A logged cursor.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CursorSet {
+    /// The split's number: a new one, or the one that the name has.
+    pub split: SplitId,
+    /// The split's name.
+    pub name: SplitName,
+    /// See [`Split::identity`]; None leaves it as it is.
+    pub identity: Option<Identity>,
+    /// The next message.
+    pub position: Position,
+}
+
+/// All splits of a pipeline's source that were ever seen, and the count of its dead letters.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Cursors {
+    blocks: BTreeMap<u32, Arc<BTreeMap<SplitId, Split>>>,
+    numbers: Arc<BTreeMap<SplitName, SplitId>>,
+    /// Dead letters since the pipeline was last started.
+    pub dead_letters: u64,
+}
+
+impl Cursors {
+    /// A split by its number.
+    pub fn get(&self, split: SplitId) -> Option<&Split> {
+        self.blocks.get(&(split.0 / BLOCK_SPLITS))?.get(&split)
+    }
+
+    /// A split by its name, and its number.
+    pub fn named(&self, name: &SplitName) -> Option<(SplitId, &Split)> {
+        let number = *self.numbers.get(name)?;
+        Some((number, self.get(number).expect("every name has its split")))
+    }
+
+    /// All splits, by number.
+    pub fn splits(&self) -> impl Iterator<Item = (SplitId, &Split)> {
+        self.blocks.values().flat_map(|block| block.iter().map(|(number, split)| (*number, split)))
+    }
+
+    /// Splits that have a cursor, by number.
+    pub fn positions(&self) -> impl Iterator<Item = (SplitId, Position)> {
+        self.splits().filter_map(|(number, split)| Some((number, split.position?)))
+    }
+
+    /// True if no split has a cursor.
+    pub fn is_empty(&self) -> bool {
+        self.positions().next().is_none()
+    }
+
+    /// True if the source has been read: it has named the identity of a split.
+    pub fn has_identity(&self) -> bool {
+        self.splits().any(|(_, split)| split.identity.is_some())
+    }
+
+    /// Numbers for these splits: the ones they have, the ones that their kind of source gives them, or new ones.
+    pub fn numbers_for<'n>(
+        &self,
+        kind: SourceKind,
+        names: impl IntoIterator<Item = &'n SplitName>,
+    ) -> BTreeMap<SplitName, SplitId> {
+        let mut numbers = BTreeMap::new();
+        let mut given = BTreeSet::new();
+        let mut last = self.blocks.values().next_back().and_then(|block| block.keys().next_back().copied());
+        for name in names {
+            let known = self.numbers.get(name).copied();
+            let own = kind.own_number(name).filter(|own| self.get(*own).is_none() && !given.contains(own));
+            let number = known.or(own).unwrap_or_else(|| SplitId(last.map_or(0, |last| last.0 + 1)));
+            given.insert(number);
+            last = last.max(Some(number));
+            numbers.insert(name.clone(), number);
+        }
+        numbers
+    }
+
+    /// Sets a cursor. False if the number is another split's, or the name has another number.
+    pub(crate) fn set(&mut self, set: &CursorSet) -> bool {
+        let CursorSet { split, name, identity, position } = set;
+        let is_new = !self.numbers.contains_key(name) && self.get(*split).is_none();
+        if !is_new && self.numbers.get(name) != Some(split) {
+            return false;
+        }
+        if is_new {
+            Arc::make_mut(&mut self.numbers).insert(name.clone(), *split);
+        }
+        let block = Arc::make_mut(self.blocks.entry(split.0 / BLOCK_SPLITS).or_default());
+        let known = block.entry(*split).or_insert_with(|| Split {
+            name: name.clone(),
+            identity: None,
+            position: None,
+            finished: false,
+        });
+        known.identity = identity.clone().or(known.identity.take());
+        (known.position, known.finished) = (Some(*position), false);
+        true
+    }
+
+    /// Advances a cursor that is there.
+    pub(crate) fn advance(&mut self, split: SplitId, next: Position, finished: bool) {
+        let block = self.blocks.get_mut(&(split.0 / BLOCK_SPLITS)).expect("the split is there");
+        let known = Arc::make_mut(block).get_mut(&split).expect("the split is there");
+        (known.position, known.finished) = (Some(next), finished);
+    }
+
+    /// Forgets where the pipeline was. The splits keep their numbers.
+    pub(crate) fn forget(&mut self) {
+        for block in self.blocks.values_mut() {
+            for split in Arc::make_mut(block).values_mut() {
+                (split.identity, split.position, split.finished) = (None, None, false);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(split: u32, name: &str, offset: i64) -> CursorSet {
+        let (name, position) = (SplitName::new(name), Position::kafka(offset, -1));
+        CursorSet { split: SplitId(split), name, identity: Some(Identity::new(b"t")), position }
+    }
+
+    #[test]
+    fn a_split_keeps_its_number_and_its_name() {
+        let mut cursors = Cursors::default();
+        assert!(cursors.set(&set(3, "3", 7)));
+        assert!(cursors.set(&set(3, "3", 8)), "it may be set again");
+        assert!(!cursors.set(&set(3, "4", 8)), "the number is taken");
+        assert!(!cursors.set(&set(4, "3", 8)), "the name has another number");
+        cursors.forget();
+        assert!(cursors.is_empty());
+        assert_eq!(cursors.named(&SplitName::new("3")).map(|(number, _)| number), Some(SplitId(3)));
+    }
+
+    #[test]
+    fn partitions_have_their_own_numbers_and_others_the_next_free_one() {
+        let mut cursors = Cursors::default();
+        assert!(cursors.set(&set(0, "a", 7)));
+        let names = ["0", "5", "a", "b"].map(SplitName::new);
+        let numbers = cursors.numbers_for(SourceKind::Kafka, &names);
+        let numbers: Vec<u32> = names.iter().map(|name| numbers[name].0).collect();
+        assert_eq!(numbers, [1, 5, 0, 6]);
+    }
+
+    #[test]
+    fn an_advance_copies_one_block() {
+        let mut cursors = Cursors::default();
+        (0..200).for_each(|n| assert!(cursors.set(&set(n, &n.to_string(), 0))));
+        let before = cursors.clone();
+        cursors.advance(SplitId(70), Position::kafka(9, 2), false);
+        let shared = before.blocks.iter().filter(|(n, block)| Arc::ptr_eq(block, &cursors.blocks[n])).count();
+        assert_eq!((before.blocks.len(), shared), (4, 3));
+        assert_eq!(before.get(SplitId(70)).and_then(|split| split.position), Some(Position::kafka(0, -1)));
+    }
+}

@@ -1,0 +1,311 @@
+//! Splits: the parts of a source that have positions of their own (a Kafka partition, a file, an object, a shard of a stream).
+//! A split has a number in the kernel, and in the catalog a name, an identity and a position. What a position means, how two of
+//! them compare and whether one range continues another is decided here, by pure code for each kind of source; the rest of the
+//! kernel knows positions as values. Which splits a pipeline has lives in `schema`.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Number of a split inside its pipeline. Given when the split is first seen; its name keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct SplitId(pub u32);
+
+impl fmt::Display for SplitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Name of a split at its source, unique in a pipeline: the number of a Kafka partition, in decimal digits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct SplitName(Arc<str>);
+
+impl SplitName {
+    /// A split by the name that its source gives it.
+    pub fn new(name: impl Into<Arc<str>>) -> SplitName {
+        SplitName(name.into())
+    }
+
+    /// The name of a partition of a Kafka topic.
+    pub fn kafka(partition: i32) -> SplitName {
+        SplitName::new(partition.to_string())
+    }
+
+    /// The partition, if this is the name of one.
+    pub fn partition(&self) -> Option<i32> {
+        self.0.parse().ok().filter(|partition| *partition >= 0)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SplitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a split's positions count in: a topic id, an etag, a stream id. Another identity under the same name means other
+/// messages, whatever the positions say (fault A6).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Identity(Arc<[u8]>);
+
+impl Identity {
+    /// An identity of these bytes.
+    pub fn new(bytes: &[u8]) -> Identity {
+        Identity(bytes.into())
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// In lower-case hexadecimal digits.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A kind of source, which decides what positions mean. The byte is stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum SourceKind {
+    /// Partitions of a Kafka topic: offset and leader epoch, under a topic id.
+    Kafka = 1,
+}
+
+impl SourceKind {
+    /// All of them.
+    pub const ALL: [SourceKind; 1] = [SourceKind::Kafka];
+
+    /// The kind of a stored byte.
+    pub fn from_byte(byte: u8) -> Option<SourceKind> {
+        SourceKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// What users call a split.
+    pub fn split_noun(self) -> &'static str {
+        match self {
+            SourceKind::Kafka => "partition",
+        }
+    }
+
+    /// What users call that which has the identity.
+    pub fn identity_noun(self) -> &'static str {
+        match self {
+            SourceKind::Kafka => "topic",
+        }
+    }
+
+    /// Whether two splits are parts of one thing, and so have the same identity: partitions of a topic.
+    pub fn shares_identity(self, _a: &SplitName, _b: &SplitName) -> bool {
+        match self {
+            SourceKind::Kafka => true,
+        }
+    }
+
+    /// The number that a split would have by itself, so that a partition is called the same in the kernel and at the source.
+    pub fn own_number(self, name: &SplitName) -> Option<SplitId> {
+        match self {
+            SourceKind::Kafka => name.partition().map(|partition| SplitId(partition as u32)),
+        }
+    }
+}
+
+/// Longest encoded position.
+const POSITION_LEN_MAX: usize = 22;
+
+/// Where reading a split goes on: the *next* message, never the last (fault A18). Bytes in an order-preserving encoding, and the
+/// kind that says what they mean.
+///
+/// Kafka: next offset (8 bytes), leader epoch of the message before it (4 bytes; -1 where unknown, fault A9), both big-endian
+/// with the sign bit inverted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    kind: SourceKind,
+    len: u8,
+    bytes: [u8; POSITION_LEN_MAX],
+}
+
+impl Position {
+    /// The next offset of a Kafka partition, and the leader epoch of the message before it.
+    pub fn kafka(next_offset: i64, leader_epoch: i32) -> Position {
+        let mut bytes = [0; POSITION_LEN_MAX];
+        bytes[..8].copy_from_slice(&((next_offset as u64) ^ 1 << 63).to_be_bytes());
+        bytes[8..12].copy_from_slice(&((leader_epoch as u32) ^ 1 << 31).to_be_bytes());
+        Position { kind: SourceKind::Kafka, len: 12, bytes }
+    }
+
+    /// A stored position; None if its bytes are not one of this kind.
+    pub fn from_bytes(kind: SourceKind, bytes: &[u8]) -> Option<Position> {
+        let len_of_kind = match kind {
+            SourceKind::Kafka => 12,
+        };
+        let mut own = [0; POSITION_LEN_MAX];
+        own.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        (bytes.len() == len_of_kind).then_some(Position { kind, len: bytes.len() as u8, bytes: own })
+    }
+
+    /// Which source it is of.
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
+    /// Its encoding.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+
+    /// Ordinal of the next message in its split: what provenance counts. For Kafka it is the offset.
+    pub fn ordinal(&self) -> i64 {
+        let head = u64::from_be_bytes(self.bytes[..8].try_into().expect("8 bytes"));
+        (head ^ 1 << 63) as i64
+    }
+
+    /// Leader epoch of the last message read, -1 where unknown (fault A9).
+    pub fn leader_epoch(&self) -> i32 {
+        let tail = u32::from_be_bytes(self.bytes[8..12].try_into().expect("4 bytes"));
+        (tail ^ 1 << 31) as i32
+    }
+
+    /// The position behind a message.
+    pub fn behind(kind: SourceKind, ordinal: i64, mark: Mark) -> Position {
+        match (kind, mark) {
+            (SourceKind::Kafka, Mark::LeaderEpoch(leader_epoch)) => {
+                Position::kafka(ordinal + 1, leader_epoch)
+            }
+        }
+    }
+
+    /// The same message, without what is known of the one before it.
+    pub fn unmarked(&self) -> Position {
+        match self.kind {
+            SourceKind::Kafka => Position::kafka(self.ordinal(), -1),
+        }
+    }
+
+    /// This position, or the one of a later ordinal that is known to have no message before it (a hole).
+    pub fn advanced_to(&self, ordinal: i64) -> Position {
+        match self.kind {
+            SourceKind::Kafka => Position::kafka(self.ordinal().max(ordinal), self.leader_epoch()),
+        }
+    }
+
+    /// Order of two positions of one split: which message comes first. None: they are of different kinds. A leader epoch says
+    /// nothing about the order.
+    pub fn compare(&self, other: &Position) -> Option<Ordering> {
+        (self.kind == other.kind).then(|| match self.kind {
+            SourceKind::Kafka => self.bytes[..8].cmp(&other.bytes[..8]),
+        })
+    }
+
+    /// Whether a range that begins at `first` continues exactly here.
+    pub fn is_continued_by(&self, first: &Position) -> bool {
+        self.compare(first) == Some(Ordering::Equal)
+    }
+
+    /// Whether this message comes before the other one.
+    pub fn is_before(&self, other: &Position) -> bool {
+        self.compare(other) == Some(Ordering::Less)
+    }
+}
+
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            SourceKind::Kafka => write!(f, "offset {}, leader epoch {}", self.ordinal(), self.leader_epoch()),
+        }
+    }
+}
+
+/// What a user says and sees: for Kafka the offset.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            SourceKind::Kafka => self.ordinal().fmt(f),
+        }
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.kind as u8, self.as_bytes()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
+        let (kind, bytes): (u8, Vec<u8>) = Deserialize::deserialize(deserializer)?;
+        let position = SourceKind::from_byte(kind).and_then(|kind| Position::from_bytes(kind, &bytes));
+        position.ok_or_else(|| serde::de::Error::custom("not a position of a known kind"))
+    }
+}
+
+/// What a message carries beside its ordinal so that the position behind it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// Kafka: the leader epoch that the message was read under, -1 where unknown.
+    LeaderEpoch(i32),
+}
+
+impl Mark {
+    /// The leader epoch of a Kafka message, -1 where unknown.
+    pub fn leader_epoch(self) -> i32 {
+        match self {
+            Mark::LeaderEpoch(leader_epoch) => leader_epoch,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_kafka_position_has_golden_bytes() {
+        let position = Position::kafka(258, -1);
+        assert_eq!(position.as_bytes(), [0x80, 0, 0, 0, 0, 0, 1, 2, 0x7f, 0xff, 0xff, 0xff]);
+        assert_eq!(position.to_string(), "258");
+    }
+
+    #[test]
+    fn bytes_of_another_length_are_no_position() {
+        for len in [0, 8, 11, 13, 22, 23, 100] {
+            assert_eq!(Position::from_bytes(SourceKind::Kafka, &vec![0x80; len]), None);
+        }
+        assert!(postcard::from_bytes::<Position>(&[7, 1, 0]).is_err(), "an unknown kind");
+    }
+
+    #[test]
+    fn partitions_are_named_by_their_numbers() {
+        assert_eq!(SplitName::kafka(17).partition(), Some(17));
+        assert_eq!(SourceKind::Kafka.own_number(&SplitName::new("17")), Some(SplitId(17)));
+        for name in ["", "-1", "x", "2147483648"] {
+            assert_eq!(SplitName::new(name).partition(), None, "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn positions_are_ordered_by_offset_alone(a: i64, b: i64, epoch: i32, other_epoch: i32) {
+            let (first, second) = (Position::kafka(a, epoch), Position::kafka(b, other_epoch));
+            prop_assert_eq!(first.compare(&second), Some(a.cmp(&b)));
+            prop_assert_eq!(first.is_continued_by(&second), a == b);
+            prop_assert_eq!(first.as_bytes()[..8].cmp(&second.as_bytes()[..8]), a.cmp(&b));
+            prop_assert_eq!((first.ordinal(), first.leader_epoch()), (a, epoch));
+            let bytes = postcard::to_stdvec(&first).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<Position>(&bytes).unwrap(), first);
+        }
+    }
+}
