@@ -230,7 +230,7 @@ impl RecordedInput {
 
     /// The input again; a shard's reply is for the caller to make, who gets its shard and hash back.
     pub fn restore(self, later: RowsLater<'_>) -> Result<Restored> {
-        Ok(Restored::Input(match self {
+        Ok(Restored::Input(Box::new(match self {
             RecordedInput::Extracted(extract) => Input::Extracted(extract.restore(later)?),
             RecordedInput::SourceOpened { pipeline, epoch, metadata } => {
                 Input::SourceOpened { pipeline, epoch, metadata }
@@ -247,7 +247,7 @@ impl RecordedInput {
             RecordedInput::DiskSpace(sufficient) => Input::DiskSpace { sufficient },
             RecordedInput::Request { id, request } => Input::Request { id, request: request.restore()? },
             RecordedInput::Tick => Input::Tick,
-        }))
+        })))
     }
 }
 
@@ -255,7 +255,7 @@ impl RecordedInput {
 #[derive(Debug)]
 pub enum Restored {
     /// Itself.
-    Input(Input),
+    Input(Box<Input>),
     /// The next reply of this shard, which must have this hash.
     Reply {
         /// Which shard.

@@ -173,7 +173,7 @@ impl Host {
 
     fn input(&mut self, restored: Restored) -> Result<Input, Refused> {
         let (shard, hash) = match restored {
-            Restored::Input(input) => return Ok(input),
+            Restored::Input(input) => return Ok(*input),
             Restored::Reply { shard, hash } => (shard, hash),
         };
         let reply = self.replies.get_mut(shard.0 as usize).and_then(VecDeque::pop_front);
