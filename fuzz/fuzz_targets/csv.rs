@@ -79,8 +79,8 @@ fuzz_target!(|input: Input<'_>| {
         let (alone, alone_refused) = decode(&plan, &[message]).expect("the same plan");
         let this_refused = refused.next_if(|r| r.message as usize == index);
         assert_eq!(
-            this_refused.as_ref().map(|r| (r.code, &r.text)),
-            alone_refused.first().map(|r| (r.code, &r.text))
+            this_refused.as_ref().map(|r| &r.error),
+            alone_refused.first().map(|r| &r.error)
         );
         let rows = alone.columns.num_rows();
         assert!(this_refused.is_none() || rows == 0);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::defects::{self, Defect};
+use crate::error::Error;
 use crate::ids::*;
 
 /// A message that a pipeline could not apply. It is committed to the errors table with the offsets that pass it, so that
@@ -20,10 +21,8 @@ pub struct DeadLetter {
     pub ordinal: i64,
     /// Stage that refused it: `decode`, `expression`, `constraint`.
     pub kind: DeadLetterKind,
-    /// SQLSTATE.
-    pub code: String,
     /// What, where in the message, and why.
-    pub message: String,
+    pub error: Error,
     /// The message as it was read; of a message of several rows of which the table refuses several, each of these as text.
     pub payload: Option<Bytes>,
 }

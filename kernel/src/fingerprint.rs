@@ -139,7 +139,7 @@ impl StateFingerprint {
         match state {
             PipelineState::Stopped => self.word(0u64),
             PipelineState::Running => self.word(1u64),
-            PipelineState::Failed { code, message: _ } => self.bytes(code.as_bytes()),
+            PipelineState::Failed(error) => self.bytes(error.sqlstate.as_str().as_bytes()),
         }
         self.word(generation.0);
         self.word(u64::from(*start_at == StartAt::Latest));

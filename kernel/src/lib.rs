@@ -60,7 +60,7 @@ pub mod split;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use coordinator::{Config, Coordinator, Pacing, QuiescedCore, QuiescedState, Recovery};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, Result, SqlState, TextPosition};
 pub use extract::{DeadLetter, DeadLetterKind, Extract, OrdinalFilter, Originals, RawMessage};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};

@@ -572,8 +572,7 @@ impl Rejected {
             split,
             ordinal,
             kind: crate::extract::DeadLetterKind::Constraint,
-            code: self.error.kind.sqlstate().into(),
-            message: self.error.message.clone(),
+            error: self.error.clone(),
             payload: Some(Bytes::from(self.row_text.clone().into_bytes())),
         })
     }

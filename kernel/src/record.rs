@@ -46,7 +46,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::schema::CatalogChange;
 
@@ -501,12 +501,12 @@ fn from_postcard<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
 }
 
 fn malformed(why: &str) -> Error {
-    Error::new(ErrorKind::DataCorrupted, format!("payload of the log record is malformed: {why}"))
+    Error::new(SqlState::DATA_CORRUPTED, format!("payload of the log record is malformed: {why}"))
 }
 
 fn unsupported(what: String) -> Error {
     Error::new(
-        ErrorKind::FeatureNotSupported,
+        SqlState::FEATURE_NOT_SUPPORTED,
         format!("log record {what}; start the version of tidemark that wrote this data directory"),
     )
 }
@@ -595,10 +595,10 @@ mod tests {
         let refused = |kind, codec, payload: &'static [u8]| {
             Body::decode(kind, codec, &Bytes::from_static(payload)).unwrap_err()
         };
-        assert_eq!(refused(RecordKind::Batch, CODEC_LZ4, b"").kind, ErrorKind::FeatureNotSupported);
+        assert_eq!(refused(RecordKind::Batch, CODEC_LZ4, b"").sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
         assert!(refused(RecordKind::Batch, CODEC_LZ4, b"").message.contains("LZ4"));
         assert!(refused(RecordKind::Batch, 9, b"").message.contains("codec 9"));
-        assert_eq!(refused(RecordKind::SyncMarker, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
-        assert_eq!(refused(RecordKind::Open, CODEC_NONE, b"x").kind, ErrorKind::DataCorrupted);
+        assert_eq!(refused(RecordKind::SyncMarker, CODEC_NONE, b"x").sqlstate, SqlState::DATA_CORRUPTED);
+        assert_eq!(refused(RecordKind::Open, CODEC_NONE, b"x").sqlstate, SqlState::DATA_CORRUPTED);
     }
 }

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 pub use crate::cursors::{CursorSet, Cursors, Split};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 
@@ -235,12 +235,7 @@ pub enum PipelineState {
     /// Loading, also after the next recovery.
     Running,
     /// Stopped by itself; START tries again.
-    Failed {
-        /// SQLSTATE.
-        code: String,
-        /// What, why, and what to do.
-        message: String,
-    },
+    Failed(Error),
 }
 
 /// Where a partition without a cursor starts.
@@ -349,7 +344,7 @@ impl Catalog {
     pub fn table(&self, id: TableId) -> Result<&Arc<TableDef>, Error> {
         self.tables
             .get(&id)
-            .ok_or_else(|| Error::new(ErrorKind::UndefinedTable, format!("table {id} does not exist")))
+            .ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, format!("table {id} does not exist")))
     }
 
     /// A table by name; the reserved tables are not found.
@@ -366,7 +361,7 @@ impl Catalog {
     /// broken invariant (or a corrupted log) and comes back as an error.
     pub fn apply(&mut self, change: &CatalogChange) -> Result<(), Error> {
         let contradiction =
-            |what: &str| Err(Error::new(ErrorKind::DataCorrupted, format!("logged change: {what}")));
+            |what: &str| Err(Error::new(SqlState::DATA_CORRUPTED, format!("logged change: {what}")));
         match change {
             CatalogChange::TableCreated(table) => {
                 // Above all ids that were ever used.

@@ -1,7 +1,7 @@
 //! Updates of the wide table, drawn at random: expressions of every kind over all of its columns, well-typed ones and, to be refused,
 //! ill-typed ones. What they mean is computed in the oracle.
 
-use kernel::ErrorKind;
+use kernel::SqlState;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Quotient, Update};
 use kernel::schema::ColumnType;
 
@@ -146,7 +146,7 @@ impl Program {
 }
 
 /// How [`ON DUPLICATE KEY`](OnDuplicate) of an ill-typed update is refused.
-pub const MISFIT: ErrorKind = ErrorKind::InvalidParameterValue;
+pub const MISFIT: SqlState = SqlState::INVALID_PARAMETER_VALUE;
 
 /// Draws expressions.
 struct Draw<'d, 'a> {

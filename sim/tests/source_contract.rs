@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::source::contract::{Codec, Needs, Sent, Stage, Topic, Transaction};
 use kernel::source::{Polled, Source, SplitReader};
-use kernel::{Error, ErrorKind, Position, RawMessage, SplitName};
+use kernel::{Error, Position, RawMessage, SplitName, SqlState};
 use sim::broker::{Broker, Message, Opening, Payload, Session};
 use sim::decide::{Decide, Decisions, Rate, Recorded, Seeded};
 use sim::fault::{Fault, FaultRates};
@@ -212,7 +212,7 @@ impl SplitReader for SimulatedReader {
     ) -> Result<Polled, SourceFailure> {
         if self.failure.is_none() && self.owners.lock().unwrap()[&self.partition] != self.number {
             let text = "the partition was opened again";
-            let error = Error::new(ErrorKind::ObjectNotInPrerequisiteState, text);
+            let error = Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, text);
             self.failure = Some(SourceFailure::Transient(error));
         }
         if self.failure.is_none() && self.fetched.is_empty() {

@@ -13,7 +13,7 @@
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use kernel::{Error, ErrorKind, RawMessage, Result};
+use kernel::{Error, RawMessage, Result, SqlState};
 
 use crate::json::{check, excerpt};
 use crate::plan::{CsvFormat, DecodePlan, Decoded, Decoder, Refused};
@@ -43,7 +43,7 @@ enum Refusal {
 impl CsvDecoder {
     /// A decoder for this plan.
     pub fn new(plan: &DecodePlan, format: &CsvFormat) -> Result<CsvDecoder> {
-        let refuse = |text: &str| Err(Error::new(ErrorKind::InvalidParameterValue, text));
+        let refuse = |text: &str| Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, text));
         if format.fields_terminated_by.is_empty() || format.lines_terminated_by.is_empty() {
             return refuse("FIELDS TERMINATED BY and LINES TERMINATED BY must not be empty");
         }
@@ -135,22 +135,29 @@ impl CsvDecoder {
 
     fn refused(&self, message: u32, line: u32, refusal: Refusal) -> Refused {
         let columns = self.columns.len();
-        let (code, text) = match refusal {
-            Refusal::Empty => ("22P04", "the message is empty".into()),
-            Refusal::TooFew { found } => ("22P04", format!("line {line} has {found} of {columns} fields")),
-            Refusal::TooMany => ("22P04", format!("line {line} has more than {columns} fields")),
-            Refusal::NotClosed => ("22P04", format!("line {line}: an enclosed field is not closed")),
-            Refusal::AfterClosing => {
-                ("22P04", format!("line {line}: an enclosed field goes on after its closing character"))
+        let (sqlstate, text) = match refusal {
+            Refusal::Empty => (SqlState::BAD_COPY_FILE_FORMAT, "the message is empty".into()),
+            Refusal::TooFew { found } => {
+                (SqlState::BAD_COPY_FILE_FORMAT, format!("line {line} has {found} of {columns} fields"))
             }
+            Refusal::TooMany => {
+                (SqlState::BAD_COPY_FILE_FORMAT, format!("line {line} has more than {columns} fields"))
+            }
+            Refusal::NotClosed => {
+                (SqlState::BAD_COPY_FILE_FORMAT, format!("line {line}: an enclosed field is not closed"))
+            }
+            Refusal::AfterClosing => (
+                SqlState::BAD_COPY_FILE_FORMAT,
+                format!("line {line}: an enclosed field goes on after its closing character"),
+            ),
             Refusal::Value { column, found, fault } => {
                 let mapping = self.columns[column].mapping();
                 let reason = fault.reason(mapping.column_type);
                 let place = format!("line {line}, field {}, column {}", column + 1, mapping.name);
-                (fault.code(), format!("{place}: \"{found}\" {reason}"))
+                (fault.sqlstate(), format!("{place}: \"{found}\" {reason}"))
             }
         };
-        Refused { message, code, text }
+        Refused { message, error: Error::new(sqlstate, text) }
     }
 }
 
@@ -161,7 +168,7 @@ impl Decoder for CsvDecoder {
             let index = self.messages;
             self.messages += 1;
             match check(raw.value) {
-                Err(text) => refused.push(Refused { message: index, code: "22P02", text }),
+                Err(error) => refused.push(Refused { message: index, error }),
                 Ok(message) => {
                     if let Err((line, refusal)) = self.message(message, index) {
                         refused.push(self.refused(index, line, refusal));

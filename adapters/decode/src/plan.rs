@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
 use kernel::schema::ColumnType;
-use kernel::{RawMessage, Result};
+use kernel::{Error, RawMessage, Result};
 use pg_values::time::TimeUnit;
 
 use crate::csv::CsvDecoder;
@@ -135,8 +135,6 @@ pub struct Decoded {
 pub struct Refused {
     /// Its index.
     pub message: u32,
-    /// SQLSTATE.
-    pub code: &'static str,
     /// Field, path, what was found, and why it does not do.
-    pub text: String,
+    pub error: Error,
 }

@@ -2,6 +2,7 @@
 //! as SQL literals and COPY.
 
 use arrow_array::ArrayRef;
+use kernel::SqlState;
 use kernel::schema::ColumnType;
 
 use crate::plan::FieldMapping;
@@ -13,7 +14,7 @@ pub struct BadText {
     /// Which of the texts.
     pub row: usize,
     /// SQLSTATE.
-    pub code: &'static str,
+    pub sqlstate: SqlState,
     /// Why, to follow the text: `is not a valid bigint`.
     pub reason: String,
 }
@@ -37,7 +38,11 @@ pub fn parse_texts<'a>(
             Some(text) => column.append_text(text.as_bytes()),
             None => column.append_null(),
         };
-        appended.map_err(|fault| BadText { row, code: fault.code(), reason: fault.reason(column_type) })?;
+        appended.map_err(|fault| BadText {
+            row,
+            sqlstate: fault.sqlstate(),
+            reason: fault.reason(column_type),
+        })?;
     }
     Ok(column.finish())
 }
@@ -55,8 +60,9 @@ mod tests {
         let expected = [Some(7), None, Some(-32768)];
         assert_eq!(read.as_primitive::<Int16Type>().iter().collect::<Vec<_>>(), expected);
         let bad = parse_texts(ColumnType::Int16, [Some("7"), Some("32768")].into_iter()).unwrap_err();
-        assert_eq!((bad.row, bad.code), (1, "22003"));
+        assert_eq!((bad.row, bad.sqlstate), (1, SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
         let bad = parse_texts(ColumnType::Bool, [Some("maybe")].into_iter()).unwrap_err();
-        assert_eq!((bad.row, bad.code, bad.reason.as_str()), (0, "22P02", "is not a valid boolean"));
+        assert_eq!((bad.row, bad.sqlstate), (0, SqlState::INVALID_TEXT_REPRESENTATION));
+        assert_eq!(bad.reason, "is not a valid boolean");
     }
 }

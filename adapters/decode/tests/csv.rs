@@ -44,7 +44,8 @@ fn one_bad_line_refuses_the_whole_message_and_no_other() {
     }
     assert_eq!(table.rows(), [["1", "x"], ["2", "y"], ["5", "z"]]);
     assert_eq!(table.origin(), [0, 0, 2]);
-    let refused: Vec<_> = table.refused.iter().map(|r| (r.code, r.text.as_str())).collect();
+    let refused: Vec<_> =
+        table.refused.iter().map(|r| (r.error.sqlstate.as_str(), r.error.message.as_str())).collect();
     assert_eq!(
         refused,
         [

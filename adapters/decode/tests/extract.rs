@@ -71,7 +71,7 @@ fn dead_letters(extract: &Extract) -> Vec<(i64, DeadLetterKind, &str, &str)> {
         .iter()
         .map(|s| {
             let payload = s.payload.as_deref().unwrap_or_default();
-            (s.ordinal, s.kind, s.code.as_str(), std::str::from_utf8(payload).expect("text"))
+            (s.ordinal, s.kind, s.error.sqlstate.as_str(), std::str::from_utf8(payload).expect("text"))
         })
         .collect()
 }
@@ -181,7 +181,7 @@ impl Transform for Increment {
             return Ok(Transformed { columns: columns.clone(), keep: None, errors: vec![] });
         }
         if known.clone().any(|b| b < 0) {
-            return Err(Error::new(ErrorKind::NumericValueOutOfRange, "negative"));
+            return Err(Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "negative"));
         }
         let sums: Int64Array = balance.iter().map(|b| b.map(|b| b + 1)).collect();
         let keep: BooleanArray = balance.iter().map(|b| b.map(|b| b != 0)).collect();
@@ -262,7 +262,7 @@ fn set_and_where_run_and_bad_rows_are_found() {
 fn columns_that_are_not_the_tables_come_out_as_an_error() {
     let mut extractor = incrementing();
     extractor.push(&[message(10, Some(br#"{"name":"a","balance":9223372036854775807}"#))]);
-    assert_eq!(extractor.take(77).unwrap_err().kind, ErrorKind::Internal);
+    assert_eq!(extractor.take(77).unwrap_err().sqlstate, SqlState::INTERNAL_ERROR);
 }
 
 #[test]
@@ -271,23 +271,23 @@ fn plans_that_do_not_fit_the_table_are_refused() {
     let kind = |plan| {
         Extractor::new(plan, None, PipelineId(1), Epoch(1), Generation(1), SplitId(0), start)
             .err()
-            .map(|error| error.kind)
+            .map(|error| error.sqlstate)
     };
     let sound = || plan(accounts(), Format::Json);
     assert_eq!(kind(sound()), None);
     let mut unknown = sound();
     unknown.decode.fields[0].name = "nobody".into();
-    assert_eq!(kind(unknown), Some(ErrorKind::UndefinedColumn));
+    assert_eq!(kind(unknown), Some(SqlState::UNDEFINED_COLUMN));
     let mut twice = sound();
     twice.decode.fields[1].name = "name".into();
-    assert_eq!(kind(twice), Some(ErrorKind::InvalidParameterValue));
+    assert_eq!(kind(twice), Some(SqlState::INVALID_PARAMETER_VALUE));
     let mut other_type = sound();
     other_type.decode.fields[1].column_type = ColumnType::Text;
-    assert_eq!(kind(other_type), Some(ErrorKind::InvalidParameterValue));
+    assert_eq!(kind(other_type), Some(SqlState::INVALID_PARAMETER_VALUE));
     let mut default = sound();
     default.defaults = vec![None, Some("x".into()), None];
     default.decode.fields.truncate(1);
-    assert_eq!(kind(default), Some(ErrorKind::InvalidParameterValue));
+    assert_eq!(kind(default), Some(SqlState::INVALID_PARAMETER_VALUE));
 }
 
 #[test]
@@ -322,14 +322,15 @@ fn times_of_other_years_are_set_aside_whatever_made_them() {
         let raw: Vec<_> = (10..).zip(messages).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
         extractor.push(&raw);
         let extract = extractor.take(0).unwrap().unwrap();
-        let told = extract.dead_letters.iter().map(|s| (s.ordinal, s.code.clone(), s.message.clone()));
+        let told = extract.dead_letters.iter().map(|s| (s.ordinal, s.error.clone()));
         (rows(&extract).len(), told.collect::<Vec<_>>())
     };
     let (kept, told) = read(YEARS_DEFAULT);
-    assert_eq!((kept, told.iter().map(|(at, ..)| *at).collect::<Vec<_>>()), (2, vec![11, 12, 13]));
-    assert!(told.iter().all(|(_, code, _)| code == "22008"), "{told:?}");
+    assert_eq!((kept, told.iter().map(|(at, _)| *at).collect::<Vec<_>>()), (2, vec![11, 12, 13]));
+    assert!(told.iter().all(|(_, error)| error.sqlstate == "22008"), "{told:?}");
     let years = ["the year 55840 is", "the year 1899 is", "the year 9999 is"];
-    for ((.., text), year) in told.iter().zip(years) {
+    for ((_, error), year) in told.iter().zip(years) {
+        let text = &error.message;
         assert!(text.contains(year) && text.contains("1900 to 2200") && text.contains("UNIT"), "{text}");
     }
     assert_eq!(read(1..=9999).1.len(), 1);
@@ -357,9 +358,9 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
         fn transform(&mut self, columns: &RecordBatch, _: Micros) -> Result<Transformed> {
             let balances = columns.column(1).as_primitive::<Int64Type>();
             match balances.iter().flatten().find(|balance| *balance > 2) {
-                Some(3) => Err(Error::new(ErrorKind::ProgramLimitExceeded, "too large")),
-                Some(4) => Err(Error::new(ErrorKind::OutOfMemory, "too much")),
-                Some(_) => Err(Error::new(ErrorKind::Internal, "a function that has lost its way")),
+                Some(3) => Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too large")),
+                Some(4) => Err(Error::new(SqlState::OUT_OF_MEMORY, "too much")),
+                Some(_) => Err(Error::new(SqlState::INTERNAL_ERROR, "a function that has lost its way")),
                 None => {
                     let notes = Arc::new(columns.column(0).clone());
                     let all =
@@ -376,7 +377,7 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
     extractor.push(&raw);
     let extract = extractor.take(0).unwrap().unwrap();
     assert_eq!(rows(&extract).len(), 5);
-    let told: Vec<_> = extract.dead_letters.iter().map(|s| (s.ordinal, s.code.as_str())).collect();
+    let told: Vec<_> = extract.dead_letters.iter().map(|s| (s.ordinal, s.error.sqlstate.as_str())).collect();
     assert_eq!(told, [(13, "54000"), (14, "53200"), (15, "XX000")]);
     // Each with the message that it was.
     for (aside, text) in extract.dead_letters.iter().zip(&texts[3..]) {

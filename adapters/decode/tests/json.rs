@@ -73,7 +73,7 @@ fn every_type_takes_its_text_and_its_number() {
 #[test]
 fn what_does_not_fit_is_refused_with_its_code() {
     let code = |column_type, value: &str| {
-        json(vec![field("c", column_type)]).one(&format!("{{\"c\":{value}}}")).unwrap_err().0
+        json(vec![field("c", column_type)]).one(&format!("{{\"c\":{value}}}")).unwrap_err().sqlstate
     };
     let numeric = Decimal { precision: 4, scale: 2 };
     for (column_type, value, expected) in [
@@ -127,7 +127,7 @@ fn numbers_are_times_only_of_a_stated_unit() {
     use tidemark_decode::TimeUnit::*;
     let read = |column_type, unit, value: &str| {
         let mapping = tidemark_decode::FieldMapping { unit: Some(unit), ..field("c", column_type) };
-        json(vec![mapping]).one(&format!("{{\"c\":{value}}}")).map_err(|(code, _)| code)
+        json(vec![mapping]).one(&format!("{{\"c\":{value}}}")).map_err(|error| error.sqlstate.to_string())
     };
     for (column_type, unit, value, expected) in [
         (TimestampTz, Seconds, "1700000000", Ok("1700000000000000")),
@@ -150,20 +150,25 @@ fn numbers_are_times_only_of_a_stated_unit() {
         (Date, Days, "1e9", Err("22008")),
     ] {
         let found = read(column_type, unit, value);
-        assert_eq!(found, expected.map(String::from), "{column_type:?} from {value} {}", unit.name());
+        assert_eq!(
+            found,
+            expected.map(String::from).map_err(String::from),
+            "{column_type:?} from {value} {}",
+            unit.name()
+        );
     }
-    let (_, text) = json(vec![field("at", TimestampTz)]).one(r#"{"at":1700000000}"#).unwrap_err();
+    let text = json(vec![field("at", TimestampTz)]).one(r#"{"at":1700000000}"#).unwrap_err().message;
     assert!(text.contains("1700000000 is a number") && text.contains("UNIT 's'"), "{text}");
 }
 
 #[test]
 fn errors_name_column_path_value_and_reason() {
     let mut table = json(vec![at("balance", Int64, &["user", "amount"])]);
-    let (_, text) = table.one(r#"{"user":{"amount":"abc"}}"#).unwrap_err();
+    let text = table.one(r#"{"user":{"amount":"abc"}}"#).unwrap_err().message;
     assert_eq!(text, "column balance (path user::amount): \"abc\" is not a valid bigint");
-    let (_, text) = table.one(r#"{"user":{"amount":1"#).unwrap_err();
+    let text = table.one(r#"{"user":{"amount":1"#).unwrap_err().message;
     assert_eq!(text, "malformed JSON at byte 19: a comma or } is wanted, the message ends");
-    let (_, text) = table.one("[1]").unwrap_err();
+    let text = table.one("[1]").unwrap_err().message;
     assert!(
         text.starts_with("the message is an array, an object with the mapped fields is wanted"),
         "{text}"
@@ -201,7 +206,7 @@ fn malformed_messages_are_refused_wherever_the_fault_is() {
         table.push(message);
         table.push("{\"c\":1}");
         table.push(message);
-        let codes: Vec<_> = table.refused.iter().map(|r| (r.message, r.code)).collect();
+        let codes: Vec<_> = table.refused.iter().map(|r| (r.message, r.error.sqlstate.as_str())).collect();
         assert_eq!(codes, [(0, "22P02"), (2, "22P02")], "{message}");
         assert_eq!(table.rows(), [["1"]], "{message}");
     }
@@ -213,7 +218,7 @@ fn invalid_utf8_and_tombstones_are_refused() {
     table.push_bytes(Some(b"{\"c\":\"\xff\"}"));
     table.push_bytes(Some(b"{\"c\":\"a\",\"x\":\"\xc3\"}"));
     table.push_bytes(None);
-    assert_eq!(table.refused.iter().map(|r| r.code).collect::<Vec<_>>(), ["22P02"; 3]);
+    assert_eq!(table.refused.iter().map(|r| r.error.sqlstate.as_str()).collect::<Vec<_>>(), ["22P02"; 3]);
     assert!(table.rows().is_empty());
 }
 
@@ -284,7 +289,8 @@ fn not_null_refuses_null_and_missing() {
         table.push(message);
     }
     assert_eq!(table.rows(), [["x", "1"], ["y", "2"]]);
-    let texts: Vec<_> = table.refused.iter().map(|r| (r.code, r.text.as_str())).collect();
+    let texts: Vec<_> =
+        table.refused.iter().map(|r| (r.error.sqlstate.as_str(), r.error.message.as_str())).collect();
     assert_eq!(
         texts,
         [

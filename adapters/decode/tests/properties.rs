@@ -169,8 +169,8 @@ proptest! {
         };
         let mut table =
             Table::new(Format::Json, vec![field("c", ColumnType::Decimal { precision: 38, scale })]);
-        let outcome = table.one(&format!("{{\"c\":\"{text}\"}}")).map_err(|(code, _)| code);
-        prop_assert_eq!(outcome, expected.map(|v| v.to_string()).ok_or("22003"));
+        let outcome = table.one(&format!("{{\"c\":\"{text}\"}}")).map_err(|error| error.sqlstate);
+        prop_assert_eq!(outcome, expected.map(|v| v.to_string()).ok_or(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
     }
 
     #[test]
@@ -250,7 +250,7 @@ fn check_deliveries(kinds: &[u8], deliveries: &[(prop::sample::Index, usize, boo
                 (0..piece.num_rows()).map(|row| common::texts(piece, row)[3].parse::<i64>().unwrap()),
             );
         }
-        aside.extend(extract.dead_letters.iter().map(|s| (s.ordinal, s.code.clone())));
+        aside.extend(extract.dead_letters.iter().map(|s| (s.ordinal, s.error.sqlstate.to_string())));
         let disposed = (rows.len() - before.0 + aside.len() - before.1) as u64 + extract.filtered;
         assert_eq!(disposed, extract.messages);
     }

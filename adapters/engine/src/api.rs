@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use kernel::message::{Counts, Definition, SourceFailure, SourceMetadata, TableWrite, Write};
-use kernel::{Error, ErrorKind, ReaderId, Request, Response, Result, Snapshot, TableId, TableLockId};
+use kernel::{Error, ReaderId, Request, Response, Result, Snapshot, SqlState, TableId, TableLockId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -131,8 +131,10 @@ impl Engine {
         std::thread::Builder::new()
             .name("read-source".into())
             .spawn(read)
-            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("no thread to be had: {error}")))?;
-        waiting.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the source's reader has died")))
+            .map_err(|error| Error::new(SqlState::OUT_OF_MEMORY, format!("no thread to be had: {error}")))?;
+        waiting
+            .await
+            .unwrap_or_else(|_| Err(Error::new(SqlState::INTERNAL_ERROR, "the source's reader has died")))
     }
 
     /// How the pipelines do, in order of name.
@@ -192,7 +194,7 @@ impl Drop for Inner {
 /// Whoever is told this must look before trying again: the answer got lost, not the statement.
 pub(crate) fn outcome_unknown(why: &Error) -> Error {
     Error::new(
-        ErrorKind::TransactionResolutionUnknown,
+        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
         format!(
             "whether this statement took effect is not known: {why}; look at the table once the database is up before you run \
              it again"
@@ -206,13 +208,13 @@ fn read_failure(failure: SourceFailure) -> Error {
         SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error,
         SourceFailure::Lost { split, wanted, .. } => {
             let noun = wanted.kind().split_noun();
-            Error::new(ErrorKind::SourceLost, format!("{noun} {split} has lost its place"))
+            Error::new(SqlState::SOURCE_LOST, format!("{noun} {split} has lost its place"))
         }
     }
 }
 
 fn wrong_answer() -> Error {
-    Error::new(ErrorKind::Internal, "the kernel answered another question")
+    Error::new(SqlState::INTERNAL_ERROR, "the kernel answered another question")
 }
 
 /// A snapshot, released when it goes out of scope.

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kernel::{
-    Coordinator, Effect, Epoch, Error, ErrorKind, Extract, Input, PipelineId, Request, RequestId, Response,
-    Result,
+    Coordinator, Effect, Epoch, Error, Extract, Input, PipelineId, Request, RequestId, Response, Result,
+    SqlState,
 };
 use tokio::sync::oneshot;
 
@@ -64,7 +64,7 @@ pub(crate) enum Message {
 impl Message {
     /// Says that a thread that carries the database has panicked.
     pub(crate) fn broken_invariant(inbox: &Sender<Message>, panic: String) {
-        let _ = inbox.send(Message::Broken(Error::new(ErrorKind::Internal, panic)));
+        let _ = inbox.send(Message::Broken(Error::new(SqlState::INTERNAL_ERROR, panic)));
     }
 }
 
@@ -216,7 +216,7 @@ impl EffectExecutor {
         if self.no_room_since.is_none_or(|since| since.elapsed() < ROOM_WAIT) {
             return;
         }
-        let full = Error::new(ErrorKind::DiskFull, "the disk is full, so the database is read-only");
+        let full = Error::new(SqlState::DISK_FULL, "the disk is full, so the database is read-only");
         let late = |_: &RequestId, waiting: &mut Waiting| waiting.since.elapsed() >= ROOM_WAIT;
         for (_, waiting) in self.answers.extract_if(late) {
             let error = if waiting.for_change { outcome_unknown(&full) } else { full.clone() };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kernel::log::{self, LogWriter, MemStorage, Opened, Storage, SyncPlan};
 use kernel::record::{Body, Record};
-use kernel::{Coordinator, Error, ErrorKind, Recovery, Result};
+use kernel::{Coordinator, Error, Recovery, Result, SqlState};
 use parking_lot::Mutex;
 use tidemark_log::MmapStorage;
 use tidemark_record::TermStart;
@@ -57,7 +57,7 @@ fn refuse_foreign(directory: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::ObjectNotInPrerequisiteState,
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!(
             "{} is no data directory of tidemark, and it is not empty ({} is there); nothing was changed; choose another one",
             directory.display(),
@@ -116,7 +116,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     let handle = threads::spawn_guarded(
         "coordinator",
         move || thread.run(),
-        move |panic| on_halt(&Error::new(ErrorKind::Internal, panic)),
+        move |panic| on_halt(&Error::new(SqlState::INTERNAL_ERROR, panic)),
     );
     Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })
 }
@@ -130,7 +130,7 @@ fn refuse_secrets(coordinator: &Coordinator, factory: &dyn PipelineFactory) -> R
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::ObjectNotInPrerequisiteState,
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!(
             "nothing can be recorded while an older version's definitions have their credentials in clear ({}); start without \
              a recording, ALTER PIPELINE … SET CREDENTIALS of each, and start again",
@@ -226,12 +226,12 @@ impl Replay {
 
     fn start_shards(&mut self, record: &Record) -> Result<()> {
         let Body::Open(open) = &record.body else {
-            return Err(Error::new(ErrorKind::DataCorrupted, "the log does not begin with an open record"));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, "the log does not begin with an open record"));
         };
         let count = open.shard_count;
         if let Some(wanted) = self.shards_wanted.filter(|wanted| *wanted != count) {
             return Err(Error::new(
-                ErrorKind::InvalidParameterValue,
+                SqlState::INVALID_PARAMETER_VALUE,
                 format!(
                     "the database was created with {count} shards, which is fixed, and cannot be opened with {wanted}; \
                      leave the number of shards out, or choose another data directory"
@@ -276,6 +276,6 @@ fn new_identity() -> Result<[u8; 16]> {
     let filled = rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty());
     match filled {
         Ok(16) => Ok(identity),
-        other => Err(Error::new(ErrorKind::IoError, format!("no random bytes to be had: {other:?}"))),
+        other => Err(Error::new(SqlState::IO_ERROR, format!("no random bytes to be had: {other:?}"))),
     }
 }

@@ -8,7 +8,7 @@ use kernel::message::ShardCommand;
 use kernel::record::Piece;
 use kernel::schema::CatalogChange;
 use kernel::snapshot::ShardView;
-use kernel::{Error, ErrorKind, Input, Result, Sequence, Shard, ShardId};
+use kernel::{Error, Input, Result, Sequence, Shard, ShardId, SqlState};
 
 use crate::coordinator::Message;
 use crate::threads;
@@ -86,7 +86,7 @@ impl Shards {
         }
         views.sort_by_key(|(shard, _)| *shard);
         if views.len() != self.count as usize {
-            return Err(Error::new(ErrorKind::Internal, "a shard thread ended during recovery"));
+            return Err(Error::new(SqlState::INTERNAL_ERROR, "a shard thread ended during recovery"));
         }
         Ok(views.into_iter().map(|(_, view)| view).collect())
     }

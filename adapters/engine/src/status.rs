@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kernel::message::SourceMetadata;
 use kernel::schema::{Catalog, PipelineDef};
-use kernel::{Error, ErrorKind, Extract, PipelineId, SplitName};
+use kernel::{Error, Extract, PipelineId, SplitName, SqlState};
 use parking_lot::Mutex;
 
 use crate::pipeline::{PipelineStatus, SplitStatus};
@@ -41,7 +41,7 @@ pub(crate) struct PipelineWatch {
 impl Status {
     /// The error of whoever asks something of a kernel that has stopped.
     pub(crate) fn why_stopped(&self) -> Error {
-        let shutdown = || Error::new(ErrorKind::AdminShutdown, "the database is shutting down");
+        let shutdown = || Error::new(SqlState::ADMIN_SHUTDOWN, "the database is shutting down");
         self.stopped.get().cloned().unwrap_or_else(shutdown)
     }
 

@@ -8,7 +8,7 @@ use kernel::log::{ManifestSlot, MemStorage, Storage};
 use kernel::message::{Definition, SourceFailure, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType};
 use kernel::source::{Source, Sources};
-use kernel::{ColumnId, Error, ErrorKind, Result};
+use kernel::{ColumnId, Error, Result, SqlState};
 use parking_lot::Mutex;
 use tidemark_decode::Extractor;
 use tidemark_record::{End, Item, RecorderSettings, Recording};
@@ -19,13 +19,13 @@ struct NoPipelines;
 
 impl Sources for NoPipelines {
     fn source(&self, _definition_sql: &str) -> Result<Arc<dyn Source>, SourceFailure> {
-        Err(SourceFailure::Permanent(Error::new(ErrorKind::FeatureNotSupported, "no pipelines here")))
+        Err(SourceFailure::Permanent(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "no pipelines here")))
     }
 }
 
 impl PipelineFactory for NoPipelines {
     fn extractor(&self, _spec: ExtractorSpec) -> Result<Extractor> {
-        Err(Error::new(ErrorKind::FeatureNotSupported, "no pipelines here"))
+        Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "no pipelines here"))
     }
 }
 
@@ -60,14 +60,14 @@ async fn a_failed_sync_halts_and_nothing_more_is_acknowledged() {
     let counted = syncs.clone();
     let syncer = Box::new(move |_: &_| match counted.fetch_add(1, Ordering::SeqCst) {
         0 => Ok(()),
-        _ => Err(Error::new(ErrorKind::IoError, "the disk is gone")),
+        _ => Err(Error::new(SqlState::IO_ERROR, "the disk is gone")),
     });
     let inner = open::on_storage(MemStorage::new(), syncer, config, Arc::new(NoPipelines), None).unwrap();
     let engine = Engine::of(inner);
     engine.define(table("first")).await.unwrap();
     let error = engine.define(table("second")).await.unwrap_err();
     assert!(error.message.contains("the disk is gone"), "{error}");
-    assert_eq!(error.kind.sqlstate(), "08007", "it may be there after a restart");
+    assert_eq!(error.sqlstate, "08007", "it may be there after a restart");
     assert!(engine.define(table("third")).await.is_err());
     engine.shutdown();
     assert_eq!(halts.lock().len(), 1, "told once");
@@ -99,7 +99,7 @@ impl Storage for Crowded {
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         if self.disk.is_full.load(Ordering::SeqCst) {
             self.disk.refused.fetch_add(1, Ordering::SeqCst);
-            return Err(Error::new(ErrorKind::DiskFull, "no room"));
+            return Err(Error::new(SqlState::DISK_FULL, "no room"));
         }
         self.inner.create(number, len)
     }
@@ -167,7 +167,7 @@ async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_
             () = tokio::time::sleep(Duration::from_millis(50)) => waiting.push(late),
         }
     };
-    assert_eq!(refused.kind, ErrorKind::DiskFull, "{refused}");
+    assert_eq!(refused.sqlstate, SqlState::DISK_FULL, "{refused}");
     assert!(refused.message.contains("nothing was changed"), "{refused}");
     assert!(!engine.snapshot().await.unwrap().catalog.tables.is_empty(), "reading goes on");
     disk.is_full.store(false, Ordering::SeqCst);
@@ -177,7 +177,7 @@ async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_
     }
     assert!(count > 5, "{count} definitions fitted into the first log file");
     assert!(disk.refused.load(Ordering::SeqCst) > 0);
-    while engine.define(table("after")).await.is_err_and(|error| error.kind == ErrorKind::DiskFull) {
+    while engine.define(table("after")).await.is_err_and(|error| error.sqlstate == SqlState::DISK_FULL) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let catalog = engine.snapshot().await.unwrap().catalog.clone();
@@ -191,7 +191,7 @@ async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_
 async fn what_waits_for_room_for_long_is_told_that_its_outcome_is_not_known() {
     let (engine, disk, defined) = without_room().await;
     let error = defined.await.unwrap().unwrap_err();
-    assert_eq!(error.kind.sqlstate(), "08007", "{error}");
+    assert_eq!(error.sqlstate, "08007", "{error}");
     assert!(error.message.contains("is not known") && error.message.contains("disk is full"), "{error}");
     let tables = |engine: &Engine| {
         let engine = engine.clone();

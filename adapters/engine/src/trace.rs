@@ -17,7 +17,7 @@ use std::path::Path;
 
 use kernel::record::{Body, CODEC_NONE, EncodedRecord};
 use kernel::schema::Catalog;
-use kernel::{Epoch, Error, ErrorKind, PipelineId, Result, Sequence};
+use kernel::{Epoch, Error, PipelineId, Result, Sequence, SqlState};
 use parking_lot::Mutex;
 
 /// Where the lines go, if anywhere.
@@ -28,7 +28,7 @@ impl Trace {
     pub(crate) fn open(path: Option<&Path>) -> Result<Trace> {
         let Some(path) = path else { return Ok(Trace::default()) };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-            Error::new(ErrorKind::IoError, format!("trace file {}: {error}", path.display()))
+            Error::new(SqlState::IO_ERROR, format!("trace file {}: {error}", path.display()))
         })?;
         Ok(Trace(Some(Mutex::new(file))))
     }

@@ -1,7 +1,7 @@
 //! Which brokers may be connected to: what the server's configuration says, held against names as they are written and as
 //! brokers tell them of each other. Names are compared, not the addresses behind them.
 
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 /// What the setting is called.
 const SETTING: &str = "allowed_brokers";
@@ -36,7 +36,7 @@ impl AllowedBrokers {
         let message = format!(
             "broker {broker} is not among the hosts that pipelines may reach; they are set by the server's option {SETTING}"
         );
-        Err(Error::new(ErrorKind::InsufficientPrivilege, message))
+        Err(Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message))
     }
 
     /// Whether a broker, `host:port`, may be connected to.
@@ -116,7 +116,7 @@ mod tests {
             "::2:9092",
         ] {
             let error = allowed.check(broker).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::InsufficientPrivilege);
+            assert_eq!(error.sqlstate, SqlState::INSUFFICIENT_PRIVILEGE);
             assert!(error.message.contains(broker) && error.message.contains(SETTING), "{error}");
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 use crate::allowed::AllowedBrokers;
 
@@ -122,7 +122,7 @@ impl fmt::Debug for KafkaOptions {
 impl KafkaOptions {
     /// Checks a definition. `settings` are the keys and values of CONFIG and CREDENTIALS together.
     pub fn new(brokers: &str, topic: &str, settings: BTreeMap<String, String>) -> Result<KafkaOptions> {
-        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        let invalid = |message: String| Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
         for broker in brokers.split(',') {
             if broker.trim().is_empty() || broker.contains(char::is_whitespace) {
                 return invalid(format!(
@@ -237,7 +237,7 @@ mod tests {
     fn settings_that_exactly_once_rests_on_are_refused_with_the_reason() {
         for (key, why) in OURS {
             let error = with(key, "x").unwrap_err();
-            assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER_VALUE);
             assert!(error.message.contains(key) && error.message.contains(why), "{}", error.message);
         }
     }

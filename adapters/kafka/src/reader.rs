@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
 use kernel::source::{Arrived, Polled, SplitReader};
-use kernel::{Error, ErrorKind, Position, RawMessage};
+use kernel::{Error, Position, RawMessage, SqlState};
 use parking_lot::Mutex;
 
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
@@ -127,7 +127,10 @@ impl Reader {
         let at = guard.ordinal();
         if verdict == Admission::WentBack {
             let what = format!("partition {} was read from {at} on, and went back", self.partition);
-            return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, what)));
+            return Err(SourceFailure::Transient(Error::new(
+                SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                what,
+            )));
         }
         tracing::debug!(partition = self.partition, at, "fetching again behind a jump");
         self.topic.assign_again(self.queue.client(), self.partition, guard)
@@ -135,7 +138,7 @@ impl Reader {
 
     fn superseded(&self) -> SourceFailure {
         let what = format!("partition {} was opened again: this reader has ended", self.partition);
-        SourceFailure::Transient(Error::new(ErrorKind::ObjectNotInPrerequisiteState, what))
+        SourceFailure::Transient(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::source::{Source, SplitReader};
-use kernel::{Error, ErrorKind, Identity, Position, SplitName};
+use kernel::{Error, Identity, Position, SplitName, SqlState};
 use parking_lot::Mutex;
 
 use crate::ffi::{Client, Code, KafkaError, OffsetsAt, PartitionQueue, Surroundings, TopicDescription};
@@ -263,7 +263,7 @@ impl Topic {
 
     fn queue(&self, client: &Arc<Client>, partition: i32) -> Result<PartitionQueue, SourceFailure> {
         let queue = client.partition_queue(&self.name, partition);
-        queue.ok_or_else(|| SourceFailure::Transient(self.error(ErrorKind::Internal, "has no queue")))
+        queue.ok_or_else(|| SourceFailure::Transient(self.error(SqlState::INTERNAL_ERROR, "has no queue")))
     }
 
     /// Stops fetching a partition, wherever it is fetched. It rests no longer.
@@ -301,7 +301,7 @@ impl Topic {
         refused.map_or(Ok(()), |error| {
             let what =
                 format!("has a partition that {} tells to be read elsewhere: {error}", self.options.brokers);
-            Err(SourceFailure::Permanent(self.error(error.kind, what)))
+            Err(SourceFailure::Permanent(self.error(error.sqlstate, what)))
         })
     }
 
@@ -454,7 +454,9 @@ impl Topic {
             }
             Ok(_) => {
                 let what = format!("refused offset {wanted} of partition {partition}, which it has");
-                SourceFailure::Transient(self.error(ErrorKind::SourceUnreachable, what))
+                SourceFailure::Transient(
+                    self.error(SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, what),
+                )
             }
             Err(failure) => failure,
         }
@@ -488,7 +490,7 @@ impl Topic {
         if before.is_some_and(|id| id != described.id) {
             let what = "was deleted and created again: its offsets now name other messages. \
                 To load the new topic, ALTER PIPELINE … SET OFFSETS EARLIEST";
-            return Err(SourceFailure::Permanent(self.error(ErrorKind::SourceChanged, what)));
+            return Err(SourceFailure::Permanent(self.error(SqlState::SOURCE_CHANGED, what)));
         }
         Ok(self.look_up(&[partition])?.get(&partition).copied())
     }
@@ -506,7 +508,7 @@ impl Topic {
                 let what = format!(
                     "does not exist on {brokers}; create it, or correct the name, and START the pipeline"
                 );
-                SourceFailure::Permanent(self.error(ErrorKind::UndefinedObject, what))
+                SourceFailure::Permanent(self.error(SqlState::UNDEFINED_OBJECT, what))
             }
             Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
             | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
@@ -514,11 +516,11 @@ impl Topic {
             | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION => {
                 let what =
                     format!("cannot be read on {brokers}: {}; check the rights and the CREDENTIALS", e.text);
-                self.denied(self.error(ErrorKind::SourceUnreachable, what))
+                self.denied(self.error(SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, what))
             }
-            Code::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION => {
-                SourceFailure::Permanent(self.error(ErrorKind::InvalidParameterValue, "is refused as a name"))
-            }
+            Code::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION => SourceFailure::Permanent(
+                self.error(SqlState::INVALID_PARAMETER_VALUE, "is refused as a name"),
+            ),
             _ => self.unreachable(&e.text),
         }
     }
@@ -530,7 +532,7 @@ impl Topic {
             self.health().refused().and_then(|broker| self.options.allowed_brokers.check(&broker).err());
         if let Some(error) = refused {
             let what = format!("cannot be read from {}: {error}", self.options.brokers);
-            return SourceFailure::Transient(self.error(error.kind, what));
+            return SourceFailure::Transient(self.error(error.sqlstate, what));
         }
         let last = self
             .health()
@@ -541,7 +543,7 @@ impl Topic {
             "cannot be read from {}: {why}{last}; check that the brokers run and that their addresses are right",
             self.options.brokers
         );
-        let error = self.error(ErrorKind::SourceUnreachable, what);
+        let error = self.error(SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, what);
         if self.health().denied() { self.denied(error) } else { SourceFailure::Transient(error) }
     }
 
@@ -554,7 +556,7 @@ impl Topic {
         }
     }
 
-    fn error(&self, kind: ErrorKind, what: impl AsRef<str>) -> Error {
+    fn error(&self, kind: SqlState, what: impl AsRef<str>) -> Error {
         Error::new(kind, format!("Kafka topic '{}' {}", self.options.topic, what.as_ref()))
     }
 }
@@ -599,7 +601,7 @@ fn connect_with(
         } else {
             " (this build has no TLS; build with the feature `tls`)"
         };
-        Error::new(ErrorKind::InvalidParameterValue, format!("Kafka settings are refused: {why}{tls}"))
+        Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("Kafka settings are refused: {why}{tls}"))
     };
     let client = Arc::new(Client::new(settings, Arc::clone(surroundings)).map_err(refused)?);
     let closed = Arc::new(AtomicBool::new(false));
@@ -616,6 +618,6 @@ fn connect_with(
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let started = std::thread::Builder::new().name(name.to_string()).spawn(body);
-    let failed = |e| Error::new(ErrorKind::OutOfMemory, format!("cannot start the thread {name}: {e}"));
+    let failed = |e| Error::new(SqlState::OUT_OF_MEMORY, format!("cannot start the thread {name}: {e}"));
     started.map(drop).map_err(failed)
 }

@@ -33,24 +33,24 @@ use std::path::Path;
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
-use kernel::{Error, ErrorKind};
+use kernel::{Error, SqlState};
 
 /// What was attempted, on which path, why it failed, and what helps.
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     let path = path.display();
     let (kind, remedy) = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::DiskFull, "make room on the disk and start again")
+            (SqlState::DISK_FULL, "make room on the disk and start again")
         }
         io::ErrorKind::PermissionDenied => {
-            (ErrorKind::IoError, "give this user the right to, or choose another directory")
+            (SqlState::IO_ERROR, "give this user the right to, or choose another directory")
         }
-        io::ErrorKind::NotFound => (ErrorKind::IoError, "something removed it; restore it from a backup"),
+        io::ErrorKind::NotFound => (SqlState::IO_ERROR, "something removed it; restore it from a backup"),
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            (ErrorKind::IoError, "there is a file where a directory has to be; choose another directory")
+            (SqlState::IO_ERROR, "there is a file where a directory has to be; choose another directory")
         }
-        io::ErrorKind::FileTooLarge => (ErrorKind::IoError, "choose a smaller log_file_bytes"),
-        _ => (ErrorKind::IoError, "see the kernel's log for the state of the disk"),
+        io::ErrorKind::FileTooLarge => (SqlState::IO_ERROR, "choose a smaller log_file_bytes"),
+        _ => (SqlState::IO_ERROR, "see the kernel's log for the state of the disk"),
     };
     Error::new(kind, format!("cannot {what} {path}: {error}; {remedy}"))
 }

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 use crate::{FILE_MODE, failed};
 
@@ -97,5 +97,5 @@ fn in_use(directory: &Path, file: &File) -> Error {
     let message = format!(
         "data directory {directory} is in use by {owner}; stop that process, or choose another directory"
     );
-    Error::new(ErrorKind::ObjectInUse, message)
+    Error::new(SqlState::OBJECT_IN_USE, message)
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use kernel::log::{ManifestSlot, Storage};
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 use crate::failed;
 use crate::manifest::ManifestFile;
@@ -37,7 +37,7 @@ impl LogFiles {
 }
 
 fn refused() -> Error {
-    Error::new(ErrorKind::FeatureNotSupported, "the log was opened to be looked at, not to be changed")
+    Error::new(SqlState::FEATURE_NOT_SUPPORTED, "the log was opened to be looked at, not to be changed")
 }
 
 impl Storage for LogFiles {
@@ -55,7 +55,7 @@ impl Storage for LogFiles {
         let (file, _) = self
             .log_files
             .get(&number)
-            .ok_or_else(|| Error::new(ErrorKind::IoError, format!("there is no log file {number}")))?;
+            .ok_or_else(|| Error::new(SqlState::IO_ERROR, format!("there is no log file {number}")))?;
         file.read_exact_at(into, offset).map_err(|e| failed("read", Path::new(&Name::log_file(number)), e))
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kernel::log::{MANIFEST_SLOT_LEN, ManifestSlot};
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 use parking_lot::Mutex;
 
 use crate::storage::sync_directory;
@@ -60,7 +60,7 @@ impl ManifestFile {
         if len < (SLOT_STRIDE + MANIFEST_SLOT_LEN) as u64 {
             let message =
                 format!("{} has only {len} bytes; restore the data directory from a backup", path.display());
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         let mut slots = [[0; MANIFEST_SLOT_LEN]; 2];
         for (number, slot) in slots.iter_mut().enumerate() {

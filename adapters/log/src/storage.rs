@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use kernel::log::{Manifest, ManifestSlot, Storage, SyncPlan};
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 use memmap2::MmapRaw;
 use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
@@ -97,7 +97,7 @@ impl MmapStorage {
         let directory = self.lock.directory();
         self.log_files.get_mut(&number).ok_or_else(|| {
             let message = format!("there is no log file {number} in {}", directory.display());
-            Error::new(ErrorKind::IoError, message)
+            Error::new(SqlState::IO_ERROR, message)
         })
     }
 
@@ -127,7 +127,7 @@ impl Storage for MmapStorage {
         let (path, temporary) = (self.lock.directory().join(Name::log_file(number)), self.temporary(number));
         if self.log_files.contains_key(&number) {
             let message = format!("log file {} exists already", path.display());
-            return Err(Error::new(ErrorKind::IoError, message));
+            return Err(Error::new(SqlState::IO_ERROR, message));
         }
         let file = self.made(number, len, &temporary)?;
         fs::rename(&temporary, &path).map_err(|e| failed("rename", &temporary, e))?;
@@ -238,7 +238,7 @@ impl Syncer {
             let map = self.maps.lock().get(&range.log_file).cloned();
             let map = map.ok_or_else(|| {
                 let message = format!("log file {} was removed before it was synced", range.log_file);
-                Error::new(ErrorKind::Internal, message)
+                Error::new(SqlState::INTERNAL_ERROR, message)
             })?;
             flush(&map, range.log_file, range.offset, range.len)?;
         }
@@ -281,7 +281,7 @@ impl LogFile {
         }
         let path = self.path.display();
         let message = format!("{path} has {} bytes, and none at {offset}+{len}", self.len);
-        Err(Error::new(ErrorKind::IoError, message))
+        Err(Error::new(SqlState::IO_ERROR, message))
     }
 }
 
@@ -332,7 +332,7 @@ fn without_manifest(directory: &Path, empty: bool) -> Error {
              restore the data directory from a backup; to go on with the log as it is, empty the file named lock in it"
         ),
     };
-    Error::new(ErrorKind::DataCorrupted, message)
+    Error::new(SqlState::DATA_CORRUPTED, message)
 }
 
 fn make_directory(directory: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use std::process;
 use bytes::Bytes;
 use kernel::log::{self, Storage};
 use kernel::record::{Body, Commit, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Term};
+use kernel::{SqlState, Term};
 use tidemark_log::{MmapStorage, free_bytes};
 
 fn ignore(_: Record) -> kernel::Result<()> {
@@ -20,7 +20,7 @@ fn a_second_owner_is_told_who_the_first_is() {
     let directory = tempfile::tempdir().unwrap();
     let first = MmapStorage::open(directory.path()).unwrap();
     let error = MmapStorage::open(directory.path()).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::ObjectInUse);
+    assert_eq!(error.sqlstate, SqlState::OBJECT_IN_USE);
     let path = directory.path().display();
     let start = format!("data directory {path} is in use by process {} (", process::id());
     assert!(error.message.starts_with(&start), "{error}");
@@ -51,10 +51,10 @@ fn a_disk_without_room_is_an_error_and_leaves_nothing() {
     let mut storage = MmapStorage::open(directory.path()).unwrap();
     let too_much = free_bytes(directory.path()).unwrap() + (64 << 30);
     let error = storage.create(1, too_much).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::DiskFull, "{error}");
+    assert_eq!(error.sqlstate, SqlState::DISK_FULL, "{error}");
     assert_eq!(storage.log_files(), Ok(vec![]));
     storage.prepare(1, too_much);
-    assert_eq!(storage.create(1, too_much).unwrap_err().kind, ErrorKind::DiskFull);
+    assert_eq!(storage.create(1, too_much).unwrap_err().sqlstate, SqlState::DISK_FULL);
     let files = fs::read_dir(directory.path()).unwrap().count();
     assert_eq!(files, 1, "only the lock");
     storage.create(1, 4096).unwrap();
@@ -167,7 +167,7 @@ fn files_that_are_gone_or_cut_are_refused_and_nothing_is_changed() {
         let left = names(directory.path());
         for _ in 0..2 {
             let error = refusal(directory.path());
-            assert_eq!(error.kind, ErrorKind::DataCorrupted, "{what}: {error}");
+            assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{what}: {error}");
             assert!(error.message.contains(told), "{what}: {error}");
             assert_eq!(names(directory.path()), left, "{what}");
         }

@@ -22,7 +22,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use crate::by_value;
 use crate::casts;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::Operation;
 use crate::schema;
 use crate::types::PgType;
@@ -164,7 +164,7 @@ impl Operation {
                 let PgType::One(base) = PgType::of_arrow(data_type) else {
                     unreachable!("integers are scalars")
                 };
-                Err(failed(state::NUMERIC_OUT_OF_RANGE, format!("{} out of range", base.sql_name())))
+                Err(failed(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{} out of range", base.sql_name())))
             }
             (result, _) => result,
         }
@@ -200,7 +200,7 @@ impl Operation {
             return Err(ArrowError::DivideByZero);
         }
         if value.is_infinite() && left.is_finite() && right.is_finite() {
-            return Err(failed(state::NUMERIC_OUT_OF_RANGE, "value out of range: overflow".into()));
+            return Err(failed(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow".into()));
         }
         let vanished = match self {
             Operation::Multiply => left != 0.0 && right != 0.0,
@@ -208,7 +208,7 @@ impl Operation {
             Operation::Add | Operation::Subtract | Operation::Remainder => false,
         };
         if value == 0.0 && vanished {
-            return Err(failed(state::NUMERIC_OUT_OF_RANGE, "value out of range: underflow".into()));
+            return Err(failed(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: underflow".into()));
         }
         Ok(())
     }
@@ -229,6 +229,6 @@ fn one_nan(values: &ArrayRef) -> ArrayRef {
     }
 }
 
-fn failed(code: &'static str, message: String) -> ArrowError {
-    ArrowError::ExternalError(Box::new(SqlError::new(code, message)))
+fn failed(sqlstate: SqlState, message: String) -> ArrowError {
+    ArrowError::ExternalError(Box::new(SqlError::new(sqlstate, message)))
 }

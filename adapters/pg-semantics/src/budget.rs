@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 /// Longest value, as in PostgreSQL: what is to be longer is refused with 54000.
 pub const VALUE_BYTES_MAX: usize = (1 << 30) - 1;
@@ -53,7 +53,7 @@ impl Budget {
     /// Refuses to go on for somebody who does not wait any more.
     pub fn check_wanted(&self) -> Result<(), SqlError> {
         match self.stopped.load(Ordering::Relaxed) {
-            true => Err(SqlError::new(state::QUERY_CANCELED, "canceling statement due to user request")),
+            true => Err(SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
             false => Ok(()),
         }
     }
@@ -108,7 +108,7 @@ impl Room {
                 "out of memory: {}() would make {bytes} bytes more than there is room for",
                 self.function
             );
-            SqlError::new(state::OUT_OF_MEMORY, message)
+            SqlError::new(SqlState::OUT_OF_MEMORY, message)
                 .with_hint("Make shorter values or fewer rows at a time, or raise the server's query memory.")
         })
     }
@@ -136,7 +136,7 @@ pub fn check_value(bytes: usize) -> Result<(), SqlError> {
     match bytes {
         0..=VALUE_BYTES_MAX => Ok(()),
         _ => Err(SqlError::new(
-            state::PROGRAM_LIMIT_EXCEEDED,
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
             format!(
                 "requested length too large: a value of {bytes} bytes, and at most {VALUE_BYTES_MAX} are possible"
             ),
@@ -194,7 +194,7 @@ impl Texts {
                 "out of memory: the values that {}() makes at a time are too long",
                 self.room.function
             );
-            return Err(SqlError::new(state::OUT_OF_MEMORY, message).with_hint("Make shorter values."));
+            return Err(SqlError::new(SqlState::OUT_OF_MEMORY, message).with_hint("Make shorter values."));
         }
         if len > self.reserved {
             // Ahead of what is asked for, so that many short values cost few steps; exactly, where one is long.

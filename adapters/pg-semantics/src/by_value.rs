@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::functions::json;
 use crate::intervals;
 use crate::operators::{call, shown};
@@ -265,7 +265,7 @@ fn of_values(measured: Measured, name: &str) -> Result<Option<AggregateUDF>> {
         (Measured::Interval, name) => Ok(intervals::extreme(name)),
         (Measured::Json, "min" | "max") => {
             let message = format!("function {name}(jsonb) does not exist");
-            Err(SqlError::new(state::UNDEFINED_FUNCTION, message)
+            Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
                 .with_hint("Take it of what ->> takes out of the values, cast to a type that has one.")
                 .into())
         }
@@ -422,7 +422,7 @@ fn keys(values: &ArrayRef) -> Result<ArrayRef> {
         bytes += shown.len();
         if bytes > i32::MAX as usize {
             let message = "the values that are compared are too long together";
-            return Err(SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, message).into());
+            return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).into());
         }
         out.append_value(&shown);
     }

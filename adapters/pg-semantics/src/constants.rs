@@ -233,7 +233,7 @@ impl Fold {
         let value = match value.map_err(SqlError::from) {
             Ok(value) => value,
             // Data that is wrong, or too much of it; anything else is no matter of constants.
-            Err(error) if FATAL_CLASSES.contains(&&error.code[..2]) => return Err(error.into()),
+            Err(error) if FATAL_CLASSES.contains(&error.sqlstate.class()) => return Err(error.into()),
             Err(_) => return Ok(expr),
         };
         let metadata = expr.to_field(&self.schema).ok().map(|(_, field)| FieldMetadata::from(field.as_ref()));

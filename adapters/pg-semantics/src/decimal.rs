@@ -10,7 +10,7 @@ use bigdecimal::num_bigint::BigInt;
 use datafusion::arrow::datatypes::{DataType, i256};
 use pg_values::Fault;
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Most digits of the wide decimal.
 pub const DIGITS_MAX: u8 = 76;
@@ -108,7 +108,7 @@ const TEN: i256 = i256::from_i128(10);
 
 /// 22003, as PostgreSQL words it, and why.
 pub fn too_wide() -> SqlError {
-    SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value overflows numeric format")
+    SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format")
         .with_hint(format!("Numerics have at most {DIGITS_MAX} digits while they are calculated with."))
 }
 
@@ -307,7 +307,7 @@ impl Decimal {
             && !self.is_multiple_of(by, result)
         {
             return Err(SqlError::new(
-                state::NUMERIC_OUT_OF_RANGE,
+                SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
                 format!("quotient of numerics is too small: it would keep fewer than {SIGNIFICANT_DIGITS_MIN} digits"),
             )
             .with_hint("Divide as double precision."));
@@ -348,7 +348,10 @@ impl Decimal {
     /// The square root, rounded where PostgreSQL rounds it, with `scale` digits after the point.
     pub fn square_root(self, scale: i32) -> Result<Decimal> {
         if self.unscaled < i256::ZERO {
-            return Err(SqlError::new("2201F", "cannot take square root of a negative number"));
+            return Err(SqlError::new(
+                SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+                "cannot take square root of a negative number",
+            ));
         }
         if self.unscaled == i256::ZERO {
             return Ok(Decimal { unscaled: i256::ZERO, scale });

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 
 use pg_values::time::Interval;
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::functions::overload::{from_arrow, to_arrow};
 use crate::operators::call;
 
@@ -150,7 +150,7 @@ impl Gathered {
 }
 
 fn out_of_range() -> SqlError {
-    SqlError::new(state::DATETIME_OVERFLOW, "interval out of range")
+    SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
 }
 
 impl Accumulator for Gathered {

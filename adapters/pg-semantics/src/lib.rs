@@ -1,4 +1,5 @@
-//! PostgreSQL's types, operators, casts and functions on DataFusion. Knows nothing of Tidemark: no table, no session, no wire.
+//! PostgreSQL's types, operators, casts and functions on DataFusion. Of Tidemark it knows the kernel's [`Error`](kernel::Error) and
+//! [`SqlState`](kernel::SqlState) and nothing else: no table, no session, no wire.
 //!
 //! A statement's expressions pass through here three times: names ([`syntax`]) and operators ([`operators`]) are resolved while
 //! it is planned, subqueries become joins, types are settled and operators become calls of checked functions while it is analyzed

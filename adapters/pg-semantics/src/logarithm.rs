@@ -4,7 +4,7 @@
 use bigdecimal::num_bigint::BigInt;
 
 use crate::decimal::{self, Decimal};
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Digits that a result has at least (PostgreSQL's NUMERIC_MIN_SIG_DIGITS).
 const SIGNIFICANT_DIGITS_MIN: i32 = 16;
@@ -40,7 +40,7 @@ pub fn log(base: Shown, x: Shown, scale: i32) -> Result<Decimal> {
     let working = places + GUARD + base_weight.abs() + weight.abs();
     let divisor = ln_to(base.value, working);
     if divisor == BigInt::from(0) {
-        return Err(SqlError::new("22012", "division by zero"));
+        return Err(SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero"));
     }
     let quotient = ln_to(x.value, working) * ten(working) / divisor;
     rounded(&quotient, working, places, scale)
@@ -77,10 +77,13 @@ impl Shown {
         use datafusion::arrow::datatypes::i256;
         match self.value.unscaled.cmp(&i256::ZERO) {
             std::cmp::Ordering::Greater => Ok(self),
-            std::cmp::Ordering::Equal => Err(SqlError::new("2201E", "cannot take logarithm of zero")),
-            std::cmp::Ordering::Less => {
-                Err(SqlError::new("2201E", "cannot take logarithm of a negative number"))
+            std::cmp::Ordering::Equal => {
+                Err(SqlError::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, "cannot take logarithm of zero"))
             }
+            std::cmp::Ordering::Less => Err(SqlError::new(
+                SqlState::INVALID_ARGUMENT_FOR_LOGARITHM,
+                "cannot take logarithm of a negative number",
+            )),
         }
     }
 }
@@ -90,7 +93,7 @@ fn too_deep(weight: f64) -> SqlError {
     if weight > 0.0 {
         return decimal::too_wide();
     }
-    SqlError::new("22003", "a numeric is too small to keep 16 of its digits")
+    SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "a numeric is too small to keep 16 of its digits")
         .with_hint("Calculate in double precision.")
 }
 

@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection, RecursiveQuery};
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::is_recurred;
 use crate::types::PgType;
 
@@ -45,7 +45,7 @@ fn check(query: &RecursiveQuery) -> Result<()> {
                 wanted.sql_name(),
                 found.sql_name()
             );
-            return Err(SqlError::new(state::DATATYPE_MISMATCH, message)
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message)
                 .with_hint("Cast the output of the non-recursive term to the correct type.")
                 .into());
         }

@@ -26,8 +26,14 @@ fn texts_keep_their_room_for_as_long_as_they_live() {
     texts.push("one").unwrap();
     texts.push_null();
     texts.push_with(300_000, |piece| (0..100_000).for_each(|_| piece.push("xyz"))).unwrap();
-    assert_eq!(texts.push_with(ROOM_BYTES, |_| unreachable!("there is no room")).unwrap_err().code, "53200");
-    assert_eq!(texts.push_with(VALUE_BYTES_MAX + 1, |_| unreachable!("too long")).unwrap_err().code, "54000");
+    assert_eq!(
+        texts.push_with(ROOM_BYTES, |_| unreachable!("there is no room")).unwrap_err().sqlstate,
+        "53200"
+    );
+    assert_eq!(
+        texts.push_with(VALUE_BYTES_MAX + 1, |_| unreachable!("too long")).unwrap_err().sqlstate,
+        "54000"
+    );
     let array = texts.finish();
     assert_eq!((array.value(0), array.is_null(1), array.value(2).len()), ("one", true, 300_000));
     let slice = array.slice(2, 1);
@@ -43,7 +49,7 @@ fn nobody_goes_on_for_one_who_does_not_wait() {
     let budget = Budget::new(Arc::new(GreedyMemoryPool::new(1)), Arc::clone(&stopped));
     assert!(budget.check_wanted().is_ok());
     stopped.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(budget.check_wanted().unwrap_err().code, "57014");
+    assert_eq!(budget.check_wanted().unwrap_err().sqlstate, "57014");
 }
 
 #[tokio::test]
@@ -66,7 +72,7 @@ async fn functions_of_the_engine_are_bounded() {
         ("SELECT replace(repeat('x', 100000), 'x', repeat('y', 100))", "53200"),
         ("SELECT replace(repeat('x', 100000), 'x', repeat('y', 100000))", "54000"),
     ] {
-        assert_eq!(run(sql).await.unwrap_err().code, code, "{sql}");
+        assert_eq!(run(sql).await.unwrap_err().sqlstate, code, "{sql}");
     }
     for sql in [
         "SELECT repeat('x', 1000)",

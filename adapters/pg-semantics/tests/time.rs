@@ -105,8 +105,8 @@ async fn statements_answer_as_postgresql_does() {
             Ok((found_types, found_rows)) if found_types == types || rows.is_empty() => found_rows,
             Ok((found_types, found_rows)) => format!("({found_types}) {found_rows}"),
             Err(error) => {
-                why = error.message;
-                format!("!{}", error.code)
+                why = error.message.clone();
+                format!("!{}", error.sqlstate)
             }
         };
         cases += 1;

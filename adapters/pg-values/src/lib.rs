@@ -1,6 +1,7 @@
 //! PostgreSQL's values as plain numbers and bytes: what their texts mean. Shared by the decoders of messages and by SQL, so that
 //! a text means the same in a message, in a literal, in a cast and in COPY; the arithmetic of times and intervals, and the patterns
-//! of `to_char`. Pure functions over one value: columns, types of a query engine and errors for clients live in the crates above.
+//! of `to_char`. Pure functions over one value: columns, types of a query engine and errors for clients live in the crates above. Of
+//! Tidemark this crate knows the kernel's [`SqlState`] and nothing else.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,8 @@ pub mod json;
 pub mod number;
 pub mod text;
 pub mod time;
+
+use kernel::SqlState;
 
 /// Why a text is no value of a type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,18 +47,18 @@ pub enum Fault {
 
 impl Fault {
     /// SQLSTATE, the one that PostgreSQL gives.
-    pub fn code(self) -> &'static str {
+    pub fn sqlstate(self) -> SqlState {
         match self {
-            Fault::Invalid | Fault::Fraction => "22P02",
-            Fault::OutOfRange => "22003",
-            Fault::BadTime | Fault::BadInterval => "22007",
-            Fault::TimeOutOfRange | Fault::IntervalOverflow => "22008",
-            Fault::TooDeep => "54001",
-            Fault::TooLarge => "54000",
-            Fault::ZeroCharacter => "22P05",
-            Fault::ZoneOutOfRange => "22009",
-            Fault::UnknownZone => "22023",
-            Fault::IntervalFieldOverflow => "22015",
+            Fault::Invalid | Fault::Fraction => SqlState::INVALID_TEXT_REPRESENTATION,
+            Fault::OutOfRange => SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            Fault::BadTime | Fault::BadInterval => SqlState::INVALID_DATETIME_FORMAT,
+            Fault::TimeOutOfRange | Fault::IntervalOverflow => SqlState::DATETIME_FIELD_OVERFLOW,
+            Fault::TooDeep => SqlState::STATEMENT_TOO_COMPLEX,
+            Fault::TooLarge => SqlState::PROGRAM_LIMIT_EXCEEDED,
+            Fault::ZeroCharacter => SqlState::UNTRANSLATABLE_CHARACTER,
+            Fault::ZoneOutOfRange => SqlState::INVALID_TIME_ZONE_DISPLACEMENT_VALUE,
+            Fault::UnknownZone => SqlState::INVALID_PARAMETER_VALUE,
+            Fault::IntervalFieldOverflow => SqlState::INTERVAL_FIELD_OVERFLOW,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Thousands of values against PostgreSQL's own answers: `postgresql.tsv` has what PostgreSQL 15.18 said (DateStyle ISO, zone UTC):
 //! an operation, its arguments, and the text of the result (the bits, of floats), or `!` and the SQLSTATE.
 
+use kernel::SqlState;
 use pg_values::format::numbers::{Number, NumberPattern};
 use pg_values::format::{self, Pattern};
 use pg_values::time::fields::{self, BinFault, Field, Source};
@@ -24,23 +25,23 @@ fn values_are_those_of_postgresql() {
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-const OUT_OF_RANGE: &str = "22008";
-const NOT_SUPPORTED: &str = "0A000";
-const UNKNOWN: &str = "22023";
+const OUT_OF_RANGE: SqlState = SqlState::DATETIME_FIELD_OVERFLOW;
+const NOT_SUPPORTED: SqlState = SqlState::FEATURE_NOT_SUPPORTED;
+const UNKNOWN: SqlState = SqlState::INVALID_PARAMETER_VALUE;
 
-fn answer(parts: &[&str]) -> Result<String, &'static str> {
+fn answer(parts: &[&str]) -> Result<String, SqlState> {
     match *parts {
         ["float8", text] => {
-            let value = number::float64(text.as_bytes()).map_err(Fault::code)?;
+            let value = number::float64(text.as_bytes()).map_err(Fault::sqlstate)?;
             Ok(format!("{:016x}", value.to_bits()))
         }
         ["float4", text] => {
-            let value = number::float32(text.as_bytes()).map_err(Fault::code)?;
+            let value = number::float32(text.as_bytes()).map_err(Fault::sqlstate)?;
             Ok(format!("{:08x}", value.to_bits()))
         }
         ["date", text] => {
             let mut out = String::new();
-            time::write::date(time::date(text.as_bytes()).map_err(Fault::code)?, &mut out).unwrap();
+            time::write::date(time::date(text.as_bytes()).map_err(Fault::sqlstate)?, &mut out).unwrap();
             Ok(out)
         }
         ["time", text] => {
@@ -59,20 +60,20 @@ fn answer(parts: &[&str]) -> Result<String, &'static str> {
             Ok(written.map_or("NULL".into(), |text| format!("[{text}]")))
         }
         ["tt", text, pattern] => {
-            Ok(shown(format::read(text, &Pattern::new(pattern)).map_err(Fault::code)?, true))
+            Ok(shown(format::read(text, &Pattern::new(pattern)).map_err(Fault::sqlstate)?, true))
         }
         ["td", text, pattern] => {
             let mut out = String::new();
-            let days = format::read_date(text, &Pattern::new(pattern)).map_err(Fault::code)?;
+            let days = format::read_date(text, &Pattern::new(pattern)).map_err(Fault::sqlstate)?;
             time::write::date(days, &mut out).unwrap();
             Ok(out)
         }
         ["tc_iv", text, pattern] => {
             let written = format::interval(span(text)?, &Pattern::new(pattern));
-            written.map(|text| format!("[{text}]")).ok_or("22007")
+            written.map(|text| format!("[{text}]")).ok_or(SqlState::INVALID_DATETIME_FORMAT)
         }
         [kind @ ("tn" | "tni" | "tnf"), number, pattern] => {
-            let pattern = NumberPattern::to_write(pattern).map_err(|_| "42601")?;
+            let pattern = NumberPattern::to_write(pattern).map_err(|_| SqlState::SYNTAX_ERROR)?;
             let number = match kind {
                 "tnf" => Number::Double(number.parse().unwrap()),
                 _ => Number::Exact(number),
@@ -85,18 +86,18 @@ fn answer(parts: &[&str]) -> Result<String, &'static str> {
 }
 
 /// The number that a pattern reads, as PostgreSQL shows it.
-fn number_read(text: &str, pattern: &str) -> Result<String, &'static str> {
-    let pattern = NumberPattern::new(pattern).map_err(|_| "42601")?;
+fn number_read(text: &str, pattern: &str) -> Result<String, SqlState> {
+    let pattern = NumberPattern::new(pattern).map_err(|_| SqlState::SYNTAX_ERROR)?;
     let read = pattern.read(text).map_err(|_| NOT_SUPPORTED)?;
     assert_eq!(read.shift, 0, "patterns with V are in tests/slt");
     let (sign, digits) = read.text.split_at(1);
     if !digits.bytes().any(|byte| byte.is_ascii_digit()) {
-        return Err("22P02");
+        return Err(SqlState::INVALID_TEXT_REPRESENTATION);
     }
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = whole.trim_start_matches('0');
     if whole.len() > read.whole_max {
-        return Err("22003");
+        return Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
     }
     let zero = whole.is_empty() && fraction.bytes().all(|byte| byte == b'0');
     let sign = if sign == "-" && !zero { "-" } else { "" };
@@ -105,16 +106,16 @@ fn number_read(text: &str, pattern: &str) -> Result<String, &'static str> {
     Ok(format!("{sign}{whole}{point}{fraction}"))
 }
 
-fn moment(text: &str, zoned: bool) -> Result<i64, &'static str> {
-    time::timestamp(text.as_bytes(), zoned).map_err(Fault::code)
+fn moment(text: &str, zoned: bool) -> Result<i64, SqlState> {
+    time::timestamp(text.as_bytes(), zoned).map_err(Fault::sqlstate)
 }
 
-fn time_of_day(text: &str) -> Result<i64, &'static str> {
-    time::time(text.as_bytes(), None).map_err(Fault::code)
+fn time_of_day(text: &str) -> Result<i64, SqlState> {
+    time::time(text.as_bytes(), None).map_err(Fault::sqlstate)
 }
 
-fn span(text: &str) -> Result<Interval, &'static str> {
-    time::interval(text.as_bytes(), None).map_err(Fault::code)
+fn span(text: &str) -> Result<Interval, SqlState> {
+    time::interval(text.as_bytes(), None).map_err(Fault::sqlstate)
 }
 
 fn shown(micros: i64, zoned: bool) -> String {
@@ -129,7 +130,7 @@ fn shown_span(interval: Interval) -> String {
     out
 }
 
-fn zones(parts: &[&str]) -> Result<String, &'static str> {
+fn zones(parts: &[&str]) -> Result<String, SqlState> {
     let zone = Zone::named(parts[2]).ok_or(UNKNOWN)?;
     let (found, zoned) = match parts[0] {
         "atz" => (zone.to_local(moment(parts[1], true)?), false),
@@ -138,12 +139,12 @@ fn zones(parts: &[&str]) -> Result<String, &'static str> {
     Ok(shown(found.ok_or(OUT_OF_RANGE)?, zoned))
 }
 
-fn arithmetic(parts: &[&str]) -> Result<String, &'static str> {
+fn arithmetic(parts: &[&str]) -> Result<String, SqlState> {
     let left = moment(parts[1], false)?;
     let found = match parts[0] {
         "ts+iv" => return Ok(shown(span(parts[2])?.added_to(left).ok_or(OUT_OF_RANGE)?, false)),
         "ts-iv" => {
-            let back = span(parts[2])?.negated().map_err(Fault::code)?;
+            let back = span(parts[2])?.negated().map_err(Fault::sqlstate)?;
             return Ok(shown(back.added_to(left).ok_or(OUT_OF_RANGE)?, false));
         }
         "ts-ts" => interval::between(left, moment(parts[2], false)?),
@@ -152,7 +153,7 @@ fn arithmetic(parts: &[&str]) -> Result<String, &'static str> {
     Ok(shown_span(found.ok_or(OUT_OF_RANGE)?))
 }
 
-fn intervals(parts: &[&str]) -> Result<String, &'static str> {
+fn intervals(parts: &[&str]) -> Result<String, SqlState> {
     let left = span(parts[1])?;
     let found = match parts[0] {
         "interval" => Ok(left),
@@ -165,10 +166,10 @@ fn intervals(parts: &[&str]) -> Result<String, &'static str> {
         "cmp" => return Ok(format!("{:?}", left.length_micros().cmp(&span(parts[2])?.length_micros()))),
         other => panic!("{other}"),
     };
-    Ok(shown_span(found.map_err(Fault::code)?))
+    Ok(shown_span(found.map_err(Fault::sqlstate)?))
 }
 
-fn extract(parts: &[&str]) -> Result<String, &'static str> {
+fn extract(parts: &[&str]) -> Result<String, SqlState> {
     let source = match parts[0] {
         "ex_ts" => Source::Timestamp,
         "ex_tz" => Source::TimestampTz,
@@ -179,7 +180,7 @@ fn extract(parts: &[&str]) -> Result<String, &'static str> {
     let text = parts[2];
     let value = match source {
         Source::Date => {
-            i64::from(time::date(text.as_bytes()).map_err(Fault::code)?) * calendar::MICROS_PER_DAY
+            i64::from(time::date(text.as_bytes()).map_err(Fault::sqlstate)?) * calendar::MICROS_PER_DAY
         }
         Source::Time => time_of_day(text)?,
         Source::Interval => i64::from(span(text)?.months),
@@ -201,7 +202,7 @@ fn extract(parts: &[&str]) -> Result<String, &'static str> {
     Ok(format!("{sign}{whole}{point}{fraction}"))
 }
 
-fn truncation(parts: &[&str]) -> Result<String, &'static str> {
+fn truncation(parts: &[&str]) -> Result<String, SqlState> {
     if parts[0] == "bin" {
         let found = fields::bin(span(parts[1])?, moment(parts[2], false)?, moment(parts[3], false)?);
         return found.map(|at| shown(at, false)).map_err(|fault| match fault {

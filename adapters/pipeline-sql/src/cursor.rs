@@ -1,11 +1,12 @@
 //! sqlparser's parser with words of our own: keywords are compared as text, because half of ours are not in its list.
 
+use kernel::{Error, Result, SqlState};
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use crate::dialect::DIALECT;
-use crate::error::ParseError;
+use crate::error;
 use crate::{limits, names};
 
 /// Calls of the parser inside of one another: a level of nesting takes up to three of those that count themselves.
@@ -30,13 +31,13 @@ impl Cursor {
     }
 
     /// The error that something else should stand here.
-    pub(crate) fn expected(&self, what: &str) -> ParseError {
-        ParseError::syntax(what, self.parser.peek_token_ref())
+    pub(crate) fn expected(&self, what: &str) -> Error {
+        error::syntax(what, self.parser.peek_token_ref())
     }
 
     /// The error that what stands here is understood and not supported.
-    pub(crate) fn unsupported(&self, message: impl Into<String>) -> ParseError {
-        ParseError::unsupported(message, self.here())
+    pub(crate) fn unsupported(&self, message: impl Into<String>) -> Error {
+        error::unsupported(message, self.here())
     }
 
     /// True if the next words are these, in order, unquoted.
@@ -57,7 +58,7 @@ impl Cursor {
     }
 
     /// Goes over these words, which must be here.
-    pub(crate) fn expect(&mut self, words: &[&str]) -> Result<(), ParseError> {
+    pub(crate) fn expect(&mut self, words: &[&str]) -> Result<()> {
         words.iter().try_for_each(|w| if self.take(&[w]) { Ok(()) } else { Err(self.expected(w)) })
     }
 
@@ -69,37 +70,37 @@ impl Cursor {
         self.parser.consume_token(token)
     }
 
-    pub(crate) fn expect_token(&mut self, token: &Token, what: &str) -> Result<(), ParseError> {
+    pub(crate) fn expect_token(&mut self, token: &Token, what: &str) -> Result<()> {
         if self.take_token(token) { Ok(()) } else { Err(self.expected(what)) }
     }
 
     /// The statement must end here.
-    pub(crate) fn end(&self) -> Result<(), ParseError> {
+    pub(crate) fn end(&self) -> Result<()> {
         if self.peek_token(&Token::EOF) { Ok(()) } else { Err(self.expected("the end of the statement")) }
     }
 
-    pub(crate) fn ident(&mut self) -> Result<Ident, ParseError> {
-        Ok(self.parser.parse_identifier()?)
+    pub(crate) fn ident(&mut self) -> Result<Ident> {
+        self.parser.parse_identifier().map_err(error::parser)
     }
 
     /// A name, folded.
-    pub(crate) fn name(&mut self) -> Result<String, ParseError> {
+    pub(crate) fn name(&mut self) -> Result<String> {
         let at = self.here();
         let ident = self.ident()?;
         names::checked(names::fold(&ident), at)
     }
 
     /// The name of a table or a pipeline, folded; `public.` may stand before it.
-    pub(crate) fn relation(&mut self) -> Result<String, ParseError> {
-        names::relation(&self.parser.parse_object_name(false)?)
+    pub(crate) fn relation(&mut self) -> Result<String> {
+        names::relation(&self.parser.parse_object_name(false).map_err(error::parser)?)
     }
 
     /// `(item, …)`, maybe empty.
     pub(crate) fn list<T>(
         &mut self,
         what: &str,
-        mut item: impl FnMut(&mut Cursor) -> Result<T, ParseError>,
-    ) -> Result<Vec<T>, ParseError> {
+        mut item: impl FnMut(&mut Cursor) -> Result<T>,
+    ) -> Result<Vec<T>> {
         self.expect_token(&Token::LParen, "\"(\"")?;
         let mut items = Vec::new();
         if self.take_token(&Token::RParen) {
@@ -117,12 +118,12 @@ impl Cursor {
         }
     }
 
-    pub(crate) fn expr(&mut self) -> Result<Expr, ParseError> {
-        Ok(self.parser.parse_expr()?)
+    pub(crate) fn expr(&mut self) -> Result<Expr> {
+        self.parser.parse_expr().map_err(error::parser)
     }
 
     /// A string literal, as it is meant.
-    pub(crate) fn string(&mut self, what: &str) -> Result<String, ParseError> {
+    pub(crate) fn string(&mut self, what: &str) -> Result<String> {
         let text = match &self.parser.peek_token_ref().token {
             Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s.clone(),
             Token::DollarQuotedString(s) => s.value.clone(),
@@ -133,7 +134,7 @@ impl Cursor {
     }
 
     /// A whole number that is not negative.
-    pub(crate) fn unsigned(&mut self, what: &str) -> Result<u64, ParseError> {
+    pub(crate) fn unsigned(&mut self, what: &str) -> Result<u64> {
         let found = self.parser.peek_token_ref();
         match &found.token {
             Token::Number(digits, _) => match digits.parse() {
@@ -141,8 +142,8 @@ impl Cursor {
                     self.parser.advance_token();
                     Ok(number)
                 }
-                Err(_) => Err(ParseError::new(
-                    "22023",
+                Err(_) => Err(error::at(
+                    SqlState::INVALID_PARAMETER_VALUE,
                     format!("{digits} is not {what}: a whole number is expected"),
                     found.span.start,
                 )),

@@ -1,57 +1,28 @@
-//! Errors of the parser: SQLSTATE, a sentence, and where in the text.
+//! What the parser refuses: the kernel's error with the place in the text.
 
-use std::fmt;
-
+use kernel::{Error, SqlState, TextPosition};
 use sqlparser::parser::ParserError;
-use sqlparser::tokenizer::{Location, TokenizerError};
+use sqlparser::tokenizer::{Location, TokenWithSpan, TokenizerError};
 
-/// Why a statement was refused before anything looked at the catalog.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ParseError {
-    /// SQLSTATE: mostly `42601`, or `0A000` for what is understood and not supported.
-    pub sqlstate: &'static str,
-    /// What is wrong, what was expected or what to do instead. Ends with the position where there is one.
-    pub message: String,
-    /// Line and column, both from 1, of the token to blame.
-    pub location: Option<(u64, u64)>,
+/// An error that blames the token at this place. The message ends with the place, if there is one.
+pub(crate) fn at(sqlstate: SqlState, message: impl Into<String>, at: Location) -> Error {
+    let message = message.into();
+    let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+    match at.line {
+        0 => Error::new(sqlstate, message),
+        line => Error::new(sqlstate, format!("{message} (line {line}, column {})", at.column))
+            .with_position(TextPosition::new(number(line), number(at.column))),
+    }
 }
 
-impl ParseError {
-    pub(crate) fn new(sqlstate: &'static str, message: impl Into<String>, at: Location) -> ParseError {
-        let mut message = message.into();
-        let location = (at.line > 0).then_some((at.line, at.column));
-        if let Some((line, column)) = location {
-            message.push_str(&format!(" (line {line}, column {column})"));
-        }
-        ParseError { sqlstate, message, location }
-    }
+/// What is understood and not supported.
+pub(crate) fn unsupported(message: impl Into<String>, place: Location) -> Error {
+    at(SqlState::FEATURE_NOT_SUPPORTED, message, place)
+}
 
-    /// An error without a place of its own.
-    pub(crate) fn plain(sqlstate: &'static str, message: impl Into<String>) -> ParseError {
-        ParseError { sqlstate, message: message.into(), location: None }
-    }
-
-    pub(crate) fn unsupported(message: impl Into<String>, at: Location) -> ParseError {
-        ParseError::new("0A000", message, at)
-    }
-
-    pub(crate) fn syntax(expected: &str, found: &sqlparser::tokenizer::TokenWithSpan) -> ParseError {
-        let text = found.token.to_string();
-        ParseError::new("42601", syntax_message(expected, &text), found.span.start)
-    }
-
-    /// Place of the token to blame, counted in characters from 1 over the whole text, as the PostgreSQL wire wants it.
-    pub fn position_in(&self, sql: &str) -> Option<usize> {
-        let (line, column) = self.location?;
-        let mut characters = 0;
-        for (number, text) in sql.split_inclusive('\n').enumerate() {
-            if number as u64 + 1 == line {
-                return Some(characters + column as usize);
-            }
-            characters += text.chars().count();
-        }
-        None
-    }
+/// Something else was expected.
+pub(crate) fn syntax(expected: &str, found: &TokenWithSpan) -> Error {
+    at(SqlState::SYNTAX_ERROR, syntax_message(expected, &found.token.to_string()), found.span.start)
 }
 
 /// String literals are not repeated in messages: they may be long, and they may be credentials.
@@ -68,48 +39,29 @@ fn syntax_message(expected: &str, found: &str) -> String {
     }
 }
 
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
+/// An error of sqlparser's tokenizer.
+pub(crate) fn tokenizer(error: TokenizerError) -> Error {
+    at(SqlState::SYNTAX_ERROR, format!("syntax error: {}", error.message), error.location)
 }
 
-impl std::error::Error for ParseError {}
-
-impl From<ParseError> for kernel::Error {
-    /// For callers that pass kernel errors on; the SQLSTATEs of the parser that the kernel does not know become 22023.
-    fn from(e: ParseError) -> kernel::Error {
-        let kind = match e.sqlstate {
-            "0A000" => kernel::ErrorKind::FeatureNotSupported,
-            _ => kernel::ErrorKind::InvalidParameterValue,
-        };
-        kernel::Error::new(kind, e.message)
-    }
+/// An error of sqlparser's parser.
+pub(crate) fn parser(error: ParserError) -> Error {
+    let text = match error {
+        ParserError::RecursionLimitExceeded => return too_deep(),
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
+    };
+    let (text, place) = split_location(&text);
+    let message = match text.strip_prefix("Expected: ").and_then(|t| t.rsplit_once(", found: ")) {
+        Some((expected, found)) => syntax_message(expected, found),
+        None => format!("syntax error: {text}"),
+    };
+    at(SqlState::SYNTAX_ERROR, message, place)
 }
 
-impl From<TokenizerError> for ParseError {
-    fn from(e: TokenizerError) -> ParseError {
-        ParseError::new("42601", format!("syntax error: {}", e.message), e.location)
-    }
-}
-
-impl From<ParserError> for ParseError {
-    fn from(e: ParserError) -> ParseError {
-        let text = match e {
-            ParserError::RecursionLimitExceeded => return too_deep(),
-            ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
-        };
-        let (text, at) = split_location(&text);
-        let message = match text.strip_prefix("Expected: ").and_then(|t| t.rsplit_once(", found: ")) {
-            Some((expected, found)) => syntax_message(expected, found),
-            None => format!("syntax error: {text}"),
-        };
-        ParseError::new("42601", message, at)
-    }
-}
-
-pub(crate) fn too_deep() -> ParseError {
-    ParseError::plain("54001", "statement too complex: expressions are nested too deeply or chained too long")
+/// What nests beyond the limits.
+pub(crate) fn too_deep() -> Error {
+    let message = "statement too complex: expressions are nested too deeply or chained too long";
+    Error::new(SqlState::STATEMENT_TOO_COMPLEX, message)
 }
 
 /// sqlparser appends ` at Line: l, Column: c` to its texts.

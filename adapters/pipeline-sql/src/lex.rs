@@ -1,17 +1,17 @@
 //! From text to one list of tokens a statement: splitting at semicolons, variables (`@name`) made into words. What the tokens
 //! mean lives in `cursor` and above; what a text may cost lives in `limits`.
 
+use kernel::Result;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::dialect::DIALECT;
-use crate::error::ParseError;
-use crate::limits;
+use crate::{error, limits};
 
 /// The statements of a text, each without its semicolon. Empty ones are left out.
-pub(crate) fn statements(sql: &str) -> Result<Vec<Vec<TokenWithSpan>>, ParseError> {
+pub(crate) fn statements(sql: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     limits::check_text(sql)?;
-    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location()?;
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(error::tokenizer)?;
     let mut statements = vec![Vec::new()];
     for token in tokens {
         match token.token {

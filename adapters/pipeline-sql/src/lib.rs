@@ -22,7 +22,6 @@ mod table;
 mod types;
 
 pub use dialect::DIALECT;
-pub use error::ParseError;
 pub use limits::{
     CHAIN_OPERATORS_MAX, NESTING_MAX, STATEMENTS_MAX, TEXT_BYTES_MAX, TOKENS_MAX, parsed_bytes_at_most,
 };

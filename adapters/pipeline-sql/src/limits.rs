@@ -2,12 +2,13 @@
 //! deep it nests, how long its chains of operators are, and how many steps the parser may take. What a parsed statement may
 //! cost to plan is the planner's affair.
 
+use kernel::{Error, Result, SqlState};
 use std::cell::Cell;
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::error::{ParseError, too_deep};
+use crate::error::too_deep;
 
 /// Longest text that is parsed. Larger loads go through COPY.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
@@ -42,8 +43,8 @@ const BYTES_PER_TOKEN: usize = 250;
 const BYTES_PER_STATEMENT: usize = 4 << 10;
 
 /// Refuses a text that is too long to be taken apart.
-pub(crate) fn check_text(sql: &str) -> Result<(), ParseError> {
-    let refuse = |message: String| Err(ParseError::plain("54000", message));
+pub(crate) fn check_text(sql: &str) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
     if sql.len() > TEXT_BYTES_MAX {
         return refuse(format!(
             "statement of {} bytes is longer than the limit of {TEXT_BYTES_MAX}; load large amounts with COPY",
@@ -60,11 +61,11 @@ pub(crate) fn check_text(sql: &str) -> Result<(), ParseError> {
 }
 
 /// Refuses a text of too many statements.
-pub(crate) fn check_count(statements: usize) -> Result<(), ParseError> {
+pub(crate) fn check_count(statements: usize) -> Result<()> {
     match statements {
         0..=STATEMENTS_MAX => Ok(()),
-        _ => Err(ParseError::plain(
-            "54000",
+        _ => Err(Error::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
             format!(
                 "{statements} statements in one text are more than the limit of {STATEMENTS_MAX}; send them in parts"
             ),
@@ -204,20 +205,16 @@ pub(crate) fn drop_repeated_parentheses(statement: &mut Vec<TokenWithSpan>) {
 }
 
 /// Refuses a statement that nests too deep or chains too many operators for trees that are walked by recursion.
-pub(crate) fn check_shape(statement: &[TokenWithSpan]) -> Result<(), ParseError> {
+pub(crate) fn check_shape(statement: &[TokenWithSpan]) -> Result<()> {
     check_shape_within(statement, NESTING_MAX, CHAIN_OPERATORS_MAX)
 }
 
 /// The same for what is kept: definitions of tables and pipelines, and defaults of columns.
-pub(crate) fn check_kept_shape(statement: &[TokenWithSpan]) -> Result<(), ParseError> {
+pub(crate) fn check_kept_shape(statement: &[TokenWithSpan]) -> Result<()> {
     check_shape_within(statement, KEPT_NESTING_MAX, KEPT_CHAIN_MAX)
 }
 
-fn check_shape_within(
-    statement: &[TokenWithSpan],
-    nesting_max: usize,
-    chain_max: usize,
-) -> Result<(), ParseError> {
+fn check_shape_within(statement: &[TokenWithSpan], nesting_max: usize, chain_max: usize) -> Result<()> {
     let mut shape = Shape { levels: vec![Level::default()], prefixes: 0, doubles: 0, nesting_max, chain_max };
     let mut last: Option<&Token> = None;
     let solid =
@@ -250,7 +247,7 @@ struct Level {
 }
 
 impl Shape {
-    fn take(&mut self, token: &Token, last: Option<&Token>) -> Result<(), ParseError> {
+    fn take(&mut self, token: &Token, last: Option<&Token>) -> Result<()> {
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => {
                 self.count()?;
@@ -299,7 +296,7 @@ impl Shape {
     }
 
     /// One more operator at the innermost level.
-    fn count(&mut self) -> Result<(), ParseError> {
+    fn count(&mut self) -> Result<()> {
         let chain_max = self.chain_max;
         let level = self.innermost();
         level.operators += 1;

@@ -1,12 +1,13 @@
 //! Names: how identifiers are folded, quoted and qualified.
 
+use kernel::{Result, SqlState};
 use sqlparser::ast::{Ident, ObjectName};
 use sqlparser::keywords::{
     Keyword, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_IDENTIFIER, RESERVED_FOR_TABLE_ALIAS,
 };
 use sqlparser::tokenizer::{Location, Token};
 
-use crate::error::ParseError;
+use crate::error;
 
 /// Longest name, in bytes, as in PostgreSQL.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -20,29 +21,30 @@ pub fn fold(ident: &Ident) -> String {
 }
 
 /// The name of a table or pipeline. There is one schema, `public`; it may be said and means nothing more.
-pub fn relation(name: &ObjectName) -> Result<String, ParseError> {
+pub fn relation(name: &ObjectName) -> Result<String> {
     let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
     let at = name.0.first().and_then(|p| p.as_ident()).map_or(Location::empty(), |i| i.span.start);
-    let parts = parts.ok_or_else(|| ParseError::new("42601", format!("\"{name}\" is not a name"), at))?;
+    let parts =
+        parts.ok_or_else(|| error::at(SqlState::SYNTAX_ERROR, format!("\"{name}\" is not a name"), at))?;
     match parts.as_slice() {
         [name] => checked(name.clone(), at),
         [schema, name] | [_, schema, name] if schema == "public" => checked(name.clone(), at),
         [.., schema, _] => {
             let message = format!("schema \"{schema}\" does not exist: all tables are in \"public\"");
-            Err(ParseError::new("3F000", message, at))
+            Err(error::at(SqlState::INVALID_SCHEMA_NAME, message, at))
         }
-        [] => Err(ParseError::new("42601", "a name is missing", at)),
+        [] => Err(error::at(SqlState::SYNTAX_ERROR, "a name is missing", at)),
     }
 }
 
 /// Refuses names that are empty or too long.
-pub(crate) fn checked(name: String, at: Location) -> Result<String, ParseError> {
+pub(crate) fn checked(name: String, at: Location) -> Result<String> {
     if name.is_empty() {
-        return Err(ParseError::new("42601", "zero-length name", at));
+        return Err(error::at(SqlState::SYNTAX_ERROR, "zero-length name", at));
     }
     if name.len() > NAME_BYTES_MAX {
         let message = format!("name \"{name}\" is longer than {NAME_BYTES_MAX} bytes");
-        return Err(ParseError::new("42622", message, at));
+        return Err(error::at(SqlState::NAME_TOO_LONG, message, at));
     }
     Ok(name)
 }

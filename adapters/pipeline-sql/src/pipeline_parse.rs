@@ -1,5 +1,6 @@
 //! Parses `CREATE PIPELINE`. What belongs to the language and is not supported is read far enough to be named.
 
+use kernel::{Error, Result, SqlState};
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -8,7 +9,7 @@ use sqlparser::tokenizer::{Location, Token};
 use tidemark_decode::{CsvFormat, TimeUnit, YEARS_ALL};
 
 use crate::cursor::Cursor;
-use crate::error::ParseError;
+use crate::error;
 use crate::names;
 use crate::pipeline::*;
 use crate::source::{Credential, Credentials, KafkaSource};
@@ -21,7 +22,7 @@ const NO_ELEMENTS: &str = "a path goes through objects by their keys and takes n
 const PATH_KEYS_MAX: usize = 64;
 
 /// Parses from `CREATE` on.
-pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseError> {
+pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline> {
     c.expect(&["CREATE"])?;
     let or_replace = c.take(&["OR", "REPLACE"]);
     if c.peek(&["AGGREGATOR"]) {
@@ -31,7 +32,11 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseErr
     let at = c.here();
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     if or_replace && if_not_exists {
-        return Err(ParseError::new("42601", "OR REPLACE and IF NOT EXISTS contradict each other", at));
+        return Err(error::at(
+            SqlState::SYNTAX_ERROR,
+            "OR REPLACE and IF NOT EXISTS contradict each other",
+            at,
+        ));
     }
     let name = c.relation()?;
     c.expect(&["AS", "LOAD", "DATA"])?;
@@ -65,7 +70,7 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseErr
         (None, None) => OnDuplicateSyntax::Reject,
         (Some(said), None) => said,
         (None, Some(update)) => OnDuplicateSyntax::Update(update),
-        (Some(_), Some(_)) => return Err(ParseError::new("42601", TWO_DECISIONS, at)),
+        (Some(_), Some(_)) => return Err(error::at(SqlState::SYNTAX_ERROR, TWO_DECISIONS, at)),
     };
     Ok(CreatePipeline {
         name,
@@ -85,7 +90,7 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline, ParseErr
     })
 }
 
-fn source(c: &mut Cursor) -> Result<KafkaSource, ParseError> {
+fn source(c: &mut Cursor) -> Result<KafkaSource> {
     for other in ["S3", "FS", "AZURE", "GCS", "HDFS", "LINK", "MYSQL", "MONGODB", "ICEBERG"] {
         if c.peek(&[other]) {
             return Err(c.unsupported(format!("LOAD DATA {other} is not supported: KAFKA is")));
@@ -94,13 +99,14 @@ fn source(c: &mut Cursor) -> Result<KafkaSource, ParseError> {
     c.expect(&["KAFKA"])?;
     let at = c.here();
     let address = c.string("'host:port/topic'")?;
-    KafkaSource::from_address(&address).map_err(|message| ParseError::new("22023", message, at))
+    KafkaSource::from_address(&address)
+        .map_err(|message| error::at(SqlState::INVALID_PARAMETER_VALUE, message, at))
 }
 
 const TWO_DECISIONS: &str = "ON DUPLICATE KEY UPDATE contradicts REPLACE and SKIP DUPLICATE KEY ERRORS";
 
 /// The clauses behind `ALTER PIPELINE name SET`: any that CREATE PIPELINE has, several in any order, commas between them or not.
-pub(crate) fn clauses(c: &mut Cursor) -> Result<PipelineClauses, ParseError> {
+pub(crate) fn clauses(c: &mut Cursor) -> Result<PipelineClauses> {
     let mut options = Options::default();
     loop {
         if !options.next(c)? && !options.next_of_statement(c)? {
@@ -123,7 +129,7 @@ struct Options {
 
 impl Options {
     /// One that stands between the source and INTO. False: there is none here.
-    fn next(&mut self, c: &mut Cursor) -> Result<bool, ParseError> {
+    fn next(&mut self, c: &mut Cursor) -> Result<bool> {
         if self.begin(c, "CONFIG")? {
             self.clauses.config = Some(config(c)?);
         } else if self.begin(c, "CREDENTIALS")? {
@@ -168,7 +174,7 @@ impl Options {
     }
 
     /// One of those that have their places in a CREATE PIPELINE.
-    fn next_of_statement(&mut self, c: &mut Cursor) -> Result<bool, ParseError> {
+    fn next_of_statement(&mut self, c: &mut Cursor) -> Result<bool> {
         let at = c.here();
         if c.peek(&["LOAD", "DATA"]) {
             self.begin(c, "LOAD")?;
@@ -183,7 +189,7 @@ impl Options {
         } else if self.begin(c, "SET")? || c.parser.peek_nth_token_ref(1).token == Token::Eq {
             // The first SET is that of ALTER; behind it the clause may begin with its first assignment.
             if self.clauses.set.is_some() {
-                return Err(ParseError::new("42601", "SET is said twice", at));
+                return Err(error::at(SqlState::SYNTAX_ERROR, "SET is said twice", at));
             }
             self.clauses.set = Some(assignments(c)?);
         } else if self.begin(c, "WHERE")? {
@@ -191,7 +197,7 @@ impl Options {
         } else if c.peek(&["ON", "DUPLICATE"]) {
             c.expect(&["ON", "DUPLICATE", "KEY", "UPDATE"])?;
             if self.clauses.on_duplicate.is_some() {
-                return Err(ParseError::new("42601", TWO_DECISIONS, at));
+                return Err(error::at(SqlState::SYNTAX_ERROR, TWO_DECISIONS, at));
             }
             self.clauses.on_duplicate = Some(OnDuplicateSyntax::Update(assignments(c)?));
         } else {
@@ -201,7 +207,7 @@ impl Options {
     }
 
     /// Goes over the option's first word if it is here.
-    fn begin(&mut self, c: &mut Cursor, word: &'static str) -> Result<bool, ParseError> {
+    fn begin(&mut self, c: &mut Cursor, word: &'static str) -> Result<bool> {
         let at = c.here();
         if !c.take(&[word]) {
             return Ok(false);
@@ -210,15 +216,15 @@ impl Options {
         Ok(true)
     }
 
-    fn see(&mut self, word: &'static str, at: Location) -> Result<(), ParseError> {
+    fn see(&mut self, word: &'static str, at: Location) -> Result<()> {
         if self.seen.contains(&word) {
-            return Err(ParseError::new("42601", format!("{word} is said twice"), at));
+            return Err(error::at(SqlState::SYNTAX_ERROR, format!("{word} is said twice"), at));
         }
         self.seen.push(word);
         Ok(())
     }
 
-    fn limit_errors(&mut self, c: &Cursor, limit: Option<u64>) -> Result<(), ParseError> {
+    fn limit_errors(&mut self, c: &Cursor, limit: Option<u64>) -> Result<()> {
         let merged = match self.clauses.error_limit {
             None => limit,
             // STOP_ON_ERROR ON and MAX_ERRORS n together: it stops after n.
@@ -226,25 +232,25 @@ impl Options {
             Some(Some(before)) if limit == Some(0) => Some(before),
             Some(_) => {
                 let message = "STOP_ON_ERROR OFF and MAX_ERRORS contradict each other";
-                return Err(ParseError::new("42601", message, c.here()));
+                return Err(error::at(SqlState::SYNTAX_ERROR, message, c.here()));
             }
         };
         self.clauses.error_limit = Some(merged);
         Ok(())
     }
 
-    fn decide_duplicates(&mut self, c: &Cursor, decision: OnDuplicateSyntax) -> Result<(), ParseError> {
+    fn decide_duplicates(&mut self, c: &Cursor, decision: OnDuplicateSyntax) -> Result<()> {
         if self.clauses.on_duplicate.is_some() {
             let message =
                 "REPLACE, SKIP DUPLICATE KEY ERRORS and ON DUPLICATE KEY UPDATE contradict each other";
-            return Err(ParseError::new("42601", message, c.here()));
+            return Err(error::at(SqlState::SYNTAX_ERROR, message, c.here()));
         }
         self.clauses.on_duplicate = Some(decision);
         Ok(())
     }
 }
 
-fn unsupported_option(c: &Cursor) -> Option<ParseError> {
+fn unsupported_option(c: &Cursor) -> Option<Error> {
     const SAID: [(&[&str], &str); 11] = [
         (&["WITH", "TRANSFORM"], "WITH TRANSFORM is not supported: use SET and WHERE"),
         (&["MAX_PARTITIONS_PER_BATCH"], "MAX_PARTITIONS_PER_BATCH is not supported: use MAX_BATCH_BYTES"),
@@ -270,37 +276,36 @@ fn unsupported_option(c: &Cursor) -> Option<ParseError> {
     SAID.iter().find(|(words, _)| c.peek(words)).map(|(_, message)| c.unsupported(*message))
 }
 
-fn bounded(
-    c: &mut Cursor,
-    option: &str,
-    unit: &str,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<u64, ParseError> {
+fn bounded(c: &mut Cursor, option: &str, unit: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
     let at = c.here();
     let number = c.unsigned(&format!("a number of {unit}"))?;
     if range.contains(&number) {
         return Ok(number);
     }
     let message = format!("{option} {number} must be between {} and {} {unit}", range.start(), range.end());
-    Err(ParseError::new("22023", message, at))
+    Err(error::at(SqlState::INVALID_PARAMETER_VALUE, message, at))
 }
 
 /// `n TO m`
-fn years(c: &mut Cursor) -> Result<(u32, u32), ParseError> {
+fn years(c: &mut Cursor) -> Result<(u32, u32)> {
     let at = c.here();
     let range = u64::from(YEARS_ALL.start().unsigned_abs())..=u64::from(YEARS_ALL.end().unsigned_abs());
     let first = bounded(c, "YEARS", "AD", range.clone())?;
     c.expect(&["TO"])?;
     let last = bounded(c, "YEARS", "AD", range)?;
     if first > last {
-        return Err(ParseError::new("22023", format!("YEARS {first} TO {last} has no year in it"), at));
+        return Err(error::at(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("YEARS {first} TO {last} has no year in it"),
+            at,
+        ));
     }
     // Both are below the last year that there is.
     Ok((first as u32, last as u32))
 }
 
 /// `CONFIG '{"name": "value", …}'`
-fn config(c: &mut Cursor) -> Result<BTreeMap<String, String>, ParseError> {
+fn config(c: &mut Cursor) -> Result<BTreeMap<String, String>> {
     json_map(c, "CONFIG", |value| match value {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
@@ -310,7 +315,7 @@ fn config(c: &mut Cursor) -> Result<BTreeMap<String, String>, ParseError> {
 }
 
 /// `CREDENTIALS '{"name": "value", "name": {"file": "/path"}, "name": {"env": "NAME"}, …}'`
-fn credentials(c: &mut Cursor) -> Result<Credentials, ParseError> {
+fn credentials(c: &mut Cursor) -> Result<Credentials> {
     json_map(c, "CREDENTIALS", Credential::from_json)
 }
 
@@ -319,10 +324,10 @@ fn json_map<T>(
     c: &mut Cursor,
     option: &str,
     read: impl Fn(Value) -> Result<T, &'static str>,
-) -> Result<BTreeMap<String, T>, ParseError> {
+) -> Result<BTreeMap<String, T>> {
     let at = c.here();
     let text = c.string("a string with a JSON object")?;
-    let wrong = |why: String| ParseError::new("22023", format!("{option} {why}"), at);
+    let wrong = |why: String| error::at(SqlState::INVALID_PARAMETER_VALUE, format!("{option} {why}"), at);
     let parsed: serde_json::Map<String, Value> = serde_json::from_str(&text).map_err(|e| {
         wrong(format!("is not a JSON object (at line {}, column {} of it)", e.line(), e.column()))
     })?;
@@ -333,7 +338,7 @@ fn json_map<T>(
     parsed.into_iter().map(entry).collect()
 }
 
-fn format(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
+fn format(c: &mut Cursor) -> Result<FormatSyntax> {
     c.expect(&["FORMAT"])?;
     for other in ["AVRO", "PARQUET", "PROTOBUF", "BSON", "ICEBERG"] {
         if c.peek(&[other]) {
@@ -344,7 +349,11 @@ fn format(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
         let at = c.here();
         let mappings = c.list("a mapping: column <- path", json_mapping)?;
         if mappings.is_empty() {
-            return Err(ParseError::new("42601", "FORMAT JSON maps nothing: (column <- path, …)", at));
+            return Err(error::at(
+                SqlState::SYNTAX_ERROR,
+                "FORMAT JSON maps nothing: (column <- path, …)",
+                at,
+            ));
         }
         return Ok(FormatSyntax::Json(mappings));
     }
@@ -354,7 +363,7 @@ fn format(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
     Err(c.expected("JSON or CSV"))
 }
 
-fn target(c: &mut Cursor) -> Result<Target, ParseError> {
+fn target(c: &mut Cursor) -> Result<Target> {
     let at = c.here();
     let ident = c.ident()?;
     match ident.value.strip_prefix('@') {
@@ -365,7 +374,7 @@ fn target(c: &mut Cursor) -> Result<Target, ParseError> {
     }
 }
 
-fn json_mapping(c: &mut Cursor) -> Result<JsonMapping, ParseError> {
+fn json_mapping(c: &mut Cursor) -> Result<JsonMapping> {
     let target = target(c)?;
     // The tokenizer makes two tokens of the arrow; with a `%` right behind, the second of them is an operator.
     let arrow = c.take_token(&Token::Lt);
@@ -386,14 +395,14 @@ fn json_mapping(c: &mut Cursor) -> Result<JsonMapping, ParseError> {
     }
 }
 
-fn csv_mapping(c: &mut Cursor) -> Result<CsvMapping, ParseError> {
+fn csv_mapping(c: &mut Cursor) -> Result<CsvMapping> {
     let target = target(c)?;
     let unit = c.take(&["UNIT"]).then(|| time_unit(c)).transpose()?;
     Ok(CsvMapping { target, unit })
 }
 
 /// What UNIT says.
-fn time_unit(c: &mut Cursor) -> Result<TimeUnit, ParseError> {
+fn time_unit(c: &mut Cursor) -> Result<TimeUnit> {
     let at = c.here();
     let text = c.string("a unit of time: 'd', 's', 'ms', 'us' or 'ns'")?;
     let found = TimeUnit::ALL.into_iter().find(|unit| unit.name() == text);
@@ -401,12 +410,12 @@ fn time_unit(c: &mut Cursor) -> Result<TimeUnit, ParseError> {
         let message = format!(
             "UNIT '{text}' is none of 'd' (days), 's', 'ms', 'us' and 'ns', all since 1970-01-01 UTC"
         );
-        ParseError::new("22023", message, at)
+        error::at(SqlState::INVALID_PARAMETER_VALUE, message, at)
     })
 }
 
 /// `%`, `[%::]key[::key …]`
-fn path(c: &mut Cursor, percent_taken: bool) -> Result<Vec<String>, ParseError> {
+fn path(c: &mut Cursor, percent_taken: bool) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     let whole = percent_taken || c.take_token(&Token::Mod);
     if whole && !c.take_token(&Token::DoubleColon) {
@@ -418,8 +427,8 @@ fn path(c: &mut Cursor, percent_taken: bool) -> Result<Vec<String>, ParseError> 
             return Ok(keys);
         }
         if keys.len() == PATH_KEYS_MAX {
-            return Err(ParseError::new(
-                "54000",
+            return Err(error::at(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
                 format!("a path has at most {PATH_KEYS_MAX} keys"),
                 c.here(),
             ));
@@ -427,7 +436,7 @@ fn path(c: &mut Cursor, percent_taken: bool) -> Result<Vec<String>, ParseError> 
     }
 }
 
-fn key(c: &mut Cursor) -> Result<String, ParseError> {
+fn key(c: &mut Cursor) -> Result<String> {
     let key = match &c.parser.peek_token_ref().token {
         Token::Word(word) => word.value.clone(),
         Token::SingleQuotedString(text) => text.clone(),
@@ -441,7 +450,7 @@ fn key(c: &mut Cursor) -> Result<String, ParseError> {
     Ok(key)
 }
 
-fn constant(c: &mut Cursor) -> Result<Constant, ParseError> {
+fn constant(c: &mut Cursor) -> Result<Constant> {
     let negative = c.take_token(&Token::Minus);
     let constant = match &c.parser.peek_token_ref().token {
         Token::Number(digits, false) if negative => Constant::Number(format!("-{digits}")),
@@ -464,7 +473,7 @@ fn constant(c: &mut Cursor) -> Result<Constant, ParseError> {
     Ok(constant)
 }
 
-fn csv(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
+fn csv(c: &mut Cursor) -> Result<FormatSyntax> {
     let mut csv = CsvFormat::default();
     if c.take(&["FIELDS"]) || c.take(&["COLUMNS"]) {
         csv_fields(c, &mut csv)?;
@@ -482,14 +491,14 @@ fn csv(c: &mut Cursor) -> Result<FormatSyntax, ParseError> {
     if c.peek_token(&Token::LParen) {
         targets = c.list("a column or a @variable", csv_mapping)?;
         if targets.is_empty() {
-            return Err(ParseError::new("42601", "FORMAT CSV names no column", at));
+            return Err(error::at(SqlState::SYNTAX_ERROR, "FORMAT CSV names no column", at));
         }
     }
     null_defined_by(c, &mut csv)?;
     Ok(FormatSyntax::Csv(csv, targets))
 }
 
-fn csv_fields(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
+fn csv_fields(c: &mut Cursor, csv: &mut CsvFormat) -> Result<()> {
     let mut any = false;
     loop {
         if c.take(&["TERMINATED", "BY"]) {
@@ -507,7 +516,7 @@ fn csv_fields(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
     }
 }
 
-fn csv_lines(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
+fn csv_lines(c: &mut Cursor, csv: &mut CsvFormat) -> Result<()> {
     let mut any = false;
     loop {
         if c.take(&["STARTING", "BY"]) {
@@ -523,46 +532,50 @@ fn csv_lines(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
     }
 }
 
-fn null_defined_by(c: &mut Cursor, csv: &mut CsvFormat) -> Result<(), ParseError> {
+fn null_defined_by(c: &mut Cursor, csv: &mut CsvFormat) -> Result<()> {
     let at = c.here();
     if !c.take(&["NULL", "DEFINED", "BY"]) {
         return Ok(());
     }
     if csv.null_defined_by.is_some() {
-        return Err(ParseError::new("42601", "NULL DEFINED BY is said twice", at));
+        return Err(error::at(SqlState::SYNTAX_ERROR, "NULL DEFINED BY is said twice", at));
     }
     csv.null_defined_by = Some(unescape(&c.string("a string")?));
     csv.null_optionally_enclosed = c.take(&["OPTIONALLY", "ENCLOSED"]);
     Ok(())
 }
 
-fn delimiter(c: &mut Cursor, option: &str) -> Result<Vec<u8>, ParseError> {
+fn delimiter(c: &mut Cursor, option: &str) -> Result<Vec<u8>> {
     let at = c.here();
     let bytes = unescape(&c.string("a string")?);
     if bytes.is_empty() {
-        return Err(ParseError::new("22023", format!("{option} must not be empty"), at));
+        return Err(error::at(SqlState::INVALID_PARAMETER_VALUE, format!("{option} must not be empty"), at));
     }
     Ok(bytes)
 }
 
-fn one_byte(c: &mut Cursor, option: &str) -> Result<Option<u8>, ParseError> {
+fn one_byte(c: &mut Cursor, option: &str) -> Result<Option<u8>> {
     let at = c.here();
     match unescape(&c.string("a string of one character")?).as_slice() {
         [] => Ok(None),
         [byte] if byte.is_ascii() => Ok(Some(*byte)),
-        _ => Err(ParseError::new("22023", format!("{option} takes one ASCII character, or none"), at)),
+        _ => Err(error::at(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("{option} takes one ASCII character, or none"),
+            at,
+        )),
     }
 }
 
-fn assignments(c: &mut Cursor) -> Result<Vec<Assignment>, ParseError> {
+fn assignments(c: &mut Cursor) -> Result<Vec<Assignment>> {
     let mut list: Vec<Assignment> = Vec::new();
     loop {
         let at = c.here();
-        let parsed = c.parser.parse_assignment()?;
+        let parsed = c.parser.parse_assignment().map_err(error::parser)?;
         let assignment = Assignment { column: assigned_column(&parsed.target, at)?, value: parsed.value };
         if list.iter().any(|a| a.column == assignment.column) {
             let message = format!("column \"{}\" is assigned more than once", assignment.column);
-            return Err(ParseError::new("42601", message, at));
+            return Err(error::at(SqlState::SYNTAX_ERROR, message, at));
         }
         list.push(assignment);
         if !c.take_token(&Token::Comma) {
@@ -571,19 +584,19 @@ fn assignments(c: &mut Cursor) -> Result<Vec<Assignment>, ParseError> {
     }
 }
 
-fn assigned_column(target: &AssignmentTarget, at: Location) -> Result<String, ParseError> {
+fn assigned_column(target: &AssignmentTarget, at: Location) -> Result<String> {
     let AssignmentTarget::ColumnName(name) = target else {
-        return Err(ParseError::unsupported("assigning several columns at once is not supported", at));
+        return Err(error::unsupported("assigning several columns at once is not supported", at));
     };
     match name.0.as_slice() {
         [part] => match part.as_ident() {
             Some(ident) if ident.quote_style.is_none() && ident.value.starts_with('@') => {
-                Err(ParseError::unsupported("SET assigns columns; variables come from the message only", at))
+                Err(error::unsupported("SET assigns columns; variables come from the message only", at))
             }
             Some(ident) => names::checked(names::fold(ident), at),
-            None => Err(ParseError::new("42601", format!("\"{name}\" is not a column"), at)),
+            None => Err(error::at(SqlState::SYNTAX_ERROR, format!("\"{name}\" is not a column"), at)),
         },
-        _ => Err(ParseError::unsupported(
+        _ => Err(error::unsupported(
             format!("assigning \"{name}\" is not supported: name the column alone"),
             at,
         )),

@@ -1,7 +1,7 @@
 //! From a pipeline and its table to what is decoded: which field of a message feeds which column or variable, as which type.
 
 use kernel::schema::{ColumnType, TableDef};
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 use tidemark_decode::{DecodePlan, FieldMapping, Format, TimeUnit};
 
 use crate::pipeline::{CreatePipeline, FormatSyntax, Target};
@@ -46,7 +46,7 @@ pub fn decode_plan(pipeline: &CreatePipeline, table: &TableDef) -> Result<Decode
         }
         if fields.iter().any(|f| f.name == field.name) {
             let message = format!("pipeline \"{}\" maps {target} twice", pipeline.name);
-            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
         }
         fields.push(field);
     }
@@ -104,13 +104,13 @@ fn check_unit(field: &FieldMapping, unit: TimeUnit) -> Result<()> {
         field.name,
         type_name(field.column_type)
     );
-    Err(Error::new(ErrorKind::InvalidParameterValue, message))
+    Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
 }
 
 /// The place of a column in its table.
 pub(crate) fn column_ordinal(table: &TableDef, name: &str) -> Result<usize> {
     table.columns.iter().position(|c| c.name == name).ok_or_else(|| {
         let message = format!("column \"{name}\" of table \"{}\" does not exist", table.name);
-        Error::new(ErrorKind::UndefinedColumn, message)
+        Error::new(SqlState::UNDEFINED_COLUMN, message)
     })
 }

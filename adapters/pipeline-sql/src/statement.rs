@@ -1,5 +1,6 @@
 //! Statements: which ones are ours, and how they begin. Everything else is sqlparser's.
 
+use kernel::{Error, Result, SqlState};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,7 +10,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use crate::cursor::Cursor;
-use crate::error::ParseError;
+use crate::error;
 use crate::lex;
 use crate::limits;
 use crate::names::{self, literal, quote};
@@ -158,24 +159,25 @@ impl fmt::Display for OffsetsSyntax {
 }
 
 /// Parses a text of any number of statements.
-pub fn parse(sql: &str) -> Result<Vec<Statement>, ParseError> {
+pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     lex::statements(sql)?.into_iter().map(statement).collect()
 }
 
 /// Parses the definition of a pipeline as a database keeps it.
-pub fn parse_pipeline(definition_sql: &str) -> Result<CreatePipeline, ParseError> {
-    let not_one = || ParseError::plain("42601", "the definition is not one CREATE PIPELINE statement");
+pub fn parse_pipeline(definition_sql: &str) -> Result<CreatePipeline> {
+    let not_one =
+        || Error::new(SqlState::SYNTAX_ERROR, "the definition is not one CREATE PIPELINE statement");
     let mut statements = lex::statements(definition_sql)?;
     let tokens = statements.pop().filter(|_| statements.is_empty()).ok_or_else(not_one)?;
     pipeline_of(tokens)
 }
 
 /// Parses one expression, as a column's DEFAULT is kept.
-pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr, ParseError> {
+pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr> {
     let mut statements = lex::statements(sql)?;
     let tokens = match statements.len() {
         1 => statements.pop().expect("there is one"),
-        _ => return Err(ParseError::plain("42601", "syntax error: one expression is expected")),
+        _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: one expression is expected")),
     };
     let c = &mut Cursor::new(tokens);
     let expression = c.expr()?;
@@ -183,7 +185,7 @@ pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr, ParseError> {
     Ok(expression)
 }
 
-fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
+fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     if begins_with(&tokens, &["CREATE"]) || begins_with(&tokens, &["ALTER"]) {
         limits::check_kept_shape(&tokens)?;
     }
@@ -217,9 +219,9 @@ fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, ParseError> {
     Ok(parsed)
 }
 
-fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn sql(c: &mut Cursor) -> Result<Statement> {
     let at = c.here();
-    match c.parser.parse_statement()? {
+    match c.parser.parse_statement().map_err(error::parser)? {
         SqlStatement::Truncate(truncate) => {
             if truncate.identity == Some(TruncateIdentityOption::Restart)
                 || truncate.cascade == Some(CascadeOption::Cascade)
@@ -227,7 +229,7 @@ fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
                 || truncate.on_cluster.is_some()
                 || truncate.if_exists
             {
-                return Err(ParseError::unsupported("TRUNCATE takes no options", at));
+                return Err(error::unsupported("TRUNCATE takes no options", at));
             }
             Ok(Statement::Truncate { names: relations(truncate.table_names.iter().map(|t| &t.name))? })
         }
@@ -237,10 +239,10 @@ fn sql(c: &mut Cursor) -> Result<Statement, ParseError> {
 }
 
 /// `WITH … INSERT`, which sqlparser takes for a query: its common tables are those of the rows that it inserts.
-fn with_write(query: Query, at: Location) -> Result<SqlStatement, ParseError> {
+fn with_write(query: Query, at: Location) -> Result<SqlStatement> {
     let unsupported = |what: &str| {
         let message = format!("WITH before {what} is not supported: put the query where its rows are used");
-        Err(ParseError::unsupported(message, at))
+        Err(error::unsupported(message, at))
     };
     match (*query.body, query.with) {
         (SetExpr::Insert(SqlStatement::Insert(mut insert)), with) => match &mut insert.source {
@@ -258,7 +260,7 @@ fn with_write(query: Query, at: Location) -> Result<SqlStatement, ParseError> {
     }
 }
 
-fn create(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn create(c: &mut Cursor) -> Result<Statement> {
     let begins = |c: &Cursor, words: &[&str]| {
         let mut with_create = vec!["CREATE"];
         with_create.extend(words);
@@ -297,37 +299,34 @@ fn create(c: &mut Cursor) -> Result<Statement, ParseError> {
 }
 
 /// Parses a CREATE PIPELINE, and holds it to what its canonical text says: what is kept must mean what was said.
-fn pipeline_of(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
+fn pipeline_of(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline> {
     let pipeline = pipeline_once(tokens)?;
     check_kept(&pipeline)?;
     Ok(pipeline)
 }
 
-fn check_kept(pipeline: &CreatePipeline) -> Result<(), ParseError> {
+fn check_kept(pipeline: &CreatePipeline) -> Result<()> {
     let kept = CreatePipeline { or_replace: false, if_not_exists: false, ..pipeline.clone() };
     let read_back =
         lex::statements(&kept.to_sql()).and_then(|mut s| pipeline_once(s.pop().unwrap_or_default()));
     match read_back {
         Ok(read_back) if read_back == kept => Ok(()),
-        _ => Err(ParseError::plain(
-            "0A000",
+        _ => Err(Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
             "the pipeline has an expression that cannot be kept as text without changing it: write it differently",
         )),
     }
 }
 
 /// Another definition of a pipeline: with these clauses in the place of its own. Held to what its canonical text says, too.
-pub fn alter_pipeline(
-    pipeline: &CreatePipeline,
-    clauses: &PipelineClauses,
-) -> Result<CreatePipeline, ParseError> {
+pub fn alter_pipeline(pipeline: &CreatePipeline, clauses: &PipelineClauses) -> Result<CreatePipeline> {
     let altered = clauses.applied_to(pipeline);
     check_kept(&altered)?;
     Ok(altered)
 }
 
 /// Tokens of a statement of our own: variables are words, and parameters have no value when a pipeline runs.
-fn own_words(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, ParseError> {
+fn own_words(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     if let Some(parameter) = tokens.iter().find(|t| matches!(t.token, Token::Placeholder(_))) {
         let message = match &parameter.token {
             Token::Placeholder(text) if text == "$" => {
@@ -335,7 +334,7 @@ fn own_words(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, ParseErro
             }
             other => format!("a pipeline takes no parameters: {other} has no value when it runs"),
         };
-        return Err(ParseError::new("42P02", message, parameter.span.start));
+        return Err(error::at(SqlState::UNDEFINED_PARAMETER, message, parameter.span.start));
     }
     Ok(lex::join_variables(tokens))
 }
@@ -348,20 +347,20 @@ fn begins_with(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
     })
 }
 
-fn pipeline_once(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline, ParseError> {
+fn pipeline_once(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline> {
     let c = &mut Cursor::new(own_words(tokens)?);
     let pipeline = create_pipeline(c)?;
     c.end()?;
     Ok(pipeline)
 }
 
-fn drop(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn drop(c: &mut Cursor) -> Result<Statement> {
     if c.take(&["DROP", "PIPELINE"]) {
         let if_exists = c.take(&["IF", "EXISTS"]);
         return Ok(Statement::DropPipeline { name: c.relation()?, if_exists });
     }
     let at = c.here();
-    match c.parser.parse_statement()? {
+    match c.parser.parse_statement().map_err(error::parser)? {
         SqlStatement::Drop { object_type: ObjectType::Table, if_exists, names, cascade, .. } => {
             drop_table(if_exists, &names, cascade, at)
         }
@@ -374,18 +373,16 @@ fn drop_table(
     names: &[sqlparser::ast::ObjectName],
     cascade: bool,
     at: Location,
-) -> Result<Statement, ParseError> {
+) -> Result<Statement> {
     if cascade {
         let message = "DROP TABLE … CASCADE is not supported: drop the pipelines that load it first";
-        return Err(ParseError::unsupported(message, at));
+        return Err(error::unsupported(message, at));
     }
     Ok(Statement::DropTable { names: relations(names.iter())?, if_exists })
 }
 
 /// Folded names of tables. One that is said twice is meant once.
-fn relations<'a>(
-    names: impl Iterator<Item = &'a sqlparser::ast::ObjectName>,
-) -> Result<Vec<String>, ParseError> {
+fn relations<'a>(names: impl Iterator<Item = &'a sqlparser::ast::ObjectName>) -> Result<Vec<String>> {
     let mut folded = Vec::new();
     for name in names {
         let name = names::relation(name)?;
@@ -400,7 +397,7 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
 }
 
-fn start(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn start(c: &mut Cursor) -> Result<Statement> {
     if c.take(&["START", "ALL", "PIPELINES"]) {
         return Ok(Statement::StartAllPipelines);
     }
@@ -416,7 +413,7 @@ fn start(c: &mut Cursor) -> Result<Statement, ParseError> {
     Ok(Statement::StartPipeline { name, if_not_running })
 }
 
-fn stop(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn stop(c: &mut Cursor) -> Result<Statement> {
     if c.take(&["STOP", "ALL", "PIPELINES"]) {
         return Ok(Statement::StopAllPipelines);
     }
@@ -429,7 +426,7 @@ fn stop(c: &mut Cursor) -> Result<Statement, ParseError> {
     Ok(Statement::StopPipeline { name, if_running })
 }
 
-fn alter(c: &mut Cursor) -> Result<Statement, ParseError> {
+fn alter(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["ALTER", "PIPELINE"])?;
     let name = c.relation()?;
     if c.peek(&["DROP"]) {
@@ -451,10 +448,11 @@ fn alter(c: &mut Cursor) -> Result<Statement, ParseError> {
     Ok(Statement::SetOffsets { name, offsets })
 }
 
-fn offsets_at(c: &mut Cursor) -> Result<BTreeMap<i32, i64>, ParseError> {
+fn offsets_at(c: &mut Cursor) -> Result<BTreeMap<i32, i64>> {
     let at = c.here();
     let text = c.string("EARLIEST, LATEST or '{\"partition\": offset}'")?;
-    let wrong = |why: String| ParseError::new("22023", format!("offsets {text} {why}"), at);
+    let wrong =
+        |why: String| error::at(SqlState::INVALID_PARAMETER_VALUE, format!("offsets {text} {why}"), at);
     let form = "are not of the form {\"partition\": offset, …}, all whole numbers from 0";
     let offsets: BTreeMap<i32, i64> = serde_json::from_str(&text).map_err(|_| wrong(form.into()))?;
     if offsets.is_empty() {
@@ -466,7 +464,7 @@ fn offsets_at(c: &mut Cursor) -> Result<BTreeMap<i32, i64>, ParseError> {
     Ok(offsets)
 }
 
-fn unsupported_command(c: &Cursor) -> Option<ParseError> {
+fn unsupported_command(c: &Cursor) -> Option<Error> {
     const SAID: [(&[&str], &str); 5] = [
         (&["TEST", "PIPELINE"], "TEST PIPELINE is not supported"),
         (&["PROFILE", "PIPELINE"], "PROFILE PIPELINE is not supported"),

@@ -1,6 +1,7 @@
 //! `CREATE TABLE … (…, PRIMARY KEY (…), SHARD KEY (…), SORT KEY (…))`: syntax only. Whether the keys make sense is checked
 //! where the kernel's definition is made.
 
+use kernel::{Result, SqlState};
 use std::fmt;
 
 use kernel::schema::ColumnType;
@@ -8,7 +9,7 @@ use sqlparser::ast::{ColumnOption, Expr};
 use sqlparser::tokenizer::Token;
 
 use crate::cursor::Cursor;
-use crate::error::ParseError;
+use crate::error;
 use crate::names::{quote, quote_list};
 use crate::types::{column_type, type_name};
 
@@ -78,7 +79,7 @@ impl fmt::Display for ColumnSyntax {
 }
 
 /// Parses what follows `CREATE`.
-pub(crate) fn create_table(c: &mut Cursor) -> Result<CreateTable, ParseError> {
+pub(crate) fn create_table(c: &mut Cursor) -> Result<CreateTable> {
     c.expect(&["TABLE"])?;
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let mut table = CreateTable {
@@ -108,7 +109,7 @@ pub(crate) fn create_table(c: &mut Cursor) -> Result<CreateTable, ParseError> {
     Ok(table)
 }
 
-fn element(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -> Result<(), ParseError> {
+fn element(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -> Result<()> {
     if c.peek(&["CONSTRAINT"]) {
         c.take(&["CONSTRAINT"]);
         c.name()?;
@@ -124,7 +125,7 @@ fn element(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -
         let at = c.here();
         if keys_seen.contains(&kind) {
             let message = format!("table \"{}\" has more than one {kind} KEY", table.name);
-            return Err(ParseError::new("42P16", message, at));
+            return Err(error::at(SqlState::INVALID_TABLE_DEFINITION, message, at));
         }
         keys_seen.push(kind);
         c.expect(&[kind, "KEY"])?;
@@ -132,7 +133,7 @@ fn element(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -
         match kind {
             "SHARD" => table.shard_key = Some(key),
             _ if key.is_empty() => {
-                return Err(ParseError::new("42601", format!("{kind} KEY without columns"), at));
+                return Err(error::at(SqlState::SYNTAX_ERROR, format!("{kind} KEY without columns"), at));
             }
             "PRIMARY" => table.primary_key = key,
             _ => table.sort_key = key,
@@ -143,7 +144,7 @@ fn element(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -
     column(c, table, keys_seen)
 }
 
-fn key_columns(c: &mut Cursor) -> Result<Vec<String>, ParseError> {
+fn key_columns(c: &mut Cursor) -> Result<Vec<String>> {
     c.list("a column name", |c| {
         let name = c.name()?;
         c.take(&["ASC"]);
@@ -160,7 +161,7 @@ fn is_list_after(c: &Cursor, skip: usize) -> bool {
 }
 
 /// Constraints that are understood and not supported. A column may have their names, where a type follows.
-fn refuse_constraint(c: &Cursor) -> Result<(), ParseError> {
+fn refuse_constraint(c: &Cursor) -> Result<()> {
     const SAID: [(&[&str], &str); 10] = [
         (&["UNIQUE", "KEY"], "UNIQUE KEY is not supported: the PRIMARY KEY is the one unique key of a table"),
         (
@@ -202,11 +203,11 @@ fn column_type_takes_length(word: &str) -> bool {
     !types.iter().any(|t| word.eq_ignore_ascii_case(t))
 }
 
-fn column(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -> Result<(), ParseError> {
+fn column(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) -> Result<()> {
     let at = c.here();
     let name = c.name()?;
     let type_at = c.here();
-    let data_type = c.parser.parse_data_type()?;
+    let data_type = c.parser.parse_data_type().map_err(error::parser)?;
     let column_type = column_type(&data_type, type_at)?;
     let mut column = ColumnSyntax { name, column_type, not_null: false, default: None };
     let mut nullable = false;
@@ -215,7 +216,7 @@ fn column(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) ->
             c.name()?;
         }
         let option_at = c.here();
-        let Some(option) = c.parser.parse_optional_column_option()? else { break };
+        let Some(option) = c.parser.parse_optional_column_option().map_err(error::parser)? else { break };
         let refused = match option {
             ColumnOption::Null => {
                 nullable = true;
@@ -228,14 +229,14 @@ fn column(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) ->
             ColumnOption::Default(expr) => {
                 if column.default.replace(expr).is_some() {
                     let message = format!("column \"{}\" has more than one DEFAULT", column.name);
-                    return Err(ParseError::new("42601", message, option_at));
+                    return Err(error::at(SqlState::SYNTAX_ERROR, message, option_at));
                 }
                 continue;
             }
             ColumnOption::PrimaryKey(_) => {
                 if keys_seen.contains(&"PRIMARY") {
                     let message = format!("table \"{}\" has more than one PRIMARY KEY", table.name);
-                    return Err(ParseError::new("42P16", message, option_at));
+                    return Err(error::at(SqlState::INVALID_TABLE_DEFINITION, message, option_at));
                 }
                 keys_seen.push("PRIMARY");
                 table.primary_key = vec![column.name.clone()];
@@ -252,11 +253,11 @@ fn column(c: &mut Cursor, table: &mut CreateTable, keys_seen: &mut Vec<&str>) ->
             ColumnOption::Collation(_) => "COLLATE is not supported: text is compared by its bytes",
             _ => "this column option is not supported",
         };
-        return Err(ParseError::unsupported(refused, option_at));
+        return Err(error::unsupported(refused, option_at));
     }
     if nullable && column.not_null {
         let message = format!("column \"{}\" is declared both NULL and NOT NULL", column.name);
-        return Err(ParseError::new("42601", message, at));
+        return Err(error::at(SqlState::SYNTAX_ERROR, message, at));
     }
     table.columns.push(column);
     Ok(())

@@ -1,17 +1,18 @@
 //! PostgreSQL's type names and the column types that they mean.
 
 use kernel::schema::{ColumnType, VARCHAR_CHARS_MAX};
+use kernel::{Result, SqlState};
 use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 use sqlparser::tokenizer::Location;
 
-use crate::error::ParseError;
+use crate::error;
 
 /// `numeric` without precision. PostgreSQL's has no bound; ours is kept in 128 bits, and this leaves 28 digits before the
 /// point and 10 after it.
 pub const NUMERIC_DEFAULT: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
 /// The column type that a SQL type means.
-pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType, ParseError> {
+pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType> {
     Ok(match data_type {
         DataType::Bool | DataType::Boolean => ColumnType::Bool,
         DataType::SmallInt(None) | DataType::Int2(None) => ColumnType::Int16,
@@ -31,7 +32,7 @@ pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType, Par
             let message = format!(
                 "columns of type {data_type} are not supported: values are not filled up with blanks; use varchar(n) or text"
             );
-            return Err(ParseError::unsupported(message, at));
+            return Err(error::unsupported(message, at));
         }
         DataType::JSON | DataType::JSONB => ColumnType::Json,
         DataType::Uuid => ColumnType::Uuid,
@@ -42,24 +43,24 @@ pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType, Par
             let message = format!(
                 "type {name} is not supported: there are no sequences; use bigint and let the producer number rows"
             );
-            return Err(ParseError::unsupported(message, at));
+            return Err(error::unsupported(message, at));
         }
         DataType::Array(_) => {
             let message = format!("columns of type {data_type} are not supported; use jsonb");
-            return Err(ParseError::unsupported(message, at));
+            return Err(error::unsupported(message, at));
         }
         DataType::Custom(name, _) => {
-            return Err(ParseError::new("42704", format!("type \"{name}\" does not exist"), at));
+            return Err(error::at(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"), at));
         }
         other => {
             let message = format!("columns of type {other} are not supported");
-            return Err(ParseError::unsupported(message, at));
+            return Err(error::unsupported(message, at));
         }
     })
 }
 
-fn varchar_length(length: Option<&CharacterLength>, at: Location) -> Result<Option<u32>, ParseError> {
-    let refuse = |message: String| Err(ParseError::new("22023", message, at));
+fn varchar_length(length: Option<&CharacterLength>, at: Location) -> Result<Option<u32>> {
+    let refuse = |message: String| Err(error::at(SqlState::INVALID_PARAMETER_VALUE, message, at));
     match length {
         None => Ok(None),
         Some(CharacterLength::IntegerLength { length: 0, .. }) => {
@@ -78,16 +79,20 @@ fn is_serial(name: &str) -> bool {
         .any(|serial| name.eq_ignore_ascii_case(serial))
 }
 
-fn float(info: &ExactNumberInfo, at: Location) -> Result<ColumnType, ParseError> {
+fn float(info: &ExactNumberInfo, at: Location) -> Result<ColumnType> {
     match info {
         ExactNumberInfo::None => Ok(ColumnType::Float64),
         ExactNumberInfo::Precision(1..=24) => Ok(ColumnType::Float32),
         ExactNumberInfo::Precision(25..=53) => Ok(ColumnType::Float64),
-        _ => Err(ParseError::new("22023", "precision of float must be between 1 and 53 bits", at)),
+        _ => Err(error::at(
+            SqlState::INVALID_PARAMETER_VALUE,
+            "precision of float must be between 1 and 53 bits",
+            at,
+        )),
     }
 }
 
-fn numeric(info: &ExactNumberInfo, at: Location) -> Result<ColumnType, ParseError> {
+fn numeric(info: &ExactNumberInfo, at: Location) -> Result<ColumnType> {
     let (precision, scale) = match info {
         ExactNumberInfo::None => return Ok(NUMERIC_DEFAULT),
         ExactNumberInfo::Precision(precision) => (*precision, 0),
@@ -95,19 +100,19 @@ fn numeric(info: &ExactNumberInfo, at: Location) -> Result<ColumnType, ParseErro
     };
     if !(1..=38).contains(&precision) {
         let message = format!("numeric precision {precision} must be between 1 and 38");
-        return Err(ParseError::new("22023", message, at));
+        return Err(error::at(SqlState::INVALID_PARAMETER_VALUE, message, at));
     }
     if !(0..=precision as i64).contains(&scale) {
         let message = format!("numeric scale {scale} must be between 0 and the precision {precision}");
-        return Err(ParseError::new("22023", message, at));
+        return Err(error::at(SqlState::INVALID_PARAMETER_VALUE, message, at));
     }
     Ok(ColumnType::Decimal { precision: precision as u8, scale: scale as i8 })
 }
 
-fn timestamp(precision: Option<u64>, zone: &TimezoneInfo, at: Location) -> Result<ColumnType, ParseError> {
+fn timestamp(precision: Option<u64>, zone: &TimezoneInfo, at: Location) -> Result<ColumnType> {
     if precision.is_some_and(|p| p != 6) {
         let message = "timestamps are kept in microseconds: leave the precision out, or say 6";
-        return Err(ParseError::unsupported(message, at));
+        return Err(error::unsupported(message, at));
     }
     Ok(match zone {
         TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => ColumnType::Timestamp,

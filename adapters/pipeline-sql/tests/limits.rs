@@ -1,15 +1,16 @@
 //! What a text may cost: limits that are checked before anything recurses, and forms that would take the parser for ever.
 
-use tidemark_pipeline_sql::{ParseError, STATEMENTS_MAX, Statement, TOKENS_MAX, parse, parsed_bytes_at_most};
+use kernel::{Error, SqlState};
+use tidemark_pipeline_sql::{STATEMENTS_MAX, Statement, TOKENS_MAX, parse, parsed_bytes_at_most};
 
 /// Parses with the stack that the server gives its statements.
-fn parsed(sql: impl Into<String>) -> Result<Vec<Statement>, ParseError> {
+fn parsed(sql: impl Into<String>) -> Result<Vec<Statement>, Error> {
     let sql = sql.into();
     let with_stack = std::thread::Builder::new().stack_size(512 << 20);
     with_stack.spawn(move || parse(&sql)).unwrap().join().expect("nothing overflows")
 }
 
-fn refused(sql: impl Into<String>) -> &'static str {
+fn refused(sql: impl Into<String>) -> SqlState {
     parsed(sql).expect_err("it is refused").sqlstate
 }
 

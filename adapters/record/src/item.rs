@@ -155,8 +155,7 @@ pub struct RecordedDeadLetter {
     pub split: SplitId,
     pub ordinal: i64,
     pub kind: DeadLetterKind,
-    pub code: String,
-    pub message: String,
+    pub error: Error,
     pub payload: Option<Blob>,
 }
 
@@ -278,8 +277,7 @@ impl RecordedExtract {
             split: message.split,
             ordinal: message.ordinal,
             kind: message.kind,
-            code: message.code.clone(),
-            message: message.message.clone(),
+            error: message.error.clone(),
             payload: message.payload.clone().map(Blob),
         });
         RecordedExtract {
@@ -313,8 +311,7 @@ impl RecordedExtract {
             split: message.split,
             ordinal: message.ordinal,
             kind: message.kind,
-            code: message.code,
-            message: message.message,
+            error: message.error,
             payload: message.payload.map(|Blob(bytes)| bytes),
         });
         let ExtractKey { pipeline, epoch, split, first_ordinal: _ } = self.key;

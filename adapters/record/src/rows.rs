@@ -9,7 +9,7 @@ use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use kernel::columns::{self, PIECE_ROWS_MAX};
 use kernel::schema::{ColumnDef, ColumnType, HIDDEN_COLUMNS, TableDef};
-use kernel::{ColumnId, Error, ErrorKind, Result, Sequence, TableId};
+use kernel::{ColumnId, Error, Result, Sequence, SqlState, TableId};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -91,7 +91,7 @@ impl Rows {
 }
 
 fn damaged(what: &str) -> Error {
-    Error::new(ErrorKind::DataCorrupted, format!("recording: {what}"))
+    Error::new(SqlState::DATA_CORRUPTED, format!("recording: {what}"))
 }
 
 /// Each Arrow type that rows can have, back to one of the SQL types that it carries.

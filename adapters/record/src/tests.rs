@@ -11,8 +11,8 @@ use kernel::expr::OnDuplicate;
 use kernel::record::{Body, Commit, CursorAdvance, RecordKind, Tally};
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::{
-    ColumnId, Config, Effect, Epoch, Error, ErrorKind, Extract, Generation, Identity, Input, PipelineId,
-    Position, Sequence, SourceKind, SplitId, TableId, Term,
+    ColumnId, Config, Effect, Epoch, Error, Extract, Generation, Identity, Input, PipelineId, Position,
+    Sequence, SourceKind, SplitId, SqlState, TableId, Term,
 };
 use proptest::prelude::*;
 
@@ -232,7 +232,7 @@ fn append_of(extract: &Extract) -> Effect {
 /// After a halt, and after a clean stop while shards were staging a record that never came to the log.
 #[test]
 fn rows_that_the_log_never_got_are_written_on_the_way_out() {
-    let halted = End::Halted(Error::new(ErrorKind::Internal, "a thread panicked"));
+    let halted = End::Halted(Error::new(SqlState::INTERNAL_ERROR, "a thread panicked"));
     for end in [halted, End::Stopped] {
         rows_are_written_at(end);
     }

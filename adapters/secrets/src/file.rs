@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -146,12 +146,12 @@ fn new_name() -> Result<String> {
     let mut bytes = [0; 16];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(16) => Ok(format!("{:032x}", u128::from_be_bytes(bytes))),
-        other => Err(Error::new(ErrorKind::IoError, format!("no random bytes to be had: {other:?}"))),
+        other => Err(Error::new(SqlState::IO_ERROR, format!("no random bytes to be had: {other:?}"))),
     }
 }
 
 fn check_sizes(kept: &BTreeMap<String, String>) -> Result<()> {
-    let too_much = |message: String| Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+    let too_much = |message: String| Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
     if kept.values().any(|secret| secret.len() > SECRET_BYTES_MAX) {
         return too_much(format!("a value in CREDENTIALS is longer than {SECRET_BYTES_MAX} bytes"));
     }
@@ -177,7 +177,7 @@ fn read(directory: &Path) -> Result<BTreeMap<String, String>> {
             "{} {why}; restore it from a backup, or remove it and set the CREDENTIALS of the pipelines again",
             path.display()
         );
-        Error::new(ErrorKind::DataCorrupted, message)
+        Error::new(SqlState::DATA_CORRUPTED, message)
     })
 }
 
@@ -231,8 +231,8 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
     let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
-        _ => ErrorKind::IoError,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SqlState::DISK_FULL,
+        _ => SqlState::IO_ERROR,
     };
     Error::new(
         kind,
@@ -288,7 +288,7 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, whole.replace("one", "oné")).unwrap();
         let error = ask().unwrap_err();
-        assert_eq!(error.kind, ErrorKind::DataCorrupted);
+        assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
         assert!(error.message.contains("damaged") && !error.message.contains("on"), "{error}");
         fs::write(&path, whole.replace("\"version\":1", "\"version\":7")).unwrap();
         let error = ask().unwrap_err();
@@ -308,7 +308,7 @@ mod tests {
     fn a_secret_has_a_limit() {
         let secrets = Secrets::in_memory();
         let error = secrets.keep(&["x".repeat(SECRET_BYTES_MAX + 1)]).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::ProgramLimitExceeded);
+        assert_eq!(error.sqlstate, SqlState::PROGRAM_LIMIT_EXCEEDED);
         assert_eq!(secrets.settled().unwrap(), names(&[]));
         secrets.keep(&["x".repeat(SECRET_BYTES_MAX)]).unwrap();
     }

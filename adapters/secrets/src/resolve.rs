@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use kernel::schema::Catalog;
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 use tidemark_pipeline_sql::{CreatePipeline, Credential, parse_pipeline};
 
 use crate::{SECRET_BYTES_MAX, Secrets};
@@ -20,9 +20,10 @@ pub fn resolve(pipeline: &CreatePipeline, secrets: &Secrets) -> Result<BTreeMap<
             Credential::Env(name) => of_environment(name),
             Credential::Kept(name) => kept(secrets, name),
         };
-        let value = read.map_err(|Error { kind, message }| {
-            let message = format!("CREDENTIALS of pipeline \"{}\": \"{property}\" {message}", pipeline.name);
-            Error::new(kind, message)
+        let value = read.map_err(|error| {
+            error.map_message(|why| {
+                format!("CREDENTIALS of pipeline \"{}\": \"{property}\" {why}", pipeline.name)
+            })
         })?;
         Ok((property.clone(), value))
     };
@@ -33,7 +34,7 @@ fn kept(secrets: &Secrets, name: &str) -> Result<String> {
     secrets.get(name)?.ok_or_else(|| {
         let message =
             "is gone from the file of secrets in the data directory; set it again: ALTER PIPELINE … SET CREDENTIALS";
-        Error::new(ErrorKind::UndefinedObject, message)
+        Error::new(SqlState::UNDEFINED_OBJECT, message)
     })
 }
 
@@ -43,11 +44,11 @@ fn of_environment(name: &str) -> Result<String> {
         Err(std::env::VarError::NotPresent) => {
             let message =
                 format!("is to be had from the variable {name}, and the server's environment has none");
-            Err(Error::new(ErrorKind::UndefinedObject, message))
+            Err(Error::new(SqlState::UNDEFINED_OBJECT, message))
         }
         Err(std::env::VarError::NotUnicode(_)) => {
             let message = format!("is to be had from the variable {name}, which is not UTF-8");
-            Err(Error::new(ErrorKind::InvalidParameterValue, message))
+            Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
         }
     }
 }
@@ -56,9 +57,9 @@ fn of_environment(name: &str) -> Result<String> {
 fn of_file(path: &Path) -> Result<String> {
     let unreadable = |error: io::Error| {
         let kind = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::UndefinedFile,
-            io::ErrorKind::PermissionDenied => ErrorKind::InsufficientPrivilege,
-            _ => ErrorKind::IoError,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SqlState::UNDEFINED_FILE,
+            io::ErrorKind::PermissionDenied => SqlState::INSUFFICIENT_PRIVILEGE,
+            _ => SqlState::IO_ERROR,
         };
         Error::new(
             kind,
@@ -67,7 +68,7 @@ fn of_file(path: &Path) -> Result<String> {
     };
     let wrong = |why: &str| {
         let message = format!("is to be had from the file {}, which {why}", path.display());
-        Err(Error::new(ErrorKind::InvalidParameterValue, message))
+        Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
     };
     // Others would keep the reader waiting. It may be a link to a file, as secrets that are mounted are.
     if !path.metadata().map_err(unreadable)?.is_file() {
@@ -115,7 +116,7 @@ mod tests {
         let resolved = || resolve(&p, &Secrets::in_memory());
 
         let missing = resolved().unwrap_err();
-        assert_eq!(missing.kind, ErrorKind::UndefinedFile);
+        assert_eq!(missing.sqlstate, SqlState::UNDEFINED_FILE);
         for named in ["\"p\"", "\"sasl.password\"", path.to_str().unwrap()] {
             assert!(missing.message.contains(named), "{missing}");
         }
@@ -129,7 +130,7 @@ mod tests {
         {
             std::fs::write(&path, bytes).unwrap();
             let error = resolved().unwrap_err();
-            assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER_VALUE);
             assert!(error.message.contains(why), "{error}");
         }
         std::fs::remove_file(&path).unwrap();
@@ -150,7 +151,7 @@ mod tests {
             (r#"{"a": {"kept": "0"}}"#, "is gone"),
         ] {
             let error = resolve(&pipeline(credentials), &secrets).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::UndefinedObject);
+            assert_eq!(error.sqlstate, SqlState::UNDEFINED_OBJECT);
             assert!(error.message.contains(named) && error.message.contains("\"a\""), "{error}");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kernel::message::SourceMetadata;
-use kernel::{Error, ErrorKind, PipelineId, Request, Response, TableId};
+use kernel::{Error, PipelineId, Request, Response, SqlState, TableId};
 use tidemark_engine::{Engine, PipelineFactory};
 use tidemark_secrets::used;
 use tidemark_sql::{Database, PipelineStatus, SnapshotGuard, TableLockGuard, Watermarks};
@@ -56,10 +56,10 @@ impl EngineDatabase {
         // Whoever asked may have given up.
         let spawned = thread.spawn(move || drop(answer.send(work(&pipelines))));
         spawned
-            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("no thread to be had: {error}")))?;
+            .map_err(|error| Error::new(SqlState::OUT_OF_MEMORY, format!("no thread to be had: {error}")))?;
         waiting
             .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the thread of secrets has died")))
+            .unwrap_or_else(|_| Err(Error::new(SqlState::INTERNAL_ERROR, "the thread of secrets has died")))
     }
 }
 
@@ -85,7 +85,7 @@ impl Database for EngineDatabase {
                 let engine = self.engine.clone();
                 Ok(TableLockGuard::new(table_lock, snapshot, move || engine.release_table_lock(table_lock)))
             }
-            other => Err(Error::new(ErrorKind::Internal, format!("no table lock but {other:?}"))),
+            other => Err(Error::new(SqlState::INTERNAL_ERROR, format!("no table lock but {other:?}"))),
         }
     }
 

@@ -40,11 +40,11 @@ impl Pipelines {
 
     /// Secrets are read now, from wherever they are; one that cannot be had may be there later.
     fn options(&self, definition_sql: &str) -> Result<KafkaOptions, SourceFailure> {
-        let pipeline =
-            parse_pipeline(definition_sql).map_err(|error| SourceFailure::Permanent(error.into()))?;
+        let pipeline = parse_pipeline(definition_sql).map_err(SourceFailure::Permanent)?;
         let source = &pipeline.source;
-        let permanent = |Error { kind, message }: Error| {
-            SourceFailure::Permanent(Error::new(kind, format!("pipeline \"{}\": {message}", pipeline.name)))
+        let permanent = |error: Error| {
+            let message = |why: &str| format!("pipeline \"{}\": {why}", pipeline.name);
+            SourceFailure::Permanent(error.map_message(message))
         };
         source.brokers.iter().try_for_each(|broker| self.allowed_brokers.check(broker)).map_err(permanent)?;
         let mut settings = source.config.clone();
@@ -80,7 +80,7 @@ impl PipelineFactory for Pipelines {
 
 #[cfg(test)]
 mod tests {
-    use kernel::ErrorKind;
+    use kernel::SqlState;
 
     use super::*;
 
@@ -104,7 +104,7 @@ mod tests {
         let Err(SourceFailure::Transient(error)) = pipelines.source(&sql).map(drop) else {
             panic!("it may come");
         };
-        assert_eq!(error.kind, ErrorKind::UndefinedFile);
+        assert_eq!(error.sqlstate, SqlState::UNDEFINED_FILE);
         assert_eq!(pipelines.check(&sql), Err(error));
         for password in ["first", "second"] {
             std::fs::write(&path, password).unwrap();
@@ -127,7 +127,7 @@ mod tests {
         let Err(SourceFailure::Permanent(error)) = strict.source(&sql).map(drop) else {
             panic!("it will not be allowed later");
         };
-        assert_eq!(error.kind, ErrorKind::InsufficientPrivilege);
+        assert_eq!(error.sqlstate, SqlState::INSUFFICIENT_PRIVILEGE);
         for named in ["\"p\"", "b2:9092", "allowed_brokers"] {
             assert!(error.message.contains(named), "{error}");
         }

@@ -1,26 +1,3 @@
-//! Errors of the kernel and of the parser as errors for clients.
+//! The one error, as the crates below have it.
 
-pub use pg_semantics::error::{Result, SqlError, state};
-
-/// Makes an error of another layer one for clients.
-pub trait OrSql<T> {
-    /// The same result, its error as clients know it.
-    fn or_sql(self) -> Result<T>;
-}
-
-impl<T> OrSql<T> for std::result::Result<T, kernel::Error> {
-    fn or_sql(self) -> Result<T> {
-        self.map_err(from_kernel)
-    }
-}
-
-impl<T> OrSql<T> for std::result::Result<T, tidemark_pipeline_sql::ParseError> {
-    fn or_sql(self) -> Result<T> {
-        self.map_err(|error| SqlError::new(error.sqlstate, error.message))
-    }
-}
-
-/// An error of the kernel.
-pub fn from_kernel(error: kernel::Error) -> SqlError {
-    SqlError::new(error.kind.sqlstate(), error.message)
-}
+pub use pg_semantics::error::{Result, SqlError, SqlState};

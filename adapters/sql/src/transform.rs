@@ -20,15 +20,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast;
+use kernel::Micros;
 use kernel::schema::{ColumnType, TableDef};
-use kernel::{ErrorKind, Micros};
 use tidemark_decode::{ExtractPlan, Transform, Transformed, YEARS_DEFAULT};
 use tidemark_pipeline_sql::{CreatePipeline, DecodeInputs, decode_plan, parse_pipeline};
 
 use crate::assign::convert::to_column;
 use crate::assign::defaults;
 use crate::catalog::columns::field_of;
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::{QueryEngine, guard, physical_expression, rewrite};
 
 /// Column of the batch's input time, under a name that no column of a table and no variable can have.
@@ -56,10 +56,7 @@ impl PipelinePlanner {
         table: &Arc<TableDef>,
         shard_count: u16,
     ) -> kernel::Result<(ExtractPlan, Option<Box<dyn Transform>>)> {
-        let planned = parse_pipeline(definition_sql)
-            .or_sql()
-            .and_then(|pipeline| self.plan(&pipeline, table, shard_count));
-        planned.map_err(kernel_error)
+        Ok(self.plan(&parse_pipeline(definition_sql)?, table, shard_count)?)
     }
 
     /// The same for a parsed definition.
@@ -69,7 +66,7 @@ impl PipelinePlanner {
         table: &Arc<TableDef>,
         shard_count: u16,
     ) -> Result<(ExtractPlan, Option<Box<dyn Transform>>)> {
-        let inputs = decode_plan(pipeline, table).or_sql()?;
+        let inputs = decode_plan(pipeline, table)?;
         let constants = constant_defaults(table, &inputs)?;
         let program = match (&constants, pipeline.set.is_empty() && pipeline.filter.is_none()) {
             (Some(_), true) => None,
@@ -228,7 +225,7 @@ fn condition(filter: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Bool
 
 impl Transform for Program {
     fn transform(&mut self, columns: &RecordBatch, now_us: Micros) -> kernel::Result<Transformed> {
-        self.run(columns, now_us).map_err(kernel_error)
+        Ok(self.run(columns, now_us)?)
     }
 }
 
@@ -257,7 +254,7 @@ impl Compiler<'_> {
         let found = logical.get_type(&self.schema).map_err(SqlError::planning)?;
         if !matches!(found, DataType::Boolean | DataType::Null) {
             let message = format!("argument of WHERE must be type boolean, not type {found}");
-            return Err(SqlError::new(state::DATATYPE_MISMATCH, message));
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
         }
         self.physical(logical)
     }
@@ -293,7 +290,7 @@ impl Compiler<'_> {
                 let name = ident.value.to_ascii_lowercase();
                 if !known.contains(name.as_str()) {
                     let message = format!("variable {name} is fed by no field of the message");
-                    return ControlFlow::Break(SqlError::new(state::UNDEFINED_COLUMN, message));
+                    return ControlFlow::Break(SqlError::new(SqlState::UNDEFINED_COLUMN, message));
                 }
                 *ident = ast::Ident::with_quote('"', name);
             }
@@ -339,34 +336,4 @@ fn refuse_unbound(expr: &Expr) -> Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-/// An error as the kernel knows them. What blames the data keeps class 22 or 23.
-pub fn kernel_error(error: SqlError) -> kernel::Error {
-    use ErrorKind::*;
-    const KNOWN: [ErrorKind; 15] = [
-        StringDataRightTruncation,
-        FeatureNotSupported,
-        NumericValueOutOfRange,
-        DivisionByZero,
-        InvalidTextRepresentation,
-        InvalidParameterValue,
-        NotNullViolation,
-        UniqueViolation,
-        UndefinedTable,
-        UndefinedColumn,
-        UndefinedObject,
-        InvalidTableDefinition,
-        OutOfMemory,
-        ProgramLimitExceeded,
-        QueryCanceled,
-    ];
-    let kind = KNOWN.into_iter().find(|k| k.sqlstate() == error.code).unwrap_or_else(|| match &error.code {
-        code if code.starts_with("22") => InvalidParameterValue,
-        code if code.starts_with("54") => ProgramLimitExceeded,
-        // A statement that does not parse or plan: what the definition needs is not there.
-        code if code.starts_with("42") => FeatureNotSupported,
-        _ => Internal,
-    });
-    kernel::Error::new(kind, error.message)
 }

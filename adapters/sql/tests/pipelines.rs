@@ -60,7 +60,7 @@ async fn what_create_pipeline_refuses() {
     ] {
         let sql = pipeline(&rest);
         let error = db.run(&sql).await.expect_err(&sql);
-        assert_eq!(error.code, code, "{sql}\n{error}");
+        assert_eq!(error.sqlstate, code, "{sql}\n{error}");
         assert!(error.message.contains(words), "{sql}\n{error}");
     }
     assert!(db.env.database.snapshot().await.unwrap().catalog.pipelines.is_empty());
@@ -204,7 +204,8 @@ async fn a_row_that_fails_is_set_aside_alone() {
     let extract = extracted(&db, rest, &messages).await;
     let at = "2026-01-01 00:00:00+00";
     assert_eq!(rows(&extract), [format!("2|5.00|none|{at}"), format!("6|2.00|none|{at}")]);
-    let aside: Vec<(i64, &str)> = extract.dead_letters.iter().map(|s| (s.ordinal, s.code.as_str())).collect();
+    let aside: Vec<(i64, &str)> =
+        extract.dead_letters.iter().map(|s| (s.ordinal, s.error.sqlstate.as_str())).collect();
     assert_eq!(aside, [(101, "22012"), (102, "22P02"), (103, "22003")]);
 }
 
@@ -222,7 +223,7 @@ async fn texts_keep_to_their_length_and_jsonb_to_its_form() {
         r#"{"id": 5, "v": "ok", "doc": null}"#,
     ];
     let aside = |extract: &Extract| {
-        extract.dead_letters.iter().map(|s| (s.ordinal, s.code.to_string())).collect::<Vec<_>>()
+        extract.dead_letters.iter().map(|s| (s.ordinal, s.error.sqlstate.to_string())).collect::<Vec<_>>()
     };
     let extract = extracted(&db, decoded, &messages).await;
     assert_eq!(rows(&extract), [r#"1|abc|{"a": [100], "bb": 0}|null"#, "5|ok|null|null"]);
@@ -338,7 +339,7 @@ async fn hints_say_what_is_certain() {
     for set in ["note = jsonb_path_query(@x, '$')", "note = nope", "at = to_dates(@x)"] {
         let sql = pipeline(&format!("{json} set {set}"));
         let error = db.run(&sql).await.expect_err(&sql);
-        let told = format!("{error} {:?}", error.hint);
+        let told = format!("{error} {:?}", error.hint());
         assert!(!told.contains("Did you mean") && !told.contains("now()"), "{told}");
     }
     // What the refusal of a number in a path advises is right.

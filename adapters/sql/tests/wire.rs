@@ -9,7 +9,7 @@ use futures::{SinkExt, TryStreamExt, pin_mut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 
 use tidemark_sql::Config;
@@ -59,6 +59,11 @@ async fn errors_have_sqlstates_and_leave_the_session_usable() {
         fails(&client, sql, &code).await;
         assert_eq!(one(&client, "SELECT 1").await, "1");
     }
+    let place =
+        |error: tokio_postgres::Error| error.as_db_error().and_then(|error| error.position().cloned());
+    let wrong = "SELECT 'é';\nSELECT )";
+    assert_eq!(place(client.simple_query(wrong).await.unwrap_err()), Some(ErrorPosition::Original(20)));
+    assert_eq!(place(client.prepare(&wrong[13..]).await.unwrap_err()), Some(ErrorPosition::Original(8)));
     let columns = |n: usize| (0..n).map(|i| format!("{i} AS c{i}")).collect::<Vec<_>>().join(", ");
     fails(&client, &format!("SELECT {}", columns(1665)), &SqlState::TOO_MANY_COLUMNS).await;
     assert_eq!(simple(&client, &format!("SELECT {}", columns(1664))).await.unwrap().0[0].len(), 1664);

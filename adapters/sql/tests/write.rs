@@ -209,9 +209,9 @@ async fn parameters() {
     assert_eq!(db.run("select v from t").await.unwrap(), "37.035");
     let nulls = [ScalarValue::Int64(None), ScalarValue::Utf8(None)];
     let error = db.run_with("insert into t (k, s) values ($1, $2)", &nulls).await.unwrap_err();
-    assert_eq!(error.code, "23502");
+    assert_eq!(error.sqlstate, "23502");
     let error = db.run_with("insert into t (k) values ($3)", &nulls).await.unwrap_err();
-    assert_eq!(error.code, "42P02");
+    assert_eq!(error.sqlstate, "42P02");
 }
 
 #[tokio::test]

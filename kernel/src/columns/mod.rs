@@ -24,7 +24,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::schema::{HIDDEN_COLUMNS, TableDef};
 
@@ -269,7 +269,7 @@ fn pad(out: &mut Vec<u8>, start: usize) {
 
 pub(crate) fn corrupt(what: &str) -> Error {
     Error::new(
-        ErrorKind::DataCorrupted,
+        SqlState::DATA_CORRUPTED,
         format!("log record: {what}; restore the data directory from a copy"),
     )
 }

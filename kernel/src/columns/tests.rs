@@ -245,7 +245,7 @@ fn another_schema_version_is_corruption() {
     let part = encoded(&[], Some(&rows_of(&[1, 2], &[true, true], 0)));
     table.schema_version = 4;
     let error = pieces(&part).unwrap()[0].read(&table, &table.stored_schema()).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::DataCorrupted);
+    assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
 }
 
 /// The layout is on disks: it may change only with the log's format version.

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::Position;
 use crate::record::{Commit, CursorAdvance};
 use crate::schema::Catalog;
@@ -24,7 +24,7 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
     let contradiction = |what: String| {
         let CursorAdvance { pipeline, split, .. } = advance;
         Error::new(
-            ErrorKind::DataCorrupted,
+            SqlState::DATA_CORRUPTED,
             format!("logged cursor of pipeline {pipeline}, split {split}: {what}"),
         )
     };

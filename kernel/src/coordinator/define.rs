@@ -8,7 +8,7 @@ use super::Coordinator;
 use super::staging::WorkByShard;
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec, Work};
@@ -66,12 +66,12 @@ impl Coordinator {
     fn table_named(&self, name: &str) -> Result<&Arc<TableDef>> {
         self.tip
             .table_named(name)
-            .ok_or_else(|| Error::new(ErrorKind::UndefinedTable, format!("table \"{name}\" does not exist")))
+            .ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, format!("table \"{name}\" does not exist")))
     }
 
     fn pipeline_named(&self, name: &str) -> Result<&Arc<PipelineDef>> {
         self.tip.pipeline_named(name).ok_or_else(|| {
-            Error::new(ErrorKind::UndefinedObject, format!("pipeline \"{name}\" does not exist"))
+            Error::new(SqlState::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
         })
     }
 
@@ -80,7 +80,7 @@ impl Coordinator {
             return if if_not_exists {
                 Ok(Outcome::Nothing)
             } else {
-                Err(Error::new(ErrorKind::DuplicateTable, format!("table \"{}\" already exists", spec.name)))
+                Err(Error::new(SqlState::DUPLICATE_TABLE, format!("table \"{}\" already exists", spec.name)))
             };
         }
         check_table(&spec)?;
@@ -111,7 +111,7 @@ impl Coordinator {
                 "cannot drop table \"{name}\" because pipeline \"{0}\" loads it; DROP PIPELINE {0} first",
                 pipeline.name
             );
-            return Err(Error::new(ErrorKind::ObjectInUse, text));
+            return Err(Error::new(SqlState::OBJECT_IN_USE, text));
         }
         let work = self.on_all_shards(|| Work::DropTable(id));
         Ok(Outcome::Record {
@@ -129,7 +129,7 @@ impl Coordinator {
                 "table \"{}\" has no primary key, so ON DUPLICATE KEY UPDATE can never apply",
                 table.name
             );
-            return Err(Error::new(ErrorKind::InvalidTableDefinition, text));
+            return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, text));
         }
         spec.on_duplicate.check(table)?;
         Ok(table.id)
@@ -142,7 +142,7 @@ impl Coordinator {
                 return Ok(Outcome::Nothing);
             }
             let text = format!("pipeline \"{}\" already exists", spec.name);
-            return Err(Error::new(ErrorKind::DuplicateObject, text));
+            return Err(Error::new(SqlState::DUPLICATE_OBJECT, text));
         }
         let pipeline = PipelineDef {
             id: PipelineId(self.tip.next_pipeline),
@@ -173,7 +173,7 @@ impl Coordinator {
         if before.definition_sql != was {
             let text =
                 format!("pipeline \"{}\" was altered meanwhile; nothing was changed: try again", spec.name);
-            return Err(Error::new(ErrorKind::SerializationFailure, text));
+            return Err(Error::new(SqlState::SERIALIZATION_FAILURE, text));
         }
         let mut pipeline = PipelineDef {
             table,
@@ -267,7 +267,7 @@ impl Coordinator {
             return if if_running {
                 Ok(Outcome::Nothing)
             } else {
-                Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, text))
+                Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, text))
             };
         }
         self.close_source(pipeline.id);
@@ -323,7 +323,7 @@ impl Coordinator {
                     continue;
                 }
             };
-            return Err(Error::new(ErrorKind::InvalidParameterValue, error));
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, error));
         }
         Ok(CatalogChange::CursorsSet { pipeline: pipeline.id, splits })
     }
@@ -331,11 +331,11 @@ impl Coordinator {
 
 fn running(name: &str) -> Error {
     let text = format!("pipeline \"{name}\" is running; STOP PIPELINE {name} first");
-    Error::new(ErrorKind::ObjectNotInPrerequisiteState, text)
+    Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, text)
 }
 
 fn check_table(spec: &TableSpec) -> Result<()> {
-    let invalid = |text: String| Err(Error::new(ErrorKind::InvalidTableDefinition, text));
+    let invalid = |text: String| Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, text));
     if !(1..=1600).contains(&spec.columns.len()) {
         return invalid(format!(
             "table \"{}\" has {} columns; 1 to 1600 are possible",

@@ -7,7 +7,7 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::extract::{DeadLetter, DeadLetterKind};
 use crate::ids::*;
 use crate::schema::{Catalog, PipelineDef, errors_table};
@@ -16,8 +16,7 @@ use crate::schema::{Catalog, PipelineDef, errors_table};
 struct Row<'a> {
     pipeline: &'a PipelineDef,
     kind: &'a str,
-    code: &'a str,
-    message: &'a str,
+    error: &'a Error,
     origin: Option<(SplitId, i64)>,
     payload: Option<&'a [u8]>,
 }
@@ -31,7 +30,8 @@ pub(super) fn parts(
     while !rest.is_empty() {
         let mut bytes = 0;
         let fits = |(_, message): &&(PipelineId, DeadLetter)| {
-            bytes += message.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
+            bytes +=
+                message.error.message.len() + message.payload.as_ref().map_or(0, |payload| payload.len());
             bytes <= bytes_max
         };
         let count = rest.iter().take_while(fits).count().max(1);
@@ -55,8 +55,7 @@ pub(super) fn rows(
                 DeadLetterKind::Expression => "expression",
                 DeadLetterKind::Constraint => "constraint",
             },
-            code: &message.code,
-            message: &message.message,
+            error: &message.error,
             origin: Some((message.split, message.ordinal)),
             payload: message.payload.as_deref(),
         }),
@@ -70,21 +69,15 @@ pub(super) fn source_error(
     pipeline: PipelineId,
     error: &Error,
 ) -> RecordBatch {
-    let row = Row {
-        pipeline: &catalog.pipelines[&pipeline],
-        kind: "source",
-        code: error.kind.sqlstate(),
-        message: &error.message,
-        origin: None,
-        payload: None,
-    };
+    let row =
+        Row { pipeline: &catalog.pipelines[&pipeline], kind: "source", error, origin: None, payload: None };
     columns(at_us, std::iter::once(row))
 }
 
 /// Why a pipeline stops when it has set aside too much.
 pub(super) fn limit_reached(pipeline: &PipelineDef, dead_letters: u64, limit: u64) -> Error {
     Error::new(
-        ErrorKind::InvalidTextRepresentation,
+        SqlState::INVALID_TEXT_REPRESENTATION,
         format!(
             "{dead_letters} messages of pipeline {} were set aside, more than its limit of {limit}; they are in \
              information_schema.pipelines_errors, the rest is loaded: START PIPELINE goes on behind them",
@@ -106,8 +99,8 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
         names.append_value(&row.pipeline.name);
         times.append_value(at_us);
         kinds.append_value(row.kind);
-        codes.append_value(row.code);
-        messages.append_value(row.message);
+        codes.append_value(row.error.sqlstate.as_str());
+        messages.append_value(row.error.to_string());
         generations.append_option(row.origin.map(|_| row.pipeline.generation.0.into()));
         splits.append_option(row.origin.map(|o| o.0.0 as i32));
         ordinals.append_option(row.origin.map(|o| o.1));
@@ -144,8 +137,7 @@ mod tests {
             split: SplitId(0),
             ordinal: offset,
             kind: DeadLetterKind::Decode,
-            code: "22P02".into(),
-            message: String::new(),
+            error: Error::new(SqlState::INVALID_TEXT_REPRESENTATION, ""),
             payload: Some(Bytes::from(vec![b'x'; len])),
         };
         let lengths = [10, 90, 1, 500, 40, 40, 40];

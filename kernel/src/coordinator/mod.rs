@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
 use crate::schema::{Catalog, CursorSet};
@@ -231,7 +231,7 @@ impl Coordinator {
 
     fn disk_full(&self) -> Error {
         Error::new(
-            ErrorKind::DiskFull,
+            SqlState::DISK_FULL,
             "the disk is almost full, so the database is read-only: nothing was changed; free some space and try again",
         )
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::requests::{TableLock, Waiting};
 use super::sources::ActiveSource;
 use super::{Config, Coordinator, Recovery};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::extract::Extract;
 use crate::ids::*;
 use crate::message::Request;
@@ -113,7 +113,7 @@ impl Recovery {
         quiesced_state: QuiescedState,
         views: Vec<Arc<ShardView>>,
     ) -> Result<Coordinator> {
-        let misfit = |what: String| Error::new(ErrorKind::DataCorrupted, what);
+        let misfit = |what: String| Error::new(SqlState::DATA_CORRUPTED, what);
         let QuiescedState { sequence, core, extracts, waiting } = quiesced_state;
         if self.last() != sequence {
             let last = self.last();

@@ -7,7 +7,7 @@ use super::staging::{Origin, WorkByShard};
 use super::{Config, Coordinator, apply, requests};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::message::Effect;
 use crate::record::{Body, Commit, Open, Record, RecordKind};
@@ -42,7 +42,7 @@ impl Recovery {
     /// Takes the next record: the catalog and the cursors go on, through the same function as live. The record's pieces go
     /// to the shards ([`crate::Shard::replay`]) by the host, in parallel. An error is corruption: refuse to start.
     pub fn replay(&mut self, record: &Record) -> Result<()> {
-        let corrupt = |text: String| Err(Error::new(ErrorKind::DataCorrupted, text));
+        let corrupt = |text: String| Err(Error::new(SqlState::DATA_CORRUPTED, text));
         if record.sequence != self.last.next() {
             return corrupt(format!("log record {} follows {}", record.sequence, self.last));
         }
@@ -106,7 +106,7 @@ impl Recovery {
         views: Vec<Arc<ShardView>>,
     ) -> Result<Coordinator> {
         let opened = self.opened.ok_or_else(|| {
-            Error::new(ErrorKind::DataCorrupted, "no open record was replayed, so there is no database")
+            Error::new(SqlState::DATA_CORRUPTED, "no open record was replayed, so there is no database")
         })?;
         let shard_count = opened.shard_count;
         assert_eq!(views.len(), shard_count as usize, "one view a shard");

@@ -9,7 +9,7 @@ use super::define::{Outcome, is_definition_of};
 use super::staging::{Origin, WorkByShard};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, Write};
 use crate::record::{Commit, RecordKind};
@@ -135,7 +135,7 @@ impl Coordinator {
         if !holds_table_lock && self.requests.waiting.len() >= self.config.requests_waiting_max {
             reached(CoverageMark::RequestTurnedAway);
             let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
-            return self.reply(id, Err(Error::new(ErrorKind::OutOfMemory, text)));
+            return self.reply(id, Err(Error::new(SqlState::OUT_OF_MEMORY, text)));
         }
         self.requests.waiting.push_back((id, waiting));
     }
@@ -219,11 +219,11 @@ impl Coordinator {
         if let Some(table_lock) = &write.table_lock {
             let held = self.requests.table_locks.get(table_lock).filter(|b| b.setting_up.is_none());
             let held = held.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "the write names a table lock that is not held")
+                Error::new(SqlState::INTERNAL_ERROR, "the write names a table lock that is not held")
             })?;
             if write.tables.iter().any(|t| !held.tables.contains(&t.table)) {
                 return Err(Error::new(
-                    ErrorKind::Internal,
+                    SqlState::INTERNAL_ERROR,
                     "the write touches a table outside its table lock",
                 ));
             }
@@ -233,7 +233,7 @@ impl Coordinator {
             let table = self.tip.table(table_write.table)?;
             if table.schema_version != table_write.schema_version {
                 let text = format!("table {} was changed while the statement ran; run it again", table.name);
-                return Err(Error::new(ErrorKind::SerializationFailure, text));
+                return Err(Error::new(SqlState::SERIALIZATION_FAILURE, text));
             }
             table_write.on_duplicate.check(table)?;
             assert_eq!(table_write.shards.len(), self.shard_count as usize, "one part a shard");
@@ -310,7 +310,7 @@ impl Coordinator {
             self.requests.table_locks.remove(&table_lock).and_then(|b| b.setting_up)
         {
             let error = Error::new(
-                ErrorKind::QueryCanceled,
+                SqlState::QUERY_CANCELED,
                 "the statement was given up while it waited for its tables",
             );
             self.reply(id, Err(error));

@@ -10,7 +10,7 @@ use super::pacing::{Backlog, BatchRule};
 use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::extract::Extract;
 use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceMetadata, SplitStart};
@@ -759,7 +759,7 @@ fn source_changed(pipeline: &PipelineDef, changed: &Changed) -> Error {
     let (name, noun) = (&pipeline.name, pipeline.source_kind.identity_noun());
     let Changed { was, now } = changed;
     Error::new(
-        ErrorKind::SourceChanged,
+        SqlState::SOURCE_CHANGED,
         format!(
             "the {noun} of pipeline {name} was deleted and created again ({noun} id {was} is now {now}), so its offsets mean \
              other messages; nothing of the new {noun} was loaded, and what was loaded of the old one stays. To load the new \
@@ -776,7 +776,7 @@ fn ends_early(kind: SourceKind, loss: &Loss) -> Error {
          not know of all messages yet, so it is asked again before this counts as a loss",
         kind.split_noun()
     );
-    Error::new(ErrorKind::SourceLost, text)
+    Error::new(SqlState::SOURCE_LOST, text)
 }
 
 fn lost(pipeline: &PipelineDef, loss: &Loss) -> Error {
@@ -794,7 +794,7 @@ fn lost(pipeline: &PipelineDef, loss: &Loss) -> Error {
         (what, end)
     };
     Error::new(
-        ErrorKind::SourceLost,
+        SqlState::SOURCE_LOST,
         format!(
             "{what}; pipeline {name} stopped rather than guess. To go on without them: ALTER PIPELINE {name} SET OFFSETS \
              '{{\"{split}\": {go_on}}}', then START PIPELINE"

@@ -312,11 +312,10 @@ impl Coordinator {
     fn fail_source(&mut self, id: PipelineId, error: &Error) -> CatalogChange {
         self.close_source(id);
         let mut pipeline = (*self.tip.pipelines[&id]).clone();
-        pipeline.state =
-            PipelineState::Failed { code: error.kind.sqlstate().into(), message: error.message.clone() };
+        pipeline.state = PipelineState::Failed(error.clone());
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
-        let text = format!("pipeline {} stopped: {}", pipeline.name, error.message);
+        let text = format!("pipeline {} stopped: {error}", pipeline.name);
         self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
         CatalogChange::PipelineSet(pipeline)
     }

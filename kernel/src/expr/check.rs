@@ -3,7 +3,7 @@
 
 use super::flat::DEPTH_MAX;
 use super::{Expr, Literal, OnDuplicate, Update};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::schema::{ColumnType, TableDef};
 
 impl OnDuplicate {
@@ -184,12 +184,12 @@ fn decimal(table: &TableDef, column_type: ColumnType) -> Result<ColumnType> {
 fn no_key<T>(table: &TableDef) -> Result<T> {
     let what =
         format!("table \"{}\" has no primary key, so no row is ever a duplicate; declare one", table.name);
-    Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, what))
+    Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what))
 }
 
 fn misfit<T>(table: &TableDef, what: String) -> Result<T> {
     let message = format!("ON DUPLICATE KEY of table \"{}\": {what}", table.name);
-    Err(Error::new(ErrorKind::InvalidParameterValue, message))
+    Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
         ];
         for (program, what) in bad {
             let error = program.check(&keyed()).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER_VALUE);
             assert!(error.message.contains(what), "{}", error.message);
         }
         let short = ColumnType::Varchar { max_chars: Some(3) };
@@ -241,10 +241,10 @@ mod tests {
             Expr::Literal(Literal::Text("four".into()), short),
         ] {
             let error = assign(3, too_long.clone()).check(&bounded).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::InvalidParameterValue, "{too_long:?}");
+            assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER_VALUE, "{too_long:?}");
         }
         let error = good.check(&errors_table()).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);
+        assert_eq!(error.sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
         let condition = Some(Expr::Incoming(8));
         let update = OnDuplicate::Update(Update { assignments: vec![], condition });
         assert!(update.check(&keyed()).is_err());

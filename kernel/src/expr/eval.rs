@@ -21,32 +21,32 @@ use arrow_select::zip::zip;
 
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
 use crate::defects::{self, Defect};
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::schema::{ColumnType, chars_len, fitting_len};
 
 /// Why rows are refused; at most one reason a row, the first that was found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowErrors {
     /// Empty as long as there is none.
-    kinds: Vec<Option<ErrorKind>>,
+    states: Vec<Option<SqlState>>,
 }
 
 impl RowErrors {
-    pub fn mark(&mut self, row: usize, kind: ErrorKind) {
-        if self.kinds.len() <= row {
-            self.kinds.resize(row + 1, None);
+    pub fn mark(&mut self, row: usize, sqlstate: SqlState) {
+        if self.states.len() <= row {
+            self.states.resize(row + 1, None);
         }
-        self.kinds[row].get_or_insert(kind);
+        self.states[row].get_or_insert(sqlstate);
     }
 
     /// Rows with an error, and which.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, ErrorKind)> + '_ {
-        self.kinds.iter().enumerate().filter_map(|(row, kind)| kind.map(|kind| (row, kind)))
+    pub fn iter(&self) -> impl Iterator<Item = (usize, SqlState)> + '_ {
+        self.states.iter().enumerate().filter_map(|(row, state)| state.map(|state| (row, state)))
     }
 
     /// Takes over another's errors, of the rows that `reached` holds.
     fn merge(&mut self, other: &RowErrors, reached: impl Fn(usize) -> bool) {
-        other.iter().filter(|(row, _)| reached(*row)).for_each(|(row, kind)| self.mark(row, kind));
+        other.iter().filter(|(row, _)| reached(*row)).for_each(|(row, state)| self.mark(row, state));
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn evaluate(expr: &Expr, scope: Scope<'_>, errors: &mut RowErrors) ->
         Expr::Cast(a, to) => cast(&evaluate(a, scope, errors), *to, errors),
     };
     let value = value.unwrap_or_else(|| {
-        (0..scope.rows).for_each(|row| errors.mark(row, ErrorKind::Internal));
+        (0..scope.rows).for_each(|row| errors.mark(row, SqlState::INTERNAL_ERROR));
         new_null_array(&DataType::Null, scope.rows)
     });
     assert_eq!(value.len(), scope.rows, "one value a row");
@@ -154,7 +154,7 @@ fn zip_with<A, B, O>(
     a: &dyn Array,
     b: &dyn Array,
     errors: &mut RowErrors,
-    function: impl Fn(A::Native, B::Native) -> Result<O::Native, ErrorKind>,
+    function: impl Fn(A::Native, B::Native) -> Result<O::Native, SqlState>,
 ) -> PrimitiveArray<O>
 where
     A: ArrowPrimitiveType,
@@ -165,9 +165,9 @@ where
     let (a, b) = (a.as_primitive::<A>().values(), b.as_primitive::<B>().values());
     let mut value = |row: usize, (a, b): (&A::Native, &B::Native)| match function(*a, *b) {
         Ok(value) => value,
-        Err(kind) => {
+        Err(sqlstate) => {
             if nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
-                errors.mark(row, kind);
+                errors.mark(row, sqlstate);
             }
             O::Native::default()
         }
@@ -180,33 +180,33 @@ where
 fn map<A: ArrowPrimitiveType, O: ArrowPrimitiveType>(
     a: &dyn Array,
     errors: &mut RowErrors,
-    function: impl Fn(A::Native) -> Result<O::Native, ErrorKind>,
+    function: impl Fn(A::Native) -> Result<O::Native, SqlState>,
 ) -> PrimitiveArray<O> {
     zip_with::<A, A, O>(a, a, errors, |a, _| function(a))
 }
 
 /// Numbers that arithmetic works on; decimals have their own functions, for their scale.
 pub(crate) trait Number: Copy {
-    fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, ErrorKind>;
+    fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, SqlState>;
 }
 
 macro_rules! integer {
     ($($native:ty),*) => {$(
         impl Number for $native {
             #[inline(always)]
-            fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, ErrorKind> {
+            fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, SqlState> {
                 let value = match operator {
                     Arithmetic::Add => a.checked_add(b),
                     Arithmetic::Subtract => a.checked_sub(b),
                     Arithmetic::Multiply => a.checked_mul(b),
                     Arithmetic::Divide | Arithmetic::Remainder if b == 0 => {
-                        return Err(ErrorKind::DivisionByZero);
+                        return Err(SqlState::DIVISION_BY_ZERO);
                     }
                     Arithmetic::Divide => a.checked_div(b),
                     // The least integer divided by -1 leaves no remainder.
                     Arithmetic::Remainder => Some(a.wrapping_rem(b)),
                 };
-                value.ok_or(ErrorKind::NumericValueOutOfRange)
+                value.ok_or(SqlState::NUMERIC_VALUE_OUT_OF_RANGE)
             }
         }
     )*};
@@ -217,19 +217,19 @@ macro_rules! float {
     ($($native:ty),*) => {$(
         impl Number for $native {
             #[inline(always)]
-            fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, ErrorKind> {
+            fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, SqlState> {
                 let value = match operator {
                     Arithmetic::Add => a + b,
                     Arithmetic::Subtract => a - b,
                     Arithmetic::Multiply => a * b,
                     Arithmetic::Divide | Arithmetic::Remainder if b == 0.0 => {
-                        return Err(ErrorKind::DivisionByZero);
+                        return Err(SqlState::DIVISION_BY_ZERO);
                     }
                     Arithmetic::Divide => a / b,
                     Arithmetic::Remainder => a % b,
                 };
                 if value.is_infinite() && a.is_finite() && b.is_finite() {
-                    return Err(ErrorKind::NumericValueOutOfRange);
+                    return Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
                 }
                 // Which NaN comes out of an operation differs between machines.
                 Ok(if value.is_nan() { <$native>::NAN } else { value })
@@ -246,14 +246,14 @@ pub(crate) fn compute_decimal(
     b: i128,
     precision: u8,
     scale: i8,
-) -> Result<i128, ErrorKind> {
-    let out_of_range = ErrorKind::NumericValueOutOfRange;
+) -> Result<i128, SqlState> {
+    let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     let wide = |v: i128| i256::from_i128(v);
     let unit = || power_of_ten(scale.unsigned_abs()).map(wide).ok_or(out_of_range);
     let value = match operator {
         Arithmetic::Add => a.checked_add(b),
         Arithmetic::Subtract => a.checked_sub(b),
-        Arithmetic::Divide | Arithmetic::Remainder if b == 0 => return Err(ErrorKind::DivisionByZero),
+        Arithmetic::Divide | Arithmetic::Remainder if b == 0 => return Err(SqlState::DIVISION_BY_ZERO),
         Arithmetic::Remainder => Some(a.wrapping_rem(b)),
         Arithmetic::Multiply if scale >= 0 => {
             wide(a).checked_mul(wide(b)).and_then(|p| rounded(p, unit().ok()?))
@@ -290,12 +290,12 @@ fn float_power_of_ten(exponent: i8) -> f64 {
 }
 
 /// A decimal if it has at most `precision` digits.
-pub(crate) fn in_precision(value: i128, precision: u8) -> Result<i128, ErrorKind> {
+pub(crate) fn in_precision(value: i128, precision: u8) -> Result<i128, SqlState> {
     let bound = power_of_ten(precision).unwrap_or(i128::MAX);
     if value.unsigned_abs() < bound.unsigned_abs() {
         Ok(value)
     } else {
-        Err(ErrorKind::NumericValueOutOfRange)
+        Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE)
     }
 }
 
@@ -340,7 +340,7 @@ fn quotient(how: Quotient, a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -
 }
 
 fn negate(a: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
-    let out_of_range = ErrorKind::NumericValueOutOfRange;
+    let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     Some(match a.data_type() {
         DataType::Int16 => {
             Arc::new(map::<Int16Type, Int16Type>(a, errors, |v| v.checked_neg().ok_or(out_of_range)))
@@ -540,7 +540,7 @@ fn concatenate(a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<Arr
         if nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
             let (a, b) = (a.value(row).as_bytes(), b.value(row).as_bytes());
             if text.len() + a.len() + b.len() > TEXT_BYTES_MAX {
-                errors.mark(row, ErrorKind::OutOfMemory);
+                errors.mark(row, SqlState::OUT_OF_MEMORY);
             } else {
                 text.extend_from_slice(a);
                 text.extend_from_slice(b);
@@ -564,7 +564,7 @@ fn fit(a: &ArrayRef, max_chars: usize, errors: &mut RowErrors) -> Option<ArrayRe
                 return Some(&text[..len]);
             }
             if !defects::is(Defect::LongTextCut) {
-                errors.mark(row, ErrorKind::StringDataRightTruncation);
+                errors.mark(row, SqlState::STRING_DATA_RIGHT_TRUNCATION);
             }
             Some(&text[..chars_len(text.as_bytes(), max_chars)])
         })
@@ -602,7 +602,7 @@ fn cast_to<A: ArrowPrimitiveType>(
     float: impl Fn(A::Native) -> f64,
     decimal: impl Fn(A::Native, i8) -> Option<i128>,
 ) -> Option<ArrayRef> {
-    let out_of_range = ErrorKind::NumericValueOutOfRange;
+    let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     Some(match to {
         DataType::Int16 => Arc::new(map::<A, Int16Type>(a, errors, |v| {
             integer(v).and_then(|v| v.try_into().ok()).ok_or(out_of_range)

@@ -5,7 +5,7 @@
 use arrow_buffer::i256;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::schema::ColumnType;
 
 /// Digits that PostgreSQL gives a quotient at least (NUMERIC_MIN_SIG_DIGITS), and those of a group of its numerics.
@@ -29,15 +29,15 @@ pub(crate) type Scaled = (i128, i8);
 
 impl Quotient {
     /// The unscaled quotient, rounded half away from zero where PostgreSQL rounds it, and again where the type ends.
-    pub(crate) fn of(&self, a: Scaled, b: Scaled) -> Result<i128, ErrorKind> {
-        let ColumnType::Decimal { precision, scale } = self.to else { return Err(ErrorKind::Internal) };
+    pub(crate) fn of(&self, a: Scaled, b: Scaled) -> Result<i128, SqlState> {
+        let ColumnType::Decimal { precision, scale } = self.to else { return Err(SqlState::INTERNAL_ERROR) };
         if b.0 == 0 {
-            return Err(ErrorKind::DivisionByZero);
+            return Err(SqlState::DIVISION_BY_ZERO);
         }
         if a.0 == 0 {
             return Ok(0);
         }
-        let out_of_range = ErrorKind::NumericValueOutOfRange;
+        let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
         let magnitude = self.magnitude(a, b, i32::from(scale)).ok_or(out_of_range)?;
         let magnitude = magnitude.to_i128().ok_or(out_of_range)?;
         super::eval::in_precision(if (a.0 < 0) == (b.0 < 0) { magnitude } else { -magnitude }, precision)
@@ -112,7 +112,7 @@ fn half_away(numerator: i256, denominator: i256) -> Option<(i256, bool)> {
 mod tests {
     use super::*;
 
-    fn quotient(a: Scaled, b: Scaled, scale: i8, rounded: bool) -> Result<i128, ErrorKind> {
+    fn quotient(a: Scaled, b: Scaled, scale: i8, rounded: bool) -> Result<i128, SqlState> {
         let to = ColumnType::Decimal { precision: 38, scale };
         Quotient { to, rounded, places_known: true }.of(a, b)
     }
@@ -127,13 +127,13 @@ mod tests {
         // -123456789012345 / 7 = -17636684144620.7143: what it is in PostgreSQL as well, four digits and no more.
         assert_eq!(quotient((-123_456_789_012_345, 0), (7, 0), 4, false), Ok(-176_366_841_446_207_143));
         assert_eq!(quotient((1060, 2), (3, 0), 2, true), Ok(353));
-        assert_eq!(quotient((1060, 2), (3, 0), 2, false), Err(ErrorKind::NumericValueOutOfRange));
+        assert_eq!(quotient((1060, 2), (3, 0), 2, false), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
         assert_eq!(quotient((1050, 2), (3, 0), 2, false), Ok(350));
-        assert_eq!(quotient((1, 0), (0, 0), 2, true), Err(ErrorKind::DivisionByZero));
+        assert_eq!(quotient((1, 0), (0, 0), 2, true), Err(SqlState::DIVISION_BY_ZERO));
         assert_eq!(quotient((0, 0), (7, 3), 2, false), Ok(0));
         assert_eq!(
             quotient((9 * 10i128.pow(37), 0), (1, 38), 0, true),
-            Err(ErrorKind::NumericValueOutOfRange)
+            Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE)
         );
     }
 
@@ -153,6 +153,6 @@ mod tests {
         let unit = 10i128.pow(10);
         assert_eq!(of(unit, 3), Ok(3_333_333_333));
         assert_eq!(of(10i128.pow(12) * unit, 4), Ok(25 * 10i128.pow(20)));
-        assert_eq!(of(10i128.pow(12) * unit, 3), Err(ErrorKind::NumericValueOutOfRange));
+        assert_eq!(of(10i128.pow(12) * unit, 3), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
     }
 }

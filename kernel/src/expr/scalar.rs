@@ -9,7 +9,7 @@ use arrow_array::*;
 use arrow_schema::DataType;
 
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::schema::ColumnType;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +85,7 @@ pub(crate) fn value_at(array: &ArrayRef, row: usize) -> Value {
     }
 }
 
-pub(crate) fn interpret(expr: &Expr, stored: &[Value], incoming: &[Value]) -> Result<Value, ErrorKind> {
+pub(crate) fn interpret(expr: &Expr, stored: &[Value], incoming: &[Value]) -> Result<Value, SqlState> {
     let value = |expr: &Expr| interpret(expr, stored, incoming);
     Ok(match expr {
         Expr::Stored(column) => stored[*column as usize].clone(),
@@ -100,9 +100,9 @@ pub(crate) fn interpret(expr: &Expr, stored: &[Value], incoming: &[Value]) -> Re
             _ => Null,
         },
         Expr::Negate(a) => match value(a)? {
-            I16(v) => I16(v.checked_neg().ok_or(ErrorKind::NumericValueOutOfRange)?),
-            I32(v) => I32(v.checked_neg().ok_or(ErrorKind::NumericValueOutOfRange)?),
-            I64(v) => I64(v.checked_neg().ok_or(ErrorKind::NumericValueOutOfRange)?),
+            I16(v) => I16(v.checked_neg().ok_or(SqlState::NUMERIC_VALUE_OUT_OF_RANGE)?),
+            I32(v) => I32(v.checked_neg().ok_or(SqlState::NUMERIC_VALUE_OUT_OF_RANGE)?),
+            I64(v) => I64(v.checked_neg().ok_or(SqlState::NUMERIC_VALUE_OUT_OF_RANGE)?),
             F32(v) => F32(-v),
             F64(v) => F64(-v),
             Decimal(v, p, s) => Decimal(-v, p, s),
@@ -168,8 +168,8 @@ pub(crate) fn interpret(expr: &Expr, stored: &[Value], incoming: &[Value]) -> Re
 fn best(
     operands: &[Expr],
     wanted: Ordering,
-    value: impl Fn(&Expr) -> Result<Value, ErrorKind>,
-) -> Result<Value, ErrorKind> {
+    value: impl Fn(&Expr) -> Result<Value, SqlState>,
+) -> Result<Value, SqlState> {
     let mut best = Null;
     for operand in operands {
         let next = value(operand)?;
@@ -217,13 +217,13 @@ fn order(a: &Value, b: &Value) -> Ordering {
 }
 
 /// Integers as 128 bits, brought back into their own range.
-fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, ErrorKind> {
-    let out_of_range = ErrorKind::NumericValueOutOfRange;
+fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, SqlState> {
+    let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     let whole = |a: i128, b: i128| match operator {
         Arithmetic::Add => Ok(a + b),
         Arithmetic::Subtract => Ok(a - b),
         Arithmetic::Multiply => Ok(a * b),
-        _ if b == 0 => Err(ErrorKind::DivisionByZero),
+        _ if b == 0 => Err(SqlState::DIVISION_BY_ZERO),
         Arithmetic::Divide => Ok(a / b),
         Arithmetic::Remainder => Ok(a % b),
     };
@@ -231,7 +231,7 @@ fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, ErrorKi
         Arithmetic::Add => Ok(a + b),
         Arithmetic::Subtract => Ok(a - b),
         Arithmetic::Multiply => Ok(a * b),
-        _ if b == 0.0 => Err(ErrorKind::DivisionByZero),
+        _ if b == 0.0 => Err(SqlState::DIVISION_BY_ZERO),
         Arithmetic::Divide => Ok(a / b),
         Arithmetic::Remainder => Ok(a % b),
     };
@@ -264,10 +264,10 @@ fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, ErrorKi
 }
 
 /// On digits, one after the other. The operands have nine digits at most.
-fn quotient(how: &Quotient, (a, a_scale): (i128, i8), (b, b_scale): (i128, i8)) -> Result<Value, ErrorKind> {
+fn quotient(how: &Quotient, (a, a_scale): (i128, i8), (b, b_scale): (i128, i8)) -> Result<Value, SqlState> {
     let ColumnType::Decimal { precision, scale } = how.to else { unreachable!("{:?}", how.to) };
     if b == 0 {
-        return Err(ErrorKind::DivisionByZero);
+        return Err(SqlState::DIVISION_BY_ZERO);
     }
     // The first group of four digits in front of the point or behind it that is not nothing, and its place.
     let first = |value: i128, scale: i8| {
@@ -297,7 +297,7 @@ fn quotient(how: &Quotient, (a, a_scale): (i128, i8), (b, b_scale): (i128, i8)) 
     };
     let lossless = places <= scale as usize || digits % 10i128.pow((places - scale as usize) as u32) == 0;
     if depends && !how.places_known || !lossless && !how.rounded || kept >= 10i128.pow(precision.into()) {
-        return Err(ErrorKind::NumericValueOutOfRange);
+        return Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
     }
     Ok(Decimal(kept * a.signum() * b.signum(), precision, scale))
 }
@@ -308,8 +308,8 @@ fn half_away(numerator: i128, divisor: i128) -> i128 {
     sign * ((2 * n + d) / (2 * d))
 }
 
-fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
-    let out_of_range = ErrorKind::NumericValueOutOfRange;
+fn cast(value: Value, to: ColumnType) -> Result<Value, SqlState> {
+    let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     let whole = |v: i128| match to {
         ColumnType::Int16 => i16::try_from(v).map(I16).map_err(|_| out_of_range),
         ColumnType::Int32 => i32::try_from(v).map(I32).map_err(|_| out_of_range),
@@ -322,7 +322,7 @@ fn cast(value: Value, to: ColumnType) -> Result<Value, ErrorKind> {
             let most = to.max_chars().unwrap_or(chars.len()).min(chars.len());
             return match chars[most..].iter().all(|c| *c == ' ') {
                 true => Ok(Text(chars[..most].iter().collect())),
-                false => Err(ErrorKind::StringDataRightTruncation),
+                false => Err(SqlState::STRING_DATA_RIGHT_TRUNCATION),
             };
         }
         I16(v) => i128::from(v),
@@ -362,9 +362,9 @@ fn cast_float(
     v: f64,
     digits: usize,
     to: ColumnType,
-    whole: impl Fn(i128) -> Result<Value, ErrorKind>,
-) -> Result<Value, ErrorKind> {
-    let out_of_range = ErrorKind::NumericValueOutOfRange;
+    whole: impl Fn(i128) -> Result<Value, SqlState>,
+) -> Result<Value, SqlState> {
+    let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     match to {
         ColumnType::Float64 => Ok(F64(if v.is_nan() { f64::NAN } else { v })),
         ColumnType::Float32 if v.is_nan() => Ok(F32(f32::NAN)),

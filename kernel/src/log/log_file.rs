@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::Sequence;
 use crate::record::FORMAT_VERSION;
 
@@ -59,14 +59,14 @@ impl LogFileHeader {
                 "log file {number} is a copy of log file {}; restore the files under their own names",
                 header.number
             );
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         if header.len != len {
             let message = format!(
                 "log file {number} has {len} bytes, but was made with {}; restore it from a backup",
                 header.len
             );
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         Ok(Some(header))
     }
@@ -80,7 +80,7 @@ impl LogFileHeader {
     ) -> Result<LogFileHeader> {
         if bytes[0..8] != MAGIC {
             let message = format!("log file {number} is not a Tidemark log; choose another data directory");
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
         if version != FORMAT_VERSION {
@@ -90,7 +90,7 @@ impl LogFileHeader {
             let message = format!(
                 "the header of log file {number} is damaged; restore the data directory from a backup"
             );
-            Error::new(ErrorKind::DataCorrupted, message)
+            Error::new(SqlState::DATA_CORRUPTED, message)
         })
     }
 
@@ -110,7 +110,7 @@ impl LogFileHeader {
 
 fn other_version(number: u64, version: u16) -> Error {
     Error::new(
-        ErrorKind::FeatureNotSupported,
+        SqlState::FEATURE_NOT_SUPPORTED,
         format!(
             "log file {number} is of format version {version}, this program reads and writes version {FORMAT_VERSION}; \
              start the version of tidemark that wrote this data directory"

@@ -26,7 +26,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 
 /// Bytes of one slot: a sector, which devices write as a whole.
@@ -105,7 +105,7 @@ impl Manifest {
         }
         newest.ok_or_else(|| {
             Error::new(
-                ErrorKind::DataCorrupted,
+                SqlState::DATA_CORRUPTED,
                 "both slots of the manifest are damaged, so nothing says how much of the log there has to be; \
                  restore the data directory from a backup",
             )
@@ -123,7 +123,7 @@ impl Manifest {
                 "the manifest is of version {version}, this program reads and writes version {MANIFEST_VERSION}; start the \
                  version of tidemark that wrote this data directory"
             );
-            return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
         }
         Ok(Some(Manifest {
             database: bytes[16..32].try_into().expect("16 bytes"),
@@ -168,7 +168,7 @@ impl Manifest {
              in log files {first_log_file} to {last_log_file}, but {why}; nothing was changed; restore the data directory from \
              a backup"
         );
-        Error::new(ErrorKind::DataCorrupted, message)
+        Error::new(SqlState::DATA_CORRUPTED, message)
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
             assert!(newest == older || newest == newer);
         }
         let error = Manifest::of_slots(&[empty, empty]).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::DataCorrupted);
+        assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         let checksum = xxh3_64(&bytes[..88]).to_le_bytes();
         bytes[88..96].copy_from_slice(&checksum);
         let error = Manifest::of_slots(&[bytes, manifest(1).encode()]).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::FeatureNotSupported);
+        assert_eq!(error.sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
         assert!(error.message.contains("version 9") && error.message.contains("version 1"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Log files in memory.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ impl MemStorage {
 }
 
 fn outside(number: u64, offset: u64, len: u64) -> Error {
-    Error::new(ErrorKind::IoError, format!("log file {number} has no bytes {offset}+{len}"))
+    Error::new(SqlState::IO_ERROR, format!("log file {number} has no bytes {offset}+{len}"))
 }
 
 impl Storage for MemStorage {
@@ -47,7 +47,7 @@ impl Storage for MemStorage {
 
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         if self.log_files.contains_key(&number) {
-            return Err(Error::new(ErrorKind::IoError, format!("log file {number} exists already")));
+            return Err(Error::new(SqlState::IO_ERROR, format!("log file {number} exists already")));
         }
         self.log_files.insert(number, vec![0; len as usize]);
         Ok(())

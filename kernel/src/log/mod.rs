@@ -128,7 +128,7 @@ pub trait Storage {
     /// Numbers and lengths of the log files there are, in order of number.
     fn log_files(&mut self) -> Result<Vec<(u64, u64)>>;
     /// Makes log file `number` of `len` zero bytes, durable (contents, length and directory entry) when it returns. Without room
-    /// it is [`DiskFull`](crate::ErrorKind::DiskFull), and nothing has changed.
+    /// it is [`DiskFull`](crate::SqlState::DISK_FULL), and nothing has changed.
     fn create(&mut self, number: u64, len: u64) -> Result<()>;
     /// A hint that `create(number, len)` will follow soon; a real disk prepares it in the background.
     fn prepare(&mut self, number: u64, len: u64);

@@ -11,7 +11,7 @@ use super::writer::{Chain, LogFile};
 use super::{FIRST_LOG_FILE, LogWriter, Manifest, Opened, Storage, TornTail};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Record, RecordKind, RecordLocation};
 
@@ -70,7 +70,7 @@ pub fn create<S: Storage>(
     assert!(shard_count > 0, "a database has at least one shard");
     if is_created(&mut storage)? {
         let message = "a log exists already; choose an empty data directory, or open this one";
-        return Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message));
+        return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
     }
     for (number, _) in storage.log_files()?.into_iter().rev() {
         reached(CoverageMark::CreationResumed);
@@ -102,7 +102,7 @@ pub fn open<S: Storage>(
     let shard_count = shard_count.ok_or_else(|| {
         let message =
             "the log has no open record; its creation was interrupted, or its first log file is damaged";
-        Error::new(ErrorKind::DataCorrupted, message)
+        Error::new(SqlState::DATA_CORRUPTED, message)
     })?;
     let (number, len) = log_files[index];
     let log_file = LogFile { number, len, end: offset, prepared: false };
@@ -145,32 +145,32 @@ impl Scan {
         let all_gone = manifest.map(|manifest| manifest.loss(Sequence(1), &log_files));
         let Some(&(number, len)) = log_files.first() else {
             return Err(all_gone.unwrap_or_else(|| {
-                Error::new(ErrorKind::ObjectNotInPrerequisiteState, "there is no log to open; create one")
+                Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "there is no log to open; create one")
             }));
         };
         if number != FIRST_LOG_FILE {
             return Err(all_gone.unwrap_or_else(|| {
                 let message = format!("log file {FIRST_LOG_FILE} is missing; restore it from a backup");
-                Error::new(ErrorKind::DataCorrupted, message)
+                Error::new(SqlState::DATA_CORRUPTED, message)
             }));
         }
         let header = match read_header(storage, &mut Reader::new(number, len))? {
             Some(bytes) => LogFileHeader::decode_first(&bytes, number, len),
             None => {
                 let message = format!("log file {number} has only {len} bytes; restore it from a backup");
-                Err(Error::new(ErrorKind::DataCorrupted, message))
+                Err(Error::new(SqlState::DATA_CORRUPTED, message))
             }
         };
-        let header = header.map_err(|error| match (error.kind, all_gone) {
-            (ErrorKind::DataCorrupted, Some(loss)) => {
-                Error::new(loss.kind, format!("{error}: {}", loss.message))
+        let header = header.map_err(|error| match (error.sqlstate, all_gone) {
+            (SqlState::DATA_CORRUPTED, Some(loss)) => {
+                Error::new(loss.sqlstate, format!("{error}: {}", loss.message))
             }
             _ => error,
         })?;
         if manifest.is_some_and(|manifest| manifest.database != header.database) {
             let message =
                 "the manifest belongs to another database than the log; restore the files of one backup";
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         Ok(Scan {
             database: header.database,
@@ -221,12 +221,12 @@ impl Scan {
         if named.is_some_and(|manifest| manifest.through_checksum != header.checksum) {
             let message = "the manifest names another record of this sequence: log and manifest are of two copies that went \
                            apart; restore the files of one backup";
-            return Err(self.naming_place(Error::new(ErrorKind::DataCorrupted, message)));
+            return Err(self.naming_place(Error::new(SqlState::DATA_CORRUPTED, message)));
         }
         if let Body::Open(open) = &record.body {
             let (database, shard_count) = (self.database, self.shard_count.unwrap_or(open.shard_count));
             if (open.database, open.shard_count) != (database, shard_count) || shard_count == 0 {
-                let error = Error::new(ErrorKind::DataCorrupted, "an open record speaks of another database");
+                let error = Error::new(SqlState::DATA_CORRUPTED, "an open record speaks of another database");
                 return Err(self.naming_place(error));
             }
             self.shard_count = Some(shard_count);
@@ -236,7 +236,7 @@ impl Scan {
         {
             let message =
                 "its rows are in a segment, which this version of tidemark does not read; start a newer one";
-            return Err(self.naming_place(Error::new(ErrorKind::FeatureNotSupported, message)));
+            return Err(self.naming_place(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)));
         }
         self.unsynced.push_back((header.sequence, self.index, self.offset));
         let durable = if defects::is(Defect::BeforeLastBelieved) {
@@ -312,7 +312,7 @@ impl Scan {
         if header.is_some_and(|header| header.database != self.database) {
             let message =
                 format!("log file {number} belongs to another database; restore the files of this one");
-            return Err(Error::new(ErrorKind::DataCorrupted, message));
+            return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         Ok(header)
     }
@@ -374,7 +374,7 @@ impl Scan {
 
     fn damaged(&self, bad: Sequence, log_file: u64, offset: u64, evidence: &Header) -> Error {
         Error::new(
-            ErrorKind::DataCorrupted,
+            SqlState::DATA_CORRUPTED,
             format!(
                 "the log is damaged: record {bad}, expected in log file {} at offset {}, is bad or missing, but record {} in \
                  log file {log_file} at offset {offset} says that it was durable; restore the data directory from a backup",
@@ -386,9 +386,9 @@ impl Scan {
     fn naming_place(&self, error: Error) -> Error {
         let (log_file, offset) = (self.log_files[self.index].0, self.offset);
         let sequence = self.chain.last.next();
-        let message =
-            format!("log record {sequence} in log file {log_file} at offset {offset}: {}", error.message);
-        Error::new(error.kind, message)
+        error.map_message(|why| {
+            format!("log record {sequence} in log file {log_file} at offset {offset}: {why}")
+        })
     }
 
     /// Makes what was accepted durable and what was not go away for good: later log files are removed, the records that may

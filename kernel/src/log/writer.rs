@@ -6,7 +6,7 @@ use super::log_file::{LOG_FILE_HEADER_LEN, LogFileHeader};
 use super::{FIRST_LOG_FILE, Manifest, Storage};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::record::{
     Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, RecordKind, RecordLocation,
@@ -128,7 +128,7 @@ impl<S: Storage> LogWriter<S> {
     /// Copies a record into place: chained to the one before, stamped with what is durable. Returns when the bytes are
     /// there; they are not durable yet. Records come in order of sequence, without gaps.
     ///
-    /// With [`ErrorKind::DiskFull`] the writer may still be [well](Self::is_well): there was no room for the log file that the record
+    /// With [`SqlState::DISK_FULL`] the writer may still be [well](Self::is_well): there was no room for the log file that the record
     /// would have begun, and nothing was written. The same record may be appended again once there is.
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
         assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
@@ -315,7 +315,7 @@ impl<S: Storage> LogWriter<S> {
         match &self.failure {
             None => Ok(()),
             Some(failure) => Err(Error::new(
-                failure.kind,
+                failure.sqlstate,
                 format!(
                     "the log failed and takes no more records until it is recovered from the disk: {failure}"
                 ),
@@ -390,7 +390,7 @@ impl<S: Storage> LogWriter<S> {
         let len = self.log_file_len.max(LOG_FILE_HEADER_LEN + stored_len).next_multiple_of(4096);
         match self.storage.create(number, len) {
             // A storage without room has changed nothing, and neither has this.
-            Err(error) if error.kind == ErrorKind::DiskFull && !defects::is(Defect::NoRoomIsFailure) => {
+            Err(error) if error.sqlstate == SqlState::DISK_FULL && !defects::is(Defect::NoRoomIsFailure) => {
                 reached(CoverageMark::NoRoomForLogFile);
                 return Err(error);
             }

@@ -17,7 +17,7 @@ use super::contents::{Contents, TooLarge};
 use super::incoming::Incoming;
 use super::outcome::Groups;
 use crate::defects::{self, Defect};
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::expr::{
     Arithmetic, Expr, Number, RowErrors, Scope, Update, compare_floats, compute_decimal, evaluate,
 };
@@ -179,7 +179,7 @@ fn sum<T: ArrowPrimitiveType>(
     value: &PrimitiveArray<T>,
     groups: &Groups,
     unfit: &mut [bool],
-    step: impl Fn(T::Native, T::Native) -> Result<T::Native, ErrorKind>,
+    step: impl Fn(T::Native, T::Native) -> Result<T::Native, SqlState>,
 ) -> ArrayRef {
     let mut sums = first.values().to_vec();
     let has_nulls = first.nulls().or(value.nulls()).is_some();

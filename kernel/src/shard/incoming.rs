@@ -15,7 +15,7 @@ use super::ShardLimits;
 use super::chunk::logical_bytes;
 use super::contents::Contents;
 use crate::coverage::{CoverageMark, reached};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::ids::SplitId;
 use crate::message::Rejected;
 use crate::schema::{ColumnDef, HIDDEN_COLUMNS, TableDef};
@@ -156,7 +156,7 @@ fn compact(column: &ArrayRef) -> ArrayRef {
 
 pub(super) fn null_refused(table: &TableDef, column: usize) -> Error {
     Error::new(
-        ErrorKind::NotNullViolation,
+        SqlState::NOT_NULL_VIOLATION,
         format!(
             "null in column \"{}\" of table \"{}\", which is NOT NULL",
             table.columns[column].name, table.name
@@ -175,7 +175,7 @@ pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usi
         value_text(&columns[*column as usize], row, &mut values);
     }
     Error::new(
-        ErrorKind::UniqueViolation,
+        SqlState::UNIQUE_VIOLATION,
         format!(
             "duplicate key in table \"{}\": ({names}) = ({values}) exists already; use ON DUPLICATE KEY UPDATE to \
              change the row that is there",

@@ -42,7 +42,7 @@ use self::index::RowLocation;
 use crate::columns::{self, PIECE_ROWS_MAX};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
@@ -150,7 +150,7 @@ impl Shard {
     pub fn replay(&mut self, sequence: Sequence, changes: &[CatalogChange], piece: &Piece) -> Result<()> {
         let Piece::Inline(parts) = piece else {
             return Err(Error::new(
-                ErrorKind::FeatureNotSupported,
+                SqlState::FEATURE_NOT_SUPPORTED,
                 format!("log record {sequence} keeps rows in a segment, which this version cannot read"),
             ));
         };

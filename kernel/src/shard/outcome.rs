@@ -13,7 +13,7 @@ use super::contents::{Contents, TooLarge, keys_equal};
 use super::incoming::{Incoming, duplicate_refused};
 use super::index::RowLocation;
 use crate::defects::{self, Defect};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
 
@@ -69,7 +69,7 @@ pub(super) fn outcome(
         "a row of table \"{}\" would take {bytes} bytes, of which {row_bytes_max} are possible",
         contents.table.name
     );
-    let error = Error::new(ErrorKind::ProgramLimitExceeded, text);
+    let error = Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, text);
     Ok(Outcome { refused: vec![(0, error)], ..Outcome::default() })
 }
 

@@ -13,7 +13,7 @@ use super::contents::{Contents, TooLarge};
 use super::incoming::{Incoming, null_refused};
 use super::outcome::{Groups, Outcome};
 use crate::coverage::{CoverageMark, reached};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, SqlState};
 use crate::expr::{RowErrors, Scope, Update, choose, evaluate};
 
 /// Carries out the updates of some groups; `chosen` are their numbers.
@@ -209,7 +209,7 @@ fn round(
 fn true_rows(condition: &ArrayRef, errors: &mut RowErrors) -> BooleanBuffer {
     use arrow_array::cast::AsArray;
     let Some(condition) = condition.as_boolean_opt() else {
-        (0..condition.len()).for_each(|row| errors.mark(row, ErrorKind::Internal));
+        (0..condition.len()).for_each(|row| errors.mark(row, SqlState::INTERNAL_ERROR));
         return BooleanBuffer::new_unset(condition.len());
     };
     (0..condition.len()).map(|row| condition.is_valid(row) && condition.value(row)).collect()
@@ -227,21 +227,21 @@ fn check_assigned(
     let nullable = contents.table.columns[column].nullable;
     for (row, failure) in failures.iter_mut().enumerate().filter(|(row, _)| wanted.value(*row)) {
         if !fits {
-            failure.get_or_insert_with(|| refused(contents, ErrorKind::Internal));
+            failure.get_or_insert_with(|| refused(contents, SqlState::INTERNAL_ERROR));
         } else if !nullable && value.is_null(row) {
             failure.get_or_insert_with(|| null_refused(&contents.table, column));
         }
     }
 }
 
-fn refused(contents: &Contents, kind: ErrorKind) -> Error {
+fn refused(contents: &Contents, sqlstate: SqlState) -> Error {
     let name = &contents.table.name;
-    let what = match kind {
-        ErrorKind::NumericValueOutOfRange => "a value is out of the range of its type",
-        ErrorKind::StringDataRightTruncation => "a value is too long for the type of its column",
-        ErrorKind::DivisionByZero => "division by zero",
-        ErrorKind::OutOfMemory => "a text becomes too long",
+    let what = match sqlstate {
+        SqlState::NUMERIC_VALUE_OUT_OF_RANGE => "a value is out of the range of its type",
+        SqlState::STRING_DATA_RIGHT_TRUNCATION => "a value is too long for the type of its column",
+        SqlState::DIVISION_BY_ZERO => "division by zero",
+        SqlState::OUT_OF_MEMORY => "a text becomes too long",
         _ => "an assignment does not fit its column",
     };
-    Error::new(kind, format!("ON DUPLICATE KEY UPDATE of table \"{name}\": {what}"))
+    Error::new(sqlstate, format!("ON DUPLICATE KEY UPDATE of table \"{name}\": {what}"))
 }

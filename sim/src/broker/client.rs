@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use kernel::message::{SourceFailure, SourceMetadata};
-use kernel::{Error, ErrorKind, Position};
+use kernel::{Error, Position, SqlState};
 
 use super::{Broker, Message, Partition, TopicId};
 use crate::defects::{self, WorldDefect};
@@ -144,7 +144,7 @@ impl Broker<'_> {
         }
         if self.deleted {
             let text = "there is no such topic";
-            return Err(SourceFailure::Permanent(Error::new(ErrorKind::UndefinedObject, text)));
+            return Err(SourceFailure::Permanent(Error::new(SqlState::UNDEFINED_OBJECT, text)));
         }
         Ok(())
     }
@@ -309,10 +309,10 @@ impl Broker<'_> {
 }
 
 fn passing(text: &str) -> SourceFailure {
-    SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, text))
+    SourceFailure::Transient(Error::new(SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, text))
 }
 
 fn changed_topic() -> SourceFailure {
     let text = "the topic was deleted and created again: its offsets now name other messages";
-    SourceFailure::Permanent(Error::new(ErrorKind::SourceChanged, text))
+    SourceFailure::Permanent(Error::new(SqlState::SOURCE_CHANGED, text))
 }

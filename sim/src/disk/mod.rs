@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use kernel::log::{MANIFEST_SLOT_LEN, ManifestSlot};
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 use crate::counts::counts;
 use crate::decide::{Decisions, Rate};
@@ -388,7 +388,7 @@ impl State<'_> {
 }
 
 fn io(text: impl Into<String>) -> Error {
-    Error::new(ErrorKind::IoError, text)
+    Error::new(SqlState::IO_ERROR, text)
 }
 
 fn gone() -> Error {

@@ -1,7 +1,7 @@
 //! The kernel's port: every call may fail in its way, or be the last thing that the process does.
 
 use kernel::log::{ManifestSlot, MemStorage, Storage};
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 use super::log_file::LogFile;
 use super::{Disk, State, gone, io};
@@ -49,7 +49,7 @@ impl Storage for Disk<'_> {
         if !dies && state.fails(Fault::DiskFull) {
             state.counts.no_space += 1;
             state.note(&[number], format_args!("no room for log file {number}"));
-            return Err(Error::new(ErrorKind::DiskFull, format!("no room for log file {number}")));
+            return Err(Error::new(SqlState::DISK_FULL, format!("no room for log file {number}")));
         }
         if dies && state.decisions.below(2) == 0 {
             return Err(gone());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use kernel::error::{Error, ErrorKind};
+use kernel::error::{Error, SqlState};
 use kernel::log::{MANIFEST_SLOT_LEN, ManifestSlot, Storage, SyncRange};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -163,7 +163,7 @@ impl Disk {
     }
 
     fn page_error(&self, number: u64, offset: u64) -> Error {
-        Error::new(ErrorKind::IoError, format!("log file {number} has no bytes at {offset}"))
+        Error::new(SqlState::IO_ERROR, format!("log file {number} has no bytes at {offset}"))
     }
 }
 

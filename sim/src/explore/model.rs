@@ -95,11 +95,8 @@ impl Model {
         self.running = match &pipeline.state {
             PipelineState::Stopped => Running::No,
             PipelineState::Running => Running::Yes,
-            PipelineState::Failed { message, .. } => {
-                return Err(Violation::new(
-                    "honest",
-                    format!("the pipeline failed for no reason: {message}"),
-                ));
+            PipelineState::Failed(error) => {
+                return Err(Violation::new("honest", format!("the pipeline failed for no reason: {error}")));
             }
         };
         Ok(())

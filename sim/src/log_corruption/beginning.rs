@@ -1,7 +1,7 @@
 //! The beginning of a log, corrupted: its first record is that of a life, the first one, of this database and with shards, or there is no log.
 
-use kernel::ErrorKind::DataCorrupted;
 use kernel::Sequence;
+use kernel::SqlState;
 use kernel::log::{self, MemStorage, Storage};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,20 +18,20 @@ const LOG_FILE_LEN: u64 = 4096;
 pub fn check(d: &Decisions<'_>) -> Check {
     let open = |shards| (1, open_payload(DATABASE, shards));
     let sync_marker = (7, vec![]);
-    let none = (Ends(Sequence(0)), Refused(DataCorrupted));
+    let none = (Ends(Sequence(0)), Refused(SqlState::DATA_CORRUPTED));
     let both = |outcome| (outcome, outcome);
     let (what, records, expected) = match d.below(6) {
         0 => ("a life", vec![open(1)], both(Ends(Sequence(1)))),
         1 => ("a life and what follows", vec![open(2), sync_marker], both(Ends(Sequence(2)))),
         2 => ("no life", vec![sync_marker], none),
-        3 => ("a life behind something", vec![sync_marker, open(1)], both(Refused(DataCorrupted))),
-        4 => ("a life without shards", vec![open(0)], both(Refused(DataCorrupted))),
+        3 => ("a life behind something", vec![sync_marker, open(1)], both(Refused(SqlState::DATA_CORRUPTED))),
+        4 => ("a life without shards", vec![open(0)], both(Refused(SqlState::DATA_CORRUPTED))),
         _ => ("nothing", vec![], none),
     };
     let image = log_of(&records);
     let opened = log::open(image.clone(), 0, LOG_FILE_LEN, &mut |_| Ok(()));
-    let opened =
-        opened.map_or_else(|error| Refused(error.kind), |opened| Ends(Sequence(opened.writer.last().0 - 1)));
+    let opened = opened
+        .map_or_else(|error| Refused(error.sqlstate), |opened| Ends(Sequence(opened.writer.last().0 - 1)));
     let found = (read(&image), opened);
     if found == expected {
         return Ok(());

@@ -8,7 +8,7 @@ use super::Outcome::{Ends, Refused};
 use super::format::{End, HEADER_LEN, LogFileHeader, RecordLocation};
 use super::{Corruption, following};
 use crate::decide::Decisions;
-use kernel::ErrorKind::{DataCorrupted, FeatureNotSupported, ObjectNotInPrerequisiteState};
+use kernel::SqlState;
 
 /// Changes one of the log files that there are, or removes it.
 pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Corruption {
@@ -21,25 +21,25 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
                 image.remove(number).expect("it is there");
             }
             is_created(image, false)?;
-            refused("no log file", ObjectNotInPrerequisiteState)
+            refused("no log file", SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
         }
         1 if last > first => {
             image.remove(first).expect("it is there");
-            refused("no first log file", DataCorrupted)
+            refused("no first log file", SqlState::DATA_CORRUPTED)
         }
         2 => {
             image.log_file_mut(first)?.truncate(d.below(HEADER_LEN) as usize);
-            refused("a first log file that is shorter than its header", DataCorrupted)
+            refused("a first log file that is shorter than its header", SqlState::DATA_CORRUPTED)
         }
         3 => {
             image.log_file_mut(first)?[..8].copy_from_slice(b"PNG\r\n\x1a\n\0");
-            refused("another program's file", DataCorrupted)
+            refused("another program's file", SqlState::DATA_CORRUPTED)
         }
         4 => {
             let number = d.between(first, last);
             let change = |header: &mut LogFileHeader| header.version += 1;
             rewrite_log_file_header(image, number, change);
-            refused("a log file of another format", FeatureNotSupported)
+            refused("a log file of another format", SqlState::FEATURE_NOT_SUPPORTED)
         }
         5 => {
             let number = d.between(first, last);
@@ -48,12 +48,12 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
                 _ => |header| header.len += 4096,
             };
             rewrite_log_file_header(image, number, change);
-            refused("a log file that is another than its name says", DataCorrupted)
+            refused("a log file that is another than its name says", SqlState::DATA_CORRUPTED)
         }
         6 if last > first => {
             let number = d.between(first + 1, last);
             rewrite_log_file_header(image, number, |header| header.database[d.index(16)] ^= 1);
-            refused("a log file of another database", DataCorrupted)
+            refused("a log file of another database", SqlState::DATA_CORRUPTED)
         }
         7 if last > first => {
             let number = d.between(first + 1, last);
@@ -64,7 +64,8 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
             });
             // Its first record is missing now. Somebody behind it says that it was durable, or it goes with what follows it.
             let is_known = end.last.synced_through >= first;
-            let outcome = if is_known { Refused(DataCorrupted) } else { Ends(Sequence(first - 1)) };
+            let outcome =
+                if is_known { Refused(SqlState::DATA_CORRUPTED) } else { Ends(Sequence(first - 1)) };
             Some(("a log file that begins elsewhere".into(), outcome))
         }
         _ => {
@@ -81,7 +82,7 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
             image.log_file_mut(first)?[stray] = 1;
             is_created(image, true)?;
             // The name is whole, and the version behind it is 0.
-            let kind = if kept == 8 { FeatureNotSupported } else { DataCorrupted };
+            let kind = if kept == 8 { SqlState::FEATURE_NOT_SUPPORTED } else { SqlState::DATA_CORRUPTED };
             if d.below(3) == 0 {
                 return refused("a byte behind an unfinished header", kind);
             }
@@ -95,7 +96,7 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
             };
             log_file[at] = if begun == 0xff { 1 } else { !begun };
             is_created(image, true)?;
-            let kind = if at == checksum { kind } else { DataCorrupted };
+            let kind = if at == checksum { kind } else { SqlState::DATA_CORRUPTED };
             refused("a header that nobody began to write", kind)
         }
     }
@@ -127,7 +128,7 @@ pub fn corrupt_later(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Co
         0 => ("that goes on", Ends(last.next())),
         1 => {
             header.database[d.index(16)] ^= 1;
-            ("of another database", Refused(DataCorrupted))
+            ("of another database", Refused(SqlState::DATA_CORRUPTED))
         }
         2 => {
             header.first_sequence += 7;
@@ -139,7 +140,7 @@ pub fn corrupt_later(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Co
         }
         4 => {
             (record.sequence, record.synced_through) = (last.0 + 2, last.0 + 1);
-            ("that calls a record synced that is not there", Refused(DataCorrupted))
+            ("that calls a record synced that is not there", Refused(SqlState::DATA_CORRUPTED))
         }
         _ => {
             let torn = d.below(2) == 1;

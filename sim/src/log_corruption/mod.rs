@@ -12,8 +12,8 @@ use kernel::log::{self, LogReader, MemStorage, Opened, Storage, TornTail};
 use kernel::record::{Body, Commit, CursorAdvance, Open, Piece, Record, Tally};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef};
 use kernel::{
-    Epoch, ErrorKind, Generation, Identity, PipelineId, Position, Recovery, RowId, Sequence, Shard, ShardId,
-    SplitId, TableId, Term,
+    Epoch, Generation, Identity, PipelineId, Position, Recovery, RowId, Sequence, Shard, ShardId, SplitId,
+    SqlState, TableId, Term,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,10 +26,9 @@ use crate::oracle::Violation;
 enum Outcome {
     /// Its last record.
     Ends(Sequence),
-    Refused(ErrorKind),
+    Refused(SqlState),
 }
 
-use ErrorKind::{DataCorrupted, FeatureNotSupported, ObjectNotInPrerequisiteState};
 use Outcome::{Ends, Refused};
 
 /// Forges the log that a run ends with in a few ways, and looks at what reading it comes to.
@@ -140,11 +139,11 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         2 => {
             header.sequence += 1;
             header.synced_through += 1;
-            ("a record that calls one synced that is not there", Refused(DataCorrupted))
+            ("a record that calls one synced that is not there", Refused(SqlState::DATA_CORRUPTED))
         }
         3 => {
             header.synced_through = header.sequence;
-            ("a record that calls itself synced", Refused(DataCorrupted))
+            ("a record that calls itself synced", Refused(SqlState::DATA_CORRUPTED))
         }
         4 if end.last.synced_through > 0 => {
             header.synced_through = d.below(end.last.synced_through);
@@ -176,26 +175,26 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
                 _ => count += 1,
             }
             payload = open_payload(other, count);
-            ("a life of another database", Refused(DataCorrupted))
+            ("a life of another database", Refused(SqlState::DATA_CORRUPTED))
         }
         11 => {
             header.kind = d.pick(&[0, 8, 200]);
-            ("a record of a kind that nobody knows", Refused(FeatureNotSupported))
+            ("a record of a kind that nobody knows", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         12 => {
             header.codec = d.pick(&[1, 2, 255]);
-            ("a record in another codec", Refused(FeatureNotSupported))
+            ("a record in another codec", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         13 => {
             header.version = d.pick(&[0, 2]);
-            ("a record of another format", Refused(FeatureNotSupported))
+            ("a record of another format", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         14 => {
             payload = match d.below(2) {
                 0 => empty(),
                 _ => vec![0; d.between(1, 70) as usize],
             };
-            ("a sync marker with a payload", Refused(DataCorrupted))
+            ("a sync marker with a payload", Refused(SqlState::DATA_CORRUPTED))
         }
         15 => {
             header.kind = d.between(2, 6) as u8;
@@ -209,14 +208,14 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
                 0 => payload.push(0),
                 _ => payload.truncate(d.below(payload.len() as u64) as usize),
             }
-            ("a transaction that does not end where it must", Refused(DataCorrupted))
+            ("a transaction that does not end where it must", Refused(SqlState::DATA_CORRUPTED))
         }
         17 => {
             header.kind = 2;
             let mut pieces = no_pieces(shards);
             pieces[d.index(usize::from(shards))] = Piece::Segment { segment: 3, offset: 64, len: 128 };
             payload = commit_payload(&Commit { pieces, ..Commit::default() });
-            ("rows in a log file", Refused(FeatureNotSupported))
+            ("rows in a log file", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         18 => {
             header.kind = 2;
@@ -228,7 +227,7 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
                 payload[tag + 4] = d.between(1, 3) as u8;
                 payload.splice(tag + 8..tag + 8, [0; 24]);
             }
-            ("a piece of no known form", Refused(DataCorrupted))
+            ("a piece of no known form", Refused(SqlState::DATA_CORRUPTED))
         }
         _ => {
             append(image, end, header, &[1, 2, 3])?;
@@ -326,7 +325,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
         }
     };
     append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
-    Some((what.into(), Refused(DataCorrupted)))
+    Some((what.into(), Refused(SqlState::DATA_CORRUPTED)))
 }
 
 // ---- Rows ----
@@ -342,15 +341,19 @@ fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
     let other = living(d, image)?;
     let (what, at, deletes, rows, expected) = match d.below(10) {
         0 => ("a row that goes", shard, vec![id], None, next),
-        1 => ("a row that goes twice", shard, vec![id, id], None, Refused(DataCorrupted)),
+        1 => ("a row that goes twice", shard, vec![id, id], None, Refused(SqlState::DATA_CORRUPTED)),
         2 => ("a row that changes", shard, vec![id], Some(one), next),
-        3 if shards > 1 => ("a row on another shard", other_shard, vec![], Some(one), Refused(DataCorrupted)),
-        4 if keyed => ("a key that is there already", shard, vec![], Some(one), Refused(DataCorrupted)),
+        3 if shards > 1 => {
+            ("a row on another shard", other_shard, vec![], Some(one), Refused(SqlState::DATA_CORRUPTED))
+        }
+        4 if keyed => {
+            ("a key that is there already", shard, vec![], Some(one), Refused(SqlState::DATA_CORRUPTED))
+        }
         5 if keyed => {
             let twice = [&one, &one];
             let twice =
                 arrow_select::concat::concat_batches(&one.schema(), twice).expect("rows of one table");
-            ("a key that comes twice", shard, vec![id], Some(twice), Refused(DataCorrupted))
+            ("a key that comes twice", shard, vec![id], Some(twice), Refused(SqlState::DATA_CORRUPTED))
         }
         6 if other.id() > id && other.shard == shard && other.table == table.id => {
             ("a row that changes, and one that goes", shard, vec![id, other.id()], Some(one), next)
@@ -361,7 +364,7 @@ fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
             // Its format, and eight bytes that mean nothing yet.
             piece[22 + d.index(10)] ^= 4;
             append_piece(image, end, shards, shard, piece)?;
-            return Some(("rows in a piece of no known format".into(), Refused(DataCorrupted)));
+            return Some(("rows in a piece of no known format".into(), Refused(SqlState::DATA_CORRUPTED)));
         }
         8 | 9 => {
             let mut piece = vec![];
@@ -374,7 +377,7 @@ fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
                 piece[..4].copy_from_slice(&length.to_le_bytes());
             }
             append_piece(image, end, shards, shard, piece)?;
-            let outcome = if left_over { Refused(DataCorrupted) } else { next };
+            let outcome = if left_over { Refused(SqlState::DATA_CORRUPTED) } else { next };
             return Some((format!("a piece of nothing, bytes left over: {left_over}"), outcome));
         }
         _ if keyed => return None,
@@ -512,7 +515,7 @@ fn fold(image: &MemStorage) -> kernel::Result<Fold> {
 }
 
 fn look(image: &MemStorage) -> Outcome {
-    fold(image).map_or_else(|error| Refused(error.kind), |fold| Ends(fold.last))
+    fold(image).map_or_else(|error| Refused(error.sqlstate), |fold| Ends(fold.last))
 }
 
 /// As the log has it, whatever its records say.
@@ -524,7 +527,7 @@ fn read(image: &MemStorage) -> Outcome {
         }
         Ok(last)
     });
-    read.map_or_else(|error| Refused(error.kind), Ends)
+    read.map_or_else(|error| Refused(error.sqlstate), Ends)
 }
 
 /// As a server starts, which makes a log where there is none.
@@ -532,10 +535,12 @@ fn open(image: &MemStorage) -> Outcome {
     let mut fold = Fold::new();
     let opened = log::is_created(&mut image.clone()).and_then(|there| match there {
         true => log::open(image.clone(), 0, 4096, &mut |record| fold.take(&record)),
-        false => Err(kernel::Error::new(ObjectNotInPrerequisiteState, "a new log would be made")),
+        false => {
+            Err(kernel::Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "a new log would be made"))
+        }
     });
     match opened {
-        Err(error) => Refused(error.kind),
+        Err(error) => Refused(error.sqlstate),
         // Its own open record comes last.
         Ok(opened) => {
             let last = opened.writer.last();
@@ -609,8 +614,8 @@ fn refuse_strangers(d: &Decisions<'_>, shards: u16) -> Result<(), Violation> {
             record(1, Body::SyncMarker)
         }
     };
-    let found = recovery.replay(&strange).map_err(|error| error.kind);
-    if (first.is_ok(), found) != (true, Err(DataCorrupted)) {
+    let found = recovery.replay(&strange).map_err(|error| error.sqlstate);
+    if (first.is_ok(), found) != (true, Err(SqlState::DATA_CORRUPTED)) {
         let text = format!("recovery takes {strange:?}: {found:?}");
         return Err(Violation::new("recovered", text));
     }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use kernel::columns::{ALIGNMENT, HIDDEN_COLUMN_IDS, PIECE_ROWS_MAX, encode, pieces};
 use kernel::schema::{ColumnType, TableDef};
-use kernel::{ErrorKind, RowId, Sequence, TableId};
+use kernel::{RowId, Sequence, SqlState, TableId};
 
 use super::piece::{self, CONSTANT, DELTAS, NULLS, OFFSETS, RAW, RUNS};
 use super::rows::{self, Mix};
@@ -394,7 +394,7 @@ fn kernel_reads(def: &TableDef, part: &[u8]) -> Result<Option<Vec<Contents>>, Vi
                 |(ids, rows): (Vec<RowId>, Option<_>)| (ids, rows.as_ref().map_or(vec![], of_batch));
             all.into_iter().map(contents).collect()
         })),
-        Err(error) if error.kind == ErrorKind::DataCorrupted => Ok(None),
+        Err(error) if error.sqlstate == SqlState::DATA_CORRUPTED => Ok(None),
         Err(error) => Err(Violation::new("honest", format!("damaged rows are called {error:?}"))),
     }
 }

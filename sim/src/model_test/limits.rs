@@ -66,7 +66,7 @@ fn check_steps(d: &Decisions<'_>) -> Check {
     {
         let limits = ShardLimits { step_bytes_max, ..ShardLimits::default() };
         let (parts, refused) = stage(&def, &OnDuplicate::Reject, std::slice::from_ref(&row), limits);
-        let codes: Vec<&str> = refused.iter().map(|refused| refused.error.kind.sqlstate()).collect();
+        let codes: Vec<&str> = refused.iter().map(|refused| refused.error.sqlstate.as_str()).collect();
         let due: (usize, &[&str]) = if is_taken { (1, &[]) } else { (0, &["54000"]) };
         ensure("bounded", (parts, &codes[..]) == due, || {
             format!(

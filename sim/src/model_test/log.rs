@@ -5,7 +5,7 @@ use std::fmt::Arguments;
 
 use kernel::log::{self, MemStorage, Opened};
 use kernel::record::{Body, Commit, EncodedRecord, Piece, Record, RecordKind};
-use kernel::{ErrorKind, Input, Sequence};
+use kernel::{Input, Sequence, SqlState};
 
 use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, Disk, DiskHabits};
@@ -158,7 +158,7 @@ impl<'a> ModelTest<'_, 'a> {
                     (self.tell)(format_args!("the log does not open: {error}"));
                     let died = self.disk.died();
                     let expected =
-                        died.is_some() || matches!(error.kind, ErrorKind::IoError | ErrorKind::DiskFull);
+                        died.is_some() || matches!(error.sqlstate, SqlState::IO_ERROR | SqlState::DISK_FULL);
                     let excused = expected && attempt <= FAILING_STARTS_MAX;
                     ensure("recovered", excused, || {
                         format!("a log alone does not open, without damage: {error}")

@@ -26,7 +26,7 @@ use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, TableSpec, Wor
 use kernel::record::Piece;
 use kernel::schema::{Catalog, CatalogChange, TableDef};
 use kernel::snapshot::{ShardView, Snapshot};
-use kernel::{ErrorKind, RowId, Sequence, Shard, ShardId, ShardLimits, TableId, TableLockId};
+use kernel::{RowId, Sequence, Shard, ShardId, ShardLimits, SqlState, TableId, TableLockId};
 
 use self::chunks::{Chunks, Step};
 use self::rows::Mix;
@@ -362,7 +362,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             }
             let fate = match (complete, duplicate) {
                 (false, _) => Fate::Rejected("23502"),
-                (true, Rule::Misfit(_)) => Fate::Rejected(MISFIT.sqlstate()),
+                (true, Rule::Misfit(_)) => Fate::Rejected(MISFIT.as_str()),
                 (true, Rule::Fits(duplicate)) => transaction.upsert(def.id.0, duplicate, row.clone()),
             };
             match fate {
@@ -468,8 +468,8 @@ impl<'d, 'a> ModelTest<'d, 'a> {
     }
 
     fn told(&self, rejected: &Rejected) -> String {
-        let code = rejected.error.kind.sqlstate();
-        let is_foretold = code != "23502" && code != MISFIT.sqlstate();
+        let code = rejected.error.sqlstate.as_str();
+        let is_foretold = code != "23502" && code != MISFIT.as_str();
         let why = if is_foretold { rejected.error.message.as_str() } else { "" };
         let origin = rejected.origin.map(|(split, ordinal)| (split.0 as i32, ordinal));
         refusal(rejected.table, code, why, origin, &rejected.row_text)
@@ -592,8 +592,8 @@ impl<'d, 'a> ModelTest<'d, 'a> {
                 kernel::columns::encode(def, &[id], None, &mut piece);
                 let piece = Piece::Inline(vec![piece.into()]);
                 let found = self.shards[number].clone().replay(self.published.sequence.next(), &[], &piece);
-                let code = found.as_ref().map_err(|error| error.kind);
-                let is_right = ids.contains(&id) || code == Err(ErrorKind::DataCorrupted);
+                let code = found.as_ref().map_err(|error| error.sqlstate);
+                let is_right = ids.contains(&id) || code == Err(SqlState::DATA_CORRUPTED);
                 ensure("recovered", is_right, || {
                     format!("shard {number}: row {id:?} goes, which is not there: {found:?}")
                 })?;

@@ -9,7 +9,7 @@ use kernel::expr::{Expr, OnDuplicate, Update};
 use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
 use kernel::schema::{Catalog, ColumnType, TableDef};
 use kernel::snapshot::Snapshot;
-use kernel::{ErrorKind, Sequence, Shard, ShardId, TableId, TableLockId};
+use kernel::{Sequence, Shard, ShardId, SqlState, TableId, TableLockId};
 
 use super::{piece, rows};
 use crate::decide::Decisions;
@@ -176,7 +176,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         let rows: Vec<Row> = self.incoming().into_iter().map(|(_, row)| row).collect();
         let work = self.rows(misfit.clone(), &rows);
         let staged = stage(&mut self.shard, CHANGED, vec![work])?;
-        let refused = staged.rejected.iter().filter(|rejected| rejected.error.kind == MISFIT).count();
+        let refused = staged.rejected.iter().filter(|rejected| rejected.error.sqlstate == MISFIT).count();
         self.shard.handle(ShardCommand::Abandon { from: CHANGED });
         ensure("honest", refused == rows.len() && staged.counts == Counts::default(), || {
             format!("{refused} of {} rows are refused by {misfit:?}", rows.len())
@@ -186,7 +186,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
 
 fn told(rejected: &Rejected) -> (Value, &str) {
     let offset = rejected.origin.map_or(Value::Null, |(_, offset)| Value::Int(offset));
-    (offset, rejected.error.kind.sqlstate())
+    (offset, rejected.error.sqlstate.as_str())
 }
 
 /// As deep as may be, and one more: whether it may be defined, and whether it is read.
@@ -197,8 +197,8 @@ fn check_depth(def: &TableDef) -> Check {
     for depth in [DEPTH_MAX, DEPTH_MAX + 1, DEPTH_MAX + 2] {
         let condition = Some(nested(depth));
         let check = OnDuplicate::Update(Update { assignments: vec![], condition }).check(def);
-        let due = if depth > DEPTH_MAX { Err(ErrorKind::InvalidParameterValue) } else { Ok(()) };
-        let found = check.map_err(|error| error.kind);
+        let due = if depth > DEPTH_MAX { Err(SqlState::INVALID_PARAMETER_VALUE) } else { Ok(()) };
+        let found = check.map_err(|error| error.sqlstate);
         ensure("honest", found == due, || format!("an expression of depth {depth} comes to {found:?}"))?;
     }
     // Its nodes, operands first: their number, then each.

@@ -169,10 +169,10 @@ impl Oracle {
                 self.stops_pipelines
                     || asked(&|d| matches!(d, Definition::StopPipeline { name, .. } if *name == now.name))
             }
-            (PipelineState::Failed { .. }, PipelineState::Stopped) => {
+            (PipelineState::Failed(_), PipelineState::Stopped) => {
                 asked(&|d| is_alteration(d, &now.definition)) && now.definition != before.definition
             }
-            (before, PipelineState::Failed { .. }) => *before == PipelineState::Running,
+            (before, PipelineState::Failed(_)) => *before == PipelineState::Running,
             _ => false,
         };
         ensure("honest", legal, || format!("pipeline {before:?} became {:?} unasked", now.state))

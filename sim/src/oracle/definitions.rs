@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec};
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
-use kernel::{ErrorKind, expr::OnDuplicate};
+use kernel::{SqlState, expr::OnDuplicate};
 
 use super::model::{Model, Pipeline};
 use super::{Check, Oracle, Violation, ensure};
@@ -18,7 +18,7 @@ pub enum Foretold {
     /// A record.
     Record,
     /// Nothing is changed.
-    Refused(ErrorKind),
+    Refused(SqlState),
 }
 
 /// Columns that a table has at most.
@@ -26,61 +26,62 @@ const COLUMNS_MAX: usize = 1600;
 
 /// What must come of a definition at this moment.
 pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
-    use ErrorKind::*;
     let table = |name: &str| tip.table_named(name);
     let pipeline = |name: &str| tip.pipelines.values().find(|p| p.name == name);
     let nothing_if = |fine: bool, kind| if fine { Foretold::Nothing } else { Foretold::Refused(kind) };
     let running = |p: &Pipeline| p.state == PipelineState::Running;
     match definition {
         Definition::CreateTable { spec, if_not_exists } => match table(&spec.name) {
-            Some(_) => nothing_if(*if_not_exists, DuplicateTable),
+            Some(_) => nothing_if(*if_not_exists, SqlState::DUPLICATE_TABLE),
             None if is_legal_table(spec) => Foretold::Record,
-            None => Foretold::Refused(InvalidTableDefinition),
+            None => Foretold::Refused(SqlState::INVALID_TABLE_DEFINITION),
         },
         Definition::DropTable { name, if_exists } => match table(name) {
-            None => nothing_if(*if_exists, UndefinedTable),
-            Some(id) if tip.pipelines.values().any(|p| p.table == id) => Foretold::Refused(ObjectInUse),
+            None => nothing_if(*if_exists, SqlState::UNDEFINED_TABLE),
+            Some(id) if tip.pipelines.values().any(|p| p.table == id) => {
+                Foretold::Refused(SqlState::OBJECT_IN_USE)
+            }
             Some(_) => Foretold::Record,
         },
         Definition::TruncateTable { name } if table(name).is_some() => Foretold::Record,
-        Definition::TruncateTable { .. } => Foretold::Refused(UndefinedTable),
+        Definition::TruncateTable { .. } => Foretold::Refused(SqlState::UNDEFINED_TABLE),
         Definition::CreatePipeline { spec, if_not_exists } => match pipeline(&spec.name) {
             _ if let Some(kind) = cannot_load(spec, tip) => Foretold::Refused(kind),
             None => Foretold::Record,
-            Some(_) => nothing_if(*if_not_exists, DuplicateObject),
+            Some(_) => nothing_if(*if_not_exists, SqlState::DUPLICATE_OBJECT),
         },
         Definition::AlterPipeline(Alteration { spec, was, .. }) => match pipeline(&spec.name) {
-            None => Foretold::Refused(UndefinedObject),
+            None => Foretold::Refused(SqlState::UNDEFINED_OBJECT),
             _ if let Some(kind) = cannot_load(spec, tip) => Foretold::Refused(kind),
-            Some(p) if p.definition != *was => Foretold::Refused(SerializationFailure),
+            Some(p) if p.definition != *was => Foretold::Refused(SqlState::SERIALIZATION_FAILURE),
             Some(_) => Foretold::Record,
         },
         Definition::ClearErrors { pipeline: None } => Foretold::Record,
         Definition::ClearErrors { pipeline: Some(name) } => match pipeline(name) {
-            None => Foretold::Refused(UndefinedObject),
+            None => Foretold::Refused(SqlState::UNDEFINED_OBJECT),
             Some(_) => Foretold::Record,
         },
         Definition::DropPipeline { name, if_exists } => match pipeline(name) {
-            None => nothing_if(*if_exists, UndefinedObject),
+            None => nothing_if(*if_exists, SqlState::UNDEFINED_OBJECT),
             Some(_) => Foretold::Record,
         },
         Definition::StartPipeline { name, if_not_running } => match pipeline(name) {
-            None => Foretold::Refused(UndefinedObject),
-            Some(p) if running(p) => nothing_if(*if_not_running, ObjectNotInPrerequisiteState),
+            None => Foretold::Refused(SqlState::UNDEFINED_OBJECT),
+            Some(p) if running(p) => nothing_if(*if_not_running, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
             Some(_) => Foretold::Record,
         },
         Definition::StopPipeline { name, if_running } => match pipeline(name) {
-            None => Foretold::Refused(UndefinedObject),
+            None => Foretold::Refused(SqlState::UNDEFINED_OBJECT),
             Some(p) if running(p) => Foretold::Record,
-            Some(_) => nothing_if(*if_running, ObjectNotInPrerequisiteState),
+            Some(_) => nothing_if(*if_running, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
         },
         Definition::SetOffsets { name, offsets } => match (pipeline(name), offsets) {
-            (None, _) => Foretold::Refused(UndefinedObject),
-            (Some(p), _) if running(p) => Foretold::Refused(ObjectNotInPrerequisiteState),
+            (None, _) => Foretold::Refused(SqlState::UNDEFINED_OBJECT),
+            (Some(p), _) if running(p) => Foretold::Refused(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
             (_, Offsets::At(at))
                 if at.iter().any(|(name, at)| name.partition().is_none() || at.ordinal() < 0) =>
             {
-                Foretold::Refused(InvalidParameterValue)
+                Foretold::Refused(SqlState::INVALID_PARAMETER_VALUE)
             }
             _ => Foretold::Record,
         },
@@ -88,10 +89,10 @@ pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
 }
 
 /// Why a pipeline cannot load its table, if so.
-fn cannot_load(spec: &PipelineSpec, tip: &Model) -> Option<ErrorKind> {
-    let Some(id) = tip.table_named(&spec.table) else { return Some(ErrorKind::UndefinedTable) };
+fn cannot_load(spec: &PipelineSpec, tip: &Model) -> Option<SqlState> {
+    let Some(id) = tip.table_named(&spec.table) else { return Some(SqlState::UNDEFINED_TABLE) };
     let never_applies = tip.tables[&id].key.is_empty() && spec.on_duplicate != OnDuplicate::Reject;
-    never_applies.then_some(ErrorKind::InvalidTableDefinition)
+    never_applies.then_some(SqlState::INVALID_TABLE_DEFINITION)
 }
 
 fn is_legal_table(spec: &TableSpec) -> bool {
@@ -248,7 +249,7 @@ impl Oracle {
     }
 
     /// A definition is answered.
-    pub fn defined(&mut self, request: u64, refused: Option<ErrorKind>) -> Check {
+    pub fn defined(&mut self, request: u64, refused: Option<SqlState>) -> Check {
         let Some(at) = self.outstanding.iter().position(|o| o.request == request) else {
             return Err(Violation::new("honest", "a definition is answered that nobody asked for"));
         };

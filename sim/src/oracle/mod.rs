@@ -635,7 +635,7 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
         let dead_letters: u64 = of_it.map(|a| a.tally.dead_letters).sum();
         let exceeded = dead_letters > 0 && pipeline.dead_letters > limit;
         let why = format!("{} messages of pipeline {} were set aside", pipeline.dead_letters, pipeline.name);
-        let says_why = |state: &PipelineState| matches!(state, PipelineState::Failed { message, .. } if message.starts_with(&why));
+        let says_why = |state: &PipelineState| matches!(state, PipelineState::Failed(error) if error.message.starts_with(&why));
         let stops = |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id && says_why(&def.state));
         ensure("honest", commit.catalog.iter().any(stops) == exceeded, || {
             format!(

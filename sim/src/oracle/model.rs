@@ -217,9 +217,10 @@ impl<'m> Transaction<'m> {
 
     /// If a definition says that its pipeline failed, the errors table says why.
     pub fn fail(&mut self, def: &kernel::schema::PipelineDef, at_us: i64) {
-        let PipelineState::Failed { code, message } = &def.state else { return };
+        let PipelineState::Failed(error) = &def.state else { return };
         let text = |text: &str| Value::Text(text.into());
-        let told = [text(&def.name), Value::Int(at_us), text("source"), text(code), text(message)];
+        let (code, why) = (text(error.sqlstate.as_str()), text(&error.to_string()));
+        let told = [text(&def.name), Value::Int(at_us), text("source"), code, why];
         let row = [Value::Int(def.id.0.into())].into_iter().chain(told).chain(vec![Value::Null; 7]).collect();
         self.apply(Change::Failed(row));
     }

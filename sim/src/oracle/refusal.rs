@@ -1,7 +1,7 @@
 //! Whether a refusal was justified: a pipeline that stopped, a statement that was turned down. Something must really have happened that
 //! leaves no other way (invariant 8); a database that refuses without need is as wrong as one that guesses.
 
-use kernel::ErrorKind;
+use kernel::SqlState;
 use kernel::schema::{PipelineDef, PipelineState};
 
 use super::model::{Fate, Model, Pipeline, Transaction};
@@ -43,13 +43,14 @@ fn topic_name(id: crate::broker::TopicId) -> String {
 
 /// A pipeline stopped by itself: `at` is where it stands once the record is folded.
 pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_, '_>) -> Check {
-    let PipelineState::Failed { code, message } = &def.state else { return Ok(()) };
+    let PipelineState::Failed(error) = &def.state else { return Ok(()) };
+    let (code, message) = (error.sqlstate, &error.message);
     let unjustified = |why: String| {
         Violation::new("honest", format!("pipeline {} stopped without need: {why}: {message}", def.name))
     };
     let rule = rule_of(outside, at)?;
     let broker = &outside.brokers[rule.topic];
-    if code == ErrorKind::SourceLost.sqlstate() {
+    if code == SqlState::SOURCE_LOST {
         let loss = told_loss(message).ok_or_else(|| unjustified("it does not say what is lost".into()))?;
         let hint = format!("SET OFFSETS '{{\"{}\": {}}}'", loss.partition, loss.go_on);
         if !message.contains(&hint) {
@@ -66,7 +67,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
         let lost = broker.has_lost(topic, loss.partition, loss.wanted) || broker.topics_created() > 1;
         return if lost { Ok(()) } else { Err(unjustified("nothing is lost there".into())) };
     }
-    if code == ErrorKind::SourceChanged.sqlstate() {
+    if code == SqlState::SOURCE_CHANGED {
         // What a broker itself says of it is the broker's business.
         let own = message.starts_with("the topic of pipeline ");
         let told = at.topic.is_none_or(|before| !own || message.contains(&topic_name(before)));
@@ -77,7 +78,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
         return if changed { Ok(()) } else { Err(unjustified("the topic is the same".into())) };
     }
     let reached = rule.error_limit.is_some_and(|limit| at.dead_letters > limit);
-    if code == ErrorKind::InvalidTextRepresentation.sqlstate() && reached {
+    if code == SqlState::INVALID_TEXT_REPRESENTATION && reached {
         return Ok(());
     }
     Err(unjustified(format!("no reason for code {code}, with {} messages set aside", at.dead_letters)))
@@ -85,7 +86,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
 
 impl Oracle {
     /// A client transaction was turned down because of its rows: one of them must be in the way of what the log holds at this moment.
-    pub fn turned_down(&self, id: u64, kind: ErrorKind) -> Check {
+    pub fn turned_down(&self, id: u64, sqlstate: SqlState) -> Check {
         let Some(write) = self.writes.get(&id) else {
             return Err(Violation::new(
                 "honest",
@@ -112,8 +113,8 @@ impl Oracle {
                 }
             }
         }
-        ensure("honest", codes.contains(&kind.sqlstate()), || {
-            format!("transaction {id} is turned down with {}, must be one of {codes:?}", kind.sqlstate())
+        ensure("honest", codes.contains(&sqlstate.as_str()), || {
+            format!("transaction {id} is turned down with {sqlstate}, must be one of {codes:?}")
         })
     }
 }

@@ -12,8 +12,8 @@ use kernel::message::{
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
 use kernel::{
-    ColumnId, ErrorKind, Generation, PipelineId, Position, ReaderId, Request, RequestId, SplitName, TableId,
-    TableLockId,
+    ColumnId, Error, Generation, PipelineId, Position, ReaderId, Request, RequestId, SplitName, SqlState,
+    TableId, TableLockId,
 };
 
 use crate::columns;
@@ -38,7 +38,7 @@ pub enum Asked {
         /// The table.
         table: u32,
         /// The error that it must come to.
-        due: ErrorKind,
+        due: SqlState,
     },
     /// A table lock over these tables.
     TableLock(Vec<u32>),
@@ -198,7 +198,7 @@ impl Clients {
             PipelineState::Stopped => {
                 Some(Definition::StartPipeline { name, if_not_running: d.below(2) == 0 })
             }
-            PipelineState::Failed { code, message } if code.starts_with("TM") => {
+            PipelineState::Failed(error) if error.sqlstate.class() == "TM" => {
                 let repaired =
                     self.repaired.get(&pipeline.id).is_some_and(|repaired| *repaired < pipeline.generation);
                 if repaired || d.activity(Rate::per_mille(300)) {
@@ -206,9 +206,9 @@ impl Clients {
                     return Some(Definition::StartPipeline { name, if_not_running: false });
                 }
                 self.repaired.insert(pipeline.id, pipeline.generation);
-                Some(repair(d, name, code, message))
+                Some(repair(d, name, error))
             }
-            PipelineState::Failed { .. } => Some(Definition::StartPipeline { name, if_not_running: false }),
+            PipelineState::Failed(_) => Some(Definition::StartPipeline { name, if_not_running: false }),
             PipelineState::Running if d.activity(p.activity.truncate) => {
                 let tables: Vec<String> = p.tables.iter().map(|(name, ..)| name.clone()).collect();
                 Some(Definition::TruncateTable { name: d.pick(&tables[..3]) })
@@ -393,8 +393,8 @@ impl Clients {
                 let expr = Expr::Cast(Box::new(Expr::Incoming(0)), ColumnType::Bool);
                 (OnDuplicate::Update(Update { assignments: vec![(1, expr)], condition: None }), MISFIT)
             }
-            _ if of_pipeline => (OnDuplicate::Ignore, ErrorKind::InvalidTableDefinition),
-            _ => (OnDuplicate::Replace, ErrorKind::ObjectNotInPrerequisiteState),
+            _ if of_pipeline => (OnDuplicate::Ignore, SqlState::INVALID_TABLE_DEFINITION),
+            _ => (OnDuplicate::Replace, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
         };
         let asked = Asked::Misfit { table: table.id.0, due };
         let request = if of_pipeline {
@@ -551,13 +551,13 @@ fn odd_offset(d: &Decisions<'_>) -> BTreeMap<SplitName, Position> {
 }
 
 /// What the error of a failed pipeline tells its operator to do.
-fn repair(d: &Decisions<'_>, name: String, code: &str, message: &str) -> Definition {
-    let hinted = message.split_once("'{\"").and_then(|(_, hint)| {
+fn repair(d: &Decisions<'_>, name: String, error: &Error) -> Definition {
+    let hinted = error.message.split_once("'{\"").and_then(|(_, hint)| {
         let (partition, rest) = hint.split_once("\": ")?;
         let (offset, _) = rest.split_once('}')?;
         Some((SplitName::new(partition), Position::kafka(offset.parse().ok()?, -1)))
     });
-    match hinted.filter(|_| code == ErrorKind::SourceLost.sqlstate()) {
+    match hinted.filter(|_| error.sqlstate == SqlState::SOURCE_LOST) {
         Some(at) => Definition::SetOffsets { name, offsets: Offsets::At(BTreeMap::from([at])) },
         None => {
             let from = d.pick(&[StartAt::Earliest, StartAt::Earliest, StartAt::Latest]);

@@ -6,7 +6,7 @@ use arrow_array::types::Int64Type;
 use kernel::message::{Counts, Response, ShardCommand, SplitStart, Work};
 use kernel::record::RecordKind;
 use kernel::snapshot::Snapshot;
-use kernel::{Effect, Epoch, Error, ErrorKind, PipelineId, RequestId, TableId};
+use kernel::{Effect, Epoch, Error, PipelineId, RequestId, SqlState, TableId};
 
 use super::World;
 use super::clients::{Asked, Held, Reading};
@@ -136,7 +136,7 @@ impl World<'_> {
                 self.note(
                     Actor::Coordinator,
                     Mark::Step,
-                    &[error.kind as u64, text_fact(&error.to_string())],
+                    &[text_fact(error.sqlstate.as_str()), text_fact(&error.to_string())],
                     format_args!("halts: {error}"),
                 );
                 self.process.as_mut().expect("effects come from a life").halted = true;
@@ -283,20 +283,20 @@ impl World<'_> {
     fn turned_away_without_need(&self, asked: &Asked, id: RequestId, error: &Error) -> Option<String> {
         let process = self.process.as_ref().expect("answers come from a life");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
-        let (justified, why) = match (error.kind, asked) {
+        let (justified, why) = match (error.sqlstate, asked) {
             (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
-            (ErrorKind::DiskFull, _) => (process.read_only, "there is room on the disk".into()),
-            (ErrorKind::OutOfMemory, _) => {
+            (SqlState::DISK_FULL, _) => (process.read_only, "there is room on the disk".into()),
+            (SqlState::OUT_OF_MEMORY, _) => {
                 let (others, most) = (self.clients.asked.len(), self.p.config.requests_waiting_max);
                 (others >= most, format!("{others} other requests wait, {most} may"))
             }
-            (ErrorKind::UndefinedTable, Asked::Write) => {
+            (SqlState::UNDEFINED_TABLE, Asked::Write) => {
                 (self.oracle.tables_of(id.0).iter().any(missing), "its tables are there".into())
             }
-            (ErrorKind::UndefinedTable, Asked::TableLock(tables)) => {
+            (SqlState::UNDEFINED_TABLE, Asked::TableLock(tables)) => {
                 (tables.iter().any(missing), "its tables are there".into())
             }
-            (ErrorKind::UndefinedTable, Asked::Misfit { table, .. }) => {
+            (SqlState::UNDEFINED_TABLE, Asked::Misfit { table, .. }) => {
                 (missing(table), "its table is there".into())
             }
             (kind, Asked::Misfit { due, .. }) => (kind == *due, format!("{due:?} is due")),
@@ -322,11 +322,12 @@ impl World<'_> {
                 self.note(
                     Actor::Client,
                     Mark::Step,
-                    &[id.0, error.kind as u64, text_fact(&error.to_string())],
+                    &[id.0, text_fact(error.sqlstate.as_str()), text_fact(&error.to_string())],
                     format_args!("request {id} is refused: {error}"),
                 );
                 if let Some(why) = self.turned_away_without_need(&asked, id, error) {
-                    let text = format!("request {id} ({asked:?}) must not fail with {:?}: {why}", error.kind);
+                    let text =
+                        format!("request {id} ({asked:?}) must not fail with {:?}: {why}", error.sqlstate);
                     return Err(Violation::new("honest", text));
                 }
             }
@@ -334,8 +335,8 @@ impl World<'_> {
         match (asked, result) {
             (Asked::Write, Ok(Response::Done(counts))) => self.oracle.answered(id.0, Ok(counts)),
             (Asked::Write, Err(error)) => {
-                if !is_of_the_moment(error.kind) {
-                    self.oracle.turned_down(id.0, error.kind)?;
+                if !is_of_the_moment(error.sqlstate) {
+                    self.oracle.turned_down(id.0, error.sqlstate)?;
                 }
                 self.oracle.answered(id.0, Err(&error))
             }
@@ -343,12 +344,12 @@ impl World<'_> {
                 self.oracle.defined(id.0, None)
             }
             (Asked::Definition, Err(error)) => {
-                let turned_away = matches!(error.kind, ErrorKind::DiskFull | ErrorKind::OutOfMemory);
+                let turned_away = matches!(error.sqlstate, SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY);
                 if turned_away {
                     self.oracle.definition_turned_away(id.0);
                     return Ok(());
                 }
-                self.oracle.defined(id.0, Some(error.kind))
+                self.oracle.defined(id.0, Some(error.sqlstate))
             }
             (Asked::TableLock(tables), Ok(Response::TableLock { table_lock, snapshot })) => {
                 self.oracle.table_lock(&snapshot, &tables)?;
@@ -374,6 +375,6 @@ impl World<'_> {
 }
 
 /// Whether an error says something of the moment, and nothing of what was asked for.
-fn is_of_the_moment(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::DiskFull | ErrorKind::OutOfMemory | ErrorKind::UndefinedTable)
+fn is_of_the_moment(kind: SqlState) -> bool {
+    matches!(kind, SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY | SqlState::UNDEFINED_TABLE)
 }

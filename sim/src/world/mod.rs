@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use kernel::log;
 use kernel::record::{Body, Piece, Record, RecordKind};
-use kernel::{Config, ErrorKind, Input, Micros, Recovery, Request, Sequence, Shard, ShardId, Term};
+use kernel::{Config, Input, Micros, Recovery, Request, Sequence, Shard, ShardId, SqlState, Term};
 
 use self::clients::Clients;
 use self::drive::Stalled;
@@ -375,7 +375,7 @@ impl<'a> World<'a> {
             self.note(
                 Actor::World,
                 Mark::Step,
-                &[error.kind as u64, text_fact(&error.to_string())],
+                &[text_fact(error.sqlstate.as_str()), text_fact(&error.to_string())],
                 format_args!("the start fails: {error}"),
             );
             match died {
@@ -385,12 +385,15 @@ impl<'a> World<'a> {
                 }
                 // A damaged version number says that another version wrote it: a refusal all the same.
                 None if self.damage.is_some()
-                    && matches!(error.kind, ErrorKind::DataCorrupted | ErrorKind::FeatureNotSupported) =>
+                    && matches!(
+                        error.sqlstate,
+                        SqlState::DATA_CORRUPTED | SqlState::FEATURE_NOT_SUPPORTED
+                    ) =>
                 {
                     self.counts.rotten_refused += 1;
                     return Ok(Start::Refused);
                 }
-                None if matches!(error.kind, ErrorKind::IoError | ErrorKind::DiskFull) => {
+                None if matches!(error.sqlstate, SqlState::IO_ERROR | SqlState::DISK_FULL) => {
                     self.crash(Crash::Kill)
                 }
                 None => {

@@ -7,7 +7,7 @@ use kernel::log::{LogWriter, SyncPlan, SyncRange};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
 use kernel::{
-    Coordinator, Epoch, ErrorKind, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard,
+    Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard, SqlState,
 };
 
 use super::rest::Held;
@@ -223,7 +223,7 @@ impl<'a> LogHost<'a> {
         };
         outcome.unwrap_or_else(|error| {
             self.failed = true;
-            self.full_is_failure = error.kind == ErrorKind::DiskFull;
+            self.full_is_failure = error.sqlstate == SqlState::DISK_FULL;
             assert!(self.writer.sync_plan().is_err(), "a log that failed is of no use any more");
             self.replies.push_back(Input::LogFailed { error });
             LogStep::Failed

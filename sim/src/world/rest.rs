@@ -72,7 +72,7 @@ impl World<'_> {
         let read = LogReader::begin(self.disk.clone()).and_then(|mut reader| {
             if reader.database() != super::DATABASE {
                 return Err(kernel::Error::new(
-                    kernel::ErrorKind::Internal,
+                    kernel::SqlState::INTERNAL_ERROR,
                     "the log names another database",
                 ));
             }

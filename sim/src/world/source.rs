@@ -11,7 +11,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
 use kernel::schema::{ColumnType, PipelineDef, TableDef};
-use kernel::{Epoch, Error, ErrorKind, Extract, Identity, Input, Micros, PipelineId, RawMessage};
+use kernel::{Epoch, Error, Extract, Identity, Input, Micros, PipelineId, RawMessage, SqlState};
 use tidemark_decode::{
     DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, TimeUnit, Transform, Transformed, YEARS_ALL,
 };
@@ -528,7 +528,10 @@ impl Reader {
             self.buffer.truncate(index);
             if admission == Admission::WentBack {
                 let text = "the partition was read on, and went back";
-                return Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, text)));
+                return Err(SourceFailure::Transient(Error::new(
+                    SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                    text,
+                )));
             }
             let opening = Opening { before: None, doubting: true, again: true };
             self.session = around.broker.open(self.partition, guard.position(), opening);

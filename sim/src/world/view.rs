@@ -68,7 +68,7 @@ impl World<'_> {
                 let state = match &pipeline.state {
                     PipelineState::Running => "runs",
                     PipelineState::Stopped => "stands",
-                    PipelineState::Failed { .. } => "failed",
+                    PipelineState::Failed(_) => "failed",
                 };
                 let name = format!("pipeline:{number}");
                 let (topic, table) = (rule.topic, &rule.table);

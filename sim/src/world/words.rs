@@ -137,8 +137,8 @@ fn catalog_change(f: &mut Formatter<'_>, change: &CatalogChange, catalog: &Catal
             match &pipeline.state {
                 PipelineState::Running => write!(f, "{name} runs (epoch {epoch}, generation {generation}"),
                 PipelineState::Stopped => write!(f, "{name} stands (epoch {epoch}, generation {generation}"),
-                PipelineState::Failed { message, .. } => {
-                    write!(f, "{name} has failed: {message} (epoch {epoch}, generation {generation}")
+                PipelineState::Failed(error) => {
+                    write!(f, "{name} has failed: {error} (epoch {epoch}, generation {generation}")
                 }
             }?;
             f.write_str(")")

@@ -14,8 +14,8 @@ use kernel::record::{Body, Record};
 use kernel::schema::{ColumnDef, ColumnType};
 use kernel::snapshot::ShardView;
 use kernel::{
-    ColumnId, Config, Coordinator, Effect, Epoch, Error, ErrorKind, Extract, Identity, Input, Micros,
-    PipelineId, Position, Recovery, Request, RequestId, Sequence, Shard, ShardId, SplitId,
+    ColumnId, Config, Coordinator, Effect, Epoch, Error, Extract, Identity, Input, Micros, PipelineId,
+    Position, Recovery, Request, RequestId, Sequence, Shard, ShardId, SplitId, SqlState,
 };
 use tidemark_log::MmapStorage;
 use tidemark_record::{End, Item, Recorder, RecorderSettings, Recording, TermStart, file};
@@ -251,7 +251,7 @@ impl Server {
 
     /// The log fails, and the kernel with it.
     pub fn halt(mut self, why: &str) {
-        self.feed(Input::LogFailed { error: Error::new(ErrorKind::IoError, why) });
+        self.feed(Input::LogFailed { error: Error::new(SqlState::IO_ERROR, why) });
         let error = self.halted.clone().expect("a failed log halts the kernel");
         self.recorder.finish(End::Halted(error), None);
     }
@@ -261,7 +261,7 @@ impl Server {
         let lie = Input::Synced { through: Sequence(1_000_000) };
         let panicked = catch_unwind(AssertUnwindSafe(|| self.feed(lie))).unwrap_err();
         let text = panicked.downcast_ref::<&str>().expect("the kernel's assertion has a text");
-        let error = Error::new(ErrorKind::Internal, format!("a thread panicked: {text}"));
+        let error = Error::new(SqlState::INTERNAL_ERROR, format!("a thread panicked: {text}"));
         self.recorder.finish(End::Halted(error), None);
     }
 

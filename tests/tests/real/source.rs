@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kernel::message::SourceFailure;
 use kernel::source::{Source, SplitReader};
-use kernel::{ErrorKind, Position, SplitName};
+use kernel::{Position, SplitName, SqlState};
 use tests::kafka::Broker;
 use tidemark_kafka::{KafkaOptions, KafkaSource};
 
@@ -23,7 +23,7 @@ fn a_topic_that_does_not_exist_is_named_with_its_brokers() {
     else {
         panic!("trying again cannot help");
     };
-    assert_eq!(error.kind, ErrorKind::UndefinedObject);
+    assert_eq!(error.sqlstate, SqlState::UNDEFINED_OBJECT);
     assert!(error.message.contains("no-such-topic"), "{error}");
     assert!(error.message.contains(bootstrap), "{error}");
 }
@@ -35,7 +35,7 @@ fn a_broker_that_is_not_there_is_a_transient_failure_that_names_it() {
     else {
         panic!("the broker may come back");
     };
-    assert_eq!(error.kind, ErrorKind::SourceUnreachable);
+    assert_eq!(error.sqlstate, SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION);
     assert!(error.message.contains(&address), "{error}");
 }
 

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::filter::FilterBuilder;
 use kernel::schema::TableDef;
-use kernel::{DeadLetterKind, Error, ErrorKind, Generation, Micros, Result, SplitId};
+use kernel::{DeadLetterKind, Error, Generation, Micros, Result, SplitId, SqlState};
 use pg_values::time;
 
 use super::{ExtractPlan, Failures, Transform, Transformed};
@@ -133,9 +133,9 @@ impl Assembly {
         let count = decoded.columns.num_rows();
         let mut failed = Vec::new();
         self.transform_range(transform, &decoded.columns, 0, count, now_us, &mut parts, &mut failed)?;
-        for (row, code, text) in failed {
+        for (row, error) in failed {
             let message = decoded.origin[row as usize];
-            failures.entry(message).or_insert((DeadLetterKind::Expression, code, text));
+            failures.entry(message).or_insert((DeadLetterKind::Expression, error));
         }
         if let [(0, whole)] = parts.as_slice()
             && whole.columns.num_rows() == count
@@ -159,7 +159,7 @@ impl Assembly {
         count: usize,
         now_us: Micros,
         parts: &mut Vec<(usize, Transformed)>,
-        failed: &mut Vec<(u32, String, String)>,
+        failed: &mut Vec<(u32, Error)>,
     ) -> Result<()> {
         if count == 0 {
             return Ok(());
@@ -168,12 +168,12 @@ impl Assembly {
             Ok(transformed) => {
                 self.check_transformed(&transformed, count)?;
                 let rows = transformed.errors.iter().cloned();
-                failed.extend(rows.map(|(row, code, text)| (row + start as u32, code, text)));
+                failed.extend(rows.map(|(row, error)| (row + start as u32, error)));
                 parts.push((start, transformed));
                 Ok(())
             }
             Err(error) if count == 1 => {
-                failed.push((start as u32, error.kind.sqlstate().into(), error.message));
+                failed.push((start as u32, error));
                 Ok(())
             }
             Err(_) => {
@@ -196,7 +196,7 @@ impl Assembly {
             return Ok(());
         }
         let text = format!("SET does not give the columns of table {}; this is a bug", self.table.name);
-        Err(Error::new(ErrorKind::Internal, text))
+        Err(Error::new(SqlState::INTERNAL_ERROR, text))
     }
 
     /// Parts with gaps between them, where rows failed.
@@ -214,7 +214,7 @@ impl Assembly {
                 parts.iter().map(|(_, p)| p.columns.column(index).as_ref()).collect();
             match arrays.is_empty() {
                 true => Ok(arrow_array::new_empty_array(&self.table.columns[index].column_type.arrow())),
-                false => concat(&arrays).map_err(|e| Error::new(ErrorKind::OutOfMemory, e.to_string())),
+                false => concat(&arrays).map_err(|e| Error::new(SqlState::OUT_OF_MEMORY, e.to_string())),
             }
         };
         Ok(Rows {
@@ -233,7 +233,7 @@ impl Assembly {
             for row in (0..column.len()).filter(|&row| column.is_null(row) && rows.stays(row)) {
                 failures.entry(rows.origin[row]).or_insert_with(|| {
                     let text = format!("null in column {}, which is NOT NULL", definition.name);
-                    (DeadLetterKind::Constraint, "23502".into(), text)
+                    (DeadLetterKind::Constraint, Error::new(SqlState::NOT_NULL_VIOLATION, text))
                 });
             }
         }
@@ -266,7 +266,7 @@ impl Assembly {
                         definition.name,
                         time::year_of(value.div_euclid(per_day))
                     );
-                    (DeadLetterKind::Constraint, "22008".into(), text)
+                    (DeadLetterKind::Constraint, Error::new(SqlState::DATETIME_FIELD_OVERFLOW, text))
                 });
             }
         }
@@ -309,11 +309,11 @@ fn check_mappings(fields: &[FieldMapping], table: &TableDef) -> Result<()> {
     for (index, field) in fields.iter().enumerate() {
         let refuse = |kind, text: String| Err(Error::new(kind, text));
         if fields[..index].iter().any(|other| other.name == field.name) {
-            return refuse(ErrorKind::InvalidParameterValue, format!("{} is mapped twice", field.name));
+            return refuse(SqlState::INVALID_PARAMETER_VALUE, format!("{} is mapped twice", field.name));
         }
         if !field.name.starts_with('@') && !table.columns.iter().any(|c| c.name == field.name) {
             let text = format!("column {} of table {} does not exist", field.name, table.name);
-            return refuse(ErrorKind::UndefinedColumn, text);
+            return refuse(SqlState::UNDEFINED_COLUMN, text);
         }
     }
     Ok(())
@@ -325,7 +325,7 @@ fn feeds(plan: &ExtractPlan) -> Result<Vec<Feed>> {
         if let Some(index) = fields.iter().position(|f| f.name == definition.name) {
             if fields[index].column_type != definition.column_type {
                 let text = format!("column {} is decoded as another type than it has", definition.name);
-                return Err(Error::new(ErrorKind::InvalidParameterValue, text));
+                return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, text));
             }
             return Ok(Feed::Decoded(index));
         }

@@ -14,8 +14,8 @@ use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{
-    DeadLetter, DeadLetterKind, Epoch, Extract, Generation, Micros, OrdinalFilter, Originals, PipelineId,
-    Position, RawMessage, Result, SplitId,
+    DeadLetter, DeadLetterKind, Epoch, Error, Extract, Generation, Micros, OrdinalFilter, Originals,
+    PipelineId, Position, RawMessage, Result, SplitId, SqlState,
 };
 use pg_values::time;
 
@@ -47,8 +47,8 @@ pub struct Transformed {
     pub columns: RecordBatch,
     /// WHERE: rows for which it is not true are filtered. None: all stay.
     pub keep: Option<BooleanArray>,
-    /// Rows to be set aside, with SQLSTATE and text, where the transform knows them itself.
-    pub errors: Vec<(u32, String, String)>,
+    /// Rows to be set aside and why, where the transform knows them itself.
+    pub errors: Vec<(u32, Error)>,
 }
 
 /// Years of dates and times that a pipeline takes unless it says otherwise: what lies outside is mostly a number of another unit.
@@ -144,8 +144,8 @@ struct ClosedChunk {
     next: Position,
 }
 
-/// Messages refused after decoding: the stage, SQLSTATE and text of the first of their rows that failed.
-type Failures = BTreeMap<u32, (DeadLetterKind, String, String)>;
+/// Messages refused after decoding: the stage and the error of the first of their rows that failed.
+type Failures = BTreeMap<u32, (DeadLetterKind, Error)>;
 
 impl Extractor {
     /// Begins at a position. Fails where the plan does not fit the table.
@@ -214,15 +214,17 @@ impl Extractor {
             }
         }
         let refused = self.decoder.push(messages);
-        let dead_letters = |Refused { message, code, text }: Refused| {
+        let dead_letters = |Refused { message, error }: Refused| {
             let raw = &messages[message as usize - first_index];
-            let kind = if code == "23502" { DeadLetterKind::Constraint } else { DeadLetterKind::Decode };
+            let kind = match error.sqlstate {
+                SqlState::NOT_NULL_VIOLATION => DeadLetterKind::Constraint,
+                _ => DeadLetterKind::Decode,
+            };
             DeadLetter {
                 split: self.split,
                 ordinal: raw.ordinal,
                 kind,
-                code: code.into(),
-                message: text,
+                error,
                 payload: raw.value.map(Bytes::copy_from_slice),
             }
         };
@@ -310,12 +312,11 @@ impl Extractor {
             let start = if message == 0 { 0 } else { kept_ends[message - 1] };
             Bytes::copy_from_slice(&kept[start..kept_ends[message]])
         };
-        dead_letters.extend(failures.into_iter().map(|(message, (kind, code, text))| DeadLetter {
+        dead_letters.extend(failures.into_iter().map(|(message, (kind, error))| DeadLetter {
             split: self.split,
             ordinal: offsets[message as usize],
             kind,
-            code,
-            message: text,
+            error,
             payload: Some(original(message as usize)),
         }));
         dead_letters.sort_by_key(|letter| letter.ordinal);

@@ -24,7 +24,7 @@ mod shape;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use kernel::{RawMessage, Result};
+use kernel::{Error, RawMessage, Result, SqlState};
 
 use crate::plan::{DecodePlan, Decoded, Decoder, Refused};
 use crate::value::{Column, Fault};
@@ -35,6 +35,8 @@ use shape::Shapes;
 
 /// Larger messages are set aside; Kafka's own limit is lower.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+const NO_VALUE: &str = "the message has no value (a tombstone); ON TOMBSTONE IGNORE leaves such messages out";
 
 /// Decodes JSON messages.
 pub(crate) struct JsonDecoder {
@@ -106,27 +108,30 @@ impl JsonDecoder {
     }
 
     fn refused(&self, index: u32, message: &[u8], refusal: Refusal) -> Refused {
-        let (code, text) = match refusal {
+        let (sqlstate, text) = match refusal {
             Refusal::Malformed(Flaw { at, what }) => {
                 let found = match message.get(at) {
                     Some(_) => format!("{} was found", excerpt(&message[at..])),
                     None => "the message ends".to_string(),
                 };
-                ("22P02", format!("malformed JSON at byte {at}: {what} is wanted, {found}"))
+                (
+                    SqlState::INVALID_TEXT_REPRESENTATION,
+                    format!("malformed JSON at byte {at}: {what} is wanted, {found}"),
+                )
             }
             Refusal::NotAnObject(found) => {
                 let wanted = "an object with the mapped fields is wanted (or map the whole value with %)";
-                ("22P02", format!("the message is {found}, {wanted}"))
+                (SqlState::INVALID_TEXT_REPRESENTATION, format!("the message is {found}, {wanted}"))
             }
             Refusal::Value { column, found, fault } => {
                 let mapping = self.columns[column].mapping();
                 let path = if mapping.path.is_empty() { "%".to_string() } else { mapping.path.join("::") };
                 let found = found.map_or("a missing field".into(), |token| excerpt(token.raw(message)));
                 let reason = fault.reason(mapping.column_type);
-                (fault.code(), format!("column {} (path {path}): {found} {reason}", mapping.name))
+                (fault.sqlstate(), format!("column {} (path {path}): {found} {reason}", mapping.name))
             }
         };
-        Refused { message: index, code, text }
+        Refused { message: index, error: Error::new(sqlstate, text) }
     }
 }
 
@@ -154,7 +159,7 @@ impl Decoder for JsonDecoder {
             let index = self.messages;
             self.messages += 1;
             match check(raw.value) {
-                Err(text) => refused.push(Refused { message: index, code: "22P02", text }),
+                Err(error) => refused.push(Refused { message: index, error }),
                 Ok(message) => match self.message(message) {
                     Ok(()) => self.origin.push(index),
                     Err(refusal) => refused.push(self.refused(index, message, refusal)),
@@ -179,17 +184,17 @@ impl Decoder for JsonDecoder {
 }
 
 /// A value that is there, not too large, and valid UTF-8.
-pub(crate) fn check(value: Option<&[u8]>) -> Result<&[u8], String> {
-    let value = value
-        .ok_or("the message has no value (a tombstone); ON TOMBSTONE IGNORE leaves such messages out")?;
+pub(crate) fn check(value: Option<&[u8]>) -> Result<&[u8]> {
+    let refused = |text: String| Error::new(SqlState::INVALID_TEXT_REPRESENTATION, text);
+    let value = value.ok_or_else(|| refused(NO_VALUE.into()))?;
     if value.len() > MESSAGE_BYTES_MAX {
-        return Err(format!("the message is larger than {MESSAGE_BYTES_MAX} bytes"));
+        return Err(refused(format!("the message is larger than {MESSAGE_BYTES_MAX} bytes")));
     }
     if value.is_ascii() {
         return Ok(value);
     }
     match std::str::from_utf8(value) {
         Ok(_) => Ok(value),
-        Err(error) => Err(format!("invalid UTF-8 at byte {}", error.valid_up_to())),
+        Err(error) => Err(refused(format!("invalid UTF-8 at byte {}", error.valid_up_to()))),
     }
 }

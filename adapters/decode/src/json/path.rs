@@ -1,6 +1,6 @@
 //! The mapped paths as a tree of keys.
 
-use kernel::{Error, ErrorKind, Result};
+use kernel::{Error, Result, SqlState};
 
 use super::scan::DEPTH_MAX;
 use crate::plan::FieldMapping;
@@ -79,7 +79,7 @@ impl PathTree {
         for (column, field) in fields.iter().enumerate() {
             if field.path.len() as u32 >= DEPTH_MAX {
                 let text = format!("path of {} is deeper than {} levels", field.name, DEPTH_MAX - 1);
-                return Err(Error::new(ErrorKind::InvalidParameterValue, text));
+                return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, text));
             }
             let mut node = 0;
             for key in &field.path {

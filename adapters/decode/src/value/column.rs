@@ -7,7 +7,7 @@ use arrow_array::types::*;
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use kernel::schema::{ColumnType, fitting_len};
-use kernel::{Error, ErrorKind};
+use kernel::{Error, SqlState};
 use pg_values::json::{Canonical, DEPTH_MAX};
 use pg_values::{number, text, time};
 
@@ -101,7 +101,7 @@ impl Column {
         if let Some(text) = &mapping.default {
             let refuse = |reason: String| {
                 let what = format!("default \"{text}\" of column {} {reason}", mapping.name);
-                Err(Error::new(ErrorKind::InvalidParameterValue, what))
+                Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, what))
             };
             if text.len() > DEFAULT_BYTES_MAX {
                 return refuse(format!("is longer than {DEFAULT_BYTES_MAX} bytes"));
@@ -252,7 +252,7 @@ impl Column {
             }),
             Values::Text(t) => {
                 if memchr::memchr(0, text).is_some() {
-                    return Err(Fault::Nul);
+                    return Err(pg_values::Fault::ZeroCharacter.into());
                 }
                 t.push(fitting(text, self.max_chars)?)?
             }
@@ -352,7 +352,7 @@ impl Column {
                     Ok(())
                 }
                 Values::Text(_) => self.append_text(token.raw(message)),
-                _ => Err(Fault::Invalid),
+                _ => Err(pg_values::Fault::Invalid.into()),
             },
             Kind::Array | Kind::Object => match &mut self.values {
                 Values::Text(_) => self.append_text(token.raw(message)),
@@ -416,7 +416,7 @@ impl From<scan::LoneSurrogate> for Fault {
 }
 
 fn narrow<T: TryFrom<i64>>(value: i64) -> Result<T, Fault> {
-    T::try_from(value).map_err(|_| Fault::OutOfRange)
+    T::try_from(value).map_err(|_| pg_values::Fault::OutOfRange.into())
 }
 
 /// What a column keeps of a text.

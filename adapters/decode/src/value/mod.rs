@@ -5,37 +5,22 @@ mod column;
 
 pub(crate) use column::Column;
 
+use kernel::SqlState;
 use kernel::schema::ColumnType;
 
 /// Why a value does not fit its column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
-    /// Not the text of such a value.
-    Invalid,
-    /// A number too large for the type.
-    OutOfRange,
-    /// Not a whole number.
-    Fraction,
-    /// Not the text of a date or time.
-    BadTime,
+    /// Not a text of the type.
+    Text(pg_values::Fault),
     /// A number for a time, and nobody said what it counts.
     NoUnit,
-    /// No such day or hour.
-    TimeOutOfRange,
-    /// No such zone.
-    BadZone,
-    /// The NUL character, which text cannot hold.
-    Nul,
     /// Half of a surrogate pair.
     LoneSurrogate,
     /// An array or object where a plain value is wanted.
     Nested,
     /// Text that is not JSON, for a JSON column.
     NotJson,
-    /// JSON in JSON, deeper than is taken.
-    TooDeep,
-    /// JSON that stands for more bytes than a value may have.
-    TooLarge,
     /// A text of more characters than the column takes.
     TooLong,
     /// Null or missing where the column is NOT NULL.
@@ -46,38 +31,21 @@ pub(crate) enum Fault {
 
 impl From<pg_values::Fault> for Fault {
     fn from(fault: pg_values::Fault) -> Fault {
-        match fault {
-            pg_values::Fault::Invalid => Fault::Invalid,
-            pg_values::Fault::OutOfRange => Fault::OutOfRange,
-            pg_values::Fault::Fraction => Fault::Fraction,
-            pg_values::Fault::BadTime => Fault::BadTime,
-            pg_values::Fault::TimeOutOfRange => Fault::TimeOutOfRange,
-            pg_values::Fault::TooDeep => Fault::TooDeep,
-            pg_values::Fault::TooLarge => Fault::TooLarge,
-            pg_values::Fault::ZeroCharacter => Fault::Nul,
-            pg_values::Fault::UnknownZone | pg_values::Fault::ZoneOutOfRange => Fault::BadZone,
-            // No column of a message is an interval.
-            pg_values::Fault::BadInterval
-            | pg_values::Fault::IntervalFieldOverflow
-            | pg_values::Fault::IntervalOverflow => Fault::Invalid,
-        }
+        Fault::Text(fault)
     }
 }
 
 impl Fault {
     /// SQLSTATE, the one that PostgreSQL gives.
-    pub fn code(self) -> &'static str {
+    pub fn sqlstate(self) -> SqlState {
         match self {
-            Fault::Invalid | Fault::Fraction | Fault::Nested | Fault::NotJson => "22P02",
-            Fault::OutOfRange => "22003",
-            Fault::BadTime | Fault::NoUnit => "22007",
-            Fault::TimeOutOfRange => "22008",
-            Fault::BadZone => "22009",
-            Fault::Nul | Fault::LoneSurrogate => "22P05",
-            Fault::TooDeep => "54001",
-            Fault::TooLong => "22001",
-            Fault::Null => "23502",
-            Fault::TooLarge | Fault::NoRoom => "54000",
+            Fault::Text(fault) => fault.sqlstate(),
+            Fault::Nested | Fault::NotJson => SqlState::INVALID_TEXT_REPRESENTATION,
+            Fault::NoUnit => SqlState::INVALID_DATETIME_FORMAT,
+            Fault::LoneSurrogate => SqlState::UNTRANSLATABLE_CHARACTER,
+            Fault::TooLong => SqlState::STRING_DATA_RIGHT_TRUNCATION,
+            Fault::Null => SqlState::NOT_NULL_VIOLATION,
+            Fault::NoRoom => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
     }
 
@@ -85,25 +53,34 @@ impl Fault {
     pub fn reason(self, column_type: ColumnType) -> String {
         let name = type_name(column_type);
         match self {
-            Fault::Invalid => format!("is not a valid {name}"),
-            Fault::OutOfRange => format!("is out of range for {name}"),
-            Fault::Fraction => format!("has a fraction, which {name} cannot hold"),
-            Fault::BadTime => format!("is not a valid {name}: ISO 8601 is wanted, as 2026-01-31T12:00:00Z"),
+            Fault::Text(fault) => text_reason(fault, &name),
             Fault::NoUnit => format!(
                 "is a number, which stands for no {name} unless the mapping says what it counts: UNIT 's', 'ms', 'us' or 'ns'"
             ),
-            Fault::TimeOutOfRange => format!("is out of range for {name}"),
-            Fault::BadZone => "has a time zone that there is not".into(),
-            Fault::Nul => format!("contains the NUL character, which {name} cannot hold"),
             Fault::LoneSurrogate => "contains half of a surrogate pair".into(),
             Fault::Nested => format!("is an array or object where a {name} is wanted"),
             Fault::NotJson => "is not valid JSON".into(),
-            Fault::TooDeep => format!("is nested more than {} deep", pg_values::json::DEPTH_MAX),
-            Fault::TooLarge => format!("stands for more than {} bytes", pg_values::json::BYTES_MAX),
             Fault::TooLong => format!("is too long for {name}"),
             Fault::Null => "violates the column's NOT NULL constraint".into(),
             Fault::NoRoom => "does not fit: more than 2 GiB of text in one batch".into(),
         }
+    }
+}
+
+/// Why a text is no value of the type of this name, to follow the text.
+fn text_reason(fault: pg_values::Fault, name: &str) -> String {
+    use pg_values::Fault as Text;
+    match fault {
+        Text::Invalid | Text::BadInterval => format!("is not a valid {name}"),
+        Text::OutOfRange | Text::TimeOutOfRange | Text::IntervalFieldOverflow | Text::IntervalOverflow => {
+            format!("is out of range for {name}")
+        }
+        Text::Fraction => format!("has a fraction, which {name} cannot hold"),
+        Text::BadTime => format!("is not a valid {name}: ISO 8601 is wanted, as 2026-01-31T12:00:00Z"),
+        Text::UnknownZone | Text::ZoneOutOfRange => "has a time zone that there is not".into(),
+        Text::ZeroCharacter => format!("contains the NUL character, which {name} cannot hold"),
+        Text::TooDeep => format!("is nested more than {} deep", pg_values::json::DEPTH_MAX),
+        Text::TooLarge => format!("stands for more than {} bytes", pg_values::json::BYTES_MAX),
     }
 }
 

@@ -6,7 +6,7 @@ use arrow_array::types::*;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use kernel::schema::ColumnType;
-use kernel::{Mark, RawMessage};
+use kernel::{Error, Mark, RawMessage};
 use tidemark_decode::{DecodePlan, Decoded, Decoder, FieldMapping, Format, Refused};
 
 /// A nullable column from the key of its own name.
@@ -64,13 +64,13 @@ impl Table {
         &self.decoded.as_ref().expect("rows() was asked first").origin
     }
 
-    /// The only column's value of a single message, or code and text of its refusal.
-    pub fn one(&mut self, value: &str) -> Result<String, (&'static str, String)> {
+    /// The only column's value of a single message, or why it is refused.
+    pub fn one(&mut self, value: &str) -> Result<String, Error> {
         self.clear();
         self.push(value);
         if let Some(refused) = self.refused.pop() {
             assert_eq!(self.rows(), Vec::<Vec<String>>::new(), "a refused message leaves no row");
-            return Err((refused.code, refused.text));
+            return Err(refused.error);
         }
         let rows = self.rows();
         assert_eq!((rows.len(), rows[0].len()), (1, 1));

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use kernel::message::SourceFailure;
 use kernel::schema::{PipelineDef, TableDef};
 use kernel::source::Source;
-use kernel::{Epoch, Error, ErrorKind, Input};
+use kernel::{Epoch, Error, Input, SqlState};
 
 use crate::clock::Clock;
 use crate::coordinator::Message;
@@ -191,7 +191,7 @@ impl ControlThread {
         let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
         let inbox = self.context.inbox.clone();
         move |panic| {
-            let failure = SourceFailure::Permanent(Error::new(ErrorKind::Internal, panic));
+            let failure = SourceFailure::Permanent(Error::new(SqlState::INTERNAL_ERROR, panic));
             let _ = inbox.send(Message::Input(Input::SourceFailed { pipeline, epoch, failure }));
         }
     }

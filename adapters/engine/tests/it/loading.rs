@@ -6,7 +6,7 @@ use crate::topic::*;
 use kernel::expr::OnDuplicate;
 use kernel::message::Definition;
 use kernel::schema::PipelineState;
-use kernel::{ErrorKind, Snapshot};
+use kernel::{Snapshot, SqlState};
 
 fn event(id: i64) -> String {
     format!("{{\"id\": {id}, \"text\": \"event {id}\"}}")
@@ -84,7 +84,7 @@ async fn goes_on_where_it_stopped() {
     eventually(&engine, "all of them", |snapshot| has_events(snapshot, sent)).await;
     engine.define(stop("p")).await.unwrap();
     let error = engine.define(stop("p")).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);
+    assert_eq!(error.sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +109,7 @@ async fn altered_while_it_runs_it_counts_every_message_once() {
     let p = snapshot.catalog.pipeline_named("p").unwrap();
     assert_eq!((&p.state, p.generation.0, &p.definition_sql), (&PipelineState::Running, 1, &was));
     let overtaken = engine.define(altered("accounts", add_to_balance(), "another", "p")).await.unwrap_err();
-    assert_eq!(overtaken.kind, ErrorKind::SerializationFailure);
+    assert_eq!(overtaken.sqlstate, SqlState::SERIALIZATION_FAILURE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,6 +232,6 @@ async fn a_stopped_engine_answers_and_has_hung_up() {
     let stopping = engine.clone();
     tokio::task::spawn_blocking(move || stopping.shutdown()).await.unwrap();
     assert_eq!(topic.open_readers(), 0);
-    assert_eq!(engine.snapshot().await.unwrap_err().kind, ErrorKind::AdminShutdown);
+    assert_eq!(engine.snapshot().await.unwrap_err().sqlstate, SqlState::ADMIN_SHUTDOWN);
     assert!(has_events(&snapshot, 1), "a snapshot outlives the engine");
 }

@@ -219,7 +219,7 @@ async fn whatever_is_different_is_found_and_named() {
             for item in items {
                 let Item::Input { input: RecordedInput::Extracted(extract), .. } = item else { continue };
                 for message in &mut extract.dead_letters {
-                    message.message.push('!');
+                    message.error.message.push('!');
                     changed += 1;
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::topic::*;
-use kernel::ErrorKind;
+use kernel::SqlState;
 use parking_lot::Mutex;
 use tidemark_engine::RecorderSettings;
 
@@ -49,7 +49,7 @@ async fn the_number_of_shards_is_fixed() {
     let mut other = config(directory.path());
     other.shards = Some(5);
     let error = open_with(other.clone(), &topic).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+    assert_eq!(error.sqlstate, SqlState::INVALID_PARAMETER_VALUE);
     assert!(error.message.contains("4 shards"), "{error}");
     other.shards = None;
     assert_eq!(open_with(other, &topic).unwrap().shard_count(), 4);
@@ -65,7 +65,7 @@ async fn definitions_with_secrets_in_clear_are_read_and_not_recorded() {
     let mut recording = config(&data);
     recording.record = Some(RecorderSettings::new(&record, 1 << 20));
     let error = open_with(recording, &topic).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::ObjectNotInPrerequisiteState);
+    assert_eq!(error.sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
     assert!(error.message.contains("(secret)"), "{error}");
     assert!(!record.exists());
     let engine = open(&data, &topic);
@@ -138,12 +138,12 @@ async fn below_the_reserve_the_database_is_read_only() {
     // The disk is looked at soon after the start; until then a definition may be taken.
     let refused = loop {
         match engine.define(pipeline("p", "accounts", add_to_balance())).await {
-            Err(error) if error.kind == ErrorKind::DuplicateObject => {}
+            Err(error) if error.sqlstate == SqlState::DUPLICATE_OBJECT => {}
             Err(error) => break error,
             Ok(()) => {}
         }
     };
-    assert_eq!(refused.kind, ErrorKind::DiskFull, "{refused}");
+    assert_eq!(refused.sqlstate, SqlState::DISK_FULL, "{refused}");
     assert!(engine.snapshot().await.unwrap().catalog.table_named("accounts").is_some(), "reading goes on");
 }
 

@@ -12,7 +12,7 @@ use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::message::{Alteration, Definition, PipelineSpec, SourceFailure, SourceMetadata, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
 use kernel::source::{Polled, Source, Sources, SplitReader};
-use kernel::{ColumnId, Error, ErrorKind, Identity, Position, RawMessage, Snapshot, SplitName};
+use kernel::{ColumnId, Error, Identity, Position, RawMessage, Snapshot, SplitName, SqlState};
 use parking_lot::{Condvar, Mutex};
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 use tidemark_engine::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
@@ -82,9 +82,10 @@ impl Topic {
 
 fn fails(left: &AtomicUsize) -> Result<(), SourceFailure> {
     match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
-        Ok(_) => {
-            Err(SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "the broker is away")))
-        }
+        Ok(_) => Err(SourceFailure::Transient(Error::new(
+            SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+            "the broker is away",
+        ))),
         Err(_) => Ok(()),
     }
 }

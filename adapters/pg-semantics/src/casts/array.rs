@@ -9,7 +9,7 @@ use pg_values::array::{ArrayFault, items};
 
 use super::convert::{arrow_cast, number, to_text};
 use super::text::from_texts;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::types::PgType;
 
 /// Values as arrays of type `into`.
@@ -49,7 +49,7 @@ fn read(texts: &StringArray, into: &Arc<Field>) -> Result<ArrayRef> {
             all.extend(literal_items(text)?);
         }
         let end = i32::try_from(all.len()).map_err(|_| {
-            SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "array size exceeds the maximum allowed")
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "array size exceeds the maximum allowed")
         })?;
         offsets.push(end);
         valid.push(text.is_some());
@@ -72,7 +72,7 @@ pub fn literal_items(text: &str) -> Result<Vec<Option<String>>> {
             Err(SqlError::unsupported("arrays have one dimension here, counted from 1"))
         }
         Err(ArrayFault::Malformed) => Err(SqlError::new(
-            state::INVALID_TEXT_REPRESENTATION,
+            SqlState::INVALID_TEXT_REPRESENTATION,
             format!("malformed array literal: \"{text}\""),
         )),
     }

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type
 use datafusion::arrow::util::display::FormatOptions;
 
 use super::text::from_texts;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::operators::Wide;
 use crate::types::{Base, PgType};
 
@@ -41,7 +41,7 @@ pub fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
 pub fn number(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     let out_of_range = || {
         SqlError::new(
-            state::NUMERIC_OUT_OF_RANGE,
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
             format!("{} out of range", PgType::of_arrow(into).sql_name()),
         )
     };
@@ -82,7 +82,7 @@ fn whole(values: &ArrayRef) -> Result<ArrayRef> {
                 // The upper bound is 2^63 exactly: the largest i64 is no f64.
                 match rounded >= -(2f64.powi(63)) && rounded < 2f64.powi(63) {
                     true => Ok(rounded as <Int64Type as ArrowPrimitiveType>::Native),
-                    false => Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "bigint out of range")),
+                    false => Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range")),
                 }
             });
         return Ok(Arc::new(rounded?));
@@ -92,7 +92,9 @@ fn whole(values: &ArrayRef) -> Result<ArrayRef> {
         let Some(value) = decimals.value(row) else { return Ok(None) };
         let whole = value.rescale(0).and_then(|whole| whole.unscaled.to_i128());
         let narrow = whole.and_then(|whole| i64::try_from(whole).ok());
-        narrow.map(Some).ok_or_else(|| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "bigint out of range"))
+        narrow
+            .map(Some)
+            .ok_or_else(|| SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range"))
     };
     let rounded = (0..values.len()).map(rounded).collect::<Result<PrimitiveArray<Int64Type>>>();
     Ok(Arc::new(rounded?))

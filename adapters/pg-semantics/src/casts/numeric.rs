@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 
 use super::convert::arrow_cast;
 use crate::decimal::{self, Decimal, Digits};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::{Wide, call, from_wide};
 use crate::types::planner::unbounded_numeric;
 use crate::types::{Base, PgType};
@@ -27,7 +27,7 @@ pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
         PgType::of(&field) == PgType::One(Base::Numeric) && *field.data_type() == unbounded_numeric();
     if let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = expr.as_ref() {
         let value =
-            Decimal::parse(text).map_err(|fault| SqlError::bad_text(fault.code(), "numeric", text))?;
+            Decimal::parse(text).map_err(|fault| SqlError::bad_text(fault.sqlstate(), "numeric", text))?;
         let into =
             if unbounded { value.digits() } else { Digits::of(field.data_type()).unwrap_or(value.digits()) };
         let array = from_wide(vec![Some(fit(value, into, !unbounded)?)], into)?;
@@ -71,7 +71,7 @@ fn fit(value: Decimal, into: Digits, declared: bool) -> Result<i256> {
             return Err(decimal::too_wide().into());
         }
         let Digits { precision, scale } = into;
-        return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "numeric field overflow")
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow")
             .with_hint(format!(
                 "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{}.",
                 precision - scale
@@ -107,7 +107,7 @@ impl ToNumeric {
                 let texts = arrow_cast(values, &DataType::Utf8)?;
                 for text in texts.as_string::<i32>() {
                     let read = |t: &str| {
-                        Decimal::parse(t).map_err(|fault| SqlError::bad_text(fault.code(), "numeric", t))
+                        Decimal::parse(t).map_err(|fault| SqlError::bad_text(fault.sqlstate(), "numeric", t))
                     };
                     push(text.map(read).transpose()?)?;
                 }
@@ -196,7 +196,11 @@ impl ToFloat {
         });
         let singles: Float32Array = singles.collect();
         if singles.iter().flatten().any(|v| v.is_infinite()) {
-            return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value out of range for type real").into());
+            return Err(SqlError::new(
+                SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+                "value out of range for type real",
+            )
+            .into());
         }
         Ok(Arc::new(singles))
     }

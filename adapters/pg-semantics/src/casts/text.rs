@@ -113,14 +113,16 @@ fn bad<'a>(base: Base, text: &'a str) -> impl FnOnce(Fault) -> SqlError + 'a {
 /// Why a text is no value of a type.
 pub fn bad_text(fault: Fault, type_name: &str, text: &str) -> SqlError {
     match fault {
-        Fault::UnknownZone => SqlError::new(fault.code(), format!("time zone of \"{text}\" not recognized")),
+        Fault::UnknownZone => {
+            SqlError::new(fault.sqlstate(), format!("time zone of \"{text}\" not recognized"))
+        }
         Fault::ZoneOutOfRange => {
-            SqlError::new(fault.code(), format!("time zone displacement out of range: \"{text}\""))
+            SqlError::new(fault.sqlstate(), format!("time zone displacement out of range: \"{text}\""))
         }
         Fault::IntervalFieldOverflow => {
-            SqlError::new(fault.code(), format!("interval field value out of range: \"{text}\""))
+            SqlError::new(fault.sqlstate(), format!("interval field value out of range: \"{text}\""))
         }
-        Fault::IntervalOverflow => SqlError::new(fault.code(), "interval out of range"),
-        fault => SqlError::bad_text(fault.code(), type_name, text),
+        Fault::IntervalOverflow => SqlError::new(fault.sqlstate(), "interval out of range"),
+        fault => SqlError::bad_text(fault.sqlstate(), type_name, text),
     }
 }

@@ -8,7 +8,7 @@ use pg_values::time::Interval;
 use pg_values::time::calendar::{self, MICROS_PER_DAY};
 
 use super::convert::arrow_cast;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::functions::overload::{Kind, from_arrow, to_arrow};
 
 /// True for the pairs of types that this module converts.
@@ -42,7 +42,8 @@ pub fn convert(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     let values = arrow_cast(values, &from.arrow())?;
     Ok(match (from, kind) {
         (Kind::Date, _) => {
-            let out_of_range = || SqlError::new(state::DATETIME_OVERFLOW, "date out of range for timestamp");
+            let out_of_range =
+                || SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range for timestamp");
             let dates = values.as_primitive::<Date32Type>();
             let read = |days| calendar::date_to_timestamp(days).ok_or_else(out_of_range);
             let times: PrimitiveArray<TimestampMicrosecondType> = dates.try_unary(read)?;
@@ -81,5 +82,5 @@ pub fn convert(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
 /// 42846
 pub fn no_cast(from: &DataType, into: &DataType) -> SqlError {
     let name = |t: &DataType| crate::types::PgType::of_arrow(t).sql_name();
-    SqlError::new(state::CANNOT_COERCE, format!("cannot cast type {} to {}", name(from), name(into)))
+    SqlError::new(SqlState::CANNOT_COERCE, format!("cannot cast type {} to {}", name(from), name(into)))
 }

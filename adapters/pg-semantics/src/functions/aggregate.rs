@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::decimal::{self, DIGITS_MAX, Decimal, Digits};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::from_wide;
 use crate::types::PgType;
 use crate::types::planner::unbounded_numeric;
@@ -88,7 +88,7 @@ impl AggregateUDFImpl for Numbers {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let [of] = types else {
             let message = format!("function {} takes one argument", self.shown());
-            return Err(SqlError::new(state::UNDEFINED_FUNCTION, message).into());
+            return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).into());
         };
         if Digits::of(of).is_some() || matches!(of, DataType::Float32 | DataType::Float64) {
             return Ok(vec![of.clone()]);
@@ -105,7 +105,7 @@ impl AggregateUDFImpl for Numbers {
                     self.shown(),
                     PgType::of_arrow(other).sql_name()
                 );
-                Err(SqlError::new(state::UNDEFINED_FUNCTION, message)
+                Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
                     .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
                     .into())
             }
@@ -341,7 +341,8 @@ impl Groups {
         if self.returns == DataType::Int64 {
             let narrow = |v: i256| {
                 let small = v.to_i128().and_then(|v| i64::try_from(v).ok());
-                small.ok_or_else(|| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "bigint out of range"))
+                small
+                    .ok_or_else(|| SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range"))
             };
             let values = values.into_iter().map(|v| v.map(narrow).transpose());
             return Ok(Arc::new(values.collect::<crate::error::Result<Int64Array>>()?));
@@ -354,7 +355,7 @@ impl Groups {
 }
 
 fn overflow() -> SqlError {
-    SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value out of range: overflow")
+    SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow")
 }
 
 impl Moments {

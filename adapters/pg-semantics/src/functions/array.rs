@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::text::pieces::check_len;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::encode;
 
 /// What an argument has to be.
@@ -295,7 +295,7 @@ pub fn slot_type(slot: Slot, item: &DataType, have: &DataType) -> DataType {
 
 fn undetermined(name: &str) -> SqlError {
     SqlError::new(
-        state::DATATYPE_MISMATCH,
+        SqlState::DATATYPE_MISMATCH,
         format!("{name}: could not determine polymorphic type because input has type unknown"),
     )
 }
@@ -347,7 +347,7 @@ impl Made {
     /// Ends a list.
     fn end(&mut self, valid: bool) -> crate::error::Result<()> {
         let len = i32::try_from(self.picks.len()).map_err(|_| {
-            SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "array size exceeds the maximum allowed")
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "array size exceeds the maximum allowed")
         })?;
         self.offsets.push(len);
         self.valid.push(valid);
@@ -492,7 +492,7 @@ fn positions(action: Action, args: &[ArrayRef], rows: usize, into: &DataType) ->
         if let Some(start) = args.get(2).map(|a| a.as_primitive::<Int64Type>()) {
             if start.is_null(row) {
                 return Err(SqlError::new(
-                    state::NULL_VALUE_NOT_ALLOWED,
+                    SqlState::NULL_VALUE_NOT_ALLOWED,
                     "initial position must not be null",
                 )
                 .into());
@@ -572,7 +572,7 @@ fn sliced(action: Action, args: &[ArrayRef], rows: usize, into: &DataType) -> Re
                 && !lists.is_null(row)
             {
                 let message = format!("number of elements to trim must be between 0 and {len}");
-                return Err(SqlError::new(state::ARRAY_SUBSCRIPT_ERROR, message).into());
+                return Err(SqlError::new(SqlState::ARRAY_SUBSCRIPT_ERROR, message).into());
             }
             dropped.map(|n| (1, len - n))
         } else {
@@ -599,7 +599,7 @@ fn filled(args: &[ArrayRef], rows: usize, into: &DataType) -> Result<ArrayRef> {
         let range = lengths.range(row);
         if lengths.is_null(row) {
             return Err(SqlError::new(
-                state::NULL_VALUE_NOT_ALLOWED,
+                SqlState::NULL_VALUE_NOT_ALLOWED,
                 "dimension array or low bound array cannot be null",
             )
             .into());
@@ -609,7 +609,7 @@ fn filled(args: &[ArrayRef], rows: usize, into: &DataType) -> Result<ArrayRef> {
         }
         if range.clone().any(|at| numbers.is_null(at)) {
             return Err(
-                SqlError::new(state::NULL_VALUE_NOT_ALLOWED, "dimension values cannot be null").into()
+                SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "dimension values cannot be null").into()
             );
         }
         let len = range.clone().next().map_or(0, |at| numbers.value(at).max(0)) as usize;

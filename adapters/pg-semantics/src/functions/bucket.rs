@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 
 use crate::casts::convert::arrow_cast;
 use crate::decimal::{self, Decimal, Digits};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::Wide;
 use crate::types::PgType;
 
@@ -27,7 +27,7 @@ struct Bucket {
 }
 
 fn refused(message: &str) -> SqlError {
-    SqlError::new("2201G", message)
+    SqlError::new(SqlState::INVALID_ARGUMENT_FOR_WIDTH_BUCKET_FUNCTION, message)
 }
 
 /// The part in which a double lies; parts are counted from 1, what is outside is in 0 or behind the last.
@@ -103,7 +103,7 @@ impl Bucket {
                 let at = |n: usize| wide[n].value(row).unwrap_or(Decimal::ZERO);
                 of_decimals(at(0), at(1), at(2), parts)?
             };
-            let out_of_range = || SqlError::new(state::NUMERIC_OUT_OF_RANGE, "integer out of range");
+            let out_of_range = || SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range");
             found.push(Some(i32::try_from(part).map_err(|_| out_of_range())?));
         }
         Ok(Arc::new(Int32Array::from(found)))
@@ -130,7 +130,7 @@ impl ScalarUDFImpl for Bucket {
         if !fits {
             let names: Vec<String> = types.iter().map(|t| PgType::of_arrow(t).sql_name()).collect();
             let message = format!("function width_bucket({}) does not exist", names.join(", "));
-            return Err(SqlError::new(state::UNDEFINED_FUNCTION, message).into());
+            return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).into());
         }
         let exact = types[..3].iter().any(|t| t.is_decimal()) && !types[..3].iter().any(|t| t.is_floating());
         let taken = |t: &DataType| match exact {

@@ -15,7 +15,7 @@ use pg_values::time::fields::{Field, Source};
 
 use super::overload::{Kind, Memory, Value, misused, rows_of, unknown};
 use super::time::{field, unknown_unit, unsupported_unit};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 /// Both functions.
 pub fn functions() -> Vec<ScalarUDF> {
@@ -82,7 +82,7 @@ impl Extract {
             (false, _) => Ok(None),
             (true, false) => Ok(Some(Number::Infinite(positive))),
             (true, true) => Err(SqlError::new(
-                state::NUMERIC_OUT_OF_RANGE,
+                SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
                 "numeric has no Infinity here, which this field of an infinite timestamp is",
             )
             .with_hint("Use date_part, or leave infinite values out with isfinite.")),
@@ -183,8 +183,9 @@ impl ScalarUDFImpl for Extract {
             let value = match (midnight, &row[1]) {
                 (true, Value::Date(days)) => {
                     let start = calendar::date_to_timestamp(*days);
-                    let out_of_range =
-                        || SqlError::new(state::DATETIME_OVERFLOW, "date out of range for timestamp");
+                    let out_of_range = || {
+                        SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range for timestamp")
+                    };
                     Value::Micros(start.ok_or_else(out_of_range)?)
                 }
                 (_, value) => value.clone(),

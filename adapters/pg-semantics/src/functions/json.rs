@@ -10,7 +10,7 @@ use pg_values::json::{self, EditFault, Json, Step};
 
 use super::scalar::Kind::{AnyJson, Bool, Int4, Jsonb, PlainJson, Text, TextArray};
 use super::scalar::{Function, Row, Value, on, on_any, on_null};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::types::{Base, PgType};
 
 /// The functions. Operators are calls of some of them.
@@ -215,7 +215,7 @@ fn invalid(fault: Fault, text: &str) -> SqlError {
         Fault::OutOfRange => "value overflows numeric format".into(),
         _ => format!("invalid input syntax for type json: \"{}\"", shortened(text)),
     };
-    SqlError::new(fault.code(), message)
+    SqlError::new(fault.sqlstate(), message)
 }
 
 /// The beginning of a text, for messages.
@@ -240,16 +240,16 @@ pub(super) fn made<'a>(value: Json) -> Result<Value<'a>> {
 }
 
 fn edit(what: &str, fault: EditFault) -> SqlError {
-    let parameter = |message: String| SqlError::new(state::INVALID_PARAMETER_VALUE, message);
+    let parameter = |message: String| SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message);
     match fault {
         EditFault::Scalar => parameter(format!("cannot {what} scalar")),
         EditFault::IndexInObject => parameter("cannot delete from object using integer index".into()),
         EditFault::NotAnIndex(at, step) => SqlError::new(
-            state::INVALID_TEXT_REPRESENTATION,
+            SqlState::INVALID_TEXT_REPRESENTATION,
             format!("path element at position {at} is not an integer: \"{step}\""),
         ),
         EditFault::NullStep(at) => {
-            SqlError::new(state::NULL_VALUE_NOT_ALLOWED, format!("path element at position {at} is null"))
+            SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, format!("path element at position {at} is null"))
         }
     }
 }
@@ -295,9 +295,9 @@ fn array_length<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     match tree(row.text(0))? {
         Json::Array(items) => Ok(items.len().into()),
         Json::Object(_) => {
-            Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "cannot get array length of a non-array"))
+            Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "cannot get array length of a non-array"))
         }
-        _ => Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "cannot get array length of a scalar")),
+        _ => Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "cannot get array length of a scalar")),
     }
 }
 
@@ -330,7 +330,7 @@ fn truth<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 
 fn no_cast(kind: &str, into: &str) -> SqlError {
     let kind = if matches!(kind, "array" | "object") { "array or object" } else { kind };
-    SqlError::new(state::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {kind} to type {into}"))
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("cannot cast jsonb {kind} to type {into}"))
 }
 
 fn build_array<'a>(row: &Row<'a>) -> Result<Value<'a>> {
@@ -341,7 +341,7 @@ fn build_array<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 fn build_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     if !row.len().is_multiple_of(2) {
         let message = "argument list must have even number of elements";
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).with_hint(
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_hint(
             "The arguments of jsonb_build_object() must consist of alternating keys and values.",
         ));
     }
@@ -349,7 +349,7 @@ fn build_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     for n in (0..row.len()).step_by(2) {
         let Some(key) = row.text_if(n) else {
             let message = format!("argument {}: key must not be null", n + 1);
-            return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+            return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
         };
         members.push((key_of(key)?, tree(row.text_if(n + 1).unwrap_or("null"))?));
     }
@@ -360,7 +360,7 @@ fn build_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 fn build_plain_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     if !row.len().is_multiple_of(2) {
         let message = "argument list must have even number of elements";
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
             .with_hint("The arguments of json_build_object() must consist of alternating keys and values."));
     }
     let mut out = vec![b'{'];
@@ -368,7 +368,7 @@ fn build_plain_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
         out.extend_from_slice(if n > 0 { b", " } else { b"" });
         let Some(key) = row.text_if(n) else {
             let message = format!("argument {} cannot be null", n + 1);
-            return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+            return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
                 .with_hint("Object keys should be text."));
         };
         json::quote(&key_of(key)?, &mut out);
@@ -388,7 +388,7 @@ fn object_of<'a>(row: &Row<'a>) -> Result<Value<'a>> {
         let mut pair = pair.into_iter();
         let (Some(key), Some(value)) = (pair.next(), pair.next()) else { continue };
         if key == Json::Null {
-            return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "field name must not be null"));
+            return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "field name must not be null"));
         }
         members.push((Cow::Owned(key_of(&key.to_text())?.into_owned()), value));
     }
@@ -399,7 +399,7 @@ fn object_of<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 pub fn key_of(value: &str) -> Result<Cow<'_, str>> {
     if matches!(json::kind(value), "object" | "array") {
         let message = "key value must be scalar, not array, composite, or json";
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
     Ok(json::scalar_text(value).unwrap_or(Cow::Borrowed("null")))
 }
@@ -408,7 +408,7 @@ fn elements<'a>(row: &Row<'a>, as_text: bool) -> Result<Value<'a>> {
     let text = row.text(0);
     let refuse = |kind: &str| {
         let message = format!("cannot extract elements from {kind}");
-        Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message))
+        Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message))
     };
     let items = match tree(text)? {
         Json::Array(items) => items,
@@ -434,9 +434,10 @@ fn values<'a>(row: &Row<'a>, as_text: bool) -> Result<Value<'a>> {
             let values = members.into_iter().map(|(_, value)| one_item(value, as_text));
             Ok(Value::Texts(values.collect()))
         }
-        _ => {
-            Err(SqlError::new(state::INVALID_PARAMETER_VALUE, format!("cannot call {name} on a non-object")))
-        }
+        _ => Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("cannot call {name} on a non-object"),
+        )),
     }
 }
 
@@ -444,9 +445,11 @@ fn keys<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     match tree(row.text(0))? {
         Json::Object(members) => Ok(Value::Texts(members.into_iter().map(|(key, _)| Some(key)).collect())),
         Json::Array(_) => {
-            Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "cannot call jsonb_object_keys on an array"))
+            Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "cannot call jsonb_object_keys on an array"))
         }
-        _ => Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "cannot call jsonb_object_keys on a scalar")),
+        _ => {
+            Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "cannot call jsonb_object_keys on a scalar"))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 use crate::casts::convert::arrow_cast;
 use crate::decimal::{self, Decimal, Digits, QUOTIENT_SCALE_MAX};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::logarithm::{self, Shown};
 use crate::operators::{Wide, from_wide};
 use crate::types::PgType;
@@ -110,46 +110,55 @@ pub fn is_number_function(function: &ScalarUDF) -> bool {
 
 fn square_root(x: f64) -> Result<f64, SqlError> {
     match x < 0.0 {
-        true => Err(SqlError::new("2201F", "cannot take square root of a negative number")),
+        true => Err(SqlError::new(
+            SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+            "cannot take square root of a negative number",
+        )),
         false => Ok(x.sqrt()),
     }
 }
 
 fn float_logarithm(x: f64, f: fn(f64) -> f64) -> Result<f64, SqlError> {
     match x {
-        0.0 => Err(SqlError::new("2201E", "cannot take logarithm of zero")),
-        _ if x < 0.0 => Err(SqlError::new("2201E", "cannot take logarithm of a negative number")),
+        0.0 => Err(SqlError::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, "cannot take logarithm of zero")),
+        _ if x < 0.0 => Err(SqlError::new(
+            SqlState::INVALID_ARGUMENT_FOR_LOGARITHM,
+            "cannot take logarithm of a negative number",
+        )),
         _ => Ok(f(x)),
     }
 }
 
 fn power(x: f64, y: f64) -> Result<f64, SqlError> {
     if x == 0.0 && y < 0.0 {
-        return Err(SqlError::new("2201F", "zero raised to a negative power is undefined"));
+        return Err(SqlError::new(
+            SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+            "zero raised to a negative power is undefined",
+        ));
     }
     if x < 0.0 && y.is_finite() && y.fract() != 0.0 {
         let message = "a negative number raised to a non-integer power yields a complex result";
-        return Err(SqlError::new("2201F", message));
+        return Err(SqlError::new(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message));
     }
     let value = x.powf(y);
     if value == 0.0 && x != 0.0 && x.is_finite() && y.is_finite() {
-        return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value out of range: underflow"));
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: underflow"));
     }
     if y.is_infinite() { Ok(value) } else { finite(x, value) }
 }
 
 fn finite(x: f64, value: f64) -> Result<f64, SqlError> {
     if value.is_infinite() && x.is_finite() {
-        return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value out of range: overflow"));
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow"));
     }
     if value == 0.0 && x.is_finite() && x != 0.0 {
-        return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value out of range: underflow"));
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: underflow"));
     }
     Ok(value)
 }
 
 fn no_function(name: &str, types: &str) -> SqlError {
-    SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name}({types}) does not exist")).with_hint(
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}({types}) does not exist")).with_hint(
         "No function matches the given name and argument types. You might need to add explicit type casts.",
     )
 }
@@ -261,7 +270,7 @@ impl Number {
             Exact::Div | Exact::Mod => {
                 let y = second();
                 if y.unscaled == i256::ZERO {
-                    return Err(SqlError::new(state::DIVISION_BY_ZERO, "division by zero").into());
+                    return Err(SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero").into());
                 }
                 let scale = x.scale.max(y.scale);
                 let (x, y) = (whole(x.rescale(scale))?.unscaled, whole(y.rescale(scale))?.unscaled);
@@ -281,15 +290,17 @@ impl Number {
             return match whole.unscaled.cmp(&i256::ZERO) {
                 Ordering::Equal => Ok(Decimal { unscaled: i256::ONE, scale: 0 }),
                 Ordering::Greater => Ok(Decimal::ZERO),
-                Ordering::Less => {
-                    Err(SqlError::new("2201F", "zero raised to a negative power is undefined").into())
-                }
+                Ordering::Less => Err(SqlError::new(
+                    SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+                    "zero raised to a negative power is undefined",
+                )
+                .into()),
             };
         }
         if whole.scale != 0 {
             if x.unscaled < i256::ZERO {
                 let message = "a negative number raised to a non-integer power yields a complex result";
-                return Err(SqlError::new("2201F", message).into());
+                return Err(SqlError::new(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message).into());
             }
             return Ok(logarithm::power(base, exponent, into.scale)?);
         }
@@ -334,7 +345,8 @@ impl Number {
             return Ok(wide);
         }
         let name = PgType::of_arrow(returns).sql_name();
-        let out_of_range = || SqlError::new(state::NUMERIC_OUT_OF_RANGE, format!("{name} out of range"));
+        let out_of_range =
+            || SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{name} out of range"));
         Ok(arrow_cast(&wide, returns).map_err(|_| out_of_range())?)
     }
 }
@@ -375,7 +387,7 @@ impl ScalarUDFImpl for Number {
         let small = types.iter().all(|t| *t == DataType::Int16);
         if small && matches!(self.entry().exact, Exact::Gcd | Exact::Lcm) {
             let message = format!("function {}({}) is not unique", self.name(), names.join(", "));
-            return Err(SqlError::new(state::AMBIGUOUS_FUNCTION, message)
+            return Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, message)
                 .with_hint(
                     "Could not choose a best candidate function. You might need to add explicit type casts.",
                 )

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 
 use super::array::comparable;
 use super::overload::{from_arrow, to_arrow};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::{Base, PgType};
 
 /// What is made of the sorted values of a group.
@@ -50,7 +50,7 @@ pub fn plan(mut raw: RawAggregateExpr) -> Result<RawAggregateExpr> {
     let name = raw.func.name().to_string();
     let Some(by) = raw.order_by.pop() else {
         let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
-        return Err(SqlError::new(state::WRONG_OBJECT_TYPE, message).into());
+        return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).into());
     };
     if raw.distinct {
         return Err(SqlError::syntax("cannot use DISTINCT with WITHIN GROUP").into());
@@ -71,7 +71,7 @@ impl Ordered {
     fn unknown(&self, types: &[DataType]) -> SqlError {
         let names: Vec<String> = types.iter().map(|t| PgType::of_arrow(t).sql_name()).collect();
         let message = format!("function {}({}) does not exist", self.name, names.join(", "));
-        SqlError::new(state::UNDEFINED_FUNCTION, message).with_hint(
+        SqlError::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
         )
     }
@@ -221,7 +221,7 @@ impl Values {
             return Ok(part);
         }
         let message = format!("percentile value {part} is not between 0 and 1");
-        Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, message).into())
+        Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message).into())
     }
 
     /// The value at a part of the sorted values.
@@ -243,7 +243,7 @@ impl Values {
                 let (low, high) = (from_arrow(intervals.value(low)), from_arrow(intervals.value(high)));
                 let between = high.minus(low).and_then(|d| d.times(share)).and_then(|d| d.plus(low));
                 let between =
-                    between.map_err(|fault| SqlError::new(fault.code(), "interval out of range"))?;
+                    between.map_err(|fault| SqlError::new(fault.sqlstate(), "interval out of range"))?;
                 ScalarValue::IntervalMonthDayNano(Some(to_arrow(between)?))
             }
             None => {

@@ -16,7 +16,7 @@ use pg_values::format::Pattern;
 use pg_values::format::numbers::NumberPattern;
 use pg_values::time::Interval;
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::{PgType, UTC};
 
 /// The types of arguments and results.
@@ -233,8 +233,11 @@ impl Overloaded {
 /// 42883, in PostgreSQL's words.
 pub fn unknown(name: &str, types: &[DataType]) -> SqlError {
     let types: Vec<String> = types.iter().map(|t| PgType::of_arrow(t).sql_name()).collect();
-    SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name}({}) does not exist", types.join(", ")))
-        .with_hint(
+    SqlError::new(
+        SqlState::UNDEFINED_FUNCTION,
+        format!("function {name}({}) does not exist", types.join(", ")),
+    )
+    .with_hint(
         "No function matches the given name and argument types. You might need to add explicit type casts.",
     )
 }
@@ -381,7 +384,7 @@ pub fn to_arrow(interval: Interval) -> crate::Result<IntervalMonthDayNano> {
     let Interval { months, days, micros } = interval;
     match micros.checked_mul(1000) {
         Some(nanoseconds) => Ok(IntervalMonthDayNano { months, days, nanoseconds }),
-        None => Err(SqlError::new(state::DATETIME_OVERFLOW, "interval out of range")
+        None => Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
             .with_hint("The hours of an interval end at 2562047 here; days and months go on.")),
     }
 }

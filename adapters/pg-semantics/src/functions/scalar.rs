@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use super::text::pattern::Patterns;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::{Base, PgType, ROW_MODIFIER, length_modifier, typed, typed_with};
 
 /// Most bytes that the values of one batch may have together: offsets are 32 bits wide.
@@ -180,7 +180,7 @@ impl Function {
 pub fn no_function(name: &str, params: &[Param]) -> SqlError {
     let types = params.iter().map(|p| if p.open { "unknown".into() } else { p.pg.sql_name() });
     let types = types.collect::<Vec<_>>().join(", ");
-    SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name}({types}) does not exist")).with_hint(
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}({types}) does not exist")).with_hint(
         "No function matches the given name and argument types. You might need to add explicit type casts.",
     )
 }
@@ -559,7 +559,7 @@ impl Out {
                 return Ok(());
             }
             Err(SqlError::new(
-                state::PROGRAM_LIMIT_EXCEEDED,
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
                 "the results of a function are too long together",
             )
             .with_hint("Ask for fewer rows, or for shorter values."))
@@ -569,7 +569,9 @@ impl Out {
             (Out::Bool(out), _) => out.append_null(),
             (Out::Int4(out), Value::Int(v)) => match i32::try_from(v) {
                 Ok(v) => out.append_value(v),
-                Err(_) => return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "integer out of range")),
+                Err(_) => {
+                    return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range"));
+                }
             },
             (Out::Int4(out), _) => out.append_null(),
             (Out::Int8(out), Value::Int(v)) => out.append_value(v),

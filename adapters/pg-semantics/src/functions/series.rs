@@ -35,7 +35,7 @@ use crate::budget::Budget;
 use crate::casts::convert::arrow_cast;
 use crate::casts::text::from_texts;
 use crate::decimal::{Decimal, Digits};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::{Wide, from_wide};
 use crate::types::PgType;
 
@@ -68,7 +68,7 @@ pub fn argument_types(args: &[Option<DataType>]) -> crate::Result<Vec<DataType>>
         let names =
             args.iter().map(|t| t.as_ref().map_or("unknown".into(), |t| PgType::of_arrow(t).sql_name()));
         let message = format!("function {NAME}({}) does not exist", names.collect::<Vec<_>>().join(", "));
-        SqlError::new(state::UNDEFINED_FUNCTION, message).with_hint(
+        SqlError::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
         )
     };
@@ -77,7 +77,7 @@ pub fn argument_types(args: &[Option<DataType>]) -> crate::Result<Vec<DataType>>
     }
     let known: Vec<&DataType> = args.iter().flatten().collect();
     if known.is_empty() || known.iter().all(|t| **t == DataType::Int16) {
-        return Err(SqlError::new(state::AMBIGUOUS_FUNCTION, format!("function {NAME} is not unique"))
+        return Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("function {NAME} is not unique"))
             .with_hint(
                 "Could not choose a best candidate function. You might need to add explicit type casts.",
             ));
@@ -120,7 +120,7 @@ enum Series {
 impl Series {
     /// Of a row of arguments, which have the types that [`argument_types`] says.
     fn of(args: &[ArrayRef], row: usize) -> crate::Result<Series> {
-        let zero = || SqlError::new(state::INVALID_PARAMETER_VALUE, "step size cannot equal zero");
+        let zero = || SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero");
         if args.iter().any(|arg| arg.is_null(row)) {
             return Ok(Series::Nothing);
         }
@@ -168,7 +168,8 @@ impl Series {
                     && if *falls { value >= *stop } else { value <= *stop }
                 {
                     values.push(value);
-                    let out_of_range = || SqlError::new(state::DATETIME_OVERFLOW, "timestamp out of range");
+                    let out_of_range =
+                        || SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
                     *next = match calendar::is_infinite(value) {
                         true => None,
                         false => Some(step.added_to(value).ok_or_else(out_of_range)?),

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::PgType;
 
 /// Behind WITH ORDINALITY; no statement can write this name.
@@ -75,7 +75,7 @@ impl Numbers {
                 numbers.extend((1..=len).map(|n| if backwards { len + 1 - n } else { n }));
             }
             let end = i32::try_from(numbers.len()).map_err(|_| {
-                SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "array size exceeds the maximum allowed")
+                SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "array size exceeds the maximum allowed")
             })?;
             offsets.push(end);
         }
@@ -111,7 +111,7 @@ impl ScalarUDFImpl for Numbers {
         if !fits {
             let names: Vec<String> = types.iter().map(|t| PgType::of_arrow(t).sql_name()).collect();
             let message = format!("function generate_subscripts({}) does not exist", names.join(", "));
-            return Err(SqlError::new(state::UNDEFINED_FUNCTION, message).into());
+            return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).into());
         }
         let taken = |t: &DataType| if t.is_integer() { DataType::Int64 } else { t.clone() };
         Ok(types.iter().map(taken).collect())

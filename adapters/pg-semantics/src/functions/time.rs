@@ -8,7 +8,7 @@ use pg_values::{Fault, format};
 
 use super::overload::{Body, Kind, Memory, Overload, Overloaded, Read, Value};
 use super::to_char::time_pattern as pattern;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 use Kind::{Bool, Date, Float, Int, Interval as Span, Text, Time, Timestamp, TimestampTz};
 
@@ -280,19 +280,19 @@ pub const OPERATORS: &[Operator] = &[
 fn found(micros: Option<i64>) -> Result<Option<Value<'static>>> {
     match micros {
         Some(micros) => Ok(Some(Value::Micros(micros))),
-        None => Err(SqlError::new(state::DATETIME_OVERFLOW, "timestamp out of range")),
+        None => Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range")),
     }
 }
 
 fn span(interval: Option<Interval>) -> Result<Option<Value<'static>>> {
     match interval {
         Some(interval) => Ok(Some(Value::Interval(interval))),
-        None => Err(SqlError::new(state::DATETIME_OVERFLOW, "cannot subtract infinite timestamps")),
+        None => Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "cannot subtract infinite timestamps")),
     }
 }
 
 fn checked(interval: std::result::Result<Interval, Fault>) -> Result<Interval> {
-    interval.map_err(|_| SqlError::new(state::DATETIME_OVERFLOW, "interval out of range"))
+    interval.map_err(|_| SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"))
 }
 
 /// The field that a text names.
@@ -310,7 +310,7 @@ pub fn field(value: &Value<'_>, memory: &mut Memory, type_name: &str) -> Result<
 /// 22023
 pub fn unknown_unit(name: &str, type_name: &str) -> SqlError {
     let message = format!("unit \"{name}\" not recognized for type {type_name}");
-    SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
 }
 
 /// 0A000
@@ -327,7 +327,7 @@ fn unit(value: &Value<'_>, memory: &mut Memory, type_name: &str) -> Result<Unit>
 }
 
 fn unknown_zone(name: &str) -> SqlError {
-    SqlError::new(state::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))
 }
 
 fn zone(value: &Value<'_>, memory: &mut Memory) -> Result<Zone> {
@@ -354,9 +354,9 @@ fn misread(fault: Fault, v: &[Value<'_>]) -> SqlError {
         Fault::Invalid => SqlError::unsupported(format!(
             "\"{pattern}\" has a formatting field that is only supported in to_char"
         )),
-        Fault::TimeOutOfRange => SqlError::bad_text(fault.code(), "timestamp", text),
+        Fault::TimeOutOfRange => SqlError::bad_text(fault.sqlstate(), "timestamp", text),
         fault => {
-            SqlError::new(fault.code(), format!("invalid value \"{text}\" for the pattern \"{pattern}\""))
+            SqlError::new(fault.sqlstate(), format!("invalid value \"{text}\" for the pattern \"{pattern}\""))
         }
     }
 }
@@ -364,13 +364,13 @@ fn misread(fault: Fault, v: &[Value<'_>]) -> SqlError {
 fn fixed_zone(interval: Interval) -> Result<Zone> {
     if interval.months != 0 || interval.days != 0 {
         let message = "interval time zone must not include months or days";
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
     Ok(Zone::Fixed(interval.micros / MICROS_PER_SECOND))
 }
 
 fn date_bin(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
-    let out_of_range = |message: &str| Err(SqlError::new(state::DATETIME_OVERFLOW, message));
+    let out_of_range = |message: &str| Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, message));
     match fields::bin(v[0].interval(), v[1].micros(), v[2].micros()) {
         Ok(micros) => Ok(Some(Value::Micros(micros))),
         Err(BinFault::Months) => Err(SqlError::unsupported(
@@ -386,7 +386,7 @@ fn make_date(v: &[Value<'_>]) -> Result<i32> {
     let (year, month, day) = (v[0].int(), v[1].int(), v[2].int());
     let wrong = || {
         let message = format!("date field value out of range: {year}-{month:02}-{day:02}");
-        SqlError::new(state::DATETIME_OVERFLOW, message)
+        SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, message)
     };
     // There is no year 0; negative years are before Christ.
     let astronomical = if year < 0 { year + 1 } else { year };
@@ -403,7 +403,7 @@ fn time_of(v: &[Value<'_>]) -> Result<i64> {
     let (hour, minute, second) = (v[0].int(), v[1].int(), v[2].float());
     let wrong = || {
         let message = format!("time field value out of range: {hour}:{minute:02}:{second:02}");
-        SqlError::new(state::DATETIME_OVERFLOW, message)
+        SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, message)
     };
     if !(0..=24).contains(&hour) || !(0..=59).contains(&minute) || !(0.0..=60.0).contains(&second) {
         return Err(wrong());
@@ -423,7 +423,7 @@ fn make_timestamp(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
 }
 
 fn make_interval(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
-    let out_of_range = || SqlError::new(state::DATETIME_OVERFLOW, "interval out of range");
+    let out_of_range = || SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range");
     let seconds = v[6].float();
     if !seconds.is_finite() {
         return Err(out_of_range());
@@ -440,14 +440,15 @@ fn make_interval(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
 }
 
 fn from_epoch(seconds: f64) -> Result<Option<Value<'static>>> {
-    let wrong = || SqlError::new(state::DATETIME_OVERFLOW, format!("timestamp out of range: \"{seconds}\""));
+    let wrong =
+        || SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("timestamp out of range: \"{seconds}\""));
     if seconds.is_infinite() {
         let end =
             if seconds > 0.0 { calendar::TIMESTAMP_INFINITY } else { calendar::TIMESTAMP_MINUS_INFINITY };
         return Ok(Some(Value::Micros(end)));
     }
     if seconds.is_nan() {
-        return Err(SqlError::new(state::DATETIME_OVERFLOW, "timestamp cannot be NaN"));
+        return Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp cannot be NaN"));
     }
     // PostgreSQL counts from 2000, and rounds there.
     const EPOCH_SECONDS: f64 = 946_684_800.0;
@@ -517,7 +518,7 @@ fn overlaps(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
 fn date_difference(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
     let infinite = |days: i64| days == i64::from(i32::MAX) || days == i64::from(i32::MIN);
     if infinite(v[0].int()) || infinite(v[1].int()) {
-        return Err(SqlError::new(state::DATETIME_OVERFLOW, "cannot subtract infinite dates"));
+        return Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "cannot subtract infinite dates"));
     }
     Ok(Some(Value::Int(v[0].int() - v[1].int())))
 }
@@ -525,10 +526,10 @@ fn date_difference(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
 fn difference(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
     let (later, earlier) = (v[0].micros(), v[1].micros());
     if calendar::is_infinite(later) || calendar::is_infinite(earlier) {
-        return Err(SqlError::new(state::DATETIME_OVERFLOW, "cannot subtract infinite timestamps"));
+        return Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "cannot subtract infinite timestamps"));
     }
     let interval = interval::between(later, earlier);
-    let out_of_range = || SqlError::new(state::DATETIME_OVERFLOW, "interval out of range");
+    let out_of_range = || SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range");
     Ok(Some(Value::Interval(interval.ok_or_else(out_of_range)?)))
 }
 
@@ -546,7 +547,7 @@ fn sum(
 fn quotient(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
     match v[0].interval().divided(v[1].float()) {
         Some(interval) => Ok(Some(Value::Interval(checked(interval)?))),
-        None => Err(SqlError::new(state::DIVISION_BY_ZERO, "division by zero")),
+        None => Err(SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero")),
     }
 }
 
@@ -557,7 +558,7 @@ fn moved_date(date: &Value<'_>, days: i64) -> Result<Option<Value<'static>>> {
     }
     match calendar::date(from + days) {
         Some(days) => Ok(Some(Value::Date(days))),
-        None => Err(SqlError::new(state::DATETIME_OVERFLOW, "date out of range")),
+        None => Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range")),
     }
 }
 
@@ -565,7 +566,7 @@ fn moved_date(date: &Value<'_>, days: i64) -> Result<Option<Value<'static>>> {
 fn midnight(date: &Value<'_>) -> Result<i64> {
     let days = date.int() as i32;
     calendar::date_to_timestamp(days)
-        .ok_or_else(|| SqlError::new(state::DATETIME_OVERFLOW, "date out of range for timestamp"))
+        .ok_or_else(|| SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range for timestamp"))
 }
 
 fn moved(timestamp: i64, by: Interval) -> Result<Option<Value<'static>>> {

@@ -15,7 +15,7 @@ use pg_values::format::{self, Pattern};
 use pg_values::time::Interval;
 
 use super::overload::{Kind, Memory, Read, Value, rows_of, unknown};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::encode;
 
 /// The function.
@@ -68,7 +68,7 @@ fn written(
         Value::Interval(interval) => {
             let wrong = || {
                 SqlError::new(
-                    state::INVALID_DATETIME_FORMAT,
+                    SqlState::INVALID_DATETIME_FORMAT,
                     "invalid format specification for an interval value",
                 )
                 .with_hint("Intervals are not tied to specific calendar dates.")

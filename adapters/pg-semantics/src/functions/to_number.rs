@@ -14,7 +14,7 @@ use pg_values::format::{NumberRead, Unread};
 
 use super::overload::{Kind, Memory, Read, rows_of, unknown};
 use crate::decimal::{self, DIGITS_MAX, Decimal, Digits};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::operators::from_wide;
 use crate::types::planner::unbounded_numeric;
 
@@ -54,11 +54,11 @@ fn number(text: &str, pattern: &str, memory: &mut Memory) -> crate::Result<Optio
     let read = read(text, pattern_of(pattern, memory)?.as_ref())?;
     let found = Decimal::parse(&read.text).map_err(|fault| match fault {
         Fault::OutOfRange => decimal::too_wide(),
-        _ => SqlError::bad_text(state::INVALID_TEXT_REPRESENTATION, "numeric", &read.text),
+        _ => SqlError::bad_text(SqlState::INVALID_TEXT_REPRESENTATION, "numeric", &read.text),
     })?;
     let whole = found.truncate(0).map_or(i32::MAX, |whole| decimal::digit_count(whole.unscaled));
     if whole > read.whole_max as i32 {
-        return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "numeric field overflow"));
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow"));
     }
     Ok(Some(Decimal { scale: found.scale.saturating_add(read.shift as i32), ..found }))
 }

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{Operand, compare, no_operator};
 use crate::casts::array::literal_items;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::functions::array::{Action, ArrayFunction, Slot, slot_type};
 use crate::functions::scalar::{Param, no_function};
 use crate::types::{Base, PgType};
@@ -40,7 +40,9 @@ pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Opti
         _ => return Err(no_operator(&op.to_string(), left, right).into()),
     };
     call(action, vec![left.clone(), right.clone()]).map(Some).map_err(|error| match SqlError::from(error) {
-        error if error.code == state::UNDEFINED_FUNCTION => no_operator(&op.to_string(), left, right).into(),
+        error if error.sqlstate == SqlState::UNDEFINED_FUNCTION => {
+            no_operator(&op.to_string(), left, right).into()
+        }
         error => error.into(),
     })
 }
@@ -57,7 +59,7 @@ pub fn compare_arrays(op: Operator, left: &Operand, right: &Operand) -> Result<O
     match call(Action::Compare(op), vec![left.clone(), right.clone()]) {
         Ok(call) => Ok(Some(call)),
         Err(error) => match SqlError::from(error) {
-            error if error.code == state::UNDEFINED_FUNCTION => {
+            error if error.sqlstate == SqlState::UNDEFINED_FUNCTION => {
                 Err(no_operator(&op.to_string(), left, right).into())
             }
             error => Err(error.into()),
@@ -77,10 +79,10 @@ pub fn quantified(op: Operator, any: bool, left: Operand, right: Operand) -> Res
             let action = if any { Action::Any(op) } else { Action::All(op) };
             let (l, r) = (left.clone(), right.clone());
             call(action, vec![left, right]).map_err(|error| match SqlError::from(error) {
-                error if error.code == state::UNDEFINED_FUNCTION => {
+                error if error.sqlstate == SqlState::UNDEFINED_FUNCTION => {
                     if !r.open && !is_array(&r) {
                         return SqlError::new(
-                            state::WRONG_OBJECT_TYPE,
+                            SqlState::WRONG_OBJECT_TYPE,
                             "op ANY/ALL (array) requires array on right side",
                         )
                         .into();
@@ -184,7 +186,7 @@ pub fn argument_types(action: Action, args: &[Operand]) -> Result<Vec<DataType>>
     }
     let item = item.ok_or_else(|| {
         SqlError::new(
-            state::DATATYPE_MISMATCH,
+            SqlState::DATATYPE_MISMATCH,
             "could not determine polymorphic type because input has type unknown",
         )
     })?;

@@ -31,7 +31,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAc
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::casts;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::functions::array::{Action, ArrayFunction};
 use crate::functions::scalar::{Kind, Param, Scalar};
 use crate::functions::{math, ordered, ours, series, type_of};
@@ -107,7 +107,7 @@ impl ExprPlanner for Operators {
             }
             "first_value" => {
                 let message = "window function first_value requires an OVER clause";
-                return Err(SqlError::new(state::WRONG_OBJECT_TYPE, message).into());
+                return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).into());
             }
             _ => {}
         }
@@ -131,7 +131,7 @@ impl ExprPlanner for Operators {
         if args.first().is_some_and(|a| !matches!(a.pg(), PgType::Array(_))) {
             let name = args.first().map(Operand::type_name).unwrap_or_default();
             let message = format!("cannot subscript type {name} because it does not support subscripting");
-            return Err(SqlError::new(state::DATATYPE_MISMATCH, message).into());
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message).into());
         }
         Ok(PlannerResult::Planned(array::call(action, args)?))
     }
@@ -255,7 +255,7 @@ fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
             }
             json::Casted::Never => {
                 let message = format!("cannot cast type jsonb to {}", PgType::of(&cast.field).sql_name());
-                Err(SqlError::new(state::CANNOT_COERCE, message).into())
+                Err(SqlError::new(SqlState::CANNOT_COERCE, message).into())
             }
         };
     }
@@ -290,7 +290,7 @@ pub fn comparison(op: &BinaryOperator) -> Option<Operator> {
 /// 42883, in PostgreSQL's words.
 pub fn no_operator(op: &str, left: &Operand, right: &Operand) -> SqlError {
     let message = format!("operator does not exist: {} {op} {}", left.type_name(), right.type_name());
-    SqlError::new(state::UNDEFINED_FUNCTION, message).with_hint(
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
         "No operator matches the given name and argument types. You might need to add explicit type casts.",
     )
 }

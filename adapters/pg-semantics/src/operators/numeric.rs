@@ -17,7 +17,7 @@ use super::{Operand, call, no_operator};
 use crate::arithmetic;
 use crate::casts::convert::arrow_cast;
 use crate::decimal::{self, DIGITS_MAX, Decimal, Digits};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 /// Operations on numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -157,7 +157,7 @@ impl Decimals {
         let by_zero =
             matches!(self.operation, Operation::Divide | Operation::Remainder) && b.unscaled == i256::ZERO;
         if by_zero {
-            return Err(SqlError::new(state::DIVISION_BY_ZERO, "division by zero").into());
+            return Err(SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero").into());
         }
         let value = match self.operation {
             Operation::Add => scaled(a)?.checked_add(scaled(b)?),

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, Table
 use super::settle::as_one;
 use super::{Operand, compare, shown};
 use crate::casts;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::syntax::derived;
 use crate::types::planner::unbounded_numeric;
 use crate::types::{Base, NO_MODIFIER, modifier};
@@ -72,7 +72,7 @@ fn of_one_type(left: LogicalPlan, right: LogicalPlan, op: SetOperator) -> Result
         let common = common.map(|t| if open && t.is_decimal() { unbounded_numeric() } else { t });
         common.ok_or_else(|| {
             let (l, r) = (l.pg().sql_name(), r.pg().sql_name());
-            SqlError::new(state::DATATYPE_MISMATCH, format!("{op} types {l} and {r} cannot be matched"))
+            SqlError::new(SqlState::DATATYPE_MISMATCH, format!("{op} types {l} and {r} cannot be matched"))
         })
     });
     let types = types.collect::<std::result::Result<Vec<DataType>, SqlError>>()?;

@@ -13,7 +13,7 @@ use super::operand::Operand;
 use super::{Operation, called, chain, compare, label, members, numeric, settle_call, settle_cast, shown};
 use crate::arithmetic;
 use crate::casts;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::types::{Base, NO_MODIFIER, PgType, typed};
 
 /// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
@@ -46,7 +46,7 @@ pub fn as_one_of(value: Expr, all: Expr, schema: &DFSchema) -> Result<Expr> {
         let mut types = all.iter().filter(|o| !o.open).map(Operand::type_name);
         let (first, last) = (types.next().unwrap_or_default(), types.next_back().unwrap_or_default());
         let message = format!("VALUES types {first} and {last} cannot be matched");
-        return Err(SqlError::new(state::DATATYPE_MISMATCH, message).into());
+        return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message).into());
     };
     let shown_as = shown::common(all.iter());
     let value = Operand::new(value, schema)?;
@@ -304,7 +304,7 @@ fn settle_unnest(mut unnest: Unnest, schema: &DFSchema) -> Result<Expr> {
     let list = Operand::new(*unnest.expr, schema)?;
     if list.open {
         let message = "function unnest(unknown) is not unique";
-        return Err(SqlError::new(state::AMBIGUOUS_FUNCTION, message).into());
+        return Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, message).into());
     }
     let is_json = matches!(list.pg(), PgType::Array(Base::Jsonb));
     unnest.expr = Box::new(list.expr);

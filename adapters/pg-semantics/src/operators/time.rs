@@ -6,7 +6,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::{Operand, call, no_operator};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::functions::overload::{Kind, Overloaded};
 use crate::functions::time::{OPERATORS, Operator};
 
@@ -65,7 +65,7 @@ fn of_open(
         (None, []) => Ok(None),
         (None, _) => {
             let message = format!("operator is not unique: {sign} with a literal of unknown type");
-            Err(SqlError::new(state::AMBIGUOUS_FUNCTION, message)
+            Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, message)
                 .with_hint(
                     "Could not choose a best candidate operator. You might need to add explicit type casts.",
                 )

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 /// The value of a subquery without an aggregate, which is null if the subquery has no row.
 pub fn maybe_null(value: Expr) -> Expr {
@@ -71,7 +71,7 @@ impl ScalarUDFImpl for OneRow {
             let rows = rows.into_array(1)?;
             if rows.as_primitive::<Int64Type>().iter().flatten().any(|rows| rows > 1) {
                 return Err(DataFusionError::External(Box::new(SqlError::new(
-                    state::CARDINALITY_VIOLATION,
+                    SqlState::CARDINALITY_VIOLATION,
                     "more than one row returned by a subquery used as an expression",
                 ))));
             }

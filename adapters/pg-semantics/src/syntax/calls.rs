@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     TypedString, UnaryOperator, Value,
 };
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::operators::array::{ALL, ANY};
 
 /// Rewrites an expression whose parts are rewritten already.
@@ -153,7 +153,7 @@ fn object_of_pairs(function: &Function) -> Result<Expr> {
     let values = values.collect::<Result<Vec<_>>>()?;
     if values.len() != 2 {
         return Err(SqlError::new(
-            state::UNDEFINED_FUNCTION,
+            SqlState::UNDEFINED_FUNCTION,
             format!("function jsonb_object_agg of {} arguments does not exist", values.len()),
         ));
     }
@@ -239,7 +239,7 @@ fn character_length(length: Option<&CharacterLength>) -> Result<Option<i64>> {
             Ok(Some(*length as i64))
         }
         Some(_) => Err(SqlError::new(
-            state::INVALID_PARAMETER_VALUE,
+            SqlState::INVALID_PARAMETER_VALUE,
             "length for type varchar must be at least 1 and at most 10485760",
         )),
     }

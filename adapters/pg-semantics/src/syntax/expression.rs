@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::rows::{self, Rows};
 use super::scope::{self, Scope};
 use super::{Resolver, labels, tree};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 impl Resolver<'_> {
     /// Settles the names of an expression.
@@ -55,7 +55,7 @@ impl Expressions<'_, '_> {
             Expr::InSubquery { subquery, .. } => self.hold(subquery, Some(1)),
             // The planner's own, which PostgreSQL has not.
             Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("unnest_outer") => {
-                Err(SqlError::new(state::UNDEFINED_FUNCTION, "function unnest_outer does not exist"))
+                Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, "function unnest_outer does not exist"))
             }
             Expr::Function(function) => {
                 self.rows.arguments(function, self.scope)?;
@@ -353,7 +353,10 @@ fn in_list(left: &[Expr], list: &[Expr], negated: bool) -> Result<Expr> {
     let mut equal = Vec::with_capacity(list.len());
     for item in list {
         let right = row(item).ok_or_else(|| {
-            SqlError::new("42883", "a row can be compared with rows only: IN ((…, …), (…, …))")
+            SqlError::new(
+                SqlState::UNDEFINED_FUNCTION,
+                "a row can be compared with rows only: IN ((…, …), (…, …))",
+            )
         })?;
         equal.push(compare(left, &BinaryOperator::Eq, right)?);
     }

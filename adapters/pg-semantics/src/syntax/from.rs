@@ -9,7 +9,7 @@ use super::labels::folded;
 use super::scope::{Item, Names, Scope, Visible};
 use super::sets::{self, Call};
 use super::{OutputColumn, Resolver, tree};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::functions::series;
 
 /// How two sides of a join are put together.
@@ -103,7 +103,7 @@ impl Resolver<'_> {
         }
         let found = self.relations.relation(schema.as_deref(), &relation)?.ok_or_else(|| {
             let full = schema.as_ref().map_or(relation.clone(), |schema| format!("{schema}.{relation}"));
-            SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{full}\" does not exist"))
+            SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{full}\" does not exist"))
         })?;
         let columns = found.columns.into_iter().map(|c| (c.name.clone(), c.name, c.is_hidden)).collect();
         let mut item = self.item(Some(relation), schema, columns, alias)?;
@@ -137,7 +137,7 @@ impl Resolver<'_> {
                 shown.as_deref().unwrap_or_default(),
                 renamed.len()
             );
-            return Err(SqlError::new("42P10", message));
+            return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message));
         }
         let mut renamed = renamed.into_iter();
         let columns = columns
@@ -337,7 +337,7 @@ fn merge(left: Names, right: Names, merged: &[String], kind: Kind) -> Result<(Op
     for (n, name) in merged.iter().enumerate() {
         if merged[..n].contains(name) {
             let message = format!("column name \"{name}\" appears more than once in USING clause");
-            return Err(SqlError::new("42701", message));
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
         }
         let (l, r) = (side(&left, name, "left")?, side(&right, name, "right")?);
         equal.push(tree::binary(l.clone(), BinaryOperator::Eq, r.clone()));
@@ -365,11 +365,11 @@ fn side(names: &Names, name: &str, which: &str) -> Result<Expr> {
     match (found.next(), found.next()) {
         (Some(column), None) => Ok(column.expr.clone()),
         (None, _) => Err(SqlError::new(
-            state::UNDEFINED_COLUMN,
+            SqlState::UNDEFINED_COLUMN,
             format!("column \"{name}\" specified in USING clause does not exist in {which} table"),
         )),
         _ => Err(SqlError::new(
-            state::AMBIGUOUS_COLUMN,
+            SqlState::AMBIGUOUS_COLUMN,
             format!("common column name \"{name}\" appears more than once in {which} table"),
         )),
     }

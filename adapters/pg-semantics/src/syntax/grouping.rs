@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::scope::{Item, Names};
 use super::{Relations, labels, rows, tree};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Refuses aggregates where rows are not grouped yet.
 pub fn refuse_aggregates(expr: &Expr, clause: &str, relations: &dyn Relations) -> Result<()> {
@@ -17,11 +17,11 @@ pub fn refuse_aggregates(expr: &Expr, clause: &str, relations: &dyn Relations) -
     match expr.visit(&mut find) {
         ControlFlow::Break(Found::Aggregate) => {
             let message = format!("aggregate functions are not allowed in {clause}");
-            Err(SqlError::new(state::GROUPING_ERROR, message))
+            Err(SqlError::new(SqlState::GROUPING_ERROR, message))
         }
         ControlFlow::Break(Found::Window) => {
             let message = format!("window functions are not allowed in {clause}");
-            Err(SqlError::new("42P20", message))
+            Err(SqlError::new(SqlState::WINDOWING_ERROR, message))
         }
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -344,7 +344,7 @@ impl Visitor for Check<'_> {
                     ),
                     _ => format!("subquery uses ungrouped column \"{column}\" from outer query"),
                 };
-                ControlFlow::Break(SqlError::new(state::GROUPING_ERROR, message))
+                ControlFlow::Break(SqlError::new(SqlState::GROUPING_ERROR, message))
             }
         }
     }

@@ -12,7 +12,7 @@ use super::labels::folded;
 use super::scope::{Names, Scope};
 use super::select::Sorted;
 use super::{CommonTable, OutputColumn, Resolver, tree};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::operators::{COMMON, RECURRED, WIDEN};
 
 impl Resolver<'_> {
@@ -107,7 +107,7 @@ impl Resolver<'_> {
             let message = format!(
                 "recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term"
             );
-            return Err(SqlError::new("42P19", message));
+            return Err(SqlError::new(SqlState::INVALID_RECURSION, message));
         };
         if said || query.with.is_some() {
             return Err(SqlError::unsupported(
@@ -360,7 +360,7 @@ fn order_by_columns(order_by: &mut OrderBy, columns: &[OutputColumn]) -> Result<
             Sorted::Expression => {
                 if let Expr::Identifier(name) = &by.expr {
                     let message = format!("column \"{}\" does not exist", folded(name));
-                    return Err(SqlError::new(state::UNDEFINED_COLUMN, message));
+                    return Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message));
                 }
                 return Err(SqlError::unsupported("invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
                     .with_hint(
@@ -382,7 +382,7 @@ fn renamed(mut columns: Vec<OutputColumn>, common: &Cte, name: &str) -> Result<V
             columns.len(),
             said.len()
         );
-        return Err(SqlError::new("42P10", message));
+        return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message));
     }
     for (column, said) in columns.iter_mut().zip(said) {
         column.label = folded(&said.name);

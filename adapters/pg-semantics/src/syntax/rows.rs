@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::labels::folded;
 use super::scope::{Item, Scope, Visible, whole_row};
 use super::tree;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::functions::json_row::{JSON, JSONB};
 
 /// What a row is made of for each function that takes one.
@@ -172,7 +172,7 @@ pub(super) fn refuse_others(function: &Function) -> Result<()> {
         return Ok(());
     }
     let message = "function row_to_json of what is no row does not exist";
-    Err(SqlError::new(state::UNDEFINED_FUNCTION, message)
+    Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
         .with_hint("It takes the name of a relation, or ROW(…)."))
 }
 

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
 use super::labels::folded;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Most names that an error lists.
 const LISTED_MAX: usize = 64;
@@ -70,7 +70,7 @@ impl Names {
             let same = |other: &&Item| other.name == item.name && other.schema == item.schema;
             if let (Some(name), Some(_)) = (&item.name, self.items.iter().find(same)) {
                 let message = format!("table name \"{name}\" specified more than once");
-                return Err(SqlError::new("42712", message));
+                return Err(SqlError::new(SqlState::DUPLICATE_ALIAS, message));
             }
         }
         self.items.extend(right.items);
@@ -106,7 +106,7 @@ fn one<'c>(columns: &'c [Visible], name: &str) -> Result<Option<&'c Visible>> {
                 None => Ok(Some(first)),
                 Some(_) => {
                     let message = format!("column reference \"{name}\" is ambiguous");
-                    Err(SqlError::new(state::AMBIGUOUS_COLUMN, message))
+                    Err(SqlError::new(SqlState::AMBIGUOUS_COLUMN, message))
                 }
             };
         }
@@ -139,7 +139,7 @@ impl<'a> Scope<'a> {
             Some(_) => return Err(whole_row(&name)),
             None => {}
         }
-        let error = SqlError::new(state::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
+        let error = SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
         Err(listing(error, &self.names.columns))
     }
 
@@ -167,7 +167,7 @@ impl<'a> Scope<'a> {
             None => {
                 let said: Vec<String> = relation.iter().map(folded).collect();
                 let message = format!("column {}.{column} does not exist", said.join("."));
-                Err(listing(SqlError::new(state::UNDEFINED_COLUMN, message), &item.columns))
+                Err(listing(SqlError::new(SqlState::UNDEFINED_COLUMN, message), &item.columns))
             }
         }
     }
@@ -181,7 +181,7 @@ impl<'a> Scope<'a> {
         };
         self.outwards().find_map(|scope| scope.names.item(schema.as_deref(), &relation)).ok_or_else(|| {
             let message = format!("missing FROM-clause entry for table \"{relation}\"");
-            SqlError::new(state::UNDEFINED_TABLE, message)
+            SqlError::new(SqlState::UNDEFINED_TABLE, message)
         })
     }
 }

@@ -11,7 +11,7 @@ use super::grouping;
 use super::labels::{folded, label};
 use super::scope::{Scope, Visible};
 use super::{OutputColumn, Resolver, sets, tree, windows};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// A column of the result.
 struct Output {
@@ -45,7 +45,7 @@ impl Sorted {
                         }
                         _ => {
                             let message = format!("{clause} position {digits} is not in select list");
-                            Err(SqlError::new("42P10", message))
+                            Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message))
                         }
                     }
                 }
@@ -201,7 +201,7 @@ impl Resolver<'_> {
             let another = |o: &Output| o.label == outputs[found].label && o.expr != outputs[found].expr;
             if outputs.iter().any(another) {
                 let message = format!("{clause} \"{}\" is ambiguous", folded(name));
-                return Err(SqlError::new(state::AMBIGUOUS_COLUMN, message));
+                return Err(SqlError::new(SqlState::AMBIGUOUS_COLUMN, message));
             }
         }
         Ok(Some(found))
@@ -233,7 +233,7 @@ impl Resolver<'_> {
                 (Some(output), _) => *expr = Expr::Identifier(tree::exactly(&outputs[output].given)),
                 (None, Some(Distinct::Distinct)) => {
                     return Err(SqlError::new(
-                        "42P10",
+                        SqlState::INVALID_COLUMN_REFERENCE,
                         "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
                     ));
                 }
@@ -253,7 +253,7 @@ fn check_distinct_on(on: &[Expr], order_by: &[Expr]) -> Result<()> {
     let skipped = on.iter().any(|expr| !order_by[..leading].contains(expr));
     match leading < order_by.len() && skipped {
         true => Err(SqlError::new(
-            "42P10",
+            SqlState::INVALID_COLUMN_REFERENCE,
             "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
         )),
         false => Ok(()),

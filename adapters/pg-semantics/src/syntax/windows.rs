@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::labels::folded;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Puts the definitions of the WINDOW clause in the place of their names.
 pub fn put_in(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
@@ -16,7 +16,10 @@ pub fn put_in(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()>
     for NamedWindowDefinition(name, definition) in std::mem::take(&mut select.named_window) {
         let name = folded(&name);
         if known.iter().any(|(other, _)| *other == name) {
-            return Err(SqlError::new("42P20", format!("window \"{name}\" is already defined")));
+            return Err(SqlError::new(
+                SqlState::WINDOWING_ERROR,
+                format!("window \"{name}\" is already defined"),
+            ));
         }
         let spec = match definition {
             NamedWindowExpr::NamedWindow(other) => find(&known, &other)?,
@@ -43,7 +46,7 @@ fn find(known: &[(String, WindowSpec)], name: &Ident) -> Result<WindowSpec> {
         .iter()
         .find(|(other, _)| *other == name)
         .map(|(_, spec)| spec.clone())
-        .ok_or_else(|| SqlError::new(state::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist")))
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist")))
 }
 
 /// A window that is built on another one has its parts.
@@ -51,7 +54,10 @@ fn complete(mut spec: WindowSpec, known: &[(String, WindowSpec)]) -> Result<Wind
     let Some(name) = spec.window_name.take() else { return Ok(spec) };
     let base = find(known, &name)?;
     let refused = |what: &str| {
-        Err(SqlError::new("42P20", format!("cannot override {what} of window \"{}\"", folded(&name))))
+        Err(SqlError::new(
+            SqlState::WINDOWING_ERROR,
+            format!("cannot override {what} of window \"{}\"", folded(&name)),
+        ))
     };
     if !spec.partition_by.is_empty() {
         return refused("PARTITION BY clause");
@@ -61,7 +67,7 @@ fn complete(mut spec: WindowSpec, known: &[(String, WindowSpec)]) -> Result<Wind
     }
     if base.window_frame.is_some() {
         let message = format!("cannot copy window \"{}\" because it has a frame clause", folded(&name));
-        return Err(SqlError::new("42P20", message));
+        return Err(SqlError::new(SqlState::WINDOWING_ERROR, message));
     }
     spec.partition_by = base.partition_by;
     if spec.order_by.is_empty() {

@@ -7,14 +7,14 @@ use bytes::Buf;
 use pg_values::time::{calendar, write};
 
 use super::{Base, PgType};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const EPOCH_DAYS: i64 = 10_957;
 
 fn malformed(base: Base) -> SqlError {
     SqlError::new(
-        state::INVALID_BINARY_REPRESENTATION,
+        SqlState::INVALID_BINARY_REPRESENTATION,
         format!("incorrect binary data format for type {}", base.sql_name()),
     )
 }
@@ -99,14 +99,14 @@ fn one(base: Base, bytes: &[u8]) -> Result<String> {
 }
 
 fn out_of_range(name: &str) -> SqlError {
-    SqlError::new(state::DATETIME_OVERFLOW, format!("{name} out of range"))
+    SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("{name} out of range"))
 }
 
 /// Text, which may not hold a zero byte.
 pub fn utf8(bytes: &[u8]) -> Result<String> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
     text.map(str::to_string).ok_or_else(|| {
-        SqlError::new(state::UNTRANSLATABLE_CHARACTER, "invalid byte sequence for encoding \"UTF8\"")
+        SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
     })
 }
 
@@ -122,7 +122,8 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Reads the text form of bytea: `\x` and hex digits, or bytes with octal escapes.
 pub fn bytea(text: &str) -> Result<Vec<u8>> {
-    let wrong = || SqlError::new(state::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type bytea");
+    let wrong =
+        || SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type bytea");
     let Some(digits) = text.strip_prefix("\\x") else {
         return bytea_escaped(text.as_bytes()).ok_or_else(wrong);
     };
@@ -250,8 +251,9 @@ pub fn array_items(base: Base, bytes: &[u8]) -> Result<Vec<Option<String>>> {
 
 /// The items of a text array of one dimension (`{a,"b c",NULL}`).
 pub fn array_text_items(text: &str) -> Result<Vec<Option<String>>> {
-    let bad =
-        || SqlError::new(state::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""));
+    let bad = || {
+        SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""))
+    };
     let inner = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(bad)?;
     let mut items = vec![];
     if inner.trim().is_empty() {

@@ -9,7 +9,7 @@ use pg_values::time::{Interval, calendar, write};
 
 use super::{Base, PgType};
 use crate::decimal::Decimal;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 /// Microseconds and days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
@@ -32,7 +32,7 @@ impl Format {
             0 => Ok(Format::Text),
             1 => Ok(Format::Binary),
             other => Err(SqlError::new(
-                state::PROTOCOL_VIOLATION,
+                SqlState::PROTOCOL_VIOLATION,
                 format!("format code {other} is neither 0 nor 1"),
             )),
         }
@@ -197,7 +197,7 @@ fn no_type(data_type: &DataType) -> SqlError {
 }
 
 fn out_of_range(name: &str) -> SqlError {
-    SqlError::new(state::NUMERIC_OUT_OF_RANGE, format!("{name} out of range"))
+    SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{name} out of range"))
 }
 
 fn integer(array: &dyn Array, row: usize) -> Result<i64> {
@@ -304,11 +304,9 @@ fn uuid_binary(array: &dyn Array, row: usize, out: &mut BytesMut) -> Result<()> 
     text(array, row, &mut canonical)?;
     let hex: Vec<u8> = canonical.iter().copied().filter(|b| *b != b'-').collect();
     let bytes = std::str::from_utf8(&hex).ok().and_then(|hex| u128::from_str_radix(hex, 16).ok());
-    out.put_u128(
-        bytes.filter(|_| hex.len() == 32).ok_or_else(|| {
-            SqlError::new(state::INVALID_TEXT_REPRESENTATION, "invalid value for type uuid")
-        })?,
-    );
+    out.put_u128(bytes.filter(|_| hex.len() == 32).ok_or_else(|| {
+        SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid value for type uuid")
+    })?);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo};
 
 use super::{Base, PgType, typed};
 use crate::decimal::{DIGITS_MAX, DIGITS_NARROW_MAX, QUOTIENT_SCALE_MAX};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 /// Most bits of a `float(bits)` that is a real.
 pub const REAL_BITS_MAX: u64 = 24;
@@ -37,7 +37,7 @@ impl TypePlanner for Types {
                     format!("less than {} bits", DOUBLE_BITS_MAX + 1)
                 };
                 let message = format!("precision for type float must be {bound}");
-                return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).into());
+                return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).into());
             }
             T::Time(_, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => {
                 return Err(SqlError::unsupported("type time with time zone is not supported")
@@ -70,11 +70,11 @@ pub fn unbounded_numeric() -> DataType {
 fn numeric(precision: u64, scale: i64) -> Result<Field> {
     if !(1..=1000).contains(&precision) {
         let message = format!("NUMERIC precision {precision} must be between 1 and 1000");
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).into());
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).into());
     }
     if !(-1000..=1000).contains(&scale) {
         let message = format!("NUMERIC scale {scale} must be between -1000 and 1000");
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).into());
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).into());
     }
     if precision > u64::from(DIGITS_MAX) || scale < 0 || scale > precision as i64 {
         let message = format!("numeric({precision},{scale}) is not supported");

@@ -15,8 +15,8 @@ use kernel::message::ShardReply;
 use kernel::record::EncodedRecord;
 use kernel::schema::Catalog;
 use kernel::{
-    Config, Effect, Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, QuiescedState, Request,
-    Result, Sequence, Snapshot, TableId, Term,
+    Config, Effect, Epoch, Error, Extract, Input, Micros, PipelineId, QuiescedState, Request, Result,
+    Sequence, Snapshot, SqlState, TableId, Term,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -136,7 +136,7 @@ impl Recorder {
         let recorder = Recorder { shared };
         let worker = Worker::start(settings, term, recorder.clone())?;
         let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || worker.run());
-        let thread = thread.map_err(|error| Error::new(ErrorKind::IoError, format!("recorder: {error}")))?;
+        let thread = thread.map_err(|error| Error::new(SqlState::IO_ERROR, format!("recorder: {error}")))?;
         *recorder.shared.thread.lock() = Some(thread);
         Ok(recorder)
     }

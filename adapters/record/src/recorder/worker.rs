@@ -9,7 +9,7 @@ use kernel::message::ShardReply;
 use kernel::record::{Commit, EncodedRecord, RecordKind};
 use kernel::schema::Catalog;
 use kernel::{
-    Epoch, Error, ErrorKind, Extract, Input, Micros, PipelineId, QuiescedState, Result, Snapshot, TableId,
+    Epoch, Error, Extract, Input, Micros, PipelineId, QuiescedState, Result, Snapshot, SqlState, TableId,
 };
 
 use super::disk::Output;
@@ -62,7 +62,7 @@ impl Worker {
     pub fn start(settings: RecorderSettings, term: TermStart, recorder: Recorder) -> Result<Worker> {
         let failed = |error: io::Error| {
             let directory = settings.directory.display();
-            Error::new(ErrorKind::IoError, format!("cannot record into {directory}: {error}"))
+            Error::new(SqlState::IO_ERROR, format!("cannot record into {directory}: {error}"))
         };
         let mut directory = std::fs::DirBuilder::new();
         directory.recursive(true).mode(0o700).create(&settings.directory).map_err(failed)?;
@@ -319,8 +319,8 @@ fn header(term: &TermStart, number: u64, begin: Begin) -> FileHeader {
 /// Another database's recording is not to be mixed with ours, let alone removed.
 fn refuse_foreign(settings: &RecorderSettings, term: &TermStart) -> Result<()> {
     let directory = &settings.directory;
-    let refused = |what: String| Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, what));
-    let files = file::list(directory).map_err(|error| Error::new(ErrorKind::IoError, error.to_string()))?;
+    let refused = |what: String| Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what));
+    let files = file::list(directory).map_err(|error| Error::new(SqlState::IO_ERROR, error.to_string()))?;
     for path in files {
         // A file that a kill left without a header is nobody's.
         let Ok(recording) = Recording::open(&path) else { continue };

@@ -7,7 +7,7 @@ use kernel::schema::ColumnType;
 
 use super::lower::Lowered::{self, Null, Number, Text, Typed};
 use super::lower::{bring, disagree, is_integer, is_numeric, refused, unify};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Most digits of a numeric of the kernel's.
 const DIGITS_MAX: u8 = 38;
@@ -268,7 +268,7 @@ fn round_to(
     let value = as_number(value);
     if scale_of(&value).is_none() {
         let message = format!("{sql}: only numerics are rounded to places");
-        return Err(SqlError::new(state::UNDEFINED_FUNCTION, message).with_hint("Cast to numeric."));
+        return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).with_hint("Cast to numeric."));
     }
     function(value, places, sql)
 }
@@ -325,6 +325,6 @@ fn remainder(value: Lowered, by: Lowered, sql: &Sql) -> Result<Lowered> {
 pub(super) fn copy(expr: &Expr, sql: &Sql) -> Result<Expr> {
     match expr.nodes() <= COPIED_NODES_MAX {
         true => Ok(expr.clone()),
-        false => Err(SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, format!("{sql} is too large here"))),
+        false => Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("{sql} is too large here"))),
     }
 }

@@ -15,7 +15,7 @@ use pg_semantics::types::PgType;
 use tidemark_decode::parse_texts;
 use tidemark_pipeline_sql::type_name;
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Converts values to the type of a column, as an assignment does.
 pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
@@ -58,7 +58,7 @@ pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
             false => convert::arrow_cast(values, &wanted),
         },
         _ => Err(SqlError::new(
-            state::DATATYPE_MISMATCH,
+            SqlState::DATATYPE_MISMATCH,
             format!(
                 "column \"{}\" is of type {} but expression is of type {}",
                 column.name,
@@ -88,7 +88,7 @@ fn fitting(texts: ArrayRef, into: ColumnType) -> Result<ArrayRef> {
 /// 22001, in PostgreSQL's words.
 fn too_long(into: ColumnType) -> SqlError {
     let message = format!("value too long for type {}", type_name(into));
-    SqlError::new(state::STRING_DATA_RIGHT_TRUNCATION, message)
+    SqlError::new(SqlState::STRING_DATA_RIGHT_TRUNCATION, message)
 }
 
 /// Families within which PostgreSQL assigns without being asked.
@@ -154,14 +154,14 @@ pub fn literal_from_text(text: &str, column_type: ColumnType) -> Result<Literal>
 
 /// Values out of texts.
 pub fn from_texts(texts: &StringArray, column_type: ColumnType) -> Result<ArrayRef> {
-    parse_texts(column_type, texts.iter()).map_err(|bad| match bad.code {
-        state::INVALID_TEXT_REPRESENTATION
-        | state::INVALID_DATETIME_FORMAT
-        | state::DATETIME_OVERFLOW
-        | state::NUMERIC_OUT_OF_RANGE => {
-            SqlError::bad_text(bad.code, &type_name(column_type), texts.value(bad.row))
+    parse_texts(column_type, texts.iter()).map_err(|bad| match bad.sqlstate {
+        SqlState::INVALID_TEXT_REPRESENTATION
+        | SqlState::INVALID_DATETIME_FORMAT
+        | SqlState::DATETIME_FIELD_OVERFLOW
+        | SqlState::NUMERIC_VALUE_OUT_OF_RANGE => {
+            SqlError::bad_text(bad.sqlstate, &type_name(column_type), texts.value(bad.row))
         }
-        state::STRING_DATA_RIGHT_TRUNCATION => too_long(column_type),
-        _ => SqlError::new(bad.code, format!("\"{}\" {}", texts.value(bad.row), bad.reason)),
+        SqlState::STRING_DATA_RIGHT_TRUNCATION => too_long(column_type),
+        _ => SqlError::new(bad.sqlstate, format!("\"{}\" {}", texts.value(bad.row), bad.reason)),
     })
 }

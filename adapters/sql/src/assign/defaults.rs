@@ -5,11 +5,11 @@ use datafusion::sql::sqlparser::ast::{CastKind, Expr, UnaryOperator, Value};
 use kernel::schema::{ColumnDef, ColumnType};
 use tidemark_pipeline_sql::{column_type, parse_expression};
 
-use crate::error::{OrSql, Result};
+use crate::error::Result;
 
 /// The parsed DEFAULT of a column.
 pub fn expression(column: &ColumnDef) -> Result<Option<Expr>> {
-    column.default_sql.as_deref().map(parse_expression).transpose().or_sql()
+    Ok(column.default_sql.as_deref().map(parse_expression).transpose()?)
 }
 
 /// The text of a literal that the column reads as PostgreSQL assigns it; inner None is null.

@@ -13,7 +13,7 @@ use tidemark_pipeline_sql::{column_type, names, type_name};
 
 use super::arithmetic::{self, as_number, as_operands, calculate, copy, natural_type, shortened};
 use super::convert::literal_from_text;
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Deepest expression that is lowered.
 const DEPTH_MAX: usize = 100;
@@ -62,7 +62,7 @@ pub fn update(
         let value = shortened(scope.lower(value, DEPTH_MAX)?, column.column_type);
         let value = bring(value, column.column_type).map_err(|found| {
             SqlError::new(
-                state::DATATYPE_MISMATCH,
+                SqlState::DATATYPE_MISMATCH,
                 format!(
                     "column \"{name}\" is of type {} but expression is of type {found}",
                     type_name(column.column_type)
@@ -73,7 +73,7 @@ pub fn update(
     }
     let condition = condition.map(|c| scope.lower(c, DEPTH_MAX).and_then(boolean)).transpose()?;
     let lowered = OnDuplicate::Update(Update { assignments: lowered, condition });
-    lowered.check(scope.table).or_sql()?;
+    lowered.check(scope.table)?;
     Ok(lowered)
 }
 
@@ -94,7 +94,7 @@ impl Scope<'_> {
         let found = self.table.columns.iter().position(|c| c.name == name);
         found.map(|n| n as u16).ok_or_else(|| {
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", self.table.name);
-            SqlError::new(state::UNDEFINED_COLUMN, message)
+            SqlError::new(SqlState::UNDEFINED_COLUMN, message)
         })
     }
 
@@ -105,7 +105,10 @@ impl Scope<'_> {
 
     fn lower(&self, sql: &Sql, depth: usize) -> Result<Lowered> {
         let Some(depth) = depth.checked_sub(1) else {
-            return Err(SqlError::new("54001", "the expression is nested too deeply"));
+            return Err(SqlError::new(
+                SqlState::STATEMENT_TOO_COMPLEX,
+                "the expression is nested too deeply",
+            ));
         };
         match sql {
             Sql::Nested(inner) => self.lower(inner, depth),
@@ -118,7 +121,7 @@ impl Scope<'_> {
                     self.column(column, Expr::Stored)
                 }
                 [relation, _] => Err(SqlError::new(
-                    state::UNDEFINED_TABLE,
+                    SqlState::UNDEFINED_TABLE,
                     format!("missing FROM-clause entry for table \"{}\"", names::fold(relation)),
                 )),
                 _ => Err(refused(sql)),
@@ -171,7 +174,10 @@ impl Scope<'_> {
     fn in_list(&self, expr: &Sql, list: &[Sql], negated: bool, depth: usize, sql: &Sql) -> Result<Lowered> {
         let mut any = None;
         if list.len() > DEPTH_MAX {
-            return Err(SqlError::new("54001", format!("IN has more than {DEPTH_MAX} values")));
+            return Err(SqlError::new(
+                SqlState::STATEMENT_TOO_COMPLEX,
+                format!("IN has more than {DEPTH_MAX} values"),
+            ));
         }
         for item in list {
             let equal = binary(self.lower(expr, depth)?, &BinaryOperator::Eq, self.lower(item, depth)?, sql)?;
@@ -420,7 +426,10 @@ fn fits(digits: &str, column_type: ColumnType) -> bool {
 }
 
 pub(super) fn disagree(sql: &Sql) -> SqlError {
-    SqlError::new(state::DATATYPE_MISMATCH, format!("operands of {sql} are of types that do not go together"))
+    SqlError::new(
+        SqlState::DATATYPE_MISMATCH,
+        format!("operands of {sql} are of types that do not go together"),
+    )
 }
 
 pub(super) fn unify(values: Vec<Lowered>, sql: &Sql) -> Result<(Vec<Expr>, ColumnType)> {
@@ -495,7 +504,7 @@ fn at_time(literal: Literal, column_type: ColumnType) -> Literal {
 fn boolean(value: Lowered) -> Result<Expr> {
     bring(value, ColumnType::Bool).map_err(|found| {
         let message = format!("a condition must be of type boolean, not {found}");
-        SqlError::new(state::DATATYPE_MISMATCH, message)
+        SqlError::new(SqlState::DATATYPE_MISMATCH, message)
     })?
 }
 
@@ -593,7 +602,7 @@ fn concat(values: Vec<Lowered>, sql: &Sql) -> Result<Lowered> {
 
 fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
     let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
-    let column_type = column_type(data_type, at).or_sql()?;
+    let column_type = column_type(data_type, at)?;
     if let DataType::Numeric(ExactNumberInfo::None)
     | DataType::Decimal(ExactNumberInfo::None)
     | DataType::Dec(ExactNumberInfo::None) = data_type

@@ -19,7 +19,7 @@ use pg_semantics::types::{Base, PgType, typed};
 
 use super::{DATABASE, PG_CATALOG, PUBLIC, Surroundings, pg_catalog};
 use crate::client::settings::SERVER_VERSION;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 type Body = Arc<dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync>;
 
@@ -317,7 +317,7 @@ pub fn of_session(surroundings: &Surroundings, snapshot: &Arc<Snapshot>) -> Vec<
             let missing_ok = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
             match getter.settings.lock().get(&name) {
                 None if !missing_ok => Err(SqlError::new(
-                    state::UNDEFINED_OBJECT,
+                    SqlState::UNDEFINED_OBJECT,
                     format!("unrecognized configuration parameter \"{name}\""),
                 )
                 .into()),

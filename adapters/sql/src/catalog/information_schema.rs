@@ -297,12 +297,12 @@ fn pipelines(view: &View) -> Vec<Vec<Value>> {
         let retried = now.and_then(|s| s.last_error.as_ref());
         let (state, code, message) = match &p.state {
             PipelineState::Stopped => ("Stopped", None, None),
-            PipelineState::Running => (
-                "Running",
-                retried.map(|e| e.kind.sqlstate().to_string()),
-                retried.map(|e| e.message.clone()),
-            ),
-            PipelineState::Failed { code, message } => ("Error", Some(code.clone()), Some(message.clone())),
+            PipelineState::Running => {
+                ("Running", retried.map(|e| e.sqlstate.to_string()), retried.map(ToString::to_string))
+            }
+            PipelineState::Failed(error) => {
+                ("Error", Some(error.sqlstate.to_string()), Some(error.to_string()))
+            }
         };
         let table = view.snapshot.catalog.tables.get(&p.table).map(|t| t.name.clone());
         row![

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Set, Value};
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// PostgreSQL version whose dialect and catalog clients are told to expect.
 pub const SERVER_VERSION: &str = "15.8 (Tidemark)";
@@ -74,7 +74,7 @@ fn known(name: &str) -> Option<&'static (&'static str, &'static str, bool)> {
 }
 
 fn unknown(name: &str) -> SqlError {
-    SqlError::new(state::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+    SqlError::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
 }
 
 impl Settings {
@@ -170,7 +170,7 @@ impl Settings {
             return match value.eq_ignore_ascii_case(default) {
                 true => Ok(None),
                 false => Err(SqlError::new(
-                    "55P02",
+                    SqlState::CANT_CHANGE_RUNTIME_PARAM,
                     format!("parameter \"{shown}\" cannot be changed: it is {default} here"),
                 )),
             };
@@ -272,7 +272,7 @@ fn duration_ms(text: &str) -> Option<u64> {
 fn checked(name: &str, value: &str) -> Result<String> {
     let invalid = |why: &str| {
         let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
-        Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message).with_hint(why))
+        Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_hint(why))
     };
     let plain = value.to_ascii_lowercase();
     match name {

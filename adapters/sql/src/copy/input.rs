@@ -13,7 +13,7 @@ use kernel::schema::TableDef;
 use super::{Layout, Options};
 use crate::assign::convert;
 use crate::catalog::columns::base_of;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::StatementContext;
 use crate::write::{default_values, names, rows};
 use pg_semantics::types::{PgType, decode};
@@ -60,7 +60,7 @@ impl CopyIn {
             let ordinal = names::column(&table, &tidemark_pipeline_sql::names::fold(ident))?;
             if targets.contains(&ordinal) {
                 let message = format!("column \"{}\" specified more than once", ident.value);
-                return Err(SqlError::new(state::DUPLICATE_COLUMN, message));
+                return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
             }
             targets.push(ordinal);
         }
@@ -124,7 +124,7 @@ impl CopyIn {
 
     fn bad(&self, message: &str) -> SqlError {
         let message = format!("{message} (COPY {}, line {})", self.table.name, self.line);
-        SqlError::new(state::BAD_COPY_FILE_FORMAT, message)
+        SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message)
     }
 
     async fn take_lines(&mut self) -> Result<()> {
@@ -208,7 +208,7 @@ impl CopyIn {
         }
         if self.bytes > self.bytes_max {
             return Err(SqlError::new(
-                state::OUT_OF_MEMORY,
+                SqlState::OUT_OF_MEMORY,
                 format!("one COPY may load {} bytes, as it is one transaction", self.bytes_max),
             )
             .with_hint("Load in several COPYs, or through a pipeline."));

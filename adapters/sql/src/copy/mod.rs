@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::database::SnapshotGuard;
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Cursor, StatementContext};
 
 pub use input::CopyIn;
@@ -46,7 +46,7 @@ pub struct Options {
 }
 
 fn invalid(message: impl Into<String>) -> SqlError {
-    SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
 }
 
 fn one_byte(c: char, what: &str) -> Result<u8> {
@@ -191,7 +191,7 @@ pub async fn start_out(guard: Arc<SnapshotGuard>, context: &StatementContext, sq
 fn select(table: &ObjectName, columns: &[Ident]) -> Result<Box<Query>> {
     let list: Vec<String> = columns.iter().map(Ident::to_string).collect();
     let list = if list.is_empty() { "*".into() } else { list.join(", ") };
-    let mut parsed = tidemark_pipeline_sql::parse(&format!("SELECT {list} FROM {table}")).or_sql()?;
+    let mut parsed = tidemark_pipeline_sql::parse(&format!("SELECT {list} FROM {table}"))?;
     match parsed.pop() {
         Some(tidemark_pipeline_sql::Statement::Sql(sql)) => match *sql {
             Sql::Query(query) => Ok(query),

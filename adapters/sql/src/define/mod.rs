@@ -4,7 +4,7 @@
 mod pipeline;
 mod table;
 
-use kernel::ErrorKind;
+use kernel::SqlState;
 use kernel::message::Definition;
 use kernel::schema::PipelineState;
 use tidemark_pipeline_sql::Statement;
@@ -51,11 +51,11 @@ pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<P
 pub fn was_overtaken(statement: &Statement, error: &SqlError) -> bool {
     match statement {
         Statement::CreatePipeline(create) if create.or_replace => {
-            error.code == ErrorKind::SerializationFailure.sqlstate()
-                || error.code == ErrorKind::DuplicateObject.sqlstate()
-                || error.code == ErrorKind::UndefinedObject.sqlstate()
+            error.sqlstate == SqlState::SERIALIZATION_FAILURE
+                || error.sqlstate == SqlState::DUPLICATE_OBJECT
+                || error.sqlstate == SqlState::UNDEFINED_OBJECT
         }
-        Statement::AlterPipeline { .. } => error.code == ErrorKind::SerializationFailure.sqlstate(),
+        Statement::AlterPipeline { .. } => error.sqlstate == SqlState::SERIALIZATION_FAILURE,
         _ => false,
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use kernel::expr::OnDuplicate;
 use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, SourceMetadata};
 use kernel::schema::{PipelineDef, PipelineState, StartAt, TableDef};
-use kernel::{Epoch, ErrorKind, Generation, Identity, PipelineId, Position, SourceKind, SplitId, SplitName};
+use kernel::{Epoch, Generation, Identity, PipelineId, Position, SourceKind, SplitId, SplitName, SqlState};
 use tidemark_decode::{ExtractPlan, Extractor};
 use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
@@ -18,7 +18,7 @@ use tidemark_pipeline_sql::{
 use super::Plan;
 use crate::assign::defaults;
 use crate::assign::lower::{self, Scope};
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError};
 use crate::query::StatementContext;
 use crate::transform::PipelinePlanner;
 use crate::write::require_key;
@@ -43,7 +43,7 @@ pub async fn create(context: &StatementContext, create: &CreatePipeline) -> Resu
 pub async fn alter(context: &StatementContext, name: &str, clauses: &PipelineClauses) -> Result<Plan> {
     clauses.credentials.as_ref().map_or(Ok(()), check_credentials)?;
     let existing = existing(context, name)?;
-    let altered = alter_pipeline(&parse_pipeline(&existing.definition_sql).or_sql()?, clauses).or_sql()?;
+    let altered = alter_pipeline(&parse_pipeline(&existing.definition_sql)?, clauses)?;
     alteration(context, existing, &altered).await
 }
 
@@ -58,16 +58,16 @@ fn check_credentials(credentials: &Credentials) -> Result<()> {
         let message = format!(
             "CREDENTIALS: \"{property}\" {why}: give the value, {{\"file\": \"/path\"}} or {{\"env\": \"NAME\"}}"
         );
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
     Ok(())
 }
 
 fn existing<'a>(context: &'a StatementContext, name: &str) -> Result<&'a PipelineDef> {
     let found = context.snapshot().catalog.pipeline_named(name);
-    found
-        .map(|pipeline| pipeline.as_ref())
-        .ok_or_else(|| SqlError::new(state::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist")))
+    found.map(|pipeline| pipeline.as_ref()).ok_or_else(|| {
+        SqlError::new(SqlState::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
+    })
 }
 
 /// Another definition for a pipeline that is there. Offsets are kept as long as they may speak of the same topic.
@@ -76,7 +76,7 @@ async fn alteration(
     existing: &PipelineDef,
     altered: &CreatePipeline,
 ) -> Result<Plan> {
-    let before = parse_pipeline(&existing.definition_sql).or_sql()?.source;
+    let before = parse_pipeline(&existing.definition_sql)?.source;
     let cursors = &context.snapshot().catalog.cursors[&existing.id];
     let identity = cursors.splits().find_map(|(_, split)| split.identity.clone());
     let source_changed = !may_be_same(&before, &altered.source, identity);
@@ -122,7 +122,7 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
     let pipeline = existing(context, name)?;
     if pipeline.state == PipelineState::Running {
         let message = format!("pipeline \"{name}\" is running, and its offsets cannot be set meanwhile");
-        return Err(SqlError::new(ErrorKind::ObjectNotInPrerequisiteState.sqlstate(), message)
+        return Err(SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
             .with_hint(format!("STOP PIPELINE {} first.", quote(name))));
     }
     let offsets = match offsets {
@@ -131,11 +131,11 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
         OffsetsSyntax::At(at) => {
             let database = &context.environment().database;
             let metadata = database.read_source(&pipeline.definition_sql).await.map_err(|error| {
-                let message = format!(
-                    "the source of pipeline \"{name}\" cannot be asked which offsets it has ({}); nothing was changed",
-                    error.message
-                );
-                SqlError::new(error.kind.sqlstate(), message)
+                error.map_message(|why| {
+                    format!(
+                        "the source of pipeline \"{name}\" cannot be asked which offsets it has ({why}); nothing was changed"
+                    )
+                })
             })?;
             check_offsets(at, &metadata)?;
             let position = |(p, at): (&i32, &i64)| (SplitName::kafka(*p), Position::kafka(*at, -1));
@@ -147,7 +147,7 @@ pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &Offse
 }
 
 fn check_offsets(at: &BTreeMap<i32, i64>, metadata: &SourceMetadata) -> Result<()> {
-    let refuse = |message: String| Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+    let refuse = |message: String| Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
     for (partition, offset) in at {
         match metadata.partitions().get(partition) {
             None => {
@@ -173,7 +173,7 @@ async fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<(Pi
     let mut create = create.clone();
     create.source.move_secrets();
     let mut spec = checked(context, &create)?;
-    context.environment().database.check_source(&create.to_sql()).await.or_sql()?;
+    context.environment().database.check_source(&create.to_sql()).await?;
     let secrets = keep(context, &mut create.source.credentials).await?;
     spec.definition_sql = create.to_sql();
     Ok((spec, secrets))
@@ -191,7 +191,7 @@ async fn keep(context: &StatementContext, credentials: &mut Credentials) -> Resu
     if secrets.is_empty() {
         return Ok(vec![]);
     }
-    let names = context.environment().database.keep_secrets(secrets).await.or_sql()?;
+    let names = context.environment().database.keep_secrets(secrets).await?;
     for (credential, name) in clear.iter_mut().zip(&names) {
         **credential = Credential::Kept(name.clone());
     }
@@ -201,14 +201,14 @@ async fn keep(context: &StatementContext, credentials: &mut Credentials) -> Resu
 /// The same without its text, which is put in when its secrets are kept.
 fn checked(context: &StatementContext, create: &CreatePipeline) -> Result<PipelineSpec> {
     let table = context.snapshot().catalog.table_named(&create.table).ok_or_else(|| {
-        SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", create.table))
+        SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", create.table))
     })?;
     let on_duplicate = on_duplicate(create, table)?;
     let shard_count = context.environment().database.shard_count();
     let (plan, transform) = PipelinePlanner::new()?.plan(create, table, shard_count)?;
     check_fed(create, &plan)?;
     let start = Position::kafka(0, -1);
-    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Generation(0), SplitId(0), start).or_sql()?;
+    Extractor::new(plan, transform, PipelineId(0), Epoch(0), Generation(0), SplitId(0), start)?;
     Ok(PipelineSpec {
         source_kind: SourceKind::Kafka,
         name: create.name.clone(),
@@ -253,7 +253,7 @@ fn check_fed(create: &CreatePipeline, plan: &ExtractPlan) -> Result<()> {
                 "column \"{}\" of \"{}\" is NOT NULL, and pipeline \"{}\" gives it no value",
                 column.name, plan.table.name, create.name
             );
-            return Err(SqlError::new("23502", message)
+            return Err(SqlError::new(SqlState::NOT_NULL_VIOLATION, message)
                 .with_hint("Map a field to it, SET it, or give the column a DEFAULT."));
         }
     }
@@ -263,7 +263,7 @@ fn check_fed(create: &CreatePipeline, plan: &ExtractPlan) -> Result<()> {
 /// A pipeline's definition as it may be shown: without secrets. EXTENDED adds the statement that gives another pipeline of
 /// this definition the same offsets.
 pub fn show_create(pipeline: &PipelineDef, cursors: &Cursors, extended: bool) -> Result<String> {
-    let mut text = parse_pipeline(&pipeline.definition_sql).or_sql()?.to_string();
+    let mut text = parse_pipeline(&pipeline.definition_sql)?.to_string();
     if extended && !cursors.is_empty() {
         let seen = cursors.splits().filter_map(|(_, split)| Some((split.name.partition()?, split.position?)));
         let offsets = seen.map(|(partition, position)| (partition, position.ordinal())).collect();

@@ -1,20 +1,18 @@
 //! CREATE TABLE: what its columns and keys must be.
 
+use kernel::Snapshot;
 use kernel::ids::{ColumnId, Sequence, TableId};
 use kernel::message::{Definition, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
-use kernel::{ErrorKind, Snapshot};
 use tidemark_pipeline_sql::{ColumnSyntax, CreateTable, parse_expression};
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::StatementContext;
 use crate::tables::snapshot_table::is_hidden_column;
 use crate::write::default_values;
 
 /// Most columns of a table, as in PostgreSQL.
 const COLUMNS_MAX: usize = 1600;
-
-const INVALID_TABLE: &str = "42P16";
 
 /// Checks a CREATE TABLE.
 pub async fn create(context: &StatementContext, create: CreateTable) -> Result<Definition> {
@@ -30,7 +28,7 @@ pub async fn create(context: &StatementContext, create: CreateTable) -> Result<D
             create.columns[usize::from(*outside)].name,
             create.name
         );
-        return Err(SqlError::new(INVALID_TABLE, message)
+        return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message)
             .with_hint("Add the column to the PRIMARY KEY, or leave it out of the SHARD KEY."));
     }
     let mut spec = TableSpec { name: create.name.clone(), columns, primary_key, shard_key, sort_key };
@@ -43,20 +41,26 @@ pub async fn create(context: &StatementContext, create: CreateTable) -> Result<D
 
 fn columns(create: &CreateTable) -> Result<Vec<ColumnDef>> {
     if create.columns.is_empty() {
-        return Err(SqlError::new(INVALID_TABLE, format!("table \"{}\" has no column", create.name)));
+        return Err(SqlError::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("table \"{}\" has no column", create.name),
+        ));
     }
     if create.columns.len() > COLUMNS_MAX {
-        return Err(SqlError::new("54011", format!("tables can have at most {COLUMNS_MAX} columns")));
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
     }
     let mut columns: Vec<ColumnDef> = Vec::with_capacity(create.columns.len());
     for ColumnSyntax { name, column_type, not_null, default } in &create.columns {
         if columns.iter().any(|c| c.name == *name) {
             let message = format!("column \"{name}\" specified more than once");
-            return Err(SqlError::new(state::DUPLICATE_COLUMN, message));
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
         }
         if is_hidden_column(name) || name.starts_with('@') {
             let message = format!("column name \"{name}\" is reserved; choose another");
-            return Err(SqlError::new("42939", message));
+            return Err(SqlError::new(SqlState::RESERVED_NAME, message));
         }
         let default_sql = default.as_ref().map(|d| d.to_string());
         if let (Some(text), Some(default)) = (&default_sql, default)
@@ -82,17 +86,17 @@ fn key(create: &CreateTable, names: &[String], kind: &str) -> Result<Vec<u16>> {
     for name in names {
         let found = create.columns.iter().position(|c| c.name == *name).ok_or_else(|| {
             let message = format!("column \"{name}\" named in {kind} of \"{}\" does not exist", create.name);
-            SqlError::new(state::UNDEFINED_COLUMN, message)
+            SqlError::new(SqlState::UNDEFINED_COLUMN, message)
         })?;
         if ordinals.contains(&(found as u16)) {
             let message = format!("column \"{name}\" appears twice in {kind} of \"{}\"", create.name);
-            return Err(SqlError::new(state::DUPLICATE_COLUMN, message));
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
         }
         if create.columns[found].column_type == ColumnType::Json {
             let message = format!(
                 "column \"{name}\" of type jsonb cannot be part of a {kind}: equal values can be written differently"
             );
-            return Err(SqlError::new(INVALID_TABLE, message));
+            return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message));
         }
         ordinals.push(found as u16);
     }
@@ -103,7 +107,7 @@ fn key(create: &CreateTable, names: &[String], kind: &str) -> Result<Vec<u16>> {
 pub fn check_all_exist(snapshot: &Snapshot, names: &[String]) -> Result<()> {
     match names.iter().find(|name| snapshot.catalog.table_named(name).is_none()) {
         Some(name) => {
-            Err(SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")))
+            Err(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")))
         }
         None => Ok(()),
     }
@@ -116,7 +120,7 @@ pub fn check_droppable(snapshot: &Snapshot, names: &[String], if_exists: bool) -
             None if if_exists => {}
             None => {
                 let message = format!("table \"{name}\" does not exist");
-                return Err(SqlError::new(state::UNDEFINED_TABLE, message));
+                return Err(SqlError::new(SqlState::UNDEFINED_TABLE, message));
             }
             Some(table) => {
                 if let Some(pipeline) = snapshot.catalog.pipelines.values().find(|p| p.table == table.id) {
@@ -125,7 +129,7 @@ pub fn check_droppable(snapshot: &Snapshot, names: &[String], if_exists: bool) -
                         pipeline.name
                     );
                     let quoted = tidemark_pipeline_sql::names::quote(&pipeline.name);
-                    return Err(SqlError::new(ErrorKind::ObjectInUse.sqlstate(), message)
+                    return Err(SqlError::new(SqlState::OBJECT_IN_USE, message)
                         .with_hint(format!("DROP PIPELINE {quoted} first.")));
                 }
             }

@@ -13,7 +13,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{bytes, guarded};
 use crate::database::SnapshotGuard;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use pg_semantics::types::encode::{self, Format};
 use pg_semantics::types::{Base, NO_MODIFIER, PgType, modifier};
 
@@ -248,7 +248,7 @@ fn write_row(
     let checked = encoded.and_then(|()| match len {
         0..=ROW_BYTES_MAX => Ok(()),
         _ => Err(SqlError::new(
-            state::PROGRAM_LIMIT_EXCEEDED,
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
             format!("a row of {len} bytes is too long for a message, which has at most {ROW_BYTES_MAX}"),
         )),
     });

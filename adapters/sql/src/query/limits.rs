@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidemark_pipeline_sql::names::fold;
 
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Most columns of a select list, as in PostgreSQL.
 pub const SELECT_COLUMNS_MAX: usize = 1664;
@@ -42,7 +42,8 @@ pub fn check(statement: &Statement) -> Result<()> {
 }
 
 fn too_complex(what: String) -> SqlError {
-    SqlError::new("54001", format!("statement too complex: {what}")).with_hint("Ask in several statements.")
+    SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, format!("statement too complex: {what}"))
+        .with_hint("Ask in several statements.")
 }
 
 fn too_many_relations(bound: u64) -> SqlError {
@@ -55,7 +56,7 @@ pub fn check_width(columns: usize) -> Result<()> {
         0..=SELECT_COLUMNS_MAX => Ok(()),
         _ => {
             let message = format!("target lists can have at most {SELECT_COLUMNS_MAX} entries");
-            Err(SqlError::new("54011", message))
+            Err(SqlError::new(SqlState::TOO_MANY_COLUMNS, message))
         }
     }
 }

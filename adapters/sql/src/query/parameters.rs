@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Value, VisitMut, VisitorMut};
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use pg_semantics::types::encode::Format;
 use pg_semantics::types::{Base, PgType, decode};
 
@@ -65,7 +65,7 @@ pub fn mentioned(statement: &ast::Statement) -> Result<BTreeMap<usize, Option<Pg
                     }
                     None => {
                         let message = format!("there is no parameter {name}");
-                        return ControlFlow::Break(SqlError::new(state::UNDEFINED_PARAMETER, message));
+                        return ControlFlow::Break(SqlError::new(SqlState::UNDEFINED_PARAMETER, message));
                     }
                 }
             }
@@ -109,7 +109,7 @@ pub fn substitute(statement: &mut ast::Statement, values: &[Expr]) -> Result<()>
                 }
                 None => {
                     let message = format!("there is no parameter {name}");
-                    ControlFlow::Break(SqlError::new(state::UNDEFINED_PARAMETER, message))
+                    ControlFlow::Break(SqlError::new(SqlState::UNDEFINED_PARAMETER, message))
                 }
             }
         }

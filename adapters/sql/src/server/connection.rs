@@ -16,7 +16,7 @@ use super::reader::{Reader, Refused};
 use super::writer::{FLUSH_BYTES, Writer};
 use crate::client::{Run, SessionInfo};
 use crate::copy::{CopyIn, CopyOut};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Cursor, Environment};
 use crate::session::{Session, Status};
 use pg_semantics::types::encode::Format;
@@ -89,7 +89,7 @@ impl Connection {
             let message = match message {
                 Ok(message) => message,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let error = SqlError::new(state::PROTOCOL_VIOLATION, error.to_string());
+                    let error = SqlError::new(SqlState::PROTOCOL_VIOLATION, error.to_string());
                     self.writer.fatal(&error);
                     return self.writer.flush().await;
                 }
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     async fn say_goodbye(&mut self) -> io::Result<()> {
-        let error = SqlError::new(state::ADMIN_SHUTDOWN, "terminating connection: the server is stopping");
+        let error = SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection: the server is stopping");
         self.writer.fatal(&error);
         self.writer.flush().await
     }
@@ -258,13 +258,13 @@ impl Connection {
                 Message::CopyDone(_) => break,
                 Message::CopyFail(fail) => {
                     let message = format!("COPY from stdin failed: {}", fail.message);
-                    return Err(SqlError::new(state::QUERY_CANCELED, message).into());
+                    return Err(SqlError::new(SqlState::QUERY_CANCELED, message).into());
                 }
                 // Clients send these ahead, as they may.
                 Message::Flush(_) | Message::Sync(_) => {}
                 _ => {
                     let message = "unexpected message type during COPY from stdin";
-                    return Err(SqlError::new(state::PROTOCOL_VIOLATION, message).into());
+                    return Err(SqlError::new(SqlState::PROTOCOL_VIOLATION, message).into());
                 }
             }
         }
@@ -302,7 +302,7 @@ impl Connection {
 const COPY_STEP_BYTES: usize = 64 << 10;
 
 fn canceled(why: &str) -> SqlError {
-    SqlError::new(state::QUERY_CANCELED, why)
+    SqlError::new(SqlState::QUERY_CANCELED, why)
 }
 
 /// Carries on with a piece of a statement until it is done, is cancelled, has used up its time, or nobody waits for it any

@@ -11,7 +11,7 @@ use pgwire::messages::extendedquery::{Bind, Close, Describe, Execute, Parse};
 use tidemark_pipeline_sql::{Statement, parse, parsed_bytes_at_most};
 
 use super::connection::{Connection, Failure};
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::parameters::{self, Typing};
 use crate::query::{Cursor, Described};
 use crate::session::{Outcome, Session, Status};
@@ -51,7 +51,7 @@ const PARAMETER_BYTES: usize = 300;
 
 fn no_statement(name: &str) -> SqlError {
     let message = format!("prepared statement \"{name}\" does not exist");
-    SqlError::new(state::INVALID_STATEMENT_NAME, message)
+    SqlError::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
 }
 
 impl Connection {
@@ -66,7 +66,7 @@ impl Connection {
                 self.close(&close);
                 Ok(())
             }
-            _ => Err(SqlError::new(state::PROTOCOL_VIOLATION, "unexpected message").into()),
+            _ => Err(SqlError::new(SqlState::PROTOCOL_VIOLATION, "unexpected message").into()),
         }
     }
 
@@ -84,10 +84,10 @@ impl Connection {
         let name = message.name.clone().unwrap_or_default();
         if !name.is_empty() && self.prepared.contains_key(&name) {
             let message = format!("prepared statement \"{name}\" already exists");
-            return Err(SqlError::new(state::DUPLICATE_STATEMENT, message).into());
+            return Err(SqlError::new(SqlState::DUPLICATE_PREPARED_STATEMENT, message).into());
         }
         if self.prepared.len() >= KEPT_MAX {
-            let error = SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements");
+            let error = SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements");
             return Err(error.with_hint("DEALLOCATE those that are not needed.").into());
         }
         let bytes = parsed_bytes_at_most(&message.query);
@@ -106,7 +106,7 @@ impl Connection {
         self.session.check_not_failed(prepared.statement.as_ref())?;
         let portal = message.portal_name.clone().unwrap_or_default();
         if self.portals.len() >= KEPT_MAX {
-            return Err(SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "too many portals"));
+            return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many portals"));
         }
         let memory = self.session.engine().client_memory("portal");
         let sent: usize =
@@ -158,7 +158,9 @@ impl Connection {
             return self.end_rows(portal, ended);
         }
         if portal.done {
-            let error = SqlError::new("55000", "portal cannot be run again").with_hint("Bind it again.");
+            let error =
+                SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "portal cannot be run again")
+                    .with_hint("Bind it again.");
             return Err(error.into());
         }
         let prepared = Arc::clone(&portal.prepared);
@@ -227,7 +229,7 @@ impl Connection {
 }
 
 fn no_portal(name: &str) -> SqlError {
-    SqlError::new(state::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
+    SqlError::new(SqlState::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
 }
 
 /// Carries out a prepared statement with its parameters put in.
@@ -246,7 +248,8 @@ async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) 
 
 /// Parses a statement and settles its types.
 async fn prepare(session: &mut Session, message: Parse, memory: MemoryReservation) -> Result<Prepared> {
-    let mut statements = parse(&message.query).or_sql()?;
+    let parsed = parse(&message.query);
+    let mut statements = parsed.map_err(|error| error.count_position(&message.query))?;
     if statements.len() > 1 {
         return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement"));
     }
@@ -307,7 +310,7 @@ fn values(prepared: &Prepared, message: &Bind) -> Result<Vec<Expr>> {
             message.parameters.len(),
             prepared.parameters.len()
         );
-        return Err(SqlError::new(state::PROTOCOL_VIOLATION, message));
+        return Err(SqlError::new(SqlState::PROTOCOL_VIOLATION, message));
     }
     let formats = formats(&message.parameter_format_codes, message.parameters.len())?;
     let typing = match &prepared.statement {
@@ -325,7 +328,7 @@ fn formats(codes: &[i16], count: usize) -> Result<Vec<Format>> {
         [one] => Ok(vec![Format::from_code(*one)?; count]),
         each if each.len() == count => each.iter().map(|code| Format::from_code(*code)).collect(),
         each => Err(SqlError::new(
-            state::PROTOCOL_VIOLATION,
+            SqlState::PROTOCOL_VIOLATION,
             format!("{} format codes for {count} values", each.len()),
         )),
     }

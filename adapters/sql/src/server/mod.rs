@@ -23,7 +23,7 @@ use crate::catalog::DATABASE;
 use crate::client::settings::Settings;
 use crate::client::{Registry, SessionInfo, now_us};
 use crate::database::Database;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 use crate::query::{Environment, QueryEngine};
 
 use connection::Connection;
@@ -140,7 +140,7 @@ impl Server {
             }
         };
         let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let error = SqlError::new(state::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
+            let error = SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
             writer.fatal(&error);
             let _ = writer.flush().await;
             return;
@@ -173,12 +173,15 @@ impl Server {
         client: String,
     ) -> Result<SessionInfo, SqlError> {
         let Some(user) = parameters.get("user").filter(|user| !user.is_empty()) else {
-            return Err(SqlError::new("28000", "no PostgreSQL user name specified in startup packet"));
+            return Err(SqlError::new(
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                "no PostgreSQL user name specified in startup packet",
+            ));
         };
         let database = parameters.get("database").filter(|name| !name.is_empty()).unwrap_or(user);
         if database != DATABASE {
             let message = format!("database \"{database}\" does not exist");
-            return Err(SqlError::new(state::INVALID_CATALOG_NAME, message).with_hint(format!(
+            return Err(SqlError::new(SqlState::INVALID_CATALOG_NAME, message).with_hint(format!(
                 "The one database is \"{DATABASE}\": name it, as in psql -d {DATABASE}. Without a name clients ask for one that is \
                  called as the user is."
             )));

@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::shape;
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, SqlState};
 
 /// Longest message of a client.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
@@ -205,7 +205,8 @@ impl Reader {
     fn refusal(&self, kind: u8, len: usize) -> Option<SqlError> {
         let too_long = |max: usize| {
             let message = format!("message of {len} bytes is longer than the limit of {max}");
-            SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, message).with_hint("Load large amounts with COPY.")
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+                .with_hint("Load large amounts with COPY.")
         };
         if matches!(kind, b'Q' | b'P') && len > TEXT_MESSAGE_BYTES_MAX {
             return Some(too_long(TEXT_MESSAGE_BYTES_MAX));
@@ -220,7 +221,7 @@ impl Reader {
             true => self.memory.try_resize(counted).err().map(|_| {
                 let message =
                     "out of memory: clients have sent more of unfinished messages than there is room for";
-                SqlError::new(state::OUT_OF_MEMORY, message)
+                SqlError::new(SqlState::OUT_OF_MEMORY, message)
                     .with_hint("Send shorter messages, or try again later.")
             }),
             false => None,
@@ -259,7 +260,7 @@ impl Reader {
     pub fn check_text(&self) -> Result<(), SqlError> {
         match self.bad_text {
             true => Err(SqlError::new(
-                state::UNTRANSLATABLE_CHARACTER,
+                SqlState::CHARACTER_NOT_IN_REPERTOIRE,
                 "invalid byte sequence for encoding \"UTF8\"",
             )),
             false => Ok(()),

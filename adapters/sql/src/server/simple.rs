@@ -6,7 +6,7 @@ use std::io;
 use tidemark_pipeline_sql::{Statement, parse, parsed_bytes_at_most};
 
 use super::connection::{Connection, Failure};
-use crate::error::{OrSql, SqlError};
+use crate::error::{SqlError, SqlState};
 use crate::session::{Outcome, Status, check_several};
 use pg_semantics::types::encode::Format;
 
@@ -33,7 +33,11 @@ impl Connection {
         let memory = self.session.engine().memory("text of a statement");
         memory.try_grow(bytes).map_err(SqlError::from)?;
         let owned = text.to_string();
-        let statements = self.work(bytes, move |_| Box::pin(async move { parse(&owned).or_sql() })).await?;
+        let statements = self
+            .work(bytes, move |_| {
+                Box::pin(async move { Ok(parse(&owned).map_err(|error| error.count_position(&owned))?) })
+            })
+            .await?;
         let count = statements.len();
         if count == 0 {
             self.writer.empty_query();
@@ -87,7 +91,7 @@ impl Connection {
             }
             Outcome::Noticed(tag, notices) => {
                 for notice in &notices {
-                    self.writer.notice("NOTICE", "00000", notice);
+                    self.writer.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, notice);
                 }
                 self.writer.complete(tag);
             }
@@ -102,8 +106,8 @@ impl Connection {
                 }
                 self.writer.complete(tag);
             }
-            Outcome::Warned(tag, code, text) => {
-                self.writer.notice("WARNING", code, text);
+            Outcome::Warned(tag, sqlstate, text) => {
+                self.writer.notice("WARNING", sqlstate, text);
                 self.writer.complete(tag);
             }
             Outcome::CopyIn(copy) => {
@@ -120,12 +124,16 @@ impl Connection {
 
     fn warn(&mut self, tag: &str, before: Status) {
         match (tag, before) {
-            ("BEGIN", Status::Block) => {
-                self.writer.notice("WARNING", "25001", "there is already a transaction in progress")
-            }
-            ("COMMIT" | "ROLLBACK", Status::Idle) => {
-                self.writer.notice("WARNING", "25P01", "there is no transaction in progress")
-            }
+            ("BEGIN", Status::Block) => self.writer.notice(
+                "WARNING",
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "there is already a transaction in progress",
+            ),
+            ("COMMIT" | "ROLLBACK", Status::Idle) => self.writer.notice(
+                "WARNING",
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "there is no transaction in progress",
+            ),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::{BufMut, BytesMut};
+use kernel::{Error, SqlState};
 use pgwire::messages::PgWireBackendMessage as Message;
 use pgwire::messages::copy::{CopyInResponse, CopyOutResponse};
 use pgwire::messages::data::{FieldDescription, NoData, ParameterDescription, RowDescription};
@@ -15,7 +16,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::client::SessionInfo;
-use crate::error::SqlError;
 use crate::query::Described;
 use crate::session::Status;
 use pg_semantics::types::encode::Format;
@@ -98,18 +98,18 @@ impl Writer {
     }
 
     /// An error of a statement.
-    pub fn error(&mut self, error: &SqlError) {
+    pub fn error(&mut self, error: &Error) {
         self.put(Message::ErrorResponse(ErrorResponse::new(fields("ERROR", error))));
     }
 
     /// An error that ends the connection.
-    pub fn fatal(&mut self, error: &SqlError) {
+    pub fn fatal(&mut self, error: &Error) {
         self.put(Message::ErrorResponse(ErrorResponse::new(fields("FATAL", error))));
     }
 
     /// Something to know.
-    pub fn notice(&mut self, severity: &str, code: &'static str, text: &str) {
-        let fields = fields(severity, &SqlError::new(code, text));
+    pub fn notice(&mut self, severity: &str, sqlstate: SqlState, text: &str) {
+        let fields = fields(severity, &Error::new(sqlstate, text));
         self.put(Message::NoticeResponse(NoticeResponse::new(fields)));
     }
 
@@ -190,17 +190,18 @@ impl Writer {
     }
 }
 
-fn fields(severity: &str, error: &SqlError) -> Vec<(u8, String)> {
+fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
     // Zero bytes would end a field early.
     let clean = |text: &str| text.replace('\0', "\u{fffd}").chars().take(8000).collect::<String>();
     let mut fields = vec![
         (b'S', severity.to_string()),
         (b'V', severity.to_string()),
-        (b'C', error.code.to_string()),
+        (b'C', error.sqlstate.to_string()),
         (b'M', clean(&error.message)),
     ];
-    if let Some(hint) = &error.hint {
-        fields.push((b'H', clean(hint)));
-    }
+    fields.extend(error.detail().map(|detail| (b'D', clean(detail))));
+    let position = error.position().and_then(|position| position.character);
+    fields.extend(position.map(|character| (b'P', character.to_string())));
+    fields.extend(error.hint().map(|hint| (b'H', clean(hint))));
     fields
 }

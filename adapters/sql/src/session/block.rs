@@ -6,7 +6,7 @@ use kernel::message::{Counts, TableWrite, Write};
 use kernel::{Request, Response};
 
 use crate::database::SnapshotGuard;
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::Environment;
 use crate::tables::Overlay;
 
@@ -56,7 +56,7 @@ impl Block {
         if let Some(snapshot) = &self.snapshot {
             return Ok(Arc::clone(snapshot));
         }
-        let snapshot = Arc::new(environment.database.snapshot().await.or_sql()?);
+        let snapshot = Arc::new(environment.database.snapshot().await?);
         self.snapshot = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
@@ -69,7 +69,10 @@ impl Block {
     /// Refuses a write in a block that was begun READ ONLY.
     pub fn check_writable(&self) -> Result<()> {
         match self.read_only {
-            true => Err(SqlError::new("25006", "cannot write in a read-only transaction")),
+            true => Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                "cannot write in a read-only transaction",
+            )),
             false => Ok(()),
         }
     }
@@ -83,7 +86,7 @@ impl Block {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > bytes_max {
             return Err(SqlError::new(
-                state::OUT_OF_MEMORY,
+                SqlState::OUT_OF_MEMORY,
                 format!("the transaction buffers more than {bytes_max} bytes of rows"),
             )
             .with_hint("Commit in smaller parts."));
@@ -101,7 +104,7 @@ impl Block {
             return Ok(Counts::default());
         }
         let write = Write { table_lock: None, tables: self.writes };
-        match environment.database.request(Request::Write(write)).await.or_sql()? {
+        match environment.database.request(Request::Write(write)).await? {
             Response::Done(counts) => Ok(counts),
             _ => Err(SqlError::internal("the kernel answered a write with something else")),
         }

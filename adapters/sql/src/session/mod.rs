@@ -12,13 +12,13 @@ use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
 use kernel::ids::{PipelineId, TableId};
 use kernel::message::{Definition, SourceMetadata};
-use kernel::{ErrorKind, Request, Response};
+use kernel::{Request, Response};
 use tidemark_pipeline_sql::Statement;
 
 use crate::client::{Run, SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
 use crate::database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard};
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Cursor, Described, Environment, QueryEngine, StatementContext, limits};
 use crate::{define, write};
 
@@ -41,7 +41,7 @@ pub enum Outcome {
     /// Done, and clients are to be told of a setting.
     Changed(String, Vec<(&'static str, String)>),
     /// Done, without an effect that was asked for: the tag, and the SQLSTATE and text of a warning.
-    Warned(String, &'static str, &'static str),
+    Warned(String, SqlState, &'static str),
     /// The client is to send rows.
     CopyIn(Box<CopyIn>),
     /// Rows are to be sent as COPY data.
@@ -86,7 +86,7 @@ impl Database for Committing {
         let commits = matches!(request, Request::Write(_) | Request::Define(_));
         if commits && !self.run.begin_commit() {
             let message = "the statement was given up before it was committed";
-            return Err(kernel::Error::new(kernel::ErrorKind::QueryCanceled, message));
+            return Err(kernel::Error::new(kernel::SqlState::QUERY_CANCELED, message));
         }
         let answer = self.database.request(request).await;
         self.run.end_commit();
@@ -189,7 +189,7 @@ impl Session {
         };
         match self.transaction {
             Transaction::Failed if !ends => Err(SqlError::new(
-                state::FAILED_TRANSACTION,
+                SqlState::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
             )),
             _ => Ok(()),
@@ -205,7 +205,7 @@ impl Session {
                 Ok((guard, context))
             }
             _ => {
-                let guard = Arc::new(self.environment.database.snapshot().await.or_sql()?);
+                let guard = Arc::new(self.environment.database.snapshot().await?);
                 let context = self.environment.context(&guard);
                 Ok((guard, context))
             }
@@ -221,7 +221,7 @@ impl Session {
             Statement::ShowCreatePipeline { name, extended } => {
                 let (guard, context) = self.context().await?;
                 let pipeline = context.snapshot().catalog.pipeline_named(name).ok_or_else(|| {
-                    SqlError::new(state::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
+                    SqlError::new(SqlState::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
                 })?;
                 let cursors = &context.snapshot().catalog.cursors[&pipeline.id];
                 let text = define::show_create(pipeline, cursors, *extended)?;
@@ -328,7 +328,7 @@ impl Session {
             let is_known = done
                 .as_ref()
                 .err()
-                .is_none_or(|error| error.code != ErrorKind::TransactionResolutionUnknown.sqlstate());
+                .is_none_or(|error| error.sqlstate != SqlState::TRANSACTION_RESOLUTION_UNKNOWN);
             if is_known && define::may_leave_secrets(statement) {
                 self.environment.database.settle_secrets(secrets).await;
             }
@@ -343,7 +343,7 @@ impl Session {
 
     async fn carry_out(&self, definitions: Vec<Definition>) -> Result<()> {
         for definition in definitions {
-            self.environment.database.request(Request::Define(definition)).await.or_sql()?;
+            self.environment.database.request(Request::Define(definition)).await?;
         }
         Ok(())
     }
@@ -418,7 +418,7 @@ impl Session {
                     // Of no effect, but for the check of name and value.
                     settings.end_block(true);
                     let text = "SET LOCAL can only be used in transaction blocks";
-                    return Ok(Outcome::Warned("SET".into(), state::NO_ACTIVE_TRANSACTION, text));
+                    return Ok(Outcome::Warned("SET".into(), SqlState::NO_ACTIVE_SQL_TRANSACTION, text));
                 }
                 told
             }
@@ -442,7 +442,7 @@ impl Session {
     fn discard(&mut self) -> Result<Outcome> {
         if self.status() != Status::Idle {
             return Err(SqlError::new(
-                state::ACTIVE_TRANSACTION,
+                SqlState::ACTIVE_SQL_TRANSACTION,
                 "DISCARD ALL cannot run inside a transaction block",
             ));
         }
@@ -451,7 +451,7 @@ impl Session {
     }
 
     async fn show(&mut self, variable: &[ast::Ident]) -> Result<Outcome> {
-        let guard = Arc::new(self.environment.database.snapshot().await.or_sql()?);
+        let guard = Arc::new(self.environment.database.snapshot().await?);
         let name = show::setting_name(variable);
         let settings = self.environment.session.settings.lock().clone();
         if name.eq_ignore_ascii_case("all") {
@@ -464,7 +464,7 @@ impl Session {
         match settings.get(&name) {
             Some(value) => show::rows(guard, &[name.as_str()], [vec![value]]),
             None => Err(SqlError::new(
-                state::UNDEFINED_OBJECT,
+                SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"{name}\""),
             )),
         }

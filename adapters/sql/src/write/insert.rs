@@ -17,7 +17,7 @@ use super::{defaults, names, once, rows};
 use crate::assign::convert::{from_texts, to_column};
 use crate::assign::defaults::{expression, literal_text};
 use crate::assign::lower::{self, Scope};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::StatementContext;
 
 /// Plans an INSERT: its rows, routed.
@@ -79,7 +79,7 @@ pub(super) fn target_columns(insert: &Insert, table: &TableDef) -> Result<Vec<us
         let ordinal = names::column(table, &name)?;
         if targets.contains(&ordinal) {
             let message = format!("column \"{name}\" specified more than once");
-            return Err(SqlError::new(state::DUPLICATE_COLUMN, message));
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
         }
         targets.push(ordinal);
     }
@@ -132,7 +132,7 @@ fn assignments_of(
 pub(crate) fn require_key(table: &TableDef, clause: &str) -> Result<()> {
     if table.primary_key.is_empty() {
         return Err(SqlError::new(
-            "42P10",
+            SqlState::INVALID_COLUMN_REFERENCE,
             format!("{clause} needs a primary key, and table \"{}\" has none", table.name),
         ));
     }
@@ -150,7 +150,7 @@ fn conflict_target(target: Option<&ConflictTarget>, table: &TableDef) -> Result<
                 return Ok(());
             }
             let message = format!("constraint \"{name}\" for table \"{}\" does not exist", table.name);
-            return Err(SqlError::new(state::UNDEFINED_OBJECT, message));
+            return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));
         }
     };
     said.sort_unstable();
@@ -168,7 +168,7 @@ fn conflict_target(target: Option<&ConflictTarget>, table: &TableDef) -> Result<
             format!("The one key of \"{}\" is its primary key: ({}).", table.name, names.join(", "))
         }
     };
-    Err(SqlError::new("42P10", message).with_hint(hint))
+    Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message).with_hint(hint))
 }
 
 /// `DEFAULT VALUES`

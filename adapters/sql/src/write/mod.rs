@@ -20,12 +20,12 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::Statement;
 use kernel::ids::TableId;
 use kernel::message::{Counts, TableWrite, Write};
-use kernel::{ErrorKind, Request, Response};
+use kernel::{Request, Response};
 
 pub(crate) use defaults::columns as default_values;
 pub(crate) use insert::require_key;
 
-use crate::error::{OrSql, Result, SqlError, from_kernel};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Environment, StatementContext};
 
 /// How often a statement is planned again because a definition changed under it.
@@ -52,9 +52,7 @@ pub async fn execute_with(
     let mut attempt = 1;
     loop {
         match execute_once(env, &write).await {
-            Err(error)
-                if error.code == ErrorKind::SerializationFailure.sqlstate() && attempt < ATTEMPTS_MAX =>
-            {
+            Err(error) if error.sqlstate == SqlState::SERIALIZATION_FAILURE && attempt < ATTEMPTS_MAX => {
                 attempt += 1;
             }
             outcome => return outcome,
@@ -63,7 +61,7 @@ pub async fn execute_with(
 }
 
 async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
-    let snapshot = env.database.snapshot().await.or_sql()?;
+    let snapshot = env.database.snapshot().await?;
     let reads_and_writes = tables_named(write, &snapshot);
     let only_writes =
         matches!(write, Statement::Insert(_)) && names::tables_read(write, &snapshot).is_empty();
@@ -75,12 +73,12 @@ async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
         return hand_in(env, None, planned).await;
     }
     drop(snapshot);
-    let table_lock = env.database.table_lock(reads_and_writes.iter().copied().collect()).await.or_sql()?;
+    let table_lock = env.database.table_lock(reads_and_writes.iter().copied().collect()).await?;
     if !tables_named(write, table_lock.snapshot()).is_subset(&reads_and_writes) {
-        return Err(from_kernel(kernel::Error::new(
-            ErrorKind::SerializationFailure,
+        return Err(SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
             "a table that the statement names was created or dropped meanwhile; try again",
-        )));
+        ));
     }
     let planned = plan(&env.context(table_lock.snapshot()), write).await?;
     if planned.tables.is_empty() {
@@ -98,7 +96,7 @@ async fn hand_in(
         return Ok(planned.counts.unwrap_or_default());
     }
     let write = Write { table_lock: table_lock.map(|b| b.use_up()), tables: planned.tables };
-    match env.database.request(Request::Write(write)).await.or_sql()? {
+    match env.database.request(Request::Write(write)).await? {
         Response::Done(counts) => Ok(planned.counts.unwrap_or(counts)),
         other => Err(SqlError::internal(format!("a write was answered with {other:?}"))),
     }

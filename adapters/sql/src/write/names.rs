@@ -13,23 +13,21 @@ use kernel::ids::TableId;
 use kernel::schema::TableDef;
 use tidemark_pipeline_sql::names::{fold, relation};
 
-use crate::error::{OrSql, Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// The table of this name in the snapshot.
 pub fn table(snapshot: &Snapshot, name: &ObjectName) -> Result<Arc<TableDef>> {
-    let folded = relation(name).or_sql()?;
-    snapshot
-        .catalog
-        .table_named(&folded)
-        .cloned()
-        .ok_or_else(|| SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{folded}\" does not exist")))
+    let folded = relation(name)?;
+    snapshot.catalog.table_named(&folded).cloned().ok_or_else(|| {
+        SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{folded}\" does not exist"))
+    })
 }
 
 /// Place of a column in its table.
 pub fn column(table: &TableDef, name: &str) -> Result<usize> {
     table.columns.iter().position(|c| c.name == name).ok_or_else(|| {
         let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-        SqlError::new(state::UNDEFINED_COLUMN, message)
+        SqlError::new(SqlState::UNDEFINED_COLUMN, message)
     })
 }
 
@@ -63,7 +61,7 @@ pub fn changed(tables: &[TableWithJoins]) -> Result<(&ObjectName, String)> {
     if !joins.is_empty() {
         return Err(SqlError::unsupported("joins cannot be changed; use UPDATE … FROM or DELETE … USING"));
     }
-    let name_alone = relation(name).or_sql()?;
+    let name_alone = relation(name)?;
     Ok((name, alias.as_ref().map_or(name_alone, |TableAlias { name, .. }| fold(name))))
 }
 

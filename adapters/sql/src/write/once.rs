@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use kernel::route::hash_rows;
 use kernel::schema::TableDef;
 
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Refuses rows with the same key, in one batch or in several; each batch has a column for each of the table.
 pub fn check(table: &TableDef, batches: &[Vec<ArrayRef>]) -> Result<()> {
@@ -32,7 +32,7 @@ pub fn check(table: &TableDef, batches: &[Vec<ArrayRef>]) -> Result<()> {
 }
 
 fn twice() -> SqlError {
-    SqlError::new("21000", "ON CONFLICT DO UPDATE command cannot affect row a second time").with_hint(
+    SqlError::new(SqlState::CARDINALITY_VIOLATION, "ON CONFLICT DO UPDATE command cannot affect row a second time").with_hint(
         "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
     )
 }

@@ -15,7 +15,7 @@ use tidemark_pipeline_sql::names::fold;
 use pg_semantics::types::encode;
 
 use super::{change, names};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 use crate::query::StatementContext;
 
 /// The statement with values in place of its parameters.
@@ -24,7 +24,9 @@ pub fn substitute(write: &Statement, parameters: &[ScalarValue]) -> Result<State
     let outcome = visit_expressions_mut(&mut write, |expr| {
         let Some(number) = placeholder(expr) else { return ControlFlow::Continue(()) };
         match number.checked_sub(1).and_then(|n| parameters.get(n)) {
-            None => ControlFlow::Break(SqlError::new(state::UNDEFINED_PARAMETER, "a parameter has no value")),
+            None => {
+                ControlFlow::Break(SqlError::new(SqlState::UNDEFINED_PARAMETER, "a parameter has no value"))
+            }
             Some(value) => match constant(value) {
                 Ok(constant) => {
                     *expr = constant;
@@ -225,7 +227,10 @@ fn of_comparisons(condition: Option<&Expr>, table: &TableDef, found: &mut Found)
 async fn of_query(context: &StatementContext, query: &Statement, found: &mut Found) -> Result<()> {
     let plan = match context.plan(query).await {
         Ok(plan) => plan,
-        Err(error) if [state::INDETERMINATE_DATATYPE, state::UNDEFINED_PARAMETER].contains(&&*error.code) => {
+        Err(error)
+            if [SqlState::INDETERMINATE_DATATYPE, SqlState::UNDEFINED_PARAMETER]
+                .contains(&error.sqlstate) =>
+        {
             return Ok(());
         }
         Err(error) => return Err(error),

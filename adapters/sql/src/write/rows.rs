@@ -10,7 +10,7 @@ use kernel::message::{ShardWrite, TableWrite};
 use kernel::route::route;
 use kernel::schema::{HIDDEN_COLUMNS, TableDef};
 
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Rows that go, by shard.
 pub type Deletes = Vec<Vec<RowId>>;
@@ -48,7 +48,7 @@ fn check_not_null(table: &TableDef, columns: &[ArrayRef]) -> Result<()> {
     for (column, values) in table.columns.iter().zip(columns) {
         if !column.nullable && values.null_count() > 0 {
             return Err(SqlError::new(
-                "23502",
+                SqlState::NOT_NULL_VIOLATION,
                 format!(
                     "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
                     column.name, table.name

@@ -19,7 +19,6 @@ use pg_semantics::types::encode;
 use tidemark_pipeline_sql::{Statement, parse};
 use tidemark_secrets::Secrets;
 use tidemark_sql::client::SessionInfo;
-use tidemark_sql::error::OrSql;
 use tidemark_sql::query::{Environment, QueryEngine};
 use tidemark_sql::{Database, PipelineStatus, SnapshotGuard, SqlError, TableLockGuard, define, write};
 use tokio::sync::oneshot;
@@ -132,7 +131,10 @@ impl Database for Host {
     /// A topic of two partitions, wherever it is; the brokers called `gone` do not answer.
     async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error> {
         if definition_sql.contains("'gone:") {
-            return Err(Error::new(kernel::ErrorKind::SourceUnreachable, "no broker answers"));
+            return Err(Error::new(
+                kernel::SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "no broker answers",
+            ));
         }
         Ok(SourceMetadata::kafka(&Identity::new(&[7; 16]), [(0, (5, 20)), (1, (0, 0))]))
     }
@@ -140,7 +142,7 @@ impl Database for Host {
     /// Brokers called `forbidden` are not allowed.
     async fn check_source(&self, definition_sql: &str) -> Result<(), Error> {
         match definition_sql.contains("'forbidden:") {
-            true => Err(Error::new(kernel::ErrorKind::InsufficientPrivilege, "forbidden is not allowed")),
+            true => Err(Error::new(kernel::SqlState::INSUFFICIENT_PRIVILEGE, "forbidden is not allowed")),
             false => Ok(()),
         }
     }
@@ -184,7 +186,7 @@ impl Runner {
 
     /// The same, with parameters for a write.
     pub async fn run_with(&self, sql: &str, parameters: &[ScalarValue]) -> Result<String, SqlError> {
-        let mut statements = parse(sql).or_sql()?;
+        let mut statements = parse(sql)?;
         assert_eq!(statements.len(), 1, "{sql}");
         match statements.pop().unwrap() {
             Statement::Sql(statement) if write::is_write(&statement) => {
@@ -195,17 +197,17 @@ impl Runner {
                 ))
             }
             Statement::Sql(statement) => {
-                let snapshot = self.env.database.snapshot().await.or_sql()?;
+                let snapshot = self.env.database.snapshot().await?;
                 let context = self.env.context(&snapshot);
                 let plan = context.plan(&statement).await?;
                 Ok(rows(&context.collect(&plan).await?))
             }
             definition => {
-                let snapshot = self.env.database.snapshot().await.or_sql()?;
+                let snapshot = self.env.database.snapshot().await?;
                 let context = self.env.context(&snapshot);
                 let plan = define::plan(&context, &definition).await?;
                 for definition in plan.definitions {
-                    self.env.database.request(Request::Define(definition)).await.or_sql()?;
+                    self.env.database.request(Request::Define(definition)).await?;
                 }
                 Ok(if plan.notices.is_empty() { "ok".into() } else { plan.notices.join(" ; ") })
             }
@@ -220,7 +222,7 @@ impl Runner {
                 (Ok(found), None) => assert_eq!(found, *expected, "{sql}"),
                 (Err(error), Some(wanted)) => {
                     let (code, words) = wanted.split_once(' ').unwrap_or((wanted, ""));
-                    assert_eq!(error.code, code, "{sql}\n{error}");
+                    assert_eq!(error.sqlstate, code, "{sql}\n{error}");
                     assert!(error.message.contains(words), "{sql}\n{error}\nhas no {words:?}");
                 }
                 (Ok(found), Some(wanted)) => panic!("{sql}\ngave {found}\nand not {wanted}"),

@@ -130,5 +130,5 @@ fn the_error_limit_counts_messages() {
     assert_eq!(host.state(), PipelineState::Running, "one message, of which three rows were refused");
     host.take_messages(id, 1, &[&[1]]);
     host.sync();
-    assert!(matches!(host.state(), PipelineState::Failed { .. }));
+    assert!(matches!(host.state(), PipelineState::Failed(_)));
 }

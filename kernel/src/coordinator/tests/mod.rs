@@ -134,7 +134,7 @@ impl Host {
                         && Some(*table) == self.refuse
                         && rows.iter().any(|r| r.num_rows() > 0)
                     {
-                        let error = Error::new(ErrorKind::UniqueViolation, "duplicate key");
+                        let error = Error::new(SqlState::UNIQUE_VIOLATION, "duplicate key");
                         rejected.push(Rejected {
                             table: *table,
                             error,
@@ -454,7 +454,10 @@ fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged()
     host.extracted(host.epoch(), 0, 10);
     host.verified(TOPIC);
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
-    let failure = SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no route to host"));
+    let failure = SourceFailure::Transient(Error::new(
+        SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        "no route to host",
+    ));
     host.feed(Input::SourceFailed { pipeline, epoch, failure });
     host.now_us += Pacing::default().retry_us_max;
     host.feed(Input::Tick);
@@ -476,9 +479,9 @@ fn a_recreated_topic_stops_the_pipeline_and_nothing_of_it_is_loaded() {
     host.verified([8; 16]);
     host.sync();
     assert_eq!(host.cursor(), 0);
-    let PipelineState::Failed { code, message } = host.state() else { panic!("{:?}", host.state()) };
-    assert_eq!(code, "TM002");
-    assert!(message.contains("SET OFFSETS EARLIEST"), "names the remedy: {message}");
+    let PipelineState::Failed(error) = host.state() else { panic!("{:?}", host.state()) };
+    assert_eq!(error.sqlstate, SqlState::SOURCE_CHANGED);
+    assert!(error.message.contains("SET OFFSETS EARLIEST"), "names the remedy: {error}");
 }
 
 /// Epochs that were opened and closed, in order.
@@ -495,10 +498,13 @@ fn opened_and_closed(effects: &VecDeque<Effect>) -> Vec<(&'static str, Epoch)> {
 fn a_source_that_fails_for_good_is_closed_once() {
     let mut host = Host::with_pipeline(false, None);
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
-    let failure = SourceFailure::Permanent(Error::new(ErrorKind::SourceUnreachable, "no such topic"));
+    let failure = SourceFailure::Permanent(Error::new(
+        SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        "no such topic",
+    ));
     host.feed(Input::SourceFailed { pipeline, epoch, failure });
     host.sync();
-    assert!(matches!(host.state(), PipelineState::Failed { .. }));
+    assert!(matches!(host.state(), PipelineState::Failed(_)));
     assert_eq!(opened_and_closed(&host.seen), [("close", epoch)]);
 }
 
@@ -506,7 +512,12 @@ fn a_source_that_fails_for_good_is_closed_once() {
 fn a_source_that_waits_to_be_tried_again_is_closed_already() {
     let mut host = Host::with_pipeline(false, None);
     let (pipeline, first) = (PipelineId(1), host.epoch());
-    let failure = || SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no route to host"));
+    let failure = || {
+        SourceFailure::Transient(Error::new(
+            SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+            "no route to host",
+        ))
+    };
     host.feed(Input::SourceFailed { pipeline, epoch: first, failure: failure() });
     host.now_us += Pacing::default().retry_us_max;
     host.feed(Input::Tick);
@@ -527,9 +538,9 @@ fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
     let failure = SourceFailure::kafka_lost(0, 10, 20, 30);
     host.feed(Input::SourceFailed { pipeline, epoch, failure });
     host.sync();
-    let PipelineState::Failed { code, message } = host.state() else { panic!("{:?}", host.state()) };
-    assert_eq!(code, "TM001");
-    assert!(message.contains("10..20"), "names the range: {message}");
+    let PipelineState::Failed(error) = host.state() else { panic!("{:?}", host.state()) };
+    assert_eq!(error.sqlstate, SqlState::SOURCE_LOST);
+    assert!(error.message.contains("10..20"), "names the range: {error}");
 }
 
 #[test]
@@ -561,7 +572,10 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
     host.extracted(host.epoch(), 0, 1001);
     host.verified(TOPIC);
     host.sync();
-    let failure = SourceFailure::Transient(Error::new(ErrorKind::SourceUnreachable, "no broker answers"));
+    let failure = SourceFailure::Transient(Error::new(
+        SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        "no broker answers",
+    ));
     host.feed(Input::SourceFailed { pipeline: PipelineId(1), epoch: host.epoch(), failure });
     host.sync();
     host.seen.clear();
@@ -587,7 +601,7 @@ fn a_refused_client_row_abandons_the_record_and_its_sequence_is_used_again() {
     host.refuse = Some(TableId(1));
     host.request(2, write(None));
     let error = host.answer_to(2).expect("answered without a sync").unwrap_err();
-    assert_eq!(error.kind, ErrorKind::UniqueViolation);
+    assert_eq!(error.sqlstate, SqlState::UNIQUE_VIOLATION);
     let refused = host.kernel.staged_and_durable().0.next();
     assert!(host.commands.contains(&format!("0 abandon {refused}")), "{:?}", host.commands);
     host.refuse = None;
@@ -620,8 +634,7 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
         split: SplitId(0),
         ordinal: 0,
         kind: DeadLetterKind::Decode,
-        code: "22P02".into(),
-        message: "not JSON".into(),
+        error: Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "not JSON"),
         payload: None,
     };
     let extract = Extract {
@@ -641,7 +654,7 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
     host.verified(TOPIC);
     host.sync();
     assert_eq!(host.cursor(), 1, "what was set aside is logged with the offset that passes it");
-    assert!(matches!(host.state(), PipelineState::Failed { .. }));
+    assert!(matches!(host.state(), PipelineState::Failed(_)));
 }
 
 #[test]
@@ -685,7 +698,10 @@ fn the_holder_of_a_table_lock_is_never_turned_away() {
     host.request(3, write(None));
     assert!(host.answer_to(3).is_none(), "waits for the table lock and fills the line");
     host.request(4, write(None));
-    assert_eq!(host.answer_to(4).expect("no room in the line").unwrap_err().kind, ErrorKind::OutOfMemory);
+    assert_eq!(
+        host.answer_to(4).expect("no room in the line").unwrap_err().sqlstate,
+        SqlState::OUT_OF_MEMORY
+    );
     host.request(5, write(Some(table_lock)));
     host.sync();
     host.answer_to(5).expect("neither turned away nor left waiting").unwrap();
@@ -701,7 +717,7 @@ fn below_the_disk_reserve_nothing_is_logged_and_above_it_everything_goes_on() {
     host.extracted(host.epoch(), 0, 10);
     host.verified(TOPIC);
     host.request(2, write(None));
-    assert_eq!(host.answer_to(2).unwrap().unwrap_err().kind, ErrorKind::DiskFull);
+    assert_eq!(host.answer_to(2).unwrap().unwrap_err().sqlstate, SqlState::DISK_FULL);
     assert_eq!(host.appended.len(), appended);
     host.feed(Input::DiskSpace { sufficient: true });
     host.sync();
@@ -743,7 +759,7 @@ fn a_write_whose_rule_does_not_fit_its_table_is_refused_and_lets_go_of_its_table
 #[test]
 fn a_failed_log_poisons_the_kernel() {
     let mut host = Host::new();
-    host.feed(Input::LogFailed { error: Error::new(ErrorKind::IoError, "sync failed") });
+    host.feed(Input::LogFailed { error: Error::new(SqlState::IO_ERROR, "sync failed") });
     assert!(matches!(host.seen.pop_back(), Some(Effect::Halt(_))));
     host.request(1, Request::AcquireSnapshot);
     assert!(host.seen.is_empty(), "nothing ever again");

@@ -65,6 +65,6 @@ fn partitions_that_end_too_early_in_turns_are_no_loss() {
 #[test]
 fn a_loss_is_told_of_the_partition_that_ends_too_early_each_time() {
     let (host, told) = read_ends(&[[5, 20], [5, 20], [5, 20], [5, 20], [5, 20], [5, 5]]);
-    let PipelineState::Failed { message, .. } = host.state() else { panic!("it goes on: {told:?}") };
-    assert!(message.starts_with("partition 0 ends at 5, before the next message 10"), "{message}");
+    let PipelineState::Failed(error) = host.state() else { panic!("it goes on: {told:?}") };
+    assert!(error.message.starts_with("partition 0 ends at 5, before the next message 10"), "{error}");
 }

@@ -145,7 +145,7 @@ fn expr(column_type: ColumnType, depth: u32) -> BoxedStrategy<Expr> {
 
 type Row = Vec<Value>;
 
-fn found_at(errors: &RowErrors, row: usize) -> Option<ErrorKind> {
+fn found_at(errors: &RowErrors, row: usize) -> Option<SqlState> {
     errors.iter().find(|(at, _)| *at == row).map(|(_, kind)| kind)
 }
 
@@ -188,7 +188,7 @@ proptest! {
 #[test]
 fn rounding_and_ranges() {
     let decimal = |v| Expr::Literal(Literal::Decimal(v, 2), DECIMAL);
-    let check = |expr: Expr, wanted: Result<Value, ErrorKind>| {
+    let check = |expr: Expr, wanted: Result<Value, SqlState>| {
         let mut errors = RowErrors::default();
         let result = evaluate(&expr, Scope { stored: &[], incoming: &[], rows: 1 }, &mut errors);
         match wanted {
@@ -201,14 +201,14 @@ fn rounding_and_ranges() {
     check(two(Arithmetic::Multiply, 5, 50), Ok(Value::Decimal(3, 9, 2)));
     check(two(Arithmetic::Divide, -100, 300), Ok(Value::Decimal(-33, 9, 2)));
     check(two(Arithmetic::Divide, 200, 300), Ok(Value::Decimal(67, 9, 2)));
-    check(two(Arithmetic::Multiply, 999_999_999, 200), Err(ErrorKind::NumericValueOutOfRange));
-    check(two(Arithmetic::Divide, 1, 0), Err(ErrorKind::DivisionByZero));
+    check(two(Arithmetic::Multiply, 999_999_999, 200), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
+    check(two(Arithmetic::Divide, 1, 0), Err(SqlState::DIVISION_BY_ZERO));
     let cast = |v: f64, t| Expr::Cast(Box::new(Expr::Literal(Literal::Float(v), ColumnType::Float64)), t);
     check(cast(2.5, ColumnType::Int64), Ok(Value::I64(2)));
     check(cast(3.5, ColumnType::Int16), Ok(Value::I16(4)));
-    check(cast(9.3e18, ColumnType::Int64), Err(ErrorKind::NumericValueOutOfRange));
-    check(cast(f64::NAN, ColumnType::Int64), Err(ErrorKind::NumericValueOutOfRange));
-    check(cast(1e39, ColumnType::Float32), Err(ErrorKind::NumericValueOutOfRange));
+    check(cast(9.3e18, ColumnType::Int64), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
+    check(cast(f64::NAN, ColumnType::Int64), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
+    check(cast(1e39, ColumnType::Float32), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
     let narrow = |v, t| Expr::Cast(Box::new(decimal(v)), t);
     check(narrow(250, ColumnType::Int64), Ok(Value::I64(3)));
     check(narrow(-250, ColumnType::Int64), Ok(Value::I64(-3)));
@@ -233,12 +233,12 @@ fn a_program_that_does_not_fit_refuses_its_rows() {
         let mut errors = RowErrors::default();
         evaluate(&expr, scope, &mut errors);
         let all: Vec<_> = errors.iter().collect();
-        assert_eq!(all, [(0, ErrorKind::Internal), (1, ErrorKind::Internal)]);
+        assert_eq!(all, [(0, SqlState::INTERNAL_ERROR), (1, SqlState::INTERNAL_ERROR)]);
     }
 }
 
 /// The value of a cast of a constant.
-fn cast_of(literal: Literal, from: ColumnType, to: ColumnType) -> Result<Value, ErrorKind> {
+fn cast_of(literal: Literal, from: ColumnType, to: ColumnType) -> Result<Value, SqlState> {
     let expr = Expr::Cast(Box::new(Expr::Literal(literal, from)), to);
     let mut errors = RowErrors::default();
     let result = evaluate(&expr, Scope { stored: &[], incoming: &[], rows: 1 }, &mut errors);
@@ -257,8 +257,8 @@ fn a_text_fits_its_column_or_refuses_the_row() {
     let text = |text: &str| Ok(Value::Text(text.into()));
     assert_eq!(cast("äöü", Some(3)), text("äöü"));
     assert_eq!(cast("äö   ", Some(3)), text("äö "));
-    assert_eq!(cast("äöü!", Some(3)), Err(ErrorKind::StringDataRightTruncation));
-    assert_eq!(cast("   !", Some(3)), Err(ErrorKind::StringDataRightTruncation));
+    assert_eq!(cast("äöü!", Some(3)), Err(SqlState::STRING_DATA_RIGHT_TRUNCATION));
+    assert_eq!(cast("   !", Some(3)), Err(SqlState::STRING_DATA_RIGHT_TRUNCATION));
     assert_eq!(cast("as long as it likes", None), text("as long as it likes"));
     assert_eq!(
         cast_of(Literal::Null, ColumnType::Text, ColumnType::Varchar { max_chars: Some(1) }),
@@ -305,6 +305,6 @@ fn a_float_becomes_a_numeric_of_its_first_digits() {
     assert_eq!(of_real(1_000_005.0, 0), is(1_000_000, 0));
     // The double next to 1e38 is below it, and has 39 digits all the same once it is cut to fifteen.
     for float in [1e38, -1e38, 1.1e38, 1e39, -1e39, f64::MAX, f64::INFINITY, f64::NAN] {
-        assert_eq!(of(float, 0), Err(ErrorKind::NumericValueOutOfRange), "{float}");
+        assert_eq!(of(float, 0), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE), "{float}");
     }
 }

@@ -1,7 +1,7 @@
 //! The port's promises, one by one.
 
 use super::{Disks, read};
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::log::{MANIFEST_SLOT_LEN, Storage};
 
 pub(super) fn check<D: Disks>(disks: &mut D) {
@@ -26,7 +26,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
 /// Errors say what failed, and of which kind it is.
 fn is_input_output_error(result: crate::Result<()>, what: &str) {
     let error = result.expect_err(what);
-    assert_eq!(error.kind, ErrorKind::IoError, "{what}: {error}");
+    assert_eq!(error.sqlstate, SqlState::IO_ERROR, "{what}: {error}");
     assert!(!error.message.is_empty(), "{what}");
 }
 
@@ -190,7 +190,7 @@ fn without_room_there_is_an_error_and_no_log_file<D: Disks>(disks: &mut D) {
             storage.prepare(1, too_long);
         }
         let error = storage.create(1, too_long).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::DiskFull, "{error}");
+        assert_eq!(error.sqlstate, SqlState::DISK_FULL, "{error}");
         assert_eq!(storage.log_files(), Ok(vec![]), "nothing half-made");
         assert_eq!(disks.reopen(storage).log_files(), Ok(vec![]), "nor later");
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Disks;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Result, SqlState};
 use crate::log::Storage;
 
 const LIVES: u64 = 4;
@@ -60,8 +60,8 @@ fn step<S: Storage>(storage: &mut S, model: &mut Model, draw: &mut Draw, context
         model.get(&number).is_some_and(|bytes| end <= bytes.len()).then_some(offset as usize..end)
     };
     let same = |result: Result<()>, fits: bool, call: &str| {
-        let kind = result.map_err(|error| error.kind);
-        let expected = if fits { Ok(()) } else { Err(ErrorKind::IoError) };
+        let kind = result.map_err(|error| error.sqlstate);
+        let expected = if fits { Ok(()) } else { Err(SqlState::IO_ERROR) };
         assert_eq!(kind, expected, "{context}: {call} {number} {offset}+{len}");
     };
     match draw.below(12) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Disks, read};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Result, SqlState};
 use crate::log::{self, LogWriter, ManifestSlot, Opened, Storage, SyncRange};
 use crate::record::{Body, Commit, Piece, RecordKind};
 
@@ -93,7 +93,7 @@ fn a_second_creation_is_refused<D: Disks>(disks: &mut D) {
     let writer = create(disks.make());
     let storage = disks.reopen(writer.into_storage());
     let refused = log::create(storage, DATABASE, 3, 1, LOG_FILE_LEN, &mut |_| Ok(()));
-    assert_eq!(refused.expect_err("there is a log").kind, ErrorKind::ObjectNotInPrerequisiteState);
+    assert_eq!(refused.expect_err("there is a log").sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
 }
 
 /// Everything that a storage holds.
@@ -118,7 +118,7 @@ fn damage_to_what_was_synced_is_refused_and_changes_nothing<D: Disks>(disks: &mu
     for _ in 0..2 {
         // The storage is lent, so that it is still there after the refusal.
         let error = records_of(Lent(&mut storage)).expect_err("a later record calls it synced");
-        assert_eq!(error.kind, ErrorKind::DataCorrupted, "{error}");
+        assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{error}");
         assert_eq!(contents(&mut storage), before, "a refusal changes nothing");
     }
 }
@@ -132,13 +132,13 @@ fn a_log_file_that_is_missing_is_refused<D: Disks>(disks: &mut D) {
     let mut storage = writer.into_storage();
     storage.remove(2).expect("the log has more than one");
     let error = records_of(disks.reopen(storage)).expect_err("records are missing in the middle");
-    assert_eq!(error.kind, ErrorKind::DataCorrupted, "{error}");
+    assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{error}");
 }
 
 fn without_room_the_log_stops_and_keeps_what_it_had<D: Disks>(disks: &mut D) {
     let Some((storage, too_long)) = disks.full() else { return };
     let created = log::create(storage, DATABASE, 3, 1, too_long, &mut |_| Ok(()));
-    assert_eq!(created.expect_err("there is no room").kind, ErrorKind::DiskFull);
+    assert_eq!(created.expect_err("there is no room").sqlstate, SqlState::DISK_FULL);
 }
 
 /// A storage that comes back to its owner.

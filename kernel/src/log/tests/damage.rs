@@ -189,9 +189,9 @@ proptest! {
                 prop_assert!(found.zip(&written.bodies).all(|(found, written)| found == written));
             }
             (Err(error), None) => {
-                let kind = error.kind;
+                let kind = error.sqlstate;
                 prop_assert!(
-                    matches!(kind, ErrorKind::DataCorrupted | ErrorKind::FeatureNotSupported | ErrorKind::ObjectNotInPrerequisiteState),
+                    matches!(kind, SqlState::DATA_CORRUPTED | SqlState::FEATURE_NOT_SUPPORTED | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
                     "{}", error
                 );
             }

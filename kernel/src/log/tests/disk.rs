@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::log::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
 
 /// What survives for itself.
@@ -72,7 +72,7 @@ impl Disk {
     fn step(&mut self) -> Result<()> {
         if let Some(left) = &mut self.calls_left {
             *left =
-                left.checked_sub(1).ok_or_else(|| Error::new(ErrorKind::IoError, "the process has ended"))?;
+                left.checked_sub(1).ok_or_else(|| Error::new(SqlState::IO_ERROR, "the process has ended"))?;
         }
         self.calls += 1;
         Ok(())
@@ -80,7 +80,7 @@ impl Disk {
 
     fn range(&mut self, number: u64, offset: u64, len: u64) -> Result<&mut [Unit]> {
         let outside =
-            || Error::new(ErrorKind::IoError, format!("log file {number} has no bytes {offset}+{len}"));
+            || Error::new(SqlState::IO_ERROR, format!("log file {number} has no bytes {offset}+{len}"));
         let units = self.log_files.get_mut(&number).ok_or_else(outside)?;
         let end =
             offset.checked_add(len).filter(|end| *end <= (units.len() * UNIT) as u64).ok_or_else(outside)?;
@@ -102,7 +102,7 @@ impl Storage for Disk {
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         self.step()?;
         if self.log_files.contains_key(&number) {
-            return Err(Error::new(ErrorKind::IoError, format!("log file {number} exists already")));
+            return Err(Error::new(SqlState::IO_ERROR, format!("log file {number} exists already")));
         }
         assert_eq!(len as usize % UNIT, 0);
         let unit = Unit { versions: vec![vec![0; UNIT]], forsaken: false };
@@ -155,7 +155,7 @@ impl Storage for Disk {
                 unit.versions.drain(..unit.versions.len() - 1);
             }
         }
-        if fails { Err(Error::new(ErrorKind::IoError, "the sync failed")) } else { Ok(()) }
+        if fails { Err(Error::new(SqlState::IO_ERROR, "the sync failed")) } else { Ok(()) }
     }
 
     fn remove(&mut self, number: u64) -> Result<()> {

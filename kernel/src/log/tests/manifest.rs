@@ -47,7 +47,7 @@ fn a_log_file_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
         let mut storage = whole.clone();
         lose(&mut storage, last);
         let error = refusal(storage);
-        assert_eq!(error.kind, ErrorKind::DataCorrupted, "{what}");
+        assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{what}");
         assert!(error.message.contains(what), "{what}: {error}");
         // A header that is still there says by itself that the file is too short.
         let by_header = what.contains("64 bytes") || what.contains("4096 bytes");
@@ -69,7 +69,7 @@ fn a_log_without_any_or_its_first_log_file_is_refused() {
     let error = refusal(emptied.clone());
     assert!(error.message.contains(&gone) && error.message.contains("all log files are missing"), "{error}");
     let created = create(emptied, DATABASE, 2, 7, LOG_FILE_LEN, &mut ignore).map(|_| ()).unwrap_err();
-    assert_eq!(created.kind, ErrorKind::ObjectNotInPrerequisiteState);
+    assert_eq!(created.sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
     let mut headless = whole.clone();
     headless.remove(FIRST_LOG_FILE).unwrap();
     let error = refusal(headless);
@@ -155,7 +155,7 @@ fn files_of_two_copies_that_went_apart_are_refused() {
     let mut theirs = open(whole, 9, LOG_FILE_LEN, &mut ignore).unwrap().writer.into_storage();
     *theirs.manifest_mut() = mine.writer.into_storage().manifest().unwrap();
     let error = reopen(theirs).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::DataCorrupted);
+    assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
     assert!(error.message.contains("two copies"), "{error}");
     let mut foreign = written().into_storage();
     let manifest = Manifest { database: [0; 16], ..manifest_of(&mut foreign) };

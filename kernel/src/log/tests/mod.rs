@@ -9,7 +9,7 @@ mod manifest;
 use bytes::Bytes;
 
 use super::*;
-use crate::ErrorKind;
+use crate::SqlState;
 use crate::record::{Body, Commit, Piece, Record, RecordKind};
 
 const LOG_FILE_LEN: u64 = 8192;
@@ -88,7 +88,7 @@ fn looking_sees_what_opening_sees() {
     let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
-    assert_eq!(look(storage).unwrap_err().kind, ErrorKind::DataCorrupted);
+    assert_eq!(look(storage).unwrap_err().sqlstate, SqlState::DATA_CORRUPTED);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_bad_record_that_a_later_one_calls_synced_is_refused() {
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
     let error = reopen(storage).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::DataCorrupted);
+    assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
     assert!(error.message.contains("record 2, expected in log file 1 at offset"), "{error}");
 }
 
@@ -149,7 +149,7 @@ fn a_sync_marker_record_tells_damage_from_tearing() {
     let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
-    assert_eq!(reopen(storage).unwrap_err().kind, ErrorKind::DataCorrupted);
+    assert_eq!(reopen(storage).unwrap_err().sqlstate, SqlState::DATA_CORRUPTED);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_piece_in_a_segment_is_refused_for_now() {
     let pieces = vec![Piece::Segment { segment: 1, offset: 0, len: 9 }, Piece::Inline(vec![])];
     append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
     let error = reopen(writer.into_storage()).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::FeatureNotSupported);
+    assert_eq!(error.sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
     assert!(error.message.starts_with("log record 2 in log file 1 at offset "), "{error}");
 }
 
@@ -231,7 +231,7 @@ impl Storage for Small {
     }
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         if self.inner.log_files()?.len() >= self.log_files_max {
-            return Err(crate::Error::new(ErrorKind::DiskFull, "no room"));
+            return Err(crate::Error::new(SqlState::DISK_FULL, "no room"));
         }
         self.inner.create(number, len)
     }
@@ -266,7 +266,7 @@ fn without_room_for_a_log_file_nothing_happens_and_with_room_it_goes_on() {
     writer.append(&bodies[0].encode(writer.last().next())).unwrap();
     let next = bodies[1].encode(writer.last().next());
     for _ in 0..3 {
-        assert_eq!(writer.append(&next).unwrap_err().kind, ErrorKind::DiskFull);
+        assert_eq!(writer.append(&next).unwrap_err().sqlstate, SqlState::DISK_FULL);
         assert!(writer.is_well());
         assert_eq!(writer.sync(), Ok(Sequence(2)), "what was there before is made durable");
     }

@@ -121,7 +121,7 @@ fn rules_for_keys_that_are_there() {
         vec![upsert(rows(&[("a", Some(1)), ("b", Some(2)), ("a", Some(3))], 10), OnDuplicate::Reject)],
     );
     assert_eq!((counts.inserted, rejected.len()), (2, 1));
-    assert_eq!(rejected[0].error.kind, ErrorKind::UniqueViolation);
+    assert_eq!(rejected[0].error.sqlstate, SqlState::UNIQUE_VIOLATION);
     assert_eq!(rejected[0].origin, Some((SplitId(0), 12)));
     assert_eq!(rejected[0].row_text, r#"{"name":"a","balance":3}"#);
     let (_, counts, _) = stage(
@@ -204,8 +204,8 @@ fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused()
     );
     assert_eq!((counts.inserted, rejected.len()), (2, 1));
     assert_eq!(
-        (rejected[0].error.kind, rejected[0].origin),
-        (ErrorKind::ProgramLimitExceeded, Some((SplitId(0), 41)))
+        (rejected[0].error.sqlstate, rejected[0].origin),
+        (SqlState::PROGRAM_LIMIT_EXCEEDED, Some((SplitId(0), 41)))
     );
     let keep = Update { assignments: vec![(1, Expr::Stored(1))], condition: None };
     let (_, counts, rejected) =
@@ -229,8 +229,8 @@ fn a_row_that_overflows_is_refused_and_no_other() {
     assert_eq!(counts, Counts { inserted: 2, updated: 3, ..Counts::default() });
     assert_eq!(rejected.len(), 1);
     assert_eq!(
-        (rejected[0].error.kind, rejected[0].origin),
-        (ErrorKind::NumericValueOutOfRange, Some((SplitId(0), 102)))
+        (rejected[0].error.sqlstate, rejected[0].origin),
+        (SqlState::NUMERIC_VALUE_OUT_OF_RANGE, Some((SplitId(0), 102)))
     );
     assert_eq!(contents(&publish(&mut shard, 2)), owned(&[("a", Some(i64::MAX)), ("b", Some(2))]));
 }
@@ -316,7 +316,7 @@ fn a_piece_that_contradicts_the_state_is_corruption() {
         let start = if shards == 1 { piece(&[], Some(&one)) } else { Piece::Inline(vec![]) };
         shard.replay(Sequence(1), &created, &start).unwrap();
         let error = shard.replay(Sequence(2), &[], &bad).expect_err(what);
-        assert_eq!(error.kind, ErrorKind::DataCorrupted, "{what}");
+        assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{what}");
     }
     let mut shard = Shard::new(ShardId(0), 1);
     shard.replay(Sequence(3), &created, &Piece::Inline(vec![])).unwrap();
@@ -336,6 +336,6 @@ fn a_program_that_does_not_fit_its_table_refuses_rows_and_nothing_else() {
         let (piece, counts, rejected) =
             stage(&mut shard, 2, vec![upsert(rows(&[("a", Some(1)), ("a", None)], 0), program)]);
         assert!(piece.is_empty() && counts == Counts::default());
-        assert!(rejected.len() == 2 && rejected[0].error.kind == ErrorKind::InvalidParameterValue);
+        assert!(rejected.len() == 2 && rejected[0].error.sqlstate == SqlState::INVALID_PARAMETER_VALUE);
     }
 }

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::expr::scalar::{Value, array, interpret, value_at};
 use crate::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use crate::message::{Counts, ShardCommand, ShardReply, Work};
@@ -128,7 +128,7 @@ struct Model {
 }
 
 /// What the model says of a stage: counts, and rows refused by offset.
-type Verdict = (Counts, Vec<(i64, ErrorKind)>, u64);
+type Verdict = (Counts, Vec<(i64, SqlState)>, u64);
 
 impl Model {
     fn stage(&mut self, at: usize, rule: &OnDuplicate, rows: &[Row]) -> Verdict {
@@ -137,7 +137,7 @@ impl Model {
         for row in rows {
             let Value::I64(offset) = row[7] else { panic!() };
             if row[3] == Value::Null {
-                refused.push((offset, ErrorKind::NotNullViolation));
+                refused.push((offset, SqlState::NOT_NULL_VIOLATION));
                 continue;
             }
             let key = |r: &Row| KEYS[at].iter().map(|c| r[*c as usize].clone()).collect::<Vec<_>>();
@@ -148,7 +148,7 @@ impl Model {
                 continue;
             };
             match rule {
-                OnDuplicate::Reject => refused.push((offset, ErrorKind::UniqueViolation)),
+                OnDuplicate::Reject => refused.push((offset, SqlState::UNIQUE_VIOLATION)),
                 OnDuplicate::Ignore => counts.ignored += 1,
                 OnDuplicate::Replace => {
                     *old = row.clone();
@@ -169,7 +169,7 @@ impl Model {
     }
 }
 
-fn updated(old: &Row, row: &Row, update: &Update) -> Result<Option<Row>, ErrorKind> {
+fn updated(old: &Row, row: &Row, update: &Update) -> Result<Option<Row>, SqlState> {
     if let Some(condition) = &update.condition
         && interpret(condition, old, row)? != Value::Bool(true)
     {
@@ -180,7 +180,7 @@ fn updated(old: &Row, row: &Row, update: &Update) -> Result<Option<Row>, ErrorKi
         new[*column as usize] = interpret(expr, old, row)?;
     }
     if new[3] == Value::Null {
-        return Err(ErrorKind::NotNullViolation);
+        return Err(SqlState::NOT_NULL_VIOLATION);
     }
     new[5..].clone_from_slice(&row[5..]);
     Ok(Some(new))
@@ -391,7 +391,8 @@ impl World {
         match self.shard.handle(ShardCommand::Stage { sequence, work: vec![work] }) {
             ShardReply::Staged { piece, counts: got, rejected, ignored: ignored_of, .. } => {
                 assert_eq!(got, counts);
-                let rejected: Vec<_> = rejected.iter().map(|r| (r.origin.unwrap().1, r.error.kind)).collect();
+                let rejected: Vec<_> =
+                    rejected.iter().map(|r| (r.origin.unwrap().1, r.error.sqlstate)).collect();
                 assert_eq!(rejected, refused);
                 assert_eq!(ignored_of.values().map(|offsets| offsets.len() as u64).sum::<u64>(), ignored);
                 self.trace.extend_from_slice(&piece);

@@ -2,7 +2,7 @@
 
 use super::reading::{Follower, describe, patiently, sent, texts};
 use super::{Codec, Needs, Sent, Stage, Topic, text};
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::ids::*;
 use crate::message::SourceFailure;
 use crate::source::Source;
@@ -39,7 +39,7 @@ pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut 
     for failure in [follower.failure(), source.read().expect_err("nobody is there")] {
         match failure {
             SourceFailure::Transient(error) => {
-                assert_eq!(error.kind, ErrorKind::SourceUnreachable, "{error}")
+                assert_eq!(error.sqlstate, SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, "{error}")
             }
             other => panic!("the brokers may come back: {other:?}"),
         }

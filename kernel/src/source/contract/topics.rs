@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reading::{Follower, at, describe, patiently, read, sent, texts, watermarks};
 use super::{Codec, Needs, Sent, Stage, Topic, text};
-use crate::error::ErrorKind;
+use crate::error::SqlState;
 use crate::message::SourceFailure;
 
 fn numbered(prefix: &str, count: i64) -> Vec<Sent> {
@@ -160,7 +160,7 @@ pub fn a_topic_that_was_created_again_may_have_fewer_partitions(stage: &mut impl
 
 fn is_another_topic(failure: SourceFailure) {
     match failure {
-        SourceFailure::Permanent(error) => assert_eq!(error.kind, ErrorKind::SourceChanged, "{error}"),
+        SourceFailure::Permanent(error) => assert_eq!(error.sqlstate, SqlState::SOURCE_CHANGED, "{error}"),
         other => panic!("the topic is another one: {other:?}"),
     }
 }
@@ -183,7 +183,7 @@ pub fn a_deleted_topic_is_a_permanent_failure(stage: &mut impl Stage) {
 fn is_no_topic(answer: Result<(), SourceFailure>) {
     match answer {
         Err(SourceFailure::Permanent(error)) => {
-            assert_eq!(error.kind, ErrorKind::UndefinedObject, "{error}");
+            assert_eq!(error.sqlstate, SqlState::UNDEFINED_OBJECT, "{error}");
             assert!(!error.message.is_empty());
         }
         other => panic!("there is no such topic: {other:?}"),

@@ -756,7 +756,7 @@ fn message_bytes(rows: &RecordBatch, range: std::ops::Range<usize>) -> usize {
 fn is_for_request(kind: RecordKind, commit: &Commit) -> bool {
     let is_own = |change: &CatalogChange| match change {
         CatalogChange::PipelineSet(def) => match def.state {
-            PipelineState::Failed { .. } => kind == RecordKind::Catalog,
+            PipelineState::Failed(_) => kind == RecordKind::Catalog,
             PipelineState::Running => kind == RecordKind::Cursor,
             PipelineState::Stopped => false,
         },

@@ -1,6 +1,6 @@
 //! `encode` and `decode`: bytes as text in base64, hex or escape.
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 use super::pieces::check_len;
 
@@ -24,7 +24,7 @@ pub fn coding(name: &str) -> Result<Coding> {
 }
 
 fn invalid(message: impl Into<String>) -> SqlError {
-    SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -115,7 +115,8 @@ fn from_hex(text: &str) -> Result<Vec<u8>> {
 }
 
 fn from_escape(text: &[u8]) -> Result<Vec<u8>> {
-    let wrong = || SqlError::new(state::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type bytea");
+    let wrong =
+        || SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type bytea");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {

@@ -16,7 +16,7 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 use self::pieces::Ends;
 use super::scalar::Kind::{Any, Bool, Bytea, Int4, Int8, Text, TextArray, Varchar};
 use super::scalar::{Function, Row, Value, on, on_any, on_null};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 pub use regexp::FUNCTIONS as REGEXP;
 
@@ -348,15 +348,16 @@ fn utf8_only(encoding: &str) -> Result<()> {
         return Ok(());
     }
     Err(SqlError::new(
-        state::INVALID_PARAMETER_VALUE,
+        SqlState::INVALID_PARAMETER_VALUE,
         format!("invalid source encoding name \"{encoding}\": UTF8 is known"),
     ))
 }
 
 fn convert_from<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     utf8_only(row.text(1))?;
-    let invalid =
-        || SqlError::new(state::UNTRANSLATABLE_CHARACTER, "invalid byte sequence for encoding \"UTF8\"");
+    let invalid = || {
+        SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
+    };
     let text = std::str::from_utf8(row.bytes(0)).ok().filter(|text| !text.contains('\0'));
     Ok(text.ok_or_else(invalid)?.into())
 }
@@ -367,7 +368,7 @@ fn get_byte<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     match byte {
         Some(byte) => Ok(i64::from(*byte).into()),
         None => Err(SqlError::new(
-            state::ARRAY_SUBSCRIPT_ERROR,
+            SqlState::ARRAY_SUBSCRIPT_ERROR,
             format!("index {at} out of valid range, 0..{}", bytes.len() as i64 - 1),
         )),
     }

@@ -10,7 +10,7 @@ use regex_automata::{Anchored, Input, MatchKind};
 
 use super::pieces::check_len;
 use super::syntax::{self, Flags};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Most bytes of a compiled pattern.
 const PROGRAM_BYTES_MAX: usize = 1 << 22;
@@ -44,7 +44,7 @@ impl Pattern {
         let read = syntax::translate(pattern, flags)?;
         let too_large = |_: &dyn std::fmt::Display| {
             SqlError::new(
-                state::PROGRAM_LIMIT_EXCEEDED,
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
                 "invalid regular expression: regular expression is too complex",
             )
         };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// Most bytes of a value, as in PostgreSQL.
 pub const VALUE_BYTES_MAX: usize = 0x3fff_ffff;
@@ -12,7 +12,7 @@ pub fn check_len(bytes: usize) -> Result<usize> {
     if bytes <= VALUE_BYTES_MAX {
         return Ok(bytes);
     }
-    Err(SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, "requested length too large"))
+    Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large"))
 }
 
 /// Byte where the character with this number, from 0, begins; the end of the text if there are fewer.
@@ -48,7 +48,7 @@ fn range(start: i64, count: Option<i64>) -> Result<(usize, Option<usize>)> {
     let from = usize::try_from(start.saturating_sub(1).max(0)).unwrap_or(usize::MAX);
     let Some(count) = count else { return Ok((from, None)) };
     if count < 0 {
-        return Err(SqlError::new(state::SUBSTRING_ERROR, "negative substring length not allowed"));
+        return Err(SqlError::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
     }
     let end = start.saturating_add(count).max(1);
     Ok((from, Some(usize::try_from(end - start.max(1)).unwrap_or(0))))
@@ -140,7 +140,7 @@ pub fn translate(text: &str, from: &str, to: &str) -> String {
 /// `split_part(text, separator, n)`: the n-th field, from the end if negative.
 pub fn split_part<'a>(text: &'a str, separator: &str, n: i64) -> Result<&'a str> {
     if n == 0 {
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, "field position must not be zero"));
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "field position must not be zero"));
     }
     if text.is_empty() {
         return Ok("");
@@ -186,10 +186,10 @@ pub fn overlay_bytes(bytes: &[u8], new: &[u8], start: i64, count: i64) -> Result
 
 fn before_overlay(start: i64, count: i64) -> Result<i64> {
     if start <= 0 {
-        return Err(SqlError::new(state::SUBSTRING_ERROR, "negative substring length not allowed"));
+        return Err(SqlError::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
     }
     if start.saturating_add(count) > i64::from(i32::MAX) {
-        return Err(SqlError::new(state::NUMERIC_OUT_OF_RANGE, "integer out of range"));
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range"));
     }
     Ok(start - 1)
 }
@@ -283,7 +283,7 @@ pub fn ascii(text: &str) -> i32 {
 
 /// `chr`
 pub fn chr(code: i64) -> Result<char> {
-    let limit = |message: &str| SqlError::new(state::PROGRAM_LIMIT_EXCEEDED, message);
+    let limit = |message: &str| SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message);
     match u32::try_from(code) {
         Err(_) => Err(limit("character number must be positive")),
         Ok(0) => Err(limit("null character not permitted")),

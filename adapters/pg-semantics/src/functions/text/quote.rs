@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::pieces::check_len;
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// A name as it has to be written in SQL.
 pub fn ident(name: &str) -> Cow<'_, str> {
@@ -53,7 +53,7 @@ pub fn format(pattern: &str, args: &[Option<&str>]) -> Result<String> {
 }
 
 fn wrong(message: impl Into<String>) -> SqlError {
-    SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
 }
 
 fn unterminated() -> SqlError {
@@ -78,7 +78,7 @@ fn converted(conversion: char, value: Option<&str>) -> Result<Cow<'_, str>> {
         ('s', value) => Ok(Cow::Borrowed(value.unwrap_or(""))),
         ('I', Some(name)) => Ok(ident(name)),
         ('I', None) => Err(SqlError::new(
-            state::NULL_VALUE_NOT_ALLOWED,
+            SqlState::NULL_VALUE_NOT_ALLOWED,
             "null values cannot be formatted as an SQL identifier",
         )),
         ('L', value) => Ok(Cow::Owned(value.map_or("NULL".to_string(), literal))),
@@ -145,7 +145,7 @@ impl Spec {
         let Some(text) = argument(args, position, next)? else { return Ok((0, self.left)) };
         let width: i32 = text.trim().parse().map_err(|_| {
             SqlError::new(
-                state::INVALID_TEXT_REPRESENTATION,
+                SqlState::INVALID_TEXT_REPRESENTATION,
                 format!("invalid input syntax for type integer: \"{text}\""),
             )
         })?;
@@ -167,7 +167,7 @@ fn number(rest: &mut &str) -> Result<Option<usize>> {
     }
     let value: i32 = rest[..len]
         .parse()
-        .map_err(|_| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "number is out of range"))?;
+        .map_err(|_| SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "number is out of range"))?;
     *rest = &rest[len..];
     if rest.is_empty() {
         return Err(unterminated());

@@ -8,7 +8,7 @@ use super::super::scalar::{Function, Row, Value, on};
 use super::pattern::{Found, Pattern, Scratch};
 use super::pieces::char_len;
 use super::syntax::{self, Flags};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// The functions.
 pub const FUNCTIONS: &[Function] = &[
@@ -102,7 +102,7 @@ fn similar_with_escape<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     let mut escape = row.text(1).chars();
     let (first, second) = (escape.next(), escape.next());
     if second.is_some() {
-        let error = SqlError::new(state::INVALID_ESCAPE_SEQUENCE, "invalid escape string");
+        let error = SqlError::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string");
         return Err(error.with_hint("Escape string must be empty or one character."));
     }
     Ok(syntax::similar(row.text(0), first)?.into())
@@ -124,7 +124,7 @@ fn not_global(function: &str, letters: &str) -> Result<Flags> {
     let flags = Flags::read(letters)?;
     if flags.global {
         let message = format!("{function}() does not support the \"global\" option");
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message));
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
     Ok(flags)
 }
@@ -159,7 +159,7 @@ fn first_match<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     let flags = if row.len() > 2 { Flags::read(row.text(2))? } else { Flags::default() };
     if flags.global {
         let message = "regexp_match() does not support the \"global\" option";
-        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, message)
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
             .with_hint("Use the regexp_matches function instead."));
     }
     let pattern = compiled(row, flags)?;
@@ -198,7 +198,10 @@ fn start_byte(text: &str, start: i64, what: &str) -> Result<usize> {
 }
 
 fn out_of_place(what: &str, value: i64) -> SqlError {
-    SqlError::new(state::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{what}\": {value}"))
+    SqlError::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("invalid value for parameter \"{what}\": {value}"),
+    )
 }
 
 fn replace<'a>(row: &Row<'a>, start: i64, nth: Option<i64>, flags: Flags) -> Result<Value<'a>> {

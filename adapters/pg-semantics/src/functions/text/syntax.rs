@@ -2,7 +2,7 @@
 //! and looks around. What characters are in a class follows PostgreSQL in a UTF-8 database with locale C.UTF-8.
 
 use super::pieces::{lower_char, upper_char};
-use crate::error::{Result, SqlError, state};
+use crate::error::{Result, SqlError, SqlState};
 
 /// How a pattern is read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -31,7 +31,7 @@ impl Flags {
             } else {
                 flags.set(letter).ok_or_else(|| {
                     SqlError::new(
-                        state::INVALID_PARAMETER_VALUE,
+                        SqlState::INVALID_PARAMETER_VALUE,
                         format!("invalid regular expression option: \"{letter}\""),
                     )
                 })??;
@@ -113,7 +113,7 @@ pub fn translate(pattern: &str, flags: Flags) -> Result<Translated> {
 }
 
 fn wrong(why: &str) -> SqlError {
-    SqlError::new(state::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {why}"))
+    SqlError::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {why}"))
 }
 
 /// Most groups in groups.
@@ -204,7 +204,7 @@ impl Reader {
     fn alternatives(&mut self, depth: usize) -> Result<Shape> {
         if depth > DEPTH_MAX {
             return Err(SqlError::new(
-                state::PROGRAM_LIMIT_EXCEEDED,
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
                 "invalid regular expression: regular expression is too complex",
             ));
         }
@@ -685,7 +685,7 @@ pub fn similar(pattern: &str, escape: Option<char>) -> Result<String> {
     while let Some(c) = characters.next() {
         if Some(c) == escape {
             let Some(next) = characters.next() else {
-                return Err(SqlError::new(state::INVALID_ESCAPE_SEQUENCE, "invalid escape sequence"));
+                return Err(SqlError::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape sequence"));
             };
             if next == '"' {
                 return Err(SqlError::unsupported(
@@ -734,7 +734,7 @@ pub fn like_escape(pattern: &str, escape: &str) -> Result<String> {
     let escape = match (all.next(), all.next()) {
         (first, None) => first,
         _ => {
-            let error = SqlError::new(state::INVALID_ESCAPE_SEQUENCE, "invalid escape string");
+            let error = SqlError::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string");
             return Err(error.with_hint("Escape string must be empty or one character."));
         }
     };
