@@ -145,6 +145,16 @@ seeded_defects! {
         StagedCursorsForgotten "staged-cursors-forgotten" NeedsFault "exactly once",
             "A source opened while a batch of it is staged begins at the cursor before that batch.",
             "the kernel's own: `Coordinator::cursors`";
+        // ---- Extractors ----
+        RefusedByPlace "refused-by-place" NeedsFault "exactly once",
+            "A refused message is paired with what lies in its place in the push, redelivered messages included.",
+            "the decoder's own: `Extractor::push_admitted`";
+        RedeliveredWithinPush "redelivered-within-push" NeedsFault "exactly once",
+            "Messages are held against the position before the push: what comes twice within one passes twice.",
+            "the decoder's own: `OffsetFilter::admit`";
+        FullChunkSkipsRest "full-chunk-skips-rest" Logic "exactly once",
+            "A chunk that is full in the midst of a push ends behind the whole push.",
+            "the decoder's own: `Extractor::close`";
         // ---- The log ----
         StampedTooFar "stamped-too-far" NeedsFault "recovered",
             "When a sync ends, a record calls synced what was appended meanwhile.",

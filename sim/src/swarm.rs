@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use kernel::{Config, ShardLimits};
+use tidemark_decode::{ExtractLimits, ShapeLimits};
 
 use crate::csv::Dialect;
 use crate::decide::{Decisions, Rate};
@@ -133,6 +134,8 @@ pub struct Parameters {
     pub doubting_readers: bool,
     /// Messages that a fetch brings at most.
     pub fetch_messages_max: u64,
+    /// See [`Pushes`].
+    pub pushes: Pushes,
     /// Steps before the faults end.
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
@@ -147,6 +150,47 @@ pub struct Parameters {
     pub outage_turns: u64,
     /// How the process ends, once everything has caught up.
     pub last_crashes: Vec<Crash>,
+}
+
+/// How readers hand messages to their extractors: one by one, or as a server does, whatever they have fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushes {
+    /// Messages that are pushed at a time at most.
+    pub messages_max: u64,
+    /// Now and then a reader fetches once more before it pushes: what is delivered twice comes in one push.
+    pub joins_fetches: bool,
+    /// Limits of the extractors.
+    pub limits: ExtractLimits,
+}
+
+impl Pushes {
+    fn draw(d: &Decisions<'_>) -> Pushes {
+        let shipped = ExtractLimits::default();
+        let messages_max = d.pick(&[1, 4, 1000, 1000]);
+        let joins_fetches = messages_max > 1 && d.below(3) > 0;
+        // Chunks within which nothing ends, or so small that each push fills several.
+        let limits = match d.below(2) {
+            0 => shipped,
+            _ => ExtractLimits {
+                chunk_messages_max: d.pick(&[shipped.chunk_messages_max, 1, 4, 20]),
+                chunk_bytes_max: d.pick(&[shipped.chunk_bytes_max, shipped.chunk_bytes_max, 300, 2000]),
+                stride: d.pick(&[shipped.stride, 1, 3, 8]),
+                shapes: draw_shape_limits(d),
+            },
+        };
+        Pushes { messages_max, joins_fetches, limits }
+    }
+}
+
+/// So few shapes that they are forgotten and learned again.
+fn draw_shape_limits(d: &Decisions<'_>) -> ShapeLimits {
+    let shipped = ShapeLimits::default();
+    ShapeLimits {
+        edges_max: d.pick(&[shipped.edges_max, 8, 60]),
+        bytes_max: d.pick(&[shipped.bytes_max, shipped.bytes_max, 200]),
+        pause_messages: d.pick(&[shipped.pause_messages, 0, 5]),
+        steps_max: d.pick(&[shipped.steps_max, shipped.steps_max, 6]),
+    }
 }
 
 /// Messages of a run in which each is long: many batches take one of them alone.
@@ -217,6 +261,7 @@ impl Parameters {
             definitions_in_line_max: 1,
             doubting_readers: d.below(2) == 1,
             fetch_messages_max: d.between(1, 40),
+            pushes: Pushes { messages_max: 1, joins_fetches: false, limits: ExtractLimits::default() },
             // Many short runs find more than a few long ones, and some things only happen late.
             steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
@@ -248,6 +293,8 @@ impl Parameters {
         parameters.draw_power_cuts(d);
         parameters.outage_turns = d.pick(&[0, 0, 6, 30]);
         parameters.faults.draw_late(d, profile.faults().and(faults));
+        // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
+        parameters.pushes = Pushes::draw(d);
         parameters
     }
 

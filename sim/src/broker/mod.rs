@@ -68,6 +68,11 @@ impl Message {
             value: self.value.as_deref(),
         }
     }
+
+    /// Bytes that credits count.
+    pub fn bytes(&self) -> u64 {
+        [&self.key, &self.value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
+    }
 }
 
 /// What a producer writes.

@@ -24,7 +24,7 @@ use crate::decide::Decisions;
 use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
 use crate::scenario::PipelineRule;
-use crate::swarm::Parameters;
+use crate::swarm::{Parameters, Pushes};
 use crate::trace::{Actor, Mark, Trace};
 
 /// What the coordinator wants of a source.
@@ -118,6 +118,7 @@ struct Reader {
     /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
     guard: Option<ContinuityGuard>,
     extractor: Extractor,
+    pushes: Pushes,
     /// Fetched, and not yet paid for.
     buffer: VecDeque<Message>,
     /// Where the source says that there is nothing more below, once the buffer is through.
@@ -150,6 +151,7 @@ pub struct SourceHost {
     /// Answers that are held up: each comes after some that were given later.
     held_up: Vec<Input>,
     doubting: bool,
+    pushes: Pushes,
     shard_count: u16,
     /// For a seeded defect.
     first_topic_id: Option<TopicId>,
@@ -181,6 +183,7 @@ impl SourceHost {
             replies: VecDeque::new(),
             held_up: Vec::new(),
             doubting: p.doubting_readers,
+            pushes: p.pushes,
             shard_count: p.shard_count,
             first_topic_id: None,
         }
@@ -321,13 +324,15 @@ impl SourceHost {
             });
             let extractor =
                 Extractor::new(plan.clone(), transform, self.pipeline, epoch, generation, partition, start)
-                    .expect("the plan fits the table");
+                    .expect("the plan fits the table")
+                    .with_limits(self.pushes.limits);
             self.readers.push(Reader {
                 epoch,
                 partition,
                 session,
                 guard: self.doubting.then(|| ContinuityGuard::new(start)),
                 extractor,
+                pushes: self.pushes,
                 buffer: VecDeque::new(),
                 position: None,
                 out: VecDeque::new(),
@@ -472,39 +477,17 @@ impl Reader {
             return Ok(());
         }
         if self.buffer.is_empty() && *credit > 0 {
-            let max = around.decisions.between(1, around.fetch_messages_max) as usize;
-            let delivery = around.broker.fetch(&mut self.session, max)?;
-            self.idle = delivery.messages.is_empty();
-            if let (Some(first), Some(last)) = (delivery.messages.front(), delivery.messages.back()) {
-                around.trace.note(
-                    actor,
-                    Mark::Detail,
-                    &[first.offset as u64, last.offset as u64, delivery.messages.len() as u64],
-                    format_args!(
-                        "fetches {}, offsets {} to {}",
-                        super::words::count(delivery.messages.len() as u64, "message"),
-                        first.offset,
-                        last.offset
-                    ),
-                );
-            }
-            let position = delivery.position;
-            self.buffer = delivery.messages;
-            let believed = self.doubt(around)?;
-            self.position = position.filter(|at| believed && *at > self.extractor.position().next_offset);
-            if let (Some(guard), Some(position)) = (&mut self.guard, self.position) {
-                guard.advance_to(position);
+            self.fetch(actor, around)?;
+            if self.pushes.joins_fetches && !self.buffer.is_empty() && around.decisions.below(3) == 1 {
+                self.fetch(actor, around)?;
             }
         }
-        while *credit > 0 {
-            let Some(message) = self.buffer.pop_front() else { break };
-            let (before, position) = (self.extractor.buffered_source_bytes(), self.extractor.position());
-            self.push(&message);
+        while *credit > 0 && !self.buffer.is_empty() {
+            let messages: Vec<Message> = self.buffer.drain(..self.fitting(*credit, around)).collect();
+            let (before, due) = (self.extractor.buffered_source_bytes(), self.bytes_due(&messages));
+            self.push(&messages);
             let taken = self.extractor.buffered_source_bytes() - before;
-            let bytes = [&message.key, &message.value].into_iter().flatten().map(|b| b.len() as u64).sum();
-            // What has passed already is dropped.
-            let due = if self.extractor.position() == position { 0 } else { bytes };
-            assert_eq!(taken, due, "bytes that a message of {bytes} bytes is taken for");
+            assert_eq!(taken, due, "bytes that {} messages are taken for", messages.len());
             *credit -= taken as i64;
             if self.extractor.is_full() {
                 break;
@@ -521,11 +504,66 @@ impl Reader {
         Ok(())
     }
 
-    /// Drops what is not to be believed and fetches it again; a step back is believed never, and ends the reader. False if
-    /// something was dropped.
-    fn doubt(&mut self, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
+    /// Fetches once, behind what was fetched before.
+    fn fetch(&mut self, actor: Actor, around: &mut Surroundings<'_, '_>) -> Result<(), SourceFailure> {
+        let max = around.decisions.between(1, around.fetch_messages_max) as usize;
+        let delivery = around.broker.fetch(&mut self.session, max)?;
+        self.idle = delivery.messages.is_empty();
+        if let (Some(first), Some(last)) = (delivery.messages.front(), delivery.messages.back()) {
+            around.trace.note(
+                actor,
+                Mark::Detail,
+                &[first.offset as u64, last.offset as u64, delivery.messages.len() as u64],
+                format_args!(
+                    "fetches {}, offsets {} to {}",
+                    super::words::count(delivery.messages.len() as u64, "message"),
+                    first.offset,
+                    last.offset
+                ),
+            );
+        }
+        let known = self.buffer.len();
+        self.buffer.extend(delivery.messages);
+        let believed = self.doubt(known, around)?;
+        let position = delivery.position.filter(|at| believed && *at > self.extractor.position().next_offset);
+        if let (Some(guard), Some(position)) = (&mut self.guard, position) {
+            guard.advance_to(position);
+        }
+        self.position = self.position.max(position);
+        Ok(())
+    }
+
+    /// How many of the messages are pushed together: as many as the credit pays for, the last of which may overdraw it, and no more
+    /// than there may be.
+    fn fitting(&self, credit: i64, around: &Surroundings<'_, '_>) -> usize {
+        let most = around.decisions.between(1, self.pushes.messages_max) as usize;
+        let mut left = credit;
+        let paid = self.buffer.iter().take(most).take_while(|message| {
+            let fits = left > 0;
+            left -= message.bytes() as i64;
+            fits
+        });
+        paid.count()
+    }
+
+    /// What these messages are to be taken for: what has passed already, before or among them, is dropped.
+    fn bytes_due(&self, messages: &[Message]) -> u64 {
+        let mut next = self.extractor.position().next_offset;
+        let mut bytes = 0;
+        for message in messages.iter().filter(|message| !is_skipped(message.offset)) {
+            if message.offset >= next || defects::is(WorldDefect::CountedOffsets) {
+                bytes += message.bytes();
+                next = next.max(message.offset) + 1;
+            }
+        }
+        bytes
+    }
+
+    /// Drops what is not to be believed of what came behind `known` messages, and fetches it again; a step back is believed never,
+    /// and ends the reader. False if something was dropped.
+    fn doubt(&mut self, known: usize, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
         let Some(guard) = &mut self.guard else { return Ok(true) };
-        for index in 0..self.buffer.len() {
+        for index in known..self.buffer.len() {
             let admission = guard.admit(&self.buffer[index].raw());
             if admission == Admission::Accept {
                 continue;
@@ -543,14 +581,20 @@ impl Reader {
         Ok(true)
     }
 
-    fn push(&mut self, message: &Message) {
-        let mut offset = message.offset;
-        if defects::is(WorldDefect::CountedOffsets) {
-            offset = self.extractor.position().next_offset.max(offset);
+    fn push(&mut self, messages: &[Message]) {
+        let mut next = self.extractor.position().next_offset;
+        let mut pushed = Vec::with_capacity(messages.len());
+        for message in messages.iter().filter(|message| !is_skipped(message.offset)) {
+            let counted = defects::is(WorldDefect::CountedOffsets);
+            let offset = if counted { next.max(message.offset) } else { message.offset };
+            next = offset + 1;
+            pushed.push(RawMessage { offset, ..message.raw() });
         }
-        if defects::is(WorldDefect::SkippedMessage) && offset % 7 == 3 {
-            return;
-        }
-        self.extractor.push(&[RawMessage { offset, ..message.raw() }]);
+        self.extractor.push(&pushed);
     }
+}
+
+/// For a seeded defect.
+fn is_skipped(offset: i64) -> bool {
+    defects::is(WorldDefect::SkippedMessage) && offset % 7 == 3
 }
