@@ -268,6 +268,9 @@ seeded_defects! {
         AbandonForgetsShard "abandon-forgets-shard" Logic "exactly once",
             "A statement that fails is abandoned on the first of its shards, and not on the others.",
             "the kernel's own: `abandon_write`";
+        AbandonForgetsDeletions "abandon-forgets-deletions" Logic "exactly once",
+            "A statement that fails is abandoned where rows came to, and not on shards that old rows only went from.",
+            "the kernel's own: `abandon_write`, for an UPDATE that moves a row to a key of another shard";
         ErrorLimitPerBatch "error-limit-per-batch" Logic "honest",
             "The limit of set-aside messages is held against each batch by itself.",
             "the kernel's own: `settle_batch`";

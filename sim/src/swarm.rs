@@ -128,6 +128,8 @@ pub struct Parameters {
     pub activity: ActivityRates,
     /// See [`Paces`].
     pub paces: Paces,
+    /// How many of the clients' UPDATEs give rows other keys.
+    pub key_moves: Rate,
     /// Definitions that are in line at a time at most.
     pub definitions_in_line_max: u64,
     /// Readers doubt what jumps, as the shipped reader of Kafka does.
@@ -258,6 +260,7 @@ impl Parameters {
                 clients: pace(),
                 requests: 4 * pace(),
             },
+            key_moves: Rate::NEVER,
             definitions_in_line_max: 1,
             doubting_readers: d.below(2) == 1,
             fetch_messages_max: d.between(1, 40),
@@ -295,6 +298,7 @@ impl Parameters {
         parameters.faults.draw_late(d, profile.faults().and(faults));
         // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
         parameters.pushes = Pushes::draw(d);
+        parameters.key_moves = Rate::per_mille(d.pick(&[0, 300, 900]));
         parameters
     }
 

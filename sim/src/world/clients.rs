@@ -431,12 +431,51 @@ impl Clients {
             return Some((RequestId(self.next_request), Request::ReleaseTableLock(table_lock)));
         }
         let catalog = &snapshot.catalog;
-        let statements = tables.iter().map(|id| {
+        let mut statements = Vec::with_capacity(tables.len());
+        for id in tables {
             let table = &catalog.tables[&TableId(*id)];
-            rewrite(d, table, shape_of(p, &table.name), value::rows(&snapshot, table.id))
-        });
+            let mut statement = rewrite(d, table, shape_of(p, &table.name), value::rows(&snapshot, table.id));
+            if d.chance(p.key_moves) {
+                self.move_keys(d, p, table, &mut statement.0.rows);
+            }
+            statements.push(statement);
+        }
         let ledger = catalog.tables[&TableId(*ledger)].name.clone();
-        self.write(p, catalog, oracle, Some(table_lock), statements.collect(), &ledger)
+        self.write(p, catalog, oracle, Some(table_lock), statements, &ledger)
+    }
+
+    /// An UPDATE gives some rows other keys: any that there may be, or those of one another. Where a key is taken the statement is refused,
+    /// and each row stays as and where it was.
+    fn move_keys(&mut self, d: &Decisions<'_>, p: &Parameters, table: &TableDef, rows: &mut [Row]) {
+        let shape = shape_of(p, &table.name);
+        // An odd table may have taken the name, with keys that are none of the shape's.
+        if table.primary_key != shape.key() {
+            return;
+        }
+        let all: Vec<u16> = (0..table.columns.len() as u16).collect();
+        let keys = [&table.primary_key, &table.shard_key, &all];
+        let key: Vec<usize> = keys
+            .into_iter()
+            .find(|key| !key.is_empty())
+            .expect("columns, at least")
+            .iter()
+            .map(|column| usize::from(*column))
+            .collect();
+        if rows.len() > 1 && d.below(3) == 1 {
+            for at in 1..rows.len() {
+                let (before, from) = rows.split_at_mut(at);
+                key.iter()
+                    .for_each(|column| std::mem::swap(&mut before[at - 1][*column], &mut from[0][*column]));
+            }
+            return;
+        }
+        let one_in = d.between(1, 3);
+        for row in rows {
+            if d.below(one_in) == 0 {
+                let other = self.row(d, p, shape);
+                key.iter().for_each(|column| row[*column] = other[*column].clone());
+            }
+        }
     }
 
     fn row(&mut self, d: &Decisions<'_>, p: &Parameters, shape: TableShape) -> Row {
