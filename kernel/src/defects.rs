@@ -234,6 +234,12 @@ seeded_defects! {
         NoRoomIsFailure "no-room-is-failure" NeedsFault "live",
             "A disk without room for the next log file is a failed log, and ends the process.",
             "this kernel once, found from outside: a disk that filled up under load ended the process";
+        LongPartOverItself "long-part-over-itself" Logic "recovered",
+            "A part that is copied in several runs is copied over itself.",
+            "the kernel's own: `LogWriter::write_payload`, of parts longer than `LogLimits::copy_len`";
+        ClearingLosesPlace "clearing-loses-place" NeedsFault "recovered",
+            "Clearing a tail does not count the runs that are zeros already, so that what lies behind them stays.",
+            "the kernel's own: `Scan::clear`, of tails longer than `LogLimits::clear_len`";
         ManifestInOneSlot "manifest-in-one-slot" NeedsFault "recovered",
             "A manifest is written over the one before it.",
             "the kernel's own: `Manifest::slot`";
@@ -284,6 +290,9 @@ seeded_defects! {
         UndoForgetsKeys "undo-forgets-keys" Logic "exactly once",
             "Undoing a deletion brings back the row and not its key in the index.",
             "the kernel's own: `Contents::undo`";
+        KeysHashedAgain "keys-hashed-again" Logic "exactly once",
+            "Of more keys than are hashed at once the first ones are hashed again and again.",
+            "the kernel's own: `Contents::key_hashes`, of more rows than `ShardLimits::keys_at_once`";
         MergeForgetsStaged "merge-forgets-staged" Logic "exactly once",
             "A merge moves rows whose deletion is staged; the deletion goes on to where they lay.",
             "the kernel's own: `Shard::merge`";

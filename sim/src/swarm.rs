@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kernel::log::LogLimits;
 use kernel::{Config, ShardLimits};
 use tidemark_decode::{ExtractLimits, ShapeLimits};
 
@@ -114,8 +115,8 @@ pub struct Parameters {
     pub config: Config,
     /// Limits of the shards.
     pub shard_limits: ShardLimits,
-    /// Least length of a log file.
-    pub log_file_len: u64,
+    /// Limits of the log.
+    pub log: LogLimits,
     /// Messages written before the faults end.
     pub messages: u64,
     /// See [`MessageMix`].
@@ -235,7 +236,7 @@ impl Parameters {
             batch_interval_us,
             config,
             shard_limits,
-            log_file_len: d.pick(&[4, 4, 16, 256]) << 10,
+            log: LogLimits::from(d.pick(&[4, 4, 16, 256]) << 10),
             messages: d.between(40, if slow { 100 } else { 500 }),
             mix: MessageMix {
                 huge: maybe(d, true, 30),
@@ -299,6 +300,8 @@ impl Parameters {
         // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
         parameters.pushes = Pushes::draw(d);
         parameters.key_moves = Rate::per_mille(d.pick(&[0, 300, 900]));
+        parameters.log = draw_log_limits(d, parameters.log.log_file_len);
+        parameters.shard_limits.keys_at_once = d.pick(&[ShardLimits::default().keys_at_once, 1, 3]);
         parameters
     }
 
@@ -359,7 +362,7 @@ impl Parameters {
         self.messages = d.between(5, 40);
         self.steps = d.between(300, 1000);
         // So little is written that a long log file would never be full.
-        self.log_file_len = self.log_file_len.min(16 << 10);
+        self.log.log_file_len = self.log.log_file_len.min(16 << 10);
         let crashes = [(Fault::Kill, 30), (Fault::PowerCut, 30), (Fault::CrashInRecovery, 60)];
         for (crash, per_mille_max) in crashes.into_iter().filter(|(crash, _)| allowed.contains(*crash)) {
             self.faults.set(crash, Rate::per_mille(d.between(1, per_mille_max) as u32));
@@ -431,6 +434,21 @@ fn draw_config(d: &Decisions<'_>) -> Config {
     }
 }
 
+/// Those of a server, or so small that short records come to every seam: see [`LogLimits`].
+pub(crate) fn draw_log_limits(d: &Decisions<'_>, log_file_len: u64) -> LogLimits {
+    let shipped = LogLimits::from(log_file_len);
+    if d.below(2) == 0 {
+        return shipped;
+    }
+    LogLimits {
+        log_file_len,
+        copy_len: d.pick(&[shipped.copy_len, 64, 100, 1000]),
+        clear_len: d.pick(&[shipped.clear_len, 64, 100, 500]),
+        windows: d.pick(&[shipped.windows, 1, 64]),
+        window_len_min: d.pick(&[shipped.window_len_min, 192, 4096]),
+    }
+}
+
 /// Those of a server, or so small that a few rows come to every seam: see [`ShardLimits`].
 pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
     let shipped = ShardLimits::default();
@@ -443,6 +461,7 @@ pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
         chunk_rows_max: d.pick(&[4, 16, 64, shipped.chunk_rows_max]),
         chunk_bytes_max: d.pick(&[300, 2000, shipped.chunk_bytes_max]),
         row_text_bytes_max: d.pick(&[10, 100, shipped.row_text_bytes_max]),
+        keys_at_once: shipped.keys_at_once,
         key_hash_bits: d.pick(&[0, 2, 5, shipped.key_hash_bits]),
     }
 }

@@ -55,9 +55,6 @@ pub(super) struct Keys<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooLarge;
 
-/// Keys that are gathered at once to be hashed.
-const KEYS_AT_ONCE: usize = 4096;
-
 /// What one call of [`Contents::apply`] did: enough to publish it or to undo it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
@@ -243,11 +240,15 @@ impl Contents {
         let schema = Arc::new(arrow_schema::Schema::new(fields));
         let ordinals: Vec<u16> = (0..key.len() as u16).collect();
         let (mut all, mut hashes) = (Vec::with_capacity(locations.len()), Vec::new());
-        for locations in locations.chunks(KEYS_AT_ONCE) {
+        for locations in locations.chunks(self.limits.keys_at_once) {
             let columns = key.iter().map(|c| self.gather_unbounded(*c as usize, locations, None)).collect();
             let keys =
                 RecordBatch::try_new(Arc::clone(&schema), columns).expect("key columns fit their fields");
             self.limits.hash_keys(&keys, &ordinals, &mut hashes);
+            if defects::is(Defect::KeysHashedAgain) && !all.is_empty() {
+                let same = hashes.len();
+                hashes.copy_from_slice(&all.clone()[..same]);
+            }
             all.extend_from_slice(&hashes);
         }
         all

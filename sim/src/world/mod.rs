@@ -406,13 +406,13 @@ impl<'a> World<'a> {
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
         let mut replay = Replay::new(&self.p);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
-            let (disk, now_us, log_file_len) = (self.disk.clone(), self.kernel_now_us(), self.p.log_file_len);
+            let (disk, now_us, limits) = (self.disk.clone(), self.kernel_now_us(), self.p.log);
             let mut visitor = |record| replay.take(record);
             // An empty directory is only then a new one, for a host as for this.
             if there || self.created && self.damage.is_none() {
-                log::open(disk, now_us, log_file_len, &mut visitor)
+                log::open(disk, now_us, limits, &mut visitor)
             } else {
-                log::create(disk, DATABASE, self.p.shard_count, now_us, log_file_len, &mut visitor)
+                log::create(disk, DATABASE, self.p.shard_count, now_us, limits, &mut visitor)
             }
         });
         let opened = match opened {
