@@ -106,6 +106,12 @@ seeded_defects! {
         AlterForgetsPause "alter-forgets-pause" Logic "bounded",
             "ALTER of a running pipeline forgets when its last batch was: the next one may follow at once.",
             "this program once, found by its oracle of paces";
+        DropLeavesSource "drop-leaves-source" Logic "bounded",
+            "DROP of a pipeline that runs leaves its source open.",
+            "the kernel's own: `Coordinator::drop_pipeline`";
+        DefinitionSeesPublished "definition-sees-published" Logic "honest",
+            "CREATE TABLE looks for its name among the tables that are published: one that is being dropped still has it.",
+            "the kernel's own: definitions that follow one another in flight";
         StoppedAtStartRuns "stopped-at-start-runs" NeedsFault "bounded",
             "A life that is to begin with its pipelines stopped says so in the log and opens their sources all the same.",
             "the kernel's own: `Recovery::finish`";

@@ -131,6 +131,8 @@ pub struct Parameters {
     pub paces: Paces,
     /// How many of the clients' UPDATEs give rows other keys.
     pub key_moves: Rate,
+    /// How often definitions follow one another without waiting for answers.
+    pub definition_chains: Rate,
     /// Definitions that are in line at a time at most.
     pub definitions_in_line_max: u64,
     /// Readers doubt what jumps, as the shipped reader of Kafka does.
@@ -262,6 +264,7 @@ impl Parameters {
                 requests: 4 * pace(),
             },
             key_moves: Rate::NEVER,
+            definition_chains: Rate::NEVER,
             definitions_in_line_max: 1,
             doubting_readers: d.below(2) == 1,
             fetch_messages_max: d.between(1, 40),
@@ -300,6 +303,8 @@ impl Parameters {
         // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
         parameters.pushes = Pushes::draw(d);
         parameters.key_moves = Rate::per_mille(d.pick(&[0, 300, 900]));
+        let chains = if matches!(profile, Profile::Swarm | Profile::Clients) { [0, 10, 40] } else { [0; 3] };
+        parameters.definition_chains = Rate::per_mille(d.pick(&chains));
         parameters.log = draw_log_limits(d, parameters.log.log_file_len);
         parameters.shard_limits.keys_at_once = d.pick(&[ShardLimits::default().keys_at_once, 1, 3]);
         parameters

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec};
+use kernel::message::{Alteration, Definition, Effect, Offsets, PipelineSpec, ShardCommand, TableSpec, Work};
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
 use kernel::{ErrorKind, expr::OnDuplicate};
 
@@ -233,6 +233,21 @@ impl Oracle {
             let how = if other.is_some_and(|o| o.done) { "twice" } else { "before its turn" };
             format!("{other:?} is carried out {how}: {change:?}")
         })
+    }
+
+    /// The coordinator wants something done. A pipeline that is being dropped has no source any more, long before its record is there.
+    pub fn effect(&mut self, effect: &Effect) -> Check {
+        let next = self.outstanding.iter().find(|o| !o.done).map(|o| &o.definition);
+        if let Effect::Shard { command: ShardCommand::Stage { work, .. }, .. } = effect
+            && let Some(Definition::DropPipeline { .. }) = next
+        {
+            for item in work {
+                if let Work::RemoveErrors(pipeline) = item {
+                    self.sources.drops(pipeline.0);
+                }
+            }
+        }
+        self.sources.effect(effect)
     }
 
     /// A record did what the definition of this request asks for.
