@@ -161,6 +161,12 @@ seeded_defects! {
         FullChunkSkipsRest "full-chunk-skips-rest" Logic "exactly once",
             "A chunk that is full in the midst of a push ends behind the whole push.",
             "the decoder's own: `Extractor::close`";
+        JoinedFromStart "joined-from-start" Logic "exactly once",
+            "Rows behind one that fails in SET or WHERE are taken for those of the first messages.",
+            "the decoder's own: `Assembly::join`";
+        RowsOfFailedStay "rows-of-failed-stay" Logic "exactly once",
+            "Of a message of several rows of which one fails in SET or WHERE the others are loaded all the same.",
+            "the decoder's own: `Rows::drop_messages`";
         // ---- The log ----
         StampedTooFar "stamped-too-far" NeedsFault "recovered",
             "When a sync ends, a record calls synced what was appended meanwhile.",

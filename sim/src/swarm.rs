@@ -12,7 +12,7 @@ use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, DiskHabits};
 use crate::fault::{Fault, FaultRates, FaultSet, Group};
 use crate::program::Program;
-use crate::scenario::{Duplicate, MessageMix, PipelineRule, TableShape};
+use crate::scenario::{Duplicate, MessageMix, PipelineRule, Setting, TableShape};
 use crate::wide::WideMix;
 
 /// Which faults a run may draw.
@@ -303,6 +303,9 @@ impl Parameters {
         // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
         parameters.pushes = Pushes::draw(d);
         parameters.key_moves = Rate::per_mille(d.pick(&[0, 300, 900]));
+        for rule in &mut parameters.pipelines {
+            rule.setting = (d.below(3) == 1).then(|| draw_setting(d));
+        }
         let chains = if matches!(profile, Profile::Swarm | Profile::Clients) { [0, 10, 40] } else { [0; 3] };
         parameters.definition_chains = Rate::per_mille(d.pick(&chains));
         parameters.log = draw_log_limits(d, parameters.log.log_file_len);
@@ -415,11 +418,21 @@ fn draw_pipelines(
             shape,
             duplicate,
             filter_multiples_of: d.pick(&[0, 0, 2, 5]),
+            setting: None,
             topic: d.index(topics),
             error_limit: (profile != Profile::Calm && d.below(4) == 0).then(|| d.between(3, 20)),
         });
     }
     pipelines
+}
+
+fn draw_setting(d: &Decisions<'_>) -> Setting {
+    Setting {
+        fails_on: d.below(Setting::FAILS_IN as u64) as i64,
+        nulls_on: d.below(Setting::NULLS_IN as u64) as i64,
+        adds: d.pick(&[0, 1, -7]),
+        names_rows: d.below(2) == 1,
+    }
 }
 
 fn draw_config(d: &Decisions<'_>) -> Config {

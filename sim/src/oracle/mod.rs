@@ -154,6 +154,7 @@ counts! {
         rows,
         messages_of_several_rows,
         messages_applied_in_part,
+        messages_failed_in_set,
         snapshots,
         table_locks,
         recoveries,

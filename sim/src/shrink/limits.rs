@@ -108,7 +108,7 @@ impl Limits {
         for rule in &mut p.pipelines {
             rule.topic = rule.topic.min(p.topics.len() - 1);
             if without.has("where") {
-                rule.filter_multiples_of = 0;
+                (rule.filter_multiples_of, rule.setting) = (0, None);
             }
             if without.has("error-limit") {
                 rule.error_limit = None;

@@ -246,7 +246,12 @@ impl<'a> World<'a> {
                     if p.dialects[rule.topic].is_some() { ", messages of several rows," } else { "" },
                     rule.table,
                     rule.duplicate,
-                    if rule.filter_multiples_of > 0 { ", with a WHERE" } else { "" }
+                    match (rule.filter_multiples_of > 0, rule.setting.is_some()) {
+                        (false, false) => "",
+                        (true, false) => ", with a WHERE",
+                        (false, true) => ", with a SET that may fail",
+                        (true, true) => ", with a WHERE and a SET that may fail",
+                    }
                 ),
             );
         }

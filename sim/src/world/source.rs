@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, Int64Array, RecordBatch};
+use arrow_schema::{Field, Schema};
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
 use kernel::schema::{ColumnType, PipelineDef, TableDef};
@@ -23,7 +24,7 @@ use crate::csv::Dialect;
 use crate::decide::Decisions;
 use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
-use crate::scenario::PipelineRule;
+use crate::scenario::{PipelineRule, Setting};
 use crate::swarm::{Parameters, Pushes};
 use crate::trace::{Actor, Mark, Trace};
 
@@ -66,21 +67,61 @@ impl Command {
     }
 }
 
-/// WHERE, as the rule has it: the amount is no multiple of a number.
-struct Filter {
+/// SET and WHERE, as the rule has them: the amount is set, perhaps, and is no multiple of a number as it was read.
+struct Expressions {
     /// Where each of the table's columns is among those decoded.
     places: Vec<usize>,
-    /// Among those decoded.
+    /// Among the table's.
     amount_column: usize,
     multiples_of: i64,
+    setting: Option<Setting>,
 }
 
-impl Transform for Filter {
+impl Transform for Expressions {
     fn transform(&mut self, columns: &RecordBatch, _now_us: Micros) -> kernel::Result<Transformed> {
-        let amounts = columns.column(self.amount_column).as_primitive::<Int64Type>();
-        let keep = amounts.iter().map(|a| a.map(|a| a % self.multiples_of != 0)).collect::<BooleanArray>();
+        let amounts = columns.column(self.places[self.amount_column]).as_primitive::<Int64Type>();
+        let keeps = |amount: i64| self.multiples_of == 0 || amount % self.multiples_of != 0;
+        let keep = amounts.iter().map(|amount| amount.map(keeps)).collect::<BooleanArray>();
         let columns = columns.project(&self.places).expect("columns that are there");
-        Ok(Transformed { columns, keep: Some(keep), errors: Vec::new() })
+        let Some(setting) = self.setting else {
+            return Ok(Transformed { columns, keep: Some(keep), errors: Vec::new() });
+        };
+        let values: Vec<_> =
+            amounts.iter().map(|amount| amount.map_or(Ok(None), |amount| setting.value(amount))).collect();
+        let failed = values.iter().enumerate().filter_map(|(row, value)| Some((row as u32, value.err()?)));
+        let errors: Vec<(u32, String, String)> =
+            failed.map(|(row, (code, text))| (row, code.into(), text.into())).collect();
+        if let Some((_, code, text)) = errors.first().filter(|_| !setting.names_rows) {
+            let kinds = [ErrorKind::DivisionByZero, ErrorKind::NumericValueOutOfRange];
+            let kind = kinds.into_iter().find(|kind| kind.sqlstate() == code);
+            return Err(Error::new(kind.expect("one of both"), text.clone()));
+        }
+        // Rows that fail have a value all the same; nobody may take it.
+        let set: Int64Array = values.iter().map(|value| value.unwrap_or(Some(-77))).collect();
+        let mut all = columns.columns().to_vec();
+        all[self.amount_column] = Arc::new(set);
+        let fields: Vec<Field> = columns
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_nullable(true))
+            .collect();
+        let columns = RecordBatch::try_new(Arc::new(Schema::new(fields)), all).expect("the same columns");
+        Ok(Transformed { columns, keep: Some(keep), errors })
+    }
+}
+
+impl Expressions {
+    /// Those of a rule, if it has any.
+    fn of(rule: &PipelineRule, dialect: Option<Dialect>) -> Option<Box<dyn Transform>> {
+        if rule.filter_multiples_of == 0 && rule.setting.is_none() {
+            return None;
+        }
+        let fields = rule.shape.fields();
+        let places = dialect.map_or((0..fields.len()).collect(), |d| d.places(rule.shape));
+        let amount_column = fields.iter().position(|field| *field == "amount").expect("it has one");
+        let (multiples_of, setting) = (rule.filter_multiples_of, rule.setting);
+        Some(Box::new(Expressions { places, amount_column, multiples_of, setting }))
     }
 }
 
@@ -315,13 +356,7 @@ impl SourceHost {
             let before = self.last_sessions.remove(&partition);
             let doubting = self.doubting;
             let session = around.broker.open(partition, start, Opening { before, doubting, again: false });
-            let transform = (rule.filter_multiples_of > 0).then(|| {
-                let fields = rule.shape.fields();
-                let places = self.dialect.map_or((0..fields.len()).collect(), |d| d.places(rule.shape));
-                let amount = fields.iter().position(|field| *field == "amount").expect("it has one");
-                let (amount_column, multiples_of) = (places[amount], rule.filter_multiples_of);
-                Box::new(Filter { places, amount_column, multiples_of }) as Box<dyn Transform>
-            });
+            let transform = Expressions::of(&rule, self.dialect);
             let extractor =
                 Extractor::new(plan.clone(), transform, self.pipeline, epoch, generation, partition, start)
                     .expect("the plan fits the table")

@@ -12,6 +12,7 @@ use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::filter::FilterBuilder;
+use kernel::defects::{self, Defect};
 use kernel::schema::TableDef;
 use kernel::{DeadLetterKind, Error, ErrorKind, Generation, Micros, Result, SourcePartition};
 use pg_values::time;
@@ -62,7 +63,11 @@ impl Rows {
         }
         let mut keep = BooleanBufferBuilder::new(self.origin.len());
         for (row, message) in self.origin.iter().enumerate() {
-            keep.append(self.stays(row) && !failures.contains_key(message));
+            let mut failed = failures.get(message);
+            if defects::is(Defect::RowsOfFailedStay) {
+                failed = failed.filter(|(kind, ..)| *kind != DeadLetterKind::Expression);
+            }
+            keep.append(self.stays(row) && failed.is_none());
         }
         self.keep = Some(BooleanArray::new(keep.finish(), None));
     }
@@ -205,7 +210,8 @@ impl Assembly {
         let mut keep = BooleanBufferBuilder::new(decoded.origin.len());
         for (start, part) in &parts {
             for row in 0..part.columns.num_rows() {
-                origin.push(decoded.origin[start + row]);
+                let first = if defects::is(Defect::JoinedFromStart) { 0 } else { *start };
+                origin.push(decoded.origin[first + row]);
                 keep.append(part.keep.as_ref().is_none_or(|k| k.is_valid(row) && k.value(row)));
             }
         }
