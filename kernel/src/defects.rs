@@ -148,6 +148,9 @@ seeded_defects! {
         PoisonCountedTwice "poison-counted-twice" NeedsFault "exactly once",
             "A retry keeps extracts that hold nothing but refused messages, and fetches them again as well.",
             "librdkafka v1.9.0 (A16)";
+        RetryShiftWraps "retry-shift-wraps" NeedsFault "bounded",
+            "The pause before a retry is shifted by as many bits as there were retries: after 64 it is the shortest again.",
+            "the kernel's own: `Coordinator::retry_later`";
         StagedCursorsForgotten "staged-cursors-forgotten" NeedsFault "exactly once",
             "A source opened while a batch of it is staged begins at the cursor before that batch.",
             "the kernel's own: `Coordinator::cursors`";
@@ -167,6 +170,9 @@ seeded_defects! {
         RowsOfFailedStay "rows-of-failed-stay" Logic "exactly once",
             "Of a message of several rows of which one fails in SET or WHERE the others are loaded all the same.",
             "the decoder's own: `Rows::drop_messages`";
+        OffsetsCutShort "offsets-cut-short" Logic "exactly once",
+            "Offsets of rows are cut to 32 bits.",
+            "the decoder's own: `Assembly::route`";
         // ---- The log ----
         StampedTooFar "stamped-too-far" NeedsFault "recovered",
             "When a sync ends, a record calls synced what was appended meanwhile.",
@@ -258,6 +264,9 @@ seeded_defects! {
         ReplayForgetsDeletions "replay-forgets-deletions" Logic "recovered",
             "Recovery takes no notice of pieces that only delete.",
             "the kernel's own: `Shard::replay_piece`";
+        ColumnsCountedShort "columns-counted-short" Logic "recovered",
+            "The number of a piece's columns is written with eight bits.",
+            "the kernel's own: `columns::encode`";
         // ---- Batches and publishing ----
         DurableTooFar "durable-too-far" Logic "durable",
             "When a sync ends, what was appended while it went on is taken for durable.",
@@ -305,6 +314,21 @@ seeded_defects! {
         KeysHashedAgain "keys-hashed-again" Logic "exactly once",
             "Of more keys than are hashed at once the first ones are hashed again and again.",
             "the kernel's own: `Contents::key_hashes`, of more rows than `ShardLimits::keys_at_once`";
+        RoutedWithinEight "routed-within-eight" Logic "placed",
+            "No row is routed to a shard beyond the eighth.",
+            "the kernel's own: `route::shard_of`";
+        NansDiffer "nans-differ" Logic "exactly once",
+            "Keys that are no number are told apart by their bits.",
+            "the kernel's own: `route::canonical_bits`";
+        SlotsLeak "slots-leak" Logic "bounded",
+            "The slot of a chunk that was merged away or abandoned is never used again.",
+            "the kernel's own: `Contents::take_slot`";
+        FoldStopsShort "fold-stops-short" Logic "exactly once",
+            "Of the rows of a batch only the first 1,024 are added up.",
+            "the kernel's own: `fold::sum`";
+        KeysCountedShort "keys-counted-short" Logic "exactly once",
+            "The keys of a batch are counted with 16 bits.",
+            "the kernel's own: `outcome::group`";
         MergeForgetsStaged "merge-forgets-staged" Logic "exactly once",
             "A merge moves rows whose deletion is staged; the deletion goes on to where they lay.",
             "the kernel's own: `Shard::merge`";

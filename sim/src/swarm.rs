@@ -137,6 +137,10 @@ pub struct Parameters {
     pub definitions_in_line_max: u64,
     /// Readers doubt what jumps, as the shipped reader of Kafka does.
     pub doubting_readers: bool,
+    /// Least offset of any message.
+    pub first_offset: i64,
+    /// Calls to a broker that fail one after the other at most, beside those that fail by themselves.
+    pub outage_calls_max: u64,
     /// Messages that a fetch brings at most.
     pub fetch_messages_max: u64,
     /// See [`Pushes`].
@@ -267,6 +271,8 @@ impl Parameters {
             definition_chains: Rate::NEVER,
             definitions_in_line_max: 1,
             doubting_readers: d.below(2) == 1,
+            first_offset: 0,
+            outage_calls_max: 0,
             fetch_messages_max: d.between(1, 40),
             pushes: Pushes { messages_max: 1, joins_fetches: false, limits: ExtractLimits::default() },
             // Many short runs find more than a few long ones, and some things only happen late.
@@ -303,6 +309,20 @@ impl Parameters {
         // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
         parameters.pushes = Pushes::draw(d);
         parameters.key_moves = Rate::per_mille(d.pick(&[0, 300, 900]));
+        // Offsets have 64 bits: few of any kind, just below and above those of 32, and large ones.
+        parameters.first_offset = d.pick(&[0, 0, (1 << 31) - 60, (1 << 32) - 60, 1 << 40]);
+        parameters.outage_calls_max = d.pick(&[0, 0, 10, 300]);
+        if parameters.outage_calls_max > 100 {
+            // So many retries, with pauses that end at the longest, take their time.
+            (parameters.config.retry_us_min, parameters.config.retry_us_max) = (1000, 8000);
+            if profile.faults().and(faults).contains(Fault::Disconnect) {
+                parameters.faults.set(Fault::Disconnect, Rate::per_mille(30));
+            }
+        }
+        if d.below(8) == 1 {
+            parameters.shard_count = d.between(9, 40) as u16;
+            parameters.paces.shards = (0..parameters.shard_count).map(|_| pace()).collect();
+        }
         for rule in &mut parameters.pipelines {
             rule.setting = (d.below(3) == 1).then(|| draw_setting(d));
         }

@@ -513,7 +513,9 @@ impl Coordinator {
         let (now_us, config) = (self.now_us, self.config.clone());
         self.close_epoch(id);
         let source = self.pipelines.get_mut(&id).expect("called for a run");
-        let pause_us = config.retry_us_min.saturating_mul(1 << source.tries.min(20)).min(config.retry_us_max);
+        let shift =
+            if defects::is(Defect::RetryShiftWraps) { source.tries % 64 } else { source.tries.min(20) };
+        let pause_us = config.retry_us_min.saturating_mul(1 << shift).min(config.retry_us_max);
         if pause_us == config.retry_us_max {
             reached(CoverageMark::RetryPauseLongest);
         }

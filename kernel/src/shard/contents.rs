@@ -192,7 +192,9 @@ impl Contents {
     }
 
     pub fn take_slot(&mut self, slot: u32) -> Chunk {
-        self.free_slots.push(slot);
+        if !defects::is(Defect::SlotsLeak) {
+            self.free_slots.push(slot);
+        }
         self.slots[slot as usize].take().expect("a slot that is given back is in use")
     }
 
@@ -403,6 +405,11 @@ impl Contents {
 
     /// Makes what readers see anew.
     pub fn publish_view(&mut self) {
+        assert_eq!(
+            self.slots.len(),
+            self.order.len() + self.free_slots.len(),
+            "a slot that is not in use is used again"
+        );
         let count = self.published_chunks();
         let mut view = TableView { chunks: Vec::with_capacity(count), live_rows: 0, bytes: 0 };
         for at in 0..count {

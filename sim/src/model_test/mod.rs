@@ -14,6 +14,7 @@ pub mod log;
 mod piece;
 pub mod program;
 mod rows;
+pub mod scale;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Arguments;

@@ -115,6 +115,9 @@ impl Limits {
             }
         }
         quieten(without, &mut p.activity);
+        if without.has("table-churn") || without.has("restart-pipeline") {
+            p.definition_chains = Rate::NEVER;
+        }
         // Who truncates picks among all tables, and who writes notes it in a ledger.
         if without.has("unused-tables") && p.activity.truncate == Rate::NEVER {
             let writes = p.activity.write != Rate::NEVER;

@@ -149,7 +149,10 @@ impl<'a> World<'a> {
             habits.lie = Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
-        let broker = |(i, n): (usize, &usize)| Broker::new(d.clone(), i as u8, *n).traced(trace.clone());
+        let broker = |(i, n): (usize, &usize)| {
+            let broker = Broker::beginning_at(p.first_offset, d.clone(), i as u8, *n);
+            broker.with_outages(p.outage_calls_max).traced(trace.clone())
+        };
         let brokers = brokers.map(broker).collect();
         let oracle = Oracle::new(p.shard_limits, p.config.clone());
         World {
@@ -285,7 +288,8 @@ impl<'a> World<'a> {
             self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
         })?;
         crate::model_test::columns::check(&self.d)?;
-        crate::model_test::program::check(&self.d, &tell)
+        crate::model_test::program::check(&self.d, &tell)?;
+        crate::model_test::scale::check(&self.d, &tell)
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
