@@ -1,7 +1,7 @@
 //! What a definition must come to: whether it changes something, is so already, or is refused, and as what. Said of the model
 //! and of what a client asked for; what the record that carries it out may say lives in `super`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::message::{Alteration, Definition, Effect, Offsets, PipelineSpec, ShardCommand, TableSpec, Work};
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
@@ -205,6 +205,21 @@ impl Oracle {
     pub fn asked_to_define(&mut self, request: u64, definition: Definition) {
         self.definitions.push(definition.clone());
         self.outstanding.push_back(Outstanding { request, definition, done: false });
+    }
+
+    /// The pause between the batches of each pipeline, as whoever defined it last asked for it.
+    pub(super) fn intervals(&self) -> BTreeMap<u32, i64> {
+        let asked = |definition: &str| {
+            self.definitions.iter().rev().find_map(|asked| match asked {
+                Definition::CreatePipeline { spec, .. }
+                | Definition::AlterPipeline(Alteration { spec, .. }) => {
+                    (spec.definition_sql == definition).then_some(spec.batch_interval_us)
+                }
+                _ => None,
+            })
+        };
+        let pipelines = self.tip.pipelines.iter();
+        pipelines.filter_map(|(id, pipeline)| Some((*id, asked(&pipeline.definition)?))).collect()
     }
 
     /// A record has a change of the catalog: if it is what a client waits for, it is that client's turn, it is as asked for, and

@@ -596,6 +596,7 @@ impl Oracle {
         let visible = self.tail.back().map_or(self.base_sequence, |r| r.sequence);
         self.advance_base(visible)?;
         self.tip = self.base.clone();
+        self.pace.recovered(self.intervals());
         ensure("recovered", snapshot.sequence == open.sequence, || {
             format!("open record {}, snapshot {}", open.sequence, snapshot.sequence)
         })?;
