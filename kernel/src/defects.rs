@@ -106,6 +106,12 @@ seeded_defects! {
         AlterForgetsPause "alter-forgets-pause" Logic "bounded",
             "ALTER of a running pipeline forgets when its last batch was: the next one may follow at once.",
             "this program once, found by its oracle of paces";
+        DropLeavesSource "drop-leaves-source" Logic "bounded",
+            "DROP of a pipeline that runs leaves its source open.",
+            "the kernel's own: `Coordinator::drop_pipeline`";
+        DefinitionSeesPublished "definition-sees-published" Logic "honest",
+            "CREATE TABLE looks for its name among the tables that are published: one that is being dropped still has it.",
+            "the kernel's own: definitions that follow one another in flight";
         StoppedAtStartRuns "stopped-at-start-runs" NeedsFault "bounded",
             "A life that is to begin with its pipelines stopped says so in the log and opens their sources all the same.",
             "the kernel's own: `Recovery::finish`";
@@ -142,9 +148,31 @@ seeded_defects! {
         PoisonCountedTwice "poison-counted-twice" NeedsFault "exactly once",
             "A retry keeps extracts that hold nothing but refused messages, and fetches them again as well.",
             "librdkafka v1.9.0 (A16)";
+        RetryShiftWraps "retry-shift-wraps" NeedsFault "bounded",
+            "The pause before a retry is shifted by as many bits as there were retries: after 64 it is the shortest again.",
+            "the kernel's own: `Coordinator::retry_later`";
         StagedCursorsForgotten "staged-cursors-forgotten" NeedsFault "exactly once",
             "A source opened while a batch of it is staged begins at the cursor before that batch.",
             "the kernel's own: `Coordinator::cursors`";
+        // ---- Extractors ----
+        RefusedByPlace "refused-by-place" NeedsFault "exactly once",
+            "A refused message is paired with what lies in its place in the push, redelivered messages included.",
+            "the decoder's own: `Extractor::push_admitted`";
+        RedeliveredWithinPush "redelivered-within-push" NeedsFault "exactly once",
+            "Messages are held against the position before the push: what comes twice within one passes twice.",
+            "the decoder's own: `OffsetFilter::admit`";
+        FullChunkSkipsRest "full-chunk-skips-rest" Logic "exactly once",
+            "A chunk that is full in the midst of a push ends behind the whole push.",
+            "the decoder's own: `Extractor::close`";
+        JoinedFromStart "joined-from-start" Logic "exactly once",
+            "Rows behind one that fails in SET or WHERE are taken for those of the first messages.",
+            "the decoder's own: `Assembly::join`";
+        RowsOfFailedStay "rows-of-failed-stay" Logic "exactly once",
+            "Of a message of several rows of which one fails in SET or WHERE the others are loaded all the same.",
+            "the decoder's own: `Rows::drop_messages`";
+        OffsetsCutShort "offsets-cut-short" Logic "exactly once",
+            "Offsets of rows are cut to 32 bits.",
+            "the decoder's own: `Assembly::route`";
         // ---- The log ----
         StampedTooFar "stamped-too-far" NeedsFault "recovered",
             "When a sync ends, a record calls synced what was appended meanwhile.",
@@ -224,12 +252,21 @@ seeded_defects! {
         NoRoomIsFailure "no-room-is-failure" NeedsFault "live",
             "A disk without room for the next log file is a failed log, and ends the process.",
             "this kernel once, found from outside: a disk that filled up under load ended the process";
+        LongPartOverItself "long-part-over-itself" Logic "recovered",
+            "A part that is copied in several runs is copied over itself.",
+            "the kernel's own: `LogWriter::write_payload`, of parts longer than `LogLimits::copy_len`";
+        ClearingLosesPlace "clearing-loses-place" NeedsFault "recovered",
+            "Clearing a tail does not count the runs that are zeros already, so that what lies behind them stays.",
+            "the kernel's own: `Scan::clear`, of tails longer than `LogLimits::clear_len`";
         ManifestInOneSlot "manifest-in-one-slot" NeedsFault "recovered",
             "A manifest is written over the one before it.",
             "the kernel's own: `Manifest::slot`";
         ReplayForgetsDeletions "replay-forgets-deletions" Logic "recovered",
             "Recovery takes no notice of pieces that only delete.",
             "the kernel's own: `Shard::replay_piece`";
+        ColumnsCountedShort "columns-counted-short" Logic "recovered",
+            "The number of a piece's columns is written with eight bits.",
+            "the kernel's own: `columns::encode`";
         // ---- Batches and publishing ----
         DurableTooFar "durable-too-far" Logic "durable",
             "When a sync ends, what was appended while it went on is taken for durable.",
@@ -258,6 +295,9 @@ seeded_defects! {
         AbandonForgetsShard "abandon-forgets-shard" Logic "exactly once",
             "A statement that fails is abandoned on the first of its shards, and not on the others.",
             "the kernel's own: `abandon_write`";
+        AbandonForgetsDeletions "abandon-forgets-deletions" Logic "exactly once",
+            "A statement that fails is abandoned where rows came to, and not on shards that old rows only went from.",
+            "the kernel's own: `abandon_write`, for an UPDATE that moves a row to a key of another shard";
         ErrorLimitPerBatch "error-limit-per-batch" Logic "honest",
             "The limit of set-aside messages is held against each batch by itself.",
             "the kernel's own: `settle_batch`";
@@ -271,6 +311,24 @@ seeded_defects! {
         UndoForgetsKeys "undo-forgets-keys" Logic "exactly once",
             "Undoing a deletion brings back the row and not its key in the index.",
             "the kernel's own: `Contents::undo`";
+        KeysHashedAgain "keys-hashed-again" Logic "exactly once",
+            "Of more keys than are hashed at once the first ones are hashed again and again.",
+            "the kernel's own: `Contents::key_hashes`, of more rows than `ShardLimits::keys_at_once`";
+        RoutedWithinEight "routed-within-eight" Logic "placed",
+            "No row is routed to a shard beyond the eighth.",
+            "the kernel's own: `route::shard_of`";
+        NansDiffer "nans-differ" Logic "exactly once",
+            "Keys that are no number are told apart by their bits.",
+            "the kernel's own: `route::canonical_bits`";
+        SlotsLeak "slots-leak" Logic "bounded",
+            "The slot of a chunk that was merged away or abandoned is never used again.",
+            "the kernel's own: `Contents::take_slot`";
+        FoldStopsShort "fold-stops-short" Logic "exactly once",
+            "Of the rows of a batch only the first 1,024 are added up.",
+            "the kernel's own: `fold::sum`";
+        KeysCountedShort "keys-counted-short" Logic "exactly once",
+            "The keys of a batch are counted with 16 bits.",
+            "the kernel's own: `outcome::group`";
         MergeForgetsStaged "merge-forgets-staged" Logic "exactly once",
             "A merge moves rows whose deletion is staged; the deletion goes on to where they lay.",
             "the kernel's own: `Shard::merge`";

@@ -65,6 +65,7 @@ pub fn hash_is_exact(data_type: &DataType) -> bool {
 /// The shard that a hash names. Bits 0 to 31 of the hash choose it; a shard's key index tells its keys apart by the others.
 pub fn shard_of(hash: u64, shard_count: u16) -> u16 {
     assert!(shard_count > 0, "a database has at least one shard");
+    let shard_count = if defects::is(Defect::RoutedWithinEight) { shard_count.min(8) } else { shard_count };
     (((hash & 0xffff_ffff) * u64::from(shard_count)) >> 32) as u16
 }
 
@@ -198,7 +199,7 @@ fn hash_word(word: u64) -> u64 {
 
 /// Bits that are the same for values that are the same.
 pub(crate) fn canonical_bits(value: f64) -> u64 {
-    if value.is_nan() {
+    if value.is_nan() && !defects::is(Defect::NansDiffer) {
         0x7ff8_0000_0000_0000
     } else if value == 0.0 {
         0

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
     Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -18,10 +20,27 @@ pub fn stored_types(def: &TableDef) -> impl Iterator<Item = ColumnType> + '_ {
     def.columns.iter().map(|column| column.column_type).chain(HIDDEN)
 }
 
-/// Rows, with where they came from, as columns.
+/// What is no number has many forms, which are one value: those of either sign, and those that say something besides.
+fn many_forms(column: ArrayRef) -> ArrayRef {
+    let forms = [0x7ff8_0000_0000_0000, 0xfff8_0000_0000_0000, 0x7ff8_0000_2000_0001, 0xfff8_dead_0000_0000];
+    let form = |row: usize| f64::from_bits(forms[row % forms.len()]);
+    if let Some(reals) = column.as_primitive_opt::<Float32Type>() {
+        let formed =
+            |(row, real): (usize, Option<f32>)| real.map(|r| if r.is_nan() { form(row) as f32 } else { r });
+        return Arc::new(reals.iter().enumerate().map(formed).collect::<Float32Array>());
+    }
+    if let Some(reals) = column.as_primitive_opt::<Float64Type>() {
+        let formed = |(row, real): (usize, Option<f64>)| real.map(|r| if r.is_nan() { form(row) } else { r });
+        return Arc::new(reals.iter().enumerate().map(formed).collect::<Float64Array>());
+    }
+    column
+}
+
+/// A client's rows, with where they came from, as columns.
 pub fn batch(def: &TableDef, rows: &[Row]) -> RecordBatch {
     let own = stored_types(def).enumerate();
-    let columns = own.map(|(at, column_type)| column(column_type, rows.iter().map(|row| &row[at]))).collect();
+    let column = |(at, column_type)| many_forms(column(column_type, rows.iter().map(|row| &row[at])));
+    let columns = own.map(column).collect();
     RecordBatch::try_new(def.stored_schema(), columns).expect("rows fit their table")
 }
 

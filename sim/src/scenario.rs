@@ -133,6 +133,42 @@ impl Duplicate {
     }
 }
 
+/// SET of a pipeline's amount: a sum that may overflow, with a quotient that divides by zero now and then, or a null.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// An amount with this remainder by [`Setting::FAILS_IN`] makes it divide by zero,
+    pub fails_on: i64,
+    /// one with this remainder by [`Setting::NULLS_IN`] makes it null.
+    pub nulls_on: i64,
+    /// Of any other it is the sum with this.
+    pub adds: i64,
+    /// It tells which rows fail; else it blames all rows that it is asked for together.
+    pub names_rows: bool,
+}
+
+impl Setting {
+    /// See `fails_on`.
+    pub const FAILS_IN: i64 = 23;
+    /// See `nulls_on`.
+    pub const NULLS_IN: i64 = 29;
+
+    /// What it makes of an amount; or the SQLSTATE and text of why it fails.
+    pub fn value(self, amount: i64) -> Result<Option<i64>, (&'static str, &'static str)> {
+        if amount.rem_euclid(Setting::FAILS_IN) == self.fails_on {
+            return Err(("22012", "division by zero"));
+        }
+        if amount.rem_euclid(Setting::NULLS_IN) == self.nulls_on {
+            return Ok(None);
+        }
+        amount.checked_add(self.adds).map(Some).ok_or(("22003", "bigint out of range"))
+    }
+
+    fn altered(self, alteration: u64) -> Setting {
+        let fails_on = (self.fails_on + alteration as i64) % Setting::FAILS_IN;
+        Setting { fails_on, adds: self.adds + alteration as i64 % 3, ..self }
+    }
+}
+
 /// What a pipeline does, in plain terms.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PipelineRule {
@@ -146,6 +182,8 @@ pub struct PipelineRule {
     pub duplicate: Duplicate,
     /// WHERE: rows whose amount is a multiple of this are filtered. 0: none is.
     pub filter_multiples_of: i64,
+    /// SET of the amount, if there is one.
+    pub setting: Option<Setting>,
     /// Which topic it reads.
     pub topic: usize,
     /// Messages that may be set aside in a run.
@@ -187,6 +225,7 @@ impl PipelineRule {
         PipelineRule {
             duplicate: duplicate.unwrap_or(self.duplicate.clone()),
             filter_multiples_of: filter.map_or(0, |at| filters[(at + alteration as usize) % filters.len()]),
+            setting: self.setting.map(|setting| setting.altered(alteration)),
             error_limit: self.error_limit.map(|limit| limit + alteration % 5),
             ..self.clone()
         }

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use kernel::log::LogLimits;
 use kernel::{Config, Pacing, ShardLimits};
+use tidemark_decode::{ExtractLimits, ShapeLimits};
 
 use crate::csv::Dialect;
 use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, DiskHabits};
 use crate::fault::{Fault, FaultRates, FaultSet, Group};
 use crate::program::Program;
-use crate::scenario::{Duplicate, MessageMix, PipelineRule, TableShape};
+use crate::scenario::{Duplicate, MessageMix, PipelineRule, Setting, TableShape};
 use crate::wide::WideMix;
 
 /// Which faults a run may draw.
@@ -113,8 +115,8 @@ pub struct Parameters {
     pub config: Config,
     /// Limits of the shards.
     pub shard_limits: ShardLimits,
-    /// Least length of a log file.
-    pub log_file_len: u64,
+    /// Limits of the log.
+    pub log: LogLimits,
     /// Messages written before the faults end.
     pub messages: u64,
     /// See [`MessageMix`].
@@ -127,12 +129,22 @@ pub struct Parameters {
     pub activity: ActivityRates,
     /// See [`Paces`].
     pub paces: Paces,
+    /// How many of the clients' UPDATEs give rows other keys.
+    pub key_moves: Rate,
+    /// How often definitions follow one another without waiting for answers.
+    pub definition_chains: Rate,
     /// Definitions that are in line at a time at most.
     pub definitions_in_line_max: u64,
     /// Readers doubt what jumps, as the shipped reader of Kafka does.
     pub doubting_readers: bool,
+    /// Least offset of any message.
+    pub first_offset: i64,
+    /// Calls to a broker that fail one after the other at most, beside those that fail by themselves.
+    pub outage_calls_max: u64,
     /// Messages that a fetch brings at most.
     pub fetch_messages_max: u64,
+    /// See [`Pushes`].
+    pub pushes: Pushes,
     /// Steps before the faults end.
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
@@ -147,6 +159,47 @@ pub struct Parameters {
     pub outage_turns: u64,
     /// How the process ends, once everything has caught up.
     pub last_crashes: Vec<Crash>,
+}
+
+/// How readers hand messages to their extractors: one by one, or as a server does, whatever they have fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushes {
+    /// Messages that are pushed at a time at most.
+    pub messages_max: u64,
+    /// Now and then a reader fetches once more before it pushes: what is delivered twice comes in one push.
+    pub joins_fetches: bool,
+    /// Limits of the extractors.
+    pub limits: ExtractLimits,
+}
+
+impl Pushes {
+    fn draw(d: &Decisions<'_>) -> Pushes {
+        let shipped = ExtractLimits::default();
+        let messages_max = d.pick(&[1, 4, 1000, 1000]);
+        let joins_fetches = messages_max > 1 && d.below(3) > 0;
+        // Chunks within which nothing ends, or so small that each push fills several.
+        let limits = match d.below(2) {
+            0 => shipped,
+            _ => ExtractLimits {
+                chunk_messages_max: d.pick(&[shipped.chunk_messages_max, 1, 4, 20]),
+                chunk_bytes_max: d.pick(&[shipped.chunk_bytes_max, shipped.chunk_bytes_max, 300, 2000]),
+                stride: d.pick(&[shipped.stride, 1, 3, 8]),
+                shapes: draw_shape_limits(d),
+            },
+        };
+        Pushes { messages_max, joins_fetches, limits }
+    }
+}
+
+/// So few shapes that they are forgotten and learned again.
+fn draw_shape_limits(d: &Decisions<'_>) -> ShapeLimits {
+    let shipped = ShapeLimits::default();
+    ShapeLimits {
+        edges_max: d.pick(&[shipped.edges_max, 8, 60]),
+        bytes_max: d.pick(&[shipped.bytes_max, shipped.bytes_max, 200]),
+        pause_messages: d.pick(&[shipped.pause_messages, 0, 5]),
+        steps_max: d.pick(&[shipped.steps_max, shipped.steps_max, 6]),
+    }
 }
 
 /// Messages of a run in which each is long: many batches take one of them alone.
@@ -189,7 +242,7 @@ impl Parameters {
             batch_interval_us,
             config,
             shard_limits,
-            log_file_len: d.pick(&[4, 4, 16, 256]) << 10,
+            log: LogLimits::from(d.pick(&[4, 4, 16, 256]) << 10),
             messages: d.between(40, if slow { 100 } else { 500 }),
             mix: MessageMix {
                 huge: maybe(d, true, 30),
@@ -214,9 +267,14 @@ impl Parameters {
                 clients: pace(),
                 requests: 4 * pace(),
             },
+            key_moves: Rate::NEVER,
+            definition_chains: Rate::NEVER,
             definitions_in_line_max: 1,
             doubting_readers: d.below(2) == 1,
+            first_offset: 0,
+            outage_calls_max: 0,
             fetch_messages_max: d.between(1, 40),
+            pushes: Pushes { messages_max: 1, joins_fetches: false, limits: ExtractLimits::default() },
             // Many short runs find more than a few long ones, and some things only happen late.
             steps: mixed_lengths(d.between(800, 4500)),
             catch_up_steps_max: 200_000,
@@ -248,6 +306,31 @@ impl Parameters {
         parameters.draw_power_cuts(d);
         parameters.outage_turns = d.pick(&[0, 0, 6, 30]);
         parameters.faults.draw_late(d, profile.faults().and(faults));
+        // What is drawn from here on is as it always was where it is zero, so that recorded runs keep their meaning.
+        parameters.pushes = Pushes::draw(d);
+        parameters.key_moves = Rate::per_mille(d.pick(&[0, 300, 900]));
+        // Offsets have 64 bits: few of any kind, just below and above those of 32, and large ones.
+        parameters.first_offset = d.pick(&[0, 0, (1 << 31) - 60, (1 << 32) - 60, 1 << 40]);
+        parameters.outage_calls_max = d.pick(&[0, 0, 10, 300]);
+        if parameters.outage_calls_max > 100 {
+            // So many retries, with pauses that end at the longest, take their time.
+            let pacing = &mut parameters.config.pacing;
+            (pacing.retry_us_min, pacing.retry_us_max) = (1000, 8000);
+            if profile.faults().and(faults).contains(Fault::Disconnect) {
+                parameters.faults.set(Fault::Disconnect, Rate::per_mille(30));
+            }
+        }
+        if d.below(8) == 1 {
+            parameters.shard_count = d.between(9, 40) as u16;
+            parameters.paces.shards = (0..parameters.shard_count).map(|_| pace()).collect();
+        }
+        for rule in &mut parameters.pipelines {
+            rule.setting = (d.below(3) == 1).then(|| draw_setting(d));
+        }
+        let chains = if matches!(profile, Profile::Swarm | Profile::Clients) { [0, 10, 40] } else { [0; 3] };
+        parameters.definition_chains = Rate::per_mille(d.pick(&chains));
+        parameters.log = draw_log_limits(d, parameters.log.log_file_len);
+        parameters.shard_limits.keys_at_once = d.pick(&[ShardLimits::default().keys_at_once, 1, 3]);
         parameters
     }
 
@@ -308,7 +391,7 @@ impl Parameters {
         self.messages = d.between(5, 40);
         self.steps = d.between(300, 1000);
         // So little is written that a long log file would never be full.
-        self.log_file_len = self.log_file_len.min(16 << 10);
+        self.log.log_file_len = self.log.log_file_len.min(16 << 10);
         let crashes = [(Fault::Kill, 30), (Fault::PowerCut, 30), (Fault::CrashInRecovery, 60)];
         for (crash, per_mille_max) in crashes.into_iter().filter(|(crash, _)| allowed.contains(*crash)) {
             self.faults.set(crash, Rate::per_mille(d.between(1, per_mille_max) as u32));
@@ -356,11 +439,21 @@ fn draw_pipelines(
             shape,
             duplicate,
             filter_multiples_of: d.pick(&[0, 0, 2, 5]),
+            setting: None,
             topic: d.index(topics),
             error_limit: (profile != Profile::Calm && d.below(4) == 0).then(|| d.between(3, 20)),
         });
     }
     pipelines
+}
+
+fn draw_setting(d: &Decisions<'_>) -> Setting {
+    Setting {
+        fails_on: d.below(Setting::FAILS_IN as u64) as i64,
+        nulls_on: d.below(Setting::NULLS_IN as u64) as i64,
+        adds: d.pick(&[0, 1, -7]),
+        names_rows: d.below(2) == 1,
+    }
 }
 
 fn draw_config(d: &Decisions<'_>) -> Config {
@@ -382,6 +475,21 @@ fn draw_config(d: &Decisions<'_>) -> Config {
     }
 }
 
+/// Those of a server, or so small that short records come to every seam: see [`LogLimits`].
+pub(crate) fn draw_log_limits(d: &Decisions<'_>, log_file_len: u64) -> LogLimits {
+    let shipped = LogLimits::from(log_file_len);
+    if d.below(2) == 0 {
+        return shipped;
+    }
+    LogLimits {
+        log_file_len,
+        copy_len: d.pick(&[shipped.copy_len, 64, 100, 1000]),
+        clear_len: d.pick(&[shipped.clear_len, 64, 100, 500]),
+        windows: d.pick(&[shipped.windows, 1, 64]),
+        window_len_min: d.pick(&[shipped.window_len_min, 192, 4096]),
+    }
+}
+
 /// Those of a server, or so small that a few rows come to every seam: see [`ShardLimits`].
 pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
     let shipped = ShardLimits::default();
@@ -394,6 +502,7 @@ pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
         chunk_rows_max: d.pick(&[4, 16, 64, shipped.chunk_rows_max]),
         chunk_bytes_max: d.pick(&[300, 2000, shipped.chunk_bytes_max]),
         row_text_bytes_max: d.pick(&[10, 100, shipped.row_text_bytes_max]),
+        keys_at_once: shipped.keys_at_once,
         key_hash_bits: d.pick(&[0, 2, 5, shipped.key_hash_bits]),
     }
 }

@@ -14,7 +14,8 @@ pub mod plan;
 mod texts;
 mod value;
 
-pub use extract::{ExtractPlan, Extractor, Transform, Transformed, YEARS_ALL, YEARS_DEFAULT};
+pub use extract::{ExtractLimits, ExtractPlan, Extractor, Transform, Transformed, YEARS_ALL, YEARS_DEFAULT};
+pub use json::ShapeLimits;
 pub use pg_values::time::TimeUnit;
 pub use plan::{CsvFormat, DecodePlan, Decoded, Decoder, FieldMapping, Format, Refused};
 pub use texts::{BadText, parse_texts};

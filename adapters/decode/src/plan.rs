@@ -9,7 +9,7 @@ use kernel::{Error, RawMessage, Result};
 use pg_values::time::TimeUnit;
 
 use crate::csv::CsvDecoder;
-use crate::json::JsonDecoder;
+use crate::json::{JsonDecoder, ShapeLimits};
 
 /// Where one decoded column comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,6 +108,9 @@ pub trait Decoder: Send {
 
     /// The rows of all messages pushed since the last call.
     fn finish(&mut self) -> Decoded;
+
+    /// How many shapes of messages it remembers, where it does.
+    fn limit_shapes(&mut self, _limits: ShapeLimits) {}
 
     /// Bytes that the rows kept so far hold.
     fn buffered_bytes(&self) -> usize;

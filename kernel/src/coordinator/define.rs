@@ -76,7 +76,9 @@ impl Coordinator {
     }
 
     fn create_table(&mut self, spec: TableSpec, if_not_exists: bool) -> Result<Outcome> {
-        if self.tip.table_named(&spec.name).is_some() {
+        let seen =
+            if defects::is(Defect::DefinitionSeesPublished) { &self.published().catalog } else { &self.tip };
+        if seen.table_named(&spec.name).is_some() {
             return if if_not_exists {
                 Ok(Outcome::Nothing)
             } else {
@@ -229,7 +231,9 @@ impl Coordinator {
             Err(_) if if_exists => return Ok(Outcome::Nothing),
             Err(error) => return Err(error),
         };
-        self.close_source(id);
+        if !defects::is(Defect::DropLeavesSource) {
+            self.close_source(id);
+        }
         let work = self.on_all_shards(|| Work::RemoveErrors(id));
         let catalog = vec![CatalogChange::PipelineDropped(id)];
         Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })

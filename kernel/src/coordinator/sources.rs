@@ -624,7 +624,8 @@ impl Coordinator {
         let (now_us, epoch) = (self.now_us, self.new_epoch());
         self.close_epoch(id);
         let tries = self.pipelines[&id].retry.tries;
-        let pause_us = self.config.pacing.retry_pause_us(tries);
+        let wraps = defects::is(Defect::RetryShiftWraps);
+        let pause_us = self.config.pacing.retry_pause_us(if wraps { tries % 64 } else { tries });
         if pause_us == self.config.pacing.retry_us_max {
             reached(CoverageMark::RetryPauseLongest);
         }

@@ -184,6 +184,11 @@ impl Coordinator {
             if nth > 0 && defects::is(Defect::AbandonForgetsShard) {
                 continue;
             }
+            let pieces =
+                || staging.parts[usize::from(shard.0)].iter().flat_map(crate::columns::pieces).flatten();
+            if defects::is(Defect::AbandonForgetsDeletions) && pieces().all(|piece| piece.row_count == 0) {
+                continue;
+            }
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
         }
         self.drop_table_lock(table_lock);

@@ -1,9 +1,9 @@
 //! Reading a log without touching it, a record at a time: for whoever replays or inspects. A life that begins reads through
 //! `recovery`, which also clears the tail.
 
-use super::Storage;
 use super::reader::Reader;
 use super::recovery::Scan;
+use super::{LogLimits, Storage};
 use crate::error::Result;
 use crate::record::Record;
 
@@ -20,7 +20,7 @@ impl<S: Storage> LogReader<S> {
     /// Before the first record. An error says that there is no log.
     pub fn begin(mut storage: S) -> Result<LogReader<S>> {
         let log_files = storage.log_files()?;
-        let scan = Scan::begin(&mut storage, log_files)?;
+        let scan = Scan::begin(&mut storage, log_files, LogLimits::default())?;
         let reader = scan.reader(scan.index);
         Ok(LogReader { storage, scan, reader, ended: false })
     }

@@ -95,6 +95,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod limits;
 mod log_file;
 mod look;
 mod manifest;
@@ -106,6 +107,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use limits::LogLimits;
 pub use look::LogReader;
 pub use manifest::{MANIFEST_SLOT_LEN, MANIFEST_VERSION, Manifest, ManifestSlot};
 pub use memory::MemStorage;

@@ -3,15 +3,9 @@
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
 
-use super::Storage;
+use super::{LogLimits, Storage};
 use crate::error::Result;
 use crate::record::ALIGNMENT;
-
-/// Into so many windows a log file is cut.
-const WINDOWS: u64 = 16;
-
-/// Bytes in the smallest of them.
-const WINDOW_LEN_MIN: u64 = 1024;
 
 /// A window over one log file.
 pub(super) struct Reader {
@@ -33,8 +27,9 @@ impl AsRef<[u8]> for Aligned {
 }
 
 impl Reader {
-    pub fn new(log_file: u64, log_file_len: u64) -> Reader {
-        let window_len = log_file_len.div_ceil(WINDOWS).max(WINDOW_LEN_MIN).next_multiple_of(ALIGNMENT);
+    pub fn new(log_file: u64, log_file_len: u64, limits: &LogLimits) -> Reader {
+        let window_len = log_file_len.div_ceil(limits.windows).max(limits.window_len_min);
+        let window_len = window_len.next_multiple_of(ALIGNMENT);
         Reader { log_file, log_file_len, window_len, window_at: 0, window: Bytes::new() }
     }
 

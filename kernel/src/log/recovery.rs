@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::log_file::{LOG_FILE_HEADER_LEN, LogFileHeader};
 use super::reader::Reader;
 use super::writer::{Chain, LogFile};
-use super::{FIRST_LOG_FILE, LogWriter, Manifest, Opened, Storage, TornTail};
+use super::{FIRST_LOG_FILE, LogLimits, LogWriter, Manifest, Opened, Storage, TornTail};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
@@ -18,9 +18,9 @@ use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Record, Re
 /// Least room that a creation writes to at once: the first log file's header and the `open` record lie inside it.
 const CREATION_LEN: u64 = 512;
 
-/// Bytes that are cleared at once.
-const CLEAR_LEN: usize = 64 << 10;
-static ZEROS: [u8; CLEAR_LEN] = [0; CLEAR_LEN];
+/// Bytes that may be cleared at once.
+pub(super) const CLEAR_LEN_MAX: usize = 64 << 10;
+static ZEROS: [u8; CLEAR_LEN_MAX] = [0; CLEAR_LEN_MAX];
 
 /// Whether there is a log, or was one: a manifest says so even where nothing else is left. There is none in an empty storage, nor
 /// where a creation was interrupted before its `open` record was durable: one log file that holds nothing but, at most, bytes of
@@ -34,7 +34,7 @@ pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
         return Ok(true);
     }
     let [(FIRST_LOG_FILE, len)] = log_files[..] else { return Ok(!log_files.is_empty()) };
-    let mut reader = Reader::new(FIRST_LOG_FILE, len);
+    let mut reader = Reader::new(FIRST_LOG_FILE, len, &LogLimits::default());
     let Some(start) = reader.bytes(storage, 0, CREATION_LEN)? else { return Ok(true) };
     let header = start.first_chunk().expect("512 bytes");
     match LogFileHeader::decode(header, FIRST_LOG_FILE, len)? {
@@ -64,7 +64,7 @@ pub fn create<S: Storage>(
     database: [u8; 16],
     shard_count: u16,
     at_us: Micros,
-    log_file_len: u64,
+    limits: impl Into<LogLimits>,
     visitor: &mut dyn FnMut(Record) -> Result<()>,
 ) -> Result<Opened<S>> {
     assert!(shard_count > 0, "a database has at least one shard");
@@ -77,7 +77,7 @@ pub fn create<S: Storage>(
         storage.remove(number)?;
     }
     let none = LogFile { number: FIRST_LOG_FILE - 1, len: 0, end: 0, prepared: false };
-    let writer = LogWriter::at(storage, database, log_file_len, none, Chain::EMPTY, None);
+    let writer = LogWriter::at(storage, database, limits.into().checked(), none, Chain::EMPTY, None);
     begin(writer, Open { database, shard_count, at_us }, None, visitor)
 }
 
@@ -87,14 +87,15 @@ pub fn create<S: Storage>(
 pub fn open<S: Storage>(
     mut storage: S,
     at_us: Micros,
-    log_file_len: u64,
+    limits: impl Into<LogLimits>,
     visitor: &mut dyn FnMut(Record) -> Result<()>,
 ) -> Result<Opened<S>> {
     let log_files = match storage.log_files() {
         Err(_) if defects::is(Defect::UnlistedIsEmpty) => vec![],
         listed => listed?,
     };
-    let mut scan = Scan::begin(&mut storage, log_files)?;
+    let limits = limits.into().checked();
+    let mut scan = Scan::begin(&mut storage, log_files, limits)?;
     scan.run(&mut storage, visitor)?;
     scan.judge(&mut storage)?;
     let torn_tail = scan.settle(&mut storage)?;
@@ -106,7 +107,7 @@ pub fn open<S: Storage>(
     })?;
     let (number, len) = log_files[index];
     let log_file = LogFile { number, len, end: offset, prepared: false };
-    let writer = LogWriter::at(storage, database, log_file_len, log_file, chain, manifest);
+    let writer = LogWriter::at(storage, database, limits, log_file, chain, manifest);
     begin(writer, Open { database, shard_count, at_us }, torn_tail, visitor)
 }
 
@@ -137,10 +138,15 @@ pub(super) struct Scan {
     unsynced: VecDeque<(Sequence, usize, u64)>,
     /// How much of the log there has to be.
     manifest: Option<Manifest>,
+    limits: LogLimits,
 }
 
 impl Scan {
-    pub(super) fn begin<S: Storage>(storage: &mut S, log_files: Vec<(u64, u64)>) -> Result<Scan> {
+    pub(super) fn begin<S: Storage>(
+        storage: &mut S,
+        log_files: Vec<(u64, u64)>,
+        limits: LogLimits,
+    ) -> Result<Scan> {
         let manifest = storage.manifest()?.map(|slots| Manifest::of_slots(&slots)).transpose()?;
         let all_gone = manifest.map(|manifest| manifest.loss(Sequence(1), &log_files));
         let Some(&(number, len)) = log_files.first() else {
@@ -154,7 +160,7 @@ impl Scan {
                 Error::new(SqlState::DATA_CORRUPTED, message)
             }));
         }
-        let header = match read_header(storage, &mut Reader::new(number, len))? {
+        let header = match read_header(storage, &mut Reader::new(number, len, &limits))? {
             Some(bytes) => LogFileHeader::decode_first(&bytes, number, len),
             None => {
                 let message = format!("log file {number} has only {len} bytes; restore it from a backup");
@@ -181,6 +187,7 @@ impl Scan {
             offset: LOG_FILE_HEADER_LEN,
             unsynced: VecDeque::new(),
             manifest,
+            limits,
         })
     }
 
@@ -438,7 +445,7 @@ impl Scan {
 
     /// Writes what was read: after a failed sync the bytes in memory may be clean, and yet not be on the disk.
     fn rewrite<S: Storage>(&self, storage: &mut S, index: usize, from: u64, end: u64) -> Result<()> {
-        let mut reader = Reader::new(self.log_files[index].0, end);
+        let mut reader = Reader::new(self.log_files[index].0, end, &self.limits);
         let mut offset = from;
         while let Some(window) = reader.window(storage, offset)? {
             storage.write(self.log_files[index].0, offset, &window)?;
@@ -452,12 +459,18 @@ impl Scan {
         let mut reader = self.reader(index);
         let (mut offset, mut cleared) = (from, false);
         while let Some(window) = reader.window(storage, offset)? {
-            for run in window.chunks(CLEAR_LEN) {
+            let end_of_window = offset + window.len() as u64;
+            for run in window.chunks(self.limits.clear_len) {
                 if !is_zero(run) {
                     storage.write(self.log_files[index].0, offset, &ZEROS[..run.len()])?;
                     cleared = true;
+                } else if defects::is(Defect::ClearingLosesPlace) {
+                    continue;
                 }
                 offset += run.len() as u64;
+            }
+            if defects::is(Defect::ClearingLosesPlace) {
+                offset = end_of_window;
             }
         }
         Ok(cleared)
@@ -465,7 +478,7 @@ impl Scan {
 
     pub(super) fn reader(&self, index: usize) -> Reader {
         let (number, len) = self.log_files[index];
-        Reader::new(number, len)
+        Reader::new(number, len, &self.limits)
     }
 }
 
@@ -508,5 +521,5 @@ fn read_record<S: Storage>(
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(CLEAR_LEN).all(|run| *run == ZEROS[..run.len()])
+    bytes.chunks(CLEAR_LEN_MAX).all(|run| *run == ZEROS[..run.len()])
 }

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::log_file::{LOG_FILE_HEADER_LEN, LogFileHeader};
-use super::{FIRST_LOG_FILE, Manifest, Storage};
+use super::{FIRST_LOG_FILE, LogLimits, Manifest, Storage};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
@@ -12,16 +12,12 @@ use crate::record::{
     Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, RecordKind, RecordLocation,
 };
 
-/// Bytes that are hashed and then copied while they are still in the processor's cache.
-const COPY_LEN: usize = 256 << 10;
-
 /// Appends records and syncs them.
 #[derive(Clone, Debug)]
 pub struct LogWriter<S: Storage> {
     storage: S,
     database: [u8; 16],
-    /// Least length of a new log file.
-    log_file_len: u64,
+    limits: LogLimits,
     log_file: LogFile,
     term: Term,
     /// Last record appended, and its header's checksum.
@@ -89,7 +85,7 @@ impl<S: Storage> LogWriter<S> {
     pub(super) fn at(
         storage: S,
         database: [u8; 16],
-        log_file_len: u64,
+        limits: LogLimits,
         log_file: LogFile,
         chain: Chain,
         manifest: Option<Manifest>,
@@ -97,7 +93,7 @@ impl<S: Storage> LogWriter<S> {
         LogWriter {
             storage,
             database,
-            log_file_len,
+            limits,
             log_file,
             term: chain.term,
             last: chain.last,
@@ -286,7 +282,7 @@ impl<S: Storage> LogWriter<S> {
         let LogWriter {
             storage: _,
             database: _,
-            log_file_len: _,
+            limits: _,
             log_file: LogFile { number: _, len: _, end, prepared: _ },
             term: _,
             last,
@@ -364,7 +360,7 @@ impl<S: Storage> LogWriter<S> {
         self.last = record.sequence;
         self.checksum = header.checksum;
         if !prepared && self.log_file.end > len / 2 {
-            self.storage.prepare(number + 1, self.log_file_len);
+            self.storage.prepare(number + 1, self.limits.log_file_len);
             self.log_file.prepared = true;
         }
         Ok(())
@@ -373,10 +369,16 @@ impl<S: Storage> LogWriter<S> {
     /// Writes the parts one after the other and returns their checksum.
     fn write_payload(&mut self, parts: &[bytes::Bytes], mut offset: u64) -> Result<u64> {
         let mut checksum = Xxh3::new();
-        for run in parts.iter().flat_map(|part| part.chunks(COPY_LEN)) {
-            checksum.update(run);
-            self.storage.write(self.log_file.number, offset, run)?;
-            offset += run.len() as u64;
+        for part in parts {
+            let mut at = offset;
+            for run in part.chunks(self.limits.copy_len) {
+                checksum.update(run);
+                self.storage.write(self.log_file.number, at, run)?;
+                if !defects::is(Defect::LongPartOverItself) {
+                    at += run.len() as u64;
+                }
+            }
+            offset += part.len() as u64;
         }
         Ok(checksum.digest())
     }
@@ -384,10 +386,10 @@ impl<S: Storage> LogWriter<S> {
     fn next_log_file(&mut self, stored_len: u64, first_sequence: Sequence) -> Result<()> {
         let number = self.log_file.number + 1;
         reached(CoverageMark::LogFileBegun);
-        if LOG_FILE_HEADER_LEN + stored_len > self.log_file_len {
+        if LOG_FILE_HEADER_LEN + stored_len > self.limits.log_file_len {
             reached(CoverageMark::RecordLongerThanLogFile);
         }
-        let len = self.log_file_len.max(LOG_FILE_HEADER_LEN + stored_len).next_multiple_of(4096);
+        let len = self.limits.log_file_len.max(LOG_FILE_HEADER_LEN + stored_len).next_multiple_of(4096);
         match self.storage.create(number, len) {
             // A storage without room has changed nothing, and neither has this.
             Err(error) if error.sqlstate == SqlState::DISK_FULL && !defects::is(Defect::NoRoomIsFailure) => {

@@ -187,7 +187,7 @@ fn sum<T: ArrowPrimitiveType>(
         has_nulls.then(|| (0..first.len()).map(|group| first.is_valid(group)).collect());
     for (row, (group, value_here)) in groups.of_row.iter().zip(value.values()).enumerate() {
         let group = *group as usize;
-        if groups.inserts(row) {
+        if groups.inserts(row) || defects::is(Defect::FoldStopsShort) && row >= 1024 {
             continue;
         }
         if let Some(known) = &mut known {

@@ -21,6 +21,8 @@ pub struct ShardLimits {
     pub chunk_bytes_max: usize,
     /// Bytes of a refused row that are described; what is beyond is cut off.
     pub row_text_bytes_max: usize,
+    /// Keys of stored rows that are gathered and hashed at once.
+    pub keys_at_once: usize,
     /// Bits of a primary key's hash by which it is looked for: all 64. With a few, different keys have equal hashes.
     pub key_hash_bits: u32,
 }
@@ -33,6 +35,7 @@ impl Default for ShardLimits {
             chunk_rows_max: 65_536,
             chunk_bytes_max: 64 << 20,
             row_text_bytes_max: 64 << 20,
+            keys_at_once: 4096,
             key_hash_bits: u64::BITS,
         }
     }

@@ -241,6 +241,7 @@ mod tests {
         chunk_rows_max: 65_536,
         chunk_bytes_max: 64 << 20,
         row_text_bytes_max: 0,
+        keys_at_once: 1,
         key_hash_bits: 64,
     };
 

@@ -191,7 +191,8 @@ fn group(hashes: &[u64], key: &[KeyColumn], exact: bool) -> (Vec<u32>, Vec<u32>,
             e.hash == hash && (exact || keys_equal(key, first_row[e.group as usize] as usize, key, row))
         };
         let found = table.entry(hash, same, |e| e.hash);
-        let next = first_row.len() as u32;
+        let counted_short = defects::is(Defect::KeysCountedShort);
+        let next = first_row.len() as u32 & if counted_short { 0xffff } else { u32::MAX };
         let group = found.or_insert_with(|| Entry { hash, group: next }).get().group;
         if group == next {
             first_row.push(row as u32);

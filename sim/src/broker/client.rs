@@ -137,7 +137,12 @@ impl Broker<'_> {
     }
 
     fn maybe_fail(&mut self) -> Result<(), SourceFailure> {
-        if self.decisions.strikes(Fault::Disconnect) {
+        let is_away = self.outage_calls > 0 && !self.decisions.faults_over();
+        self.outage_calls = self.outage_calls.saturating_sub(1);
+        if is_away || self.decisions.strikes(Fault::Disconnect) {
+            if !is_away && self.outage_calls_max > 0 {
+                self.outage_calls = self.decisions.below(self.outage_calls_max);
+            }
             self.counts.transient_failures += 1;
             self.note(&[], format_args!("a call fails, and may be tried again"));
             return Err(passing("the broker is away"));
@@ -265,7 +270,7 @@ impl Broker<'_> {
             (next - self.decisions.between(1, 20) as i64, Some(Fault::Redelivery))
         } else if self.decisions.fault(Fault::FallBack) {
             self.counts.falls_back += 1;
-            (0, Some(Fault::FallBack))
+            (self.first_offset, Some(Fault::FallBack))
         } else {
             (next, None)
         };

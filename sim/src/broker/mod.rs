@@ -68,6 +68,11 @@ impl Message {
             value: self.value.as_deref(),
         }
     }
+
+    /// Bytes that credits count.
+    pub fn bytes(&self) -> u64 {
+        [&self.key, &self.value].into_iter().flatten().map(|bytes| bytes.len() as u64).sum()
+    }
 }
 
 /// What a producer writes.
@@ -163,6 +168,11 @@ pub struct Broker<'a> {
     producers: u64,
     /// It was deleted, and not created again yet.
     deleted: bool,
+    /// Least offset of any message.
+    first_offset: i64,
+    /// Calls that fail one after the other at most, and those that still will.
+    outage_calls_max: u64,
+    outage_calls: u64,
     counts: BrokerCounts,
     trace: Trace,
     actor: Actor,
@@ -187,6 +197,16 @@ impl TopicId {
 impl<'a> Broker<'a> {
     /// A topic with empty partitions. `name` makes its ids differ from those of other topics.
     pub fn new(decisions: Decisions<'a>, name: u8, partitions: usize) -> Broker<'a> {
+        Broker::beginning_at(0, decisions, name, partitions)
+    }
+
+    /// The same, of which no message has an offset below this.
+    pub fn beginning_at(
+        first_offset: i64,
+        decisions: Decisions<'a>,
+        name: u8,
+        partitions: usize,
+    ) -> Broker<'a> {
         let mut id = [0; 16];
         id[0] = 1;
         id[1] = name;
@@ -198,6 +218,9 @@ impl<'a> Broker<'a> {
             stale_metadata: BTreeMap::new(),
             producers: 0,
             deleted: false,
+            first_offset,
+            outage_calls_max: 0,
+            outage_calls: 0,
             counts: BrokerCounts::default(),
             trace: Trace::default(),
             actor: Actor::Broker(name.into()),
@@ -206,6 +229,12 @@ impl<'a> Broker<'a> {
         broker.add_partitions(partitions);
         broker.counts = BrokerCounts::default();
         broker
+    }
+
+    /// Where a call fails, up to so many that follow may fail as well.
+    pub fn with_outages(mut self, calls_max: u64) -> Broker<'a> {
+        self.outage_calls_max = calls_max;
+        self
     }
 
     /// Tells what happens to it.
@@ -435,6 +464,7 @@ impl<'a> Broker<'a> {
         for _ in 0..count {
             let start =
                 if self.decisions.chance(Rate::per_mille(200)) { self.decisions.below(50) as i64 } else { 0 };
+            let start = self.first_offset + start;
             let topic = self.topics.get_mut(&self.current).expect("the current topic is there");
             let silent = self.decisions.fault(Fault::EmptyPartition);
             topic.partitions.push(Partition { start, end: start, silent, ..Partition::default() });

@@ -1,5 +1,6 @@
 //! One search: seeds from a starting point on, each run once, until one fails.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::decide::Seeded;
@@ -34,6 +35,9 @@ const PROFILES: [Profile; 8] = {
     use Profile::{Crashes, Rot, Swarm};
     [Swarm, Crashes, Swarm, Swarm, Crashes, Swarm, Swarm, Rot]
 };
+
+/// Seeds that searches of this process have run.
+pub static SEEDS_RUN: AtomicU64 = AtomicU64::new(0);
 
 /// What a search found.
 #[derive(Clone, Debug)]
@@ -104,6 +108,7 @@ fn search(subject: Subject, start: u64, cap: u64, among: Among<'_>) -> Hunt {
         let profile = profiles[(number % profiles.len() as u64) as usize];
         let plan = Plan { profile, faults, bug: subject.bug(), print: false };
         let Outcome { violation, struck, .. } = run(Seeded::new(seed), plan);
+        SEEDS_RUN.fetch_add(1, Ordering::Relaxed);
         if let Some(violation) = violation {
             // What fails without the bug, too, says nothing about it, and something about the build.
             if subject.bug().is_some()

@@ -13,7 +13,7 @@ mod report;
 mod variant;
 
 pub use control::{Control, control};
-pub use hunt::{Found, Hunt, Subject, hunt};
+pub use hunt::{Found, Hunt, SEEDS_RUN, Subject, hunt};
 pub use report::{Finding, markdown, summary};
 pub use variant::{build_with_bugs, patched, run_binary};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Control, Effort, Hunt, P95_SEEDS_MAX, Subject};
+use super::{Control, Effort, Found, Hunt, P95_SEEDS_MAX, Subject};
 use crate::defects::{About, Class};
 use crate::fault::Fault;
 
@@ -128,21 +128,28 @@ impl Finding {
         line
     }
 
-    /// The first failure of all, with the command that repeats it.
-    pub fn example(&self) -> Option<String> {
-        let found = self.hunts.iter().find_map(|hunt| hunt.found.as_ref())?;
-        let (features, bug) = match self.about() {
-            Some(about) => (" --features defects", format!(" --bug {}", about.name)),
-            None => ("", String::new()),
-        };
-        let profile = clap::ValueEnum::to_possible_value(&found.profile).map(|v| v.get_name().to_string());
-        Some(format!(
-            "{}: {}\n    cargo run --release -p sim{features} -- run --seed {} --profile {}{bug} --trace",
-            found.violation.invariant,
-            found.violation.text,
-            found.seed,
-            profile.unwrap_or_default()
-        ))
+    /// The failure that took the fewest seeds.
+    pub fn example(&self) -> Option<&Found> {
+        let seen = self.hunts.iter().filter(|hunt| hunt.found.is_some());
+        seen.min_by_key(|hunt| hunt.seeds)?.found.as_ref()
+    }
+
+    /// What came of it in plain words, for whoever made a change.
+    pub fn verdict(&self) -> String {
+        let (searches, found) = (self.hunts.len(), self.hunts.len() - self.missed());
+        let seeds: u64 = self.hunts.iter().map(|hunt| hunt.seeds).sum();
+        match found {
+            0 => format!("not found in {seeds} seeds, by {searches} searches"),
+            _ if found < searches => format!(
+                "found by {found} of {searches} searches; the others were given up, after {} seeds each",
+                self.percentile(100)
+            ),
+            _ => format!(
+                "found by {found} of {searches} searches, within {} seeds (median {})",
+                self.percentile(100),
+                self.percentile(50)
+            ),
+        }
     }
 }
 
@@ -221,6 +228,24 @@ mod tests {
         let together = Some(vec![Fault::Kill, Fault::PowerCut]);
         let control = Control { calm, alone: Some(alone), together };
         Finding { subject: Subject::SeededDefect(bug), hunts, control }
+    }
+
+    #[test]
+    fn a_verdict_is_in_plain_words() {
+        let verdict = |hunts: Vec<Hunt>| {
+            let bug = SeededDefect::World(WorldDefect::EarlyAnswer);
+            finding(bug, hunts, hunt_of(1, false), vec![]).verdict()
+        };
+        let missed = || hunt_of(2000, false);
+        assert_eq!(
+            verdict(vec![hunt_of(3, true), hunt_of(9, true), hunt_of(5, true)]),
+            "found by 3 of 3 searches, within 9 seeds (median 5)"
+        );
+        assert_eq!(
+            verdict(vec![hunt_of(3, true), missed(), missed()]),
+            "found by 1 of 3 searches; the others were given up, after 2000 seeds each"
+        );
+        assert_eq!(verdict(vec![missed(), missed(), missed()]), "not found in 6000 seeds, by 3 searches");
     }
 
     #[test]

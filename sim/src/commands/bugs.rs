@@ -1,12 +1,22 @@
 //! `sim bugs`: the ledger of seeded defects, each of which the simulator must find; and whether it finds what is wrong with a
 //! stranger's change. How they are looked for lives in `crate::bugs`.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
-use crate::bugs::{Effort, Subject, build_with_bugs, look_for, markdown, patched, run_binary, summary};
+use super::failure::{self, Wanted};
+use crate::bugs::{
+    Effort, Found, SEEDS_RUN, Subject, build_with_bugs, look_for, markdown, patched, run_binary, summary,
+};
 use crate::defects::{self, SeededDefect};
-use crate::run::catch_panics;
+use crate::fault::FaultSet;
+use crate::run::{Plan, catch_panics};
+
+/// How often a search tells how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Arguments of `sim bugs`.
 #[derive(clap::Args)]
@@ -17,9 +27,9 @@ pub struct Args {
     /// Name the bugs and say what each is, and look for none.
     #[arg(long)]
     list: bool,
-    /// Independent starting seeds to search from.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
-    starts: u64,
+    /// Independent starting seeds to search from [default: 20, or 3 with --patch].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    starts: Option<u64>,
     /// Seeds after which a search is given up.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     cap: u64,
@@ -41,9 +51,14 @@ pub struct Args {
     /// Look for what is wrong with this source once a diff is applied to it (as `git diff` makes it).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bugs", "list", "markdown"])]
     patch: Option<PathBuf>,
-    /// Look for what is wrong with this very build.
-    #[arg(long, hide = true)]
-    as_built: bool,
+    /// With --patch: repeat a failure that was found with it.
+    #[arg(long, value_name = "FILE", requires = "patch")]
+    scenario: Option<PathBuf>,
+    /// Look for what is wrong with this very build, which is this source with that diff.
+    #[arg(long, hide = true, value_name = "FILE")]
+    as_built: Option<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 /// Looks for bugs. True if each was found as it has to be.
@@ -52,13 +67,20 @@ pub fn run(args: Args) -> bool {
         list();
         return true;
     }
-    let effort = Effort { starts: args.starts, cap: args.cap, calm: args.calm, single: args.single };
+    let starts = args.starts.unwrap_or(if args.patch.is_some() { 3 } else { 20 });
+    let effort = Effort { starts, cap: args.cap, calm: args.calm, single: args.single };
     let effort = if args.quick { Effort { starts: 1, calm: 20, single: 0, ..effort } } else { effort };
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
     let outcome = if let Some(patch) = &args.patch {
-        patched(patch, |binary| run_binary(binary, as_built(effort, jobs)))
-    } else if args.as_built {
-        Ok(look(&[Subject::AsBuilt], effort, jobs, None))
+        patched(patch, |binary| match &args.scenario {
+            Some(scenario) => {
+                let args = ["run".as_ref(), "--scenario".as_ref(), scenario.as_os_str()];
+                run_binary(binary, args)
+            }
+            None => run_binary(binary, as_built(patch, effort, jobs, &args.wanted)),
+        })
+    } else if let Some(patch) = &args.as_built {
+        Ok(look_at_change(patch, effort, jobs, &args.wanted))
     } else if defects::BUILT_IN {
         let subjects: Vec<Subject> = match &args.bugs[..] {
             [] => SeededDefect::all().map(Subject::SeededDefect).collect(),
@@ -74,10 +96,54 @@ pub fn run(args: Args) -> bool {
     })
 }
 
-fn as_built(effort: Effort, jobs: usize) -> Vec<String> {
+fn as_built(patch: &Path, effort: Effort, jobs: usize, wanted: &Wanted) -> Vec<OsString> {
     let Effort { starts, cap, calm, .. } = effort;
-    let line = format!("bugs --as-built --starts {starts} --cap {cap} --calm {calm} --jobs {jobs}");
-    line.split(' ').map(String::from).collect()
+    let line = format!("bugs --starts {starts} --cap {cap} --calm {calm} --jobs {jobs} --as-built");
+    line.split(' ').map(OsString::from).chain([patch.into()]).chain(wanted.args()).collect()
+}
+
+/// Looks for what is wrong with a change, tells of what it does meanwhile, and tells the smallest failure that it comes to. True if
+/// all searches saw one.
+fn look_at_change(patch: &Path, effort: Effort, jobs: usize, wanted: &Wanted) -> bool {
+    catch_panics();
+    let finding =
+        with_progress(effort, || look_for(&[Subject::AsBuilt], effort, jobs, &mut |_| {}).remove(0));
+    if let Some(Found { seed, profile, violation, .. }) = finding.example() {
+        let plan = Plan { profile: *profile, faults: FaultSet::ALL, bug: None, print: false };
+        let patch = patch.display();
+        failure::tell(*seed, violation, plan, wanted, &|_, path| {
+            format!("cargo run --release -p sim -- bugs --patch {patch} --scenario {}", path.display())
+        });
+    }
+    let calm = &finding.control.calm;
+    match &calm.found {
+        Some(found) => println!("with all faults off: seen too, by seed {}", found.seed),
+        None => println!("with all faults off: not seen in {} seeds", calm.seeds),
+    }
+    println!("{}: {}", patch.display(), finding.verdict());
+    finding.hunts.iter().all(|hunt| hunt.found.is_some())
+}
+
+/// Tells every few seconds how many seeds were searched, and how fast.
+fn with_progress<T>(effort: Effort, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(TOLD_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let (seeds, seconds) = (SEEDS_RUN.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
+                eprintln!(
+                    "{seeds} seeds in {seconds:.0} s ({:.1} a second), of {} that {} searches take at most",
+                    seeds as f64 / seconds,
+                    effort.starts * effort.cap,
+                    effort.starts
+                );
+            }
+        });
+        let outcome = work();
+        drop(done);
+        outcome
+    })
 }
 
 fn list() {
@@ -97,17 +163,7 @@ fn list() {
 fn look(subjects: &[Subject], effort: Effort, jobs: usize, file: Option<PathBuf>) -> bool {
     catch_panics();
     let began = Instant::now();
-    let findings = look_for(subjects, effort, jobs, &mut |finding| {
-        println!("{}", finding.line());
-        if finding.subject == Subject::AsBuilt {
-            let calm = &finding.control.calm;
-            match &calm.found {
-                Some(found) => println!("with all faults off: seen too, by seed {}", found.seed),
-                None => println!("with all faults off: not seen in {} seeds", calm.seeds),
-            }
-            println!("{}", finding.example().unwrap_or_else(|| "nothing wrong was seen".into()));
-        }
-    });
+    let findings = look_for(subjects, effort, jobs, &mut |finding| println!("{}", finding.line()));
     let (passed, text) = summary(&findings);
     println!("{text}; {:.0} s on {jobs} threads", began.elapsed().as_secs_f64());
     let Some(file) = file else { return passed };

@@ -1,9 +1,11 @@
 //! What is done with a failure: it is made small, told, and written to a file that repeats it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::run::parse_duration;
+use crate::oracle::Violation;
 use crate::run::{Outcome, Plan};
 use crate::shrink::case::Scenario;
 use crate::shrink::{Case, Shrunk, shrink};
@@ -24,9 +26,32 @@ pub struct Wanted {
     failures_dir: PathBuf,
 }
 
+impl Wanted {
+    /// The arguments that say so.
+    pub fn args(&self) -> Vec<OsString> {
+        let shrink_for = format!("{}s", self.shrink_for.as_secs());
+        let mut args: Vec<OsString> = vec!["--shrink-for".into(), shrink_for.into(), "--failures-dir".into()];
+        args.push(self.failures_dir.clone().into());
+        args.extend(self.no_shrink.then(|| "--no-shrink".into()));
+        args
+    }
+}
+
 /// Tells a seed's failure, small if that is wanted.
 pub fn report(seed: u64, outcome: &Outcome, plan: Plan, wanted: &Wanted) {
-    let Some(violation) = &outcome.violation else { return };
+    if let Some(violation) = &outcome.violation {
+        tell(seed, violation, plan, wanted, &command);
+    }
+}
+
+/// As [`report`]; `command` is what repeats a scenario that lies in a file.
+pub fn tell(
+    seed: u64,
+    violation: &Violation,
+    plan: Plan,
+    wanted: &Wanted,
+    command: &dyn Fn(&Scenario, &Path) -> String,
+) {
     println!("\nseed {seed} violated {}: {}", violation.invariant, violation.text);
     let case = Case::of_seed(seed, plan);
     // Two runs that differ cannot be made small by running them again.

@@ -3,7 +3,7 @@
 
 use std::fmt::Arguments;
 
-use kernel::log::{self, MemStorage, Opened};
+use kernel::log::{self, LogLimits, MemStorage, Opened};
 use kernel::record::{Body, Commit, EncodedRecord, Piece, Record, RecordKind};
 use kernel::{Input, Sequence, SqlState};
 
@@ -11,6 +11,7 @@ use crate::decide::{Decisions, Rate};
 use crate::disk::{Crash, Disk, DiskHabits};
 use crate::fault::{Fault, FaultRates, FaultSet};
 use crate::oracle::{Check, Violation, ensure, hash_body};
+use crate::swarm::draw_log_limits;
 use crate::world::process::{LogCommand, LogHost};
 
 const DATABASE: [u8; 16] = *b"a model test log";
@@ -31,7 +32,7 @@ pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>))
     let habits = DiskHabits { power: Rate::per_mille(d.between(0, 1000) as u32), lie: Rate::NEVER };
     let mut model_test = ModelTest {
         disk: Disk::new(d.clone(), habits),
-        log_file_len: d.pick(&[4, 4, 8, 16]) << 10,
+        limits: draw_log_limits(&d, d.pick(&[4, 4, 8, 16]) << 10),
         // Longer than a log file, too.
         record_bytes_max: d.pick(&[60, 600, 3000, 12_000]),
         records: vec![],
@@ -42,7 +43,7 @@ pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>))
     };
     tell(format_args!(
         "a log is tested against a model alone, with log files of {} bytes",
-        model_test.log_file_len
+        model_test.limits.log_file_len
     ));
     for _ in 0..d.between(2, 14) {
         model_test.life()?;
@@ -70,7 +71,7 @@ fn draw_rates(d: &Decisions<'_>, allowed: FaultSet) -> FaultRates {
 struct ModelTest<'d, 'a> {
     d: Decisions<'a>,
     disk: Disk<'a>,
-    log_file_len: u64,
+    limits: LogLimits,
     record_bytes_max: u64,
     /// Each record that was appended, first to last, by its hash. What a crash took back is taken back here.
     records: Vec<(RecordKind, u64)>,
@@ -143,8 +144,8 @@ impl<'a> ModelTest<'_, 'a> {
                 Ok(())
             };
             let opened = log::is_created(&mut self.disk.clone()).and_then(|there| match there {
-                true => log::open(self.disk.clone(), 0, self.log_file_len, &mut take),
-                false => log::create(self.disk.clone(), DATABASE, 1, 0, self.log_file_len, &mut take),
+                true => log::open(self.disk.clone(), 0, self.limits, &mut take),
+                false => log::create(self.disk.clone(), DATABASE, 1, 0, self.limits, &mut take),
             });
             self.disk.set_recovering(false);
             self.disk.spare(false);
@@ -183,7 +184,7 @@ impl<'a> ModelTest<'_, 'a> {
         let mut after = self.image();
         let (told, due) = (opened.torn_tail, crate::log_corruption::torn_of(&mut before, &mut after));
         ensure("honest", told == due, || format!("a torn tail is told as {told:?}, must be {due:?}"))?;
-        crate::log_corruption::check_layout(&mut after, self.log_file_len)
+        crate::log_corruption::check_layout(&mut after, self.limits.log_file_len)
     }
 
     /// Of what was appended a part from the front, with everything that was durable; behind it the records that began lives which came

@@ -14,6 +14,7 @@ pub mod log;
 mod piece;
 pub mod program;
 mod rows;
+pub mod scale;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Arguments;
@@ -164,7 +165,8 @@ struct Due {
 
 impl<'d, 'a> ModelTest<'d, 'a> {
     fn new(d: &'d Decisions<'a>, tell: &'d dyn Fn(Arguments<'_>)) -> ModelTest<'d, 'a> {
-        let limits = draw_shard_limits(d);
+        let keys_at_once = d.pick(&[ShardLimits::default().keys_at_once, 1, 3]);
+        let limits = ShardLimits { keys_at_once, ..draw_shard_limits(d) };
         let covers_text = limits.chunk_bytes_max == ShardLimits::default().chunk_bytes_max && d.below(2) == 1;
         let shard_count = d.between(1, 3) as u16;
         let mut shards: Vec<Shard> =
@@ -605,8 +607,8 @@ impl<'d, 'a> ModelTest<'d, 'a> {
     /// Other shards are made of what was staged, as if all of it had been durable.
     fn restart(&mut self) -> Check {
         // A row that was taken once may be too large for smaller steps.
-        let step_bytes_max = self.limits.step_bytes_max;
-        self.limits = ShardLimits { step_bytes_max, ..draw_shard_limits(self.d) };
+        let ShardLimits { step_bytes_max, keys_at_once, .. } = self.limits;
+        self.limits = ShardLimits { step_bytes_max, keys_at_once, ..draw_shard_limits(self.d) };
         if self.covers_text {
             self.limits.chunk_bytes_max = ShardLimits::default().chunk_bytes_max;
         }

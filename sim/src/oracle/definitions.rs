@@ -1,9 +1,9 @@
 //! What a definition must come to: whether it changes something, is so already, or is refused, and as what. Said of the model
 //! and of what a client asked for; what the record that carries it out may say lives in `super`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, TableSpec};
+use kernel::message::{Alteration, Definition, Effect, Offsets, PipelineSpec, ShardCommand, TableSpec, Work};
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
 use kernel::{SqlState, expr::OnDuplicate};
 
@@ -210,6 +210,21 @@ impl Oracle {
         self.outstanding.push_back(Outstanding { request, definition, done: false });
     }
 
+    /// The pause between the batches of each pipeline, as whoever defined it last asked for it.
+    pub(super) fn intervals(&self) -> BTreeMap<u32, i64> {
+        let asked = |definition: &str| {
+            self.definitions.iter().rev().find_map(|asked| match asked {
+                Definition::CreatePipeline { spec, .. }
+                | Definition::AlterPipeline(Alteration { spec, .. }) => {
+                    (spec.definition_sql == definition).then_some(spec.batch_interval_us)
+                }
+                _ => None,
+            })
+        };
+        let pipelines = self.tip.pipelines.iter();
+        pipelines.filter_map(|(id, pipeline)| Some((*id, asked(&pipeline.definition)?))).collect()
+    }
+
     /// A record has a change of the catalog: if it is what a client waits for, it is that client's turn, it is as asked for, and
     /// nothing forbade it.
     pub(super) fn check_carried_out(&mut self, change: &CatalogChange, tip: &Model) -> Check {
@@ -236,6 +251,21 @@ impl Oracle {
             let how = if other.is_some_and(|o| o.done) { "twice" } else { "before its turn" };
             format!("{other:?} is carried out {how}: {change:?}")
         })
+    }
+
+    /// The coordinator wants something done. A pipeline that is being dropped has no source any more, long before its record is there.
+    pub fn effect(&mut self, effect: &Effect) -> Check {
+        let next = self.outstanding.iter().find(|o| !o.done).map(|o| &o.definition);
+        if let Effect::Shard { command: ShardCommand::Stage { work, .. }, .. } = effect
+            && let Some(Definition::DropPipeline { .. }) = next
+        {
+            for item in work {
+                if let Work::RemoveErrors(pipeline) = item {
+                    self.sources.drops(pipeline.0);
+                }
+            }
+        }
+        self.sources.effect(effect)
     }
 
     /// A record did what the definition of this request asks for.

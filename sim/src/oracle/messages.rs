@@ -22,6 +22,9 @@ pub(super) struct Range<'r, 'w, 'a> {
     pub outside: &'r Outside<'w, 'a>,
 }
 
+/// Stage, SQLSTATE and text.
+type Refused = (&'static str, &'static str, &'static str);
+
 /// Why a message or a row of it is refused, as the errors table tells it.
 struct Refusal {
     kind: &'static str,
@@ -44,11 +47,11 @@ impl Range<'_, '_, '_> {
         let origin = [i64::from(self.generation), i64::from(self.partition), offset];
         let rows = match self.decoded(payload, origin) {
             Ok(rows) => rows,
-            Err(code) => {
+            Err((kind, code, why)) => {
                 tally.dead_letters += 1;
-                let kind = if code == "23502" { "constraint" } else { "decode" };
+                counts.messages_failed_in_set += u64::from(kind == "expression");
                 let what = payload.map_or(Value::Null, |payload| Value::bytes(payload));
-                return self.tell(transaction, origin, Refusal { kind, code, why: String::new(), what });
+                return self.tell(transaction, origin, Refusal { kind, code, why: why.into(), what });
             }
         };
         counts.rows += rows.len() as u64;
@@ -85,18 +88,31 @@ impl Range<'_, '_, '_> {
         *disposition += 1;
     }
 
-    /// The rows that WHERE leaves; or the SQLSTATE of the first one that cannot be decoded.
-    fn decoded(&self, payload: Option<&Bytes>, origin: [i64; 3]) -> Result<Vec<Row>, &'static str> {
-        let mut rows = Vec::new();
+    /// The rows that SET and WHERE leave; or why the message is refused: stage, SQLSTATE and text. All rows are decoded before any is
+    /// set, and all are set before any is held against NOT NULL.
+    fn decoded(&self, payload: Option<&Bytes>, origin: [i64; 3]) -> Result<Vec<Row>, Refused> {
+        const NULL: &str = "23502";
+        let PipelineRule { shape, filter_multiples_of: multiples, setting, .. } = *self.rule;
+        let mut decoded = Vec::new();
         for line in self.outside.messages.meaning(payload) {
-            let fields = line.as_ref().map_err(|code| *code)?;
-            let row = row_of(self.rule.shape, fields, origin).ok_or("23502")?;
-            let multiples = self.rule.filter_multiples_of;
-            if multiples == 0 || fields.amount % multiples != 0 {
-                rows.push(row);
+            let refused = |code: &'static str| (if code == NULL { "constraint" } else { "decode" }, code, "");
+            let fields = line.as_ref().map_err(|code| refused(*code))?;
+            let row = row_of(shape, fields, origin).ok_or_else(|| refused(NULL))?;
+            decoded.push((fields.amount, row));
+        }
+        if let Some(setting) = setting {
+            let column = shape.fields().iter().position(|field| *field == "amount").expect("it has one");
+            for (amount, row) in &mut decoded {
+                let set = setting.value(*amount).map_err(|(code, text)| ("expression", code, text))?;
+                row[column] = set.map_or(Value::Null, Value::Int);
+            }
+            decoded.retain(|(amount, _)| multiples == 0 || amount % multiples != 0);
+            if decoded.iter().any(|(_, row)| row[column] == Value::Null) {
+                return Err(("constraint", NULL, ""));
             }
         }
-        Ok(rows)
+        let kept = decoded.into_iter().filter(|(amount, _)| multiples == 0 || amount % multiples != 0);
+        Ok(kept.map(|(_, row)| row).collect())
     }
 
     /// The errors table tells it.

@@ -154,6 +154,7 @@ counts! {
         rows,
         messages_of_several_rows,
         messages_applied_in_part,
+        messages_failed_in_set,
         snapshots,
         table_locks,
         recoveries,
@@ -600,6 +601,7 @@ impl Oracle {
         let visible = self.tail.back().map_or(self.base_sequence, |r| r.sequence);
         self.advance_base(visible)?;
         self.tip = self.base.clone();
+        self.pace.recovered(self.intervals());
         ensure("recovered", snapshot.sequence == open.sequence, || {
             format!("open record {}, snapshot {}", open.sequence, snapshot.sequence)
         })?;

@@ -25,16 +25,13 @@ pub(super) struct Pace {
 impl Pace {
     /// A life begins, with its open record.
     pub fn begin(&mut self, now_us: Micros) {
-        let interval_us = std::mem::take(&mut self.interval_us);
         let last_kind = Some(RecordKind::Open);
-        *self = Pace {
-            now_us,
-            last_at_us: now_us,
-            last_append_us: now_us,
-            last_kind,
-            interval_us,
-            ..Pace::default()
-        };
+        *self = Pace { now_us, last_at_us: now_us, last_append_us: now_us, last_kind, ..Pace::default() };
+    }
+
+    /// What the definitions say that are there: a crash may have taken back the last ones.
+    pub fn recovered(&mut self, interval_us: BTreeMap<u32, i64>) {
+        self.interval_us = interval_us;
     }
 
     /// The kernel is told the time.

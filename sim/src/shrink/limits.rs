@@ -108,13 +108,16 @@ impl Limits {
         for rule in &mut p.pipelines {
             rule.topic = rule.topic.min(p.topics.len() - 1);
             if without.has("where") {
-                rule.filter_multiples_of = 0;
+                (rule.filter_multiples_of, rule.setting) = (0, None);
             }
             if without.has("error-limit") {
                 rule.error_limit = None;
             }
         }
         quieten(without, &mut p.activity);
+        if without.has("table-churn") || without.has("restart-pipeline") {
+            p.definition_chains = Rate::NEVER;
+        }
         // Who truncates picks among all tables, and who writes notes it in a ledger.
         if without.has("unused-tables") && p.activity.truncate == Rate::NEVER {
             let writes = p.activity.write != Rate::NEVER;

@@ -2,7 +2,7 @@
 //! snapshots for a while to see that they do not change. What must come of it is the oracle's business.
 
 use kernel::cursors::Cursors;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kernel::expr::{Expr, OnDuplicate, Update};
@@ -97,6 +97,8 @@ pub struct Clients {
     /// Number of the last alteration: each makes another definition, with a text of its own.
     last_alteration: u64,
     looks: usize,
+    /// Definitions that follow the last one without waiting for its answer.
+    following: VecDeque<Definition>,
 }
 
 /// A table that comes and goes, has odd keys, and is never written to.
@@ -111,6 +113,7 @@ impl Clients {
         self.asked.clear();
         self.held.clear();
         self.readings.clear();
+        self.following.clear();
     }
 
     fn send(&mut self, asked: Asked, request: Request) -> Sent {
@@ -140,6 +143,9 @@ impl Clients {
         catalog: &Catalog,
         oracle: &mut Oracle,
     ) -> Option<Sent> {
+        if let Some(definition) = self.following.pop_front() {
+            return Some(self.define(oracle, definition));
+        }
         let defines = self.defines(d, p);
         if defines && let Some(definition) = self.press(d, p, catalog) {
             return Some(self.define(oracle, definition));
@@ -187,6 +193,9 @@ impl Clients {
         let turned = d.index(pipelines.len().max(1)) + self.looks;
         let pipeline = pipelines.get(turned % pipelines.len().max(1))?;
         let name = pipeline.name.clone();
+        if d.activity(p.definition_chains) {
+            return Some(self.chain(d, p, catalog, pipeline));
+        }
         match &pipeline.state {
             PipelineState::Running if d.activity(p.activity.restart_pipeline) => Some(match d.below(4) {
                 3 => self.alter(p, pipeline),
@@ -216,6 +225,66 @@ impl Clients {
             PipelineState::Running if d.activity(p.activity.table_churn) => Some(self.churn(d, catalog)),
             PipelineState::Running => None,
         }
+    }
+
+    /// Definitions one behind the other, none of which waits for the one before: what is dropped is there again under the same name with
+    /// another content, running or not. Returns the first.
+    fn chain(
+        &mut self,
+        d: &Decisions<'_>,
+        p: &Parameters,
+        catalog: &Catalog,
+        pipeline: &PipelineDef,
+    ) -> Definition {
+        let name = pipeline.name.clone();
+        let start = Definition::StartPipeline { name: name.clone(), if_not_running: d.below(2) == 0 };
+        let stop = Definition::StopPipeline { name: name.clone(), if_running: true };
+        let mut chain = VecDeque::new();
+        match d.below(6) {
+            0 | 1 => {
+                let table = catalog.tables.values().find(|table| table.name.starts_with("churn"));
+                let name = table.map_or("churn_0".into(), |table| table.name.clone());
+                if d.below(3) == 1 && table.is_some() {
+                    chain.push_back(Definition::TruncateTable { name: name.clone() });
+                }
+                chain.push_back(Definition::DropTable { name: name.clone(), if_exists: true });
+                chain.push_back(Definition::CreateTable { spec: churn_spec(d, &name), if_not_exists: false });
+            }
+            2 => chain.extend([stop, self.alter(p, pipeline), start]),
+            3 => {
+                let offsets = Offsets::From(StartAt::Earliest);
+                chain.extend([stop, Definition::SetOffsets { name, offsets }, start]);
+            }
+            4 => {
+                chain.push_back(Definition::DropPipeline { name, if_exists: false });
+                chain.extend([self.create_altered(p, pipeline), start]);
+            }
+            _ => {
+                let loading = catalog.pipelines.values().filter(|other| other.table == pipeline.table);
+                let drop = |other: &Arc<PipelineDef>| Definition::DropPipeline {
+                    name: other.name.clone(),
+                    if_exists: false,
+                };
+                chain.extend(loading.map(drop));
+                if let Some(table) = catalog.tables.get(&pipeline.table) {
+                    let (name, shape) = (table.name.clone(), shape_of(p, table));
+                    let spec = shape.spec(&name, !table.shard_key.is_empty());
+                    chain.push_back(Definition::DropTable { name, if_exists: false });
+                    chain.push_back(Definition::CreateTable { spec, if_not_exists: false });
+                }
+                chain.extend([self.create_altered(p, pipeline), start]);
+            }
+        }
+        self.following = chain;
+        self.following.pop_front().expect("a chain has a beginning")
+    }
+
+    /// The pipeline is created again, as a later alteration would leave it.
+    fn create_altered(&mut self, p: &Parameters, pipeline: &PipelineDef) -> Definition {
+        self.last_alteration += 1;
+        let rule = p.pipelines.iter().position(|rule| rule.name == pipeline.name);
+        let spec = pipeline_spec(p, rule.expect("a pipeline of the scenario"), self.last_alteration);
+        Definition::CreatePipeline { spec, if_not_exists: false }
     }
 
     /// Another definition for a pipeline, running or not: of the same source, or now and then of another one.
@@ -440,12 +509,51 @@ impl Clients {
             return Some((RequestId(self.next_request), Request::ReleaseTableLock(table_lock)));
         }
         let catalog = &snapshot.catalog;
-        let statements = tables.iter().map(|id| {
+        let mut statements = Vec::with_capacity(tables.len());
+        for id in tables {
             let table = &catalog.tables[&TableId(*id)];
-            rewrite(d, table, shape_of(p, &table.name), value::rows(&snapshot, table.id))
-        });
+            let mut statement = rewrite(d, table, shape_of(p, table), value::rows(&snapshot, table.id));
+            if d.chance(p.key_moves) {
+                self.move_keys(d, p, table, &mut statement.0.rows);
+            }
+            statements.push(statement);
+        }
         let ledger = catalog.tables[&TableId(*ledger)].name.clone();
-        self.write(p, catalog, oracle, Some(table_lock), statements.collect(), &ledger)
+        self.write(p, catalog, oracle, Some(table_lock), statements, &ledger)
+    }
+
+    /// An UPDATE gives some rows other keys: any that there may be, or those of one another. Where a key is taken the statement is refused,
+    /// and each row stays as and where it was.
+    fn move_keys(&mut self, d: &Decisions<'_>, p: &Parameters, table: &TableDef, rows: &mut [Row]) {
+        let shape = shape_of(p, table);
+        // An odd table may have taken the name, with keys that are none of the shape's.
+        if table.primary_key != shape.key() {
+            return;
+        }
+        let all: Vec<u16> = (0..table.columns.len() as u16).collect();
+        let keys = [&table.primary_key, &table.shard_key, &all];
+        let key: Vec<usize> = keys
+            .into_iter()
+            .find(|key| !key.is_empty())
+            .expect("columns, at least")
+            .iter()
+            .map(|column| usize::from(*column))
+            .collect();
+        if rows.len() > 1 && d.below(3) == 1 {
+            for at in 1..rows.len() {
+                let (before, from) = rows.split_at_mut(at);
+                key.iter()
+                    .for_each(|column| std::mem::swap(&mut before[at - 1][*column], &mut from[0][*column]));
+            }
+            return;
+        }
+        let one_in = d.between(1, 3);
+        for row in rows {
+            if d.below(one_in) == 0 {
+                let other = self.row(d, p, shape);
+                key.iter().for_each(|column| row[*column] = other[*column].clone());
+            }
+        }
     }
 
     fn row(&mut self, d: &Decisions<'_>, p: &Parameters, shape: TableShape) -> Row {
@@ -566,9 +674,20 @@ fn repair(d: &Decisions<'_>, name: String, error: &Error) -> Definition {
     }
 }
 
-/// The shape of a table by its name.
-pub fn shape_of(p: &Parameters, name: &str) -> TableShape {
-    p.tables.iter().find(|(table, ..)| table == name).map_or(TableShape::Events, |(_, shape, _)| *shape)
+/// A table that comes and goes, of one shape or another.
+fn churn_spec(d: &Decisions<'_>, name: &str) -> TableSpec {
+    d.pick(&CHURN_SHAPES).spec(name, d.below(2) == 0)
+}
+
+/// Shapes that tables have which come and go; their first columns tell them apart.
+const CHURN_SHAPES: [TableShape; 3] = [TableShape::Events, TableShape::Accounts, TableShape::Latest];
+
+/// The shape of a table: by its name, or where that comes and goes by its definition.
+pub fn shape_of(p: &Parameters, def: &TableDef) -> TableShape {
+    let named = p.tables.iter().find(|(table, ..)| *table == def.name).map(|(_, shape, _)| *shape);
+    let first = def.columns.first().map(|column| column.name.as_str());
+    let like = |shape: &TableShape| shape.columns().first().map(|column| column.0) == first;
+    named.or(CHURN_SHAPES.into_iter().find(like)).unwrap_or(TableShape::Events)
 }
 
 fn pick_table(d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<(Arc<TableDef>, TableShape)> {
@@ -580,7 +699,7 @@ fn pick_table(d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<(A
         })
         .collect();
     let table = (*tables.get(d.index(tables.len().max(1)))?).clone();
-    let shape = shape_of(p, &table.name);
+    let shape = shape_of(p, &table);
     Some((table, shape))
 }
 
@@ -616,7 +735,7 @@ fn changed(d: &Decisions<'_>, shape: TableShape, row: &Row) -> Row {
 }
 
 fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[ReadRow]) -> TableWrite {
-    let shape = shape_of(p, &def.name);
+    let shape = shape_of(p, def);
     let mut shards: Vec<ShardWrite> = (0..p.shard_count).map(|_| ShardWrite::default()).collect();
     for read in gone {
         shards[read.shard].deletes.push(read.id);

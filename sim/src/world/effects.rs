@@ -32,7 +32,7 @@ impl World<'_> {
     }
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), Violation> {
-        self.oracle.sources.effect(&effect)?;
+        self.oracle.effect(&effect)?;
         match effect {
             Effect::Shard { shard, command } => {
                 self.hear_command(&command);

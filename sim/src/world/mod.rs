@@ -149,7 +149,10 @@ impl<'a> World<'a> {
             habits.lie = Rate::per_mille(300);
         }
         let brokers = p.topics.iter().enumerate();
-        let broker = |(i, n): (usize, &usize)| Broker::new(d.clone(), i as u8, *n).traced(trace.clone());
+        let broker = |(i, n): (usize, &usize)| {
+            let broker = Broker::beginning_at(p.first_offset, d.clone(), i as u8, *n);
+            broker.with_outages(p.outage_calls_max).traced(trace.clone())
+        };
         let brokers = brokers.map(broker).collect();
         let oracle = Oracle::new(p.shard_limits, p.config.clone());
         World {
@@ -246,7 +249,12 @@ impl<'a> World<'a> {
                     if p.dialects[rule.topic].is_some() { ", messages of several rows," } else { "" },
                     rule.table,
                     rule.duplicate,
-                    if rule.filter_multiples_of > 0 { ", with a WHERE" } else { "" }
+                    match (rule.filter_multiples_of > 0, rule.setting.is_some()) {
+                        (false, false) => "",
+                        (true, false) => ", with a WHERE",
+                        (false, true) => ", with a SET that may fail",
+                        (true, true) => ", with a WHERE and a SET that may fail",
+                    }
                 ),
             );
         }
@@ -280,7 +288,8 @@ impl<'a> World<'a> {
             self.note(Actor::Log, Mark::Detail, &[text_fact(&text.to_string())], text)
         })?;
         crate::model_test::columns::check(&self.d)?;
-        crate::model_test::program::check(&self.d, &tell)
+        crate::model_test::program::check(&self.d, &tell)?;
+        crate::model_test::scale::check(&self.d, &tell)
     }
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
@@ -409,13 +418,13 @@ impl<'a> World<'a> {
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
         let mut replay = Replay::new(&self.p);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
-            let (disk, now_us, log_file_len) = (self.disk.clone(), self.kernel_now_us(), self.p.log_file_len);
+            let (disk, now_us, limits) = (self.disk.clone(), self.kernel_now_us(), self.p.log);
             let mut visitor = |record| replay.take(record);
             // An empty directory is only then a new one, for a host as for this.
             if there || self.created && self.damage.is_none() {
-                log::open(disk, now_us, log_file_len, &mut visitor)
+                log::open(disk, now_us, limits, &mut visitor)
             } else {
-                log::create(disk, DATABASE, self.p.shard_count, now_us, log_file_len, &mut visitor)
+                log::create(disk, DATABASE, self.p.shard_count, now_us, limits, &mut visitor)
             }
         });
         let opened = match opened {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, Int64Array, RecordBatch};
+use arrow_schema::{Field, Schema};
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
 use kernel::schema::{ColumnType, PipelineDef, TableDef};
@@ -21,8 +22,8 @@ use crate::csv::Dialect;
 use crate::decide::Decisions;
 use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
-use crate::scenario::PipelineRule;
-use crate::swarm::Parameters;
+use crate::scenario::{PipelineRule, Setting};
+use crate::swarm::{Parameters, Pushes};
 use crate::trace::{Actor, Mark, Trace};
 
 /// What the coordinator wants of a source.
@@ -64,21 +65,63 @@ impl Command {
     }
 }
 
-/// WHERE, as the rule has it: the amount is no multiple of a number.
-struct Filter {
+/// SET and WHERE, as the rule has them: the amount is set, perhaps, and is no multiple of a number as it was read.
+struct Expressions {
     /// Where each of the table's columns is among those decoded.
     places: Vec<usize>,
-    /// Among those decoded.
+    /// Among the table's.
     amount_column: usize,
     multiples_of: i64,
+    setting: Option<Setting>,
 }
 
-impl Transform for Filter {
+impl Transform for Expressions {
     fn transform(&mut self, columns: &RecordBatch, _now_us: Micros) -> kernel::Result<Transformed> {
-        let amounts = columns.column(self.amount_column).as_primitive::<Int64Type>();
-        let keep = amounts.iter().map(|a| a.map(|a| a % self.multiples_of != 0)).collect::<BooleanArray>();
+        let amounts = columns.column(self.places[self.amount_column]).as_primitive::<Int64Type>();
+        let keeps = |amount: i64| self.multiples_of == 0 || amount % self.multiples_of != 0;
+        let keep = amounts.iter().map(|amount| amount.map(keeps)).collect::<BooleanArray>();
         let columns = columns.project(&self.places).expect("columns that are there");
-        Ok(Transformed { columns, keep: Some(keep), errors: Vec::new() })
+        let Some(setting) = self.setting else {
+            return Ok(Transformed { columns, keep: Some(keep), errors: Vec::new() });
+        };
+        let values: Vec<_> =
+            amounts.iter().map(|amount| amount.map_or(Ok(None), |amount| setting.value(amount))).collect();
+        let failed = values.iter().enumerate().filter_map(|(row, value)| Some((row as u32, value.err()?)));
+        let error = |(row, (code, text)): (u32, (&str, &str))| {
+            let kinds = [SqlState::DIVISION_BY_ZERO, SqlState::NUMERIC_VALUE_OUT_OF_RANGE];
+            let kind = kinds.into_iter().find(|kind| kind.as_str() == code);
+            (row, Error::new(kind.expect("one of both"), text))
+        };
+        let errors: Vec<(u32, Error)> = failed.map(error).collect();
+        if let Some((_, error)) = errors.first().filter(|_| !setting.names_rows) {
+            return Err(error.clone());
+        }
+        // Rows that fail have a value all the same; nobody may take it.
+        let set: Int64Array = values.iter().map(|value| value.unwrap_or(Some(-77))).collect();
+        let mut all = columns.columns().to_vec();
+        all[self.amount_column] = Arc::new(set);
+        let fields: Vec<Field> = columns
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_nullable(true))
+            .collect();
+        let columns = RecordBatch::try_new(Arc::new(Schema::new(fields)), all).expect("the same columns");
+        Ok(Transformed { columns, keep: Some(keep), errors })
+    }
+}
+
+impl Expressions {
+    /// Those of a rule, if it has any.
+    fn of(rule: &PipelineRule, dialect: Option<Dialect>) -> Option<Box<dyn Transform>> {
+        if rule.filter_multiples_of == 0 && rule.setting.is_none() {
+            return None;
+        }
+        let fields = rule.shape.fields();
+        let places = dialect.map_or((0..fields.len()).collect(), |d| d.places(rule.shape));
+        let amount_column = fields.iter().position(|field| *field == "amount").expect("it has one");
+        let (multiples_of, setting) = (rule.filter_multiples_of, rule.setting);
+        Some(Box::new(Expressions { places, amount_column, multiples_of, setting }))
     }
 }
 
@@ -116,6 +159,7 @@ struct Reader {
     /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
     guard: Option<ContinuityGuard>,
     extractor: Extractor,
+    pushes: Pushes,
     /// Fetched, and not yet paid for.
     buffer: VecDeque<Message>,
     /// Where the source says that there is nothing more below, once the buffer is through.
@@ -148,6 +192,7 @@ pub struct SourceHost {
     /// Answers that are held up: each comes after some that were given later.
     held_up: Vec<Input>,
     doubting: bool,
+    pushes: Pushes,
     shard_count: u16,
     /// For a seeded defect.
     first_topic_id: Option<Identity>,
@@ -179,6 +224,7 @@ impl SourceHost {
             replies: VecDeque::new(),
             held_up: Vec::new(),
             doubting: p.doubting_readers,
+            pushes: p.pushes,
             shard_count: p.shard_count,
             first_topic_id: None,
         }
@@ -306,22 +352,18 @@ impl SourceHost {
             let before = self.last_sessions.remove(&partition);
             let doubting = self.doubting;
             let session = around.broker.open(partition, start, Opening { before, doubting, again: false });
-            let transform = (rule.filter_multiples_of > 0).then(|| {
-                let fields = rule.shape.fields();
-                let places = self.dialect.map_or((0..fields.len()).collect(), |d| d.places(rule.shape));
-                let amount = fields.iter().position(|field| *field == "amount").expect("it has one");
-                let (amount_column, multiples_of) = (places[amount], rule.filter_multiples_of);
-                Box::new(Filter { places, amount_column, multiples_of }) as Box<dyn Transform>
-            });
+            let transform = Expressions::of(&rule, self.dialect);
             let extractor =
                 Extractor::new(plan.clone(), transform, self.pipeline, epoch, generation, split, start)
-                    .expect("the plan fits the table");
+                    .expect("the plan fits the table")
+                    .with_limits(self.pushes.limits);
             self.readers.push(Reader {
                 epoch,
                 partition,
                 session,
                 guard: self.doubting.then(|| ContinuityGuard::new(start)),
                 extractor,
+                pushes: self.pushes,
                 buffer: VecDeque::new(),
                 position: None,
                 out: VecDeque::new(),
@@ -467,39 +509,17 @@ impl Reader {
             return Ok(());
         }
         if self.buffer.is_empty() && *credit > 0 {
-            let max = around.decisions.between(1, around.fetch_messages_max) as usize;
-            let delivery = around.broker.fetch(&mut self.session, max)?;
-            self.idle = delivery.messages.is_empty();
-            if let (Some(first), Some(last)) = (delivery.messages.front(), delivery.messages.back()) {
-                around.trace.note(
-                    actor,
-                    Mark::Detail,
-                    &[first.offset as u64, last.offset as u64, delivery.messages.len() as u64],
-                    format_args!(
-                        "fetches {}, offsets {} to {}",
-                        super::words::count(delivery.messages.len() as u64, "message"),
-                        first.offset,
-                        last.offset
-                    ),
-                );
-            }
-            let position = delivery.position;
-            self.buffer = delivery.messages;
-            let believed = self.doubt(around)?;
-            self.position = position.filter(|at| believed && *at > self.extractor.position().ordinal());
-            if let (Some(guard), Some(position)) = (&mut self.guard, self.position) {
-                guard.advance_to(position);
+            self.fetch(actor, around)?;
+            if self.pushes.joins_fetches && !self.buffer.is_empty() && around.decisions.below(3) == 1 {
+                self.fetch(actor, around)?;
             }
         }
-        while *credit > 0 {
-            let Some(message) = self.buffer.pop_front() else { break };
-            let (before, position) = (self.extractor.buffered_source_bytes(), self.extractor.position());
-            self.push(&message);
+        while *credit > 0 && !self.buffer.is_empty() {
+            let messages: Vec<Message> = self.buffer.drain(..self.fitting(*credit, around)).collect();
+            let (before, due) = (self.extractor.buffered_source_bytes(), self.bytes_due(&messages));
+            self.push(&messages);
             let taken = self.extractor.buffered_source_bytes() - before;
-            let bytes = [&message.key, &message.value].into_iter().flatten().map(|b| b.len() as u64).sum();
-            // What has passed already is dropped.
-            let due = if self.extractor.position() == position { 0 } else { bytes };
-            assert_eq!(taken, due, "bytes that a message of {bytes} bytes is taken for");
+            assert_eq!(taken, due, "bytes that {} messages are taken for", messages.len());
             *credit -= taken as i64;
             if self.extractor.is_full() {
                 break;
@@ -516,11 +536,66 @@ impl Reader {
         Ok(())
     }
 
-    /// Drops what is not to be believed and fetches it again; a step back is believed never, and ends the reader. False if
-    /// something was dropped.
-    fn doubt(&mut self, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
+    /// Fetches once, behind what was fetched before.
+    fn fetch(&mut self, actor: Actor, around: &mut Surroundings<'_, '_>) -> Result<(), SourceFailure> {
+        let max = around.decisions.between(1, around.fetch_messages_max) as usize;
+        let delivery = around.broker.fetch(&mut self.session, max)?;
+        self.idle = delivery.messages.is_empty();
+        if let (Some(first), Some(last)) = (delivery.messages.front(), delivery.messages.back()) {
+            around.trace.note(
+                actor,
+                Mark::Detail,
+                &[first.offset as u64, last.offset as u64, delivery.messages.len() as u64],
+                format_args!(
+                    "fetches {}, offsets {} to {}",
+                    super::words::count(delivery.messages.len() as u64, "message"),
+                    first.offset,
+                    last.offset
+                ),
+            );
+        }
+        let known = self.buffer.len();
+        self.buffer.extend(delivery.messages);
+        let believed = self.doubt(known, around)?;
+        let position = delivery.position.filter(|at| believed && *at > self.extractor.position().ordinal());
+        if let (Some(guard), Some(position)) = (&mut self.guard, position) {
+            guard.advance_to(position);
+        }
+        self.position = self.position.max(position);
+        Ok(())
+    }
+
+    /// How many of the messages are pushed together: as many as the credit pays for, the last of which may overdraw it, and no more
+    /// than there may be.
+    fn fitting(&self, credit: i64, around: &Surroundings<'_, '_>) -> usize {
+        let most = around.decisions.between(1, self.pushes.messages_max) as usize;
+        let mut left = credit;
+        let paid = self.buffer.iter().take(most).take_while(|message| {
+            let fits = left > 0;
+            left -= message.bytes() as i64;
+            fits
+        });
+        paid.count()
+    }
+
+    /// What these messages are to be taken for: what has passed already, before or among them, is dropped.
+    fn bytes_due(&self, messages: &[Message]) -> u64 {
+        let mut next = self.extractor.position().ordinal();
+        let mut bytes = 0;
+        for message in messages.iter().filter(|message| !is_skipped(message.offset)) {
+            if message.offset >= next || defects::is(WorldDefect::CountedOffsets) {
+                bytes += message.bytes();
+                next = next.max(message.offset) + 1;
+            }
+        }
+        bytes
+    }
+
+    /// Drops what is not to be believed of what came behind `known` messages, and fetches it again; a step back is believed never,
+    /// and ends the reader. False if something was dropped.
+    fn doubt(&mut self, known: usize, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
         let Some(guard) = &mut self.guard else { return Ok(true) };
-        for index in 0..self.buffer.len() {
+        for index in known..self.buffer.len() {
             let admission = guard.admit(&self.buffer[index].raw());
             if admission == Admission::Accept {
                 continue;
@@ -541,14 +616,20 @@ impl Reader {
         Ok(true)
     }
 
-    fn push(&mut self, message: &Message) {
-        let mut offset = message.offset;
-        if defects::is(WorldDefect::CountedOffsets) {
-            offset = self.extractor.position().ordinal().max(offset);
+    fn push(&mut self, messages: &[Message]) {
+        let mut next = self.extractor.position().ordinal();
+        let mut pushed = Vec::with_capacity(messages.len());
+        for message in messages.iter().filter(|message| !is_skipped(message.offset)) {
+            let counted = defects::is(WorldDefect::CountedOffsets);
+            let offset = if counted { next.max(message.offset) } else { message.offset };
+            next = offset + 1;
+            pushed.push(RawMessage { ordinal: offset, ..message.raw() });
         }
-        if defects::is(WorldDefect::SkippedMessage) && offset % 7 == 3 {
-            return;
-        }
-        self.extractor.push(&[RawMessage { ordinal: offset, ..message.raw() }]);
+        self.extractor.push(&pushed);
     }
+}
+
+/// For a seeded defect.
+fn is_skipped(offset: i64) -> bool {
+    defects::is(WorldDefect::SkippedMessage) && offset % 7 == 3
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
+use kernel::defects::{self, Defect};
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{
     DeadLetter, DeadLetterKind, Epoch, Error, Extract, Generation, Micros, OrdinalFilter, Originals,
@@ -19,15 +20,34 @@ use kernel::{
 };
 use pg_values::time;
 
+use crate::ShapeLimits;
 use crate::plan::{DecodePlan, Decoded, Decoder, Refused};
 use assemble::Assembly;
 
-/// A chunk is closed at this many messages,
-const CHUNK_MESSAGES_MAX: usize = 64 << 10;
-/// or at this many bytes of payload, or of rows.
-const CHUNK_BYTES_MAX: usize = 16 << 20;
-/// Messages handed to the decoder between two looks at the bounds.
-const STRIDE: usize = 1024;
+/// Sizes at which an extractor begins anew. Its default is what a server uses; the simulator draws smaller ones, which a few
+/// messages reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExtractLimits {
+    /// A chunk is closed at this many messages,
+    pub chunk_messages_max: usize,
+    /// or at this many bytes of payload, or of rows.
+    pub chunk_bytes_max: usize,
+    /// Messages handed to the decoder between two looks at the bounds.
+    pub stride: usize,
+    /// Shapes of messages that the decoder remembers.
+    pub shapes: ShapeLimits,
+}
+
+impl Default for ExtractLimits {
+    fn default() -> ExtractLimits {
+        ExtractLimits {
+            chunk_messages_max: 64 << 10,
+            chunk_bytes_max: 16 << 20,
+            stride: 1024,
+            shapes: ShapeLimits::default(),
+        }
+    }
+}
 
 /// SET and WHERE of a pipeline. Implemented where SQL expressions can be evaluated. One instance a split.
 pub trait Transform: Send {
@@ -92,6 +112,7 @@ pub struct Extractor {
     open: Chunk,
     /// Chunks that are full and were not taken yet.
     closed: VecDeque<ClosedChunk>,
+    limits: ExtractLimits,
 }
 
 /// How long messages are kept as they were read.
@@ -171,14 +192,24 @@ impl Extractor {
             first: start,
             open: Chunk::default(),
             closed: VecDeque::new(),
+            limits: ExtractLimits::default(),
         })
+    }
+
+    /// The same extractor under other limits.
+    pub fn with_limits(mut self, limits: ExtractLimits) -> Extractor {
+        self.decoder.limit_shapes(limits.shapes);
+        Extractor { limits, ..self }
     }
 
     /// Decodes messages, in the order in which the source delivers them. Offsets that have passed already are skipped.
     /// Never refuses; the caller bounds memory by looking at [`Extractor::is_full`] before it pushes more.
     pub fn push(&mut self, messages: &[RawMessage<'_>]) {
-        for stride in messages.chunks(STRIDE) {
+        for stride in messages.chunks(self.limits.stride) {
             if self.open_is_full() {
+                if let Some(last) = messages.last().filter(|_| defects::is(Defect::FullChunkSkipsRest)) {
+                    self.filter.advance_to(last.ordinal + 1);
+                }
                 self.close();
             }
             self.push_stride(stride);
@@ -187,9 +218,11 @@ impl Extractor {
 
     fn push_stride(&mut self, messages: &[RawMessage<'_>]) {
         let first_index = self.open.offsets.len();
+        let start = self.filter.next_ordinal();
+        let again = |offset| defects::is(Defect::RedeliveredWithinPush) && offset >= start;
         let mut skipped = false;
         for message in messages {
-            if self.filter.admit(message.ordinal, message.mark) {
+            if self.filter.admit(message.ordinal, message.mark) || again(message.ordinal) {
                 self.open.offsets.push(message.ordinal);
                 self.open.source_bytes += message.source_bytes();
             } else {
@@ -198,15 +231,20 @@ impl Extractor {
         }
         let refused = if skipped {
             let admitted = admitted(messages, &self.open.offsets[first_index..]);
-            self.push_admitted(&admitted, first_index)
+            self.push_admitted(&admitted, messages, first_index)
         } else {
-            self.push_admitted(messages, first_index)
+            self.push_admitted(messages, messages, first_index)
         };
         self.open.dead_letters.extend(refused);
     }
 
     /// Decodes; the payload of what is refused is copied while it is still there.
-    fn push_admitted(&mut self, messages: &[RawMessage<'_>], first_index: usize) -> Vec<DeadLetter> {
+    fn push_admitted(
+        &mut self,
+        messages: &[RawMessage<'_>],
+        delivered: &[RawMessage<'_>],
+        first_index: usize,
+    ) -> Vec<DeadLetter> {
         if self.keeps != Keeps::Nothing {
             for raw in messages {
                 self.open.kept.extend_from_slice(raw.value.unwrap_or_default());
@@ -214,6 +252,7 @@ impl Extractor {
             }
         }
         let refused = self.decoder.push(messages);
+        let messages = if defects::is(Defect::RefusedByPlace) { delivered } else { messages };
         let dead_letters = |Refused { message, error }: Refused| {
             let raw = &messages[message as usize - first_index];
             let kind = match error.sqlstate {
@@ -260,15 +299,15 @@ impl Extractor {
         self.open.offsets.len() + self.closed.iter().map(|c| c.chunk.offsets.len()).sum::<usize>()
     }
 
-    /// True when a chunk is full (64 Ki messages, or 16 MiB of payload or of rows): take before pushing more.
+    /// True when a chunk is full (see [`ExtractLimits`]): take before pushing more.
     pub fn is_full(&self) -> bool {
         !self.closed.is_empty() || self.open_is_full()
     }
 
     fn open_is_full(&self) -> bool {
-        self.open.offsets.len() >= CHUNK_MESSAGES_MAX
-            || self.open.source_bytes >= CHUNK_BYTES_MAX as u64
-            || self.decoder.buffered_bytes() >= CHUNK_BYTES_MAX
+        self.open.offsets.len() >= self.limits.chunk_messages_max
+            || self.open.source_bytes >= self.limits.chunk_bytes_max as u64
+            || self.decoder.buffered_bytes() >= self.limits.chunk_bytes_max
     }
 
     fn close(&mut self) {

@@ -1,8 +1,8 @@
 //! The general reader: walks a message key by key and notes where the value of each mapped path is. Converts nothing.
 
-use super::Refusal;
 use super::path::{NodeId, PathTree};
 use super::scan::{self, Flaw, Kind, Scan, Token};
+use super::{Refusal, ShapeLimits};
 
 /// What was found in one message. Reused from message to message.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Walk {
     message: u64,
     /// The values that were passed over or taken, in order: the message's shape.
     steps: Vec<Step>,
+    /// See [`ShapeLimits`].
+    pub steps_max: usize,
     /// False if the shape says too little to predict the next message from it.
     predictable: bool,
 }
@@ -31,9 +33,6 @@ pub(crate) struct Step {
     pub node: Option<NodeId>,
 }
 
-/// Shapes with more values are not remembered.
-const STEPS_MAX: usize = 256;
-
 impl Walk {
     /// For messages of a plan with this many columns.
     pub fn new(paths: &PathTree, columns: usize) -> Walk {
@@ -42,6 +41,7 @@ impl Walk {
             met: vec![0; paths.len()],
             message: 0,
             steps: Vec::new(),
+            steps_max: ShapeLimits::default().steps_max,
             predictable: true,
         }
     }
@@ -163,7 +163,7 @@ impl Walk {
     }
 
     fn step(&mut self, token: &Token, depth: u32, node: Option<NodeId>) -> usize {
-        if self.steps.len() < STEPS_MAX {
+        if self.steps.len() < self.steps_max {
             self.steps.push(Step { start: token.start, end: token.end, depth, node });
         } else {
             self.predictable = false;

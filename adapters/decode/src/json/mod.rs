@@ -31,6 +31,7 @@ use crate::value::{Column, Fault};
 use general::Walk;
 use path::PathTree;
 use scan::Flaw;
+pub use shape::ShapeLimits;
 use shape::Shapes;
 
 /// Larger messages are set aside; Kafka's own limit is lower.
@@ -67,7 +68,7 @@ impl JsonDecoder {
             walk: Walk::new(&paths, columns.len()),
             columns,
             paths,
-            shapes: Shapes::default(),
+            shapes: Shapes::new(ShapeLimits::default()),
             scratch: Vec::new(),
             origin: Vec::new(),
             messages: 0,
@@ -176,6 +177,11 @@ impl Decoder for JsonDecoder {
             .expect("every column has its type and a value for every row");
         let origin = std::mem::take(&mut self.origin);
         Decoded { columns, origin, messages: std::mem::take(&mut self.messages) }
+    }
+
+    fn limit_shapes(&mut self, limits: ShapeLimits) {
+        self.shapes = Shapes::new(limits);
+        self.walk.steps_max = limits.steps_max;
     }
 
     fn buffered_bytes(&self) -> usize {

@@ -10,11 +10,24 @@ use super::path::{NodeId, PathTree};
 use super::scan;
 use crate::value::Column;
 
-/// Edges in the tree, and bytes on them, before it is thrown away and grown anew.
-const EDGES_MAX: usize = 512;
-const BYTES_MAX: usize = 64 << 10;
-/// Messages that are read without prediction after the tree was thrown away: their shapes vary too much to pay for it.
-const PAUSE_MESSAGES: u32 = 16 << 10;
+/// How many shapes are remembered. Its default is what a server uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShapeLimits {
+    /// Edges in the tree before it is thrown away and grown anew,
+    pub edges_max: usize,
+    /// or bytes on them.
+    pub bytes_max: usize,
+    /// Messages that are read without prediction after the tree was thrown away: their shapes vary too much to pay for it.
+    pub pause_messages: u32,
+    /// Shapes with more values are not remembered.
+    pub steps_max: usize,
+}
+
+impl Default for ShapeLimits {
+    fn default() -> ShapeLimits {
+        ShapeLimits { edges_max: 512, bytes_max: 64 << 10, pause_messages: 16 << 10, steps_max: 256 }
+    }
+}
 
 /// Shapes met so far.
 #[derive(Debug)]
@@ -24,6 +37,7 @@ pub(crate) struct Shapes {
     edges: usize,
     bytes: usize,
     pause: u32,
+    limits: ShapeLimits,
 }
 
 /// Bytes that may come next, and the value after them.
@@ -48,13 +62,12 @@ enum Value {
     End { missing: Box<[u32]> },
 }
 
-impl Default for Shapes {
-    fn default() -> Shapes {
-        Shapes { places: vec![Vec::new()], edges: 0, bytes: 0, pause: 0 }
-    }
-}
-
 impl Shapes {
+    /// None yet.
+    pub fn new(limits: ShapeLimits) -> Shapes {
+        Shapes { places: vec![Vec::new()], edges: 0, bytes: 0, pause: 0, limits }
+    }
+
     /// Reads a message of a known shape. False: it is not one, or some value wants a closer look; then columns may be one
     /// value longer than they were.
     pub fn read(
@@ -93,8 +106,8 @@ impl Shapes {
             return;
         }
         let Some(steps) = walk.shape() else { return };
-        if self.edges + steps.len() >= EDGES_MAX || self.bytes > BYTES_MAX {
-            *self = Shapes { pause: PAUSE_MESSAGES, ..Shapes::default() };
+        if self.edges + steps.len() >= self.limits.edges_max || self.bytes > self.limits.bytes_max {
+            *self = Shapes { pause: self.limits.pause_messages, ..Shapes::new(self.limits) };
             return;
         }
         let (mut place, mut at) = (0, 0);

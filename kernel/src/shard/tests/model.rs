@@ -515,23 +515,26 @@ fn assert_same(a: &ShardView, b: &ShardView, ids: &[u32]) {
 
 /// All rows at once in chunks as they come, or a few at a time.
 fn limits() -> impl Strategy<Value = ShardLimits> {
-    let small = (400..4000usize, 1..9usize, 4..200usize, 100..4000usize, 1..100usize, 0..65u32).prop_map(
-        |(
-            step_bytes_max,
-            piece_rows_max,
-            chunk_rows_max,
-            chunk_bytes_max,
-            row_text_bytes_max,
-            key_hash_bits,
-        )| ShardLimits {
-            step_bytes_max,
-            piece_rows_max,
-            chunk_rows_max,
-            chunk_bytes_max,
-            row_text_bytes_max,
-            key_hash_bits,
-        },
-    );
+    let small = (400..4000usize, 1..9usize, 4..200usize, 100..4000usize, 1..100usize, 1..9usize, 0..65u32)
+        .prop_map(
+            |(
+                step_bytes_max,
+                piece_rows_max,
+                chunk_rows_max,
+                chunk_bytes_max,
+                row_text_bytes_max,
+                keys_at_once,
+                key_hash_bits,
+            )| ShardLimits {
+                step_bytes_max,
+                piece_rows_max,
+                chunk_rows_max,
+                chunk_bytes_max,
+                row_text_bytes_max,
+                keys_at_once,
+                key_hash_bits,
+            },
+        );
     prop_oneof![1 => Just(ShardLimits::default()), 2 => small]
 }
 

@@ -374,6 +374,15 @@ impl SourceModels {
         }
     }
 
+    /// A pipeline is being dropped: it is not tried again.
+    pub fn drops(&mut self, pipeline: u32) {
+        if let Some(source) = self.sources.get_mut(&pipeline)
+            && matches!(source.phase, Phase::Waiting { .. })
+        {
+            source.close();
+        }
+    }
+
     // ---- What it does ----
 
     /// The coordinator wants something done.
@@ -730,7 +739,13 @@ impl SourceModels {
                     }
                 }
                 CatalogChange::PipelineDropped(id) => {
-                    self.sources.remove(&id.0);
+                    let source = self.sources.remove(&id.0);
+                    let is_open = source
+                        .as_ref()
+                        .is_some_and(|source| matches!(source.phase, Phase::Opening | Phase::Fetching));
+                    ensure("bounded", !is_open, || {
+                        format!("pipeline {id} is dropped and its source is still open: {source:?}")
+                    })?;
                     self.rules.remove(&id.0);
                 }
                 _ => {}
