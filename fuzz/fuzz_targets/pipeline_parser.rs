@@ -10,7 +10,7 @@ fuzz_target!(|sql: &str| {
     let statements = match parse(sql) {
         Ok(statements) => statements,
         Err(error) => {
-            assert_eq!(error.sqlstate.len(), 5, "{error}");
+            assert!(["0A", "22", "3F", "42", "54"].contains(&error.sqlstate.class()), "{error:?}");
             return;
         }
     };

@@ -1,6 +1,8 @@
 //! The kernel's error among DataFusion's and Arrow's: how it travels through them and comes back unchanged, and which SQLSTATE an
 //! error of theirs gets. A user's mistake never comes out as XX000.
 
+mod texts;
+
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -8,6 +10,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 pub use kernel::{Error, SqlState};
+use texts::Told;
 
 /// Result with [`SqlError`].
 pub type Result<T, E = SqlError> = std::result::Result<T, E>;
@@ -92,10 +95,20 @@ impl DerefMut for SqlError {
     }
 }
 
-/// With its SQLSTATE, by which [`ours_within`] finds it in a text of DataFusion's.
+/// Before detail and hint and behind them, where DataFusion may put a text around ours.
+const FIELD_END: char = '\u{1f}';
+
+/// With all that there is to it, which [`ours_within`] finds again in a text of DataFusion's.
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.sqlstate)
+        write!(f, "{} ({})", self.message, self.sqlstate)?;
+        match (self.detail(), self.hint()) {
+            (None, None) => Ok(()),
+            (detail, hint) => {
+                let [detail, hint] = [detail, hint].map(Option::unwrap_or_default);
+                write!(f, "{FIELD_END}{detail}{FIELD_END}{hint}{FIELD_END}")
+            }
+        }
     }
 }
 
@@ -137,8 +150,8 @@ fn arrow(error: &ArrowError) -> SqlError {
     let (code, message) = match error {
         E::DivideByZero => (SqlState::DIVISION_BY_ZERO, "division by zero".to_string()),
         E::ArithmeticOverflow(m) => (SqlState::NUMERIC_VALUE_OUT_OF_RANGE, m.clone()),
-        E::CastError(m) | E::ParseError(m) => (cast_state(m), cast_message(m)),
-        E::ComputeError(m) | E::InvalidArgumentError(m) => (cast_state(m), m.clone()),
+        E::CastError(m) | E::ParseError(m) => (texts::sqlstate(Told::Value, m), cast_message(m)),
+        E::ComputeError(m) | E::InvalidArgumentError(m) => (texts::sqlstate(Told::Value, m), m.clone()),
         E::NotYetImplemented(m) => (SqlState::FEATURE_NOT_SUPPORTED, m.clone()),
         E::MemoryError(m) => (SqlState::OUT_OF_MEMORY, m.clone()),
         E::CsvError(m) | E::JsonError(m) => (SqlState::DATA_EXCEPTION, m.clone()),
@@ -149,26 +162,6 @@ fn arrow(error: &ArrowError) -> SqlError {
         other => (SqlState::INTERNAL_ERROR, other.to_string()),
     };
     SqlError::new(code, message)
-}
-
-/// SQLSTATE of a message about a value that did not convert.
-fn cast_state(message: &str) -> SqlState {
-    let lower = message.to_ascii_lowercase();
-    if lower.contains("divide by zero") {
-        SqlState::DIVISION_BY_ZERO
-    } else if lower.contains("out of range")
-        || lower.contains("overflow")
-        || lower.contains("can't cast value")
-        || lower.contains("cannot be stored in")
-        || lower.contains("is too large to store")
-        || lower.contains("is too small to store")
-    {
-        SqlState::NUMERIC_VALUE_OUT_OF_RANGE
-    } else if lower.contains("timestamp") || lower.contains("date") {
-        SqlState::INVALID_DATETIME_FORMAT
-    } else {
-        SqlState::INVALID_TEXT_REPRESENTATION
-    }
 }
 
 /// The message of a text that did not convert, in SQL's words.
@@ -270,90 +263,75 @@ fn schema(error: &SchemaError) -> SqlError {
     }
 }
 
-/// DataFusion has one variant for everything that is wrong with a plan; its words tell them apart.
+/// An error of a plan, in SQL's words where DataFusion's would not be understood.
 fn plan_message(message: String) -> SqlError {
     if let Some(ours) = ours_within(&message) {
         return ours;
     }
-    let has = |needle: &str| message.contains(needle);
-    if message.starts_with("table '") && message.ends_with("not found") {
-        let name = message.trim_start_matches("table '").trim_end_matches("' not found");
-        let name = name.rsplit('.').next().unwrap_or(name);
-        return SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
-    }
-    if let Some(rest) = message.strip_prefix("Invalid function '")
-        && let Some((name, _guess)) = rest.split_once("'.")
-    {
-        // What it takes for meant is a guess by spelling, and mostly another function altogether.
-        return SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
-    }
-    let code = if has("Invalid function") || has("does not exist") && has("function") {
-        SqlState::UNDEFINED_FUNCTION
-    } else if has("must appear in the GROUP BY") || has("could not be resolved from available columns") {
-        SqlState::GROUPING_ERROR
-    } else if has("ambiguous") {
-        SqlState::AMBIGUOUS_COLUMN
-    } else if has("Placeholder type for")
-        || has("No value found for placeholder")
-        || has("type could not be inferred")
-    {
-        SqlState::INDETERMINATE_DATATYPE
-    } else if has("placeholder") || has("Placeholder") || has("parameter") {
-        SqlState::UNDEFINED_PARAMETER
-    } else if has("coerce")
-        || has("coercion")
-        || has("Cannot infer common")
-        || has("No function matches")
-        || has("cannot be cast")
-        || has("Cannot cast")
-        || has("incompatible")
-        || has("Invalid comparison")
-        || has("type signature")
-        || has("data type")
-        || has("must be a boolean")
-        || has("expected to be of type")
-        || has("boolean expression")
-    {
-        SqlState::DATATYPE_MISMATCH
-    } else if has("not supported") || has("Unsupported") || has("unsupported") {
-        SqlState::FEATURE_NOT_SUPPORTED
-    } else {
-        SqlState::SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION
-    };
-    SqlError::new(code, message)
+    let sqlstate = texts::sqlstate(Told::Plan, &message);
+    SqlError::new(sqlstate, relation_missing(&message).or(function_missing(&message)).unwrap_or(message))
+}
+
+fn relation_missing(message: &str) -> Option<String> {
+    let name = message.strip_prefix("table '")?.strip_suffix("' not found")?;
+    Some(format!("relation \"{}\" does not exist", name.rsplit('.').next().unwrap_or(name)))
+}
+
+/// Which function DataFusion takes for meant is a guess by spelling, and mostly another function altogether.
+fn function_missing(message: &str) -> Option<String> {
+    let (name, _guess) = message.strip_prefix("Invalid function '")?.split_once("'.")?;
+    Some(format!("function {name} does not exist"))
 }
 
 /// An error of ours that DataFusion has put into words of its own: `… failed with: External error: TEXT (CODE). …`.
 fn ours_within(message: &str) -> Option<SqlError> {
     let (_, rest) = message.split_once("failed with: External error: ")?;
-    let end = rest.match_indices(" (").find(|(at, _)| {
-        let code = rest.get(at + 2..at + 7).unwrap_or_default();
-        SqlState::parse(code).is_some() && rest[at + 7..].starts_with(')')
-    });
-    let (at, _) = end?;
-    let sqlstate = SqlState::parse(&rest[at + 2..at + 7])?;
-    Some(SqlError::new(sqlstate, &rest[..at]))
+    let code_at = |at: usize| rest.get(at + 2..at + 7).and_then(SqlState::parse);
+    let mut ends = rest.match_indices(" (").map(|(at, _)| at);
+    let at = ends.find(|at| code_at(*at).is_some() && rest[at + 7..].starts_with(')'))?;
+    let mut error = SqlError::new(code_at(at)?, &rest[..at]);
+    let mut fields =
+        rest[at + 8..].strip_prefix(FIELD_END).into_iter().flat_map(|more| more.split(FIELD_END));
+    if let Some(detail) = fields.next().filter(|detail| !detail.is_empty()) {
+        error = error.with_detail(detail);
+    }
+    if let Some(hint) = fields.next().filter(|hint| !hint.is_empty()) {
+        error = error.with_hint(hint);
+    }
+    Some(error)
 }
 
 fn execution_message(message: String) -> SqlError {
-    if message.contains("subquery returned more than one row") {
-        let message = "more than one row returned by a subquery used as an expression";
-        return SqlError::new(SqlState::CARDINALITY_VIOLATION, message);
-    }
     if let Some(ours) = ours_within(&message) {
         return ours;
     }
-    let lower = message.to_ascii_lowercase();
-    let code = if lower.contains("divide by zero") || lower.contains("division by zero") {
-        SqlState::DIVISION_BY_ZERO
-    } else if lower.contains("overflow") || lower.contains("out of range") {
-        SqlState::NUMERIC_VALUE_OUT_OF_RANGE
-    } else if lower.contains("cast") || lower.contains("parse") || lower.contains("invalid") {
-        SqlState::INVALID_TEXT_REPRESENTATION
-    } else if lower.contains("not supported") || lower.contains("unsupported") {
-        SqlState::FEATURE_NOT_SUPPORTED
-    } else {
-        SqlState::DATA_EXCEPTION
-    };
-    SqlError::new(code, message)
+    match texts::sqlstate(Told::Execution, &message) {
+        state @ SqlState::CARDINALITY_VIOLATION => {
+            SqlError::new(state, "more than one row returned by a subquery used as an expression")
+        }
+        state => SqlError::new(state, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comes_back_out_of_datafusion_as_it_went_in() {
+        let plain = SqlError::new(SqlState::UNDEFINED_FUNCTION, "function f(text) (that one) does not exist");
+        let full = plain.clone().with_detail("There is f(integer).").with_hint("Cast it.");
+        for error in [plain.clone(), plain.with_hint("Cast it."), full] {
+            let carried = DataFusionError::from(error.clone()).context("on the way");
+            assert_eq!(SqlError::from(carried), error);
+            let kernels = DataFusionError::External(Box::new(Error::from(error.clone())));
+            assert_eq!(SqlError::from(kernels), error);
+            let told = DataFusionError::from(error.clone());
+            let told = format!(
+                "Function 'f' user-defined coercion failed with: {told}. No function matches f(Utf8)."
+            );
+            assert_eq!(SqlError::from(DataFusionError::Plan(told.clone())), error);
+            assert_eq!(SqlError::from(DataFusionError::Execution(told)), error);
+        }
+    }
 }
