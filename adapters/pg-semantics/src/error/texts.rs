@@ -27,7 +27,6 @@ const TEXTS: &[(Told, &str, SqlState)] = &[
     (Told::Plan, "coerce", SqlState::DATATYPE_MISMATCH),
     (Told::Plan, "cannot infer common", SqlState::DATATYPE_MISMATCH),
     (Told::Plan, "no function matches", SqlState::DATATYPE_MISMATCH),
-    (Told::Plan, "failed to match any signature", SqlState::DATATYPE_MISMATCH),
     (Told::Plan, "incompatible", SqlState::DATATYPE_MISMATCH),
     (Told::Plan, "can not find compatible types", SqlState::DATATYPE_MISMATCH),
     (Told::Plan, "can't cast to", SqlState::DATATYPE_MISMATCH),
@@ -99,7 +98,6 @@ mod tests {
         (Told::Plan, "coerce", Some("SELECT 1 + ARRAY[1]")),
         (Told::Plan, "cannot infer common", Some("SELECT TRUE AND 1")),
         (Told::Plan, "no function matches", Some("SELECT abs('x'::bytea)")),
-        (Told::Plan, "failed to match any signature", Some("SELECT sum('x')")),
         (Told::Plan, "incompatible", Some("SELECT 1 UNION SELECT ARRAY[1]")),
         (Told::Plan, "can not find compatible types", Some("SELECT 1 IN (ARRAY[1])")),
         (Told::Plan, "can't cast to", Some("SELECT 1 IN (SELECT ARRAY[1])")),
@@ -108,7 +106,7 @@ mod tests {
         (Told::Plan, "non-boolean", Some("SELECT 1 WHERE 1")),
         (Told::Plan, "must be boolean", Some("SELECT 1 FROM (VALUES (1)) a JOIN (VALUES (1)) b ON 1")),
         (Told::Plan, "does not support", Some("SELECT regexp_like('x', '(', 'g')")),
-        (Told::Plan, "not supported", Some("INSERT OR REPLACE INTO t VALUES (1)")),
+        (Told::Plan, "not supported", Some("SELECT * EXCLUDE (v.column1) FROM (VALUES (1)) v")),
         (Told::Plan, "unsupported", Some("SHOW FUNCTIONS WHERE x = 1")),
         (
             Told::Execution,
@@ -154,16 +152,14 @@ mod tests {
         for ((told, text, state), (of, names, statement)) in TEXTS.iter().zip(RAISED_BY) {
             assert_eq!((told, text), (of, names));
             let error = raised(*statement).await;
-            let said = error.strip_backtrace().to_ascii_lowercase();
             let variant = match told {
                 Told::Plan => "error during planning: ",
                 Told::Execution => "execution error: ",
                 Told::Value => "arrow error: ",
             };
-            assert!(
-                said.contains(variant) && said.contains(text),
-                "{statement:?} does not say {text:?}: {said}"
-            );
+            let chain = error.strip_backtrace().to_ascii_lowercase();
+            let (_, said) = chain.split_once(variant).unwrap_or_else(|| panic!("{statement:?}: {chain}"));
+            assert!(said.contains(text), "{statement:?} does not say {text:?}: {said}");
             let first =
                 TEXTS.iter().find(|(of, text, _)| of == told && said.contains(text)).expect("this one");
             assert_eq!(first.1, *text, "{statement:?} is told apart by another line: {said}");
