@@ -2,7 +2,7 @@
 //!
 //! It hears of every record when it is handed to the log, folds it into a reference model ([`model`]) from what the broker held and
 //! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every table lock, every
-//! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
+//! answer and every recovery against it. The names in [`Violation`] are those of docs/INVARIANTS.md.
 
 mod catalog;
 mod definitions;
