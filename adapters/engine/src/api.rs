@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// Hands a request to the kernel and waits for its answer. Whoever acquires a snapshot or a table lock this way has to
-    /// release it; [`snapshot`](Self::snapshot) and [`table_lock`](Self::table lock) do it by themselves.
+    /// release it; [`snapshot`](Self::snapshot) and [`table_lock`](Self::table_lock) do it by themselves.
     pub async fn request(&self, request: Request) -> Result<Response> {
         if matches!(request, Request::ReleaseSnapshot(_) | Request::ReleaseTableLock(_)) {
             self.inner.send(Message::Release(request))?;

@@ -126,7 +126,7 @@ fn launch(directory: &TempDir, port: u16) -> Result<Child, String> {
         .arg("serve")
         .arg("--data")
         .arg(directory.path().join("data"))
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--log file-bytes", LOG_FILE_BYTES])
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--log-file-bytes", LOG_FILE_BYTES])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
