@@ -1,4 +1,4 @@
-//! From what a definition says of its credentials to the settings that a source is opened with.
+//! Resolves the credentials of a definition to the settings that open a source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,7 +11,7 @@ use tidemark_pipeline_sql::{CreatePipeline, Credential, parse_pipeline};
 
 use crate::{SECRET_BYTES_MAX, Secrets};
 
-/// The settings of CREDENTIALS with their values, read now: what is in a file or in the environment may change at any time.
+/// The settings of CREDENTIALS with their values, read now, because files and the environment may change at any time.
 pub fn resolve(pipeline: &CreatePipeline, secrets: &Secrets) -> Result<BTreeMap<String, String>> {
     let value = |(property, credential): (&String, &Credential)| {
         let read = match credential {
@@ -32,7 +32,7 @@ pub fn resolve(pipeline: &CreatePipeline, secrets: &Secrets) -> Result<BTreeMap<
 fn kept(secrets: &Secrets, name: &str) -> Result<String> {
     secrets.get(name)?.ok_or_else(|| {
         let message =
-            "is gone from the file of secrets in the data directory; set it again: ALTER PIPELINE … SET CREDENTIALS";
+            "is missing in the file of secrets in the data directory; set it again: ALTER PIPELINE … SET CREDENTIALS";
         Error::new(ErrorKind::UndefinedObject, message)
     })
 }
@@ -52,7 +52,7 @@ fn of_environment(name: &str) -> Result<String> {
     }
 }
 
-/// A file's text without the end of its last line, which editors and `echo` leave there.
+/// A file's text without the line end that editors and `echo` append.
 fn of_file(path: &Path) -> Result<String> {
     let unreadable = |error: io::Error| {
         let kind = match error.kind() {
@@ -69,7 +69,7 @@ fn of_file(path: &Path) -> Result<String> {
         let message = format!("is to be had from the file {}, which {why}", path.display());
         Err(Error::new(ErrorKind::InvalidParameterValue, message))
     };
-    // Others would keep the reader waiting. It may be a link to a file, as secrets that are mounted are.
+    // Reading other kinds of files may block. A link to a file is allowed; mounted secrets are links.
     if !path.metadata().map_err(unreadable)?.is_file() {
         return wrong("is no ordinary file");
     }
@@ -86,7 +86,8 @@ fn of_file(path: &Path) -> Result<String> {
     }
 }
 
-/// Names of the kept secrets that a catalog's pipelines have. None if a definition cannot be read: then nobody knows.
+/// Names of the stored secrets that a catalog's pipelines use. None if a definition cannot be read: then the set is
+/// unknown.
 pub fn used(catalog: &Catalog) -> Option<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     for pipeline in catalog.pipelines.values() {

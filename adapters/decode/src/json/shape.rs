@@ -1,22 +1,24 @@
-//! The predicted reader: a tree of the message shapes met so far.
+//! The predicted reader: a tree of the message shapes seen so far.
 //!
-//! A message is a run of values with bytes between them. The bytes before the first value, between two values and after the
-//! last one hold all its structure: braces, keys, colons, commas, white space. A path through the tree is one shape: an
-//! edge's bytes, then a value, then the next edge's bytes. A message that has the bytes of a whole path between well-formed values has the
-//! very structure of the message from which the path was learned, so it needs no other check.
+//! A message is a sequence of values with bytes between them. The bytes before the first value, between two values and
+//! after the last one contain all its structure: braces, keys, colons, commas, white space. A path through the tree is
+//! one shape: an edge's bytes, then a value, then the next edge's bytes. A message with the bytes of a whole path
+//! between well-formed values has the structure of the message from which the path was learned, so it needs no other
+//! check.
 
 use super::general::Walk;
 use super::path::{NodeId, PathTree};
 use super::scan;
 use crate::value::Column;
 
-/// Edges in the tree, and bytes on them, before it is thrown away and grown anew.
+/// Edges in the tree, and bytes on them, before it is dropped and built again.
 const EDGES_MAX: usize = 512;
 const BYTES_MAX: usize = 64 << 10;
-/// Messages that are read without prediction after the tree was thrown away: their shapes vary too much to pay for it.
+/// Messages that are read without prediction after the tree was dropped: their shapes vary too much for prediction to
+/// be worth its cost.
 const PAUSE_MESSAGES: u32 = 16 << 10;
 
-/// Shapes met so far.
+/// Shapes seen so far.
 #[derive(Debug)]
 pub(crate) struct Shapes {
     /// What may come next, by place in the tree; 0 is the beginning of a message.
@@ -42,7 +44,7 @@ enum Value {
     Column { column: u32, depth: u32 },
     /// It is for the columns of this node, and paths may go on from it.
     Node { node: NodeId, depth: u32 },
-    /// Nobody wants it, but it must be well formed.
+    /// No column takes it, but it must be well formed.
     Skip { depth: u32 },
     /// There is none: the message ends here. These columns were missing.
     End { missing: Box<[u32]> },
@@ -55,8 +57,8 @@ impl Default for Shapes {
 }
 
 impl Shapes {
-    /// Reads a message of a known shape. False: it is not one, or some value wants a closer look; then columns may be one
-    /// value longer than they were.
+    /// Reads a message of a known shape. False: the shape is unknown, or a value needs the general reader; columns may
+    /// then be one value longer than before.
     pub fn read(
         &mut self,
         message: &[u8],

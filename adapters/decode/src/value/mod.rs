@@ -1,5 +1,5 @@
-//! Values of every SQL type, into columns that grow. What a text means says `pg-values`; which text belongs to which column
-//! is the business of `json` and `csv`.
+//! Values of every SQL type, into columns that grow. `pg-values` defines the meaning of a text; `json` and `csv` select
+//! the text of each column.
 
 mod column;
 
@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Fraction,
     /// Not the text of a date or time.
     BadTime,
-    /// A number for a time, and nobody said what it counts.
+    /// A number for a time, in a mapping without a unit.
     NoUnit,
     /// No such day or hour.
     TimeOutOfRange,
@@ -32,15 +32,15 @@ pub(crate) enum Fault {
     Nested,
     /// Text that is not JSON, for a JSON column.
     NotJson,
-    /// JSON in JSON, deeper than is taken.
+    /// JSON nested deeper than the limit.
     TooDeep,
     /// JSON that stands for more bytes than a value may have.
     TooLarge,
-    /// A text of more characters than the column takes.
+    /// A text with more characters than the column's length.
     TooLong,
     /// Null or missing where the column is NOT NULL.
     Null,
-    /// The columns gathered so far leave no room for it.
+    /// The columns of the batch are full.
     NoRoom,
 }
 
@@ -56,7 +56,7 @@ impl From<pg_values::Fault> for Fault {
             pg_values::Fault::TooLarge => Fault::TooLarge,
             pg_values::Fault::ZeroCharacter => Fault::Nul,
             pg_values::Fault::UnknownZone | pg_values::Fault::ZoneOutOfRange => Fault::BadZone,
-            // No column of a message is an interval.
+            // No column of a message has type interval.
             pg_values::Fault::BadInterval
             | pg_values::Fault::IntervalFieldOverflow
             | pg_values::Fault::IntervalOverflow => Fault::Invalid,
