@@ -1,18 +1,18 @@
-//! Errors of the parser: SQLSTATE, a sentence, and where in the text.
+//! Errors of the parser: SQLSTATE, message, and position in the text.
 
 use std::fmt;
 
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, TokenizerError};
 
-/// Why a statement was refused before anything looked at the catalog.
+/// Why a statement was refused before the catalog was consulted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
-    /// SQLSTATE: mostly `42601`, or `0A000` for what is understood and not supported.
+    /// SQLSTATE: mostly `42601`, or `0A000` for known syntax that is not supported.
     pub sqlstate: &'static str,
     /// What is wrong, what was expected or what to do instead. Ends with the position where there is one.
     pub message: String,
-    /// Line and column, both from 1, of the token to blame.
+    /// Line and column, both from 1, of the wrong token.
     pub location: Option<(u64, u64)>,
 }
 
@@ -26,7 +26,7 @@ impl ParseError {
         ParseError { sqlstate, message, location }
     }
 
-    /// An error without a place of its own.
+    /// An error without a position.
     pub(crate) fn plain(sqlstate: &'static str, message: impl Into<String>) -> ParseError {
         ParseError { sqlstate, message: message.into(), location: None }
     }
@@ -40,7 +40,7 @@ impl ParseError {
         ParseError::new("42601", syntax_message(expected, &text), found.span.start)
     }
 
-    /// Place of the token to blame, counted in characters from 1 over the whole text, as the PostgreSQL wire wants it.
+    /// Position of the wrong token, in characters from 1 over the whole text, as the PostgreSQL wire protocol counts.
     pub fn position_in(&self, sql: &str) -> Option<usize> {
         let (line, column) = self.location?;
         let mut characters = 0;
@@ -77,7 +77,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl From<ParseError> for kernel::Error {
-    /// For callers that pass kernel errors on; the SQLSTATEs of the parser that the kernel does not know become 22023.
+    /// For callers that return kernel errors; SQLSTATEs of the parser without a kernel counterpart become 22023.
     fn from(e: ParseError) -> kernel::Error {
         let kind = match e.sqlstate {
             "0A000" => kernel::ErrorKind::FeatureNotSupported,

@@ -2,9 +2,9 @@
 
 pub use pg_semantics::error::{Result, SqlError, state};
 
-/// Makes an error of another layer one for clients.
+/// Converts an error of another layer to one for clients.
 pub trait OrSql<T> {
-    /// The same result, its error as clients know it.
+    /// The same result with the converted error.
     fn or_sql(self) -> Result<T>;
 }
 

@@ -275,7 +275,7 @@ async fn another_definition_keeps_the_offsets_of_the_same_source() {
     assert_eq!(db.run(&replaced("h:9092/topic", "batch_interval 30")).await.unwrap(), "ok");
     assert_eq!(kept().await, (vec![(0, 7)], 2, 30_000, None));
     let told = db.run(&replaced("h:9092/other", "")).await.unwrap();
-    assert!(told.contains("its offsets are forgotten") && told.contains("'h:9092/other'"), "{told}");
+    assert!(told.contains("its offsets are dropped") && told.contains("'h:9092/other'"), "{told}");
     assert_eq!(kept().await, (vec![], 3, 0, None));
     // What comes out is held to what a pipeline must be.
     db.script(&[
