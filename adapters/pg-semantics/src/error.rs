@@ -1,5 +1,5 @@
-//! Errors as PostgreSQL clients know them: a SQLSTATE and a sentence. Maps DataFusion's and Arrow's errors; a user's mistake
-//! never comes out as XX000.
+//! Errors for PostgreSQL clients: a SQLSTATE and a message. Maps DataFusion's and Arrow's errors; a user's mistake
+//! never becomes XX000.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 /// Result with [`SqlError`].
 pub type Result<T, E = SqlError> = std::result::Result<T, E>;
 
-/// Longest piece of a bad value that an error repeats, in characters.
+/// Longest excerpt of a bad value in an error, in characters.
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// An error for a client.
@@ -19,13 +19,13 @@ const SHOWN_CHARS_MAX: usize = 60;
 pub struct SqlError {
     /// Five-character SQLSTATE.
     pub code: Cow<'static, str>,
-    /// What and why.
+    /// The message.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
-/// SQLSTATEs that the SQL layer itself uses (PostgreSQL 15, appendix A).
+/// SQLSTATEs that the SQL layer raises itself (PostgreSQL 15, appendix A).
 #[allow(missing_docs)]
 pub mod state {
     pub const PROTOCOL_VIOLATION: &str = "08P01";
@@ -83,7 +83,7 @@ impl SqlError {
         SqlError { code: Cow::Borrowed(code), message: message.into(), hint: None }
     }
 
-    /// A text that is no value of a type, as PostgreSQL words it. Of a long text the beginning is shown.
+    /// PostgreSQL's error for a text that is not a value of a type. A long text is truncated.
     pub fn bad_text(code: &'static str, type_name: &str, text: &str) -> SqlError {
         let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         if shown.len() < text.len() {
@@ -107,19 +107,19 @@ impl SqlError {
         SqlError::new(state::SYNTAX_ERROR, message)
     }
 
-    /// XX000: an invariant of ours, not a user's mistake.
+    /// XX000: a violated internal invariant, not a user's mistake.
     pub fn internal(message: impl Into<String>) -> SqlError {
         SqlError::new(state::INTERNAL, message)
     }
 
-    /// Says what to do.
+    /// Adds a hint.
     pub fn with_hint(mut self, hint: impl Into<String>) -> SqlError {
         self.hint = Some(hint.into());
         self
     }
 
-    /// An error of DataFusion while it plans: what it calls internal is nearly always a statement that it cannot plan, and
-    /// its message says which.
+    /// An error of DataFusion during planning: its internal errors are nearly always statements that it cannot plan,
+    /// and the message names the cause.
     pub fn planning(error: DataFusionError) -> SqlError {
         let mut mapped = SqlError::from(error);
         if mapped.code == state::INTERNAL {
@@ -137,7 +137,7 @@ impl fmt::Display for SqlError {
 
 impl std::error::Error for SqlError {}
 
-/// Lets our own errors travel through DataFusion unharmed.
+/// Lets our errors pass through DataFusion unchanged.
 impl From<SqlError> for DataFusionError {
     fn from(error: SqlError) -> DataFusionError {
         DataFusionError::External(Box::new(error))
@@ -195,7 +195,7 @@ fn cast_state(message: &str) -> &'static str {
     }
 }
 
-/// The message of a text that did not convert, in SQL's words.
+/// The message for a text that did not convert, in SQL's terms.
 fn cast_message(message: &str) -> String {
     let parts = message
         .strip_prefix("Cannot cast string '")
@@ -238,7 +238,7 @@ fn datafusion(error: &DataFusionError) -> SqlError {
         E::SchemaError(inner, _) => schema(inner),
         E::Execution(m) => execution_message(clean(m)),
         E::ResourcesExhausted(m) => SqlError::new(state::OUT_OF_MEMORY, clean(m))
-            .with_hint("Ask for less at once, or raise the server's query memory."),
+            .with_hint("Select less data at a time, or raise the server's query memory."),
         E::External(inner) => external(inner.as_ref()),
         E::Context(_, inner) => datafusion(inner),
         E::Diagnostic(_, inner) => datafusion(inner),
@@ -248,7 +248,7 @@ fn datafusion(error: &DataFusionError) -> SqlError {
     }
 }
 
-/// Without what is meant for DataFusion's developers.
+/// Removes parts of the message that address DataFusion's developers.
 fn clean(message: &str) -> String {
     let end = message.find("\n\nbacktrace:").unwrap_or(message.len());
     let end = message[..end].find("\nThis issue was likely caused by a bug").unwrap_or(end);
@@ -281,7 +281,7 @@ fn schema(error: &SchemaError) -> SqlError {
             if valid_fields.is_empty() || valid_fields.len() > 64 {
                 return error;
             }
-            // Names that nobody could write are our own.
+            // Names that no statement can contain are internal.
             let own = |name: &&str| name.ends_with("()");
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).filter(|n| !own(n)).collect();
             if names.is_empty() {
@@ -292,7 +292,7 @@ fn schema(error: &SchemaError) -> SqlError {
     }
 }
 
-/// DataFusion has one variant for everything that is wrong with a plan; its words tell them apart.
+/// DataFusion has one variant for all errors of a plan; the texts distinguish them.
 fn plan_message(message: String) -> SqlError {
     if let Some(ours) = ours_within(&message) {
         return ours;
@@ -306,7 +306,7 @@ fn plan_message(message: String) -> SqlError {
     if let Some(rest) = message.strip_prefix("Invalid function '")
         && let Some((name, _guess)) = rest.split_once("'.")
     {
-        // What it takes for meant is a guess by spelling, and mostly another function altogether.
+        // DataFusion's suggestion is a guess by spelling, and mostly an unrelated function.
         return SqlError::new(state::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
     }
     let code = if has("Invalid function") || has("does not exist") && has("function") {
@@ -345,7 +345,7 @@ fn plan_message(message: String) -> SqlError {
     SqlError::new(code, message)
 }
 
-/// An error of ours that DataFusion has put into words of its own: `… failed with: External error: TEXT (CODE). …`.
+/// An error of ours that DataFusion has wrapped in a text: `… failed with: External error: TEXT (CODE). …`.
 fn ours_within(message: &str) -> Option<SqlError> {
     let (_, rest) = message.split_once("failed with: External error: ")?;
     let end = rest.match_indices(" (").find(|(at, _)| {

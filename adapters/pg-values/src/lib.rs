@@ -1,6 +1,7 @@
-//! PostgreSQL's values as plain numbers and bytes: what their texts mean. Shared by the decoders of messages and by SQL, so that
-//! a text means the same in a message, in a literal, in a cast and in COPY; the arithmetic of times and intervals, and the patterns
-//! of `to_char`. Pure functions over one value: columns, types of a query engine and errors for clients live in the crates above.
+//! Parses and writes PostgreSQL's values as plain numbers and bytes. The decoders of messages and SQL share it, so that
+//! a text has the same meaning in a message, in a literal, in a cast and in COPY. Also the arithmetic of times and
+//! intervals, and the patterns of `to_char`. All functions are pure and take one value: columns, types of the query
+//! engine and errors for clients are in the crates above.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +12,7 @@ pub mod number;
 pub mod text;
 pub mod time;
 
-/// Why a text is no value of a type.
+/// Why a text is not a value of a type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Not the text of such a value.
@@ -24,13 +25,13 @@ pub enum Fault {
     BadTime,
     /// No such day or hour.
     TimeOutOfRange,
-    /// Values in values, deeper than is taken.
+    /// Nested deeper than is accepted.
     TooDeep,
-    /// It stands for more bytes than a value may have.
+    /// Its value would have more bytes than a value may have.
     TooLarge,
-    /// The character of code zero, which no text holds.
+    /// The character of code zero, which PostgreSQL's text cannot contain.
     ZeroCharacter,
-    /// An offset that no zone has.
+    /// An offset from UTC out of range.
     ZoneOutOfRange,
     /// No zone has this name.
     UnknownZone,
@@ -43,7 +44,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// SQLSTATE, the one that PostgreSQL gives.
+    /// PostgreSQL's SQLSTATE for it.
     pub fn code(self) -> &'static str {
         match self {
             Fault::Invalid | Fault::Fraction => "22P02",
