@@ -149,7 +149,7 @@ fn files_that_are_gone_or_cut_are_refused_and_nothing_is_changed() {
         ("the last file is gone", "log file 3 is missing", &|dir| fs::remove_file(dir.join(last)).unwrap()),
         ("it is empty", "has 0 bytes", &|dir| fs::write(dir.join(last), b"").unwrap()),
         ("it is short", "has 10 bytes", &|dir| fs::write(dir.join(last), b"TIDEMARK..").unwrap()),
-        ("it is zeros", "are gone at least", &|dir| fs::write(dir.join(last), &zeros).unwrap()),
+        ("it is zeros", "are missing; the manifest", &|dir| fs::write(dir.join(last), &zeros).unwrap()),
         ("all are gone", "all log files are missing", &|dir| {
             (1..=3).for_each(|n| fs::remove_file(dir.join(format!("log-{n:010}.tml"))).unwrap());
         }),
