@@ -133,7 +133,7 @@ impl Engine {
         std::thread::Builder::new()
             .name("read-source".into())
             .spawn(read)
-            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("no thread to be had: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {error}")))?;
         waiting.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the source's reader has died")))
     }
 

@@ -276,6 +276,6 @@ fn new_identity() -> Result<[u8; 16]> {
     let filled = rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty());
     match filled {
         Ok(16) => Ok(identity),
-        other => Err(Error::new(ErrorKind::IoError, format!("no random bytes to be had: {other:?}"))),
+        other => Err(Error::new(ErrorKind::IoError, format!("cannot read random bytes: {other:?}"))),
     }
 }

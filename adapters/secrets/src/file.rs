@@ -147,7 +147,7 @@ fn new_name() -> Result<String> {
     let mut bytes = [0; 16];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(16) => Ok(format!("{:032x}", u128::from_be_bytes(bytes))),
-        other => Err(Error::new(ErrorKind::IoError, format!("no random bytes to be had: {other:?}"))),
+        other => Err(Error::new(ErrorKind::IoError, format!("cannot read random bytes: {other:?}"))),
     }
 }
 

@@ -41,12 +41,11 @@ fn of_environment(name: &str) -> Result<String> {
     match std::env::var(name) {
         Ok(value) => Ok(value),
         Err(std::env::VarError::NotPresent) => {
-            let message =
-                format!("is to be had from the variable {name}, and the server's environment has none");
+            let message = format!("names the variable {name}, which is missing in the server's environment");
             Err(Error::new(ErrorKind::UndefinedObject, message))
         }
         Err(std::env::VarError::NotUnicode(_)) => {
-            let message = format!("is to be had from the variable {name}, which is not UTF-8");
+            let message = format!("names the variable {name}, whose value is not UTF-8");
             Err(Error::new(ErrorKind::InvalidParameterValue, message))
         }
     }
@@ -60,13 +59,10 @@ fn of_file(path: &Path) -> Result<String> {
             io::ErrorKind::PermissionDenied => ErrorKind::InsufficientPrivilege,
             _ => ErrorKind::IoError,
         };
-        Error::new(
-            kind,
-            format!("is to be had from the file {}, which cannot be read: {error}", path.display()),
-        )
+        Error::new(kind, format!("names the file {}, which cannot be read: {error}", path.display()))
     };
     let wrong = |why: &str| {
-        let message = format!("is to be had from the file {}, which {why}", path.display());
+        let message = format!("names the file {}, which {why}", path.display());
         Err(Error::new(ErrorKind::InvalidParameterValue, message))
     };
     // Reading other kinds of files may block. A link to a file is allowed; mounted secrets are links.
@@ -148,7 +144,7 @@ mod tests {
         assert_eq!((resolved["b"].as_str(), resolved["c"].as_str()), ("hidden", "old"));
         for (credentials, named) in [
             (r#"{"a": {"env": "NO_SUCH_VARIABLE"}}"#, "NO_SUCH_VARIABLE"),
-            (r#"{"a": {"kept": "0"}}"#, "is gone"),
+            (r#"{"a": {"kept": "0"}}"#, "is missing"),
         ] {
             let error = resolve(&pipeline(credentials), &secrets).unwrap_err();
             assert_eq!(error.kind, ErrorKind::UndefinedObject);

@@ -57,7 +57,7 @@ impl EngineDatabase {
         // The caller may have stopped waiting.
         let spawned = thread.spawn(move || drop(answer.send(work(&pipelines))));
         spawned
-            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("no thread to be had: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {error}")))?;
         waiting
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the thread of secrets has died")))
