@@ -1,4 +1,4 @@
-//! Rows in the plain terms of `oracle::value` as the columns that the kernel takes. The way back lives there.
+//! Converts rows in the plain form of `oracle::value` to the kernel's columns. `oracle::value` converts back.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use kernel::schema::{ColumnType, TableDef};
 
 use crate::oracle::value::{Row, Value};
 
-/// Types of the columns behind a table's own: where a row came from.
+/// Types of the hidden columns: a row's provenance.
 const HIDDEN: [ColumnType; 3] = [ColumnType::Int64, ColumnType::Int32, ColumnType::Int64];
 
 /// Types of the columns of a table's stored schema.
@@ -18,14 +18,14 @@ pub fn stored_types(def: &TableDef) -> impl Iterator<Item = ColumnType> + '_ {
     def.columns.iter().map(|column| column.column_type).chain(HIDDEN)
 }
 
-/// Rows, with where they came from, as columns.
+/// Rows with their provenance, as columns.
 pub fn batch(def: &TableDef, rows: &[Row]) -> RecordBatch {
     let own = stored_types(def).enumerate();
     let columns = own.map(|(at, column_type)| column(column_type, rows.iter().map(|row| &row[at]))).collect();
     RecordBatch::try_new(def.stored_schema(), columns).expect("rows fit their table")
 }
 
-/// Values as a column, in the form that `oracle::value` gives them.
+/// Values in the form of `oracle::value` as a column.
 pub fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Value>) -> ArrayRef {
     let values: Vec<&Value> = values.collect();
     let int = values.iter().map(|value| if let Value::Int(int) = value { Some(*int) } else { None });

@@ -1,5 +1,6 @@
-//! The defects that can be seeded: the kernel's own, and those of the world around it (a host, a client library or a disk that is
-//! broken), each behind a switch that exists only in a build with the feature `defects`. How they are looked for lives in `bugs`.
+//! The defects that can be seeded: the kernel's own, and those of the world around it (a host, a client library or a
+//! disk that is broken), each behind a switch that exists only in a build with the feature `defects`. `bugs` searches
+//! for them.
 
 pub use kernel::defects::{About, Class, Defect};
 
@@ -54,7 +55,7 @@ kernel::seeded_defects! {
     }
 }
 
-/// A seeded defect, wherever it is.
+/// A seeded defect of the kernel or of the world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SeededDefect {
     /// In the kernel.
@@ -64,7 +65,7 @@ pub enum SeededDefect {
 }
 
 impl SeededDefect {
-    /// All of them: the ledger.
+    /// All seeded defects.
     pub fn all() -> impl Iterator<Item = SeededDefect> {
         let kernel = Defect::ALL.iter().map(|bug| SeededDefect::Kernel(*bug));
         kernel.chain(WorldDefect::ALL.iter().map(|bug| SeededDefect::World(*bug)))
@@ -85,20 +86,20 @@ impl SeededDefect {
     }
 }
 
-/// Whether this binary has the bugs in it.
+/// Whether this binary contains the defects.
 pub const BUILT_IN: bool = cfg!(feature = "defects");
 
 #[cfg(not(feature = "defects"))]
 mod switch {
     use super::{SeededDefect, WorldDefect};
 
-    /// Whether this bug is there.
+    /// Whether this defect is active.
     #[inline(always)]
     pub const fn is(_bug: WorldDefect) -> bool {
         false
     }
 
-    /// From now on, on this thread, this bug is there and no other. In this build there are none.
+    /// Activates this defect and no other, on this thread. This build has none.
     pub fn activate(bug: Option<SeededDefect>) {
         assert!(bug.is_none(), "this build has no seeded defects; build with --features defects");
     }
@@ -114,13 +115,13 @@ mod switch {
         static ACTIVE: Cell<Option<WorldDefect>> = const { Cell::new(None) };
     }
 
-    /// Whether this bug is there.
+    /// Whether this defect is active.
     #[inline]
     pub fn is(bug: WorldDefect) -> bool {
         ACTIVE.get() == Some(bug)
     }
 
-    /// From now on, on this thread, this bug is there and no other.
+    /// Activates this defect and no other, on this thread.
     pub fn activate(bug: Option<SeededDefect>) {
         let (kernel, world) = match bug {
             Some(SeededDefect::Kernel(bug)) => (Some(bug), None),

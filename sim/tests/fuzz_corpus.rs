@@ -1,5 +1,5 @@
-//! The corpus of the fuzz target `scenario`, run again: inputs that reached something when they were found must break nothing. Files that
-//! a fuzzer found to fail go there too, once what they show is repaired.
+//! The corpus of the fuzz target `scenario`, run again: its inputs must not fail. Failing inputs that a fuzzer found
+//! are added after the repair.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `sim replay`: what a server recorded runs again, and must do the same. What a replay is lives in `crate::replay`.
+//! `sim replay`: runs a server's recording again, and compares every step. `crate::replay` is the replay.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub struct Args {
     /// run on it.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Only this life, as the recording's file names and the server's log number it.
+    /// Only this term, as numbered in the file names and in the server's log.
     #[arg(long, value_name = "N")]
     term: Option<u64>,
 }

@@ -1,5 +1,5 @@
-//! Carrying out what the coordinator wants done: each effect goes to its addressee's channel, and the oracle hears of those that
-//! say something about the database.
+//! The effect executor: each effect goes to its addressee's channel, and the oracle is informed of those that concern
+//! the database.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -42,7 +42,7 @@ impl World<'_> {
                     Actor::Shard(shard.0),
                     Mark::Detail,
                     &facts,
-                    format_args!("is told to {}", words::command(&command)),
+                    format_args!("gets a command: {}", words::command(&command)),
                 );
                 let process = self.process.as_mut().expect("effects come from a life");
                 process.shard_commands[shard.0 as usize].push_back(command);
@@ -86,7 +86,7 @@ impl World<'_> {
             Effect::Sync => self.log_command(LogCommand::Sync),
             Effect::SourceOpen { pipeline, epoch, definition, table } => {
                 self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table })?;
-                self.note_source(pipeline, &[0, epoch.0], format_args!("is to be opened, epoch {epoch}"));
+                self.note_source(pipeline, &[0, epoch.0], format_args!("gets SourceOpen, epoch {epoch}"));
             }
             Effect::Fetch { pipeline, epoch, starts } => {
                 for (partition, start) in &starts {
@@ -95,7 +95,7 @@ impl World<'_> {
                         Actor::Reader(number, *partition),
                         Mark::Detail,
                         &[epoch.0, start.next_offset as u64, start.leader_epoch as u64],
-                        format_args!("is to read from offset {}, epoch {epoch}", start.next_offset),
+                        format_args!("gets Fetch from offset {}, epoch {epoch}", start.next_offset),
                     );
                 }
                 self.source_command(pipeline, Command::Fetch { epoch, starts })?;
@@ -106,15 +106,11 @@ impl World<'_> {
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
                 let facts = [1, epoch.0, token];
-                self.note_source(
-                    pipeline,
-                    &facts,
-                    format_args!("is asked whether its topic is still the same"),
-                );
+                self.note_source(pipeline, &facts, format_args!("gets SourceVerify"));
                 self.source_command(pipeline, Command::Verify { epoch, token })?;
             }
             Effect::SourceClose { pipeline, epoch } => {
-                self.note_source(pipeline, &[2, epoch.0], format_args!("is to be closed, epoch {epoch}"));
+                self.note_source(pipeline, &[2, epoch.0], format_args!("gets SourceClose, epoch {epoch}"));
                 self.source_command(pipeline, Command::Close { epoch })?;
             }
             Effect::Publish(snapshot) => self.publish(snapshot)?,
@@ -145,7 +141,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Which of the scenario's pipelines it is.
+    /// Index of the scenario's pipeline.
     fn pipeline_number(&self, pipeline: PipelineId) -> u16 {
         let process = self.process.as_ref();
         process.and_then(|process| process.sources.get(&pipeline)).map_or(u16::MAX, SourceHost::number)
@@ -155,8 +151,7 @@ impl World<'_> {
         self.note(Actor::Source(self.pipeline_number(pipeline)), Mark::Detail, facts, text);
     }
 
-    /// Of what a pipeline may have on its way no more is granted than its limit, and no more given back than was handed in
-    /// (invariant 9).
+    /// Checks that no more credit is granted than the limit, and no more returned than was used (invariant 9).
     fn check_credit(&mut self, pipeline: PipelineId, epoch: Epoch, bytes: u64) -> Result<(), Violation> {
         let most = self.p.config.pipeline_credit_bytes as i64;
         let process = self.process.as_mut().expect("effects come from a life");
@@ -171,8 +166,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Batches and requests begin in turn: who waits for nothing but its turn is not overtaken by many more batches than there were
-    /// requests in line. (Table locks hold up whom they may.)
+    /// Batches and requests start in turn: a request that waits only for its turn is not overtaken by many more batches
+    /// than there were waiting requests. (Table locks may delay requests.)
     fn check_fairness(&mut self, kind: RecordKind) -> Result<(), Violation> {
         let line = self.clients.asked.len() as u64;
         let barred = !self.clients.held.is_empty()
@@ -218,7 +213,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The oracle learns which client transaction a record is from the ledger row in it, and nothing else.
+    /// The oracle identifies a record's client transaction by the ledger row in it, and by nothing else.
     fn hear_command(&mut self, command: &ShardCommand) {
         match command {
             ShardCommand::Stage { sequence, work } => {
@@ -244,7 +239,7 @@ impl World<'_> {
         }
     }
 
-    /// What a shard must keep: everything since the oldest snapshot that anybody holds, and no more.
+    /// Checks the horizon: the sequence of the oldest snapshot that a reader holds.
     fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
         let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
         let process = self.process.as_ref().expect("effects come from a life");
@@ -279,7 +274,7 @@ impl World<'_> {
         self.oracle.published(&snapshot, durable)
     }
 
-    /// Of errors that do not follow from what was asked for: why this one is none that the moment brings.
+    /// For errors that depend on the state and not on the request: why this one is not justified now.
     fn turned_away_without_need(&self, asked: &Asked, id: RequestId, error: &Error) -> Option<String> {
         let process = self.process.as_ref().expect("answers come from a life");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
@@ -301,7 +296,7 @@ impl World<'_> {
             }
             (kind, Asked::Misfit { due, .. }) => (kind == *due, format!("{due:?} is due")),
             (_, Asked::TableLock(_)) => (false, "nothing is in the way of a table lock".into()),
-            // Judged by what the model says of the statement, of the definition.
+            // Checked against the model of the statement or definition.
             (_, Asked::Write | Asked::Definition) => return None,
         };
         (!justified).then_some(why)
@@ -373,7 +368,7 @@ impl World<'_> {
     }
 }
 
-/// Whether an error says something of the moment, and nothing of what was asked for.
+/// Whether an error depends on the state and not on the request.
 fn is_of_the_moment(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::DiskFull | ErrorKind::OutOfMemory | ErrorKind::UndefinedTable)
 }

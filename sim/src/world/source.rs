@@ -1,5 +1,5 @@
-//! The host's side of one pipeline's source: sessions with the broker model, the shipped decoder and extractor, and readers of an
-//! older epoch that do not know yet that they are over.
+//! The host's side of one pipeline's source: sessions with the broker model, the shipped decoder and extractor, and
+//! readers of an older epoch that have not stopped yet.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::scenario::PipelineRule;
 use crate::swarm::Parameters;
 use crate::trace::{Actor, Mark, Trace};
 
-/// What the coordinator wants of a source.
+/// A source command of the coordinator.
 #[derive(Debug)]
 pub enum Command {
     /// With the definitions as they were when the effect was drained.
@@ -54,7 +54,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Epoch that it speaks of.
+    /// Its epoch.
     pub fn epoch(&self) -> Epoch {
         match self {
             Command::Open { epoch, .. }
@@ -66,9 +66,9 @@ impl Command {
     }
 }
 
-/// WHERE, as the rule has it: the amount is no multiple of a number.
+/// The rule's WHERE: the amount is not a multiple of a number.
 struct Filter {
-    /// Where each of the table's columns is among those decoded.
+    /// Index of each table column among the decoded ones.
     places: Vec<usize>,
     /// Among those decoded.
     amount_column: usize,
@@ -101,7 +101,7 @@ pub fn decode_plan(rule: &PipelineRule, dialect: Option<Dialect>) -> DecodePlan 
     DecodePlan { format: Format::Json, fields: columns.map(mapping).collect() }
 }
 
-/// What numbers of the world's messages stand for.
+/// Unit of times in the world's messages.
 fn time_unit(column_type: ColumnType) -> Option<TimeUnit> {
     match column_type {
         ColumnType::Date => Some(TimeUnit::Days),
@@ -115,17 +115,18 @@ struct Reader {
     epoch: Epoch,
     partition: SourcePartition,
     session: Session,
-    /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
+    /// Refetches after jumps, as the shipped Kafka reader does; None: accepts every delivery, as the source port
+    /// allows.
     guard: Option<ContinuityGuard>,
     extractor: Extractor,
-    /// Fetched, and not yet paid for.
+    /// Fetched, without credit yet.
     buffer: VecDeque<Message>,
-    /// Where the source says that there is nothing more below, once the buffer is through.
+    /// Position over a hole, valid once the buffer is empty.
     position: Option<i64>,
-    /// Handed in, not yet delivered.
+    /// Handed in, in flight.
     out: VecDeque<Extract>,
     failed: bool,
-    /// The last fetch brought nothing.
+    /// The last fetch was empty.
     idle: bool,
 }
 
@@ -139,15 +140,15 @@ pub struct SourceHost {
     /// From the coordinator, in order.
     pub commands: VecDeque<Command>,
     open: Option<(Epoch, ExtractPlan, kernel::Generation, PipelineRule)>,
-    /// Left of what was granted in this epoch; the last message may overdraw it.
+    /// Credit left in this epoch; the last message may overdraw it.
     credit: i64,
     readers: Vec<Reader>,
     /// Readers of older epochs.
     zombies: Vec<Reader>,
     last_sessions: BTreeMap<SourcePartition, Session>,
-    /// To the coordinator, in order; extracts come on their own way.
+    /// To the coordinator, in order; extracts have a channel of their own.
     pub replies: VecDeque<Input>,
-    /// Answers that are held up: each comes after some that were given later.
+    /// Delayed answers: each arrives after later ones.
     held_up: Vec<Input>,
     doubting: bool,
     shard_count: u16,
@@ -155,7 +156,7 @@ pub struct SourceHost {
     first_topic_id: Option<TopicId>,
 }
 
-/// What is around a source.
+/// The surroundings of a source.
 pub struct Surroundings<'s, 'a> {
     pub decisions: &'s Decisions<'a>,
     pub broker: &'s mut Broker<'a>,
@@ -191,37 +192,37 @@ impl SourceHost {
         self.number
     }
 
-    /// Which topic it reads.
+    /// Index of its topic.
     pub fn topic(&self) -> usize {
         self.rule.topic
     }
 
-    /// How much there is to do for each reader, by number: nothing (0), a look at whether something has come (1), or more.
+    /// Work of each reader, by number: none (0), a check for messages (1), or more.
     pub fn reader_weights(&self, pace: u64) -> impl Iterator<Item = u64> + '_ {
         let own = self.readers.iter().map(move |r| r.weight(self.credit > 0, pace));
         own.chain(self.zombies.iter().map(|r| r.weight(true, 1)))
     }
 
-    /// Readers of older epochs have learned by now that they are over.
+    /// Stops the readers of older epochs.
     pub fn bury_zombies(&mut self) {
         self.zombies.clear();
     }
 
-    /// Readers with something on its way to the coordinator.
+    /// Readers with extracts in flight to the coordinator.
     pub fn delivering(&self) -> impl Iterator<Item = usize> {
         let all = self.readers.iter().chain(&self.zombies).enumerate();
         all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i)
     }
 
-    /// For each reader: its partition, the ranges that it handed in, and whether its epoch is over.
+    /// For each reader: its partition, the ranges that it handed in, and whether its epoch has ended.
     pub fn in_flight(&self) -> impl Iterator<Item = (SourcePartition, Vec<(i64, i64)>, bool)> + '_ {
         let ranges = |r: &Reader| r.out.iter().map(|e| (e.first_offset, e.next.next_offset)).collect();
         let own = self.readers.iter().map(move |r| (r.partition, ranges(r), false));
         own.chain(self.zombies.iter().map(move |r| (r.partition, ranges(r), true)))
     }
 
-    /// The next extract of a reader. It may come twice, or not at all although another one follows: then the ranges do not follow one
-    /// another, and the reader has lost its place.
+    /// The next extract of a reader. It may arrive twice, or be lost although another one follows: then the ranges do
+    /// not follow one another.
     pub fn deliver(&mut self, number: usize, decisions: &Decisions<'_>) -> Option<Extract> {
         let out = &mut self.reader(number).out;
         let extract = out.pop_front()?;
@@ -240,7 +241,7 @@ impl SourceHost {
         self.epoch()
     }
 
-    /// Where the newest reader of a partition handed in up to.
+    /// Position up to which the newest reader of a partition handed in.
     pub fn position(&self, partition: SourcePartition) -> Option<i64> {
         let reader = self.readers.iter().rev().find(|r| r.partition == partition)?;
         let handed_in = reader.out.front().map(|e| e.first_offset);
@@ -252,7 +253,7 @@ impl SourceHost {
         if number < own { &mut self.readers[number] } else { &mut self.zombies[number - own] }
     }
 
-    /// Carries out the next command.
+    /// Executes the next command.
     pub fn command(&mut self, around: &mut Surroundings<'_, '_>) {
         match self.commands.pop_front().expect("called when there is one") {
             Command::Open { epoch, pipeline, table } => self.open(epoch, &pipeline, table, around),
@@ -355,7 +356,7 @@ impl SourceHost {
         self.answer(answer, around);
     }
 
-    /// An answer goes on its way: it may be held up on it, or come twice.
+    /// Sends an answer, which may be delayed or doubled.
     fn answer(&mut self, answer: Input, around: &Surroundings<'_, '_>) {
         if around.decisions.strikes(Fault::LateAnswer) {
             self.held_up.push(answer);
@@ -367,7 +368,7 @@ impl SourceHost {
         self.replies.push_back(answer);
     }
 
-    /// Whether an answer is held up.
+    /// Whether an answer is delayed.
     pub fn holds_up(&self) -> bool {
         !self.held_up.is_empty()
     }
@@ -378,7 +379,7 @@ impl SourceHost {
         self.replies.push_back(answer);
     }
 
-    /// Nothing of this epoch is wanted any more; some readers learn of it late, and some of what they hand in is on its way.
+    /// Ends the epoch; some readers stop late, and some of their extracts are in flight.
     fn close(&mut self, epoch: Epoch, around: &mut Surroundings<'_, '_>) {
         if self.epoch() == Some(epoch) {
             self.open = None;
@@ -394,7 +395,10 @@ impl SourceHost {
                     Actor::Reader(self.number, reader.partition),
                     Mark::Fault,
                     &[reader.epoch.0],
-                    format_args!("has not heard that epoch {} is over, and reads on", reader.epoch),
+                    format_args!(
+                        "does not know that epoch {} has ended, and continues to read",
+                        reader.epoch
+                    ),
                 );
                 self.zombies.push(reader);
             }
@@ -408,7 +412,7 @@ impl SourceHost {
         let own = self.readers.len();
         let pipeline = self.pipeline;
         let mut own_credit = self.credit;
-        // A zombie has whatever credit it has: nobody counts for it any more.
+        // A reader of an older epoch has any credit: the kernel no longer counts it.
         let mut stale_credit = 1000;
         let credit = if number < own { &mut own_credit } else { &mut stale_credit };
         let actor = Actor::Reader(self.number, self.reader(number).partition);
@@ -423,7 +427,7 @@ impl SourceHost {
     }
 }
 
-/// A range of nothing that goes back over another one, behind which it comes.
+/// An empty range that goes back over the previous one.
 fn turned_around(extract: &Extract) -> Extract {
     let mut turned = extract.clone();
     (turned.first_offset, turned.next.next_offset) = (extract.next.next_offset, extract.first_offset);
@@ -433,7 +437,7 @@ fn turned_around(extract: &Extract) -> Extract {
     turned
 }
 
-/// The same answer once more.
+/// A copy of an answer.
 fn copy_answer(answer: &Input) -> Option<Input> {
     Some(match answer {
         Input::SourceOpened { pipeline, epoch, metadata } => {
@@ -502,7 +506,7 @@ impl Reader {
             self.push(&message);
             let taken = self.extractor.buffered_source_bytes() - before;
             let bytes = [&message.key, &message.value].into_iter().flatten().map(|b| b.len() as u64).sum();
-            // What has passed already is dropped.
+            // Messages that have passed already are dropped.
             let due = if self.extractor.position() == position { 0 } else { bytes };
             assert_eq!(taken, due, "bytes that a message of {bytes} bytes is taken for");
             *credit -= taken as i64;
@@ -521,8 +525,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Drops what is not to be believed and fetches it again; a step back is believed never, and ends the reader. False if
-    /// something was dropped.
+    /// Drops messages after an unexpected jump and fetches them again; a step back is never accepted and ends the
+    /// reader. False if something was dropped.
     fn doubt(&mut self, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
         let Some(guard) = &mut self.guard else { return Ok(true) };
         for index in 0..self.buffer.len() {
