@@ -1,4 +1,4 @@
-//! What CSV messages decode to, and what is refused.
+//! CSV messages: the decoded rows, and the errors.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Statements as tables: what is parsed into what, and what is refused with which SQLSTATE and which words.
+//! Tables of statements: the parsed forms, and the errors with SQLSTATE and text.
 
 use tidemark_pipeline_sql::sqlparser::ast::{Expr, visit_expressions_mut};
 use tidemark_pipeline_sql::{Credential, Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
@@ -144,7 +144,7 @@ fn several_statements_and_none() {
 
 const P: &str = "create pipeline p as load data kafka 'h/t'";
 
-/// Each text, its SQLSTATE, and words that its message must have.
+/// Each text, its SQLSTATE, and words that its message must contain.
 #[test]
 fn refusals() {
     let pipeline = |rest: &str| format!("{P} {rest}");
@@ -363,7 +363,7 @@ fn credentials_say_where_a_secret_is() {
     assert_eq!(source.credentials["b"], Credential::Env("NAME".into()));
     assert_eq!(source.kept_secrets().collect::<Vec<_>>(), ["0f"]);
     assert_eq!(parse_pipeline(&pipeline.to_sql()).unwrap(), *pipeline);
-    // Where it is may be shown; what it is, and by which name the database keeps it, is not.
+    // The place of a secret is shown; its value and its name in the database are not.
     let shown = pipeline.to_string();
     let places = r#"{"a":{"file":"/run/secret"},"b":{"env":"NAME"},"c":"<redacted>","d":"<redacted>"}"#;
     assert!(shown.contains(places), "{shown}");
@@ -423,9 +423,9 @@ fn hostile_texts_neither_panic_nor_overflow() {
         assert!(["42601", "54000", "54001"].contains(&error.sqlstate), "{} {error}", &sql[..60]);
     }
     assert_eq!(parse(&" ".repeat((16 << 20) + 1)).unwrap_err().sqlstate, "54000");
-    // Parentheses that only repeat each other cost nothing.
+    // Redundant nested parentheses cost nothing.
     assert_eq!(parse(&format!("select {}1{}", "(".repeat(20_000), ")".repeat(20_000))).unwrap().len(), 1);
-    // A long insert is no hostile text.
+    // A long insert is accepted.
     let rows = vec!["(1, 'abc', -3.5, null)"; 20_000].join(", ");
     assert_eq!(parse(&format!("insert into t values {rows}")).unwrap().len(), 1);
     let terms = vec!["t.a = 1"; 400].join(" or ");
@@ -450,7 +450,7 @@ fn clauses_take_the_place_of_a_pipelines_own() {
          format json (a <- a, @x <- x) set b = @x || 'y' where a > 2"
     );
     assert_eq!(all, parse_pipeline(&expected).unwrap());
-    // What is not said stays, the secrets too; what is said takes the place of all of it.
+    // Omitted clauses stay, the secrets too; a given clause replaces the old one completely.
     let moved =
         altered("alter pipeline p set load data kafka 'h/u' replace into table u format csv").unwrap();
     assert_eq!((moved.source.topic.as_str(), moved.table.as_str()), ("u", "u"));
@@ -461,7 +461,7 @@ fn clauses_take_the_place_of_a_pipelines_own() {
     assert!(!secret.to_string().contains("hidden2") && !format!("{secret:?}").contains("hidden2"));
 }
 
-/// What belongs together, in parentheses.
+/// The expression with parentheses around its groups.
 fn grouped(expression: &str) -> String {
     use sqlparser::ast::Expr;
     fn write(expr: &Expr) -> String {

@@ -1,4 +1,4 @@
-//! A decoder under test and what came out of it, as text.
+//! A decoder under test, and its rows as text.
 #![allow(dead_code)]
 
 use arrow_array::cast::AsArray;
@@ -64,7 +64,7 @@ impl Table {
         &self.decoded.as_ref().expect("rows() was asked first").origin
     }
 
-    /// The only column's value of a single message, or code and text of its refusal.
+    /// The only column's value of a single message, or SQLSTATE and text of its error.
     pub fn one(&mut self, value: &str) -> Result<String, (&'static str, String)> {
         self.clear();
         self.push(value);

@@ -1,4 +1,4 @@
-//! The engine over a topic in memory: what comes in is loaded once, whatever stops and starts.
+//! The engine over a topic in memory: each message is loaded exactly once, across stops and starts.
 
 use std::collections::BTreeMap;
 
