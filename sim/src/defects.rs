@@ -29,7 +29,7 @@ kernel::seeded_defects! {
             "Of a fetch that begins below what was asked for the client counts offsets from what was asked for.",
             "librdkafka v2.1.1 (A2)";
         SyncRetried "sync-retried" NeedsFault "honest",
-            "The host syncs once more after a sync failed, and believes it.",
+            "The host syncs again after a failed sync and trusts the second result.",
             "B3: a second sync that succeeds proves nothing";
         ForgedEpoch "corrupted-epoch" NeedsFault "fenced",
             "What an older epoch extracted is relabelled as the newest's.",

@@ -25,7 +25,7 @@ impl Disks for SimulatedDisks {
     }
 
     fn reopen(&mut self, disk: Disk<'static>) -> Disk<'static> {
-        assert_eq!(disk.misuse(), None, "nobody touches a disk after a failure");
+        assert_eq!(disk.misuse(), None, "no call follows a failure of the disk");
         disk.restart(Crash::Kill);
         disk
     }

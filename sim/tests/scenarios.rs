@@ -75,7 +75,7 @@ fn every_scenario_still_catches_its_bug() {
             Catches::No => wrong.push(path),
         }
     }
-    // Printed, because panics are not.
+    // Printed, because messages of panics are suppressed.
     for path in &wrong {
         println!("{}: {SEEDS_TRIED} seeds of its small world do not catch its bug", path.display());
     }
@@ -88,7 +88,7 @@ fn every_scenario_still_catches_its_bug() {
 /// A seeded defect is shrunk until its story is short.
 #[cfg(feature = "defects")]
 #[test]
-fn planted_bugs_become_short_stories() {
+fn seeded_defects_become_short_stories() {
     use sim::defects::SeededDefect;
     use sim::fault::FaultSet;
     use sim::run::Plan;

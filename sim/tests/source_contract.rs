@@ -109,7 +109,7 @@ impl World {
             // The caller waits for it.
             let _ = answer.send(job(broker, around));
         });
-        self.jobs.send(job).expect("the broker's thread lives as long as somebody may ask");
+        self.jobs.send(job).expect("the broker's thread runs as long as a client exists");
         answered.recv().expect("the broker did not panic")
     }
 }

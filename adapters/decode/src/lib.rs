@@ -3,7 +3,7 @@
 //! [`DecodePlan`] names the fields; [`DecodePlan::decoder`] makes the [`Decoder`] for it. [`Extractor`] follows one
 //! source partition: skip offsets that have passed, decode, transform (SET and WHERE, behind [`Transform`]), check NOT
 //! NULL, fill in defaults and provenance, route to shards. There is no I/O, no clock and no thread here. Reading from
-//! Kafka lives in the source's crate, evaluating SQL expressions in the SQL crate.
+//! Kafka is in the source's crate, the evaluation of SQL expressions in the SQL crate.
 
 #![forbid(unsafe_code)]
 

@@ -337,7 +337,7 @@ impl EffectExecutor {
         let source = self.open.get(&pipeline).filter(|source| source.epoch() == epoch);
         assert!(
             source.is_some() || self.stop_by.is_some(),
-            "the kernel speaks of a source between its SourceOpen and its SourceClose"
+            "the kernel names a source only between its SourceOpen and its SourceClose"
         );
         if let Some(source) = source {
             tell(source);

@@ -45,7 +45,7 @@ impl Progress {
             }
             return;
         }
-        let mut last = self.last_line.lock().expect("nobody panics with it");
+        let mut last = self.last_line.lock().expect("no thread panics while holding it");
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
             eprintln!("{}", self.line(summary));

@@ -155,7 +155,7 @@ mod tests {
         for word in ["topic:0:0", "cursor:", "log_file:1", "shard:0", "power cut", "readers see record"] {
             assert!(page.contains(word), "{word} is not on the page");
         }
-        assert!(!page.contains("http"), "the page asks nobody for anything");
+        assert!(!page.contains("http"), "the page loads nothing");
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn recover(scope: &Scope, mut disk: Disk) -> Result<Recovered, Violation> {
     let open = last.expect("the open record at least");
     let views = shards.iter_mut().map(Shard::recovered).collect();
     let coordinator = recovery.finish(config(scope), 0, &open, views).map_err(refused)?;
-    let trail = std::mem::take(&mut *trail.lock().expect("nobody panics while holding it"));
+    let trail = std::mem::take(&mut *trail.lock().expect("no thread panics while holding it"));
     Ok(Recovered { coordinator, shards, writer, trail })
 }
 

@@ -82,7 +82,7 @@ impl Disk {
     fn left(&self) {
         if let Some(trail) = &self.trail {
             let state = Disk { trail: None, ..self.clone() };
-            trail.lock().expect("nobody panics while holding it").push(state);
+            trail.lock().expect("no thread panics while holding it").push(state);
         }
     }
 

@@ -84,8 +84,8 @@ impl Rule {
                  between has no valid checksum, and recovery clears it like any other torn tail"
             }
             Rule::CrashOnce => {
-                "of states with the same log, rows, history of records and budgets only the first is crashed: of the \
-                 others the same lives would come, for a crash leaves nothing else"
+                "of states with the same log, rows, history of records and budgets only the first is crashed: a crash \
+                 leaves nothing else, so the others would continue in the same way"
             }
         }
     }

@@ -22,7 +22,7 @@ pub fn check(d: &Decisions<'_>) -> Check {
     let none = (Ends(Sequence(0)), Refused(DataCorrupted));
     let both = |outcome| (outcome, outcome);
     let (what, records, expected) = match d.below(6) {
-        0 => ("a life", vec![open(1)], both(Ends(Sequence(1)))),
+        0 => ("a term", vec![open(1)], both(Ends(Sequence(1)))),
         1 => ("an open record and others", vec![open(2), sync_marker], both(Ends(Sequence(2)))),
         2 => ("no life", vec![sync_marker], none),
         3 => {

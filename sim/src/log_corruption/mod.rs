@@ -54,8 +54,7 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
                 let (read, opened) = (look(&image), open(&image));
                 // Any result, but no panic.
                 if read != opened {
-                    let text =
-                        format!("rows in wrong bytes: reading comes to {read:?}, opening to {opened:?}");
+                    let text = format!("rows in wrong bytes: reading returns {read:?}, opening {opened:?}");
                     return Err(Violation::new("recovered", text));
                 }
                 None
@@ -68,7 +67,7 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
         let alone = if matches!(kind, 0 | 3 | 4 | 6) { read(&image) } else { expected };
         for (how, found) in [("reading", look(&image)), ("opening", open(&image)), ("reading alone", alone)] {
             if found != expected {
-                let text = format!("{how} a log with {what} comes to {found:?}, must come to {expected:?}");
+                let text = format!("{how} a log with {what} returns {found:?}, must return {expected:?}");
                 return Err(Violation::new("recovered", text));
             }
         }
@@ -161,7 +160,7 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         7 | 8 => {
             (header.kind, header.term) = (1, header.term + 1);
             payload = open_payload(database, shards);
-            ("a life more", Ends(next))
+            ("another term", Ends(next))
         }
         9 => {
             header.kind = 1;

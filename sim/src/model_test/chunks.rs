@@ -305,7 +305,7 @@ fn wrong_chunk(due: &Chunk, found: &ChunkView) -> Option<String> {
     }
     let is_gone = |row: usize| found.deleted.as_ref().is_some_and(|gone| gone.value(row));
     let misled = (0..due.ids.len()).find(|row| is_gone(*row) != due.is_gone[*row]);
-    misled.map(|row| format!("whether row {:?} lives is told wrongly", due.ids[row]))
+    misled.map(|row| format!("the liveness of row {:?} is wrong", due.ids[row]))
 }
 
 /// Exact bytes, except unknown parts: a bitmap for staged deletions, and the buckets of the index. `rows_staged`:

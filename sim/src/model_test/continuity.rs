@@ -51,6 +51,6 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
             format!("a guard is at {:?}, expected {due:?}", guard.position())
         })?;
     }
-    tell(format_args!("a reader comes to {next}"));
+    tell(format_args!("a reader reaches {next}"));
     Ok(())
 }

@@ -418,7 +418,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             let ShardReply::Staged { sequence: echo, piece, counts, ignored, rejected } = reply else {
                 return Err(Violation::new("honest", format!("shard {number} answers {reply:?}")));
             };
-            ensure("honest", echo == sequence, || format!("shard {number} speaks of record {echo}"))?;
+            ensure("honest", echo == sequence, || format!("shard {number} replies for record {echo}"))?;
             let pieces = piece::check(&piece)?;
             ensure("bounded", pieces.len() <= most, || {
                 format!("record {sequence} has {} pieces of shard {number}, {most} are enough", pieces.len())
@@ -440,7 +440,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             due.refused.sort();
         }
         ensure("exactly once", told.counts == due.counts, || {
-            format!("record {sequence} comes to {:?}, must come to {:?}", told.counts, due.counts)
+            format!("record {sequence} has the counts {:?}, must have {:?}", told.counts, due.counts)
         })?;
         ensure("exactly once", told.ignored == due.ignored, || {
             format!("record {sequence} ignores {:?}, must ignore {:?}", told.ignored, due.ignored)

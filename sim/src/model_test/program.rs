@@ -199,7 +199,7 @@ fn check_depth(def: &TableDef) -> Check {
         let check = OnDuplicate::Update(Update { assignments: vec![], condition }).check(def);
         let due = if depth > DEPTH_MAX { Err(ErrorKind::InvalidParameterValue) } else { Ok(()) };
         let found = check.map_err(|error| error.kind);
-        ensure("honest", found == due, || format!("an expression of depth {depth} comes to {found:?}"))?;
+        ensure("honest", found == due, || format!("an expression of depth {depth} gives {found:?}"))?;
     }
     // Its nodes, operands first: their number, then each.
     let mut bytes = postcard::to_stdvec(&nested(DEPTH_MAX)).expect("it can be written");

@@ -612,7 +612,7 @@ pub fn hash_body<'p>(kind: RecordKind, payload: impl IntoIterator<Item = &'p Byt
 
 fn rule<'w>(outside: &Outside<'w, '_>, name: &str) -> Result<&'w PipelineRule, Violation> {
     let found = outside.rules.iter().find(|rule| rule.name == name);
-    found.ok_or_else(|| Violation::new("honest", format!("nobody created pipeline {name}")))
+    found.ok_or_else(|| Violation::new("honest", format!("no client created pipeline {name}")))
 }
 
 /// The rule that a pipeline follows now.

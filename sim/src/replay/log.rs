@@ -33,7 +33,7 @@ impl Folded {
         while recovery.last() < through {
             let Some(mut record) = reader.next_record()? else {
                 return Err(ReplayError::Misfit(format!(
-                    "the recording speaks of record {through}, the log in {} ends with record {}",
+                    "the recording names record {through}, the log in {} ends with record {}",
                     data.display(),
                     recovery.last()
                 )));

@@ -44,7 +44,7 @@ impl World<'_> {
                     &facts,
                     format_args!("gets a command: {}", words::command(&command)),
                 );
-                let process = self.process.as_mut().expect("effects come from a life");
+                let process = self.process.as_mut().expect("effects come from a process");
                 process.shard_commands[shard.0 as usize].push_back(command);
             }
             Effect::Append(record) => {
@@ -57,14 +57,14 @@ impl World<'_> {
                     );
                     return Err(Violation::new("bounded", text));
                 }
-                let process = self.process.as_ref().expect("effects come from a life");
+                let process = self.process.as_ref().expect("effects come from a process");
                 if process.held.is_some_and(|held| record.sequence > held.last) {
                     let text = format!("record {} is begun while the kernel is held", record.sequence);
                     return Err(Violation::new("bounded", text));
                 }
                 let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
                 let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
-                let process = self.process.as_ref().expect("effects come from a life");
+                let process = self.process.as_ref().expect("effects come from a process");
                 self.note(
                     Actor::Coordinator,
                     if record.kind == RecordKind::SyncMarker { Mark::Detail } else { Mark::Step },
@@ -116,7 +116,7 @@ impl World<'_> {
             Effect::Publish(snapshot) => self.publish(snapshot)?,
             Effect::Reply { id, result } => self.reply(id, result)?,
             Effect::WakeAt(at_us) => {
-                self.process.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
+                self.process.as_mut().expect("effects come from a process").wake_at_us = Some(at_us)
             }
             Effect::Event { pipeline, text, .. } => {
                 self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
@@ -135,7 +135,7 @@ impl World<'_> {
                     &[error.kind as u64, text_fact(&error.to_string())],
                     format_args!("halts: {error}"),
                 );
-                self.process.as_mut().expect("effects come from a life").halted = true;
+                self.process.as_mut().expect("effects come from a process").halted = true;
             }
         }
         Ok(())
@@ -154,7 +154,7 @@ impl World<'_> {
     /// Checks that no more credit is granted than the limit, and no more returned than was used (invariant 9).
     fn check_credit(&mut self, pipeline: PipelineId, epoch: Epoch, bytes: u64) -> Result<(), Violation> {
         let most = self.p.config.pipeline_credit_bytes as i64;
-        let process = self.process.as_mut().expect("effects come from a life");
+        let process = self.process.as_mut().expect("effects come from a process");
         let granted = process.credits.entry((pipeline, epoch)).or_default();
         *granted += bytes as i64;
         if *granted > most {
@@ -175,7 +175,7 @@ impl World<'_> {
         let is_done = |id: &RequestId| {
             matches!(self.clients.asked.get(id), Some(Asked::Definition)) && self.oracle.is_carried_out(id.0)
         };
-        let process = self.process.as_mut().expect("effects come from a life");
+        let process = self.process.as_mut().expect("effects come from a process");
         process.waiting.retain(|id, _| !is_done(id));
         for waiting in process.waiting.values_mut() {
             waiting.longest = waiting.longest.max(line);
@@ -190,11 +190,11 @@ impl World<'_> {
     }
 
     fn log_command(&mut self, command: LogCommand) {
-        self.process.as_mut().expect("effects come from a life").log.commands.push_back(command);
+        self.process.as_mut().expect("effects come from a process").log.commands.push_back(command);
     }
 
     fn source_command(&mut self, pipeline: PipelineId, command: Command) -> Result<(), Violation> {
-        let process = self.process.as_mut().expect("effects come from a life");
+        let process = self.process.as_mut().expect("effects come from a process");
         process.hear_source_command(pipeline, &command)?;
         let name = match &command {
             Command::Open { pipeline, .. } => Some(pipeline.name.clone()),
@@ -225,7 +225,7 @@ impl World<'_> {
                     for batch in rows {
                         for number in batch.column(0).as_primitive::<Int64Type>().values() {
                             self.oracle.staged(*sequence, *number as u64);
-                            let process = self.process.as_mut().expect("effects come from a life");
+                            let process = self.process.as_mut().expect("effects come from a process");
                             process.waiting.remove(&RequestId(*number as u64));
                         }
                     }
@@ -242,7 +242,7 @@ impl World<'_> {
     /// Checks the horizon: the sequence of the oldest snapshot that a reader holds.
     fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
         let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
-        let process = self.process.as_ref().expect("effects come from a life");
+        let process = self.process.as_ref().expect("effects come from a process");
         let oldest = process.readers.values().copied().chain([self.oracle.visible()]).min();
         if oldest != Some(*horizon) {
             let text = format!(
@@ -258,7 +258,7 @@ impl World<'_> {
     }
 
     fn publish(&mut self, mut snapshot: Snapshot) -> Result<(), Violation> {
-        let process = self.process.as_ref().expect("effects come from a life");
+        let process = self.process.as_ref().expect("effects come from a process");
         if defects::is(WorldDefect::TornSnapshot)
             && let Some(before) = self.clients.readings.last()
         {
@@ -276,7 +276,7 @@ impl World<'_> {
 
     /// For errors that depend on the state and not on the request: why this one is not justified now.
     fn turned_away_without_need(&self, asked: &Asked, id: RequestId, error: &Error) -> Option<String> {
-        let process = self.process.as_ref().expect("answers come from a life");
+        let process = self.process.as_ref().expect("answers come from a process");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
         let (justified, why) = match (error.kind, asked) {
             (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
@@ -306,10 +306,10 @@ impl World<'_> {
         let Some(asked) = self.clients.asked.remove(&id) else {
             return Err(Violation::new(
                 "honest",
-                format!("an answer to request {id}, which nobody waits for"),
+                format!("an answer to request {id}, for which no client waits"),
             ));
         };
-        self.process.as_mut().expect("answers come from a life").waiting.remove(&id);
+        self.process.as_mut().expect("answers come from a process").waiting.remove(&id);
         match &result {
             Ok(_) => self.note(Actor::Client, Mark::Step, &[id.0], format_args!("request {id} is done")),
             Err(error) => {
@@ -352,7 +352,7 @@ impl World<'_> {
             }
             (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
                 self.oracle.acquired(&snapshot)?;
-                let process = self.process.as_mut().expect("answers come from a life");
+                let process = self.process.as_mut().expect("answers come from a process");
                 if process.readers.insert(reader, snapshot.sequence).is_some() {
                     return Err(Violation::new("honest", format!("reader {reader} is there twice")));
                 }

@@ -58,7 +58,7 @@ async fn sums_by_key_and_sets_bad_messages_aside() {
     }
     let expected: Vec<(String, i64)> = expected.into_iter().collect();
     eventually(&engine, "all balances", |snapshot| rows(snapshot, "accounts") == expected).await;
-    eventually(&engine, "30 messages set aside", |snapshot| {
+    eventually(&engine, "30 dead letters", |snapshot| {
         snapshot.catalog.pipeline_named("p").is_some_and(|p| p.dead_letters == 30)
     })
     .await;

@@ -532,7 +532,7 @@ impl SourceModels {
         }
         let in_flight = self.appended - self.published;
         ensure("bounded", in_flight < self.config.unsynced_records_max as u64, || {
-            format!("record {sequence} is begun with {in_flight} before it that nobody sees")
+            format!("record {sequence} is started with {in_flight} unpublished records before it")
         })?;
         let ready = self.ready();
         let is_full = |id: &u32| self.sources[id].verified_bytes() >= self.rules[id].batch_bytes_max;
@@ -694,7 +694,10 @@ impl SourceModels {
                         |partition, at| before.and_then(|cursors| cursors.get(partition)) == Some(at);
                     let wrong = def.cursors.iter().find(|(p, at)| at.leader_epoch != -1 && !is_kept(p, at));
                     ensure("honest", wrong.is_none(), || {
-                        format!("pipeline {} is set to a leader epoch that nobody told: {wrong:?}", def.name)
+                        format!(
+                            "pipeline {} is set to a leader epoch that no broker reported: {wrong:?}",
+                            def.name
+                        )
                     })?;
                     self.rules.insert(def.id.0, Rule::of(def));
                     if def.state != PipelineState::Running {
