@@ -141,7 +141,7 @@ impl CsvDecoder {
             Refusal::TooMany => ("22P04", format!("line {line} has more than {columns} fields")),
             Refusal::NotClosed => ("22P04", format!("line {line}: an enclosed field is not closed")),
             Refusal::AfterClosing => {
-                ("22P04", format!("line {line}: an enclosed field goes on after its closing character"))
+                ("22P04", format!("line {line}: an enclosed field continues after its closing character"))
             }
             Refusal::Value { column, found, fault } => {
                 let mapping = self.columns[column].mapping();
@@ -353,7 +353,7 @@ impl Lexer {
         Ok(Field { start, end: at, rewritten, enclosed: true, ends_line, next })
     }
 
-    /// What follows the closing character: whether it ends the line, and where reading goes on.
+    /// The text after the closing character: whether it ends the line, and the position after it.
     fn after_enclosed(&self, message: &[u8], at: usize) -> Result<(bool, usize), Refusal> {
         let rest = &message[at..];
         let return_len = (self.carriage_return && rest.starts_with(b"\r")) as usize;

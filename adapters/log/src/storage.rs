@@ -331,7 +331,7 @@ fn without_manifest(directory: &Path, empty: bool) -> Error {
         ),
         false => format!(
             "the manifest of {directory} is missing, so that the required length of the log is unknown; nothing was changed; \
-             restore the data directory from a backup; to go on with the log as it is, empty the file named lock in it"
+             restore the data directory from a backup; to continue with the log as it is, empty the file named lock in it"
         ),
     };
     Error::new(ErrorKind::DataCorrupted, message)

@@ -279,7 +279,7 @@ proptest! {
         bytes[at] ^= 1 << bit;
         if let Ok((items, torn)) = read(directory.path(), &bytes) {
             prop_assert_eq!(sequences(&items), (1..=items.len() as u64).collect::<Vec<_>>());
-            prop_assert!(torn > 0, "a frame is missing, and that is told");
+            prop_assert!(torn > 0, "a missing frame is reported");
         }
     }
 

@@ -124,7 +124,7 @@ async fn what_a_statement_cannot_say_of_its_source() {
     let with = |credentials: &str| pipeline(&format!("credentials '{credentials}' {json}"));
     db.script(&[
         (&with(r#"{"sasl.password": {"kept": "0"}}"#), "!22023 only the database"),
-        (&with(r#"{"sasl.password": "<redacted>"}"#), "!22023 in the place of a secret"),
+        (&with(r#"{"sasl.password": "<redacted>"}"#), "!22023 the placeholder that is shown"),
         (&format!("create pipeline q as load data kafka 'forbidden:1/t' {json}"), "!42501 forbidden"),
         (&pipeline(json), "ok"),
         (

@@ -75,7 +75,7 @@ impl Chunk {
     /// A deletion becomes visible.
     pub fn publish_deletion(&mut self, row: usize) {
         let rows = self.len();
-        assert!(self.gone.get(row), "only what is staged is published");
+        assert!(self.gone.get(row), "only staged deletions are published");
         assert!(self.gone_published.set(row, rows), "a row is deleted once");
         if !defects::is(Defect::DeletionsSharedBetweenSnapshots) {
             self.frozen = None;

@@ -275,7 +275,7 @@ impl Contents {
         assert!(
             locations.len() <= 1
                 || logical_bytes(&gathered) <= 2 * self.limits.step_bytes_max + 5 * (locations.len() + 1),
-            "what is gathered fits a step"
+            "gathered values fit a step"
         );
         Ok(gathered)
     }

@@ -140,7 +140,7 @@ impl Shard {
             ShardCommand::ViewTip { table_lock } => ShardReply::Tip { table_lock, view: self.view_tip() },
         };
         let nothing_staged = || self.contents.values().all(|contents| contents.staged == 0);
-        assert!(!self.staged.is_empty() || nothing_staged(), "contents count what is staged on them");
+        assert!(!self.staged.is_empty() || nothing_staged(), "contents count the steps staged on them");
         reply
     }
 
@@ -252,8 +252,8 @@ impl Shard {
         for work in work {
             match work {
                 Work::CreateTable(table) => self.create(table).expect("a table is created once"),
-                Work::DropTable(table) => self.drop_table(table).expect("what is dropped is there"),
-                Work::TruncateTable(table) => self.truncate(table).expect("what is truncated is there"),
+                Work::DropTable(table) => self.drop_table(table).expect("the dropped table exists"),
+                Work::TruncateTable(table) => self.truncate(table).expect("the truncated table exists"),
                 Work::RemoveErrors(pipeline) => {
                     let errors = &self.contents[&self.tip[&ERRORS_TABLE]];
                     let deletes = errors.ids_where(0, i64::from(pipeline.0));

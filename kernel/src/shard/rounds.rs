@@ -138,10 +138,7 @@ impl State {
                 let parts: Vec<&dyn Array> =
                     self.finished.iter().rev().map(|part| part[column].as_ref()).collect();
                 let whole = concat(&parts).expect("columns of one type");
-                assert!(
-                    whole.len() <= 1 || logical_bytes(&whole) <= bytes_max,
-                    "what is updated fits a step"
-                );
+                assert!(whole.len() <= 1 || logical_bytes(&whole) <= bytes_max, "updated rows fit a step");
                 take(&whole, &kept, None).expect("rows of the column")
             })
             .collect()

@@ -50,7 +50,7 @@ fn line(report: &TermReport) -> String {
         Ended::Recorded(End::Stopped) => "stopped cleanly".to_string(),
         Ended::Recorded(End::Halted(error)) => format!("halted: {error}"),
         Ended::Recorded(End::Incomplete(why)) => format!("recording incomplete: {why}"),
-        Ended::Recorded(End::NextFile) => "goes on in a file that is not there".to_string(),
+        Ended::Recorded(End::NextFile) => "continues in a file that is missing".to_string(),
         Ended::Killed => format!("killed ({} bytes of a torn frame)", report.torn_bytes),
         Ended::RowsLost(sequence) => {
             format!("killed before record {sequence}, whose rows went with the process")

@@ -101,7 +101,10 @@ fn scenario(path: &std::path::Path, bug: Option<SeededDefect>, trace: bool) -> b
         print!("{}", crate::story::tell(&outcome));
     }
     if let (None, Some(bug)) = (bug, scenario.case.bug) {
-        println!("\nOn the kernel as it is. With what it once caught seeded: --bug {}", bug.about().name);
+        println!(
+            "\nThis is the unmodified kernel. To seed the defect of this scenario: --bug {}",
+            bug.about().name
+        );
     }
     println!("{}", if outcome.violation.is_none() { "PASSED" } else { "FAILED" });
     outcome.violation.is_none()

@@ -111,7 +111,7 @@ impl Disk {
     fn pages(&mut self, range: SyncRange) -> impl Iterator<Item = &mut Page> {
         let first = range.offset as usize / self.page_len;
         let end = ((range.offset + range.len) as usize).div_ceil(self.page_len);
-        let pages = self.log_files.get_mut(&range.log_file).expect("what is synced is there");
+        let pages = self.log_files.get_mut(&range.log_file).expect("the synced log file exists");
         pages[first..end].iter_mut().map(Arc::make_mut)
     }
 

@@ -109,7 +109,7 @@ impl Log {
     pub fn next_command(&self) -> &'static str {
         match self.commands.front() {
             Some(LogCommand::Append(..)) => "append a record",
-            Some(LogCommand::Sync) if self.running.is_some() => "a sync is wanted after the one that goes on",
+            Some(LogCommand::Sync) if self.running.is_some() => "a sync is requested after the running one",
             _ => "a sync begins",
         }
     }
@@ -132,7 +132,7 @@ impl Log {
                 LogCommand::Sync => self.begin_sync(),
             },
             LogStep::EndSync => {
-                let plan = self.running.take().expect("one goes on");
+                let plan = self.running.take().expect("a sync is running");
                 plan.ranges.iter().for_each(|range| self.writer.storage_mut().end_sync(*range));
                 self.write_manifest(&plan)?;
                 self.writer.synced(&plan)?;
@@ -228,7 +228,7 @@ pub struct Source {
 impl Source {
     /// Ends the epoch. With `late`, the last fetches of its readers may still arrive.
     pub fn close(&mut self, late: bool, messages: &[i64]) {
-        let (epoch, generation) = (self.open.take().expect("what is closed is open"), self.generation);
+        let (epoch, generation) = (self.open.take().expect("the closed source is open"), self.generation);
         self.credit = 0;
         for (partition, reader) in self.readers.iter_mut().enumerate() {
             let offset = reader.take().map(|reader| reader.position());

@@ -72,16 +72,16 @@ impl Rule {
     pub fn why(self) -> &'static str {
         match self {
             Rule::StateFingerprint => {
-                "two states are one if they differ only in absolute sequences and epochs, terms, tokens, times, and in how \
-                 the log came to say what it durably says; without it states are told apart by all that they hold"
+                "two states are equal if they differ only in absolute sequences and epochs, terms, tokens, times, and in the \
+                 history of the durable log; without it states are distinguished by their complete contents"
             }
             Rule::Together => {
                 "an answer of a shard after which the coordinator still waits for another shard is delivered at once: it only \
                  crosses that shard off a list, which commutes with everything else"
             }
             Rule::WholeAppends => {
-                "at a power cut a page holds a version from before or after an append, never from between its writes: what is \
-                 between has no valid checksum, and recovery clears it like any other torn tail"
+                "at a power cut a page holds a version from before or after an append, never from between its writes: an \
+                 intermediate version has no valid checksum, and recovery clears it like any other torn tail"
             }
             Rule::CrashOnce => {
                 "of states with the same log, rows, history of records and budgets only the first is crashed: a crash \

@@ -299,7 +299,7 @@ impl World {
             || model.cursors != ends
         {
             let text = format!(
-                "nothing goes on, and this is where it stays: credit {}, {model:?}",
+                "no progress is possible in this state: credit {}, {model:?}",
                 self.process.source.credit
             );
             return Err(Violation::new("live", text));
@@ -461,8 +461,7 @@ impl World {
         if told(self.oracle.published()) == told(tip) {
             return Ok(());
         }
-        let text =
-            format!("the operator is told that {tip:?} is so, readers see {:?}", self.oracle.published());
+        let text = format!("the operator is told {tip:?}, readers see {:?}", self.oracle.published());
         Err(Violation::new("durable", text))
     }
 

@@ -537,7 +537,7 @@ fn open(image: &MemStorage) -> Outcome {
             assert_eq!(fold.term, opened.term, "the life that begins is the one that was told");
             let Opened { writer, torn_tail, .. } = opened;
             let mut after = writer.into_storage();
-            assert_eq!(torn_tail, torn_of(&mut image.clone(), &mut after), "a torn tail is told");
+            assert_eq!(torn_tail, torn_of(&mut image.clone(), &mut after), "a torn tail is reported");
             assert_clean(after);
             Ends(Sequence(last.0 - 1))
         }

@@ -91,7 +91,7 @@ fn written(d: &Decisions<'_>, def: &TableDef) -> Result<Vec<u8>, Violation> {
     piece::check(&part)?;
     let found = read(def, &part);
     ensure("recovered", found.as_ref() == Some(&all), || {
-        format!("what is written of {all:?} says {found:?} by its format")
+        format!("the bytes of {all:?} decode to {found:?}")
     })?;
     Ok(part.into())
 }

@@ -144,7 +144,7 @@ fn check_stored(d: &Decisions<'_>) -> Check {
     for (sequence, work) in (1..).map(Sequence).zip(works) {
         let ShardReply::Staged { piece, counts, .. } = shard.handle(ShardCommand::Stage { sequence, work })
         else {
-            panic!("a shard answers what it is asked");
+            panic!("a shard replies to its command");
         };
         let parts = piece::check(&piece)?.len();
         let changed = counts.inserted + counts.updated;
@@ -182,7 +182,7 @@ fn check_texts(d: &Decisions<'_>) -> Check {
 /// Bytes of rows once they are stored.
 fn bytes_of(def: &Arc<TableDef>, batches: &[RecordBatch]) -> usize {
     let (piece, _) = staged(def, &OnDuplicate::Reject, batches, ShardLimits::default());
-    let pieces = piece::check(&piece).expect("what is written is measured elsewhere");
+    let pieces = piece::check(&piece).expect("the piece is well-formed");
     pieces.iter().flat_map(|piece| &piece.columns).map(chunks::column_bytes).sum()
 }
 
@@ -194,7 +194,7 @@ fn stage(
     limits: ShardLimits,
 ) -> (usize, Vec<Rejected>) {
     let (piece, refused) = staged(def, on_duplicate, batches, limits);
-    (piece::check(&piece).expect("what is written is measured elsewhere").len(), refused)
+    (piece::check(&piece).expect("the piece is well-formed").len(), refused)
 }
 
 fn staged(

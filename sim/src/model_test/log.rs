@@ -112,7 +112,9 @@ impl<'a> ModelTest<'_, 'a> {
 
     fn crash(&mut self, crash: Crash) -> Check {
         let misuse = self.disk.misuse().or_else(|| self.disk.misannounced());
-        ensure("honest", misuse.is_none(), || format!("the log did what it must never do: {misuse:?}"))?;
+        ensure("honest", misuse.is_none(), || {
+            format!("the log violated the contract of its storage: {misuse:?}")
+        })?;
         self.disk.restart(crash);
         Ok(())
     }
@@ -182,7 +184,7 @@ impl<'a> ModelTest<'_, 'a> {
     fn check_written(&self, mut before: MemStorage, opened: &Opened<Disk<'a>>) -> Check {
         let mut after = self.image();
         let (told, due) = (opened.torn_tail, crate::log_corruption::torn_of(&mut before, &mut after));
-        ensure("honest", told == due, || format!("a torn tail is told as {told:?}, must be {due:?}"))?;
+        ensure("honest", told == due, || format!("a torn tail is reported as {told:?}, must be {due:?}"))?;
         crate::log_corruption::check_layout(&mut after, self.log_file_len)
     }
 
@@ -196,7 +198,7 @@ impl<'a> ModelTest<'_, 'a> {
     ) -> Check {
         let last = opened.writer.last();
         ensure("recovered", last.0 == found.len() as u64 && opened.writer.durable() == last, || {
-            format!("{} records of a log are read, its last is said to be {last}", found.len())
+            format!("{} records of a log are read, its last is reported as {last}", found.len())
         })?;
         let kept = self.records.iter().zip(&found).take_while(|(appended, found)| appended == found).count();
         let behind = &found[kept..];

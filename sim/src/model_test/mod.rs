@@ -564,7 +564,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         let Some(last) = self.staged.len().checked_sub(1) else { return };
         let kept = self.d.index(last + 1);
         let from = self.staged[kept].sequence;
-        (self.tell)(format_args!("what was staged from record {from} on is dropped"));
+        (self.tell)(format_args!("the records staged from {from} on are dropped"));
         self.shards.iter_mut().for_each(|shard| drop(shard.handle(ShardCommand::Abandon { from })));
         self.chunks.iter_mut().for_each(|chunks| chunks.abandon(from));
         self.staged.truncate(kept);

@@ -287,7 +287,10 @@ impl<'a> World<'a> {
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
         if let Some(misuse) = self.disk.misuse().or_else(|| self.disk.misannounced()) {
-            return Err(Violation::new("honest", format!("the log did what it must never do: {misuse}")));
+            return Err(Violation::new(
+                "honest",
+                format!("the log violated the contract of its storage: {misuse}"),
+            ));
         }
         if self.process.as_ref().is_some_and(|process| process.log.full_is_failure) {
             return Err(Violation::new("live", "a disk that is full ends the process"));

@@ -66,7 +66,7 @@ impl Watched {
         over.store(true, Ordering::Relaxed);
         neighbour.join().expect("the neighbour was served all the time");
         assert!(served.load(Ordering::Relaxed) > 0, "the neighbour was served");
-        assert_eq!(self.server.value("SELECT count(*) FROM t"), "3", "the data is what it was");
+        assert_eq!(self.server.value("SELECT count(*) FROM t"), "3", "the data is unchanged");
         assert_eq!(self.server.pid(), self.pid, "the server is the one that was started");
         let peak = peak_bytes(self.pid);
         println!("peak memory {} MiB, neighbour served {} times", peak >> 20, served.load(Ordering::Relaxed));

@@ -38,7 +38,7 @@ fn every_message_counts_once_across_kills() {
     });
 
     let ends = load::ends(broker, &topic);
-    assert_eq!(ends.values().sum::<i64>(), sent, "the topic holds what was sent");
+    assert_eq!(ends.values().sum::<i64>(), sent, "the topic holds all sent messages");
     load::wait_for_cursors(&world.server, "events", &ends);
     load::wait_for_cursors(&world.server, "accounts", &ends);
 

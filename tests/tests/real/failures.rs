@@ -91,7 +91,7 @@ fn a_dead_broker_is_tried_again_and_can_be_stopped() {
     // A retry can help: the pipeline keeps its state, and other clients continue.
     server.run("INSERT INTO events VALUES (1)");
     assert_eq!(server.number("SELECT count(*) FROM events"), 1);
-    let (code, message) = eventually("the error is told", || load::error(server, "events"));
+    let (code, message) = eventually("the error is shown", || load::error(server, "events"));
     assert_eq!(code, "08001", "{message}");
     assert!(message.contains(&address), "{message}");
     assert_eq!(load::state(server, "events"), "Running");

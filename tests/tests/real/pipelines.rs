@@ -88,11 +88,11 @@ fn what_an_open_transaction_holds_back_is_lag_and_shown_apart() {
     open.begin();
     (5..12).for_each(|id| open.send(0, load::message(id)));
     open.flush();
-    eventually("what is held back is told", || (lag() == ["12", "7", "7"]).then_some(()));
+    eventually("the lag of held-back messages is shown", || (lag() == ["12", "7", "7"]).then_some(()));
     // Messages after it wait, too.
     producer.send(0, load::message(12));
     producer.flush();
-    eventually("what waits behind it is told", || (lag() == ["13", "8", "8"]).then_some(()));
+    eventually("the lag of the messages behind them is shown", || (lag() == ["13", "8", "8"]).then_some(()));
     assert_eq!(server.number("SELECT count(*) FROM events"), 5);
     open.commit();
     load::wait_for_cursors(server, "events", &load::ends(broker, &topic));

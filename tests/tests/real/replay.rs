@@ -81,7 +81,10 @@ fn kill_and_replay(server: &mut Server, record: &Path, data: &Path) {
         let reports = replay(record, data, only, &mut print).unwrap_or_else(|error| panic!("{error}"));
         let [report] = &reports[..] else { panic!("one term, not {reports:?}") };
         assert!(matches!(report.ended, Ended::Killed | Ended::RowsLost(_)), "{report:?}");
-        assert!(report.sequence.0 as i64 <= seen.appended, "published what was not appended: {report:?}");
+        assert!(
+            report.sequence.0 as i64 <= seen.appended,
+            "published a record that was not appended: {report:?}"
+        );
         records += report.records;
         rows += report.rows_from_log;
         server.restart();

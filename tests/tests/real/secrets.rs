@@ -127,7 +127,7 @@ fn a_secret_in_a_file_is_shown_as_such_and_must_be_there() {
     std::fs::remove_file(&path).expect("it was just written");
     server.run("START PIPELINE p");
     let state = "SELECT state, error_code FROM information_schema.pipelines";
-    eventually("the missing file is told of", || {
+    eventually("the missing file is reported", || {
         (server.rows(state)[0] == ["Running", "58P01"]).then_some(())
     });
     std::fs::write(&path, "hunter2-altered").expect("the scratch directory is ours");

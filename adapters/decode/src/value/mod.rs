@@ -90,7 +90,7 @@ impl Fault {
             Fault::Fraction => format!("has a fraction, which {name} cannot hold"),
             Fault::BadTime => format!("is not a valid {name}: ISO 8601 is wanted, as 2026-01-31T12:00:00Z"),
             Fault::NoUnit => format!(
-                "is a number, which stands for no {name} unless the mapping says what it counts: UNIT 's', 'ms', 'us' or 'ns'"
+                "is a number, which is a {name} only if the mapping names its unit: UNIT 's', 'ms', 'us' or 'ns'"
             ),
             Fault::TimeOutOfRange => format!("is out of range for {name}"),
             Fault::BadZone => "has a time zone that there is not".into(),

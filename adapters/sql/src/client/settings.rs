@@ -309,7 +309,7 @@ fn checked(name: &str, value: &str) -> Result<String> {
         }
         "synchronous_commit" => match plain.as_str() {
             "on" | "local" | "remote_write" | "remote_apply" => Ok("on".into()),
-            _ => invalid("What is answered is durable: it cannot be switched off."),
+            _ => invalid("Every acknowledged statement is durable; this cannot be switched off."),
         },
         _ => Ok(value.to_string()),
     }

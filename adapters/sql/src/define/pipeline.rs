@@ -50,7 +50,7 @@ fn check_credentials(credentials: &Credentials) -> Result<()> {
     for (property, credential) in credentials {
         let why = match credential {
             Credential::Kept(_) => "has {\"kept\": …}, which only the database writes",
-            Credential::Clear(value) if value == REDACTED => "has what is shown in the place of a secret",
+            Credential::Clear(value) if value == REDACTED => "has the placeholder that is shown for a secret",
             _ => continue,
         };
         let message = format!(

@@ -52,7 +52,7 @@ pub fn check(statements: &[Statement], status: Status) -> Result<()> {
             return Err(SqlError::unsupported(format!(
                 "{name} cannot be one of several statements: they are one transaction, and it is a transaction of its own"
             ))
-            .with_hint("Send it by itself, or end what is before it and itself with COMMIT."));
+            .with_hint("Send it alone, or end the statements before it and the statement itself with COMMIT."));
         }
         match part {
             Part::Begins => explicit = true,

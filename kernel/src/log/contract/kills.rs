@@ -128,11 +128,11 @@ fn all_records_are_there<D: Disks>(disks: &mut D, storage: D::Storage) {
 fn the_torn_record_is_cut_off<D: Disks>(disks: &mut D, storage: D::Storage) {
     let (mut opened, found) = records_of(storage).expect("a torn tail is legal");
     assert_eq!(found, [body(1, 3000)]);
-    assert_eq!(opened.torn_tail.expect("it is told").log_file, FIRST_LOG_FILE);
+    assert_eq!(opened.torn_tail.expect("the torn tail is reported").log_file, FIRST_LOG_FILE);
     append(&mut opened.writer, &body(3, 3000));
     let storage = disks.reopen(opened.writer.into_storage());
     let opened = log::open(storage, 9, LOG_FILE_LEN, &mut |_| Ok(())).expect("the tail is clear");
-    assert_eq!(opened.torn_tail, None, "it is told once");
+    assert_eq!(opened.torn_tail, None, "the torn tail is reported once");
     let (_, found) =
         records_of(disks.reopen(opened.writer.into_storage())).expect("a log that ended in order");
     assert_eq!(found, [body(1, 3000), body(3, 3000)]);

@@ -124,7 +124,7 @@ fn crash_recovery(left: &Disk, calls: usize, told: &Told) -> usize {
             let (again, records) = recover(left).expect("nothing is damaged");
             check(told, &records);
             let (_, once_more) = recover(again).expect("nothing is damaged");
-            assert_eq!(bodies(&once_more), bodies(&records), "what was handed out stays");
+            assert_eq!(bodies(&once_more), bodies(&records), "returned records stay");
         }
     }
     states

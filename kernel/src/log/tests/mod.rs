@@ -268,7 +268,7 @@ fn without_room_for_a_log_file_nothing_happens_and_with_room_it_goes_on() {
     for _ in 0..3 {
         assert_eq!(writer.append(&next).unwrap_err().kind, ErrorKind::DiskFull);
         assert!(writer.is_well());
-        assert_eq!(writer.sync(), Ok(Sequence(2)), "what was there before is made durable");
+        assert_eq!(writer.sync(), Ok(Sequence(2)), "earlier records are made durable");
     }
     writer.storage_mut().log_files_max = 2;
     writer.append(&next).unwrap();
