@@ -156,7 +156,7 @@ fn files_of_two_copies_that_went_apart_are_refused() {
     *theirs.manifest_mut() = mine.writer.into_storage().manifest().unwrap();
     let error = reopen(theirs).unwrap_err();
     assert_eq!(error.kind, ErrorKind::DataCorrupted);
-    assert!(error.message.contains("two copies"), "{error}");
+    assert!(error.message.contains("two diverged copies"), "{error}");
     let mut foreign = written().into_storage();
     let manifest = Manifest { database: [0; 16], ..manifest_of(&mut foreign) };
     *foreign.manifest_mut() = Some([manifest.encode(); 2]);

@@ -314,7 +314,7 @@ fn a_piece_that_contradicts_the_state_is_corruption() {
         }),
     ];
     for (what, bad) in cases {
-        let shards = if what.contains("elsewhere") { 64 } else { 1 };
+        let shards = if what.contains("another shard") { 64 } else { 1 };
         let mut shard = Shard::new(ShardId(0), shards);
         let start = if shards == 1 { piece(&[], Some(&one)) } else { Piece::Inline(vec![]) };
         shard.replay(Sequence(1), &created, &start).unwrap();
