@@ -26,7 +26,7 @@ fn texts_keep_their_room_for_as_long_as_they_live() {
     texts.push("one").unwrap();
     texts.push_null();
     texts.push_with(300_000, |piece| (0..100_000).for_each(|_| piece.push("xyz"))).unwrap();
-    assert_eq!(texts.push_with(ROOM_BYTES, |_| unreachable!("there is no room")).unwrap_err().code, "53200");
+    assert_eq!(texts.push_with(ROOM_BYTES, |_| unreachable!("no memory is left")).unwrap_err().code, "53200");
     assert_eq!(texts.push_with(VALUE_BYTES_MAX + 1, |_| unreachable!("too long")).unwrap_err().code, "54000");
     let array = texts.finish();
     assert_eq!((array.value(0), array.is_null(1), array.value(2).len()), ("one", true, 300_000));
