@@ -1,4 +1,4 @@
-//! Rows a second of one core from messages to columns, and to routed rows.
+//! Rows per second of one core from messages to columns, and to routed rows.
 
 mod cpu_time;
 
@@ -42,7 +42,7 @@ fn plan(format: Format, columns: &[(&str, ColumnType)]) -> DecodePlan {
     DecodePlan { format, fields: columns.iter().map(field).collect() }
 }
 
-/// Messages as a source hands them over: views into one buffer.
+/// Messages as a source delivers them: slices of one buffer.
 struct Messages {
     text: String,
     ends: Vec<usize>,

@@ -1,5 +1,5 @@
-//! The log without a disk: encode a record, append it to memory, read a log back. What it should cost is one pass of the
-//! checksum and one copy a byte, which are measured beside it.
+//! The log without a disk: encode a record, append it to memory, read a log back. The expected cost is one pass of the
+//! checksum and one copy per byte, which are measured as well.
 
 use std::hint::black_box;
 
@@ -32,7 +32,7 @@ fn body(piece_len: usize) -> Body {
     Body::Commit(RecordKind::Batch, Commit { at_us: 1, cursors, pieces, ..Commit::default() })
 }
 
-/// Every log file is the same memory, touched before: what is measured is the log and no page faults.
+/// Every log file uses the same memory, which was touched before, so that page faults are not measured.
 struct Warm(Vec<u8>);
 
 impl Warm {
@@ -84,7 +84,7 @@ fn written(body: &Body) -> (MemStorage, u64) {
     let records = LOG_FILE_LEN / stored_len - 1;
     for _ in 0..records {
         writer.append(&body.encode(writer.last().next())).expect("in memory");
-        // What the last record calls synced is read, and not written once more.
+        // Records that the last one reports as synced are read but not rewritten.
         writer.sync().expect("in memory");
     }
     (writer.into_storage(), records * stored_len)

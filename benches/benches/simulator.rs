@@ -1,6 +1,6 @@
-//! The simulator: crash-and-recover cycles a second in short seeds, seeds a second of the swarm, on one thread in CPU time, and
-//! on one and two threads by the wall clock, to see that threads do not stand in one another's way. Each run is made once here; `sim
-//! run` makes each twice.
+//! The simulator: crash-and-recover cycles a second in short seeds, seeds a second of the swarm, on one thread in CPU
+//! time, and on one and two threads by the wall clock, to show that threads do not block one another. Each run is made
+//! once here; `sim run` makes each twice.
 
 use std::ops::Range;
 use std::thread;
@@ -16,14 +16,14 @@ mod cpu_time;
 
 use cpu_time::CpuTime;
 
-/// As the command line has it: see there.
+/// The same allocator as the command line.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs of one measurement: enough that some long ones do not make the difference.
+/// Runs of one measurement: enough that a few long ones do not dominate.
 const SEEDS: Range<u64> = 0..64;
 
-/// Ends of a process, whether by the system, by its own halt or in the midst of recovery: the cycles of a run.
+/// The cycles of a run: ends of a process by a crash, by its own halt or during recovery.
 fn cycles(seed: u64, profile: Profile) -> u64 {
     let outcome = run(Seeded::new(seed), Plan { profile, faults: FaultSet::ALL, bug: None, print: false });
     assert_eq!(outcome.violation, None, "seed {seed} of {profile:?}");

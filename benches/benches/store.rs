@@ -53,7 +53,7 @@ fn events() -> Arc<TableDef> {
     table(columns, vec![], vec![1])
 }
 
-/// A generator that is the same in every run.
+/// A generator with the same numbers in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -232,7 +232,7 @@ fn filled(table: &Arc<TableDef>, keys: usize) -> Store {
     store
 }
 
-/// Uniform `balance = balance + x` over so many keys, a batch after another as they would come.
+/// Uniform `balance = balance + x` over so many keys, in consecutive batches.
 fn upsert(c: &mut Criterion<CpuTime>) {
     for text_key in [false, true] {
         let table = accounts(text_key);
@@ -240,7 +240,7 @@ fn upsert(c: &mut Criterion<CpuTime>) {
         let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
         for keys in KEYS.into_iter().filter(|keys| !text_key || *keys < 10_000_000) {
-            // Filled when it is first wanted, so that a filter of names does not wait for it.
+            // Filled at its first use, so that a filter of names does not wait for it.
             let mut store: Option<Store> = None;
             let mut n = Numbers(9);
             let mut next = || account_rows(&table, (0..ROWS).map(|_| n.next() % keys as u64));

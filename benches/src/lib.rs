@@ -1,3 +1,3 @@
-//! What the benchmarks share: the messages that they measure with.
+//! Shared by the benchmarks: their messages.
 
 pub mod payments;

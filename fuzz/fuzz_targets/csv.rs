@@ -1,5 +1,5 @@
-//! Messages, apart by 0x1e, through one CSV decoder of any format: no panic, each message has the outcome that it has alone,
-//! and a refused one leaves no row.
+//! Messages, separated by 0x1e, through one CSV decoder of any format: no panic, each message has the same outcome as
+//! alone, and an invalid one leaves no row.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -1,4 +1,4 @@
-//! Messages, apart by 0x1e, through one JSON decoder: each has the outcome that it has alone, and that serde_json says.
+//! Messages, separated by 0x1e, through one JSON decoder: each has the same outcome as alone, and as with serde_json.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

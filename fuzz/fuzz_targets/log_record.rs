@@ -1,4 +1,4 @@
-//! Any bytes as the payload of a log record: decoding never panics, and what it understands it writes again as it was.
+//! Any bytes as the payload of a log record: decoding never panics, and a decoded record encodes to the same bytes.
 #![no_main]
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let [kind, codec, payload @ ..] = data else { return };
     let kind = KINDS[*kind as usize % KINDS.len()];
     let Ok(body) = Body::decode(kind, *codec, &Bytes::copy_from_slice(payload)) else { return };
-    // A number may be written longer than need be, so the bytes are compared after they were written by us.
+    // Numbers may have a non-minimal encoding, so the bytes are compared after encoding by the kernel.
     let once = encoded(&body);
     let again = Body::decode(kind, 0, &once).expect("what we write, we read");
     assert_eq!(encoded(&again), once);

@@ -1,5 +1,5 @@
-//! A log is written in order and then damaged: opening never panics, never hands out anything but an exact prefix, and what it
-//! has opened opens again to the same. Besides, any bytes at all as a log.
+//! An intact log is damaged: opening never panics, returns only exact prefixes, and an opened log opens again with the
+//! same records. Also, arbitrary bytes as a log.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -14,7 +14,7 @@ const LOG_FILE_LEN: u64 = 4096;
 struct Generation<'a> {
     steps: Vec<Step>,
     damages: Vec<Damage<'a>>,
-    /// A log of nothing but these.
+    /// A log of these bytes only.
     raw: &'a [u8],
 }
 

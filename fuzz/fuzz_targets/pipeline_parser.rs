@@ -1,5 +1,5 @@
-//! Any text as SQL: the parser refuses with an SQLSTATE and never panics or overflows its stack; a pipeline that it takes is
-//! kept as a text that means the same, and shown as one that parses.
+//! Any text as SQL: the parser fails with an SQLSTATE and never panics or overflows its stack; the stored text of an
+//! accepted pipeline has the same meaning, and the shown text parses.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

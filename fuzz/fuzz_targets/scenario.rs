@@ -1,5 +1,5 @@
-//! A whole scenario: the fuzzer's bytes decide everything that chance decides, from what the world is like to which page survives a power
-//! cut. An invariant that does not hold is a crash, and so is an assertion of the kernel. See `sim::fuzz`.
+//! A whole scenario: the fuzzer's bytes make every random decision, from the parameters of the world to the pages that
+//! survive a power cut. A violated invariant is a crash, and so is a failed assertion of the kernel. See `sim::fuzz`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
-//! Whatever a client sends: statements as texts, statements with parameters, and messages of any bytes, over the wire codec and
-//! the planner to a server in this process. Nothing may panic (a caught panic counts), no error may be an internal one, and
-//! every connection ends when its client is done.
+//! Arbitrary input of a client: statements as texts, statements with parameters, and messages of any bytes, over the
+//! wire codec and the planner to a server in this process. Nothing may panic (a caught panic counts), no error may be
+//! an internal one, and every connection ends when its client is done.
 #![no_main]
 
 #[path = "../../adapters/sql/tests/support/mod.rs"]
@@ -24,7 +24,7 @@ const TABLE: [&str; 2] = ["CREATE TABLE t (id BIGINT NOT NULL, x INT, s TEXT, f 
                      "INSERT INTO t VALUES (1, 1, 'one', 1.5, 10.60, '2024-01-01', '{\"a\": 1}'), \
                      (2, NULL, NULL, NULL, NULL, NULL, NULL)"];
 
-/// What a client does next.
+/// A step of a client.
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
     /// A text of one statement or several.
@@ -33,7 +33,7 @@ enum Step<'a> {
     Extended { sql: &'a str, values: Vec<Option<&'a [u8]>> },
     /// A message of this kind.
     Message { kind: u8, body: &'a [u8] },
-    /// Bytes that need not be a message.
+    /// Arbitrary bytes.
     Bytes(&'a [u8]),
 }
 
@@ -113,7 +113,7 @@ fuzz_target!(|steps: Vec<Step>| {
     let mut sent = startup();
     steps.iter().take(8).for_each(|step| sent.extend(bytes(step)));
     sent.extend(message(b'X', b""));
-    // It may have hung up already.
+    // The server may have disconnected already.
     let _ = stream.write_all(&sent).and_then(|()| stream.shutdown(Shutdown::Write));
     let mut answer = vec![];
     if let Err(error) = stream.read_to_end(&mut answer) {

@@ -183,7 +183,7 @@ seeded_defects! {
         RecoveredUnsynced "recovered-unsynced" NeedsTwoFaults("kill" "power-cut") "durable",
             "Recovery shows the records that it found in the page cache and makes nothing durable.",
             "B8: a process kill keeps the page cache, a power cut does not";
-        EarlierLogFilesUnsynced "earlier-log files-unsynced" NeedsTwoFaults("failed-sync" "power-cut") "durable",
+        EarlierLogFilesUnsynced "earlier-log-files-unsynced" NeedsTwoFaults("failed-sync" "power-cut") "durable",
             "Recovery makes durable what lies in the log file that it goes on in, and nothing in those before.",
             "B2: a sync covers its range alone; B8";
         BeforeLastBelieved "before-last-believed" NeedsTwoFaults("failed-sync" "power-cut") "durable",
@@ -219,13 +219,13 @@ seeded_defects! {
         OpenRecordUnsynced "open-record-unsynced" NeedsFault "durable",
             "A life begins before its open record is durable.",
             "the kernel's own: step 4 of recovery";
-        SyncForgetsLogFile "sync-forgets-log file" NeedsFault "durable",
+        SyncForgetsLogFile "sync-forgets-log-file" NeedsFault "durable",
             "A sync covers the newest log file and leaves the end of the one before it.",
             "B2: a sync covers its range alone";
         SyncForgetsAppended "sync-forgets-appended" Logic "durable",
             "What was appended during a sync is in no later sync.",
             "B2: a sync covers its range alone";
-        LaterLogFilesLeft "later-log files-left" NeedsFault "live",
+        LaterLogFilesLeft "later-log-files-left" NeedsFault "live",
             "Recovery leaves the log files behind the end of the log, which are in the way later.",
             "B4: a recycled log file's stale bytes";
         CreationNotResumed "creation-not-resumed" NeedsFault "recovered",
@@ -246,7 +246,7 @@ seeded_defects! {
         EmptiedIsNew "emptied-is-new" NeedsTwoFaults("emptied-directory" "kill") "durable",
             "A directory without log files is taken for a new one, though there is a manifest.",
             "this kernel once, found from outside: all log files were removed, and it started";
-        NewLogFileUnnamed "new-log file-unnamed" NeedsTwoFaults("lost-log-file" "kill") "durable",
+        NewLogFileUnnamed "new-log-file-unnamed" NeedsTwoFaults("lost-log-file" "kill") "durable",
             "A new log file is named when nothing happens for a while, and not before it is believed.",
             "the kernel's own: `LogWriter::is_manifest_due`";
         NoRoomIsFailure "no-room-is-failure" NeedsFault "live",

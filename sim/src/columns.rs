@@ -1,4 +1,4 @@
-//! Rows in the plain terms of `oracle::value` as the columns that the kernel takes. The way back lives there.
+//! Converts rows in the plain form of `oracle::value` to the kernel's columns. `oracle::value` converts back.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use kernel::schema::{ColumnType, TableDef};
 
 use crate::oracle::value::{Row, Value};
 
-/// Types of the columns behind a table's own: where a row came from.
+/// Types of the hidden columns: a row's provenance.
 const HIDDEN: [ColumnType; 3] = [ColumnType::Int64, ColumnType::Int32, ColumnType::Int64];
 
 /// Types of the columns of a table's stored schema.
@@ -44,7 +44,7 @@ pub fn batch(def: &TableDef, rows: &[Row]) -> RecordBatch {
     RecordBatch::try_new(def.stored_schema(), columns).expect("rows fit their table")
 }
 
-/// Values as a column, in the form that `oracle::value` gives them.
+/// Values in the form of `oracle::value` as a column.
 pub fn column<'r>(column_type: ColumnType, values: impl Iterator<Item = &'r Value>) -> ArrayRef {
     let values: Vec<&Value> = values.collect();
     let int = values.iter().map(|value| if let Value::Int(int) = value { Some(*int) } else { None });

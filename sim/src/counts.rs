@@ -1,4 +1,4 @@
-//! Counters of what happened in a run: plain structs whose fields can be added up and listed.
+//! Counters of a run: plain structs whose fields can be added up and listed.
 
 /// Declares a struct of counters.
 macro_rules! counts {

@@ -1,5 +1,5 @@
-//! Messages of several rows: CSV, a line each. How a topic's producers spell them, where a pipeline finds its columns in a line, and
-//! the flaws that a message may have. What its lines say lives in [`crate::scenario`].
+//! Messages of several rows: CSV, a line each. The dialects of topics, the position of columns in a line, and the flaws
+//! of messages. [`crate::scenario`] defines the meaning of the lines.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use crate::oracle::value::Value;
 use crate::scenario::{Fields, TableShape};
 use crate::wide::{self, Layout};
 
-/// What every line has, in this order; then what the wide table wants, where there is one, and a filler.
+/// The fields of every line, in this order; then those of the wide table, where there is one, and a filler.
 const COMMON: [&str; 5] = ["id", "k", "name", "amount", "tag"];
 
 /// How the lines of a topic are written.
@@ -20,11 +20,11 @@ const COMMON: [&str; 5] = ["id", "k", "name", "amount", "tag"];
 pub struct Dialect {
     /// Commas and quotes; or tabs.
     quotes: bool,
-    /// The first line of each message is none of its rows.
+    /// The first line of each message is a header.
     header: bool,
     /// Lines end in `\r\n`.
     returns: bool,
-    /// The lines have what the wide table wants.
+    /// The lines have the wide table's fields.
     wide: Option<Layout>,
 }
 
@@ -45,7 +45,7 @@ impl Flaw {
     /// All of them.
     pub const ALL: [Flaw; 4] = [Flaw::NoNumber, Flaw::TooGreat, Flaw::Short, Flaw::NotClosed];
 
-    /// The SQLSTATE that it must come to.
+    /// The required SQLSTATE.
     pub fn code(self) -> &'static str {
         match self {
             Flaw::NoNumber => "22P02",
@@ -61,7 +61,7 @@ impl Dialect {
         Dialect { quotes: d.below(2) == 1, header: d.below(3) == 1, returns: d.below(3) == 1, wide }
     }
 
-    /// As the database is told.
+    /// The database's form.
     pub fn format(self) -> CsvFormat {
         let ignore_lines = u32::from(self.header);
         if self.quotes {
@@ -76,7 +76,7 @@ impl Dialect {
         CsvFormat { ignore_lines, ..CsvFormat::default() }
     }
 
-    /// What a table of a shape takes of a line; the rest goes into variables that nobody reads.
+    /// The mappings of a line for a table of a shape; other fields go into unused variables.
     pub fn mappings(self, shape: TableShape) -> Vec<FieldMapping> {
         let mapping = |field: &'static str| {
             let column = shape.fields().iter().position(|own| *own == field);
@@ -104,7 +104,7 @@ impl Dialect {
         COMMON.into_iter().chain(own.map(|(_, field)| *field)).chain(["filler"])
     }
 
-    /// A row as a line, with so many bytes behind it that mean nothing.
+    /// A row as a line, with a filler of this many bytes.
     pub fn line(self, d: &Decisions<'_>, f: &Fields, filler: usize) -> String {
         let text = |value: &Option<String>| match value {
             Some(text) => self.text(d, text),
@@ -121,7 +121,7 @@ impl Dialect {
         fields.join(self.separator())
     }
 
-    /// A line that cannot be taken. Whatever is in front of its flaw can.
+    /// A line with a flaw. The fields before the flaw are valid.
     pub fn flawed_line(self, flaw: Flaw, id: i64) -> String {
         let fields: &[&str] = match flaw {
             Flaw::NoNumber => &["1", "x", "many"],

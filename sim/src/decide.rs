@@ -1,16 +1,16 @@
-//! The one door through which chance comes in. Whatever a run leaves to luck (faults, interleavings, payloads, parameters) is
-//! asked of [`Decisions`], which records every answer; behind it stands one of several sources: a seed, a recorded list
-//! (replay and shrinking), an odometer (exhaustive search) or a fuzzer's bytes. What is decided lives elsewhere.
+//! The only source of chance. Every random choice of a run (faults, interleavings, payloads, parameters) is a call of
+//! [`Decisions`], which records every answer. The answers come from one of several sources: a seed, a recorded list
+//! (replay and shrinking), an odometer (exhaustive search) or a fuzzer's bytes.
 //!
-//! Zero is always the quiet answer: "no fault", "the first", "the least". A source that has run out answers zero from then on, so
-//! that a shortened list of decisions is still a run, and a simpler one.
+//! Zero is always the quiet answer: "no fault", "the first", "the least". An exhausted source answers zero, so that a
+//! shortened list of decisions is a simpler run.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::fault::{Fault, FaultCounts, FaultRates};
 
-/// How likely something is, in millionths.
+/// A probability in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Rate(pub u32);
 
@@ -29,7 +29,7 @@ pub trait Decide {
     /// A number in `0..bound`; `bound` is at least 2.
     fn below(&mut self, bound: u64) -> u64;
 
-    /// True with the given likelihood, which is neither 0 nor 1. An exhaustive search takes both ways whatever the rate.
+    /// True with the given likelihood, which is neither 0 nor 1. An exhaustive search takes both ways at any rate.
     fn chance(&mut self, rate: Rate) -> bool;
 }
 
@@ -140,14 +140,14 @@ impl Decide for FuzzBytes<'_> {
     }
 
     fn chance(&mut self, rate: Rate) -> bool {
-        // 16 bits decide, so that rare events stay rare in random input; all ones is the loudest.
+        // 16 bits decide, so that rare events stay rare in random input; all ones is always true.
         let drawn = self.below(1 << 16);
         let quiet = (1u64 << 16) - ((u64::from(rate.0) << 16) / 1_000_000).max(1);
         drawn >= quiet
     }
 }
 
-/// Another source, whose answers are written down as the bytes that [`FuzzBytes`] would take for them.
+/// Another source, whose answers are recorded as the bytes that [`FuzzBytes`] would read for them.
 pub struct Encoded<D> {
     source: D,
     bytes: Rc<RefCell<Vec<u8>>>,
@@ -174,8 +174,9 @@ impl<D: Decide> Decide for Encoded<D> {
     }
 }
 
-/// Walks every path of a bounded tree of decisions, depth first: an odometer whose digits are the decisions of one run. After a
-/// run, [`Odometer::advance`] turns the last digit that can still turn. Decisions beyond the depth are zero.
+/// Walks every path of a bounded tree of decisions, depth first: an odometer whose digits are the decisions of one run.
+/// After a run, [`Odometer::advance`] increments the last digit that can be incremented. Decisions beyond the depth are
+/// zero.
 #[derive(Clone, Debug, Default)]
 pub struct Odometer {
     digits: Vec<(u64, u64)>,
@@ -189,7 +190,7 @@ impl Odometer {
         Odometer { digits: Vec::new(), position: 0, depth }
     }
 
-    /// Goes on to the next path; false when all have been walked.
+    /// Moves to the next path; false after the last one.
     pub fn advance(&mut self) -> bool {
         self.digits.truncate(self.position);
         self.position = 0;
@@ -232,7 +233,7 @@ impl<D: Decide> Decide for Rc<RefCell<D>> {
     }
 }
 
-/// What a run asks, and the record of its answers. Shared by everything in one world (which is one thread).
+/// The decisions of a run, with the record of the answers. Shared by all parts of one world (which is one thread).
 #[derive(Clone)]
 pub struct Decisions<'a> {
     inner: Rc<RefCell<Inner<'a>>>,
@@ -241,7 +242,7 @@ pub struct Decisions<'a> {
 struct Inner<'a> {
     source: Box<dyn Decide + 'a>,
     taken: Vec<u64>,
-    /// Of each decision, the kind of fault that it was about.
+    /// The kind of fault of each decision, if any.
     about: Vec<Option<Fault>>,
     faults: FaultRates,
     struck: FaultCounts,
@@ -263,12 +264,12 @@ impl<'a> Decisions<'a> {
         }
     }
 
-    /// Others, which are asked and written down here: with faults of their own, for something beside the run.
+    /// Decisions with faults of their own, recorded here: for tests beside the run.
     pub fn apart(&self) -> Decisions<'a> {
         Decisions::new(Forwarded(self.clone()))
     }
 
-    /// A number in `0..bound`. Nothing is asked where there is no choice.
+    /// A number in `0..bound`. Without a choice no decision is taken.
     pub fn below(&self, bound: u64) -> u64 {
         assert!(bound > 0, "a decision needs an alternative");
         if bound == 1 {
@@ -297,7 +298,7 @@ impl<'a> Decisions<'a> {
         among[self.index(among.len())].clone()
     }
 
-    /// Whether something of this likelihood happens.
+    /// True with this probability.
     pub fn chance(&self, rate: Rate) -> bool {
         self.chance_of(rate, None)
     }
@@ -316,12 +317,13 @@ impl<'a> Decisions<'a> {
         answer
     }
 
-    /// Whether something of this likelihood is done that nobody needs: never, once the faults are over.
+    /// Whether an optional activity of this rate is done: never, once the faults are over.
     pub fn activity(&self, rate: Rate) -> bool {
         !self.inner.borrow().faults_over && self.chance(rate)
     }
 
-    /// Whether a fault strikes, here where it could: never, once the faults are over. The one place that asks.
+    /// Whether a fault strikes at a point where it could: never, once the faults are over. The only place that decides
+    /// this.
     pub fn fault(&self, fault: Fault) -> bool {
         let rate = self.inner.borrow().faults.of(fault);
         if rate == Rate::NEVER || self.faults_over() {
@@ -335,12 +337,12 @@ impl<'a> Decisions<'a> {
         fires
     }
 
-    /// A fault that fired made the kernel be given something else than it would have been given.
+    /// Records that a fault that fired changed what the kernel was given.
     pub fn changed(&self, fault: Fault) {
         self.inner.borrow_mut().struck.of_mut(fault).changed += 1;
     }
 
-    /// Whether a fault strikes that changes something whenever it does.
+    /// Whether a fault strikes, for kinds that always change something.
     pub fn strikes(&self, fault: Fault) -> bool {
         let fires = self.fault(fault);
         if fires {
@@ -349,17 +351,17 @@ impl<'a> Decisions<'a> {
         fires
     }
 
-    /// How likely each fault is from now on. At first there are none.
+    /// Sets the rates of faults. At first there are none.
     pub fn set_faults(&self, faults: FaultRates) {
         self.inner.borrow_mut().faults = faults;
     }
 
-    /// What became of the faults so far.
+    /// Counts of the faults so far.
     pub fn struck(&self) -> FaultCounts {
         self.inner.borrow().struck
     }
 
-    /// From now on nothing fails: the run is to prove that it catches up (invariant 10).
+    /// Ends all faults: the run must now catch up (invariant 10).
     pub fn end_faults(&self) {
         self.inner.borrow_mut().faults_over = true;
     }
@@ -379,14 +381,14 @@ impl<'a> Decisions<'a> {
         self.inner.borrow().taken.clone()
     }
 
-    /// Of every answer so far, the kind of fault that was asked for; None if it was asked for something else. Without the answers
-    /// about a kind that never fired, the others mean the same in a world that does not have that kind.
+    /// The kind of fault of every answer so far; None for other decisions. Without the answers for a kind that never
+    /// fired, the remaining list means the same in a world without that kind.
     pub fn about(&self) -> Vec<Option<Fault>> {
         self.inner.borrow().about.clone()
     }
 }
 
-/// What others decide.
+/// Forwards to other decisions.
 struct Forwarded<'a>(Decisions<'a>);
 
 impl Decide for Forwarded<'_> {

@@ -1,5 +1,6 @@
-//! The defects that can be seeded: the kernel's own, and those of the world around it (a host, a client library or a disk that is
-//! broken), each behind a switch that exists only in a build with the feature `defects`. How they are looked for lives in `bugs`.
+//! The defects that can be seeded: the kernel's own, and those of the world around it (a host, a client library or a
+//! disk that is broken), each behind a switch that exists only in a build with the feature `defects`. `bugs` searches
+//! for them.
 
 pub use kernel::defects::{About, Class, Defect};
 
@@ -7,46 +8,46 @@ kernel::seeded_defects! {
     /// A seeded defect of the world around the kernel.
     WorldDefect {
         SyncedBeforeSync "synced-before-sync" Logic "durable",
-            "The host says that records are synced as soon as they are appended.",
-            "ClickHouse#7256 (fault A17): what is committed apart from the data is committed too early";
+            "The host reports records as synced as soon as they are appended.",
+            "ClickHouse#7256 (fault A17): an offset committed separately from the data is committed too early";
         LyingDisk "lying-disk" NeedsFault "durable",
-            "A sync says that it succeeded and did nothing.",
+            "A sync reports success without doing anything.",
             "faults B6: a write that never happened";
         ManifestBeforeSync "manifest-before-sync" NeedsFault "recovered",
-            "The host writes the manifest before it syncs what the manifest calls durable.",
+            "The host writes the manifest before it syncs the records that the manifest names as durable.",
             "the kernel's own: `SyncPlan::manifest`";
         CountedOffsets "counted-offsets" NeedsFault "exactly once",
-            "The host counts messages instead of reading their offsets, so that what is delivered twice counts twice.",
+            "The host counts messages instead of reading their offsets, so that redelivered messages count twice.",
             "librdkafka#4637 (fault A2)";
         SkippedMessage "skipped-message" Logic "exactly once",
-            "The client library leaves out messages.",
+            "The client library omits messages.",
             "librdkafka v2.13.2 (fault A3)";
         AbortedRowsCounted "aborted-rows-counted" NeedsFault "exactly once",
-            "The client library hands out messages of transactions that are not committed.",
+            "The client library delivers messages of transactions that are not committed.",
             "pinot#19161 (A7)";
         RelabelledRedelivery "relabelled-redelivery" NeedsFault "exactly once",
-            "Of a fetch that begins below what was asked for the client counts offsets from what was asked for.",
+            "If a fetch starts below the requested offset, the client counts offsets from the requested one.",
             "librdkafka v2.1.1 (A2)";
         SyncRetried "sync-retried" NeedsFault "honest",
-            "The host syncs once more after a sync failed, and believes it.",
+            "The host syncs again after a failed sync and trusts the second result.",
             "B3: a second sync that succeeds proves nothing";
         ForgedEpoch "corrupted-epoch" NeedsFault "fenced",
-            "What an older epoch extracted is relabelled as the newest's.",
+            "An extract of an older epoch is relabelled with the newest epoch.",
             "redpanda connect#4009 (fault A1)";
         CachedTopicId "cached-topic-id" NeedsFault "honest",
-            "Later readings of a topic give its first id again, from a cache.",
+            "Later metadata of a topic contains its first id again, from a cache.",
             "materialize#20141 (fault A6)";
         TornSnapshot "torn-snapshot" Logic "atomic",
-            "Readers are given one shard's older view among the new ones.",
+            "Readers get one shard's older view among the new ones.",
             "the host's duty 7";
         RepeatedCommand "repeated-command" Logic "exactly once",
-            "A shard is told one of its commands twice.",
+            "A shard gets one of its commands twice.",
             "the host's duty 4";
         MisplacedRows "misplaced-rows" Logic "placed",
-            "Rows are handed to the wrong shard.",
+            "Rows are routed to the wrong shard.",
             "the host's duty 3";
         ForgottenPiece "forgotten-piece" Logic "recovered",
-            "Recovery leaves out one shard's piece of one record.",
+            "Recovery omits one shard's piece of one record.",
             "the host's duty 1";
         EarlyAnswer "early-answer" Logic "durable",
             "A client is answered before its record is durable.",
@@ -54,7 +55,7 @@ kernel::seeded_defects! {
     }
 }
 
-/// A seeded defect, wherever it is.
+/// A seeded defect of the kernel or of the world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SeededDefect {
     /// In the kernel.
@@ -64,7 +65,7 @@ pub enum SeededDefect {
 }
 
 impl SeededDefect {
-    /// All of them: the ledger.
+    /// All seeded defects.
     pub fn all() -> impl Iterator<Item = SeededDefect> {
         let kernel = Defect::ALL.iter().map(|bug| SeededDefect::Kernel(*bug));
         kernel.chain(WorldDefect::ALL.iter().map(|bug| SeededDefect::World(*bug)))
@@ -85,20 +86,20 @@ impl SeededDefect {
     }
 }
 
-/// Whether this binary has the bugs in it.
+/// Whether this binary contains the defects.
 pub const BUILT_IN: bool = cfg!(feature = "defects");
 
 #[cfg(not(feature = "defects"))]
 mod switch {
     use super::{SeededDefect, WorldDefect};
 
-    /// Whether this bug is there.
+    /// Whether this defect is active.
     #[inline(always)]
     pub const fn is(_bug: WorldDefect) -> bool {
         false
     }
 
-    /// From now on, on this thread, this bug is there and no other. In this build there are none.
+    /// Activates this defect and no other, on this thread. This build has none.
     pub fn activate(bug: Option<SeededDefect>) {
         assert!(bug.is_none(), "this build has no seeded defects; build with --features defects");
     }
@@ -114,13 +115,13 @@ mod switch {
         static ACTIVE: Cell<Option<WorldDefect>> = const { Cell::new(None) };
     }
 
-    /// Whether this bug is there.
+    /// Whether this defect is active.
     #[inline]
     pub fn is(bug: WorldDefect) -> bool {
         ACTIVE.get() == Some(bug)
     }
 
-    /// From now on, on this thread, this bug is there and no other.
+    /// Activates this defect and no other, on this thread.
     pub fn activate(bug: Option<SeededDefect>) {
         let (kernel, world) = match bug {
             Some(SeededDefect::Kernel(bug)) => (Some(bug), None),

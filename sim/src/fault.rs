@@ -1,15 +1,16 @@
-//! The faults: every kind of trouble that the world can make, by name, each to be switched on and off by itself, and what became of
-//! each in a run and over many. Where a fault strikes lives with the part of the world that it strikes (`broker`, `disk`, `world`);
-//! whether it does is asked of [`Decisions::fault`](crate::decide::Decisions::fault), and nowhere else.
+//! The faults: every kind of failure that the world can inject, by name, each with a switch, and counts of what each
+//! did in one run and in many. The code of a fault is in the part of the world that it strikes (`broker`, `disk`,
+//! `world`); only [`Decisions::fault`](crate::decide::Decisions::fault) decides whether it strikes.
 //!
 //! # What is counted
 //!
-//! A kind is *asked* for where it could strike: it was drawn for the run and what it needs was there (a page that is not synced, a
-//! response to repeat). It has *fired* where the answer was yes. It has *changed* something where the kernel was then given
-//! something else than it would have been given: other bytes, another offset, another order, no answer.
+//! A kind is *asked* for where it could strike: it was drawn for the run and its precondition holds (an unsynced page,
+//! a response to repeat). It has *fired* if the answer was yes. It has *changed* something if the kernel was then given
+//! something else than without the fault: other bytes, another offset, another order, no answer.
 //!
-//! A kind *may* strike in a seed in which it was asked for at least once. [`Coverage::complaints`] demands that it changed
-//! something in 10 % to 90 % of those: less, and it is a fault in name only; more, and no seed shows how the others look without.
+//! A kind *may* strike in a seed in which it was asked for at least once. [`Coverage::complaints`] demands that it
+//! changed something in 10 % to 90 % of those: with less it has no effect; with more no seed shows the other faults
+//! without it.
 
 use crate::decide::{Decisions, Rate};
 
@@ -18,20 +19,20 @@ use crate::decide::{Decisions, Rate};
 pub enum Group {
     /// The broker and its client library.
     Broker,
-    /// What producers write.
+    /// The producers' messages.
     Messages,
     /// The disk.
     Disk,
-    /// The process: how it ends.
+    /// The end of the process.
     Process,
-    /// Damage to what is durable.
+    /// Damage to durable data.
     Rot,
-    /// Clock, timers, turns.
+    /// Clock, timers, scheduling.
     Time,
 }
 
 impl Group {
-    /// As it is called on the command line.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Group::Broker => "broker",
@@ -47,10 +48,11 @@ impl Group {
         [Group::Broker, Group::Messages, Group::Disk, Group::Process, Group::Rot, Group::Time];
 }
 
-/// Declares the kinds: variant, name, number, group, greatest rate in millionths, drawn into one seed of so many, what it does.
+/// Declares the kinds: variant, name, number, group, greatest rate in millionths, drawn into one of how many seeds,
+/// description.
 macro_rules! faults {
     ($($kind:ident $name:literal $number:literal $group:ident $most:literal 1/$seeds:literal $does:literal;)*) => {
-        /// A kind of fault. What each does is its [`Fault::does`].
+        /// A kind of fault, described by [`Fault::does`].
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         #[allow(missing_docs)]
         pub enum Fault {
@@ -88,23 +90,23 @@ struct Facts {
 
 faults! {
     OldOwner "old-owner" "A1" Broker 900_000 1/2
-        "A reader of an epoch that is over does not know it yet and goes on delivering.";
+        "A reader of an ended epoch has not stopped yet and continues to deliver.";
     CompressedBatch "compressed-batch" "A2" Broker 300_000 1/2
-        "A fetch begins at the start of the batch in which the offset asked for lies.";
+        "A fetch begins at the start of the batch that contains the requested offset.";
     Redelivery "redelivery" "A2" Broker 200_000 1/2
-        "A fetch begins below the offset asked for.";
+        "A fetch begins below the requested offset.";
     RepeatedResponse "repeated-response" "A2" Broker 150_000 1/2
-        "The response before comes once more.";
+        "The previous response arrives again.";
     LateResponse "late-response" "A2" Broker 1_000_000 1/2
-        "A new session first gets what the session before it had asked for.";
+        "A new session first gets the response for the previous session's request.";
     Skip "skip" "A3" Broker 300_000 1/2
-        "Where it begins to fetch, or a leader changes, the client skips messages.";
+        "The client skips messages when it begins to fetch or when a leader changes.";
     LostRange "lost-range" "A3" Broker 100_000 1/2
-        "A range that was read is not handed in, and the one behind it is.";
+        "An extract is lost, and the one after it is handed in.";
     FallBack "fall-back" "A4" Broker 80_000 1/2
-        "The client's position goes back to the start by itself.";
+        "The client's position goes back to the start of the partition.";
     RepeatedRange "repeated-range" "A4" Broker 50_000 1/2
-        "A range is handed in twice.";
+        "An extract is handed in twice.";
     Retention "retention" "A5" Broker 10_000 1/2
         "Retention removes messages, perhaps the next one.";
     RecreatedTopic "recreated-topic" "A6" Broker 6_000 1/2
@@ -114,141 +116,141 @@ faults! {
     ControlRecords "control-records" "A7" Messages 100_000 1/2
         "Offsets at the end of a partition have no messages, as control records leave them.";
     Compaction "compaction" "A8" Messages 60_000 1/2
-        "Compaction removes messages that nobody was given yet.";
+        "Compaction removes messages that no reader has received yet.";
     EmptyFetch "empty-fetch" "A8" Broker 300_000 1/2
-        "A fetch brings nothing although there is something.";
+        "A fetch returns nothing although there are messages.";
     LeaderChange "leader-change" "A9" Broker 50_000 1/2
-        "Another broker leads a partition, with the same log.";
+        "Another broker becomes leader of a partition, with the same log.";
     UncleanElection "unclean-election" "A9" Broker 6_000 1/2
-        "Another broker leads without the end of the log: it is cut, and offsets are used again.";
+        "A broker without the end of the log becomes leader: the log is cut, and offsets are used again.";
     StaleLeader "stale-leader" "A10" Broker 100_000 1/2
-        "A broker that has just taken over knows less of the end than we have read.";
+        "A broker that has just become leader reports a lower end than was already read.";
     DoubledAnswer "doubled-answer" "A10" Broker 100_000 1/2
-        "An answer of the source's host comes twice.";
+        "An answer of the source's host arrives twice.";
     LateAnswer "late-answer" "A10" Broker 100_000 1/2
-        "An answer is held up and comes after later ones, perhaps of a newer epoch.";
+        "An answer is delayed and arrives after later ones, perhaps of a newer epoch.";
     NewPartition "new-partition" "A11" Broker 15_000 1/2
         "The topic gets one more partition.";
     EmptyPartition "empty-partition" "A11" Broker 500_000 1/2
-        "Nobody writes to a partition: it begins where it ends.";
+        "A partition stays empty: its start is its end.";
     IncompleteMetadata "incomplete-metadata" "A12" Broker 200_000 1/2
-        "A partition is missing in a reading.";
+        "A metadata answer omits a partition.";
     OpenTransaction "open-transaction" "A13" Messages 400_000 1/2
-        "A transaction stays open and holds back the end of what may be read.";
+        "A transaction stays open and holds back the last stable offset.";
     EqualPayloads "equal-payloads" "A14" Messages 100_000 1/2
         "A message has the same bytes as another one; both count.";
     WildTimestamps "wild-timestamps" "A15" Messages 100_000 1/2
-        "A message says that it is from the far past or future.";
+        "A message has a timestamp of the far past or future.";
     Poison "poison" "A16" Messages 60_000 1/2
         "A message cannot be decoded.";
     Oversized "oversized" "A16" Messages 30_000 1/2
-        "A message is larger than batches, credits and log files are.";
+        "A message is larger than a batch, a credit and a log file.";
     Disconnect "disconnect" "A18" Broker 30_000 1/2
-        "A call to the broker fails for a moment: reading begins again from the stored offset.";
+        "A call to the broker fails transiently: reading begins again from the stored offset.";
     OldOffsets "old-offsets" "A19" Broker 300_000 1/2
-        "A later reading of the topic gives lower ends than an earlier one.";
+        "A later metadata answer has lower ends than an earlier one.";
     LostPages "lost-pages" "B1" Disk 1_000_000 1/1
-        "A power cut leaves an older version of a page that was not synced.";
+        "A power cut leaves an older version of an unsynced page.";
     TornSectors "torn-sectors" "B1" Disk 1_000_000 1/2
         "A power cut leaves sectors of several versions in one page.";
     CrashInSync "crash-in-sync" "B2" Disk 60_000 1/2
-        "The process dies in a sync, which has written any of its pages.";
+        "The process dies during a sync that has written any subset of its pages.";
     FailedSync "failed-sync" "B3" Disk 60_000 1/2
-        "A sync fails: some pages are on the disk, the others count as clean and are not.";
+        "A sync fails: some pages are on the disk, the others count as clean and are not on it.";
     LostEntry "lost-entry" "B4" Disk 1_000_000 1/2
-        "Power is cut before the directory knows a new log file: it is not there.";
+        "Power is cut before a new log file's directory entry is durable: the file is missing.";
     ReturnedFile "returned-file" "B4" Disk 1_000_000 1/2
-        "A removed log file is there again after a power cut.";
+        "A removed log file exists again after a power cut.";
     FailedWrite "failed-write" "B5" Disk 8_000 1/2
         "A write into a log file fails half-way: a hole on a full disk, a device error.";
     BitRot "bit-rot" "B6" Rot 500_000 1/24
-        "One bit of what is durable flips.";
+        "One bit of durable data flips.";
     MisdirectedWrite "misdirected-write" "B6" Rot 500_000 1/24
-        "A sector is overwritten with what was meant for another one.";
+        "A sector is overwritten with another sector's data.";
     LostWrite "lost-write" "B6" Rot 500_000 1/24
-        "A page is what it was before it was written back the last time.";
+        "A page has its content from before its last write-back.";
     StaleRead "stale-read" "B6" Rot 500_000 1/24
-        "Until a start is over, reads of a page bring what was there before.";
+        "Until a start is complete, reads of a page return its earlier content.";
     DiskFull "disk-full" "B7" Disk 400_000 1/2
-        "There is no room for a new log file.";
+        "There is no space for a new log file.";
     FailedRead "failed-read" "B7" Disk 150_000 1/2
         "A read fails.";
     ShortRead "short-read" "B7" Disk 150_000 1/2
-        "A read ends in the middle.";
+        "A read returns fewer bytes than requested.";
     FailedCall "failed-call" "B7" Disk 150_000 1/2
         "Log files cannot be listed, or one cannot be removed.";
     SlowSync "slow-sync" "B7" Disk 150_000 1/2
-        "A sync takes very long while everything else goes on.";
+        "A sync takes very long while all other actors continue.";
     LowSpace "low-space" "B7" Disk 60_000 1/2
-        "The disk falls below its reserve, and there is room again later.";
+        "Free disk space falls below the reserve, and rises above it later.";
     Kill "kill" "B8" Process 3_000 1/2
         "The process is killed; the page cache stays.";
     PowerCut "power-cut" "B8" Process 3_000 1/2
-        "Power is cut; what was not synced is at the disk's mercy.";
+        "Power is cut; unsynced pages keep any version.";
     CrashAtEffect "crash-at-effect" "B8" Process 4_000 1/2
-        "The process dies between two effects of the kernel: what was drained before is carried out, the rest is not.";
+        "The process dies between two effects of the kernel: earlier effects are executed, later ones are not.";
     CrashInCall "crash-in-call" "B8" Process 6_000 1/2
-        "The process dies in the middle of a call to the disk.";
+        "The process dies during a call to the disk.";
     CrashInRecovery "crash-in-recovery" "B8" Process 60_000 1/2
-        "The process dies in the middle of a call to the disk while it recovers.";
+        "The process dies during a call to the disk while it recovers.";
     ClockBack "clock-back" "C" Time 20_000 1/2
-        "The wall clock jumps back for a moment.";
+        "The wall clock jumps back temporarily.";
     ClockForward "clock-forward" "C" Time 20_000 1/2
-        "The wall clock jumps ahead for good.";
+        "The wall clock jumps ahead permanently.";
     ClockSet "clock-set" "C" Time 500_000 1/2
-        "A new life begins by another clock, hours before or after the one before it.";
+        "A new process starts with a clock that is hours behind or ahead of the previous one's.";
     EarlyTimer "early-timer" "C" Time 150_000 1/2
-        "A timer goes off although nothing is due.";
+        "A timer fires although nothing is due.";
     LateTimer "late-timer" "C" Time 800_000 1/2
-        "A timer that is due does not go off yet.";
+        "A timer that is due fires late.";
     BunchedTimers "bunched-timers" "C" Time 200_000 1/2
-        "A timer goes off several times in a row.";
+        "A timer fires several times in sequence.";
     StalledActor "stalled-actor" "C" Time 5_000 1/2
-        "Somebody gets no turn for a while: a shard, the log, a source, the answers of one of them.";
-    // Those that came late are drawn late: see `FaultRates::draw_late`.
+        "An actor gets no turn for a while: a shard, the log, a source, or the answers of one of them.";
+    // Kinds that were added later are drawn later: see `FaultRates::draw_late`.
     TornManifest "torn-manifest" "B5" Disk 200_000 1/2
-        "A manifest is written in part: the process dies of it, or is told.";
+        "A manifest is written in part: the process dies, or gets an error.";
     LostLogFile "lost-log-file" "B6" Rot 500_000 1/24
-        "A file of the log is gone.";
+        "A log file is missing.";
     CutLogFile "cut-log-file" "B6" Rot 500_000 1/24
-        "A file of the log lost its end, or all that is in it.";
+        "A log file lost its end, or all of its content.";
     EmptiedDirectory "emptied-directory" "B6" Rot 500_000 1/24
-        "All files of the log are gone; the manifest is there.";
+        "All log files are missing; the manifest exists.";
 }
 
 impl Fault {
-    /// What `--faults` calls it.
+    /// Its name for `--faults`.
     pub fn name(self) -> &'static str {
         self.facts().name
     }
 
-    /// Its number in the list of what breaks exactly-once: A for the broker, B for the disk, C for clock and turns.
+    /// Its code in docs/FAULTS.md: A for the broker, B for the disk, C for clock and scheduling.
     pub fn number(self) -> &'static str {
         self.facts().number
     }
 
-    /// Where it belongs.
+    /// Its group.
     pub fn group(self) -> Group {
         self.facts().group
     }
 
-    /// What it does, in a sentence.
+    /// Its description, one sentence.
     pub fn does(self) -> &'static str {
         self.facts().does
     }
 
-    /// Whether it is a way in which a power cut ends, and no accident of its own: it never strikes without one.
+    /// Whether it is a consequence of a power cut: it never strikes without one.
     pub fn is_of_power_cuts(self) -> bool {
         matches!(self, Fault::LostPages | Fault::TornSectors | Fault::LostEntry | Fault::ReturnedFile)
     }
 
-    /// Whether it takes a whole file of the log: then nothing that was visible may be lost without a word.
+    /// Whether it removes or empties whole log files: then the loss of visible records must be reported.
     pub fn is_of_files(self) -> bool {
         matches!(self, Fault::LostLogFile | Fault::CutLogFile | Fault::EmptiedDirectory)
     }
 
-    /// Whether it is drawn after everything else, and only where it is allowed: so that what was recorded before it came to be
-    /// is still the same run.
+    /// Whether it is drawn after everything else, and only where it is allowed, so that older recordings stay the same
+    /// runs.
     fn is_late(self) -> bool {
         self == Fault::TornManifest || self.is_of_files()
     }
@@ -278,7 +280,7 @@ impl FaultSet {
         Fault::ALL.into_iter().filter(|fault| fault.is_of_power_cuts()).fold(FaultSet::NONE, FaultSet::with)
     }
 
-    /// Those of some groups.
+    /// The kinds of some groups.
     pub fn of(groups: &[Group]) -> FaultSet {
         let kinds = Fault::ALL.into_iter().filter(|fault| groups.contains(&fault.group()));
         kinds.fold(FaultSet::NONE, FaultSet::with)
@@ -304,18 +306,18 @@ impl FaultSet {
         FaultSet(self.0 & !(1 << fault as u32))
     }
 
-    /// What is in both.
+    /// The intersection.
     pub fn and(self, other: FaultSet) -> FaultSet {
         FaultSet(self.0 & other.0)
     }
 
-    /// What is in one of them.
+    /// The union.
     pub fn or(self, other: FaultSet) -> FaultSet {
         FaultSet(self.0 | other.0)
     }
 
-    /// Understands `kill,torn-sectors`, `broker,-retention`, `all,-rot`, `none`: names of kinds and groups, from left to right,
-    /// each taken in, or with a minus taken out. A list that begins with a minus begins with all.
+    /// Understands `kill,torn-sectors`, `broker,-retention`, `all,-rot`, `none`: names of kinds and groups, from left
+    /// to right, each added, or removed with a minus. A list that begins with a minus begins with all.
     pub fn parse(text: &str) -> Result<FaultSet, String> {
         let mut set = if text.trim_start().starts_with('-') { FaultSet::ALL } else { FaultSet::NONE };
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -348,7 +350,7 @@ impl FaultSet {
     }
 }
 
-/// As [`FaultSet::parse`] understands it.
+/// In the form that [`FaultSet::parse`] reads.
 impl std::fmt::Display for FaultSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&str> = self.kinds().map(Fault::name).collect();
@@ -360,7 +362,7 @@ impl std::fmt::Display for FaultSet {
     }
 }
 
-/// How likely each kind is in a run, whenever it is asked for.
+/// The rate of each kind in a run, applied whenever it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultRates([Rate; Fault::ALL.len()]);
 
@@ -371,8 +373,8 @@ impl Default for FaultRates {
 }
 
 impl FaultRates {
-    /// Draws which kinds there are in a run, and how often. The same decisions are taken whatever is allowed, so that a seed with a
-    /// kind switched off is otherwise drawn alike.
+    /// Draws which kinds there are in a run, and how often. The same decisions are taken whatever is allowed, so that
+    /// switching a kind off changes nothing else in a seed.
     pub fn draw(d: &Decisions<'_>, allowed: FaultSet) -> FaultRates {
         let mut rates = FaultRates::default();
         for fault in Fault::ALL.into_iter().filter(|fault| !fault.is_late()) {
@@ -389,7 +391,7 @@ impl FaultRates {
         rates
     }
 
-    /// Draws the kinds that are drawn late, all of them as soon as one is allowed. What was set before stays.
+    /// Draws the kinds that are drawn late, all of them as soon as one is allowed. Rates that were set before stay.
     pub fn draw_late(&mut self, d: &Decisions<'_>, allowed: FaultSet) {
         let late = Fault::ALL.into_iter().filter(|fault| fault.is_late());
         if late.clone().all(|fault| !allowed.contains(fault)) {
@@ -407,24 +409,24 @@ impl FaultRates {
         }
     }
 
-    /// Draws how often those of a set strike that were not drawn yet.
+    /// Draws the rates of those kinds of a set that have none yet.
     pub fn draw_rest(&mut self, d: &Decisions<'_>, set: FaultSet) {
         for fault in set.kinds().filter(|fault| self.of(*fault) == Rate::NEVER).collect::<Vec<_>>() {
             self.set(fault, Rate((fault.facts().most.0 >> (5 - d.below(6))).max(1)));
         }
     }
 
-    /// How likely a kind is.
+    /// The rate of a kind.
     pub fn of(&self, fault: Fault) -> Rate {
         self.0[fault as usize]
     }
 
-    /// Makes a kind so likely.
+    /// Sets the rate of a kind.
     pub fn set(&mut self, fault: Fault, rate: Rate) {
         self.0[fault as usize] = rate;
     }
 
-    /// With a kind so likely.
+    /// With a rate for a kind.
     pub fn with(mut self, fault: Fault, rate: Rate) -> FaultRates {
         self.set(fault, rate);
         self
@@ -438,7 +440,7 @@ impl FaultRates {
 
 // ---- What became of them ----
 
-/// How often one kind was asked for, fired, and changed what the kernel was given.
+/// How often one kind was asked for, fired, and changed something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Struck {
@@ -447,7 +449,7 @@ pub struct Struck {
     pub changed: u64,
 }
 
-/// What became of each kind in a run.
+/// Counts of each kind in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultCounts([Struck; Fault::ALL.len()]);
 
@@ -474,7 +476,7 @@ impl FaultCounts {
     }
 }
 
-/// What became of one kind over many seeds: numbers of seeds, but for the last.
+/// Counts of one kind over many seeds: numbers of seeds, except the last field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct KindCoverage {
@@ -486,7 +488,7 @@ pub struct KindCoverage {
     pub times: u64,
 }
 
-/// What became of the faults over many seeds.
+/// Counts of all faults over many seeds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Coverage {
     /// Seeds.
@@ -500,7 +502,7 @@ impl Default for Coverage {
     }
 }
 
-/// Seeds from which on shares are demanded, and not only that every kind struck.
+/// Seeds from which on the shares are checked, and not only that every kind struck.
 const SEEDS_FOR_SHARES: u64 = 2000;
 
 impl Coverage {
@@ -520,8 +522,8 @@ impl Coverage {
         self.kinds[fault as usize]
     }
 
-    /// What these seeds do not prove, of a set of faults that they were to show. Of few seeds it is only asked that every
-    /// kind that could strike often enough did.
+    /// The faults of a set that these seeds do not cover. For few seeds the check is only that every kind that could
+    /// strike often enough did.
     pub fn complaints(&self, of: FaultSet) -> Vec<String> {
         of.kinds().filter_map(|fault| self.complaint(fault)).collect()
     }
@@ -530,7 +532,7 @@ impl Coverage {
         let KindCoverage { may, changed, .. } = self.of(fault);
         let name = fault.name();
         if self.seeds < SEEDS_FOR_SHARES {
-            // Of a kind that changes something in a tenth of the seeds that it may, 60 such seeds lack it once in 500 runs.
+            // A kind that changes something in a tenth of its seeds is missing in 60 seeds once in 500 runs.
             return (changed == 0 && may >= 60)
                 .then(|| format!("{name} changed nothing in {may} seeds that it might have"));
         }

@@ -1,5 +1,5 @@
-//! A fuzzer's bytes as a run, and a run as a fuzzer's bytes: the first says which profile, the others decide everything that chance
-//! decides. The target itself, and the tool that makes a corpus of seeds, live in `fuzz/`.
+//! A fuzzer's bytes as a run, and a run as a fuzzer's bytes: the first byte selects the profile, the others are the
+//! decisions. The target, and the tool that makes a corpus from seeds, are in `fuzz/`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use crate::fault::FaultSet;
 use crate::run::{Outcome, Plan, run};
 use crate::swarm::Profile;
 
-/// The run that an input is. None of an empty one, which is none.
+/// The run of an input. None for an empty one.
 pub fn run_bytes(input: &[u8]) -> Option<Outcome> {
     let [profile, decisions @ ..] = input else { return None };
     let profile = Profile::ALL[*profile as usize % Profile::ALL.len()];
     Some(run(FuzzBytes::new(decisions), plan(profile)))
 }
 
-/// The input that is the run of a seed.
+/// The input for the run of a seed.
 pub fn bytes_of_seed(profile: Profile, seed: u64) -> Vec<u8> {
     let number = Profile::ALL.iter().position(|each| *each == profile).expect("one of all");
     let bytes = Rc::new(RefCell::new(vec![number as u8]));

@@ -1,18 +1,18 @@
-//! The seeded simulator: the shipped kernel, decoder and extractor in one thread, on a simulated disk and a simulated broker, under
-//! the faults that disks and brokers really have, held against an independent reference model.
+//! The seeded simulator: the shipped kernel, decoder and extractor in one thread, on a simulated disk and a simulated
+//! broker, under the faults of real disks and brokers, compared with an independent reference model.
 //!
-//! - [`decide`]: the one door through which chance comes in. [`swarm`]: what a run is like, drawn through it.
-//! - [`fault`]: every kind of trouble by name, and what became of it.
-//! - [`disk`], [`broker`]: models of what is outside, as bad as the real ones. [`scenario`], [`csv`], [`wide`],
-//!   [`program`]: what their users agree on.
-//! - [`world`]: one database, everything around it, and whose turn it is. [`model_test`]: shards alone. [`log_corruption`]: logs alone.
-//!   [`columns`]: rows as they are handed in.
-//! - [`oracle`]: what must hold, computed apart.
-//! - [`explore`]: every state of a small world, the same kernel in it.
-//! - [`run`]: seeds, twice each. [`shrink`]: a failure made small. [`trace`], [`counts`]: what happened; [`story`]: told in words;
-//!   [`explain`]: as a page to look at.
+//! - [`decide`]: the only source of chance. [`swarm`]: the parameters of a run.
+//! - [`fault`]: every kind of failure by name, with counts.
+//! - [`disk`], [`broker`]: models of the outside world. [`scenario`], [`csv`], [`wide`], [`program`]: tables, pipelines
+//!   and messages.
+//! - [`world`]: one database, its surroundings, and the order of turns. [`model_test`]: shards alone.
+//!   [`log_corruption`]: logs alone. [`columns`]: rows as columns.
+//! - [`oracle`]: the independent model and its checks.
+//! - [`explore`]: exhaustive search of a small world.
+//! - [`run`]: seeds, twice each. [`shrink`]: shrinks failures. [`trace`], [`counts`]: events and counts; [`story`]: as
+//!   text; [`explain`]: as an HTML page.
 //! - [`fuzz`]: a fuzzer's bytes as a run.
-//! - [`replay`]: what a real server recorded, run again. [`commands`]: the command line.
+//! - [`replay`]: replay of a server's recording. [`commands`]: the command line.
 
 pub mod broker;
 pub mod bugs;

@@ -1,11 +1,11 @@
-//! The simulator's command line: which subcommand, and nothing else. Each lives in `commands`.
+//! The simulator's command line: selects the subcommand. `commands` contains them.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sim::commands::{bugs, explain, explore, replay, run, shrink};
 
-/// A run makes and drops millions of small arrays and messages: the system's allocator was a fifth of its time.
+/// A run makes and drops millions of small arrays and messages: the system's allocator took a fifth of the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -20,15 +20,15 @@ struct Arguments {
 enum Command {
     /// Run seeds; each runs twice and must leave the same trace.
     Run(run::Args),
-    /// Make a page of one run, to look at in a browser.
+    /// Write one run as an HTML page.
     Explain(explain::Args),
-    /// Make a failure small and write it as a scenario file.
+    /// Shrink a failure and write it as a scenario file.
     Shrink(shrink::Args),
-    /// Run again what a server recorded, and see it do the same.
+    /// Replay a server's recording and compare every step.
     Replay(replay::Args),
-    /// Take every step that a small world can take, from every state that it can be in.
+    /// Search all states of a small world exhaustively.
     Explore(explore::Args),
-    /// Plant known bugs, one at a time: each must be found. Or look for what is wrong with a patch.
+    /// Search for seeded defects, one at a time: each must be found. Or search for the defect of a patch.
     Bugs(bugs::Args),
 }
 

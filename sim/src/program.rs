@@ -1,5 +1,5 @@
-//! Updates of the wide table, drawn at random: expressions of every kind over all of its columns, well-typed ones and, to be refused,
-//! ill-typed ones. What they mean is computed in the oracle.
+//! Updates of the wide table, drawn at random: expressions of every kind over all of its columns, well-typed ones and,
+//! to be refused, ill-typed ones. The oracle computes their results.
 
 use kernel::SqlState;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Quotient, Update};
@@ -30,7 +30,7 @@ const COMPARISONS: [Comparison; 6] = {
     [Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual]
 };
 
-/// Those of columns, and some that only values on their way have.
+/// Types of columns, and some that only intermediate values have.
 const NUMBERS: [ColumnType; 9] = {
     use ColumnType::*;
     [
@@ -54,12 +54,12 @@ impl Program {
         Program::draw_as(Draw { d, layout, stored: true, rough: false })
     }
 
-    /// Any of a layout's, with more that is peculiar: folds that are none after all, constants at the bounds of their types.
+    /// An update of a layout with more special cases: near-folds, constants at the bounds of their types.
     pub fn draw_rough(d: &Decisions<'_>, layout: Layout) -> Program {
         Program::draw_as(Draw { d, layout, stored: true, rough: true })
     }
 
-    /// One that assigns a column or two, numbers mostly: what fails in one of them hides no others.
+    /// One that assigns a column or two, numbers mostly: so that one failure hides no others.
     pub fn draw_short(d: &Decisions<'_>, layout: Layout) -> Program {
         let draw = Draw { d, layout, stored: true, rough: true };
         let all: Vec<usize> = layout.assignable_columns().collect();
@@ -101,8 +101,8 @@ impl Program {
         Program { layout, update: Update { assignments, condition } }
     }
 
-    /// Whether every assignment is a fold as `kernel::shard` documents it: `c = x`, `c = c + x`, `c = greatest(c, x)` and their like,
-    /// without a condition and where x does not look at the stored row.
+    /// Whether every assignment is a fold as `kernel::shard` documents it: `c = x`, `c = c + x`, `c = greatest(c, x)`
+    /// and their like, without a condition and where x does not read the stored row.
     pub fn folds(&self) -> bool {
         let is_fold = |(column, expr): &(u16, Expr)| {
             let is_own = |e: &Expr| *e == Expr::Stored(*column);
@@ -152,9 +152,9 @@ pub const MISFIT: SqlState = SqlState::INVALID_PARAMETER_VALUE;
 struct Draw<'d, 'a> {
     d: &'d Decisions<'a>,
     layout: Layout,
-    /// Whether they may look at the stored row.
+    /// Whether they may read the stored row.
     stored: bool,
-    /// With more that is peculiar.
+    /// With more special cases.
     rough: bool,
 }
 
@@ -183,7 +183,7 @@ impl<'d, 'a> Draw<'d, 'a> {
         Draw { stored: false, layout: self.layout, d: self.d, rough: self.rough }
     }
 
-    /// What can be taken for all rows of a key at once, and what nearly can.
+    /// Folds and near-folds.
     fn fold(&self, column: usize) -> Expr {
         let column_type = self.type_of(column);
         let stored = Expr::Stored(column as u16);
@@ -246,7 +246,7 @@ impl<'d, 'a> Draw<'d, 'a> {
                 10 => Expr::Not(truth()),
                 _ => Expr::IsNull(boxed(self.any_type())),
             },
-            // What is longer each time it is updated would outgrow the world.
+            // A text that grows with each update would become too long.
             5 | 6 if wanted == ColumnType::Text => {
                 let incoming = self.of_incoming();
                 two(Expr::Concat, incoming.leaf(wanted), incoming.leaf(wanted))
@@ -285,7 +285,7 @@ impl<'d, 'a> Draw<'d, 'a> {
             2 => self.d.pick(&edges(column_type)),
             _ => plain(column_type, self.d.below(16)),
         };
-        // A NaN is not itself, and so no update with one in it is what was asked for. Messages have some.
+        // A NaN does not equal itself, so an update with one cannot be compared. Messages have some.
         let value = if value == Value::float(f64::NAN) { plain(column_type, 1) } else { value };
         Expr::Literal(literal(value, column_type), column_type)
     }
@@ -360,7 +360,7 @@ impl<'d, 'a> Draw<'d, 'a> {
         }
     }
 
-    /// Something well-typed but for what it is made of.
+    /// A well-typed expression around an ill-typed one.
     fn around(&self, inner: Expr, wanted: ColumnType) -> Expr {
         let other = || self.leaf(wanted);
         let is_null = Expr::IsNull(Box::new(inner));

@@ -1,4 +1,4 @@
-//! Running seeds: each twice, and both must leave the same trace. What is made of failures lives in `shrink` and `story`.
+//! Running seeds: each twice, and both must leave the same trace. `shrink` and `story` handle failures.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,10 +19,10 @@ use crate::swarm::{Parameters, Profile};
 use crate::trace::{Event, Keep, Mark, Trace};
 use crate::world::{Counts, World};
 
-/// What is run.
+/// The plan of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// What runs are like.
+    /// Profile of the runs.
     pub profile: Profile,
     /// Which of its faults may happen.
     pub faults: FaultSet,
@@ -37,15 +37,15 @@ pub struct Plan {
 pub struct Outcome {
     /// Hash of its trace.
     pub hash: u64,
-    /// What happened in it.
+    /// Its counts.
     pub counts: Counts,
     /// Which of the kernel's coverage marks were reached.
     pub reached: MarkCounts,
-    /// What became of the faults.
+    /// Counts of its faults.
     pub struck: FaultCounts,
-    /// What was wrong, if anything.
+    /// The violation, if any.
     pub violation: Option<Violation>,
-    /// How many events there were, and how many that a story tells.
+    /// Number of events, and of those in a story.
     pub event_count: u64,
     /// See `event_count`.
     pub told: u64,
@@ -53,17 +53,17 @@ pub struct Outcome {
     pub crashes: u64,
     /// How long it took, on the run's clock.
     pub simulated_us: u64,
-    /// Its events, as far as they were to be kept.
+    /// Its kept events.
     pub events: Vec<Event>,
     /// Kinds of faults that could happen in it.
     pub drawn: FaultSet,
-    /// How many of the decisions said what the world is like.
+    /// Number of decisions for the parameters.
     pub shape_len: usize,
     /// Every decision, for [`crate::decide::Recorded`].
     pub decisions: Vec<u64>,
     /// See [`Decisions::about`].
     pub about: Vec<Option<Fault>>,
-    /// It came to its part without faults, and so to the crashes in which a run ends.
+    /// It reached its part without faults, and so its last crashes.
     pub faults_over: bool,
 }
 
@@ -83,7 +83,7 @@ pub fn run(source: impl Decide, plan: Plan) -> Outcome {
     run_kept(source, plan, if plan.print { Keep::Print } else { Keep::Nothing })
 }
 
-/// One run in which every kind that may be drawn is: what a control with a few kinds needs, so that no run is without them.
+/// One run in which every allowed kind is drawn, for controls with a few kinds.
 pub fn run_surely(source: impl Decide, plan: Plan) -> Outcome {
     let source = Rc::new(RefCell::new(source));
     let drawing = Decisions::new(source.clone());
@@ -93,9 +93,9 @@ pub fn run_surely(source: impl Decide, plan: Plan) -> Outcome {
     outcome
 }
 
-/// One run whose events are put into words.
+/// One run whose events are kept with their texts.
 pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
-    // One source for both: first it says what the world is like, then what happens in it.
+    // One source for both: first the parameters, then the run.
     let source = Rc::new(RefCell::new(source));
     let drawing = Decisions::new(source.clone());
     let drawn = draw(&drawing, plan);
@@ -103,7 +103,7 @@ pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
     outcome
 }
 
-/// One run of a case, filmed if there is a film. `hear` is told every question that is asked while the run goes on.
+/// One run of a case, with a film if one is given. `hear` is called for every decision of the run.
 pub fn run_case(
     case: &Case,
     keep: Keep,
@@ -121,8 +121,8 @@ pub fn run_case(
         Chance::Recorded { shape, course } => {
             let drawing = Decisions::new(Recorded::new(shape.clone()));
             let mut drawn = draw(&drawing, plan);
-            // How likely a fault was is of no matter any more: the list says when it strikes. So it does not depend on which kinds
-            // there are and in which order their rates were drawn.
+            // The rates no longer matter, because the list says when a fault strikes. So the run does not depend on the
+            // set of kinds and the order in which their rates were drawn.
             let kinds = plan.profile.faults().and(plan.faults).kinds();
             drawn.faults =
                 kinds.fold(FaultRates::default(), |rates, kind| rates.with(kind, Rate::per_mille(500)));
@@ -133,7 +133,7 @@ pub fn run_case(
     run_world(&drawing, course, plan, drawn, keep, film)
 }
 
-/// Tells what is asked.
+/// Reports every decision.
 struct Heard<'h, D> {
     source: D,
     hear: &'h mut dyn FnMut(u64),
@@ -151,7 +151,7 @@ impl<D: Decide> Decide for Heard<'_, D> {
     }
 }
 
-/// What a world is like. No fault is certain: it is always asked whether one strikes, so that a record says so.
+/// Draws a world. No fault is certain: its decision is always taken, so that it is recorded.
 fn draw(drawing: &Decisions<'_>, plan: Plan) -> Parameters {
     let mut drawn = Parameters::draw(drawing, plan.profile, plan.faults);
     let rates = drawn.faults.drawn().map(|(kind, rate)| (kind, rate.min(Rate(999_999))));
@@ -214,16 +214,16 @@ pub fn run_seed(seed: u64, plan: Plan) -> Outcome {
     first
 }
 
-/// What came of a range of seeds.
+/// The summary of a range of seeds.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Seeds that were run.
     pub seeds: u64,
-    /// Sum of what happened.
+    /// Sum of the counts.
     pub counts: Counts,
-    /// Sum of what was reached.
+    /// Sum of the coverage marks.
     pub reached: MarkCounts,
-    /// What became of the faults.
+    /// Counts of its faults.
     pub coverage: Coverage,
     /// Sum of the trace hashes: the same for the same range on any machine and in any build.
     pub hash: u64,
@@ -239,7 +239,7 @@ pub struct Summary {
     pub failures: Vec<(u64, Outcome)>,
 }
 
-/// Failures that are kept with their decisions: a run of hours must not fill the memory with them.
+/// Most failures kept with their decisions, so that a long run does not fill the memory.
 const FAILURES_KEPT: usize = 20;
 
 impl Summary {
@@ -270,15 +270,15 @@ pub struct Work<'w> {
     pub plan: Plan,
     /// Threads.
     pub jobs: usize,
-    /// Failures that end it.
+    /// Number of failures that ends it.
     pub failures_max: usize,
-    /// When it ends.
+    /// Time at which it ends.
     pub until: Option<Instant>,
-    /// Somebody has had enough.
+    /// Set to stop early.
     pub stop: &'w AtomicBool,
 }
 
-/// Runs seeds on some threads. `progress` is told after each; `enough` failures end the run.
+/// Runs seeds on some threads. `progress` is called after each; `enough` failures end the run.
 pub fn run_range(
     seeds: std::ops::Range<u64>,
     plan: Plan,
@@ -291,7 +291,7 @@ pub fn run_range(
     run_many(&work, &|summary| progress(summary.seeds, summary.failed))
 }
 
-/// Runs seeds until there are no more, or too many have failed, or the time is over. `progress` is told after each.
+/// Runs seeds until there are no more, or too many have failed, or the time is over. `progress` is called after each.
 pub fn run_many(work: &Work<'_>, progress: &(dyn Fn(&Summary) + Sync)) -> Summary {
     let next = AtomicU64::new(work.seeds.start);
     let enough = AtomicBool::new(false);
@@ -328,8 +328,8 @@ pub fn run_many(work: &Work<'_>, progress: &(dyn Fn(&Summary) + Sync)) -> Summar
 /// Seeds after which every coverage mark of the kernel must have been reached.
 const SEEDS_FOR_PROBES: u64 = 10_000;
 
-/// What a run of many seeds does not show although it should: faults that never changed anything, or in too few seeds or too many,
-/// and things that never happened. A simulator that no longer does what it claims must not pass.
+/// The gaps of a run of many seeds: faults that changed nothing, or in too few or too many seeds, and events that never
+/// happened. A simulator with such gaps must not pass.
 pub fn coverage(summary: &Summary, plan: Plan) -> Vec<String> {
     let mut complaints = summary.coverage.complaints(plan.profile.faults().and(plan.faults));
     complaints.extend(summary.never_happened().into_iter().map(|what| format!("{what} never happened")));
@@ -343,12 +343,12 @@ pub fn coverage(summary: &Summary, plan: Plan) -> Vec<String> {
 }
 
 impl Summary {
-    /// Probes of the kernel that no seed came through: the run proves nothing about these places.
+    /// Coverage marks of the kernel that no seed reached: the run proves nothing about these places.
     pub fn missing_marks(&self) -> Vec<CoverageMark> {
         self.reached.each().filter(|(_, count)| *count == 0).map(|(mark, _)| mark).collect()
     }
 
-    /// What is neither a fault nor the damage of the profile `rot`, and is to be seen in any run of many seeds.
+    /// Events that are neither faults nor damage, and must occur in any run of many seeds.
     fn never_happened(&self) -> Vec<&'static str> {
         let Counts { world, oracle, .. } = &self.counts;
         let optional =

@@ -1,5 +1,5 @@
-//! What the simulated users of the database agree on: the tables, the pipelines and the messages. The database is told in its own
-//! terms (definitions, decode plans); the oracle reads the same things here in plain ones.
+//! The tables, pipelines and messages of the simulated users. The database gets them as definitions and decode plans;
+//! the oracle reads them here in plain form.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl TableShape {
         }
     }
 
-    /// Where a message has the value of each column.
+    /// Field of each column in a message.
     pub fn fields(self) -> &'static [&'static str] {
         match self {
             TableShape::Events => &["id", "name", "amount"],
@@ -65,7 +65,7 @@ impl TableShape {
         }
     }
 
-    /// The definition, as a client sends it.
+    /// The definition that a client sends.
     pub fn spec(self, name: &str, sharded_by_all: bool) -> TableSpec {
         let column = |(i, (name, column_type, nullable)): (usize, &(&str, ColumnType, bool))| ColumnDef {
             id: ColumnId(i as u32),
@@ -90,7 +90,7 @@ impl TableShape {
     }
 }
 
-/// What happens to a row whose key is there already.
+/// What happens to a row whose key exists already.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Duplicate {
     /// Refused.
@@ -110,7 +110,7 @@ pub enum Duplicate {
 }
 
 impl Duplicate {
-    /// As the kernel is told.
+    /// The kernel's form.
     pub fn lowered(&self, shape: TableShape) -> OnDuplicate {
         let (stored, incoming) = (|c| Box::new(Expr::Stored(c)), |c| Box::new(Expr::Incoming(c)));
         match self {
@@ -186,11 +186,11 @@ pub struct PipelineRule {
     pub setting: Option<Setting>,
     /// Which topic it reads.
     pub topic: usize,
-    /// Messages that may be set aside in a run.
+    /// Error limit.
     pub error_limit: Option<u64>,
 }
 
-/// After so many alterations a rule is what it was at first.
+/// After this many alterations a rule is the original one again.
 pub const ALTERATIONS_TURN: u64 = 20;
 
 /// Between a pipeline's name and the number of an alteration, in its definition.
@@ -202,13 +202,13 @@ impl PipelineRule {
         if alteration == 0 { name.into() } else { format!("{name}{ALTERED}{alteration}") }
     }
 
-    /// The rule that this definition of it stands for.
+    /// The rule of this definition.
     pub fn defined(&self, definition: &str) -> PipelineRule {
         let number = definition.rsplit_once(ALTERED).and_then(|(_, number)| number.parse().ok());
         self.altered(number.unwrap_or(0))
     }
 
-    /// As the nth alteration leaves it: what it filters, what happens on an existing key, how many errors it takes.
+    /// The rule after the nth alteration: its filter, its action on an existing key, its error limit.
     pub fn altered(&self, alteration: u64) -> PipelineRule {
         use Duplicate::{Add, Ignore, Reject, Replace, TakeIfGreater};
         let turned = |all: &[Duplicate]| {
@@ -232,10 +232,10 @@ impl PipelineRule {
     }
 }
 
-/// What a row of a message says.
+/// The fields of a row of a message.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Fields {
-    /// Unique among rows, but for copies of messages.
+    /// Unique among rows, except copies of messages.
     pub id: i64,
     /// One of a few.
     pub k: i64,
@@ -245,17 +245,17 @@ pub struct Fields {
     pub amount: i64,
     /// Anything, or null, or missing.
     pub tag: Option<String>,
-    /// What only the wide table wants, where there is one.
+    /// Fields for the wide table only.
     pub wide: Option<Box<Wide>>,
 }
 
-/// What the rows of a message say, in order; where one cannot be decoded, the SQLSTATE of the reason.
+/// The fields of a message's rows, in order; the SQLSTATE where a row cannot be decoded.
 pub type Meaning = Vec<Result<Fields, &'static str>>;
 
-/// What a message says that no format can be read from.
+/// SQLSTATE of a message that no format can decode.
 const NO_TEXT: &str = "22P02";
 
-/// All messages that were ever written, and what each says.
+/// All messages ever written, with their meaning.
 #[derive(Debug)]
 pub struct Messages {
     meaning: BTreeMap<Bytes, Meaning>,
@@ -268,20 +268,20 @@ pub struct Messages {
 /// Messages that may be copied.
 const RECENT: usize = 8;
 
-/// What sort of messages are written.
+/// The mix of messages.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageMix {
     /// Amounts close to the greatest number, so that sums overflow.
     pub huge: Rate,
     /// Distinct keys.
     pub keys: u64,
-    /// With what the wide table wants, if there is one.
+    /// With fields for the wide table, if there is one.
     pub wide: Option<WideMix>,
-    /// Most bytes of an oversized message: set aside whole, it has to fit into a row of the errors table.
+    /// Most bytes of an oversized message: as a dead letter it must fit into a row of the errors table.
     pub oversized_bytes_max: u64,
-    /// Each JSON object has a multiple of so many bytes, and no key, so that sums of them meet a limit exactly.
+    /// Each JSON object has a multiple of so many bytes, and no key, so that their sums can meet a limit exactly.
     pub multiples_of: usize,
-    /// Bytes by which every text is longer than it needs to be, so that records fill pages and log files.
+    /// Padding of every text, so that records fill pages and log files.
     pub padding: usize,
 }
 
@@ -293,7 +293,7 @@ impl Default for Messages {
 }
 
 impl Messages {
-    /// What the value of a message says; None is a tombstone.
+    /// The meaning of a message's value; None is a tombstone.
     pub fn meaning(&self, value: Option<&Bytes>) -> &Meaning {
         let known = |value| self.meaning.get(value).expect("every value was made here");
         value.map_or(&self.tombstone, known)
@@ -351,7 +351,7 @@ impl Messages {
             false => (json(d, &fields, members.unwrap_or_default()).into_bytes(), Ok(fields)),
         };
         if d.strikes(Fault::Oversized) {
-            // White space behind it, beyond what a batch, a credit or a log file usually holds.
+            // White space after it, more than a batch, a credit or a log file usually holds.
             text.extend(std::iter::repeat_n(b' ', d.between(2000, mix.oversized_bytes_max) as usize));
         }
         text.resize(text.len().next_multiple_of(mix.multiples_of), b' ');
@@ -377,7 +377,7 @@ impl Messages {
                 let values = |mix: WideMix| Box::new(Wide { values: mix.values(d, number, false) });
                 fields.wide = mix.wide.map(values);
             }
-            // What fits only once is there once: messages that are set aside fit into a row of the errors table.
+            // One filler per message, so that a dead letter fits into a row of the errors table.
             let filler = filler.filter(|_| lines.is_empty()).unwrap_or(0);
             let line = dialect.line(d, &fields, filler);
             bytes += line.len() + 2;
@@ -412,7 +412,7 @@ impl Messages {
         Some((text, meaning))
     }
 
-    /// What a new row says, without what only the wide table wants, and its number.
+    /// The fields of a new row, without those of the wide table, and its number.
     fn fields(&mut self, d: &Decisions<'_>, mix: MessageMix) -> (Fields, u64) {
         self.next_id += 1;
         let id = self.next_id;
@@ -461,7 +461,7 @@ fn poison(d: &Decisions<'_>, f: &Fields) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
-/// Bytes that are no text any more, and like no others.
+/// Bytes that are not valid text, and unique.
 fn no_text(d: &Decisions<'_>, mut text: Vec<u8>, number: i64) -> Vec<u8> {
     text.extend(number.to_string().bytes());
     let at = d.index(text.len() + 1);

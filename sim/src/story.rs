@@ -1,15 +1,15 @@
-//! A run told in plain words: one line an event with its time, what the oracle expected and what it saw, and the command that
-//! repeats it. What an event says is written where it happens.
+//! The story of a run: one line per event with its time, the oracle's expected and found value, and the command that
+//! repeats the run. The text of an event is written where it happens.
 
 use std::fmt::Write;
 
 use crate::run::Outcome;
 use crate::trace::{Event, Mark};
 
-/// Lines of a story at most; the middle of a longer one is left out.
+/// Lines of a story at most; the middle of a longer one is omitted.
 const LINES_MAX: usize = 120;
 
-/// Tells what happened, and what came of it.
+/// Returns the story of a run.
 pub fn tell(outcome: &Outcome) -> String {
     let mut out = String::new();
     let lines = lines(&outcome.events);
@@ -18,7 +18,7 @@ pub fn tell(outcome: &Outcome) -> String {
     } else {
         let (head, tail) = (LINES_MAX / 4, LINES_MAX - LINES_MAX / 4);
         out.extend(lines[..head].iter().map(|line| format!("{line}\n")));
-        let _ = writeln!(out, "             … {} events that are not told …", lines.len() - head - tail);
+        let _ = writeln!(out, "             … {} events omitted …", lines.len() - head - tail);
         out.extend(lines[lines.len() - tail..].iter().map(|line| format!("{line}\n")));
     }
     if let Some(violation) = &outcome.violation {
@@ -27,7 +27,7 @@ pub fn tell(outcome: &Outcome) -> String {
     out
 }
 
-/// The events that a story tells; what repeats itself at once is told once, with how often.
+/// The events that a story tells; consecutive equal events are one line, with their number.
 fn lines(events: &[Event]) -> Vec<String> {
     let told: Vec<&Event> = events.iter().filter(|event| event.mark != Mark::Detail).collect();
     let alike = |a: &&Event, b: &&Event| a.actor == b.actor && a.text == b.text;

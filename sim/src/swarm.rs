@@ -1,5 +1,5 @@
-//! What a run is like: its size, its speeds and its faults, drawn per run (a swarm: leaving features out per run finds more than
-//! always having all of them).
+//! The parameters of a run: its size, its speeds and its faults, drawn per run (swarm testing: leaving features out per
+//! run finds more than always enabling all).
 
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ pub enum Profile {
     Disk,
     /// Those of the broker.
     Broker,
-    /// None but an eager crowd of clients.
+    /// None, with many active clients.
     Clients,
-    /// Damage to what is durable, on top of a crash: the database must refuse to start, or lose nothing.
+    /// Damage to durable data, after a crash: the database must refuse to start, or lose nothing.
     Rot,
     /// Those of the disk and of the process in short runs that crash every few steps.
     Crashes,
@@ -59,7 +59,7 @@ impl Profile {
     }
 }
 
-/// What clients and operators do, beside what the scenario needs.
+/// Optional activities of clients and operators.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
 pub struct ActivityRates {
@@ -81,10 +81,10 @@ pub struct Paces {
     pub shards: Vec<u64>,
     pub replies: u64,
     pub log: u64,
-    /// Turns of the log that a sync takes at least.
+    /// Least turns of the log for a sync.
     pub sync: u64,
     pub source: u64,
-    /// Answers of sources, on their way to the coordinator.
+    /// Answers of sources in flight to the coordinator.
     pub answers: u64,
     pub readers: u64,
     pub producer: u64,
@@ -92,7 +92,7 @@ pub struct Paces {
     pub requests: u64,
 }
 
-/// What a run is like.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// See [`Profile`].
@@ -133,15 +133,15 @@ pub struct Parameters {
     pub key_moves: Rate,
     /// How often definitions follow one another without waiting for answers.
     pub definition_chains: Rate,
-    /// Definitions that are in line at a time at most.
+    /// Most waiting definitions at a time.
     pub definitions_in_line_max: u64,
-    /// Readers doubt what jumps, as the shipped reader of Kafka does.
+    /// Readers refetch after jumps, as the shipped Kafka reader does.
     pub doubting_readers: bool,
     /// Least offset of any message.
     pub first_offset: i64,
     /// Calls to a broker that fail one after the other at most, beside those that fail by themselves.
     pub outage_calls_max: u64,
-    /// Messages that a fetch brings at most.
+    /// Most messages of a fetch.
     pub fetch_messages_max: u64,
     /// See [`Pushes`].
     pub pushes: Pushes,
@@ -149,15 +149,15 @@ pub struct Parameters {
     pub steps: u64,
     /// Steps without faults in which everything must have caught up.
     pub catch_up_steps_max: u64,
-    /// So many times its last log is corrupted and read: damage of every kind, so only where all of it may happen.
+    /// How often its last log is corrupted and read, only where all faults may happen.
     pub log_corruptions: u64,
-    /// So many times shards alone are tested against a model at its end, and a log, and readers.
+    /// Number of model tests (shards, logs, readers) at its end.
     pub model_tests: u64,
-    /// Those that a log that is tested against a model alone may come to.
+    /// Faults of a model test's log.
     pub model_test_faults: FaultSet,
-    /// Turns that producers and operators have at most between the end of one life and the start of the next.
+    /// Most turns of producers and operators between the end of one process and the start of the next.
     pub outage_turns: u64,
-    /// How the process ends, once everything has caught up.
+    /// The process's last crashes, after everything has caught up.
     pub last_crashes: Vec<Crash>,
 }
 
@@ -202,10 +202,10 @@ fn draw_shape_limits(d: &Decisions<'_>) -> ShapeLimits {
     }
 }
 
-/// Messages of a run in which each is long: many batches take one of them alone.
+/// Most messages of a run with long messages: many batches contain only one.
 const PADDED_MESSAGES_MAX: u64 = 150;
 
-/// Drills, and times that the log is corrupted, in a run that is there for them.
+/// Model tests and log corruptions of a run in the profile for them.
 const MODEL_TESTS: u64 = 4;
 const LOG_CORRUPTIONS: u64 = 6;
 
@@ -218,7 +218,7 @@ fn maybe(d: &Decisions<'_>, allowed: bool, per_mille_max: u64) -> Rate {
 }
 
 impl Parameters {
-    /// Draws those of a run. Of the profile's faults only those in `faults` are drawn.
+    /// Draws the parameters of a run. Of the profile's faults only those in `faults` are drawn.
     pub fn draw(d: &Decisions<'_>, profile: Profile, faults: FaultSet) -> Parameters {
         let shard_count = d.between(1, 8) as u16;
         let topics: Vec<usize> = (0..d.between(1, 2)).map(|_| d.between(1, 4) as usize).collect();
@@ -227,7 +227,7 @@ impl Parameters {
         let batch_bytes_max: Vec<u64> = pipelines.iter().map(|_| d.pick(&[1, 300, 2000, 1 << 20])).collect();
         let config = draw_config(d);
         let shard_limits = draw_shard_limits(d);
-        // One message a batch takes its time.
+        // One message per batch is slow.
         let slow = config.pipeline_credit_bytes == 1 || batch_bytes_max.contains(&1);
         let batch_interval_us = pipelines.iter().map(|_| d.pick(&[0, 0, 1000, 20_000])).collect();
         let pace = || d.pick(&[1, 2, 4, 8]);
@@ -290,13 +290,13 @@ impl Parameters {
             Profile::ModelTests => parameters.model_testing(d),
             _ => parameters,
         };
-        // While a sync goes on more is appended: what it covers and what it does not are told apart.
+        // Records are appended during a sync, so that covered and uncovered ones differ.
         parameters.paces.sync = d.pick(&[0, 0, 2, 8]);
-        // The slower an answer, the less it is still true.
+        // The slower an answer, the more likely it is outdated.
         parameters.paces.answers = d.pick(&[4, 8, 2, 1]);
-        // Records as long as pages, and log files that end while one before is still to be synced.
+        // Records as long as pages, and log files that end while a previous one is unsynced.
         let padding = d.pick(if profile == Profile::Crashes { &[0, 0, 700, 700] } else { &[0, 0, 0, 700] });
-        // They have to fit where rows may only be short.
+        // They must fit where rows have to be short.
         if padding > 0 && parameters.shard_limits.step_bytes_max >= 6000 {
             parameters.mix.padding = padding;
             parameters.messages = parameters.messages.min(PADDED_MESSAGES_MAX);
@@ -334,7 +334,8 @@ impl Parameters {
         parameters
     }
 
-    /// A third of the topics have messages of several rows. Of those some rows add up, some are dropped, some refused.
+    /// A third of the topics have messages of several rows. Some of their rows are added up, some ignored, some
+    /// rejected.
     fn draw_dialects(&mut self, d: &Decisions<'_>) {
         let layout = self.mix.wide.map(|mix| mix.layout);
         for dialect in &mut self.dialects {
@@ -347,7 +348,7 @@ impl Parameters {
         }
     }
 
-    /// Where power fails all the time, nothing ever gets far: in some short runs much happens between two cuts.
+    /// With frequent power cuts a run makes little progress: in some short runs much happens between two cuts.
     fn draw_power_cuts(&mut self, d: &Decisions<'_>) {
         let rate = self.faults.of(Fault::PowerCut);
         if self.profile == Profile::Crashes && rate != Rate::NEVER {
@@ -377,7 +378,7 @@ impl Parameters {
         };
     }
 
-    /// Just long enough to leave a log.
+    /// A run just long enough to leave a log.
     fn model_testing(mut self, d: &Decisions<'_>) -> Parameters {
         self.messages = d.between(5, 30);
         self.steps = d.between(100, 400);
@@ -386,11 +387,11 @@ impl Parameters {
         self
     }
 
-    /// Short, and with little time between two crashes: what is looked for is in the ways from one life to the next.
+    /// Short, with little time between two crashes: this profile tests recovery.
     fn crashing(mut self, d: &Decisions<'_>, allowed: FaultSet) -> Parameters {
         self.messages = d.between(5, 40);
         self.steps = d.between(300, 1000);
-        // So little is written that a long log file would never be full.
+        // Little is written, so log files must be short to become full.
         self.log.log_file_len = self.log.log_file_len.min(16 << 10);
         let crashes = [(Fault::Kill, 30), (Fault::PowerCut, 30), (Fault::CrashInRecovery, 60)];
         for (crash, per_mille_max) in crashes.into_iter().filter(|(crash, _)| allowed.contains(*crash)) {
@@ -400,7 +401,7 @@ impl Parameters {
     }
 }
 
-/// Every run ends in two crashes, whatever was drawn for it, if only such crashes may happen at all.
+/// Every run ends in two crashes, if such crashes may happen at all.
 fn last_crashes(faults: FaultSet) -> Vec<Crash> {
     let crashes = [(Fault::Kill, Crash::Kill), (Fault::PowerCut, Crash::Power)];
     crashes.into_iter().filter(|(fault, _)| faults.contains(*fault)).map(|(_, crash)| crash).collect()
@@ -490,7 +491,7 @@ pub(crate) fn draw_log_limits(d: &Decisions<'_>, log_file_len: u64) -> LogLimits
     }
 }
 
-/// Those of a server, or so small that a few rows come to every seam: see [`ShardLimits`].
+/// A server's limits, or limits so small that a few rows reach each of them: see [`ShardLimits`].
 pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
     let shipped = ShardLimits::default();
     if d.below(2) == 0 {
@@ -507,7 +508,7 @@ pub(crate) fn draw_shard_limits(d: &Decisions<'_>) -> ShardLimits {
     }
 }
 
-/// A process that dies in a call is killed where power is never cut.
+/// Without power cuts, a process that dies in a call is killed.
 fn draw_disk(d: &Decisions<'_>, allowed: FaultSet) -> DiskHabits {
     let power = Rate::per_mille(d.between(0, 1000) as u32);
     let power = if allowed.contains(Fault::PowerCut) { power } else { Rate::NEVER };
@@ -542,7 +543,8 @@ fn draw_activity(d: &Decisions<'_>, profile: Profile) -> ActivityRates {
     }
 }
 
-/// A third of the runs are a tenth as long: many short ones find more than a few long ones, and some things only happen late.
+/// A third of the runs are a tenth as long: many short runs find more than a few long ones, and some events only happen
+/// late.
 fn mixed_lengths(steps: u64) -> u64 {
     if steps % 3 == 1 { 50 + steps / 10 } else { steps }
 }

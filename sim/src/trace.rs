@@ -1,22 +1,21 @@
-//! What happened in a run, event by event: when, to whom, in plain words. Every event is hashed by its numbers, so that two runs can be
-//! compared; its words are only put together when somebody wants to read them. What readers make of them lives in `story`
-//! and `explain`.
+//! The events of a run: time, actor and text. Every event is hashed by its numbers, so that two runs can be compared;
+//! its text is made only when it is kept. `story` and `explain` present the events.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-/// Who did something, or to whom something happened.
+/// The subject of an event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Actor {
-    /// What surrounds everything else: power, kills, the end of the faults.
+    /// The surroundings: power, kills, the end of the faults.
     World,
     /// The machine's clock and its timers.
     Clock,
     /// A topic of the broker, by its number.
     Broker(u16),
-    /// The source of a pipeline: its sessions and readings. By the number of the pipeline in the scenario.
+    /// The source of a pipeline, by the number of the pipeline in the scenario.
     Source(u16),
     /// The reader of one partition for one pipeline.
     Reader(u16, i32),
@@ -28,7 +27,7 @@ pub enum Actor {
     Log,
     /// The disk under it.
     Disk,
-    /// Everybody who sends statements.
+    /// All clients.
     Client,
 }
 
@@ -69,12 +68,12 @@ impl fmt::Display for Actor {
     }
 }
 
-/// What sort of event it is.
+/// The kind of an event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Mark {
-    /// A hand-over that always happens like this: stories leave it out.
+    /// A routine step, which stories omit.
     Detail,
-    /// Something that a story tells.
+    /// A step that a story contains.
     Step,
     /// A fault happened.
     Fault,
@@ -104,10 +103,10 @@ impl fmt::Display for Event {
     }
 }
 
-/// Which events are put into words and kept.
+/// Which events are kept with their texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Keep {
-    /// None: the hash is all that is wanted.
+    /// None: only the hash is needed.
     #[default]
     Nothing,
     /// All.
@@ -116,7 +115,7 @@ pub enum Keep {
     Print,
 }
 
-/// Events kept at most: a run that goes wild is still reported.
+/// Most kept events, so that a run that does not end is still reported.
 const KEPT_MAX: usize = 200_000;
 
 #[derive(Debug, Default)]
@@ -129,7 +128,7 @@ struct Inner {
     events: RefCell<VecDeque<Event>>,
 }
 
-/// A handle to the events of a run: everybody in the world has one.
+/// A handle to the events of a run: every part of the world has one.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     inner: Rc<Inner>,
@@ -146,8 +145,8 @@ impl Trace {
         self.inner.now_us.set(now_us);
     }
 
-    /// Adds an event. `facts` are its numbers, for the hash: whatever two runs may differ in belongs there. The text is put together
-    /// only if somebody reads it.
+    /// Adds an event. `facts` are its numbers, for the hash: everything in which two runs may differ belongs there. The
+    /// text is made only if it is kept.
     pub fn note(&self, actor: Actor, mark: Mark, facts: &[u64], text: fmt::Arguments<'_>) {
         let inner = &*self.inner;
         let at_us = inner.now_us.get();
@@ -200,7 +199,7 @@ impl Trace {
         self.inner.events.borrow().len()
     }
 
-    /// The events that were kept; they are gone from here.
+    /// Takes the kept events.
     pub fn take_events(&self) -> Vec<Event> {
         self.inner.events.take().into()
     }

@@ -1,5 +1,5 @@
-//! The wide table: a column of every type, keyed in one of many ways. What the database is told of it, which values its columns
-//! take and how messages say them. Updates of it are drawn in `crate::program`; what must come of them is computed in the oracle.
+//! The wide table: a column of every type, keyed in one of many ways. Its definition, the values of its columns and
+//! their forms in messages. `crate::program` draws updates; the oracle computes their results.
 
 use kernel::schema::ColumnType;
 
@@ -11,10 +11,10 @@ type Column = (&'static str, ColumnType, bool);
 
 const COLUMN_COUNT: usize = 16;
 
-/// As long as the harmless texts are: what an update puts together is often longer.
+/// The length of the plain texts: texts made by updates are often longer.
 const NOTE: ColumnType = ColumnType::Varchar { max_chars: Some(24) };
 
-/// As they are outside of a key.
+/// The columns outside of keys.
 const COLUMNS: [Column; COLUMN_COUNT] = [
     ("day", ColumnType::Date, true),
     ("code", ColumnType::Text, true),
@@ -61,7 +61,7 @@ struct Keyed {
     shard_key: &'static [u16],
 }
 
-/// Every type that can be a key is one, alone or among others.
+/// Every type that can be a key is in one of these.
 static LAYOUTS: [Keyed; 16] = [
     keyed(&[0, 1], &[1]),
     keyed(&[6], &[6]),
@@ -127,7 +127,7 @@ impl Layout {
     }
 }
 
-/// What the values of a column are like, for the encodings in the log.
+/// The distribution of a column's values, for the encodings in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Habit {
     /// Of any kind.
@@ -140,13 +140,13 @@ enum Habit {
     Runs,
     /// One after another.
     Steps,
-    /// The least and the greatest, and what else is peculiar.
+    /// The least and the greatest values, and other special ones.
     Edges,
     /// None at all, where none is possible.
     Nulls,
 }
 
-/// What the wide table's rows are like in a run.
+/// The wide table's rows in a run.
 #[derive(Clone, Copy, Debug)]
 pub struct WideMix {
     /// How it is keyed.
@@ -202,7 +202,7 @@ impl WideMix {
     }
 }
 
-/// Documents as they are kept, and as messages spell them.
+/// JSON documents in stored form, and as written in messages.
 const DOCUMENTS: [(&str, &str); 6] = [
     ("{\"a\": [1, 2, {\"b\": null}]}", "{\"a\":[1,2,{\"b\":null}]}"),
     ("[]", "[ ]"),
@@ -245,7 +245,7 @@ fn text(length: u64) -> String {
     "lorem-ä\u{1F30A}-ipsum".chars().cycle().take(length as usize).collect()
 }
 
-/// Values of a type at which something turns over.
+/// Edge values of a type.
 pub fn edges(column_type: ColumnType) -> Vec<Value> {
     let ints = |all: &[i64]| all.iter().copied().map(Value::Int).collect::<Vec<_>>();
     let floats = |all: &[f64]| all.iter().copied().map(Value::float).collect::<Vec<_>>();
@@ -256,7 +256,7 @@ pub fn edges(column_type: ColumnType) -> Vec<Value> {
         ColumnType::Bool => ints(&[0, 1]),
         ColumnType::Int16 => ints(&[0, i16::MIN.into(), i16::MAX.into(), -1, 1, 255, 256]),
         ColumnType::Int32 => ints(&[0, i32::MIN.into(), i32::MAX.into(), -1, 32_768, -32_769, 1 << 24 | 1]),
-        // The last but one is rounded to a real number, and only once.
+        // The last but one is rounded to a double, and only once.
         ColumnType::Int64 => {
             ints(&[0, i64::MIN, i64::MAX, -1, 1 << 31, (1 << 60) + (1 << 36) + 1, (1 << 53) + 1])
         }
@@ -302,7 +302,7 @@ pub fn edges(column_type: ColumnType) -> Vec<Value> {
     }
 }
 
-/// What a message says for the columns that other tables do not have.
+/// A message's values for columns that other tables do not have.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Wide {
     /// By column; nothing for those that other tables share.
@@ -310,7 +310,7 @@ pub struct Wide {
 }
 
 impl Wide {
-    /// Values for a message, and its members of the JSON object, in several of the ways in which JSON can say them.
+    /// Values for a message, and its members of the JSON object, in several JSON spellings.
     pub fn draw(d: &Decisions<'_>, mix: &WideMix, number: u64) -> (Wide, Vec<String>) {
         let mut values = mix.values(d, number, false);
         let mut members = Vec::new();
@@ -325,7 +325,7 @@ impl Wide {
     }
 }
 
-/// A value as JSON. One that is said more exactly than its column takes is rounded here.
+/// A value as JSON. One that is more precise than its column is rounded here.
 fn json(d: &Decisions<'_>, column_type: ColumnType, value: &mut Value) -> String {
     match value {
         Value::Null => "null".into(),

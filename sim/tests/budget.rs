@@ -25,7 +25,7 @@ fn a_budget_of_seeds_breaks_nothing() {
                     "VIOLATED {} in seed {seed} of {profile:?}: {}",
                     violation.invariant, violation.text
                 );
-                // A panic would be caught by nobody and printed by nobody.
+                // A panic would be neither caught nor printed.
                 std::process::exit(1);
             }
         }

@@ -1,4 +1,4 @@
-//! The simulator's command line where people lean on it: an interrupt ends a run with its summary, and a page of a run is written.
+//! The simulator's command line: an interrupt ends a run with its summary, and a page of a run is written.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ fn an_interrupt_ends_a_run_with_its_summary() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A run without a terminal says now and then how far it is.
+    // A run without a terminal prints its progress at intervals.
     let mut told = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     told.read_line(&mut line).unwrap();

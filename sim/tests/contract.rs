@@ -1,4 +1,4 @@
-//! The simulated disk keeps the promises that the real one keeps: the same suite runs against both.
+//! The simulated disk passes the same contract suite as the real one.
 
 use kernel::log::contract::{Disks, Workload, storage_contract};
 use sim::decide::{Decisions, Rate, Recorded};
@@ -10,7 +10,7 @@ struct SimulatedDisks {
 }
 
 impl SimulatedDisks {
-    /// From now on this fails whenever it could; before, nothing does.
+    /// From now on this fault always strikes; before, none does.
     fn always(&self, fault: Fault) {
         self.decisions.set_faults(FaultRates::default().with(fault, Rate(1_000_000)));
     }
@@ -25,7 +25,7 @@ impl Disks for SimulatedDisks {
     }
 
     fn reopen(&mut self, disk: Disk<'static>) -> Disk<'static> {
-        assert_eq!(disk.misuse(), None, "nobody touches a disk after a failure");
+        assert_eq!(disk.misuse(), None, "no call follows a failure of the disk");
         disk.restart(Crash::Kill);
         disk
     }

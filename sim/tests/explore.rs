@@ -1,4 +1,4 @@
-//! Small worlds, every state of them. Larger ones are a command: `sim explore`.
+//! Exhaustive search of small worlds. For larger ones use `sim explore`.
 
 use sim::explore::check::Check;
 use sim::explore::scope::{Rule, Scope};

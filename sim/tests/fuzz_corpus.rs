@@ -1,5 +1,5 @@
-//! The corpus of the fuzz target `scenario`, run again: inputs that reached something when they were found must break nothing. Files that
-//! a fuzzer found to fail go there too, once what they show is repaired.
+//! The corpus of the fuzz target `scenario`, run again: its inputs must not fail. Failing inputs that a fuzzer found
+//! are added after the repair.
 
 use std::path::PathBuf;
 
@@ -19,5 +19,5 @@ fn the_corpus_of_the_fuzzer_breaks_nothing() {
         assert!(outcome.violation.is_none(), "{}: {:?}", path.display(), outcome.violation);
         crashes += outcome.crashes;
     }
-    assert!(crashes > 50, "the inputs say something else than they did: {crashes} crashes in all");
+    assert!(crashes > 50, "the inputs have other results than before: {crashes} crashes in all");
 }

@@ -1,5 +1,5 @@
-//! `sim replay` as a command: what it prints and how it ends, for every way in which a life can end and for everything that can be wrong
-//! with what it is given. That a real server's recording replays is shown by the tests of `adapters/engine` and by `tests/`.
+//! `sim replay` as a command: its output and exit for every end of a term and every wrong argument. The tests of
+//! `adapters/engine` and `tests/` replay recordings of real servers.
 
 mod recorded;
 
@@ -12,7 +12,7 @@ use tidemark_record::{Item, RecordedInput, file};
 
 const DATABASE: [u8; 16] = [7; 16];
 
-/// One test at a time: a process that one of them begins has, until it is itself, the locks of all data directories that are open.
+/// One test at a time: a child process holds, between fork and exec, the locks of all open data directories.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -26,7 +26,7 @@ fn replay(recording: &Path, data: &Path, more: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// Replays all that was recorded in a directory, and expects it to go well; the line of each life.
+/// Replays all recordings of a directory, expects success, and returns the line of each term.
 fn replayed(directory: &Path) -> Vec<String> {
     let (passed, printed) = replay(&recording(directory), &data(directory), &[]);
     assert!(passed, "{printed}");
@@ -71,7 +71,7 @@ fn terms_end_as_they_ended() {
         assert!(line.starts_with(&format!("term {term}: ")) && line.contains(end), "{end}: {line}");
     }
     assert!(lines[0].contains(" 9 rows from the log"), "{}", lines[0]);
-    // One of them alone, and one that is not there.
+    // One of them alone, and a missing one.
     let (passed, printed) = replay(&recording(directory.path()), &data(directory.path()), &["--term", "3"]);
     assert!(
         passed && printed.starts_with("term 3: ") && printed.contains("\nREPLAYED: 1 terms"),
@@ -88,7 +88,7 @@ fn rows_that_died_with_the_process_end_a_replay_and_are_told() {
     server.deaf = true;
     server.load();
     server.kill();
-    // The next life begins where the log ends, and loads them again.
+    // The next process begins where the log ends, and loads them again.
     loaded(directory.path()).stop();
     let lines = replayed(directory.path());
     let lost = "killed before record 8, whose rows went with the process; record 5, ";
@@ -117,7 +117,7 @@ fn what_cannot_be_replayed_is_refused_by_name() {
     refused(&files[0], &directory.path().join("nowhere"), &["the log in the data directory", "nowhere"]);
     refused(&files[0], &empty, &["the log in the data directory"]);
     refused(&files[0], &data(&other), &["is of another database than", "other"]);
-    // A file whose end of the header is not there.
+    // A file with an incomplete header.
     let bytes = std::fs::read(&files[0]).unwrap();
     let torn = directory.path().join("torn.tmrec");
     std::fs::write(&torn, &bytes[..40]).unwrap();
@@ -129,20 +129,20 @@ fn a_difference_and_another_version_are_told() {
     let (_alone, directory) = (alone(), tempfile::tempdir().unwrap());
     loaded(directory.path()).stop();
     let path = file::list(&recording(directory.path())).unwrap().remove(0);
-    // Another version that did the same is no failure, and is told.
+    // Another version with the same results is not a failure, and is reported.
     rewrite(&path, |header, _| header.kernel = "0.0.1".into());
     let lines = replayed(directory.path());
     let this = kernel::VERSION;
     let told = format!("kernel 0.0.1 was recorded and kernel {this} replays it");
     assert!(lines[0].contains(&told), "{}", lines[0]);
-    // One that did not is told with the difference.
+    // A difference is reported with the versions.
     rewrite(&path, |_, items| {
         let synced = |item: &Item| matches!(item, Item::Input { input: RecordedInput::Synced(_), .. });
         let at = items.iter().rposition(synced).expect("records were synced");
         items.remove(at);
     });
     refused(&path, &data(directory.path()), &[" step ", "expected ", ", saw ", &told]);
-    // Of this version there is nothing to tell.
+    // For this version there is no remark.
     rewrite(&path, |header, _| header.kernel = this.into());
     let (passed, printed) = replay(&path, &data(directory.path()), &[]);
     assert!(!passed && !printed.contains("was recorded and kernel"), "{printed}");

@@ -1,5 +1,5 @@
-//! The regression folder: small runs that once failed, or that fail with a defect seeded. On the kernel as it is they must pass; with
-//! their defect seeded (`cargo test -p sim --features defects`) they must still fail, or they prove nothing.
+//! The regression folder: small runs that once failed, or that fail with a defect seeded. On the kernel as it is they
+//! must pass; with their defect seeded (`cargo test -p sim --features defects`) they must still fail.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ fn scenarios() -> Vec<(PathBuf, Scenario)> {
     paths.into_iter().map(read).collect()
 }
 
-/// Looks at all scenarios, and records those again that need it.
+/// Checks all scenarios, and names the command that records them again.
 #[cfg(feature = "defects")]
 const RECORD_AGAIN: &str =
     "cargo run --release -p sim --features defects -- shrink --scenario sim/scenarios --shrink-for 30s";
@@ -53,13 +53,13 @@ fn the_shipped_kernel_passes_every_scenario() {
 #[cfg(feature = "defects")]
 const SEEDS_TRIED: u64 = 3000;
 
-/// By the run that it holds, or, where the world asks other questions than when it was recorded, by a seed of its small world.
+/// Caught by the recorded run, or, if the world has changed since, by a seed of its small world.
 #[cfg(feature = "defects")]
 #[test]
 fn every_scenario_still_catches_its_bug() {
     use sim::shrink::case::Catches;
 
-    // Some are caught by assertions of the kernel; their panics are what is expected here.
+    // Some are caught by assertions of the kernel; their panics are expected here.
     sim::run::catch_panics();
     let (mut wrong, mut stale) = (Vec::new(), false);
     for (path, scenario) in scenarios() {
@@ -75,7 +75,7 @@ fn every_scenario_still_catches_its_bug() {
             Catches::No => wrong.push(path),
         }
     }
-    // Printed, because nobody prints panics any more.
+    // Printed, because messages of panics are suppressed.
     for path in &wrong {
         println!("{}: {SEEDS_TRIED} seeds of its small world do not catch its bug", path.display());
     }
@@ -85,10 +85,10 @@ fn every_scenario_still_catches_its_bug() {
     assert!(wrong.is_empty());
 }
 
-/// A seeded defect is made so small that its story can be read at a glance.
+/// A seeded defect is shrunk until its story is short.
 #[cfg(feature = "defects")]
 #[test]
-fn planted_bugs_become_short_stories() {
+fn seeded_defects_become_short_stories() {
     use sim::defects::SeededDefect;
     use sim::fault::FaultSet;
     use sim::run::Plan;

@@ -1,5 +1,5 @@
-//! A few hundred seeds of every profile, twice each: no invariant breaks, and a seed always leaves the same trace. The command
-//! line runs many more.
+//! A few hundred seeds of every profile, twice each: no invariant is violated, and each seed leaves the same trace
+//! twice. The command line runs many more.
 
 use sim::decide::{FuzzBytes, Recorded, Seeded};
 use sim::fault::FaultSet;

@@ -1,5 +1,5 @@
-//! The simulated broker keeps the contract of a source that real Kafka keeps: once as it is in good times, and once with what is
-//! allowed at any time: deliveries that repeat, overlap, fall back, come late or bring nothing.
+//! The simulated broker passes the source contract suite of real Kafka: once without faults, and once with legal noise:
+//! deliveries that repeat, overlap, go back, are late or empty.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,14 +36,14 @@ mod noisy {
     });
 }
 
-/// What is done in the broker's thread: the simulator's world is one thread.
+/// A job for the broker's thread: the simulator's world has one thread.
 type Job = Box<dyn FnOnce(&mut Broker<'static>, &mut Surroundings) + Send>;
 
-/// What belongs to the broker and is not part of it.
+/// State beside the broker.
 struct Surroundings {
     decisions: Decisions<'static>,
     faults: FaultRates,
-    /// Nothing is left to chance while a partition is made.
+    /// No random decisions while a partition is made.
     quiet: Rc<Cell<bool>>,
     last_sessions: BTreeMap<i32, Session>,
 }
@@ -106,15 +106,15 @@ impl World {
     ) -> T {
         let (answer, answered) = mpsc::channel();
         let job: Job = Box::new(move |broker, around| {
-            // Whoever asked waits for it.
+            // The caller waits for it.
             let _ = answer.send(job(broker, around));
         });
-        self.jobs.send(job).expect("the broker's thread lives as long as somebody may ask");
+        self.jobs.send(job).expect("the broker's thread runs as long as a client exists");
         answered.recv().expect("the broker did not panic")
     }
 }
 
-/// The port over the model: what a session fetched is kept until polls have taken it.
+/// The port over the model: fetched messages are kept until polls have taken them.
 struct SimulatedSource {
     world: World,
     /// Number of the newest reader of each partition.
@@ -177,7 +177,7 @@ struct SimulatedReader {
     number: u64,
     session: Session,
     fetched: VecDeque<Message>,
-    /// Behind what was fetched there is nothing more below this.
+    /// Position over a hole after the fetched messages.
     position: Option<i64>,
     bytes_max: u64,
     failure: Option<SourceFailure>,
@@ -264,7 +264,7 @@ struct SimulatedTopic {
     world: World,
     /// Partitions that each transaction wrote to.
     transactions: Vec<BTreeSet<i32>>,
-    /// Of what was sent, by partition and offset: compaction in the model is told what to remove.
+    /// Keys of sent messages, by partition and offset, for the model's compaction.
     keys: BTreeMap<i32, BTreeMap<i64, Option<Vec<u8>>>>,
 }
 
@@ -291,7 +291,7 @@ impl Topic for SimulatedTopic {
         SimulatedSource::over(self.world.clone())
     }
 
-    /// The model does not compress: what it takes from compression is that a fetch begins where the batch does.
+    /// The model does not compress; like a compressed topic, it begins a fetch at the start of the batch.
     fn send(&mut self, partition: i32, messages: &[Sent], codec: Codec) {
         if codec != Codec::None {
             self.set_fault(Fault::CompressedBatch, Rate(1_000_000));

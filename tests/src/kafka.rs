@@ -21,9 +21,9 @@ use crate::scratch::{free_port, unique};
 /// Names the broker to use instead of one of our own.
 const BOOTSTRAP_ENV: &str = "KAFKA_BOOTSTRAP";
 
-/// Starts Java and waits for its own standard input to end, which happens when the test process goes, however it goes. Then it
-/// kills Java by its process id, and removes the broker's data unless told to keep them. What is typed at the terminal goes to all
-/// processes of a test; this one outlives it, to clean up.
+/// Starts Java and waits for its own standard input to end, which happens when the test process ends, however it ends.
+/// Then it kills Java by its process id, and removes the broker's data unless told to keep them. Signals of the
+/// terminal reach all processes of a test; this one outlives it, to clean up.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 dir=$1; shift
@@ -71,7 +71,7 @@ impl Broker {
     /// A new broker of our own, that can be killed.
     pub fn start() -> Broker {
         for _ in 0..3 {
-            // A port may be taken between finding it and using it: then others are tried.
+            // A port may be taken between its choice and its use: then others are tried.
             if let Some(broker) = Broker::try_start() {
                 return broker;
             }
@@ -106,7 +106,7 @@ impl Broker {
         let own = self.own.as_mut().expect("only a broker of our own can be killed");
         if let Some(mut keeper) = own.keeper.take() {
             let mut orders = keeper.stdin.take().expect("the keeper's input is a pipe");
-            // If the keeper is gone already, so is the broker.
+            // If the keeper has ended already, so has the broker.
             let _ = orders.write_all(b"keep\n");
             drop(orders);
             let _ = keeper.wait();
@@ -119,8 +119,8 @@ impl Broker {
         assert!(self.launch(), "the Kafka broker did not start again; its log is above");
     }
 
-    /// Starts it again without what a partition had at this offset and behind it: what a broker has that lagged behind when it was
-    /// elected. Batches that begin before the offset stay whole.
+    /// Restarts it without the messages of a partition from this offset on, like a broker that lagged when it was
+    /// elected. Batches that start before the offset stay complete.
     pub fn restart_without(&mut self, topic: &str, partition: i32, from: i64) {
         self.kill();
         let own = self.own.as_ref().expect("only a broker of our own can lose anything");
@@ -193,8 +193,8 @@ impl Drop for Broker {
     }
 }
 
-/// Where the first batch begins that starts at this offset or behind it. A batch says its first offset (8 bytes) and how many bytes
-/// come after its length (4 bytes).
+/// Start of the first batch at or after this offset. A batch starts with its first offset (8 bytes) and the number of
+/// bytes after its length (4 bytes).
 fn end_before(log: &[u8], offset: i64) -> usize {
     let mut at = 0;
     while let Some(header) = log.get(at..at + 12) {

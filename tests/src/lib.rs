@@ -1,6 +1,6 @@
-//! What the tests of the whole program need: a real Kafka broker ([`kafka`]), a real PostgreSQL ([`mod@postgres`]), the real server
-//! binary ([`server`]), and what the server was doing when it was killed ([`trace`]). The tests themselves are in `tests/tests/real`;
-//! SQL against PostgreSQL is in `tests/sqldiff`.
+//! Shared by the tests of the whole program: a real Kafka broker ([`kafka`]), a real PostgreSQL ([`mod@postgres`]), the
+//! real server binary ([`server`]), and the server's work at the time of a kill ([`trace`]). The tests themselves are
+//! in `tests/tests/real`; SQL against PostgreSQL is in `tests/sqldiff`.
 
 pub mod kafka;
 pub mod postgres;
@@ -10,7 +10,7 @@ pub mod trace;
 
 use std::time::{Duration, Instant};
 
-/// Asks again until there is an answer. Panics with `what` after a time that only a hang or a loss can take.
+/// Polls until there is an answer. Panics with `what` after a time that only a hang or a loss can take.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

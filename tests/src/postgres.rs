@@ -20,8 +20,8 @@ const MAJOR: &str = "15";
 /// The number of `nobody`, who must have a name in the password file and no rights.
 const NOBODY: &str = "65534";
 
-/// Starts the server and waits for its own standard input to end, which happens when the test process goes, however it goes. Then
-/// it stops the server by its process id, at once, and removes its directory.
+/// Starts the server and waits for its own standard input to end, which happens when the test process ends, however it
+/// ends. Then it stops the server by its process id, at once, and removes its directory.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 dir=$1; shift
@@ -97,7 +97,7 @@ impl Postgres {
         config
     }
 
-    /// Drops a database and ends who uses it.
+    /// Drops a database and ends its sessions.
     pub fn drop_database(&self, name: &str) {
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         self.connect().batch_execute(&drop).unwrap_or_else(|e| panic!("{drop}: {}", crate::server::said(&e)));
@@ -105,7 +105,7 @@ impl Postgres {
 
     fn start_own() -> Postgres {
         for _ in 0..3 {
-            // A port may be taken between finding it and using it: then others are tried.
+            // A port may be taken between its choice and its use: then others are tried.
             if let Some(postgres) = Postgres::try_start() {
                 return postgres;
             }
@@ -181,7 +181,8 @@ impl Drop for Postgres {
     }
 }
 
-/// The fetched program lies in the home of whoever runs the tests, where `nobody` may not look: a copy goes along with the data.
+/// The fetched program is in the home of the user who runs the tests, which `nobody` cannot read: a copy is put beside
+/// the data.
 fn hand_over(dir: &Path) -> PathBuf {
     let program = dir.join("program");
     let copied = run("cp", &["-R".as_ref(), fetched().as_ref(), program.as_ref()]);
@@ -196,7 +197,7 @@ fn hand_over(dir: &Path) -> PathBuf {
     program
 }
 
-/// A program of PostgreSQL; for root, as `nobody`.
+/// A program of PostgreSQL; as `nobody` if root runs the tests.
 fn command(root: bool, program: &Path) -> Command {
     if !root {
         return Command::new(program);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// A directory that goes with the test. Kept if the test fails, for whoever looks into it.
+/// A directory that is removed at the end of the test, and kept if the test fails.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -18,7 +18,7 @@ impl Scratch {
         Scratch(path)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -29,13 +29,13 @@ impl Drop for Scratch {
         if std::thread::panicking() {
             eprintln!("kept for inspection: {}", self.0.display());
         } else {
-            // A file that cannot be removed only takes room.
+            // A file that cannot be removed only takes space.
             let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 }
 
-/// A name that no other test of this or another run has.
+/// A name that is unique among tests and runs.
 pub fn unique(name: &str) -> String {
     let started =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());

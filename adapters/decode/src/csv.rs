@@ -1,7 +1,7 @@
 //! CSV messages into columns: one or more lines a message, a row each. A message is one unit: if one of its lines is bad,
 //! the whole message is refused and none of its lines leaves a row.
 //!
-//! What is read how:
+//! Rules of reading:
 //! - Lines end at `LINES TERMINATED BY`; the last one may go without. With `\n`, a `\r` before it belongs to it.
 //! - `LINES STARTING BY`: reading begins after that text; a line without it is skipped.
 //! - A field that begins with the enclosing character goes to the next one of it; two of them stand for one.
@@ -24,7 +24,7 @@ pub(crate) struct CsvDecoder {
     schema: SchemaRef,
     columns: Vec<Column>,
     lexer: Lexer,
-    /// Content of a field that does not stand for itself.
+    /// Content of a field with escapes or doubled characters.
     scratch: Vec<u8>,
     origin: Vec<u32>,
     messages: u32,
@@ -75,7 +75,7 @@ impl CsvDecoder {
         })
     }
 
-    /// All lines of a message, or, with the number of the bad one, none.
+    /// Reads all lines of a message, or none; the error has the number of the bad line.
     fn message(&mut self, message: &[u8], index: u32) -> Result<(), (u32, Refusal)> {
         let rows_before = self.origin.len();
         let (mut at, mut line) = (0, 0);
@@ -105,7 +105,7 @@ impl CsvDecoder {
         Ok(())
     }
 
-    /// One line into one row; says where the next line begins. May leave part of a row behind if it fails.
+    /// Reads one line into one row; returns where the next line begins. May leave part of a row behind if it fails.
     fn line(&mut self, message: &[u8], start: usize) -> Result<usize, Refusal> {
         let mut at = start;
         let count = self.columns.len();
@@ -198,14 +198,14 @@ struct Lexer {
     format: CsvFormat,
     /// Bytes at which a bare field must be looked at more closely.
     special: [bool; 256],
-    /// None where it is the enclosing character itself: doubling says it all.
+    /// None where it is the enclosing character itself: doubling covers it.
     escape: Option<u8>,
     carriage_return: bool,
 }
 
 /// A field of a line.
 struct Field {
-    /// Content in the message, as it stands (of an enclosed one, without the enclosing characters).
+    /// Content in the message, unchanged (of an enclosed one, without the enclosing characters).
     start: usize,
     end: usize,
     /// The content is in the scratch buffer instead: escapes or doubled characters were resolved.
@@ -222,7 +222,7 @@ impl Field {
     }
 }
 
-/// What ends a bare piece of a field.
+/// The end of a bare part of a field.
 enum Stop {
     Field { next: usize },
     Line { end: usize, next: usize },
@@ -242,7 +242,7 @@ impl Lexer {
         Lexer { format, special, escape, carriage_return }
     }
 
-    /// Where the fields of the line at `at` begin; None if the line lacks what lines start by.
+    /// Where the fields of the line at `at` begin; None if the line lacks the text of LINES STARTING BY.
     fn line_start(&self, message: &[u8], at: usize) -> Option<usize> {
         let prefix = &self.format.lines_starting_by;
         if prefix.is_empty() {
@@ -258,7 +258,7 @@ impl Lexer {
         memchr::memmem::find(&message[at..], terminator).map_or(message.len(), |f| at + f + terminator.len())
     }
 
-    /// Passes over a line that is to be ignored, minding enclosures as far as they are sound.
+    /// Skips an ignored line, respecting enclosures as far as they are valid.
     fn skip_line(&self, message: &[u8], start: usize) -> usize {
         let mut at = start;
         let mut scratch = Vec::new();
@@ -360,7 +360,7 @@ impl Lexer {
         Ok(Field { start, end: at, rewritten, enclosed: true, ends_line, next })
     }
 
-    /// What follows the closing character: whether it ends the line, and where reading goes on.
+    /// The text after the closing character: whether it ends the line, and the position after it.
     fn after_enclosed(&self, message: &[u8], at: usize) -> Result<(bool, usize), Refusal> {
         let rest = &message[at..];
         let return_len = (self.carriage_return && rest.starts_with(b"\r")) as usize;
@@ -396,7 +396,8 @@ fn bare(start: usize, end: usize, rewritten: bool, ends_line: bool, next: usize)
     Field { start, end, rewritten, enclosed: false, ends_line, next }
 }
 
-/// Appends what the escape at `at` stands for; says where reading goes on. At the end of the message it stands for itself.
+/// Appends the character that the escape at `at` stands for; returns where reading continues. At the end of the message
+/// it stands for itself.
 fn resolve(message: &[u8], at: usize, scratch: &mut Vec<u8>) -> usize {
     let Some(&escaped) = message.get(at + 1) else {
         scratch.push(message[at]);

@@ -1,9 +1,9 @@
-//! Pure decoders: messages of a source in, Arrow columns out, and the extractor that makes of them what the kernel takes.
+//! Pure decoders: messages of a source in, Arrow columns out; and the extractor that makes extracts for the kernel.
 //!
-//! [`DecodePlan`] says which fields are wanted; [`DecodePlan::decoder`] makes the [`Decoder`] for it. [`Extractor`] follows
-//! one source partition: skip what has passed, decode, transform (SET and WHERE, behind [`Transform`]), check NOT NULL, fill
-//! in defaults and provenance, route to shards. Nothing here acts: no I/O, no clock, no thread. Reading from Kafka lives in
-//! the source's crate, evaluating SQL expressions in the SQL crate.
+//! [`DecodePlan`] names the fields; [`DecodePlan::decoder`] makes the [`Decoder`] for it. [`Extractor`] follows one
+//! source partition: skip offsets that have passed, decode, transform (SET and WHERE, behind [`Transform`]), check NOT
+//! NULL, fill in defaults and provenance, route to shards. There is no I/O, no clock and no thread here. Reading from
+//! Kafka is in the source's crate, the evaluation of SQL expressions in the SQL crate.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What is to be decoded, and the face of every decoder. How JSON and CSV are read lives in `json` and `csv`.
+//! The plan of decoding, and the trait of every decoder. `json` and `csv` contain the decoders.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::json::{JsonDecoder, ShapeLimits};
 pub struct FieldMapping {
     /// A column of the table, or a variable (`@name`, with the sign) that only SET and WHERE read.
     pub name: String,
-    /// Type to decode into: the table column's; of a variable `Text`, unless more is known.
+    /// Type to decode into: the table column's; for a variable `Text`, unless a type is known.
     pub column_type: ColumnType,
-    /// False: a message without a value here is set aside with 23502. Variables are nullable.
+    /// False: a message without a value here becomes a dead letter with 23502. Variables are nullable.
     pub nullable: bool,
     /// JSON: keys from the top of the message down; empty for `%`, the whole value. CSV: not used, the n-th mapping is the
     /// n-th field of the line.
     pub path: Vec<String>,
-    /// Text of the constant that stands in where the field is *missing* (an explicit null stays null), in the same form in
-    /// which a JSON string would carry it: `42`, `true`, `2026-01-31`. None: null.
+    /// Text of the constant that is used where the field is *missing* (an explicit null stays null), in the same form
+    /// in which a JSON string would carry it: `42`, `true`, `2026-01-31`. None: null.
     pub default: Option<String>,
-    /// Of a date or timestamp: what a number stands for. None: numbers are set aside, for nobody said what they are.
+    /// For a date or timestamp: the unit of a number. None: a number makes the message a dead letter.
     pub unit: Option<TimeUnit>,
 }
 
@@ -100,7 +100,7 @@ impl DecodePlan {
     }
 }
 
-/// Turns messages into columns. One dynamic call a batch, none a row.
+/// Turns messages into columns. One dynamic call per batch, none per row.
 pub trait Decoder: Send {
     /// Decodes messages and keeps their rows. Returns those that could not be decoded; they leave no row. Message indexes
     /// count from the last [`Decoder::finish`].
@@ -138,6 +138,6 @@ pub struct Decoded {
 pub struct Refused {
     /// Its index.
     pub message: u32,
-    /// Field, path, what was found, and why it does not do.
+    /// Field, path, the found value, and the reason.
     pub error: Error,
 }

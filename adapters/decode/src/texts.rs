@@ -1,5 +1,5 @@
-//! A column of texts as a column of values, read as the decoders read them. For callers that have texts of their own, such
-//! as SQL literals and COPY.
+//! Converts a column of texts into a column of values, by the decoders' rules. For callers with texts of their own,
+//! such as SQL literals and COPY.
 
 use arrow_array::ArrayRef;
 use kernel::SqlState;
@@ -8,7 +8,7 @@ use kernel::schema::ColumnType;
 use crate::plan::FieldMapping;
 use crate::value::Column;
 
-/// A text that is no value of the type.
+/// A text that is not a value of the type.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadText {
     /// Which of the texts.
@@ -19,7 +19,7 @@ pub struct BadText {
     pub reason: String,
 }
 
-/// The values that texts stand for, with the Arrow type of `column_type`. Stops at the first text that is none.
+/// The values that texts stand for, with the Arrow type of `column_type`. Stops at the first invalid text.
 pub fn parse_texts<'a>(
     column_type: ColumnType,
     texts: impl Iterator<Item = Option<&'a str>>,

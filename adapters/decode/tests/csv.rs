@@ -1,4 +1,4 @@
-//! What CSV messages decode to, and what is refused.
+//! CSV messages: the decoded rows, and the errors.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn one_bad_line_refuses_the_whole_message_and_no_other() {
             ("22P04", "line 1 has 1 of 2 fields"),
             ("22P04", "line 1 has more than 2 fields"),
             ("22P04", "line 1: an enclosed field is not closed"),
-            ("22P04", "line 1: an enclosed field goes on after its closing character"),
+            ("22P04", "line 1: an enclosed field continues after its closing character"),
             (
                 "22P05",
                 "line 1, field 2, column b: \"\\u{0}\" contains the NUL character, which text cannot hold"

@@ -1,4 +1,4 @@
-//! The extractor: one disposition a message, provenance, placement, and positions that only go forward.
+//! The extractor: one outcome per message, provenance, placement, and positions that only increase.
 
 mod common;
 
@@ -334,7 +334,7 @@ fn times_of_other_years_are_set_aside_whatever_made_them() {
         assert!(text.contains(year) && text.contains("1900 to 2200") && text.contains("UNIT"), "{text}");
     }
     assert_eq!(read(1..=9999).1.len(), 1);
-    // Under a null there is no year.
+    // The value under a null has no year.
     assert_eq!(read(1990..=60_000).1.iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [12, 13, 14]);
 }
 
@@ -350,7 +350,7 @@ fn tombstones_are_left_out_where_that_is_said() {
     }
 }
 
-/// What fails for one row fails for that row, whatever it fails of.
+/// An error of one row affects that row only, whatever the error.
 #[test]
 fn one_row_that_cannot_be_made_leaves_the_others() {
     struct Picky;
@@ -379,7 +379,7 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
     assert_eq!(rows(&extract).len(), 5);
     let told: Vec<_> = extract.dead_letters.iter().map(|s| (s.ordinal, s.error.sqlstate.as_str())).collect();
     assert_eq!(told, [(13, "54000"), (14, "53200"), (15, "XX000")]);
-    // Each with the message that it was.
+    // Each with its message.
     for (aside, text) in extract.dead_letters.iter().zip(&texts[3..]) {
         assert_eq!(aside.payload.as_deref(), Some(text.as_bytes()));
     }

@@ -1,4 +1,4 @@
-//! What JSON messages decode to, by type and by shape; and what is refused, with which words.
+//! JSON messages: the decoded values by type and by shape, and the error texts.
 
 mod common;
 
@@ -84,7 +84,7 @@ fn what_does_not_fit_is_refused_with_its_code() {
         (Int64, "1e400000000000000000000", "22003"),
         (Int64, "1.5", "22P02"),
         (Int64, "\"\"", "22P02"),
-        // A string is read as PostgreSQL reads an integer, whatever a number may be.
+        // A string is parsed as PostgreSQL parses an integer, unlike a JSON number.
         (Int64, "\"1e3\"", "22P02"),
         (Int32, "\"1.\"", "22P02"),
         (Int16, "\"1.0\"", "22P02"),
@@ -202,7 +202,7 @@ fn malformed_messages_are_refused_wherever_the_fault_is() {
         &deep,
     ] {
         let mut table = json(vec![field("c", Int64)]);
-        // Once cold, once when the shape is known.
+        // Once with an unknown shape, once with a known one.
         table.push(message);
         table.push("{\"c\":1}");
         table.push(message);

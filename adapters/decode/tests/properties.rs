@@ -1,5 +1,5 @@
-//! Properties: JSON held against serde_json, CSV against what was written, numbers and times against other implementations,
-//! the extractor against the list of messages.
+//! Properties: JSON compared with serde_json, CSV with the written fields, numbers and times with other
+//! implementations, the extractor with the list of messages.
 
 mod common;
 mod oracle;
@@ -220,7 +220,7 @@ fn check_deliveries(kinds: &[u8], deliveries: &[(prop::sample::Index, usize, boo
     let (mut seen, mut model_next) = (BTreeMap::new(), 0);
     let mut extracts = Vec::new();
     for (from, count, take) in deliveries {
-        // A source delivers from anywhere at or below what is expected next.
+        // A source delivers from any offset at or below the next expected one.
         let from = from.index(model_next as usize + 1);
         let range = from..(from + count).min(kinds.len());
         let messages: Vec<_> = range

@@ -1,4 +1,4 @@
-//! The handle: what SQL asks of a running database.
+//! The handle of a running database, for SQL.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,7 +17,7 @@ use crate::open;
 use crate::pipeline::{PipelineFactory, PipelineStatus};
 use crate::status::Status;
 
-/// A running database. Clones are handles to the same one; it is stopped cleanly when the last one goes.
+/// A running database. Clones are handles to the same one; it is stopped cleanly when the last one is dropped.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -31,7 +31,7 @@ pub(crate) struct Inner {
     pub factory: Arc<dyn PipelineFactory>,
 }
 
-/// What a request is answered with, as it comes from the coordinator's thread.
+/// The answer to a request, from the coordinator's thread.
 pub(crate) enum Answer {
     Done(Counts),
     Snapshot(SnapshotGuard),
@@ -44,7 +44,7 @@ impl Engine {
         open::on_disk(config, factory).map(Engine::of)
     }
 
-    /// A database whose log is in memory and goes with the handle: for tests.
+    /// A database whose log is in memory and is dropped with the handle: for tests.
     pub fn in_memory(shards: u16, factory: Arc<dyn PipelineFactory>) -> Result<Engine> {
         let mut config = EngineConfig::new("");
         config.shards = Some(shards);
@@ -61,8 +61,9 @@ impl Engine {
         self.inner.shard_count
     }
 
-    /// Hands a request to the kernel and waits for its answer. Whoever acquires a snapshot or a table lock this way has to
-    /// release it; [`snapshot`](Self::snapshot) and [`table_lock`](Self::table lock) do it by themselves.
+    /// Hands a request to the kernel and waits for its answer. The caller must release a snapshot or a table lock
+    /// acquired in this way; [`snapshot`](Self::snapshot) and [`table_lock`](Self::table_lock) release theirs when
+    /// dropped.
     pub async fn request(&self, request: Request) -> Result<Response> {
         if matches!(request, Request::ReleaseSnapshot(_) | Request::ReleaseTableLock(_)) {
             self.inner.send(Message::Release(request))?;
@@ -81,7 +82,7 @@ impl Engine {
         })
     }
 
-    /// The newest published state; held until the guard goes.
+    /// The newest published state; held until the guard is dropped.
     pub async fn snapshot(&self) -> Result<SnapshotGuard> {
         match self.ask(Request::AcquireSnapshot).await? {
             Answer::Snapshot(guard) => Ok(guard),
@@ -89,7 +90,8 @@ impl Engine {
         }
     }
 
-    /// A table lock over these tables, with a view of the staged tip; held until it is used up by a write or the guard goes.
+    /// A table lock over these tables, with a view of the staged tip; held until a write uses it or the guard is
+    /// dropped.
     pub async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard> {
         match self.ask(Request::AcquireTableLock { tables }).await? {
             Answer::TableLock(guard) => Ok(guard),
@@ -97,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// Gives back a table lock that was acquired with [`request`](Self::request) and is not used up by a write. Does not block.
+    /// Releases a table lock that was acquired with [`request`](Self::request) and not used by a write. Does not block.
     pub fn release_table_lock(&self, table_lock: TableLockId) {
         // A database that has stopped holds nothing.
         let _ = self.inner.send(Message::Release(Request::ReleaseTableLock(table_lock)));
@@ -125,7 +127,7 @@ impl Engine {
         let read = move || {
             let metadata =
                 factory.source(&definition_sql).and_then(|source| source.read()).map_err(read_failure);
-            // Whoever asked may have given up.
+            // The caller may have stopped waiting.
             let _ = answer.send(metadata);
         };
         std::thread::Builder::new()
@@ -137,12 +139,12 @@ impl Engine {
             .unwrap_or_else(|_| Err(Error::new(SqlState::INTERNAL_ERROR, "the source's reader has died")))
     }
 
-    /// How the pipelines do, in order of name.
+    /// The status of all pipelines, in order of name.
     pub fn pipeline_status(&self) -> Vec<PipelineStatus> {
         self.inner.status.pipelines()
     }
 
-    /// Why the database stands still, if it does.
+    /// Why the database has halted, if it has.
     pub fn halted(&self) -> Option<Error> {
         self.inner.status.stopped.get().cloned()
     }
@@ -158,7 +160,7 @@ impl Engine {
         self.inner.send(Message::Request { request, answer })?;
         waiting.await.unwrap_or_else(|_| {
             let why = self.inner.status.why_stopped();
-            // It may have been under way to the disk, and may be there when the database is up again.
+            // The record may have been in flight, and may be in the log when the database is up again.
             Err(if changes { outcome_unknown(&why) } else { why })
         })
     }
@@ -179,7 +181,7 @@ impl Inner {
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = self.inbox.send(Message::Stop);
-            // Its panic has been told through `on_halt`.
+            // Its panic was reported through `on_halt`.
             let _ = thread.join();
         }
     }
@@ -191,7 +193,7 @@ impl Drop for Inner {
     }
 }
 
-/// Whoever is told this must look before trying again: the answer got lost, not the statement.
+/// The client must check the table before it tries again: the answer was lost, perhaps not the statement.
 pub(crate) fn outcome_unknown(why: &Error) -> Error {
     Error::new(
         SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
@@ -202,7 +204,7 @@ pub(crate) fn outcome_unknown(why: &Error) -> Error {
     )
 }
 
-/// A failure to read a source, for whoever asked to have it read.
+/// A failure to read a source, as an error for the client.
 fn read_failure(failure: SourceFailure) -> Error {
     match failure {
         SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error,
@@ -244,7 +246,7 @@ impl Deref for SnapshotGuard {
     }
 }
 
-/// A table lock, released when it goes out of scope unless a write has used it up.
+/// A table lock, released when it goes out of scope unless a write has used it.
 #[derive(Debug)]
 pub struct TableLockGuard {
     snapshot: Snapshot,
@@ -266,7 +268,7 @@ impl TableLockGuard {
         &self.snapshot
     }
 
-    /// The table lock goes into a [`Write`], which uses it up whether it succeeds or fails.
+    /// The id for a [`Write`], which ends the lock whether it succeeds or fails.
     pub fn use_up(mut self) -> TableLockId {
         self.release.disarm();
         self.table_lock

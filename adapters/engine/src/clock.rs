@@ -1,11 +1,11 @@
-//! The time that goes into the kernel: the wall clock as it stood at the start, carried on by the monotonic clock. So it never
-//! jumps, whatever is done to the wall clock while the process lives (fault B7).
+//! The time that goes into the kernel: the wall clock at the start plus the monotonic clock since. It never jumps, even
+//! if the wall clock does (fault B7).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kernel::Micros;
 
-/// A clock that only goes on. Copies agree.
+/// A monotonic clock. Copies agree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,

@@ -1,4 +1,4 @@
-//! What an engine is opened with.
+//! Settings of an engine.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,39 +7,39 @@ use std::sync::Arc;
 use kernel::Error;
 use tidemark_record::RecorderSettings;
 
-/// Called once when the kernel halts, with the reason, after the log was last touched. The process must not go on with this
-/// data directory: start again from the disk.
+/// Called once when the kernel halts, with the reason, after the last access to the log. The process must not continue
+/// with this data directory: start again from the disk.
 pub type OnHalt = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Called now and then during a long recovery: bytes of the log read so far, and all of them.
+/// Called once a second during a long recovery: bytes of the log read so far, and in total.
 pub type OnRecovery = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
-/// Length of a log file unless the settings say otherwise: every log file is written full of zeros before it is used, so this
-/// is also what a start writes twice over, and what a database with nothing in it takes of the disk.
+/// Length of a log file unless the settings say otherwise: every log file is written full of zeros before it is used,
+/// so a start writes this many bytes twice, and an empty database takes them on the disk.
 pub const LOG_FILE_BYTES_DEFAULT: u64 = 64 << 20;
 
-/// Longest pause between two attempts to open a source: with librdkafka's own pause between two attempts to connect, a broker that
-/// comes back is noticed within two seconds.
+/// Longest pause between two attempts to open a source: with librdkafka's own pause between two attempts to connect, a
+/// returning broker is noticed within two seconds.
 const RETRY_US_MAX: i64 = 1_000_000;
 
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Clone)]
 pub struct EngineConfig {
-    /// Where the log lives. Created if it is not there.
+    /// Directory of the log. Created if it does not exist.
     pub data_dir: PathBuf,
-    /// Shards of a new database; None takes 8 for a new one and whatever an existing one has. Another number than an
-    /// existing one has is an error.
+    /// Shards of a new database; None means 8 for a new database and the existing number otherwise. A number that
+    /// differs from an existing database's is an error.
     pub shards: Option<u16>,
     /// Length of a log file.
     pub log_file_bytes: u64,
-    /// Below this much room on the disk the database is read-only.
+    /// With less free disk space the database is read-only.
     pub disk_reserve_bytes: u64,
     /// Limits of the coordinator.
     pub kernel: kernel::Config,
-    /// Where to write a line for each record staged, appended and synced and each position fetched from: for the tests that
-    /// kill the process and ask what was in flight.
+    /// Where to write a line for each record staged, appended and synced and each position fetched from: for the tests
+    /// that kill the process and check what was in flight.
     pub trace_file: Option<PathBuf>,
-    /// Where to record what the coordinator is fed and does, for a replay; None: nowhere.
+    /// Flight recorder; None: off.
     pub record: Option<RecorderSettings>,
     /// What to do on a halt. The default logs the reason and ends the process with [`crate::HALT_EXIT_CODE`].
     pub on_halt: OnHalt,

@@ -1,5 +1,5 @@
-//! The coordinator's thread: hands the kernel one input at a time and carries its effects to the other threads, in the order
-//! that the kernel's documentation asks for.
+//! The coordinator's thread: hands the kernel one input at a time and executes its effects on the other threads, in the
+//! order that the kernel's documentation demands.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,44 +25,44 @@ use crate::source::{SourceContext, SourceHandle, SourceSpec};
 use crate::status::Status;
 use crate::trace::Trace;
 
-/// Longest time without an input: the kernel hears of the time at least this often.
+/// Longest time without an input: the kernel gets the time at least this often.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How long a statement that changes something waits for room on the disk, once its record has none. Then it is told that its
-/// outcome is not known: the record still waits, and is written when there is room.
+/// How long a changing statement waits for disk space, once its record finds none. Then its outcome is reported as
+/// unknown: the record still waits, and is written when there is space.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a clean stop waits for what is staged to become durable, and for sources to hang up.
+/// How long a clean stop waits for what is staged to become durable, and for sources to disconnect.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// What comes into the coordinator's inbox. What waits there is bounded by those who send: shards and log answer commands of
-/// which the kernel bounds the number, ranges are bounded by credits, and a client waits for its answer.
+/// A message in the coordinator's inbox. The senders bound their number: shards and log answer commands, whose number
+/// the kernel bounds; extracts are bounded by credit; and each client waits for its answer.
 pub(crate) enum Message {
     Input(Input),
-    /// A range, and the count of its partition's ranges that wait here.
+    /// An extract, and the count of its partition's extracts that wait here.
     Extracted(Box<Extract>, Arc<AtomicUsize>),
     Request {
         request: Request,
         answer: oneshot::Sender<Result<Answer>>,
     },
-    /// A release, which nobody waits for.
+    /// A release. It has no answer.
     Release(Request),
-    /// From the watch: whether the disk's reserve is there.
+    /// From the disk watch: whether the reserve is free.
     DiskSpace {
         sufficient: bool,
     },
-    /// From the log: whether there was room for what it had to append.
+    /// From the log: whether there was space for the record to append.
     LogSpace {
         sufficient: bool,
     },
-    /// An invariant of our own is broken: the process must not go on.
+    /// A broken invariant: the process must not continue.
     Broken(Error),
     /// A clean stop.
     Stop,
 }
 
 impl Message {
-    /// Says that a thread that carries the database has panicked.
+    /// Reports that a thread of the database has panicked.
     pub(crate) fn broken_invariant(inbox: &Sender<Message>, panic: String) {
         let _ = inbox.send(Message::Broken(Error::new(SqlState::INTERNAL_ERROR, panic)));
     }
@@ -72,7 +72,7 @@ impl Message {
 pub(crate) struct CoordinatorThread {
     pub coordinator: Coordinator,
     pub inbox: Receiver<Message>,
-    /// To the same inbox: for guards that release what they hold.
+    /// To the same inbox: for guards, which release snapshots and locks.
     pub sender: Sender<Message>,
     pub shards: Shards,
     pub log: Log,
@@ -85,7 +85,7 @@ pub(crate) struct CoordinatorThread {
     pub on_halt: OnHalt,
 }
 
-/// Whether there is room on the disk, by those who look.
+/// Whether there is disk space, according to the disk watch and the log.
 #[derive(Clone, Copy)]
 struct Room {
     reserve: bool,
@@ -101,7 +101,7 @@ impl Room {
 /// A client that waits.
 struct Waiting {
     answer: oneshot::Sender<Result<Answer>>,
-    /// For a change, which may be in a record that is under way.
+    /// For a change, which may be in a record in flight.
     for_change: bool,
     since: Instant,
 }
@@ -116,12 +116,12 @@ enum End {
 struct EffectExecutor {
     threads: CoordinatorThread,
     open: BTreeMap<PipelineId, SourceHandle>,
-    /// Sources that were closed and may not have hung up yet.
+    /// Sources that were closed and may not have disconnected yet.
     closing: Vec<JoinHandle<()>>,
     answers: HashMap<RequestId, Waiting>,
     last_request: u64,
     room: Room,
-    /// Since when the log has a record for which it has no room.
+    /// Since when the log has a record without space.
     no_room_since: Option<Instant>,
     wake_at_us: Option<i64>,
     stop_by: Option<Instant>,
@@ -201,7 +201,7 @@ impl EffectExecutor {
         }
     }
 
-    /// Either is enough to be read-only, and both are needed to write again.
+    /// One of them missing makes the database read-only; both are needed to write again.
     fn room(&mut self, room: Room) {
         let before = std::mem::replace(&mut self.room, room);
         self.no_room_since =
@@ -211,7 +211,7 @@ impl EffectExecutor {
         }
     }
 
-    /// Nobody waits for long where nothing goes on.
+    /// Ends the wait of statements that wait too long for disk space.
     fn give_up_on_room(&mut self) {
         if self.no_room_since.is_none_or(|since| since.elapsed() < ROOM_WAIT) {
             return;
@@ -257,7 +257,7 @@ impl EffectExecutor {
         RequestId(self.last_request)
     }
 
-    /// Remembers for those who watch what sources say.
+    /// Stores the sources' messages for the status views.
     fn note(&self, input: &Input) {
         if let Input::SourceOpened { pipeline, epoch, metadata } = input
             && self.open.get(pipeline).is_some_and(|source| source.epoch() == *epoch)
@@ -309,14 +309,14 @@ impl EffectExecutor {
                 if let (Some(pipeline), Some(error)) = (pipeline, error) {
                     threads.status.pipeline(pipeline).source_failed(error);
                 }
-                // Sources that fail, pipelines that stop, a disk without room: what somebody who logs warnings only has to know.
+                // Failed sources, stopped pipelines, a full disk: an operator who logs only warnings needs these.
                 tracing::warn!(pipeline = pipeline.map(|id| id.0), "{text}");
             }
             Effect::Halt(error) => self.halted = Some(error),
         }
     }
 
-    /// Snapshots and table locks go out as guards, so that they are released even if nobody waits for them any more.
+    /// Snapshots and table locks are sent as guards, so that they are released even if the client no longer waits.
     fn reply(&mut self, id: RequestId, result: Result<Response>) {
         let sender = &self.threads.sender;
         let answer = result.map(|response| match response {
@@ -337,7 +337,7 @@ impl EffectExecutor {
         let source = self.open.get(&pipeline).filter(|source| source.epoch() == epoch);
         assert!(
             source.is_some() || self.stop_by.is_some(),
-            "the kernel speaks of a source between its SourceOpen and its SourceClose"
+            "the kernel names a source only between its SourceOpen and its SourceClose"
         );
         if let Some(source) = source {
             tell(source);
@@ -355,7 +355,7 @@ impl EffectExecutor {
         assert!(before.is_none(), "the kernel closes a source before it opens the next");
     }
 
-    /// None is open any more where the process is stopping.
+    /// While the process stops, none is open.
     fn close_source(&mut self, pipeline: PipelineId, epoch: Epoch) {
         let source = self.open.remove(&pipeline);
         let is_open = source.as_ref().is_some_and(|source| source.epoch() == epoch);
@@ -370,7 +370,7 @@ impl EffectExecutor {
         }
     }
 
-    /// From here on nothing new comes in; what is staged becomes durable.
+    /// From here on new requests are refused; staged records become durable.
     fn begin_stop(&mut self) {
         if self.stop_by.is_none() {
             self.stop_by = Some(Instant::now() + STOP_WAIT);
@@ -389,7 +389,7 @@ impl EffectExecutor {
         self.threads.coordinator.published().sequence == staged || Instant::now() >= stop_by
     }
 
-    /// Ends all threads. After a halt nobody waits for the log, which is not touched any more, nor for sources.
+    /// Ends all threads. After a halt the log is not touched any more, and sources are not waited for.
     fn end(mut self, clean: bool) {
         self.hang_up();
         self.answers.clear();

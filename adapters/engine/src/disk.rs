@@ -1,4 +1,4 @@
-//! Watches the room on the disk, so that the database turns read-only while its reserve is still there.
+//! Watches free disk space, so that the database becomes read-only while its reserve is still free.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -39,7 +39,7 @@ fn watch(data_dir: &Path, reserve_bytes: u64, inbox: &Sender<Message>, stopped: 
             Ok(Some(sufficient)) => {
                 let _ = inbox.send(Message::DiskSpace { sufficient });
             }
-            Err(error) => tracing::warn!(%error, "the room on the disk is unknown"),
+            Err(error) => tracing::warn!(%error, "the free space of the disk is unknown"),
         }
         if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
             return;

@@ -1,6 +1,6 @@
-//! The host of the kernel: the threads that own coordinator, shards and log, that read and extract the source partitions, and
-//! [`Engine`], the handle through which SQL asks. What is decided here is nothing: the kernel decides, this crate carries.
-//! SQL lives in `tidemark-sql`, Kafka in `tidemark-kafka`, files in `tidemark-log`.
+//! The host of the kernel: the threads that own coordinator, shards and log, that read and extract the source
+//! partitions, and [`Engine`], the handle for SQL. All decisions are the kernel's; this crate executes them. SQL is in
+//! `tidemark-sql`, Kafka in `tidemark-kafka`, files in `tidemark-log`.
 
 mod api;
 mod clock;

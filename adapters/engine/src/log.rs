@@ -1,5 +1,5 @@
-//! The log thread, which appends as records come, and the sync thread, which makes them durable: the records of the next sync
-//! are copied into place while the one before is under way.
+//! The log thread appends records as they arrive, and the sync thread makes them durable: records are appended while
+//! the previous sync runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::coordinator::Message;
 use crate::threads;
 use crate::trace::Trace;
 
-/// How often room is looked for while there is none for the next log file.
+/// How often an append without disk space is retried.
 const ROOM_RETRY: Duration = Duration::from_millis(250);
 
 /// Carries out a plan: all of its ranges are durable when it returns.
@@ -30,7 +30,7 @@ enum Command {
     Stop,
 }
 
-/// The coordinator thread's end of the log. What waits here is bounded by `Config::unsynced_records_max`.
+/// The coordinator thread's end of the log. `Config::unsynced_records_max` bounds the commands that wait here.
 pub(crate) struct Log {
     commands: Sender<Command>,
     thread: JoinHandle<()>,
@@ -103,7 +103,7 @@ struct LogThread<S: Storage> {
     plans: Sender<SyncPlan>,
     inbox: Sender<Message>,
     trace: Arc<Trace>,
-    /// The record for which the disk has no room, and what came behind it. Nobody was told anything about them.
+    /// The record without disk space, and the records behind it. None of them was reported as appended.
     waiting_for_room: VecDeque<EncodedRecord>,
     /// A sync is under way; there is never more than one.
     under_way: bool,
@@ -113,7 +113,8 @@ struct LogThread<S: Storage> {
 }
 
 impl<S: Storage> LogThread<S> {
-    /// Runs until it is stopped or the log fails. After a failure the log is never touched again: what waits is left.
+    /// Runs until it is stopped or the log fails. After a failure the log is never touched again: waiting records are
+    /// dropped.
     fn run(mut self, commands: &Receiver<Command>) {
         while let Some(command) = self.next_command(commands) {
             if let Err(error) = self.carry_out(command, commands) {
@@ -126,7 +127,7 @@ impl<S: Storage> LogThread<S> {
         }
     }
 
-    /// Waits for it. None in it: it is time to look for room. None: nobody sends any more.
+    /// Waits for a command. Inner None: time to retry the append. Outer None: there are no more senders.
     fn next_command(&self, commands: &Receiver<Command>) -> Option<Option<Command>> {
         if self.waiting_for_room.is_empty() {
             return commands.recv().ok().map(Some);
@@ -138,8 +139,9 @@ impl<S: Storage> LogThread<S> {
         }
     }
 
-    /// Appends, or puts the record by where the disk has no room for it: then the coordinator is told to begin no more, and what
-    /// is under way waits. That is no failure of the log: nothing was written, and nobody was told that anything was.
+    /// Appends, or keeps the record if the disk has no space for it. The coordinator is then told to start no more
+    /// records, and those in flight wait. This is not a failure of the log: nothing was written, and nothing was
+    /// reported as written.
     fn append(&mut self, record: EncodedRecord) -> Result<()> {
         if !self.waiting_for_room.is_empty() {
             self.waiting_for_room.push_back(record);
@@ -148,7 +150,7 @@ impl<S: Storage> LogThread<S> {
         match self.writer.append(&record) {
             Ok(()) => self.trace.appended(record.sequence),
             Err(error) if self.writer.is_well() => {
-                tracing::warn!(sequence = record.sequence.0, %error, "no room for the next log file: waiting for some");
+                tracing::warn!(sequence = record.sequence.0, %error, "no disk space for the next log file: waiting for some");
                 let _ = self.inbox.send(Message::LogSpace { sufficient: false });
                 self.waiting_for_room.push_back(record);
             }
@@ -157,7 +159,7 @@ impl<S: Storage> LogThread<S> {
         Ok(())
     }
 
-    /// What waits for room is appended if there is some now.
+    /// Appends the waiting records if there is space now.
     fn append_waiting(&mut self) -> Result<()> {
         while let Some(record) = self.waiting_for_room.pop_front() {
             match self.writer.append(&record) {
@@ -176,7 +178,7 @@ impl<S: Storage> LogThread<S> {
         Ok(())
     }
 
-    /// This command and those that wait behind it; then at most one sync for all of them.
+    /// Executes this command and those that wait behind it; then at most one sync for all of them.
     fn carry_out(&mut self, first: Option<Command>, commands: &Receiver<Command>) -> Result<()> {
         if first.is_none() {
             self.append_waiting()?;

@@ -29,11 +29,11 @@ use crate::trace::Trace;
 /// Shards of a new database where no number is asked for.
 const SHARDS_DEFAULT: u16 = 8;
 
-/// Bytes of payload in one extracted range, where more is waiting: large enough that what is done per range does not count,
-/// small enough to stay in the cache.
+/// Bytes of payload in one extract while more is waiting: large enough that the cost per extract is small, small enough
+/// to stay in the cache.
 const CHUNK_BYTES_MAX: u64 = 1 << 20;
 
-/// How often a recovery tells how far it has come.
+/// How often a recovery reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A database in a directory.
@@ -46,11 +46,11 @@ pub(crate) fn on_disk(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -
     on_storage(storage, sync, config, factory, Some(watched))
 }
 
-/// A directory that holds something and nothing of ours is somebody else's: not even a lock is put there.
+/// Refuses a directory with files of another program: not even a lock file is created there.
 fn refuse_foreign(directory: &Path) -> Result<()> {
-    /// What every data directory of ours has.
+    /// Every data directory of ours contains this file.
     const LOCK_FILE: &str = "lock";
-    // One that does not exist is made later, and one that cannot be listed is told of then.
+    // A missing directory is created later; one that cannot be listed is reported then.
     let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     if names.is_empty() || names.iter().any(|name| name == LOCK_FILE) {
@@ -121,7 +121,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })
 }
 
-/// A recording has the definitions of what is altered, as they were.
+/// A recording contains definitions as they were before an ALTER, so secrets in clear would be recorded.
 fn refuse_secrets(coordinator: &Coordinator, factory: &dyn PipelineFactory) -> Result<()> {
     let pipelines = coordinator.published().catalog.pipelines.values();
     let named: Vec<&str> =
@@ -146,7 +146,7 @@ struct Recovered<S: Storage> {
     term: TermStart,
 }
 
-/// Reads the log back, or begins a new one.
+/// Reads the log back, or creates a new one.
 fn recover<S: Storage>(
     mut storage: S,
     config: &EngineConfig,
@@ -176,7 +176,7 @@ fn recover<S: Storage>(
     if let Some(torn) = torn_tail {
         tracing::warn!(
             ?torn,
-            "the log ends in an unfinished record, as a process leaves that dies while it writes; it was cut off"
+            "the log ends in an incomplete record, as after a crash during a write; the torn tail was removed"
         );
     }
     let (shards, open) = replay.shards.zip(replay.last).expect("the open record was visited");
@@ -195,10 +195,10 @@ fn recover<S: Storage>(
     Ok(Recovered { writer, coordinator, shards, term })
 }
 
-/// Takes the records as they are read: the control part here, one after the other, the rows on the shards' threads.
+/// Takes the records as they are read: catalog and cursors here, in order, the rows on the shards' threads.
 struct Replay {
     recovery: Recovery,
-    /// Started by the first `open` record, which says how many there are.
+    /// Started by the first `open` record, which contains the shard count.
     shards: Option<Shards>,
     /// The last record, without its rows.
     last: Option<Record>,
@@ -243,7 +243,7 @@ impl Replay {
     }
 }
 
-/// Tells now and then how far a recovery has come.
+/// Reports the progress of a recovery once per interval.
 struct Progress {
     on_recovery: OnRecovery,
     read_bytes: u64,

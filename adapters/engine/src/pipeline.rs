@@ -7,10 +7,10 @@ use kernel::source::Sources;
 use kernel::{Epoch, Error, PipelineId, Position, SplitId, SplitName};
 use tidemark_decode::Extractor;
 
-/// Where an extractor begins, and for whom.
+/// The arguments of a new extractor.
 #[derive(Clone, Debug)]
 pub struct ExtractorSpec {
-    /// Pipeline as the catalog has it: definition, run.
+    /// Pipeline as in the catalog: definition and generation.
     pub pipeline: Arc<PipelineDef>,
     /// Table that it loads.
     pub table: Arc<TableDef>,
@@ -29,7 +29,7 @@ pub trait PipelineFactory: Sources {
     /// An extractor for one split. Errors are permanent: the definition cannot be understood.
     fn extractor(&self, spec: ExtractorSpec) -> Result<Extractor, Error>;
 
-    /// Whether a definition has a secret in it, as older versions kept them: such a one must not go into a recording.
+    /// Whether a definition contains a secret, as older versions stored them: such a definition must not be recorded.
     fn has_secret(&self, _definition_sql: &str) -> bool {
         false
     }
@@ -42,19 +42,19 @@ pub struct SplitStatus {
     pub split: SplitName,
     /// Oldest ordinal at the source, as last heard; None if never heard.
     pub earliest: Option<i64>,
-    /// End of what may be read, as last heard: before the first message of a transaction that is still open.
+    /// Last stable offset, by the source's last answer: the first message of an open transaction, or the end.
     pub latest: Option<i64>,
-    /// End at the source, as last heard, open transactions included.
+    /// End at the source, by its last answer, open transactions included.
     pub high: Option<i64>,
     /// Durable cursor: the next message to be read; None before the split is first seen.
     pub next: Option<i64>,
     /// `high - next`, where both are known.
     pub lag: Option<i64>,
-    /// How much of the lag cannot be read before transactions end that are still open.
+    /// The part of the lag that cannot be read before open transactions end.
     pub held_back: Option<i64>,
 }
 
-/// How a pipeline does.
+/// The status of a pipeline.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PipelineStatus {
     /// Identity.
@@ -63,7 +63,7 @@ pub struct PipelineStatus {
     pub name: String,
     /// Logged state.
     pub state: PipelineState,
-    /// Last failure since START, also one that is being tried again.
+    /// Last failure since START, also one that is being retried.
     pub last_error: Option<Error>,
     /// Messages taken by batches since the process started.
     pub messages: u64,

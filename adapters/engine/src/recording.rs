@@ -1,5 +1,5 @@
-//! Recording, as the coordinator's thread sees it: everything is noted on its way in and out, and when the recorder wants another
-//! file, the coordinator is held until it and its shards stand still. What becomes of what is noted lives in `tidemark-record`.
+//! The coordinator thread's end of the flight recorder: it notes every input and effect, and quiesces coordinator and
+//! shards when the recorder wants to begin another file. `tidemark-record` writes the files.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::config::OnHalt;
 /// How long the coordinator is held at most: batches and statements wait meanwhile. It usually takes one sync.
 const HOLD_US_MAX: Micros = 100_000;
 
-/// Pause after a hold that did not bring it to rest.
+/// Pause after an attempt to quiesce that did not succeed.
 const HOLD_PAUSE_US: Micros = 2_000_000;
 
-/// A recording that is made, or none.
+/// A recording, or none.
 #[derive(Default)]
 pub(crate) struct Recording {
     recorder: Option<Recorder>,
@@ -32,12 +32,12 @@ impl Recording {
             directory = %settings.directory.display(),
             bytes_max = settings.bytes_max,
             term = term.term.0,
-            "recording, for a replay of this life; the oldest files go first"
+            "recording, for a replay of this term; the oldest files are removed first"
         );
         Ok(Recording { recorder: Some(Recorder::start(settings, term)?), ..Recording::default() })
     }
 
-    /// What to do on a halt: first the recording is written out, with what only memory has.
+    /// Wraps the halt handler: first the recording is written out, with the rows that only memory holds.
     pub(crate) fn before(&self, on_halt: OnHalt) -> OnHalt {
         let Some(recorder) = self.recorder.clone() else { return on_halt };
         Arc::new(move |error: &Error| {
@@ -64,8 +64,8 @@ impl Recording {
         recorder.effect(effect);
     }
 
-    /// After an input and its effects: holds the coordinator where the recorder wants another file, and lets it go when it
-    /// stands still, or will not. True if it was let go and must be fed the time.
+    /// After an input and its effects: holds the coordinator if the recorder wants another file, and releases it once
+    /// it is quiesced or the time is over. True if it was released and must be fed a tick.
     pub(crate) fn quiesce_if_wanted(&mut self, now_us: Micros, coordinator: &mut Coordinator) -> bool {
         let Some(recorder) = &self.recorder else { return false };
         let Some(since_us) = self.held_since_us else {

@@ -13,8 +13,8 @@ use kernel::{Error, Input, Result, Sequence, Shard, ShardId, SqlState};
 use crate::coordinator::Message;
 use crate::threads;
 
-/// Commands that may wait for one thread. The kernel stages one record at a time, so that live there are few; in recovery this
-/// is how far reading the log runs ahead of applying it.
+/// Commands that may wait for one thread. Live there are few, because the kernel stages one record at a time; in
+/// recovery this bounds how far reading the log runs ahead of applying it.
 const COMMANDS_MAX: usize = 64;
 
 enum Command {
@@ -55,7 +55,7 @@ impl Shards {
         Shards { count, threads, corrupt }
     }
 
-    /// Hands a record's pieces to the shards. What they find wrong comes back here or from [`recovered`](Self::recovered).
+    /// Hands a record's pieces to the shards. Their errors are returned here or by [`recovered`](Self::recovered).
     pub(crate) fn replay(
         &self,
         sequence: Sequence,
@@ -98,7 +98,7 @@ impl Shards {
 
     fn send(&self, shard: ShardId, command: Command) {
         let (commands, _) = &self.threads[shard.0 as usize % self.threads.len()];
-        // A thread that is gone has told why through the inbox.
+        // A thread that has ended has reported why through the inbox.
         let _ = commands.send(command);
     }
 
@@ -122,7 +122,7 @@ impl ShardThread {
         for command in commands {
             match command {
                 Command::Replay { shard, sequence, changes, piece } => {
-                    // After the first error nothing counts any more: the database is refused.
+                    // After the first error the database is refused; later ones are ignored.
                     if self.corrupt.get().is_none()
                         && let Err(error) = self.shard(shard).replay(sequence, &changes, &piece)
                     {

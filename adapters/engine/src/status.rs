@@ -1,4 +1,4 @@
-//! What is counted and remembered beside the kernel, for people who watch: nothing here decides anything.
+//! Counters and last answers for the status views. No decision depends on them.
 
 use kernel::cursors::Cursors;
 use kernel::message::SplitMetadata;
@@ -18,7 +18,7 @@ use crate::source::OpenSource;
 /// Shared by the coordinator's thread, which writes, and the handles, which read.
 #[derive(Default)]
 pub(crate) struct Status {
-    /// Why the kernel stands still, once it does.
+    /// Why the kernel has halted, once it has.
     pub stopped: OnceLock<Error>,
     catalog: Mutex<Arc<Catalog>>,
     pipelines: Mutex<BTreeMap<PipelineId, Arc<PipelineWatch>>>,
@@ -26,7 +26,7 @@ pub(crate) struct Status {
     pub records: AtomicU64,
 }
 
-/// What is remembered of one pipeline.
+/// The status of one pipeline.
 #[derive(Default)]
 pub(crate) struct PipelineWatch {
     messages: AtomicU64,
@@ -39,7 +39,7 @@ pub(crate) struct PipelineWatch {
 }
 
 impl Status {
-    /// The error of whoever asks something of a kernel that has stopped.
+    /// The error for requests to a stopped kernel.
     pub(crate) fn why_stopped(&self) -> Error {
         let shutdown = || Error::new(SqlState::ADMIN_SHUTDOWN, "the database is shutting down");
         self.stopped.get().cloned().unwrap_or_else(shutdown)
@@ -83,7 +83,7 @@ impl PipelineWatch {
         *self.source.lock() = Some(source);
     }
 
-    /// What it said last is not what is so now: until it is opened again nothing is known of it.
+    /// The source's last answers are outdated: until it is opened again they are not shown.
     pub(crate) fn source_closed(&self) {
         *self.source.lock() = None;
         self.metadata.lock().clear();
@@ -134,11 +134,11 @@ impl PipelineWatch {
         let status = |split: SplitName| {
             let next = cursors.named(&split).and_then(|(_, split)| split.position).map(|at| at.ordinal());
             let (earliest, latest) = watermarks.get(&split).copied().unzip();
-            // Each is as old as its own reading: what may be read is there.
+            // Each value has the age of its own answer; the end is at least the last stable offset.
             let high = latest.map(|latest| latest.max(high_watermarks.get(&split).copied().unwrap_or(0)));
             // A watermark may be older than the cursor.
             let lag = high.zip(next).map(|(high, next): (i64, i64)| (high - next).max(0));
-            // It was looked up earlier: what has been read since was not held back any more.
+            // It was requested earlier: messages read since are no longer held back.
             let held_back = lag.map(|lag| held_back.get(&split).copied().unwrap_or(0).min(lag));
             SplitStatus { split, earliest, latest, high, next, lag, held_back }
         };
@@ -159,7 +159,7 @@ impl PipelineWatch {
 /// A count over the last seconds.
 #[derive(Debug, Default)]
 struct Rate {
-    /// What was counted in tenths of a second, oldest first.
+    /// Counts per tenth of a second, oldest first.
     slices: VecDeque<(Instant, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What happens when the disk fails under the engine.
+//! The engine on a failing disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -79,7 +79,7 @@ async fn a_failed_sync_halts_and_nothing_more_is_acknowledged() {
     assert_eq!(syncs.load(Ordering::SeqCst), 2, "the log was not touched again");
 }
 
-/// Memory that has no room for another log file while somebody says so.
+/// Storage in memory that can be told to have no space for another log file.
 #[derive(Default)]
 struct Crowded {
     inner: MemStorage,
@@ -126,7 +126,8 @@ impl Storage for Crowded {
     }
 }
 
-/// An engine on a disk that is full from now on, with a definition that found no room: it waits. Some before it were carried out.
+/// An engine on a disk that is full from now on, with a definition that waits for space. Earlier definitions were
+/// executed.
 async fn without_room() -> (Engine, Arc<Disk>, tokio::task::JoinHandle<Result<usize>>) {
     let mut config = EngineConfig::new("");
     config.log_file_bytes = 1 << 13;
@@ -154,7 +155,7 @@ async fn without_room() -> (Engine, Arc<Disk>, tokio::task::JoinHandle<Result<us
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_wait() {
     let (engine, disk, defined) = without_room().await;
-    // Those that come before the coordinator has heard of it wait, too.
+    // Those that arrive before the coordinator is informed wait, too.
     let mut waiting = vec![];
     let refused = loop {
         let (name, definer) = (format!("late{}", waiting.len()), engine.clone());

@@ -1,15 +1,15 @@
-//! Named threads. A panic in one that carries the database is a broken invariant: the process must not go on.
+//! Named threads. A panic in a thread of the database is a broken invariant: the process must not continue.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread. Only the operating system can refuse one, and then there is nothing left to do.
+/// Starts a thread. Only the operating system can refuse one; then the process panics.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     Builder::new().name(name.into()).spawn(run).unwrap_or_else(|error| panic!("thread {name}: {error}"))
 }
 
-/// Starts a thread whose panic is told to `on_panic`, with its text.
+/// Starts a thread and calls `on_panic` with the text of its panic.
 pub(crate) fn spawn_guarded(
     name: &str,
     run: impl FnOnce() + Send + 'static,

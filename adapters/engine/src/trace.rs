@@ -1,5 +1,5 @@
-//! What was in flight when the process died: a line for each step of each record, written at once and never buffered, so that a
-//! kill leaves all of them behind. Off unless a file is named; for the tests that kill the process.
+//! Traces the steps of each record: one line per step, written at once and never buffered, so that the lines survive a
+//! kill. Off unless a file is named; for the tests that kill the process.
 //!
 //! ```text
 //! fetch pipeline=P epoch=E partition=N from=OFFSET       reading begins here
@@ -87,7 +87,7 @@ impl Trace {
     fn line(&self, text: impl FnOnce() -> String) {
         if let Some(file) = &self.0 {
             let line = text() + "\n";
-            // A trace that cannot be written must not stop the database; whoever reads it sees that it ends.
+            // A trace that cannot be written must not stop the database; a reader of the trace sees that it ends.
             let _ = file.lock().write_all(line.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! Reads a topic from its beginning to its end and drops it: what librdkafka can deliver through this crate.
+//! Reads a topic from beginning to end and discards the messages: the throughput of librdkafka through this crate.
 //! `cargo run --release -p tidemark-kafka --example consume -- host:port topic`
 
 use std::collections::BTreeMap;

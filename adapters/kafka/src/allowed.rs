@@ -1,9 +1,9 @@
-//! Which brokers may be connected to: what the server's configuration says, held against names as they are written and as
-//! brokers tell them of each other. Names are compared, not the addresses behind them.
+//! Which brokers may be connected to: the server's configuration, compared with names in definitions and names that
+//! brokers announce. Names are compared, not the addresses behind them.
 
 use kernel::{Error, Result, SqlState};
 
-/// What the setting is called.
+/// Name of the setting.
 const SETTING: &str = "allowed_brokers";
 
 /// Hosts that pipelines may reach. The default allows all.

@@ -1,6 +1,7 @@
-//! Whether a log is still the one that was read. A broker that is asked about a leader epoch names the offset at which that epoch
-//! ended, and librdkafka takes a position behind it for a log that was cut. It need not be one: a position also moves over holes, and
-//! control records may have been written by a later leader than the last message before them. So the log is looked at.
+//! Checks whether a broker's log still contains the messages that were read. Asked about a leader epoch, a broker
+//! returns the offset at which that epoch ended, and librdkafka treats a position behind it as a cut log. The log need
+//! not be cut: a position also moves over holes, and control records may come from a later leader than the last message
+//! before them. Therefore messages before the position are read.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,14 @@ use kernel::message::SourceFailure;
 use crate::ffi::Delivery;
 use crate::source::{REQUEST_TIMEOUT, Topic};
 
-/// How far back to look for a message at first.
+/// Number of offsets in which to search for a message at first.
 const LOOK_BACK: i64 = 64;
 const POLL: Duration = Duration::from_millis(100);
 
 impl Topic {
-    /// True if before this position there is a message of a later epoch than the last one that was read: whoever stands there would
-    /// have seen it if it had been there. Epochs never go back along a log, so the last message before the position tells.
+    /// True if there is a message before this position with a later epoch than the last one that was read: the reader
+    /// would have seen it if it had been in the log. Epochs never decrease along a log, so the last message before the
+    /// position decides.
     pub(crate) fn has_diverged(
         &self,
         partition: i32,

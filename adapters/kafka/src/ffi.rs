@@ -1,6 +1,6 @@
-//! The only unsafe code of this crate: a safe face over the few parts of librdkafka that the `rdkafka` crate does not wrap
-//! (batch consume from a partition's queue, leader epochs, topic ids). What the calls are used *for* lives in `source` and
-//! `reader`; nothing outside this file touches a raw pointer.
+//! The only unsafe code of this crate: a safe API over the few parts of librdkafka that the `rdkafka` crate does not
+//! wrap (batch consume from a partition's queue, leader epochs, topic ids). `source` and `reader` use it; no other file
+//! touches a raw pointer.
 
 #![allow(unsafe_code)]
 
@@ -55,25 +55,25 @@ pub(crate) type FoundOffset = (i32, Result<i64, KafkaError>);
 /// Which offsets to look up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OffsetsAt {
-    /// Of the oldest message there is.
+    /// Of the oldest message.
     Earliest,
     /// After the last message that a committed reader may see.
     Latest,
 }
 
-/// Whoever reads a partition, if it wants to be told.
+/// The callback of a partition's reader, if it wants notifications.
 type Listener = Mutex<Option<Arrived>>;
 
-/// A consumer instance. Dropping it waits for its threads; no group is left, because none was joined.
+/// A consumer instance. Dropping it waits for its threads; it leaves no group, because it joined none.
 pub(crate) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
-    /// Who is told when something comes to a partition's queue. Callbacks point into it; it is dropped after the instance.
+    /// Callbacks for messages in a partition's queue. librdkafka points into it; it is dropped after the instance.
     listeners: Mutex<BTreeMap<i32, Box<Listener>>>,
-    /// The callbacks' opaque pointer points here; lives as long as the instance.
+    /// The callbacks' opaque pointer points here; it outlives the instance.
     _surroundings: Arc<Surroundings>,
 }
 
-/// What callbacks look at.
+/// State that callbacks use.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
     pub(crate) health: Health,
@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    /// Serves callbacks of the main queue. Messages never come this way: every partition has a queue of its own.
+    /// Serves callbacks of the main queue. Messages never arrive there: every partition has a queue of its own.
     pub(crate) fn serve(&self, timeout: Duration) {
         // SAFETY: the handle is valid; a message that is returned is ours to destroy.
         unsafe {
@@ -136,7 +136,7 @@ impl Client {
         }
     }
 
-    /// The end of a partition, aborted and open transactions included, as the last answer to a fetch said. Nobody is asked.
+    /// The end of a partition, aborted and open transactions included, by the last fetch response. No request is sent.
     pub(crate) fn high_watermark(&self, topic: &CStr, partition: i32) -> Option<i64> {
         let (mut low, mut high) = (-1, -1);
         // SAFETY: the handle is valid, the name is terminated, and both numbers are ours.
@@ -152,7 +152,7 @@ impl Client {
         (code == Code::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
-    /// Asks a broker for the topic's id and partitions. The request is sent after the call began.
+    /// Asks a broker for the topic's id and partitions. The request is sent after the call begins.
     pub(crate) fn describe(&self, topic: &CStr, timeout: Duration) -> Result<TopicDescription, KafkaError> {
         let request =
             AdminRequest::new(self, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
@@ -241,7 +241,7 @@ impl Client {
         }
     }
 
-    /// Begins to fetch a partition at an offset. A leader epoch is remembered, but nobody is asked about it: see `seek`.
+    /// Begins to fetch a partition at an offset. A leader epoch is stored, but no broker is asked about it: see `seek`.
     pub(crate) fn assign(
         &self,
         topic: &CStr,
@@ -259,8 +259,8 @@ impl Client {
         }
     }
 
-    /// Goes on at an offset of a partition that is assigned. With a leader epoch, the broker is asked before anything is fetched
-    /// whether its log still is the one that was read up to there (fault A9). What is queued is never handed out.
+    /// Continues at an offset of an assigned partition. With a leader epoch, the broker is asked before any fetch
+    /// whether its log contains that position (fault A9). Queued messages are never delivered.
     pub(crate) fn seek(
         &self,
         topic: &CStr,
@@ -285,7 +285,7 @@ impl Client {
         }
     }
 
-    /// Stops fetching a partition. What is queued of it is outdated and never handed out.
+    /// Stops fetching a partition. Its queued messages are outdated and never delivered.
     pub(crate) fn unassign(&self, topic: &CStr, partition: i32) -> Result<(), KafkaError> {
         // SAFETY: as in `assign`.
         unsafe {
@@ -295,8 +295,8 @@ impl Client {
         }
     }
 
-    /// The queue that a partition's messages come to. To be taken before the partition is assigned, so that nothing goes to the
-    /// main queue.
+    /// The queue of a partition's messages. To be taken before the partition is assigned, so that no message goes to
+    /// the main queue.
     pub(crate) fn partition_queue(self: &Arc<Self>, topic: &CStr, partition: i32) -> Option<PartitionQueue> {
         // SAFETY: the handle is valid; the queue is ours to destroy. Forwarding to null cuts it off the main queue for good.
         unsafe {
@@ -310,8 +310,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // SAFETY: queues and messages keep an Arc of the client, so this is the last use of the handle. No group was joined, so
-        // closing has nothing to say to anybody; the flag keeps it from waiting.
+        // SAFETY: queues and messages keep an Arc of the client, so this is the last use of the handle. No group was
+        // joined, so closing sends nothing; the flag prevents waiting.
         unsafe {
             sys::rd_kafka_destroy_flags(self.rk.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
         }
@@ -341,8 +341,8 @@ impl PartitionQueue {
         &self.client
     }
 
-    /// From now on this is called when something comes to the queue while it is empty. By a thread of librdkafka, which holds the
-    /// queue's lock meanwhile: it must be quick, and not call back.
+    /// Sets a callback for messages that arrive in an empty queue. A thread of librdkafka calls it while it holds the
+    /// queue's lock: the callback must be quick, and must not call librdkafka.
     pub(crate) fn announce(&mut self, arrived: Arrived) {
         let mut listeners = self.client.listeners.lock();
         let listener = listeners.entry(self.partition).or_default();
@@ -356,13 +356,13 @@ impl PartitionQueue {
         }
     }
 
-    /// Whether the batch before kept something.
+    /// Whether the previous batch kept deliveries.
     pub(crate) fn holds_any(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// What the batch before kept, or else: waits for a first message or event, then takes what there is, without waiting for
-    /// more.
+    /// Takes the deliveries that the previous batch kept. If there are none, waits for a first message or event, then
+    /// takes all available ones without waiting for more.
     pub(crate) fn take(&mut self, messages_max: usize, timeout: Duration) -> Batch<'_> {
         if !self.held.is_empty() {
             let done = self.held.len().min(messages_max.max(1));
@@ -370,8 +370,8 @@ impl PartitionQueue {
         }
         let messages_max = messages_max.max(1);
         self.held.reserve(messages_max);
-        // `rd_kafka_consume_batch_queue` waits until its array is full: so take what is there without waiting, and only if
-        // that is nothing, wait for one.
+        // `rd_kafka_consume_batch_queue` waits until its array is full: so take the available ones without waiting, and
+        // only if there are none, wait for one.
         let empty = self.fill(messages_max, Duration::ZERO) == 0;
         if empty && !timeout.is_zero() && self.fill(1, timeout) == 1 {
             self.fill(messages_max - 1, Duration::ZERO);
@@ -383,7 +383,8 @@ impl PartitionQueue {
     fn fill(&mut self, room: usize, timeout: Duration) -> usize {
         let from = self.held.len();
         debug_assert!(self.held.capacity() - from >= room);
-        // SAFETY: there is room for that many pointers behind the vector's end; as many are initialised as the call returns.
+        // SAFETY: there is space for that many pointers behind the vector's end; as many are initialised as the call
+        // returns.
         unsafe {
             let end = self.held.as_mut_ptr().add(from);
             let taken = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis(timeout), end, room);
@@ -403,14 +404,14 @@ impl Drop for PartitionQueue {
     }
 }
 
-/// Messages taken from a queue. They go back to librdkafka when the batch is dropped, but for those that are kept.
+/// Messages taken from a queue. They are returned to librdkafka when the batch is dropped, except those that are kept.
 #[derive(Debug)]
 pub(crate) struct Batch<'q> {
     queue: &'q mut PartitionQueue,
     done: usize,
 }
 
-/// What came out of a queue.
+/// A delivery of a queue.
 #[derive(Debug)]
 pub(crate) enum Delivery<'b> {
     Message(RawMessage<'b>),
@@ -459,7 +460,7 @@ unsafe fn delivery<'b>(message: *const sys::rd_kafka_message_t) -> Delivery<'b> 
             code => {
                 let text = text_of(sys::rd_kafka_message_errstr(message));
                 let cut = Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION;
-                // A log that was cut comes as an offset that cannot be reset: what it is stands in the text alone.
+                // A cut log is reported as an offset that cannot be reset: only the text shows the cause.
                 let is_cut = code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
                     && text.contains(&KafkaError::of(cut).text);
                 Delivery::Failed(KafkaError { code: if is_cut { cut } else { code }, text })
@@ -475,7 +476,7 @@ unsafe fn bytes<'b>(start: *const c_void, len: usize) -> Option<&'b [u8]> {
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), len) })
 }
 
-/// A request to the brokers, and the queue that its answer comes to.
+/// A request to the brokers, and the queue of its answer.
 struct AdminRequest {
     options: NonNull<sys::rd_kafka_AdminOptions_t>,
     queue: NonNull<sys::rd_kafka_queue_t>,
@@ -505,7 +506,7 @@ impl AdminRequest {
         }
     }
 
-    /// Waits for the answer. librdkafka gives up by itself at the timeout; the second here is for its own delays.
+    /// Waits for the answer. librdkafka ends the request at the timeout; the additional second is for its own delays.
     fn wait(&self, kind: i32, timeout: Duration) -> Result<AdminEvent, KafkaError> {
         let until = Instant::now() + timeout + Duration::from_secs(1);
         loop {
@@ -669,7 +670,7 @@ unsafe extern "C" fn on_error(
     }
 }
 
-/// Connects as librdkafka does by itself, but only to brokers that are allowed: whoever is told of by another broker comes by here,
+/// Connects as librdkafka does by default, but only to allowed brokers; brokers announced by others are checked here,
 /// too. Returns an error number.
 unsafe extern "C" fn on_connect(
     socket: c_int,
@@ -691,7 +692,7 @@ unsafe extern "C" fn on_connect(
         return 0;
     }
     match std::io::Error::last_os_error().raw_os_error() {
-        // It tells later how that ends.
+        // librdkafka learns the result later.
         Some(libc::EINPROGRESS) | None => 0,
         Some(number) => number,
     }

@@ -1,5 +1,5 @@
-//! What a client last heard about its connections: librdkafka reconnects by itself and says nothing to a reader, so an outage is
-//! noted here for whoever waits in vain.
+//! The connection state of a client. librdkafka reconnects by itself and reports nothing to a reader, so outages are
+//! recorded here for readers that wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ struct Trouble {
 impl Health {
     /// An error that librdkafka reports; `all_down`: no broker can be reached; `denied`: the broker refused the credentials.
     pub(crate) fn report(&self, all_down: bool, denied: bool, text: String) {
-        // How long it took and how often it was the same is another text each time, and the same news.
+        // Duration and repetition change the text each time; the error is the same.
         let text = text.split_once(" (after ").map_or(text.as_str(), |(what, _)| what).to_owned();
         let mut trouble = self.trouble.lock();
         if all_down {
@@ -37,7 +37,7 @@ impl Health {
         self.troubled.store(true, Ordering::Release);
     }
 
-    /// A broker was not connected to because it is not allowed. True if that is news.
+    /// Records a broker that was not connected to because it is not allowed. True if this is new.
     pub(crate) fn refuse(&self, broker: &str) -> bool {
         let mut trouble = self.trouble.lock();
         let is_news = trouble.refused.as_deref() != Some(broker);
@@ -46,7 +46,7 @@ impl Health {
         is_news
     }
 
-    /// The last broker that was refused so since a broker last answered.
+    /// The last broker that was refused since a broker last answered.
     pub(crate) fn refused(&self) -> Option<String> {
         self.trouble.lock().refused.clone()
     }
@@ -58,7 +58,7 @@ impl Health {
         }
     }
 
-    /// What was last reported, if the brokers have been out of reach for so long.
+    /// The last reported error, if no broker was reachable for at least this long.
     pub(crate) fn down_for(&self, at_least: Duration) -> Option<String> {
         if !self.troubled.load(Ordering::Acquire) {
             return None;

@@ -1,5 +1,5 @@
-//! Where a topic is and how to reach it: what CREATE PIPELINE says, checked before anything connects. Which settings librdkafka
-//! gets from us, and which a user may not touch because exactly-once rests on them, is decided here and nowhere else.
+//! A topic and its connection settings, from CREATE PIPELINE, checked before any connection. This file alone decides
+//! which settings librdkafka gets from us, and which ones a user may not set because exactly-once depends on them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::allowed::AllowedBrokers;
 /// Memory for messages that are fetched ahead, by default.
 pub const PREFETCH_BYTES_DEFAULT: u64 = 96 << 20;
 
-/// How long a broker keeps a fetch for which it has nothing.
+/// How long a broker holds a fetch without messages.
 const FETCH_WAIT: &str = "fetch.wait.max.ms";
 
 /// See [`KafkaOptions::client_settings`].
@@ -29,16 +29,17 @@ pub struct KafkaOptions {
     pub topic: String,
     /// Settings of CONFIG and CREDENTIALS, librdkafka's names. Only those on the allow-list.
     pub settings: BTreeMap<String, String>,
-    /// Most bytes of messages fetched ahead, over all partitions together (a fetch that is under way may overshoot it).
+    /// Most bytes of messages fetched ahead, over all partitions together (a fetch in flight may exceed it).
     pub prefetch_bytes_max: u64,
-    /// Brokers that may be connected to. Whether those that the definition says are among them is checked by whoever makes this;
-    /// those that they tell of are checked when they do.
+    /// Brokers that may be connected to. The caller checks the brokers of the definition; brokers that they announce
+    /// are checked on connection.
     pub allowed_brokers: AllowedBrokers,
-    /// Whether the values of secrets are read anew when the source is made again: then a refused one may be taken later.
+    /// Whether the values of secrets are read again when the source is made again: then a refused password may be
+    /// accepted later.
     pub secrets_may_change: bool,
 }
 
-/// Settings that a user may give, by prefix (ending in a dot) or whole.
+/// Settings that a user may set, by prefix (ending in a dot) or full name.
 const ALLOWED: &[&str] = &[
     "allow.auto.create.topics",
     "api.version.request.timeout.ms",
@@ -88,7 +89,8 @@ const ALLOWED: &[&str] = &[
     "topic.metadata.",
 ];
 
-/// Settings that are ours, and why: with another value a message could be lost, counted twice, or read before it is committed.
+/// Settings that a user may not set, and the reason: with another value a message could be lost, counted twice, or read
+/// before it is committed.
 const OURS: &[(&str, &str)] = &[
     (
         "auto.offset.reset",
@@ -108,7 +110,7 @@ const OURS: &[(&str, &str)] = &[
 ];
 
 impl fmt::Debug for KafkaOptions {
-    /// Without the settings' values: passwords are among them.
+    /// Without the values of the settings, which include passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaOptions")
             .field("brokers", &self.brokers)
@@ -160,12 +162,12 @@ impl KafkaOptions {
         })
     }
 
-    /// Whether partitions to which nothing comes may be asked for less often. Not where a user has said how often.
+    /// Whether idle partitions may rest. Not if the user has set the fetch wait.
     pub(crate) fn may_rest(&self) -> bool {
         !self.settings.contains_key(FETCH_WAIT)
     }
 
-    /// librdkafka's settings for a reader of partitions to which nothing comes: the broker keeps a fetch for a long time. It still
+    /// librdkafka's settings for a reader of resting partitions: the broker holds a fetch for a long time. It still
     /// answers as soon as there is one byte.
     pub(crate) fn resting_settings(&self, partitions: usize) -> Vec<(String, String)> {
         let mut settings = self.client_settings(partitions);
@@ -177,14 +179,14 @@ impl KafkaOptions {
         settings
     }
 
-    /// librdkafka's settings for a reader of this many partitions: ours, between defaults that a user may change and what a user
-    /// may not.
+    /// librdkafka's settings for a reader of this many partitions: defaults, then the user's settings, then the fixed
+    /// ones.
     pub(crate) fn client_settings(&self, partitions: usize) -> Vec<(String, String)> {
         let partitions = partitions.max(1) as u64;
         let queue_kbytes = (self.prefetch_bytes_max / 1024 / partitions).clamp(256, 1 << 20);
         // A queued message costs librdkafka some 300 bytes beside its payload: bound their number as well.
         let queue_messages = (self.prefetch_bytes_max / 512 / partitions).clamp(1000, 10_000_000);
-        // Compressed, as it comes: what is under way when a queue is full may unpack to many times this. Measured with 8
+        // Compressed size: a fetch in flight when a queue is full may decompress to many times this. Measured with 8
         // partitions: 512 KiB instead of 4 MiB takes a fifth of the memory and a quarter less CPU.
         let partition_fetch_bytes = (queue_kbytes * 1024 / 24).clamp(128 << 10, 1 << 20);
         let mut settings: BTreeMap<String, String> = BTreeMap::new();
@@ -192,10 +194,11 @@ impl KafkaOptions {
             settings.insert(key.to_string(), value.to_string());
         };
         put("client.id", "tidemark");
-        // The broker answers as soon as there is one byte, and otherwise soon. It is no matter of freshness: librdkafka has one
-        // fetch under way a broker, and leaves out partitions whose queue is full. Once such a one is read empty it waits for the
-        // answer about those at their ends: with 100 ms, one busy partition of eight is read at a third of its speed. Those at
-        // their ends for long are fetched apart, see `resting_settings`.
+        // The broker answers as soon as there is one byte, and otherwise after this time. The value is not for
+        // freshness: librdkafka has one fetch in flight per broker, and leaves out partitions whose queue is full. Once
+        // such a queue is empty, its partition waits for the answer for those at their ends: with 100 ms, one busy
+        // partition of eight is read at a third of its speed. Partitions that stay at their ends are fetched apart, see
+        // `resting_settings`.
         put(FETCH_WAIT, FETCH_WAIT_MS);
         put("fetch.min.bytes", "1");
         put("fetch.error.backoff.ms", "100");
@@ -212,7 +215,7 @@ impl KafkaOptions {
             put(key, value);
         }
         put("bootstrap.servers", &self.brokers);
-        // Needed for the assignment; no group is ever joined and no offset committed.
+        // Required for the assignment; no group is joined and no offset committed.
         put("group.id", "tidemark");
         put("enable.auto.commit", "false");
         put("enable.auto.offset.store", "false");

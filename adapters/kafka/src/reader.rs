@@ -1,5 +1,5 @@
-//! Reads one partition: a queue of prefetched messages becomes batches, ends and failures. Offsets are passed on as they come;
-//! letting each one through once is the caller's filter.
+//! Reads one partition: a queue of prefetched messages becomes batches, ends and failures. Offsets are passed on as
+//! delivered; the caller's filter admits each one once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +13,16 @@ use parking_lot::Mutex;
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
 use crate::source::{Slot, Topic, is_unknown_topic};
 
-/// How long all brokers may be out of reach before a reader that waits says so. librdkafka reconnects by itself meanwhile.
+/// How long all brokers may be unreachable before a waiting reader reports it. librdkafka reconnects by itself
+/// meanwhile.
 const OUTAGE_GRACE: Duration = Duration::from_secs(5);
 
-/// How long nothing comes to a partition before it rests: then the broker is asked less often, and answers no later.
+/// Time without messages after which a partition rests: the broker is then polled less often, and still answers at
+/// once.
 const REST_AFTER: Duration = Duration::from_secs(5);
 
-/// A reader of one partition. The first failure ends it: librdkafka goes on behind a message that it could not read, so whatever
-/// it delivers after an error may have a hole before it (fault A3). The caller opens a new one at its own position.
+/// A reader of one partition. The first failure ends it: librdkafka continues behind a message that it could not read,
+/// so deliveries after an error may follow a hole (fault A3). The caller opens a new one at its own position.
 pub(crate) struct Reader {
     topic: Arc<Topic>,
     queue: PartitionQueue,
@@ -32,7 +34,7 @@ pub(crate) struct Reader {
     bytes_max: u64,
     failure: Option<SourceFailure>,
     arrived: Option<Arrived>,
-    /// When something last came.
+    /// When a message last arrived.
     came_at: Instant,
     /// Empty between polls; kept for its memory.
     views: Vec<RawMessage<'static>>,
@@ -75,10 +77,10 @@ impl Reader {
         }
     }
 
-    /// Lets a partition rest to which nothing comes, and wakes it when something came. The slot's lock is held.
+    /// Lets an idle partition rest, and ends the rest at its first message. The slot's lock is held.
     fn rest_or_wake(&mut self) -> Result<(), SourceFailure> {
         let is_idle = self.at_end && self.came_at.elapsed() >= REST_AFTER;
-        // Nobody is asked in the midst of an outage.
+        // Not during an outage: moving needs an answer of the broker.
         let may_move = self.topic.may_rest()
             && !self.queue.holds_any()
             && self.topic.health().down_for(Duration::ZERO).is_none();
@@ -86,7 +88,7 @@ impl Reader {
             return Ok(());
         }
         tracing::debug!(partition = self.partition, rests = is_idle, "a partition is fetched otherwise");
-        // What is queued is dropped and fetched again from the same place.
+        // Queued messages are dropped and fetched again from the same position.
         let mut queue = self.topic.move_over(self.partition, self.guard.position(), is_idle)?;
         if let Some(arrived) = &self.arrived {
             queue.announce(Arc::clone(arrived));
@@ -95,7 +97,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Turns an error of the queue into what it means, asking the brokers where that is needed. None: reading goes on.
+    /// Classifies an error of the queue, with a request to the brokers where needed. None: reading continues.
     fn admit(&self, e: &KafkaError) -> Option<SourceFailure> {
         let at = self.guard.position();
         match e.code {
@@ -106,13 +108,13 @@ impl Reader {
                 let judged = self.topic.judge_cut(self.partition, at);
                 judged.or_else(|| self.fetch_again(at.unmarked()).err())
             }
-            // Deleted, perhaps created again, or not known everywhere yet.
+            // Deleted, perhaps created again, or not yet known to all brokers.
             code if is_unknown_topic(code) => Some(self.topic.judge_loss(self.partition, at.ordinal())),
             _ => Some(self.topic.failure(e)),
         }
     }
 
-    /// Begins once more, after the slot was let go; what is queued is dropped.
+    /// Starts the fetch again, after the slot's lock was released; queued messages are dropped.
     fn fetch_again(&self, at: Position) -> Result<(), SourceFailure> {
         let owner = self.slot.lock();
         if owner.reader != self.number {
@@ -121,7 +123,7 @@ impl Reader {
         self.topic.assign_again(self.queue.client(), self.partition, at)
     }
 
-    /// Begins once more where this reader stands; what is queued is dropped. The slot's lock is held.
+    /// Starts the fetch again at this reader's position; queued messages are dropped. The slot's lock is held.
     fn doubt(&self, verdict: Admission) -> Result<(), SourceFailure> {
         let guard = self.guard.position();
         let at = guard.ordinal();
@@ -237,7 +239,7 @@ impl SplitReader for Reader {
         };
         if let Some(failure) = failure {
             self.failure = Some(failure.clone());
-            // What came before the failure is good; the next poll tells of it.
+            // Messages before the failure are valid; the next poll reports the failure.
             if messages == 0 {
                 return Err(failure);
             }

@@ -1,5 +1,5 @@
-//! One topic: describes it, opens readers of its partitions, and knows its watermarks. Connections are made when first needed
-//! and served by a thread of their own, which also is the one that waits when they are torn down: dropping a source never does.
+//! One topic: describes it, opens readers of its partitions, and caches its watermarks. Connections are made when first
+//! needed. A thread of their own serves them and waits while they are closed; dropping a source never blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -19,16 +19,18 @@ use crate::reader::Reader;
 
 /// How long a request to the brokers may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a topic may be unknown before that is believed: metadata of a new topic spreads with a delay (fault A12).
+/// How long a topic may be unknown before it is reported as missing: metadata of a new topic spreads with a delay
+/// (fault A12).
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(2);
-/// How long partitions without a leader are asked for again while others have theirs, when a source is opened. A broker that has just
-/// started takes up one partition after another; what is left out now is not looked for before the next reading, seconds later.
+/// How long partitions without a leader are requested again while others have one, when a source is opened. A broker
+/// that has just started takes over one partition after another; a partition left out now is not requested before the
+/// next metadata request, seconds later.
 const LEADERLESS_GRACE: Duration = Duration::from_secs(1);
-/// How long after an answer that was not enough the brokers are asked again.
+/// Pause before the brokers are asked again after an incomplete answer.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// How often the end of each partition is looked up while readers are open.
+/// How often the end of each partition is requested while readers are open.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same while nothing comes and nothing is held back: retention alone goes on.
+/// The same while no message arrives and none is held back: only retention changes the bounds.
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 /// How long to wait between two attempts to seek in a partition that is about to be fetched.
 const SEEK_RETRY: Duration = Duration::from_millis(2);
@@ -41,23 +43,23 @@ pub struct KafkaSource {
     topic: Arc<Topic>,
 }
 
-/// What a source and its readers share.
+/// State shared by a source and its readers.
 #[derive(Debug)]
 pub(crate) struct Topic {
     options: KafkaOptions,
     pub(crate) name: CString,
-    /// What readers fetch through.
+    /// Connection of the readers.
     connection: Mutex<Connection>,
-    /// What readers fetch through to whose partitions nothing comes. Made when the first of them rests.
+    /// Connection of the readers of resting partitions. Made when the first partition rests.
     rest: Mutex<Option<Connection>>,
     /// The partitions that are fetched through it.
     resting: Mutex<BTreeSet<i32>>,
-    /// What questions go through. A broker answers the requests of one connection in turn, and a fetch at the end of a
-    /// partition is one that it takes its time to answer.
+    /// Connection for metadata requests. A broker answers the requests of one connection in order, and a fetch at the
+    /// end of a partition waits.
     questions: Connection,
-    /// Of the brokers, whichever connection they were heard on.
+    /// State of the brokers, from all connections.
     surroundings: Arc<Surroundings>,
-    /// Topic id of the last full reading: the one that the readers' offsets speak of.
+    /// Topic id of the last full metadata answer: the topic of the readers' offsets.
     read_id: Mutex<Option<Identity>>,
     watermarks: Mutex<BTreeMap<i32, (i64, i64)>>,
     /// What open transactions hold back.
@@ -65,7 +67,7 @@ pub(crate) struct Topic {
     slots: Mutex<BTreeMap<i32, Arc<Mutex<Slot>>>>,
 }
 
-/// Who reads a partition. Locked by a reader while it polls, so that a successor begins after it.
+/// The reader of a partition. Locked by a reader while it polls, so that a successor begins after it.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     /// Number of the reader that owns the partition's queue. An older one is ended.
@@ -73,7 +75,7 @@ pub(crate) struct Slot {
     assigned: bool,
 }
 
-/// A client with its serving thread. Dropping it tells the thread to leave; the last owner of the client closes it.
+/// A client with its serving thread. Dropping it tells the thread to end; the last owner of the client closes it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     client: Arc<Client>,
@@ -119,7 +121,7 @@ impl KafkaSource {
         });
         let served = Arc::downgrade(&topic);
         let refresh = move || {
-            // Until the source and its readers are gone.
+            // Until the source and its readers are dropped.
             let mut quiet_for = Duration::ZERO;
             while let Some(topic) = served.upgrade() {
                 quiet_for += WATERMARK_INTERVAL;
@@ -135,7 +137,7 @@ impl KafkaSource {
         Ok(Arc::new(KafkaSource { topic }))
     }
 
-    /// The partitions that rest: nothing has come to them for a while, and the brokers are asked for them less often.
+    /// The resting partitions: no message has arrived for a while, and the brokers are polled less often for them.
     pub fn resting(&self) -> Vec<i32> {
         self.topic.resting.lock().iter().copied().collect()
     }
@@ -200,19 +202,19 @@ impl Source for KafkaSource {
 }
 
 impl Topic {
-    /// What was last heard of the brokers.
+    /// The state of the brokers' connections.
     pub(crate) fn health(&self) -> &Health {
         &self.surroundings.health
     }
 
-    /// The client for readers. Its queues' bounds are fixed when it is made, so it is made again if the topic turned out to have
-    /// more partitions and nobody reads yet.
+    /// The client for readers. Its queues' bounds are fixed when it is made, so it is made again if the topic has more
+    /// partitions and there is no reader yet.
     fn client_to_read(&self) -> Arc<Client> {
         let partitions = self.watermarks.lock().len();
         let mut connection = self.connection.lock();
         // Every queue keeps the client: with two owners, this one and the serving thread, there is no reader.
         if partitions > connection.partitions && Arc::strong_count(&connection.client) <= 2 {
-            // Settings that were accepted once are accepted again; if a thread cannot be made, the old one goes on.
+            // Settings that were accepted once are accepted again; if a thread cannot be started, the old client stays.
             if let Ok(larger) = connect(&self.options, partitions, &self.surroundings) {
                 *connection = larger;
             }
@@ -220,7 +222,7 @@ impl Topic {
         Arc::clone(&connection.client)
     }
 
-    /// The client for readers of partitions that rest.
+    /// The client for readers of resting partitions.
     fn client_to_rest(&self) -> Result<Arc<Client>, SourceFailure> {
         let mut rest = self.rest.lock();
         if let Some(connection) = &*rest {
@@ -233,17 +235,18 @@ impl Topic {
         Ok(Arc::clone(&rest.insert(connection).client))
     }
 
-    /// Whether a partition to which nothing comes may be fetched less often.
+    /// Whether a partition without messages may rest.
     pub(crate) fn may_rest(&self) -> bool {
         self.options.may_rest()
     }
 
-    /// Whether a partition is fetched as one that rests.
+    /// Whether a partition rests.
     pub(crate) fn rests(&self, partition: i32) -> bool {
         self.resting.lock().contains(&partition)
     }
 
-    /// Goes on fetching a partition as one that rests, or as one that does not, from a place on. The slot's lock is held.
+    /// Moves a partition to or from the client of resting partitions, and continues at a position. The slot's lock is
+    /// held.
     pub(crate) fn move_over(
         &self,
         partition: i32,
@@ -266,7 +269,7 @@ impl Topic {
         queue.ok_or_else(|| SourceFailure::Transient(self.error(SqlState::INTERNAL_ERROR, "has no queue")))
     }
 
-    /// Stops fetching a partition, wherever it is fetched. It rests no longer.
+    /// Stops fetching a partition through either client. It no longer rests.
     fn end(&self, partition: i32) -> Result<(), KafkaError> {
         let rested = self.resting.lock().remove(&partition);
         let client = match &*self.rest.lock() {
@@ -276,7 +279,7 @@ impl Topic {
         client.unassign(&self.name, partition)
     }
 
-    /// Describes the topic; one that is unknown is asked for again for a while.
+    /// Describes the topic; an unknown one is requested again for a while.
     fn describe_patiently(&self) -> Result<TopicDescription, SourceFailure> {
         let began = Instant::now();
         loop {
@@ -294,7 +297,7 @@ impl Topic {
         }
     }
 
-    /// Brokers tell of each other. One that must not be connected to would look like one that is down.
+    /// Brokers announce each other. A broker that must not be connected to would look like one that is down.
     fn check_leaders(&self, described: &TopicDescription) -> Result<(), SourceFailure> {
         let refused =
             described.leaders.iter().find_map(|leader| self.options.allowed_brokers.check(leader).err());
@@ -305,14 +308,14 @@ impl Topic {
         })
     }
 
-    /// Looks partitions up, and those again that were left out, for a while.
+    /// Requests the bounds of partitions, and for a while again those that the answer left out.
     fn look_up_patiently(&self, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>, SourceFailure> {
         let began = Instant::now();
         let mut found = self.look_up(partitions)?;
         while found.len() < partitions.len() && began.elapsed() < LEADERLESS_GRACE {
             std::thread::sleep(ASK_AGAIN);
             let missing: Vec<_> = partitions.iter().copied().filter(|p| !found.contains_key(p)).collect();
-            // An error is about those alone: the others are there.
+            // An error concerns only those: the others were found.
             found.extend(self.look_up(&missing).unwrap_or_default());
         }
         Ok(found)
@@ -327,7 +330,8 @@ impl Topic {
             let offsets = self.questions.client.list_offsets(&self.name, partitions, at, REQUEST_TIMEOUT);
             offsets.map_err(|e| self.failure(&e))
         };
-        // The end first: it cannot be below an earliest offset that is read after it unless messages went in between.
+        // The end first: it cannot be below an earliest offset that is requested after it unless messages were deleted
+        // in between.
         let ends = at(OffsetsAt::Latest)?;
         let earliest: BTreeMap<_, _> = at(OffsetsAt::Earliest)?.into_iter().collect();
         if ends.iter().any(|(_, end)| end.is_ok()) {
@@ -351,9 +355,9 @@ impl Topic {
         }
     }
 
-    /// Begins to fetch a partition that is not assigned. Where the leader epoch of what was read is known, nothing is handed out
-    /// before the broker has confirmed that its log still is the one that was read (fault A9): librdkafka asks it at a seek, but
-    /// not at an assignment, unless it hears of a new epoch afterwards.
+    /// Begins to fetch a partition that is not assigned. If the leader epoch of the last message read is known, no
+    /// message is delivered before the broker has confirmed that its log contains that position (fault A9): librdkafka
+    /// asks for this at a seek, but not at an assignment, unless it learns of a new epoch afterwards.
     fn begin(&self, client: &Client, partition: i32, start: Position) -> Result<(), SourceFailure> {
         let (next_offset, leader_epoch) = (start.ordinal(), start.leader_epoch());
         let begun = client.assign(&self.name, partition, next_offset, leader_epoch);
@@ -366,7 +370,7 @@ impl Topic {
             let sought = client.seek(&self.name, partition, next_offset, leader_epoch, REQUEST_TIMEOUT);
             match sought {
                 Ok(()) => return Ok(()),
-                // Not assigned yet, or its metadata have not come yet.
+                // Not assigned yet, or its metadata have not arrived yet.
                 Err(e) if is_not_begun(e.code) && began.elapsed() < REQUEST_TIMEOUT => {
                     std::thread::sleep(SEEK_RETRY);
                 }
@@ -386,7 +390,7 @@ impl Topic {
         self.begin(client, partition, start)
     }
 
-    /// End of each partition as the last answer to a fetch said.
+    /// End of each partition by the last fetch response.
     fn high_watermarks(&self) -> Vec<(i32, i64)> {
         let partitions: Vec<_> = self.watermarks.lock().keys().copied().collect();
         partitions.into_iter().filter_map(|p| Some((p, self.high_watermark(p)?))).collect()
@@ -401,7 +405,8 @@ impl Topic {
         }
     }
 
-    /// Whether the answers to fetches say what the last look-up did: then there is nothing new to be learned from another one.
+    /// Whether the fetch responses agree with the last request for bounds: then another request would bring nothing
+    /// new.
     fn is_quiet(&self) -> bool {
         let known = self.watermarks.lock().clone();
         !known.is_empty() && known.iter().all(|(p, (_, end))| self.high_watermark(*p) == Some(*end))
@@ -412,7 +417,7 @@ impl Topic {
             let slots = self.slots.lock();
             slots.iter().filter(|(_, s)| s.try_lock().is_none_or(|s| s.assigned)).map(|(p, _)| *p).collect()
         };
-        // Before it is looked up how far may be read: what is beyond that then was held back when it was looked up.
+        // Read before the last stable offset is requested: messages beyond it were then held back at that time.
         let high_before = self.high_watermarks();
         match self.look_up(&partitions) {
             Ok(offsets) => {
@@ -421,20 +426,20 @@ impl Topic {
                 *self.held_back.lock() = high_before.iter().filter_map(held_back).collect();
                 self.watermarks.lock().extend(offsets);
             }
-            // librdkafka speaks of an outage once; this keeps it in mind while it lasts.
+            // librdkafka reports an outage once; this records it while it lasts.
             Err(SourceFailure::Transient(error)) => self.health().report(true, false, error.message),
             Err(failure) => tracing::debug!(?failure, "cannot look up the end of the partitions"),
         }
     }
 
-    /// A reader has come to the end, or past what was thought to be the end.
+    /// A reader has reached the end, or passed the cached end.
     pub(crate) fn end_is_at_least(&self, partition: i32, end: i64) {
         if let Some((_, known)) = self.watermarks.lock().get_mut(&partition) {
             *known = end.max(*known);
         }
     }
 
-    /// A reader is gone; its partition is fetched no longer, unless a successor has it.
+    /// A reader was dropped; its partition is no longer fetched, unless a successor has it.
     pub(crate) fn close(&self, partition: i32, slot: &Mutex<Slot>, reader: u64) {
         let mut owner = slot.lock();
         if owner.reader == reader && owner.assigned {
@@ -445,8 +450,8 @@ impl Topic {
         }
     }
 
-    /// What it means that messages at `wanted` cannot be had: they are gone, or the topic is another one, or the answer came from
-    /// a broker that lags behind (fault A10), and then nothing is declared lost.
+    /// Classifies an offset that the broker refuses: the messages are deleted, or the topic is another one, or the
+    /// broker lags behind (fault A10); in the last case nothing is declared lost.
     pub(crate) fn judge_loss(&self, partition: i32, wanted: i64) -> SourceFailure {
         match self.bounds_of(partition) {
             Ok(Some((earliest, latest))) if wanted < earliest || wanted > latest => {
@@ -462,8 +467,8 @@ impl Topic {
         }
     }
 
-    /// What it means that the log is said to have been cut below a position. None if nothing before it was put in the place of what
-    /// was read: reading may go on there.
+    /// Classifies a report that the log was cut below a position. None if the messages before the position are the ones
+    /// that were read: reading may continue there.
     pub(crate) fn judge_cut(&self, partition: i32, at: Position) -> Option<SourceFailure> {
         let wanted = at.ordinal();
         let bounds = match self.bounds_of(partition) {
@@ -483,7 +488,8 @@ impl Topic {
         }
     }
 
-    /// Earliest offset and end of a partition, if its leader answers and the topic still is the one whose offsets the readers have.
+    /// Earliest offset and end of a partition, if its leader answers and the topic id is still that of the readers'
+    /// offsets.
     fn bounds_of(&self, partition: i32) -> Result<Option<(i64, i64)>, SourceFailure> {
         let before = self.read_id.lock().clone();
         let described = self.describe_patiently()?;
@@ -495,12 +501,12 @@ impl Topic {
         Ok(self.look_up(&[partition])?.get(&partition).copied())
     }
 
-    /// A connection for a question that takes reading.
+    /// A connection for a check that has to read messages.
     pub(crate) fn connect_aside(&self) -> Result<Connection, Error> {
         connect(&self.options, 1, &self.surroundings)
     }
 
-    /// Tells errors that pass from errors that stay.
+    /// Separates transient errors from permanent ones.
     pub(crate) fn failure(&self, e: &KafkaError) -> SourceFailure {
         let brokers = &self.options.brokers;
         match e.code {
@@ -527,7 +533,7 @@ impl Topic {
 
     /// No answer from the brokers.
     pub(crate) fn unreachable(&self, why: &str) -> SourceFailure {
-        // One that may not be connected to, of which another one told: the others may answer later.
+        // A broker that is not allowed, announced by another one: the others may answer later.
         let refused =
             self.health().refused().and_then(|broker| self.options.allowed_brokers.check(&broker).err());
         if let Some(error) = refused {
@@ -547,7 +553,7 @@ impl Topic {
         if self.health().denied() { self.denied(error) } else { SourceFailure::Transient(error) }
     }
 
-    /// The brokers refuse the credentials. That stays so, unless others may be read next time.
+    /// The brokers refuse the credentials. This is permanent, unless the next opening may read other values.
     fn denied(&self, error: Error) -> SourceFailure {
         if self.options.secrets_may_change {
             SourceFailure::Transient(error)
@@ -571,7 +577,7 @@ pub(crate) fn is_unknown_topic(code: Code) -> bool {
     )
 }
 
-/// What a seek says of a partition that is about to be fetched, but is not yet.
+/// Whether an error of a seek means that the fetch of the partition has not begun yet.
 fn is_not_begun(code: Code) -> bool {
     matches!(
         code,
@@ -581,7 +587,7 @@ fn is_not_begun(code: Code) -> bool {
     )
 }
 
-/// Makes a client and the thread that serves it.
+/// Makes a client and its serving thread.
 fn connect(
     options: &KafkaOptions,
     partitions: usize,

@@ -1,19 +1,17 @@
-//! The data directory on a real disk: the log's log files as preallocated, memory-mapped files behind
-//! [`kernel::log::Storage`], the lock that keeps a second process out, and the reserve of free space. What the bytes mean,
-//! and what is made of them after a crash, lives in the kernel.
+//! The data directory on a real disk: log files as preallocated, memory-mapped files behind [`kernel::log::Storage`],
+//! the lock against a second process, and the reserve of free space. The kernel defines the bytes and the recovery.
 //!
 //! A data directory holds
 //!
-//! | File | What |
+//! | File | Content |
 //! |---|---|
-//! | `lock` | locked while a process owns the directory; names that process, and the database once there is one |
+//! | `lock` | locked while a process owns the directory; names the database, once there is one, and that process |
 //! | `log-<number>.tml` | a log file |
-//! | `log-<number>.tmp` | a log file in the making; removed at the next start |
-//! | `manifest` | names the log files that there have to be |
-//! | `manifest.tmp` | the first manifest in the making; removed at the next start |
+//! | `log-<number>.tmp` | an incomplete log file; removed at the next start |
+//! | `manifest` | names the log files that must exist |
+//! | `manifest.tmp` | an incomplete first manifest; removed at the next start |
 //!
-//! All of them belong to their owner alone: files are made with mode 0600, the directory with 0700, and one that is found wider
-//! is narrowed.
+//! Only their owner may read them: files have mode 0600, the directory 0700; wider permissions are narrowed at a start.
 
 mod lock;
 mod look;
@@ -29,13 +27,13 @@ pub use storage::{MmapStorage, Syncer};
 use std::io;
 use std::path::Path;
 
-/// Nobody but the owner reads what a database holds.
+/// Only the owner may read a database.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
 use kernel::{Error, SqlState};
 
-/// What was attempted, on which path, why it failed, and what helps.
+/// An error with the action, the path, the reason and the remedy.
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     let path = path.display();
     let (kind, remedy) = match error.kind() {

@@ -1,7 +1,9 @@
-//! One process per data directory. The lock is the operating system's: it goes with the process, however that ends.
+//! One process per data directory. The operating system holds the lock and releases it when the process ends, in
+//! whatever way.
 //!
-//! The file begins with a line that names the database, once there is one. It is written once and stays: a directory that has
-//! lost everything else still says that it held a database. After it, for people, the process that owns the directory.
+//! The first line of the file names the database, once there is one. It is written once and never removed: a directory
+//! that has lost all other files still shows that it held a database. The second line names the owning process, for
+//! people.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
@@ -26,7 +28,7 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    /// Takes the directory, which exists, or says who has it.
+    /// Locks the existing directory, or returns an error that names the owner.
     pub fn take(directory: &Path) -> Result<DirLock> {
         let path = directory.join("lock");
         let mut options = OpenOptions::new();
@@ -43,17 +45,17 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// What is owned.
+    /// The owned directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The database that the directory held at some time.
+    /// The database that the directory holds or held.
     pub fn database(&self) -> Option<[u8; 16]> {
         self.database
     }
 
-    /// The directory holds this database from now on.
+    /// Records that the directory holds this database.
     pub fn remember(&mut self, database: [u8; 16]) -> Result<()> {
         if self.database.replace(database) == Some(database) {
             return Ok(());
@@ -61,7 +63,7 @@ impl DirLock {
         self.record().map_err(|e| failed("write", &self.directory.join("lock"), e))
     }
 
-    /// The line of the database stays where it is: only what follows it is ever cut off.
+    /// The line of the database stays: only the lines after it are replaced.
     fn record(&self) -> std::io::Result<()> {
         let line = self.database.map(database_line).unwrap_or_default();
         let command: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();

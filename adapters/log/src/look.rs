@@ -1,5 +1,5 @@
-//! The log's log files, to look at: read with pread, never written, without the lock. For whoever replays or inspects a data
-//! directory that nobody writes to meanwhile.
+//! Read-only access to log files: with pread and without the lock. For replay and inspection of a data directory that
+//! no process writes to meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::failed;
 use crate::manifest::ManifestFile;
 use crate::storage::Name;
 
-/// The log files of a data directory. Whatever would change them is refused.
+/// The log files of a data directory. Every change is refused.
 #[derive(Debug)]
 pub struct LogFiles {
     log_files: BTreeMap<u64, (File, u64)>,

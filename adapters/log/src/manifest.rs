@@ -1,4 +1,4 @@
-//! The manifest as a file of two slots, each in a page of its own. What it says lives in the kernel.
+//! The manifest as a file of two slots, each in a page of its own. The kernel defines its content.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -14,10 +14,10 @@ use crate::storage::sync_directory;
 use crate::{FILE_MODE, failed};
 
 const NAME: &str = "manifest";
-/// From one slot to the next: what the system writes back at once does not touch the other one.
+/// Distance of the slots: a write-back of one page does not touch the other slot.
 const SLOT_STRIDE: usize = 4096;
 
-/// The manifest's file, shared by whoever writes the log and whoever syncs it.
+/// The manifest's file, shared by the log thread and the sync thread.
 #[derive(Clone, Debug)]
 pub(crate) struct ManifestFile {
     directory: PathBuf,
@@ -26,7 +26,7 @@ pub(crate) struct ManifestFile {
 }
 
 impl ManifestFile {
-    /// The one of a directory, if it has one; to be written or to be looked at.
+    /// Opens the manifest of a directory, if there is one, for writing or for reading only.
     pub fn open(directory: &Path, write: bool) -> Result<ManifestFile> {
         let path = directory.join(NAME);
         let file = match OpenOptions::new().read(true).write(write).open(&path) {
@@ -37,12 +37,12 @@ impl ManifestFile {
         Ok(ManifestFile { directory: directory.to_owned(), file: Arc::new(Mutex::new(file)) })
     }
 
-    /// Whether there is one.
+    /// Whether a manifest exists.
     pub fn is_there(&self) -> bool {
         self.file.lock().is_some()
     }
 
-    /// Removes what a process left that died while it made the first one.
+    /// Removes an incomplete first manifest of a process that crashed.
     pub fn remove_unfinished(directory: &Path) -> Result<()> {
         let path = temporary(directory);
         match fs::remove_file(&path) {
@@ -85,7 +85,7 @@ impl ManifestFile {
         }
     }
 
-    /// The file as a whole, with all the room that it will ever need.
+    /// Creates the file at its full length.
     fn make(&self, slot: usize, bytes: &ManifestSlot) -> Result<File> {
         let (path, temporary) = (self.path(), temporary(&self.directory));
         let mut contents = [0; 2 * SLOT_STRIDE];

@@ -1,4 +1,4 @@
-//! Free space and the reserve that is kept of it, so that a server turns read-only before the disk is full.
+//! Free space and the reserve, so that a server becomes read-only before the disk is full.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use kernel::Result;
 
 use crate::failed;
 
-/// Bytes that this user may still write on the file system of `path`.
+/// Bytes that this user can still write on the file system of `path`.
 pub fn free_bytes(path: &Path) -> Result<u64> {
     let space = rustix::fs::statvfs(path).map_err(|e| failed("ask for the free space of", path, e.into()))?;
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
-/// Watches that a number of bytes stays free. Once there is too little, there has to be a quarter more than the reserve
-/// before it is enough again: a server must not flicker between read-only and not.
+/// Checks that a number of bytes stays free. After a shortage, a quarter more than the reserve must be free before the
+/// check passes again, so that a server does not alternate between read-only and read-write.
 #[derive(Debug)]
 pub struct Reserve {
     path: PathBuf,
@@ -27,8 +27,7 @@ impl Reserve {
         Reserve { path: path.to_owned(), reserve_bytes, sufficient: true }
     }
 
-    /// Asks the file system. Some if the answer is another than the last time: what
-    /// [`kernel::Input::DiskSpace`] says.
+    /// Asks the file system. Some if the result has changed: the value for [`kernel::Input::DiskSpace`].
     pub fn poll(&mut self) -> Result<Option<bool>> {
         let free = free_bytes(&self.path)?;
         Ok(self.judge(free))

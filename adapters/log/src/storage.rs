@@ -1,7 +1,8 @@
-//! Log files as files: made whole before they appear, written through a map, read with pread, synced by range.
+//! Log files as files: complete before they appear under their names, written through a memory map, read with pread,
+//! synced by range.
 //!
-//! A log file is written full of zeros, not merely reserved: then a write into the map never needs room that is not there
-//! (which would be SIGBUS), and a sync writes data and no changes of the file's layout.
+//! A log file is written full of zeros, not only reserved. A write into the map then never needs new disk space (lack
+//! of which would be SIGBUS), and a sync writes data without changes of the file's layout.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -24,7 +25,7 @@ use crate::{DIRECTORY_MODE, FILE_MODE, failed};
 /// Zeros that are written and synced at once while a log file is made: small enough for a sync of the log in between.
 const ZERO_RUN_LEN: u64 = 4 << 20;
 
-/// The log's log files in a data directory.
+/// The log files of a data directory.
 #[derive(Debug)]
 pub struct MmapStorage {
     lock: DirLock,
@@ -46,7 +47,7 @@ struct LogFile {
     map: Option<Arc<MmapRaw>>,
 }
 
-/// A log file in the making, under its temporary name.
+/// A log file under construction, under its temporary name.
 #[derive(Debug)]
 struct Preparing {
     number: u64,
@@ -55,8 +56,8 @@ struct Preparing {
 }
 
 impl MmapStorage {
-    /// Takes the directory, which is made where it does not exist, and finds its log files. What was in the making when the
-    /// last owner ended is removed. A directory that held a database and has no manifest any more is refused.
+    /// Locks the directory, creates it if it does not exist, and lists its log files. Incomplete files of the last
+    /// owner are removed. A directory that held a database and has lost its manifest is refused.
     pub fn open(directory: &Path) -> Result<MmapStorage> {
         make_directory(directory)?;
         let lock = DirLock::take(directory)?;
@@ -101,7 +102,8 @@ impl MmapStorage {
         })
     }
 
-    /// The file of a log file, durable under its temporary name: from the background, if that was asked for it.
+    /// The file of a log file, durable under its temporary name; made by the background thread, if that was asked for
+    /// it.
     fn made(&mut self, number: u64, len: u64, temporary: &Path) -> Result<File> {
         if let Some(preparing) = self.preparing.take() {
             let fits = (preparing.number, preparing.len) == (number, len);
@@ -142,7 +144,7 @@ impl Storage for MmapStorage {
         }
         let temporary = self.temporary(number);
         let builder = std::thread::Builder::new().name("log-prepare".into());
-        // Without a thread the log file is made when it is needed.
+        // Without the thread the log file is made when it is needed.
         if let Ok(thread) = builder.spawn(move || make_zeroed(&temporary, len)) {
             self.preparing = Some(Preparing { number, len, thread });
         }
@@ -179,7 +181,7 @@ impl Storage for MmapStorage {
         log_file.check_range(offset, len)?;
         match &log_file.map {
             Some(map) => flush(map, number, offset, len),
-            // Nothing was written to it in this life.
+            // Nothing was written to it in this term.
             None => Ok(()),
         }
     }
@@ -201,7 +203,7 @@ impl Storage for MmapStorage {
         self.manifest.write(slot, bytes)?;
         match Manifest::of_slots(&[*bytes; 2]) {
             Ok(manifest) => self.lock.remember(manifest.database),
-            // Whatever it is: what it means is not decided here.
+            // A failed hint is not an error.
             Err(_) => Ok(()),
         }
     }
@@ -214,7 +216,7 @@ impl MmapStorage {
 }
 
 impl Drop for MmapStorage {
-    /// The directory stays locked until the background has done with it.
+    /// The directory stays locked until the background thread has ended.
     fn drop(&mut self) {
         if let Some(preparing) = self.preparing.take() {
             let _ = preparing.thread.join();
@@ -231,8 +233,8 @@ pub struct Syncer {
 }
 
 impl Syncer {
-    /// Carries out a plan: when it returns, the plan's ranges are durable, with all that was written to them before the call, and
-    /// so is its manifest.
+    /// Carries out a plan: when it returns, everything written to the plan's ranges before the call is durable, and so
+    /// is its manifest.
     pub fn sync(&self, plan: &SyncPlan) -> Result<()> {
         for range in &plan.ranges {
             let map = self.maps.lock().get(&range.log_file).cloned();
@@ -267,10 +269,10 @@ impl LogFile {
     fn map_for_writing(&self) -> Result<MmapRaw> {
         let filled = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.len);
         match filled {
-            // Not every file system can; then it can only be hoped that there are no holes. Where there is too little room, ext4
-            // has filled some of them: that stays, for the next start needs the same.
+            // Not every file system supports this; holes then remain possible. With too little space, ext4 has filled
+            // some of the holes: this is kept, because the next start needs the same space.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(failed("reserve room for", &self.path, error.into())),
+            Err(error) => return Err(failed("reserve space for", &self.path, error.into())),
         }
         MmapRaw::map_raw(&self.file).map_err(|e| failed("map", &self.path, e))
     }
@@ -311,8 +313,8 @@ impl Name {
     }
 }
 
-/// Takes from others what an earlier version, or a hand, has given them. Where this user may not, the directory's owner wanted it
-/// so.
+/// Removes permissions that an earlier version, or a person, gave to other users. An error is ignored: then the
+/// directory's owner decided so.
 fn narrow(path: &Path, mode: u32) {
     let wider = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o777 & !mode != 0);
     if wider {
@@ -324,12 +326,12 @@ fn without_manifest(directory: &Path, empty: bool) -> Error {
     let directory = directory.display();
     let message = match empty {
         true => format!(
-            "{directory} held a database, and its log and its manifest are gone, with all records; nothing was changed; restore \
+            "{directory} held a database, and its log and its manifest are missing, with all records; nothing was changed; restore \
              the data directory from a backup, or empty it to begin a new database"
         ),
         false => format!(
-            "the manifest of {directory} is gone, so that nothing says how much of the log there has to be; nothing was changed; \
-             restore the data directory from a backup; to go on with the log as it is, empty the file named lock in it"
+            "the manifest of {directory} is missing, so that the required length of the log is unknown; nothing was changed; \
+             restore the data directory from a backup; to continue with the log as it is, empty the file named lock in it"
         ),
     };
     Error::new(SqlState::DATA_CORRUPTED, message)
@@ -351,7 +353,7 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
     synced.map_err(|e| failed("sync directory", directory, e))
 }
 
-/// Makes a file of zeros, durable but for its directory entry. What cannot be made whole is removed again.
+/// Makes a file of zeros, durable except for its directory entry. An incomplete file is removed again.
 fn make_zeroed(path: &Path, len: u64) -> Result<File> {
     write_zeroed(path, len).map_err(|error| {
         let _ = fs::remove_file(path);
@@ -363,9 +365,8 @@ fn write_zeroed(path: &Path, len: u64) -> io::Result<File> {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let mut options = OpenOptions::new();
     let mut file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
-    // A disk that is too small is found out before anything is written to it, and before fallocate, which on some file systems
-    // (ext4) takes all the room that is left, from everyone, before it fails. Should it still come to that, the caller gives the
-    // room back with the file.
+    // Free space is checked before anything is written, and before fallocate, which on some file systems (ext4) takes
+    // all free space before it fails. If that still happens, the caller frees the space by removing the file.
     let space = rustix::fs::fstatvfs(&file)?;
     if space.f_bavail.saturating_mul(space.f_frsize) < len {
         return Err(rustix::io::Errno::NOSPC.into());

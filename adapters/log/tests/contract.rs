@@ -1,5 +1,5 @@
-//! The real storage keeps the port's contract, on the file system of the temporary directory. A life that is killed is lived by
-//! a process of its own: this test, run once more.
+//! The real storage fulfils the contract of the port, on the file system of the temporary directory. A workload that is
+//! killed runs in a separate process: this test, started again.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -10,11 +10,11 @@ use kernel::log::contract::{Disks, Workload, storage_contract};
 use tempfile::TempDir;
 use tidemark_log::{MmapStorage, free_bytes};
 
-/// Tell the process what to live, and where.
+/// Tell the process its workload and directory.
 const WORKLOAD_ENV: &str = "TIDEMARK_TEST_WORKLOAD";
 const DIRECTORY_ENV: &str = "TIDEMARK_TEST_DIRECTORY";
-/// What it says when it has lived, and waits for its end.
-const LIVED: &str = "this life is lived";
+/// The line that it prints when the workload is done and it waits for the kill.
+const LIVED: &str = "this workload is done";
 
 struct RealFiles {
     root: TempDir,
@@ -30,7 +30,7 @@ impl RealFiles {
 }
 
 fn open(directory: &Path) -> MmapStorage {
-    MmapStorage::open(directory).expect("the directory is nobody's")
+    MmapStorage::open(directory).expect("the directory is unused")
 }
 
 impl Disks for RealFiles {
@@ -63,8 +63,8 @@ impl Disks for RealFiles {
         open(&directory)
     }
 
-    /// A file system in memory: it knows at once that it has no room for more than all of its own, where one on a disk would fill
-    /// the disk first, to the harm of everyone else on this machine.
+    /// A file system in memory: it rejects a file larger than itself at once, where one on a disk would fill the disk
+    /// first and disturb other programs of this machine.
     fn full(&mut self) -> Option<(MmapStorage, u64)> {
         let small = tempfile::tempdir_in("/dev/shm").expect("Linux has a file system in memory");
         let free = free_bytes(small.path()).expect("the file system answers");
@@ -73,7 +73,7 @@ impl Disks for RealFiles {
         Some((storage, free + (64 << 30)))
     }
 
-    /// By another hand the file loses its end: a read comes back short.
+    /// Truncates the file from outside: a read is short.
     fn spoil(&mut self, storage: &mut MmapStorage, number: u64) -> bool {
         let path = storage.directory().join(format!("log-{number:010}.tml"));
         let file = OpenOptions::new().write(true).open(path).expect("the log file has a file");
@@ -82,13 +82,13 @@ impl Disks for RealFiles {
     }
 }
 
-/// In the process that is to be killed: does not come back.
+/// In the process that will be killed: never returns.
 fn run(workload: &str) -> ! {
-    let directory = std::env::var_os(DIRECTORY_ENV).expect("it comes with the life");
-    let workload = Workload::named(workload).expect("a life of the contract");
+    let directory = std::env::var_os(DIRECTORY_ENV).expect("it is set with the workload");
+    let workload = Workload::named(workload).expect("a workload of the contract");
     let _held = workload.run(open(Path::new(&directory)));
     println!("{LIVED}");
-    // The input ends when the test does, however it ends.
+    // The input ends with the test, however it ends.
     let _ = std::io::stdin().lines().count();
     std::process::exit(1)
 }

@@ -1,4 +1,4 @@
-//! The data directory: one owner, no half-made log files, a full disk, a log that lives through processes.
+//! The data directory: one owner, no partial log files, a full disk, a log across several processes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,7 +46,7 @@ fn a_half_made_log_file_is_removed_and_other_files_are_left_alone() {
 
 #[test]
 fn a_disk_without_room_is_an_error_and_leaves_nothing() {
-    // In memory: an attempt on a disk could take all the room there is for a moment, from everyone on this machine.
+    // In memory: an attempt on a disk could use all free space of this machine for a moment.
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     let mut storage = MmapStorage::open(directory.path()).unwrap();
     let too_much = free_bytes(directory.path()).unwrap() + (64 << 30);
@@ -112,7 +112,7 @@ fn a_directory_that_is_not_ours_is_refused() {
     assert!(error.message.contains("is not a Tidemark log"), "{error}");
 }
 
-/// A log over several files, and its owner is gone.
+/// A log over several files whose owner has ended.
 fn written(directory: &Path) {
     let storage = MmapStorage::open(directory).unwrap();
     let mut writer = log::create(storage, [3; 16], 1, 5, 1 << 14, &mut ignore).unwrap().writer;
@@ -149,7 +149,7 @@ fn files_that_are_gone_or_cut_are_refused_and_nothing_is_changed() {
         ("the last file is gone", "log file 3 is missing", &|dir| fs::remove_file(dir.join(last)).unwrap()),
         ("it is empty", "has 0 bytes", &|dir| fs::write(dir.join(last), b"").unwrap()),
         ("it is short", "has 10 bytes", &|dir| fs::write(dir.join(last), b"TIDEMARK..").unwrap()),
-        ("it is zeros", "are gone at least", &|dir| fs::write(dir.join(last), &zeros).unwrap()),
+        ("it is zeros", "are missing; the manifest", &|dir| fs::write(dir.join(last), &zeros).unwrap()),
         ("all are gone", "all log files are missing", &|dir| {
             (1..=3).for_each(|n| fs::remove_file(dir.join(format!("log-{n:010}.tml"))).unwrap());
         }),

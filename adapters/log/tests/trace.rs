@@ -1,6 +1,6 @@
-//! kill -9 says nothing about syncs: the system keeps what was written. So every call that the log makes of the real files is
-//! recorded here, and whenever the log says that a record is durable, each of its bytes, and each byte of its log file's
-//! header, must have been inside a sync that succeeded and that began after the byte was written.
+//! kill -9 does not test syncs: the operating system keeps written bytes. So this test records every call of the log on
+//! the real files. Whenever the log reports a record as durable, each of its bytes and each byte of its log file's
+//! header must be covered by a successful sync that started after the byte was written.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -61,7 +61,7 @@ impl Trace {
     /// None of the first `writes` writes is without its sync.
     fn assert_covered(&self, writes: usize) {
         let bare = self.uncovered.iter().find(|write| write.index < writes);
-        assert!(bare.is_none(), "said to be durable, but never synced: {bare:?}");
+        assert!(bare.is_none(), "reported as durable, but never synced: {bare:?}");
     }
 }
 
@@ -101,13 +101,13 @@ impl Storage for Traced {
         self.inner.manifest()
     }
     fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
-        // It calls all durable that was written so far.
+        // It reports everything written so far as durable.
         self.trace.lock().assert_covered(usize::MAX);
         self.inner.write_manifest(slot, bytes)
     }
 }
 
-/// A log under trace, and how many writes there were when each record was there.
+/// A traced log, and the number of writes after each record.
 struct Bench {
     writer: LogWriter<Traced>,
     trace: Arc<Mutex<Trace>>,
@@ -126,7 +126,7 @@ impl Bench {
             false => log::create(storage, [7; 16], 1, 1, LOG_FILE_LEN, visit),
         };
         let writer = opened.unwrap().writer;
-        // The records handed out and the open record are said to be durable.
+        // The returned records and the open record are reported as durable.
         trace.lock().assert_covered(usize::MAX);
         let writes_at = BTreeMap::from([(writer.last(), trace.lock().writes)]);
         Bench { writer, trace, syncer, writes_at }
@@ -145,7 +145,7 @@ impl Bench {
         self.check();
     }
 
-    /// As a host does that syncs on another thread while it appends on.
+    /// Syncs like a host that syncs on another thread while it continues to append.
     fn sync_aside(&mut self, appends_meanwhile: &[usize]) {
         let plan = self.writer.sync_plan().unwrap();
         let began = self.trace.lock().writes;
@@ -167,7 +167,7 @@ impl Bench {
         self.check();
     }
 
-    /// Everything that is said to be durable is.
+    /// Everything reported as durable is durable.
     fn check(&self) {
         self.trace.lock().assert_covered(self.writes_at[&self.writer.durable()]);
     }

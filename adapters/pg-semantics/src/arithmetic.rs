@@ -1,6 +1,6 @@
-//! Arithmetic that fails where its result is no value of its type, as PostgreSQL's does. DataFusion wraps integers around and
-//! lets floats become infinite. Once types are coerced, arithmetic on them becomes calls of functions that check: so it is
-//! checked wherever an expression can stand, and where a constant is calculated ahead of time.
+//! Arithmetic that fails if the result is out of range of its type, as PostgreSQL's does. DataFusion wraps integers
+//! around and lets floats become infinite. After the coercion of types, arithmetic becomes calls of checking functions,
+//! so it is checked in every expression, also in constants that are folded.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::operators::Operation;
 use crate::schema;
 use crate::types::PgType;
 
-/// Puts checked arithmetic in the place of DataFusion's. Runs after types are coerced.
+/// Replaces DataFusion's arithmetic by checked arithmetic. Runs after types are coerced.
 #[derive(Debug)]
 pub struct CheckArithmetic;
 
@@ -50,7 +50,7 @@ fn check_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-/// The same expression, its arithmetic checked and its casts PostgreSQL's. Its types are coerced already.
+/// The expression with checked arithmetic and PostgreSQL's casts. Its types are already coerced.
 pub fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(expr
         .transform_up(|e| {
@@ -80,7 +80,8 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(call(operation, vec![left, right])))
 }
 
-/// What is to be checked; None where DataFusion sees to it itself: division of integers, and all of numerics.
+/// The operation to check; None where DataFusion checks it itself: division of integers, and all operations on
+/// numerics.
 fn operation(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Operation>> {
     let operation = match op {
         Operator::Plus => Operation::Add,
@@ -170,7 +171,7 @@ impl Operation {
         }
     }
 
-    /// Floats are calculated first and judged then.
+    /// Floats are calculated first and checked afterwards.
     fn float<T: ArrowPrimitiveType<Native: Into<f64>>>(
         self,
         left: &dyn Datum,
@@ -185,7 +186,7 @@ impl Operation {
         for (row, value) in result.as_primitive::<T>().iter().enumerate() {
             let Some(value) = value else { continue };
             let value: f64 = value.into();
-            // Nothing else can be wrong.
+            // No other error is possible.
             if value.is_finite() && value != 0.0 {
                 continue;
             }
@@ -214,7 +215,7 @@ impl Operation {
     }
 }
 
-/// Floats with one NaN for all: processors give it a sign, and values are compared by it.
+/// Floats with one NaN only: processors give NaN a sign, and comparisons see it.
 fn one_nan(values: &ArrayRef) -> ArrayRef {
     match values.data_type() {
         DataType::Float32 => {

@@ -1,9 +1,9 @@
-//! What a statement may take: memory for the values that its functions make, and time until nobody waits for it any more.
+//! The budget of a statement: memory for the values of its functions, and the time until its client stops waiting.
 //!
-//! A [`Budget`] travels with the configuration of a session, so that every function finds it, also while constants are
-//! folded. A function that can make more than it was given says how much *before* it allocates: a value beyond PostgreSQL's
-//! bound of 1 GB is refused with 54000, and what does not fit beside everything else with 53200. The memory counts for as long
-//! as the values live, not only for as long as the function runs.
+//! A [`Budget`] is part of the configuration of a session, so that every function can reach it, also while constants
+//! are folded. A function whose result can be larger than its arguments reserves the memory *before* it allocates. A
+//! value beyond PostgreSQL's limit of 1 GB fails with 54000, and an allocation beyond the available memory with 53200.
+//! The memory counts for as long as the values live, not only for as long as the function runs.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use datafusion::logical_expr::{
 
 use crate::error::{SqlError, SqlState};
 
-/// Longest value, as in PostgreSQL: what is to be longer is refused with 54000.
+/// Longest value, as in PostgreSQL: a longer one fails with 54000.
 pub const VALUE_BYTES_MAX: usize = (1 << 30) - 1;
 
-/// Texts ask for memory in steps of this many bytes, and grow by at least as much.
+/// Texts reserve memory in steps of at least this many bytes.
 const STEP_BYTES: usize = 64 << 10;
 
 /// Bytes of all values of one array, whose offsets are 32 bits wide.
 const ARRAY_BYTES_MAX: usize = i32::MAX as usize;
 
-/// What one statement may take.
+/// The budget of one statement.
 #[derive(Clone, Debug)]
 pub struct Budget {
     pool: Arc<dyn MemoryPool>,
@@ -40,17 +40,17 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Memory comes out of this pool; the statement ends at its next check once `stopped` is set.
+    /// Memory is reserved in this pool; the statement ends at its next check once `stopped` is set.
     pub fn new(pool: Arc<dyn MemoryPool>, stopped: Arc<AtomicBool>) -> Budget {
         Budget { pool, stopped }
     }
 
-    /// The budget that a function's configuration carries, if it has one.
+    /// The budget in a function's configuration, if it has one.
     pub fn of(options: &ConfigOptions) -> Option<&Budget> {
         options.extensions.get::<Budget>()
     }
 
-    /// Refuses to go on for somebody who does not wait any more.
+    /// Fails if the statement was cancelled or its client has disconnected.
     pub fn check_wanted(&self) -> Result<(), SqlError> {
         match self.stopped.load(Ordering::Relaxed) {
             true => Err(SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")),
@@ -77,7 +77,7 @@ impl ExtensionOptions for Budget {
     }
 
     fn set(&mut self, key: &str, _: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("a budget has no setting \"{key}\"")))
+        Err(DataFusionError::Configuration(format!("the budget has no setting \"{key}\"")))
     }
 
     fn entries(&self) -> Vec<ConfigEntry> {
@@ -85,10 +85,10 @@ impl ExtensionOptions for Budget {
     }
 }
 
-/// Memory for what one call of a function makes.
+/// Memory for the result of one call of a function.
 #[derive(Debug)]
 pub struct Room {
-    /// None where nobody counts.
+    /// None without a budget.
     reservation: Option<MemoryReservation>,
     function: &'static str,
 }
@@ -100,20 +100,18 @@ impl Room {
         Room { reservation: Budget::of(options).map(reserve), function }
     }
 
-    /// Room for `bytes` more; 53200 if there is none.
+    /// Reserves `bytes` more; 53200 if they are not available.
     pub fn grow(&self, bytes: usize) -> Result<(), SqlError> {
         let Some(reservation) = &self.reservation else { return Ok(()) };
         reservation.try_grow(bytes).map_err(|_| {
-            let message = format!(
-                "out of memory: {}() would make {bytes} bytes more than there is room for",
-                self.function
-            );
+            let message =
+                format!("out of memory: {}() needs {bytes} bytes more than are available", self.function);
             SqlError::new(SqlState::OUT_OF_MEMORY, message)
                 .with_hint("Make shorter values or fewer rows at a time, or raise the server's query memory.")
         })
     }
 
-    /// These bytes as a buffer of an array, which keeps the room for as long as it lives.
+    /// These bytes as a buffer of an array, which holds the reservation until it is dropped.
     pub fn keep(self, bytes: Vec<u8>) -> Buffer {
         struct Kept {
             bytes: Vec<u8>,
@@ -131,24 +129,22 @@ impl Room {
     }
 }
 
-/// Refuses a value that PostgreSQL has no place for.
+/// Fails for a value longer than PostgreSQL's limit.
 pub fn check_value(bytes: usize) -> Result<(), SqlError> {
     match bytes {
         0..=VALUE_BYTES_MAX => Ok(()),
         _ => Err(SqlError::new(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
-            format!(
-                "requested length too large: a value of {bytes} bytes, and at most {VALUE_BYTES_MAX} are possible"
-            ),
+            format!("requested length too large: a value of {bytes} bytes; the limit is {VALUE_BYTES_MAX}"),
         )),
     }
 }
 
-/// An array of texts that a function makes, value by value. Each says how long it will be before it is written.
+/// An array of texts that a function builds value by value. The length of each value is reserved before it is written.
 #[derive(Debug)]
 pub struct Texts {
     room: Room,
-    /// Of which room has been taken.
+    /// Bytes reserved.
     reserved: usize,
     bytes: Vec<u8>,
     offsets: Vec<i32>,
@@ -170,17 +166,17 @@ impl Texts {
         self.offsets.push(self.bytes.len() as i32);
     }
 
-    /// This text.
+    /// A text.
     pub fn push(&mut self, text: &str) -> Result<(), SqlError> {
         self.push_with(text.len(), |out| out.push(text))
     }
 
-    /// A text of at most `bytes_max` bytes, which `write` puts together.
+    /// A text of at most `bytes_max` bytes, which `write` writes.
     pub fn push_with(&mut self, bytes_max: usize, write: impl FnOnce(&mut Piece)) -> Result<(), SqlError> {
         self.reserve(bytes_max)?;
         let end = self.bytes.len() + bytes_max;
         write(&mut Piece(&mut self.bytes));
-        assert!(self.bytes.len() <= end, "a text is no longer than was said before it was written");
+        assert!(self.bytes.len() <= end, "a text is no longer than was reserved for it");
         self.nulls.append_non_null();
         self.offsets.push(self.bytes.len() as i32);
         Ok(())
@@ -190,14 +186,12 @@ impl Texts {
         check_value(more)?;
         let len = self.bytes.len() + more;
         if len > ARRAY_BYTES_MAX {
-            let message = format!(
-                "out of memory: the values that {}() makes at a time are too long",
-                self.room.function
-            );
+            let message =
+                format!("out of memory: the values of {}() in one batch are too long", self.room.function);
             return Err(SqlError::new(SqlState::OUT_OF_MEMORY, message).with_hint("Make shorter values."));
         }
         if len > self.reserved {
-            // Ahead of what is asked for, so that many short values cost few steps; exactly, where one is long.
+            // More than requested, so that many short values need few reservations; exactly as much for a long one.
             let wanted = len.max(self.reserved.saturating_mul(2).min(self.reserved + (64 << 20)));
             let wanted = wanted.next_multiple_of(STEP_BYTES);
             self.room.grow(wanted - self.reserved)?;
@@ -220,7 +214,7 @@ impl Texts {
     }
 }
 
-/// Where one text is written to.
+/// The destination of one text.
 #[derive(Debug)]
 pub struct Piece<'a>(&'a mut Vec<u8>);
 
@@ -236,10 +230,10 @@ impl Piece<'_> {
     }
 }
 
-/// How many bytes a call would make.
+/// Bytes that a call would allocate.
 pub type Estimate = fn(&ScalarFunctionArgs) -> Result<usize>;
 
-/// A function of DataFusion's as it is, which is not called before there is room for what it would make.
+/// A function of DataFusion's that is called only after the memory for its result is reserved.
 pub fn bounded(function: &Arc<ScalarUDF>, estimate: Estimate) -> ScalarUDF {
     ScalarUDF::from(Bounded { inner: Arc::clone(function), estimate })
 }

@@ -1,7 +1,7 @@
-//! Values that are compared by something else than by what is kept of them. Intervals compare by their length, a month taken for
-//! 30 days and a day for 24 hours: `1 day` equals `24:00:00`. jsonb compares by its values: `1.0` equals `1`. Arrow compares
-//! parts and texts. So wherever a plan compares, sorts, groups or joins by such values, it does so by what they measure.
-//! Runs after types are coerced.
+//! Comparison of types whose stored form does not compare as their values do. Intervals compare by their length, with
+//! months of 30 days and days of 24 hours: `1 day` equals `24:00:00`. jsonb compares by value: `1.0` equals `1`. Arrow
+//! compares parts and texts. So wherever a plan compares, sorts, groups or joins by such values, it uses a key in their
+//! place. Runs after types are coerced.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::operators::{call, shown};
 use crate::schema;
 use crate::types::{Base, NO_MODIFIER, PgType};
 
-/// Puts what values are compared by in the place of values that are compared.
+/// Replaces compared values by their keys.
 #[derive(Debug)]
 pub struct ByValue;
 
@@ -43,7 +43,8 @@ impl AnalyzerRule for ByValue {
     }
 }
 
-/// The same for the order of windows, before types are coerced: DataFusion would look for bounds of the frame among intervals.
+/// The same for the order of windows, before types are coerced: DataFusion would look up the bounds of the frame as
+/// intervals.
 #[derive(Debug)]
 pub struct WindowsByValue;
 
@@ -78,7 +79,7 @@ fn window_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = schema::of_expressions(&plan)?;
-    // Where the rows are ordered or matched by an expression itself.
+    // Nodes that order or match rows by an expression itself.
     let by_itself = match &plan {
         LogicalPlan::Sort(_) | LogicalPlan::Join(_) => true,
         LogicalPlan::Distinct(Distinct::On(on)) => {
@@ -114,12 +115,12 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-/// Types whose values are compared by something else than by what is kept of them.
+/// Types whose values are compared by a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Measured {
     /// By their length.
     Interval,
-    /// By their key: numbers in them can be equal and have other zeros.
+    /// By their key: equal numbers in them can have different trailing zeros.
     Json,
 }
 
@@ -151,7 +152,7 @@ fn measured(expr: &Expr, schema: &DFSchema) -> Result<Option<Measured>> {
     Ok(Measured::of(&expr.to_field(schema)?.1))
 }
 
-/// What a value is compared by.
+/// The key by which a value is compared.
 fn by_value(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(match measured(&expr, schema)? {
         Some(measured) => measured.measure(expr),
@@ -159,7 +160,7 @@ fn by_value(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     })
 }
 
-/// Two operands by what they are compared by; None: they are compared as they are. A literal beside jsonb is read as jsonb.
+/// The keys of two operands; None: they are compared as they are. A literal beside jsonb is read as jsonb.
 fn both_by_value(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<(Expr, Expr)>> {
     let (l, r) = (measured(left, schema)?, measured(right, schema)?);
     let Some(measured) = l.or(r) else { return Ok(None) };
@@ -173,8 +174,8 @@ fn both_by_value(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<
             Ok(measured.measure(literal.clone()))
         }
         _ if measured == Measured::Interval => Ok(expr.clone()),
-        _ => Err(SqlError::unsupported("values of type jsonb cannot be compared with others")
-            .with_hint("Compare what ->> takes out of them.")),
+        _ => Err(SqlError::unsupported("values of type jsonb cannot be compared with values of other types")
+            .with_hint("Compare texts that ->> extracts from them.")),
     };
     match measured == Measured::Interval && l != r {
         true => Ok(None),
@@ -259,14 +260,14 @@ fn sorted(order_by: &mut [Sort], schema: &DFSchema) -> Result<()> {
     Ok(())
 }
 
-/// What an aggregate of this name is over such values; None: the same. jsonb has no least or greatest value.
+/// The aggregate of this name over such values; None: unchanged. jsonb has no least or greatest value.
 fn of_values(measured: Measured, name: &str) -> Result<Option<AggregateUDF>> {
     match (measured, name) {
         (Measured::Interval, name) => Ok(intervals::extreme(name)),
         (Measured::Json, "min" | "max") => {
             let message = format!("function {name}(jsonb) does not exist");
             Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
-                .with_hint("Take it of what ->> takes out of the values, cast to a type that has one.")
+                .with_hint("Extract texts with ->> and cast them to a type that has it.")
                 .into())
         }
         (Measured::Json, _) => Ok(None),
@@ -303,7 +304,8 @@ fn distinct(input: &LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     self::grouped(aggregate)
 }
 
-/// Groups by what values are compared by, and takes the first value of a group for all: which one PostgreSQL shows is open, too.
+/// Groups by the keys of values, and shows the first value of a group. PostgreSQL does not specify which one it shows,
+/// either.
 fn grouped(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let Aggregate { input, group_expr, aggr_expr, schema, .. } = &aggregate;
     let mut by: Vec<Expr> = vec![];
@@ -369,7 +371,7 @@ fn json_key(expr: Expr) -> Expr {
     call(ScalarUDF::from(JsonKey { signature: Signature::any(1, Volatility::Immutable) }), vec![expr])
 }
 
-/// What orders jsonb values: their key, each byte of it as the character of that number. Windows are ordered by texts, and by no
+/// The sort key of jsonb values, each byte as the character of that code: windows can be ordered by texts but not by
 /// bytes.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct JsonKey {
@@ -421,7 +423,7 @@ fn keys(values: &ArrayRef) -> Result<ArrayRef> {
         shown.extend(key.iter().map(|byte| char::from(*byte)));
         bytes += shown.len();
         if bytes > i32::MAX as usize {
-            let message = "the values that are compared are too long together";
+            let message = "the compared values are too long together";
             return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message).into());
         }
         out.append_value(&shown);

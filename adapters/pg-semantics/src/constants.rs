@@ -1,8 +1,8 @@
-//! Constants that fail, as PostgreSQL finds them: it calculates constant expressions while it plans, and a statement with `1/0` in it
-//! fails however many rows there are. Only what is never looked at does not count: a branch of CASE behind a constant condition, what
-//! stands behind a decided AND, OR or COALESCE, and columns of subqueries that nobody reads.
+//! Errors in constant expressions, as PostgreSQL raises them: it folds constants during planning, so a statement with
+//! `1/0` fails whatever the number of rows. Exceptions are expressions that are never evaluated: a branch of CASE after
+//! a constant condition, the operands after a decided AND, OR or COALESCE, and unused columns of subqueries.
 //!
-//! Nothing is replaced here: the optimizer does that, and leaves what fails for the rows to find.
+//! This rule replaces nothing: the optimizer folds constants, and leaves failing ones to be evaluated with the rows.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ use datafusion::physical_expr::create_physical_expr;
 
 use crate::error::SqlError;
 
-/// What is deeper in an expression is left to the rows.
+/// Deeper parts of an expression are left to execution.
 const DEPTH_MAX: usize = 128;
 
-/// Classes of errors for which a statement fails: data, resources, cancelling.
+/// Classes of errors that fail the statement: data, resources, cancellation.
 const FATAL_CLASSES: [&str; 4] = ["22", "53", "54", "57"];
 
-/// Calculates constants, for their errors. Runs when everything else is settled.
+/// Evaluates constants for their errors. Runs after all other rules.
 #[derive(Debug)]
 pub struct Constants;
 
@@ -40,7 +40,7 @@ impl AnalyzerRule for Constants {
         if !has_constants(&plan)? {
             return Ok(plan);
         }
-        // Without columns that nobody reads.
+        // Without unused columns.
         let rules = Optimizer::with_rules(vec![Arc::new(OptimizeProjections::new())]);
         let context = OptimizerContext::new().with_max_passes(1);
         let pruned = rules.optimize(plan.clone(), &context, |_, _| {})?;
@@ -64,12 +64,12 @@ impl AnalyzerRule for Constants {
     }
 }
 
-/// Rows of constants are calculated one by one in any case, and a scan's filters stand above it, too.
+/// Rows of constants are evaluated one by one anyway, and the filters of a scan are also above it.
 fn is_looked_at(node: &LogicalPlan) -> bool {
     !matches!(node, LogicalPlan::Values(_) | LogicalPlan::TableScan(_))
 }
 
-/// True for a plan with a call that has nothing but constants under it.
+/// True for a plan with a call whose arguments are all constant.
 fn has_constants(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     let constant = |arg: &Expr| match arg {
@@ -114,7 +114,7 @@ fn truth(expr: &Expr) -> Option<bool> {
 }
 
 impl Fold {
-    /// The value of a constant expression as a literal; any other with its constant parts calculated.
+    /// The value of a constant expression as a literal; another expression with its constant parts evaluated.
     fn expression(&self, expr: Expr, depth: usize) -> Result<Expr> {
         if depth > DEPTH_MAX {
             return Ok(expr);
@@ -137,7 +137,7 @@ impl Fold {
         }
     }
 
-    /// A constant condition decides; what it rules out is not looked at.
+    /// A constant condition decides; the branches that it excludes are not evaluated.
     fn case(&self, case: Case, depth: usize) -> Result<Expr> {
         let mut constant = true;
         for (when, then) in case.when_then_expr {
@@ -222,7 +222,7 @@ impl Fold {
         if !constant {
             return Ok(expr);
         }
-        // What cannot be calculated alone is left to the rows.
+        // An expression that cannot be evaluated alone is left to execution.
         let context = PhysicalPlanningContext::default();
         let Ok(physical) = create_physical_expr(&expr, &self.schema, &self.props, &context) else {
             return Ok(expr);
@@ -232,7 +232,7 @@ impl Fold {
         let value = physical.evaluate(&batch).and_then(|value| value.to_array(1));
         let value = match value.map_err(SqlError::from) {
             Ok(value) => value,
-            // Data that is wrong, or too much of it; anything else is no matter of constants.
+            // Invalid data, or too much of it; other errors do not concern constants.
             Err(error) if FATAL_CLASSES.contains(&error.sqlstate.class()) => return Err(error.into()),
             Err(_) => return Ok(expr),
         };
@@ -242,7 +242,7 @@ impl Fold {
     }
 }
 
-/// What nobody knows while the statement is planned, in the place of an expression that has been looked at.
+/// A value unknown during planning, in the place of an expression that was checked.
 fn unknown() -> Expr {
     Expr::Column(Column::new_unqualified("unknown"))
 }

@@ -1,8 +1,8 @@
-//! Arithmetic on `numeric` values: whole numbers with a scale, as Arrow's decimals keep them. Exact where PostgreSQL's is; a
-//! quotient is rounded where PostgreSQL rounds it, so that it is the same number.
+//! Arithmetic on `numeric` values: whole numbers with a scale, as Arrow's decimals store them. Exact where PostgreSQL's
+//! is; a quotient is rounded to the same place as in PostgreSQL.
 //!
-//! A numeric of PostgreSQL carries its scale in each value, a decimal of Arrow in its type. What a type has more digits of
-//! after the point than PostgreSQL's value are zeros.
+//! In PostgreSQL each numeric value has its own scale; in Arrow the scale is part of the type. Digits after the point
+//! beyond the scale of PostgreSQL's value are zeros.
 
 use std::cmp::max;
 
@@ -14,9 +14,9 @@ use crate::error::{Result, SqlError, SqlState};
 
 /// Most digits of the wide decimal.
 pub const DIGITS_MAX: u8 = 76;
-/// Most digits of the decimal that columns are made of.
+/// Most digits of the decimal that columns use.
 pub const DIGITS_NARROW_MAX: u8 = 38;
-/// Scale that a quotient's type has at most.
+/// Largest scale of a quotient's type.
 pub const QUOTIENT_SCALE_MAX: i32 = 40;
 /// Digits that a quotient has at least (PostgreSQL's NUMERIC_MIN_SIG_DIGITS).
 const SIGNIFICANT_DIGITS_MIN: i32 = 16;
@@ -48,14 +48,14 @@ impl Digits {
         self.precision - self.scale
     }
 
-    /// `whole` digits before the point and `scale` after it. What does not fit into the widest type loses digits before the
-    /// point first: whether a value has those is checked where it is made.
+    /// `whole` digits before the point and `scale` after it. If that exceeds the widest type, digits before the point
+    /// are dropped first; each value is checked against that when it is calculated.
     pub fn new(whole: i32, scale: i32) -> Digits {
         let scale = scale.clamp(0, i32::from(DIGITS_MAX) - 1);
         Digits { precision: (max(whole, 0) + scale).clamp(1, i32::from(DIGITS_MAX)), scale }
     }
 
-    /// The Arrow type that keeps such values.
+    /// The Arrow type of such values.
     pub fn arrow(self) -> DataType {
         let (precision, scale) = (self.precision as u8, self.scale as i8);
         match precision {
@@ -106,10 +106,10 @@ pub struct Decimal {
 
 const TEN: i256 = i256::from_i128(10);
 
-/// 22003, as PostgreSQL words it, and why.
+/// 22003 with PostgreSQL's text, and the reason.
 pub fn too_wide() -> SqlError {
     SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format")
-        .with_hint(format!("Numerics have at most {DIGITS_MAX} digits while they are calculated with."))
+        .with_hint(format!("Numerics have at most {DIGITS_MAX} digits in calculations."))
 }
 
 /// Ten to the power of `n`.
@@ -208,7 +208,7 @@ impl Decimal {
         if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
     }
 
-    /// Its text as it is shown: of a quotient's type, zeros behind the sixteenth place are left out.
+    /// Its text for display: in a quotient's type, trailing zeros after the sixteenth place are omitted.
     pub fn shown(self, precision: i32) -> String {
         let kept = match precision == i32::from(DIGITS_MAX) && self.scale > SIGNIFICANT_DIGITS_MIN {
             true => self.trimmed().scale.max(SIGNIFICANT_DIGITS_MIN),
@@ -233,7 +233,7 @@ impl Decimal {
         Some(Decimal { unscaled, scale })
     }
 
-    /// The same value, digits cut off behind this scale.
+    /// The same value, truncated to this scale.
     pub fn truncate(self, scale: i32) -> Option<Decimal> {
         if scale >= self.scale {
             return self.rescale(scale);
@@ -253,7 +253,8 @@ impl Decimal {
         Decimal { unscaled, scale }
     }
 
-    /// Position of its first group of four digits as PostgreSQL keeps it (weight, base 10,000), and the group; (0, 0) for 0.
+    /// Position of its first group of four digits as PostgreSQL stores it (weight, base 10,000), and the group; (0, 0)
+    /// for 0.
     fn first_group(self) -> (i32, i32) {
         let digits = digit_count(self.unscaled);
         if digits == 0 {
@@ -272,8 +273,8 @@ impl Decimal {
         (weight, group.to_i128().unwrap_or(0) as i32)
     }
 
-    /// Digits after the point that PostgreSQL gives a quotient (`select_div_scale` of its numeric.c): 16 significant ones, and
-    /// no fewer than its operands have.
+    /// Digits after the point of a quotient in PostgreSQL (`select_div_scale` of its numeric.c): 16 significant ones,
+    /// and no fewer than its operands have.
     fn quotient_scale(self, by: Decimal) -> i32 {
         let ((weight, group), (by_weight, by_group)) = (self.first_group(), by.first_group());
         let mut quotient_weight = weight - by_weight;
@@ -325,7 +326,7 @@ impl Decimal {
         }
     }
 
-    /// The product with `scale` digits after the point; refused if digits that are not zero would be lost.
+    /// The product with `scale` digits after the point; an error if digits other than zero would be lost.
     pub fn multiply(self, by: Decimal, scale: i32) -> Result<Decimal> {
         let exact = self.scale + by.scale;
         if let Some(product) = self.unscaled.checked_mul(by.unscaled) {
@@ -379,7 +380,7 @@ impl Decimal {
         root.rescale(places).ok_or_else(too_wide)
     }
 
-    /// Digits behind the point that are not zeros at its end.
+    /// Digits after the point without trailing zeros.
     pub fn digits_behind_point(self) -> i32 {
         self.trimmed().scale
     }

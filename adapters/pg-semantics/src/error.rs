@@ -15,7 +15,7 @@ use texts::Told;
 /// Result with [`SqlError`].
 pub type Result<T, E = SqlError> = std::result::Result<T, E>;
 
-/// Longest piece of a bad value that an error repeats, in characters.
+/// Longest excerpt of a bad value in an error, in characters.
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// The kernel's [`Error`], nothing added: a type of this crate, because only for such a one can this crate say how `?` makes it of an
@@ -29,7 +29,7 @@ impl SqlError {
         SqlError::from(Error::new(sqlstate, message))
     }
 
-    /// A text that is no value of a type, as PostgreSQL words it. Of a long text the beginning is shown.
+    /// PostgreSQL's error for a text that is not a value of a type. A long text is truncated.
     pub fn bad_text(sqlstate: SqlState, type_name: &str, text: &str) -> SqlError {
         let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         if shown.len() < text.len() {
@@ -55,12 +55,12 @@ impl SqlError {
         SqlError::new(SqlState::SYNTAX_ERROR, message)
     }
 
-    /// XX000: an invariant of ours, not a user's mistake.
+    /// XX000: a violated internal invariant, not a user's mistake.
     pub fn internal(message: impl Into<String>) -> SqlError {
         SqlError::new(SqlState::INTERNAL_ERROR, message)
     }
 
-    /// Says what to do.
+    /// Adds a hint.
     pub fn with_hint(self, hint: impl Into<String>) -> SqlError {
         SqlError::from(self.0.with_hint(hint))
     }
@@ -70,8 +70,8 @@ impl SqlError {
         SqlError::from(self.0.with_detail(detail))
     }
 
-    /// An error of DataFusion while it plans: what it calls internal is nearly always a statement that it cannot plan, and
-    /// its message says which.
+    /// An error of DataFusion during planning: its internal errors are nearly always statements that it cannot plan,
+    /// and the message names the cause.
     pub fn planning(error: DataFusionError) -> SqlError {
         let mut mapped = SqlError::from(error);
         if mapped.sqlstate == SqlState::INTERNAL_ERROR {
@@ -126,7 +126,7 @@ impl From<SqlError> for Error {
     }
 }
 
-/// Lets our own errors travel through DataFusion unharmed.
+/// Lets our errors pass through DataFusion unchanged.
 impl From<SqlError> for DataFusionError {
     fn from(error: SqlError) -> DataFusionError {
         DataFusionError::External(Box::new(error))
@@ -164,7 +164,7 @@ fn arrow(error: &ArrowError) -> SqlError {
     SqlError::new(code, message)
 }
 
-/// The message of a text that did not convert, in SQL's words.
+/// The message for a text that did not convert, in SQL's terms.
 fn cast_message(message: &str) -> String {
     let parts = message
         .strip_prefix("Cannot cast string '")
@@ -209,7 +209,7 @@ fn datafusion(error: &DataFusionError) -> SqlError {
         E::SchemaError(inner, _) => schema(inner),
         E::Execution(m) => execution_message(clean(m)),
         E::ResourcesExhausted(m) => SqlError::new(SqlState::OUT_OF_MEMORY, clean(m))
-            .with_hint("Ask for less at once, or raise the server's query memory."),
+            .with_hint("Select less data at a time, or raise the server's query memory."),
         E::External(inner) => external(inner.as_ref()),
         E::Context(_, inner) => datafusion(inner),
         E::Diagnostic(_, inner) => datafusion(inner),
@@ -219,7 +219,7 @@ fn datafusion(error: &DataFusionError) -> SqlError {
     }
 }
 
-/// Without what is meant for DataFusion's developers.
+/// Removes parts of the message that address DataFusion's developers.
 fn clean(message: &str) -> String {
     let end = message.find("\n\nbacktrace:").unwrap_or(message.len());
     let end = message[..end].find("\nThis issue was likely caused by a bug").unwrap_or(end);
@@ -252,7 +252,7 @@ fn schema(error: &SchemaError) -> SqlError {
             if valid_fields.is_empty() || valid_fields.len() > 64 {
                 return error;
             }
-            // Names that nobody could write are our own.
+            // Names that no statement can contain are internal.
             let own = |name: &&str| name.ends_with("()");
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).filter(|n| !own(n)).collect();
             if names.is_empty() {
@@ -283,7 +283,7 @@ fn function_missing(message: &str) -> Option<String> {
     Some(format!("function {name} does not exist"))
 }
 
-/// An error of ours that DataFusion has put into words of its own: `… failed with: External error: TEXT (CODE). …`.
+/// An error of ours that DataFusion has wrapped in a text: `… failed with: External error: TEXT (CODE). …`.
 fn ours_within(message: &str) -> Option<SqlError> {
     let (_, rest) = message.split_once("failed with: External error: ")?;
     let code_at = |at: usize| rest.get(at + 2..at + 7).and_then(SqlState::parse);

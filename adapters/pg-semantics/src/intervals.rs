@@ -1,4 +1,4 @@
-//! Intervals as what they are compared by, their length, and aggregates of them.
+//! The length of intervals, by which they are compared, and aggregates of them.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::operators::call;
 /// Digits of the longest interval in microseconds.
 const LENGTH_DIGITS: u8 = 38;
 
-/// What an interval is compared by.
+/// The key of an interval in comparisons.
 pub fn length(expr: Expr) -> Expr {
     call(ScalarUDF::from(Length { signature: Signature::any(1, Volatility::Immutable) }), vec![expr])
 }
@@ -73,7 +73,7 @@ impl ScalarUDFImpl for Length {
     }
 }
 
-/// An aggregate of intervals, by the name that the aggregate of its name has in a plan.
+/// An aggregate of intervals, by the name of the aggregate in a plan.
 pub fn extreme(name: &str) -> Option<AggregateUDF> {
     let (name, kind) = match name {
         "min" => ("min", Kind::Extreme(Ordering::Less)),
@@ -88,7 +88,7 @@ pub fn extreme(name: &str) -> Option<AggregateUDF> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Kind {
-    /// The one that compares so to all others.
+    /// The interval that compares so to all others.
     Extreme(Ordering),
     Sum,
     Avg,
@@ -125,7 +125,7 @@ impl AggregateUDFImpl for OfIntervals {
     }
 }
 
-/// What was made of a group's intervals so far.
+/// The state of the aggregate of a group.
 #[derive(Debug)]
 struct Gathered {
     kind: Kind,
@@ -137,7 +137,7 @@ impl Gathered {
     fn add(&mut self, value: Interval) -> Result<()> {
         let new = match (self.kind, self.value) {
             (_, None) => value,
-            // Of two that are equal PostgreSQL keeps the later one.
+            // Of two equal ones PostgreSQL keeps the later.
             (Kind::Extreme(wanted), Some(best)) => {
                 let order = value.length_micros().cmp(&best.length_micros());
                 if order == wanted.reverse() { best } else { value }
@@ -155,7 +155,7 @@ fn out_of_range() -> SqlError {
 
 impl Accumulator for Gathered {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let [values] = values else { return plan_err!("one column of intervals is wanted") };
+        let [values] = values else { return plan_err!("one column of intervals is expected") };
         for value in values.as_primitive::<IntervalMonthDayNanoType>().iter().flatten() {
             self.add(from_arrow(value))?;
             self.count += 1;
@@ -164,7 +164,7 @@ impl Accumulator for Gathered {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let [values, counts] = states else { return plan_err!("an interval and a count are wanted") };
+        let [values, counts] = states else { return plan_err!("an interval and a count are expected") };
         for value in values.as_primitive::<IntervalMonthDayNanoType>().iter().flatten() {
             self.add(from_arrow(value))?;
         }

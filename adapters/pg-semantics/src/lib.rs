@@ -1,9 +1,9 @@
 //! PostgreSQL's types, operators, casts and functions on DataFusion. Of Tidemark it knows the kernel's [`Error`](kernel::Error) and
 //! [`SqlState`](kernel::SqlState) and nothing else: no table, no session, no wire.
 //!
-//! A statement's expressions pass through here three times: names ([`syntax`]) and operators ([`operators`]) are resolved while
-//! it is planned, subqueries become joins, types are settled and operators become calls of checked functions while it is analyzed
-//! ([`analyzer_rules`]), and the functions that it calls are those that are registered here ([`install`]).
+//! A statement's expressions are processed three times: planning resolves names ([`syntax`]) and operators
+//! ([`operators`]); analysis converts subqueries to joins, coerces types and replaces operators by checked functions
+//! ([`analyzer_rules`]); execution calls the functions registered here ([`install`]).
 
 #![forbid(unsafe_code)]
 
@@ -40,7 +40,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 
 pub use error::{Result, SqlError};
 
-/// What is done to a plan before it is optimized: DataFusion's coercion of types, with rules of ours around it.
+/// The analyzer rules: DataFusion's coercion of types, with our rules before and after it.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|r| r.name() == "type_coercion").unwrap_or(rules.len());
@@ -56,12 +56,12 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-/// What is done to a plan while it is optimized, after DataFusion's own rules.
+/// The optimizer rules that run after DataFusion's.
 pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![Arc::new(lists::ListsOfCases), Arc::new(zeros::OneZero)]
 }
 
-/// What is done to a plan before DataFusion optimizes it.
+/// The optimizer rules that run before DataFusion's.
 pub fn early_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     nothing::rules()
 }
@@ -85,7 +85,7 @@ pub fn install(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// What plans expressions: ours, and then DataFusion's.
+/// The expression planners: ours, then DataFusion's.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators::Operators)];
     planners.extend(SessionStateDefaults::default_expr_planners());

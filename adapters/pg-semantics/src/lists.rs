@@ -1,6 +1,6 @@
-//! Lists behind IN with a CASE among their items, which the engine takes for a constant: it asks what an item is for no rows, and a CASE
-//! whose branches are constants answers with one of them. Such a list becomes comparisons, one by one. (COALESCE becomes a CASE while
-//! it is optimized, so this is decided after that.)
+//! IN lists with a CASE among their items. The engine mistakes such an item for a constant: it evaluates each item over
+//! zero rows, and a CASE with constant branches returns one of them. This rule converts the list to single comparisons.
+//! It runs after the optimization that converts COALESCE to CASE.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// The rule. Doing it twice changes nothing.
+/// The rule. It is idempotent.
 #[derive(Debug)]
 pub struct ListsOfCases;
 
@@ -40,7 +40,7 @@ fn one_by_one(expr: Expr) -> Result<Transformed<Expr>> {
     for item in &list {
         cases |= has_case(item)?;
     }
-    // A value that is another each time must be looked at once.
+    // A volatile value must be evaluated once.
     if !cases || value.is_volatile() {
         return Ok(Transformed::no(Expr::InList(InList { expr: value, list, negated })));
     }

@@ -1,5 +1,5 @@
-//! Whole numbers that fit are of type integer, as in PostgreSQL: `SELECT 1`, `sum(CASE … THEN 1 …)`, `2147483647 + 1`.
-//! DataFusion makes every one a bigint. Runs before types are coerced.
+//! Integer literals that fit are of type integer, as in PostgreSQL: `SELECT 1`, `sum(CASE … THEN 1 …)`, `2147483647 +
+//! 1`. DataFusion types each as bigint. Runs before types are coerced.
 
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -9,17 +9,17 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-/// Functions whose result is of the type of their arguments. All others say themselves which integers they take.
+/// Functions whose result has the type of their arguments. All others declare their integer types.
 const OF_THEIR_ARGUMENTS: [&str; 10] =
     ["coalesce", "nullif", "greatest", "least", "make_array", "abs", "sum", "min", "max", "avg"];
 
-/// Makes literals integers.
+/// Types literals as integer.
 #[derive(Debug)]
 pub struct IntegerLiterals;
 
 impl AnalyzerRule for IntegerLiterals {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        // What a recursion starts with has settled the types of the rest.
+        // The non-recursive term has determined the types of the rest.
         if plan.exists(|node| Ok(matches!(node, LogicalPlan::RecursiveQuery(_))))? {
             return Ok(plan);
         }
@@ -32,7 +32,7 @@ impl AnalyzerRule for IntegerLiterals {
 }
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    // A LIMIT is a bigint, and rows of VALUES have their types already.
+    // A LIMIT is a bigint, and rows of VALUES already have their types.
     if matches!(plan, LogicalPlan::Limit(_) | LogicalPlan::Values(_) | LogicalPlan::TableScan(_)) {
         return Ok(Transformed::no(plan));
     }
@@ -44,7 +44,7 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let name = names.save(&expr);
         Ok(expr.transform_down(integer)?.update_data(|e| name.restore(e)))
     })?;
-    // Even where nothing changed in this node: the types of its inputs may be others.
+    // Also if this node did not change: the types of its inputs may have.
     changed.map_data(LogicalPlan::recompute_schema)
 }
 
@@ -52,14 +52,14 @@ fn integer(expr: Expr) -> Result<Transformed<Expr>> {
     let skip = |expr| Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
     match &expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(*value) {
-            // Written as the negative of a number that is a bigint.
+            // It is written as the negative of a bigint.
             Ok(i32::MIN) => Ok(Transformed::no(expr)),
             Ok(value) => {
                 Ok(Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), metadata.clone())))
             }
             Err(_) => Ok(Transformed::no(expr)),
         },
-        // These say their type.
+        // These declare their type.
         Expr::Cast(_) | Expr::TryCast(_) | Expr::WindowFunction(_) => skip(expr),
         Expr::ScalarFunction(function) if !OF_THEIR_ARGUMENTS.contains(&function.name()) => skip(expr),
         Expr::AggregateFunction(function) if !OF_THEIR_ARGUMENTS.contains(&function.func.name()) => {

@@ -1,5 +1,5 @@
-//! Logarithms, exponentials and broken powers of numerics, to as many places as PostgreSQL gives them (its numeric.c). They are
-//! calculated with more places than are wanted and rounded once.
+//! Logarithms, exponentials and fractional powers of numerics, to as many places as in PostgreSQL (its numeric.c). They
+//! are calculated with additional places and rounded once.
 
 use bigdecimal::num_bigint::BigInt;
 
@@ -8,19 +8,19 @@ use crate::error::{Result, SqlError, SqlState};
 
 /// Digits that a result has at least (PostgreSQL's NUMERIC_MIN_SIG_DIGITS).
 const SIGNIFICANT_DIGITS_MIN: i32 = 16;
-/// Places beyond those of the result: what rounding and cutting off on the way can spoil.
+/// Additional places in intermediate values, against rounding and truncation errors.
 const GUARD: i32 = 24;
 /// The common logarithm of e, as PostgreSQL estimates with it.
 const LOG_E: f64 = std::f64::consts::LOG10_E;
-/// Powers beyond this have no numeric.
+/// Powers beyond this are out of range of numeric.
 const POWER_MAX: f64 = 200.0;
 
-/// A value, and the digits behind the point that PostgreSQL's value has.
+/// A value, and the digits after the point of PostgreSQL's value.
 #[derive(Clone, Copy)]
 pub struct Shown {
     /// The value.
     pub value: Decimal,
-    /// Digits behind its point.
+    /// Digits after its point.
     pub scale: i32,
 }
 
@@ -58,7 +58,7 @@ pub fn exp(x: Shown, scale: i32) -> Result<Decimal> {
     rounded(&exp_to(&power, working), working, places, scale)
 }
 
-/// A positive value raised to a power that is no whole number, with at most `scale` places.
+/// A positive value raised to a fractional power, with at most `scale` places.
 pub fn power(base: Shown, exponent: Shown, scale: i32) -> Result<Decimal> {
     let weight = base.value.to_f64().ln() * exponent.value.to_f64() * LOG_E;
     if !weight.is_finite() || weight.abs() > POWER_MAX {
@@ -72,7 +72,7 @@ pub fn power(base: Shown, exponent: Shown, scale: i32) -> Result<Decimal> {
 }
 
 impl Shown {
-    /// One that has a logarithm.
+    /// The value, if it has a logarithm.
     fn checked(self) -> Result<Shown> {
         use datafusion::arrow::datatypes::i256;
         match self.value.unscaled.cmp(&i256::ZERO) {
@@ -88,7 +88,7 @@ impl Shown {
     }
 }
 
-/// Too large for any numeric, or so small that nothing would be left of it.
+/// The error for a result too large for numeric, or too small to keep its digits.
 fn too_deep(weight: f64) -> SqlError {
     if weight > 0.0 {
         return decimal::too_wide();
@@ -97,7 +97,7 @@ fn too_deep(weight: f64) -> SqlError {
         .with_hint("Calculate in double precision.")
 }
 
-/// A value of `working` places rounded to `places`, if a type of `scale` places keeps it.
+/// A value of `working` places rounded to `places`, if a type of `scale` places can hold it.
 fn rounded(value: &BigInt, working: i32, places: i32, scale: i32) -> Result<Decimal> {
     if places > scale {
         return Err(too_deep(-1.0));

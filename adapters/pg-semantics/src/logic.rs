@@ -1,6 +1,6 @@
-//! Three-valued logic where the optimizer would take NULL for false. It puts IN lists over one value together, as if none of their
-//! items were null and none of them could come out null: `a NOT IN (1) OR a NOT IN (2)` becomes true, also for a null. Where the
-//! difference can be seen, lists are kept apart by a function around them that is nothing to be put together.
+//! Protects three-valued logic where the optimizer would treat NULL as false. It merges IN lists over one value as if
+//! neither the items nor the results could be null: `a NOT IN (1) OR a NOT IN (2)` becomes true, also for a null. Where
+//! the difference is visible, this rule wraps the lists in a function, which the optimizer does not merge.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-/// Keeps lists apart. Runs when everything else is settled.
+/// Keeps lists separate. Runs after all other rules.
 #[derive(Debug)]
 pub struct ThreeValued;
 
@@ -41,10 +41,10 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-/// What becomes of an expression's value.
+/// The use of an expression's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Context {
-    /// Rows for which it is not true go: NULL is as good as false.
+    /// A filter: rows for which it is not true are dropped, so NULL counts as false.
     Condition {
         /// Among the alternatives of an OR.
         under_or: bool,
@@ -75,7 +75,7 @@ fn keep_apart(expr: Expr, context: Context) -> Result<Expr> {
                     (under_or && list.negated) || !is_plain(list)
                 }
                 (Expr::InList(_), _) => true,
-                // The optimizer makes lists of such alternatives.
+                // The optimizer converts such alternatives to lists.
                 (Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }), Context::Alternative) => true,
                 _ => false,
             };
@@ -86,7 +86,7 @@ fn keep_apart(expr: Expr, context: Context) -> Result<Expr> {
     }
 }
 
-/// The condition, as nothing that the optimizer takes apart.
+/// The condition in a form that the optimizer does not change.
 pub fn apart(condition: Expr) -> Expr {
     ScalarUDF::from(Apart::default()).call(vec![condition])
 }

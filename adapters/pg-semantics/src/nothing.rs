@@ -1,6 +1,6 @@
-//! Conditions that read no column above a group that is there even without rows. The optimizer moves such a condition below the
-//! grouping, where it takes away the rows and not the group. So those on constants are decided before, and the others (on a
-//! subquery, on a random number) stay above a limit that no condition is moved through.
+//! Conditions without columns above a grouping that has a group even without rows. The optimizer moves such a condition
+//! below the grouping, where it removes the rows but not the group. So conditions on constants are decided here, and
+//! the others (on a subquery, on a random number) are kept above a limit, through which no condition is moved.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use datafusion::optimizer::push_down_filter::replace_cols_by_name;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// The limit of a plan whose rows are all let through.
+/// A limit that passes all rows.
 const ALL_ROWS: i64 = i64::MAX;
 
-/// Decides conditions on constants, and holds the others without columns where they are. Runs before any other rule.
+/// Decides conditions on constants, and keeps the others without columns in place. Runs before all other rules.
 #[derive(Debug)]
 pub struct ConstantConditions;
 
@@ -78,7 +78,7 @@ fn is_held(plan: &LogicalPlan) -> bool {
     matches!(limit.fetch.as_deref(), Some(Expr::Literal(ScalarValue::Int64(Some(ALL_ROWS)), _)))
 }
 
-/// True for a grouping that has a group of all rows.
+/// True for a grouping with a group of all rows.
 fn has_group_of_all(plan: &LogicalPlan) -> bool {
     let LogicalPlan::Aggregate(aggregate) = plan else { return false };
     match aggregate.group_expr.as_slice() {
@@ -89,7 +89,7 @@ fn has_group_of_all(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// A condition without its columns, if all that it reads are constants of the plan.
+/// A condition without its columns, if all of them are constants of the plan.
 fn without_columns(condition: &Expr, plan: &LogicalPlan) -> Result<Option<Expr>> {
     let (mut condition, mut plan) = (condition.clone(), plan);
     loop {
@@ -114,7 +114,7 @@ fn without_columns(condition: &Expr, plan: &LogicalPlan) -> Result<Option<Expr>>
     }
 }
 
-/// What a condition without columns is, if that can be said before it runs.
+/// The value of a condition without columns, if it is known before execution.
 fn decided(condition: Expr) -> Result<Option<bool>> {
     if condition.is_volatile() {
         return Ok(None);

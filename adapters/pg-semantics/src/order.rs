@@ -1,5 +1,5 @@
-//! Arrays in their order: a null among their items comes after every item. Arrow has nulls among items where it has nulls among rows,
-//! and before every item where it compares arrays, as it does for a LIMIT. So arrays are ordered by bytes that are in their order.
+//! The order of arrays: PostgreSQL sorts a null item after all other items. Arrow sorts null items as it sorts null
+//! rows, and before all items when it compares arrays, as for a LIMIT. So arrays are sorted by a key of bytes.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use crate::operators::call;
 
-/// Puts the order of arrays in the place of arrays that something is ordered by.
+/// Replaces arrays in sort keys by their key.
 #[derive(Debug)]
 pub struct ArraysInOrder;
 
@@ -78,7 +78,7 @@ fn keys(sorted: Vec<Sort>, schema: &DFSchema) -> Result<Vec<Sort>> {
     sorted.into_iter().map(key).collect()
 }
 
-/// Bytes that are in the order of the arrays that they are made of.
+/// Bytes that sort as the arrays do.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct OrderOfArray {
     signature: Signature,

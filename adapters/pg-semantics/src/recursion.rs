@@ -1,4 +1,4 @@
-//! What a recursion makes has to be of the types that it began with: PostgreSQL refuses what the planner would cast.
+//! The recursive term must have the types of the non-recursive one: PostgreSQL rejects what the planner would cast.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -11,7 +11,7 @@ use crate::error::{SqlError, SqlState};
 use crate::operators::is_recurred;
 use crate::types::PgType;
 
-/// Refuses recursions that change a type. Runs before types are coerced.
+/// Rejects recursions that change a type. Runs before types are coerced.
 #[derive(Debug)]
 pub struct Recursions;
 
@@ -61,7 +61,7 @@ fn projection(plan: &LogicalPlan) -> Option<&Projection> {
     }
 }
 
-/// The type of what the planner cast, unless its type was open.
+/// The type of an expression that the planner cast, unless it was unknown.
 fn changed(expr: &Expr, schema: &DFSchema) -> Result<Option<datafusion::arrow::datatypes::DataType>> {
     match expr {
         Expr::Alias(alias) => changed(&alias.expr, schema),

@@ -1,6 +1,6 @@
-//! A float has two zeros, which are equal. DataFusion compares them so, but sorts by their bits, and looks for a value by its bits
-//! in a list and among the keys of a join. (It makes a list out of `f = 0 OR f = 1 …` while it optimizes.) So the zeros become one
-//! in lists, in what rows are sorted or joined by, and in the partitions and order of windows and aggregates.
+//! A float has two zeros, which are equal. DataFusion compares them as equal, but uses their bits for sorting, in lists
+//! and in join keys. (It converts `f = 0 OR f = 1 …` to a list in the optimizer.) So this rule normalises the zeros in
+//! lists, in sort and join keys, and in the partitions and order of windows and aggregates.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -16,7 +16,7 @@ use crate::arithmetic;
 use crate::operators::Operation;
 use crate::schema;
 
-/// The rule. Doing it twice changes nothing.
+/// The rule. It is idempotent.
 #[derive(Debug)]
 pub struct OneZero;
 
@@ -31,7 +31,7 @@ impl OptimizerRule for OneZero {
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let schema = schema::of_expressions(&plan)?;
-        // Where the rows are sorted or matched by an expression itself.
+        // Nodes that sort or match rows by an expression itself.
         let by_itself = matches!(plan, LogicalPlan::Sort(_) | LogicalPlan::Join(_));
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
@@ -61,7 +61,7 @@ fn inside(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
-/// Puts in what they are matched or sorted by; true if that changes any.
+/// Replaces expressions by their keys; true if any changes.
 fn keys<'a>(exprs: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> Result<bool> {
     let mut changed = false;
     for expr in exprs {
@@ -72,10 +72,10 @@ fn keys<'a>(exprs: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> Res
     Ok(changed)
 }
 
-/// What a float is sorted or matched by; any other value by itself.
+/// The key of a float; any other value unchanged.
 fn key(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let data_type = expr.get_type(schema)?;
-    // A constant has no order, and a window finds its constants by what they are.
+    // A constant has no order, and a window recognises its constants by their form.
     if !data_type.is_floating() || is_one_zero(&expr) || matches!(expr, Expr::Literal(..)) {
         return Ok(Transformed::no(expr));
     }
@@ -93,7 +93,7 @@ fn of_list(list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::InList(InList { expr: value, list, negated })))
 }
 
-/// The same value, and zero for both zeros.
+/// The same value, with one zero.
 pub fn one_zero(value: Expr, data_type: &DataType) -> Result<Expr> {
     let zero = Expr::Literal(ScalarValue::new_zero(data_type)?, None);
     Ok(arithmetic::call(Operation::Add, vec![value, zero]))

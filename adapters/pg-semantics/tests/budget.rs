@@ -1,5 +1,5 @@
-//! What functions make is asked for before it is made: a value beyond PostgreSQL's bound is 54000, what does not fit beside
-//! everything else 53200, and room comes back when the values go.
+//! Functions reserve memory before they allocate: a value beyond PostgreSQL's limit is 54000, an allocation beyond the
+//! available memory 53200, and dropped values release their memory.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn texts_keep_their_room_for_as_long_as_they_live() {
     assert_eq!((array.value(0), array.is_null(1), array.value(2).len()), ("one", true, 300_000));
     let slice = array.slice(2, 1);
     drop(array);
-    assert!(pool.reserved() >= 300_000, "a slice of the values lives");
+    assert!(pool.reserved() >= 300_000, "a slice of the values is alive");
     drop(slice);
     assert_eq!(pool.reserved(), 0);
 }

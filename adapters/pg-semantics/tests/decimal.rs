@@ -1,4 +1,4 @@
-//! Arithmetic on numerics by itself: digits, quotients, roots, texts.
+//! Arithmetic on numerics: digits, quotients, roots, texts.
 
 use datafusion::arrow::datatypes::i256;
 use pg_semantics::decimal::{Decimal, digit_count, power_of_ten};

@@ -1,4 +1,4 @@
-//! The allow-list: what a session knows, and that the documentation says the same.
+//! The allow-list: a session has exactly these functions, and the documentation lists them.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use pg_semantics::functions::{AGGREGATES, REFUSED, SCALARS, TABLES, WINDOWS, all
 #[test]
 fn a_session_knows_the_list_and_nothing_else() {
     let mut state = allowed(SessionStateBuilder::new()).build();
-    pg_semantics::functions::close(&mut state).expect("names are taken away");
+    pg_semantics::functions::close(&mut state).expect("names are removed");
     let listed: BTreeSet<&str> =
         SCALARS.iter().copied().chain(our_names()).chain(REFUSED.iter().map(|(name, _)| *name)).collect();
-    // What operators and casts are calls of, under names that are no words of PostgreSQL's documentation.
+    // The functions behind operators and casts, under names that PostgreSQL's documentation does not have.
     let inner = ["textcat", "byteacat", "plain_text", "varchar", "json of a row", "jsonb of a row"];
     for name in state.scalar_functions().keys() {
         assert!(
@@ -20,7 +20,7 @@ fn a_session_knows_the_list_and_nothing_else() {
         );
     }
     for name in listed {
-        assert!(state.scalar_functions().contains_key(name), "{name} is in the list and not there");
+        assert!(state.scalar_functions().contains_key(name), "{name} is in the list but not in the session");
     }
     fn names<'a>(known: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
         known.map(String::as_str).collect()

@@ -1,5 +1,5 @@
-//! Statements over dates, times and intervals against PostgreSQL's own answers: `time.tsv` has what PostgreSQL 15.18 said (zone UTC):
-//! a statement, the types of its columns, and its rows, or `!` and the SQLSTATE.
+//! Statements over dates, times and intervals against PostgreSQL's own answers: `time.tsv` has the answers of
+//! PostgreSQL 15.18 (zone UTC): a statement, the types of its columns, and its rows, or `!` and the SQLSTATE.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ struct Rewriter;
 impl VisitorMut for Rewriter {
     type Break = SqlError;
 
-    /// Columns that DataFusion would give one name.
+    /// Columns to which DataFusion would give the same name.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         for (at, item) in select.projection.iter_mut().enumerate() {
             if let SelectItem::UnnamedExpr(expr) = item
@@ -114,6 +114,6 @@ async fn statements_answer_as_postgresql_does() {
             wrong.push(format!("{sql}\n    PostgreSQL: ({types}) {rows}\n    here: {found} {why}"));
         }
     }
-    assert!(cases > 150, "the file is whole");
+    assert!(cases > 150, "the file is complete");
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Why a text is no array that is taken.
+/// Why a text is not accepted as an array.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ArrayFault {
     /// Not the text of an array.
@@ -34,12 +34,12 @@ pub fn items(text: &str) -> Result<Vec<Option<Cow<'_, str>>>, ArrayFault> {
     }
 }
 
-/// White space as C has it.
+/// White space, as C's `isspace` defines it.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
 }
 
-/// The item that a text begins with, and what follows it: a comma or a brace.
+/// The first item of a text, and the rest after it, which begins with a comma or a brace.
 fn item(text: &str) -> Result<(Option<Cow<'_, str>>, &str), ArrayFault> {
     match text.chars().next() {
         Some('"') => quoted(&text[1..]),
@@ -76,7 +76,7 @@ fn plain(text: &str) -> Result<(Option<Cow<'_, str>>, &str), ArrayFault> {
         let null = item.eq_ignore_ascii_case("null");
         return Ok(((!null).then_some(Cow::Borrowed(item)), rest));
     }
-    // What is escaped is kept, white space at the end too.
+    // Escaped characters are kept, trailing white space among them.
     let (mut item, mut kept) = (String::with_capacity(written.len()), 0);
     let mut characters = written.chars();
     while let Some(c) = characters.next() {
@@ -90,7 +90,7 @@ fn plain(text: &str) -> Result<(Option<Cow<'_, str>>, &str), ArrayFault> {
     Ok((Some(Cow::Owned(item)), rest))
 }
 
-/// Where an item without quotes ends.
+/// The end of an item without quotes.
 fn end_of_plain(text: &str) -> Result<usize, ArrayFault> {
     let mut escaped = false;
     for (at, c) in text.char_indices() {
@@ -105,7 +105,7 @@ fn end_of_plain(text: &str) -> Result<usize, ArrayFault> {
     Err(ArrayFault::Malformed)
 }
 
-/// Appends an item as it stands in the text of an array.
+/// Appends an item, quoted where the text of an array needs it.
 pub fn push_item(item: &str, out: &mut Vec<u8>) {
     let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',') || is_space(c);
     if !item.is_empty() && !item.contains(special) && !item.eq_ignore_ascii_case("null") {

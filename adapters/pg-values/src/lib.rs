@@ -14,7 +14,7 @@ pub mod time;
 
 use kernel::SqlState;
 
-/// Why a text is no value of a type.
+/// Why a text is not a value of a type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Not the text of such a value.
@@ -27,13 +27,13 @@ pub enum Fault {
     BadTime,
     /// No such day or hour.
     TimeOutOfRange,
-    /// Values in values, deeper than is taken.
+    /// Nested deeper than is accepted.
     TooDeep,
-    /// It stands for more bytes than a value may have.
+    /// Its value would have more bytes than a value may have.
     TooLarge,
-    /// The character of code zero, which no text holds.
+    /// The character of code zero, which PostgreSQL's text cannot contain.
     ZeroCharacter,
-    /// An offset that no zone has.
+    /// An offset from UTC out of range.
     ZoneOutOfRange,
     /// No zone has this name.
     UnknownZone,
@@ -46,7 +46,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// SQLSTATE, the one that PostgreSQL gives.
+    /// PostgreSQL's SQLSTATE for it.
     pub fn sqlstate(self) -> SqlState {
         match self {
             Fault::Invalid | Fault::Fraction => SqlState::INVALID_TEXT_REPRESENTATION,

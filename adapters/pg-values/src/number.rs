@@ -1,4 +1,4 @@
-//! Numbers from text, exactly: integers and `numeric` without a detour over floating point, floats correctly rounded.
+//! Parses numbers exactly: integers and `numeric` without floating point, floats correctly rounded.
 
 use crate::Fault;
 
@@ -14,7 +14,7 @@ pub fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// An integer of at most 18 digits and a sign that begins at `at` and is followed by neither digit, point nor exponent;
-/// and where it ends. None: look closer.
+/// and its end. None: use the general parser.
 #[inline]
 pub fn plain_integer(message: &[u8], at: usize) -> Option<(i64, usize)> {
     let negative = message.get(at) == Some(&b'-');
@@ -49,7 +49,7 @@ pub struct PlainNumber {
     pub end: usize,
 }
 
-/// The JSON number that begins at `at`, if it is a plain one. None: look closer.
+/// The JSON number that begins at `at`, if it is a plain one. None: use the general parser.
 #[inline]
 pub fn plain_number(message: &[u8], at: usize) -> Option<PlainNumber> {
     let negative = message.get(at) == Some(&b'-');
@@ -83,7 +83,7 @@ fn read_digits(message: &[u8], at: &mut usize, digits: &mut u64) {
 }
 
 impl PlainNumber {
-    /// The nearest double, where one exact division gives it: digits and power of ten are exact doubles (Clinger's fast
+    /// The nearest double, if one exact division yields it: digits and power of ten are exact doubles (Clinger's fast
     /// path).
     #[inline]
     pub fn float64(self) -> Option<f64> {
@@ -94,7 +94,7 @@ impl PlainNumber {
         Some(if self.negative { -value } else { value })
     }
 
-    /// The unscaled `numeric(precision, scale)`, where nothing is to be rounded and nothing can overflow on the way.
+    /// The unscaled `numeric(precision, scale)`, if the value needs no rounding and no step can overflow.
     #[inline]
     pub fn decimal(self, precision: u8, scale: i8) -> Option<i128> {
         let zeros = usize::try_from(scale).ok()?.checked_sub(self.places)?;
@@ -117,7 +117,7 @@ const WHOLE_POWERS_OF_TEN: [u64; 19] = {
     powers
 };
 
-/// Whether a text is a number, and so no date: those have dashes between digits.
+/// Whether a text is a number and thus not a date: dates have dashes between digits.
 pub fn is_number(text: &[u8]) -> bool {
     Number::parse(trim(text)).is_ok()
 }
@@ -143,7 +143,7 @@ pub fn integer(text: &[u8]) -> Result<i64, Fault> {
             return Err(Fault::Invalid);
         }
         let digit = i64::from(byte - b'0');
-        // Downwards, where there is one integer more.
+        // Counts downwards, because there is one more negative integer.
         let next = value.checked_mul(10).and_then(|value| value.checked_sub(digit));
         value = next.ok_or(Fault::OutOfRange)?;
     }
@@ -189,7 +189,7 @@ pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     }
 }
 
-/// A number in text, taken apart.
+/// A parsed number.
 struct Number<'a> {
     negative: bool,
     whole: &'a [u8],
@@ -221,11 +221,11 @@ impl<'a> Number<'a> {
         Ok(Number { negative, whole, fraction, exponent })
     }
 
-    /// The value times ten to the power of `scale`, rounded half away from zero; and whether nothing was lost.
+    /// The value times ten to the power of `scale`, rounded half away from zero; and whether that is exact.
     fn scaled(&self, scale: i64) -> Result<(i128, bool), Fault> {
         let digits = || self.whole.iter().chain(self.fraction).map(|digit| digit - b'0');
         let count = (self.whole.len() + self.fraction.len()) as i64;
-        // How many of the digits stay before the (moved) point; beyond them come zeros.
+        // Digits before the (moved) point; beyond the last digit, zeros.
         let stay = (self.whole.len() as i64).saturating_add(self.exponent).saturating_add(scale);
         let mut value = 0i128;
         for digit in digits().take(stay.clamp(0, count) as usize) {
@@ -269,7 +269,7 @@ fn parse_exponent(text: &[u8]) -> Result<i64, Fault> {
     Ok(sign * exponent)
 }
 
-/// `double precision`, rounded to the nearest; too large is out of range, and so is what is too small for any but zero.
+/// `double precision`, rounded to the nearest. Out of range: too large, or so small that it rounds to zero.
 #[inline]
 pub fn float64(text: &[u8]) -> Result<f64, Fault> {
     let text = trim(text);

@@ -1,9 +1,9 @@
-//! Values whose text is not a number or a time: booleans, uuids, bytea.
+//! Parses booleans, uuids and bytea.
 
 use crate::Fault;
 use crate::number::trim;
 
-/// The spellings that PostgreSQL takes, in any case.
+/// The spellings that PostgreSQL accepts, in any case.
 pub fn boolean(text: &[u8]) -> Result<bool, Fault> {
     const TRUE: [&[u8]; 6] = [b"true", b"t", b"yes", b"y", b"on", b"1"];
     const FALSE: [&[u8]; 6] = [b"false", b"f", b"no", b"n", b"off", b"0"];
@@ -16,8 +16,8 @@ pub fn boolean(text: &[u8]) -> Result<bool, Fault> {
     }
 }
 
-/// The canonical text of a uuid: 32 hexadecimal digits in lower case, grouped 8-4-4-4-12. As PostgreSQL, takes capitals,
-/// braces around, and a hyphen after any four digits or none.
+/// The canonical text of a uuid: 32 hexadecimal digits in lower case, grouped 8-4-4-4-12. Like PostgreSQL, accepts
+/// capitals, surrounding braces, and a hyphen after any four digits or none.
 pub fn uuid(text: &[u8]) -> Result<[u8; 36], Fault> {
     let text = trim(text);
     let text = text.strip_prefix(b"{").and_then(|t| t.strip_suffix(b"}")).unwrap_or(text);
@@ -42,8 +42,8 @@ pub fn uuid(text: &[u8]) -> Result<[u8; 36], Fault> {
     if digits == 32 { Ok(canonical) } else { Err(Fault::Invalid) }
 }
 
-/// Appends the bytes that the text of a bytea stands for: `\x` and hexadecimal digits (white space between bytes allowed),
-/// else the text's own bytes.
+/// Appends the bytes of a bytea from its text: `\x` and hexadecimal digits (white space between bytes allowed), else
+/// the text's own bytes.
 pub fn bytea(text: &[u8], bytes: &mut Vec<u8>) -> Result<(), Fault> {
     let Some(hex) = text.strip_prefix(b"\\x") else {
         bytes.extend_from_slice(text);

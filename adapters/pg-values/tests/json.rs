@@ -1,4 +1,4 @@
-//! jsonb values as PostgreSQL 15 has them. What is expected here is what it answered.
+//! jsonb values as PostgreSQL 15 has them. The expected texts are its answers.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ fn canon(text: &str) -> Result<String, Fault> {
     let mut out = b"kept".to_vec();
     let outcome = canonical(text, &mut out);
     let written = String::from_utf8(out).expect("UTF-8");
-    let added = written.strip_prefix("kept").expect("what was there stays").to_string();
+    let added = written.strip_prefix("kept").expect("earlier bytes stay").to_string();
     if outcome.is_err() {
         assert_eq!(added, "", "after a fault nothing is added");
     } else {
@@ -60,7 +60,7 @@ fn numbers_keep_their_digits() {
     ] {
         assert_eq!(canon(written).as_deref(), Ok(kept), "{written}");
     }
-    // Nine bytes would be a hundred thousand.
+    // Eight bytes would become a hundred thousand.
     assert_eq!(canon("1e100000"), Err(Fault::OutOfRange));
     assert_eq!(canon("1e-100000"), Err(Fault::OutOfRange));
     assert_eq!(canon("1e99999999999999999999"), Err(Fault::OutOfRange));

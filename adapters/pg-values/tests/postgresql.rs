@@ -1,5 +1,6 @@
-//! Thousands of values against PostgreSQL's own answers: `postgresql.tsv` has what PostgreSQL 15.18 said (DateStyle ISO, zone UTC):
-//! an operation, its arguments, and the text of the result (the bits, of floats), or `!` and the SQLSTATE.
+//! Thousands of values against PostgreSQL's own answers: `postgresql.tsv` has the answers of PostgreSQL 15.18
+//! (DateStyle ISO, zone UTC): an operation, its arguments, and the text of the result (the bits, of floats), or `!` and
+//! the SQLSTATE.
 
 use kernel::SqlState;
 use pg_values::format::numbers::{Number, NumberPattern};
@@ -21,7 +22,7 @@ fn values_are_those_of_postgresql() {
             wrong.push(format!("{parts:?}: PostgreSQL says {expected}, not {found}"));
         }
     }
-    assert!(cases > 2500, "the file is whole");
+    assert!(cases > 2500, "the file is complete");
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
 }
 

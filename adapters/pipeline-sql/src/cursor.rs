@@ -1,4 +1,4 @@
-//! sqlparser's parser with words of our own: keywords are compared as text, because half of ours are not in its list.
+//! sqlparser's parser with words of our own: keywords are compared as text, because many of ours are not in its list.
 
 use kernel::{Error, Result, SqlState};
 use sqlparser::ast::{Expr, Ident};
@@ -9,7 +9,7 @@ use crate::dialect::DIALECT;
 use crate::error;
 use crate::{limits, names};
 
-/// Calls of the parser inside of one another: a level of nesting takes up to three of those that count themselves.
+/// Recursive calls of the parser: a level of nesting takes up to three of the counted ones.
 const RECURSION_MAX: usize = 3 * limits::NESTING_MAX;
 
 /// A place in one statement's tokens.
@@ -30,12 +30,12 @@ impl Cursor {
         self.parser.peek_token_ref().span.start
     }
 
-    /// The error that something else should stand here.
+    /// The error that something else is expected here.
     pub(crate) fn expected(&self, what: &str) -> Error {
         error::syntax(what, self.parser.peek_token_ref())
     }
 
-    /// The error that what stands here is understood and not supported.
+    /// The error that the syntax here is known and not supported.
     pub(crate) fn unsupported(&self, message: impl Into<String>) -> Error {
         error::unsupported(message, self.here())
     }
@@ -48,7 +48,7 @@ impl Cursor {
         })
     }
 
-    /// Goes over these words if they are the next ones.
+    /// Consumes these words if they are the next ones.
     pub(crate) fn take(&mut self, words: &[&str]) -> bool {
         let found = self.peek(words);
         if found {
@@ -57,7 +57,7 @@ impl Cursor {
         found
     }
 
-    /// Goes over these words, which must be here.
+    /// Consumes these words, which must be here.
     pub(crate) fn expect(&mut self, words: &[&str]) -> Result<()> {
         words.iter().try_for_each(|w| if self.take(&[w]) { Ok(()) } else { Err(self.expected(w)) })
     }
@@ -90,7 +90,7 @@ impl Cursor {
         names::checked(names::fold(&ident), at)
     }
 
-    /// The name of a table or a pipeline, folded; `public.` may stand before it.
+    /// The name of a table or a pipeline, folded; `public.` may precede it.
     pub(crate) fn relation(&mut self) -> Result<String> {
         names::relation(&self.parser.parse_object_name(false).map_err(error::parser)?)
     }
@@ -122,7 +122,7 @@ impl Cursor {
         self.parser.parse_expr().map_err(error::parser)
     }
 
-    /// A string literal, as it is meant.
+    /// The value of a string literal.
     pub(crate) fn string(&mut self, what: &str) -> Result<String> {
         let text = match &self.parser.peek_token_ref().token {
             Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s.clone(),

@@ -1,5 +1,5 @@
-//! The dialect of everything: PostgreSQL's, with the one operator that sqlparser reads differently, and with a bound on the
-//! parser's steps.
+//! The dialect of all statements: PostgreSQL's, with a correction for the one operator that sqlparser reads
+//! differently, and a bound on the parser's steps.
 
 use std::any::TypeId;
 
@@ -39,7 +39,8 @@ impl PostgreSql {
     }
 }
 
-/// The ends that `TRIM(LEADING FROM …)` is about, if that is what comes: without the characters to cut off, which sqlparser asks for.
+/// The end named by `TRIM(LEADING FROM …)`, if that form follows: it has no characters to cut off, which sqlparser
+/// requires.
 fn trims_blanks(parser: &Parser) -> Option<TrimWhereField> {
     let keyword = |at: usize| match &parser.peek_nth_token_ref(at).token {
         Token::Word(word) if word.quote_style.is_none() => word.keyword,
@@ -66,7 +67,7 @@ fn trim_blanks(parser: &mut Parser, side: TrimWhereField) -> Result<Expr, Parser
     Ok(Expr::Trim { expr, trim_where: Some(side), trim_what: None, trim_characters: None })
 }
 
-/// What the dialect allows.
+/// The features that the dialect allows.
 macro_rules! as_postgresql {
     ($($allows:ident)*) => { $(fn $allows(&self) -> bool { self.0.$allows() })* };
 }
@@ -76,8 +77,8 @@ impl Dialect for PostgreSql {
         self.0.dialect()
     }
 
-    /// Counts: the parser tries some forms twice, and inside of each other that doubles a level. And binds prefix operators:
-    /// `-2 ^ 2` is `(-2) ^ 2`, and `~ 1 + 2` is `~ (1 + 2)`.
+    /// Counts steps, because the parser tries some forms twice, and nested forms double the work per level. Also binds
+    /// prefix operators: `-2 ^ 2` is `(-2) ^ 2`, and `~ 1 + 2` is `~ (1 + 2)`.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         if !limits::step() {
             return Some(Err(ParserError::RecursionLimitExceeded));

@@ -1,5 +1,5 @@
-//! From text to one list of tokens a statement: splitting at semicolons, variables (`@name`) made into words. What the tokens
-//! mean lives in `cursor` and above; what a text may cost lives in `limits`.
+//! From text to one list of tokens per statement: splits at semicolons and joins variables (`@name`) into words.
+//! `cursor` and the parsers above interpret the tokens; `limits` bounds the cost of a text.
 
 use kernel::Result;
 use sqlparser::keywords::Keyword;
@@ -28,7 +28,7 @@ pub(crate) fn statements(sql: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     Ok(statements)
 }
 
-/// Makes one word of a sign `@` and the name that follows it at once.
+/// Joins a sign `@` and the name directly after it into one word.
 pub(crate) fn join_variables(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for token in tokens {

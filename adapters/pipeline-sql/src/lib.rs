@@ -1,9 +1,9 @@
-//! Tidemark's SQL beyond the standard: pipelines, tables with shard and sort keys. Wraps sqlparser the way DataFusion does:
-//! a statement that begins like one of ours is parsed here, every other one by sqlparser in PostgreSQL's dialect.
+//! Tidemark's SQL beyond the standard: pipelines, tables with shard and sort keys. Wraps sqlparser as DataFusion does:
+//! statements that begin like ours are parsed here, all others by sqlparser in PostgreSQL's dialect.
 //!
-//! [`parse`] takes a text apart; [`CreatePipeline::to_sql`] is the text that a database keeps; [`decode_plan`] makes of it
-//! and of a table what the decoders need, and [`CreatePipeline::source`] is what the Kafka source needs. Nothing here
-//! evaluates an expression or knows DataFusion; planning lives in the SQL crate.
+//! [`parse`] parses a text; [`CreatePipeline::to_sql`] is the text that a database stores; [`decode_plan`] makes the
+//! decoders' plan from a pipeline and its table, and [`CreatePipeline::source`] is the input of the Kafka source. This
+//! crate evaluates no expression and does not depend on DataFusion; planning is in the SQL crate.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! What a text may cost, checked before anything that recurses or keeps much sees it: its length, tokens and statements, how
-//! deep it nests, how long its chains of operators are, and how many steps the parser may take. What a parsed statement may
-//! cost to plan is the planner's affair.
+//! Limits of a text, checked before any recursion or large allocation: its length, tokens and statements, the depth of
+//! nesting, the length of operator chains, and the parser's steps. The planner has limits of its own for parsed
+//! statements.
 
 use kernel::{Error, Result, SqlState};
 use std::cell::Cell;
@@ -19,30 +19,30 @@ pub const TOKENS_MAX: usize = 4_000_000;
 /// Most statements of one text.
 pub const STATEMENTS_MAX: usize = 10_000;
 
-/// Deepest nesting of parentheses, brackets, CASE and prefix operators, pairs that repeat each other not counted. The
-/// parser calls itself once or more for each.
+/// Deepest nesting of parentheses, brackets, CASE and prefix operators, repeated pairs not counted. The parser recurses
+/// at least once for each.
 pub const NESTING_MAX: usize = 2_000;
 
-/// Most operators in a row at one level of parentheses. Such chains become trees as deep as they are long, and trees are
-/// walked by recursion.
+/// Most operators in sequence at one level of parentheses. Such chains become trees as deep as they are long, and trees
+/// are walked by recursion.
 pub const CHAIN_OPERATORS_MAX: usize = 20_000;
 
-/// The same for what is kept and read again whenever the database starts, by threads with small stacks: definitions.
+/// The same for definitions, which are read again at every start, by threads with small stacks.
 const KEPT_NESTING_MAX: usize = 50;
 
 /// The same for chains of operators.
 const KEPT_CHAIN_MAX: usize = 500;
 
-/// Deepest nesting of `((SELECT`, at which the parser looks twice: once for a query, once for what else there may be.
+/// Deepest nesting of `((SELECT`, which the parser tries twice: as a query and as an expression.
 const DOUBLE_PARENTHESES_MAX: usize = 10;
 
-/// Bytes of memory that a token of a text, and what is parsed out of it, comes to.
+/// Bytes of memory for a token of a text and its parsed form.
 const BYTES_PER_TOKEN: usize = 250;
 
-/// The same of a statement, however short.
+/// The same for a statement, however short.
 const BYTES_PER_STATEMENT: usize = 4 << 10;
 
-/// Refuses a text that is too long to be taken apart.
+/// Refuses a text that is too long to be parsed.
 pub(crate) fn check_text(sql: &str) -> Result<()> {
     let refuse = |message: String| Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
     if sql.len() > TEXT_BYTES_MAX {
@@ -73,7 +73,7 @@ pub(crate) fn check_count(statements: usize) -> Result<()> {
     }
 }
 
-/// At most this much memory is held by what [`crate::parse`] makes of a text, while it does and after. Costs a look at each byte.
+/// An upper bound of the memory that [`crate::parse`] uses for a text, during parsing and after. Reads each byte once.
 pub fn parsed_bytes_at_most(sql: &str) -> usize {
     let semicolons = sql.bytes().filter(|byte| *byte == b';').count();
     sql.len()
@@ -81,7 +81,7 @@ pub fn parsed_bytes_at_most(sql: &str) -> usize {
         .saturating_add((semicolons + 1).saturating_mul(BYTES_PER_STATEMENT))
 }
 
-/// A bound on the tokens of a text: a word is one, what is quoted or a comment is one, every other byte is one.
+/// A bound on the tokens of a text: a word is one, a quoted text or a comment is one, every other byte is one.
 fn tokens_at_most(sql: &str) -> usize {
     let bytes = sql.as_bytes();
     let (mut tokens, mut at) = (0usize, 0usize);
@@ -154,8 +154,8 @@ fn dollar_len(rest: &[u8], inner: &[u8]) -> usize {
     }
 }
 
-/// Leaves two of each run of parentheses that enclose the same: `(((x)))` means what `((x))` means, and the parser need not
-/// go as deep for it.
+/// Keeps two of each sequence of parentheses around the same content: `(((x)))` equals `((x))`, and the parser recurses
+/// less.
 pub(crate) fn drop_repeated_parentheses(statement: &mut Vec<TokenWithSpan>) {
     let is = |token: &TokenWithSpan, wanted: &Token| token.token == *wanted;
     let solid: Vec<usize> =
@@ -170,7 +170,7 @@ pub(crate) fn drop_repeated_parentheses(statement: &mut Vec<TokenWithSpan>) {
         return;
     }
     let mut open = Vec::new();
-    // Where each opening parenthesis closes, counted in tokens that are no blanks.
+    // Where each opening parenthesis closes, counted in tokens that are not blanks.
     let mut closes = vec![None; solid.len()];
     for (i, at) in solid.iter().enumerate() {
         match statement[*at].token {
@@ -184,7 +184,7 @@ pub(crate) fn drop_repeated_parentheses(statement: &mut Vec<TokenWithSpan>) {
         }
     }
     let mut dropped = vec![false; statement.len()];
-    // True if a pair is right inside of another one.
+    // True if a pair is directly inside another one.
     let repeats =
         |inner: usize, outer: usize| closes[inner].is_some_and(|end| closes[outer] == Some(end + 1));
     for i in 0..solid.len() {
@@ -204,12 +204,12 @@ pub(crate) fn drop_repeated_parentheses(statement: &mut Vec<TokenWithSpan>) {
     });
 }
 
-/// Refuses a statement that nests too deep or chains too many operators for trees that are walked by recursion.
+/// Refuses a statement with too deep nesting or too long chains of operators for trees that are walked by recursion.
 pub(crate) fn check_shape(statement: &[TokenWithSpan]) -> Result<()> {
     check_shape_within(statement, NESTING_MAX, CHAIN_OPERATORS_MAX)
 }
 
-/// The same for what is kept: definitions of tables and pipelines, and defaults of columns.
+/// The same for stored texts: definitions of tables and pipelines, and defaults of columns.
 pub(crate) fn check_kept_shape(statement: &[TokenWithSpan]) -> Result<()> {
     check_shape_within(statement, KEPT_NESTING_MAX, KEPT_CHAIN_MAX)
 }
@@ -226,10 +226,10 @@ fn check_shape_within(statement: &[TokenWithSpan], nesting_max: usize, chain_max
     Ok(())
 }
 
-/// What is open at a place in a statement.
+/// Open parentheses and counts at a position in a statement.
 struct Shape {
     levels: Vec<Level>,
-    /// Prefix operators in a row.
+    /// Prefix operators in sequence.
     prefixes: usize,
     /// Open `((SELECT`.
     doubles: usize,
@@ -304,7 +304,7 @@ impl Shape {
     }
 }
 
-/// True for what can make a tree one deeper: operators, set operations, joins, postfix tests.
+/// True for tokens that can make a tree one level deeper: operators, set operations, joins, postfix tests.
 fn chains(token: &Token) -> bool {
     match token {
         Token::Word(word) => matches!(
@@ -342,7 +342,7 @@ fn chains(token: &Token) -> bool {
         | Token::Period
         | Token::Whitespace(_)
         | Token::EOF => false,
-        // Whatever else there is, is an operator or may be one.
+        // Every other token is an operator or may be one.
         _ => true,
     }
 }
@@ -352,13 +352,13 @@ thread_local! {
     static STEPS_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Gives the parser steps for a statement of so many tokens: many times what it needs, and far from what it takes where it
-/// tries everything twice at each level.
+/// Gives the parser its steps for a statement with this many tokens: many times the usual need, and far below the
+/// exponential cost of trying everything twice at each level.
 pub(crate) fn allow_steps(tokens: usize) {
     STEPS_LEFT.set(1_000 + tokens.saturating_mul(16));
 }
 
-/// One step of the parser; false if it may take no more.
+/// One step of the parser; false if none is left.
 pub(crate) fn step() -> bool {
     let left = STEPS_LEFT.get();
     STEPS_LEFT.set(left.saturating_sub(1));

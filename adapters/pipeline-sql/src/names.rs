@@ -20,7 +20,7 @@ pub fn fold(ident: &Ident) -> String {
     }
 }
 
-/// The name of a table or pipeline. There is one schema, `public`; it may be said and means nothing more.
+/// The name of a table or pipeline. There is one schema, `public`; naming it is optional.
 pub fn relation(name: &ObjectName) -> Result<String> {
     let parts: Option<Vec<String>> = name.0.iter().map(|p| p.as_ident().map(fold)).collect();
     let at = name.0.first().and_then(|p| p.as_ident()).map_or(Location::empty(), |i| i.span.start);
@@ -71,7 +71,7 @@ fn is_plain(name: &str) -> bool {
         && !is_reserved(name)
 }
 
-/// Words that end or begin something where a name may stand, for sqlparser or for our own grammar.
+/// Words that begin or end a clause where a name may appear, for sqlparser or for our own grammar.
 fn is_reserved(name: &str) -> bool {
     const OURS: [&str; 20] = [
         "if",

@@ -1,6 +1,5 @@
-//! `CREATE PIPELINE` as data, and its canonical text, which parses back to the same data. That text is what a database
-//! keeps of a pipeline ([`CreatePipeline::to_sql`]); what is shown to people hides the credentials (`Display`). How the
-//! text is parsed lives in `pipeline_parse`.
+//! `CREATE PIPELINE` as data, and its canonical text, which parses back to the same data. A database stores that text
+//! ([`CreatePipeline::to_sql`]); the form for people hides the credentials (`Display`). `pipeline_parse` parses it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +16,7 @@ pub const BATCH_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Bounds of MAX_BATCH_BYTES.
 pub const BATCH_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1024..=(1 << 30);
 
-/// MAX_BATCH_BYTES where it is not said.
+/// Default of MAX_BATCH_BYTES.
 pub const BATCH_BYTES_DEFAULT: u64 = 16 << 20;
 
 /// `CREATE PIPELINE`, names folded.
@@ -29,22 +28,22 @@ pub struct CreatePipeline {
     pub or_replace: bool,
     /// `IF NOT EXISTS`
     pub if_not_exists: bool,
-    /// Where it reads.
+    /// Source.
     pub source: KafkaSource,
-    /// `BATCH_INTERVAL`: a batch waits at least this long after the one before. None: as soon as the log is idle.
+    /// `BATCH_INTERVAL`: a batch waits at least this long after the previous one. None: as soon as the log is idle.
     pub batch_interval_ms: Option<u64>,
     /// `MAX_BATCH_BYTES`
     pub batch_bytes_max: Option<u64>,
-    /// `YEARS n TO m`: years of dates and times that are taken. None: those that hold where nothing is said.
+    /// `YEARS n TO m`: accepted years of dates and times. None: the default.
     pub years: Option<(u32, u32)>,
-    /// `ON TOMBSTONE IGNORE`: messages without a value are left out. Otherwise they are set aside, `ON TOMBSTONE ERROR`.
+    /// `ON TOMBSTONE IGNORE`: messages without a value are filtered. Otherwise they are dead letters, `ON TOMBSTONE
+    /// ERROR`.
     pub ignores_tombstones: bool,
-    /// `MAX_ERRORS n`: messages that may be set aside in one run before the pipeline stops; `STOP_ON_ERROR ON` is 0.
-    /// None: any number.
+    /// `MAX_ERRORS n`: dead letters since START at which the pipeline stops; `STOP_ON_ERROR ON` is 0. None: any number.
     pub error_limit: Option<u64>,
     /// Table that it loads.
     pub table: String,
-    /// How messages are read.
+    /// Format of the messages.
     pub format: FormatSyntax,
     /// `SET`
     pub set: Vec<Assignment>,
@@ -54,7 +53,7 @@ pub struct CreatePipeline {
     pub on_duplicate: OnDuplicateSyntax,
 }
 
-/// What `ALTER PIPELINE … SET` puts in the place of a pipeline's clauses; None leaves one as it is.
+/// The clauses of `ALTER PIPELINE … SET`; None keeps the pipeline's clause.
 #[derive(Clone, PartialEq, Default)]
 pub struct PipelineClauses {
     /// `LOAD DATA KAFKA 'host:port/topic'`; of it the brokers and the topic count.
@@ -85,7 +84,7 @@ pub struct PipelineClauses {
     pub on_duplicate: Option<OnDuplicateSyntax>,
 }
 
-/// Where a field of a message goes.
+/// Target of a message's field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// A column of the table.
@@ -108,7 +107,7 @@ pub enum FormatSyntax {
 pub struct CsvMapping {
     /// Where the field goes.
     pub target: Target,
-    /// What a number stands for that is a time.
+    /// Unit of a number that is a time.
     pub unit: Option<TimeUnit>,
 }
 
@@ -117,11 +116,11 @@ pub struct CsvMapping {
 pub struct JsonMapping {
     /// Where the value goes.
     pub target: Target,
-    /// Keys from the top down, as written: JSON knows upper and lower case. Empty: `%`, the whole message.
+    /// Keys from the top down, as written: JSON keys are case-sensitive. Empty: `%`, the whole message.
     pub path: Vec<String>,
-    /// What a number stands for that is a time.
+    /// Unit of a number that is a time.
     pub unit: Option<TimeUnit>,
-    /// What stands in for a missing value.
+    /// Value of a missing field.
     pub default: Option<Constant>,
 }
 
@@ -150,18 +149,18 @@ pub struct Assignment {
 /// What happens to a row whose primary key exists already.
 #[derive(Clone, PartialEq, Debug)]
 pub enum OnDuplicateSyntax {
-    /// Nothing said: the message is set aside.
+    /// Default: the message becomes a dead letter.
     Reject,
     /// `SKIP DUPLICATE KEY ERRORS`: the row is dropped.
     Skip,
-    /// `REPLACE`: the row takes the place of the stored one.
+    /// `REPLACE`: the row replaces the stored one.
     Replace,
     /// `ON DUPLICATE KEY UPDATE`
     Update(Vec<Assignment>),
 }
 
 impl Constant {
-    /// The form in which the decoder takes it; None for NULL.
+    /// The text for the decoder; None for NULL.
     pub fn text(&self) -> Option<String> {
         match self {
             Constant::Null => None,
@@ -172,8 +171,8 @@ impl Constant {
 }
 
 impl CreatePipeline {
-    /// The whole definition, credentials included, in one canonical form: what the database keeps. `OR REPLACE` and `IF
-    /// NOT EXISTS` are not part of it.
+    /// The whole definition, credentials included, in one canonical form, which the database stores. `OR REPLACE` and
+    /// `IF NOT EXISTS` are not part of it.
     pub fn to_sql(&self) -> String {
         let kept = CreatePipeline { or_replace: false, if_not_exists: false, ..self.clone() };
         Shown { pipeline: &kept, secrets: true }.to_string()
@@ -181,7 +180,7 @@ impl CreatePipeline {
 }
 
 impl PipelineClauses {
-    /// The pipeline with these clauses in the place of its own.
+    /// The pipeline with these clauses replacing its own.
     pub fn applied_to(&self, pipeline: &CreatePipeline) -> CreatePipeline {
         let mut altered = pipeline.clone();
         let clauses = self.clone();
@@ -217,7 +216,7 @@ impl fmt::Display for PipelineClauses {
         if let Some(address) = &self.address {
             write!(f, " LOAD DATA KAFKA {}", literal(&address.address()))?;
         }
-        // An empty one is said: it takes away what there was.
+        // An empty CONFIG is written: it removes the previous settings.
         if let Some(config) = &self.config {
             let source = KafkaSource { config: config.clone(), ..KafkaSource::nowhere() };
             write!(f, " CONFIG {}", literal(&json(&source.config_shown())))?;
@@ -277,7 +276,7 @@ fn write_error_limit(f: &mut fmt::Formatter<'_>, limit: Option<u64>) -> fmt::Res
     }
 }
 
-/// What is said of existing keys before INTO.
+/// Writes the clauses for existing keys that precede INTO.
 fn write_duplicates(f: &mut fmt::Formatter<'_>, on_duplicate: Option<&OnDuplicateSyntax>) -> fmt::Result {
     match on_duplicate {
         Some(OnDuplicateSyntax::Skip) => write!(f, " SKIP DUPLICATE KEY ERRORS"),
@@ -286,7 +285,7 @@ fn write_duplicates(f: &mut fmt::Formatter<'_>, on_duplicate: Option<&OnDuplicat
     }
 }
 
-/// What is said of them at the end.
+/// Writes the clause for existing keys at the end.
 fn write_update(f: &mut fmt::Formatter<'_>, on_duplicate: Option<&OnDuplicateSyntax>) -> fmt::Result {
     match on_duplicate {
         Some(OnDuplicateSyntax::Update(update)) => assignments(f, " ON DUPLICATE KEY UPDATE ", update),

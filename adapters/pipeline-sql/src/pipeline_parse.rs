@@ -1,4 +1,4 @@
-//! Parses `CREATE PIPELINE`. What belongs to the language and is not supported is read far enough to be named.
+//! Parses `CREATE PIPELINE`. Syntax that is not supported is read far enough to be named in the error.
 
 use kernel::{Error, Result, SqlState};
 use std::collections::BTreeMap;
@@ -105,7 +105,8 @@ fn source(c: &mut Cursor) -> Result<KafkaSource> {
 
 const TWO_DECISIONS: &str = "ON DUPLICATE KEY UPDATE contradicts REPLACE and SKIP DUPLICATE KEY ERRORS";
 
-/// The clauses behind `ALTER PIPELINE name SET`: any that CREATE PIPELINE has, several in any order, commas between them or not.
+/// The clauses after `ALTER PIPELINE name SET`: any clause of CREATE PIPELINE, several in any order, with or without
+/// commas.
 pub(crate) fn clauses(c: &mut Cursor) -> Result<PipelineClauses> {
     let mut options = Options::default();
     loop {
@@ -120,7 +121,7 @@ pub(crate) fn clauses(c: &mut Cursor) -> Result<PipelineClauses> {
     }
 }
 
-/// Clauses that were said so far, each at most once.
+/// Clauses read so far, each at most once.
 #[derive(Default)]
 struct Options {
     seen: Vec<&'static str>,
@@ -128,7 +129,7 @@ struct Options {
 }
 
 impl Options {
-    /// One that stands between the source and INTO. False: there is none here.
+    /// Reads a clause between the source and INTO. False: there is none here.
     fn next(&mut self, c: &mut Cursor) -> Result<bool> {
         if self.begin(c, "CONFIG")? {
             self.clauses.config = Some(config(c)?);
@@ -173,7 +174,7 @@ impl Options {
         Ok(true)
     }
 
-    /// One of those that have their places in a CREATE PIPELINE.
+    /// Reads a clause that has a fixed position in CREATE PIPELINE.
     fn next_of_statement(&mut self, c: &mut Cursor) -> Result<bool> {
         let at = c.here();
         if c.peek(&["LOAD", "DATA"]) {
@@ -187,7 +188,7 @@ impl Options {
             self.see("FORMAT", at)?;
             self.clauses.format = Some(format(c)?);
         } else if self.begin(c, "SET")? || c.parser.peek_nth_token_ref(1).token == Token::Eq {
-            // The first SET is that of ALTER; behind it the clause may begin with its first assignment.
+            // The first SET is that of ALTER; after it the clause may begin with its first assignment.
             if self.clauses.set.is_some() {
                 return Err(error::at(SqlState::SYNTAX_ERROR, "SET is said twice", at));
             }
@@ -206,7 +207,7 @@ impl Options {
         Ok(true)
     }
 
-    /// Goes over the option's first word if it is here.
+    /// Consumes the option's first word if it is here.
     fn begin(&mut self, c: &mut Cursor, word: &'static str) -> Result<bool> {
         let at = c.here();
         if !c.take(&[word]) {
@@ -268,7 +269,7 @@ fn unsupported_option(c: &Cursor) -> Option<Error> {
         (&["IGNORE"], "IGNORE is not supported: say SKIP DUPLICATE KEY ERRORS, or MAX_ERRORS"),
         (
             &["SKIP"],
-            "only SKIP DUPLICATE KEY ERRORS is supported: other errors are set aside, up to MAX_ERRORS",
+            "only SKIP DUPLICATE KEY ERRORS is supported: other errors are dead letters, up to MAX_ERRORS",
         ),
         (&["SUBSCRIBE"], "SUBSCRIBE is not supported"),
         (&["KAFKA", "KEY"], "KAFKA KEY is not supported"),
@@ -300,7 +301,7 @@ fn years(c: &mut Cursor) -> Result<(u32, u32)> {
             at,
         ));
     }
-    // Both are below the last year that there is.
+    // Both are below the last valid year.
     Ok((first as u32, last as u32))
 }
 
@@ -319,7 +320,7 @@ fn credentials(c: &mut Cursor) -> Result<Credentials> {
     json_map(c, "CREDENTIALS", Credential::from_json)
 }
 
-/// A string with a JSON object. The text itself is never repeated in an error: it may hold credentials.
+/// A string with a JSON object. An error never contains the text: it may hold credentials.
 fn json_map<T>(
     c: &mut Cursor,
     option: &str,
@@ -376,7 +377,7 @@ fn target(c: &mut Cursor) -> Result<Target> {
 
 fn json_mapping(c: &mut Cursor) -> Result<JsonMapping> {
     let target = target(c)?;
-    // The tokenizer makes two tokens of the arrow; with a `%` right behind, the second of them is an operator.
+    // The tokenizer makes two tokens of the arrow; with a `%` directly after it, the second is an operator.
     let arrow = c.take_token(&Token::Lt);
     let whole = arrow && c.take_token(&Token::CustomBinaryOperator("-%".into()));
     if !arrow || !(whole || c.take_token(&Token::Minus)) {
@@ -401,7 +402,7 @@ fn csv_mapping(c: &mut Cursor) -> Result<CsvMapping> {
     Ok(CsvMapping { target, unit })
 }
 
-/// What UNIT says.
+/// The unit after UNIT.
 fn time_unit(c: &mut Cursor) -> Result<TimeUnit> {
     let at = c.here();
     let text = c.string("a unit of time: 'd', 's', 'ms', 'us' or 'ns'")?;

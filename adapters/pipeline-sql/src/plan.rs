@@ -1,4 +1,5 @@
-//! From a pipeline and its table to what is decoded: which field of a message feeds which column or variable, as which type.
+//! From a pipeline and its table to the decoders' plan: which field of a message feeds which column or variable, as
+//! which type.
 
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{Error, Result, SqlState};
@@ -7,17 +8,17 @@ use tidemark_decode::{DecodePlan, FieldMapping, Format, TimeUnit};
 use crate::pipeline::{CreatePipeline, FormatSyntax, Target};
 use crate::types::type_name;
 
-/// What the decoder is to do, and which columns of the table it feeds.
+/// The decoder's plan, and the columns of the table that it feeds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecodeInputs {
-    /// For the decoder. The mappings of columns are named like them, those of variables `@name`.
+    /// For the decoder. Mappings of columns have the columns' names, those of variables `@name`.
     pub decode: DecodePlan,
     /// For each column of the table, the ordinal of the mapping that feeds it.
     pub fed_by: Vec<Option<u16>>,
 }
 
-/// Resolves the mappings of a pipeline against its table. Columns that SET assigns are nullable here: what counts is what
-/// SET makes of them.
+/// Resolves the mappings of a pipeline against its table. Columns that SET assigns are nullable here: NOT NULL is
+/// checked after SET.
 pub fn decode_plan(pipeline: &CreatePipeline, table: &TableDef) -> Result<DecodeInputs> {
     let mut fed_by = vec![None; table.columns.len()];
     let mut fields: Vec<FieldMapping> = Vec::new();

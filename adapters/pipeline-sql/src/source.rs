@@ -1,4 +1,4 @@
-//! Where a pipeline reads: brokers, topic, and what librdkafka is configured with. Connecting lives in the Kafka crate.
+//! The source of a pipeline: brokers, topic, and librdkafka's settings. The Kafka crate connects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 /// Shown in place of a secret.
 pub const REDACTED: &str = "<redacted>";
 
-/// Kafka's port where none is said.
+/// Kafka's default port.
 const DEFAULT_PORT: u16 = 9092;
 
 /// Everything that a Kafka source needs to connect.
@@ -18,28 +18,29 @@ pub struct KafkaSource {
     pub topic: String,
     /// `CONFIG`: librdkafka's names.
     pub config: BTreeMap<String, String>,
-    /// `CREDENTIALS`: the same, for what is secret. Never shown.
+    /// `CREDENTIALS`: the same, for secret settings. Never shown.
     pub credentials: Credentials,
 }
 
 /// CREDENTIALS by librdkafka's names.
 pub type Credentials = BTreeMap<String, Credential>;
 
-/// What CREDENTIALS say of one setting: its value, or where it is to be had.
+/// The entry of CREDENTIALS for one setting: its value, or the place of its value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// The value. A definition that is kept has none, unless an older version has kept it.
+    /// The value. A stored definition has none, unless an older version stored it.
     Clear(String),
     /// `{"file": "/path"}`
     File(String),
     /// `{"env": "NAME"}`
     Env(String),
-    /// `{"kept": "name"}`: the database keeps it in its file of secrets, by this name. Nobody says that in a statement.
+    /// `{"kept": "name"}`: the value is in the database's file of secrets, under this name. Statements may not contain
+    /// this form.
     Kept(String),
 }
 
 impl Credential {
-    /// As it may be shown: where it is, never what it is.
+    /// The form that may be shown: the place, never the value.
     pub fn shown(&self) -> Credential {
         match self {
             Credential::Clear(_) | Credential::Kept(_) => Credential::Clear(REDACTED.into()),
@@ -57,7 +58,7 @@ impl Credential {
         }
     }
 
-    /// Reads what [`json`](Self::json) writes. The error says what is wrong, and nothing of the value.
+    /// Reads the output of [`json`](Self::json). The error contains no part of the value.
     pub(crate) fn from_json(value: serde_json::Value) -> Result<Credential, &'static str> {
         use serde_json::Value;
         const FORM: &str =
@@ -84,7 +85,7 @@ impl Credential {
         Ok(credential)
     }
 
-    /// Whether it can be had there. Values are not looked at: older versions kept them as they came.
+    /// Whether the place is valid. Values are not checked: older versions stored them unchecked.
     fn check(&self) -> Result<(), &'static str> {
         match self {
             Credential::File(path) if !path.starts_with('/') => {
@@ -115,7 +116,7 @@ pub(crate) fn credentials_json(credentials: &Credentials) -> String {
 }
 
 impl KafkaSource {
-    /// Takes `host[:port][,host[:port]…]/topic` apart.
+    /// Parses `host[:port][,host[:port]…]/topic`.
     pub fn from_address(address: &str) -> Result<KafkaSource, String> {
         let (hosts, topic) = address
             .rsplit_once('/')
@@ -130,7 +131,7 @@ impl KafkaSource {
         })
     }
 
-    /// No source: what a part of one is shown with.
+    /// An empty source, to show a part of one.
     pub(crate) fn nowhere() -> KafkaSource {
         KafkaSource {
             brokers: Vec::new(),
@@ -145,7 +146,7 @@ impl KafkaSource {
         format!("{}/{}", self.brokers.join(","), self.topic)
     }
 
-    /// CONFIG as it may be shown: what is a secret by its name is hidden even there.
+    /// CONFIG as it may be shown: settings with secret names are hidden here, too.
     pub fn config_shown(&self) -> BTreeMap<String, String> {
         let shown = |(name, value): (&String, &String)| {
             (name.clone(), if is_secret(name) { REDACTED.into() } else { value.clone() })
@@ -153,7 +154,7 @@ impl KafkaSource {
         self.config.iter().map(shown).collect()
     }
 
-    /// CREDENTIALS as they may be shown: names, and where the values are.
+    /// CREDENTIALS as they may be shown: names, and the places of the values.
     pub fn credentials_shown(&self) -> Credentials {
         self.credentials.iter().map(|(name, credential)| (name.clone(), credential.shown())).collect()
     }
@@ -164,7 +165,7 @@ impl KafkaSource {
         serde_json::Value::Object(self.credentials.iter().map(shown).collect())
     }
 
-    /// Takes what is a secret by its name out of CONFIG, where it would be kept as it is, and into CREDENTIALS.
+    /// Moves settings with secret names from CONFIG, which is stored unchanged, to CREDENTIALS.
     pub fn move_secrets(&mut self) {
         let secret: Vec<String> = self.config.keys().filter(|name| is_secret(name)).cloned().collect();
         for name in secret {
@@ -173,7 +174,7 @@ impl KafkaSource {
         }
     }
 
-    /// Whether its definition has a secret as it is, and not where it is to be had: older versions kept it so.
+    /// Whether its definition contains the value of a secret, as older versions stored it.
     pub fn is_in_clear(&self) -> bool {
         let clear = |credential: &Credential| matches!(credential, Credential::Clear(_));
         self.credentials.values().any(clear) || self.config.keys().any(|name| is_secret(name))

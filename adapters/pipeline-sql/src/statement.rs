@@ -1,4 +1,4 @@
-//! Statements: which ones are ours, and how they begin. Everything else is sqlparser's.
+//! Our own statements, recognised by their first words. sqlparser parses all others.
 
 use kernel::{Error, Result, SqlState};
 use std::collections::BTreeMap;
@@ -66,19 +66,19 @@ pub enum Statement {
     AlterPipeline {
         /// Pipeline.
         name: String,
-        /// What takes the place of what.
+        /// The replacing clauses.
         clauses: Box<PipelineClauses>,
     },
     /// `ALTER PIPELINE … SET OFFSETS …`
     SetOffsets {
         /// Pipeline.
         name: String,
-        /// Where it goes on.
+        /// New positions.
         offsets: OffsetsSyntax,
     },
     /// `CLEAR PIPELINE ERRORS [FOR name]`
     ClearErrors {
-        /// Whose; None: everybody's.
+        /// The pipeline; None: all.
         pipeline: Option<String>,
     },
     /// `SHOW PIPELINES`
@@ -94,7 +94,7 @@ pub enum Statement {
     Sql(Box<SqlStatement>),
 }
 
-/// Where a pipeline goes on.
+/// New positions of a pipeline.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OffsetsSyntax {
     /// `EARLIEST`
@@ -163,7 +163,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     lex::statements(sql)?.into_iter().map(statement).collect()
 }
 
-/// Parses the definition of a pipeline as a database keeps it.
+/// Parses the stored definition of a pipeline.
 pub fn parse_pipeline(definition_sql: &str) -> Result<CreatePipeline> {
     let not_one =
         || Error::new(SqlState::SYNTAX_ERROR, "the definition is not one CREATE PIPELINE statement");
@@ -172,7 +172,7 @@ pub fn parse_pipeline(definition_sql: &str) -> Result<CreatePipeline> {
     pipeline_of(tokens)
 }
 
-/// Parses one expression, as a column's DEFAULT is kept.
+/// Parses one expression, such as a column's stored DEFAULT.
 pub fn parse_expression(sql: &str) -> Result<sqlparser::ast::Expr> {
     let mut statements = lex::statements(sql)?;
     let tokens = match statements.len() {
@@ -189,7 +189,7 @@ fn statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     if begins_with(&tokens, &["CREATE"]) || begins_with(&tokens, &["ALTER"]) {
         limits::check_kept_shape(&tokens)?;
     }
-    // Of ours, those with expressions over messages: there variables are words.
+    // In our own statements with expressions over messages, variables are words.
     let tokens = if begins_with(&tokens, &["ALTER", "PIPELINE"]) { own_words(tokens)? } else { tokens };
     let c = &mut Cursor::new(tokens);
     let parsed = if c.peek(&["CREATE"]) {
@@ -238,7 +238,7 @@ fn sql(c: &mut Cursor) -> Result<Statement> {
     }
 }
 
-/// `WITH … INSERT`, which sqlparser takes for a query: its common tables are those of the rows that it inserts.
+/// `WITH … INSERT`, which sqlparser parses as a query: its common tables belong to the query of the inserted rows.
 fn with_write(query: Query, at: Location) -> Result<SqlStatement> {
     let unsupported = |what: &str| {
         let message = format!("WITH before {what} is not supported: put the query where its rows are used");
@@ -298,7 +298,7 @@ fn create(c: &mut Cursor) -> Result<Statement> {
     Ok(Statement::CreateTable(table))
 }
 
-/// Parses a CREATE PIPELINE, and holds it to what its canonical text says: what is kept must mean what was said.
+/// Parses a CREATE PIPELINE and compares it with its canonical text: the stored definition must mean the same.
 fn pipeline_of(tokens: Vec<TokenWithSpan>) -> Result<CreatePipeline> {
     let pipeline = pipeline_once(tokens)?;
     check_kept(&pipeline)?;
@@ -318,7 +318,7 @@ fn check_kept(pipeline: &CreatePipeline) -> Result<()> {
     }
 }
 
-/// Another definition of a pipeline: with these clauses in the place of its own. Held to what its canonical text says, too.
+/// A new definition of a pipeline, with these clauses replacing its own. Compared with its canonical text, too.
 pub fn alter_pipeline(pipeline: &CreatePipeline, clauses: &PipelineClauses) -> Result<CreatePipeline> {
     let altered = clauses.applied_to(pipeline);
     check_kept(&altered)?;
@@ -381,7 +381,7 @@ fn drop_table(
     Ok(Statement::DropTable { names: relations(names.iter())?, if_exists })
 }
 
-/// Folded names of tables. One that is said twice is meant once.
+/// Folded names of tables. Repeated names count once.
 fn relations<'a>(names: impl Iterator<Item = &'a sqlparser::ast::ObjectName>) -> Result<Vec<String>> {
     let mut folded = Vec::new();
     for name in names {

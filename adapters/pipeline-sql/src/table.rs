@@ -1,5 +1,5 @@
-//! `CREATE TABLE … (…, PRIMARY KEY (…), SHARD KEY (…), SORT KEY (…))`: syntax only. Whether the keys make sense is checked
-//! where the kernel's definition is made.
+//! `CREATE TABLE … (…, PRIMARY KEY (…), SHARD KEY (…), SORT KEY (…))`: syntax only. The keys are checked where the
+//! kernel's definition is made.
 
 use kernel::{Result, SqlState};
 use std::fmt;
@@ -24,9 +24,9 @@ pub struct CreateTable {
     pub columns: Vec<ColumnSyntax>,
     /// Empty: an append table.
     pub primary_key: Vec<String>,
-    /// None: not said. Some and empty: `SHARD KEY ()`, rows are placed by all their columns.
+    /// None: no clause. Some and empty: `SHARD KEY ()`, rows are placed by all their columns.
     pub shard_key: Option<Vec<String>>,
-    /// Empty: not said.
+    /// Empty: no clause.
     pub sort_key: Vec<String>,
 }
 
@@ -160,7 +160,7 @@ fn is_list_after(c: &Cursor, skip: usize) -> bool {
     c.parser.peek_nth_token_ref(skip).token == Token::LParen
 }
 
-/// Constraints that are understood and not supported. A column may have their names, where a type follows.
+/// Refuses constraints that are known and not supported. A column may have one of their names, if a type follows.
 fn refuse_constraint(c: &Cursor) -> Result<()> {
     const SAID: [(&[&str], &str); 10] = [
         (&["UNIQUE", "KEY"], "UNIQUE KEY is not supported: the PRIMARY KEY is the one unique key of a table"),

@@ -7,11 +7,11 @@ use sqlparser::tokenizer::Location;
 
 use crate::error;
 
-/// `numeric` without precision. PostgreSQL's has no bound; ours is kept in 128 bits, and this leaves 28 digits before the
-/// point and 10 after it.
+/// `numeric` without precision. PostgreSQL's has no bound; ours is stored in 128 bits, and this leaves 28 digits before
+/// the point and 10 after it.
 pub const NUMERIC_DEFAULT: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
-/// The column type that a SQL type means.
+/// The column type of a SQL type.
 pub fn column_type(data_type: &DataType, at: Location) -> Result<ColumnType> {
     Ok(match data_type {
         DataType::Bool | DataType::Boolean => ColumnType::Bool,

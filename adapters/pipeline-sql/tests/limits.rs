@@ -1,4 +1,5 @@
-//! What a text may cost: limits that are checked before anything recurses, and forms that would take the parser for ever.
+//! The cost of parsing: limits that are checked before any recursion, and forms that would take the parser exponential
+//! time.
 
 use kernel::{Error, SqlState};
 use tidemark_pipeline_sql::{STATEMENTS_MAX, Statement, TOKENS_MAX, parse, parsed_bytes_at_most};
@@ -47,7 +48,7 @@ fn what_cannot_be_walked_is_refused_before_it_is_parsed() {
     assert_eq!(refused(format!("SELECT {}", "[".repeat(1_000_000))), "54001");
 }
 
-/// Definitions are read again by threads with small stacks whenever the database starts.
+/// At each start of the database, threads with small stacks parse the definitions again.
 #[test]
 fn what_is_kept_is_limited_more() {
     let table = |default: &str| format!("CREATE TABLE t (a BIGINT DEFAULT {default})");
@@ -77,7 +78,7 @@ fn the_number_of_statements_and_tokens_is_limited() {
     assert_eq!(parsed("SELECT 1;".repeat(STATEMENTS_MAX)).map(|s| s.len()), Ok(STATEMENTS_MAX));
     assert_eq!(refused("SELECT 1;".repeat(STATEMENTS_MAX + 1)), "54000");
     assert_eq!(refused(format!("SELECT {}", "1,".repeat(TOKENS_MAX / 2))), "54000");
-    // Nothing hides tokens from the count: no comment, quote or tag that is another one than it looks.
+    // No comment, quote or tag hides tokens from the count.
     for before in ["-- it's\n", "/* ' */", "/* /* */ ' */", "E'\\'' ", "\"'\" ", "$a$ ' $a$ ", "'it''s' "] {
         assert_eq!(refused(format!("{before}{}", "1,".repeat(TOKENS_MAX / 2 + 9))), "54000", "{before}");
     }

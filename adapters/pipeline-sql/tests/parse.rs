@@ -1,4 +1,4 @@
-//! Statements as tables: what is parsed into what, and what is refused with which SQLSTATE and which words.
+//! Tables of statements: the parsed forms, and the errors with SQLSTATE and text.
 
 use kernel::TextPosition;
 use tidemark_pipeline_sql::sqlparser::ast::{Expr, visit_expressions_mut};
@@ -145,7 +145,7 @@ fn several_statements_and_none() {
 
 const P: &str = "create pipeline p as load data kafka 'h/t'";
 
-/// Each text, its SQLSTATE, and words that its message must have.
+/// Each text, its SQLSTATE, and words that its message must contain.
 #[test]
 fn refusals() {
     let pipeline = |rest: &str| format!("{P} {rest}");
@@ -228,7 +228,7 @@ fn refusals() {
         (pipeline(&format!("resource pool x {json}")), "0A000", "RESOURCE POOL"),
         (pipeline(&format!("skip all errors {json}")), "0A000", "SKIP DUPLICATE KEY ERRORS"),
         (pipeline(&format!("max_partitions_per_batch 3 {json}")), "0A000", "MAX_PARTITIONS_PER_BATCH"),
-        (pipeline(&format!("batch_interval 5 batch_interval 6 {json}")), "42601", "said twice"),
+        (pipeline(&format!("batch_interval 5 batch_interval 6 {json}")), "42601", "given twice"),
         (pipeline(&format!("batch_interval 99999999999 {json}")), "22023", "between 0 and"),
         (pipeline(&format!("batch_interval 1.5 {json}")), "22023", "whole number"),
         (pipeline(&format!("max_batch_bytes 1 {json}")), "22023", "between 1024"),
@@ -273,7 +273,7 @@ fn refusals() {
         ("load data kafka 'x'".into(), "0A000", "LOAD DATA"),
         ("alter pipeline p set".into(), "42601", "a clause of CREATE PIPELINE"),
         ("alter pipeline p set nonsense 5".into(), "42601", "a clause of CREATE PIPELINE"),
-        ("alter pipeline p set batch_interval 5 batch_interval 6".into(), "42601", "said twice"),
+        ("alter pipeline p set batch_interval 5 batch_interval 6".into(), "42601", "given twice"),
         ("alter pipeline p set replace on duplicate key update a = 1".into(), "42601", "contradicts REPLACE"),
         ("alter pipeline p set resource pool x".into(), "0A000", "RESOURCE POOL"),
         ("alter pipeline p set where a = $1".into(), "42P02", "no parameters"),
@@ -364,7 +364,7 @@ fn credentials_say_where_a_secret_is() {
     assert_eq!(source.credentials["b"], Credential::Env("NAME".into()));
     assert_eq!(source.kept_secrets().collect::<Vec<_>>(), ["0f"]);
     assert_eq!(parse_pipeline(&pipeline.to_sql()).unwrap(), *pipeline);
-    // Where it is may be shown; what it is, and by which name the database keeps it, is not.
+    // The place of a secret is shown; its value and its name in the database are not.
     let shown = pipeline.to_string();
     let places = r#"{"a":{"file":"/run/secret"},"b":{"env":"NAME"},"c":"<redacted>","d":"<redacted>"}"#;
     assert!(shown.contains(places), "{shown}");
@@ -424,9 +424,9 @@ fn hostile_texts_neither_panic_nor_overflow() {
         assert!(["42601", "54000", "54001"].contains(&error.sqlstate.as_str()), "{} {error}", &sql[..60]);
     }
     assert_eq!(parse(&" ".repeat((16 << 20) + 1)).unwrap_err().sqlstate, "54000");
-    // Parentheses that only repeat each other cost nothing.
+    // Redundant nested parentheses cost nothing.
     assert_eq!(parse(&format!("select {}1{}", "(".repeat(20_000), ")".repeat(20_000))).unwrap().len(), 1);
-    // A long insert is no hostile text.
+    // A long insert is accepted.
     let rows = vec!["(1, 'abc', -3.5, null)"; 20_000].join(", ");
     assert_eq!(parse(&format!("insert into t values {rows}")).unwrap().len(), 1);
     let terms = vec!["t.a = 1"; 400].join(" or ");
@@ -451,7 +451,7 @@ fn clauses_take_the_place_of_a_pipelines_own() {
          format json (a <- a, @x <- x) set b = @x || 'y' where a > 2"
     );
     assert_eq!(all, parse_pipeline(&expected).unwrap());
-    // What is not said stays, the secrets too; what is said takes the place of all of it.
+    // Omitted clauses stay, the secrets too; a given clause replaces the old one completely.
     let moved =
         altered("alter pipeline p set load data kafka 'h/u' replace into table u format csv").unwrap();
     assert_eq!((moved.source.topic.as_str(), moved.table.as_str()), ("u", "u"));
@@ -462,7 +462,7 @@ fn clauses_take_the_place_of_a_pipelines_own() {
     assert!(!secret.to_string().contains("hidden2") && !format!("{secret:?}").contains("hidden2"));
 }
 
-/// What belongs together, in parentheses.
+/// The expression with parentheses around its groups.
 fn grouped(expression: &str) -> String {
     use sqlparser::ast::Expr;
     fn write(expr: &Expr) -> String {

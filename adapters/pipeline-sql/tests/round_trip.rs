@@ -1,4 +1,5 @@
-//! Properties of the parser: what a database keeps of a pipeline means what was said, and no text makes the parser panic.
+//! Properties of the parser: the stored text of a pipeline has the same meaning as the statement, and no text makes the
+//! parser panic.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,7 @@ fn variable() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z_][a-z0-9_]{0,6}", Just("select".to_string())]
 }
 
-/// Texts with everything that quoting could trip over.
+/// Texts with all characters that affect quoting.
 fn text() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9 '\"\\\\\t\n,;:%@$(){}é-]{0,12}"
 }
@@ -73,7 +74,7 @@ fn mapping() -> impl Strategy<Value = JsonMapping> {
         .prop_map(|(target, path, unit, default)| JsonMapping { target, path, unit, default })
 }
 
-/// Expressions by way of their text: what the parser makes of it is what has to survive.
+/// Expressions from texts: their parsed form must survive.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         name().prop_map(|n| format!("\"{}\"", n.replace('"', "\"\""))),
@@ -212,7 +213,7 @@ prop_compose! {
         update in prop::collection::btree_map(name(), expression(), 1..3),
     ) -> Option<CreatePipeline> {
         let parsed = |text: &String| {
-            // As the pipeline's own tokens are read: variables are words.
+            // Read with the pipeline's tokenizer: variables are words.
             let sql = format!("create pipeline p as load data kafka 'h/t' into table t format csv where {text}");
             match parse(&sql).ok()?.pop()? {
                 Statement::CreatePipeline(p) => p.filter,
@@ -240,10 +241,10 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// The kept text parses back to the same definition, and is its own canonical form.
+    /// The stored text parses back to the same definition, and is its own canonical form.
     #[test]
     fn what_is_kept_means_what_was_said(pipeline in pipeline()) {
-        // Some random expressions are no SQL; what the parser takes has to survive.
+        // Some random expressions are not valid SQL; those that the parser accepts must survive.
         prop_assume!(pipeline.is_some());
         let pipeline = pipeline.unwrap();
         let kept = pipeline.to_sql();
@@ -253,7 +254,7 @@ proptest! {
         prop_assert_eq!(read.to_sql(), kept);
     }
 
-    /// What is shown parses too, and shows no secret.
+    /// The shown text parses too, and contains no secret.
     #[test]
     fn what_is_shown_parses_and_hides(pipeline in pipeline(), secret in "SECRET[0-9]{8}") {
         prop_assume!(pipeline.is_some());
@@ -268,7 +269,7 @@ proptest! {
         prop_assert_eq!(parsed[0].to_string(), shown);
     }
 
-    /// Any text is parsed or refused with an SQLSTATE.
+    /// Any text is parsed or fails with an SQLSTATE.
     #[test]
     fn no_text_panics(words in prop::collection::vec(prop_oneof![
         "\\PC{0,4}",

@@ -1,16 +1,16 @@
-//! Files of a recording, and what a torn or damaged one means.
+//! Files of a recording, and the meaning of a torn or damaged one.
 //!
-//! A directory holds the files of any number of lives of one database, `LIFE-NUMBER.tmrec`, both counted from 1 in ten digits;
-//! a life is the log's term. A file is
+//! A directory holds the files of any number of terms of one database, `TERM-NUMBER.tmrec`, both counted from 1 in ten
+//! digits. A file is
 //!
 //! ```text
 //! magic `TMRECORD` · format version u32 · length of the header u32 · XXH3-64 of the header · header, in postcard encoding
 //! frames: length u32 · XXH3-64 u64 · items in postcard encoding, one after another
 //! ```
 //!
-//! A frame's checksum is seeded with the checksum of the header and the frame's number, so that no other file's bytes pass for
-//! it. Nothing is ever synced: a process kill keeps what was written, a power cut some of it. The first frame that is not whole
-//! ends the file; what is lost behind it was only ever a recording, so that it is told and not refused.
+//! A frame's checksum is seeded with the checksum of the header and the frame's number, so that bytes of another file
+//! do not verify. Nothing is ever synced: a process kill keeps the written frames, a power cut some of them. The first
+//! incomplete frame ends the file; the loss is reported and not refused, because a recording is not the database.
 
 use std::fs;
 use std::io;
@@ -30,20 +30,20 @@ const FRAME_PREFIX_LEN: usize = 12;
 /// Ending of a recording's file.
 pub const EXTENSION: &str = "tmrec";
 
-/// What a file begins with: whose it is, and where a replay starts.
+/// The header of a file: its database, and where a replay starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileHeader {
     /// Version of the kernel that ran: [`kernel::VERSION`].
     pub kernel: String,
     /// Identity of the database.
     pub database: [u8; 16],
-    /// Life of the process, as the log counts it.
+    /// The term.
     pub term: Term,
-    /// Of this life's files, from 1.
+    /// Number among the term's files, from 1.
     pub number: u64,
     /// Shards of the database.
     pub shard_count: u16,
-    /// Limits that the coordinator was given.
+    /// Limits of the coordinator.
     pub config: Config,
     /// Where a replay starts.
     pub begin: Begin,
@@ -52,19 +52,19 @@ pub struct FileHeader {
 /// Where a replay starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Begin {
-    /// With the life itself: recover the log up to its `open` record.
+    /// At the start of the term: recover the log up to its `open` record.
     Term {
         /// Sequence of the `open` record.
         open: Sequence,
         /// Time at which the coordinator was made.
         now_us: Micros,
     },
-    /// In the middle of it: recover the log up to where the coordinator stood, and go on from there.
+    /// In the middle of a term: recover the log up to the quiesced state's record, and continue from there.
     Quiesced(Box<RecordedQuiescedState>),
 }
 
 impl Begin {
-    /// The last record of the log that belongs to what is before.
+    /// The last record of the log before the recording.
     pub fn sequence(&self) -> Sequence {
         match self {
             Begin::Term { open, .. } => *open,
@@ -76,17 +76,17 @@ impl Begin {
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// The operating system says no.
+    /// The operating system returns an error.
     #[error("cannot {what} {}: {error}", path.display())]
     Io {
-        /// What was tried.
+        /// The action.
         what: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::Error,
     },
-    /// No recording at all.
+    /// Not a recording.
     #[error("{} is no recording of tidemark", .0.display())]
     NotARecording(PathBuf),
     /// Of another version of this program.
@@ -98,10 +98,10 @@ pub enum RecordingError {
     Version {
         /// Which file.
         path: PathBuf,
-        /// What it says.
+        /// The version found.
         found: u32,
     },
-    /// A checksum is right and what it covers makes no sense, or the header is damaged.
+    /// A checksum is valid and its content is not, or the header is damaged.
     #[error("{} is damaged at offset {offset}: {what}", path.display())]
     Damaged {
         /// Which file.
@@ -121,7 +121,7 @@ pub fn file_name(term: Term, number: u64) -> String {
     format!("{:010}-{number:010}.{EXTENSION}", term.0)
 }
 
-/// The recording's files in a directory, in order of life and number.
+/// The recording's files in a directory, in order of term and number.
 pub fn list(directory: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     let failed = |error| RecordingError::Io { what: "list", path: directory.into(), error };
     let mut files = vec![];
@@ -152,7 +152,7 @@ pub fn frame_seed(header: &[u8]) -> u64 {
     xxh3_64(header)
 }
 
-/// Room at the front of a frame, to be filled in by [`seal_frame`].
+/// Space at the front of a frame, to be filled in by [`seal_frame`].
 pub fn begin_frame(frame: &mut Vec<u8>) {
     frame.clear();
     frame.resize(FRAME_PREFIX_LEN, 0);
@@ -179,7 +179,7 @@ pub fn seal_frame(frame: &mut [u8], seed: u64, number: u64) {
 /// A file, being read.
 #[derive(Debug)]
 pub struct Recording {
-    /// What it begins with.
+    /// Its header.
     pub header: FileHeader,
     path: PathBuf,
     bytes: Vec<u8>,
@@ -232,7 +232,8 @@ impl Recording {
         &self.path
     }
 
-    /// Bytes of the file that do not belong to a whole frame: what was being written when the process died. Known at the end.
+    /// Bytes of the file after the last complete frame: the frame that was being written when the process died. Known
+    /// at the end.
     pub fn torn_bytes(&self) -> usize {
         if self.torn { self.bytes.len() - self.next_frame } else { 0 }
     }

@@ -1,4 +1,4 @@
-//! What a recording is made of, and how the kernel's messages turn into it and back.
+//! The items of a recording, and their conversion from and to the kernel's messages.
 
 use bytes::Bytes;
 use kernel::expr::OnDuplicate;
@@ -13,28 +13,29 @@ use serde::{Deserialize, Serialize};
 use crate::mark::{EffectMark, StateHash};
 use crate::rows::{Blob, Rows, placeholder};
 
-/// One thing that happened, in the order in which it did.
+/// One event, in order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Item {
-    /// The coordinator was fed. Written before it works on it, so that what breaks it is there.
+    /// An input of the coordinator. Written before the coordinator handles it, so that an input that causes a panic is
+    /// recorded.
     Input {
         /// The time it was told.
         at_us: Micros,
         /// What.
         input: RecordedInput,
     },
-    /// The coordinator wanted something done.
+    /// An effect of the coordinator.
     Effect(EffectMark),
-    /// The host held the coordinator, or let it go, to bring it to rest.
+    /// The host held the coordinator to quiesce it, or released it.
     Held(bool),
-    /// Rows that were to be found in the log, and are not there as they came: they are here.
+    /// Rows that were expected in the log and are not there in their original form.
     Rows {
         /// Which extract they are of.
         key: ExtractKey,
         /// By shard.
         shards: Vec<Option<Rows>>,
     },
-    /// What readers saw.
+    /// The published state.
     State {
         /// At this record.
         sequence: Sequence,
@@ -45,20 +46,20 @@ pub enum Item {
     End(End),
 }
 
-/// How a recording ends, where it says so itself; a process that was killed had no time to.
+/// How a recording ends. A killed process writes no end.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum End {
     /// The database was stopped cleanly.
     Stopped,
     /// The database halted, or a thread of it panicked.
     Halted(Error),
-    /// The recorder could not go on, for this reason; the database did.
+    /// The recorder stopped for this reason; the database continued.
     Incomplete(String),
-    /// The same life goes on in the next file.
+    /// The same term continues in the next file.
     NextFile,
 }
 
-/// Names an extract: an epoch hands in each range once.
+/// Identity of an extract: an epoch delivers each range once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct ExtractKey {
     /// Whose.
@@ -100,7 +101,7 @@ pub enum RecordedInput {
         epoch: Epoch,
         failure: SourceFailure,
     },
-    /// The reply itself is made again by the shard.
+    /// In a replay the shard computes the reply again.
     Shard {
         shard: ShardId,
         reply: [u8; 8],
@@ -148,7 +149,7 @@ pub enum RowsAt {
     Here(Vec<Option<Rows>>),
 }
 
-/// A message that was set aside.
+/// A dead letter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct RecordedDeadLetter {
@@ -159,7 +160,7 @@ pub struct RecordedDeadLetter {
     pub payload: Option<Blob>,
 }
 
-/// What a client asked for.
+/// A client's request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum RecordedRequest {
@@ -178,11 +179,11 @@ pub struct RecordedTableWrite {
     pub table: TableId,
     pub schema_version: u32,
     pub on_duplicate: OnDuplicate,
-    /// Rows that go and rows that come, by shard.
+    /// Deleted rows and new rows, by shard.
     pub shards: Vec<(Vec<RowId>, Option<Rows>)>,
 }
 
-/// A coordinator at rest.
+/// A quiesced coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct RecordedQuiescedState {
@@ -196,7 +197,7 @@ pub struct RecordedQuiescedState {
 pub type RowsLater<'a> = &'a dyn Fn(ExtractKey) -> Option<Vec<Option<Rows>>>;
 
 impl RecordedInput {
-    /// What is to be written of an input. `in_log`: an extract's rows will be in the log as they are.
+    /// The recorded form of an input. `in_log`: an extract's rows will be in the log unchanged.
     pub fn of(input: &Input, in_log: bool) -> RecordedInput {
         match input {
             Input::Extracted(extract) => {
@@ -227,7 +228,7 @@ impl RecordedInput {
         }
     }
 
-    /// The input again; a shard's reply is for the caller to make, who gets its shard and hash back.
+    /// The input again. For a shard's reply the caller gets shard and hash, and has to let the shard compute it.
     pub fn restore(self, later: RowsLater<'_>) -> Result<Restored> {
         Ok(Restored::Input(Box::new(match self {
             RecordedInput::Extracted(extract) => Input::Extracted(extract.restore(later)?),
@@ -250,7 +251,7 @@ impl RecordedInput {
     }
 }
 
-/// What an input turns back into.
+/// The result of restoring an input.
 #[derive(Debug)]
 pub enum Restored {
     /// Itself.
@@ -265,7 +266,7 @@ pub enum Restored {
 }
 
 impl RecordedExtract {
-    /// What is to be written of an extract.
+    /// The recorded form of an extract.
     pub fn of(extract: &Extract, in_log: bool) -> RecordedExtract {
         let pieces = extract.pieces.iter();
         let rows = if in_log {
@@ -334,7 +335,7 @@ impl RecordedExtract {
 }
 
 impl RecordedRequest {
-    /// What is to be written of a request.
+    /// The recorded form of a request.
     pub fn of(request: &Request) -> RecordedRequest {
         match request {
             Request::AcquireSnapshot => RecordedRequest::AcquireSnapshot,
@@ -392,7 +393,7 @@ impl RecordedTableWrite {
 }
 
 impl RecordedQuiescedState {
-    /// What is to be written of a coordinator at rest; `in_log` says of which extracts the log will have the rows.
+    /// The recorded form of a quiesced coordinator; `in_log` tells for which extracts the log will have the rows.
     pub fn of(quiesced_state: &QuiescedState, in_log: &dyn Fn(&Extract) -> bool) -> RecordedQuiescedState {
         let extracts =
             quiesced_state.extracts.iter().map(|extract| RecordedExtract::of(extract, in_log(extract)));

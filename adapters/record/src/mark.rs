@@ -1,5 +1,5 @@
-//! Hashes by which a replay is held to what was recorded: of each effect, of each shard's reply, of the state that readers see.
-//! All of them are over logical values, so that they do not depend on how columns happen to lie in memory.
+//! Hashes that a replay compares with the recording: of each effect, of each shard's reply, of the state that readers
+//! see. All are over logical values, so that they do not depend on the layout of columns in memory.
 
 use kernel::message::{ShardCommand, ShardReply, SplitStart, Work};
 use kernel::record::EncodedRecord;
@@ -9,12 +9,12 @@ use kernel::{Effect, Response, Snapshot};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
-/// An effect as a recording keeps it.
+/// The recorded form of an effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EffectMark {
-    /// Its place in [`EFFECT_NAMES`].
+    /// Its index in [`EFFECT_NAMES`].
     pub kind: u8,
-    /// Of what it says.
+    /// Hash of its content.
     pub hash: [u8; 4],
 }
 
@@ -39,14 +39,15 @@ pub const EFFECT_NAMES: [&str; 16] = [
 ];
 
 impl EffectMark {
-    /// What the effect is called.
+    /// The effect's name.
     pub fn name(self) -> &'static str {
         EFFECT_NAMES.get(self.kind as usize).copied().unwrap_or("unknown")
     }
 }
 
-/// The mark of an effect. Rows of a `Stage` count by their number: their values show in the shard's reply and in the record. All
-/// but `Append`, which looks at every byte of the record, and `Publish`, at every cursor, is a few dozen bytes.
+/// The mark of an effect. Of the rows of a `Stage` only the number is hashed: their values are in the shard's reply and
+/// in the record. Each mark hashes a few dozen bytes, except `Append`, which covers every byte of the record, and
+/// `Publish`, which covers every cursor.
 pub fn effect_mark(effect: &Effect) -> EffectMark {
     let mut words = Words::default();
     let kind = match effect {
@@ -151,8 +152,8 @@ pub fn append_mark(record: &EncodedRecord) -> EffectMark {
     mark(4, hash.digest())
 }
 
-/// The mark of a `Publish`: of the cursors and states of pipelines, and of the number of rows in each table. What the rows are
-/// is said by [`state_hash`] now and then.
+/// The mark of a `Publish`: of the cursors and states of pipelines, and of the number of rows in each table.
+/// [`state_hash`] covers the rows, at intervals.
 pub fn publish_mark(snapshot: &Snapshot) -> EffectMark {
     let mut words = Words::default();
     words.add(snapshot.sequence.0);
@@ -232,8 +233,8 @@ fn mark(kind: u8, hash: u64) -> EffectMark {
     EffectMark { kind, hash: (hash as u32).to_le_bytes() }
 }
 
-/// Hash of a state: of the catalog with its cursors, and of all living rows with their ids, by shard and table. Chunks, merges and
-/// what is deleted do not show in it.
+/// Hash of a state: of the catalog with its cursors, and of all live rows with their ids, by shard and table. It does
+/// not depend on chunks, merges and deleted rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StateHash([u8; 16]);
 
@@ -243,19 +244,19 @@ impl std::fmt::Display for StateHash {
     }
 }
 
-/// Bytes that a snapshot's tables hold: what [`state_hash`] has to look at.
+/// Bytes of a snapshot's tables: the cost of [`state_hash`].
 pub fn state_bytes(snapshot: &Snapshot) -> u64 {
     snapshot.shards.iter().flat_map(|shard| shard.tables.values()).map(|table| table.bytes).sum()
 }
 
-/// The hash of a snapshot. Looks at every living row.
+/// The hash of a snapshot. Reads every live row.
 pub fn state_hash(snapshot: &Snapshot) -> StateHash {
     let mut hash = Xxh3::new();
     hash.update(&snapshot.sequence.0.to_le_bytes());
     let catalog = postcard::to_stdvec(&*snapshot.catalog).expect("a catalog is plain data");
     hash.update(&xxh3_128(&catalog).to_le_bytes());
     for (shard, view) in snapshot.shards.iter().enumerate() {
-        // A table that never had rows may be in a view or not.
+        // A table that never had rows may be absent from a view.
         for (table, view) in view.tables.iter().filter(|(_, view)| view.live_rows > 0) {
             hash.update(&(shard as u64).to_le_bytes());
             hash.update(&table.0.to_le_bytes());
@@ -266,7 +267,7 @@ pub fn state_hash(snapshot: &Snapshot) -> StateHash {
     StateHash(hash.digest128().to_le_bytes())
 }
 
-/// The sum over the rows, so that their order in memory does not count; their ids do.
+/// The sum over the rows, so that it depends on their ids and not on their order in memory.
 fn table_sum(view: &TableView) -> u128 {
     let mut sum = 0u128;
     let mut hashes = vec![];

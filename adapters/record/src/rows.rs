@@ -1,4 +1,4 @@
-//! Columns in a recording: rows written whole, in the log's column encoding, with their types beside them so that no catalog is
+//! Columns in a recording: rows written whole, in the log's column encoding, with their types, so that no catalog is
 //! needed to read them; and placeholders for rows that the log has.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use kernel::{ColumnId, Error, Result, Sequence, SqlState, TableId};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Bytes that are copied as a whole, and not taken for a list of numbers.
+/// Bytes that are serialized as a block, not as a list of numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Blob(pub Bytes);
 
@@ -64,7 +64,7 @@ impl Rows {
         Rows { types, pieces: Blob(pieces.into()) }
     }
 
-    /// The rows. Their columns are named by number: the kernel goes by place. Never panics, whatever the bytes.
+    /// The rows. Their columns are named by number: the kernel uses positions. Never panics, whatever the bytes.
     pub fn read(&self) -> Result<RecordBatch> {
         let table = table_of(&self.types);
         if self.types.iter().any(|t| matches!(t, ColumnType::Decimal { precision: 0 | 39.., .. })) {
@@ -136,7 +136,7 @@ fn table_of(types: &[ColumnType]) -> TableDef {
     }
 }
 
-/// So many rows that are elsewhere: a batch without columns, which the coordinator passes on without looking into it.
+/// A placeholder for rows that are elsewhere: a batch without columns, which the coordinator passes on unread.
 pub fn placeholder(rows: u32) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(rows as usize));
     RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)

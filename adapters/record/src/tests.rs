@@ -1,4 +1,4 @@
-//! Recordings in files: what is written comes back, what is torn ends, what is damaged is told.
+//! Recordings in files: written items are read back, a torn file ends early, a damaged one is reported.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -212,7 +212,7 @@ fn extract(first_offset: i64) -> Extract {
     }
 }
 
-/// A record that consumes the range of an extract.
+/// A record that commits the range of an extract.
 fn append_of(extract: &Extract) -> Effect {
     let cursors = vec![CursorAdvance {
         pipeline: extract.pipeline,
@@ -229,7 +229,7 @@ fn append_of(extract: &Extract) -> Effect {
     Effect::Append(body.encode(Sequence(10)))
 }
 
-/// After a halt, and after a clean stop while shards were staging a record that never came to the log.
+/// After a halt, and after a clean stop while shards were staging a record that never reached the log.
 #[test]
 fn rows_that_the_log_never_got_are_written_on_the_way_out() {
     let halted = End::Halted(Error::new(SqlState::INTERNAL_ERROR, "a thread panicked"));
@@ -270,7 +270,7 @@ fn rows_are_written_at(end: End) {
 }
 
 proptest! {
-    /// Whatever the damage, reading ends or tells; what comes back is what was written, up to there.
+    /// For any damage, reading ends or returns an error; items before it are as written.
     #[test]
     fn damage_never_passes_for_items(at in 0usize..400, bit in 0u8..8) {
         let directory = tempfile::tempdir().unwrap();
@@ -279,7 +279,7 @@ proptest! {
         bytes[at] ^= 1 << bit;
         if let Ok((items, torn)) = read(directory.path(), &bytes) {
             prop_assert_eq!(sequences(&items), (1..=items.len() as u64).collect::<Vec<_>>());
-            prop_assert!(torn > 0, "a frame is missing, and that is told");
+            prop_assert!(torn > 0, "a missing frame is reported");
         }
     }
 
@@ -293,7 +293,7 @@ proptest! {
         frame.extend_from_slice(&body);
         seal_frame(&mut frame, seed, 0);
         bytes.extend_from_slice(&frame);
-        // The checksum is right: what it covers may make no sense, which is an error.
+        // The checksum is valid, but its content may be invalid, which is an error.
         let _ = read(directory.path(), &bytes);
     }
 }

@@ -1,4 +1,5 @@
-//! The file of secrets: written anew as a whole at each change, durable before anybody is told, for its owner alone.
+//! The file of secrets. Each change writes the whole file again and makes it durable before it returns. Only its owner
+//! may read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -13,9 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Name of the file in the data directory.
 const NAME: &str = "secrets";
-/// Its name while it is written.
+/// Its name during a write.
 const TEMPORARY: &str = "secrets.tmp";
-/// For its owner alone.
+/// Readable by its owner only.
 const MODE: u32 = 0o600;
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -25,8 +26,8 @@ pub const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of all secrets together.
 const ALL_BYTES_MAX: usize = 16 << 20;
 
-/// The secrets that a database keeps, by names that it makes up. The file is read when it is first asked for, which must be after
-/// the data directory was locked.
+/// The secrets of a database, by generated names. The file is read at the first access, which must be after the data
+/// directory was locked.
 pub struct Secrets {
     /// None: in memory, for tests.
     directory: Option<PathBuf>,
@@ -36,37 +37,37 @@ pub struct Secrets {
 #[derive(Default)]
 struct State {
     kept: BTreeMap<String, String>,
-    /// Of statements of which the outcome is not known yet.
+    /// Names of statements whose outcome is not known yet.
     pending: BTreeSet<String>,
 }
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Contents {
     version: u32,
-    /// Of the secrets as this program writes them.
+    /// Checksum of the secrets as this program writes them.
     checksum: String,
     secrets: BTreeMap<String, String>,
 }
 
-/// Of a file of any version.
+/// The version of a file.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
 
 impl Secrets {
-    /// Those of a data directory. Nothing is read or written yet.
+    /// The secrets of a data directory. Nothing is read or written yet.
     pub fn in_directory(directory: &Path) -> Secrets {
         Secrets { directory: Some(directory.to_owned()), state: Mutex::default() }
     }
 
-    /// Some that go with the process.
+    /// Secrets in memory, for tests.
     pub fn in_memory() -> Secrets {
         Secrets { directory: None, state: Mutex::default() }
     }
 
-    /// Keeps secrets; durable when it returns. The names that they have, in their order, are held until they are
+    /// Stores secrets; durable when it returns. The returned names, in the same order, are pending until they are
     /// [settled](Self::settle).
     pub fn keep(&self, secrets: &[String]) -> Result<Vec<String>> {
         self.with(|directory, state| {
@@ -90,7 +91,7 @@ impl Secrets {
         self.with(|_, state| Ok(state.kept.get(name).cloned()))
     }
 
-    /// The outcome of the statement that had these kept is known: the catalog says whether they are used.
+    /// The outcome of the statement that stored these is known: the catalog shows whether they are used.
     pub fn settle(&self, names: &[String]) -> Result<()> {
         self.with(|_, state| {
             state.pending.retain(|name| !names.contains(name));
@@ -98,8 +99,8 @@ impl Secrets {
         })
     }
 
-    /// Names that no statement is waiting for. Those of them that a catalog does not use which is published after this call can be
-    /// [removed](Self::remove): each is in it if it ever was in one.
+    /// Names of no pending statement. Any of them that is not in a catalog published after this call can be
+    /// [removed](Self::remove): it will not come into use again.
     pub fn settled(&self) -> Result<BTreeSet<String>> {
         self.with(|_, state| {
             let settled = state.kept.keys().filter(|name| !state.pending.contains(*name));
@@ -107,7 +108,7 @@ impl Secrets {
         })
     }
 
-    /// Removes secrets. Names are never given twice, so none of them comes into use meanwhile.
+    /// Removes secrets. Names are never reused, so none of them comes into use meanwhile.
     pub fn remove(&self, names: &BTreeSet<String>) -> Result<()> {
         if names.is_empty() {
             return Ok(());
@@ -161,7 +162,7 @@ fn check_sizes(kept: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-/// What the file has; none if it is not there. What was left of one that was not finished is removed.
+/// Reads the file; empty if it does not exist. An incomplete temporary file is removed.
 fn read(directory: &Path) -> Result<BTreeMap<String, String>> {
     let (path, temporary) = (directory.join(NAME), directory.join(TEMPORARY));
     remove(&temporary).map_err(|error| failed("remove", &temporary, &error))?;
@@ -170,7 +171,7 @@ fn read(directory: &Path) -> Result<BTreeMap<String, String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(failed("read", &path, &error)),
     };
-    // A copy, as from a backup, may have come with other rights.
+    // A copy, for example from a backup, may have other permissions.
     let _ = fs::set_permissions(&path, Permissions::from_mode(MODE));
     decode(&text).map_err(|why| {
         let message = format!(
@@ -182,7 +183,7 @@ fn read(directory: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 fn decode(text: &[u8]) -> Result<BTreeMap<String, String>, String> {
-    // What serde says of a text may repeat parts of it.
+    // An error text of serde may contain parts of the file, and so of secrets.
     let damaged = || "is damaged".to_string();
     let Version { version } = serde_json::from_slice(text).map_err(|_| damaged())?;
     if version != VERSION {
@@ -200,7 +201,7 @@ fn checksum(secrets: &BTreeMap<String, String>) -> String {
     format!("{:016x}", xxh3_64(&text))
 }
 
-/// Puts these in the place of what the file has; durable when it returns.
+/// Replaces the content of the file; durable when it returns.
 fn write(directory: Option<&Path>, secrets: &BTreeMap<String, String>) -> Result<()> {
     let Some(directory) = directory else { return Ok(()) };
     let (path, temporary) = (directory.join(NAME), directory.join(TEMPORARY));
@@ -214,7 +215,7 @@ fn write(directory: Option<&Path>, secrets: &BTreeMap<String, String>) -> Result
 fn replace(path: &Path, temporary: &Path, secrets: &BTreeMap<String, String>) -> io::Result<()> {
     let contents = Contents { version: VERSION, checksum: checksum(secrets), secrets: secrets.clone() };
     let text = serde_json::to_vec(&contents).expect("text maps to text");
-    // Made anew, so that it has the mode asked for.
+    // Created again, so that it has the required mode.
     remove(temporary)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(temporary)?;
     file.write_all(&text)?;

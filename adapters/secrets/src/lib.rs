@@ -1,10 +1,10 @@
-//! Where the secrets of pipelines are. A definition, and so the log and every recording, has only where one is to be had:
-//! [`Secrets`] is the database's own file for those that were said in clear, [`resolve`] reads them there, in files and in the
-//! environment, each time that a source is opened.
+//! The secrets of pipelines. A definition, and so the log and every recording, contains only the place of a secret.
+//! [`Secrets`] is the database's own file for values that were given in clear; [`resolve`] reads values from it, from
+//! files and from the environment each time a source is opened.
 //!
-//! The order that makes a crash harmless: a secret is durable in the file before the record that names it is appended, and goes
-//! from the file after the record that names it no more is durable. What a crash leaves in between is a secret that nobody
-//! names; it goes at the next start.
+//! A crash is harmless because of the order: a secret is durable in the file before the record that names it is
+//! appended, and is removed from the file after the record that no longer names it is durable. A crash in between
+//! leaves an unused secret, which the next start removes.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! From what a definition says of its credentials to the settings that a source is opened with.
+//! Resolves the credentials of a definition to the settings that open a source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,7 +11,7 @@ use tidemark_pipeline_sql::{CreatePipeline, Credential, parse_pipeline};
 
 use crate::{SECRET_BYTES_MAX, Secrets};
 
-/// The settings of CREDENTIALS with their values, read now: what is in a file or in the environment may change at any time.
+/// The settings of CREDENTIALS with their values, read now, because files and the environment may change at any time.
 pub fn resolve(pipeline: &CreatePipeline, secrets: &Secrets) -> Result<BTreeMap<String, String>> {
     let value = |(property, credential): (&String, &Credential)| {
         let read = match credential {
@@ -33,7 +33,7 @@ pub fn resolve(pipeline: &CreatePipeline, secrets: &Secrets) -> Result<BTreeMap<
 fn kept(secrets: &Secrets, name: &str) -> Result<String> {
     secrets.get(name)?.ok_or_else(|| {
         let message =
-            "is gone from the file of secrets in the data directory; set it again: ALTER PIPELINE … SET CREDENTIALS";
+            "is missing in the file of secrets in the data directory; set it again: ALTER PIPELINE … SET CREDENTIALS";
         Error::new(SqlState::UNDEFINED_OBJECT, message)
     })
 }
@@ -42,18 +42,17 @@ fn of_environment(name: &str) -> Result<String> {
     match std::env::var(name) {
         Ok(value) => Ok(value),
         Err(std::env::VarError::NotPresent) => {
-            let message =
-                format!("is to be had from the variable {name}, and the server's environment has none");
+            let message = format!("names the variable {name}, which is missing in the server's environment");
             Err(Error::new(SqlState::UNDEFINED_OBJECT, message))
         }
         Err(std::env::VarError::NotUnicode(_)) => {
-            let message = format!("is to be had from the variable {name}, which is not UTF-8");
+            let message = format!("names the variable {name}, whose value is not UTF-8");
             Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
         }
     }
 }
 
-/// A file's text without the end of its last line, which editors and `echo` leave there.
+/// A file's text without the line end that editors and `echo` append.
 fn of_file(path: &Path) -> Result<String> {
     let unreadable = |error: io::Error| {
         let kind = match error.kind() {
@@ -61,16 +60,13 @@ fn of_file(path: &Path) -> Result<String> {
             io::ErrorKind::PermissionDenied => SqlState::INSUFFICIENT_PRIVILEGE,
             _ => SqlState::IO_ERROR,
         };
-        Error::new(
-            kind,
-            format!("is to be had from the file {}, which cannot be read: {error}", path.display()),
-        )
+        Error::new(kind, format!("names the file {}, which cannot be read: {error}", path.display()))
     };
     let wrong = |why: &str| {
-        let message = format!("is to be had from the file {}, which {why}", path.display());
+        let message = format!("names the file {}, which {why}", path.display());
         Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
     };
-    // Others would keep the reader waiting. It may be a link to a file, as secrets that are mounted are.
+    // Reading other kinds of files may block. A link to a file is allowed; mounted secrets are links.
     if !path.metadata().map_err(unreadable)?.is_file() {
         return wrong("is no ordinary file");
     }
@@ -87,7 +83,8 @@ fn of_file(path: &Path) -> Result<String> {
     }
 }
 
-/// Names of the kept secrets that a catalog's pipelines have. None if a definition cannot be read: then nobody knows.
+/// Names of the stored secrets that a catalog's pipelines use. None if a definition cannot be read: then the set is
+/// unknown.
 pub fn used(catalog: &Catalog) -> Option<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     for pipeline in catalog.pipelines.values() {
@@ -148,7 +145,7 @@ mod tests {
         assert_eq!((resolved["b"].as_str(), resolved["c"].as_str()), ("hidden", "old"));
         for (credentials, named) in [
             (r#"{"a": {"env": "NO_SUCH_VARIABLE"}}"#, "NO_SUCH_VARIABLE"),
-            (r#"{"a": {"kept": "0"}}"#, "is gone"),
+            (r#"{"a": {"kept": "0"}}"#, "is missing"),
         ] {
             let error = resolve(&pipeline(credentials), &secrets).unwrap_err();
             assert_eq!(error.sqlstate, SqlState::UNDEFINED_OBJECT);

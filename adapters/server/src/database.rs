@@ -1,4 +1,4 @@
-//! The engine as SQL sees it.
+//! The engine behind SQL's database port.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::pipelines::Pipelines;
 
-/// A running engine, and what it knows of pipelines' definitions.
+/// A running engine with its pipeline factory.
 pub(crate) struct EngineDatabase {
     engine: Engine,
     pipelines: Arc<Pipelines>,
@@ -24,7 +24,8 @@ impl EngineDatabase {
         EngineDatabase { engine, pipelines }
     }
 
-    /// Removes secrets that no pipeline has. Only what was settled before the snapshot is taken can be told to be unused by it.
+    /// Removes secrets that no pipeline uses. A snapshot proves this only for secrets that were settled before it was
+    /// taken.
     pub(crate) async fn remove_unused_secrets(&self) -> Result<(), Error> {
         let mut unused = self.pipelines.secrets().settled()?;
         if unused.is_empty() {
@@ -37,7 +38,7 @@ impl EngineDatabase {
         self.with_pipelines(move |pipelines| pipelines.secrets().remove(&unused)).await
     }
 
-    /// Names of pipelines whose definitions have secrets in them, as older versions kept them.
+    /// Names of pipelines whose definitions contain secrets, as older versions stored them.
     pub(crate) async fn pipelines_with_secrets_in_clear(&self) -> Result<Vec<String>, Error> {
         let snapshot = self.engine.snapshot().await?;
         let pipelines = snapshot.catalog.pipelines.values();
@@ -45,7 +46,7 @@ impl EngineDatabase {
         Ok(in_clear.map(|p| p.name.clone()).collect())
     }
 
-    /// Does what may wait for files, on a thread of its own.
+    /// Runs work that may wait for files on a thread of its own.
     async fn with_pipelines<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Pipelines) -> Result<T, Error> + Send + 'static,
@@ -53,7 +54,7 @@ impl EngineDatabase {
         let pipelines = Arc::clone(&self.pipelines);
         let (answer, waiting) = oneshot::channel();
         let thread = std::thread::Builder::new().name("secrets".into());
-        // Whoever asked may have given up.
+        // The caller may have stopped waiting.
         let spawned = thread.spawn(move || drop(answer.send(work(&pipelines))));
         spawned
             .map_err(|error| Error::new(SqlState::OUT_OF_MEMORY, format!("no thread to be had: {error}")))?;
@@ -79,7 +80,7 @@ impl Database for EngineDatabase {
     }
 
     async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error> {
-        // By hand, and not as the engine's guard: a table lock that a write uses up must not be released before.
+        // Without the engine's guard: a table lock that a write uses must not be released before it.
         match self.engine.request(Request::AcquireTableLock { tables }).await? {
             Response::TableLock { table_lock, snapshot } => {
                 let engine = self.engine.clone();
@@ -109,7 +110,7 @@ impl Database for EngineDatabase {
             failed => failed,
         };
         if let Err(error) = removed {
-            tracing::warn!(%error, "secrets that no pipeline has are removed at the next start");
+            tracing::warn!(%error, "unused secrets are removed at the next start");
         }
     }
 

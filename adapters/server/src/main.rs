@@ -1,5 +1,5 @@
-//! The command line: `tidemark serve` is the server, `tidemark quickstart` shows what it is for. What a database is lives in the
-//! other crates; here its parts are put together and made a process.
+//! The command line: `tidemark serve` is the server, `tidemark quickstart` demonstrates it. The other crates contain
+//! the database; this one assembles them into a process.
 
 mod database;
 mod memory;
@@ -24,7 +24,7 @@ struct Arguments {
 enum Command {
     /// Run the database server.
     Serve(Box<settings::ServeArguments>),
-    /// Load a stream of payments, kill the database in the middle of it, again and again, and count every cent.
+    /// Load a stream of payments, kill the database several times while it runs, and check the sum to the cent.
     Quickstart(quickstart::QuickstartArguments),
 }
 

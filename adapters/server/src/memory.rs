@@ -1,26 +1,26 @@
-//! Gives memory back that the allocator keeps: what queries have freed lies between what is still in use, and would stay with the
-//! process for as long as it runs. That is done while the server has next to nothing to do, so that nobody waits for it: the
-//! allocator lets nobody allocate from an arena while it looks through it.
+//! Returns memory that the allocator keeps. Memory freed by queries lies between memory in use, and would otherwise
+//! stay with the process. The trim runs while the server is nearly idle, because no thread can allocate from an arena
+//! while it is trimmed.
 //!
-//! Another allocator would do so by itself, at the price of a thread of its own or of work at every free, and of a C library in the
-//! build. The one of the system needs only to be told when.
+//! Another allocator would do this by itself, at the price of a thread or of work at every free, and of a C library in
+//! the build. The system's allocator only needs a call.
 
 use std::time::Duration;
 
-/// How often it is looked whether there is something to give back.
+/// How often the need for a trim is checked.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Less than this part of a core is next to nothing.
+/// With less than this part of a core the server is nearly idle.
 const IDLE_SHARE: f64 = 0.1;
 
-/// Growth since the last time that makes it worth while: so many bytes, and a sixteenth of all.
+/// Growth since the last trim that justifies one: at least this many bytes, and a sixteenth of all.
 const GROWTH_BYTES_MIN: u64 = 16 << 20;
 
-/// Starts the thread that does it. Without one the server merely stays larger.
+/// Starts the thread. Without it the server works and stays larger.
 pub(crate) fn watch() {
     let started = std::thread::Builder::new().name("memory".into()).spawn(give_back_for_ever);
     if let Err(error) = started {
-        tracing::warn!(%error, "no thread to be had that gives memory back");
+        tracing::warn!(%error, "cannot start the thread that returns memory");
     }
 }
 
@@ -36,19 +36,19 @@ fn give_back_for_ever() {
     }
 }
 
-/// When it is time.
+/// Decides when to trim.
 #[derive(Default)]
 struct Watch {
     cpu_before: Duration,
-    /// What was left the last time.
+    /// Bytes after the last trim.
     resident_bytes: u64,
 }
 
 impl Watch {
-    /// To be asked once an interval.
+    /// To be called once an interval.
     fn is_due(&mut self, resident_bytes: u64, cpu: Duration) -> bool {
         let used = cpu.saturating_sub(std::mem::replace(&mut self.cpu_before, cpu));
-        // What a load has brought since is data, and all of it is looked through once; it grows by ever more until the next time.
+        // Growth by loaded data causes one trim; the next one then needs larger growth.
         self.resident_bytes = self.resident_bytes.min(resident_bytes);
         let grown = resident_bytes - self.resident_bytes;
         used < INTERVAL.mul_f64(IDLE_SHARE) && grown >= GROWTH_BYTES_MIN.max(self.resident_bytes / 16)
@@ -59,7 +59,7 @@ impl Watch {
     }
 }
 
-/// Memory of the process that is in RAM, without what it shares with files. None where the system does not say.
+/// Memory of the process that is in RAM, without what it shares with files. None where the system does not provide it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
@@ -70,7 +70,7 @@ fn resident_bytes() -> Option<u64> {
 /// CPU time of all threads so far.
 fn cpu_time() -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes to what it is given and nothing else.
+    // SAFETY: the call writes only to its argument.
     let done = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     let whole = (done == 0).then(|| time.tv_sec.try_into().ok()).flatten()?;
     Some(Duration::new(whole, time.tv_nsec.try_into().ok()?))
@@ -78,13 +78,13 @@ fn cpu_time() -> Option<Duration> {
 
 #[cfg(target_env = "gnu")]
 fn give_back() {
-    // SAFETY: it may be called at any time by any thread, and changes nothing that is in use.
+    // SAFETY: any thread may call it at any time; it changes no memory in use.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Other C libraries do so by themselves.
+/// Other C libraries return memory by themselves.
 #[cfg(not(target_env = "gnu"))]
 fn give_back() {}
 

@@ -1,4 +1,4 @@
-//! Where SQL, decoders and Kafka meet: sources and extractors out of pipelines' definitions.
+//! Connects SQL, decoders and Kafka: makes sources and extractors from pipelines' definitions.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ impl Pipelines {
         Ok(Pipelines { planner, secrets, allowed_brokers })
     }
 
-    /// The secrets that the database keeps.
+    /// The database's secrets.
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Whether a source may be made of a definition as things are now.
+    /// Whether a source can be made of a definition now.
     pub(crate) fn check(&self, definition_sql: &str) -> Result<(), Error> {
         match self.options(definition_sql) {
             Ok(_) => Ok(()),
@@ -38,7 +38,7 @@ impl Pipelines {
         }
     }
 
-    /// Secrets are read now, from wherever they are; one that cannot be had may be there later.
+    /// Secrets are read now, from their places; a missing one may exist later.
     fn options(&self, definition_sql: &str) -> Result<KafkaOptions, SourceFailure> {
         let pipeline = parse_pipeline(definition_sql).map_err(SourceFailure::Permanent)?;
         let source = &pipeline.source;
@@ -112,7 +112,7 @@ mod tests {
             assert_eq!(options.settings["sasl.password"], password);
             assert!(options.secrets_may_change);
         }
-        // What an older version has kept in clear is read.
+        // A value that an older version stored in clear is read.
         let sql = definition(r#"{"sasl.password": "old"}"#);
         let options = pipelines.options(&sql).unwrap();
         assert_eq!(options.settings["sasl.password"], "old");

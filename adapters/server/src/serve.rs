@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
     log_to_stderr(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Statements are parsed and planned elsewhere, and their trees end here: a tree is let go by recursion.
+        // Statements are parsed and planned on other threads, but their trees are dropped here, by recursion.
         .thread_stack_size(64 << 20)
         .build()
         .map_err(|error| format!("cannot start the threads of the server: {error}"))?;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
         let config = tidemark_sql::Config { query_memory_bytes, ..tidemark_sql::Config::default() };
         tidemark_sql::serve(listener, database, config, stop).await
     });
-    // First the clients, then what they asked: sources hang up and the log is synced.
+    // First the clients, then the engine: sources disconnect and the log is synced.
     engine.shutdown();
     runtime.shutdown_background();
     served.map_err(|error| format!("the server failed: {error}"))?;
@@ -58,13 +58,13 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a crash left is removed; what an older version kept in clear is told of.
+/// Removes secrets that a crash left, and reports those that an older version stored in clear.
 async fn look_after_secrets(database: &EngineDatabase) -> Result<(), kernel::Error> {
     database.remove_unused_secrets().await?;
     for pipeline in database.pipelines_with_secrets_in_clear().await? {
         tracing::warn!(
             pipeline,
-            "an older version has kept its CREDENTIALS in clear, and they stay in the log: change them at the brokers, and set them \
+            "an older version has stored its CREDENTIALS in clear, and they stay in the log: change them at the brokers, and set them \
              anew with ALTER PIPELINE … SET CREDENTIALS"
         );
     }
@@ -97,7 +97,7 @@ fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {listen}: {error}; {remedy}")
 }
 
-/// Done when the process is asked to end: SIGTERM, or Ctrl-C.
+/// Completes when the process is asked to end: SIGTERM, or Ctrl-C.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -112,7 +112,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 /// The ready line, for people and for programs that start the server: the second word after `on` is the address.
 fn announce(settings: &Settings, address: SocketAddr, shard_count: u16) {
     let mut out = std::io::stdout().lock();
-    // Nobody may be listening.
+    // There may be no reader.
     let _ = writeln!(
         out,
         "tidemark is ready on {address} (data in {}, {shard_count} shards)\n  {}",

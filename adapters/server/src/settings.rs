@@ -1,4 +1,4 @@
-//! What the server is told: flags, then a TOML file, then the environment, the first that says something wins.
+//! Settings of the server: flags, then a TOML file, then the environment; the first one that has a setting wins.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,26 +9,26 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use tidemark_kafka::AllowedBrokers;
 
-/// Port where none is said: beside PostgreSQL's 5432.
+/// Default address; the port is next to PostgreSQL's 5432.
 const LISTEN_DEFAULT: &str = "127.0.0.1:5433";
 
-/// What is wrong with another text there.
+/// Error text for another form.
 const LISTEN_FORM: &str = "an IP address and a port are wanted, as in 127.0.0.1:5433 or [::1]:5433";
 
-/// Most shards, wherever the number is said.
+/// Most shards, in every source of settings.
 const SHARDS_MAX: u16 = 1024;
 
-/// Said below the flags.
+/// Text below the flags.
 const ELSEWHERE: &str = "\
-Each setting can also stand in the file of --config, by the same name with underscores, as in `log_file_bytes = 67108864`, or in
+Each setting can also be in the file of --config, by the same name with underscores, as in `log_file_bytes = 67108864`, or in
 the environment, as in TIDEMARK_LOG_FILE_BYTES=67108864. Flags win over the file, and the file over the environment.";
 
-/// Flags of `tidemark serve`. Each can also stand in the file, by the same name with underscores, or in the environment as
+/// Flags of `tidemark serve`. Each can also be in the file, by the same name with underscores, or in the environment as
 /// `TIDEMARK_` and the name in capitals.
 #[derive(Args, Serialize, Default)]
 #[command(after_help = ELSEWHERE)]
 pub(crate) struct ServeArguments {
-    /// Directory of the database; created if it is not there.
+    /// Directory of the database; created if it does not exist.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
@@ -60,8 +60,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline_credit_bytes: Option<u64>,
-    /// Whether pipelines that ran before run again [default: as-before]; `stopped` stops them all, as STOP PIPELINE does: a way in
-    /// where one of them is in the way.
+    /// Whether pipelines that ran before run again [default: as-before]; `stopped` stops them all, as STOP PIPELINE
+    /// does; use it when a pipeline prevents a start.
     #[arg(long, value_name = "WHICH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipelines: Option<PipelinesAtStart>,
@@ -73,11 +73,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// Directory to record into what the database is fed and does, so that `sim replay` can run its lives again [default: none].
+    /// Directory of the flight recorder, for `sim replay` [default: none].
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
-    /// Bytes of the recording, of all lives together; the oldest files go first [default: 1073741824].
+    /// Bytes of the recording, of all terms together; the oldest files are removed first [default: 1073741824].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record_bytes_max: Option<u64>,
@@ -87,7 +87,7 @@ pub(crate) struct ServeArguments {
     pub trace: Option<PathBuf>,
 }
 
-/// What becomes of pipelines that ran before.
+/// What happens to pipelines that ran before.
 #[derive(clap::ValueEnum, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PipelinesAtStart {
@@ -117,7 +117,7 @@ pub(crate) struct Settings {
     pub trace: Option<PathBuf>,
 }
 
-/// What holds where nobody says anything.
+/// Default settings.
 #[derive(Serialize)]
 struct Defaults {
     listen: &'static str,
@@ -128,7 +128,7 @@ struct Defaults {
     record_bytes_max: u64,
 }
 
-/// Names of all settings; other variables that begin with `TIDEMARK_` are somebody else's.
+/// Names of all settings; other variables that begin with `TIDEMARK_` are ignored.
 const NAMES: [&str; 14] = [
     "data",
     "listen",
@@ -193,7 +193,7 @@ impl Settings {
         {
             return Err(format!("shards is {shards}, it has to be from 1 to {SHARDS_MAX}"));
         }
-        // Without any, no query that sorts and no pipeline would get on.
+        // With 0, no sorting query and no pipeline could proceed.
         if self.query_memory_bytes == 0 {
             return Err("query_memory_bytes is 0: no query could sort or group".into());
         }

@@ -1,10 +1,10 @@
-//! The quickstart as a process: what it set up is gone however it ends.
+//! The quickstart as a process: it removes its set-up however it ends.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A run that puts its directory under `directory` and would take minutes.
+/// A run with its directory under `directory` that would take minutes.
 fn start(directory: &Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tidemark"))
         .args(["quickstart", "--seconds", "600", "--rate", "100", "--kills", "0"])
@@ -20,7 +20,7 @@ fn send(signal: &str, pid: u32) {
     assert!(sent.success(), "process {pid} is gone already");
 }
 
-/// Names what is left; a database that is left is killed, so that a failing test leaves none behind.
+/// Names the remains; a remaining database is killed, so that a failing test leaves none behind.
 fn left(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let entries: Vec<_> = entries.collect();

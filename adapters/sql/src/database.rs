@@ -1,4 +1,4 @@
-//! What SQL asks of the database behind it. The engine implements it in production, a single-threaded host in tests.
+//! The port from SQL to the database. The engine implements it in production, a single-threaded host in tests.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,31 +21,32 @@ pub trait Database: Send + Sync + 'static {
     /// The newest published state, held until the guard is dropped.
     async fn snapshot(&self) -> Result<SnapshotGuard, Error>;
 
-    /// A table lock with the staged tip, held until it is used up by a write or the guard is dropped.
+    /// A table lock with the staged tip, held until a write uses it or the guard is dropped.
     async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error>;
 
     /// Asks the source that a pipeline's definition names for its topic and the offsets of its partitions, now.
     async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error>;
 
-    /// Whether a definition's source may be opened as it is said: its brokers are allowed, its settings are known, what it names as
-    /// the place of a secret is there. Nothing is connected.
+    /// Whether a definition's source can be opened: its brokers are allowed, its settings are known, and the places of
+    /// its secrets exist. Does not connect.
     async fn check_source(&self, definition_sql: &str) -> Result<(), Error>;
 
-    /// Keeps secrets apart from the log; they are durable when it returns. Returns the names that a definition has in their place.
+    /// Stores secrets outside of the log; they are durable when it returns. Returns the names that replace them in a
+    /// definition.
     async fn keep_secrets(&self, secrets: Vec<String>) -> Result<Vec<String>, Error>;
 
-    /// The outcome of a statement is known for which these were kept, or that may have left kept secrets without use: those that
-    /// the published catalog does not use are removed.
+    /// Called when the outcome of a statement is known that stored these secrets, or that may leave stored secrets
+    /// unused. Secrets that the published catalog does not use are removed.
     async fn settle_secrets(&self, names: Vec<String>);
 
-    /// What the sources said last, by pipeline. Volatile: it is no part of any snapshot.
+    /// The last answers of the sources, by pipeline. Volatile: not a part of any snapshot.
     fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus>;
 }
 
-/// What is known of a running pipeline beyond its durable state.
+/// The volatile status of a running pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct PipelineStatus {
-    /// What is known of each source partition.
+    /// The bounds of each source partition.
     pub watermarks: BTreeMap<i32, Watermarks>,
     /// The newest failure that is being retried, if any.
     pub last_error: Option<Error>,
@@ -53,14 +54,14 @@ pub struct PipelineStatus {
     pub rows_per_second: f64,
 }
 
-/// Where a source partition begins and ends, as last heard.
+/// Bounds of a source partition, by the source's last answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
     /// Offset of the oldest message.
     pub earliest: i64,
-    /// End (exclusive), with what transactions that are still open hold back.
+    /// End (exclusive), messages held back by open transactions included.
     pub end: i64,
-    /// How much of what is before the end cannot be read before such transactions end.
+    /// Number of offsets before the end that open transactions hold back.
     pub held_back: i64,
 }
 
@@ -109,7 +110,7 @@ pub struct TableLockGuard {
 }
 
 impl TableLockGuard {
-    /// `release` is called once, on drop, unless the table lock was used up. It must not block.
+    /// `release` is called once, on drop, unless the table lock was used. It must not block.
     pub fn new(
         id: TableLockId,
         snapshot: Snapshot,
@@ -123,7 +124,7 @@ impl TableLockGuard {
         &self.snapshot
     }
 
-    /// The table lock goes into a [`kernel::message::Write`], which uses it up, whether it succeeds or fails.
+    /// The id for a [`kernel::message::Write`], which ends the lock, whether it succeeds or fails.
     pub fn use_up(mut self) -> TableLockId {
         self.release = None;
         self.id

@@ -1,10 +1,10 @@
-//! SQL over the PostgreSQL wire: sessions, planning and running of statements on DataFusion, writes and definitions for the
-//! kernel, the catalog that clients see. The statements of our own are parsed in `tidemark-pipeline-sql`; threads, log and
-//! Kafka live in the engine, behind [`Database`].
+//! SQL over the PostgreSQL wire: sessions, planning and running of statements on DataFusion, writes and definitions for
+//! the kernel, the catalog for clients. `tidemark-pipeline-sql` parses our own statements; threads, log and Kafka are
+//! in the engine, behind [`Database`].
 //!
-//! The wire layer is our own, over the message types of pgwire. Its handler layer answers a multi-statement query only when
-//! all of it has run, and keeps transaction blocks, COPY and cancellation in ways that do not fit ours. arrow-pg and
-//! datafusion-pg-catalog are not used either: both switch on DataFusion's default features (Parquet, compression, crypto),
+//! The wire layer is our own, over the message types of pgwire. pgwire's handler layer answers a multi-statement query
+//! only after all statements have run, and its transaction blocks, COPY and cancellation do not fit ours. arrow-pg and
+//! datafusion-pg-catalog are not used either: both enable DataFusion's default features (Parquet, compression, crypto),
 //! which would double the cold build.
 
 pub mod assign;

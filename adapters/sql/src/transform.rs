@@ -1,8 +1,7 @@
-//! SET and WHERE of a pipeline, and the whole of what an extractor is built from. Compiled once for each extractor, then
-//! evaluated over columns: `now()` is the batch's input time, and nothing else of the expressions depends on when or where
-//! they run, for only their outcome is logged.
+//! SET and WHERE of a pipeline, and the plan of its extractor. Compiled once for each extractor, then evaluated over
+//! columns. `now()` is the batch's input time. Only the outcome of the expressions is logged.
 //!
-//! A SET expression sees the row as it was decoded, defaults filled in; WHERE sees the row as SET leaves it. Both see the
+//! A SET expression reads the decoded row with defaults filled in; WHERE reads the row after SET. Both read the
 //! variables.
 
 use std::collections::HashSet;
@@ -34,10 +33,10 @@ use crate::query::{QueryEngine, guard, physical_expression, rewrite};
 /// Column of the batch's input time, under a name that no column of a table and no variable can have.
 const NOW: &str = "@now()";
 
-/// Memory that expressions of pipelines may reserve. They reserve none: they have no joins, sorts or aggregates.
+/// Memory that expressions of pipelines may reserve. They need none, because they have no joins, sorts or aggregates.
 const MEMORY_BYTES: usize = 1 << 20;
 
-/// Makes extractors' plans out of pipelines' definitions. One a process is enough.
+/// Makes extractors' plans from pipelines' definitions. One per process is enough.
 #[derive(Debug)]
 pub struct PipelinePlanner {
     engine: QueryEngine,
@@ -49,7 +48,7 @@ impl PipelinePlanner {
         Ok(PipelinePlanner { engine: QueryEngine::new(MEMORY_BYTES, 1)? })
     }
 
-    /// What an extractor needs: how messages are decoded and where rows go, and SET and WHERE if the pipeline has any.
+    /// The plan of an extractor: decoding, routing, and SET and WHERE if the pipeline has any.
     pub fn extract_plan(
         &self,
         definition_sql: &str,
@@ -84,7 +83,7 @@ impl PipelinePlanner {
     }
 }
 
-/// Texts of the defaults of the columns that no message feeds; None if one of them is no constant.
+/// Texts of the defaults of the columns that no message feeds; None if one of them is not a constant.
 fn constant_defaults(table: &TableDef, inputs: &DecodeInputs) -> Result<Option<Vec<Option<String>>>> {
     let mut texts = Vec::with_capacity(table.columns.len());
     for (column, fed) in table.columns.iter().zip(&inputs.fed_by) {
@@ -229,14 +228,14 @@ impl Transform for Program {
     }
 }
 
-/// From syntax to what can be evaluated.
+/// Compiles syntax to physical expressions.
 struct Compiler<'a> {
     state: &'a SessionState,
     schema: DFSchema,
 }
 
 impl Compiler<'_> {
-    /// The value of a column; that its type can be assigned is checked here, on no rows.
+    /// The value of a column; its assignability is checked here, on no rows.
     fn value(
         &self,
         expression: &ast::Expr,
@@ -278,7 +277,7 @@ impl Compiler<'_> {
         physical_expression(self.state, logical, &self.schema)
     }
 
-    /// Variables become columns of that name; the planner would take them for variables of the session.
+    /// Variables become columns of that name, because the planner would treat them as session variables.
     fn resolve_variables(&self, expression: &ast::Expr) -> Result<ast::Expr> {
         let known: HashSet<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
         let mut expression = expression.clone();
@@ -315,7 +314,7 @@ fn input_time(expr: Expr) -> datafusion::error::Result<Rewritten<Expr>> {
     }
 }
 
-/// What an expression over one row cannot have.
+/// Refuses parts that an expression over one row cannot have.
 fn refuse_unbound(expr: &Expr) -> Result<()> {
     let mut refused = None;
     let visited = expr.apply(|e| {

@@ -1,4 +1,4 @@
-//! Names, joins and subqueries as PostgreSQL 15 answers: every expected value and SQLSTATE is what it says.
+//! Names, joins and subqueries with PostgreSQL 15's answers: every expected value and SQLSTATE is PostgreSQL's.
 
 mod support;
 
@@ -151,7 +151,7 @@ async fn subqueries_stand_anywhere() {
             ("select sum((select count(*) from o where o.kid = k.id)) from k", "4"),
             ("select k.id, s.m from k left join lateral (select max(amt) m from o where o.kid >= k.id) s on true order by 1", "1|100 ; 2|70 ; 3|70 ; 4|1"),
             ("select k.id, s.x from k, lateral (values (k.id), (k.v)) s(x) where k.id = 3 order by 2", "3|3 ; 3|7"),
-            // Of a table that is always empty, too.
+            // Also for a table that is always empty.
             ("select count(*), max(tgname) from pg_catalog.pg_trigger where tgisinternal", "0|null"),
             ("select tgname from pg_trigger", ""),
             ("create table sums (a int)", "ok"),

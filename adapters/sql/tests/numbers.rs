@@ -1,5 +1,5 @@
-//! Numbers as PostgreSQL 15 answers: exact arithmetic of numerics, quotients rounded where it rounds them, types of results,
-//! aggregates. Each expected value is PostgreSQL's; of a quotient zeros may be shown more or fewer.
+//! Numbers as PostgreSQL 15 answers: exact arithmetic of numerics, quotients rounded where it rounds them, types of
+//! results, aggregates. Each expected value is PostgreSQL's; the number of trailing zeros of a quotient may differ.
 
 mod support;
 
@@ -95,7 +95,7 @@ async fn aggregates_have_postgresqls_types() {
             ("select sum(1e308::float8) from z", "!22003 out of range"),
             ("select sum(g) from r", "!42883 function sum(text) does not exist"),
             ("select avg(q) over (order by q rows 1 preceding) from z order by q", "10.0000000000000000 ; 15.0000000000000000 ; 25.0000000000000000"),
-            // What left a frame of floats leaves nothing behind.
+            // A value that left a frame of floats has no effect.
             (
                 "select sum(f) over (order by i rows 1 preceding) from (values (1, 1e20::float8), (2, 1::float8), (3, 1::float8)) v(i, f) order by i",
                 "1e+20 ; 1e+20 ; 2",
@@ -120,15 +120,16 @@ async fn operators_are_resolved_by_the_types_of_both_operands() {
         .await;
 }
 
-/// What runs while rows are staged is the kernel's arithmetic: products keep all their digits until they are stored, and quotients
-/// those that PostgreSQL gives them.
+/// The kernel's arithmetic during staging: products keep all their digits until they are stored, and quotients those of
+/// PostgreSQL.
 #[tokio::test]
 async fn upserts_multiply_and_divide_as_postgresql() {
     let db = Runner::new(2);
     db.script(&[
         ("create table d (k bigint, b numeric(10,2), n int, primary key (k))", "ok"),
         ("insert into d values (1, 100.00, 7)", "inserted 1 updated 0 deleted 0 ignored 0"),
-        // 100.00 * 0.3333 * 3.0003 = 99.999999, which is stored as 100.00; rounded in between it would be 99.99.
+        // 100.00 * 0.3333 * 3.0003 = 99.999999, which is stored as 100.00; with intermediate rounding it would be
+        // 99.99.
         (
             "insert into d values (1, 0, 0) on duplicate key update b = b * 0.3333 * 3.0003",
             "inserted 0 updated 1 deleted 0 ignored 0",
@@ -156,7 +157,7 @@ async fn upserts_multiply_and_divide_as_postgresql() {
         ("select b from d", "66.67"),
         ("insert into d values (1, 0, 0) on duplicate key update b = b / values(b)", "!22012 division by zero"),
         ("insert into d values (1, 0, 0) on duplicate key update b = b / 3 / 3", "!0A000 quotient of a quotient"),
-        // A quotient on its way that has more digits than there is room for.
+        // An intermediate quotient with too many digits.
         (
             "insert into d values (1, 0, 0) on duplicate key update b = 1 + 0.000000001 / 99999.0 / 1.0",
             "!0A000 quotient of a quotient",

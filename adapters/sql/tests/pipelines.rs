@@ -1,4 +1,4 @@
-//! Pipelines without a broker: what CREATE PIPELINE refuses, and what becomes of messages on their way to the shards.
+//! Pipelines without a broker: the errors of CREATE PIPELINE, and the extraction of messages.
 
 mod support;
 
@@ -75,11 +75,11 @@ async fn what_create_pipeline_keeps() {
     let snapshot = db.env.database.snapshot().await.unwrap();
     let kept = snapshot.catalog.pipeline_named("p").unwrap();
     assert_eq!((kept.error_limit, kept.batch_interval_us), (Some(3), 20_000));
-    // A sum is a sum and not hidden under casts.
+    // A sum is recognised, not hidden under casts.
     let OnDuplicate::Update(update) = &kept.on_duplicate else { panic!("{:?}", kept.on_duplicate) };
     let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
     assert_eq!(update.assignments, [(1, sum)]);
-    // The definition goes into the log: it has where the secret is, and not the secret.
+    // The definition is logged: it contains the place of the secret, not the secret.
     assert!(!kept.definition_sql.contains("hidden"));
     let source = parse_pipeline(&kept.definition_sql).unwrap().source;
     let name = source.kept_secrets().next().expect("it is kept").to_owned();
@@ -126,7 +126,7 @@ async fn what_a_statement_cannot_say_of_its_source() {
     let with = |credentials: &str| pipeline(&format!("credentials '{credentials}' {json}"));
     db.script(&[
         (&with(r#"{"sasl.password": {"kept": "0"}}"#), "!22023 only the database"),
-        (&with(r#"{"sasl.password": "<redacted>"}"#), "!22023 in the place of a secret"),
+        (&with(r#"{"sasl.password": "<redacted>"}"#), "!22023 the placeholder that is shown"),
         (&format!("create pipeline q as load data kafka 'forbidden:1/t' {json}"), "!42501 forbidden"),
         (&pipeline(json), "ok"),
         (
@@ -229,7 +229,7 @@ async fn texts_keep_to_their_length_and_jsonb_to_its_form() {
     assert_eq!(rows(&extract), [r#"1|abc|{"a": [100], "bb": 0}|null"#, "5|ok|null|null"]);
     let codes = [(101, "22001"), (102, "22P05"), (103, "22003")].map(|(at, code)| (at, code.to_string()));
     assert_eq!(aside(&extract), codes);
-    // The same of what SET makes; jsonb is jsonb there.
+    // The same for results of SET; jsonb stays jsonb there.
     let set = "into table t format json (id <- id, @v <- v, doc <- doc) \
                set v = @v || 'x', doc = doc || '{\"b\":2,\"a\":1.0}', note = doc ->> 'b' where doc = '{\"a\":1,\"b\":2}'";
     let messages = [
@@ -279,9 +279,9 @@ async fn another_definition_keeps_the_offsets_of_the_same_source() {
     assert_eq!(db.run(&replaced("h:9092/topic", "batch_interval 30")).await.unwrap(), "ok");
     assert_eq!(kept().await, (vec![(0, 7)], 2, 30_000, None));
     let told = db.run(&replaced("h:9092/other", "")).await.unwrap();
-    assert!(told.contains("its offsets are forgotten") && told.contains("'h:9092/other'"), "{told}");
+    assert!(told.contains("its offsets are dropped") && told.contains("'h:9092/other'"), "{told}");
     assert_eq!(kept().await, (vec![], 3, 0, None));
-    // What comes out is held to what a pipeline must be.
+    // The result is checked like a new pipeline.
     db.script(&[
         ("alter pipeline nobody set batch_interval 1", "!42704 \"nobody\""),
         ("alter pipeline p set where nope", "!42703 nope"),
@@ -342,7 +342,7 @@ async fn hints_say_what_is_certain() {
         let told = format!("{error} {:?}", error.hint());
         assert!(!told.contains("Did you mean") && !told.contains("now()"), "{told}");
     }
-    // What the refusal of a number in a path advises is right.
+    // The advice in the error for a number in a path works.
     let rest = "into table t format json (id <- id, @lines <- lines) set note = @lines::jsonb -> 0 ->> 'sku'";
     let extract = extracted(&db, rest, &[r#"{"id": 1, "lines": [{"sku": "a-7"}, {}]}"#]).await;
     assert_eq!(rows(&extract), ["1|null|a-7|2026-01-01 00:00:00+00"]);

@@ -1,4 +1,4 @@
-//! What queries come to where DataFusion by itself would say something else than PostgreSQL.
+//! Queries for which plain DataFusion's answer differs from PostgreSQL's.
 
 mod support;
 
@@ -14,7 +14,7 @@ async fn arithmetic_that_does_not_fit_is_an_error() {
              (3, null, null, null, null, null)",
             "inserted 3 updated 0 deleted 0 ignored 0",
         ),
-        // Constants, which are calculated ahead.
+        // Constants, which are folded.
         ("select 2147483647 + 1", "!22003 integer out of range"),
         ("select 2147483647::bigint + 1", "2147483648"),
         ("select 9223372036854775807 + 1", "!22003 bigint out of range"),
@@ -31,7 +31,7 @@ async fn arithmetic_that_does_not_fit_is_an_error() {
         ("select 'Infinity'::double precision + 1", "Infinity"),
         ("select 1 where 1 = 2147483647 + 1", "!22003 integer out of range"),
         ("select case when true then 1 else 1 / 0 end", "1"),
-        // Columns, wherever the expression stands.
+        // Columns, in any place of an expression.
         ("select x + 1 from t", "!22003 bigint out of range"),
         ("select x + 1 from t where k > 1", "3 ; null"),
         ("select i * 2 from t", "!22003 integer out of range"),
@@ -50,7 +50,7 @@ async fn arithmetic_that_does_not_fit_is_an_error() {
         ("select r * 10::real from t", "!22003 overflow"),
         ("select f / (k - 2) from t", "!22012 division by zero"),
         ("update t set x = x + 1", "!22003 bigint out of range"),
-        // What fits stays what it is.
+        // Values in range are unchanged.
         ("select x - 1, i - 1, s - 1::smallint, f / 2, r / 2 from t where k = 2", "1|1|1|1|1"),
         ("select x + 1, count(*) from t where k = 2 group by x + 1 having x + 1 = 3 order by x + 1", "3|1"),
     ])

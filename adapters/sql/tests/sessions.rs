@@ -1,5 +1,5 @@
-//! Sessions as a client sees them: several statements in one text, settings and for how long they hold, what a connection may
-//! begin with, and what is given up while it is planned.
+//! Sessions from a client's view: several statements in one text, settings and their scope, startup parameters, and
+//! cancellation during planning.
 
 mod support;
 
@@ -26,14 +26,14 @@ async fn the_statements_of_one_text_are_one_transaction() {
     assert_eq!(one(&client, "SELECT count(*) FROM counts").await, "0");
     fails(&client, &format!("{insert}; INSERT INTO counts VALUES (2, 3)"), &SqlState::UNIQUE_VIOLATION).await;
     assert_eq!(one(&client, "SELECT count(*) FROM counts").await, "0");
-    // A statement sees what those before it have written, and all of it is there afterwards.
+    // A statement sees the writes of those before it, and all of them are there afterwards.
     assert_eq!(one(&client, &format!("{insert}; SELECT sum(n) FROM counts")).await, "3");
     assert_eq!(one(&client, "SELECT count(*) FROM counts").await, "2");
-    // What is before a COMMIT stays; what is after it is a transaction of its own.
+    // Statements before a COMMIT are committed; those after it are a new transaction.
     let parts = "INSERT INTO counts VALUES (3, 3); COMMIT; INSERT INTO counts VALUES (4, 4); SELECT 1/0";
     fails(&client, parts, &SqlState::DIVISION_BY_ZERO).await;
     assert_eq!(one(&client, "SELECT max(k) FROM counts").await, "3");
-    // A BEGIN takes in what came before it, and its block outlives the text.
+    // A BEGIN includes the statements before it, and its block continues after the text.
     simple(&client, "INSERT INTO counts VALUES (5, 5); BEGIN; INSERT INTO counts VALUES (6, 6)")
         .await
         .unwrap();
@@ -112,7 +112,7 @@ async fn settings_end_with_their_block() {
     assert_eq!(one(&client, show).await, "block");
     simple(&client, "COMMIT").await.unwrap();
     assert_eq!(one(&client, show).await, "session");
-    // What a block has set is gone with it; without one, SET LOCAL does nothing.
+    // Settings of a block end with it; without a block, SET LOCAL does nothing.
     simple(&client, "BEGIN").await.unwrap();
     simple(&client, "SET application_name = 'lost'").await.unwrap();
     simple(&client, "ROLLBACK").await.unwrap();
@@ -130,7 +130,7 @@ async fn settings_end_with_their_block() {
     server.stop().await;
 }
 
-/// Connects with this in its text; the SQLSTATE of the refusal.
+/// Connects with this connection string; returns the SQLSTATE of the error.
 async fn refused(server: &Server, text: &str) -> Option<String> {
     let text = format!("host=127.0.0.1 port={} user=tester {text}", server.address.port());
     let error = tokio_postgres::connect(&text, NoTls).await.err()?;
@@ -164,7 +164,7 @@ async fn a_connection_begins_with_what_it_asks_for_or_not_at_all() {
     server.stop().await;
 }
 
-/// Neither its time nor its client waits for what the planner does not interrupt.
+/// A timeout and a disconnected client end planning, which cannot be interrupted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planning_is_given_up_when_its_time_is_over() {
     let (server, client) = prepared().await;
@@ -174,7 +174,7 @@ async fn planning_is_given_up_when_its_time_is_over() {
     let slow = format!("SELECT count(*) FROM counts t0 {}", joins.join(" "));
     let began = Instant::now();
     fails(&client, &slow, &SqlState::QUERY_CANCELED).await;
-    // Not a matter of speed: without giving up it is minutes.
+    // A generous limit: without cancellation it takes minutes.
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     simple(&client, "SET statement_timeout = 0").await.unwrap();
     assert_eq!(one(&client, "SELECT 1").await, "1");

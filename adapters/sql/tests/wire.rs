@@ -1,5 +1,5 @@
-//! The wire protocol, as a real client speaks it: tokio-postgres against a server in this process, over the real coordinator
-//! and shards. Each test is a scenario with its own database.
+//! The wire protocol with a real client: tokio-postgres against a server in this process, over the real coordinator and
+//! shards. Each test is a scenario with its own database.
 
 mod support;
 
@@ -240,7 +240,7 @@ async fn copy_in_and_out() {
     let expected = "id,s\n1,tab\there\n2,\n3,\"quo\"\"te,\nline\"\n4,\n5,\"\"\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 
-    // What goes out in binary comes in again.
+    // Binary output can be read in again.
     let out = client.copy_out("COPY t TO STDOUT (FORMAT binary)").await.unwrap();
     let rows: Vec<bytes::Bytes> = out.try_collect().await.unwrap();
     assert_eq!(rows.len(), 6, "the header comes with the first row, the trailer by itself");
@@ -253,7 +253,7 @@ async fn copy_in_and_out() {
     assert_eq!(sink.finish().await.unwrap(), 5);
     assert_eq!(one(&client, "SELECT count(*), sum(n) FROM t").await, "10|13.98");
 
-    // A bad row loads nothing, and the session goes on.
+    // A bad row loads nothing, and the session continues.
     let sink = client.copy_in("COPY t FROM STDIN").await.unwrap();
     pin_mut!(sink);
     sink.send(bytes::Bytes::from_static(b"7\ta\t1\nx\tb\t1\n")).await.unwrap();
@@ -276,7 +276,7 @@ async fn statements_are_cancelled_and_time_out() {
     let token = client.cancel_token();
     let other = server.client().await;
     let watch = async {
-        // Until the statement is seen to run.
+        // Waits until the statement runs.
         loop {
             let sql = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%100000%' AND pid <> pg_backend_pid()";
             if !simple(&other, sql).await.unwrap().0.is_empty() {
@@ -318,7 +318,7 @@ async fn memory_is_bounded() {
     server.stop().await;
 }
 
-/// A row of a few values can be far larger than what it was made of, and is made whole before it is sent.
+/// A row of a few values can be far larger than its sources, and is built completely before it is sent.
 #[tokio::test]
 async fn memory_of_rows_on_their_way_is_bounded() {
     let server = Server::start_with(Config { query_memory_bytes: 64 << 20, ..Config::default() }).await;
@@ -346,7 +346,7 @@ async fn what_is_sent_in_error_disturbs_nobody() {
         let mut rest = vec![];
         let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
     }
-    // A good start, then messages whose lengths lie.
+    // A valid start, then messages with wrong lengths.
     for garbage in [
         &b"P\0\0\0\x08ab\0\0"[..],
         b"B\0\0\0\x0a\0\0\xff\xff\xff\xff",
@@ -429,7 +429,7 @@ async fn the_catalog_that_clients_ask_for() {
         "tidemark|public|tester|UTC"
     );
     assert_eq!(one(&client, "SELECT 'accounts'::regclass::oid = c.oid, c.oid::regclass FROM pg_class c WHERE relname = 'accounts'").await, "t|accounts");
-    // As psql 15 asks for \d and \dt.
+    // The queries of psql 15 for \d and \dt.
     let rows = simple(&client, PSQL_LIST).await.unwrap().0;
     assert_eq!(rows.len(), 2);
     let found = simple(&client, PSQL_FIND).await.unwrap().0;

@@ -1,5 +1,4 @@
-//! Definitions and writes against the real kernel, without the wire: what each statement comes to, and with which error it is
-//! refused.
+//! Definitions and writes against the real kernel, without the wire: the results and errors of each statement.
 
 mod support;
 
@@ -31,7 +30,7 @@ async fn insert_values_select_and_defaults() {
         ("with s as (select 31 as x) insert into t (a) select x from s", &inserted(1)),
         ("delete from t where a = 31", "inserted 0 updated 0 deleted 1 ignored 0"),
         ("with s as (select 1 as x) delete from t", "!0A000 WITH before DELETE"),
-        // Each cell is assigned by itself, as if it stood alone.
+        // Each cell is assigned independently.
         ("insert into t (a, c, d) values (21, 1 + 1, now()), ('22', '2.345', '2026-01-31'), (20 + 3, null, null)", &inserted(3)),
         ("select a, c from t where a > 20 and a < 30", "21|2.00 ; 22|2.35 ; 23|null"),
         ("select d from t where a = 22", "2026-01-31 00:00:00+00"),
@@ -39,7 +38,7 @@ async fn insert_values_select_and_defaults() {
         ("delete from t where a > 20 and a < 30", "inserted 0 updated 0 deleted 3 ignored 0"),
         ("insert into t values (8)", &inserted(1)),
         ("select b from t where a = 8", "none"),
-        // Refused.
+        // Errors.
         ("insert into nowhere values (1)", "!42P01 \"nowhere\""),
         ("insert into t (a, nope) values (1, 2)", "!42703 \"nope\""),
         ("insert into t (a, a) values (1, 2)", "!42701 more than once"),
@@ -110,7 +109,7 @@ async fn update_and_delete() {
         ("update t set v = 0 where k = 99", NONE),
         ("update t as x set s = null, v = default where x.k = 6", "inserted 0 updated 1 deleted 0 ignored 0"),
         ("select v, s from t where k = 6", "null|null"),
-        // Keys move, all at once, wherever they belong.
+        // Keys change all at once, to any shard.
         ("update t set k = k + 1", "inserted 0 updated 6 deleted 0 ignored 0"),
         ("select k, v from t", "2|11 ; 3|21 ; 4|30 ; 5|40 ; 6|50 ; 7|null"),
         ("update t set k = 2 where k = 3", "!23505"),
@@ -129,7 +128,7 @@ async fn update_and_delete() {
         ("delete from t", "inserted 0 updated 0 deleted 3 ignored 0"),
         ("delete from t", NONE),
         ("insert into t values (1, 1, 'x')", &inserted(1)),
-        // Refused.
+        // Errors.
         ("update t set v = 9223372036854775807 + v", "!22003"),
         ("update t set v = 'abc'", "!22P02 bigint"),
         ("update t set v = true", "!42804 \"v\""),

@@ -1,4 +1,4 @@
-//! (c) PostgreSQL: a cluster of its own on loopback, durable as it is by default, with memory as a good engineer would set it.
+//! (c) PostgreSQL: a separate cluster on loopback with the default durability and sensible memory settings.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::topic::Topic;
 use crate::{Outcome, ask, message, process};
 
-/// A running cluster; stopped when it goes.
+/// A running cluster; stopped when dropped.
 pub struct Postgres {
     server: Child,
     port: u16,

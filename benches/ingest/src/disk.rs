@@ -1,4 +1,4 @@
-//! What the disk under the temporary directory sustains: write and sync, in the sizes of commits.
+//! The sustained rate of the disk under the temporary directory: write and sync, in the sizes of commits.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};

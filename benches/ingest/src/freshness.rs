@@ -17,11 +17,11 @@ use crate::{Settings, ask, message};
 /// Between one probe and the next.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
-/// What was measured.
+/// The measurements.
 pub struct Freshness {
     /// From acknowledged to seen, ascending.
     latencies: Vec<Duration>,
-    /// What the probing query itself takes, ascending.
+    /// Durations of the probing query itself, ascending.
     probes: Vec<Duration>,
 }
 
@@ -119,13 +119,13 @@ impl ProducerContext for Acknowledged {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if result.is_ok() {
-            // The receiver is gone only when the measurement failed already.
+            // The receiver is dropped only if the measurement already failed.
             let _ = self.0.send(Instant::now());
         }
     }
 }
 
-/// Sends at a fixed rate, whatever comes back.
+/// Sends at a fixed rate, without waiting for acknowledgements.
 fn produce(
     topic: &Topic,
     source: &str,

@@ -1,4 +1,4 @@
-//! The loader of (c): what a good engineer would write. One connection a worker, two workers that share the partitions; each
+//! The loader of (c), written carefully. One connection per worker, two workers that share the partitions; each
 //! transaction copies a batch in binary form and upserts the offsets.
 
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ fn work(
     Ok(())
 }
 
-/// What is there, up to a full batch; waits a moment for the first message.
+/// The available messages, at most a full batch; waits a moment for the first message.
 fn poll_batch(consumer: &BaseConsumer) -> Result<Vec<rdkafka::message::BorrowedMessage<'_>>> {
     let mut batch = vec![];
     let mut wait = Duration::from_millis(20);

@@ -1,5 +1,5 @@
-//! What the topic's messages are to a database: the table that takes them, the mapping of a pipeline, the size of a row. The
-//! messages themselves are those of every benchmark, [`benches::payments`].
+//! The topic's messages in a database: the table, the mapping of a pipeline, the size of a row. The messages themselves
+//! are those of every benchmark, [`benches::payments`].
 
 use benches::payments::Payment;
 

@@ -1,4 +1,4 @@
-//! What the operating system says of a process: CPU and memory.
+//! CPU and memory of a process, from the operating system.
 
 use std::fs;
 

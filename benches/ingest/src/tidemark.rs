@@ -11,9 +11,9 @@ use tests::server::Server;
 use crate::topic::Topic;
 use crate::{Outcome, Settings, ask, message, process};
 
-/// How often the rows are counted while they are loaded: the questions use the CPU that is measured.
+/// Interval of the counting queries during the load; they use CPU that is measured.
 const PROBE_INTERVAL: Duration = Duration::from_millis(40);
-/// How many counts go with one look at the memory.
+/// Counting queries per sample of the memory.
 const PROBES_A_SAMPLE: u64 = 4;
 
 /// A running server with a data directory of its own.
@@ -24,14 +24,14 @@ pub struct Tidemark {
     keyed: bool,
 }
 
-/// A loaded topic, and what it took.
+/// The measurements of a loaded topic.
 pub struct Loaded {
     pub outcome: Outcome,
     /// Most anonymous memory less the table's bytes, while it loaded.
     overhead_bytes_max: u64,
     table_bytes: u64,
     log_bytes: u64,
-    /// Of the recording, if one is made, and the CPU of the thread that writes it.
+    /// Bytes of the recording, if one is made, and CPU of the thread that writes it.
     record_bytes: u64,
     recorder_cpu_seconds: f64,
 }
@@ -125,13 +125,13 @@ impl Tidemark {
     }
 }
 
-/// Bytes that the server says the table holds.
+/// Bytes of the table, as reported by the server.
 fn table_bytes(client: &mut Client) -> Result<u64> {
     let query = "SELECT data_bytes FROM information_schema.tables WHERE table_name = 'payments'";
     Ok(ask::number(client, query)? as u64)
 }
 
-/// Bytes of the log that hold something: its log files are preallocated and zero behind the last record.
+/// Used bytes of the log: its log files are preallocated and zero after the last record.
 fn log_bytes(data: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(data)? {

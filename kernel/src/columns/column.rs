@@ -1,6 +1,6 @@
-//! One column's payload. Integers (dates, timestamps, and decimals that fit 64 bits, too) take the smallest of a few light
-//! encodings; the choice depends on the values alone. Under nulls lies the last value before them (the first one, at the
-//! front), which never makes an encoding larger.
+//! One column's payload. Integers (dates, timestamps, and decimals that fit 64 bits, too) take the smallest of a few
+//! light encodings; the choice depends on the values alone. The value stored under a null is the last value before it
+//! (at the front, the first one), which never makes an encoding larger.
 //!
 //! | Encoding | Payload |
 //! |---|---|
@@ -11,9 +11,9 @@
 //! | `RUNS` | pairs of value (8 bytes) and the row where its run ends (4 bytes) |
 //! | `RAW` | the values, `width` bytes each; booleans as a bitmap |
 //!
-//! Runs and deltas are taken where the smaller of them (runs, if they are as large) is at most half of what offsets would be. Of
-//! more than 66 values the first 66 tell whether it is worth looking: not where there are more than 32 runs among them (or more
-//! than would be worth it in all) and their differences take more than half of 64 offsets.
+//! The smaller of runs and deltas (runs, if equal) is used if it takes at most half of the bytes of offsets. With more
+//! than 66 values, the first 66 are a sample: runs and deltas are not tried if the sample has more than 32 runs (or
+//! more than the bound for all values) and its deltas take more than half of 64 offsets.
 //!
 //! Text and bytea: the lengths, as integers in one of these encodings, padded; then `text bytes` bytes. A constant text is
 //! only its bytes.
@@ -36,10 +36,10 @@ const DELTAS: u8 = 3;
 const RUNS: u8 = 4;
 const RAW: u8 = 5;
 
-/// A constant text may unfold to so many bytes; it bounds what a few damaged bytes can make a reader allocate.
+/// Most bytes to which a constant text may expand. It bounds what a reader allocates because of a few damaged bytes.
 const CONSTANT_TEXT_BYTES_MAX: usize = 16 << 20;
 
-/// How a payload is to be read.
+/// The form of a payload, from the header of its column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
     pub encoding: u8,
@@ -55,7 +55,7 @@ impl Form {
     }
 }
 
-/// Stands for a type in the header of a column. Precision and scale are those of the table's schema version.
+/// The tag of a type in the header of a column. The table's schema version defines precision and scale.
 pub(super) fn type_tag(data_type: &DataType) -> u8 {
     match data_type {
         DataType::Boolean => 1,
@@ -74,7 +74,7 @@ pub(super) fn type_tag(data_type: &DataType) -> u8 {
     }
 }
 
-/// Appends the payload of a column of which at least one row is not null.
+/// Appends the payload of a column with at least one value that is not null.
 pub(super) fn encode(column: &ArrayRef, out: &mut Vec<u8>) -> Form {
     assert!(column.null_count() < column.len(), "a column without values has no payload");
     match column.data_type() {
@@ -143,7 +143,7 @@ pub(super) fn decode(
     }
 }
 
-/// Numbers that the integer encodings carry.
+/// Types that the integer encodings store.
 trait Integer: Copy + Ord {
     const WIDTH: usize;
     fn widen(self) -> i64;
@@ -177,7 +177,7 @@ macro_rules! integer {
 }
 integer!(i16, i32, i64);
 
-/// A column's values, with the value before them in the places of nulls.
+/// A column's values, with nulls replaced by the value before them.
 fn filled<T: ArrowPrimitiveType>(column: &ArrayRef) -> ScalarBuffer<T::Native> {
     let column: &PrimitiveArray<T> = column.as_primitive();
     let values = column.values();
@@ -225,7 +225,7 @@ fn bounds<T: Integer>(values: &[T]) -> (T, T) {
         .fold((values[0], values[0]), |(least, greatest), value| (least.min(*value), greatest.max(*value)))
 }
 
-/// Runs or deltas, if one of them takes at most half of what plain offsets of `width` bytes would.
+/// Runs or deltas, if one of them takes at most half of the bytes of offsets of `width` bytes.
 fn encode_differences<T: Integer>(values: &[T], width: usize, out: &mut Vec<u8>) -> Option<Form> {
     const SAMPLE: usize = 64;
     let bound = values.len() * width / 2;
@@ -234,7 +234,7 @@ fn encode_differences<T: Integer>(values: &[T], width: usize, out: &mut Vec<u8>)
         let delta = zigzag(pair[1].widen().wrapping_sub(pair[0].widen()));
         runs += usize::from(delta != 0);
         deltas += varint_length(delta);
-        // Values in no order betray themselves soon, and most columns are such.
+        // Most columns are unordered, and a short sample shows it.
         if at == SAMPLE && runs * 12 > bound.min(SAMPLE * 12 / 2) && (deltas - 8) > SAMPLE * width / 2 {
             return None;
         }
@@ -314,7 +314,7 @@ fn encode_decimals(values: &[i128], out: &mut Vec<u8>) -> Form {
     encode_opaque(values, i128::to_le_bytes, out)
 }
 
-/// Values that have no light encoding: one, or all of them.
+/// Values without a light encoding: a constant, or all values.
 fn encode_opaque<T: Copy, const N: usize>(
     values: &[T],
     to_bytes: impl Fn(T) -> [u8; N],
@@ -451,9 +451,9 @@ fn decode_bytes<T: ByteArrayType<Offset = i32>>(
     Ok(Arc::new(array))
 }
 
-/// Lengths of texts, with the padding that follows them.
+/// Lengths of texts, with the padding after them.
 fn decode_lengths(form: Form, rows: usize, bytes: &[u8]) -> Result<Vec<i32>> {
-    // Trailing zeros of deltas and runs are padding only beyond the last value, which their readers cannot know.
+    // The padding of deltas and runs starts after the last value, and only decoding finds that place.
     let used = match form.encoding {
         CONSTANT => 8,
         OFFSETS => 8 + rows * form.width as usize,
@@ -504,7 +504,7 @@ pub(super) fn pack(values: impl ExactSizeIterator<Item = u64>, width: usize, out
     }
 }
 
-/// Number `at` of those that [`pack`] wrote.
+/// The number at index `at` of those that [`pack`] wrote.
 #[inline]
 pub(super) fn unpack_one(bytes: &[u8], width: usize, at: usize) -> u64 {
     let mut word = [0u8; 8];
@@ -529,7 +529,7 @@ pub(super) fn pack_bits(bits: &BooleanBuffer, out: &mut Vec<u8>) {
 pub(super) fn unpack_nulls(bytes: &[u8], rows: usize) -> Result<NullBuffer> {
     let nulls = NullBuffer::new(BooleanBuffer::new(Buffer::from(bytes), 0, rows));
     if nulls.null_count() == 0 || nulls.null_count() == rows {
-        return Err(corrupt("a validity bitmap says nothing"));
+        return Err(corrupt("a validity bitmap has no null"));
     }
     Ok(nulls)
 }

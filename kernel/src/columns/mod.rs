@@ -1,9 +1,9 @@
-//! How a shard's outcome lies in a log record: table pieces one after another, each the row ids that go and the rows that
-//! come, column by column. Byte-deterministic over logical values: what lies under nulls, in padding or outside of a slice
-//! never shows. A part of a record's piece is any number of table pieces; parts can be concatenated.
+//! The encoding of a shard's outcome in a log record: a sequence of table pieces, each with the ids of deleted rows and
+//! the added rows, column by column. The bytes depend on logical values only, not on values under nulls, padding or
+//! bytes outside of a slice. A part of a record's piece is any number of table pieces; parts can be concatenated.
 //!
-//! All numbers are little-endian; every section is padded with zeros to [`ALIGNMENT`] bytes, so that a piece that begins
-//! aligned has all its values aligned.
+//! All numbers are little-endian; every section is padded with zeros to [`ALIGNMENT`] bytes, so that in an aligned
+//! piece all values are aligned.
 //!
 //! ```text
 //! table piece   length u32 · table u32 · schema version u32 · rows u32 · deletes u32 · columns u16 · format u16 · 0 u64
@@ -14,7 +14,7 @@
 //!               validity bitmap, if 1 · payload (see `column`)
 //! ```
 //!
-//! What a piece *does* to a shard lives in `shard`; how records are framed lives in `record`.
+//! `shard` applies pieces; `record` frames records.
 
 mod column;
 
@@ -29,8 +29,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::schema::{HIDDEN_COLUMNS, TableDef};
 
-/// Most rows in one table piece; an outcome with more is written as several. It bounds what a few damaged bytes can make a
-/// reader allocate.
+/// Most rows in one table piece; an outcome with more is written as several. It bounds what a reader allocates because
+/// of a few damaged bytes.
 pub const PIECE_ROWS_MAX: usize = 65_536;
 
 /// Every section begins at a multiple of this.
@@ -40,18 +40,18 @@ const FORMAT: u16 = 1;
 const PIECE_HEADER: usize = 32;
 const COLUMN_HEADER: usize = 16;
 
-/// Ids under which the hidden columns are written: the last ones, which no column of a user can reach.
+/// Ids of the hidden columns in pieces: the last ids, which user columns never get.
 pub const HIDDEN_COLUMN_IDS: [ColumnId; 3] =
     [ColumnId(u32::MAX - 2), ColumnId(u32::MAX - 1), ColumnId(u32::MAX)];
 
-/// Appends a table piece to `out`: the rows that go, then the rows that come (in the table's stored schema).
+/// Appends a table piece to `out`: the deleted row ids, then the added rows (in the table's stored schema).
 pub fn encode(table: &TableDef, deletes: &[RowId], rows: Option<&RecordBatch>, out: &mut Vec<u8>) {
     let row_count = rows.map_or(0, |r| r.num_rows());
     assert!(row_count <= PIECE_ROWS_MAX, "an outcome is cut into pieces of at most {PIECE_ROWS_MAX} rows");
     let columns = if row_count == 0 { &[] } else { rows.expect("there are rows").columns() };
     let start = out.len();
     if out.is_empty() {
-        // Seldom more, and seldom much less.
+        // A close estimate of the size.
         out.reserve(columns.iter().map(|column| column.get_buffer_memory_size()).sum());
     }
     out.extend_from_slice(&[0; 4]);
@@ -81,16 +81,16 @@ pub fn encode(table: &TableDef, deletes: &[RowId], rows: Option<&RecordBatch>, o
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// One table piece, its bounds checked, its contents not read yet.
+/// One table piece with checked bounds, not yet decoded.
 #[derive(Clone, Debug)]
 pub struct TablePiece {
     /// Table.
     pub table: TableId,
-    /// Version of the schema that its rows have.
+    /// Schema version of its rows.
     pub schema_version: u32,
-    /// Rows that come.
+    /// Number of added rows.
     pub row_count: usize,
-    /// Rows that go.
+    /// Number of deleted rows.
     pub delete_count: usize,
     columns: usize,
     body: Bytes,
@@ -127,8 +127,8 @@ pub fn pieces(part: &Bytes) -> Result<Vec<TablePiece>> {
 }
 
 impl TablePiece {
-    /// Reads the piece: the ids of rows that go, and the rows that come. `schema` is the table's stored schema. Never
-    /// panics, whatever the bytes. Values are copied out, so that rows do not keep the whole record in memory.
+    /// Decodes the piece: the ids of deleted rows, and the added rows. `schema` is the table's stored schema. Never
+    /// panics, whatever the bytes. Values are copied, so that rows do not keep the whole record in memory.
     pub fn read(&self, table: &TableDef, schema: &SchemaRef) -> Result<(Vec<RowId>, Option<RecordBatch>)> {
         assert_eq!(table.id, self.table, "the caller looks the table up by the piece's id");
         if table.schema_version != self.schema_version {
@@ -184,7 +184,7 @@ fn decode_deletes(count: usize, reader: &mut Reader<'_>) -> Result<Vec<RowId>> {
     let ordinal = reader.u32()?;
     let (sequence_width, ordinal_width) = (reader.u8()? as usize, reader.u8()? as usize);
     reader.take(2)?;
-    // At least one byte a row id: a count cannot make us allocate more than the bytes that are there.
+    // At least one byte per row id: a count cannot cause an allocation larger than the input.
     if !matches!(sequence_width, 0 | 1 | 2 | 4 | 8) || !matches!(ordinal_width, 1 | 2 | 4) {
         return Err(corrupt("row ids have an impossible width"));
     }
@@ -250,7 +250,7 @@ fn decode_column(
             reader.skip_padding(bits.len())?;
             Some(column::unpack_nulls(bits, rows)?)
         }
-        _ => return Err(corrupt("a column's validity is neither there nor not")),
+        _ => return Err(corrupt("a column's validity flag is neither 0 nor 1")),
     };
     let bytes = reader.take(payload)?;
     reader.skip_padding(payload)?;
@@ -283,7 +283,7 @@ fn too_long() -> Error {
     corrupt("a length goes beyond its end")
 }
 
-/// Takes fields off the front; every length is checked.
+/// Reads fields from the front; checks every length.
 struct Reader<'a> {
     bytes: &'a [u8],
 }
@@ -315,7 +315,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Steps over the padding after a section of `length` bytes.
+    /// Skips the padding after a section of `length` bytes.
     fn skip_padding(&mut self, length: usize) -> Result<()> {
         let padding = length.next_multiple_of(ALIGNMENT) - length;
         if self.take(padding)?.iter().any(|b| *b != 0) {

@@ -47,7 +47,7 @@ fn table_of_all_types() -> TableDef {
     }
 }
 
-/// A column from words and validities; what lies under nulls is `garbage` and must never show.
+/// A column from words and validities; the values under nulls are `garbage` and must not affect the bytes.
 fn column(data_type: &DataType, words: &[i64], valid: &[bool], garbage: i64) -> ArrayRef {
     let nulls = valid.iter().any(|v| !v).then(|| NullBuffer::new(BooleanBuffer::from(valid)));
     let word = |i: usize| if valid[i] { words[i] } else { garbage };
@@ -87,7 +87,7 @@ fn column(data_type: &DataType, words: &[i64], valid: &[bool], garbage: i64) -> 
     }
 }
 
-/// Kinds of columns that the encodings are made for, and arbitrary ones.
+/// Columns that suit the encodings, and arbitrary ones.
 fn words() -> impl Strategy<Value = Vec<i64>> {
     (1usize..300).prop_flat_map(|rows| {
         prop_oneof![
@@ -144,7 +144,7 @@ fn read_all(part: &Bytes) -> Result<Vec<(Vec<RowId>, Option<RecordBatch>)>> {
         .collect()
 }
 
-/// Equality that does not confuse NaN with difference: of the bits, and only where rows are not null.
+/// Equality of bits, so that NaN equals NaN, in rows that are not null.
 fn same(a: &RecordBatch, b: &RecordBatch) -> bool {
     a.schema() == b.schema() && encoded(&[], Some(a)) == encoded(&[], Some(b))
 }
@@ -207,7 +207,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         if let Ok(read) = read_all(&bytes.into()) {
-            // What passes is well-formed all the same.
+            // Damaged bytes that decode must still give well-formed rows.
             for rows in read.iter().filter_map(|(_, rows)| rows.as_ref()) {
                 encoded(&[], Some(rows));
             }
@@ -248,7 +248,7 @@ fn another_schema_version_is_corruption() {
     assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
 }
 
-/// The layout is on disks: it may change only with the log's format version.
+/// The layout is a disk format: it may change only with the log's format version.
 #[test]
 fn layout_is_fixed() {
     let rows = rows_of(&[5, 6, 1_000_000, -1], &[true, true, false, true], 0);

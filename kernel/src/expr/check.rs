@@ -1,5 +1,5 @@
-//! Whether a program fits its table. The lowering and the coordinator ask before a program is ever evaluated, so that what
-//! does not fit is refused at CREATE and not row by row.
+//! Checks that a program fits its table. The lowering and the coordinator check before a program is evaluated, so that
+//! a misfit fails at CREATE and not row by row.
 
 use super::flat::DEPTH_MAX;
 use super::{Expr, Literal, OnDuplicate, Update};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::schema::{ColumnType, TableDef};
 
 impl OnDuplicate {
-    /// An error that says what does not fit, if something does not.
+    /// Fails with the first misfit.
     pub fn check(&self, table: &TableDef) -> Result<()> {
         match self {
             OnDuplicate::Reject | OnDuplicate::Ignore => Ok(()),
@@ -44,7 +44,7 @@ impl Update {
             let found = expr.column_type(table)?;
             let bounded = definition.column_type.max_chars().is_some();
             let fits = match bounded {
-                // Whoever assigns sees to it that the value is not too long.
+                // The assignment checks the length of the value.
                 true => found == definition.column_type,
                 false => found.arrow() == definition.column_type.arrow(),
             };
@@ -64,7 +64,7 @@ impl Update {
 }
 
 impl Expr {
-    /// Type of its value, or an error that says what does not fit.
+    /// Type of its value, or an error that names the misfit.
     pub fn column_type(&self, table: &TableDef) -> Result<ColumnType> {
         match self {
             Expr::Stored(column) | Expr::Incoming(column) => match table.columns.get(*column as usize) {
@@ -140,7 +140,7 @@ impl Literal {
     }
 }
 
-/// The one type of some operands, of which there is at least one. Of texts with different bounds it is the one without.
+/// The common type of operands; at least one is required. For texts with different bounds it is the unbounded text.
 fn alike<'a>(table: &TableDef, operands: impl IntoIterator<Item = &'a Expr>) -> Result<ColumnType> {
     let mut found: Option<ColumnType> = None;
     for operand in operands {
@@ -182,8 +182,10 @@ fn decimal(table: &TableDef, column_type: ColumnType) -> Result<ColumnType> {
 }
 
 fn no_key<T>(table: &TableDef) -> Result<T> {
-    let what =
-        format!("table \"{}\" has no primary key, so no row is ever a duplicate; declare one", table.name);
+    let what = format!(
+        "table \"{}\" has no primary key, so no row is ever a duplicate; declare a primary key",
+        table.name
+    );
     Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what))
 }
 

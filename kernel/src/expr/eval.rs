@@ -1,8 +1,9 @@
 //! Evaluation over columns: total, deterministic, with three-valued logic. A row on which an operator fails (overflow,
-//! division by zero) is marked in [`RowErrors`] and goes on with any value; nothing ever stops the other rows.
+//! division by zero) is marked in [`RowErrors`] and continues with an arbitrary value; the other rows are not affected.
 //!
-//! All operands of an operator are evaluated, except that CASE and COALESCE fail only where they reach. Comparisons are
-//! PostgreSQL's: NaN equals NaN and is greater than every number, -0.0 equals 0.0, text compares by its bytes.
+//! All operands of an operator are evaluated, but errors in branches that CASE or COALESCE does not take are ignored.
+//! Comparisons are PostgreSQL's: NaN equals NaN and is greater than every number, -0.0 equals 0.0, text compares by its
+//! bytes.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Debug, Write};
@@ -24,10 +25,10 @@ use crate::defects::{self, Defect};
 use crate::error::SqlState;
 use crate::schema::{ColumnType, chars_len, fitting_len};
 
-/// Why rows are refused; at most one reason a row, the first that was found.
+/// Errors of rows; at most one per row, the first found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowErrors {
-    /// Empty as long as there is none.
+    /// Empty without errors.
     states: Vec<Option<SqlState>>,
 }
 
@@ -39,18 +40,18 @@ impl RowErrors {
         self.states[row].get_or_insert(sqlstate);
     }
 
-    /// Rows with an error, and which.
+    /// Rows with an error, and the error.
     pub fn iter(&self) -> impl Iterator<Item = (usize, SqlState)> + '_ {
         self.states.iter().enumerate().filter_map(|(row, state)| state.map(|state| (row, state)))
     }
 
-    /// Takes over another's errors, of the rows that `reached` holds.
+    /// Adds the errors of another set for the rows where `reached` is true.
     fn merge(&mut self, other: &RowErrors, reached: impl Fn(usize) -> bool) {
         other.iter().filter(|(row, _)| reached(*row)).for_each(|(row, state)| self.mark(row, state));
     }
 }
 
-/// What an expression sees.
+/// The columns that an expression can read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope<'a> {
     /// Columns of the stored rows. May be empty for an expression that does not use them.
@@ -61,8 +62,8 @@ pub(crate) struct Scope<'a> {
     pub rows: usize,
 }
 
-/// The value of an expression for every row. A program that does not fit its table refuses every row with XX000; it was
-/// refused when it was defined.
+/// The value of an expression for every row. A program that does not fit its table fails every row with XX000; the
+/// check at its definition prevents that.
 pub(crate) fn evaluate(expr: &Expr, scope: Scope<'_>, errors: &mut RowErrors) -> ArrayRef {
     let value = match expr {
         Expr::Stored(column) => scope.stored.get(*column as usize).cloned(),
@@ -116,7 +117,7 @@ pub(crate) fn evaluate(expr: &Expr, scope: Scope<'_>, errors: &mut RowErrors) ->
     value
 }
 
-/// A constant for every row, or None if it is not of its type.
+/// A constant for every row, or None if it is not of the type.
 fn constant(literal: &Literal, column_type: ColumnType, rows: usize) -> Option<ArrayRef> {
     let data_type = column_type.arrow();
     let array: ArrayRef = match (literal, &data_type) {
@@ -185,7 +186,7 @@ fn map<A: ArrowPrimitiveType, O: ArrowPrimitiveType>(
     zip_with::<A, A, O>(a, a, errors, |a, _| function(a))
 }
 
-/// Numbers that arithmetic works on; decimals have their own functions, for their scale.
+/// Number types of arithmetic; decimals have their own functions because of their scale.
 pub(crate) trait Number: Copy {
     fn compute(operator: Arithmetic, a: Self, b: Self) -> Result<Self, SqlState>;
 }
@@ -231,7 +232,7 @@ macro_rules! float {
                 if value.is_infinite() && a.is_finite() && b.is_finite() {
                     return Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
                 }
-                // Which NaN comes out of an operation differs between machines.
+                // The bits of a resulting NaN differ between machines.
                 Ok(if value.is_nan() { <$native>::NAN } else { value })
             }
         }
@@ -283,13 +284,13 @@ fn power_of_ten(exponent: u8) -> Option<i128> {
     10i128.checked_pow(exponent.into())
 }
 
-/// By multiplication alone, whose result is the same on every machine; `powi` promises less.
+/// By multiplication, whose result is the same on every machine; `powi` does not guarantee that.
 fn float_power_of_ten(exponent: i8) -> f64 {
     let power = (0..exponent.unsigned_abs()).fold(1.0, |power, _| power * 10.0);
     if exponent.is_negative() { 1.0 / power } else { power }
 }
 
-/// A decimal if it has at most `precision` digits.
+/// The decimal, if it has at most `precision` digits.
 pub(crate) fn in_precision(value: i128, precision: u8) -> Result<i128, SqlState> {
     let bound = power_of_ten(precision).unwrap_or(i128::MAX);
     if value.unsigned_abs() < bound.unsigned_abs() {
@@ -527,7 +528,7 @@ fn valid_of(array: &BooleanArray) -> BooleanBuffer {
     array.nulls().map_or_else(|| BooleanBuffer::new_set(array.len()), |n| n.inner().clone())
 }
 
-/// Most bytes of text that one evaluation makes; rows beyond are refused. Arrow's offsets have 31 bits.
+/// Most bytes of text in the result of one evaluation; further rows fail. Arrow's offsets have 31 bits.
 const TEXT_BYTES_MAX: usize = 1 << 30;
 
 fn concatenate(a: &ArrayRef, b: &ArrayRef, errors: &mut RowErrors) -> Option<ArrayRef> {
@@ -591,8 +592,7 @@ fn cast(a: &ArrayRef, to: ColumnType, errors: &mut RowErrors) -> Option<ArrayRef
     }
 }
 
-/// To integers, or to numbers that `decimal` makes: the part that casts have in common. `real` and `float` round once, from all
-/// digits.
+/// The common part of casts: to integers, or to numbers by `decimal`. `real` and `float` round once, from all digits.
 fn cast_to<A: ArrowPrimitiveType>(
     a: &ArrayRef,
     to: &DataType,
@@ -649,7 +649,7 @@ fn from_integer<A: ArrowPrimitiveType>(
     )
 }
 
-/// Decimal digits of a float that PostgreSQL makes a numeric of.
+/// Decimal digits of a float in PostgreSQL's cast to numeric.
 const REAL_DIGITS: usize = 6;
 const DOUBLE_DIGITS: usize = 15;
 
@@ -672,13 +672,13 @@ fn from_float<A: ArrowPrimitiveType>(
     )
 }
 
-/// What a number in scientific notation says, taken as it is written.
+/// The parts of a number in scientific notation, parsed while it is written.
 #[derive(Default)]
 struct Written {
     /// Its digits, without sign and point.
     magnitude: i128,
     exponent: i32,
-    /// The sign of the exponent, once that has begun.
+    /// The sign of the exponent, once the exponent has started.
     exponent_sign: Option<i32>,
 }
 
@@ -699,7 +699,8 @@ impl fmt::Write for Written {
     }
 }
 
-/// The first digits of a float as a decimal of this scale, rounded half away from zero. None: too large, or no number.
+/// The first digits of a float as a decimal of this scale, rounded half away from zero. None: too large, or not a
+/// number.
 fn float_to_decimal(value: f64, digits: usize, scale: i8) -> Option<i128> {
     if !value.is_finite() {
         return None;
@@ -707,7 +708,7 @@ fn float_to_decimal(value: f64, digits: usize, scale: i8) -> Option<i128> {
     let mut written = Written::default();
     write!(written, "{value:.*e}", digits - 1).ok()?;
     let unscaled = if value < 0.0 { -written.magnitude } else { written.magnitude };
-    // Zeros behind the digits; fewer than none: digits that go.
+    // Zeros to append; a negative number: digits to remove.
     match written.exponent - (digits as i32 - 1) + i32::from(scale) {
         _ if unscaled == 0 => Some(0),
         zeros @ 0.. => unscaled.checked_mul(power_of_ten(u8::try_from(zeros).ok()?)?),
@@ -730,7 +731,8 @@ fn from_decimal(a: &ArrayRef, from: i8, to: &DataType, errors: &mut RowErrors) -
     )
 }
 
-/// The quotient of two numbers that are exact as doubles is rounded once, and costs no text; others go by their digits.
+/// If both numbers are exact doubles, their quotient is rounded once, without a text; other numbers are parsed from
+/// their digits.
 fn decimal_to_float(unscaled: i128, scale: i8) -> f64 {
     if unscaled.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS && (0..=22).contains(&scale) {
         return unscaled as f64 / float_power_of_ten(scale);
@@ -746,7 +748,7 @@ fn decimal_to_real(unscaled: i128, scale: i8) -> f32 {
     nearest(unscaled, scale)
 }
 
-/// The number that is nearest to all digits: rounded once.
+/// The nearest number to all digits, rounded once.
 fn nearest<F: FromStr<Err: Debug>>(unscaled: i128, scale: i8) -> F {
     format!("{unscaled}e{}", -i16::from(scale)).parse().expect("digits and an exponent are a number")
 }

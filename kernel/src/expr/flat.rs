@@ -1,20 +1,20 @@
-//! How an expression is written: as its nodes in postfix order. A tree would be read by a function that calls itself, and
-//! bytes that nest deeply enough would overflow the stack; this is read by a loop, and refused beyond [`DEPTH_MAX`], as a program
-//! that is defined is (see `check`).
+//! The serialized form of an expression: its nodes in postfix order. A tree would be decoded recursively, and deeply
+//! nested bytes would overflow the stack. The postfix form is decoded by a loop and rejected beyond [`DEPTH_MAX`], the
+//! limit of definitions (see `check`).
 
 use serde::{Deserialize, Serialize};
 
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
 use crate::schema::ColumnType;
 
-/// Deepest nesting of an expression. What lowers to expressions stays far below.
+/// Deepest nesting of an expression. Lowered statements stay far below it.
 pub const DEPTH_MAX: usize = 400;
 
 /// Nodes, operands before operators.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Flat(Vec<Node>);
 
-/// An [`Expr`] without its operands, which lie before it.
+/// An [`Expr`] without its operands, which precede it.
 #[derive(Clone, Serialize, Deserialize)]
 enum Node {
     Stored(u16),
@@ -30,7 +30,7 @@ enum Node {
     Coalesce(u32),
     Greatest(u32),
     Least(u32),
-    /// Conditions and values by turns, then the last value.
+    /// Conditions and values alternately, then the last value.
     Case {
         branches: u32,
     },
@@ -40,7 +40,7 @@ enum Node {
 }
 
 impl From<Expr> for Flat {
-    /// Taken from behind: each operator before its operands, the last operand first, and then turned round.
+    /// Built backwards, each operator before its operands and the last operand first, and then reversed.
     fn from(expr: Expr) -> Flat {
         let mut nodes = Vec::new();
         let mut waiting = vec![expr];
@@ -97,7 +97,7 @@ impl TryFrom<Flat> for Expr {
     }
 }
 
-/// Expressions that wait for their operator, each with its depth.
+/// Expressions without their operator so far, each with its depth.
 #[derive(Default)]
 struct Stack {
     entries: Vec<(Expr, usize)>,

@@ -1,8 +1,9 @@
-//! The small expression language that runs inside `stage`: typed, total and deterministic, over columns. SQL's ON DUPLICATE
-//! KEY UPDATE and ON CONFLICT DO UPDATE lower to it at CREATE (or per statement); what cannot be lowered is refused there.
-//! SET, WHERE and mappings run in the extractor and may use anything, for only their outcome is logged.
+//! The small expression language that is evaluated in `stage`: typed, total and deterministic, over columns. SQL's ON
+//! DUPLICATE KEY UPDATE and ON CONFLICT DO UPDATE are lowered to it at CREATE (or per statement); an expression that
+//! cannot be lowered is an error there. SET, WHERE and mappings run in the extractor and may use any function, because
+//! only their results are logged.
 //!
-//! What is here are the types; `eval` evaluates them over columns, `check` says whether a program fits its table.
+//! This module has the types; `eval` evaluates them over columns, `check` checks that a program fits its table.
 
 mod check;
 mod eval;
@@ -22,22 +23,22 @@ use crate::schema::ColumnType;
 /// What happens to an incoming row whose primary key exists already.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum OnDuplicate {
-    /// The row is rejected with 23505 (a pipeline sets it aside, a client's statement fails).
+    /// The row is rejected with 23505 (a pipeline records a dead letter, a client's statement fails).
     Reject,
     /// The row is dropped (`ON CONFLICT DO NOTHING`).
     Ignore,
-    /// The incoming row takes the place of the stored one.
+    /// The incoming row replaces the stored one.
     Replace,
     /// Columns of the stored row are assigned; the others keep their values.
     Update(Update),
 }
 
-/// Assignments to a stored row. Key columns cannot be assigned. All right-hand sides see the row as it was before.
+/// Assignments to a stored row. Key columns cannot be assigned. All right-hand sides read the row before the update.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Update {
     /// Column ordinal and its new value.
     pub assignments: Vec<(u16, Expr)>,
-    /// Only rows for which this is true are updated, the others are left as they are (`ON CONFLICT … WHERE`).
+    /// Only rows for which this is true are updated, the others stay unchanged (`ON CONFLICT … WHERE`).
     pub condition: Option<Expr>,
 }
 
@@ -59,7 +60,7 @@ pub enum Literal {
     Timestamp(i64),
 }
 
-/// An expression with its type known: the lowering inserts every cast, so that operands of one operator agree.
+/// A typed expression: the lowering inserts every cast, so that the operands of an operator agree.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(into = "flat::Flat", try_from = "flat::Flat")]
 pub enum Expr {
@@ -72,8 +73,8 @@ pub enum Expr {
     /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale. Overflow and
     /// division by zero reject the row.
     Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
-    /// The quotient of two decimals, each with places of its own, as PostgreSQL has it. Division by zero, and what the type
-    /// cannot keep, reject the row.
+    /// PostgreSQL's quotient of two decimals with different scales. Division by zero, and a result that the type cannot
+    /// hold, reject the row.
     Quotient(Quotient, Box<Expr>, Box<Expr>),
     /// Negation of a number.
     Negate(Box<Expr>),
@@ -103,7 +104,7 @@ pub enum Expr {
 }
 
 impl Expr {
-    /// Whether it looks at the stored row.
+    /// Whether it reads the stored row.
     pub fn uses_stored(&self) -> bool {
         match self {
             Expr::Stored(_) => true,
@@ -111,18 +112,18 @@ impl Expr {
         }
     }
 
-    /// Whether it has a quotient in it whose digits its type does not tell: one that is not rounded to a type.
+    /// Whether it contains a quotient whose digits its type does not determine: one that is not rounded to a type.
     pub fn has_open_quotient(&self) -> bool {
         let open = matches!(self, Expr::Quotient(how, ..) if !how.rounded);
         open || self.operands().into_iter().any(Expr::has_open_quotient)
     }
 
-    /// How many expressions it is made of, itself included.
+    /// Number of its expressions, itself included.
     pub fn nodes(&self) -> usize {
         1 + self.operands().into_iter().map(Expr::nodes).sum::<usize>()
     }
 
-    /// Bytes of its constants of variable length, each of which becomes a column as long as the rows it is evaluated over.
+    /// Bytes of its constants of variable length, each of which becomes a column with a value per row.
     pub(crate) fn constant_bytes(&self) -> usize {
         match self {
             Expr::Literal(Literal::Text(text), _) => text.len(),
@@ -136,7 +137,7 @@ impl Expr {
         1 + self.operands().into_iter().map(Expr::depth).max().unwrap_or(0)
     }
 
-    /// What it is made of, in order.
+    /// Its operands, in order.
     fn operands(&self) -> Vec<&Expr> {
         match self {
             Expr::Stored(_) | Expr::Incoming(_) | Expr::Literal(..) => vec![],

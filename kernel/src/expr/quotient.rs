@@ -1,6 +1,6 @@
-//! Quotients of exact numbers. PostgreSQL gives a quotient some sixteen digits, how many behind the point depends on both values, and
-//! rounds there; what then becomes of it (an assignment, `round`) rounds once more. A decimal of a column has its places in its
-//! type, so an expression says what type the quotient gets.
+//! Quotients of exact numbers. PostgreSQL gives a quotient about sixteen digits; the digits after the point depend on
+//! both values, and the quotient is rounded there. An assignment or `round` then rounds again. A decimal column has its
+//! places in its type, so the expression contains the type of the quotient.
 
 use arrow_buffer::i256;
 use serde::{Deserialize, Serialize};
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::error::SqlState;
 use crate::schema::ColumnType;
 
-/// Digits that PostgreSQL gives a quotient at least (NUMERIC_MIN_SIG_DIGITS), and those of a group of its numerics.
+/// Least digits of a quotient in PostgreSQL (NUMERIC_MIN_SIG_DIGITS), and digits of a group of its numerics.
 const SIGNIFICANT_DIGITS: i32 = 16;
 const GROUP_DIGITS: i32 = 4;
 
-/// How a quotient becomes a decimal.
+/// The conversion of a quotient to a decimal.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Quotient {
     /// A numeric type.
     pub to: ColumnType,
-    /// Digits that the type has no places for are rounded away, else they reject the row.
+    /// True: digits beyond the places of the type are rounded; false: they reject the row.
     pub rounded: bool,
-    /// The operands have as many places in their types as PostgreSQL's values would have. Else a quotient that depends on it
+    /// True if the operands' types have as many places as PostgreSQL's values. If not, a quotient that depends on them
     /// rejects the row.
     pub places_known: bool,
 }
@@ -28,7 +28,8 @@ pub struct Quotient {
 pub(crate) type Scaled = (i128, i8);
 
 impl Quotient {
-    /// The unscaled quotient, rounded half away from zero where PostgreSQL rounds it, and again where the type ends.
+    /// The unscaled quotient, rounded half away from zero at PostgreSQL's place, and again at the last place of the
+    /// type.
     pub(crate) fn of(&self, a: Scaled, b: Scaled) -> Result<i128, SqlState> {
         let ColumnType::Decimal { precision, scale } = self.to else { return Err(SqlState::INTERNAL_ERROR) };
         if b.0 == 0 {
@@ -43,7 +44,7 @@ impl Quotient {
         super::eval::in_precision(if (a.0 < 0) == (b.0 < 0) { magnitude } else { -magnitude }, precision)
     }
 
-    /// The quotient without its sign. None: too wide, or not to be had exactly.
+    /// The quotient without its sign. None: too wide, or not exact.
     fn magnitude(&self, a: Scaled, b: Scaled, scale: i32) -> Option<i256> {
         let of_values = SIGNIFICANT_DIGITS - GROUP_DIGITS * quotient_weight(a, b);
         let of_types = i32::from(a.1.max(b.1));
@@ -77,12 +78,12 @@ fn quotient_weight(a: Scaled, b: Scaled) -> i32 {
     weight - by_weight - i32::from(group <= by_group)
 }
 
-/// The first group of four digits of a number that is not zero, and its position: 0 for the one in front of the point.
+/// The first group of four digits of a number that is not zero, and its position: 0 for the one before the point.
 fn first_group((unscaled, scale): Scaled) -> (i32, u128) {
     let digits = unscaled.unsigned_abs();
     let first = digits.ilog10() as i32 - i32::from(scale);
     let weight = first.div_euclid(GROUP_DIGITS);
-    // Digits behind the group; fewer than none where the number ends within it.
+    // Digits after the group; negative if the number ends within it.
     let behind = weight * GROUP_DIGITS + i32::from(scale);
     let unit = 10u128.pow(behind.unsigned_abs());
     (weight, if behind >= 0 { digits / unit } else { digits * unit })
@@ -100,7 +101,7 @@ fn is_whole(value: i256, places: i32) -> bool {
     power_of_ten(places).and_then(|unit| value.checked_rem(unit)) == Some(i256::ZERO)
 }
 
-/// The quotient of two numbers of no sign, rounded half up, and whether nothing was rounded away.
+/// The quotient of two unsigned numbers, rounded half up, and whether it is exact.
 fn half_away(numerator: i256, denominator: i256) -> Option<(i256, bool)> {
     let (quotient, rest) = (numerator.checked_div(denominator)?, numerator.checked_rem(denominator)?);
     let up = rest >= denominator.wrapping_sub(rest);
@@ -117,14 +118,14 @@ mod tests {
         Quotient { to, rounded, places_known: true }.of(a, b)
     }
 
-    /// What PostgreSQL 15 says.
+    /// PostgreSQL 15's results.
     #[test]
     fn quotients_have_the_digits_of_postgresql() {
         // 10.60 / 3 = 3.5333333333333333; 1 / 3 = 0.33333333333333333333; 0.05 / 3 = 0.01666666666666666667
         assert_eq!(quotient((1060, 2), (3, 0), 20, false), Ok(353_333_333_333_333_330_000));
         assert_eq!(quotient((1, 0), (3, 0), 20, false), Ok(33_333_333_333_333_333_333));
         assert_eq!(quotient((5, 2), (3, 0), 20, false), Ok(1_666_666_666_666_666_667));
-        // -123456789012345 / 7 = -17636684144620.7143: what it is in PostgreSQL as well, four digits and no more.
+        // -123456789012345 / 7 = -17636684144620.7143: the same as in PostgreSQL, with four digits only.
         assert_eq!(quotient((-123_456_789_012_345, 0), (7, 0), 4, false), Ok(-176_366_841_446_207_143));
         assert_eq!(quotient((1060, 2), (3, 0), 2, true), Ok(353));
         assert_eq!(quotient((1060, 2), (3, 0), 2, false), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
@@ -137,7 +138,8 @@ mod tests {
         );
     }
 
-    /// 0.0049999…9 of more than sixteen digits is 0.0050000000000000000000 in PostgreSQL, and so 0.01 in the end.
+    /// 0.0049999…9 of more than sixteen digits is 0.0050000000000000000000 in PostgreSQL, and so 0.01 after the second
+    /// rounding.
     #[test]
     fn a_quotient_is_rounded_twice() {
         let almost = 49_999_999_999_999_999_999_999_999i128;

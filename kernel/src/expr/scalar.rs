@@ -1,4 +1,4 @@
-//! For tests: what an expression means, one row at a time, written as plainly as possible and apart from `eval`.
+//! For tests: an interpreter of expressions for one row at a time, as simple as possible and independent of `eval`.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) enum Value {
 
 use Value::*;
 
-/// Equality in which NaN is NaN and 0.0 is not -0.0.
+/// Equality in which NaN equals NaN and 0.0 differs from -0.0.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (F32(a), F32(b)) => a.to_bits() == b.to_bits(),
@@ -216,7 +216,7 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// Integers as 128 bits, brought back into their own range.
+/// Integers in 128 bits, checked against their own range.
 fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, SqlState> {
     let out_of_range = SqlState::NUMERIC_VALUE_OUT_OF_RANGE;
     let whole = |a: i128, b: i128| match operator {
@@ -263,13 +263,13 @@ fn arithmetic(operator: Arithmetic, a: Value, b: Value) -> Result<Value, SqlStat
     }
 }
 
-/// On digits, one after the other. The operands have nine digits at most.
+/// Digit by digit. The operands have nine digits at most.
 fn quotient(how: &Quotient, (a, a_scale): (i128, i8), (b, b_scale): (i128, i8)) -> Result<Value, SqlState> {
     let ColumnType::Decimal { precision, scale } = how.to else { unreachable!("{:?}", how.to) };
     if b == 0 {
         return Err(SqlState::DIVISION_BY_ZERO);
     }
-    // The first group of four digits in front of the point or behind it that is not nothing, and its place.
+    // The first group of four digits before or after the point that is not zero, and its place.
     let first = |value: i128, scale: i8| {
         let (whole, part) = (value.abs() / 10i128.pow(scale as u32), value.abs() % 10i128.pow(scale as u32));
         let text = format!("{whole:0>12}{:0<12}", format!("{part:0>width$}", width = scale as usize));

@@ -1,4 +1,4 @@
-//! The header of a log file: whose it is, of which format, and where in the log it belongs.
+//! The header of a log file: its database, its format, and its place in the log.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -33,8 +33,8 @@ impl LogFileHeader {
         bytes
     }
 
-    /// None where the bytes are damaged or were never (wholly) written. An error where they are whole and say that this is
-    /// not a log file that this program can read.
+    /// None if the bytes are damaged or were never completely written. An error if they are intact but are not a header
+    /// that this program can read.
     pub fn decode(
         bytes: &[u8; LOG_FILE_HEADER_LEN as usize],
         number: u64,
@@ -71,8 +71,8 @@ impl LogFileHeader {
         Ok(Some(header))
     }
 
-    /// The header of the first log file, which is durable before anything else is: here damage is an error, and the error
-    /// says as much as can be told of what the directory is.
+    /// The header of the first log file, which is durable before everything else: damage is an error here, and the
+    /// error describes the directory as far as possible.
     pub fn decode_first(
         bytes: &[u8; LOG_FILE_HEADER_LEN as usize],
         number: u64,
@@ -94,14 +94,13 @@ impl LogFileHeader {
         })
     }
 
-    /// Whether these are zeros, or the beginning of a header that was not written to its end: what an interrupted creation
-    /// can leave.
+    /// Whether these bytes are zeros or the beginning of a header, as an interrupted creation leaves them.
     pub fn is_unfinished(bytes: &[u8; LOG_FILE_HEADER_LEN as usize]) -> bool {
         let ours = MAGIC.into_iter().chain(FORMAT_VERSION.to_le_bytes());
         if defects::is(Defect::HalfChecksumIsDamage) && bytes[56..64] != [0; 8] {
             return false;
         }
-        // The writing may have ended in the midst of the checksum.
+        // The write may have ended within the checksum.
         let checksum = xxh3_64(&bytes[0..56]).to_le_bytes();
         let begins_ours = bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0);
         begins_ours && bytes[56..64].iter().zip(checksum).all(|(byte, ours)| *byte == ours || *byte == 0)

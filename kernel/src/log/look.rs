@@ -1,4 +1,4 @@
-//! Reading a log without touching it, a record at a time: for whoever replays or inspects. A life that begins reads through
+//! Reads a log without changing it, record by record, for replay and inspection. A starting process reads through
 //! `recovery`, which also clears the tail.
 
 use super::reader::Reader;
@@ -7,8 +7,8 @@ use super::{LogLimits, Storage};
 use crate::error::Result;
 use crate::record::Record;
 
-/// Hands out the records of a log one after the other, and judges its end as [`open`](super::open) does, but changes nothing. The
-/// log must not be written to meanwhile: what is half written looks like a torn tail.
+/// Returns the records of a log in order, and checks its end as [`open`](super::open) does, but changes nothing. The
+/// log must not be written to meanwhile: a partial write looks like a torn tail.
 pub struct LogReader<S: Storage> {
     storage: S,
     scan: Scan,
@@ -17,7 +17,7 @@ pub struct LogReader<S: Storage> {
 }
 
 impl<S: Storage> LogReader<S> {
-    /// Before the first record. An error says that there is no log.
+    /// A reader before the first record. An error if there is no log.
     pub fn begin(mut storage: S) -> Result<LogReader<S>> {
         let log_files = storage.log_files()?;
         let scan = Scan::begin(&mut storage, log_files, LogLimits::default())?;

@@ -1,11 +1,12 @@
-//! The manifest: what the log itself cannot say, how much of it there has to be. It names the log files that exist and a record
-//! that was durable when it was written; a log that ends before that record has lost something. When it is written lives in
-//! `writer`, what it means for a start in `recovery`.
+//! The manifest: the required length of the log, which the log itself cannot contain. It names the existing log files
+//! and a record that was durable when the manifest was written; a log that ends before that record has lost records.
+//! `writer` decides when it is written, `recovery` checks it at a start.
 //!
 //! # Layout
 //!
-//! Two slots of [`MANIFEST_SLOT_LEN`] bytes. Each manifest is written over the older one, whole, and synced, so that one that
-//! tears leaves the one before it; of two that are whole the greater generation counts. Integers are little-endian.
+//! Two slots of [`MANIFEST_SLOT_LEN`] bytes. Each manifest is written completely over the older one and synced, so that
+//! a torn write leaves the previous manifest; of two intact ones the greater generation counts. Integers are
+//! little-endian.
 //!
 //! | Offset | Bytes | Field |
 //! |---:|---:|---|
@@ -32,23 +33,23 @@ use crate::ids::*;
 /// Bytes of one slot: a sector, which devices write as a whole.
 pub const MANIFEST_SLOT_LEN: usize = 512;
 
-/// Version of the manifest's layout. A newer one is refused.
+/// Version of the manifest's layout. A newer one is an error.
 pub const MANIFEST_VERSION: u16 = 1;
 
-/// What one slot holds.
+/// The bytes of one slot.
 pub type ManifestSlot = [u8; MANIFEST_SLOT_LEN];
 
 const MAGIC: [u8; 8] = *b"TMMANIFE";
 const CHECKSUM_AT: usize = 88;
 
-/// How much of a log there has to be.
+/// The required length of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Manifest {
-    /// Whose log it is.
+    /// Id of the database.
     pub database: [u8; 16],
     /// Rises by one with each manifest.
     pub generation: u64,
-    /// Life that wrote it.
+    /// Term that wrote it.
     pub term: Term,
     /// Number of the first log file.
     pub first_log_file: u64,
@@ -56,14 +57,14 @@ pub struct Manifest {
     pub last_log_file: u64,
     /// Length of that log file.
     pub last_log_file_len: u64,
-    /// A record that is durable, with all before it.
+    /// A durable record; all records before it are durable too.
     pub through: Sequence,
-    /// Checksum of its header: of two logs that went apart only one is meant.
+    /// Checksum of its header, which distinguishes diverged copies of a log.
     pub through_checksum: u64,
 }
 
 impl Manifest {
-    /// The slot that it is written to: not that of the manifest before it.
+    /// The slot to which it is written: the one that does not hold the previous manifest.
     pub fn slot(&self) -> usize {
         if defects::is(Defect::ManifestInOneSlot) {
             return 0;
@@ -94,7 +95,7 @@ impl Manifest {
         bytes
     }
 
-    /// The manifest that counts. No crash leaves two bad slots: that is damage, and an error.
+    /// The current manifest. No crash leaves two damaged slots, so that is damage, and an error.
     pub fn of_slots(slots: &[ManifestSlot; 2]) -> Result<Manifest> {
         let mut newest: Option<Manifest> = None;
         for slot in slots {
@@ -106,7 +107,7 @@ impl Manifest {
         newest.ok_or_else(|| {
             Error::new(
                 SqlState::DATA_CORRUPTED,
-                "both slots of the manifest are damaged, so nothing says how much of the log there has to be; \
+                "both slots of the manifest are damaged, so that the required length of the log is unknown; \
                  restore the data directory from a backup",
             )
         })
@@ -137,7 +138,8 @@ impl Manifest {
         }))
     }
 
-    /// The log ends before this record: what is gone, as far as can be told from the log files that there are.
+    /// The error for a log that ends before this record: the missing records, and the reason as far as the existing log
+    /// files show it.
     pub(super) fn loss(&self, first_gone: Sequence, log_files: &[(u64, u64)]) -> Error {
         let Manifest { first_log_file, last_log_file, last_log_file_len, through, .. } = *self;
         let there = |number: u64| log_files.iter().find(|(found, _)| *found == number);
@@ -149,7 +151,7 @@ impl Manifest {
             (0, Some((_, len))) if *len != last_log_file_len => {
                 format!("log file {last_log_file} has {len} bytes and was made with {last_log_file_len}")
             }
-            (0, _) => "they are not where they were written, or damaged".to_owned(),
+            (0, _) => "they are displaced or damaged".to_owned(),
             (n, _) if n as u64 == last_log_file - first_log_file + 1 => {
                 "all log files are missing".to_owned()
             }
@@ -164,7 +166,7 @@ impl Manifest {
             (..) => format!("log files {} are missing", missing.join(", ")),
         };
         let message = format!(
-            "the log is not whole: records {first_gone} to {through} are gone at least; the manifest says that they were durable \
+            "the log is incomplete: records {first_gone} to {through} are missing; the manifest lists them as durable \
              in log files {first_log_file} to {last_log_file}, but {why}; nothing was changed; restore the data directory from \
              a backup"
         );
@@ -172,7 +174,7 @@ impl Manifest {
     }
 }
 
-/// Missing log files that a message names.
+/// Most missing log files that a message names.
 const LISTED_MAX: usize = 8;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Log files in memory: for tests, benchmarks and engines that keep nothing. Every write is at once as durable as it gets.
+//! Log files in memory, for tests, benchmarks and engines without a data directory. Every write counts as durable at
+//! once.
 
 use std::collections::BTreeMap;
 

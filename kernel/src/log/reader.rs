@@ -11,13 +11,13 @@ use crate::record::ALIGNMENT;
 pub(super) struct Reader {
     log_file: u64,
     log_file_len: u64,
-    /// Bytes read at once, unless a record is longer; a multiple of [`ALIGNMENT`], so that no header lies in two windows.
+    /// Bytes read at once, unless a record is longer; a multiple of [`ALIGNMENT`], so that no header spans two windows.
     window_len: u64,
     window_at: u64,
     window: Bytes,
 }
 
-/// Memory that starts at a multiple of 64.
+/// Memory aligned to 64 bytes.
 struct Aligned(Buffer);
 
 impl AsRef<[u8]> for Aligned {
@@ -48,14 +48,14 @@ impl Reader {
         Ok(self.held(offset, len))
     }
 
-    /// What the window has of the log file.
+    /// The bytes if they are in the window.
     fn held(&self, offset: u64, len: u64) -> Option<Bytes> {
         let start = offset.checked_sub(self.window_at)? as usize;
         let bytes = self.window.get(start..)?.get(..len as usize)?;
         Some(self.window.slice_ref(bytes))
     }
 
-    /// As much as can be had at once from `offset`: at most a window; None at the end of the log file.
+    /// The bytes from `offset` on, at most a window; None at the end of the log file.
     pub fn window<S: Storage>(&mut self, storage: &mut S, offset: u64) -> Result<Option<Bytes>> {
         let len = self.window_len.min(self.log_file_len.saturating_sub(offset));
         Ok(self.bytes(storage, offset, len)?.filter(|window| !window.is_empty()))

@@ -1,5 +1,5 @@
-//! Reading a log back: the chain of records is verified, its end is judged, the tail is cleared, and a new life begins. The
-//! argument that this is right whenever it is interrupted stands in the module's documentation.
+//! Recovery of a log: verifies the chain of records, checks its end, clears the tail, and starts a new term. The
+//! documentation of the module `log` contains the argument that an interruption at any point is safe.
 
 use std::collections::VecDeque;
 
@@ -15,16 +15,16 @@ use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Record, RecordKind, RecordLocation};
 
-/// Least room that a creation writes to at once: the first log file's header and the `open` record lie inside it.
+/// Bytes that a creation writes first: the header of the first log file and the `open` record.
 const CREATION_LEN: u64 = 512;
 
 /// Bytes that may be cleared at once.
 pub(super) const CLEAR_LEN_MAX: usize = 64 << 10;
 static ZEROS: [u8; CLEAR_LEN_MAX] = [0; CLEAR_LEN_MAX];
 
-/// Whether there is a log, or was one: a manifest says so even where nothing else is left. There is none in an empty storage, nor
-/// where a creation was interrupted before its `open` record was durable: one log file that holds nothing but, at most, bytes of
-/// its header and its first record. An error says that there is something that is no log.
+/// Whether a log exists or existed: a manifest proves it even if nothing else is left. An empty storage has none, nor
+/// does an interrupted creation without a durable `open` record: one log file that contains at most bytes of its header
+/// and its first record. An error if the storage holds something else.
 pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     let log_files = storage.log_files()?;
     if defects::is(Defect::CreationNotResumed) {
@@ -57,8 +57,8 @@ pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes the log of a new database: its first log file and its `open` record, durable when this returns and handed to
-/// `visitor`. What an interrupted creation left is removed.
+/// Creates the log of a new database: its first log file and its `open` record, durable when this returns and passed to
+/// `visitor`. Removes the remains of an interrupted creation.
 pub fn create<S: Storage>(
     mut storage: S,
     database: [u8; 16],
@@ -81,9 +81,8 @@ pub fn create<S: Storage>(
     begin(writer, Open { database, shard_count, at_us }, None, visitor)
 }
 
-/// Opens the log: hands every verified record to `visitor`, in order, the new life's `open` record last; judges where the log
-/// ends, refuses what is damaged, clears what is torn. When this returns, all records handed out are durable and so is
-/// the `open` record.
+/// Opens the log: passes every verified record to `visitor` in order, the new term's `open` record last; determines the
+/// end of the log, fails on damage, clears a torn tail. When this returns, all these records are durable.
 pub fn open<S: Storage>(
     mut storage: S,
     at_us: Micros,
@@ -124,19 +123,19 @@ fn begin<S: Storage>(
     Ok(Opened { writer, term, database, shard_count, torn_tail })
 }
 
-/// How far the log was read.
+/// The progress of reading the log.
 pub(super) struct Scan {
     pub database: [u8; 16],
     /// Number and length of each.
     log_files: Vec<(u64, u64)>,
     chain: Chain,
     shard_count: Option<u16>,
-    /// Where the next record should be: an index into `log_files`, and an offset there.
+    /// Place of the next record: an index into `log_files`, and an offset there.
     pub index: usize,
     offset: u64,
-    /// Where the records lie that the last one does not call synced.
+    /// Places of the records that the last one does not report as synced.
     unsynced: VecDeque<(Sequence, usize, u64)>,
-    /// How much of the log there has to be.
+    /// The required length of the log.
     manifest: Option<Manifest>,
     limits: LogLimits,
 }
@@ -191,7 +190,7 @@ impl Scan {
         })
     }
 
-    /// Goes on as long as the chain does.
+    /// Reads to the end of the chain.
     fn run<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -204,7 +203,7 @@ impl Scan {
         Ok(())
     }
 
-    /// The next record of the chain, read through `reader`, which stands in the log file that the scan stands in.
+    /// The next record of the chain. `reader` is on the current log file of the scan.
     pub(super) fn next<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -226,8 +225,8 @@ impl Scan {
         let record = header.record(payload).map_err(|e| self.naming_place(e))?;
         let named = self.manifest.filter(|manifest| manifest.through == header.sequence);
         if named.is_some_and(|manifest| manifest.through_checksum != header.checksum) {
-            let message = "the manifest names another record of this sequence: log and manifest are of two copies that went \
-                           apart; restore the files of one backup";
+            let message = "the manifest names another record of this sequence: log and manifest are of two diverged copies; \
+                           restore the files of one backup";
             return Err(self.naming_place(Error::new(SqlState::DATA_CORRUPTED, message)));
         }
         if let Body::Open(open) = &record.body {
@@ -241,8 +240,7 @@ impl Scan {
         if let Body::Commit(_, commit) = &record.body
             && commit.pieces.iter().any(|piece| matches!(piece, Piece::Segment { .. }))
         {
-            let message =
-                "its rows are in a segment, which this version of tidemark does not read; start a newer one";
+            let message = "its rows are in a segment, which this version of tidemark cannot read; start a newer version";
             return Err(self.naming_place(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)));
         }
         self.unsynced.push_back((header.sequence, self.index, self.offset));
@@ -264,7 +262,7 @@ impl Scan {
         Ok(record)
     }
 
-    /// The record at a place, if it is whole and follows the last one.
+    /// The record at a place, if it is intact and continues the chain.
     fn next_in_chain<S: Storage>(
         &self,
         storage: &mut S,
@@ -292,7 +290,7 @@ impl Scan {
             && (opens || self.shard_count.is_some())
     }
 
-    /// A reader of the next log file, if the next record is not here because it begins that one.
+    /// A reader of the next log file, if the next record is the first one there.
     fn next_log_file<S: Storage>(&self, storage: &mut S) -> Result<Option<Reader>> {
         let next = self.index + 1;
         if self.log_files.get(next).is_none_or(|(number, _)| *number != self.log_files[self.index].0 + 1) {
@@ -305,8 +303,8 @@ impl Scan {
         Ok(goes_on.then_some(reader))
     }
 
-    /// The header of a log file; None where it is torn or damaged. One that is whole and says that the file is
-    /// another than its name has it is refused: no crash does that, and the records in it cannot speak up for themselves.
+    /// The header of a log file; None if it is torn or damaged. An intact header that does not match the name of its
+    /// file is an error: no crash causes that, and the records in the file are no evidence at another place.
     fn header<S: Storage>(
         &self,
         storage: &mut S,
@@ -324,8 +322,8 @@ impl Scan {
         Ok(header)
     }
 
-    /// The record after the last one is not there or bad. That is corruption exactly if the manifest or anything after it says
-    /// that it was synced. A header is enough to say so: it vouches for itself, whatever became of its payload.
+    /// The record after the last one is missing or damaged. That is corruption exactly if there is evidence that it was
+    /// synced: the manifest or a header after it. A header is valid evidence whatever the state of its payload.
     pub(super) fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
         let bad = self.chain.last.next();
         let short = self.manifest.filter(|manifest| bad <= manifest.through);
@@ -398,8 +396,8 @@ impl Scan {
         })
     }
 
-    /// Makes what was accepted durable and what was not go away for good: later log files are removed, the records that may
-    /// not be on the disk are written once more, the tail is cleared, and all of it is synced.
+    /// Makes the accepted records durable and removes the rest permanently: removes later log files, rewrites the
+    /// records that may not be on the disk, clears the tail, and syncs all of it.
     fn settle<S: Storage>(&mut self, storage: &mut S) -> Result<Option<TornTail>> {
         let (log_file, _) = self.log_files[self.index];
         let mut torn = false;
@@ -422,7 +420,7 @@ impl Scan {
             if index < self.index && defects::is(Defect::EarlierLogFilesUnsynced) {
                 continue;
             }
-            // Of later log files all.
+            // All of later log files.
             let from = std::mem::take(&mut from);
             let (number, len) = self.log_files[index];
             let end = if index == self.index { self.offset } else { len };
@@ -443,7 +441,8 @@ impl Scan {
         Ok(torn.then_some(TornTail { log_file, offset: self.offset, first }))
     }
 
-    /// Writes what was read: after a failed sync the bytes in memory may be clean, and yet not be on the disk.
+    /// Writes the bytes that were read: after a failed sync they may be marked as clean in memory, but not be on the
+    /// disk.
     fn rewrite<S: Storage>(&self, storage: &mut S, index: usize, from: u64, end: u64) -> Result<()> {
         let mut reader = Reader::new(self.log_files[index].0, end, &self.limits);
         let mut offset = from;
@@ -454,7 +453,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Zeroes what is not zero.
+    /// Writes zeros over bytes that are not zero.
     fn clear<S: Storage>(&self, storage: &mut S, index: usize, from: u64) -> Result<bool> {
         let mut reader = self.reader(index);
         let (mut offset, mut cleared) = (from, false);
@@ -482,7 +481,7 @@ impl Scan {
     }
 }
 
-/// The bytes of a log file's header; None where the log file is shorter.
+/// The bytes of a log file's header; None if the log file is shorter.
 fn read_header<S: Storage>(
     storage: &mut S,
     reader: &mut Reader,
@@ -491,7 +490,7 @@ fn read_header<S: Storage>(
     Ok(bytes.map(|bytes| bytes[..].try_into().expect("64 bytes")))
 }
 
-/// The record at a place, if its checksums are right.
+/// The record at a place, if its checksums match.
 fn read_record<S: Storage>(
     storage: &mut S,
     reader: &mut Reader,

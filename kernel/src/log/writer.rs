@@ -1,4 +1,4 @@
-//! Appending and syncing. How a log is read back and judged lives in `recovery`.
+//! Appending and syncing. `recovery` reads a log back and checks it.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -24,27 +24,27 @@ pub struct LogWriter<S: Storage> {
     last: Sequence,
     checksum: u64,
     durable: Sequence,
-    /// Written and not known to be durable: at most one range a log file, in order of log file.
+    /// Written and not known to be durable: at most one range per log file, in order of log files.
     unsynced: Vec<SyncRange>,
-    /// The last that was written; none in a log that begins.
+    /// The last manifest written; None in a new log.
     manifest: Option<Manifest>,
-    /// The next manifest is due when it can name this record, if not before.
+    /// The next manifest is due as soon as it can name this record.
     manifest_due: Sequence,
     failure: Option<Error>,
 }
 
-/// The log file that is written to.
+/// The current log file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogFile {
     pub number: u64,
     pub len: u64,
-    /// Where the next record comes to lie.
+    /// Offset of the next record.
     pub end: u64,
-    /// The next one was announced to the storage.
+    /// The storage was told to prepare the next one.
     pub prepared: bool,
 }
 
-/// Where the chain of records stands.
+/// The end of the chain of records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     pub last: Sequence,
@@ -58,7 +58,7 @@ impl Chain {
     pub const EMPTY: Chain = Chain { last: Sequence(0), term: Term(0), checksum: 0, stamped: Sequence(0) };
 }
 
-/// Bytes of a log file that have to be made durable.
+/// A range of a log file to sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SyncRange {
     /// Which log file.
@@ -69,19 +69,19 @@ pub struct SyncRange {
     pub len: u64,
 }
 
-/// What a host has to sync, in order, before it may say [`LogWriter::synced`].
+/// The syncs that a host must do, in order, before it calls [`LogWriter::synced`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyncPlan {
     /// Earlier log files first.
     pub ranges: Vec<SyncRange>,
-    /// Has to be written to its slot, and durable, after all ranges are.
+    /// To be written to its slot and made durable after all ranges are.
     pub manifest: Option<Manifest>,
     /// The records that are durable then.
     pub through: Sequence,
 }
 
 impl<S: Storage> LogWriter<S> {
-    /// A writer that goes on where the chain ends, everything before being durable.
+    /// A writer at the end of the chain; everything before is durable.
     pub(super) fn at(
         storage: S,
         database: [u8; 16],
@@ -106,7 +106,7 @@ impl<S: Storage> LogWriter<S> {
         }
     }
 
-    /// Begins a life: the `open` record of the next term, durable when this returns.
+    /// Starts a term: writes the `open` record of the next term, durable when this returns.
     pub(super) fn begin(&mut self, open: Open) -> Result<()> {
         let not_bumped = defects::is(Defect::TermNotBumped) && self.last > Sequence(0);
         if !not_bumped {
@@ -121,11 +121,11 @@ impl<S: Storage> LogWriter<S> {
         Ok(())
     }
 
-    /// Copies a record into place: chained to the one before, stamped with what is durable. Returns when the bytes are
-    /// there; they are not durable yet. Records come in order of sequence, without gaps.
+    /// Copies a record into place, with the checksum of the previous one and the last durable sequence. When it
+    /// returns, the bytes are written but not durable. Records come in order of sequence, without gaps.
     ///
     /// With [`SqlState::DISK_FULL`] the writer may still be [well](Self::is_well): there was no room for the log file that the record
-    /// would have begun, and nothing was written. The same record may be appended again once there is.
+    /// file, and nothing was written. The same record may be appended again once there is space.
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
         assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
         self.append_any(record)?;
@@ -135,7 +135,7 @@ impl<S: Storage> LogWriter<S> {
         Ok(())
     }
 
-    /// The next sync brings a manifest that names the last record: nothing waits for it, or the life is about to end.
+    /// The next sync also writes a manifest that names the last record: the database is idle or shuts down.
     pub fn renew_manifest(&mut self) {
         self.manifest_due = self.last;
     }
@@ -145,13 +145,13 @@ impl<S: Storage> LogWriter<S> {
         self.durable < self.last || self.is_manifest_due()
     }
 
-    /// Whether it takes records. One that failed never does again.
+    /// Whether it accepts records. A failed writer never does again.
     pub fn is_well(&self) -> bool {
         self.failure.is_none()
     }
 
-    /// Makes all appended records durable, with one sync for each log file touched (all but the last being full). Returns the
-    /// last durable sequence.
+    /// Makes all appended records durable, with one sync for each log file touched (all but the last are full). Returns
+    /// the last durable sequence.
     pub fn sync(&mut self) -> Result<Sequence> {
         let plan = self.sync_plan()?;
         for range in &plan.ranges {
@@ -166,9 +166,9 @@ impl<S: Storage> LogWriter<S> {
         Ok(self.durable)
     }
 
-    /// What has to be synced now, for a host that syncs elsewhere while it appends on. It says [`synced`](Self::synced) when
-    /// all ranges were synced by syncs that began after this call, and then the manifest written, or
-    /// [`sync_failed`](Self::sync_failed).
+    /// The plan of a sync, for a host that syncs on another thread while it continues to append. The host calls
+    /// [`synced`](Self::synced) after all ranges were synced by syncs that started after this call and the manifest was
+    /// written, or [`sync_failed`](Self::sync_failed).
     pub fn sync_plan(&self) -> Result<SyncPlan> {
         self.check()?;
         if self.unsynced.len() > 1 {
@@ -188,7 +188,7 @@ impl<S: Storage> LogWriter<S> {
         through < self.manifest_due || is_behind
     }
 
-    /// The manifest that goes with a sync of all that is written, where one is due.
+    /// The manifest for a sync of everything written, if one is due.
     fn next_manifest(&self) -> Option<Manifest> {
         if !self.is_manifest_due() {
             return None;
@@ -239,7 +239,7 @@ impl<S: Storage> LogWriter<S> {
         Ok(())
     }
 
-    /// A sync failed: nothing is known of what the disk holds, and the writer is of no use any more (fault B3).
+    /// A sync failed: the state of the disk is unknown, and the writer cannot be used any more (fault B3).
     pub fn sync_failed(&mut self, error: Error) {
         reached(CoverageMark::SyncFailed);
         self.failure.get_or_insert(error);
@@ -255,7 +255,7 @@ impl<S: Storage> LogWriter<S> {
         self.durable
     }
 
-    /// This life.
+    /// Term of this process.
     pub fn term(&self) -> Term {
         self.term
     }
@@ -265,7 +265,7 @@ impl<S: Storage> LogWriter<S> {
         self.database
     }
 
-    /// The storage, to look at.
+    /// The storage, for inspection.
     pub fn storage(&self) -> &S {
         &self.storage
     }
@@ -276,7 +276,8 @@ impl<S: Storage> LogWriter<S> {
         &mut self.storage
     }
 
-    /// What counts of it: see [`crate::fingerprint`]. Of the place where the log ends, what is beyond a multiple of `modulus`.
+    /// Its part of the fingerprint: see [`crate::fingerprint`]. Of the end of the log, only the remainder modulo
+    /// `modulus` counts.
     #[cfg(feature = "explore")]
     pub fn fingerprint(&self, modulus: u64, to: &mut crate::fingerprint::StateFingerprint) {
         let LogWriter {
@@ -302,7 +303,7 @@ impl<S: Storage> LogWriter<S> {
         to.word(failure.is_some());
     }
 
-    /// Gives the storage back.
+    /// Returns the storage.
     pub fn into_storage(self) -> S {
         self.storage
     }
@@ -366,7 +367,7 @@ impl<S: Storage> LogWriter<S> {
         Ok(())
     }
 
-    /// Writes the parts one after the other and returns their checksum.
+    /// Writes the parts in order and returns their checksum.
     fn write_payload(&mut self, parts: &[bytes::Bytes], mut offset: u64) -> Result<u64> {
         let mut checksum = Xxh3::new();
         for part in parts {
@@ -391,7 +392,7 @@ impl<S: Storage> LogWriter<S> {
         }
         let len = self.limits.log_file_len.max(LOG_FILE_HEADER_LEN + stored_len).next_multiple_of(4096);
         match self.storage.create(number, len) {
-            // A storage without room has changed nothing, and neither has this.
+            // A storage without space has changed nothing, and neither has this call.
             Err(error) if error.sqlstate == SqlState::DISK_FULL && !defects::is(Defect::NoRoomIsFailure) => {
                 reached(CoverageMark::NoRoomForLogFile);
                 return Err(error);

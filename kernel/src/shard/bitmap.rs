@@ -1,10 +1,10 @@
-//! Which rows of a chunk are gone.
+//! The deleted rows of a chunk.
 
 use std::sync::Arc;
 
 use arrow_buffer::{BooleanBuffer, Buffer};
 
-/// A bitmap that takes no room before the first bit is set.
+/// A bitmap that uses no memory before the first bit is set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bitmap {
     words: Vec<u64>,
@@ -36,7 +36,7 @@ impl Bitmap {
 
     /// Clears a bit that is set.
     pub fn clear(&mut self, row: usize) {
-        assert!(self.get(row), "row {row} is not gone");
+        assert!(self.get(row), "row {row} is not deleted");
         self.words[row / 64] &= !(1 << (row % 64));
         self.set -= 1;
     }

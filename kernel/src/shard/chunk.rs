@@ -1,4 +1,4 @@
-//! An immutable run of rows, and what is known about them: ids, which are gone at the staged tip, which for readers.
+//! An immutable run of rows, with their ids and the rows deleted at the staged tip and for readers.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use crate::snapshot::ChunkView;
 pub(super) struct Chunk {
     pub rows: RecordBatch,
     pub ids: RowIds,
-    /// Key columns of a keyed table, ready to be compared.
+    /// Key columns of a keyed table, typed for comparison.
     pub key: Vec<KeyColumn>,
-    /// Rows gone at the staged tip.
+    /// Rows deleted at the staged tip.
     pub gone: Bitmap,
-    /// Rows gone for readers; a subset of `gone`.
+    /// Rows deleted for readers; a subset of `gone`.
     pub gone_published: Bitmap,
-    /// Copy of `gone_published` that readers hold; None when it has to be made anew, or is empty.
+    /// Copy of `gone_published` for readers; None if it is outdated or empty.
     frozen: Option<Arc<BooleanBuffer>>,
     /// Readers see it.
     pub published: bool,
@@ -75,14 +75,14 @@ impl Chunk {
     /// A deletion becomes visible.
     pub fn publish_deletion(&mut self, row: usize) {
         let rows = self.len();
-        assert!(self.gone.get(row), "only what is staged is published");
-        assert!(self.gone_published.set(row, rows), "a row goes once");
+        assert!(self.gone.get(row), "only staged deletions are published");
+        assert!(self.gone_published.set(row, rows), "a row is deleted once");
         if !defects::is(Defect::DeletionsSharedBetweenSnapshots) {
             self.frozen = None;
         }
     }
 
-    /// What readers see of it.
+    /// The view for readers.
     pub fn view(&mut self) -> ChunkView {
         if self.frozen.is_some() {
             reached(CoverageMark::DeletionsShared);
@@ -92,7 +92,7 @@ impl Chunk {
         ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.frozen.clone() }
     }
 
-    /// What a statement at the staged tip sees of it.
+    /// The view for a statement at the staged tip.
     pub fn view_tip(&self) -> ChunkView {
         ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.gone.freeze(self.len()) }
     }
@@ -111,7 +111,7 @@ impl Chunk {
 
 #[cfg(feature = "explore")]
 impl Chunk {
-    /// See [`crate::fingerprint`]. Of the ids only their order counts, which is that of the rows.
+    /// See [`crate::fingerprint`]. Of the ids only their order counts, which is the order of the rows.
     pub fn fingerprint(
         &self,
         table: &crate::schema::TableDef,
@@ -136,7 +136,7 @@ impl Chunk {
     }
 }
 
-/// A key column, its type known, so that keys are compared without dispatch through `dyn Array`.
+/// A typed key column, so that keys are compared without dispatch through `dyn Array`.
 #[derive(Clone, Debug)]
 pub(super) enum KeyColumn {
     Bool(BooleanBuffer),
@@ -185,7 +185,7 @@ impl KeyColumn {
         &bytes[offsets[row] as usize..offsets[row + 1] as usize]
     }
 
-    /// Whether two rows have the same value here. -0.0 is 0.0, and every NaN is the same, as in the hash.
+    /// Whether two rows have the same value. -0.0 equals 0.0, and all NaN are equal, as in the hash.
     #[inline]
     pub fn equal(&self, row: usize, other: &KeyColumn, other_row: usize) -> bool {
         match (self, other) {
@@ -206,7 +206,7 @@ impl KeyColumn {
     }
 }
 
-/// Bytes that a column's values take, whatever buffers they lie in.
+/// Bytes of a column's values, whatever the size of their buffers.
 pub(super) fn logical_bytes(column: &ArrayRef) -> usize {
     let rows = column.len();
     let validity = if column.null_count() > 0 { rows.div_ceil(8) } else { 0 };

@@ -1,6 +1,6 @@
 //! The rows of one table on one shard: chunks in order of row id and, for a keyed table, the index of the staged tip.
-//! [`Contents::apply`] is the one way in which they change, live and in recovery; what the outcome of a batch *is* lives in
-//! `outcome`, how chunks are merged in `merge`.
+//! [`Contents::apply`] is the only function that changes them, live and in recovery; `outcome` computes the outcome of
+//! a batch, `merge` merges chunks.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use crate::route::{hash_is_exact, hash_rows, shard_of};
 use crate::schema::TableDef;
 use crate::snapshot::TableView;
 
-/// A table's rows on a shard, from its creation (or truncation) on.
+/// A table's rows on a shard since its creation or truncation.
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
     pub table: Arc<TableDef>,
     pub schema: SchemaRef,
-    /// Chunks by slot; a slot is used again once its chunk is merged away or abandoned.
+    /// Chunks by slot; a slot is reused once its chunk is merged or abandoned.
     pub slots: Vec<Option<Chunk>>,
     pub free_slots: Vec<u32>,
     /// Slots in order of row id. Published chunks come first.
@@ -35,23 +35,23 @@ pub(super) struct Contents {
     pub index: Option<KeyIndex>,
     /// Equal hashes mean equal keys.
     pub hash_is_exact: bool,
-    /// What readers see; made anew by `publish_view`.
+    /// The view for readers; `publish_view` builds it.
     pub view: Arc<TableView>,
-    /// Applications staged and not yet published.
+    /// Number of applications staged and not yet published.
     pub staged: usize,
     pub limits: ShardLimits,
 }
 
-/// Primary keys of rows that come; empty for a table without one.
+/// Primary keys of added rows; empty for a table without one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Keys<'a> {
     /// Hash of each.
     pub hashes: &'a [u64],
-    /// Where the row lies whose place each takes, which is among those that go; NONE for a new key.
+    /// Location of the row that each replaces, which is among the deleted ones; NONE for a new key.
     pub before: &'a [RowLocation],
 }
 
-/// Rows have more bytes than one step takes: they are to be taken in several.
+/// Rows have more bytes than one step allows: they must be processed in several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooLarge;
 
@@ -94,12 +94,12 @@ impl Contents {
         self.slots[slot as usize].as_mut().expect("a slot that is referred to is in use")
     }
 
-    /// Whether a row still lives at the staged tip.
+    /// Whether a row is live at the staged tip.
     pub fn is_live(&self, location: RowLocation) -> bool {
         !self.chunk(location.slot()).gone.get(location.row())
     }
 
-    /// Place of a row id, if there is such a row (it may be gone).
+    /// Location of a row id, if such a row exists (it may be deleted).
     pub fn find(&self, id: RowId) -> Option<RowLocation> {
         let at = self.order.partition_point(|slot| self.chunk(*slot).last_id() < id);
         let slot = *self.order.get(at)?;
@@ -110,7 +110,7 @@ impl Contents {
         self.chunk(location.slot()).ids.get(location.row())
     }
 
-    /// Ids of the rows that live at the staged tip and have this number in a bigint column.
+    /// Ids of the rows that are live at the staged tip and have this number in a bigint column.
     pub fn ids_where(&self, column: usize, number: i64) -> Vec<RowId> {
         let mut ids = Vec::new();
         for slot in &self.order {
@@ -122,7 +122,7 @@ impl Contents {
         ids
     }
 
-    /// Rows that go, by row id. Each must live.
+    /// Locations of rows to delete, by row id. Each must be live.
     pub fn locations(&self, ids: &[RowId]) -> Result<Vec<RowLocation>> {
         let location = |id: &RowId| {
             let location = self.find(*id).filter(|location| self.is_live(*location));
@@ -133,8 +133,9 @@ impl Contents {
         ids.iter().map(location).collect()
     }
 
-    /// The one function that changes rows: some go, some come. `keys` are those of the rows that come. `sequence` and `first` (the ordinal of the first row that comes) give the rows their ids. An error
-    /// means that the outcome contradicts the state: corruption in recovery, a broken invariant live.
+    /// The only function that changes rows: deletes some and adds some. `keys` are those of the added rows. `sequence`
+    /// and `first` (the ordinal of the first added row) determine their ids. An error means that the outcome
+    /// contradicts the state: corruption in recovery, a violated invariant live.
     pub fn apply(
         &mut self,
         sequence: Sequence,
@@ -147,7 +148,7 @@ impl Contents {
             let chunk = self.chunk_mut(location.slot());
             let rows = chunk.len();
             if !chunk.gone.set(location.row(), rows) {
-                return Err(super::corrupt(&self.table, "a row goes twice".into()));
+                return Err(super::corrupt(&self.table, "a row is deleted twice".into()));
             }
         }
         let mut replaced = 0;
@@ -167,7 +168,7 @@ impl Contents {
         Ok(Applied { chunk: slot, deletes })
     }
 
-    /// Appends a chunk whose rows come after all others.
+    /// Appends a chunk whose rows are after all others.
     fn add_chunk(&mut self, chunk: Chunk) -> u32 {
         if let Some(last) = self.order.last() {
             assert!(self.chunk(*last).last_id() < chunk.first_id(), "row ids ascend");
@@ -198,7 +199,8 @@ impl Contents {
         self.slots[slot as usize].take().expect("a slot that is given back is in use")
     }
 
-    /// Points the keys of a new chunk to it. Returns how many of them were there already, each with a row that just went.
+    /// Points the keys of a new chunk to it. Returns the number of keys that existed already, each with a row that was
+    /// just deleted.
     fn index_chunk(&mut self, slot: u32, keys: Keys<'_>) -> Result<usize> {
         let Some(index) = &mut self.index else {
             return Ok(0);
@@ -226,7 +228,7 @@ impl Contents {
         Ok(replaced)
     }
 
-    /// Forgets the keys of rows that went, `count` of which have no new version.
+    /// Removes the keys of deleted rows, `count` of which have no new version.
     fn unindex(&mut self, deletes: &[RowLocation], count: usize) {
         let hashes = self.key_hashes(deletes);
         let index = self.index.as_mut().expect("a keyed table");
@@ -256,7 +258,7 @@ impl Contents {
         all
     }
 
-    /// Values of one column at the given places, none twice; where a place is NONE, the value at that position's row of
+    /// Values of one column at the given locations, each at most once; for NONE, the value of that position's row in
     /// `incoming`.
     pub fn gather(
         &self,
@@ -272,11 +274,11 @@ impl Contents {
             return Err(TooLarge);
         }
         let gathered = self.gather_unbounded(column, locations, Some(incoming));
-        // Some are stored, and the others come: each are no more than a step takes, beside where texts begin.
+        // Stored and incoming values each fit one step, apart from the offsets of texts.
         assert!(
             locations.len() <= 1
                 || logical_bytes(&gathered) <= 2 * self.limits.step_bytes_max + 5 * (locations.len() + 1),
-            "what is gathered fits a step"
+            "gathered values fit a step"
         );
         Ok(gathered)
     }
@@ -314,8 +316,8 @@ impl Contents {
         interleave(&sources, &picks).expect("places lie inside of their chunks")
     }
 
-    /// Places of the rows with these keys at the staged tip, NONE where a key is new. In short loops, so that the processor
-    /// overlaps the memory accesses of many rows in each.
+    /// Locations of the rows with these keys at the staged tip, NONE for a new key. It uses short loops, so that the
+    /// processor overlaps the memory accesses of many rows.
     pub fn probe(&self, key: &[KeyColumn], rows: &[u32], hashes: &[u64]) -> Vec<RowLocation> {
         let index = self.index.as_ref().expect("a keyed table");
         if index.len() == 0 {
@@ -326,7 +328,7 @@ impl Contents {
         if self.hash_is_exact {
             return locations;
         }
-        // What was found has the key that was looked for; where nothing was, nothing else is to be done either.
+        // A found row has the key that was searched for; a key without a match is done as well.
         let is_settled: Vec<bool> = match key {
             [key @ KeyColumn::Bytes(..)] => {
                 let stored = |location: &RowLocation| match location.is_none() {
@@ -348,7 +350,7 @@ impl Contents {
             }
         };
         for (at, location) in locations.iter_mut().enumerate().filter(|(at, _)| !is_settled[*at]) {
-            // Another key of the same hash came first.
+            // The first match has another key with the same hash.
             let row = rows[at] as usize;
             let same = |location: RowLocation| {
                 keys_equal(key, row, &self.chunk(location.slot()).key, location.row())
@@ -361,7 +363,7 @@ impl Contents {
     /// Undoes the latest [`apply`](Self::apply).
     pub fn undo(&mut self, applied: &Applied) {
         if let Some(slot) = applied.chunk {
-            assert_eq!(self.order.pop(), Some(slot), "what came last goes first");
+            assert_eq!(self.order.pop(), Some(slot), "the latest application is undone first");
             let locations: Vec<RowLocation> =
                 (0..self.chunk(slot).len()).map(|row| RowLocation::new(slot, row)).collect();
             if self.index.is_some() {
@@ -379,7 +381,7 @@ impl Contents {
         }
         let Some(mut index) = self.index.take() else { return };
         for (location, hash) in applied.deletes.iter().zip(self.key_hashes(&applied.deletes)) {
-            // The key is not there: its new version, if it had one, was forgotten above.
+            // The key is not in the index: its new version, if it had one, was removed above.
             index.insert(hash, *location);
         }
         self.index = Some(index);
@@ -398,12 +400,12 @@ impl Contents {
         self.staged -= 1;
     }
 
-    /// Number of chunks that readers see; they come first.
+    /// Number of published chunks; they are first in order.
     pub fn published_chunks(&self) -> usize {
         self.order.partition_point(|slot| self.chunk(*slot).published)
     }
 
-    /// Makes what readers see anew.
+    /// Rebuilds the view for readers.
     pub fn publish_view(&mut self) {
         assert_eq!(
             self.slots.len(),
@@ -424,7 +426,7 @@ impl Contents {
         self.view = Arc::new(view);
     }
 
-    /// What a statement at the staged tip sees.
+    /// The view for a statement at the staged tip.
     pub fn view_tip(&self) -> Arc<TableView> {
         if defects::is(Defect::TableLockReadsPublished) {
             return Arc::clone(&self.view);
@@ -447,7 +449,7 @@ impl Contents {
         Arc::new(view)
     }
 
-    /// Whether the first rows (all, if `thorough`) lie on the shard that their placement columns name.
+    /// Whether the first rows (all, if `thorough`) belong to this shard by their placement columns.
     pub fn placed(&self, rows: &RecordBatch, shard: ShardId, shard_count: u16, thorough: bool) -> bool {
         const SPOT_CHECK_ROWS: usize = 16;
         let checked = if thorough { rows.num_rows() } else { rows.num_rows().min(SPOT_CHECK_ROWS) };
@@ -480,7 +482,7 @@ impl Contents {
         to.count(*staged);
     }
 
-    /// A step, its places told by their order.
+    /// A step in the fingerprint, with locations replaced by their order.
     pub fn logical_step(&self, applied: &Applied, to: &mut crate::fingerprint::StateFingerprint) {
         let Applied { chunk, deletes } = applied;
         let place_of = |slot: u32| self.order.iter().position(|other| *other == slot).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
-//! Assignments that are folds over the rows of a key: `c = c + x`, `c = x`, `c = greatest(c, x)` and their like, where x
-//! does not look at the stored row. However many rows a key has, they are one pass over the column and one post-image.
-//! The passes take each key's rows in order, so their results are those of taking the rows one by one, to the bit. Keys for
-//! which a row would be refused are handed back, to be done by `rounds`.
+//! Assignments that are folds over the rows of a key: `c = c + x`, `c = x`, `c = greatest(c, x)` and the like, where x
+//! does not read the stored row. However many rows a key has, they take one pass over the column and give one
+//! post-image. The passes process each key's rows in order, so their results are bit for bit those of row-by-row
+//! processing. Keys with a row that would be rejected are returned for processing by `rounds`.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::expr::{
     Arithmetic, Expr, Number, RowErrors, Scope, Update, compare_floats, compute_decimal, evaluate,
 };
 
-/// One assignment, recognised.
+/// A recognised assignment.
 #[derive(Debug)]
 pub(super) struct Fold<'a> {
     pub column: u16,
@@ -48,7 +48,7 @@ pub(super) fn recognise<'a>(contents: &Contents, update: &'a Update) -> Option<V
     let fold = |(column, expr): &'a (u16, Expr)| {
         let data_type = contents.schema.field(*column as usize).data_type();
         let (kind, incoming) = kind_of(*column, expr)?;
-        // Sums are of numbers, or the program would have been refused.
+        // Sums are of numbers, or the program would not have passed the check.
         if matches!(kind, Kind::Extreme(_)) && !data_type.is_primitive() {
             return None;
         }
@@ -65,7 +65,7 @@ fn kind_of(column: u16, expr: &Expr) -> Option<(Kind, &Expr)> {
         Expr::Arithmetic(Arithmetic::Subtract, a, b) if is_stored(a) => {
             Some((Kind::Sum(Arithmetic::Subtract), b))
         }
-        // Of two equal values the first one stays (0.0 and -0.0 are equal, and not the same).
+        // Of two equal values the first one is kept (0.0 and -0.0 are equal but not identical).
         Expr::Greatest(operands) | Expr::Least(operands) => match &operands[..] {
             [a, b] if is_stored(a) => {
                 let greatest = matches!(expr, Expr::Greatest(_));
@@ -79,8 +79,8 @@ fn kind_of(column: u16, expr: &Expr) -> Option<(Kind, &Expr)> {
 }
 
 impl Fold<'_> {
-    /// The assigned column after all rows of each group, by group. Sets `unfit` for groups in which a row would be refused.
-    /// None if the expression is not of the column's type.
+    /// The assigned column after all rows of each group, by group. Sets `unfit` for groups in which a row would be
+    /// rejected. None if the expression is not of the column's type.
     pub fn run(
         &self,
         contents: &Contents,
@@ -163,7 +163,7 @@ impl Fold<'_> {
     }
 }
 
-/// The value of each group's last row; that of its own column where the only row inserts.
+/// The value of each group's last row; from its own column if the only row is an insert.
 fn last(value: &ArrayRef, own: &ArrayRef, groups: &Groups) -> ArrayRef {
     let pick = |group: usize| {
         let row = groups.last_row[group] as usize;
@@ -173,7 +173,7 @@ fn last(value: &ArrayRef, own: &ArrayRef, groups: &Groups) -> ArrayRef {
     interleave(&[value.as_ref(), own.as_ref()], &picks).expect("rows of the batch, of one type")
 }
 
-/// Adds up; a null makes the sum null. `first` is the value before, or that of the row that inserts.
+/// Sums; a null makes the sum null. `first` is the stored value, or that of the inserting row.
 fn sum<T: ArrowPrimitiveType>(
     first: &PrimitiveArray<T>,
     value: &PrimitiveArray<T>,
@@ -204,7 +204,7 @@ fn sum<T: ArrowPrimitiveType>(
     finish::<T>(sums, known, first.data_type())
 }
 
-/// Keeps the greatest or least; nulls count for nothing.
+/// Keeps the greatest or least; nulls are ignored.
 fn extreme<T: ArrowPrimitiveType>(
     first: &PrimitiveArray<T>,
     value: &PrimitiveArray<T>,

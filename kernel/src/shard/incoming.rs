@@ -1,5 +1,5 @@
-//! Rows on their way in, before they are part of an outcome: brought into the table's stored form, checked, and described
-//! when they are refused.
+//! Incoming rows before they are part of an outcome: conversion to the stored schema, checks, and descriptions of
+//! rejected rows.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ use crate::ids::SplitId;
 use crate::message::Rejected;
 use crate::schema::{ColumnDef, HIDDEN_COLUMNS, TableDef};
 
-/// The same rows in order, in parts of at most so many bytes as a step takes, or of one row.
+/// The rows in order, in parts of one row or of at most the bytes of a step.
 pub(super) fn parts(batches: &[RecordBatch], limits: &ShardLimits) -> Vec<Vec<RecordBatch>> {
     let mut parts: Vec<Vec<RecordBatch>> = vec![];
     let mut part_bytes = 0;
@@ -45,7 +45,7 @@ pub(super) fn parts(batches: &[RecordBatch], limits: &ShardLimits) -> Vec<Vec<Re
     parts
 }
 
-/// Incoming rows, column by column, in the order of the stored schema. They may still have nulls where there must be none.
+/// Incoming rows, column by column, in the order of the stored schema. They may still have nulls in NOT NULL columns.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     pub columns: Vec<ArrayRef>,
@@ -53,7 +53,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// One after another. Their columns must have the types of the table's stored schema.
+    /// The batches, concatenated. Their columns must have the types of the table's stored schema.
     pub fn new(contents: &Contents, batches: &[RecordBatch]) -> Incoming {
         let fields = contents.schema.fields();
         for batch in batches {
@@ -74,7 +74,8 @@ impl Incoming {
         }
     }
 
-    /// Splits off the rows that have a null in a NOT NULL column: the rows kept, and which they were, if not all of them.
+    /// Splits off the rows that have a null in a NOT NULL column: the rows kept, and their numbers if these are not
+    /// all.
     pub fn not_null(
         self,
         table: &TableDef,
@@ -109,7 +110,7 @@ impl Incoming {
         })
     }
 
-    /// Some of the rows, in the order given; all of them in their own.
+    /// Some of the rows, in the given order; all rows only in their own order.
     pub fn take(&self, rows: &[u32]) -> Incoming {
         if rows.len() == self.len {
             assert!(rows.is_sorted_by(|a, b| a < b), "all rows are taken in their order");
@@ -131,7 +132,7 @@ impl Incoming {
         })
     }
 
-    /// A refused row, as the coordinator hears of it.
+    /// A rejected row, as reported to the coordinator.
     pub fn rejected(&self, contents: &Contents, row: usize, error: Error) -> Rejected {
         let table = &contents.table;
         Rejected {
@@ -143,7 +144,7 @@ impl Incoming {
     }
 }
 
-/// The same values in buffers of their own, if they lie in much larger ones.
+/// The values copied to their own buffers, if their buffers are much larger.
 fn compact(column: &ArrayRef) -> ArrayRef {
     const SLACK_BYTES: usize = 4096;
     let bytes = logical_bytes(column);
@@ -184,7 +185,7 @@ pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usi
     )
 }
 
-/// A row of the user's columns as JSON-like text, cut off behind `bytes_max`.
+/// A row of the user's columns as JSON-like text, truncated after `bytes_max`.
 fn row_text(table: &TableDef, columns: &[ArrayRef], row: usize, bytes_max: usize) -> String {
     let mut text = String::from("{");
     for (at, column) in table.columns.iter().enumerate() {

@@ -1,9 +1,9 @@
-//! The index of a keyed table on a shard: from the hash of a primary key to the place of its row at the staged tip. Keys
-//! themselves stay in the chunks; the caller compares them where equal hashes do not say it all.
+//! The index of a keyed table on a shard: from the hash of a primary key to the location of its row at the staged tip.
+//! The keys are in the chunks; the caller compares them unless the hash is exact.
 
 use hashbrown::HashTable;
 
-/// Where a row lies: slot of its chunk, and row in it.
+/// The location of a row: slot of its chunk, and row in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RowLocation(u64);
 
@@ -29,9 +29,9 @@ impl RowLocation {
     }
 }
 
-/// So many buckets may always be kept.
+/// Number of buckets that are never released.
 const BUCKETS_MIN: usize = 64;
-/// Beyond it, so many buckets for each key that is there.
+/// Beyond that, most buckets per key.
 const KEY_BUCKETS_MAX: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
@@ -56,15 +56,15 @@ impl KeyIndex {
         self.table.allocation_size()
     }
 
-    /// Gives back room after most keys went.
+    /// Releases memory after most keys were removed.
     pub fn shrink(&mut self) {
-        // What a table calls its capacity shrinks with every key that goes; its buckets are what it holds.
+        // A table's capacity shrinks with every removed key; its memory is the number of its buckets.
         if self.table.num_buckets() > BUCKETS_MIN + KEY_BUCKETS_MAX * self.table.len() {
             self.table.shrink_to_fit(|e| e.hash);
         }
     }
 
-    /// Place of the row with this hash whose key is `same`, or NONE.
+    /// Location of the row with this hash whose key is `same`, or NONE.
     #[inline]
     pub fn find(&self, hash: u64, mut same: impl FnMut(RowLocation) -> bool) -> RowLocation {
         self.table
@@ -72,13 +72,13 @@ impl KeyIndex {
             .map_or(RowLocation::NONE, |e| e.location)
     }
 
-    /// Adds a key that is not there.
+    /// Adds a new key.
     #[inline]
     pub fn insert(&mut self, hash: u64, location: RowLocation) {
         self.table.insert_unique(hash, Entry { hash, location }, |e| e.hash);
     }
 
-    /// Forgets the key that points to this place; false if none does.
+    /// Removes the key that points to this location; false if none does.
     pub fn remove(&mut self, hash: u64, location: RowLocation) -> bool {
         self.table
             .find_entry(hash, |e| e.hash == hash && e.location == location)

@@ -1,5 +1,5 @@
-//! How much of anything a shard takes at once. What rows come to does not depend on it, but for a row that is too large by itself;
-//! so a simulation draws small limits, and comes to every seam with few rows.
+//! Limits of a shard's steps. Results do not depend on them, except for a single row that is too large; so a simulation
+//! draws small limits and reaches every boundary with few rows.
 
 use arrow_array::RecordBatch;
 
@@ -9,21 +9,21 @@ use crate::route::hash_rows;
 /// Limits of a shard's steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShardLimits {
-    /// Bytes of rows that are worked on at once; more are taken one part after another. Columns have 31-bit offsets, so no step
-    /// may come near 2 GiB of text; and what a shard needs in passing is bounded by this. A row of more than four times as many
-    /// bytes is refused.
+    /// Bytes of rows that are processed at once; more are processed in parts. Columns have 31-bit offsets, so a step
+    /// must stay far below 2 GiB of text. It also bounds the temporary memory of a shard. A row of more than four times
+    /// as many bytes is rejected.
     pub step_bytes_max: usize,
-    /// Rows in one piece of a record: [`PIECE_ROWS_MAX`] at most, as the log's format has it.
+    /// Rows in one piece of a record, at most [`PIECE_ROWS_MAX`], the limit of the log format.
     pub piece_rows_max: usize,
-    /// Most rows in a merged chunk; a chunk with a quarter of them is not merged with its neighbours any more.
+    /// Most rows in a merged chunk; a chunk with a quarter of them is no longer merged with its neighbours.
     pub chunk_rows_max: usize,
-    /// Most bytes of columns in a chunk merged of several, far below what 31-bit offsets reach.
+    /// Most bytes of columns in a chunk merged from several, far below the limit of 31-bit offsets.
     pub chunk_bytes_max: usize,
-    /// Bytes of a refused row that are described; what is beyond is cut off.
+    /// Bytes of the description of a rejected row; a longer one is truncated.
     pub row_text_bytes_max: usize,
     /// Keys of stored rows that are gathered and hashed at once.
     pub keys_at_once: usize,
-    /// Bits of a primary key's hash by which it is looked for: all 64. With a few, different keys have equal hashes.
+    /// Bits of a primary key's hash that lookups use: all 64. With few bits, different keys have equal hashes.
     pub key_hash_bits: u32,
 }
 
@@ -42,17 +42,17 @@ impl Default for ShardLimits {
 }
 
 impl ShardLimits {
-    /// Whether so many bytes are worked on at once.
+    /// Whether these bytes fit one step.
     pub(super) fn fits_step(&self, bytes: usize) -> bool {
         bytes <= self.step_bytes_max
     }
 
-    /// Whether rows are few enough, and small enough, for one chunk that several are merged into.
+    /// Whether rows are few and small enough for one merged chunk.
     pub(super) fn fits_chunk(&self, rows: usize, bytes: usize) -> bool {
         rows <= self.chunk_rows_max && bytes <= self.chunk_bytes_max
     }
 
-    /// Hashes by which keys are looked for, one a row: those of the route, as far as they count here.
+    /// Hashes for lookups of keys, one per row: those of the route, limited to `key_hash_bits`.
     pub(super) fn hash_keys(&self, rows: &RecordBatch, key_columns: &[u16], hashes: &mut Vec<u64>) {
         hash_rows(rows, key_columns, hashes);
         if self.key_hash_bits < u64::BITS {

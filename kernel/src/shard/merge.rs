@@ -1,10 +1,11 @@
-//! Merging: many small chunks into one, and chunks that are mostly dead into what lives. Only published chunks are merged,
-//! and only neighbours, so that row ids go on ascending; rows keep their ids. Readers go on reading what they hold.
+//! Merging: many small chunks into one, and mostly dead chunks into their live rows. Only published chunks are merged,
+//! and only neighbours, so that row ids stay ascending; rows keep their ids. Readers continue to read the chunks that
+//! they hold.
 //!
 //! A row is copied only into a chunk at least four times as large as any it was in before, up to a quarter of
-//! [`ShardLimits::chunk_rows_max`], so it is copied a few times in its life, and a table has a few small chunks beside its full ones. A
-//! chunk more than half dead is rewritten, so a table of rows that are updated all the time takes a bounded multiple of
-//! what lives. Each call has a budget of rows.
+//! [`ShardLimits::chunk_rows_max`], so each row is copied only a few times, and a table has a few small chunks beside
+//! its full ones. A chunk more than half dead is rewritten, so a table with constant updates takes a bounded multiple
+//! of its live rows. Each call has a budget of rows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,29 +22,29 @@ use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::ids::*;
 
-/// How much larger than each of its sources a merged chunk is.
+/// Least ratio of the size of a merged chunk to each of its sources.
 const GROWTH: usize = 4;
 
-/// Where rows went.
+/// The new locations of rows.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
-    /// By old slot, the new place of each row; NONE for one that was left out.
+    /// By old slot, the new location of each row; NONE for a row that was dropped.
     of_slot: BTreeMap<u32, Vec<RowLocation>>,
 }
 
 impl Moves {
-    /// Where a row is now.
+    /// The new location of a row.
     pub fn follow(&self, location: RowLocation) -> RowLocation {
         let Some(locations) = self.of_slot.get(&location.slot()) else {
             return location;
         };
         let now = locations[location.row()];
-        assert!(!now.is_none(), "only rows that are gone for readers are left out");
+        assert!(!now.is_none(), "only rows that are deleted for readers are dropped");
         now
     }
 }
 
-/// Merges what is worth it, within a budget that grows with the `rows` just published; None if nothing is.
+/// Merges chunks within a budget that grows with the `rows` just published; None if no merge is worthwhile.
 pub(super) fn merge(contents: &mut Contents, rows: usize) -> Option<Moves> {
     let limits = contents.limits;
     let mut budget = limits.chunk_rows_max + GROWTH * rows;
@@ -52,7 +53,7 @@ pub(super) fn merge(contents: &mut Contents, rows: usize) -> Option<Moves> {
         .iter()
         .map(|slot| Weight::of(contents.chunk(*slot)))
         .collect();
-    // From the back, so that the windows before keep their places.
+    // From the back, so that the indexes of earlier windows stay valid.
     for window in plan(&chunks, limits).into_iter().rev() {
         let live: usize = chunks[window.clone()].iter().map(|c| c.live).sum();
         if live <= budget {
@@ -63,7 +64,7 @@ pub(super) fn merge(contents: &mut Contents, rows: usize) -> Option<Moves> {
     moves
 }
 
-/// What a plan needs to know of a chunk.
+/// The properties of a chunk for planning.
 #[derive(Clone, Copy, Debug)]
 struct Weight {
     rows: usize,
@@ -82,7 +83,7 @@ impl Weight {
     }
 }
 
-/// Windows of neighbours to be merged, in order, none overlapping.
+/// Windows of neighbours to merge, in order, without overlap.
 fn plan(chunks: &[Weight], limits: ShardLimits) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
     let mut at = 0;
@@ -98,7 +99,7 @@ fn plan(chunks: &[Weight], limits: ShardLimits) -> Vec<Range<usize>> {
     windows
 }
 
-/// The longest window of small chunks from here that makes a chunk so much larger than each of them.
+/// The longest window of small chunks from here whose merged chunk is [`GROWTH`] times larger than each.
 fn small_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<usize> {
     let (mut sum, mut bytes, mut greatest, mut found) = (0, 0, 0, None);
     for (at, chunk) in chunks.iter().enumerate().skip(start) {
@@ -116,7 +117,7 @@ fn small_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<
     found
 }
 
-/// Neighbours that are mostly dead.
+/// A window of mostly dead neighbours.
 fn sparse_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<usize> {
     if !chunks[start].is_sparse() {
         return None;
@@ -166,7 +167,7 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
     }
 }
 
-/// The rows of some neighbours that readers see, or None if there are none.
+/// The published live rows of some neighbours, or None if there are none.
 fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
     let chunks: Vec<&Chunk> = slots.iter().map(|slot| contents.chunk(*slot)).collect();
     let live: usize = chunks.iter().map(|c| c.live_published()).sum();
@@ -215,7 +216,7 @@ fn live_filter(chunk: &Chunk) -> Option<BooleanArray> {
     gone.map(|gone| BooleanArray::new(!gone.as_ref(), None))
 }
 
-/// Points the keys of a merged chunk's rows to it; `from` is where they lay.
+/// Points the keys of a merged chunk's rows to it; `from` are their old locations.
 fn repoint(contents: &mut Contents, slot: u32, from: &[RowLocation]) {
     let Some(index) = &mut contents.index else {
         return;
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(plan(&[sparse; 7], LIMITS), [0..3, 3..6, 6..7]);
     }
 
-    /// Whatever the batches, a row is copied a few times only, and small chunks stay few.
+    /// For all sizes of batches, a row is copied only a few times, and small chunks stay few.
     #[test]
     fn copies_and_chunks_stay_few() {
         for batch in [1, 10, 1000, 10_000] {

@@ -1,10 +1,10 @@
-//! One shard: rows in immutable column chunks, deletions, and for keyed tables the index from key to row. Stages outcomes,
-//! applies them, publishes views. Owned by one thread; nothing in it is shared.
+//! One shard: rows in immutable column chunks, deletions, and for keyed tables the index from key to row. Stages
+//! outcomes, applies them, publishes views. Owned by one thread; it shares no mutable state.
 //!
-//! Rows are versioned by appending: an update adds the new version in the batch's chunk and marks the old one as gone, so
-//! that a batch copies nothing of what is there and a reader's chunks never change. There are two states of each table: the
-//! *staged tip*, against which outcomes are computed, and what is *published*, a prefix of it. Every staged application is
-//! remembered until it is published, so that a suffix can be undone exactly.
+//! Rows are versioned by appending: an update adds the new version in the batch's chunk and marks the old one as
+//! deleted, so that a batch copies no existing rows and a reader's chunks never change. There are two states of each
+//! table: the *staged tip*, against which outcomes are computed, and the *published* state, a prefix of it. Every
+//! staged application is kept until it is published, so that a suffix can be undone exactly.
 //!
 //! | Room | What lives there |
 //! |---|---|
@@ -53,7 +53,7 @@ use crate::snapshot::ShardView;
 pub use limits::ShardLimits;
 pub use row_ids::{IdRun, RowIds};
 
-/// Names a table's contents from one creation or truncation to the next.
+/// Id of a table's contents between one creation or truncation and the next.
 type ContentsId = u64;
 
 /// A shard.
@@ -63,19 +63,19 @@ pub struct Shard {
     shard_count: u16,
     contents: BTreeMap<ContentsId, Contents>,
     next_contents: ContentsId,
-    /// Tables as the staged tip has them.
+    /// Tables at the staged tip.
     tip: BTreeMap<TableId, ContentsId>,
-    /// Tables as readers have them.
+    /// Tables for readers.
     published: BTreeMap<TableId, ContentsId>,
     limits: ShardLimits,
     /// In order of sequence. A record that changes nothing here has no steps.
     staged: VecDeque<Staged>,
     view: Arc<ShardView>,
-    /// Last record taken by `replay`.
+    /// Last record applied by `replay`.
     replayed: Sequence,
 }
 
-/// What one record, not yet published, did here.
+/// The changes of one record that is not yet published.
 #[derive(Clone, Debug)]
 struct Staged {
     sequence: Sequence,
@@ -99,7 +99,7 @@ impl Shard {
         Shard::with_limits(id, shard_count, ShardLimits::default())
     }
 
-    /// An empty shard that works in other steps: see [`ShardLimits`].
+    /// An empty shard with other limits: see [`ShardLimits`].
     pub fn with_limits(id: ShardId, shard_count: u16, limits: ShardLimits) -> Shard {
         assert!(id.0 < shard_count, "shards are counted from 0");
         assert!(
@@ -124,7 +124,7 @@ impl Shard {
         shard
     }
 
-    /// Carries out a command and answers it.
+    /// Executes a command and returns its reply.
     pub fn handle(&mut self, command: ShardCommand) -> ShardReply {
         let reply = match command {
             ShardCommand::Stage { sequence, work } => self.stage(sequence, work),
@@ -132,7 +132,7 @@ impl Shard {
                 self.abandon(from);
                 ShardReply::Abandoned { from }
             }
-            // Readers hold what they read: no horizon has to be kept for them while everything is in memory.
+            // Readers hold the chunks that they read: while everything is in memory, the horizon is not needed.
             ShardCommand::Publish { through, horizon: _ } => {
                 self.publish(through);
                 ShardReply::Published { through, view: Arc::clone(&self.view) }
@@ -140,7 +140,7 @@ impl Shard {
             ShardCommand::ViewTip { table_lock } => ShardReply::Tip { table_lock, view: self.view_tip() },
         };
         let nothing_staged = || self.contents.values().all(|contents| contents.staged == 0);
-        assert!(!self.staged.is_empty() || nothing_staged(), "contents count what is staged on them");
+        assert!(!self.staged.is_empty() || nothing_staged(), "contents count the steps staged on them");
         reply
     }
 
@@ -151,7 +151,7 @@ impl Shard {
         let Piece::Inline(parts) = piece else {
             return Err(Error::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
-                format!("log record {sequence} keeps rows in a segment, which this version cannot read"),
+                format!("log record {sequence} has rows in a segment, which this version cannot read"),
             ));
         };
         if sequence <= self.replayed {
@@ -171,7 +171,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Recovery is over: everything replayed is published. Returns the first view.
+    /// Ends the recovery: everything replayed is published. Returns the first view.
     pub fn recovered(&mut self) -> Arc<ShardView> {
         assert!(self.staged.is_empty(), "a replayed record is durable");
         self.contents.values_mut().for_each(Contents::publish_view);
@@ -179,7 +179,7 @@ impl Shard {
         Arc::clone(&self.view)
     }
 
-    /// What counts of it: see [`crate::fingerprint`].
+    /// Its part of the fingerprint: see [`crate::fingerprint`].
     #[cfg(feature = "explore")]
     pub fn fingerprint(&self) -> crate::fingerprint::StateFingerprint {
         let Shard {
@@ -191,7 +191,7 @@ impl Shard {
             published,
             limits: _,
             staged,
-            // Made of what is published.
+            // Derived from the published state.
             view: _,
             replayed: _,
         } = self;
@@ -233,7 +233,7 @@ impl Shard {
         id
     }
 
-    /// The record that steps now belong to.
+    /// Starts a record, to which the next steps belong.
     fn begin(&mut self, sequence: Sequence) {
         let last = self.staged.back().map(|s| s.sequence);
         assert!(last <= Some(sequence), "records are staged in order of sequence");
@@ -252,8 +252,8 @@ impl Shard {
         for work in work {
             match work {
                 Work::CreateTable(table) => self.create(table).expect("a table is created once"),
-                Work::DropTable(table) => self.drop_table(table).expect("what is dropped is there"),
-                Work::TruncateTable(table) => self.truncate(table).expect("what is truncated is there"),
+                Work::DropTable(table) => self.drop_table(table).expect("the dropped table exists"),
+                Work::TruncateTable(table) => self.truncate(table).expect("the truncated table exists"),
                 Work::RemoveErrors(pipeline) => {
                     let errors = &self.contents[&self.tip[&ERRORS_TABLE]];
                     let deletes = errors.ids_where(0, i64::from(pipeline.0));
@@ -295,7 +295,7 @@ impl Shard {
         }
     }
 
-    /// Stages rows that are few enough to be worked on at once, or halves them until they are.
+    /// Stages rows in one step, or halves them until they fit one.
     fn stage_part(&mut self, id: ContentsId, on_duplicate: &OnDuplicate, all: Incoming, stage: &mut Stage) {
         let contents = &self.contents[&id];
         let table = contents.table.id;
@@ -394,7 +394,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Of the record that has begun. In replay its definitions come before its rows, so they must live, too.
+    /// Of the record that has begun. In replay its definitions precede its rows, so they must be live, too.
     fn staged_rows(&self) -> &BTreeMap<ContentsId, u32> {
         &self.staged.back().expect("a record has begun").rows
     }
@@ -432,11 +432,11 @@ impl Shard {
         }
     }
 
-    /// Makes everything up to `through` what readers see.
+    /// Publishes everything up to `through`.
     fn publish(&mut self, through: Sequence) {
         let touched = self.publish_steps(through);
         for (id, rows) in touched {
-            // What was dropped or truncated in a later record of the same publication is gone already.
+            // Contents dropped or truncated in a later record of the same publication are already removed.
             if self.contents.contains_key(&id) {
                 self.merge(id, rows);
                 self.contents.get_mut(&id).expect("just seen").publish_view();
@@ -447,7 +447,7 @@ impl Shard {
         self.make_view();
     }
 
-    /// Publishes steps; returns the contents they touched, with the number of rows that came.
+    /// Publishes steps; returns the contents they touched, with the number of added rows.
     fn publish_steps(&mut self, through: Sequence) -> BTreeMap<ContentsId, usize> {
         let mut touched: BTreeMap<ContentsId, usize> = BTreeMap::new();
         while let Some(staged) = self.staged.pop_front_if(|s| s.sequence <= through) {
@@ -479,8 +479,8 @@ impl Shard {
         touched
     }
 
-    /// Merges a table's chunks within a budget that follows from the rows just published; places that are remembered for
-    /// staged records move along.
+    /// Merges a table's chunks within a budget that depends on the rows just published, and updates the locations kept
+    /// for staged records.
     fn merge(&mut self, id: ContentsId, rows: usize) {
         let contents = self.contents.get_mut(&id).expect("contents that are merged are there");
         let Some(moves) = merge::merge(contents, rows) else { return };
@@ -516,7 +516,7 @@ impl Shard {
             CatalogChange::TableCreated(table) => self.create(Arc::new(table.clone())),
             CatalogChange::TableDropped(table) => self.drop_table(*table),
             CatalogChange::TableTruncated(table) => self.truncate(*table),
-            // Rows that go with them are in the pieces.
+            // Their rows are in the pieces.
             CatalogChange::PipelineSet(_)
             | CatalogChange::CursorsSet { .. }
             | CatalogChange::CursorsForgotten(_)
@@ -558,7 +558,7 @@ impl Shard {
     fn settle(&mut self, sequence: Sequence) {
         let touched = self.publish_steps(sequence);
         for (id, rows) in touched {
-            // Gone, if a later step of the record dropped the table.
+            // Removed, if a later step of the record dropped the table.
             if self.contents.contains_key(&id) {
                 self.merge(id, rows);
             }
@@ -566,7 +566,7 @@ impl Shard {
     }
 }
 
-/// What staging adds up to in one command.
+/// The totals of staging in one command.
 #[derive(Debug, Default)]
 struct Stage {
     piece: Vec<u8>,

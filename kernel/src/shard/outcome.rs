@@ -1,9 +1,9 @@
-//! What a batch of rows does to a table, computed against the staged tip: which rows go, which come, which are refused.
-//! Nothing is changed here; the outcome is logged, and applied by [`Contents::apply`].
+//! The outcome of a batch of rows, computed against the staged tip: the deleted, added and rejected rows. This module
+//! changes nothing; the outcome is logged, and [`Contents::apply`] applies it.
 //!
-//! The outcome is that of taking the rows one by one. A row whose key is new is inserted; one whose key is there is treated
-//! as ON DUPLICATE KEY says; one that is refused is as if it had never come. Rows of different keys do not see one another,
-//! so rows are grouped by key and whole columns of groups are worked on at once.
+//! The outcome equals that of row-by-row processing. A row with a new key is inserted; ON DUPLICATE KEY applies to a
+//! row with an existing key; a rejected row has no effect. Rows of different keys are independent, so rows are grouped
+//! by key and whole columns of groups are processed at once.
 
 use arrow_array::{ArrayRef, RecordBatch};
 use hashbrown::HashTable;
@@ -17,24 +17,24 @@ use crate::error::{Error, SqlState};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
 
-/// What becomes of a batch of rows.
+/// The outcome of a batch of rows.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Post-images and new rows, in the stored schema.
     pub columns: Vec<ArrayRef>,
     /// Their primary keys' hashes; empty for a table without a key.
     pub hashes: Vec<u64>,
-    /// Where the old version of each lies, NONE for a new key; empty for a table without a key.
+    /// Location of the old version of each, NONE for a new key; empty for a table without a key.
     pub before: Vec<RowLocation>,
     pub counts: Counts,
-    /// Rows of the batch that change nothing, as ON DUPLICATE KEY's rule has it.
+    /// Rows of the batch that change nothing, by the rule of ON DUPLICATE KEY.
     pub ignored: Vec<u32>,
-    /// Rows of the batch, and why.
+    /// Rejected rows of the batch, and the errors.
     pub refused: Vec<(usize, Error)>,
 }
 
 impl Outcome {
-    /// The rows that come, if any do.
+    /// The added rows, if any.
     pub fn rows(&self, contents: &Contents) -> Option<RecordBatch> {
         let some = self.columns.first().is_some_and(|c| !c.is_empty());
         some.then(|| {
@@ -44,11 +44,12 @@ impl Outcome {
     }
 }
 
-/// A row may have so many times the bytes of a step, and is refused beyond: its encoding has 32-bit lengths, columns have 31-bit
+/// Largest row, in steps; a larger one is rejected, because its encoding has 32-bit lengths and columns have 31-bit
 /// offsets.
 const ROW_STEPS_MAX: usize = 4;
 
-/// Computes the outcome of `incoming`, which has no nulls where there must be none. One row is never too large: it is refused.
+/// Computes the outcome of `incoming`, which has no nulls in NOT NULL columns. A single row is never too large for a
+/// step: it is rejected.
 pub(super) fn outcome(
     contents: &Contents,
     incoming: Incoming,
@@ -66,7 +67,7 @@ pub(super) fn outcome(
         return Err(TooLarge);
     }
     let text = format!(
-        "a row of table \"{}\" would take {bytes} bytes, of which {row_bytes_max} are possible",
+        "a row of table \"{}\" would take {bytes} bytes; the limit is {row_bytes_max}",
         contents.table.name
     );
     let error = Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, text);
@@ -86,7 +87,7 @@ fn unbounded(
         return Ok(Outcome { columns: incoming.columns, counts, ..Outcome::default() });
     }
     if let Err(error) = on_duplicate.check(&contents.table) {
-        // Refused at CREATE; were it not, it would still only refuse rows.
+        // CREATE rejects such a program; here it rejects all rows.
         let refused = (0..incoming.len).map(|row| (row, error.clone())).collect();
         return Ok(Outcome { refused, ..Outcome::default() });
     }
@@ -107,7 +108,7 @@ pub(super) struct Groups {
     pub last_row: Vec<u32>,
     /// Hash of each group's key.
     pub hashes: Vec<u64>,
-    /// Where the key's row lies at the staged tip, NONE for a new key.
+    /// Location of the key's row at the staged tip, NONE for a new key.
     pub locations: Vec<RowLocation>,
 }
 
@@ -137,12 +138,12 @@ impl Groups {
         self.locations[group].is_none()
     }
 
-    /// Rows that insert: the first ones of new keys.
+    /// Inserting rows: the first ones of new keys.
     pub fn inserted(&self) -> u64 {
         self.locations.iter().filter(|p| p.is_none()).count() as u64
     }
 
-    /// Whether a row inserts.
+    /// Whether a row is an insert.
     #[inline]
     pub fn inserts(&self, row: usize) -> bool {
         let group = self.of_row[row] as usize;
@@ -156,7 +157,7 @@ impl Groups {
     }
 }
 
-/// Where the old version of each row of a logged outcome lies, NONE for a new key; None if a key is there twice.
+/// Location of the old version of each row of a logged outcome, NONE for a new key; None if a key occurs twice.
 pub(super) fn before(contents: &Contents, rows: &RecordBatch, hashes: &[u64]) -> Option<Vec<RowLocation>> {
     let key_columns = contents.table.primary_key.iter();
     let key: Vec<KeyColumn> = key_columns.map(|c| KeyColumn::new(rows.column(*c as usize))).collect();

@@ -1,5 +1,5 @@
-//! ON DUPLICATE KEY UPDATE in its general form: the k-th row of every key in round k, each round over columns. A round sees
-//! what the one before left, so the result is that of taking the rows one by one, whatever the expressions are.
+//! ON DUPLICATE KEY UPDATE in its general form: the k-th row of every key in round k, each round over columns. A round
+//! reads the result of the one before, so the result equals that of row-by-row processing for all expressions.
 
 use std::num::NonZeroUsize;
 
@@ -16,7 +16,7 @@ use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, SqlState};
 use crate::expr::{RowErrors, Scope, Update, choose, evaluate};
 
-/// Carries out the updates of some groups; `chosen` are their numbers.
+/// Computes the updates of some groups; `chosen` are their numbers.
 pub(super) fn run(
     contents: &Contents,
     incoming: &Incoming,
@@ -54,7 +54,7 @@ pub(super) fn run(
     Ok(outcome)
 }
 
-/// The rows of each group that are still to be taken, groups with most rows first.
+/// The remaining rows of each group, groups with most rows first.
 struct Queue {
     groups: Vec<u32>,
     /// Rows of all groups, one group's after another's.
@@ -67,7 +67,7 @@ struct Queue {
 impl Queue {
     fn new(groups: &Groups, chosen: &[u32]) -> Queue {
         const NOT_CHOSEN: u32 = u32::MAX;
-        // Rows that insert are in the images already: only updates are queued.
+        // Inserting rows are already in the images: only updates are queued.
         let mut counts = vec![0usize; groups.len()];
         let updates = |row: &usize| !groups.inserts(*row);
         (0..groups.of_row.len()).filter(updates).for_each(|row| counts[groups.of_row[row] as usize] += 1);
@@ -93,7 +93,7 @@ impl Queue {
         Queue { groups: order, rows, spans, taken: 0 }
     }
 
-    /// The next row of each group that has one left: of the first so many groups.
+    /// The next row of each group that has one left; these groups come first.
     fn next_round(&mut self) -> Option<Vec<u32>> {
         let taken = self.taken;
         let open = self.spans.partition_point(|(start, end)| end - start > taken);
@@ -111,12 +111,12 @@ struct State {
     images: Vec<ArrayRef>,
     /// Of the others, those of the latest groups first.
     finished: Vec<Vec<ArrayRef>>,
-    /// Groups whose row is another one than the stored.
+    /// Groups whose row differs from the stored one.
     changed: Vec<bool>,
 }
 
 impl State {
-    /// Puts aside all but the first `count` groups.
+    /// Moves all but the first `count` groups to `finished`.
     fn keep(&mut self, count: usize) {
         let open = self.images.first().map_or(0, |c| c.len());
         assert!(count <= open, "groups only finish");
@@ -130,7 +130,7 @@ impl State {
         self.finished.iter().flatten().map(logical_bytes).sum()
     }
 
-    /// The final versions of the groups that are kept; all versions have no more than so many bytes, or there is one.
+    /// The final versions of the kept groups; together at most `bytes_max` bytes, or one version.
     fn finish(&self, kept: &[u32], bytes_max: usize) -> Vec<ArrayRef> {
         let kept = UInt32Array::from(kept.to_vec());
         (0..self.images.len())
@@ -138,17 +138,14 @@ impl State {
                 let parts: Vec<&dyn Array> =
                     self.finished.iter().rev().map(|part| part[column].as_ref()).collect();
                 let whole = concat(&parts).expect("columns of one type");
-                assert!(
-                    whole.len() <= 1 || logical_bytes(&whole) <= bytes_max,
-                    "what is updated fits a step"
-                );
+                assert!(whole.len() <= 1 || logical_bytes(&whole) <= bytes_max, "updated rows fit a step");
                 take(&whole, &kept, None).expect("rows of the column")
             })
             .collect()
     }
 }
 
-/// One row of each open group. What is refused or ignored leaves the group's row as it is.
+/// Applies one row of each open group. A rejected or ignored row leaves the group's row unchanged.
 fn round(
     contents: &Contents,
     incoming: &Incoming,
@@ -205,7 +202,7 @@ fn round(
     }
 }
 
-/// Rows in which a condition is true. A condition that is not boolean refuses all.
+/// Rows in which a condition is true. A condition that is not boolean rejects all.
 fn true_rows(condition: &ArrayRef, errors: &mut RowErrors) -> BooleanBuffer {
     use arrow_array::cast::AsArray;
     let Some(condition) = condition.as_boolean_opt() else {
@@ -215,7 +212,7 @@ fn true_rows(condition: &ArrayRef, errors: &mut RowErrors) -> BooleanBuffer {
     (0..condition.len()).map(|row| condition.is_valid(row) && condition.value(row)).collect()
 }
 
-/// Refuses values that their column cannot take.
+/// Rejects values that their column cannot hold.
 fn check_assigned(
     contents: &Contents,
     column: usize,

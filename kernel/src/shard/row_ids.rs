@@ -1,14 +1,14 @@
-//! Stable ids of a chunk's rows, in the form that takes the least room. They are ascending in every form.
+//! Stable ids of a chunk's rows, in the smallest of three forms. They are ascending in every form.
 
 use std::sync::Arc;
 
 use crate::ids::*;
 
-/// Stable ids of a chunk's rows, ascending. Read them with [`RowIds::get`] and [`RowIds::find`]; the form is a matter of
-/// room.
+/// Stable ids of a chunk's rows, ascending. Read them with [`RowIds::get`] and [`RowIds::find`]; the forms differ only
+/// in size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowIds {
-    /// All of one record, ordinals counting up from `first`: a chunk as it was staged.
+    /// Rows of one record with consecutive ordinals from `first`: a chunk as it was staged.
     Run {
         /// Record.
         sequence: Sequence,
@@ -24,17 +24,17 @@ pub enum RowIds {
         /// Rows.
         len: u32,
     },
-    /// After a merge that left rows out here and there.
+    /// After a merge that dropped scattered rows.
     Explicit(Arc<[RowId]>),
 }
 
-/// With fewer rows in a run on average, the room saved is not worth the search for the run.
+/// With fewer rows per run on average, the saved memory is not worth the search for the run.
 const ROWS_IN_A_RUN_MIN: usize = 8;
 
-/// Rows of one record whose ordinals count up.
+/// Rows of one record with consecutive ordinals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdRun {
-    /// Where in the chunk it begins.
+    /// Its first row in the chunk.
     pub start: u32,
     /// Id of its first row.
     pub first: RowId,

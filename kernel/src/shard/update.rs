@@ -1,4 +1,4 @@
-//! ON DUPLICATE KEY UPDATE: by folds where all assignments are such, and by rounds for the rest.
+//! ON DUPLICATE KEY UPDATE: by folds if all assignments are folds, and by rounds for the rest.
 
 use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_schema::DataType;
@@ -13,7 +13,7 @@ use super::rounds;
 use crate::coverage::{CoverageMark, reached};
 use crate::expr::{Expr, Update};
 
-/// Computes the outcome of rows of which some have keys that are there already.
+/// Computes the outcome of rows of which some have existing keys.
 pub(super) fn update(
     contents: &Contents,
     incoming: &Incoming,
@@ -47,7 +47,7 @@ pub(super) fn update(
     Ok(join(some_groups(folded, groups, &in_folds), rest))
 }
 
-/// The outcome of all groups, as folds. What it says of groups that become `unfit` is not to be used.
+/// The outcome of all groups by folds. The results of groups that become `unfit` must not be used.
 fn fold_groups(
     contents: &Contents,
     incoming: &Incoming,
@@ -72,7 +72,7 @@ fn fold_groups(
         Ok(match folded {
             Some(folded) => folded,
             None if at >= hidden => rows_of(&groups.last_row, own),
-            // Equal keys are the same but for floats (0.0 and -0.0), where the stored one stays.
+            // Equal keys are identical except for floats (0.0 and -0.0), where the stored one is kept.
             None if contents.table.primary_key.contains(&(at as u16)) && !is_float(own.data_type()) => {
                 rows_of(&groups.first_row, own)
             }

@@ -1,4 +1,4 @@
-//! The mutants that cargo-mutants would make, and the parts of the kernel that they belong to.
+//! The mutants that cargo-mutants lists, and their parts of the kernel.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,15 +9,15 @@ use serde::Deserialize;
 /// A change to the kernel, as cargo-mutants lists it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Mutant {
-    /// Place and change, in words; its identity.
+    /// Location and change as text; its identity.
     pub name: String,
     /// From the root of the workspace.
     pub file: String,
     /// Function that it is in.
     pub function: Option<Function>,
-    /// Sort of change.
+    /// Kind of change.
     pub genre: Genre,
-    /// What takes its place.
+    /// The replacement.
     pub replacement: String,
     /// Where it begins.
     pub span: Span,
@@ -26,11 +26,11 @@ pub struct Mutant {
 /// Function that a mutant is in.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Function {
-    /// As it is written, with the arrow; empty for none.
+    /// As in the source, with the arrow; empty for none.
     pub return_type: String,
 }
 
-/// Sort of change.
+/// Kind of change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
 #[allow(missing_docs)]
 pub enum Genre {
@@ -91,7 +91,7 @@ impl Part {
         }
     }
 
-    /// Whether it is one of those for which more is asked.
+    /// Whether the higher target applies to it.
     pub fn is_core(self) -> bool {
         !matches!(self, Part::Encoding | Part::Expressions)
     }
@@ -111,14 +111,14 @@ impl Mutant {
         }
     }
 
-    /// Whether it returns something else from a function that promises only a trait of what it returns.
+    /// Whether it changes the result of a function that returns an opaque type.
     pub fn returns_opaque_value(&self) -> bool {
         self.genre == Genre::FnValue
             && self.function.as_ref().is_some_and(|f| f.return_type.contains("impl "))
     }
 }
 
-/// Asks cargo-mutants for all mutants of the kernel. What it leaves out is said in `.cargo/mutants.toml`.
+/// Asks cargo-mutants for all mutants of the kernel. `.cargo/mutants.toml` lists exclusions.
 pub fn list(root: &Path) -> Result<Vec<Mutant>> {
     let output = Command::new("cargo")
         .args(["mutants", "--list", "--json", "--package", "kernel"])

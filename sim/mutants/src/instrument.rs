@@ -1,8 +1,8 @@
-//! Mutants into one build: every place that some mutants change becomes a choice between the original and their variants, made
-//! at run time by number. So a mutant costs a run and not a build. Which mutants there are is cargo-mutants' business.
+//! Mutants into one build: every place that some mutants change becomes a choice between the original and their
+//! variants, made at run time by number. So a mutant costs a run and not a build. cargo-mutants lists the mutants.
 //!
-//! A variant is made of the original text of its place: only one mutant is on at a time, so the choices inside are not needed in
-//! it, and nested places do not multiply.
+//! A variant contains the original text of its place: only one mutant is active at a time, so it needs no inner
+//! choices, and nested places do not multiply.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,10 +14,10 @@ use syn::visit::{self, Visit};
 
 use crate::catalog::{Genre, Mutant};
 
-/// The call that tells which mutant is on.
+/// The call that returns the active mutant.
 const ACTIVE: &str = "crate::mutant::active()";
 
-/// Source text of the module that the calls lead to.
+/// Source text of the module behind the calls.
 pub const MODULE: &str = "//! Which mutant is on.
 #![allow(missing_docs, clippy::all)]
 static ACTIVE: std::sync::LazyLock<u32> =
@@ -28,31 +28,32 @@ pub fn active() -> u32 {
 }
 ";
 
-/// A file with choices, and where they came to lie.
+/// An instrumented file, and the ranges of its choices.
 pub struct Instrumented {
     /// Its text.
     pub text: String,
-    /// Ranges of the text that belong to mutants: to one where its variant is, to several where their choice is.
+    /// Ranges of the text that belong to mutants: a variant to one, a choice to several.
     pub ranges: Vec<(Range<usize>, Vec<usize>)>,
 }
 
-/// What mutants do with one place.
+/// The mutants of one place.
 struct Site {
-    /// What is replaced, or where something is put in.
+    /// The replaced range, or the insertion point.
     range: Range<usize>,
     edit: Edit,
 }
 
 enum Edit {
-    /// An expression: the number of each mutant and what it has there.
+    /// An expression: the number of each mutant and its variant.
     Choice(Vec<(usize, String)>),
-    /// Text put in: the beginning of a function, or a guard.
+    /// Inserted text: at the beginning of a function, or a guard.
     Insert(Vec<(usize, String)>),
-    /// Nothing: what the compiler says of this expression is about these mutants.
+    /// Nothing: compiler errors of this expression belong to these mutants.
     Mark(Vec<usize>),
 }
 
-/// Puts mutants into a file; `mutants` are those of this file, with their numbers. Those that have no place are left out and returned.
+/// Puts mutants into a file; `mutants` are those of this file, with their numbers. Those without a place are omitted
+/// and returned.
 pub fn instrument(source: &str, mutants: &[(usize, &Mutant)]) -> Result<(Instrumented, Vec<usize>)> {
     let file = syn::parse_file(source).context("the kernel's source cannot be parsed")?;
     let lines = Lines::new(source);
@@ -69,7 +70,7 @@ pub fn instrument(source: &str, mutants: &[(usize, &Mutant)]) -> Result<(Instrum
     finder.visit_file(&file);
     let Finder { wanted, mut sites, .. } = finder;
     let left_out = wanted.into_values().flatten().map(|(number, _)| number).collect();
-    // From the outside to the inside.
+    // Outer places first.
     sites.sort_by_key(|site| (site.range.start, usize::MAX - site.range.end));
     let mut writer = Writer { source, sites: &sites, text: String::new(), ranges: Vec::new() };
     let used = writer.write(0..source.len(), 0);
@@ -101,11 +102,11 @@ impl Lines<'_> {
     }
 }
 
-/// Finds the syntax that mutants speak of.
+/// Finds the syntax of mutants.
 struct Finder<'s> {
     source: &'s str,
     lines: &'s Lines<'s>,
-    /// Not found yet: number and replacement of each, by where cargo-mutants says that they are.
+    /// Not found yet: number and replacement of each, by cargo-mutants' locations.
     wanted: BTreeMap<(Genre, usize), Vec<(usize, String)>>,
     sites: Vec<Site>,
 }

@@ -1,5 +1,5 @@
-//! Runs the simulator against each mutant, in a process of its own with a limit on time and memory, and keeps the verdicts, so that a
-//! run resumes where it was cut off.
+//! Runs the simulator against each mutant, in a process of its own with a limit on time and memory, and stores the
+//! verdicts, so that an interrupted run resumes.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -19,12 +19,12 @@ use crate::catalog::Mutant;
 /// Memory that a run may take, in KiB: a mutant that takes more is caught.
 const MEMORY_KIB_MAX: u64 = 4 << 20;
 
-/// What became of a mutant.
+/// The verdict on a mutant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Verdict {
     /// The simulator failed.
     Caught,
-    /// It did not come to an end.
+    /// It did not end.
     TimedOut,
     /// It passed.
     Survived,
@@ -35,11 +35,11 @@ pub enum Verdict {
 pub struct Judged {
     /// See [`Mutant::name`].
     pub name: String,
-    /// What became of it.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// How long that took.
+    /// Duration.
     pub seconds: f64,
-    /// What the simulator said.
+    /// The simulator's message.
     pub how: String,
 }
 
@@ -49,7 +49,7 @@ pub struct Limits {
     pub seeds: u64,
     /// At a time.
     pub jobs: usize,
-    /// Until a run is given up.
+    /// Limit of a run.
     pub timeout: Duration,
 }
 
@@ -58,7 +58,7 @@ pub fn earlier(results: &Path) -> Result<BTreeMap<String, Judged>> {
     let Ok(file) = File::open(results) else { return Ok(BTreeMap::new()) };
     let mut verdicts = BTreeMap::new();
     for line in BufReader::new(file).lines() {
-        // The last line may have been cut off.
+        // The last line may be incomplete.
         if let Ok(judged) = serde_json::from_str::<Judged>(&line?) {
             verdicts.insert(judged.name.clone(), judged);
         }

@@ -1,6 +1,6 @@
-//! The kernel's mutation score with nothing but the simulator as the test. cargo-mutants says which mutants there are; all of them go
-//! into one build ([`instrument`], [`tree`]), and each is then run with a fixed budget of seeds ([`judge`]), so that a mutant
-//! costs a run and not a build. What the simulator does with its budget stands in `sim/tests/budget.rs`.
+//! The kernel's mutation score with nothing but the simulator as the test. cargo-mutants lists the mutants; all of them
+//! go into one build ([`instrument`], [`tree`]), and each is then run with a fixed budget of seeds ([`judge`]), so that
+//! a mutant costs a run and not a build. `sim/tests/budget.rs` uses the budget.
 
 mod catalog;
 mod instrument;
@@ -22,7 +22,7 @@ use crate::judge::Limits;
 #[derive(Parser)]
 #[command(about = "Mutates the kernel and lets the simulator catch it")]
 struct Arguments {
-    /// Where the build and the verdicts are kept; a run resumes from there.
+    /// Directory of the build and the verdicts; a run resumes from there.
     #[arg(long, default_value = "target/mutants")]
     out: PathBuf,
     /// Seeds of the swarm and of model tests that a mutant has to survive; every other profile has a quarter of them.
@@ -37,13 +37,13 @@ struct Arguments {
     /// Judge only mutants whose names contain one of these.
     #[arg(long)]
     only: Vec<String>,
-    /// Judge only what survived in these results of an earlier run.
+    /// Judge only the survivors in these results of an earlier run.
     #[arg(long)]
     survivors_of: Option<PathBuf>,
     /// Mutants that are judged at a time.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
-    /// Seconds after which a run is given up. Without a mutant it takes a tenth of it.
+    /// Seconds after which a run ends. Without a mutant it takes a tenth of this.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
     /// Print the scores of the verdicts so far, and judge nothing.
@@ -53,7 +53,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    // Cargo says where the package is that it runs; what was known when this was built may be another copy, gone since.
+    // From Cargo's environment if it runs this binary, else the path at build time, which may no longer exist.
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     let root = PathBuf::from(package).join("../..");
     let root = root.canonicalize().context("the workspace is gone")?;
@@ -77,7 +77,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Leaves out mutants of code that only counts marks: see [`marks`].
+/// Omits mutants of code that only counts marks: see [`marks`].
 fn leave_out_marks(root: &Path, mutants: &mut Vec<Mutant>) -> Result<()> {
     let mut places = BTreeMap::new();
     for mutant in mutants.iter() {
@@ -96,7 +96,7 @@ fn leave_out_marks(root: &Path, mutants: &mut Vec<Mutant>) -> Result<()> {
     Ok(())
 }
 
-/// Mutants in the order in which they are judged: a random one, so that what is judged so far is a sample.
+/// Mutants in the order in which they are judged: a random one, so that the judged ones are always a sample.
 fn choose(mutants: &[Mutant], arguments: &Arguments) -> Result<Vec<usize>> {
     let survived = match &arguments.survivors_of {
         None => None,

@@ -1,6 +1,6 @@
-//! Code that is not in a shipped kernel, so that mutants of it are no mutants of the kernel: what does nothing but count a mark, which
-//! is `reached(…)` and conditions whose only consequence it is; and what stands beside a seeded defect's switch in an `&&`, or behind it,
-//! which is constant false. What coverage marks and seeded defects are lives in the kernel.
+//! Finds code that is not in a shipped kernel, so that its mutants do not count: `reached(…)` and conditions with no
+//! other consequence; and operands of an `&&` with a seeded defect's switch, or code behind one, which is constant
+//! false.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use syn::visit::{self, Visit};
 /// The call that counts a mark.
 const CALL: &str = "reached";
 
-/// Where such code is in a file: line and column, counted from 1 as in a mutant's place, the end not included.
+/// The ranges of such code in a file: line and column, counted from 1 as in a mutant's place, the end not included.
 pub fn places(source: &str) -> Result<Vec<Range<(usize, usize)>>> {
     let file = syn::parse_file(source).context("the kernel's source cannot be parsed")?;
     let mut finder = Finder::default();
@@ -31,7 +31,7 @@ impl Finder {
     }
 }
 
-/// `reached(…)`, with what is in the parentheses.
+/// `reached(…)` with its argument.
 fn counts(expr: &syn::Expr) -> bool {
     let syn::Expr::Call(call) = expr else { return false };
     matches!(&*call.func, syn::Expr::Path(path) if path.path.segments.last().is_some_and(|s| s.ident == CALL))

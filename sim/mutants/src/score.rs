@@ -1,4 +1,4 @@
-//! What the verdicts add up to.
+//! The scores of the verdicts.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::catalog::{Mutant, Part};
 use crate::judge::{Judged, Verdict};
 use crate::tree::Dropped;
 
-/// Caught ones among viable ones.
+/// Caught mutants among viable ones.
 #[derive(Clone, Copy, Default)]
 struct Score {
     caught: u64,
@@ -35,7 +35,7 @@ impl std::fmt::Display for Score {
     }
 }
 
-/// Wilson's interval of a share, at 95 %: between which shares of the whole a sample like this one is no surprise.
+/// Wilson's interval of a share, at 95 %: the range of true shares that is consistent with the sample.
 fn wilson(hits: u64, of: u64) -> (f64, f64) {
     if of == 0 {
         return (0.0, 1.0);
@@ -48,7 +48,7 @@ fn wilson(hits: u64, of: u64) -> (f64, f64) {
     (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
 }
 
-/// Prints the scores of the mutants that were chosen, and who survived.
+/// Prints the scores of the mutants that were chosen, and the survivors.
 pub fn report(mutants: &[Mutant], chosen: &[usize], dropped: &Dropped, verdicts: &BTreeMap<String, Judged>) {
     let mut parts: BTreeMap<Part, Score> = BTreeMap::new();
     let (mut core, mut all, mut missing, mut seconds) = (Score::default(), Score::default(), 0, 0.0);

@@ -1,5 +1,5 @@
-//! The build that holds all mutants: a copy of the workspace's part that the simulator needs, its kernel instrumented, and the rounds
-//! with the compiler in which mutants that are no program drop out.
+//! The build that holds all mutants: a copy of the crates that the simulator needs with an instrumented kernel, and
+//! compiler rounds in which mutants that do not compile are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::catalog::Mutant;
 use crate::instrument::{Instrumented, MODULE, instrument};
 
-/// Where the module that says which mutant is on is put in.
+/// The file that gets the module for the active mutant.
 const KERNEL_ROOT: &str = "kernel/src/lib.rs";
 
 /// Rounds with the compiler, which stops at the first phase that finds errors.
@@ -31,7 +31,7 @@ pub struct Dropped {
 pub fn build(root: &Path, tree: &Path, mutants: &[Mutant]) -> Result<(PathBuf, Dropped)> {
     copy(root, tree, mutants)?;
     let mut dropped = Dropped::default();
-    // An early return of another type than the one that the rest of the function has.
+    // An early return with another type than the rest of the function.
     dropped.alone.extend((0..mutants.len()).filter(|number| mutants[*number].returns_opaque_value()));
     for round in 1..=ROUNDS_MAX {
         let files = write_kernel(root, tree, mutants, &mut dropped)?;
@@ -90,13 +90,13 @@ fn copy(root: &Path, tree: &Path, mutants: &[Mutant]) -> Result<()> {
     );
     let lines = manifest.lines().filter(|line| !line.starts_with("default-members"));
     let lines = lines.map(|line| if line.starts_with("members = ") { &members } else { line });
-    // Optimised as far as pays, and with all checks: an overflow is a violation.
+    // Optimised where it pays, with all checks: an overflow is a violation.
     let profile = "\n[profile.mutants]\ninherits = \"dev\"\ndebug = false\n\n[profile.mutants.package.\"*\"]\nopt-level = 2\n\
                    \n[profile.mutants.package.kernel]\nopt-level = 1\n[profile.mutants.package.sim]\nopt-level = 2\n";
     write(&tree.join("Cargo.toml"), &(lines.collect::<Vec<_>>().join("\n") + profile))
 }
 
-/// Makes one folder like the other, but for files that are written otherwise.
+/// Mirrors a folder, except files that are written separately.
 fn copy_folder(from: &Path, to: &Path, otherwise: &BTreeSet<PathBuf>) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
     for old in entries(to)? {
@@ -107,7 +107,7 @@ fn copy_folder(from: &Path, to: &Path, otherwise: &BTreeSet<PathBuf>) -> Result<
     for from in entries(from)? {
         let to = to.join(from.file_name().expect("it is an entry"));
         if from.is_dir() {
-            // A crate inside of a crate is no part of it.
+            // A crate inside a crate is not a part of it.
             if !from.join("Cargo.toml").exists() {
                 copy_folder(&from, &to, otherwise)?;
             }
@@ -123,7 +123,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(listed.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<_>>()?)
 }
 
-/// Leaves files alone that are as they should be, so that they are not compiled again.
+/// Does not touch unchanged files, so that they are not compiled again.
 fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
     if fs::read(path).ok().as_deref() == Some(contents.as_ref()) {
         return Ok(());
@@ -207,7 +207,7 @@ fn drop_out(error: &Value, files: &BTreeMap<String, Instrumented>, dropped: &mut
     for (_, numbers) in found {
         for number in numbers {
             let alone = match error["code"]["code"].as_str() {
-                // Without the arm a match does not say what is to be done with everything.
+                // Without the arm the match is not exhaustive.
                 Some("E0004") => false,
                 // A choice in a constant.
                 Some("E0015") => true,

@@ -1,5 +1,5 @@
-//! What a client library of the broker sees and does: readings of the topic, sessions that fetch from an offset, and the ways in which
-//! both go wrong. What really is in the topic is the broker's business.
+//! The model of the client library: metadata of the topic, sessions that fetch from an offset, and the faults of both.
+//! The broker model holds the topic's content.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,14 +10,14 @@ use super::{Broker, Message, Partition, TopicId};
 use crate::defects::{self, WorldDefect};
 use crate::fault::Fault;
 
-/// How often it is asked whether a leader that lags behind still does.
+/// How often a lagging leader is asked whether it still lags.
 const LAGGING_CHANCES: u32 = 4;
 
-/// Readings in a row that a reader of the topic may be given by a broker that knows less of the end than others. One that took over a
-/// moment ago catches up; the kernel believes the sixth.
+/// Most consecutive metadata answers with an end that is too low. A new leader catches up; the kernel treats the sixth
+/// as a loss.
 const STALE_METADATA_MAX: u32 = 4;
 
-/// A client's reading of one partition.
+/// A client's session for one partition.
 #[derive(Clone, Debug)]
 pub struct Session {
     partition: i32,
@@ -26,9 +26,9 @@ pub struct Session {
     leader_epoch: i32,
     /// Something was fetched.
     begun: bool,
-    /// Whoever reads doubts what jumps and fetches it again: only of such a one the client skips messages.
+    /// The reader refetches after jumps: the client skips messages only for such a reader.
     doubting: bool,
-    /// It was opened to fetch again what jumped; a client does not skip twice in the same place.
+    /// It was opened to refetch after a jump; a client does not skip twice in the same place.
     again: bool,
     last: Vec<Message>,
     stale: Option<VecDeque<Message>>,
@@ -37,7 +37,7 @@ pub struct Session {
 /// How a session is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
-    /// The session before, of which something may still be on its way.
+    /// The previous session, whose response may still be in flight.
     pub before: Option<Session>,
     /// See [`Session`].
     pub doubting: bool,
@@ -45,10 +45,10 @@ pub struct Opening {
     pub again: bool,
 }
 
-/// What a fetch brought.
+/// The response of a fetch.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
-    /// In order of offset; may begin below what was asked for.
+    /// In order of offset; may begin below the requested offset.
     pub messages: VecDeque<Message>,
     /// There is nothing more to read below this offset.
     pub position: Option<i64>,
@@ -61,10 +61,10 @@ impl Delivery {
 }
 
 impl Broker<'_> {
-    // ---- Readings ----
+    // ---- Metadata ----
 
-    /// Describes the topic as it is now for a reader of that number; sometimes a partition is missing (A12), or its end is what a broker
-    /// knows that has only just taken over (A10).
+    /// Describes the topic as it is now for a reader of that number; sometimes a partition is missing (A12), or its end
+    /// is that of a lagging new leader (A10).
     pub fn read(&mut self, reader: u16) -> Result<SourceMetadata, SourceFailure> {
         self.maybe_fail()?;
         let mut partitions = self.bounds_now();
@@ -72,14 +72,15 @@ impl Broker<'_> {
         Ok(self.told(partitions))
     }
 
-    /// As [`Broker::read`], for a proof: topic id and set of partitions are of now, offsets may be those of an earlier reading (A19).
+    /// As [`Broker::read`], for verification: topic id and set of partitions are current, offsets may be those of an
+    /// earlier answer (A19).
     pub fn verify(&mut self) -> Result<SourceMetadata, SourceFailure> {
         self.maybe_fail()?;
         let mut partitions = self.bounds_now();
         let earlier = self.last_told.iter().filter(|(p, at)| partitions.get(p).is_some_and(|now| now != *at));
         let earlier: Vec<(i32, (i64, i64))> = earlier.map(|(p, at)| (*p, *at)).collect();
         if !earlier.is_empty() && self.decisions.strikes(Fault::OldOffsets) {
-            self.note(&[], format_args!("a reading of the topic gives offsets of an earlier one"));
+            self.note(&[], format_args!("a metadata answer has offsets of an earlier one"));
             partitions.extend(earlier);
         }
         Ok(self.told(partitions))
@@ -94,7 +95,7 @@ impl Broker<'_> {
         let in_a_row = self.stale_metadata.get(&reader).copied().unwrap_or(0);
         let partition = self.decisions.index(partitions.len()) as i32;
         let (start, end) = partitions[&partition];
-        // One that lags behind does so for a while.
+        // A lagging leader lags for a while.
         let lags = |broker: &Broker<'_>| {
             let chances = if in_a_row > 0 { LAGGING_CHANCES } else { 1 };
             (0..chances).any(|_| broker.decisions.strikes(Fault::StaleLeader))
@@ -108,20 +109,17 @@ impl Broker<'_> {
         partitions.insert(partition, (start, known));
         self.note(
             &[partition as u64, known as u64],
-            format_args!("partition {partition}: a broker that just took over says that it ends at {known}"),
+            format_args!("partition {partition}: a new leader reports its end at {known}"),
         );
     }
 
-    /// Leaves a partition out, perhaps, and remembers what was said.
+    /// May omit a partition, and remembers the answer.
     fn told(&mut self, mut partitions: BTreeMap<i32, (i64, i64)>) -> SourceMetadata {
         if self.decisions.strikes(Fault::IncompleteMetadata) {
             self.counts.incomplete_metadata += 1;
             let missing = self.decisions.index(partitions.len()) as i32;
             partitions.remove(&missing);
-            self.note(
-                &[missing as u64],
-                format_args!("a reading of the topic leaves partition {missing} out"),
-            );
+            self.note(&[missing as u64], format_args!("a metadata answer omits partition {missing}"));
         }
         let topic = self.topics.get_mut(&self.current).expect("the current topic is there");
         for (partition, (start, end)) in &partitions {
@@ -156,7 +154,8 @@ impl Broker<'_> {
 
     // ---- Fetches ----
 
-    /// Opens a session. What the one before it had fetched may still come first, as long as it does not jump ahead of `start`.
+    /// Opens a session. The previous session's response may still come first, as long as it does not jump ahead of
+    /// `start`.
     pub fn open(&mut self, partition: i32, start: Position, opening: Opening) -> Session {
         let carried = opening.before.map(|s| s.last).filter(|last| {
             // A repeat from another history of the log would be a client that ignores epochs: not modelled.
@@ -186,7 +185,7 @@ impl Broker<'_> {
             self.counts.stale_deliveries += 1;
             self.note(
                 &[partition as u64],
-                format_args!("partition {partition}: what an earlier session had fetched comes first"),
+                format_args!("partition {partition}: an earlier session's response comes first"),
             );
             return Ok(Delivery::of(stale));
         }
@@ -194,14 +193,14 @@ impl Broker<'_> {
         let waiting = p.is_some_and(|p| p.readable(session.next).next().is_some());
         if waiting && self.decisions.strikes(Fault::EmptyFetch) {
             self.counts.stalls += 1;
-            self.note(&[partition as u64], format_args!("partition {partition}: a fetch comes back empty"));
+            self.note(&[partition as u64], format_args!("partition {partition}: a fetch returns nothing"));
             return Ok(Delivery::default());
         }
         if !session.last.is_empty() && self.decisions.strikes(Fault::RepeatedResponse) {
             self.counts.repeats += 1;
             self.note(
                 &[partition as u64],
-                format_args!("partition {partition}: the same response comes again"),
+                format_args!("partition {partition}: the previous response comes again"),
             );
             return Ok(Delivery::of(session.last.clone().into()));
         }
@@ -221,14 +220,14 @@ impl Broker<'_> {
         let at_end = p.readable(session.next).next().is_none();
         if at_end {
             session.next = session.next.max(p.stable_end());
-            // Compaction behind this would be a hole that somebody has read over as the end.
+            // Later compaction before this offset would be a hole that a reader passed as the end.
             p.delivered = p.delivered.max(session.next);
         }
         session.last = messages.iter().cloned().collect();
         Ok(Delivery { messages, position: at_end.then_some(session.next) })
     }
 
-    /// Whether the broker has what a session wants next.
+    /// Whether the broker has the session's next offset.
     fn check_position(&mut self, session: &Session) -> Result<(), SourceFailure> {
         let (partition, next) = (session.partition, session.next);
         let lost = |earliest, end| SourceFailure::kafka_lost(partition, next, earliest, end);
@@ -244,9 +243,7 @@ impl Broker<'_> {
             None if next > start && self.decisions.strikes(Fault::StaleLeader) => {
                 self.note(
                     &[partition as u64, next as u64],
-                    format_args!(
-                        "partition {partition}: a broker that just took over does not know offset {next}"
-                    ),
+                    format_args!("partition {partition}: a new leader does not have offset {next}"),
                 );
                 return Err(passing("the broker refused an offset that it has"));
             }
@@ -259,7 +256,7 @@ impl Broker<'_> {
         Err(failure)
     }
 
-    /// The messages of a response: from what was asked for, or what the client makes of it.
+    /// The messages of a response: from the requested offset, or with the client's faults.
     fn deliver(&mut self, session: &Session, messages_max: usize) -> VecDeque<Message> {
         let (partition, next) = (session.partition, session.next);
         let batch = self.topic().partitions[partition as usize].batch_of(next);
@@ -289,7 +286,7 @@ impl Broker<'_> {
             self.note(
                 &[partition as u64, from as u64],
                 format_args!(
-                    "partition {partition}: asked for {next}, a fetch brings what is from {from} on"
+                    "partition {partition}: a fetch for offset {next} returns messages from {from} on"
                 ),
             );
         }
@@ -306,7 +303,7 @@ impl Broker<'_> {
             let first = messages[0].offset;
             self.note(
                 &[partition as u64, first as u64],
-                format_args!("partition {partition}: asked for {next}, the client skips to {first}"),
+                format_args!("partition {partition}: a fetch for offset {next} skips to {first}"),
             );
         }
         messages

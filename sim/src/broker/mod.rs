@@ -1,7 +1,6 @@
-//! A Kafka broker as it really behaves: batches, holes, open and aborted transactions, compaction, retention, leader changes, clean
-//! and unclean, topics created again under their name, partitions added. Everything that a topic ever said is remembered, so
-//! that the oracle can ask. What its client library makes of it (fetches that repeat, overlap, skip or fail) lives in `client`.
-//! What is done with deliveries lives in the shipped extractor; the oracle lives in `oracle`.
+//! The model of a Kafka broker: batches, holes, open and aborted transactions, compaction, retention, clean and unclean
+//! leader changes, recreated topics, added partitions. The history of each topic is kept for the oracle. `client`
+//! models the client library (fetches that repeat, overlap, skip or fail). The shipped extractor handles deliveries.
 
 mod client;
 mod transactions;
@@ -20,7 +19,7 @@ use crate::fault::Fault;
 use crate::trace::{Actor, Mark, Trace};
 
 counts! {
-    /// What happened at a broker so far.
+    /// Counts of a broker.
     BrokerCounts {
         messages,
         holes,
@@ -49,7 +48,7 @@ pub struct Message {
     pub offset: i64,
     /// Leader epoch under which it was written.
     pub leader_epoch: i32,
-    /// When it was written, or so it says.
+    /// Its timestamp, which may be wrong.
     pub timestamp_ms: i64,
     /// Its key.
     pub key: Option<Bytes>,
@@ -58,7 +57,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// As a source lends it out.
+    /// As the source port lends it.
     pub fn raw(&self) -> RawMessage<'_> {
         RawMessage {
             ordinal: self.offset,
@@ -75,10 +74,10 @@ impl Message {
     }
 }
 
-/// What a producer writes.
+/// A producer's message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Payload {
-    /// When, or so it says.
+    /// Its timestamp, which may be wrong.
     pub timestamp_ms: i64,
     /// Key.
     pub key: Option<Bytes>,
@@ -88,7 +87,7 @@ pub struct Payload {
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// By offset, every version that there has ever been: leader epoch, and None for "no longer".
+    /// By offset, every version ever: leader epoch, and None for "removed".
     versions: BTreeMap<i64, Vec<(i32, Option<Payload>)>>,
     start: i64,
     /// Offset of the next message.
@@ -99,15 +98,15 @@ struct Partition {
     cuts: Vec<(i32, i64)>,
     /// First offset of each batch that a producer wrote.
     batches: BTreeSet<i64>,
-    /// Nobody was ever given anything from here on.
+    /// No reader was ever given an offset from here on.
     delivered: i64,
-    /// Nobody writes to it for now.
+    /// It gets no messages for now.
     silent: bool,
-    /// The next message must really be one (see `Broker::elect_uncleanly`).
+    /// The next offset must be a message (see `Broker::elect_uncleanly`).
     after_cut: bool,
-    /// Offsets at which readings said that it begins or ends.
+    /// Offsets that metadata answers gave as its start or end.
     told: BTreeSet<i64>,
-    /// Those of them at which it began.
+    /// Those of them that were starts.
     told_starts: BTreeSet<i64>,
 }
 
@@ -121,7 +120,7 @@ impl Partition {
         payload.as_ref().map(|p| (*epoch, p))
     }
 
-    /// Where the batch begins in which an offset lies.
+    /// Start of the batch that contains an offset.
     fn batch_of(&self, offset: i64) -> i64 {
         self.batches.range(..=offset).next_back().copied().unwrap_or(offset)
     }
@@ -155,14 +154,14 @@ struct Topic {
     partitions: Vec<Partition>,
 }
 
-/// One topic of that name at a time, and all that went before it.
+/// The current topic of that name, and all previous ones.
 pub struct Broker<'a> {
     decisions: Decisions<'a>,
     topics: BTreeMap<TopicId, Topic>,
     current: TopicId,
-    /// What the last reading said of each partition.
+    /// Bounds of each partition in the last metadata answer.
     last_told: BTreeMap<i32, (i64, i64)>,
-    /// By reader, readings in a row that gave an end which is too low.
+    /// By reader, consecutive answers with an end that is too low.
     stale_metadata: BTreeMap<u16, u32>,
     /// Producers of transactions so far.
     producers: u64,
@@ -237,7 +236,7 @@ impl<'a> Broker<'a> {
         self
     }
 
-    /// Tells what happens to it.
+    /// With a trace of its events.
     pub fn traced(mut self, trace: Trace) -> Broker<'a> {
         self.trace = trace;
         self
@@ -247,7 +246,7 @@ impl<'a> Broker<'a> {
         self.trace.note(self.actor, Mark::Fault, facts, text);
     }
 
-    /// What happened so far.
+    /// Counts so far.
     pub fn counts(&self) -> BrokerCounts {
         self.counts
     }
@@ -276,8 +275,8 @@ impl<'a> Broker<'a> {
         &mut self.topics.get_mut(&self.current).expect("the current topic is there").partitions[partition]
     }
 
-    /// For the oracle: what a reader who went through `first..next` of a partition and ended in this leader epoch must have seen;
-    /// None if there is no such partition.
+    /// For the oracle: the messages that a reader of `first..next` of a partition must have seen if it ended in this
+    /// leader epoch; None if there is no such partition.
     pub fn truth(
         &self,
         topic: TopicId,
@@ -294,22 +293,22 @@ impl<'a> Broker<'a> {
         Some(p.versions.range(range).filter_map(|(offset, v)| Some((*offset, seen(v)?))).collect())
     }
 
-    /// For the oracle: whether a reading ever said that a partition begins or ends at this offset.
+    /// For the oracle: whether a metadata answer ever gave this offset as start or end of a partition.
     pub fn ever_told(&self, topic: TopicId, partition: i32, offset: i64) -> bool {
         let partitions = self.topics.get(&topic).map(|t| &t.partitions);
         let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
         p.is_some_and(|p| p.told.contains(&offset))
     }
 
-    /// For the oracle: whether a reading ever said that a partition begins at this offset.
+    /// For the oracle: whether a metadata answer ever gave this offset as start of a partition.
     pub fn ever_began(&self, topic: TopicId, partition: i32, offset: i64) -> bool {
         let partitions = self.topics.get(&topic).map(|t| &t.partitions);
         let p = partitions.and_then(|ps| ps.get(usize::try_from(partition).ok()?));
         p.is_some_and(|p| p.told_starts.contains(&offset))
     }
 
-    /// For the oracle: whether somebody who stands at this offset has truly lost something: what comes next was removed, or what came
-    /// before was replaced.
+    /// For the oracle: whether a reader at this offset has lost messages: the next ones were removed, or earlier ones
+    /// were replaced.
     pub fn has_lost(&self, topic: TopicId, partition: i32, next: i64) -> bool {
         let p = self.topics.get(&topic).and_then(|t| t.partitions.get(usize::try_from(partition).ok()?));
         p.is_none_or(|p| next < p.start || next > p.end || p.cuts.iter().any(|(_, cut)| *cut < next))
@@ -320,7 +319,7 @@ impl<'a> Broker<'a> {
         self.topics.len()
     }
 
-    // ---- What producers and operators of the broker do ----
+    // ---- Producers and operators of the broker ----
 
     /// Writes a batch to a partition: at once, or in a transaction that stays open for a while and may be aborted.
     pub fn produce(&mut self, partition: usize, payloads: Vec<Payload>) {
@@ -338,7 +337,7 @@ impl<'a> Broker<'a> {
         }
     }
 
-    /// Whether nobody writes to a partition for now.
+    /// Whether a partition gets no messages for now.
     pub fn is_silent(&self, partition: usize) -> bool {
         self.topic().partitions[partition].silent
     }
@@ -353,11 +352,11 @@ impl<'a> Broker<'a> {
         self.counts.holes += count;
     }
 
-    /// Compaction removes messages that nobody was given yet (A8): what was read before is read again as it was.
+    /// Compaction removes messages that no reader was given yet (A8), so that repeated reads return the same.
     pub fn compact(&mut self, partition: usize) {
         let decisions = self.decisions.clone();
         let p = self.partition_mut(partition);
-        // Of a log that was cut the first message is the one that tells the histories apart.
+        // After a cut the first message distinguishes the two histories.
         if !p.cuts.is_empty() {
             return;
         }
@@ -399,20 +398,20 @@ impl<'a> Broker<'a> {
             self.decisions.changed(Fault::Retention);
             self.note(
                 &[partition as u64, offset as u64],
-                format_args!("partition {partition}: retention removes everything below {offset}"),
+                format_args!("partition {partition}: retention removes all messages below {offset}"),
             );
         }
     }
 
-    /// Another leader, the same log.
+    /// Elects another leader, with the same log.
     pub fn elect(&mut self, partition: usize) {
         self.partition_mut(partition).leader_epoch += 1;
         self.counts.leader_changes += 1;
-        self.note(&[partition as u64], format_args!("partition {partition} has another leader"));
+        self.note(&[partition as u64], format_args!("partition {partition} has a new leader"));
     }
 
-    /// Another leader that does not have the end of the log: it is cut, and its offsets are used again (A9). The first thing after
-    /// the cut is a message, so that epochs tell the two histories apart.
+    /// Elects a leader without the end of the log: the log is cut, and its offsets are used again (A9). The first
+    /// offset after the cut is a message, so that epochs distinguish the two histories.
     pub fn elect_uncleanly(&mut self, partition: usize, lost: u64) {
         let p = self.partition_mut(partition);
         p.transactions.clear();
@@ -438,7 +437,7 @@ impl<'a> Broker<'a> {
         self.counts.leader_changes += 1;
     }
 
-    /// The topic is deleted; nobody finds it before it is created again.
+    /// Deletes the topic until it is created again.
     pub fn delete(&mut self) {
         self.deleted = true;
     }
@@ -459,7 +458,7 @@ impl<'a> Broker<'a> {
         );
     }
 
-    /// More partitions (A11).
+    /// Adds partitions (A11).
     pub fn add_partitions(&mut self, count: usize) {
         for _ in 0..count {
             let start =

@@ -1,14 +1,14 @@
-//! Transactions of producers: what they write is there at once and read once they end, and until then holds back what may be read of
-//! a partition, whoever wrote it. Several may be open in a partition. A transaction over several partitions is one of the same
-//! producer in each, ended in each.
+//! Transactions of producers: their messages are written at once, readable after the end of the transaction, and until
+//! then hold back the last stable offset. Several may be open in a partition. A transaction over several partitions is
+//! one of the same producer in each, ended in each.
 
 use super::{Broker, Partition, Payload};
 use crate::fault::Fault;
 
-/// Transactions that are open in a partition at once, of those that the world opens by itself.
+/// Most transactions that the world itself opens in a partition at once.
 const OPEN_MAX: usize = 1;
 
-/// What a producer wrote to a partition and has neither committed nor aborted.
+/// An open transaction of a producer in a partition.
 #[derive(Debug)]
 pub(super) struct OpenTransaction {
     producer: u64,
@@ -24,7 +24,8 @@ impl OpenTransaction {
 }
 
 impl Partition {
-    /// End of what may be read: the oldest open transaction holds it back (A13). They are kept in the order in which they began.
+    /// The last stable offset: the oldest open transaction holds it back (A13). Transactions are kept in order of their
+    /// start.
     pub(super) fn stable_end(&self) -> i64 {
         self.transactions.first().map_or(self.end, OpenTransaction::first)
     }
@@ -37,7 +38,7 @@ impl Broker<'_> {
         p.transactions.len() < OPEN_MAX && !p.after_cut && self.decisions.strikes(Fault::OpenTransaction)
     }
 
-    /// A producer that nobody else is.
+    /// A new producer id.
     pub(super) fn new_producer(&mut self) -> u64 {
         self.producers += 1;
         self.producers
@@ -67,7 +68,7 @@ impl Broker<'_> {
         !self.topic().partitions[partition].transactions.is_empty()
     }
 
-    /// Ends an open transaction, if there is one: any of them, for they end when their producers please.
+    /// Ends an open transaction, if there is one: any of them, because producers end them in any order.
     pub fn end_transaction(&mut self, partition: usize, commit: bool) {
         let open = self.topic().partitions[partition].transactions.len();
         if open > 0 {

@@ -1,35 +1,35 @@
-//! The controls of a search: the same bug in the same world with faults left out. They show that a failure is the bug's doing, and
-//! what it takes to see it.
+//! The controls of a search: the same defect in the same world with some faults off. They show that the defect causes
+//! the failure, and which faults it needs.
 //!
-//! A fault here is a kind that is an accident of its own. What a power cut leaves of pages and of the directory
-//! ([`Fault::is_of_power_cuts`]) is no fault beside the power cut: it is there in every control, and counts as none. A process
-//! that dies in a call is killed, unless power cuts are there, too.
+//! A fault here is a kind of its own. The consequences of a power cut for pages and directory
+//! ([`Fault::is_of_power_cuts`]) are not separate faults: they are enabled in every control, and do not count. A
+//! process that dies in a call is killed, unless power cuts are enabled, too.
 
 use super::hunt::{Hunt, Subject, hunt_with};
 use super::{Effort, on_threads};
 use crate::defects::Class;
 use crate::fault::{Fault, FaultSet};
 
-/// Searches from so many starting points must see a bug with two kinds before they are believed to be enough.
+/// Number of searches that must find a defect with two kinds before these count as enough.
 const CONFIRMATIONS: u64 = 3;
-/// Seeds after which one of these searches is given up.
+/// Seeds after which one of these searches ends.
 const TOGETHER_SEEDS: u64 = 800;
-/// One kind of two counts as not enough where so many times the seeds do not show the bug that both together needed.
+/// One kind of two counts as not enough after this many times the seeds that both together needed.
 const PATIENCE: u64 = 8;
 /// Bounds of these seeds.
 const PATIENCE_SEEDS: std::ops::RangeInclusive<u64> = 100..=800;
-/// Controls begin at seeds that no search from a usual starting point comes to.
+/// Controls begin at seeds that no usual search reaches.
 const CONTROL_START: u64 = 1 << 20;
 
-/// What the controls showed.
+/// The results of the controls.
 #[derive(Clone, Debug)]
 pub struct Control {
     /// With all faults off.
     pub calm: Hunt,
-    /// Kinds of faults each of which alone is enough to see the bug: one, where one is said to be enough, and all, where none is.
-    /// None if that was not asked.
+    /// Kinds of faults of which each alone is enough: one, if one is declared to be enough, and all, if none is. None
+    /// if not checked.
     pub alone: Option<Vec<Fault>>,
-    /// Kinds that together are enough: one, or two that several searches confirmed. None if that was not asked, or not seen.
+    /// Kinds that together are enough: one, or two that several searches confirmed. None if not checked, or not found.
     pub together: Option<Vec<Fault>>,
 }
 
@@ -65,7 +65,7 @@ pub fn control(subject: Subject, hunts: &[Hunt], effort: Effort, jobs: usize) ->
     Control { calm, alone, together }
 }
 
-/// Kinds that are faults of their own.
+/// Kinds that count as faults.
 fn kinds() -> impl Iterator<Item = Fault> {
     Fault::ALL.into_iter().filter(|fault| !fault.is_of_power_cuts())
 }
@@ -74,10 +74,10 @@ fn only(faults: &[Fault]) -> FaultSet {
     faults.iter().fold(FaultSet::of_power_cuts(), |set, fault| set.with(*fault))
 }
 
-/// One kind that alone is enough, those first that changed something in most of the runs in which the bug was seen.
+/// One kind that alone is enough; kinds that changed something in most of the failing runs are tried first.
 fn first_alone(subject: Subject, hunts: &[Hunt], seeds: u64) -> Option<Fault> {
     let suspects = suspects(hunts);
-    // Once over quickly, and then those that struck in every such run with patience.
+    // First all with few seeds, then those that struck in every such run with more.
     let quick = suspects.iter().map(|(_, fault)| (*fault, seeds));
     let found = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
     let patient = suspects.iter().filter(|(times, _)| *times == found);
@@ -87,7 +87,7 @@ fn first_alone(subject: Subject, hunts: &[Hunt], seeds: u64) -> Option<Fault> {
     })
 }
 
-/// Kinds that changed something in runs in which the bug was seen, and in how many of those; those of most runs first.
+/// Kinds that changed something in failing runs, with the number of these runs, most frequent first.
 fn suspects(hunts: &[Hunt]) -> Vec<(usize, Fault)> {
     let found: Vec<_> = hunts.iter().filter_map(|hunt| hunt.found.as_ref()).collect();
     let times = |fault: Fault| found.iter().filter(|found| found.struck.contains(fault)).count();
@@ -107,7 +107,7 @@ fn all_alone(subject: Subject, seeds_for: impl Fn(Fault) -> u64 + Sync, jobs: us
     kinds.into_iter().zip(found).filter(|(_, found)| *found).map(|(fault, _)| fault).collect()
 }
 
-/// Seeds that searches with these faults needed, on average; None if one of them was given up.
+/// Average seeds of searches with these faults; None if one of them was abandoned.
 fn average(subject: Subject, faults: &[Fault]) -> Option<u64> {
     let mut sum = 0;
     for start in 0..CONFIRMATIONS {

@@ -10,12 +10,12 @@ use crate::oracle::Violation;
 use crate::run::{Outcome, Plan, run, run_surely};
 use crate::swarm::Profile;
 
-/// What is looked for.
+/// The subject of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
     /// A seeded defect.
     SeededDefect(SeededDefect),
-    /// Whatever is wrong with this build: a stranger's change.
+    /// The unknown defect of this build.
     AsBuilt,
 }
 
@@ -28,9 +28,9 @@ impl Subject {
     }
 }
 
-/// Seeds of one starting point are so far from those of the next.
+/// Distance between starting points.
 const STARTS_APART: u64 = 1 << 32;
-/// What the seeds of a search are like, in turn: mostly the swarm, some short and full of crashes, one with damage.
+/// Profiles of a search's seeds, in turn: mostly the swarm, some short with many crashes, one with damage.
 const PROFILES: [Profile; 8] = {
     use Profile::{Crashes, Rot, Swarm};
     [Swarm, Crashes, Swarm, Swarm, Crashes, Swarm, Swarm, Rot]
@@ -39,14 +39,14 @@ const PROFILES: [Profile; 8] = {
 /// Seeds that searches of this process have run.
 pub static SEEDS_RUN: AtomicU64 = AtomicU64::new(0);
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The seed that failed.
     pub seed: u64,
-    /// What it was like.
+    /// Its profile.
     pub profile: Profile,
-    /// What was wrong.
+    /// The violation.
     pub violation: Violation,
     /// Kinds of faults that changed something in it.
     pub struck: FaultSet,
@@ -57,25 +57,25 @@ pub struct Found {
 pub struct Hunt {
     /// Seeds that were run, the failing one included.
     pub seeds: u64,
-    /// Time of a processor that it took.
+    /// CPU time.
     pub cpu: Duration,
-    /// None: given up.
+    /// None: not found.
     pub found: Option<Found>,
-    /// Seeds that fail without the bug.
+    /// Seeds that fail without the defect.
     pub fails_anyway: Vec<u64>,
 }
 
-/// Searches from one of the starting points, with every fault that there is.
+/// Searches from one of the starting points, with all faults.
 pub fn hunt(subject: Subject, start: u64, cap: u64) -> Hunt {
     search(subject, start, cap, Among { profiles: &PROFILES, faults: FaultSet::ALL, surely: false })
 }
 
-/// Searches with some faults only, each of which is in every run of a profile that has it.
+/// Searches with some faults only, each enabled in every run of a profile that has it.
 pub(super) fn hunt_with(subject: Subject, start: u64, cap: u64, faults: FaultSet) -> Hunt {
     search(subject, start, cap, Among { profiles: profiles_of(faults), faults, surely: true })
 }
 
-/// Runs in which some faults can be seen: where the broker's have no part, mostly short ones.
+/// Profiles in which some faults can strike; without broker faults mostly short ones.
 fn profiles_of(faults: FaultSet) -> &'static [Profile] {
     use Profile::{Crashes, Rot, Swarm};
     let rot = FaultSet::of(&[Group::Rot]);
@@ -90,7 +90,7 @@ fn profiles_of(faults: FaultSet) -> &'static [Profile] {
     }
 }
 
-/// What the runs of a search are like.
+/// The runs of a search.
 #[derive(Clone, Copy)]
 struct Among<'a> {
     profiles: &'a [Profile],
@@ -110,7 +110,7 @@ fn search(subject: Subject, start: u64, cap: u64, among: Among<'_>) -> Hunt {
         let Outcome { violation, struck, .. } = run(Seeded::new(seed), plan);
         SEEDS_RUN.fetch_add(1, Ordering::Relaxed);
         if let Some(violation) = violation {
-            // What fails without the bug, too, says nothing about it, and something about the build.
+            // A seed that fails without the defect, too, does not count, and is reported.
             if subject.bug().is_some()
                 && run(Seeded::new(seed), Plan { bug: None, ..plan }).violation.is_some()
             {
@@ -126,7 +126,7 @@ fn search(subject: Subject, start: u64, cap: u64, among: Among<'_>) -> Hunt {
     Hunt { seeds: cap, cpu: clock.elapsed(), found: None, fails_anyway }
 }
 
-/// The time that this thread spends on a processor, where the system tells (Linux); the time that passes elsewhere.
+/// CPU time of this thread (Linux); elapsed time elsewhere.
 struct ThreadClock {
     cpu: Option<Duration>,
     wall: Instant,

@@ -1,11 +1,11 @@
-//! Looking for seeded defects: how many seeds, and how much of a processor's time, until the simulator sees one; and the control,
-//! that it is the bug that was seen and that it takes what it is said to take. A simulator that cannot fail proves nothing.
+//! The search for seeded defects: the seeds and CPU time until the simulator finds one; and the controls, which show
+//! that the defect causes the failure and needs the declared faults. A simulator that cannot fail proves nothing.
 //!
-//! - `hunt`: one search from one starting seed. `control`: the same bug with faults left out.
-//! - `report`: what is printed and what goes into the documentation.
-//! - `variant`: the binary that has the bugs in it, and the one with a stranger's change.
+//! - `hunt`: one search from one starting seed. `control`: the same defect with faults off.
+//! - `report`: the output and the table for the documentation.
+//! - `variant`: the binary with the seeded defects, and the one with a patch.
 //!
-//! The bugs themselves are declared in `kernel::defects` and [`crate::defects`].
+//! The defects are declared in `kernel::defects` and [`crate::defects`].
 
 mod control;
 mod hunt;
@@ -17,23 +17,23 @@ pub use hunt::{Found, Hunt, SEEDS_RUN, Subject, hunt};
 pub use report::{Finding, markdown, summary};
 pub use variant::{build_with_bugs, patched, run_binary};
 
-/// How thoroughly to look.
+/// The effort of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Independent starting seeds.
     pub starts: u64,
-    /// Seeds from each after which a search is given up.
+    /// Seeds after which a search ends.
     pub cap: u64,
     /// Seeds of the control with all faults off.
     pub calm: u64,
-    /// Seeds of the control with one kind of fault at a time; 0 leaves these controls out.
+    /// Seeds of the control with one kind of fault at a time; 0 omits these controls.
     pub single: u64,
 }
 
-/// A percentile above this is a bug that is not seen well enough.
+/// A p95 above this means that the defect is not found well enough.
 pub const P95_SEEDS_MAX: u64 = 1000;
 
-/// Looks for some bugs, one after another, each on so many threads; `progress` is told of each.
+/// Searches for defects, one after another, each on this many threads; `progress` is called for each.
 pub fn look_for(
     subjects: &[Subject],
     effort: Effort,
@@ -51,7 +51,7 @@ pub fn look_for(
     findings
 }
 
-/// Carries out `0..count` on some threads; the results are in order.
+/// Executes `0..count` on some threads; the results are in order.
 fn on_threads<T: Send>(jobs: usize, count: u64, work: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let next = std::sync::atomic::AtomicU64::new(0);
     let results = std::sync::Mutex::new(Vec::new());

@@ -1,4 +1,4 @@
-//! What a search came to: verdicts, a line for each bug on the terminal, the table of the documentation.
+//! The results of searches: verdicts, a line per defect on the terminal, the table for the documentation.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,15 +8,15 @@ use super::{Control, Effort, Found, Hunt, P95_SEEDS_MAX, Subject};
 use crate::defects::{About, Class};
 use crate::fault::Fault;
 
-/// Seeds without faults that a bug which needs none has to show up in, if that many are run.
+/// Seeds without faults in which a defect that needs none must show, if that many are run.
 const CALM_SEEDS_MIN: u64 = 100;
 
-/// All that was done about one bug.
+/// The searches for one defect.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Which bug.
     pub subject: Subject,
-    /// One a starting seed.
+    /// One per starting seed.
     pub hunts: Vec<Hunt>,
     /// See [`Control`].
     pub control: Control,
@@ -30,7 +30,7 @@ impl Finding {
         }
     }
 
-    /// Seeds that so many in a hundred searches needed at most. A search that was given up needed more than it ran.
+    /// A percentile of the seeds needed. An unsuccessful search needed more than it ran.
     pub fn percentile(&self, percent: usize) -> u64 {
         let mut seeds: Vec<u64> = self.hunts.iter().map(|hunt| hunt.seeds).collect();
         seeds.sort();
@@ -47,7 +47,7 @@ impl Finding {
         cpu[(cpu.len() - 1) / 2]
     }
 
-    /// What caught it, the most frequent first.
+    /// The invariants that caught it, the most frequent first.
     fn caught_by(&self) -> String {
         let mut by: BTreeMap<&str, usize> = BTreeMap::new();
         for found in self.hunts.iter().filter_map(|hunt| hunt.found.as_ref()) {
@@ -59,7 +59,7 @@ impl Finding {
         words.join(", ")
     }
 
-    /// What is not as it has to be; empty if nothing is.
+    /// The failed requirements; empty if there are none.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         if self.missed() > 0 {
@@ -71,16 +71,16 @@ impl Finding {
         }
         let p95 = self.percentile(95);
         if p95 >= P95_SEEDS_MAX {
-            complaints.push(format!("p95 is {p95} seeds, below {P95_SEEDS_MAX} is wanted"));
+            complaints.push(format!("p95 is {p95} seeds, required is below {P95_SEEDS_MAX}"));
         }
         let Some(About { class, .. }) = self.about() else { return complaints };
         match (class, &self.control.calm.found) {
             (Class::Logic, None) if self.control.calm.seeds >= CALM_SEEDS_MIN => complaints.push(format!(
-                "is said to need no fault, and {} seeds without faults do not show it",
+                "is declared to need no fault, and {} seeds without faults do not show it",
                 self.control.calm.seeds
             )),
             (Class::NeedsFault | Class::NeedsTwoFaults, Some(found)) => complaints.push(format!(
-                "is said to need a fault, and seed {} shows it without: {}: {}",
+                "is declared to need a fault, and seed {} shows it without: {}: {}",
                 found.seed, found.violation.invariant, found.violation.text
             )),
             _ => {}
@@ -89,24 +89,24 @@ impl Finding {
             && !alone.is_empty()
         {
             complaints.push(format!(
-                "is said to need two faults, and each of these alone is enough: {}",
+                "is declared to need two faults, and each of these alone is enough: {}",
                 names(alone)
             ));
         }
         match (class, &self.control) {
             (Class::NeedsFault, Control { alone: Some(alone), .. }) if alone.is_empty() => {
-                complaints.push("is said to need one fault, and no kind alone showed it".into());
+                complaints.push("is declared to need one fault, and no kind alone showed it".into());
             }
             (Class::NeedsTwoFaults, Control { alone: Some(_), together: None, .. }) => {
                 complaints
-                    .push("the two faults that are said to be enough did not show it again and again".into());
+                    .push("the two faults that are declared to be enough did not show it repeatedly".into());
             }
             _ => {}
         }
         complaints
     }
 
-    /// One line for the terminal, and what is wrong with it below.
+    /// One line for the terminal, with the failed requirements below.
     pub fn line(&self) -> String {
         let name = self.about().map_or("this build", |about| about.name);
         let found = self.hunts.len() - self.missed();
@@ -160,7 +160,7 @@ fn names(faults: &[Fault]) -> String {
     faults.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(" + ")
 }
 
-/// The last line: true if every bug was found as it has to be.
+/// The last line: true if every defect was found as required.
 pub fn summary(findings: &[Finding]) -> (bool, String) {
     let bad = findings.iter().filter(|finding| !finding.complaints().is_empty()).count();
     let hunts = findings.iter().flat_map(|finding| &finding.hunts);
@@ -168,7 +168,7 @@ pub fn summary(findings: &[Finding]) -> (bool, String) {
         hunts.fold((0, Duration::ZERO), |(seeds, cpu), hunt| (seeds + hunt.seeds, cpu + hunt.cpu));
     let worst = findings.iter().map(|finding| finding.percentile(95)).max().unwrap_or(0);
     let text = format!(
-        "{}: {} of {} bugs found as they have to be, in {seeds} seeds and {:.0} s of CPU; the hardest has a p95 of {worst} seeds",
+        "{}: {} of {} defects found as required, in {seeds} seeds and {:.0} s of CPU; the hardest has a p95 of {worst} seeds",
         if bad == 0 { "PASSED" } else { "FAILED" },
         findings.len() - bad,
         findings.len(),
@@ -180,7 +180,7 @@ pub fn summary(findings: &[Finding]) -> (bool, String) {
 /// The table for the documentation.
 pub fn markdown(findings: &[Finding], effort: Effort) -> String {
     let mut text = format!(
-        "| Bug | Where it is from | Seeds: median | p95 | max | CPU s | Caught by (of {}) | Shown to need |\n\
+        "| Defect | Origin | Seeds: median | p95 | max | CPU s | Caught by (of {}) | Shown to need |\n\
          |---|---|---:|---:|---:|---:|---|---|\n",
         effort.starts
     );

@@ -1,11 +1,11 @@
-//! Binaries other than the one that runs: this source with its seeded defects compiled in, and this source with a stranger's change.
+//! Other binaries than the running one: this source with its seeded defects compiled in, and this source with a patch.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The source that this binary was built from: Cargo says where it is of what it runs; what was known when it was built may be another
-/// copy, gone since.
+/// The source that this binary was built from: from Cargo's environment if it runs this binary, else the path at build
+/// time, which may no longer exist.
 fn repository() -> Result<PathBuf, String> {
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     let source = Path::new(&package).join("..");
@@ -17,11 +17,11 @@ fn repository() -> Result<PathBuf, String> {
     })
 }
 
-/// Where builds of another kind go: beside the plain one, so that neither disturbs the other.
+/// Directory for builds of another kind, beside the plain one, so that neither disturbs the other.
 fn target_dir(kind: &str) -> Result<PathBuf, String> {
     let own =
         std::env::current_exe().map_err(|error| format!("this binary does not know where it is: {error}"))?;
-    let target = own.ancestors().nth(2).ok_or("this binary does not lie in a target directory")?;
+    let target = own.ancestors().nth(2).ok_or("this binary is not in a target directory")?;
     Ok(target.join(kind))
 }
 
@@ -49,7 +49,7 @@ pub fn build_with_bugs() -> Result<PathBuf, String> {
     build(&repository()?, &target, &["--features", "defects"])
 }
 
-/// Runs another simulator in the place of this one. True if it succeeded.
+/// Runs another simulator instead of this one. True if it succeeded.
 pub fn run_binary(binary: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<bool, String> {
     let status = Command::new(binary).args(args).status();
     status
@@ -123,7 +123,7 @@ fn copy_tracked(source: &Path, copy: &Path, changed: &Changed) -> Result<(), Str
     let mut wanted: Changed = changed.clone();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = std::str::from_utf8(name).map_err(|_| "a tracked file has a name that is no UTF-8")?;
-        // A tracked file that was removed from the working tree is not part of it.
+        // A tracked file that was removed from the working tree is skipped.
         wanted.entry(name.into()).or_insert_with(|| std::fs::read(source.join(name)).ok());
     }
     for (name, contents) in &wanted {
@@ -154,7 +154,7 @@ fn write_if_other(path: &Path, contents: &[u8]) -> std::io::Result<()> {
 }
 
 fn apply(patch: &Path, copy: &Path) -> Result<(), String> {
-    // A repository of its own, so that git does not look for one further up.
+    // A repository of its own, so that git does not search in parent directories.
     git(copy, &["init".as_ref(), "--quiet".as_ref()])?;
     git(copy, &["apply".as_ref(), "--whitespace=nowarn".as_ref(), patch.as_os_str()])
         .map(|_| ())

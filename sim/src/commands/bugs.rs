@@ -1,5 +1,5 @@
-//! `sim bugs`: the ledger of seeded defects, each of which the simulator must find; and whether it finds what is wrong with a
-//! stranger's change. How they are looked for lives in `crate::bugs`.
+//! `sim bugs`: searches for the seeded defects, each of which the simulator must find; or for the defect of a patch.
+//! `crate::bugs` does the search.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Args {
     /// Only these; all of them where none is named.
     #[arg(value_parser = SeededDefect::named)]
     bugs: Vec<SeededDefect>,
-    /// Name the bugs and say what each is, and look for none.
+    /// List the defects with their descriptions, without a search.
     #[arg(long)]
     list: bool,
     /// Independent starting seeds to search from [default: 20, or 3 with --patch].
@@ -42,13 +42,13 @@ pub struct Args {
     /// Threads.
     #[arg(long)]
     jobs: Option<usize>,
-    /// Once over quickly: one starting seed and a short control for each.
+    /// A short pass: one starting seed and a short control for each.
     #[arg(long)]
     quick: bool,
     /// Write the table for the documentation into this file.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Look for what is wrong with this source once a diff is applied to it (as `git diff` makes it).
+    /// Search for the defect of a diff (as `git diff` makes it), applied to a copy of this source.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bugs", "list", "markdown"])]
     patch: Option<PathBuf>,
     /// With --patch: repeat a failure that was found with it.
@@ -61,7 +61,7 @@ pub struct Args {
     wanted: Wanted,
 }
 
-/// Looks for bugs. True if each was found as it has to be.
+/// Searches for defects. True if each was found as required.
 pub fn run(args: Args) -> bool {
     if args.list {
         list();

@@ -1,4 +1,4 @@
-//! What several subcommands ask about the run that they are for: a scenario file, or what runs are like.
+//! Shared arguments of several subcommands: a scenario file, or the parameters of runs.
 
 use std::path::PathBuf;
 
@@ -13,24 +13,24 @@ pub struct Chosen {
     /// A scenario file: one small run that once failed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "faults"])]
     pub scenario: Option<PathBuf>,
-    /// What runs are like.
+    /// The profile of runs.
     #[arg(long, value_enum, default_value = "swarm")]
     pub profile: Profile,
-    /// Only these of its faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
+    /// Only these faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
     #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
     pub faults: FaultSet,
-    /// Plant this bug first; `sim bugs --list` names them. Needs a build with `--features defects`.
+    /// Seed this defect; `sim bugs --list` names them. Needs a build with `--features defects`.
     #[arg(long, value_parser = SeededDefect::named)]
     pub bug: Option<SeededDefect>,
 }
 
 impl Chosen {
-    /// How seeds are to be run.
+    /// The plan of the runs.
     pub fn plan(&self) -> Plan {
         Plan { profile: self.profile, faults: self.faults, bug: self.bug, print: false }
     }
 
-    /// Refuses to plant a bug that is not built in.
+    /// Refuses to seed a defect that is not built in.
     pub fn check(&self, command: &str) -> Result<(), String> {
         check_build(self.bug, command)
     }

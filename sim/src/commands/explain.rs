@@ -1,4 +1,4 @@
-//! `sim explain`: one run as a page. What is on it lives in `crate::explain`.
+//! `sim explain`: one run as an HTML page, made by `crate::explain`.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub struct Args {
     html: PathBuf,
 }
 
-/// Makes a page. True if it was written; a run that fails is worth a page too.
+/// Makes a page. True if it was written, also for a run that fails.
 pub fn run(args: Args) -> bool {
     catch_panics();
     match make(&args) {
@@ -49,13 +49,13 @@ fn make(args: &Args) -> Result<(), String> {
     let page = page(&title, &case);
     failure::write_text(&args.html, &page.html)?;
     println!(
-        "{}: {} events, {} KiB. Open it in a browser; it asks nobody for anything.",
+        "{}: {} events, {} KiB. Open it in a browser; it loads nothing else.",
         args.html.display(),
         page.outcome.events.len(),
         page.html.len() >> 10
     );
     if page.details_left_out > 0 {
-        println!("So long a run is shown without its {} details.", page.details_left_out);
+        println!("The run is long and is shown without its {} details.", page.details_left_out);
     }
     if let Some(us) = page.state_until_us {
         println!("The state is shown up to {:.6} s, and no further.", us as f64 / 1e6);

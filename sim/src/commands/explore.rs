@@ -1,4 +1,4 @@
-//! `sim explore`: every state of a small world, to closure. What the world is lives in `crate::explore`.
+//! `sim explore`: every state of a small world, to closure. `crate::explore` is the search.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::explore::story;
 /// Arguments of `sim explore`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which world: tiny, small, medium or full. What follows changes it.
+    /// World: tiny, small, medium or full. The following options change it.
     #[arg(long, default_value = "small")]
     world: String,
     /// Shards.
@@ -40,16 +40,16 @@ pub struct Args {
     /// Messages from which on a batch is closed although the log is busy.
     #[arg(long)]
     batch: Option<u64>,
-    /// Do without a reduction rule: logical, together, whole-appends or crash-once.
+    /// Omit a reduction rule: fingerprint, together, whole-appends or crash-once.
     #[arg(long)]
     without: Vec<String>,
-    /// Hold each reduction rule against small worlds without it, and do nothing else.
+    /// Only compare each reduction rule with searches without it.
     #[arg(long)]
     check_reductions: bool,
-    /// Look for this seeded defect instead, in the small worlds. Builds itself with its seeded defects.
+    /// Search for this seeded defect instead, in the small worlds. Builds itself with its seeded defects.
     #[arg(long, value_name = "NAME", value_parser = SeededDefect::named)]
     bug: Vec<SeededDefect>,
-    /// Look for every seeded defect of the kernel.
+    /// Search for every seeded defect of the kernel.
     #[arg(long)]
     bugs: bool,
     /// Threads.
@@ -144,7 +144,7 @@ fn look_for_bugs(args: Args) -> bool {
     found as usize == bugs.len()
 }
 
-/// Looks in one small world after the other.
+/// Searches one small world after the other.
 fn look_for_bug(bug: SeededDefect, with_story: bool) -> bool {
     let name = bug.about().name;
     let prepare = || defects::activate(Some(bug));
@@ -167,7 +167,7 @@ fn look_for_bug(bug: SeededDefect, with_story: bool) -> bool {
     false
 }
 
-/// True if no rule loses anything.
+/// True if every rule is sound.
 fn check_reductions() -> bool {
     let mut all_hold = true;
     for rule in Rule::ALL {
@@ -231,7 +231,7 @@ fn tell(scope: &Scope, path: &[Step]) {
     }
 }
 
-/// Most memory that this process ever had, where the system says so.
+/// Peak memory of this process, where the system provides it.
 fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -239,7 +239,7 @@ fn peak_mib() -> Option<u64> {
     Some(kib / 1024)
 }
 
-/// A line that is written over, on a terminal; one now and then elsewhere.
+/// A line that is overwritten on a terminal; a line at intervals elsewhere.
 #[derive(Default)]
 struct Bar {
     shown: Duration,

@@ -1,4 +1,4 @@
-//! What is done with a failure: it is made small, told, and written to a file that repeats it.
+//! Handles a failure: shrinks it, prints its story, and writes a file that repeats it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use crate::shrink::{Case, Shrunk, shrink};
 use crate::story;
 use crate::trace::Keep;
 
-/// What is wanted of a failure.
+/// Options for failures.
 #[derive(clap::Args)]
 pub struct Wanted {
-    /// Tell a failure as it is, without making it small.
+    /// Print a failure without shrinking it.
     #[arg(long)]
     no_shrink: bool,
-    /// Time to make a failure small.
+    /// Time for shrinking a failure.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     shrink_for: Duration,
-    /// Where scenario files of failures go.
+    /// Directory for scenario files of failures.
     #[arg(long, default_value = "target/sim")]
     failures_dir: PathBuf,
 }
@@ -37,7 +37,7 @@ impl Wanted {
     }
 }
 
-/// Tells a seed's failure, small if that is wanted.
+/// Reports a seed's failure, shrunk if requested.
 pub fn report(seed: u64, outcome: &Outcome, plan: Plan, wanted: &Wanted) {
     if let Some(violation) = &outcome.violation {
         tell(seed, violation, plan, wanted, &command);
@@ -54,7 +54,7 @@ pub fn tell(
 ) {
     println!("\nseed {seed} violated {}: {}", violation.invariant, violation.text);
     let case = Case::of_seed(seed, plan);
-    // Two runs that differ cannot be made small by running them again.
+    // A difference between two runs cannot be shrunk by running them again.
     let shrunk = (!wanted.no_shrink && violation.invariant != "deterministic")
         .then(|| make_small(&case, wanted.shrink_for))
         .flatten();
@@ -77,12 +77,12 @@ pub fn tell(
     }
 }
 
-/// Makes a case small and says how small it became.
+/// Shrinks a case and reports the result.
 pub fn make_small(case: &Case, budget: Duration) -> Option<Shrunk> {
-    eprintln!("making it small, for {} s at most (--no-shrink leaves it as it is)", budget.as_secs());
+    eprintln!("shrinking it for at most {} s (--no-shrink skips this)", budget.as_secs());
     let shrunk = shrink(case, budget, &mut |_, _| {})?;
     println!(
-        "made small in {:.1} s and {} runs: {} events instead of {}, {} decisions that are not quiet instead of {}{}",
+        "shrunk in {:.1} s and {} runs: {} events instead of {}, {} non-zero decisions instead of {}{}",
         shrunk.took.as_secs_f64(),
         shrunk.runs,
         shrunk.after.events,
@@ -90,9 +90,9 @@ pub fn make_small(case: &Case, budget: Duration) -> Option<Shrunk> {
         shrunk.after.loud,
         shrunk.before.loud,
         if shrunk.is_smallest {
-            "; nothing more can go"
+            "; nothing more can be removed"
         } else {
-            "; the time was over before nothing more could go"
+            "; the time ended before the minimum was reached"
         }
     );
     Some(shrunk)
@@ -103,7 +103,7 @@ pub fn write(scenario: &Scenario, path: &Path) -> Result<(), String> {
     write_text(path, &scenario.to_text())
 }
 
-/// Writes a file, and the folder that it is to lie in.
+/// Writes a file, and creates its folder.
 pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
     let fail = |e: std::io::Error| format!("{}: {e}", path.display());
     if let Some(folder) = path.parent() {

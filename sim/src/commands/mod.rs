@@ -1,4 +1,4 @@
-//! The subcommands of the simulator's binary: their arguments and what they print. What they do lives in the library.
+//! The subcommands of the simulator's binary: their arguments and output. The library does the work.
 
 pub mod bugs;
 mod chosen;

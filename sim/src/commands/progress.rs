@@ -1,4 +1,4 @@
-//! How far a run of many seeds is: a bar on a terminal, a line every few seconds elsewhere.
+//! The progress of a run of many seeds: a bar on a terminal, a line every few seconds elsewhere.
 
 use std::io::IsTerminal;
 use std::ops::Range;
@@ -26,7 +26,7 @@ impl Progress {
     pub fn new(seeds: &Range<u64>, time: Option<Duration>) -> Progress {
         let began = Instant::now();
         let total = (seeds.end < u64::MAX).then(|| seeds.end.saturating_sub(seeds.start));
-        // A run that ends with the time is as far as its time.
+        // The progress of a run with a time limit is its time.
         let length = time.map(|time| time.as_millis() as u64).or(total).unwrap_or(0);
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:30.cyan/dim} {percent:>3} %  {msg}");
@@ -45,21 +45,21 @@ impl Progress {
             }
             return;
         }
-        let mut last = self.last_line.lock().expect("nobody panics with it");
+        let mut last = self.last_line.lock().expect("no thread panics while holding it");
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
             eprintln!("{}", self.line(summary));
         }
     }
 
-    /// The bar goes; what follows is printed below.
+    /// Removes the bar.
     pub fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 
-    /// What is known so far.
+    /// The results so far.
     pub fn line(&self, summary: &Summary) -> String {
         let seconds = self.began.elapsed().as_secs_f64().max(0.001);
         let of = self.total.map_or(String::new(), |total| format!(" of {}", grouped(total)));
@@ -77,7 +77,7 @@ impl Progress {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! `sim replay`: what a server recorded runs again, and must do the same. What a replay is lives in `crate::replay`.
+//! `sim replay`: runs a server's recording again, and compares every step. `crate::replay` is the replay.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub struct Args {
     /// run on it.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Only this life, as the recording's file names and the server's log number it.
+    /// Only this term, as numbered in the file names and in the server's log.
     #[arg(long, value_name = "N")]
     term: Option<u64>,
 }
@@ -50,7 +50,7 @@ fn line(report: &TermReport) -> String {
         Ended::Recorded(End::Stopped) => "stopped cleanly".to_string(),
         Ended::Recorded(End::Halted(error)) => format!("halted: {error}"),
         Ended::Recorded(End::Incomplete(why)) => format!("recording incomplete: {why}"),
-        Ended::Recorded(End::NextFile) => "goes on in a file that is not there".to_string(),
+        Ended::Recorded(End::NextFile) => "continues in a file that is missing".to_string(),
         Ended::Killed => format!("killed ({} bytes of a torn frame)", report.torn_bytes),
         Ended::RowsLost(sequence) => {
             format!("killed before record {sequence}, whose rows went with the process")

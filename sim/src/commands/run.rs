@@ -1,5 +1,5 @@
-//! `sim run`: seeds, each twice, under the faults of a profile; or one scenario file. What a run is lives in `crate::run`, how a failure
-//! is made small in `crate::shrink`.
+//! `sim run`: seeds, each twice, under the faults of a profile; or one scenario file. `crate::run` runs them,
+//! `crate::shrink` shrinks failures.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::shrink::case::Scenario;
 use crate::swarm::Profile;
 use crate::trace::Keep;
 
-/// Seeds that are run if nothing is said.
+/// Default seeds.
 const SEEDS: Range<u64> = 0..1000;
 
 /// Arguments of `sim run`.
@@ -50,7 +50,7 @@ pub struct Args {
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
-    let wrong = || format!("{text:?} is no range of seeds; write it as 0..1000");
+    let wrong = || format!("{text:?} is not a range of seeds; write it as 0..1000");
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
     let end = if to.is_empty() { u64::MAX } else { to.parse().map_err(|_| wrong())? };
     Ok(from.parse().map_err(|_| wrong())?..end)
@@ -58,7 +58,7 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 
 /// A length of time with its unit.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no length of time; write it as 90s, 10m or 2h");
+    let wrong = || format!("{text:?} is not a duration; write it as 90s, 10m or 2h");
     let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let seconds = match &text[unit..] {
         "s" => 1,
@@ -70,7 +70,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(number.checked_mul(seconds).ok_or_else(wrong)?))
 }
 
-/// Runs what is asked for. True if nothing was violated.
+/// Executes the command. True if nothing was violated.
 pub fn run(args: Args) -> bool {
     catch_panics();
     if let Err(error) = args.chosen.check("run") {
@@ -85,7 +85,7 @@ pub fn run(args: Args) -> bool {
     }
 }
 
-/// Runs a scenario on the kernel as it is, or with the bug that was asked for.
+/// Runs a scenario on the kernel as it is, or with the requested defect.
 fn scenario(path: &std::path::Path, bug: Option<SeededDefect>, trace: bool) -> bool {
     let scenario = match Scenario::read(path) {
         Ok(scenario) => scenario,
@@ -101,7 +101,10 @@ fn scenario(path: &std::path::Path, bug: Option<SeededDefect>, trace: bool) -> b
         print!("{}", crate::story::tell(&outcome));
     }
     if let (None, Some(bug)) = (bug, scenario.case.bug) {
-        println!("\nOn the kernel as it is. With what it once caught seeded: --bug {}", bug.about().name);
+        println!(
+            "\nThis is the unmodified kernel. To seed the defect of this scenario: --bug {}",
+            bug.about().name
+        );
     }
     println!("{}", if outcome.violation.is_none() { "PASSED" } else { "FAILED" });
     outcome.violation.is_none()
@@ -154,13 +157,13 @@ fn many(args: &Args, plan: Plan) -> bool {
         failure::report(*seed, outcome, plan, &args.wanted);
     }
     if summary.failed > summary.failures.len() as u64 {
-        println!("{} more failures are not told", summary.failed - summary.failures.len() as u64);
+        println!("{} more failures are not shown", summary.failed - summary.failures.len() as u64);
     }
     let mut passed = summary.failed == 0;
     let whole = plan.profile == Profile::Swarm && plan.faults == FaultSet::ALL && plan.bug.is_none();
     if whole && summary.seeds >= 100 && passed {
         for complaint in coverage(&summary, plan) {
-            println!("too little is shown: {complaint}");
+            println!("insufficient coverage: {complaint}");
             passed = false;
         }
     }

@@ -1,5 +1,5 @@
-//! `sim shrink`: makes a failure small and writes it as a scenario file; or records scenarios again, each from its seeded defect. How it
-//! is made small lives in `crate::shrink`.
+//! `sim shrink`: shrinks a failure and writes it as a scenario file; or records scenarios again, each from its seeded
+//! defect. `crate::shrink` does the shrinking.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,11 +21,11 @@ pub struct Args {
     /// A seed that fails.
     #[arg(long, conflicts_with = "scenario")]
     seed: Option<u64>,
-    /// With --scenario: a file to record again, with its bug, its title and its story; or a folder of them, of which those are
-    /// recorded again that no longer show what they are kept for.
+    /// With --scenario: a file to record again, with its bug, its title and its story; or a folder, in which scenarios
+    /// that no longer catch their defect are recorded again.
     #[command(flatten)]
     chosen: Chosen,
-    /// Record again also what still holds, and keep it if it became smaller.
+    /// Record valid scenarios again, too, and keep those that became smaller.
     #[arg(long, requires = "scenario")]
     again: bool,
     /// Only failures of this invariant.
@@ -34,15 +34,15 @@ pub struct Args {
     /// Scenario file to write [default: the one that is recorded again].
     #[arg(long)]
     write: Option<PathBuf>,
-    /// Time to make it small.
+    /// Time for shrinking.
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     shrink_for: Duration,
-    /// Seeds among which one that fails is looked for.
+    /// Seeds to search for a failure.
     #[arg(long, default_value_t = 2000)]
     seeds: u64,
 }
 
-/// Makes a failure small, or records scenarios again. True if everything that was to be written was.
+/// Shrinks a failure, or records scenarios again. True if everything was written.
 pub fn run(args: Args) -> bool {
     catch_panics();
     let done = match &args.chosen.scenario {
@@ -66,7 +66,7 @@ fn failure(args: &Args) -> Result<(), String> {
             .ok_or(format!("seed {seed} does not fail"))?,
         (None, Some(_)) => search(args, &[Case::of_seed(0, plan)], args.invariant.as_deref())?,
         (None, None) => {
-            return Err("nothing to look for: name a --seed, a --bug, or a --scenario that has a bug".into());
+            return Err("nothing to search: name a --seed, a --bug, or a --scenario that has a bug".into());
         }
     };
     let about = plan.bug.map(SeededDefect::about);
@@ -84,7 +84,7 @@ fn failure(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
-/// The first seed of these worlds that fails like this, and passes without the bug; made small.
+/// The first seed of these worlds that fails like this, and passes without the defect; shrunk.
 fn search(args: &Args, worlds: &[Case], invariant: Option<&str>) -> Result<Shrunk, String> {
     for world in worlds {
         for seed in 0..args.seeds {
@@ -118,7 +118,7 @@ fn recorded(title: String, story: String, shrunk: Shrunk) -> Scenario {
 
 // ---- Scenarios again ----
 
-/// What became of a scenario.
+/// The result for a scenario.
 enum Again {
     Holds,
     NotSmaller { events: u64 },
@@ -128,7 +128,7 @@ enum Again {
 impl std::fmt::Display for Again {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Again::Holds => f.write_str("still shows what it is kept for"),
+            Again::Holds => f.write_str("still catches its defect"),
             Again::NotSmaller { events } => {
                 write!(f, "left as it is: it did not become smaller than {events} events")
             }
@@ -169,8 +169,8 @@ fn folder(path: &Path, args: &Args) -> Result<(), String> {
     }
 }
 
-/// One scenario: looks for its bug in the same small world, then in the whole, and makes it small. What still holds is only
-/// replaced by something smaller.
+/// One scenario: searches for its defect in the same small world, then in the whole one, and shrinks it. A valid
+/// scenario is replaced only by a smaller one.
 fn record_again(path: &Path, args: &Args, also_if_it_holds: bool) -> Result<Again, String> {
     let old = Scenario::read(path)?;
     let bug = args.chosen.bug.or(old.case.bug);
@@ -187,7 +187,7 @@ fn record_again(path: &Path, args: &Args, also_if_it_holds: bool) -> Result<Agai
     let plan = Plan { profile: small.profile, faults: FaultSet::ALL, bug, print: false };
     let shrunk = search(args, &[small, Case::of_seed(0, plan)], Some(invariant))?;
     if shrunk.case.shipped().run(Keep::Nothing).violation.is_some() {
-        return Err("what was found also fails without the bug: look at that first".into());
+        return Err("the failure also occurs without the defect: examine that first".into());
     }
     let (before, after) = (old.case.run(Keep::Nothing).told, shrunk.after.events);
     let fewer_faults = shrunk.case.faults.kinds().count() < old.case.faults.kinds().count();

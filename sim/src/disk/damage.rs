@@ -1,21 +1,21 @@
-//! What age and broken firmware do to what is durable (B6): a bit flips, a write lands elsewhere, a write never happened, a read brings
-//! what was there before; and what hands and tools do: a file of the log is gone, cut or empty. One damage a run: a second one could
-//! hit the very record that bears witness of the first.
+//! Damage to durable data (B6): a bit flips, a write goes elsewhere, a write is lost, a read returns old content; and
+//! by people and tools: a log file is missing, shortened or empty. One damage per run: a second one could hit the
+//! record that is evidence for the first.
 
 use super::{Disk, LogFile, PAGE_BYTES, SECTOR_BYTES, State};
 use crate::fault::Fault;
 use crate::trace::Mark;
 
-/// Bytes that are no longer what was written.
+/// Bytes that differ from what was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Damage {
-    /// What did it.
+    /// The fault.
     pub fault: Fault,
     /// In which log file.
     pub log_file: u64,
-    /// From here on.
+    /// First byte.
     pub offset: usize,
-    /// So many.
+    /// Number of bytes.
     pub len: usize,
 }
 
@@ -31,7 +31,7 @@ impl Damage {
 }
 
 impl Disk<'_> {
-    /// Damages what is durable, if a fault of that kind strikes. The process must be down.
+    /// Damages durable data, if a fault of that kind strikes. The process must be down.
     pub fn age(&self) -> Option<Damage> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
@@ -47,12 +47,12 @@ impl Disk<'_> {
         let kind = kinds.into_iter().find(|kind| state.decisions.fault(*kind))?;
         let (damage, what) = match kind {
             Fault::BitRot => (state.flip()?, "one bit has flipped"),
-            Fault::MisdirectedWrite => (state.misdirect()?, "a write that was meant for elsewhere is here"),
-            Fault::LostWrite => (state.lose_write()?, "a write never reached the platter"),
-            Fault::LostLogFile => (state.lose_file()?, "the file is gone"),
-            Fault::CutLogFile => (state.cut_file()?, "the file lost what was in it from there on"),
-            Fault::EmptiedDirectory => (state.empty_directory()?, "and all other files of the log are gone"),
-            _ => (state.read_stale()?, "until the start is over, reads bring what was there before"),
+            Fault::MisdirectedWrite => (state.misdirect()?, "another sector's data was written here"),
+            Fault::LostWrite => (state.lose_write()?, "the last write-back is lost"),
+            Fault::LostLogFile => (state.lose_file()?, "the file is missing"),
+            Fault::CutLogFile => (state.cut_file()?, "the file lost its content from there on"),
+            Fault::EmptiedDirectory => (state.empty_directory()?, "and all other log files are missing"),
+            _ => (state.read_stale()?, "until the start is complete, reads return the earlier content"),
         };
         state.decisions.changed(kind);
         let Damage { fault: _, log_file, offset, len } = damage;
@@ -67,7 +67,7 @@ impl Disk<'_> {
 }
 
 impl State<'_> {
-    /// A log file, and how far it was ever written to.
+    /// A log file, and the end of its written part.
     fn pick_log_file(&mut self) -> Option<(u64, usize)> {
         let numbers: Vec<u64> = self.log_files.keys().copied().collect();
         let number = *numbers.get(self.decisions.index(numbers.len().max(1)))?;
@@ -85,7 +85,7 @@ impl State<'_> {
         Some(Damage { fault: Fault::BitRot, log_file: number, offset: at, len: 1 })
     }
 
-    /// A sector's content overwrites another sector, which lies among what was written or just behind it.
+    /// A sector's content overwrites another sector, in the written part or just behind it.
     fn misdirect(&mut self) -> Option<Damage> {
         let (from, from_written) = self.pick_log_file()?;
         let (to, to_written) = self.pick_log_file()?;
@@ -98,7 +98,7 @@ impl State<'_> {
         self.overwrite(Fault::MisdirectedWrite, to, target, &bytes)
     }
 
-    /// A page is what it was before it was written back the last time.
+    /// A page gets its content from before its last write-back.
     fn lose_write(&mut self) -> Option<Damage> {
         let (number, page, before) = self.pick_former_page()?;
         self.overwrite(Fault::LostWrite, number, page * PAGE_BYTES, &before)
@@ -112,7 +112,7 @@ impl State<'_> {
         Some(Damage { fault: Fault::StaleRead, log_file: number, offset, len })
     }
 
-    /// A page that was once something else, and what.
+    /// A page with its former content.
     fn pick_former_page(&mut self) -> Option<(u64, usize, Box<[u8]>)> {
         let (number, _) = self.pick_log_file()?;
         let log_file = &self.log_files[&number];
@@ -122,7 +122,7 @@ impl State<'_> {
         (before[..] != log_file.durable[log_file.page(page)]).then_some((number, page, before))
     }
 
-    /// A file, mostly the last: it is the one that no later record speaks for.
+    /// A file, mostly the last one, for which no later record is evidence.
     fn pick_file(&mut self) -> Option<u64> {
         let last = *self.log_files.keys().next_back()?;
         let numbers: Vec<u64> = self.log_files.keys().copied().collect();
@@ -135,7 +135,7 @@ impl State<'_> {
         Some(Damage { fault: Fault::LostLogFile, log_file: number, offset: 0, len })
     }
 
-    /// Cut to nothing, to a part of its header or to any length; or as long as it was, and all zeros.
+    /// Cut to zero length, to a part of its header or to any length; or filled with zeros.
     fn cut_file(&mut self) -> Option<Damage> {
         let number = self.pick_file()?;
         let len = self.log_files[&number].memory.len();
@@ -173,7 +173,7 @@ impl State<'_> {
         Some(Damage { fault, log_file: number, offset, len: bytes.len() })
     }
 
-    /// What a read brings where it is stale.
+    /// Applies a stale read.
     pub(super) fn make_stale(&self, number: u64, offset: usize, into: &mut [u8]) {
         let Some((log_file, at, before)) = &self.stale else { return };
         if *log_file != number {

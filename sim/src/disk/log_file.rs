@@ -1,27 +1,27 @@
-//! One file of the log: what the process sees of it, what is on the platter, and every version of a page in between. When which version
-//! is left lives in `power`.
+//! One log file: the process's view, the durable content, and every version of a page in between. `power` decides which
+//! version survives.
 
 use std::collections::BTreeMap;
 
 use super::PAGE_BYTES;
 
-/// What a page held after a write, and the number of that write.
+/// A page's content after a write, and the number of that write.
 pub(super) type Version = (u64, Box<[u8]>);
 
 #[derive(Debug)]
 pub(super) struct LogFile {
-    /// What the process sees: the page cache.
+    /// The page cache: the process's view.
     pub memory: Vec<u8>,
-    /// What is on the platter.
+    /// The durable content.
     pub durable: Vec<u8>,
-    /// Every version of a page since its last successful sync, oldest first, the platter's not included, each with the number
-    /// of the write that made it.
+    /// Every version of a page since its last successful sync, oldest first, without the durable one, each with the
+    /// number of its write.
     pub dirty: BTreeMap<usize, Vec<Version>>,
-    /// What a page on the platter was before it was last written back.
+    /// A durable page's content before its last write-back.
     pub former: BTreeMap<usize, Box<[u8]>>,
-    /// The directory knows it for good.
+    /// Its directory entry is durable.
     pub entry_durable: bool,
-    /// What the last power cut did to pages that nobody has written to since, for pictures.
+    /// Effects of the last power cut on pages not written since, for pictures.
     pub scars: BTreeMap<usize, char>,
 }
 
@@ -64,7 +64,7 @@ impl LogFile {
             .collect()
     }
 
-    /// What a page held when a sync began, or something newer, reaches the platter.
+    /// Makes durable a page's content at the start of a sync, or a newer version.
     pub fn settle(&mut self, page: usize, through_write: u64) {
         let range = self.page(page);
         let Some(versions) = self.dirty.get_mut(&page) else { return };

@@ -1,15 +1,15 @@
-//! A disk as it really is under an mmap'd log: pages that the operating system may write back at any time and in any order, syncs
-//! that cover only their range, power cuts that leave any version of each page, and calls that fail. When the process dies, and
-//! what is checked afterwards, lives in `world`.
+//! The model of a disk under an mmap'd log: the operating system may write pages back at any time and in any order,
+//! syncs cover only their range, power cuts leave any version of each page, and calls fail. `world` decides when the
+//! process dies and checks the result.
 //!
-//! | Room | What lives there |
+//! | Module | Content |
 //! |---|---|
 //! | here | the handle, a sync in its two halves, and which calls fail or are the last |
-//! | [`log_file`] | a file: page cache, platter and the versions between them |
+//! | [`log_file`] | a file: page cache, durable content and the versions between them |
 //! | [`storage`] | the kernel's [`kernel::log::Storage`] port |
 //! | [`power`] | what a power cut leaves |
-//! | [`damage`] | what age does to what is durable |
-//! | [`picture`] | how it all looks, for pages that show a run |
+//! | [`damage`] | damage to durable data |
+//! | [`picture`] | the state of the disk for the explain page |
 
 mod damage;
 mod log_file;
@@ -38,7 +38,7 @@ pub const PAGE_BYTES: usize = 4096;
 /// Unit that a device writes as a whole.
 pub const SECTOR_BYTES: usize = 512;
 
-/// How often it is asked in each call whether the process dies in it, before the first sync.
+/// How often the process may die in each call before the first sync.
 const CREATION_CHANCES: usize = 5;
 
 /// How the process ended.
@@ -50,17 +50,17 @@ pub enum Crash {
     Power,
 }
 
-/// What is peculiar to a disk, beside the faults of the run.
+/// Parameters of a disk, besides the faults of the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskHabits {
-    /// Of the deaths in the middle of a call, those that are power cuts.
+    /// Share of power cuts among the deaths during a call.
     pub power: Rate,
-    /// A sync says that it succeeded and has done nothing. Only a seeded defect turns this on: no log survives it.
+    /// A sync reports success and does nothing. Only a seeded defect enables this: no log survives it.
     pub lie: Rate,
 }
 
 counts! {
-    /// What happened on a disk so far.
+    /// Counts of a disk.
     DiskCounts {
         writes,
         syncs,
@@ -84,30 +84,30 @@ struct State<'a> {
     decisions: Decisions<'a>,
     habits: DiskHabits,
     log_files: BTreeMap<u64, LogFile>,
-    /// Its slots, on the platter: each is synced before its writing returns.
+    /// Its slots, durable: each write returns after its sync.
     manifest: Option<[ManifestSlot; 2]>,
-    /// Removed, but the directory may not know it yet.
+    /// Removed, with a removal that may not be durable.
     removed: BTreeMap<u64, LogFile>,
-    /// The process died inside a call and does not know it.
+    /// The process died inside a call.
     dead: Option<Crash>,
-    /// The process is recovering: what dies in a call dies of another fault.
+    /// The process is recovering: a death in a call is another fault kind.
     recovering: bool,
-    /// A write, sync or create failed: the log must not be touched again in this life.
+    /// A write, sync or create failed: the log must not be touched again in this term.
     failed: bool,
-    /// Reads bring what was there before: log file, offset, bytes.
+    /// Stale content for reads: log file, offset, bytes.
     stale: Option<(u64, usize, Box<[u8]>)>,
     /// Log file, offset and length of the last write.
     last_write: (u64, u64, usize),
     /// Nothing fails in a call for now.
     spared: bool,
-    /// A sync has succeeded once: there is something that must not be lost.
+    /// A sync has succeeded once: there is durable data.
     synced_once: bool,
     misuse: Option<String>,
-    /// What the log's writer should not have done; the port allows it.
+    /// A wrong announcement by the log's writer; the port allows it.
     misannounced: Option<String>,
-    /// Log files that were announced in this life.
+    /// Log files that were announced in this term.
     announced: BTreeSet<u64>,
-    /// The log file that was last written to since the log is open, and the end of what was written.
+    /// The last written log file since the log is open, and the end of the written part.
     filled: Option<(u64, u64)>,
     counts: DiskCounts,
     trace: Trace,
@@ -168,7 +168,7 @@ impl<'a> Disk<'a> {
         Disk { state: Rc::new(RefCell::new(state)) }
     }
 
-    /// Tells what happens to it.
+    /// With a trace of its events.
     pub fn traced(self, trace: Trace) -> Disk<'a> {
         self.state_mut().trace = trace;
         self
@@ -182,17 +182,17 @@ impl<'a> Disk<'a> {
         self.state.borrow_mut()
     }
 
-    /// How the process died inside a call, if it did. The call came back with an error that nobody was there to read.
+    /// How the process died inside a call, if it did. The call's error has no reader.
     pub fn died(&self) -> Option<Crash> {
         self.state().dead
     }
 
-    /// What the log did that it must never do.
+    /// A forbidden action of the log.
     pub fn misuse(&self) -> Option<String> {
         self.state().misuse.clone()
     }
 
-    /// How the log's writer announced a log file otherwise than it says that it does.
+    /// A wrong announcement of a log file by the log's writer.
     pub fn misannounced(&self) -> Option<String> {
         self.state().misannounced.clone()
     }
@@ -202,7 +202,7 @@ impl<'a> Disk<'a> {
         self.state().counts
     }
 
-    /// From now on the process recovers, or it does not: what dies in a call dies of another fault.
+    /// Sets whether the process is recovering: a death in a call is then another fault kind.
     pub fn set_recovering(&self, recovering: bool) {
         let mut state = self.state_mut();
         state.recovering = recovering;
@@ -211,12 +211,12 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// From now on nothing fails in a call, or it may again.
+    /// Sets whether calls may fail.
     pub fn spare(&self, spared: bool) {
         self.state_mut().spared = spared;
     }
 
-    /// Pages that a power cut may take back.
+    /// Number of pages that a power cut may revert.
     pub fn dirty_pages(&self) -> usize {
         self.state().log_files.values().map(|log_file| log_file.dirty.len()).sum()
     }
@@ -226,7 +226,7 @@ impl<'a> Disk<'a> {
         self.state().last_write
     }
 
-    /// The process is gone and another one is about to start: what it will find is decided here.
+    /// The process has ended and another one will start: decides the state that it finds.
     pub fn restart(&self, crash: Crash) {
         let mut guard = self.state_mut();
         let state = &mut *guard;
@@ -244,8 +244,8 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// Writes a slot of the manifest and makes it durable. Nothing else than its own fault is asked for: what was recorded before
-    /// there were manifests is still the same run.
+    /// Writes a slot of the manifest and makes it durable. Only its own fault is asked for, so that recordings from
+    /// before manifests stay the same runs.
     pub fn put_manifest(&self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
@@ -262,7 +262,7 @@ impl<'a> Disk<'a> {
         }
         state.counts.manifests_torn += 1;
         let written = state.bytes_written_of(bytes.len());
-        // The first comes to be whole or not at all.
+        // The first manifest is created whole or not at all.
         if let Some(slots) = &mut state.manifest {
             slots[slot][..written].copy_from_slice(&bytes[..written]);
         }
@@ -278,7 +278,7 @@ impl<'a> Disk<'a> {
         Err(gone())
     }
 
-    /// Begins to make a range durable. What is written from now on is not covered.
+    /// Begins to make a range durable. Later writes are not covered.
     pub fn begin_sync(&self, number: u64, offset: u64, len: u64) -> PendingSync {
         PendingSync { number, offset, len, through_write: self.state().counts.writes }
     }
@@ -297,7 +297,7 @@ impl<'a> Disk<'a> {
         if lies {
             state.note(
                 &[number, offset],
-                format_args!("a sync of log file {number} does nothing and says that it succeeded"),
+                format_args!("a sync of log file {number} does nothing and reports success"),
             );
             return Ok(());
         }
@@ -305,11 +305,11 @@ impl<'a> Disk<'a> {
             if !(dies || fails) || decisions.below(2) == 1 {
                 log_file.settle(page, through_write);
             } else if fails {
-                // The page counts as clean although it was not written ("fsyncgate"): it is never written back unless somebody
-                // writes into it again. The page cache still shows what the platter does not have.
+                // The page counts as clean although it was not written ("fsyncgate"): it is never written back unless
+                // it is written again. The page cache still shows content that is not durable.
                 log_file.dirty.remove(&page);
             }
-            // A page that the death of the process found unwritten stays dirty: a power cut decides about it.
+            // A page not yet written at the death of the process stays dirty: a power cut decides about it.
         }
         if fails {
             state.counts.sync_failures += 1;
@@ -329,7 +329,7 @@ impl<'a> Disk<'a> {
 }
 
 impl State<'_> {
-    /// How much of a write is done when it ends in the midst: as often at its beginning or its end, where most fields are, as
+    /// How much of an interrupted write is done: as often near its beginning or end, where most fields are, as
     /// anywhere.
     fn bytes_written_of(&self, len: usize) -> usize {
         let few = || self.decisions.index(len.min(16) + 1);
@@ -349,7 +349,7 @@ impl State<'_> {
         self.trace.note(Actor::Disk, Mark::Fault, facts, text);
     }
 
-    /// Begins a call: it may be the last thing that this process does. Returns true if the process dies in it.
+    /// Begins a call: it may be the last one of this process. Returns true if the process dies in it.
     fn begin(&mut self, call: &str) -> Result<bool> {
         if self.dead.is_some() {
             return Err(gone());
@@ -362,7 +362,7 @@ impl State<'_> {
             (false, "sync") => Fault::CrashInSync,
             (false, _) => Fault::CrashInCall,
         };
-        // A log is created once in a run: much can go wrong meanwhile.
+        // A log is created once in a run, so failures are more likely then.
         let chances = if self.synced_once { 1 } else { CREATION_CHANCES };
         if !self.spared && (0..chances).any(|_| self.decisions.strikes(death)) {
             let power = self.decisions.chance(self.habits.power);
@@ -379,7 +379,7 @@ impl State<'_> {
 
     fn log_file(&mut self, number: u64, offset: u64, len: usize) -> Result<&mut LogFile> {
         let found = self.log_files.get_mut(&number);
-        let log_file = found.ok_or_else(|| io(format!("log file {number} is not there")))?;
+        let log_file = found.ok_or_else(|| io(format!("log file {number} does not exist")))?;
         if offset.checked_add(len as u64).is_none_or(|end| end > log_file.memory.len() as u64) {
             return Err(io(format!("log file {number} ends before {offset} + {len}")));
         }

@@ -1,36 +1,36 @@
-//! How the disk looks, for pages that show a run (`explain`). Looking changes nothing.
+//! The state of the disk for the explain page. Read-only.
 
 use super::log_file::LogFile;
 use super::{Disk, DiskCounts, PAGE_BYTES};
 
-/// When the disk looked how: equal moments, equal looks.
+/// Identifies a state of the disk: equal moments have equal pictures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moment {
     changes: u64,
     syncing: Option<(u64, u64, u64)>,
 }
 
-/// How a log file looks.
+/// The picture of a log file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Picture {
     /// Its number.
     pub number: u64,
-    /// A letter a page: `.` nothing but zeros, `d` dirty, `s` being synced, `D` durable, `x` lost and `t` torn at the last power cut,
-    /// `?` clean, although memory and disk differ.
+    /// One letter per page: `.` nothing but zeros, `d` dirty, `s` being synced, `D` durable, `x` lost and `t` torn at
+    /// the last power cut, `?` clean, although memory and disk differ.
     pub pages: String,
-    /// Where the records in it begin, and their sequence.
+    /// Offsets of its records, and their sequences.
     pub records: Vec<(u64, u64)>,
 }
 
 impl Disk<'_> {
-    /// How it looks now, in short.
+    /// The current moment.
     pub fn moment(&self, syncing: Option<(u64, u64, u64)>) -> Moment {
         let DiskCounts { writes, syncs, kills, power_cuts, .. } = self.counts();
         let changes = writes + syncs + kills + power_cuts + ((self.state().log_files.len() as u64) << 48);
         Moment { changes, syncing }
     }
 
-    /// How it looks now.
+    /// The current pictures.
     pub fn picture(&self, syncing: Option<(u64, u64, u64)>) -> Vec<Picture> {
         let state = self.state();
         let picture = |(&number, log_file): (&u64, &LogFile)| {
@@ -67,7 +67,7 @@ impl LogFile {
         }
     }
 
-    /// Where the records begin that the process sees: from header to header, as long as there is one.
+    /// Offsets of the records in the page cache, from header to header.
     fn records(&self) -> Vec<(u64, u64)> {
         let number =
             |at: usize| self.memory.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight")));

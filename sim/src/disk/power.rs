@@ -1,5 +1,4 @@
-//! What a power cut leaves: any version of each page that was not synced, torn inside or whole, and of the directory what it knew for
-//! good.
+//! The result of a power cut: any version of each unsynced page, torn or whole, and the durable directory entries.
 
 use super::{SECTOR_BYTES, State};
 use crate::fault::Fault;
@@ -8,11 +7,11 @@ use crate::trace::{Actor, Mark};
 impl State<'_> {
     pub(super) fn cut_power(&mut self) {
         for (number, log_file) in std::mem::take(&mut self.removed) {
-            // The directory entry's removal was not synced: the file may be there again.
+            // The removal of the directory entry was not synced: the file may exist again.
             if !self.log_files.contains_key(&number) && self.decisions.strikes(Fault::ReturnedFile) {
                 self.log_files.insert(number, log_file);
                 self.counts.resurrected_log_files += 1;
-                self.note(&[number], format_args!("log file {number}, which was removed, is there again"));
+                self.note(&[number], format_args!("log file {number}, which was removed, exists again"));
             }
         }
         self.lose_entries();
@@ -37,7 +36,7 @@ impl State<'_> {
                     format_args!(
                         "page {page} of log file {number} {}{}",
                         PageFate { chosen, newest },
-                        if torn { " and is torn inside" } else { "" }
+                        if torn { " and is torn" } else { "" }
                     ),
                 );
                 if chosen < newest || torn {
@@ -66,14 +65,14 @@ impl State<'_> {
         }
     }
 
-    /// Files whose names the directory was not yet told for good.
+    /// Files whose directory entries are not durable.
     fn lose_entries(&mut self) {
         let unsure: Vec<u64> =
             self.log_files.iter().filter(|(_, s)| !s.entry_durable).map(|(number, _)| *number).collect();
         for number in unsure {
             if self.decisions.strikes(Fault::LostEntry) {
                 self.log_files.remove(&number);
-                self.note(&[number], format_args!("log file {number}, which was just made, is gone"));
+                self.note(&[number], format_args!("log file {number}, which was just created, is missing"));
             } else if let Some(log_file) = self.log_files.get_mut(&number) {
                 log_file.entry_durable = true;
             }
@@ -81,9 +80,9 @@ impl State<'_> {
     }
 }
 
-/// What becomes of a page at a power cut.
+/// The fate of a page at a power cut.
 struct PageFate {
-    /// Version that stays; 0 is what was there before all that was not synced.
+    /// The surviving version; 0 is the last synced one.
     chosen: usize,
     newest: usize,
 }
@@ -94,7 +93,7 @@ impl std::fmt::Display for PageFate {
             PageFate { chosen, newest } if chosen == newest => {
                 write!(f, "survives although it was not synced")
             }
-            PageFate { chosen: 0, .. } => write!(f, "is lost: it keeps what was synced last"),
+            PageFate { chosen: 0, .. } => write!(f, "is lost: it keeps the last synced version"),
             PageFate { chosen, newest } => write!(f, "keeps version {chosen} of {newest}"),
         }
     }

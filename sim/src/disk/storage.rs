@@ -1,4 +1,4 @@
-//! The kernel's port: every call may fail in its way, or be the last thing that the process does.
+//! The kernel's port: every call may fail, or be the last one of the process.
 
 use kernel::log::{ManifestSlot, MemStorage, Storage};
 use kernel::{Error, Result, SqlState};
@@ -8,7 +8,7 @@ use super::{Disk, State, gone, io};
 use crate::fault::Fault;
 
 impl Disk<'_> {
-    /// A copy of the log files as the process sees them.
+    /// A copy of the log files in the page cache.
     pub fn image(&self) -> Result<MemStorage> {
         let (mut disk, mut image) = (self.clone(), MemStorage::new());
         for (number, len) in disk.log_files()? {
@@ -37,18 +37,18 @@ impl Storage for Disk<'_> {
     fn create(&mut self, number: u64, len: u64) -> Result<()> {
         let mut guard = self.state_mut();
         let state = &mut *guard;
-        // Log files are made rarely, and much can go wrong meanwhile.
+        // Log files are created rarely, so failures are more likely then.
         let mut dies = state.begin("create")?;
         for _ in 0..9 {
             dies = dies || state.begin("create")?;
         }
         if state.log_files.contains_key(&number) {
-            return Err(io(format!("log file {number} is there already")));
+            return Err(io(format!("log file {number} exists already")));
         }
         check_announcement(state, number, true);
         if !dies && state.fails(Fault::DiskFull) {
             state.counts.no_space += 1;
-            state.note(&[number], format_args!("no room for log file {number}"));
+            state.note(&[number], format_args!("no space for log file {number}"));
             return Err(Error::new(SqlState::DISK_FULL, format!("no room for log file {number}")));
         }
         if dies && state.decisions.below(2) == 0 {
@@ -132,7 +132,7 @@ impl Storage for Disk<'_> {
             return Err(gone());
         }
         let log_file =
-            state.log_files.remove(&number).ok_or_else(|| io(format!("log file {number} is not there")))?;
+            state.log_files.remove(&number).ok_or_else(|| io(format!("log file {number} does not exist")))?;
         state.counts.removed_log_files += 1;
         state.removed.insert(number, log_file);
         if dies { Err(gone()) } else { Ok(()) }
@@ -148,7 +148,7 @@ impl Storage for Disk<'_> {
     }
 }
 
-/// A log file is announced once a life; one that follows a log file of which more than half was filled was announced.
+/// A log file is announced once per term; the successor of a log file that is more than half full must be announced.
 fn check_announcement(state: &mut State<'_>, number: u64, created: bool) {
     let filled = state.filled.filter(|(log_file, _)| log_file + 1 == number);
     let half = filled.and_then(|(log_file, end)| {

@@ -1,4 +1,4 @@
-//! The simulated disk is as bad as it says, and no worse.
+//! The simulated disk has exactly the documented faults.
 
 use kernel::log::Storage;
 

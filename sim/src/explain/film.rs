@@ -1,11 +1,11 @@
-//! What the state was at every moment of a run: for each part of it, the frames at which it changed and what it was from then on.
+//! The state at every moment of a run: for each part, the frames at which it changed and its new value.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::quoted;
 
-/// Frames at most; the state of a longer run is seen up to there.
+/// Most frames; the state of a longer run is shown up to there.
 pub(super) const FRAMES_MAX: usize = 60_000;
 
 /// Changes of one part of the state.
@@ -16,16 +16,16 @@ type Series = Vec<(usize, String)>;
 pub struct Film {
     /// By the name of the part.
     parts: BTreeMap<String, Series>,
-    /// Time of each frame, and how many events there were by then.
+    /// Time of each frame, and the number of events by then.
     frames: Vec<(i64, usize)>,
     frames_max: usize,
     changed: bool,
-    /// How the disk was when it was last shown: pictures of it are dear.
+    /// The disk's last shown moment: pictures of it are expensive.
     pub disk_seen: crate::disk::Moment,
 }
 
 impl Film {
-    /// An empty one, with room for so many frames.
+    /// An empty film with at most this many frames.
     pub fn new(frames_max: usize) -> Film {
         Film {
             parts: BTreeMap::new(),
@@ -36,7 +36,7 @@ impl Film {
         }
     }
 
-    /// A part of the state, in the frame that is being taken.
+    /// Sets a part of the state in the current frame.
     pub fn show(&mut self, part: &str, value: String) {
         let frame = self.frames.len();
         let series = match self.parts.get_mut(part) {
@@ -49,7 +49,7 @@ impl Film {
         }
     }
 
-    /// Parts whose name begins like this and that were not shown again are gone.
+    /// Removes parts with this prefix that were not shown again.
     pub fn keep_only(&mut self, prefix: &str, shown: &[String]) {
         let frame = self.frames.len();
         for (name, series) in self.parts.range_mut(prefix.to_string()..) {
@@ -64,7 +64,7 @@ impl Film {
         }
     }
 
-    /// The frame is taken, unless it looks like the one before.
+    /// Ends the frame, unless it equals the previous one.
     pub fn end_frame(&mut self, now_us: i64, events: usize) {
         let seen = self.frames.last().map_or(0, |(_, events)| *events);
         if std::mem::take(&mut self.changed) || events > seen {
@@ -72,12 +72,12 @@ impl Film {
         }
     }
 
-    /// Whether there is room for more.
+    /// Whether it is full.
     pub fn is_full(&self) -> bool {
         self.frames.len() >= self.frames_max
     }
 
-    /// Time of the last frame, if there was no room for another one.
+    /// Time of the last frame, if the film is full.
     pub fn ends_early_us(&self) -> Option<i64> {
         self.frames.last().filter(|_| self.is_full()).map(|(at_us, _)| *at_us)
     }
@@ -88,7 +88,7 @@ impl Film {
         frame.min(self.frames.len().saturating_sub(1))
     }
 
-    /// Times of the frames, each as its distance from the one before.
+    /// Times of the frames, each as the difference to the previous one.
     pub fn times_json(&self) -> String {
         let mut out = String::from("[");
         let mut before = 0;
@@ -99,7 +99,7 @@ impl Film {
         out + "]"
     }
 
-    /// All parts; frames as distances too.
+    /// All parts; frames as differences, too.
     pub fn series_json(&self) -> String {
         let mut out = String::from("{");
         for (i, (name, series)) in self.parts.iter().enumerate() {

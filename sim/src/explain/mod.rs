@@ -1,5 +1,5 @@
-//! One run as a page to look at: the timeline of everybody, and the state at every moment. [`film`] collects it while the run goes on,
-//! and only then; [`page`] is what a browser makes of it. What a state consists of is said in `world::view`.
+//! One run as an HTML page: the timeline of every actor, and the state at every moment. [`film`] collects the state
+//! during the run; [`page`] makes the HTML. `world::view` defines the parts of the state.
 
 pub mod film;
 
@@ -10,16 +10,16 @@ use crate::run::{Outcome, run_case};
 use crate::shrink::Case;
 use crate::trace::{Event, Keep, Mark};
 
-/// Where the data goes in the page.
+/// Placeholder of the data in the page.
 const PLACE: &str = "/*DATA*/";
 const PAGE: &str = include_str!("page.html");
-/// Events on a page; of a longer run the details are left out.
+/// Most events on a page; a longer run is shown without details.
 const EVENTS_MAX: usize = 25_000;
 
-/// A page, and what it does not show.
+/// A page, and the parts that it omits.
 #[derive(Debug)]
 pub struct Page {
-    /// One file, with all that is in it.
+    /// The page as one file.
     pub html: String,
     /// The run.
     pub outcome: Outcome,
@@ -110,7 +110,7 @@ impl Texts {
     }
 }
 
-/// A JSON string that cannot end the script element that it stands in.
+/// A JSON string that cannot end its script element.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -155,7 +155,7 @@ mod tests {
         for word in ["topic:0:0", "cursor:", "log_file:1", "shard:0", "power cut", "readers see record"] {
             assert!(page.contains(word), "{word} is not on the page");
         }
-        assert!(!page.contains("http"), "the page asks nobody for anything");
+        assert!(!page.contains("http"), "the page loads nothing");
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         let details = whole.outcome.events.iter().filter(|event| event.mark == Mark::Detail).count();
         assert!(details > 100 && short.details_left_out == details, "{details}");
         assert!(short.html.contains(&format!("\"leftOut\":{details},")));
-        // What is no detail is all there.
+        // Every event but details is on the page.
         let on_page = |page: &Page, text: &str| page.html.contains(&quoted(text));
         for event in &whole.outcome.events {
             assert!(event.mark == Mark::Detail || on_page(&short, &event.text), "{event}");

@@ -1,9 +1,9 @@
-//! Whether the reduction rules lose anything: worlds small enough to be searched with and without each of them.
+//! Checks the reduction rules in worlds small enough to be searched with and without each of them.
 
 use super::scope::{Rule, Rules, Scope};
 use super::search::{Limits, Report, search};
 
-/// A rule, held against a world without it.
+/// A rule, compared with a search without it.
 #[derive(Debug)]
 pub struct Check {
     /// Which rule.
@@ -29,12 +29,12 @@ impl Check {
         }
     }
 
-    /// Both closed, no violation was found or both found one, and an observer could see the same things, no more and no less. Rules that
-    /// spare work left no state out.
+    /// Both searches closed with the same verdict, and an observer could see the same things, no more and no less.
+    /// Rules that only save work omitted no state.
     pub fn holds(&self) -> bool {
         let Check { with, without, .. } = self;
         let verdict = |report: &Report| (report.closed, report.found.is_some());
-        // These two spare work, not states.
+        // These two save work, not states.
         if matches!(self.rule, Rule::CrashOnce | Rule::WholeAppends) && with.states != without.states {
             return false;
         }
@@ -43,7 +43,7 @@ impl Check {
             && with.observed == without.observed
     }
 
-    /// The world without the rule is larger, or asks more of recovery.
+    /// Without the rule there are more states or more recoveries.
     pub fn does_something(&self) -> bool {
         let size = |report: &Report| (report.states, report.transitions, report.recoveries);
         let ((states, transitions, recoveries), less) = (size(&self.without), size(&self.with));
@@ -51,7 +51,8 @@ impl Check {
     }
 }
 
-/// Worlds that the rules are checked in, and that seeded defects are looked for in: together they have every kind of move.
+/// Worlds that the rules are checked in, and in which seeded defects are searched: together they contain every kind of
+/// move.
 pub fn worlds() -> [Scope; 5] {
     [
         Scope { crashes: 2, ..Scope::tiny() },

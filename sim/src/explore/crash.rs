@@ -1,5 +1,5 @@
-//! Crashes, during recovery too: from what the disk may hold to the lives that may come of it. What recovery makes of the bytes
-//! depends on nothing else, so it is worked out once for each.
+//! Crashes, during recovery too: from the possible contents of the disk to the recovered processes. Recovery depends on
+//! the bytes alone, so each content is recovered once.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use super::world::config;
 use crate::decide::{Decisions, Odometer};
 use crate::oracle::Violation;
 
-/// What came of a recovery.
+/// The result of a recovery.
 #[derive(Debug)]
 pub struct Recovered {
     /// Its first effects not drained yet.
@@ -27,21 +27,21 @@ pub struct Recovered {
     trail: Vec<Disk>,
 }
 
-/// A way in which a crash can end.
+/// A possible end of a crash.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The next life.
+    /// The next process.
     pub recovered: Rc<Recovered>,
-    /// Crashes that it took.
+    /// Number of crashes.
     pub crashes: u8,
-    /// One way in which it comes about.
+    /// One way to reach it.
     pub story: String,
 }
 
-/// By the state of a disk and the crashes that may happen.
+/// By the state of a disk and the remaining crashes.
 type Known = HashMap<(u128, u8), Rc<Vec<Outcome>>>;
 
-/// Outcomes that are remembered. Cleared when there are too many.
+/// Most remembered outcomes. Cleared when there are more.
 const REMEMBERED_MAX: usize = 20_000;
 
 /// See the module.
@@ -50,12 +50,12 @@ pub struct Crashes {
     scope: Scope,
     recovered: RefCell<HashMap<u128, Rc<Recovered>>>,
     outcomes: RefCell<Known>,
-    /// Recoveries carried out.
+    /// Number of recoveries.
     pub recoveries: std::cell::Cell<u64>,
 }
 
 impl Crashes {
-    /// Nothing is remembered yet.
+    /// Without remembered outcomes.
     pub fn new(scope: Scope) -> Crashes {
         Crashes {
             scope,
@@ -65,7 +65,7 @@ impl Crashes {
         }
     }
 
-    /// All lives that can follow a crash now, if there may be so many crashes.
+    /// All processes that can follow a crash now, with at most this many crashes.
     pub fn outcomes(&self, disk: &Disk, crashes_max: u8) -> Result<Rc<Vec<Outcome>>, Violation> {
         let key = (disk.exact(), crashes_max);
         if let Some(known) = self.outcomes.borrow().get(&key) {
@@ -89,7 +89,7 @@ impl Crashes {
             }
             add(Outcome { recovered, crashes: 1, story });
         }
-        // In an order that does not depend on how the hashes came out.
+        // In an order that does not depend on hashes.
         outcomes.sort_by_key(|o| (o.crashes, o.recovered.writer.last(), o.recovered.writer.term()));
         let mut remembered = self.outcomes.borrow_mut();
         if remembered.len() > REMEMBERED_MAX {
@@ -116,7 +116,7 @@ impl Crashes {
     }
 }
 
-/// Everything that the disk may hold after a crash, each once.
+/// All possible contents of the disk after a crash, each once.
 fn images(disk: &Disk) -> Vec<(Disk, String)> {
     let killed = disk.killed();
     let mut seen = BTreeSet::from([killed.exact()]);
@@ -128,7 +128,7 @@ fn images(disk: &Disk) -> Vec<(Disk, String)> {
         let image = disk.cut(|log_file, page, versions| {
             let kept = decisions.index(versions);
             let what = match kept {
-                0 => "is as it was last synced".to_owned(),
+                0 => "keeps the last synced version".to_owned(),
                 kept if kept + 1 == versions => "survives".to_owned(),
                 kept => format!("keeps version {kept} of {}", versions - 1),
             };
@@ -169,12 +169,12 @@ fn recover(scope: &Scope, mut disk: Disk) -> Result<Recovered, Violation> {
     let open = last.expect("the open record at least");
     let views = shards.iter_mut().map(Shard::recovered).collect();
     let coordinator = recovery.finish(config(scope), 0, &open, views).map_err(refused)?;
-    let trail = std::mem::take(&mut *trail.lock().expect("nobody panics while holding it"));
+    let trail = std::mem::take(&mut *trail.lock().expect("no thread panics while holding it"));
     Ok(Recovered { coordinator, shards, writer, trail })
 }
 
 impl Recovered {
-    /// Last record of the log: this life's `open` record.
+    /// Last record of the log: this term's `open` record.
     pub fn last(&self) -> Sequence {
         self.writer.last()
     }

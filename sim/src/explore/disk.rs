@@ -1,5 +1,5 @@
-//! A disk of pages that can be copied for nothing: what each page may hold after a power cut is the list of its versions since its
-//! last sync. No sectors, no bit rot, no failing calls: the seeded simulator's disk has those.
+//! A disk of pages that is cheap to copy: after a power cut each page may hold any of its versions since its last sync.
+//! Sectors, bit rot and failing calls are left to the seeded simulator.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,11 +14,11 @@ type Bytes = Arc<[u8]>;
 /// A page that was written to.
 #[derive(Clone, Debug)]
 struct Page {
-    /// What the disk may hold, oldest first; the last is what memory holds.
+    /// Possible durable versions, oldest first; the last is in memory.
     versions: Vec<Bytes>,
     /// The operation that wrote the last version.
     operation: u64,
-    /// The version that the sync that goes on makes durable.
+    /// The version that the running sync makes durable.
     covered: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ pub struct Disk {
     page_len: usize,
     zeros: Bytes,
     log_files: BTreeMap<u64, Vec<Arc<Page>>>,
-    /// Written whole or not at all: what a torn one comes to is the seeded simulator's business.
+    /// Written whole or not at all: torn manifests are left to the seeded simulator.
     manifest: Option<[ManifestSlot; 2]>,
     operation: u64,
     whole_appends: bool,
@@ -60,7 +60,7 @@ impl Disk {
         }
     }
 
-    /// What the place where a log ends counts by: a place in a page, as long as the log has one log file.
+    /// The modulus for the end of the log in fingerprints: a page, as long as there is one log file.
     pub fn modulus(&self) -> u64 {
         let one = self.log_files.len() == 1;
         if one { self.page_len as u64 } else { u64::MAX }
@@ -82,16 +82,16 @@ impl Disk {
     fn left(&self) {
         if let Some(trail) = &self.trail {
             let state = Disk { trail: None, ..self.clone() };
-            trail.lock().expect("nobody panics while holding it").push(state);
+            trail.lock().expect("no thread panics while holding it").push(state);
         }
     }
 
-    /// What is written from here on belongs to one append.
+    /// Later writes belong to one append.
     pub fn begin_append(&mut self) {
         self.operation += 1;
     }
 
-    /// A sync that covers what was written so far begins.
+    /// Begins a sync that covers all writes so far.
     pub fn begin_sync(&mut self, range: SyncRange) {
         self.operation += 1;
         for page in self.pages(range) {
@@ -99,7 +99,7 @@ impl Disk {
         }
     }
 
-    /// It is done.
+    /// Ends it.
     pub fn end_sync(&mut self, range: SyncRange) {
         for page in self.pages(range) {
             if let Some(covered) = page.covered.take() {
@@ -111,7 +111,7 @@ impl Disk {
     fn pages(&mut self, range: SyncRange) -> impl Iterator<Item = &mut Page> {
         let first = range.offset as usize / self.page_len;
         let end = ((range.offset + range.len) as usize).div_ceil(self.page_len);
-        let pages = self.log_files.get_mut(&range.log_file).expect("what is synced is there");
+        let pages = self.log_files.get_mut(&range.log_file).expect("the synced log file exists");
         pages[first..end].iter_mut().map(Arc::make_mut)
     }
 
@@ -123,7 +123,7 @@ impl Disk {
         all.filter(|(_, _, versions)| *versions > 1).collect()
     }
 
-    /// The power is cut: each dirty page holds the version that `choose` names, given how many there are.
+    /// Cuts the power: each dirty page holds the version that `choose` selects from their number.
     pub fn cut(&self, mut choose: impl FnMut(u64, usize, usize) -> usize) -> Disk {
         let mut after = self.clone();
         for (log_file, at, versions) in self.dirty() {
@@ -135,7 +135,7 @@ impl Disk {
         after.killed()
     }
 
-    /// The process is killed: what it wrote stays, as volatile as it is.
+    /// Kills the process: its writes stay, still volatile.
     pub fn killed(&self) -> Disk {
         let mut after = self.clone();
         for page in after.log_files.values_mut().flatten().filter(|page| page.covered.is_some()) {
@@ -145,7 +145,7 @@ impl Disk {
         after
     }
 
-    /// All that is there and may be there, byte for byte.
+    /// Hash of all possible contents, byte for byte.
     pub fn exact(&self) -> u128 {
         let mut hash = Xxh3::new();
         self.manifest.iter().flatten().for_each(|slot| hash.update(slot));

@@ -1,10 +1,11 @@
-//! Exhaustive search of a small world: the shipped kernel under every order of events, every crash with every choice of surviving
-//! pages, every redelivery that its [`scope`] allows, to closure. It finds what is there to be found in small worlds and proves
-//! that nothing else is; large ones are left to seeds.
+//! Exhaustive search of a small world: the shipped kernel under every order of events, every crash with every choice of
+//! surviving pages, every redelivery that its [`scope`] allows, to closure. It finds every violation in small worlds;
+//! large ones are left to seeds.
 //!
-//! - [`scope`]: how large the world is; the reduction rules; [`check`]: whether these lose anything. [`world`]: its state and its moves.
-//! - [`process`], [`source`], [`disk`], [`crash`]: its parts. [`model`]: what must hold.
-//! - [`search`]: the search itself. [`story`]: what a violation looks like.
+//! - [`scope`]: the size of the world and the reduction rules; [`check`]: their check. [`world`]: its state and its
+//!   moves.
+//! - [`process`], [`source`], [`disk`], [`crash`]: its parts. [`model`]: the expected state.
+//! - [`search`]: the search itself. [`story`]: the text of a violation.
 
 pub mod check;
 pub mod crash;

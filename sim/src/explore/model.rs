@@ -1,5 +1,5 @@
-//! What must hold, computed apart from the kernel: which messages each log record counts, and so what every snapshot and every
-//! recovered state must show. Shares nothing with the kernel but its messages and the decoding of records.
+//! The expected state, computed independently: the messages that each log record counts, and from these every snapshot
+//! and every recovered state. Shares only the message types and the decoding of records with the kernel.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::source::Topic;
 use crate::oracle::Violation;
 
-/// Whether the pipeline is there and runs.
+/// The state of the pipeline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Running {
     /// Not created yet.
@@ -26,12 +26,12 @@ pub enum Running {
     Yes,
 }
 
-/// What the log says up to some record.
+/// The state at a record of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Model {
     /// See [`Running`].
     pub running: Running,
-    /// Run of the pipeline.
+    /// Generation of the pipeline.
     pub generation: u32,
     /// Next offset of each source partition, where it was seen.
     pub cursors: Vec<Option<i64>>,
@@ -41,7 +41,7 @@ pub struct Model {
     last: Vec<Option<Origin>>,
 }
 
-/// Run, source partition, offset.
+/// Generation, source partition, offset.
 type Origin = (i64, i32, i64);
 
 impl Model {
@@ -56,7 +56,7 @@ impl Model {
         }
     }
 
-    /// All that it says, in 64 bits.
+    /// Hash of the whole state.
     pub fn hash(&self) -> u64 {
         let Model { running, generation, cursors, counts, last } = self;
         let mut bytes = vec![*running as u8, *generation as u8];
@@ -210,7 +210,7 @@ fn cursors(cursors: &Cursors, partitions: usize) -> Vec<Option<i64>> {
     (0..partitions as u32).map(at).collect()
 }
 
-/// Models of the records that are not history yet.
+/// Models of the records that are not yet published.
 #[derive(Clone, Debug)]
 pub struct Oracle {
     /// Models after each record, from the last published one on.
@@ -224,12 +224,12 @@ impl Oracle {
         Oracle { models: vec![Model::new(topic)], published: Sequence(1) }
     }
 
-    /// What readers see.
+    /// The published model.
     pub fn published(&self) -> &Model {
         &self.models[0]
     }
 
-    /// What the log will say.
+    /// The model at the end of the log.
     pub fn tip(&self) -> &Model {
         self.models.last().expect("the published one is there")
     }
@@ -263,7 +263,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Readers see a snapshot; the disk holds everything up to `durable`.
+    /// Checks a published snapshot; the disk holds everything up to `durable`.
     pub fn publish(
         &mut self,
         snapshot: &Snapshot,
@@ -280,7 +280,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Somebody reads: it must be what was last published.
+    /// Checks a read: it must return the last published snapshot.
     pub fn check(&self, snapshot: &Snapshot, topic: &Topic) -> Result<(), Violation> {
         if snapshot.sequence != self.published {
             let text = format!("record {} is read, {} was published", snapshot.sequence, self.published);
@@ -309,7 +309,7 @@ impl Oracle {
         sequence.0.saturating_sub(self.published.0)
     }
 
-    /// What counts of it.
+    /// Its part of the fingerprint.
     pub fn words(&self, words: &mut Vec<u64>) {
         words.push(self.models.len() as u64);
         words.extend(self.models.iter().map(Model::hash));

@@ -1,4 +1,4 @@
-//! One life of the process in the small world: coordinator, shards and log, each of which is copied only when it changes.
+//! One running process in the small world: coordinator, shards and log, each of which is copied only when it changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::disk::Disk;
 use super::source::{Late, Reader};
 
-/// Something that is shared by the states in which it is the same, and its hash.
+/// A value shared by all states with the same value, and its hash.
 #[derive(Debug)]
 pub struct Part<T> {
     value: Arc<T>,
@@ -37,12 +37,12 @@ impl<T: Clone> Part<T> {
         &self.value
     }
 
-    /// The value, to be changed; then [`hashed`](Self::hashed) is due.
+    /// The value, for a change; call [`hashed`](Self::hashed) afterwards.
     pub fn change(&mut self) -> &mut T {
         Arc::make_mut(&mut self.value)
     }
 
-    /// The value has this hash now.
+    /// Sets the hash of the changed value.
     pub fn hashed(&mut self, hash: impl FnOnce(&T) -> u128) {
         self.hash = hash(&self.value);
     }
@@ -53,10 +53,10 @@ impl<T: Clone> Part<T> {
     }
 }
 
-/// What the coordinator wants of the log.
+/// A log command of the coordinator.
 #[derive(Clone, Debug)]
 pub enum LogCommand {
-    /// Append a record, of which the model after it has this hash.
+    /// Append a record; the model after it has this hash.
     Append(EncodedRecord, u64),
     /// Sync.
     Sync,
@@ -66,13 +66,13 @@ pub enum LogCommand {
 #[derive(Clone, Copy, Debug)]
 pub struct Appended {
     sequence: Sequence,
-    /// What it calls durable.
+    /// Its `synced_through`.
     stamp: Sequence,
     len: u64,
     model: u64,
 }
 
-/// The log's side of the host: one thread appends, one syncs.
+/// The host's log: one thread appends, one syncs.
 #[derive(Clone, Debug)]
 pub struct Log {
     /// The shipped writer.
@@ -84,12 +84,12 @@ pub struct Log {
     appended: VecDeque<Appended>,
 }
 
-/// What the log can do next.
+/// The next step of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogStep {
     /// Take the next command.
     Command,
-    /// End the sync that goes on.
+    /// End the running sync.
     EndSync,
 }
 
@@ -99,22 +99,22 @@ impl Log {
         Log { writer, commands: VecDeque::new(), running: None, wanted: false, appended: VecDeque::new() }
     }
 
-    /// What it can do.
+    /// Its possible steps.
     pub fn steps(&self) -> impl Iterator<Item = LogStep> {
         let command = (!self.commands.is_empty()).then_some(LogStep::Command);
         command.into_iter().chain(self.running.is_some().then_some(LogStep::EndSync))
     }
 
-    /// What the next command is.
+    /// The next command as text.
     pub fn next_command(&self) -> &'static str {
         match self.commands.front() {
             Some(LogCommand::Append(..)) => "append a record",
-            Some(LogCommand::Sync) if self.running.is_some() => "a sync is wanted after the one that goes on",
+            Some(LogCommand::Sync) if self.running.is_some() => "a sync is requested after the running one",
             _ => "a sync begins",
         }
     }
 
-    /// Does it; says what is durable then.
+    /// Executes a step; returns the new durable sequence.
     pub fn step(&mut self, step: LogStep) -> Result<Option<Sequence>> {
         match step {
             LogStep::Command => match self.commands.pop_front().expect("it has one") {
@@ -132,7 +132,7 @@ impl Log {
                 LogCommand::Sync => self.begin_sync(),
             },
             LogStep::EndSync => {
-                let plan = self.running.take().expect("one goes on");
+                let plan = self.running.take().expect("a sync is running");
                 plan.ranges.iter().for_each(|range| self.writer.storage_mut().end_sync(*range));
                 self.write_manifest(&plan)?;
                 self.writer.synced(&plan)?;
@@ -162,7 +162,7 @@ impl Log {
         self.writer.storage_mut().write_manifest(manifest.slot(), &manifest.encode())
     }
 
-    /// What counts of it: what is durable is known to the models; what is not lies where its lengths say.
+    /// Its fingerprint: durable records are in the models; the location of the others follows from their lengths.
     pub fn fingerprint(&self) -> StateFingerprint {
         let Log { writer, commands, running, wanted, appended } = self;
         let mut to = StateFingerprint::new(writer.durable(), vec![]);
@@ -197,12 +197,12 @@ impl Log {
     }
 }
 
-/// An answer of the source that is on its way.
+/// An answer of the source in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceReply {
     /// It is open.
     Opened(Epoch),
-    /// A reading of the topic, and whom it answers.
+    /// Metadata, with epoch and token of the request.
     Verified(Epoch, u64),
 }
 
@@ -215,20 +215,20 @@ pub struct Source {
     pub newest: Epoch,
     /// The generation that it reads for.
     pub generation: Generation,
-    /// Bytes that may still be handed in.
+    /// Remaining credit in bytes.
     pub credit: i64,
     /// To the coordinator, in order.
     pub replies: VecDeque<SourceReply>,
     /// By partition.
     pub readers: Vec<Option<Reader>>,
-    /// Fetches of epochs that are over.
+    /// Fetches of ended epochs.
     pub late: Vec<Late>,
 }
 
 impl Source {
-    /// The epoch is over. With `late`, what its readers fetched last may still arrive.
+    /// Ends the epoch. With `late`, the last fetches of its readers may still arrive.
     pub fn close(&mut self, late: bool, messages: &[i64]) {
-        let (epoch, generation) = (self.open.take().expect("what is closed is open"), self.generation);
+        let (epoch, generation) = (self.open.take().expect("the closed source is open"), self.generation);
         self.credit = 0;
         for (partition, reader) in self.readers.iter_mut().enumerate() {
             let offset = reader.take().map(|reader| reader.position());
@@ -238,7 +238,7 @@ impl Source {
         }
     }
 
-    /// What counts of it.
+    /// Its part of the fingerprint.
     pub fn words(&self, words: &mut Vec<u64>) {
         let Source { open, newest: _, generation, credit, replies, readers, late } = self;
         let current = |epoch: &Epoch| u64::from(Some(*epoch) == *open);
@@ -270,7 +270,7 @@ pub struct Process {
     pub shards: Vec<Part<Shard>>,
     /// The log.
     pub log: Part<Log>,
-    /// From each shard, in order. A shard does nothing but answer, so its answers are there at once; when they arrive is open.
+    /// From each shard, in order. A shard answers at once; the arrival of its answers is a move.
     pub shard_replies: Vec<VecDeque<ShardReply>>,
     /// From the log, in order.
     pub log_replies: VecDeque<Sequence>,
@@ -284,16 +284,16 @@ pub struct Process {
     pub durable: Sequence,
 }
 
-/// Later than this is never.
+/// A time that is never reached.
 const NEVER_US: Micros = 1 << 40;
 
 impl Process {
-    /// The next wake-up, if it is not infinitely far.
+    /// The next wake-up, if there is one.
     pub fn wake_up(&self) -> Option<Micros> {
         self.wake_at_us.filter(|at_us| *at_us > self.now_us && *at_us < NEVER_US)
     }
 
-    /// A shard carries out a command.
+    /// A shard executes a command.
     pub fn command(
         &mut self,
         shard: usize,
@@ -306,13 +306,13 @@ impl Process {
         self.shard_replies[shard].back().expect("just added")
     }
 
-    /// Answers of one round of staging, or of one publication, that have not arrived: which answer they are to.
+    /// Answers of one round of staging, or of one publication, that have not arrived: of the given kind.
     pub fn outstanding(&self, stages: bool) -> usize {
         let all = self.shard_replies.iter().flatten();
         all.filter(|reply| matches!(reply, ShardReply::Staged { .. }) == stages).count()
     }
 
-    /// What counts of the channels.
+    /// The channels' part of the fingerprint.
     pub fn words(&self, words: &mut Vec<u64>) {
         let Process {
             coordinator: _,
@@ -345,7 +345,7 @@ impl Process {
     }
 }
 
-/// Everything that a value holds.
+/// Hash of the whole content of a value.
 pub fn exactly(value: &impl std::fmt::Debug) -> u128 {
     xxh3_128(format!("{value:?}").as_bytes())
 }

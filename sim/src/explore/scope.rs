@@ -1,6 +1,6 @@
-//! How large the small world is, and which rules make it smaller than it would be by itself.
+//! The size of the small world, and the rules that reduce the search.
 
-/// What there is in the world, and how often each thing may go wrong.
+/// The content of the world, and the budget of each fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// Shards.
@@ -9,7 +9,7 @@ pub struct Scope {
     pub messages: Vec<i64>,
     /// Process kills and power cuts, those during recovery included.
     pub crashes: u8,
-    /// Fetches that begin below the position asked for, answers that come twice, answers of a fetch that was given up.
+    /// Fetches that begin below the requested position, answers that arrive twice, answers of an abandoned fetch.
     pub redeliveries: u8,
     /// How often an operator stops the pipeline, sets the first partition back to 0 and starts it again.
     pub rewinds: u8,
@@ -27,8 +27,8 @@ pub struct Scope {
     pub rules: Rules,
 }
 
-/// What is not told apart, or not tried. Each rule says why nothing is lost by it; `sim explore --check-reductions` holds each
-/// against a smaller world without it.
+/// Reduction rules: states that are merged, or moves that are omitted. Each rule states why this is sound; `sim explore
+/// --check-reductions` compares each with searches without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// See [`Rule::StateFingerprint`].
@@ -44,13 +44,13 @@ pub struct Rules {
 /// The rules, one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// States that differ in nothing that counts are one.
+    /// States with the same fingerprint are merged.
     StateFingerprint,
     /// Answers of shards that leave the coordinator waiting for others are delivered at once.
     Together,
     /// A page has no version between two writes of one append.
     WholeAppends,
-    /// States that only differ in what a crash forgets are crashed once.
+    /// States that differ only in volatile parts are crashed once.
     CrashOnce,
 }
 
@@ -61,31 +61,31 @@ impl Rule {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Rule::StateFingerprint => "logical",
+            Rule::StateFingerprint => "fingerprint",
             Rule::Together => "together",
             Rule::WholeAppends => "whole-appends",
             Rule::CrashOnce => "crash-once",
         }
     }
 
-    /// What it leaves out, and why nothing is lost.
+    /// What the rule omits, and why this is sound.
     pub fn why(self) -> &'static str {
         match self {
             Rule::StateFingerprint => {
-                "two states are one if they differ only in absolute sequences and epochs, terms, tokens, times, and in how \
-                 the log came to say what it durably says; without it states are told apart by all that they hold"
+                "two states are equal if they differ only in absolute sequences and epochs, terms, tokens, times, and in the \
+                 history of the durable log; without it states are distinguished by their complete contents"
             }
             Rule::Together => {
                 "an answer of a shard after which the coordinator still waits for another shard is delivered at once: it only \
                  crosses that shard off a list, which commutes with everything else"
             }
             Rule::WholeAppends => {
-                "at a power cut a page holds a version from before or after an append, never from between its writes: what is \
-                 between has no valid checksum, and recovery clears it like any other torn tail"
+                "at a power cut a page holds a version from before or after an append, never from between its writes: an \
+                 intermediate version has no valid checksum, and recovery clears it like any other torn tail"
             }
             Rule::CrashOnce => {
-                "of states with the same log, rows, history of records and budgets only the first is crashed: of the \
-                 others the same lives would come, for a crash leaves nothing else"
+                "of states with the same log, rows, history of records and budgets only the first is crashed: a crash \
+                 leaves nothing else, so the others would continue in the same way"
             }
         }
     }
@@ -95,7 +95,7 @@ impl Rules {
     /// All rules.
     pub const ALL: Rules = Rules { fingerprint: true, together: true, whole_appends: true, crash_once: true };
 
-    /// All of these but one.
+    /// All rules but one.
     pub fn without(mut self, rule: Rule) -> Rules {
         *self.of(rule) = false;
         self
@@ -160,7 +160,7 @@ impl Scope {
         }
     }
 
-    /// In words.
+    /// Description.
     pub fn describe(&self) -> String {
         let Scope { shards, messages, crashes, redeliveries, rewinds, .. } = self;
         let sync_marker = if self.sync_marker { "with" } else { "without" };

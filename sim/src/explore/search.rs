@@ -1,5 +1,5 @@
-//! The search: depth first, every move of every state once, until there is no state left that was not seen. Threads share the set
-//! of seen states and hand one another work.
+//! The search: depth first, every move of every state once, until all states are seen. Threads share the set of seen
+//! states and pass work to each other.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -17,7 +17,7 @@ use crate::oracle::Violation;
 /// A move, and the decisions inside of it.
 pub type Step = (Move, Vec<u64>);
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Report {
     /// Different states.
@@ -26,15 +26,15 @@ pub struct Report {
     pub transitions: u64,
     /// Longest path that was on the stack.
     pub depth: u64,
-    /// States in which nothing must happen any more.
+    /// States without due events.
     pub ends: u64,
-    /// How these look to an observer, and how many look so.
+    /// What an observer sees in these, with counts.
     pub endings: BTreeMap<Vec<Vec<u8>>, u64>,
-    /// What an observer could have seen, at any time: see [`World::observed`]. Empty unless it was asked for.
+    /// Everything that an observer could have seen: see [`World::observed`]. Empty unless it was asked for.
     pub observed: BTreeSet<u128>,
-    /// Recoveries carried out.
+    /// Number of recoveries.
     pub recoveries: u64,
-    /// Nothing was left to be done.
+    /// The search is complete.
     pub closed: bool,
     /// How long it took.
     pub time: Duration,
@@ -60,7 +60,7 @@ impl Limits {
     pub const NONE: Limits = Limits { jobs: 1, states_max: u64::MAX, time_max: None, observe: false };
 }
 
-/// The states are hashes already.
+/// A hasher for states, which are hashes already.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -82,7 +82,7 @@ type Seen = HashSet<u128, BuildHasherDefault<AsItIs>>;
 
 const SETS: usize = 64;
 
-/// Work for whoever has none.
+/// Work for an idle thread.
 struct Task {
     world: World,
     path: Vec<Step>,
@@ -106,18 +106,18 @@ struct Shared {
     started: Instant,
 }
 
-/// How things end, and what was seen on the way.
+/// End states, and observations.
 #[derive(Default)]
 struct Outcome {
     endings: BTreeMap<Vec<Vec<u8>>, u64>,
     observed: BTreeSet<u128>,
 }
 
-/// A state on the stack, and the move that is tried next.
+/// A state on the stack, and its next move.
 struct Frame {
     world: World,
     hash: u128,
-    /// Its crashes are tried, too; otherwise those of another state with the same disk and history were.
+    /// Its crashes are tried, too; otherwise another state with the same disk and history was crashed.
     crashes: bool,
     odometer: Rc<RefCell<Odometer>>,
     /// Steps before it.
@@ -125,7 +125,7 @@ struct Frame {
     exhausted: bool,
 }
 
-/// Where a search is.
+/// The progress of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Different states so far.
@@ -138,7 +138,7 @@ pub struct Progress {
     pub time: Duration,
 }
 
-/// Searches a world. `prepare` is called once on each thread; `progress` now and then, on this one.
+/// Searches a world. `prepare` is called once on each thread; `progress` at intervals, on this one.
 pub fn search(
     scope: &Scope,
     limits: Limits,
@@ -205,7 +205,7 @@ pub fn search(
     }
 }
 
-/// A panic of the kernel's is a violation: it asserts its own invariants.
+/// A panic of the kernel is a violation, because the kernel asserts its own invariants.
 pub fn caught<T>(act: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -256,7 +256,7 @@ impl Shared {
                     self.idle.fetch_sub(1, Relaxed);
                     return Some(task);
                 }
-                // Who has work is not idle, so nobody can make any more.
+                // If all threads are idle, no work can appear.
                 if self.idle.load(Relaxed) == self.limits.jobs {
                     self.over.store(true, Relaxed);
                 }
@@ -304,8 +304,7 @@ impl Shared {
             let hash = world.hash(around);
             if !self.is_new(hash) {
                 if on_stack.contains(&hash) {
-                    let text =
-                        "a state comes round again: what must happen can go on for ever without an end";
+                    let text = "a state recurs: due events can continue for ever without an end";
                     return self.fail(Violation::new("live", text), &path);
                 }
                 continue;

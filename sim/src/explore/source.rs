@@ -1,4 +1,4 @@
-//! The source of the small world: a topic that stands still, and readers of its partitions that deliver it in any cuts, sometimes
+//! The source of the small world: a constant topic, and readers of its partitions that deliver it in any groups,
 //! again, sometimes late. What passes is decided by the shipped `OrdinalFilter` and `route`.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use kernel::{
     SplitId, TableId,
 };
 
-/// Bits of a total that one message's count takes.
+/// Bits per message in a total.
 const DIGIT: u32 = 4;
 
 /// The topic. A message adds to one row on some or all of the shards; the k-th message of all adds 1 in digit k, so that a total
@@ -22,18 +22,18 @@ const DIGIT: u32 = 4;
 pub struct Topic {
     messages: Vec<i64>,
     shards: u16,
-    /// The key that lies on each shard.
+    /// A key for each shard.
     keys: Vec<i64>,
     table: TableDef,
     /// Rows by shard of every range in every generation.
     pieces: BTreeMap<Range, Vec<Option<RecordBatch>>>,
 }
 
-/// Run, partition, first and next offset.
+/// Generation, partition, first and next offset.
 type Range = (u32, usize, i64, i64);
 
 impl Topic {
-    /// A topic with so many messages in its partitions, to be read in so many runs.
+    /// A topic with so many messages in its partitions, to be read in this many generations.
     pub fn new(messages: Vec<i64>, shards: u16, generations: u32) -> Topic {
         let table = table();
         let place = |key: &i64| {
@@ -88,7 +88,7 @@ impl Topic {
         (0..self.shards).filter(move |shard| self.touches(number, *shard))
     }
 
-    /// What the broker says of it.
+    /// Its metadata.
     pub fn metadata(&self) -> SourceMetadata {
         SourceMetadata::kafka(&self.id(), (0..).zip(self.messages.iter().map(|end| (0, *end))))
     }
@@ -102,7 +102,7 @@ impl Topic {
         number.is_multiple_of(2) || u32::from(shard) == number / 2 % u32::from(self.shards)
     }
 
-    /// The rows that a shard must show.
+    /// The expected rows of a shard.
     pub fn expected(&self, shard: u16, counts: &[Vec<u8>]) -> Vec<(i64, i64)> {
         let mut total = 0;
         for (partition, counts) in counts.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Topic {
         if total == 0 { vec![] } else { vec![(self.keys[shard as usize], total)] }
     }
 
-    /// What an extractor makes of a range.
+    /// The extract of a range.
     pub fn extract(
         &self,
         epoch: Epoch,
@@ -193,7 +193,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Begins where it is told to.
+    /// A reader from a position on.
     pub fn new(start: Position) -> Reader {
         Reader { filter: OrdinalFilter::new(start), last: None }
     }
@@ -208,7 +208,7 @@ impl Reader {
         self.last
     }
 
-    /// The broker answers with messages `first..next`, of which some may have passed. The range that is new; None if nothing is.
+    /// The broker answers with messages `first..next`, of which some may have passed. Returns the new range, if any.
     pub fn answer(&mut self, first: i64, next: i64) -> Option<(i64, i64)> {
         let start = self.position();
         let admitted =
@@ -221,7 +221,7 @@ impl Reader {
     }
 }
 
-/// A reader whose epoch is over and whose last fetch is still on its way.
+/// A reader of an ended epoch whose last fetch is still in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Late {
     /// Its epoch.
@@ -230,6 +230,6 @@ pub struct Late {
     pub generation: Generation,
     /// Its partition.
     pub partition: usize,
-    /// The message that it brings.
+    /// The message that it delivers.
     pub offset: i64,
 }

@@ -1,4 +1,4 @@
-//! A path through the small world as a story: one line a step, shortened to what the violation needs.
+//! A path through the small world as a story: one line per step, shortened to the steps that the violation needs.
 
 use super::scope::Scope;
 use super::search::{Step, caught};
@@ -6,16 +6,16 @@ use super::world::{Surroundings, World};
 use crate::decide::{Decisions, Recorded};
 use crate::oracle::Violation;
 
-/// What happened, and what it came to.
+/// The steps and the result.
 #[derive(Clone, Debug)]
 pub struct Story {
-    /// One line a step.
+    /// One line per step.
     pub lines: Vec<String>,
     /// The violation; None if there was none.
     pub violation: Option<Violation>,
 }
 
-/// Tells the shortest story that is found by leaving out steps of a path.
+/// Returns the shortest story that is found by removing steps of a path.
 pub fn tell(scope: &Scope, path: &[Step]) -> Story {
     let around = Surroundings::new(scope.clone());
     let Some(violation) = replay(path, &around, &mut |_| {}) else {
@@ -31,7 +31,7 @@ pub fn tell(scope: &Scope, path: &[Step]) -> Story {
     Story { lines, violation }
 }
 
-/// Takes those of the steps that are possible.
+/// Executes those of the steps that are possible.
 fn replay(steps: &[Step], around: &Surroundings, hear: &mut dyn FnMut(String)) -> Option<Violation> {
     let mut world = match caught(|| World::new(around)) {
         Ok(world) => world,
@@ -51,7 +51,7 @@ fn replay(steps: &[Step], around: &Surroundings, hear: &mut dyn FnMut(String)) -
     None
 }
 
-/// Leaves out runs of steps, long ones first, as long as it still fails.
+/// Removes sequences of steps, long ones first, as long as it still fails.
 fn shortened(mut steps: Vec<Step>, fails: &dyn Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut run = steps.len() / 2;
     while run > 0 {

@@ -1,5 +1,5 @@
-//! The small world: one database, one pipeline, one operator, and everything that can happen next. Each step is one move, chosen
-//! through the one door of decisions; an enumerator behind it takes them all.
+//! The small world: one database, one pipeline, one operator, and all possible moves. Each step is one move, chosen by
+//! a decision; an enumerator takes them all.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ use crate::oracle::Violation;
 
 type Check = Result<(), Violation>;
 
-/// What does not change: the scope, the topic, and what recoveries come to.
+/// The constant parts: the scope, the topic, and the results of recoveries.
 #[derive(Debug)]
 pub struct Surroundings {
     /// See [`Scope`].
@@ -44,7 +44,7 @@ impl Surroundings {
     }
 }
 
-/// Limits of the kernel in this world. Time plays no part but for the sync marker: nothing else waits for it.
+/// Limits of the kernel in this world. Time matters only for the sync marker.
 pub(super) fn config(scope: &Scope) -> Config {
     const NEVER_US: Micros = 1 << 50;
     Config {
@@ -62,46 +62,46 @@ pub(super) fn config(scope: &Scope) -> Config {
     }
 }
 
-/// What can happen next.
+/// A possible move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Move {
     /// The next answer of a shard arrives.
     ShardReply(usize),
-    /// The log does something.
+    /// A step of the log.
     Log(LogStep),
-    /// The coordinator hears what is durable.
+    /// The coordinator gets Synced.
     Synced,
     /// The next answer of the source arrives.
     SourceReply,
-    /// Messages of a partition arrive up to this offset, from so many before the one expected.
+    /// Messages of a partition arrive up to this offset, from this many before the expected one.
     Read {
         /// Source partition.
         partition: usize,
         /// Messages that have passed already.
         again: i64,
-        /// Where it ends.
+        /// End of the range.
         next: i64,
     },
-    /// The range that a reader handed in last arrives once more.
+    /// A reader's last range arrives again.
     Twice(usize),
-    /// A fetch of an epoch that is over arrives.
+    /// A fetch of an ended epoch arrives.
     Late(usize),
-    /// The operator asks for what comes next.
+    /// The operator sends the next command.
     Ask,
-    /// The operator wants the pipeline set back.
+    /// The operator decides to rewind the pipeline.
     Rewind,
     /// Time passes.
     Clock,
-    /// The process dies, or the power is cut, and the next life begins.
+    /// The process dies, or the power is cut, and the next process starts.
     Crash,
 }
 
-/// Somebody who wants the pipeline to generation, and sometimes to be set back.
+/// The operator, who starts the pipeline and sometimes rewinds it.
 #[derive(Clone, Debug)]
 struct Operator {
-    /// Nothing is asked before the world is set up.
+    /// False until the world is set up.
     active: bool,
-    /// The generation that is wanted; a later one than there is means SET OFFSETS.
+    /// The wanted generation; one beyond the current means SET OFFSETS.
     generation: u32,
     waiting: bool,
     requests: u64,
@@ -158,7 +158,7 @@ impl World {
         Ok(world)
     }
 
-    /// Everything that can happen now. What must happen sooner or later comes first.
+    /// All possible moves. Due ones come first.
     pub fn moves(&self, around: &Surroundings) -> Vec<Move> {
         let mut moves = self.due(around);
         if !self.operator.active {
@@ -189,7 +189,7 @@ impl World {
         moves
     }
 
-    /// What must happen sooner or later, if nothing else does.
+    /// The due moves.
     fn due(&self, around: &Surroundings) -> Vec<Move> {
         let process = &self.process;
         let mut moves = vec![];
@@ -218,7 +218,7 @@ impl World {
         moves
     }
 
-    /// One of the moves; with or without crashes among them. None where nothing can happen any more.
+    /// One of the moves; with or without crashes among them. None if there is no move.
     pub fn choose(&self, crashes: bool, decisions: &Decisions<'_>, around: &Surroundings) -> Option<Move> {
         let mut moves = self.moves(around);
         moves.retain(|chosen| crashes || *chosen != Move::Crash);
@@ -291,7 +291,7 @@ impl World {
         }
     }
 
-    /// Nothing must happen any more: then everything has (invariant 10).
+    /// Checks a state without due moves: all work must be done (invariant 10).
     pub fn check_end(&self, around: &Surroundings) -> Check {
         if !self.operator.active || !self.due(around).is_empty() {
             return Ok(());
@@ -306,7 +306,7 @@ impl World {
             || model.cursors != ends
         {
             let text = format!(
-                "nothing goes on, and this is where it stays: credit {}, {model:?}",
+                "no progress is possible in this state: credit {}, {model:?}",
                 self.process.source.credit
             );
             return Err(Violation::new("live", text));
@@ -367,7 +367,7 @@ impl World {
         Ok(())
     }
 
-    /// A shard whose next answer leaves the coordinator waiting for another one.
+    /// A shard after whose next answer the coordinator still waits for another one.
     fn crossed_off(&self) -> Option<usize> {
         let stages = [false, true].map(|stages| self.process.outstanding(stages));
         let next = |shard: &usize| {
@@ -388,7 +388,7 @@ impl World {
             self.carry_out(effect, around)?;
         }
         self.process.coordinator.hashed(|coordinator| coordinator.fingerprint().finish());
-        // A reader may ask at any time.
+        // A reader may read at any time.
         self.oracle.check(self.process.coordinator.get().published(), &around.topic)
     }
 
@@ -461,15 +461,14 @@ impl World {
         Ok(())
     }
 
-    /// What the operator is told to be done is there to be read, and so durable.
+    /// A command that is answered must be visible, and so durable.
     fn check_answered(&self) -> Check {
         let tip = self.oracle.tip();
         let told = |model: &Model| (model.running, model.generation);
         if told(self.oracle.published()) == told(tip) {
             return Ok(());
         }
-        let text =
-            format!("the operator is told that {tip:?} is so, readers see {:?}", self.oracle.published());
+        let text = format!("the operator is told {tip:?}, readers see {:?}", self.oracle.published());
         Err(Violation::new("durable", text))
     }
 
@@ -481,7 +480,7 @@ impl World {
         Err(Violation::new("fenced", format!("an effect of epoch {epoch} while {open:?} is open")))
     }
 
-    /// What the operator would ask, going by what is published.
+    /// The operator's next command for the published state.
     fn next_definition(&self) -> Option<Definition> {
         let (operator, model) = (&self.operator, self.oracle.published());
         if !operator.active || operator.waiting {
@@ -551,7 +550,8 @@ impl World {
         hash_words(&words)
     }
 
-    /// All that the lives after a crash depend on, unless every state is to be crashed: see [`super::scope::Rule::CrashOnce`].
+    /// Everything that later processes depend on, unless every state is to be crashed: see
+    /// [`super::scope::Rule::CrashOnce`].
     pub fn crash_hash(&self, around: &Surroundings) -> Option<u128> {
         let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
         if *crashes == 0 || !operator.active || !around.scope.rules.crash_once {
@@ -566,18 +566,18 @@ impl World {
         words.extend([oracle.beyond_published(process.durable), u64::from(operator.generation)]);
         words.extend([crashes, redeliveries, rewinds].map(|left| u64::from(*left)));
         if around.scope.rules.fingerprint {
-            // How rows came to lie as they do is not told by what they add up to.
+            // The layout of rows is not determined by their values.
             let shards = process.shards.iter().map(Part::hash);
             words.extend(shards.flat_map(|hash| [hash as u64, (hash >> 64) as u64]));
         } else {
-            // What is told apart must be kept apart: requests are numbered.
+            // Without the rule all differences count: requests are numbered.
             words.extend([operator.requests, exactly(oracle) as u64]);
         }
         Some(hash_words(&words))
     }
 
-    /// What an observer can tell without looking into the kernel: what readers see, what the log will say and how much of it is
-    /// durable, what was asked, where the source's readers stand, and what may still go wrong.
+    /// What an observer can see outside the kernel: the published state, the log and its durable part, the requests,
+    /// the positions of the source's readers, and the remaining budgets.
     pub fn observed(&self) -> u128 {
         let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
         let mut words = vec![];
@@ -590,13 +590,13 @@ impl World {
         exactly(&words)
     }
 
-    /// What an observer would say of a state in which nothing must happen any more: how often each message was counted.
+    /// The observation of a state without due moves: how often each message was counted.
     pub fn ending(&self, around: &Surroundings) -> Option<Vec<Vec<u8>>> {
         let ended = self.due(around).is_empty();
         ended.then(|| self.oracle.published().counts.clone())
     }
 
-    /// A move in plain words, before it is taken.
+    /// The text of a move, before it is taken.
     pub fn tell(&self, chosen: Move, decisions: &[u64], around: &Surroundings) -> String {
         let process = &self.process;
         match chosen {
@@ -605,24 +605,24 @@ impl World {
                 let what = match reply {
                     ShardReply::Staged { sequence, .. } => format!("has staged record {sequence}"),
                     ShardReply::Published { through, .. } => {
-                        format!("shows everything through record {through}")
+                        format!("has published up to record {through}")
                     }
                     ShardReply::Abandoned { from } => {
-                        format!("has dropped what it staged from record {from} on")
+                        format!("has abandoned staged records from {from} on")
                     }
-                    ShardReply::Tip { .. } => "shows its staged tip".into(),
+                    ShardReply::Tip { .. } => "returns its staged tip".into(),
                 };
                 format!("shard {shard} {what}")
             }
             Move::Log(LogStep::Command) => format!("log: {}", process.log.get().next_command()),
             Move::Log(LogStep::EndSync) => "log: the sync ends".into(),
             Move::Synced => {
-                format!("the coordinator hears that record {} is durable", process.log_replies[0])
+                format!("the coordinator gets Synced for record {}", process.log_replies[0])
             }
             Move::SourceReply => match &process.source.replies[0] {
                 SourceReply::Opened(epoch) => format!("the source is open for epoch {epoch}"),
                 SourceReply::Verified(epoch, token) => {
-                    format!("reading {token} of the topic arrives, epoch {epoch}")
+                    format!("metadata {token} arrives, epoch {epoch}")
                 }
             },
             Move::Read { partition, again, next } => {
@@ -630,7 +630,7 @@ impl World {
                 let again = if again == 0 { String::new() } else { format!(", {again} of them again") };
                 format!("partition {partition} delivers messages up to {next}, expected is {at}{again}")
             }
-            Move::Twice(partition) => format!("what partition {partition} delivered last arrives once more"),
+            Move::Twice(partition) => format!("the last delivery of partition {partition} arrives again"),
             Move::Late(at) => {
                 let late = &process.source.late[at];
                 format!(
@@ -639,11 +639,11 @@ impl World {
                 )
             }
             Move::Ask => match self.next_definition() {
-                Some(Definition::StartPipeline { .. }) => "the operator asks: START PIPELINE".into(),
-                Some(Definition::StopPipeline { .. }) => "the operator asks: STOP PIPELINE".into(),
-                _ => "the operator asks: ALTER PIPELINE SET OFFSETS, partition 0 back to 0".into(),
+                Some(Definition::StartPipeline { .. }) => "the operator sends START PIPELINE".into(),
+                Some(Definition::StopPipeline { .. }) => "the operator sends STOP PIPELINE".into(),
+                _ => "the operator sends ALTER PIPELINE SET OFFSETS, partition 0 back to 0".into(),
             },
-            Move::Rewind => "the operator decides to set the pipeline back".into(),
+            Move::Rewind => "the operator decides to rewind the pipeline".into(),
             Move::Clock => "time passes until the next wake-up".into(),
             Move::Crash => {
                 let outcomes = around.crashes.outcomes(process.log.get().writer.storage(), self.crashes);
@@ -652,7 +652,7 @@ impl World {
                     Ok(outcomes) => {
                         let outcome = &outcomes[at.min(outcomes.len() - 1)];
                         let last = outcome.recovered.last();
-                        format!("{}; the next life begins with record {last}", outcome.story)
+                        format!("{}; the next process starts with record {last}", outcome.story)
                     }
                     Err(violation) => format!("a crash: {}", violation.text),
                 }
@@ -698,7 +698,7 @@ fn create_table() -> Definition {
     Definition::CreateTable { spec, if_not_exists: false }
 }
 
-/// Every message adds to a total, so that one that counts twice shows.
+/// Every message adds to a total, so that a message that counts twice is visible.
 fn create_pipeline(scope: &Scope) -> Definition {
     let (stored, incoming) = (Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
     let sum = Expr::Arithmetic(Arithmetic::Add, stored, incoming);

@@ -1,4 +1,5 @@
-//! The beginning of a log, corrupted: its first record is that of a life, the first one, of this database and with shards, or there is no log.
+//! The beginning of a log, corrupted: a valid log begins with the open record of the first term, of this database and
+//! with shards.
 
 use kernel::Sequence;
 use kernel::SqlState;
@@ -14,15 +15,15 @@ use crate::oracle::{Check, Violation};
 const DATABASE: [u8; 16] = [9; 16];
 const LOG_FILE_LEN: u64 = 4096;
 
-/// Reads a log whose first records are drawn.
+/// Reads a log with random first records.
 pub fn check(d: &Decisions<'_>) -> Check {
     let open = |shards| (1, open_payload(DATABASE, shards));
     let sync_marker = (7, vec![]);
     let none = (Ends(Sequence(0)), Refused(SqlState::DATA_CORRUPTED));
     let both = |outcome| (outcome, outcome);
     let (what, records, expected) = match d.below(6) {
-        0 => ("a life", vec![open(1)], both(Ends(Sequence(1)))),
-        1 => ("a life and what follows", vec![open(2), sync_marker], both(Ends(Sequence(2)))),
+        0 => ("a term", vec![open(1)], both(Ends(Sequence(1)))),
+        1 => ("an open record and others", vec![open(2), sync_marker], both(Ends(Sequence(2)))),
         2 => ("no life", vec![sync_marker], none),
         3 => ("a life behind something", vec![sync_marker, open(1)], both(Refused(SqlState::DATA_CORRUPTED))),
         4 => ("a life without shards", vec![open(0)], both(Refused(SqlState::DATA_CORRUPTED))),

@@ -1,5 +1,5 @@
-//! The log's format in bytes, written from its documentation and not from the kernel's code: what a forger must know. What is corrupted
-//! lives in `super`.
+//! The log's format in bytes, written from its documentation and not from the kernel's code. `super` corrupts logs with
+//! it.
 
 use kernel::log::MemStorage;
 use xxhash_rust::xxh3::xxh3_64;
@@ -21,7 +21,7 @@ pub struct LogFileHeader {
 }
 
 impl LogFileHeader {
-    /// Of a log file that has a whole one.
+    /// Reads a complete header.
     pub fn read(bytes: &[u8]) -> LogFileHeader {
         LogFileHeader {
             version: u16::from_le_bytes([bytes[8], bytes[9]]),
@@ -32,7 +32,7 @@ impl LogFileHeader {
         }
     }
 
-    /// Whole, with its checksum.
+    /// Its bytes, with the checksum.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = LOG_FILE_MAGIC.to_vec();
         bytes.extend(self.version.to_le_bytes());
@@ -61,7 +61,7 @@ pub struct Header {
     pub payload_checksum: u64,
 }
 
-/// Where a record lies.
+/// The location of a record.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct RecordLocation {
@@ -71,7 +71,7 @@ pub struct RecordLocation {
 }
 
 impl Header {
-    /// The header at a place, and its checksum, if there is a whole one.
+    /// The header at a location, and its checksum, if it is valid.
     fn read(bytes: &[u8], location: &RecordLocation) -> Option<(Header, u64)> {
         let header = Header {
             version: u16::from_le_bytes([bytes[4], bytes[5]]),
@@ -87,7 +87,7 @@ impl Header {
         (header.bytes(location) == bytes).then(|| (header, word(bytes, 56)))
     }
 
-    /// Whole, with its checksum, which covers the place.
+    /// Its bytes, with the checksum, which covers the location.
     pub fn bytes(&self, location: &RecordLocation) -> Vec<u8> {
         let mut bytes = RECORD_MAGIC.to_vec();
         bytes.extend(self.version.to_le_bytes());
@@ -101,7 +101,7 @@ impl Header {
     }
 }
 
-/// Of a record's header up to its checksum.
+/// The checksum of a record's header.
 pub fn header_checksum(bytes: &[u8], location: &RecordLocation) -> u64 {
     let mut covered = bytes.to_vec();
     covered.extend(location.database);
@@ -114,18 +114,18 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
-/// A record of a log, and where the next one goes.
+/// A record of a log, and the location of the next one.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     /// Header of the record.
     pub last: Header,
     /// Its checksum.
     pub checksum: u64,
-    /// Where it lies.
+    /// Its location.
     pub at: RecordLocation,
-    /// Behind it.
+    /// The location after it.
     pub location: RecordLocation,
-    /// Bytes that are left in its log file.
+    /// Bytes left in its log file.
     pub room: u64,
 }
 
@@ -136,7 +136,7 @@ impl End {
     }
 }
 
-/// Walks from record to record: all of them.
+/// All records, in order.
 pub fn records(image: &mut MemStorage) -> Vec<End> {
     let mut records: Vec<End> = vec![];
     for number in 1.. {
@@ -163,7 +163,7 @@ pub fn records(image: &mut MemStorage) -> Vec<End> {
     records
 }
 
-/// The last of them.
+/// The last record.
 pub fn end(image: &mut MemStorage) -> Option<End> {
     records(image).pop()
 }

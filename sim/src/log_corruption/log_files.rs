@@ -1,4 +1,4 @@
-//! Log files, corrupted: files that are missing, are cut off, belong elsewhere or were never begun.
+//! Log files, corrupted: files that are missing, shortened, foreign or unfinished.
 
 use kernel::Sequence;
 use kernel::log::{self, MemStorage, Storage};
@@ -10,7 +10,7 @@ use super::{Corruption, following};
 use crate::decide::Decisions;
 use kernel::SqlState;
 
-/// Changes one of the log files that there are, or removes it.
+/// Changes or removes one of the log files.
 pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Corruption {
     let first = log::FIRST_LOG_FILE;
     let last = end.location.log_file;
@@ -62,14 +62,15 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
                 first = header.first_sequence;
                 header.first_sequence += 1;
             });
-            // Its first record is missing now. Somebody behind it says that it was durable, or it goes with what follows it.
+            // Its first record is missing now. Either a later record is evidence that it was durable, or it is removed
+            // with all later ones.
             let is_known = end.last.synced_through >= first;
             let outcome =
                 if is_known { Refused(SqlState::DATA_CORRUPTED) } else { Ends(Sequence(first - 1)) };
             Some(("a log file that begins elsewhere".into(), outcome))
         }
         _ => {
-            // What an interrupted creation leaves, and what it does not.
+            // Possible and impossible remains of an interrupted creation.
             let len = image.log_file_mut(first)?.len();
             for (number, _) in image.log_files().expect("memory").into_iter().skip(1) {
                 image.remove(number).expect("it is there");
@@ -81,7 +82,7 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
             let stray = d.between(512, len as u64 - 1) as usize;
             image.log_file_mut(first)?[stray] = 1;
             is_created(image, true)?;
-            // The name is whole, and the version behind it is 0.
+            // The magic is complete, and the version after it is 0.
             let kind = if kept == 8 { SqlState::FEATURE_NOT_SUPPORTED } else { SqlState::DATA_CORRUPTED };
             if d.below(3) == 0 {
                 return refused("a byte behind an unfinished header", kind);
@@ -97,22 +98,22 @@ pub fn log_corruption(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> C
             log_file[at] = if begun == 0xff { 1 } else { !begun };
             is_created(image, true)?;
             let kind = if at == checksum { kind } else { SqlState::DATA_CORRUPTED };
-            refused("a header that nobody began to write", kind)
+            refused("a header that was never begun", kind)
         }
     }
 }
 
-/// None, after an assertion, if it is as it must be not.
+/// Checks `is_created`.
 fn is_created(image: &MemStorage, expected: bool) -> Option<()> {
     let found = log::is_created(&mut image.clone());
     assert_eq!(found, Ok(expected), "whether there is a log");
     Some(())
 }
 
-/// A log file behind the last one, which no record before it leads to.
+/// A log file after the last one, without a record that leads to it.
 pub fn corrupt_later(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Corruption {
     let last = Sequence(end.last.sequence);
-    // One is left out, now and then.
+    // Sometimes a number is skipped.
     let number = end.location.log_file + d.between(1, 2);
     let len = 4096;
     let mut header = LogFileHeader {
@@ -124,8 +125,8 @@ pub fn corrupt_later(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Co
     };
     let mut record = following(end);
     let (what, expected) = match d.below(6) {
-        0 if number > end.location.log_file + 1 => ("that would go on, but one is missing", Ends(last)),
-        0 => ("that goes on", Ends(last.next())),
+        0 if number > end.location.log_file + 1 => ("that would continue, but one is missing", Ends(last)),
+        0 => ("that continues", Ends(last.next())),
         1 => {
             header.database[d.index(16)] ^= 1;
             ("of another database", Refused(SqlState::DATA_CORRUPTED))

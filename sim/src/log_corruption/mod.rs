@@ -1,7 +1,7 @@
-//! Logs that no crash leaves: another program's file, a log file of another database, a record with right checksums that does not
-//! follow, says what cannot be, or contradicts what is before it. A copy of the log that a run ends with is changed in one place, and
-//! reading it must come to what that change demands, and never to a panic. Damage that crashes and disks do lives in `disk`; how a log
-//! begins in [`beginning`], log files in [`log_files`].
+//! Logs that no crash leaves: another program's file, a log file of another database, a record with valid checksums
+//! that does not follow, is impossible, or contradicts earlier ones. A copy of a run's last log is changed in one
+//! place; reading it must have the predicted result, and never panic. `disk` models damage by crashes and disks;
+//! [`beginning`] corrupts the beginning of a log, [`log_files`] its files.
 
 mod beginning;
 mod format;
@@ -21,7 +21,7 @@ use self::format::{End, HEADER_LEN, Header};
 use crate::decide::Decisions;
 use crate::oracle::Violation;
 
-/// What reading a log comes to.
+/// The result of reading a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
     /// Its last record.
@@ -31,13 +31,14 @@ enum Outcome {
 
 use Outcome::{Ends, Refused};
 
-/// Forges the log that a run ends with in a few ways, and looks at what reading it comes to.
+/// Corrupts a run's last log in a few ways, and checks the result of reading it.
 pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), Violation> {
     let Ends(last) = look(image) else { return Ok(()) };
-    // The log is written as its format is documented, or nothing could be corrupted in it.
+    // The log must match its documented format, or it could not be corrupted.
     let end = format::end(&mut image.clone()).filter(|end| end.last.sequence == last.0);
-    let undocumented =
-        || Violation::new("recovered", format!("the format does not tell of record {last}, the last"));
+    let undocumented = || {
+        Violation::new("recovered", format!("by its format the log does not contain record {last}, the last"))
+    };
     let end = end.ok_or_else(undocumented)?;
     refuse_strangers(d, shards)?;
     beginning::check(d)?;
@@ -51,10 +52,9 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
             2 => {
                 scramble_rows(d, &mut image, &end, shards);
                 let (read, opened) = (look(&image), open(&image));
-                // Whatever it comes to, without a panic.
+                // Any result, but no panic.
                 if read != opened {
-                    let text =
-                        format!("rows in wrong bytes: reading comes to {read:?}, opening to {opened:?}");
+                    let text = format!("rows in wrong bytes: reading returns {read:?}, opening {opened:?}");
                     return Err(Violation::new("recovered", text));
                 }
                 None
@@ -63,11 +63,11 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
             _ => corrupt_contradiction(d, &mut image, &end, shards),
         };
         let Some((what, expected)) = corrupted else { continue };
-        // What is wrong with the log itself it says whoever takes its records.
+        // Errors of the log itself are independent of the visitor.
         let alone = if matches!(kind, 0 | 3 | 4 | 6) { read(&image) } else { expected };
         for (how, found) in [("reading", look(&image)), ("opening", open(&image)), ("reading alone", alone)] {
             if found != expected {
-                let text = format!("{how} a log with {what} comes to {found:?}, must come to {expected:?}");
+                let text = format!("{how} a log with {what} returns {found:?}, must return {expected:?}");
                 return Err(Violation::new("recovered", text));
             }
         }
@@ -75,7 +75,7 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
     Ok(())
 }
 
-/// What is changed, and what reading must come to.
+/// A change, and the predicted result.
 type Corruption = Option<(String, Outcome)>;
 
 // ---- Records ----
@@ -95,7 +95,7 @@ fn following(end: &End) -> Header {
     }
 }
 
-/// Puts a record behind the last one; None if there is no room for it.
+/// Puts a record after the last one; None if there is no space for it.
 fn append(image: &mut MemStorage, end: &End, mut header: Header, payload: &[u8]) -> Option<()> {
     let stored_len = HEADER_LEN + (payload.len() as u64).next_multiple_of(64);
     if stored_len > end.room {
@@ -124,7 +124,7 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         0 => ("a record more", Ends(next)),
         19 => {
             append(image, end, header, &payload)?;
-            // Its checksum is right, only it does not call itself a record.
+            // Its checksum is valid, but its magic is not.
             let at = end.location.offset as usize;
             let log_file = image.log_file_mut(end.location.log_file)?;
             log_file[at + d.index(4)] ^= 1 << d.below(8);
@@ -134,7 +134,7 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         }
         1 => {
             header.sequence += d.between(1, 3);
-            ("a record that leaves one out", Ends(last))
+            ("a record after a gap", Ends(last))
         }
         2 => {
             header.sequence += 1;
@@ -147,7 +147,7 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         }
         4 if end.last.synced_through > 0 => {
             header.synced_through = d.below(end.last.synced_through);
-            ("a record that knows less to be synced than the one before", Ends(last))
+            ("a record with a lower synced_through than the previous one", Ends(last))
         }
         5 => {
             header.previous_checksum ^= 1 << d.below(64);
@@ -155,17 +155,17 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         }
         6 => {
             header.term = header.term + 1 - 2 * d.below(2);
-            ("a record of another life", Ends(last))
+            ("a record of another term", Ends(last))
         }
         7 | 8 => {
             (header.kind, header.term) = (1, header.term + 1);
             payload = open_payload(database, shards);
-            ("a life more", Ends(next))
+            ("another term", Ends(next))
         }
         9 => {
             header.kind = 1;
             payload = open_payload(database, shards);
-            ("a life that begins in a life", Ends(last))
+            ("an open record of the same term", Ends(last))
         }
         10 => {
             (header.kind, header.term) = (1, header.term + 1);
@@ -250,7 +250,7 @@ fn no_pieces(shards: u16) -> Vec<Piece> {
     (0..shards).map(|_| Piece::Inline(vec![])).collect()
 }
 
-/// A transaction in right form that cannot have happened after what is before it.
+/// A well-formed transaction that is impossible after the earlier ones.
 fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Corruption {
     let catalog = catalog(image)?;
     let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
@@ -260,20 +260,20 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
             let mut table = (**catalog.tables.values().next_back()?).clone();
             (table.id, table.name) = (TableId(u32::MAX), "last".into());
             commit.catalog.push(CatalogChange::TableCreated(table));
-            "a table under the last id that there is"
+            "a table with the last possible id"
         }
         10 => {
             let mut pipeline = (**catalog.pipelines.values().next_back()?).clone();
             (pipeline.id, pipeline.name) = (PipelineId(u32::MAX), "last".into());
             commit.catalog.push(CatalogChange::PipelineSet(pipeline));
-            "a pipeline under the last id that there is"
+            "a pipeline with the last possible id"
         }
         9 => {
             let gone = (1..catalog.next_table).find(|id| !catalog.tables.contains_key(&TableId(*id)))?;
             let mut table = (**catalog.tables.values().next_back()?).clone();
             (table.id, table.name) = (TableId(gone), "again".into());
             commit.catalog.push(CatalogChange::TableCreated(table));
-            "a table under the id of one that is gone"
+            "a table with the id of a dropped one"
         }
         0 => {
             let tables: Vec<_> = catalog.tables.values().collect();
@@ -282,15 +282,15 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
         }
         1 => {
             commit.catalog.push(CatalogChange::TableDropped(d.pick(&[no_table, ERRORS_TABLE])));
-            "a table dropped that is not there, or must be"
+            "a missing or required table dropped"
         }
         2 => {
             commit.catalog.push(CatalogChange::TableTruncated(no_table));
-            "a table truncated that is not there"
+            "a missing table truncated"
         }
         3 => {
             commit.catalog.push(CatalogChange::PipelineDropped(PipelineId(catalog.next_pipeline + 3)));
-            "a pipeline dropped that is not there"
+            "a missing pipeline dropped"
         }
         4 => {
             let tables: Vec<_> = catalog.tables.values().filter(|table| table.id != ERRORS_TABLE).collect();
@@ -299,7 +299,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
             let mut piece = vec![];
             kernel::columns::encode(table, &[id], None, &mut piece);
             commit.pieces[d.index(usize::from(shards))] = Piece::Inline(vec![piece.into()]);
-            "a row that goes and was never there"
+            "a deletion of a row that never existed"
         }
         5 => {
             let mut table = (**catalog.tables.values().next()?).clone();
@@ -308,7 +308,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
             let id = RowId { sequence: Sequence(1), ordinal: 0 };
             kernel::columns::encode(&table, &[id], None, &mut piece);
             commit.pieces[0] = Piece::Inline(vec![piece.into()]);
-            "rows of a table that is not there"
+            "rows of a missing table"
         }
         _ => {
             let seen = catalog.pipelines.values();
@@ -319,7 +319,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
             commit.cursors.push(advance);
             if !is_wrong {
                 append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))?;
-                return Some(("a cursor that stands still".into(), Ends(Sequence(end.last.sequence + 1))));
+                return Some(("a cursor that does not move".into(), Ends(Sequence(end.last.sequence + 1))));
             }
             "a cursor that does not follow"
         }
@@ -330,7 +330,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
 
 // ---- Rows ----
 
-/// A transaction with rows, in right form, that are taken from the tables as they are.
+/// A well-formed transaction with rows taken from the tables.
 fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Corruption {
     let found = living(d, image)?;
     let Living { catalog, shard, table, chunk, row } = &found;
@@ -340,7 +340,7 @@ fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
     let other_shard = (shard + 1) % usize::from(shards);
     let other = living(d, image)?;
     let (what, at, deletes, rows, expected) = match d.below(10) {
-        0 => ("a row that goes", shard, vec![id], None, next),
+        0 => ("a deleted row", shard, vec![id], None, next),
         1 => ("a row that goes twice", shard, vec![id, id], None, Refused(SqlState::DATA_CORRUPTED)),
         2 => ("a row that changes", shard, vec![id], Some(one), next),
         3 if shards > 1 => {
@@ -356,12 +356,12 @@ fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
             ("a key that comes twice", shard, vec![id], Some(twice), Refused(SqlState::DATA_CORRUPTED))
         }
         6 if other.id() > id && other.shard == shard && other.table == table.id => {
-            ("a row that changes, and one that goes", shard, vec![id, other.id()], Some(one), next)
+            ("a changed row and a deleted row", shard, vec![id, other.id()], Some(one), next)
         }
         7 => {
             let mut piece = vec![];
             kernel::columns::encode(table, &[id], Some(&one), &mut piece);
-            // Its format, and eight bytes that mean nothing yet.
+            // Its format, and eight reserved bytes.
             piece[22 + d.index(10)] ^= 4;
             append_piece(image, end, shards, shard, piece)?;
             return Some(("rows in a piece of no known format".into(), Refused(SqlState::DATA_CORRUPTED)));
@@ -396,7 +396,7 @@ fn append_piece(image: &mut MemStorage, end: &End, shards: u16, shard: usize, pi
     append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))
 }
 
-/// A transaction with rows in wrong bytes, behind checksums that are right.
+/// A transaction with invalid row bytes and valid checksums.
 fn scramble_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Option<()> {
     let Living { catalog, shard, table, chunk, .. } = living(d, image)?;
     let rows = chunk.rows.slice(0, d.between(1, chunk.rows.num_rows() as u64) as usize);
@@ -409,7 +409,7 @@ fn scramble_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u
     append_piece(image, end, shards, shard, piece)
 }
 
-/// A row that lives, and where.
+/// A live row, and its shard.
 struct Living {
     catalog: Catalog,
     shard: usize,
@@ -473,7 +473,7 @@ fn odd_advance(d: &Decisions<'_>, pipeline: &PipelineDef, catalog: &Catalog) -> 
 
 // ---- Reading ----
 
-/// Everything that is made of a log, as a start makes it.
+/// The state that a start builds from a log.
 struct Fold {
     recovery: Recovery,
     shards: Vec<Shard>,
@@ -518,7 +518,7 @@ fn look(image: &MemStorage) -> Outcome {
     fold(image).map_or_else(|error| Refused(error.sqlstate), |fold| Ends(fold.last))
 }
 
-/// As the log has it, whatever its records say.
+/// Reads the log alone, without applying its records.
 fn read(image: &MemStorage) -> Outcome {
     let read = LogReader::begin(image.clone()).and_then(|mut reader| {
         let mut last = Sequence(0);
@@ -530,7 +530,7 @@ fn read(image: &MemStorage) -> Outcome {
     read.map_or_else(|error| Refused(error.sqlstate), Ends)
 }
 
-/// As a server starts, which makes a log where there is none.
+/// Opens the log like a server, which creates one where there is none.
 fn open(image: &MemStorage) -> Outcome {
     let mut fold = Fold::new();
     let opened = log::is_created(&mut image.clone()).and_then(|there| match there {
@@ -547,15 +547,14 @@ fn open(image: &MemStorage) -> Outcome {
             assert_eq!(fold.term, opened.term, "the life that begins is the one that was told");
             let Opened { writer, torn_tail, .. } = opened;
             let mut after = writer.into_storage();
-            assert_eq!(torn_tail, torn_of(&mut image.clone(), &mut after), "a torn tail is told");
+            assert_eq!(torn_tail, torn_of(&mut image.clone(), &mut after), "a torn tail is reported");
             assert_clean(after);
             Ends(Sequence(last.0 - 1))
         }
     }
 }
 
-/// What must be told to be torn of a log that was opened: of all that lay behind the record before the one that begins the life nothing
-/// is left.
+/// The torn tail that must be reported for an opened log: everything after the last accepted record was removed.
 pub(crate) fn torn_of(before: &mut MemStorage, after: &mut MemStorage) -> Option<TornTail> {
     let records = format::records(after);
     let [.., end, open] = &records[..] else { return None };
@@ -566,7 +565,7 @@ pub(crate) fn torn_of(before: &mut MemStorage, after: &mut MemStorage) -> Option
     (behind || later).then_some(TornTail { log_file, offset, first: Sequence(open.last.sequence) })
 }
 
-/// Each log file is filled before another one is begun, and as long as its records call for.
+/// Each log file is filled before the next one begins, and has the length that its records require.
 pub(crate) fn check_layout(image: &mut MemStorage, log_file_len: u64) -> Result<(), Violation> {
     let records = format::records(image);
     for (before, record) in records.iter().zip(&records[1..]) {
@@ -586,7 +585,7 @@ pub(crate) fn check_layout(image: &mut MemStorage, log_file_len: u64) -> Result<
     Ok(())
 }
 
-/// Behind the last record there is nothing that a later life could take for a record of its own.
+/// After the last record there are no bytes that a later term could take for a record of its own.
 pub(crate) fn assert_clean(mut image: MemStorage) {
     let end = format::end(&mut image).expect("a log that is open has a record");
     let log_file = image.log_file_mut(end.location.log_file).expect("it is there");
@@ -594,7 +593,7 @@ pub(crate) fn assert_clean(mut image: MemStorage) {
     assert!(image.log_file_mut(end.location.log_file + 1).is_none(), "later log files are removed");
 }
 
-/// Recovery takes no record that another database wrote, or that leaves one out.
+/// Recovery refuses a record of another database, and a gap.
 fn refuse_strangers(d: &Decisions<'_>, shards: u16) -> Result<(), Violation> {
     let open = Open { database: [d.below(200) as u8; 16], shard_count: shards, at_us: 0 };
     let record = |sequence: u64, body: Body| Record {

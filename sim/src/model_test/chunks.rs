@@ -1,5 +1,5 @@
-//! Where a shard keeps its rows and how much room they take, foretold from the pieces that it writes: a chunk a piece, neighbours merged
-//! as `kernel::shard` documents it, ids in the form that takes the least room, bytes to the byte. What the rows are lives in `super`.
+//! A model of a shard's chunks and their memory, computed from the pieces that it writes: one chunk per piece,
+//! neighbours merged as `kernel::shard` documents, ids in the smallest form, exact bytes. `super` models the rows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -12,19 +12,19 @@ use kernel::{RowId, Sequence, ShardLimits, TableId};
 use super::piece::{Form, Lengths, Written};
 use crate::oracle::{Check, Violation, value};
 
-/// A merged chunk has so many times the rows of each chunk that it is made of; a chunk with so small a part of what is possible is not
-/// merged any more.
+/// A merged chunk has at least this many times the rows of each of its parts; a chunk with more than this part of the
+/// limit is not merged.
 const GROWTH: usize = 4;
-/// A column's buffers may be so much larger than they have to be.
+/// Allowed excess of a column's buffers.
 const SLACK_BYTES: u64 = 2500;
-/// Of an index at most: see `KEY_BUCKETS_MAX`.
+/// Least buckets of an index.
 const BUCKETS_MIN: usize = 64;
-/// Beside them an index has so many buckets for each key that is there.
+/// Most buckets per key beyond that.
 const KEY_BUCKETS_MAX: usize = 8;
-/// Runs of ids are told as such if they have so many on average.
+/// Ids are stored as runs if these have this many ids on average.
 const IDS_IN_A_RUN_MIN: usize = 8;
 
-/// One shard's.
+/// The chunks of one shard.
 #[derive(Clone, Debug)]
 pub struct Chunks {
     limits: ShardLimits,
@@ -33,7 +33,7 @@ pub struct Chunks {
     staged: VecDeque<(Sequence, Step)>,
 }
 
-/// What a record does.
+/// The effect of a record.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Step {
@@ -41,12 +41,12 @@ pub enum Step {
     Created(TableId, bool),
     Truncated(TableId),
     Dropped(TableId),
-    /// Rows of a table go and come.
+    /// Rows of a table are deleted and added.
     Rows(Written),
 }
 
 impl Step {
-    /// What a definition does.
+    /// The effect of a definition.
     pub fn of(change: &CatalogChange) -> Step {
         match change {
             CatalogChange::TableCreated(def) => Step::Created(def.id, !def.primary_key.is_empty()),
@@ -61,7 +61,7 @@ impl Step {
 struct Table {
     chunks: Vec<Chunk>,
     is_keyed: bool,
-    /// Something was merged in the last publication, which is when the index gives back room.
+    /// The last publication merged chunks, and then shrinks the index.
     was_merged: bool,
 }
 
@@ -69,7 +69,7 @@ struct Table {
 struct Chunk {
     ids: Vec<RowId>,
     is_gone: Vec<bool>,
-    /// Rows that are not gone.
+    /// Live rows.
     living: usize,
     columns: Vec<Lengths>,
     /// Bytes of the columns.
@@ -77,7 +77,7 @@ struct Chunk {
 }
 
 impl Chunks {
-    /// Of a shard without tables. `tells_bytes`: no column has anything under its nulls, so that bytes can be told.
+    /// An empty shard. `tells_bytes`: no column has values under its nulls, so that bytes are predictable.
     pub fn new(limits: ShardLimits, tells_bytes: bool) -> Chunks {
         Chunks { limits, tells_bytes, tables: BTreeMap::new(), staged: VecDeque::new() }
     }
@@ -87,12 +87,12 @@ impl Chunks {
         self.staged.extend(steps.into_iter().map(|step| (sequence, step)));
     }
 
-    /// What was staged from there on is dropped.
+    /// Drops records staged from there on.
     pub fn abandon(&mut self, from: Sequence) {
         self.staged.retain(|(sequence, _)| *sequence < from);
     }
 
-    /// Readers see what is staged so far; what they see is merged.
+    /// Publishes staged records, and merges.
     pub fn publish(&mut self, through: Sequence) {
         self.tables.values_mut().for_each(|table| table.was_merged = false);
         let mut rows_of: BTreeMap<TableId, usize> = BTreeMap::new();
@@ -127,7 +127,7 @@ impl Chunks {
         }
     }
 
-    /// Holds a view against what is foretold.
+    /// Compares a view with the model.
     pub fn check(&self, shard: usize, view: &ShardView) -> Check {
         self.tables.iter().try_for_each(|(id, table)| {
             let rows = |step: &Step| match step {
@@ -143,7 +143,7 @@ impl Chunks {
     }
 }
 
-/// A piece's rows go and come.
+/// Applies a piece's deletions and rows.
 fn take(chunks: &mut Vec<Chunk>, piece: Written, first: RowId) {
     for id in piece.deletes {
         let at = chunks.partition_point(|chunk| chunk.ids[chunk.ids.len() - 1] < id);
@@ -159,7 +159,7 @@ fn take(chunks: &mut Vec<Chunk>, piece: Written, first: RowId) {
 
 // ---- Merging ----
 
-/// As many of the windows that are worth it as the budget has rows for, the latest first. Returns whether there were any.
+/// Merges as many eligible windows as the budget allows, the latest first. Returns whether there were any.
 fn merge(chunks: &mut Vec<Chunk>, mut budget: usize, limits: &ShardLimits) -> bool {
     let mut was_merged = false;
     let mut windows: Vec<Range<usize>> = vec![];
@@ -182,7 +182,7 @@ fn merge(chunks: &mut Vec<Chunk>, mut budget: usize, limits: &ShardLimits) -> bo
     was_merged
 }
 
-/// So many chunks from the first one fit into one.
+/// Number of chunks from the first one that fit into one.
 fn fitting(chunks: &[Chunk], limits: &ShardLimits) -> usize {
     let (mut rows, mut bytes) = (0, 0);
     let fits = |chunk: &&Chunk| {
@@ -193,7 +193,7 @@ fn fitting(chunks: &[Chunk], limits: &ShardLimits) -> usize {
     chunks.iter().take_while(fits).count()
 }
 
-/// The most chunks from the first one that are small and come to one that is much larger than each.
+/// The most small chunks from the first one whose merge is much larger than each.
 fn small(chunks: &[Chunk], limits: &ShardLimits) -> Option<usize> {
     let is_small = |chunk: &&Chunk| chunk.living < limits.chunk_rows_max / GROWTH;
     let most = fitting(chunks, limits).min(chunks.iter().take_while(is_small).count());
@@ -203,7 +203,7 @@ fn small(chunks: &[Chunk], limits: &ShardLimits) -> Option<usize> {
     })
 }
 
-/// The most chunks from the first one of which more than half is dead; of one that is too large by itself, that one.
+/// The most chunks from the first one with more than half of their rows deleted; a too large one alone.
 fn sparse(chunks: &[Chunk], limits: &ShardLimits) -> Option<usize> {
     let is_sparse = |chunk: &&Chunk| 2 * chunk.living < chunk.ids.len();
     let sparse = chunks.iter().take_while(is_sparse).count();
@@ -216,7 +216,7 @@ impl Chunk {
         Chunk { is_gone: vec![false; rows], living: rows, ids, columns, bytes }
     }
 
-    /// Of their living rows.
+    /// A chunk of their live rows.
     fn merged(chunks: &[Chunk]) -> Chunk {
         let kept = |chunk: &Chunk| {
             let living: Vec<usize> = (0..chunk.ids.len()).filter(|row| !chunk.is_gone[*row]).collect();
@@ -239,7 +239,7 @@ impl Chunk {
         Chunk::new(ids, columns)
     }
 
-    /// Its ids, in the form that they are due.
+    /// Its ids in the expected form.
     fn ids(&self) -> RowIds {
         let len = self.ids.len() as u32;
         let begins = |row: &usize| {
@@ -270,7 +270,7 @@ pub fn column_bytes(column: &Lengths) -> usize {
     validity + values
 }
 
-// ---- What a view says ----
+// ---- Views ----
 
 fn wrong(table: &Table, view: &TableView, rows_staged: usize, tells_bytes: bool) -> Option<String> {
     let due: Vec<&Chunk> = table.chunks.iter().filter(|chunk| chunk.living > 0).collect();
@@ -283,7 +283,7 @@ fn wrong(table: &Table, view: &TableView, rows_staged: usize, tells_bytes: bool)
     wrong.or_else(|| wrong_bytes(table, view.bytes as usize, rows_staged).filter(|_| tells_bytes))
 }
 
-/// Whether the buffers of a view's columns are not much larger than what lies in them.
+/// Whether the buffers of a view's columns are not much larger than their content.
 pub fn holds_little(view: &ShardView) -> bool {
     let of_drill = view.tables.iter().filter(|(id, _)| **id != ERRORS_TABLE);
     let mut chunks = of_drill.flat_map(|(_, table)| &table.chunks);
@@ -301,15 +301,15 @@ fn wrong_chunk(due: &Chunk, found: &ChunkView) -> Option<String> {
         return Some(format!("a chunk has the ids {:?}, must have {:?}", found.ids, due.ids()));
     }
     if found.deleted.is_some() != due.is_gone.contains(&true) {
-        return Some("a chunk of which all rows live has rows that are gone, or the other way".into());
+        return Some("a chunk of which all rows live has deleted rows, or the reverse".into());
     }
     let is_gone = |row: usize| found.deleted.as_ref().is_some_and(|gone| gone.value(row));
     let misled = (0..due.ids.len()).find(|row| is_gone(*row) != due.is_gone[*row]);
-    misled.map(|row| format!("whether row {:?} lives is told wrongly", due.ids[row]))
+    misled.map(|row| format!("the liveness of row {:?} is wrong", due.ids[row]))
 }
 
-/// To the byte, but for what cannot be known: whether a bitmap is kept for rows that go and are not shown to be gone yet, and how many
-/// buckets the index has. `rows_staged`: it may know the keys of so many more.
+/// Exact bytes, except unknown parts: a bitmap for staged deletions, and the buckets of the index. `rows_staged`:
+/// further keys that the index may contain.
 fn wrong_bytes(table: &Table, found: usize, rows_staged: usize) -> Option<String> {
     let (mut least, mut unknown) = (0, 0);
     for chunk in &table.chunks {
@@ -324,7 +324,7 @@ fn wrong_bytes(table: &Table, found: usize, rows_staged: usize) -> Option<String
         match chunk.living {
             living if living == rows => unknown += bitmap,
             0 => (least, unknown) = (least + 2 * bitmap, unknown + rows / 8),
-            // One of the staged tip, one that is published, and what readers hold.
+            // One of the staged tip, one published, and those that readers hold.
             _ => least += 2 * bitmap + rows / 8,
         }
     }

@@ -1,6 +1,5 @@
-//! Rows in the log's own bytes, alone: what the kernel writes of them, what another writer may write in the same format, and bytes that are
-//! damaged. A reader of its own, made from the format as `kernel::columns` documents it, says what each must come to. That what is
-//! written takes no more room than it promises is measured in `piece`.
+//! The column encoding alone: the kernel's own bytes, other valid encodings, and damaged bytes. An independent reader,
+//! written from the documentation of `kernel::columns`, predicts each result. `piece` checks the sizes.
 
 use bytes::Bytes;
 use kernel::columns::{ALIGNMENT, HIDDEN_COLUMN_IDS, PIECE_ROWS_MAX, encode, pieces};
@@ -18,10 +17,10 @@ use crate::scenario::TableShape;
 use crate::wide::Layout;
 
 const HEADER: usize = 32;
-/// Bytes of all rows' texts at most where one text stands for all.
+/// Most bytes of all rows' texts in the constant encoding.
 const CONSTANT_TEXT_BYTES_MAX: usize = 16 << 20;
 
-/// Rows that go, and rows that come.
+/// Deleted rows, and new rows.
 type Contents = (Vec<RowId>, Vec<Row>);
 
 /// Writes and reads pieces of one table for a while.
@@ -51,15 +50,15 @@ fn table(d: &Decisions<'_>) -> TableDef {
     };
     let mut spec = shape.spec("columns", d.below(3) == 1);
     if d.below(4) == 1 {
-        // Placed by any column, nullable or not, which only a table without a key is.
+        // Placed by any column, nullable or not; possible only without a key.
         (spec.primary_key, spec.shard_key) = (vec![], vec![d.index(spec.columns.len()) as u16]);
     }
     table_of(spec, TableId(3))
 }
 
-// ---- What the kernel writes ----
+// ---- The encoding of the kernel ----
 
-/// One piece, or some of them, each read back as what it was made of.
+/// One or several pieces, each read back and compared.
 fn written(d: &Decisions<'_>, def: &TableDef) -> Result<Vec<u8>, Violation> {
     let (mut part, mut all) = (Vec::new(), Vec::new());
     for _ in 0..d.pick(&[1, 1, 1, 2, 3]) {
@@ -80,7 +79,7 @@ fn written(d: &Decisions<'_>, def: &TableDef) -> Result<Vec<u8>, Violation> {
         let start = part.len();
         encode(def, &ids, batch.as_ref(), &mut part);
         if let Some(batch) = &batch {
-            // What lies under nulls or outside of a slice never shows.
+            // Values under nulls or outside a slice have no effect.
             let mut again = vec![];
             encode(def, &ids, Some(&rows::batch(d, def, &rows, true)), &mut again);
             ensure("recovered", part[start..] == again, || format!("{rows:?} are written in two ways"))?;
@@ -92,15 +91,15 @@ fn written(d: &Decisions<'_>, def: &TableDef) -> Result<Vec<u8>, Violation> {
     piece::check(&part)?;
     let found = read(def, &part);
     ensure("recovered", found.as_ref() == Some(&all), || {
-        format!("what is written of {all:?} says {found:?} by its format")
+        format!("the bytes of {all:?} decode to {found:?}")
     })?;
     Ok(part.into())
 }
 
-/// Numbers that are hardly worth a light encoding, or hardly not: in a column or two.
+/// Numbers near the thresholds of the light encodings, in one or two columns.
 fn roughen(d: &Decisions<'_>, def: &TableDef, rows: &mut [Row]) {
     for (at, column) in def.columns.iter().enumerate() {
-        // As differences they take half of what they are wide, more or less.
+        // Their differences take about half of their width.
         let bits = match column.column_type {
             ColumnType::Int16 => 8,
             ColumnType::Int32 => 18,
@@ -110,7 +109,7 @@ fn roughen(d: &Decisions<'_>, def: &TableDef, rows: &mut [Row]) {
         if def.primary_key.contains(&(at as u16)) || d.below(3) > 0 {
             continue;
         }
-        // The first 66 tell whether it is worth looking: so many jumps among them; then hardly any.
+        // The first 66 values are the sample: this many jumps among them, then hardly any.
         let jumps = d.pick(&[15, 16, 31, 32, 33, 65, 65, 65]);
         let far = d.pick(&[None, None, Some(6), Some(7), Some(bits)]);
         let mut value = 0i64;
@@ -125,7 +124,7 @@ fn roughen(d: &Decisions<'_>, def: &TableDef, rows: &mut [Row]) {
     }
 }
 
-/// Rows that go: near to one another, or far apart.
+/// Ids of deleted rows: near to one another, or far apart.
 fn draw_ids(d: &Decisions<'_>) -> Vec<RowId> {
     let spread = |all: &[u64]| d.pick(all);
     let sequences = spread(&[0, 0, 255, 256, 65_535, 65_536, u32::MAX.into(), 1 << 32, u64::MAX - 9]);
@@ -156,7 +155,7 @@ fn check_most_rows(d: &Decisions<'_>) -> Check {
     compare(&def, &part, "with a row too many")
 }
 
-/// One text that stands for as many bytes as it may, and for more.
+/// A constant text at the limit of expanded bytes, and beyond it.
 fn check_long_constants(d: &Decisions<'_>) -> Check {
     let def = narrow_table(5);
     let length = CONSTANT_TEXT_BYTES_MAX / 256;
@@ -169,14 +168,14 @@ fn check_long_constants(d: &Decisions<'_>) -> Check {
         ensure("bounded", (part.len() < 2 * length) == is_constant, || {
             format!("{rows} times a text of {length} bytes takes {} bytes", part.len())
         })?;
-        // Said of one row more.
+        // One row more in the header.
         part[12..16].copy_from_slice(&257u32.to_le_bytes());
         compare(&def, &part, "with more of a long text")?;
     }
     Ok(())
 }
 
-/// Each row goes where its values say, in order; a shard that gets none gets nothing.
+/// Each row goes to the shard of its values, in order; a shard without rows gets None.
 fn check_route(d: &Decisions<'_>, def: &TableDef, rows: &[Row], batch: &arrow_array::RecordBatch) -> Check {
     let shards = d.between(1, 5) as usize;
     let routed = kernel::route::route(def, batch, shards as u16);
@@ -191,7 +190,7 @@ fn check_route(d: &Decisions<'_>, def: &TableDef, rows: &[Row], batch: &arrow_ar
     Ok(())
 }
 
-// ---- What others may write ----
+// ---- Other valid encodings ----
 
 /// A piece in any encodings, which need not be the best ones.
 fn log_corruption(d: &Decisions<'_>, def: &TableDef) -> Vec<u8> {
@@ -265,7 +264,7 @@ fn corrupt_payload(d: &Decisions<'_>, column_type: ColumnType, rows: usize) -> (
     }
 }
 
-/// `small`: none is negative, and their sum is no large number.
+/// `small`: none is negative, and their sum is small.
 fn corrupt_integers(d: &Decisions<'_>, native: usize, rows: usize, small: bool) -> (Form, Vec<u8>) {
     let bound = 1i64 << (8 * native.min(7) - 1);
     let value = || match d.below(12) {
@@ -309,7 +308,7 @@ fn corrupt_integers(d: &Decisions<'_>, native: usize, rows: usize, small: bool) 
     }
 }
 
-/// As many bytes as it takes, now and then one more than needed.
+/// The shortest varint, sometimes with one byte more.
 fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -318,7 +317,7 @@ fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// Some bytes are others; most where the piece says what it is made of.
+/// Changes some bytes, mostly in the headers.
 fn damaged(d: &Decisions<'_>, part: &[u8]) -> Vec<u8> {
     let mut part = part.to_vec();
     match d.below(12) {
@@ -329,7 +328,7 @@ fn damaged(d: &Decisions<'_>, part: &[u8]) -> Vec<u8> {
             part.extend(vec![0; d.pick(&[1, 16, 32])]);
         }
         2 => {
-            // Bytes left over inside of the piece.
+            // Extra bytes inside the piece.
             part.extend([0; 16]);
             let length = number(&part[..4]) as u32 + 16;
             part[..4].copy_from_slice(&length.to_le_bytes());
@@ -367,9 +366,9 @@ fn damaged(d: &Decisions<'_>, part: &[u8]) -> Vec<u8> {
     part
 }
 
-// ---- What it must come to ----
+// ---- Expected results ----
 
-/// The kernel reads what the format says, and refuses what it does not.
+/// The kernel must read valid bytes as the format defines, and refuse all others.
 fn compare(def: &TableDef, part: &[u8], what: &str) -> Check {
     let due = read(def, part);
     let found = kernel_reads(def, part)?;
@@ -428,7 +427,7 @@ fn take_padding(rest: &mut &[u8], section: usize) -> Option<()> {
     padding.iter().all(|byte| *byte == 0).then_some(())
 }
 
-/// What a part says; None if it is no such.
+/// The content of a part; None if it is invalid.
 fn read(def: &TableDef, part: &[u8]) -> Option<Vec<Contents>> {
     let (mut rest, mut all) = (part, Vec::new());
     while !rest.is_empty() {
@@ -530,7 +529,7 @@ fn read_column(
             let bits = take(rest, rows.div_ceil(8))?;
             take_padding(rest, bits.len())?;
             let is_valid: Vec<bool> = (0..rows).map(|row| bits[row / 8] >> (row % 8) & 1 == 1).collect();
-            // A bitmap is there only where some rows are null and some are not.
+            // A bitmap exists only if some rows are null and some are not.
             if is_valid.iter().all(|valid| *valid == is_valid[0]) {
                 return None;
             }

@@ -1,5 +1,5 @@
-//! A reader's doubts alone: messages in any order and of any leader, and what a reader that doubts what jumps must make of each, as
-//! `kernel::guard` promises it.
+//! The continuity guard alone: messages in any order and of any leader, and the expected verdict for each, as
+//! `kernel::continuity` documents.
 
 use std::fmt::Arguments;
 
@@ -9,7 +9,7 @@ use kernel::{Mark, Position, RawMessage};
 use crate::decide::Decisions;
 use crate::oracle::{Check, ensure};
 
-/// Hands messages to a place for a while.
+/// Passes messages to a guard for a while.
 pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let leader_epoch = |d: &Decisions<'_>| d.pick(&[3, 3, 3, 4, -1]);
     let start = Position::kafka(d.between(0, 9) as i64, leader_epoch(d));
@@ -34,7 +34,7 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
             value: None,
         };
         let follows = last.is_some_and(|(_, epoch)| epoch == leader_epoch) && offset > next;
-        // What jumps is fetched again once; a hole behind a message of the same leader is one of compaction or of transactions.
+        // A jump is refetched once; a hole after a message of the same leader comes from compaction or transactions.
         let due = match () {
             () if offset != next && doubted_at != Some(next) && !follows => Admission::Refetch,
             () if offset < next => Admission::WentBack,
@@ -43,7 +43,7 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
         let verdict = guard.admit(&message);
         ensure("exactly once", verdict == due, || {
             format!(
-                "a reader at {next}, behind {last:?}, doubtful at {doubted_at:?}, judges {message:?}: {verdict:?}, not {due:?}"
+                "a guard at {next}, after {last:?}, refetched at {doubted_at:?}, returns {verdict:?} for {message:?}, expected {due:?}"
             )
         })?;
         match due {
@@ -54,9 +54,9 @@ pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
         let position = last.map_or(start.leader_epoch(), |(_, epoch)| epoch);
         let due = Position::kafka(next, position);
         ensure("exactly once", (guard.position(), guard.next_ordinal()) == (due, next), || {
-            format!("a reader stands at {:?}, must stand at {due:?}", guard.position())
+            format!("a guard is at {:?}, expected {due:?}", guard.position())
         })?;
     }
-    tell(format_args!("a reader comes to {next}"));
+    tell(format_args!("a reader reaches {next}"));
     Ok(())
 }

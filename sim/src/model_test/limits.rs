@@ -1,5 +1,5 @@
-//! Limits to the byte: rows of just as many bytes as a shard works on at once are taken at once, one more are taken in parts, and a row
-//! of more than four times as many is refused. Any other limits are drawn in `super`.
+//! Exact limits: rows of exactly a step's bytes are taken at once, one byte more is taken in parts, and a row of more
+//! than four times as many is refused. `super` draws other limits.
 
 use std::fmt::Arguments;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::oracle::{Check, describe, ensure};
 use crate::scenario::TableShape;
 use crate::wide::{AMOUNT, Layout};
 
-/// A row may take so many times the bytes of a step.
+/// Most bytes of a row, in steps.
 const ROW_STEPS_MAX: usize = 4;
 
-/// Draws a few rows and hands them to shards that have just room for them, or just not.
+/// Draws a few rows for shards whose limits just suffice, or just do not.
 pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     tell(format_args!("rows are taken by shards with just room for them, or just not"));
     check_steps(d)?;
@@ -35,13 +35,13 @@ fn table(shape: TableShape) -> Arc<TableDef> {
     Arc::new(super::table_of(shape.spec("to_the_byte", false), TableId(9)))
 }
 
-/// A step takes so many bytes at once, and a row may have four times as many.
+/// Checks the bytes of a step, and of a row.
 fn check_steps(d: &Decisions<'_>) -> Check {
     let def = table(TableShape::Events);
     let batch = |rows: u64| {
         let mix = Mix { rows, key_values: 9, from_messages: d.below(2) == 1, long: false };
         let mut drawn = rows::draw(d, &def, mix);
-        // What is refused takes no room.
+        // Refused rows take no space.
         drawn
             .retain(|row| row.iter().zip(&def.columns).all(|(value, c)| c.nullable || *value != Value::Null));
         (!drawn.is_empty()).then(|| rows::batch(d, &def, &drawn, false))
@@ -50,7 +50,7 @@ fn check_steps(d: &Decisions<'_>) -> Check {
     if batches.is_empty() {
         return Ok(());
     }
-    // Together they may take more: where one of them has nulls all have.
+    // Together they may take more: if one batch has nulls, all need a bitmap.
     let apart: usize = batches.iter().map(|batch| bytes_of(&def, std::slice::from_ref(batch))).sum();
     let bytes = apart.max(bytes_of(&def, &batches));
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
@@ -77,7 +77,7 @@ fn check_steps(d: &Decisions<'_>) -> Check {
     Ok(())
 }
 
-/// Rows are taken at once where there is room for so many bytes, and in parts where there is room for one less.
+/// Rows are taken at once within this limit, and in parts with one byte less.
 fn check_parts(rows: usize, bytes: usize, parts: &dyn Fn(usize) -> usize) -> Check {
     let found = parts(bytes);
     ensure("bounded", found == 1, || format!("{rows} rows of {bytes} bytes are taken in {found} parts"))?;
@@ -86,7 +86,7 @@ fn check_parts(rows: usize, bytes: usize, parts: &dyn Fn(usize) -> usize) -> Che
     })
 }
 
-/// Constants of an update become columns while it is carried out, wherever they stand in it.
+/// Constants of an update become columns during its execution.
 fn check_constants(d: &Decisions<'_>) -> Check {
     let def = table(TableShape::Latest);
     let rows = d.between(2, 6) as usize;
@@ -95,7 +95,7 @@ fn check_constants(d: &Decisions<'_>) -> Check {
     };
     let drawn: Vec<Row> = (0..rows).map(row).collect();
     let batch = rows::batch(d, &def, &drawn, false);
-    // More than the rows themselves take.
+    // More bytes than the rows themselves.
     let [a, b, c] = [(); 3].map(|()| 200 + d.index(40));
     let text = |bytes: usize| Box::new(Expr::Literal(Literal::Text("x".repeat(bytes)), ColumnType::Text));
     let third = Expr::IsNull(Box::new(Expr::Literal(Literal::Bytes(vec![7; c]), ColumnType::Bytea)));
@@ -109,14 +109,14 @@ fn check_constants(d: &Decisions<'_>) -> Check {
         stage(&def, &OnDuplicate::Update(update.clone()), std::slice::from_ref(&batch), limits).0
     };
     check_parts(rows, rows * (a + b + c), &parts)?;
-    // Even where they are too much for a single row, each row is taken.
+    // Even if they are too large for a single row, each row is taken.
     let found = parts(a + b + c - 1);
     ensure("bounded", found == rows, || {
         format!("{rows} rows with too long constants are taken in {found} parts")
     })
 }
 
-/// Rows that are stored may be much longer than those that come for them: what is gathered of them is bounded as well.
+/// Stored rows may be much longer than incoming ones: their gathered bytes are bounded as well.
 fn check_stored(d: &Decisions<'_>) -> Check {
     let def = table(TableShape::Latest);
     let (rows, bytes) = (d.between(3, 9) as usize, 300 + d.index(300));
@@ -144,7 +144,7 @@ fn check_stored(d: &Decisions<'_>) -> Check {
     for (sequence, work) in (1..).map(Sequence).zip(works) {
         let ShardReply::Staged { piece, counts, .. } = shard.handle(ShardCommand::Stage { sequence, work })
         else {
-            panic!("a shard answers what it is asked");
+            panic!("a shard replies to its command");
         };
         let parts = piece::check(&piece)?.len();
         let changed = counts.inserted + counts.updated;
@@ -157,7 +157,7 @@ fn check_stored(d: &Decisions<'_>) -> Check {
     Ok(())
 }
 
-/// What is told of a row that is refused is cut off where it has to be.
+/// The text of a refused row is truncated at the limit.
 fn check_texts(d: &Decisions<'_>) -> Check {
     let shape = TableShape::Wide(Layout::draw(d));
     let def = table(shape);
@@ -182,7 +182,7 @@ fn check_texts(d: &Decisions<'_>) -> Check {
 /// Bytes of rows once they are stored.
 fn bytes_of(def: &Arc<TableDef>, batches: &[RecordBatch]) -> usize {
     let (piece, _) = staged(def, &OnDuplicate::Reject, batches, ShardLimits::default());
-    let pieces = piece::check(&piece).expect("what is written is measured elsewhere");
+    let pieces = piece::check(&piece).expect("the piece is well-formed");
     pieces.iter().flat_map(|piece| &piece.columns).map(chunks::column_bytes).sum()
 }
 
@@ -194,7 +194,7 @@ fn stage(
     limits: ShardLimits,
 ) -> (usize, Vec<Rejected>) {
     let (piece, refused) = staged(def, on_duplicate, batches, limits);
-    (piece::check(&piece).expect("what is written is measured elsewhere").len(), refused)
+    (piece::check(&piece).expect("the piece is well-formed").len(), refused)
 }
 
 fn staged(

@@ -1,5 +1,5 @@
-//! A log alone, at the end of a run: many short lives on a disk of its own, with every trouble that disks and crashes make, and nothing
-//! else between them. What was durable must come back, and nothing that was not appended; what came back once comes back always.
+//! A log alone, at the end of a run: many short terms on a disk of its own, with all disk faults and crashes. Durable
+//! records must be recovered, and only appended ones; a recovered record stays.
 
 use std::fmt::Arguments;
 
@@ -15,10 +15,10 @@ use crate::swarm::draw_log_limits;
 use crate::world::process::{LogCommand, LogHost};
 
 const DATABASE: [u8; 16] = *b"a model test log";
-/// Starts after which nothing fails any more.
+/// Starts after which failures end.
 const FAILING_STARTS_MAX: usize = 6;
 
-/// Drills a log for a while, with the faults that may happen.
+/// Tests a log for a while, with the allowed faults.
 pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let crashes: Vec<Crash> = [(Fault::Kill, Crash::Kill), (Fault::PowerCut, Crash::Power)]
         .into_iter()
@@ -54,7 +54,7 @@ pub fn check(d: &Decisions<'_>, allowed: FaultSet, tell: &dyn Fn(Arguments<'_>))
     Ok(())
 }
 
-/// Those of the disk and of crashes, more often than where there is more to do between two of them.
+/// Rates of disk faults and crashes, higher than in a whole run.
 fn draw_rates(d: &Decisions<'_>, allowed: FaultSet) -> FaultRates {
     let mut rates = FaultRates::draw(d, allowed);
     for fault in
@@ -73,16 +73,16 @@ struct ModelTest<'d, 'a> {
     disk: Disk<'a>,
     limits: LogLimits,
     record_bytes_max: u64,
-    /// Each record that was appended, first to last, by its hash. What a crash took back is taken back here.
+    /// The hash of each appended record, in order. Records lost in a crash are removed.
     records: Vec<(RecordKind, u64)>,
-    /// These cannot be lost any more.
+    /// Records up to here cannot be lost.
     durable: Sequence,
     crashes: Vec<Crash>,
     tell: &'d dyn Fn(Arguments<'_>),
 }
 
 impl<'a> ModelTest<'_, 'a> {
-    /// One life: a start, some records and syncs, an end.
+    /// One term: a start, some records and syncs, an end.
     fn life(&mut self) -> Check {
         let opened = self.start()?;
         let sync_turns = self.d.pick(&[0, 2, 8, 30]);
@@ -104,7 +104,7 @@ impl<'a> ModelTest<'_, 'a> {
             }
         }
         self.durable = self.durable.max(host.durable);
-        // A log that failed is of no use: the process ends by itself.
+        // After a failure of the log the process ends.
         let crash = self.disk.died().or(failed.then_some(Crash::Kill));
         let crash = crash.unwrap_or_else(|| self.d.pick(&self.crashes));
         (self.tell)(format_args!("{crash:?}, record {} was durable", self.durable));
@@ -113,7 +113,9 @@ impl<'a> ModelTest<'_, 'a> {
 
     fn crash(&mut self, crash: Crash) -> Check {
         let misuse = self.disk.misuse().or_else(|| self.disk.misannounced());
-        ensure("honest", misuse.is_none(), || format!("the log did what it must never do: {misuse:?}"))?;
+        ensure("honest", misuse.is_none(), || {
+            format!("the log violated the contract of its storage: {misuse:?}")
+        })?;
         self.disk.restart(crash);
         Ok(())
     }
@@ -171,7 +173,7 @@ impl<'a> ModelTest<'_, 'a> {
         unreachable!("it opens, or is refused")
     }
 
-    /// The disk as the process sees it.
+    /// The process's view of the disk.
     fn image(&self) -> MemStorage {
         self.disk.spare(true);
         let image = self.disk.image().expect("no call fails now");
@@ -179,16 +181,16 @@ impl<'a> ModelTest<'_, 'a> {
         image
     }
 
-    /// What was torn is told; log files are as long and as full as they must be.
+    /// A torn tail is reported; log files have the expected lengths and contents.
     fn check_written(&self, mut before: MemStorage, opened: &Opened<Disk<'a>>) -> Check {
         let mut after = self.image();
         let (told, due) = (opened.torn_tail, crate::log_corruption::torn_of(&mut before, &mut after));
-        ensure("honest", told == due, || format!("a torn tail is told as {told:?}, must be {due:?}"))?;
+        ensure("honest", told == due, || format!("a torn tail is reported as {told:?}, must be {due:?}"))?;
         crate::log_corruption::check_layout(&mut after, self.limits.log_file_len)
     }
 
-    /// Of what was appended a part from the front, with everything that was durable; behind it the records that began lives which came
-    /// to nothing, and the one that begins this life.
+    /// Checks the recovered records: a prefix of the appended ones with all durable ones, then open records of failed
+    /// starts, and this term's open record.
     fn check_found(
         &mut self,
         found: Vec<(RecordKind, u64)>,
@@ -197,7 +199,7 @@ impl<'a> ModelTest<'_, 'a> {
     ) -> Check {
         let last = opened.writer.last();
         ensure("recovered", last.0 == found.len() as u64 && opened.writer.durable() == last, || {
-            format!("{} records of a log are read, its last is said to be {last}", found.len())
+            format!("{} records of a log are read, its last is reported as {last}", found.len())
         })?;
         let kept = self.records.iter().zip(&found).take_while(|(appended, found)| appended == found).count();
         let behind = &found[kept..];

@@ -1,10 +1,9 @@
-//! Shards alone, at the end of a run: whatever a coordinator may tell them, denser and rougher than any does, with rows and updates of
-//! every kind. A plain model of the tables goes along; every answer and every view is held against it. Now and then other shards,
-//! with other limits, are made from what was staged so far and take the place of these.
+//! Shards alone, at the end of a run: all commands of a coordinator, denser than in a run, with rows and updates of
+//! every kind. Every answer and every view is compared with a plain model of the tables. Sometimes other shards, with
+//! other limits, are made from the staged records and replace these.
 //!
-//! Rows are drawn in `rows`; what is written of them is measured in `piece`, where they lie in `chunks`. Limits are met to the byte in
-//! [`limits`]. Bytes of rows are tested against a model in [`columns`], updates in [`program`], logs in [`log`], and what readers make of messages that
-//! jump in [`place`].
+//! `rows` draws rows; `piece` checks their encoding, `chunks` their chunks. [`limits`] tests exact limits, [`columns`]
+//! the column encoding, [`program`] updates, [`log`] logs, and [`continuity`] the continuity guard.
 
 mod chunks;
 pub mod columns;
@@ -42,10 +41,10 @@ use crate::wide::{Layout, is_text};
 
 /// A name for each table ever made.
 const TABLES_MAX: usize = 3;
-/// Records that are staged and not published at most.
+/// Most staged and unpublished records.
 const STAGED_MAX: usize = 5;
 
-/// A table as one record has created it.
+/// A table created by one record.
 fn table_of(spec: TableSpec, id: TableId) -> TableDef {
     TableDef {
         id,
@@ -59,7 +58,8 @@ fn table_of(spec: TableSpec, id: TableId) -> TableDef {
     }
 }
 
-/// Tests shards against a model for a while. `restarts`: other shards may take their place. `tell` hears of every step.
+/// Tests shards against a model for a while. `restarts`: other shards may replace them. `tell` is called for every
+/// step.
 pub fn check(d: &Decisions<'_>, restarts: bool, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let mut model_test = ModelTest::new(d, tell);
     tell(format_args!(
@@ -93,7 +93,7 @@ struct State {
     tables: BTreeMap<TableId, (Arc<TableDef>, TableShape)>,
 }
 
-/// A record as the log would have it.
+/// A record as in the log.
 #[derive(Debug)]
 struct Logged {
     sequence: Sequence,
@@ -114,23 +114,23 @@ struct ModelTest<'d, 'a> {
     log: Vec<Logged>,
     tables_made: u32,
     key_values: u64,
-    /// There may be text under nulls, of rows that come and of what expressions leave. How much room it takes nobody can tell.
+    /// There may be text under nulls, whose memory is unpredictable.
     covers_text: bool,
-    /// Views of before, and what they were.
+    /// Earlier views, with their digests.
     held: Vec<(Snapshot, Vec<(TableId, Digest)>)>,
 }
 
-/// Which rows go.
+/// Which rows are deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Deleting {
     Any,
-    /// Just so many that no chunk is mostly dead yet.
+    /// As many as possible without making a chunk mostly deleted.
     Halves,
-    /// One of each chunk: those of which half was gone are all mostly dead now.
+    /// One of each chunk: half-deleted chunks become mostly deleted.
     OneEach,
 }
 
-/// Rows that go, by shard: of each chunk the first so many that live.
+/// Deleted rows, by shard: the first live ones of each chunk.
 fn first_of_each_chunk(snapshot: &Snapshot, table: TableId, habit: Deleting) -> BTreeSet<(usize, RowId)> {
     let mut going = BTreeSet::new();
     for (shard, view) in snapshot.shards.iter().enumerate() {
@@ -145,7 +145,7 @@ fn first_of_each_chunk(snapshot: &Snapshot, table: TableId, habit: Deleting) -> 
     going
 }
 
-/// What becomes of a row whose key is there.
+/// The rule for a row whose key exists.
 #[derive(Debug)]
 enum Rule {
     Fits(Duplicate),
@@ -153,13 +153,13 @@ enum Rule {
     Misfit(OnDuplicate),
 }
 
-/// What the shards must answer together to what they are told of one record.
+/// The expected answers of all shards for one record.
 #[derive(Default)]
 struct Due {
     counts: Counts,
     ignored: Vec<(TableId, i32, i64)>,
     refused: Vec<String>,
-    /// Rows come to an update that is a fold.
+    /// Rows are updated by a fold.
     folds: bool,
 }
 
@@ -202,7 +202,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         let mut work: Vec<Vec<Work>> = vec![vec![]; self.shards.len()];
         let changes = self.define(&mut state, &mut work);
         self.log.push(Logged { sequence: state.sequence, changes, parts: vec![vec![]; self.shards.len()] });
-        // What is told in a second command adds to the first.
+        // A second command adds to the first.
         let commands = if self.d.below(5) == 1 { 2 } else { 1 };
         for _ in 0..commands {
             let mut due = Due::default();
@@ -263,7 +263,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         (Arc::new(def), shape)
     }
 
-    /// Rows of one table, some of which go first.
+    /// Draws rows and deletions of one table.
     fn draw_rows(&mut self, state: &mut State, work: &mut [Vec<Work>], due: &mut Due) {
         let d = self.d;
         let chosen = d.index(state.tables.len().max(1));
@@ -316,8 +316,8 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         })
     }
 
-    /// Some of the rows that live at the tip before the record, by shard. Those of a record that has begun already are left alone: what a
-    /// table lock shows is older.
+    /// Some of the live rows at the tip before the record, by shard. Rows of the current record are excluded: a table
+    /// lock's snapshot is older.
     fn draw_deletes(&mut self, def: &TableDef, state: &mut State, due: &mut Due) -> Vec<Vec<RowId>> {
         let mut deletes = vec![vec![]; self.shards.len()];
         let untold =
@@ -345,7 +345,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         deletes
     }
 
-    /// What rows come to, one by one.
+    /// Applies rows to the model, one by one.
     fn take_in(
         &self,
         state: &mut State,
@@ -409,7 +409,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         pieces
     }
 
-    /// Hands each shard its work; together they must answer what is due.
+    /// Sends each shard its work and checks the answers together.
     fn tell_shards(&mut self, sequence: Sequence, work: Vec<Vec<Work>>, mut due: Due) -> Check {
         let mut told = Due::default();
         let folded = || coverage::so_far(CoverageMark::Folded);
@@ -420,7 +420,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             let ShardReply::Staged { sequence: echo, piece, counts, ignored, rejected } = reply else {
                 return Err(Violation::new("honest", format!("shard {number} answers {reply:?}")));
             };
-            ensure("honest", echo == sequence, || format!("shard {number} speaks of record {echo}"))?;
+            ensure("honest", echo == sequence, || format!("shard {number} replies for record {echo}"))?;
             let pieces = piece::check(&piece)?;
             ensure("bounded", pieces.len() <= most, || {
                 format!("record {sequence} has {} pieces of shard {number}, {most} are enough", pieces.len())
@@ -433,7 +433,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             told.refused.extend(rejected.iter().map(|rejected| self.told(rejected)));
             self.log.last_mut().expect("just begun").parts[number].push(piece);
         }
-        // It is much faster, and comes to the same.
+        // A fold is much faster, with the same result.
         ensure("bounded", !due.folds || folded() > folded_before, || {
             format!("record {sequence}: an update that is a fold is not carried out as one")
         })?;
@@ -442,7 +442,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             due.refused.sort();
         }
         ensure("exactly once", told.counts == due.counts, || {
-            format!("record {sequence} comes to {:?}, must come to {:?}", told.counts, due.counts)
+            format!("record {sequence} has the counts {:?}, must have {:?}", told.counts, due.counts)
         })?;
         ensure("exactly once", told.ignored == due.ignored, || {
             format!("record {sequence} ignores {:?}, must ignore {:?}", told.ignored, due.ignored)
@@ -457,7 +457,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         })
     }
 
-    /// Pieces that work may take: rows are cut where a limit is reached, and nowhere else.
+    /// Most pieces of the work: rows are split only at limits.
     fn pieces_max(&self, work: &[Work]) -> usize {
         let of_item = |item: &Work| {
             let Work::Rows { deletes, rows, .. } = item else { return 0 };
@@ -477,7 +477,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         refusal(rejected.table, code, why, origin, &rejected.row_text)
     }
 
-    // ---- What is seen ----
+    // ---- Views ----
 
     fn view_tip(&mut self) -> Snapshot {
         let table_lock = TableLockId(1);
@@ -513,7 +513,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         })
     }
 
-    /// What is shown to readers is merged as it comes, besides.
+    /// Published views are also merged.
     fn compare_published(&mut self) -> Check {
         let sequence = self.published.sequence;
         let snapshot =
@@ -524,7 +524,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             .into_iter()
             .try_for_each(|id| check_sizes(&snapshot, id.0, &self.published.model, &self.limits))?;
         let whole = ShardLimits::default();
-        // Where rows are cut into parts, each holds on to all of them until it is merged.
+        // Parts of split rows share the buffers of all rows until they are merged.
         let is_cut = self.limits.step_bytes_max < whole.step_bytes_max
             || self.limits.piece_rows_max < whole.piece_rows_max;
         for (number, (chunks, view)) in self.chunks.iter().zip(&self.views).enumerate() {
@@ -567,14 +567,14 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         let Some(last) = self.staged.len().checked_sub(1) else { return };
         let kept = self.d.index(last + 1);
         let from = self.staged[kept].sequence;
-        (self.tell)(format_args!("what was staged from record {from} on is dropped"));
+        (self.tell)(format_args!("the records staged from {from} on are dropped"));
         self.shards.iter_mut().for_each(|shard| drop(shard.handle(ShardCommand::Abandon { from })));
         self.chunks.iter_mut().for_each(|chunks| chunks.abandon(from));
         self.staged.truncate(kept);
         self.log.retain(|record| record.sequence < from);
     }
 
-    /// A record in which a row goes that was never there is refused, however near to one that was.
+    /// A record that deletes a row that never existed is refused, however close its id is to an existing one.
     fn replay_strange_deletions(&self) -> Check {
         if !self.staged.is_empty() {
             return Ok(());
@@ -604,9 +604,9 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         Ok(())
     }
 
-    /// Other shards are made of what was staged, as if all of it had been durable.
+    /// Makes other shards from the staged records, as if all were durable.
     fn restart(&mut self) -> Check {
-        // A row that was taken once may be too large for smaller steps.
+        // An accepted row may be too large for smaller steps.
         let ShardLimits { step_bytes_max, keys_at_once, .. } = self.limits;
         self.limits = ShardLimits { step_bytes_max, keys_at_once, ..draw_shard_limits(self.d) };
         if self.covers_text {

@@ -1,6 +1,6 @@
-//! What is written of rows, measured: the columns of a piece have the encoding that their values call for, as the format is documented
-//! (`kernel::columns` and its `column`), and so take no more room than it promises. Read with no code of the kernel's. What rows
-//! come to is not looked at here.
+//! Checks the encoding of rows: each column has the encoding that the documented format (`kernel::columns` and its
+//! `column`) requires for its values, and so the documented size. Independent of the kernel's code. The values are not
+//! checked here.
 
 use bytes::Bytes;
 use kernel::{RowId, Sequence, TableId};
@@ -9,7 +9,7 @@ use crate::oracle::Violation;
 
 const PIECE_HEADER: usize = 32;
 const ALIGNMENT: usize = 16;
-/// Of more values the first so many tell whether runs and differences are looked into at all.
+/// Sample size that decides whether runs and differences are tried.
 const SAMPLE_ROWS: usize = 66;
 
 pub(super) const NULLS: u8 = 0;
@@ -19,23 +19,23 @@ pub(super) const DELTAS: u8 = 3;
 pub(super) const RUNS: u8 = 4;
 pub(super) const RAW: u8 = 5;
 
-/// A table piece, as far as it says where rows lie and how much room they take.
+/// The layout facts of a table piece.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
     /// Table.
     pub table: TableId,
-    /// Rows that go.
+    /// Deleted rows.
     pub deletes: Vec<RowId>,
-    /// Rows that come.
+    /// New rows.
     pub rows: usize,
-    /// Columns of the rows that come.
+    /// Columns of the new rows.
     pub columns: Vec<Lengths>,
 }
 
-/// What the values of a column take in memory.
+/// Memory of a column's values.
 #[derive(Clone, Debug)]
 pub struct Lengths {
-    /// How they lie there.
+    /// Their form.
     pub form: Form,
     /// By row: is it null?
     pub nulls: Vec<bool>,
@@ -43,7 +43,7 @@ pub struct Lengths {
     pub texts: Vec<u32>,
 }
 
-/// How the values of a column lie in memory.
+/// The form of a column's values in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
     /// A bit each.
@@ -54,7 +54,7 @@ pub enum Form {
     Texts,
 }
 
-/// Looks at all columns of all table pieces; returns the pieces.
+/// Checks all columns of all table pieces; returns the pieces.
 pub fn check(piece: &Bytes) -> Result<Vec<Written>, Violation> {
     let mut rest: &[u8] = piece;
     let mut pieces = vec![];
@@ -104,8 +104,8 @@ pub fn check(piece: &Bytes) -> Result<Vec<Written>, Violation> {
     Ok(pieces)
 }
 
-/// Ids are written as differences to the least sequence and the least ordinal, as wide as they have to be. Returns them and the length of
-/// the section.
+/// Ids are written as differences to the least sequence and the least ordinal, of the least width. Returns them and the
+/// length of the section.
 fn read_deletes(section: &[u8], count: usize) -> Result<(Vec<RowId>, usize), String> {
     let least = RowId { sequence: Sequence(number(&section[..8])), ordinal: number(&section[8..12]) as u32 };
     let mut ids = vec![least; count];
@@ -142,7 +142,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// A column as it is written.
+/// An encoded column.
 struct Column<'p> {
     type_tag: u8,
     encoding: u8,
@@ -159,7 +159,7 @@ impl Column<'_> {
         self.validity.is_empty() || self.validity[row / 8] >> (row % 8) & 1 == 1
     }
 
-    /// What its values take once they are read, and have been found to be right.
+    /// Memory of its values once decoded; checks them.
     fn lengths(&self) -> Lengths {
         let nulls = (0..self.rows).map(|row| self.encoding == NULLS || !self.is_valid(row)).collect();
         let form = match self.type_tag {
@@ -187,7 +187,7 @@ impl Column<'_> {
         }
     }
 
-    /// What says the lengths of texts, without what it is padded with.
+    /// The lengths of texts without padding.
     fn used_front<'f>(&self, front: &'f [u8], width: usize) -> &'f [u8] {
         let used = used_by_lengths(self.encoding, width, self.rows, front);
         &front[..used.expect("checked before")]
@@ -246,7 +246,7 @@ impl Column<'_> {
         check_length(&values, native, self.encoding, self.payload.len())
     }
 
-    /// Under nulls lies the value before them, at the front the first one.
+    /// Under nulls is the previous value, at the front the first one.
     fn check_filled<T: PartialEq>(&self, values: &[T]) -> Result<(), String> {
         let first = (0..self.rows).find(|row| self.is_valid(*row)).ok_or("it is null throughout")?;
         let expected = |row: usize| if row < first { first } else { row - usize::from(row > 0) };
@@ -286,7 +286,7 @@ fn length(what: &str, found: usize, due: usize) -> Result<(), String> {
     if found == due { Ok(()) } else { Err(format!("{what} take {found} bytes, must take {due}")) }
 }
 
-/// Bytes of the lengths of texts, without what they are padded with.
+/// Bytes of the lengths of texts, without padding.
 fn used_by_lengths(encoding: u8, width: usize, rows: usize, bytes: &[u8]) -> Result<usize, String> {
     Ok(match encoding {
         CONSTANT => 8,
@@ -305,7 +305,7 @@ fn used_by_lengths(encoding: u8, width: usize, rows: usize, bytes: &[u8]) -> Res
     })
 }
 
-/// The integers that a payload says.
+/// The integers of a payload.
 fn integers(
     encoding: u8,
     width: usize,
@@ -349,7 +349,7 @@ fn integers(
     if values.len() == rows { Ok(values) } else { Err(format!("it has {} values", values.len())) }
 }
 
-/// The least that the encodings of integers can do, where differences have to be worth half of the room.
+/// Checks for the smallest encoding of integers, where deltas must save half of the space.
 fn check_length(values: &[i64], native: usize, encoding: u8, found: usize) -> Result<(), String> {
     let (least, greatest) = (values.iter().min().expect("a row"), values.iter().max().expect("a row"));
     if least == greatest {
@@ -362,7 +362,7 @@ fn check_length(values: &[i64], native: usize, encoding: u8, found: usize) -> Re
     let plain = if width < native { 8 + rows * width } else { rows * native };
     let worth = rows * width / 2;
     let (runs, deltas) = (runs_bytes(values), deltas_bytes(values));
-    // Values in no order betray themselves by the first of them.
+    // The sample identifies unordered values.
     let hopeless = rows > SAMPLE_ROWS && {
         let sample = &values[..SAMPLE_ROWS];
         runs_bytes(sample) > worth.min(384) && deltas_bytes(sample) - 8 > 32 * width

@@ -1,5 +1,5 @@
-//! Updates alone: many programs, each over the same few rows, whose values lie at the bounds of their types. The oracle's evaluator says
-//! what each row comes to. And how deeply a program may nest.
+//! Updates alone: many programs, each over the same few rows with values at the bounds of their types. The oracle's
+//! evaluator predicts the results. Also the depth limit of programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
@@ -21,10 +21,10 @@ use crate::wide::{Layout, edges, plain};
 
 /// Deepest nesting of an expression.
 const DEPTH_MAX: usize = 400;
-/// Where the columns behind a table's own begin.
+/// Index of the first hidden column.
 const HIDDEN: usize = 16;
 
-/// Carries out some programs. `tell` hears of each.
+/// Executes some programs. `tell` is called for each.
 pub fn check(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let mut model_test = ModelTest::new(d)?;
     for _ in 0..d.between(4, 12) {
@@ -48,7 +48,7 @@ fn table(layout: Layout) -> Arc<TableDef> {
     Arc::new(super::table_of(TableShape::Wide(layout).spec("programs", false), TableId(5)))
 }
 
-/// What a shard makes of rows.
+/// The result of a shard.
 struct Staged {
     counts: Counts,
     rejected: Vec<Rejected>,
@@ -153,7 +153,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         Ok(())
     }
 
-    /// By the number of their keys: the order in which they were made is that of the rows before any changes.
+    /// In order of their keys' numbers.
     fn view(&mut self) -> Vec<Row> {
         let ShardReply::Tip { view, .. } =
             self.shard.handle(ShardCommand::ViewTip { table_lock: TableLockId(1) })
@@ -170,7 +170,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         self.stored.iter().filter_map(|stored| by_key.remove(&key(stored))).collect()
     }
 
-    /// What does not fit its table refuses all rows.
+    /// An ill-typed update rejects all rows.
     fn refuse_misfit(&mut self) -> Check {
         let misfit = Program::draw_misfit(self.d, self.layout);
         let rows: Vec<Row> = self.incoming().into_iter().map(|(_, row)| row).collect();
@@ -189,7 +189,7 @@ fn told(rejected: &Rejected) -> (Value, &str) {
     (offset, rejected.error.sqlstate.as_str())
 }
 
-/// As deep as may be, and one more: whether it may be defined, and whether it is read.
+/// The maximum depth and one more: definition and decoding.
 fn check_depth(def: &TableDef) -> Check {
     let flag = def.columns.iter().position(|column| column.column_type == ColumnType::Bool);
     let leaf = Expr::Incoming(flag.expect("the wide table has one") as u16);
@@ -199,7 +199,7 @@ fn check_depth(def: &TableDef) -> Check {
         let check = OnDuplicate::Update(Update { assignments: vec![], condition }).check(def);
         let due = if depth > DEPTH_MAX { Err(SqlState::INVALID_PARAMETER_VALUE) } else { Ok(()) };
         let found = check.map_err(|error| error.sqlstate);
-        ensure("honest", found == due, || format!("an expression of depth {depth} comes to {found:?}"))?;
+        ensure("honest", found == due, || format!("an expression of depth {depth} gives {found:?}"))?;
     }
     // Its nodes, operands first: their number, then each.
     let mut bytes = postcard::to_stdvec(&nested(DEPTH_MAX)).expect("it can be written");

@@ -1,5 +1,5 @@
-//! Rows for model tests: columns with habits of their own in every batch, so that each encoding, width and kind of null is met, and the same
-//! rows in several physical forms. What becomes of them lives in `super`.
+//! Rows for model tests: columns with a distribution of their own in every batch, so that each encoding, width and kind
+//! of null occurs, and the same rows in several physical forms. `super` uses them.
 
 use std::sync::Arc;
 
@@ -13,34 +13,34 @@ use crate::decide::Decisions;
 use crate::oracle::value::{Row, Value};
 use crate::wide::{edges, is_text, plain};
 
-/// What the values of a column are like, for a batch.
+/// The distribution of a column's values in a batch.
 #[derive(Clone, Copy, Debug)]
 enum Habit {
     Plain,
     Mixed,
     Edges,
     Nulls,
-    /// The same for so many rows.
+    /// The same for this many rows.
     Runs(u64),
-    /// Neighbours differ by so much.
+    /// Neighbours differ by this much.
     Steps(u64),
-    /// In no order at first, and then always the same.
+    /// Unordered at first, then always the same.
     Settles,
 }
 
 /// Texts whose lengths have more than 16 bits.
 const LONG_TEXT_BYTES: u64 = 66_000;
 
-/// What a batch is made of.
+/// The parameters of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
     /// Rows.
     pub rows: u64,
     /// Values of each column of a key.
     pub key_values: u64,
-    /// Messages of a pipeline, and not a client's rows.
+    /// Rows of a pipeline, not of a client.
     pub from_messages: bool,
-    /// Rows may be as long as they are.
+    /// Rows may be long.
     pub long: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct Mix {
 pub fn draw(d: &Decisions<'_>, def: &TableDef, mix: Mix) -> Vec<Row> {
     let habits: Vec<Habit> = def.columns.iter().map(|_| habit(d)).collect();
     let long = (mix.long && d.below(6) == 1).then(|| d.index(def.columns.len()));
-    // A message that fails where there must be a value fails alone: few do.
+    // Few messages lack a required value.
     let nulls_in = d.pick(&[0, 0, 40, 6]);
     let first = d.pick(&[0, 0, 500, 17]);
     let row = |number: u64| {
@@ -113,16 +113,16 @@ fn value(d: &Decisions<'_>, habit: Habit, column_type: ColumnType, nullable: boo
     }
 }
 
-/// Short ones first, then some of which each is a little longer than the one before.
+/// Short ones first, then each a little longer than the previous one.
 fn long_text(number: u64, rows: u64) -> Value {
     let length = if number < rows / 2 { 3 } else { LONG_TEXT_BYTES + number };
     Value::Text("x".repeat(length as usize))
 }
 
-/// The rows as a batch, in any physical form: other values under nulls, a slice of more, or just so. Fields may be null all of them: what
-/// comes in is checked by who takes it in. `covers_text`: under nulls may be text, too.
+/// The rows as a batch, in any physical form: other values under nulls, a slice, or plain. All fields are nullable: the
+/// shard checks incoming rows. `covers_text`: text may be under nulls, too.
 pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool) -> RecordBatch {
-    // A slice without nulls of columns that have some is a form of its own.
+    // A slice without nulls of columns with nulls is a form of its own.
     let padding = if d.below(2) == 0 { rows[0].clone() } else { vec![Value::Null; rows[0].len()] };
     let before = d.pick(&[0, 0, 0, 0, 1, 3, 8, 600]);
     let more = |count: usize| std::iter::repeat_n(&padding, count);
@@ -145,7 +145,7 @@ pub fn batch(d: &Decisions<'_>, def: &TableDef, rows: &[Row], covers_text: bool)
     padded.slice(before, rows.len())
 }
 
-/// A column with anything under its nulls.
+/// A column with arbitrary values under its nulls.
 fn covered(d: &Decisions<'_>, column_type: ColumnType, values: &[&Value]) -> ArrayRef {
     let anything: Vec<Value> = values
         .iter()

@@ -1,5 +1,5 @@
-//! What a record may say of tables and pipelines: nothing that nobody asked for, no cursor that moves by itself, no partition that
-//! begins where its topic never did. What a definition must come to lives in `definitions`.
+//! Checks a record's catalog changes: each was requested, no cursor moves by itself, and no partition begins where its
+//! topic never began. `definitions` predicts the results of definitions.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Oracle {
     ) -> Check {
         let asked = |wanted: &dyn Fn(&Definition) -> bool, what: String| {
             ensure("honest", self.definitions.iter().any(wanted), || {
-                format!("{what}, but nobody asked for it")
+                format!("{what}, but no client asked for it")
             })
         };
         match change {
@@ -58,7 +58,7 @@ impl Oracle {
                     Definition::TruncateTable { name: n } => truncated && *n == name,
                     _ => false,
                 };
-                asked(&wanted, format!("rows of table {name} gone"))?;
+                asked(&wanted, format!("rows of table {name} deleted"))?;
                 let change =
                     if truncated { Change::TableTruncated(id.0) } else { Change::TableDropped(id.0) };
                 transaction.apply(change);
@@ -115,7 +115,7 @@ impl Oracle {
             })?;
             let altered = self.definitions.iter().any(|d| is_alteration(d, &now.definition));
             ensure("honest", now.definition == before.definition || altered, || {
-                format!("pipeline {name} has another definition unasked: {}", now.definition)
+                format!("pipeline {name} has another definition without a request: {}", now.definition)
             })?;
             if now.generation == before.generation {
                 let moved = before.cursors.iter().find(|(p, at)| now.cursors.get(p) != Some(at));
@@ -175,17 +175,17 @@ impl Oracle {
             (before, PipelineState::Failed(_)) => *before == PipelineState::Running,
             _ => false,
         };
-        ensure("honest", legal, || format!("pipeline {before:?} became {:?} unasked", now.state))
+        ensure("honest", legal, || format!("pipeline {before:?} became {:?} without a request", now.state))
     }
 
-    /// A partition that is seen for the first time starts at an offset that its topic has, or had (A11).
+    /// A new partition starts at an offset that its topic has, or had (A11).
     fn check_first_seen(&self, before: &Pipeline, now: &Pipeline, outside: &Outside<'_, '_>) -> Check {
         let topic_known = before.topic.is_none() || before.topic == now.topic;
-        ensure("honest", topic_known, || format!("pipeline {} goes on in another topic", now.name))?;
+        ensure("honest", topic_known, || format!("pipeline {} continues in another topic", now.name))?;
         let Some(topic) = now.topic else { return Ok(()) };
         let rule = rule(outside, &now.name)?;
         for (partition, at) in now.cursors.iter().filter(|(p, _)| !before.cursors.contains_key(p)) {
-            // Only where a pipeline begins may it begin at the end: what comes to a known topic is read from its start.
+            // Only a new pipeline may begin at the end: a partition added to a known topic is read from its start.
             let broker = &outside.brokers[rule.topic];
             let readable = match before.topic {
                 None => broker.ever_told(topic, *partition, *at),
@@ -221,7 +221,7 @@ impl Oracle {
             _ => false,
         });
         let legal = asked && now.generation == before.generation + 1;
-        ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} unasked"))
+        ensure("monotonic", legal, || format!("pipeline {before:?} became {now:?} without a request"))
     }
 }
 
@@ -261,7 +261,7 @@ impl Progress {
     }
 }
 
-/// Whether a definition makes this of a pipeline. Each alteration has a text of its own.
+/// Whether a definition is this alteration of a pipeline. Each alteration has a text of its own.
 fn is_alteration(asked: &Definition, definition: &str) -> bool {
     matches!(asked, Definition::AlterPipeline(Alteration { spec, .. }) if spec.definition_sql == definition)
 }

@@ -1,5 +1,5 @@
-//! What a definition must come to: whether it changes something, is so already, or is refused, and as what. Said of the model
-//! and of what a client asked for; what the record that carries it out may say lives in `super`.
+//! Predicts the result of a definition from the model and the request: a record, no change, or a refusal with its kind.
+//! `super` checks the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use kernel::{SqlState, expr::OnDuplicate};
 use super::model::{Model, Pipeline};
 use super::{Check, Oracle, Violation, ensure};
 
-/// What must come of a definition.
+/// The predicted result of a definition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Foretold {
-    /// It is so already: answered at once.
+    /// No change: answered at once.
     Nothing,
     /// A record.
     Record,
@@ -21,10 +21,10 @@ pub enum Foretold {
     Refused(SqlState),
 }
 
-/// Columns that a table has at most.
+/// Most columns of a table.
 const COLUMNS_MAX: usize = 1600;
 
-/// What must come of a definition at this moment.
+/// Predicts the result of a definition now.
 pub fn foretell(definition: &Definition, tip: &Model) -> Foretold {
     let table = |name: &str| tip.table_named(name);
     let pipeline = |name: &str| tip.pipelines.values().find(|p| p.name == name);
@@ -109,7 +109,7 @@ fn is_legal_table(spec: &TableSpec) -> bool {
         && placed_by_key
 }
 
-/// The table is the one that was asked for. Columns of a primary key are NOT NULL.
+/// The table equals the requested one. Columns of a primary key are NOT NULL.
 fn is_as_asked(def: &TableDef, spec: &TableSpec) -> bool {
     let column = |(at, column): (usize, &kernel::schema::ColumnDef)| {
         let mut column = column.clone();
@@ -132,7 +132,7 @@ fn is_pipeline_as_asked(def: &PipelineDef, spec: &PipelineSpec, tip: &Model) -> 
         && def.batch_bytes_max == spec.batch_bytes_max
 }
 
-/// Whether a change is what a definition asks for; None if it has nothing to do with it.
+/// Whether a change executes a definition as requested; None if it is unrelated.
 fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> Option<bool> {
     let table = |id: &kernel::TableId, name: &str| tip.tables.get(&id.0).is_some_and(|t| t.name == name);
     let before = |def: &PipelineDef| tip.pipelines.get(&def.id.0);
@@ -199,12 +199,12 @@ fn carries_out(definition: &Definition, change: &CatalogChange, tip: &Model) -> 
 pub(super) struct Outstanding {
     request: u64,
     definition: Definition,
-    /// A record did what it asks for.
+    /// A record has executed it.
     done: bool,
 }
 
 impl Oracle {
-    /// A client asks for this. Definitions take their turns in the order in which they are asked for.
+    /// A client sends this. Definitions are executed in the order of the requests.
     pub fn asked_to_define(&mut self, request: u64, definition: Definition) {
         self.definitions.push(definition.clone());
         self.outstanding.push_back(Outstanding { request, definition, done: false });
@@ -225,8 +225,8 @@ impl Oracle {
         pipelines.filter_map(|(id, pipeline)| Some((*id, asked(&pipeline.definition)?))).collect()
     }
 
-    /// A record has a change of the catalog: if it is what a client waits for, it is that client's turn, it is as asked for, and
-    /// nothing forbade it.
+    /// Checks a record's catalog change: if a client waits for it, it must be that client's turn, be as requested, and
+    /// be legal.
     pub(super) fn check_carried_out(&mut self, change: &CatalogChange, tip: &Model) -> Check {
         let Some(turn) = self.outstanding.iter().position(|o| !o.done) else {
             return self.check_out_of_turn(change, tip);
@@ -235,21 +235,21 @@ impl Oracle {
         let Some(as_asked) = carries_out(definition, change, tip) else {
             return self.check_out_of_turn(change, tip);
         };
-        ensure("honest", as_asked, || format!("{definition:?} is carried out in another way: {change:?}"))?;
+        ensure("honest", as_asked, || format!("{definition:?} is executed differently: {change:?}"))?;
         let foretold = foretell(definition, tip);
         ensure("honest", foretold == Foretold::Record, || {
-            format!("{definition:?} is carried out, must come to {foretold:?}")
+            format!("{definition:?} is executed, expected {foretold:?}")
         })?;
         self.outstanding[turn].done = true;
         Ok(())
     }
 
-    /// A change is not what is asked for next: nor is it what was carried out already, or what is only asked for after that.
+    /// A change that is not the next requested one must be neither an executed one nor a later one.
     fn check_out_of_turn(&self, change: &CatalogChange, tip: &Model) -> Check {
         let other = self.outstanding.iter().find(|o| carries_out(&o.definition, change, tip).is_some());
         ensure("honest", other.is_none(), || {
             let how = if other.is_some_and(|o| o.done) { "twice" } else { "before its turn" };
-            format!("{other:?} is carried out {how}: {change:?}")
+            format!("{other:?} is executed {how}: {change:?}")
         })
     }
 
@@ -268,12 +268,12 @@ impl Oracle {
         self.sources.effect(effect)
     }
 
-    /// A record did what the definition of this request asks for.
+    /// Whether a record has executed the definition of this request.
     pub fn is_carried_out(&self, request: u64) -> bool {
         self.outstanding.iter().any(|o| o.request == request && o.done)
     }
 
-    /// A definition is turned away because there is no room: judged elsewhere.
+    /// A definition is refused for the state of the database; checked elsewhere.
     pub fn definition_turned_away(&mut self, request: u64) {
         self.outstanding.retain(|o| o.request != request);
     }
@@ -281,7 +281,7 @@ impl Oracle {
     /// A definition is answered.
     pub fn defined(&mut self, request: u64, refused: Option<SqlState>) -> Check {
         let Some(at) = self.outstanding.iter().position(|o| o.request == request) else {
-            return Err(Violation::new("honest", "a definition is answered that nobody asked for"));
+            return Err(Violation::new("honest", "a definition is answered without a request"));
         };
         let before = self.outstanding.iter().take(at).find(|o| !o.done);
         ensure("honest", before.is_none(), || format!("definition {request} is answered before {before:?}"))?;
@@ -293,7 +293,7 @@ impl Oracle {
         };
         let foretold = foretell(&definition, &self.tip);
         ensure("honest", expected == foretold && !done, || {
-            format!("{definition:?} came to {expected:?} (done: {done}), must come to {foretold:?}")
+            format!("{definition:?} resulted in {expected:?} (done: {done}), expected {foretold:?}")
         })
     }
 }

@@ -1,5 +1,5 @@
-//! What the errors table must say of a row that was refused: why, and what the row was. In words of its own making: dates come from
-//! `chrono`, texts from `serde_json`, not from the kernel.
+//! The expected text of the errors table for a rejected row: the reason and the row. Computed without the kernel: dates
+//! by `chrono`, texts by `serde_json`.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use kernel::schema::ColumnType;
@@ -7,7 +7,7 @@ use kernel::schema::ColumnType;
 use super::value::{Row, Value};
 use crate::scenario::TableShape;
 
-/// Why a shard refused a row, by its SQLSTATE.
+/// The message for a rejected row, by its SQLSTATE.
 pub fn refusal(code: &str, table: &str, shape: TableShape, row: &Row) -> String {
     let columns = shape.columns();
     if code == "23505" {
@@ -32,7 +32,7 @@ pub fn refusal(code: &str, table: &str, shape: TableShape, row: &Row) -> String 
     format!("ON DUPLICATE KEY UPDATE of table \"{table}\": {what}")
 }
 
-/// The row's own columns, cut off behind so many bytes.
+/// The row's own columns, truncated to this many bytes.
 pub fn row_text(shape: TableShape, row: &Row, bytes_max: usize) -> String {
     let mut text = String::from("{");
     for (at, (name, column_type, _)) in shape.columns().iter().enumerate() {

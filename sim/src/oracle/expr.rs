@@ -1,8 +1,9 @@
-//! What ON DUPLICATE KEY UPDATE makes of a row, one expression and one row at a time, on plain values. Written from the meaning that
-//! `kernel::expr` promises (PostgreSQL's, with its exceptions); of the kernel it knows the shape of expressions alone.
+//! An independent evaluator of ON DUPLICATE KEY UPDATE, one expression and one row at a time, on plain values. Written
+//! from the documented semantics of `kernel::expr` (PostgreSQL's, with its exceptions); it shares only the shape of
+//! expressions with the kernel.
 //!
-//! Integers and unscaled decimals are 128 bits wide here and brought back into their type behind each step. The first thing that goes
-//! wrong, from left to right and operands before operators, is why the row is refused.
+//! Integers and unscaled decimals are 128 bits wide here and converted to their type after each step. The first error,
+//! from left to right and operands before operators, is the reason for the rejection.
 
 use std::cmp::Ordering;
 
@@ -20,10 +21,10 @@ const NULL_REFUSED: &str = "23502";
 
 /// A value and its type.
 type Typed = (Value, ColumnType);
-/// Or why the row is refused.
+/// A value, or the SQLSTATE of the rejection.
 type Outcome<T> = Result<T, &'static str>;
 
-/// The stored row's own columns as an incoming row leaves them. Ok(None): the row is left as it is.
+/// The stored row's own columns after an incoming row. Ok(None): the row is unchanged.
 pub fn updated(program: &Program, stored: &[Value], incoming: &[Value]) -> Outcome<Option<Row>> {
     let columns = program.layout.columns();
     let rows = Rows { stored, incoming, column_type: |column| columns[column].1 };
@@ -45,7 +46,7 @@ pub fn updated(program: &Program, stored: &[Value], incoming: &[Value]) -> Outco
     Ok(Some(row))
 }
 
-/// What an expression sees.
+/// The rows that an expression reads.
 struct Rows<'r, T: Fn(usize) -> ColumnType> {
     stored: &'r [Value],
     incoming: &'r [Value],
@@ -94,7 +95,7 @@ impl<T: Fn(usize) -> ColumnType> Rows<'_, T> {
             Expr::Coalesce(operands) => {
                 let mut value = self.value(&operands[0])?;
                 for operand in &operands[1..] {
-                    // What comes behind a value is not looked at, and so cannot fail.
+                    // Operands after a value are not evaluated, and so cannot fail.
                     if value.0 == Value::Null {
                         value = self.value(operand)?;
                     }
@@ -130,7 +131,7 @@ impl<T: Fn(usize) -> ColumnType> Rows<'_, T> {
         Ok(self.value(expr)?.0.integer().map(|truth| truth == 1))
     }
 
-    /// Nulls count for nothing, and of equal values the first one stays. All operands are looked at.
+    /// Nulls are ignored, and of equal values the first one is kept. All operands are evaluated.
     fn extreme(&self, operands: &[Expr], wanted: Ordering) -> Outcome<Typed> {
         let mut best = self.value(&operands[0])?;
         for operand in &operands[1..] {
@@ -243,7 +244,7 @@ fn arithmetic(operator: Arithmetic, a: &Value, b: &Value, column_type: ColumnTyp
         (Arithmetic::Remainder, _) => Some(a % b),
         (Arithmetic::Multiply, None) => a.checked_mul(b),
         (Arithmetic::Divide, None) => Some(a / b),
-        // The digits behind the point count twice in a product, and not at all in a quotient.
+        // The digits after the point count twice in a product, and not at all in a quotient.
         (Arithmetic::Multiply, Some(scale)) => quotient([a, b, ten_to(-scale)], ten_to(scale)),
         (Arithmetic::Divide, Some(scale)) => {
             b.checked_mul(ten_to(-scale)).map_or(Some(0), |divisor| quotient([a, ten_to(scale), 1], divisor))
@@ -377,7 +378,8 @@ fn cast(value: Value, from: ColumnType, to: ColumnType) -> Outcome<Value> {
     }
 }
 
-/// The first digits of a float, as many as PostgreSQL makes a numeric of, at a scale. None: none, or too many for any type.
+/// The first digits of a float, as many as PostgreSQL uses for a numeric, at a scale. None: not a number, or too large
+/// for any type.
 fn shortened(float: f64, digits: usize, scale: i8) -> Option<i128> {
     let written = format!("{float:.*e}", digits - 1);
     let (mantissa, exponent) = written.split_once('e')?;

@@ -1,5 +1,5 @@
-//! What becomes of a message, with all of its rows: decoding refuses the whole of it, WHERE leaves out rows, the table takes the
-//! rest one by one. Which messages a range holds, and whether it may be taken at all, lives in `super`.
+//! The disposition of a message with all of its rows: decoding rejects it whole, WHERE filters rows, and the table
+//! takes the rest one by one. `super` determines the messages of a range.
 
 use bytes::Bytes;
 use kernel::record::Tally;
@@ -10,14 +10,14 @@ use super::value::{self, Row, Value};
 use super::{OracleCounts, Outside, describe};
 use crate::scenario::PipelineRule;
 
-/// Where messages come from and where they go.
+/// A range of messages with its pipeline and table.
 pub(super) struct Range<'r, 'w, 'a> {
     pub pipeline: u32,
     pub rule: &'r PipelineRule,
     pub table: u32,
     pub generation: u32,
     pub partition: i32,
-    /// Of the record.
+    /// Time of the record.
     pub at_us: i64,
     pub outside: &'r Outside<'w, 'a>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Range<'r, 'w, 'a> {
 /// Stage, SQLSTATE and text.
 type Refused = (&'static str, &'static str, &'static str);
 
-/// Why a message or a row of it is refused, as the errors table tells it.
+/// Why a message or a row of it is rejected, as in the errors table.
 struct Refusal {
     kind: &'static str,
     code: &'static str,
@@ -35,7 +35,7 @@ struct Refusal {
 }
 
 impl Range<'_, '_, '_> {
-    /// Folds a message into its table. It is counted once, as the worst that befell one of its rows; rows that were taken stay.
+    /// Folds a message into its table. It counts once, with the worst disposition of its rows; applied rows stay.
     pub fn fold(
         &self,
         transaction: &mut Transaction<'_>,
@@ -73,7 +73,7 @@ impl Range<'_, '_, '_> {
                 }
             }
         }
-        // The message itself is told once.
+        // The message itself is recorded once.
         if let ([refusal], Some(payload)) = (&mut refused[..], payload) {
             refusal.what = Value::bytes(payload);
         }
@@ -115,7 +115,7 @@ impl Range<'_, '_, '_> {
         Ok(kept.map(|(_, row)| row).collect())
     }
 
-    /// The errors table tells it.
+    /// Adds it to the errors table.
     fn tell(&self, transaction: &mut Transaction<'_>, origin: [i64; 3], refusal: Refusal) {
         let Refusal { kind, code, why, what } = refusal;
         let [name, kind, code, why] =

@@ -1,8 +1,9 @@
-//! The oracle: what the database must be, record by record, computed apart from it, and the comparison with what it is.
+//! The oracle: the expected state of the database, record by record, computed independently, and its comparison with
+//! the actual state.
 //!
-//! It hears of every record when it is handed to the log, folds it into a reference model ([`model`]) from what the broker held and
-//! what the clients asked for (never from the kernel's own rows), and holds every published snapshot, every table lock, every
-//! answer and every recovery against it. The numbers in [`Violation`] are those of the invariants in docs/ARCHITECTURE.md.
+//! The oracle gets every record when it is appended, folds it into a reference model ([`model`]) from the broker's
+//! messages and the clients' requests (never from the kernel's rows), and compares every published snapshot, every
+//! table lock, every answer and every recovery with it. The names in [`Violation`] are those of docs/INVARIANTS.md.
 
 mod catalog;
 mod definitions;
@@ -42,7 +43,7 @@ use crate::scenario::{Duplicate, Messages, PipelineRule};
 pub struct Violation {
     /// Which: `exactly once`, `atomic`, `durable`, `monotonic`, `placed`, `fenced`, `recovered`, `honest`, `bounded`, `live`.
     pub invariant: &'static str,
-    /// What was expected, what was found.
+    /// The expected and the found value.
     pub text: String,
 }
 
@@ -59,15 +60,15 @@ pub(crate) fn ensure(invariant: &'static str, holds: bool, text: impl FnOnce() -
     if holds { Ok(()) } else { Err(Violation::new(invariant, text())) }
 }
 
-/// What the oracle may look at: what is outside of the database.
+/// The world outside the database, which the oracle may read.
 pub struct Outside<'w, 'a> {
     /// By topic.
     pub brokers: &'w [Broker<'a>],
-    /// What payloads say.
+    /// The meaning of payloads.
     pub messages: &'w Messages,
     /// By pipeline name.
     pub rules: &'w [PipelineRule],
-    /// Where the text of a refused row is cut off.
+    /// Limit of a rejected row's text.
     pub row_text_bytes_max: usize,
     /// See [`kernel::Config::sync_marker_idle_us`].
     pub sync_marker_idle_us: i64,
@@ -85,18 +86,18 @@ pub struct ClientWrite {
 pub struct Statement {
     /// Table.
     pub table: u32,
-    /// Rows that go, as they were read under the table lock.
+    /// Deleted rows, as read under the table lock.
     pub removed: Vec<Row>,
-    /// Rows that come.
+    /// New rows.
     pub rows: Vec<Row>,
     /// What happens on an existing key.
     pub duplicate: Duplicate,
 }
 
-/// A record that a new life read back.
+/// A record that a recovery read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRecord {
-    /// Its place.
+    /// Its sequence.
     pub sequence: Sequence,
     /// Its kind.
     pub kind: RecordKind,
@@ -107,13 +108,13 @@ pub struct ReadRecord {
 struct Logged {
     sequence: Sequence,
     changes: Vec<Change>,
-    /// Client transaction in it, and what it must be answered.
+    /// Client transaction in it, and its expected answer.
     write: Option<(u64, Counts)>,
 }
 
 /// See the module.
 pub struct Oracle {
-    /// At the last published record: will never be taken back.
+    /// At the last published record, which cannot be undone.
     base: Model,
     base_sequence: Sequence,
     /// Records after it.
@@ -130,10 +131,10 @@ pub struct Oracle {
     staged: BTreeMap<Sequence, u64>,
     published_writes: BTreeMap<u64, Counts>,
     answered: BTreeSet<u64>,
-    /// This life is to begin with all pipelines stopped.
+    /// This process starts with all pipelines stopped.
     pub stops_pipelines: bool,
     pace: pace::Pace,
-    /// What becomes of sources, and when.
+    /// Models of the sources.
     pub sources: sources::SourceModels,
     limits: ShardLimits,
     /// Records, snapshots and messages that were checked.
@@ -141,7 +142,7 @@ pub struct Oracle {
 }
 
 counts! {
-    /// What was checked.
+    /// Counts of the checks.
     OracleCounts {
         records,
         batches,
@@ -193,17 +194,17 @@ impl Oracle {
         }
     }
 
-    /// The database as it must be at the last appended record.
+    /// The expected database at the last appended record.
     pub fn tip(&self) -> &Model {
         &self.tip
     }
 
-    /// The client transaction in the last appended record, if it has one, and what it must be answered.
+    /// The client transaction in the last appended record, if it has one, and its expected answer.
     pub fn last_appended_write(&self) -> Option<(u64, Counts)> {
         self.tail.back()?.write
     }
 
-    /// A client is about to ask for this.
+    /// A client will send this.
     pub fn asked_to_write(&mut self, id: u64, write: ClientWrite) {
         self.writes.insert(id, write);
     }
@@ -218,7 +219,7 @@ impl Oracle {
         self.staged.insert(sequence, write);
     }
 
-    /// Everything staged from here on was given up.
+    /// Everything staged from here on was abandoned.
     pub fn abandoned(&mut self, from: Sequence) {
         self.staged.split_off(&from);
     }
@@ -228,27 +229,27 @@ impl Oracle {
         self.pace.told(now_us);
     }
 
-    /// The kernel begins a life at this time.
+    /// A process starts at this time.
     pub fn life_begins(&mut self, now_us: i64) {
         self.pace.begin(now_us);
         self.sources.begin(now_us);
     }
 
-    /// A life has begun: what was to stand stands.
+    /// A process has started: pipelines that must be stopped are.
     pub fn check_stopped(&mut self) -> Check {
         let stops = std::mem::take(&mut self.stops_pipelines);
         let running = self.tip.pipelines.values().find(|p| p.state == PipelineState::Running);
         ensure("honest", !stops || running.is_none(), || {
-            format!("a life begins with its pipelines stopped, and {running:?} runs")
+            format!("a process starts with its pipelines stopped, and {running:?} runs")
         })
     }
 
-    /// When a sync marker is to be written, if nothing else goes on until then.
+    /// When a sync marker is due, if nothing else happens until then.
     pub fn sync_marker_due_us(&self, sync_marker_idle_us: i64) -> Option<i64> {
         self.pace.sync_marker_due_us(sync_marker_idle_us)
     }
 
-    /// The log says of everything in it that it is synced.
+    /// The last record is a sync marker, or everything is known to be synced.
     pub fn has_sync_marker(&self) -> bool {
         self.pace.has_sync_marker()
     }
@@ -288,7 +289,9 @@ impl Oracle {
         outside: &Outside<'_, '_>,
     ) -> Result<Option<(u64, Counts)>, Violation> {
         let Body::Commit(kind, commit) = body else {
-            ensure("recovered", matches!(body, Body::SyncMarker), || "an open record in mid-life".into())?;
+            ensure("recovered", matches!(body, Body::SyncMarker), || {
+                "an open record in the middle of a term".into()
+            })?;
             return Ok(None);
         };
         // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges still count.
@@ -315,7 +318,7 @@ impl Oracle {
             {
                 transaction.fail(def, commit.at_us);
             }
-            // One that has stopped before keeps its state when its offsets are set.
+            // A stopped one keeps its state when its offsets are set.
             if let CatalogChange::PipelineSet(def) = change
                 && running.contains(&def.id.0)
             {
@@ -341,7 +344,7 @@ impl Oracle {
             for row in &statement.removed {
                 let there = transaction.remove(statement.table, row);
                 ensure("exactly once", there, || {
-                    format!("transaction {id} removes a row that is gone: {row:?}")
+                    format!("transaction {id} deletes a row that does not exist: {row:?}")
                 })?;
                 counts.deleted += 1;
             }
@@ -371,13 +374,13 @@ impl Oracle {
             let tally = self.fold_advance(transaction, advance, commit.at_us, outside)?;
             let told = advance.tally;
             ensure("exactly once", told == tally, || {
-                format!("{} is told as {told:?}, must be {tally:?}", range_name(advance))
+                format!("{} has the tally {told:?}, expected {tally:?}", range_name(advance))
             })?;
         }
         check_error_limits(transaction.model(), commit, outside)
     }
 
-    /// Folds what one range of a source partition holds, and moves the cursor.
+    /// Folds the messages of one range of a source partition, and moves the cursor.
     fn fold_advance(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -388,10 +391,7 @@ impl Oracle {
         let id = advance.pipeline.0;
         let known = transaction.model().pipelines.get(&id).cloned();
         let Some(mut pipeline) = known else {
-            return Err(Violation::new(
-                "fenced",
-                format!("{} of a pipeline that is gone", range_name(advance)),
-            ));
+            return Err(Violation::new("fenced", format!("{} of a dropped pipeline", range_name(advance))));
         };
         let rule = rule_of(outside, &pipeline)?;
         let fresh = pipeline.generation == advance.generation.0 && pipeline.fetched <= advance.epoch.0;
@@ -439,7 +439,7 @@ impl Oracle {
         Ok(tally)
     }
 
-    // ---- What can be seen ----
+    // ---- Visible states ----
 
     /// A snapshot becomes visible; `durable` is the last record that the disk truly has.
     pub fn published(&mut self, snapshot: &Snapshot, durable: Sequence) -> Check {
@@ -494,13 +494,13 @@ impl Oracle {
         Ok(())
     }
 
-    /// A row lives on the shard of its key, the same for ever (invariant 5), and its identity is its own.
+    /// Every row is on the shard of its key (invariant 5), and its row id is unique.
     fn check_places(&self, snapshot: &Snapshot, id: u32) -> Check {
         let def = &snapshot.catalog.tables[&TableId(id)];
         if id == ERRORS_TABLE.0 {
             return Ok(());
         }
-        // All rows of all snapshots would cost more than they tell: every eighth snapshot.
+        // Checking all rows of all snapshots would cost too much: every eighth snapshot.
         if !self.counts.snapshots.is_multiple_of(8) {
             return Ok(());
         }
@@ -521,7 +521,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// A reader acquired a snapshot: it is the newest that was published, as it was.
+    /// A reader acquired a snapshot: it must be the newest published one.
     pub fn acquired(&mut self, snapshot: &Snapshot) -> Check {
         ensure("monotonic", snapshot.sequence == self.base_sequence, || {
             format!("snapshot {} is acquired, {} is published", snapshot.sequence, self.base_sequence)
@@ -559,24 +559,24 @@ impl Oracle {
 
     // ---- Crashes ----
 
-    /// The process died: what was staged is gone, what was appended may be.
+    /// The process died: staged records are lost, appended ones may be.
     pub fn crashed(&mut self) {
         self.staged.clear();
         self.outstanding.clear();
     }
 
-    /// The last of the records read back, counted from the first, that is as it was appended.
+    /// The last record of the unchanged prefix of the records read.
     pub fn known_prefix(&self, records: &[ReadRecord]) -> Sequence {
         let known = records.iter().take_while(|r| self.bodies.get(&r.sequence) == Some(&r.hash));
         Sequence(known.count() as u64)
     }
 
-    /// The last record that anybody has seen.
+    /// The last visible record.
     pub fn visible(&self) -> Sequence {
         self.base_sequence
     }
 
-    /// A new life has read the log: every record's sequence, kind and hash, its own `open` record last.
+    /// A recovery has read the log: every record's sequence, kind and hash, its own `open` record last.
     pub fn recovered(&mut self, records: &[ReadRecord], snapshot: &Snapshot) -> Check {
         self.counts.recoveries += 1;
         let Some(open) = records.last().filter(|r| r.kind == RecordKind::Open) else {
@@ -584,7 +584,7 @@ impl Oracle {
         };
         let counted = records.iter().enumerate().all(|(index, r)| r.sequence.0 == index as u64 + 1);
         ensure("recovered", counted, || "records are not counted one by one".into())?;
-        // Lives that died while they recovered leave their open records: nothing but those may follow what was appended.
+        // Processes that died during recovery leave their open records: only those may follow the appended records.
         let last = self.known_prefix(records);
         let known = last.0 as usize;
         let stranger = records[known..].iter().find(|r| r.kind != RecordKind::Open);
@@ -610,7 +610,7 @@ impl Oracle {
     }
 }
 
-/// What a record says, as a number; `payload` in any parts.
+/// Hash of a record; `payload` in any parts.
 pub fn hash_body<'p>(kind: RecordKind, payload: impl IntoIterator<Item = &'p Bytes>) -> u64 {
     let mut hash = Xxh3::with_seed(kind as u64);
     payload.into_iter().for_each(|part| hash.update(part));
@@ -619,7 +619,7 @@ pub fn hash_body<'p>(kind: RecordKind, payload: impl IntoIterator<Item = &'p Byt
 
 fn rule<'w>(outside: &Outside<'w, '_>, name: &str) -> Result<&'w PipelineRule, Violation> {
     let found = outside.rules.iter().find(|rule| rule.name == name);
-    found.ok_or_else(|| Violation::new("honest", format!("nobody created pipeline {name}")))
+    found.ok_or_else(|| Violation::new("honest", format!("no client created pipeline {name}")))
 }
 
 /// The rule that a pipeline follows now.
@@ -627,7 +627,7 @@ fn rule_of(outside: &Outside<'_, '_>, pipeline: &model::Pipeline) -> Result<Pipe
     Ok(rule(outside, &pipeline.name)?.defined(&pipeline.definition))
 }
 
-/// A pipeline stops in the very record in which it has set aside more than its limit, and for that reason in no other.
+/// A pipeline stops in the record in which its dead letters exceed the limit, and for that reason in no other.
 fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>) -> Check {
     for advance in &commit.cursors {
         let id = advance.pipeline;
@@ -636,12 +636,13 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
         let of_it = commit.cursors.iter().filter(|a| a.pipeline == id);
         let dead_letters: u64 = of_it.map(|a| a.tally.dead_letters).sum();
         let exceeded = dead_letters > 0 && pipeline.dead_letters > limit;
-        let why = format!("{} messages of pipeline {} were set aside", pipeline.dead_letters, pipeline.name);
+        let why =
+            format!("{} messages of pipeline {} became dead letters", pipeline.dead_letters, pipeline.name);
         let says_why = |state: &PipelineState| matches!(state, PipelineState::Failed(error) if error.message.starts_with(&why));
         let stops = |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id && says_why(&def.state));
         ensure("honest", commit.catalog.iter().any(stops) == exceeded, || {
             format!(
-                "pipeline {} set aside {} messages, its limit is {limit}; it is said: {:?}",
+                "pipeline {} has {} dead letters, its limit is {limit}; catalog changes: {:?}",
                 pipeline.name, pipeline.dead_letters, commit.catalog
             )
         })?;
@@ -651,7 +652,7 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
 
 fn range_name(a: &CursorAdvance) -> String {
     format!(
-        "range {}..{} of partition {}, pipeline {}, run {}, epoch {}",
+        "range {}..{} of partition {}, pipeline {}, generation {}, epoch {}",
         a.first, a.next, a.split, a.pipeline, a.generation, a.epoch
     )
 }

@@ -32,7 +32,7 @@ impl Table {
         self.digest
     }
 
-    /// Rows, each with how often it is there.
+    /// Rows with their multiplicities.
     pub fn rows(&self) -> &BTreeMap<Row, u32> {
         &self.rows
     }
@@ -69,21 +69,21 @@ impl Table {
 pub struct Pipeline {
     /// Name.
     pub name: String,
-    /// Its definition, which says of its rule which one it is.
+    /// Its definition, which identifies its rule.
     pub definition: String,
-    /// Run over the source.
+    /// Generation.
     pub generation: u32,
     /// Definition epoch.
     pub epoch: u64,
-    /// Newest epoch under which something was fetched that was committed.
+    /// Newest epoch of a committed range.
     pub fetched: u64,
     /// Table that it loads.
     pub table: u32,
-    /// Topic that the cursors speak of.
+    /// Topic of the cursors.
     pub topic: Option<TopicId>,
     /// Next offset of each partition.
     pub cursors: BTreeMap<i32, i64>,
-    /// Messages set aside since START.
+    /// Dead letters since START.
     pub dead_letters: u64,
     /// Whether it runs, and why not.
     pub state: PipelineState,
@@ -100,9 +100,9 @@ pub enum Change {
     Removed(u32, Row),
     PipelineSet(u32, Box<Pipeline>),
     PipelineDropped(u32),
-    /// Nothing is told of its errors any more.
+    /// Its errors are cleared.
     ErrorsCleared(u32),
-    /// A pipeline stopped by itself: the row of the errors table that says why.
+    /// A pipeline failed: its row in the errors table.
     Failed(Row),
 }
 
@@ -113,11 +113,11 @@ pub struct Model {
     pub tables: BTreeMap<u32, Table>,
     /// By id.
     pub pipelines: BTreeMap<u32, Pipeline>,
-    /// Rows of the errors table that say why a source stopped, each with how often it is there.
+    /// Rows of the errors table for failed sources, with their multiplicities.
     pub failures: BTreeMap<Row, u32>,
 }
 
-/// What became of a row that came in.
+/// The fate of an incoming row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Fate {
@@ -136,7 +136,7 @@ impl Model {
         model
     }
 
-    /// Carries out a change.
+    /// Applies a change.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::TableCreated(id, name, key) => {
@@ -215,7 +215,7 @@ impl<'m> Transaction<'m> {
         self.changes.push(change);
     }
 
-    /// If a definition says that its pipeline failed, the errors table says why.
+    /// Adds a failed pipeline's row to the errors table.
     pub fn fail(&mut self, def: &kernel::schema::PipelineDef, at_us: i64) {
         let PipelineState::Failed(error) = &def.state else { return };
         let text = |text: &str| Value::Text(text.into());
@@ -234,7 +234,7 @@ impl<'m> Transaction<'m> {
         there
     }
 
-    /// Takes in one row as a keyed or an append table does.
+    /// Adds one row, as a keyed or an append table does.
     pub fn upsert(&mut self, table: u32, duplicate: &Duplicate, incoming: Row) -> Fate {
         let state = &self.model.tables[&table];
         let stored = state.key_of(&incoming).and_then(|key| state.by_key.get(&key)).cloned();
@@ -258,7 +258,7 @@ impl<'m> Transaction<'m> {
             }
             Duplicate::AddGains if incoming[1] <= Value::Int(0) => Err(Fate::Ignored),
             Duplicate::Add | Duplicate::AddGains => add(&stored[1], &incoming[1]).map(|sum| {
-                // The columns that are not assigned stay; where the row comes from is where its last change came from.
+                // Unassigned columns stay; the provenance is that of the last change.
                 let hidden = stored.len() - 3;
                 let mut row = [&stored[..hidden], &incoming[hidden..]].concat();
                 row[1] = sum;
@@ -283,7 +283,7 @@ fn add(stored: &Value, incoming: &Value) -> Result<Value, Fate> {
     stored.checked_add(*incoming).map(Value::Int).ok_or(Fate::Rejected("22003"))
 }
 
-/// The row that a message makes in a table of a shape: None if a column that may not be null has no value.
+/// The row of a message in a table of a shape: None if a column that may not be null has no value.
 pub fn row_of(shape: TableShape, fields: &crate::scenario::Fields, origin: [i64; 3]) -> Option<Row> {
     let text = |t: &Option<String>| t.clone().map_or(Value::Null, Value::Text);
     let mut row: Row = match shape {

@@ -1,5 +1,5 @@
-//! When records are written: the times in them, the pause between a pipeline's batches, the sync marker that is written when
-//! nothing goes on. What records say otherwise lives in `super`.
+//! The times of records: their timestamps, the pause between a pipeline's batches, the sync marker of an idle log.
+//! `super` checks the rest of the records.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use kernel::schema::{CatalogChange, PipelineState};
 
 use super::{Check, ensure};
 
-/// The kernel's time, which is that of its inputs and never goes back, and when what was written.
+/// The kernel's time, which never goes back, and the times of the last records.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     now_us: Micros,
@@ -18,12 +18,12 @@ pub(super) struct Pace {
     last_kind: Option<RecordKind>,
     /// Least pause between two batches, by pipeline.
     interval_us: BTreeMap<u32, i64>,
-    /// Of pipelines that have run on since.
+    /// Time of the last batch, for pipelines that were not restarted since.
     last_batch_us: BTreeMap<u32, Micros>,
 }
 
 impl Pace {
-    /// A life begins, with its open record.
+    /// A term begins, with its open record.
     pub fn begin(&mut self, now_us: Micros) {
         let last_kind = Some(RecordKind::Open);
         *self = Pace { now_us, last_at_us: now_us, last_append_us: now_us, last_kind, ..Pace::default() };
@@ -39,12 +39,12 @@ impl Pace {
         self.now_us = self.now_us.max(now_us);
     }
 
-    /// The last record says that the one before it is synced, or is the first of its life.
+    /// The last record is a sync marker, or the first of its term.
     pub fn has_sync_marker(&self) -> bool {
         self.last_kind.is_none_or(|kind| matches!(kind, RecordKind::SyncMarker | RecordKind::Open))
     }
 
-    /// When a sync marker is to be written, if nothing else goes on until then.
+    /// When a sync marker is due, if nothing else happens until then.
     pub fn sync_marker_due_us(&self, sync_marker_idle_us: i64) -> Option<Micros> {
         (!self.has_sync_marker()).then_some(self.last_append_us + sync_marker_idle_us)
     }
@@ -100,7 +100,7 @@ impl Pace {
             if let Some(before) = self.last_batch_us.insert(pipeline, commit.at_us) {
                 ensure("bounded", commit.at_us - before >= interval_us, || {
                     format!(
-                        "pipeline {pipeline} has a batch {} us after the one before, {interval_us} us are the least",
+                        "pipeline {pipeline} has a batch {} us after the previous one, {interval_us} us are the least",
                         commit.at_us - before
                     )
                 })?;

@@ -1,12 +1,12 @@
-//! Where a row lives: computed from its values as the documentation of placement has it, with no code of the kernel's. Which rows are
-//! looked at lives in `super`.
+//! The shard of a row, computed from its values by the documented placement, without code of the kernel. `super`
+//! selects the rows.
 
 use kernel::schema::{ColumnType, TableDef};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::value::{Row, Value};
 
-/// The shard on which a row of a table must live.
+/// The expected shard of a row.
 pub fn shard_of(def: &TableDef, row: &Row, shards: usize) -> usize {
     let all: Vec<u16> = (0..def.columns.len() as u16).collect();
     let keys = [&def.shard_key, &def.primary_key, &all];

@@ -1,4 +1,4 @@
-//! PostgreSQL's quotients of decimals, by hand: on decimal digits as they are written, one after the other.
+//! PostgreSQL's quotients of decimals, computed digit by digit.
 
 use kernel::expr::Quotient;
 use kernel::schema::ColumnType;
@@ -11,7 +11,7 @@ const DIVISION_BY_ZERO: &str = "22012";
 /// A decimal: unscaled, and its scale.
 type Decimal = (i128, i8);
 
-/// The quotient as a value of the type that it is to have.
+/// The quotient as a value of its type.
 pub fn quotient(how: &Quotient, a: Decimal, b: Decimal) -> Result<Value, &'static str> {
     let ColumnType::Decimal { precision, scale } = how.to else { unreachable!("{:?} is no decimal", how.to) };
     if b.0 == 0 {
@@ -38,14 +38,14 @@ pub fn quotient(how: &Quotient, a: Decimal, b: Decimal) -> Result<Value, &'stati
     Ok(Value::decimal(if (a.0 < 0) == (b.0 < 0) { unscaled } else { -unscaled }))
 }
 
-/// A decimal as it is written: its digits, and how many of them stand before the point.
+/// A decimal as its digits, and the number of digits before the point.
 fn written((unscaled, scale): Decimal) -> (String, i32) {
     let digits = unscaled.unsigned_abs().to_string();
     let before = digits.len() as i32 - i32::from(scale);
     (digits, before)
 }
 
-/// The first four digits that are not all zeros, of those that fours are counted out to from the point; and their place.
+/// The first group of four digits that are not all zeros, counted from the point; and its position.
 fn first_group(decimal: Decimal) -> (i32, u32) {
     let (digits, before) = written(decimal);
     let mut place = 0;
@@ -60,10 +60,10 @@ fn first_group(decimal: Decimal) -> (i32, u32) {
     (place, group.parse().expect("digits"))
 }
 
-/// Digits of a number that is not negative, far more than are wanted, and whether more would follow that are not zero.
+/// Digits of a non-negative number, more than needed, and whether further non-zero digits follow.
 struct Digits {
     digits: Vec<u8>,
-    /// How many of them stand before the point; may be fewer than none.
+    /// Number of digits before the point; may be negative.
     before: i32,
     more: bool,
 }
@@ -79,7 +79,7 @@ impl Digits {
         let before = digits.len() as i32 + i32::from(b.1) - i32::from(a.1);
         let mut rest = dividend % divisor;
         while digits.len() < Digits::MANY {
-            // Ten times the rest, without its being written anywhere.
+            // Ten times the remainder, without overflow.
             let (mut digit, mut next) = (0, 0u128);
             for _ in 0..10 {
                 let room = divisor - rest;
@@ -93,7 +93,7 @@ impl Digits {
         Digits { digits, before, more: rest > 0 }
     }
 
-    /// Where the digits behind so many places begin.
+    /// Index of the digits after this many places.
     fn end(&self, places: i32) -> usize {
         (self.before + places).clamp(0, self.digits.len() as i32) as usize
     }
@@ -127,7 +127,7 @@ impl Digits {
         }
     }
 
-    /// As a whole number of so many places, without zeros in front.
+    /// As a whole number with this many places, without leading zeros.
     fn unscaled(&self, places: i32) -> Option<String> {
         let wanted = self.before + places;
         let digits = self.digits.iter().chain(std::iter::repeat(&0)).take(wanted.max(0) as usize);

@@ -1,5 +1,5 @@
-//! Whether a refusal was justified: a pipeline that stopped, a statement that was turned down. Something must really have happened that
-//! leaves no other way (invariant 8); a database that refuses without need is as wrong as one that guesses.
+//! Checks whether a refusal was justified: a failed pipeline, a refused statement. The world's history must contain a
+//! sufficient cause (invariant 8); a database that refuses without need is as wrong as one that guesses.
 
 use kernel::SqlState;
 use kernel::schema::{PipelineDef, PipelineState};
@@ -8,13 +8,13 @@ use super::model::{Fate, Model, Pipeline, Transaction};
 use super::{Check, Oracle, Outside, ensure, rule_of};
 use crate::oracle::Violation;
 
-/// What a pipeline's error says of a loss.
+/// A loss in a pipeline's error text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ToldLoss {
     partition: i32,
-    /// The next message, which is not there, or stands behind something that was replaced.
+    /// The next offset, whose message is missing, or is behind replaced ones.
     wanted: i64,
-    /// Where to go on without what is lost: the first message that is there, or the end.
+    /// Offset for continuing without the lost messages: the first existing message, or the end.
     go_on: i64,
 }
 
@@ -35,23 +35,23 @@ fn told_loss(message: &str) -> Option<ToldLoss> {
     }
 }
 
-/// A topic's id as people write it.
+/// A topic's id as text.
 fn topic_name(id: crate::broker::TopicId) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     id.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// A pipeline stopped by itself: `at` is where it stands once the record is folded.
+/// Checks a failed pipeline; `at` is its state after the record.
 pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_, '_>) -> Check {
     let PipelineState::Failed(error) = &def.state else { return Ok(()) };
     let (code, message) = (error.sqlstate, &error.message);
     let unjustified = |why: String| {
-        Violation::new("honest", format!("pipeline {} stopped without need: {why}: {message}", def.name))
+        Violation::new("honest", format!("pipeline {} failed without need: {why}: {message}", def.name))
     };
     let rule = rule_of(outside, at)?;
     let broker = &outside.brokers[rule.topic];
     if code == SqlState::SOURCE_LOST {
-        let loss = told_loss(message).ok_or_else(|| unjustified("it does not say what is lost".into()))?;
+        let loss = told_loss(message).ok_or_else(|| unjustified("it does not name the loss".into()))?;
         let hint = format!("SET OFFSETS '{{\"{}\": {}}}'", loss.partition, loss.go_on);
         if !message.contains(&hint) {
             return Err(unjustified(format!("its hint must be {hint}")));
@@ -59,7 +59,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
         let cursor = at.cursors.get(&loss.partition);
         if cursor.is_some_and(|cursor| *cursor != loss.wanted) {
             return Err(unjustified(format!(
-                "its cursor of partition {} is {cursor:?}, but it tells a loss at {}",
+                "its cursor of partition {} is {cursor:?}, but it reports a loss at {}",
                 loss.partition, loss.wanted
             )));
         }
@@ -68,7 +68,7 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
         return if lost { Ok(()) } else { Err(unjustified("nothing is lost there".into())) };
     }
     if code == SqlState::SOURCE_CHANGED {
-        // What a broker itself says of it is the broker's business.
+        // The broker's own text is not checked.
         let own = message.starts_with("the topic of pipeline ");
         let told = at.topic.is_none_or(|before| !own || message.contains(&topic_name(before)));
         if !told {
@@ -81,17 +81,14 @@ pub(super) fn check_stop(def: &PipelineDef, at: &Pipeline, outside: &Outside<'_,
     if code == SqlState::INVALID_TEXT_REPRESENTATION && reached {
         return Ok(());
     }
-    Err(unjustified(format!("no reason for code {code}, with {} messages set aside", at.dead_letters)))
+    Err(unjustified(format!("no reason for code {code}, with {} dead letters", at.dead_letters)))
 }
 
 impl Oracle {
-    /// A client transaction was turned down because of its rows: one of them must be in the way of what the log holds at this moment.
+    /// A client transaction was refused because of its rows: one of them must conflict with the state at this record.
     pub fn turned_down(&self, id: u64, sqlstate: SqlState) -> Check {
         let Some(write) = self.writes.get(&id) else {
-            return Err(Violation::new(
-                "honest",
-                format!("an answer to transaction {id}, which nobody asked for"),
-            ));
+            return Err(Violation::new("honest", format!("an answer to transaction {id} without a request")));
         };
         let touched: std::collections::BTreeSet<u32> = write.statements.iter().map(|s| s.table).collect();
         let tables = self.tip.tables.iter().filter(|(id, _)| touched.contains(id));

@@ -1,5 +1,5 @@
-//! A snapshot against the model: tables, cursors, why pipelines stopped, what views say of their size. Which snapshots are looked at,
-//! and when, lives in `super`.
+//! Compares a snapshot with the model: tables, cursors, failures of pipelines, sizes of views. `super` selects the
+//! snapshots.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) fn check_cursors(snapshot: &Snapshot, model: &Model) -> Check {
     Ok(())
 }
 
-/// What a view counts: its rows that live, those of each chunk, and no less than the bytes of its columns.
+/// Checks a view's counts: live rows in all and per chunk, and at least the bytes of its columns.
 pub(crate) fn check_counts(snapshot: &Snapshot, id: u32) -> Check {
     for (shard, view) in snapshot.shards.iter().enumerate() {
         let Some(view) = view.tables.get(&TableId(id)) else { continue };
@@ -39,7 +39,7 @@ pub(crate) fn check_counts(snapshot: &Snapshot, id: u32) -> Check {
         ensure("atomic", view.live_rows == living && view.bytes >= bytes, || {
             let (rows, held) = (view.live_rows, view.bytes);
             format!(
-                "shard {shard}, table {id}: {rows} rows of {held} bytes are said to live, {living} of {bytes} do"
+                "shard {shard}, table {id}: {rows} rows of {held} bytes are reported as live, {living} of {bytes} are"
             )
         })?;
         let misled = view.chunks.iter().find(|chunk| {
@@ -51,12 +51,12 @@ pub(crate) fn check_counts(snapshot: &Snapshot, id: u32) -> Check {
             format!("shard {shard}, table {id}: a chunk miscounts its rows")
         })?;
         let empty = view.chunks.iter().any(|chunk| value::living(chunk) == 0);
-        ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk of which no row lives"))?;
+        ensure("bounded", !empty, || format!("shard {shard}, table {id}: a chunk without live rows"))?;
     }
     Ok(())
 }
 
-/// That a view takes no more room than it must, and says how much.
+/// Checks that a view takes no more memory than necessary, and reports it correctly.
 pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &ShardLimits) -> Check {
     check_counts(snapshot, id)?;
     let keyed = model.tables.get(&id).is_some_and(|table| !table.key.is_empty());
@@ -72,26 +72,26 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
         ensure("bounded", merged_too_far.is_none(), || {
             format!("shard {shard}, table {id}: a chunk is merged beyond {limits:?}")
         })?;
-        // Beside the columns: ids, bitmaps, the index, which takes room for 2,048 keys at least.
+        // Besides the columns: ids, bitmaps, and the index, which has space for at least 2,048 keys.
         let most = 2 * bytes + 100 * living + 200_000;
         let least = bytes + if keyed { 8 * living } else { 0 };
         ensure("bounded", (least..=most).contains(&view.bytes), || {
             format!(
-                "shard {shard}, table {id}: {} bytes are said to be held, {least} to {most} may be",
+                "shard {shard}, table {id}: {} bytes are reported as held, {least} to {most} are allowed",
                 view.bytes
             )
         })?;
-        // Merged as they come, small chunks stay few, and most rows in them live. Which chunks there are is foretold exactly where
-        // shards are tested against a model alone; here it is a coarse bound, measured and not derived.
+        // Merges keep the number of small chunks low, and most of their rows live. The model tests of shards predict
+        // the chunks exactly; this is a coarse bound, measured and not derived.
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
         let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;
         ensure("bounded", chunks <= most, || {
             format!(
-                "shard {shard}, table {id}: {chunks} chunks for {living} rows of {bytes} bytes, {most} may be"
+                "shard {shard}, table {id}: {chunks} chunks for {living} rows of {bytes} bytes, {most} are allowed"
             )
         })?;
         ensure("bounded", rows <= 3 * living + 4 * of_rows + 64, || {
-            format!("shard {shard}, table {id}: {rows} rows are held, of which {living} live")
+            format!("shard {shard}, table {id}: {rows} rows are held, {living} of them live")
         })?;
     }
     Ok(())
@@ -127,7 +127,7 @@ pub(crate) fn check_table(snapshot: &Snapshot, id: u32, model: &Model) -> Check 
     Err(Violation::new("exactly once", text))
 }
 
-/// Whoever looks up why a pipeline stopped finds it: each failure has its row. (Failures that passed have one now and then.)
+/// Each failed pipeline has a row in the errors table. (Transient failures may have one.)
 pub(super) fn check_failures(snapshot: &Snapshot, model: &Model) -> Check {
     let mut found: BTreeMap<Row, u32> = BTreeMap::new();
     for row in value::source_failures(snapshot) {
@@ -139,13 +139,13 @@ pub(super) fn check_failures(snapshot: &Snapshot, model: &Model) -> Check {
     });
     ensure("honest", stranger.is_none(), || {
         format!(
-            "snapshot {}: the errors table tells of a pipeline that is gone: {stranger:?}",
+            "snapshot {}: the errors table has a row of a dropped pipeline: {stranger:?}",
             snapshot.sequence
         )
     })?;
     let missing =
         model.failures.iter().find(|(row, count)| found.get(*row).is_none_or(|found| found < count));
     ensure("honest", missing.is_none(), || {
-        format!("snapshot {}: the errors table does not tell {missing:?}", snapshot.sequence)
+        format!("snapshot {}: the errors table lacks {missing:?}", snapshot.sequence)
     })
 }

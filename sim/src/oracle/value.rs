@@ -1,4 +1,5 @@
-//! Rows in plain terms, and the way from a snapshot's columns to them. Knows Arrow, but nothing of how the kernel keeps rows.
+//! Rows in plain form, and their extraction from a snapshot's columns. Depends on Arrow, but not on the kernel's
+//! storage of rows.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -21,7 +22,7 @@ pub enum Value {
     Float(u64),
     /// A decimal whose unscaled value has more than 64 bits.
     Big(i128),
-    /// Bytes that are no text.
+    /// Bytes that are not valid text.
     Bytes(Vec<u8>),
 }
 
@@ -44,7 +45,7 @@ impl Value {
         i64::try_from(unscaled).map_or(Value::Big(unscaled), Value::Int)
     }
 
-    /// What is kept as an integer: integers, booleans, times, unscaled decimals.
+    /// Values stored as an integer: integers, booleans, times, unscaled decimals.
     pub fn integer(&self) -> Option<i128> {
         match self {
             Value::Int(int) => Some((*int).into()),
@@ -53,7 +54,7 @@ impl Value {
         }
     }
 
-    /// The same for all values that are one in a key: 0.0 and -0.0 are.
+    /// A normal form for keys: 0.0 and -0.0 are equal.
     pub fn as_key(&self) -> Value {
         match self {
             Value::Float(bits) if f64::from_bits(*bits) == 0.0 => Value::float(0.0),
@@ -62,7 +63,7 @@ impl Value {
     }
 }
 
-/// A row: a table's own columns, then run, source partition and offset.
+/// A row: a table's own columns, then generation, source partition and offset.
 pub type Row = Vec<Value>;
 
 /// Sum of the hashes of rows, in any order, and their number: two tables with the same digest have the same rows.
@@ -81,7 +82,7 @@ impl Digest {
         self.rows += 1;
     }
 
-    /// Takes a row away.
+    /// Removes a row.
     pub fn remove(&mut self, row: &[Value]) {
         self.sum = self.sum.wrapping_sub(hash_row(row));
         self.rows -= 1;
@@ -136,8 +137,7 @@ pub mod errors {
     pub const PAYLOAD: usize = 9;
 }
 
-/// Columns of a row of the errors table that the oracle does not foretell: a decoder's words, and what the extractor says of a row
-/// that it refuses itself.
+/// Columns of the errors table that the oracle does not predict: texts of the decoder and of the extractor.
 fn unforetold_columns(kind: &str, code: &str) -> &'static [usize] {
     match (kind, code) {
         (_, "23502") => &[errors::MESSAGE, errors::PAYLOAD],
@@ -153,7 +153,7 @@ fn unforetold(columns: &[Cells<'_>], row: usize) -> &'static [usize] {
     unforetold_columns(kinds.value(row), codes.value(row))
 }
 
-/// A row of the errors table without what the oracle does not foretell.
+/// A row of the errors table without the unpredicted columns.
 pub fn as_foretold(mut row: Row) -> Row {
     let text = |column: usize| if let Value::Text(text) = &row[column] { text } else { "" };
     for column in unforetold_columns(text(errors::KIND), text(errors::CODE)) {
@@ -173,7 +173,8 @@ pub struct ReadRow {
     pub row: Row,
 }
 
-/// Calls `take` for every chunk of a table that has rows, shard by shard: shard, the chunk, the indexes of its living rows.
+/// Calls `take` for every chunk of a table that has rows, shard by shard: shard, the chunk, the indexes of its live
+/// rows.
 fn for_each_chunk(
     snapshot: &Snapshot,
     table: TableId,
@@ -189,7 +190,7 @@ fn for_each_chunk(
     }
 }
 
-/// What a table on one shard takes.
+/// Memory of a table on one shard.
 #[allow(missing_docs)]
 pub struct Sizes {
     pub rows: u64,
@@ -198,12 +199,12 @@ pub struct Sizes {
     pub bytes: u64,
 }
 
-/// Rows of a chunk that live.
+/// Live rows of a chunk.
 pub fn living(chunk: &ChunkView) -> u64 {
     chunk.rows.num_rows() as u64 - chunk.deleted.as_ref().map_or(0, |d| d.count_set_bits() as u64)
 }
 
-/// What a table on one shard takes, counted.
+/// Memory of a table on one shard, computed.
 pub fn sizes(view: &kernel::snapshot::TableView) -> Sizes {
     let (mut rows, mut living, mut bytes) = (0, 0, 0);
     for chunk in &view.chunks {
@@ -219,7 +220,7 @@ pub fn sizes(view: &kernel::snapshot::TableView) -> Sizes {
     Sizes { rows, living, bytes }
 }
 
-/// Bytes of a chunk's columns, counted.
+/// Bytes of a chunk's columns, computed.
 pub fn chunk_bytes(chunk: &ChunkView) -> u64 {
     let of_column = |column: &arrow_array::ArrayRef| {
         let rows = column.len() as u64;
@@ -240,7 +241,7 @@ fn text_bytes(offsets: &[i32]) -> u64 {
     (offsets[offsets.len() - 1] - offsets[0]) as u64
 }
 
-/// Digest of a table in a snapshot. Taken of every table at every publication, so it makes no [`Row`]s.
+/// Digest of a table in a snapshot. Computed for every table at every publication, so it makes no [`Row`]s.
 pub fn digest(snapshot: &Snapshot, table: TableId) -> Digest {
     let mut digest = Digest::default();
     let of_errors = table == kernel::schema::ERRORS_TABLE;
@@ -267,7 +268,7 @@ enum Cells<'c> {
     Int32(&'c Int32Array),
     Text(&'c StringArray),
     Bytes(&'c BinaryArray),
-    /// All others, which only the wide table has.
+    /// Other types, which only the wide table has.
     Other(&'c dyn Array),
 }
 
@@ -336,7 +337,7 @@ fn cells(rows: &RecordBatch) -> Vec<Cells<'_>> {
     rows.columns().iter().map(|column| Cells::of(column)).collect()
 }
 
-/// Rows of a table in a snapshot. Of the errors table those that tell of a message, without what is not foretold of them.
+/// Rows of a table in a snapshot. For the errors table the rows of messages, without the unpredicted columns.
 pub fn rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
     let mut all = all_rows(snapshot, table);
     if table == kernel::schema::ERRORS_TABLE {
@@ -346,7 +347,7 @@ pub fn rows(snapshot: &Snapshot, table: TableId) -> Vec<ReadRow> {
     all
 }
 
-/// Rows of the errors table that tell of a source's failure and of no message.
+/// Rows of the errors table for failures of sources.
 pub fn source_failures(snapshot: &Snapshot) -> Vec<Row> {
     let all = all_rows(snapshot, kernel::schema::ERRORS_TABLE).into_iter().map(|read| read.row);
     all.filter(|row| row[errors::OFFSET] == Value::Null).collect()

@@ -1,4 +1,4 @@
-//! The row that a message makes in the wide table.
+//! The row of a message in the wide table.
 
 use super::value::{Row, Value};
 use crate::scenario::Fields;

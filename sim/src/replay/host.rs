@@ -1,4 +1,4 @@
-//! Coordinator and shards again, fed from a recording: what each input leads to must be what it led to then.
+//! Coordinator and shards fed from a recording: each input must have the recorded results.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,26 +20,26 @@ use super::ReplayError;
 use super::log::{Folded, TermLog};
 use super::steps::Expected;
 
-/// Characters of an effect that are shown.
+/// Most shown characters of an effect.
 const SHOWN_MAX: usize = 300;
 
-/// What came of feeding an input.
+/// The result of feeding an input.
 pub(super) enum Fed {
     AsRecorded {
         inputs: u64,
         effects: u64,
         states: u64,
     },
-    /// Rows are nowhere that were staged for this record.
+    /// Rows staged for this record are missing.
     RowsLost(Sequence),
     Panicked(String),
 }
 
-/// Why the replay does not go on.
+/// Why the replay ends.
 pub(super) enum Refused {
-    /// Something else happened than was recorded.
+    /// A difference to the recording.
     Differs(String),
-    /// The log, or what the recording holds.
+    /// The log or the recording cannot be read.
     Unreadable(kernel::Error),
 }
 
@@ -53,14 +53,14 @@ impl From<kernel::Error> for Refused {
 pub(super) struct Host {
     coordinator: Coordinator,
     shards: Vec<Shard>,
-    /// What each shard has answered and the coordinator was not told yet.
+    /// Replies of each shard that the coordinator has not got yet.
     replies: Vec<VecDeque<ShardReply>>,
     log: TermLog,
-    /// Rows that the recording gives after the extract that they are of.
+    /// Rows that the recording contains after their extract.
     pub rows_later: BTreeMap<ExtractKey, Vec<Option<Rows>>>,
-    /// Published by the present input.
+    /// Snapshots published by the current input.
     seen: Vec<Snapshot>,
-    /// A record of which rows are nowhere.
+    /// A record with missing rows.
     rows_lost: Option<Sequence>,
     pub replies_checked: u64,
     pub records_checked: u64,
@@ -68,7 +68,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// As it stood where the recording begins.
+    /// The state where the recording begins.
     pub fn begin(recording: &Recording, folded: Folded) -> Result<Host, ReplayError> {
         let header = &recording.header;
         let (recovery, shards, views, last, log) = folded.split(header.term);
@@ -94,14 +94,14 @@ impl Host {
         })
     }
 
-    /// The life goes on in the next file, which says how the coordinator stood: as it does.
+    /// The term continues in the next file; its quiesced state must equal the coordinator's.
     pub fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
         let misfit = |what: &str| ReplayError::Misfit(format!("{}: {what}", recording.path().display()));
         let Begin::Quiesced(recorded) = &recording.header.begin else {
             return Err(misfit("a file that follows another begins in the middle of its life"));
         };
         if !self.coordinator.is_quiesced() || self.replies.iter().any(|replies| !replies.is_empty()) {
-            return Err(misfit("the coordinator stood still here, and does not in the replay"));
+            return Err(misfit("the coordinator was quiesced here, and is not in the replay"));
         }
         self.coordinator.hold(false);
         let tip = self.coordinator.tip().clone();
@@ -110,14 +110,12 @@ impl Host {
         let bytes =
             |quiesced_state: &RecordedQuiescedState| postcard::to_stdvec(quiesced_state).expect("plain data");
         if bytes(&stands) != bytes(recorded) {
-            return Err(misfit(
-                "the coordinator stood elsewhere at its beginning than it does in the replay",
-            ));
+            return Err(misfit("the coordinator's state at its beginning differs from the replay's"));
         }
         Ok(())
     }
 
-    /// What readers see.
+    /// The published snapshot.
     pub fn published(&self) -> &Snapshot {
         self.coordinator.published()
     }
@@ -127,7 +125,7 @@ impl Host {
         self.coordinator.hold(held);
     }
 
-    /// Feeds an input; all that follows must be as it was.
+    /// Feeds an input; all results must equal the recorded ones.
     pub fn feed(&mut self, expected: Expected) -> Result<Fed, Refused> {
         let inputs = u64::from(expected.input.is_some());
         let fed = expected.input.map(|(at_us, input)| {
@@ -238,7 +236,7 @@ impl Host {
         Ok(())
     }
 
-    /// Puts rows in the places that are held for them: the record has them in this order. False if there is no such record.
+    /// Replaces placeholders by rows, which the record has in this order. False if there is no such record.
     fn take_rows_from_log(
         &mut self,
         sequence: Sequence,
@@ -280,7 +278,7 @@ impl Host {
         Ok(true)
     }
 
-    /// A record that outlived the process is in the log as it was made again.
+    /// Compares a record with the one in the log, if it is there.
     fn compare_with_log(&mut self, made: &EncodedRecord) -> Result<(), Refused> {
         let sequence = made.sequence;
         if let Some(record) = self.log.record(sequence)? {
@@ -296,7 +294,7 @@ impl Host {
     }
 }
 
-/// Rows that a file gives after the extracts that they are of: its beginning may speak of such extracts already.
+/// Rows that a file contains after their extracts; its quiesced state may contain such extracts already.
 fn rows_of(recording: &Recording) -> Result<BTreeMap<ExtractKey, Vec<Option<Rows>>>, ReplayError> {
     let again = Recording::open(recording.path())?;
     Ok(super::steps::Steps::read(again)?.rows_later())

@@ -1,4 +1,4 @@
-//! The log as it lies in the data directory: folded up to a record, then read on, as far as the life goes that is replayed.
+//! The log in the data directory: folded up to a record, then read on to the end of the replayed term.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl Folded {
         while recovery.last() < through {
             let Some(mut record) = reader.next_record()? else {
                 return Err(ReplayError::Misfit(format!(
-                    "the recording speaks of record {through}, the log in {} ends with record {}",
+                    "the recording names record {through}, the log in {} ends with record {}",
                     data.display(),
                     recovery.last()
                 )));
@@ -65,20 +65,20 @@ impl Folded {
         self.reader.database()
     }
 
-    /// What readers would see.
+    /// The published snapshot of this state.
     pub fn snapshot(self) -> Snapshot {
         let catalog = Arc::new(self.recovery.catalog().clone());
         Snapshot { sequence: self.recovery.last(), catalog, shards: self.views }
     }
 
-    /// Coordinator and shards go their way; the rest of the life's records is read as they come to it.
+    /// Splits into coordinator, shards and the rest of the term's records, which are read on demand.
     pub fn split(self, term: Term) -> (Recovery, Vec<Shard>, Vec<Arc<ShardView>>, Record, TermLog) {
         let term = TermLog { reader: self.reader, term, read: BTreeMap::new(), over: false };
         (self.recovery, self.shards, self.views, self.last, term)
     }
 }
 
-/// The records of one life, read as far as was asked.
+/// The records of one term, read on demand.
 pub(super) struct TermLog {
     reader: LogReader<LogFiles>,
     term: Term,
@@ -88,8 +88,8 @@ pub(super) struct TermLog {
 }
 
 impl TermLog {
-    /// The record of this life with this sequence; None if it did not outlive the life. Sequences are asked for in order, save
-    /// for those that were not passed yet.
+    /// The record of this term with this sequence; None if the log does not have it. Sequences are requested in order,
+    /// except those that were not passed yet.
     pub fn record(&mut self, sequence: Sequence) -> Result<Option<&Record>, kernel::Error> {
         while !self.over && self.read.last_key_value().is_none_or(|(last, _)| *last < sequence) {
             match self.reader.next_record()?.filter(|record| record.term == self.term) {
@@ -102,7 +102,7 @@ impl TermLog {
         Ok(self.read.get(&sequence))
     }
 
-    /// The record and all before it are not asked for any more.
+    /// Drops the record and all before it.
     pub fn pass(&mut self, sequence: Sequence) {
         self.read = self.read.split_off(&sequence.next());
     }

@@ -1,10 +1,9 @@
-//! Replay of production: what a server recorded of its lives runs again on the shipped kernel, with the log that it left, and must do
-//! the same at every step. A difference is a kernel that is not deterministic, a log that is not what was written, or a kernel
-//! that has changed since.
+//! Replay of production: a server's recorded terms run again on the shipped kernel, with the server's log, and every
+//! step is compared. A difference means a kernel that is not deterministic, a changed log, or a changed kernel.
 //!
-//! - [`log`]: the log as it lies in the data directory: folded up to a record, then read on.
-//! - [`steps`]: a recording as inputs with what each must lead to.
-//! - [`host`]: coordinator and shards again, fed from a recording.
+//! - [`log`]: the log in the data directory: folded up to a record, then read on.
+//! - [`steps`]: a recording as inputs with their expected results.
+//! - [`host`]: coordinator and shards fed from a recording.
 
 mod host;
 mod log;
@@ -21,7 +20,7 @@ use host::{Fed, Host};
 use log::Folded;
 use steps::{Step, Steps};
 
-/// Why a replay cannot be made, or what it found.
+/// Why a replay failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The recording cannot be read.
@@ -33,23 +32,23 @@ pub enum ReplayError {
     /// Recording and data directory do not belong together.
     #[error("{0}")]
     Misfit(String),
-    /// The kernel did something else than it did when it was recorded.
+    /// A difference to the recording.
     #[error("{} step {step}, {input}: {what}{}", file.display(), another_kernel(kernel))]
     Difference {
         /// In which file.
         file: PathBuf,
         /// Input of that file, from 1; 0 is before the first.
         step: u64,
-        /// What was fed.
+        /// The input.
         input: String,
-        /// What was expected and what was seen.
+        /// The expected and the found result.
         what: String,
         /// Version of the kernel that was recorded.
         kernel: String,
     },
 }
 
-/// What to say of a recording that another version of the kernel made; nothing of one that this version made.
+/// A remark on a recording by another version of the kernel; empty for this version.
 pub fn another_kernel(recorded: &str) -> String {
     let this = kernel::VERSION;
     if recorded == this {
@@ -67,20 +66,20 @@ impl From<kernel::Error> for ReplayError {
     }
 }
 
-/// How the replay of a life ended.
+/// How the replay of a term ended.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Ended {
-    /// With the recording, which says why itself.
+    /// At the recording's end, which has a reason.
     Recorded(End),
-    /// With the recording's last whole frame: the process was killed.
+    /// At the recording's last complete frame: the process was killed.
     Killed,
-    /// Before the recording: rows are needed that came to no record of the log, and that a killed process could not write.
+    /// Before the recording's end: rows are missing that reached no record of the log before the process was killed.
     RowsLost(Sequence),
     /// The kernel panicked at the last step, as it did when it was recorded.
     Panicked(String),
 }
 
-/// What became of one life, or of a run of its files.
+/// The result for one term, or for a sequence of its files.
 #[derive(Clone, Debug)]
 pub struct TermReport {
     /// Which.
@@ -89,7 +88,7 @@ pub struct TermReport {
     pub kernel: String,
     /// Numbers of its files: first and last.
     pub files: (u64, u64),
-    /// Whether it began with the life, and not in its middle.
+    /// Whether it began at the start of the term.
     pub from_start: bool,
     /// Inputs fed.
     pub inputs: u64,
@@ -99,11 +98,11 @@ pub struct TermReport {
     pub replies: u64,
     /// Hashes of the state that were as recorded.
     pub states: u64,
-    /// Records that were made again, and are in the log byte for byte.
+    /// Records that equal those in the log, byte for byte.
     pub records: u64,
     /// Rows taken from the log because the recording only refers to them.
     pub rows_from_log: u64,
-    /// Bytes at the end of the last file that are no whole frame.
+    /// Bytes of an incomplete frame at the end of the last file.
     pub torn_bytes: u64,
     /// The last record that was published.
     pub sequence: Sequence,
@@ -113,7 +112,7 @@ pub struct TermReport {
     pub ended: Ended,
 }
 
-/// Replays a file, or all files of a directory, over the log in `data`. Lives come in order; `only` picks one.
+/// Replays a file, or all files of a directory, over the log in `data`. Terms come in order; `only` picks one.
 pub fn replay(
     path: &Path,
     data: &Path,
@@ -125,7 +124,7 @@ pub fn replay(
     for file in files {
         let recording = match Recording::open(&file) {
             Ok(recording) => recording,
-            // A kill may leave a file without a whole header: it says nothing.
+            // A kill may leave a file without a complete header: it is skipped.
             Err(RecordingError::Damaged { offset: 0, .. } | RecordingError::NotARecording(_))
                 if path.is_dir() =>
             {
@@ -157,8 +156,7 @@ pub fn replay(
     Ok(reports)
 }
 
-/// Files of one life that follow one another. A file that ended because the recorder fell behind is followed by one that begins
-/// anew.
+/// Consecutive files of one term. After a file that ended because the recorder fell behind, a new recording begins.
 fn replay_run(files: &[PathBuf], data: &Path) -> Result<Vec<TermReport>, ReplayError> {
     let mut reports = vec![];
     let mut going_on: Option<Run> = None;
@@ -176,14 +174,14 @@ fn replay_run(files: &[PathBuf], data: &Path) -> Result<Vec<TermReport>, ReplayE
             After::Over(report) => reports.push(*report),
         }
     }
-    // The next file is not there: the process died, or the file was dropped.
+    // The next file is missing: the process died, or the file was removed.
     if let Some(run) = going_on {
         reports.push(run.report(Ended::Recorded(End::NextFile))?);
     }
     Ok(reports)
 }
 
-/// A replay that is under way.
+/// A running replay.
 struct Run {
     host: Host,
     data: PathBuf,
@@ -226,13 +224,13 @@ impl Run {
         })
     }
 
-    /// The life goes on in this file, which says where the coordinator stands.
+    /// The term continues in this file, which begins with the coordinator's quiesced state.
     fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
         let header = &recording.header;
-        assert_eq!(header.term, self.term, "files of one life");
+        assert_eq!(header.term, self.term, "files of one term");
         if header.database != self.database {
             let file = recording.path().display();
-            return Err(ReplayError::Misfit(format!("{file} is of another database than the file before")));
+            return Err(ReplayError::Misfit(format!("{file} is of another database than the previous file")));
         }
         self.files.1 = header.number;
         self.host.go_on(recording)

@@ -1,4 +1,4 @@
-//! A recording as steps: each input with the effects that it led to and the states that were seen on the way.
+//! A recording as steps: each input with its effects and the states published meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,21 +10,21 @@ use tidemark_record::{End, Item, RecordedInput, Recording, RecordingError};
 
 /// One step of a recording.
 pub(super) enum Step {
-    /// The coordinator was held, or let go.
+    /// The coordinator was held, or released.
     Held(bool),
-    /// It was fed.
+    /// An input.
     Fed(Expected),
     /// The recording ends.
     End(End),
 }
 
-/// An input, and all that it led to.
+/// An input with its expected results.
 pub(super) struct Expected {
-    /// None: the effects with which a life begins.
+    /// None: the first effects of a term.
     pub input: Option<(Micros, RecordedInput)>,
     /// In order.
     pub effects: Vec<EffectMark>,
-    /// Published on the way.
+    /// States published meanwhile.
     pub states: Vec<(Sequence, StateHash)>,
     /// There may have been more effects, which the recording lost.
     pub cut_off: bool,
@@ -39,7 +39,7 @@ impl Expected {
         self.input.is_none() && self.effects.is_empty() && self.states.is_empty()
     }
 
-    /// A few words on what was fed.
+    /// A short name of the input.
     pub fn name(&self) -> String {
         let Some((at_us, input)) = &self.input else { return "before the first input".into() };
         let what = match input {
@@ -57,7 +57,7 @@ impl Expected {
     }
 }
 
-/// The steps of one file, and the rows that it gives for inputs before them.
+/// The steps of one file, and rows for earlier inputs.
 pub(super) struct Steps {
     steps: VecDeque<Step>,
     rows: BTreeMap<ExtractKey, Vec<Option<Rows>>>,
@@ -69,7 +69,7 @@ impl Steps {
     pub fn read(mut recording: Recording) -> Result<Steps, RecordingError> {
         let mut steps = VecDeque::new();
         let mut rows = BTreeMap::new();
-        // A file that begins with the life begins with effects that no input led to.
+        // A file at the start of a term begins with effects without an input.
         let mut open = Expected::new(None);
         let close = |open: &mut Expected, next: Expected, steps: &mut VecDeque<Step>| {
             let expected = std::mem::replace(open, next);
@@ -103,7 +103,7 @@ impl Steps {
         Ok(Steps { steps, rows, torn_bytes: recording.torn_bytes() })
     }
 
-    /// Rows that are not where the inputs said that they would be.
+    /// Rows that are in the recording instead of the log.
     pub fn rows_later(&mut self) -> BTreeMap<ExtractKey, Vec<Option<Rows>>> {
         std::mem::take(&mut self.rows)
     }
@@ -113,12 +113,12 @@ impl Steps {
         self.steps.pop_front()
     }
 
-    /// Whether the recording ends with the news that this panic ended the process. Other threads may have worked on after it.
+    /// Whether the recording ends with this panic. Other threads may have worked on after it.
     pub fn halted_by(&self, panic: &str) -> bool {
         matches!(self.steps.back(), Some(Step::End(End::Halted(error))) if error.message.contains(panic))
     }
 
-    /// Bytes at the end of the file that are no whole frame.
+    /// Bytes of an incomplete frame at the end of the file.
     pub fn torn_bytes(&self) -> usize {
         self.torn_bytes
     }

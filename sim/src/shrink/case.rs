@@ -1,5 +1,5 @@
-//! All that it takes to repeat one run: which faults there may be, what is taken away from the world, and the seed or the decisions.
-//! And the file that holds it: data for people to read, in TOML.
+//! Everything needed to repeat one run: the allowed faults, the limits of the world, and the seed or the decisions.
+//! Also its file format, a readable TOML.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -18,8 +18,8 @@ use crate::trace::{Keep, hash_bytes};
 pub enum Chance {
     /// A seed.
     Seed(u64),
-    /// Two lists: what the world is like, and what happens in it. Zeros follow their ends. Apart, so that the second keeps its
-    /// meaning when the first is asked for more.
+    /// Two lists: the parameters of the world, and the decisions of the run. Zeros follow their ends. Two lists, so
+    /// that the second keeps its meaning if more parameters are drawn.
     #[allow(missing_docs)]
     Recorded { shape: Vec<u64>, course: Vec<u64> },
 }
@@ -27,15 +27,15 @@ pub enum Chance {
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Case {
-    /// What runs are like.
+    /// Profile.
     pub profile: Profile,
     /// Which of its faults may happen.
     pub faults: FaultSet,
     /// A defect to be seeded.
     pub bug: Option<SeededDefect>,
-    /// What is taken away.
+    /// Limits.
     pub limits: Limits,
-    /// The rest.
+    /// The source of decisions.
     pub chance: Chance,
 }
 
@@ -51,7 +51,7 @@ impl Case {
         }
     }
 
-    /// Without the seeded defect: the same on the kernel as it is shipped.
+    /// The same case on the shipped kernel, without the seeded defect.
     pub fn shipped(&self) -> Case {
         Case { bug: None, ..self.clone() }
     }
@@ -65,8 +65,8 @@ impl Case {
         run_case(self, keep, None, &mut |_| {}).0
     }
 
-    /// A number that says what was asked while the list of decisions lasted. With another number the world has changed under a
-    /// recorded case: its answers are given to other questions.
+    /// A hash of the questions that the recorded decisions answer. A different hash means that the world has changed
+    /// under a recorded case, so its answers belong to other questions.
     pub fn questions(&self) -> u64 {
         let Chance::Recorded { course, .. } = &self.chance else { return 0 };
         let (mut left, mut hash) = (course.len() as u64, 0);
@@ -82,14 +82,14 @@ impl Case {
 
 // ---- Files ----
 
-/// A scenario file: a case, and what people are told about it.
+/// A scenario file: a case with its description.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scenario {
-    /// In a few words.
+    /// Short title.
     pub title: String,
-    /// What once broke here, and where such a thing comes from.
+    /// The defect and its origin.
     pub story: String,
-    /// What happens in it, as it was recorded: see [`crate::story`].
+    /// The recorded events: see [`crate::story`].
     pub events: String,
     /// The invariant that is violated with the defect seeded, or was when it was found.
     pub invariant: String,
@@ -102,7 +102,7 @@ pub struct Scenario {
 /// See [`Scenario::catches`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Catches {
-    /// By the run that the file holds.
+    /// By the recorded run.
     AsRecorded,
     /// By this seed of its small world.
     Seed(u64),
@@ -117,7 +117,7 @@ impl Scenario {
         Scenario::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// Whether it still shows what it is kept for: its bug violates its invariant, the kernel without the bug passes, and the
+    /// Whether it is still valid: its defect violates its invariant, the kernel without the defect passes, and the
     /// decisions still answer the questions that they were recorded for.
     pub fn holds(&self) -> bool {
         let caught = self.case.run(Keep::Nothing).violation.is_some_and(|v| v.invariant == self.invariant);
@@ -125,13 +125,13 @@ impl Scenario {
         caught && shipped.run(Keep::Nothing).violation.is_none() && shipped.questions() == self.questions
     }
 
-    /// The case under another seed: the same small world, another run.
+    /// The same small world under another seed.
     pub fn seed(&self, seed: u64) -> Case {
         Case { chance: Chance::Seed(seed), ..self.case.clone() }
     }
 
-    /// How its bug is still caught. Recorded answers are worth nothing once the world asks other questions; the small world that
-    /// they were found in outlives that, and among its first seeds there is one that fails alike.
+    /// How its defect is still caught. Recorded answers lose their meaning when the world asks other questions; the
+    /// small world remains, and one of its first seeds fails in the same way.
     pub fn catches(&self, seeds: u64) -> Catches {
         let is_caught = |case: &Case| {
             let violation = case.run(Keep::Nothing).violation;
@@ -143,7 +143,7 @@ impl Scenario {
         (0..seeds).find(|seed| is_caught(&self.seed(*seed))).map_or(Catches::No, Catches::Seed)
     }
 
-    /// Understands a file.
+    /// Parses a file.
     pub fn parse(text: &str) -> Result<Scenario, String> {
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
         let known = [
@@ -224,7 +224,7 @@ impl Scenario {
     }
 }
 
-/// A text of several lines, as TOML writes it for people.
+/// A multi-line text in readable TOML.
 fn lines(text: &str) -> String {
     format!("\"\"\"\n{}\"\"\"", text.replace('\\', "\\\\").replace("\"\"\"", "\" \" \""))
 }
@@ -273,7 +273,7 @@ fn write_limits(limits: &Limits) -> String {
     out
 }
 
-/// Numbers in a row, those that repeat as `number*times`, some sixteen a line.
+/// Numbers in sequence, repeated ones as `number*times`, about sixteen per line.
 pub fn pack(list: &[u64]) -> String {
     let mut words = Vec::new();
     for run in list.chunk_by(|a, b| a == b) {
@@ -282,7 +282,7 @@ pub fn pack(list: &[u64]) -> String {
     words.chunks(16).map(|line| line.join(" ") + "\n").collect()
 }
 
-/// Longest list that is unpacked: more than any run decides.
+/// Longest list that is unpacked: more than the decisions of any run.
 const DECISIONS_MAX: usize = 10_000_000;
 
 /// The numbers again.

@@ -1,15 +1,15 @@
-//! What is taken away from the world that a run has drawn. Limits are applied after the draw, so that the draw stays what it was.
+//! Limits of the world that a run has drawn. They are applied after the draw, so that the draw itself is unchanged.
 
 use crate::decide::Rate;
 use crate::swarm::{ActivityRates, Parameters};
 
-/// At most so much of everything; None is as much as was drawn.
+/// Upper bounds; None keeps the drawn value.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Limits {
     pub shards: Option<u64>,
     pub topics: Option<u64>,
-    /// Of each topic, at the start.
+    /// Partitions of each topic at the start.
     pub partitions: Option<u64>,
     pub pipelines: Option<u64>,
     pub messages: Option<u64>,
@@ -17,15 +17,15 @@ pub struct Limits {
     pub steps: Option<u64>,
     /// Turns without faults in which everything must have caught up.
     pub catch_up_steps: Option<u64>,
-    /// What clients and pipelines do without.
+    /// Omitted activities of clients and pipelines.
     pub without: Without,
 }
 
-/// Names of what is left out.
+/// A set of omitted parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Without(u32);
 
-/// What can be left out, by name.
+/// Parts that can be omitted, by name.
 const PARTS: [&str; 11] = [
     "truncate",
     "table-churn",
@@ -51,12 +51,12 @@ impl Without {
         Without((1 << PARTS.len()) - 1)
     }
 
-    /// Whether nothing of `other` is there to be left out any more.
+    /// Whether all of `other` is already omitted.
     pub fn contains(self, other: Without) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// This and that.
+    /// The union.
     pub fn and(self, other: Without) -> Without {
         Without(self.0 | other.0)
     }
@@ -82,7 +82,7 @@ impl Without {
 }
 
 impl Limits {
-    /// Takes away what is beyond the limits.
+    /// Applies the limits.
     pub fn apply(&self, p: &mut Parameters) {
         let at_most =
             |limit: Option<u64>, drawn: usize| limit.map_or(drawn, |limit| drawn.min(limit.max(1) as usize));
@@ -118,7 +118,7 @@ impl Limits {
         if without.has("table-churn") || without.has("restart-pipeline") {
             p.definition_chains = Rate::NEVER;
         }
-        // Who truncates picks among all tables, and who writes notes it in a ledger.
+        // TRUNCATE picks among all tables, and writes need the ledger table.
         if without.has("unused-tables") && p.activity.truncate == Rate::NEVER {
             let writes = p.activity.write != Rate::NEVER;
             let used = |name: &str| p.pipelines.iter().any(|rule| rule.table == name);

@@ -1,12 +1,12 @@
-//! Making a failure small: fewer faults, fewer clients, a smaller world, then fewer decisions, until nothing more can go and the same
-//! invariant is still violated.
+//! Shrinks a failure: fewer faults, fewer clients, a smaller world, then fewer decisions, until nothing more can be
+//! removed and the same invariant is still violated.
 //!
-//! - [`case`]: all that it takes to repeat one run, and the file that holds it. [`limits`]: what is taken away from its world.
-//! - [`search`]: what is tried, in which order, within a budget.
+//! - [`case`]: everything needed to repeat one run, and its file. [`limits`]: limits of its world.
+//! - [`search`]: the attempts, their order, and the budget.
 //!
-//! A seed's decisions depend on one another: in a smaller world the same seed takes another course. So the world is made smaller
-//! first, and for each step the same seed and then others are tried: small worlds are quick, and most bugs show in many of their
-//! seeds. Only then is the list of decisions itself cut and zeroed; zero is always the quiet answer.
+//! A seed's decisions depend on one another: in a smaller world the same seed is a different run. So the world is
+//! reduced first, and each step tries the same seed and then others: small worlds are quick, and most defects show in
+//! many of their seeds. Then the list of decisions is cut and zeroed; zero is always the quiet answer.
 
 pub mod case;
 pub mod limits;

@@ -1,5 +1,5 @@
-//! What is tried to make a failure smaller, in which order, within a budget. A try counts if the same invariant is violated and the
-//! failure is smaller than the smallest so far.
+//! The attempts to shrink a failure, their order, and the budget. An attempt counts if the same invariant is violated
+//! and the failure is smaller than the smallest so far.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ const SEEDS_A_STEP: u64 = 24;
 /// Seeds of the smallest world among which the shortest failure is picked.
 const SEEDS_AT_LAST: u64 = 300;
 
-/// Places in [`Tried::lists`].
+/// Indexes in [`Tried::lists`].
 const SHAPE: usize = 0;
 const COURSE: usize = 1;
 
-/// How large a failure is: what a story of it tells, then what was decided otherwise than quietly, then how much was decided.
+/// The size of a failure: events of its story, then non-zero decisions, then decisions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Size {
-    /// Events that a story tells.
+    /// Events of its story.
     pub events: u64,
     /// Decisions that are not zero.
     pub loud: usize,
@@ -30,19 +30,19 @@ pub struct Size {
     pub decisions: usize,
 }
 
-/// What came of a try.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// What was violated.
+    /// The violation.
     pub violation: Option<Violation>,
-    /// How much happened until then.
+    /// Number of events until then.
     pub events: u64,
-    /// What was decided: what the world is like, and what happened in it, where there are no kinds of faults but those needed.
+    /// The decisions: parameters of the world, and the run, without those for unneeded kinds of faults.
     pub lists: [Vec<u64>; 2],
     /// Kinds of faults that fired.
     pub fired: FaultSet,
-    /// Kinds without which it would not have been this run: those that fired, and the crashes in which every run ends that comes
-    /// to its end. Of the latter only those that could also happen at other times: a record asks for every kind that it has.
+    /// Kinds needed for this run: those that fired, and the kinds of the run's last crashes, if these could also happen
+    /// at other times.
     pub needed: FaultSet,
 }
 
@@ -58,7 +58,7 @@ impl Tried {
         let mut shape = outcome.decisions;
         shape.truncate(outcome.shape_len);
         for list in [&mut shape, &mut course] {
-            // Zeros follow the end anyway.
+            // Zeros follow the end in any case.
             list.truncate(list.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
         }
         let Outcome { violation, told: events, .. } = outcome;
@@ -71,26 +71,26 @@ impl Tried {
     }
 }
 
-/// A failure made small.
+/// A shrunk failure.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
-    /// To repeat it: recorded decisions.
+    /// The case that repeats it, with recorded decisions.
     pub case: Case,
-    /// What is violated.
+    /// The violation.
     pub violation: Violation,
-    /// How large it was.
+    /// Its size before.
     pub before: Size,
-    /// How large it is.
+    /// Its size after.
     pub after: Size,
     /// Runs that it took.
     pub runs: u64,
     /// Time that it took.
     pub took: Duration,
-    /// Nothing more could go; otherwise the budget was spent.
+    /// True if nothing more could be removed; otherwise the budget was spent.
     pub is_smallest: bool,
 }
 
-/// Makes a failing case small.
+/// Shrinks a failing case.
 pub fn shrink(case: &Case, budget: Duration, progress: &mut dyn FnMut(&str, Size)) -> Option<Shrunk> {
     shrink_by(case, budget, progress, &mut |case| Tried::from(case.run(Keep::Nothing)))
 }
@@ -102,7 +102,7 @@ pub fn shrink_by(
     progress: &mut dyn FnMut(&str, Size),
     run: &mut dyn FnMut(&Case) -> Tried,
 ) -> Option<Shrunk> {
-    // A failure to come to an end is looked for with little patience first. What was only slow then is no failure.
+    // Failures of liveness are first searched with few steps. A run that was only slow is not a failure.
     let hurried = attempt(case, budget, true, progress, run)?;
     if hurried.violation.invariant != "live" || hurried.case.limits.catch_up_steps.is_none() {
         return Some(hurried);
@@ -132,7 +132,7 @@ fn attempt(
         case: case.clone(),
         best,
     };
-    // Half of the time for the world, so that enough is left for the decisions.
+    // Half of the time is for the world, the rest for the decisions.
     search.until = began + budget / 2;
     search.smaller_world();
     search.until = began + budget * 6 / 10;
@@ -151,14 +151,14 @@ fn attempt(
     })
 }
 
-/// What makes two violations the same: the invariant, and which assertion it was, or what did not come to an end.
+/// The identity of a violation: the invariant, and the assertion or the unfinished work.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Signature {
     invariant: &'static str,
     place: Option<String>,
 }
 
-/// What can fail to come to an end.
+/// Kinds of unfinished work.
 const REASONS: [&str; 7] =
     ["starts", "not answered", "not there", "not seen its topic", " is at ", "Stopped", "Failed"];
 
@@ -167,7 +167,7 @@ impl Signature {
         let line = violation.text.lines().next().unwrap_or_default();
         let place = match violation.invariant {
             "assertion" => Some(line.to_string()),
-            // Who waits for what, without names and numbers.
+            // The kind of unfinished work, without names and numbers.
             "live" => {
                 Some(REASONS.into_iter().find(|reason| line.contains(reason)).unwrap_or(line).to_string())
             }
@@ -184,7 +184,7 @@ struct Search<'s> {
     runs: u64,
     next_seed: u64,
     wanted: Signature,
-    /// Tries that do not come to an end are given up early.
+    /// Attempts that do not end are abandoned early.
     hurries: bool,
     case: Case,
     best: Tried,
@@ -195,7 +195,7 @@ impl Search<'_> {
         Instant::now() >= self.until
     }
 
-    /// Tries a case; keeps it if it fails alike and `good` says so.
+    /// Tries a case; keeps it if it fails in the same way and `good` accepts it.
     fn try_case(&mut self, case: Case, what: &str, good: impl Fn(&Tried, &Tried) -> bool) -> bool {
         self.runs += 1;
         let tried = (self.run)(&case);
@@ -211,7 +211,7 @@ impl Search<'_> {
 
     // ---- The world ----
 
-    /// Takes away from the world what can go, until nothing more can.
+    /// Reduces the world until nothing more can be removed.
     fn smaller_world(&mut self) {
         loop {
             let mut smaller = false;
@@ -249,7 +249,7 @@ impl Search<'_> {
         false
     }
 
-    /// The seed of the smallest world that fails soonest.
+    /// Searches the seed of the smallest world with the shortest failure.
     fn shortest_seed(&mut self) {
         for seed in 0..SEEDS_AT_LAST {
             if self.is_over() {
@@ -260,7 +260,7 @@ impl Search<'_> {
         }
     }
 
-    /// What was only slow is not stuck: in the end it must not have come to rest with all the patience of a usual run either.
+    /// A slow run is not a failure: the final case must also fail with the usual number of steps.
     fn whole_patience(&mut self) {
         if self.case.limits.catch_up_steps.is_none() {
             return;
@@ -276,14 +276,15 @@ impl Search<'_> {
 
     // ---- The decisions ----
 
-    /// The case with these decisions. Of the faults only those are asked for that it needs.
+    /// The case with these decisions. Only the needed faults are asked for.
     fn recorded(&self, lists: &[Vec<u64>; 2]) -> Case {
         let [shape, course] = lists.clone();
         let faults = self.case.faults.and(self.best.needed);
         Case { chance: Chance::Recorded { shape, course }, faults, ..self.case.clone() }
     }
 
-    /// Cuts and zeroes decisions, large pieces first, until nothing more can go. False if the time ran out before.
+    /// Cuts and zeroes decisions, large pieces first, until nothing more can be removed. False if the time ran out
+    /// before.
     fn fewer_decisions(&mut self) -> bool {
         let case = self.recorded(&self.best.lists);
         if !self.try_case(case, "as a record", |_, _| true) {
@@ -319,7 +320,7 @@ impl Search<'_> {
         }
     }
 
-    /// Changes one piece of this length after the other, from the end on: what comes late derails least.
+    /// Changes one piece of this length after the other, from the end: late changes affect the run least.
     fn pieces(
         &mut self,
         which: usize,
@@ -337,7 +338,7 @@ impl Search<'_> {
                 if lists != self.best.lists
                     && self.try_case(self.recorded(&lists), what, |tried, best| tried.size() < best.size())
                 {
-                    // What was really answered, so that the lists say what happens.
+                    // The answers actually given.
                     self.case = self.recorded(&self.best.lists);
                 }
             }
@@ -346,13 +347,13 @@ impl Search<'_> {
     }
 }
 
-/// A step towards a smaller world; None if there is nothing to take away.
+/// A step towards a smaller world; None if it does not apply.
 type Change = Box<dyn Fn(&Case, &Tried) -> Option<Case>>;
 
 fn changes(case: &Case, best: &Tried, hurries: bool) -> Vec<Change> {
     let mut all: Vec<Change> = Vec::new();
     if hurries && best.violation.as_ref().is_some_and(|v| v.invariant == "live") {
-        // Every try that fails alike takes all of its steps.
+        // Every attempt that fails in the same way uses all of its steps.
         all.push(at_most(|l| &mut l.catch_up_steps, 20_000));
     }
     let world: [Change; 10] = [

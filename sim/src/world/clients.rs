@@ -1,5 +1,6 @@
-//! The clients: they create what the scenario needs, start what has stopped, write, update under table locks, truncate, rewind, and hold
-//! snapshots for a while to see that they do not change. What must come of it is the oracle's business.
+//! The clients: they create the scenario's tables and pipelines, start stopped pipelines, write, update under table
+//! locks, truncate, rewind, and hold snapshots for a while to check that they do not change. The oracle predicts the
+//! results.
 
 use kernel::cursors::Cursors;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,18 +27,18 @@ use crate::scenario::{ALTERATIONS_TURN, Duplicate, Fields, PipelineRule, TableSh
 use crate::swarm::Parameters;
 use crate::wide::Wide;
 
-/// What a request was for.
+/// The kind of a request.
 #[derive(Clone, Debug)]
 pub enum Asked {
     /// A definition.
     Definition,
     /// Rows.
     Write,
-    /// Something that does not fit its table, and must be refused like this.
+    /// A write that does not fit its table, and must be refused.
     Misfit {
         /// The table.
         table: u32,
-        /// The error that it must come to.
+        /// The required error.
         due: SqlState,
     },
     /// A table lock over these tables.
@@ -49,20 +50,20 @@ pub enum Asked {
 /// A table lock that a client holds.
 #[derive(Debug)]
 pub struct Held {
-    /// To be used up.
+    /// For the write or the release.
     pub table_lock: TableLockId,
-    /// What it reads.
+    /// The snapshot that it reads.
     pub snapshot: Snapshot,
-    /// Over these.
+    /// The locked tables.
     pub tables: Vec<u32>,
 }
 
-/// A snapshot that a client holds, and what it looked like at first.
+/// A snapshot that a client holds, and its digest at the beginning.
 #[derive(Debug)]
 pub struct Reading {
     /// To be released.
     pub reader: ReaderId,
-    /// What it reads.
+    /// The snapshot that it reads.
     pub snapshot: Snapshot,
     digests: Vec<(TableId, Digest)>,
 }
@@ -74,7 +75,7 @@ impl Reading {
         Reading { reader, snapshot, digests }
     }
 
-    /// Whether the snapshot is what it was.
+    /// Whether the snapshot is unchanged.
     pub fn is_unchanged(&self) -> bool {
         self.digests.iter().all(|(table, before)| value::digest(&self.snapshot, *table) == *before)
     }
@@ -89,7 +90,7 @@ pub struct Clients {
     pub held: Vec<Held>,
     /// Snapshots that are held.
     pub readings: Vec<Reading>,
-    /// Run in which each pipeline lost its source and an operator set its offsets.
+    /// Generation in which each pipeline lost its source and an operator set its offsets.
     repaired: BTreeMap<PipelineId, Generation>,
     next_request: u64,
     next_row: i64,
@@ -101,14 +102,14 @@ pub struct Clients {
     following: VecDeque<Definition>,
 }
 
-/// A table that comes and goes, has odd keys, and is never written to.
+/// A table that is created and dropped, has odd keys, and is never written to.
 const ODD_TABLE: &str = "odd";
 
 /// A request that is about to be sent.
 pub type Sent = (RequestId, Request);
 
 impl Clients {
-    /// The server is gone, and with it whatever was asked and held.
+    /// The server has ended, and with it all requests, locks and snapshots.
     pub fn disconnected(&mut self) {
         self.asked.clear();
         self.held.clear();
@@ -129,7 +130,7 @@ impl Clients {
         (id, request)
     }
 
-    /// Whether somebody defines something now: mostly not while another definition is in line.
+    /// Whether a client sends a definition now: mostly not while another one waits.
     fn defines(&self, d: &Decisions<'_>, p: &Parameters) -> bool {
         let in_line = self.asked.values().filter(|asked| matches!(asked, Asked::Definition)).count() as u64;
         in_line == 0 || (in_line < p.definitions_in_line_max && d.activity(Rate::per_mille(300)))
@@ -185,10 +186,10 @@ impl Clients {
         (RequestId(self.next_request), Request::ReleaseSnapshot(reading.reader))
     }
 
-    /// What an operator does: starts what stands, and now and then stops, rewinds, truncates, drops.
+    /// An operator's action: starts stopped pipelines, and sometimes stops, rewinds, truncates, drops.
     fn operate(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
         let pipelines: Vec<&Arc<PipelineDef>> = catalog.pipelines.values().collect();
-        // Turned on with every look, so that decisions that are all zero come to every pipeline.
+        // Rotated at every call, so that decisions that are all zero reach every pipeline.
         self.looks += 1;
         let turned = d.index(pipelines.len().max(1)) + self.looks;
         let pipeline = pipelines.get(turned % pipelines.len().max(1))?;
@@ -287,12 +288,12 @@ impl Clients {
         Definition::CreatePipeline { spec, if_not_exists: false }
     }
 
-    /// Another definition for a pipeline, running or not: of the same source, or now and then of another one.
+    /// Another definition for a pipeline, running or not: of the same source, or sometimes of another one.
     fn alter(&mut self, p: &Parameters, pipeline: &PipelineDef) -> Definition {
         self.last_alteration += 1;
         let rule = p.pipelines.iter().position(|rule| rule.name == pipeline.name);
         let spec = pipeline_spec(p, rule.expect("a pipeline of the scenario"), self.last_alteration);
-        // Not drawn: decisions that were recorded before anybody altered anything keep their meaning.
+        // Not drawn, so that decisions recorded before ALTER existed keep their meaning.
         let source_changed = self.last_alteration % 4 == 3;
         Definition::AlterPipeline(Alteration { spec, was: pipeline.definition_sql.clone(), source_changed })
     }
@@ -308,7 +309,7 @@ impl Clients {
         let mut at = BTreeMap::new();
         for (split, position) in cursors.positions() {
             if d.below(2) == 0 {
-                // Back by some, or where it stands: what was never seen cannot be asked for.
+                // Back by some offsets, or unchanged: unseen offsets cannot be set.
                 let offset = position.ordinal() - d.below(position.ordinal().min(30) as u64 + 1) as i64;
                 let name = cursors.get(split).expect("just seen").name.clone();
                 at.insert(name, Position::kafka(offset, -1));
@@ -332,7 +333,7 @@ impl Clients {
         match churned {
             Some(table) => Definition::DropTable { name: table.name.clone(), if_exists: false },
             None => {
-                // Names come back, identities do not.
+                // Names are reused, identities are not.
                 self.next_churn += d.below(2);
                 let spec = TableShape::Events.spec(&format!("churn_{}", self.next_churn), false);
                 Definition::CreateTable { spec, if_not_exists: d.below(2) == 0 }
@@ -340,7 +341,7 @@ impl Clients {
         }
     }
 
-    /// Where definitions may wait in line: one that a table lock holds up, or another one that nothing but its turn does.
+    /// If definitions may queue: sends one that waits for a table lock, or one that waits only for its turn.
     fn press(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
         let held = self.held.first().filter(|_| p.definitions_in_line_max > 1)?;
         if !d.activity(Rate::per_mille(200)) {
@@ -354,8 +355,8 @@ impl Clients {
         }
     }
 
-    /// What nobody needs, and may be a mistake: names that are not there or are there already, definitions that are not legal,
-    /// commands that come at the wrong time.
+    /// Odd definitions, which may be mistakes: missing or duplicate names, illegal definitions, commands at the wrong
+    /// time.
     fn odd(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Definition> {
         let rule = d.index(p.pipelines.len());
         let (spec, rule) = (pipeline_spec(p, rule, 0), &p.pipelines[rule]);
@@ -390,7 +391,7 @@ impl Clients {
         })
     }
 
-    /// As SQL comes to it: OR REPLACE alters a pipeline that is there. Some have not heard of its last alteration.
+    /// As in SQL: OR REPLACE alters an existing pipeline. Some clients do not know its last alteration.
     fn create_or_replace(
         &mut self,
         catalog: &Catalog,
@@ -402,7 +403,7 @@ impl Clients {
             return Definition::CreatePipeline { spec, if_not_exists };
         }
         let before = catalog.pipeline_named(&spec.name).map(|pipeline| pipeline.definition_sql.clone());
-        // The rule as it was at first, under a text of its own: each such alteration is that again.
+        // The original rule under a new text: each such alteration returns to it.
         self.last_alteration = (self.last_alteration + 1).next_multiple_of(ALTERATIONS_TURN);
         let was = match (self.last_alteration / ALTERATIONS_TURN) % 3 {
             0 => spec.definition_sql.clone(),
@@ -424,7 +425,7 @@ impl Clients {
         let mut statements = Vec::new();
         for _ in 0..d.between(1, 3) {
             let (table, shape) = pick_table(d, p, catalog)?;
-            // Now and then more than a bitmap's word or a sample of values holds.
+            // Sometimes more rows than a bitmap's word or a sample of values.
             let most = if d.below(160) == 1 { 300 } else { 6 };
             let rows = (0..d.between(1, most)).map(|_| self.row(d, p, shape)).collect();
             let duplicate = if shape.key().is_empty() {
@@ -451,7 +452,7 @@ impl Clients {
     /// An update that does not fit its table, of a statement or of a pipeline: must be refused.
     fn misfit(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
         let (table, shape) = pick_table(d, p, catalog)?;
-        // An odd table may have taken the name, to which other things do not fit.
+        // An odd table may have the name, with other columns.
         if table.primary_key != shape.key() {
             return None;
         }
@@ -500,7 +501,7 @@ impl Clients {
         Some(self.send(asked, Request::AcquireTableLock { tables }))
     }
 
-    /// UPDATE and DELETE: what goes and what comes is computed from what the table lock shows.
+    /// UPDATE and DELETE: deletions and new rows are computed from the table lock's snapshot.
     fn use_table_lock(&mut self, d: &Decisions<'_>, p: &Parameters, oracle: &mut Oracle) -> Option<Sent> {
         let Held { table_lock, snapshot, tables } = self.held.swap_remove(d.index(self.held.len()));
         let [ledger, tables @ ..] = &tables[..] else { panic!("the ledger comes first") };
@@ -597,7 +598,7 @@ impl Clients {
     }
 }
 
-/// What the scenario needs and the catalog does not have.
+/// A table or pipeline of the scenario that the catalog lacks.
 fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
     for (name, shape, by_all) in &p.tables {
         if catalog.table_named(name).is_none() {
@@ -613,7 +614,7 @@ fn missing(p: &Parameters, catalog: &Catalog) -> Option<Definition> {
     None
 }
 
-/// The pipeline of a rule, as its nth alteration leaves it.
+/// The pipeline of a rule after its nth alteration.
 fn pipeline_spec(p: &Parameters, index: usize, alteration: u64) -> Box<PipelineSpec> {
     let rule = &p.pipelines[index].altered(alteration);
     Box::new(PipelineSpec {
@@ -628,8 +629,8 @@ fn pipeline_spec(p: &Parameters, index: usize, alteration: u64) -> Box<PipelineS
     })
 }
 
-/// A table that may not be: without columns, with keys that name no column or one twice, a shard key outside of the primary key.
-/// Or it is legal after all.
+/// An illegal table: without columns, with keys that name a missing column or one twice, or a shard key outside the
+/// primary key. Sometimes it is legal.
 fn odd_table(d: &Decisions<'_>, name: &str) -> TableSpec {
     let mut spec = TableShape::Events.spec(name, false);
     let key = || (0..d.below(3)).map(|_| d.below(4) as u16).collect();
@@ -637,7 +638,7 @@ fn odd_table(d: &Decisions<'_>, name: &str) -> TableSpec {
     match d.below(6) {
         0 => spec.columns.clear(),
         1 => spec.columns[2].name = spec.columns[0].name.clone(),
-        // As many columns as there may be, or one more.
+        // The maximum number of columns, or one more.
         2 if d.below(4) == 1 => {
             let column = spec.columns[0].clone();
             let numbered = |number: u64| ColumnDef {
@@ -658,7 +659,7 @@ fn odd_offset(d: &Decisions<'_>) -> BTreeMap<SplitName, Position> {
     BTreeMap::from([(SplitName::kafka(partition), Position::kafka(offset, -1))])
 }
 
-/// What the error of a failed pipeline tells its operator to do.
+/// The repair that a failed pipeline's error suggests.
 fn repair(d: &Decisions<'_>, name: String, error: &Error) -> Definition {
     let hinted = error.message.split_once("'{\"").and_then(|(_, hint)| {
         let (partition, rest) = hint.split_once("\": ")?;
@@ -703,7 +704,8 @@ fn pick_table(d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<(A
     Some((table, shape))
 }
 
-/// UPDATE or DELETE of some of the rows of a table. Now and then a row comes twice, which a key refuses, and with it the whole.
+/// UPDATE or DELETE of some of the rows of a table. Sometimes a row appears twice, which a key rejects, and with it the
+/// statement.
 fn rewrite(
     d: &Decisions<'_>,
     table: &TableDef,
@@ -722,7 +724,7 @@ fn rewrite(
     (Statement { table: table.id.0, removed, rows, duplicate: Duplicate::Reject }, gone)
 }
 
-/// A row as an UPDATE leaves it: another number, no provenance, and sometimes another key.
+/// A row after an UPDATE: another number, no provenance, and sometimes another key.
 fn changed(d: &Decisions<'_>, shape: TableShape, row: &Row) -> Row {
     let mut row = row.clone();
     let number =
@@ -744,7 +746,7 @@ fn table_write(p: &Parameters, def: &TableDef, statement: &Statement, gone: &[Re
         let rows = columns::batch(def, &statement.rows);
         let empty = rows.slice(0, 0);
         for (shard, rows) in kernel::route::route(def, &rows, p.shard_count).into_iter().enumerate() {
-            // To some shards there are columns without rows.
+            // Some shards get columns without rows.
             shards[shard].rows = rows.or_else(|| (shard % 2 == 1).then(|| empty.clone()));
         }
     }

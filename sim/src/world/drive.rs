@@ -1,4 +1,4 @@
-//! Whose turn it is, and what they do with it.
+//! Selects the next actor and executes its turn.
 
 use kernel::{Input, PipelineId, Position, ShardId, SplitId};
 
@@ -11,17 +11,17 @@ use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::trace::{Actor, Mark};
 
-/// Steps between two looks at whether it has.
+/// Steps between two checks whether it has caught up.
 const CATCH_UP_LOOK: u64 = 50;
-/// Partitions of a topic beyond which it gets no more.
+/// Most partitions of a topic.
 const PARTITIONS_MAX: usize = 6;
-/// Messages with which a partition of a topic that was created again is loaded at most.
+/// Most messages with which a partition of a recreated topic is filled.
 const RELOADED_MAX: u64 = 100;
 
-/// How often it is asked in each turn of an outage whether a broker takes over uncleanly.
+/// How often an unclean election may happen in each turn of an outage.
 const UNNOTICED_ELECTIONS: u32 = 10;
 
-/// Who can have a turn.
+/// Possible turns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Turn {
     Shard(usize),
@@ -30,7 +30,7 @@ pub(super) enum Turn {
     LogReply,
     Source(PipelineId),
     SourceReply(PipelineId),
-    /// An answer that was held up is on its way again.
+    /// A delayed answer is sent.
     HeldUp(PipelineId),
     Reader(PipelineId, usize),
     Extract(PipelineId, usize),
@@ -40,7 +40,7 @@ pub(super) enum Turn {
     Clock,
 }
 
-/// Somebody who gets no turn for a while.
+/// An actor without turns for a while.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stalled {
     /// A shard by its number; behind the shards: what shards answer, the log, sources, readers.
@@ -73,7 +73,7 @@ impl Stalled {
 }
 
 impl<'a> World<'a> {
-    /// One turn of somebody.
+    /// Executes one turn.
     pub(super) fn step(&mut self) -> Result<(), Violation> {
         self.counts.steps += 1;
         self.now_us += 20;
@@ -83,7 +83,7 @@ impl<'a> World<'a> {
         self.collect_turns(&mut turns);
         self.stall(&mut turns);
         let total: u64 = turns.iter().map(|(_, weight)| weight).sum();
-        // Turned on with every step, so that decisions that are all zero give everybody a turn.
+        // Rotated with every step, so that decisions that are all zero give every actor a turn.
         let mut drawn = (self.d.below(total) + self.counts.steps * 7919) % total;
         let turn = turns.iter().find(|(_, weight)| {
             let found = drawn < *weight;
@@ -97,7 +97,7 @@ impl<'a> World<'a> {
         done
     }
 
-    /// Everybody who can have a turn now, and how likely it is.
+    /// All actors that can have a turn now, with their weights.
     fn collect_turns(&self, turns: &mut Vec<(Turn, u64)>) {
         let pace = &self.p.paces;
         turns.clear();
@@ -175,13 +175,13 @@ impl<'a> World<'a> {
                         Actor::Coordinator,
                         Mark::Detail,
                         &[through.0],
-                        format_args!("learns that records up to {through} are durable"),
+                        format_args!("gets Synced: records up to {through} are durable"),
                     ),
                     other => self.note(
                         Actor::Coordinator,
                         Mark::Step,
                         &[],
-                        format_args!("learns that the log failed: {}", super::words::input(other)),
+                        format_args!("gets LogFailed: {}", super::words::input(other)),
                     ),
                 }
                 self.feed(input)
@@ -200,7 +200,7 @@ impl<'a> World<'a> {
                     source.command(around);
                     (source.topic(), answers)
                 });
-                // The answer is on its way, and already no longer true.
+                // The answer is in flight and already outdated.
                 if answers {
                     self.operate_between_calls(topic);
                 }
@@ -213,7 +213,7 @@ impl<'a> World<'a> {
             Turn::Reader(pipeline, reader) => {
                 let source = &self.process_mut().sources[&pipeline];
                 let (topic, is_answering) = (source.topic(), !source.replies.is_empty());
-                // Something else is there to be fetched than what the answer on its way speaks of.
+                // The topic now differs from the answer in flight.
                 if is_answering {
                     self.operate_between_calls(topic);
                 }
@@ -231,7 +231,7 @@ impl<'a> World<'a> {
                     Actor::Source(number),
                     mark,
                     &facts,
-                    format_args!("tells the coordinator: {}", super::words::input(&input)),
+                    format_args!("reports to the coordinator: {}", super::words::input(&input)),
                 );
                 self.feed(input)
             }
@@ -286,7 +286,7 @@ impl<'a> World<'a> {
             self.counts.stale_extracts += 1;
             self.d.changed(Fault::OldOwner);
         }
-        // It also claims to begin where the newest stands.
+        // It also claims to begin at the newest reader's position.
         if defects::is(WorldDefect::ForgedEpoch)
             && let Some((epoch, Some(at))) = newest.map(|e| (e, source.position(extract.split.0 as i32)))
             && extract.epoch != epoch
@@ -311,7 +311,7 @@ impl<'a> World<'a> {
                 extract.dead_letters.len() as u64,
             ],
             format_args!(
-                "hands in {}..{} ({}, {} of them set aside) under epoch {}{}",
+                "hands in {}..{} ({}, {} dead letters) under epoch {}{}",
                 extract.first.ordinal(),
                 extract.next.ordinal(),
                 super::words::count(extract.messages, "message"),
@@ -349,12 +349,13 @@ impl<'a> World<'a> {
         if self.d.strikes(Fault::LowSpace) {
             self.counts.read_only += 1;
             let sufficient = self.d.below(2) == 1;
-            let words = if sufficient { "there is room again" } else { "no room is left" };
+            let words =
+                if sufficient { "there is disk space again" } else { "disk space falls below the reserve" };
             self.note(
                 Actor::Disk,
                 Mark::Fault,
                 &[u64::from(sufficient)],
-                format_args!("tells the coordinator: {words}"),
+                format_args!("reports to the coordinator: {words}"),
             );
             return self.feed(Input::DiskSpace { sufficient });
         }
@@ -377,7 +378,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Whoever is stalled has no turn.
+    /// Removes the turns of a stalled actor.
     fn stall(&mut self, turns: &mut Vec<(Turn, u64)>) {
         self.stalled.take_if(|stalled| stalled.until_step <= self.counts.steps || self.d.faults_over());
         let shards = u64::from(self.p.shard_count);
@@ -398,7 +399,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What happens at the source: messages, transactions, holes, and what operators of a broker do.
+    /// Events at the source: messages, transactions, holes, and actions of a broker's operators.
     fn produce(&mut self) {
         let d = self.d.clone();
         let topic = d.index(self.brokers.len());
@@ -445,7 +446,7 @@ impl<'a> World<'a> {
         );
     }
 
-    /// While the process is down, the world goes on: a topic is not what it was when it was read last.
+    /// While the process is down, the world continues: topics change.
     pub(super) fn stay_down(&mut self) {
         if self.p.outage_turns == 0 {
             return;
@@ -453,7 +454,7 @@ impl<'a> World<'a> {
         for _ in 0..self.d.below(self.p.outage_turns + 1) {
             self.now_us += self.d.below(3000) as i64;
             self.produce();
-            // What befalls a topic in an outage is what nobody can have noticed.
+            // No reader can notice changes of a topic during an outage.
             if (0..UNNOTICED_ELECTIONS).any(|_| self.d.fault(Fault::UncleanElection)) {
                 let broker = &mut self.brokers[self.d.index(self.p.topics.len())];
                 let partition = self.d.index(broker.partition_count());
@@ -462,7 +463,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The topic may get one more partition (A11). Producers may learn of it, and write to it, before anybody reads the topic again.
+    /// The topic may get one more partition (A11). Producers may write to it before any metadata request.
     fn grow(&mut self, topic: usize) {
         let new = self.brokers[topic].partition_count();
         if new < PARTITIONS_MAX && self.d.strikes(Fault::NewPartition) {
@@ -473,8 +474,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The topic is deleted and created again (A6): empty, or loaded at once with as much as was there, so that a reader who has not
-    /// noticed finds other messages at its offset.
+    /// The topic is deleted and created again (A6): empty, or filled at once with as many messages as before, so that a
+    /// reader that has not noticed finds other messages at its offset.
     fn recreate(&mut self, topic: usize) {
         let d = self.d.clone();
         let ends = |broker: &Broker<'_>| -> Vec<i64> {
@@ -492,7 +493,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What operators of a broker do, they also do between two calls of one reader.
+    /// Operators of a broker also act between two calls of one reader.
     fn operate_between_calls(&mut self, topic: usize) {
         self.grow(topic);
         if (0..4).any(|_| self.d.strikes(Fault::RecreatedTopic)) {
@@ -500,7 +501,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Producers write so many messages to a partition, if somebody writes to it at all.
+    /// Producers write this many messages to a partition, unless it is silent.
     fn write(&mut self, topic: usize, partition: usize, count: u64) {
         if count == 0 || self.brokers[topic].is_silent(partition) {
             return;
@@ -541,14 +542,14 @@ impl<'a> World<'a> {
         Err(Violation::new("live", format!("{steps} steps after the last fault: {lag}")))
     }
 
-    /// What is still to be done; None if nothing is.
+    /// The remaining work; None if there is none.
     fn lag(&self) -> Option<String> {
         let process = self.process.as_ref()?;
         if !self.clients.asked.is_empty() || !self.clients.held.is_empty() || !process.requests.is_empty() {
             return Some(format!("requests {:?} are not answered", self.clients.asked));
         }
         if !self.oracle.has_sync_marker() {
-            return Some("nothing says that the last record is synced".into());
+            return Some("no sync marker follows the last record".into());
         }
         let catalog = visible_catalog(process);
         for rule in &self.p.pipelines {

@@ -1,5 +1,5 @@
-//! Carrying out what the coordinator wants done: each effect goes to its addressee's channel, and the oracle hears of those that
-//! say something about the database.
+//! The effect executor: each effect goes to its addressee's channel, and the oracle is informed of those that concern
+//! the database.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -42,9 +42,9 @@ impl World<'_> {
                     Actor::Shard(shard.0),
                     Mark::Detail,
                     &facts,
-                    format_args!("is told to {}", words::command(&command)),
+                    format_args!("gets a command: {}", words::command(&command)),
                 );
-                let process = self.process.as_mut().expect("effects come from a life");
+                let process = self.process.as_mut().expect("effects come from a process");
                 process.shard_commands[shard.0 as usize].push_back(command);
             }
             Effect::Append(record) => {
@@ -57,14 +57,14 @@ impl World<'_> {
                     );
                     return Err(Violation::new("bounded", text));
                 }
-                let process = self.process.as_ref().expect("effects come from a life");
+                let process = self.process.as_ref().expect("effects come from a process");
                 if process.held.is_some_and(|held| record.sequence > held.last) {
                     let text = format!("record {} is begun while the kernel is held", record.sequence);
                     return Err(Violation::new("bounded", text));
                 }
                 let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
                 let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
-                let process = self.process.as_ref().expect("effects come from a life");
+                let process = self.process.as_ref().expect("effects come from a process");
                 self.note(
                     Actor::Coordinator,
                     if record.kind == RecordKind::SyncMarker { Mark::Detail } else { Mark::Step },
@@ -86,7 +86,7 @@ impl World<'_> {
             Effect::Sync => self.log_command(LogCommand::Sync),
             Effect::SourceOpen { pipeline, epoch, definition, table } => {
                 self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table })?;
-                self.note_source(pipeline, &[0, epoch.0], format_args!("is to be opened, epoch {epoch}"));
+                self.note_source(pipeline, &[0, epoch.0], format_args!("gets SourceOpen, epoch {epoch}"));
             }
             Effect::Fetch { pipeline, epoch, starts } => {
                 for SplitStart { split, position: start, .. } in &starts {
@@ -106,21 +106,17 @@ impl World<'_> {
             }
             Effect::SourceVerify { pipeline, epoch, token } => {
                 let facts = [1, epoch.0, token];
-                self.note_source(
-                    pipeline,
-                    &facts,
-                    format_args!("is asked whether its topic is still the same"),
-                );
+                self.note_source(pipeline, &facts, format_args!("gets SourceVerify"));
                 self.source_command(pipeline, Command::Verify { epoch, token })?;
             }
             Effect::SourceClose { pipeline, epoch } => {
-                self.note_source(pipeline, &[2, epoch.0], format_args!("is to be closed, epoch {epoch}"));
+                self.note_source(pipeline, &[2, epoch.0], format_args!("gets SourceClose, epoch {epoch}"));
                 self.source_command(pipeline, Command::Close { epoch })?;
             }
             Effect::Publish(snapshot) => self.publish(snapshot)?,
             Effect::Reply { id, result } => self.reply(id, result)?,
             Effect::WakeAt(at_us) => {
-                self.process.as_mut().expect("effects come from a life").wake_at_us = Some(at_us)
+                self.process.as_mut().expect("effects come from a process").wake_at_us = Some(at_us)
             }
             Effect::Event { pipeline, text, .. } => {
                 self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
@@ -139,13 +135,13 @@ impl World<'_> {
                     &[text_fact(error.sqlstate.as_str()), text_fact(&error.to_string())],
                     format_args!("halts: {error}"),
                 );
-                self.process.as_mut().expect("effects come from a life").halted = true;
+                self.process.as_mut().expect("effects come from a process").halted = true;
             }
         }
         Ok(())
     }
 
-    /// Which of the scenario's pipelines it is.
+    /// Index of the scenario's pipeline.
     fn pipeline_number(&self, pipeline: PipelineId) -> u16 {
         let process = self.process.as_ref();
         process.and_then(|process| process.sources.get(&pipeline)).map_or(u16::MAX, SourceHost::number)
@@ -155,11 +151,10 @@ impl World<'_> {
         self.note(Actor::Source(self.pipeline_number(pipeline)), Mark::Detail, facts, text);
     }
 
-    /// Of what a pipeline may have on its way no more is granted than its limit, and no more given back than was handed in
-    /// (invariant 9).
+    /// Checks that no more credit is granted than the limit, and no more returned than was used (invariant 9).
     fn check_credit(&mut self, pipeline: PipelineId, epoch: Epoch, bytes: u64) -> Result<(), Violation> {
         let most = self.p.config.pipeline_credit_bytes as i64;
-        let process = self.process.as_mut().expect("effects come from a life");
+        let process = self.process.as_mut().expect("effects come from a process");
         let granted = process.credits.entry((pipeline, epoch)).or_default();
         *granted += bytes as i64;
         if *granted > most {
@@ -171,8 +166,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Batches and requests begin in turn: who waits for nothing but its turn is not overtaken by many more batches than there were
-    /// requests in line. (Table locks hold up whom they may.)
+    /// Batches and requests start in turn: a request that waits only for its turn is not overtaken by many more batches
+    /// than there were waiting requests. (Table locks may delay requests.)
     fn check_fairness(&mut self, kind: RecordKind) -> Result<(), Violation> {
         let line = self.clients.asked.len() as u64;
         let barred = !self.clients.held.is_empty()
@@ -180,7 +175,7 @@ impl World<'_> {
         let is_done = |id: &RequestId| {
             matches!(self.clients.asked.get(id), Some(Asked::Definition)) && self.oracle.is_carried_out(id.0)
         };
-        let process = self.process.as_mut().expect("effects come from a life");
+        let process = self.process.as_mut().expect("effects come from a process");
         process.waiting.retain(|id, _| !is_done(id));
         for waiting in process.waiting.values_mut() {
             waiting.longest = waiting.longest.max(line);
@@ -195,11 +190,11 @@ impl World<'_> {
     }
 
     fn log_command(&mut self, command: LogCommand) {
-        self.process.as_mut().expect("effects come from a life").log.commands.push_back(command);
+        self.process.as_mut().expect("effects come from a process").log.commands.push_back(command);
     }
 
     fn source_command(&mut self, pipeline: PipelineId, command: Command) -> Result<(), Violation> {
-        let process = self.process.as_mut().expect("effects come from a life");
+        let process = self.process.as_mut().expect("effects come from a process");
         process.hear_source_command(pipeline, &command)?;
         let name = match &command {
             Command::Open { pipeline, .. } => Some(pipeline.name.clone()),
@@ -218,7 +213,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The oracle learns which client transaction a record is from the ledger row in it, and nothing else.
+    /// The oracle identifies a record's client transaction by the ledger row in it, and by nothing else.
     fn hear_command(&mut self, command: &ShardCommand) {
         match command {
             ShardCommand::Stage { sequence, work } => {
@@ -230,7 +225,7 @@ impl World<'_> {
                     for batch in rows {
                         for number in batch.column(0).as_primitive::<Int64Type>().values() {
                             self.oracle.staged(*sequence, *number as u64);
-                            let process = self.process.as_mut().expect("effects come from a life");
+                            let process = self.process.as_mut().expect("effects come from a process");
                             process.waiting.remove(&RequestId(*number as u64));
                         }
                     }
@@ -244,10 +239,10 @@ impl World<'_> {
         }
     }
 
-    /// What a shard must keep: everything since the oldest snapshot that anybody holds, and no more.
+    /// Checks the horizon: the sequence of the oldest snapshot that a reader holds.
     fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
         let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
-        let process = self.process.as_ref().expect("effects come from a life");
+        let process = self.process.as_ref().expect("effects come from a process");
         let oldest = process.readers.values().copied().chain([self.oracle.visible()]).min();
         if oldest != Some(*horizon) {
             let text = format!(
@@ -263,7 +258,7 @@ impl World<'_> {
     }
 
     fn publish(&mut self, mut snapshot: Snapshot) -> Result<(), Violation> {
-        let process = self.process.as_ref().expect("effects come from a life");
+        let process = self.process.as_ref().expect("effects come from a process");
         if defects::is(WorldDefect::TornSnapshot)
             && let Some(before) = self.clients.readings.last()
         {
@@ -279,9 +274,9 @@ impl World<'_> {
         self.oracle.published(&snapshot, durable)
     }
 
-    /// Of errors that do not follow from what was asked for: why this one is none that the moment brings.
+    /// For errors that depend on the state and not on the request: why this one is not justified now.
     fn turned_away_without_need(&self, asked: &Asked, id: RequestId, error: &Error) -> Option<String> {
-        let process = self.process.as_ref().expect("answers come from a life");
+        let process = self.process.as_ref().expect("answers come from a process");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
         let (justified, why) = match (error.sqlstate, asked) {
             (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
@@ -301,7 +296,7 @@ impl World<'_> {
             }
             (kind, Asked::Misfit { due, .. }) => (kind == *due, format!("{due:?} is due")),
             (_, Asked::TableLock(_)) => (false, "nothing is in the way of a table lock".into()),
-            // Judged by what the model says of the statement, of the definition.
+            // Checked against the model of the statement or definition.
             (_, Asked::Write | Asked::Definition) => return None,
         };
         (!justified).then_some(why)
@@ -311,10 +306,10 @@ impl World<'_> {
         let Some(asked) = self.clients.asked.remove(&id) else {
             return Err(Violation::new(
                 "honest",
-                format!("an answer to request {id}, which nobody waits for"),
+                format!("an answer to request {id}, for which no client waits"),
             ));
         };
-        self.process.as_mut().expect("answers come from a life").waiting.remove(&id);
+        self.process.as_mut().expect("answers come from a process").waiting.remove(&id);
         match &result {
             Ok(_) => self.note(Actor::Client, Mark::Step, &[id.0], format_args!("request {id} is done")),
             Err(error) => {
@@ -358,7 +353,7 @@ impl World<'_> {
             }
             (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
                 self.oracle.acquired(&snapshot)?;
-                let process = self.process.as_mut().expect("answers come from a life");
+                let process = self.process.as_mut().expect("answers come from a process");
                 if process.readers.insert(reader, snapshot.sequence).is_some() {
                     return Err(Violation::new("honest", format!("reader {reader} is there twice")));
                 }
@@ -374,7 +369,7 @@ impl World<'_> {
     }
 }
 
-/// Whether an error says something of the moment, and nothing of what was asked for.
+/// Whether an error depends on the state and not on the request.
 fn is_of_the_moment(kind: SqlState) -> bool {
     matches!(kind, SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY | SqlState::UNDEFINED_TABLE)
 }

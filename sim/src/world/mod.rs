@@ -1,5 +1,6 @@
-//! The world: one database and everything around it, in one thread, on the run's clock. Whose turn it is is a decision; so is every
-//! fault. Rooms: `process` (the host's side of one life of the process), `source` (its sources), `clients`. What is right is the oracle's business.
+//! The world: one database and everything around it, in one thread, on the run's clock. The order of turns is decided,
+//! and so is every fault. Modules: `process` (one running process), `source` (its sources), `clients`. The oracle
+//! checks the results.
 
 mod clients;
 mod drive;
@@ -35,26 +36,26 @@ use crate::trace::{Actor, Mark, Trace, text_fact};
 pub const BEGINNING_US: Micros = 1_000_000;
 /// Identity of the database.
 const DATABASE: [u8; 16] = [7; 16];
-/// Of so many lives one begins with its pipelines stopped.
+/// One of this many processes starts with its pipelines stopped.
 const STOPPED_PROCESS_TURN: u64 = 16;
 
 /// Attempts to start the process before a run is given up.
 const STARTS_MAX: u32 = 2000;
-/// Starts in a row that calls to the disk may spoil.
+/// Consecutive starts that failing disk calls may prevent.
 const FAILING_STARTS_MAX: u32 = 20;
 /// The kernel's clock when a run begins.
 const KERNEL_EPOCH_US: Micros = 1_700_000_000_000_000;
 /// How far a clock is set forward or back.
 const CLOCK_SET_MAX_US: u64 = 7_200_000_000;
 
-/// How often it is asked whether power fails, by the number of pages or records that are not synced, whichever is greater: of two
-/// one may survive without the other.
+/// How often a power cut may happen, by the number of unsynced pages or records, whichever is greater: of two, one may
+/// survive without the other.
 const POWER_CUT_CHANCES: [u32; 4] = [1, 5, 24, 40];
-/// The same between two syncs, of which each covers a part of what is not synced: a short moment.
+/// The same between two syncs that each cover a part of the unsynced data, which is a short time.
 const POWER_CUT_CHANCES_BETWEEN: u32 = 200;
 
 counts! {
-    /// What happened in a run, beside what its parts count.
+    /// Counts of a run, besides those of its parts.
     WorldCounts {
         steps,
         crashes_in_recovery,
@@ -99,7 +100,8 @@ impl Counts {
 /// How a start of the process ended.
 enum Start {
     Up,
-    /// Damage was found, and the run is over: the database refuses to start, or lost what nothing in the log witnesses.
+    /// Damage was found, and the run is over: the database refuses to start, or lost records without durability
+    /// evidence.
     Refused,
 }
 
@@ -107,7 +109,7 @@ enum Start {
 pub struct World<'a> {
     d: Decisions<'a>,
     p: Parameters,
-    /// The state at every moment, if the run is filmed.
+    /// The state at every moment, if a page is made.
     pub film: Option<crate::explain::film::Film>,
     /// Events of the run.
     pub trace: Trace,
@@ -119,21 +121,21 @@ pub struct World<'a> {
     clients: Clients,
     oracle: Oracle,
     written: u64,
-    /// What is damaged on the disk, until a start came through it.
+    /// The damage on the disk, until a start has survived it.
     damage: Option<Damage>,
-    /// Something was damaged once: that is enough.
+    /// There was damage once; there is no more.
     aged: bool,
-    /// Records of the last life that bear witness of others.
+    /// Records of the last term that are evidence for others.
     vouchers: VecDeque<Voucher>,
-    /// The record that the manifest named at the end of the last life.
+    /// The record that the manifest named at the end of the last term.
     named: Sequence,
-    /// What the kernel's clock is ahead.
+    /// Offset of the kernel's clock.
     skew_us: Micros,
-    /// The process is to die before the kernel is asked for its next effect.
+    /// The process dies before the kernel is drained of its next effect.
     dies: bool,
     stalled: Option<Stalled>,
     created: bool,
-    /// The last life whose log was open.
+    /// The last term whose log was open.
     term: Term,
     counts: WorldCounts,
     /// Kept for its memory: filled anew in every step.
@@ -141,7 +143,7 @@ pub struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world in which nothing has happened yet.
+    /// A new world.
     pub fn new(d: Decisions<'a>, p: Parameters, trace: Trace) -> World<'a> {
         d.set_faults(p.faults);
         let mut habits = p.disk;
@@ -182,7 +184,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What happened so far.
+    /// Counts so far.
     pub fn counts(&self) -> Counts {
         let mut broker = BrokerCounts::default();
         for b in &self.brokers {
@@ -209,7 +211,7 @@ impl<'a> World<'a> {
                 return Ok(());
             }
         }
-        self.note(Actor::World, Mark::Step, &[], format_args!("from here on nothing fails"));
+        self.note(Actor::World, Mark::Step, &[], format_args!("faults end here"));
         self.d.end_faults();
         self.catch_up()?;
         for crash in self.p.last_crashes.clone() {
@@ -222,7 +224,7 @@ impl<'a> World<'a> {
         (0..self.p.model_tests).try_for_each(|_| self.model_test())
     }
 
-    /// What the run is like.
+    /// Describes the run.
     fn introduce(&self) {
         let p = &self.p;
         let facts = [u64::from(p.shard_count), p.topics.len() as u64, p.pipelines.len() as u64, p.messages];
@@ -265,7 +267,7 @@ impl<'a> World<'a> {
         self.note(Actor::World, Mark::Detail, &[], text);
     }
 
-    /// Forges a copy of the log that the run ends with.
+    /// Corrupts a copy of the run's last log.
     fn log_corruption(&mut self) -> Result<(), Violation> {
         let broken =
             |error| Violation::new("honest", format!("the disk cannot be read at the end of a run: {error}"));
@@ -294,7 +296,10 @@ impl<'a> World<'a> {
 
     fn restart_if_dead(&mut self) -> Result<Start, Violation> {
         if let Some(misuse) = self.disk.misuse().or_else(|| self.disk.misannounced()) {
-            return Err(Violation::new("honest", format!("the log did what it must never do: {misuse}")));
+            return Err(Violation::new(
+                "honest",
+                format!("the log violated the contract of its storage: {misuse}"),
+            ));
         }
         if self.process.as_ref().is_some_and(|process| process.log.full_is_failure) {
             return Err(Violation::new("live", "a disk that is full ends the process"));
@@ -321,7 +326,7 @@ impl<'a> World<'a> {
         self.start()
     }
 
-    /// Power fails more often the more there is to lose.
+    /// Power cuts are more likely the more unsynced data there is.
     fn power_fails(&self, log: &LogHost<'_>) -> bool {
         if self.p.faults.of(Fault::PowerCut) == Rate::NEVER {
             return false;
@@ -367,7 +372,7 @@ impl<'a> World<'a> {
     /// Starts the process until it is up; it may die again while it recovers.
     fn start(&mut self) -> Result<Start, Violation> {
         for attempt in 0..STARTS_MAX {
-            // Whoever starts a server over and over replaces its disk at some point.
+            // After many failing starts the disk's calls stop failing.
             self.disk.spare(attempt >= FAILING_STARTS_MAX);
             if self.d.strikes(Fault::ClockSet) {
                 self.skew_us = self.d.below(2 * CLOCK_SET_MAX_US) as Micros - CLOCK_SET_MAX_US as Micros;
@@ -392,7 +397,7 @@ impl<'a> World<'a> {
                     self.counts.crashes_in_recovery += 1;
                     self.crash(crash);
                 }
-                // A damaged version number says that another version wrote it: a refusal all the same.
+                // A damaged version number looks like another version: a legal refusal, too.
                 None if self.damage.is_some()
                     && matches!(
                         error.sqlstate,
@@ -414,13 +419,13 @@ impl<'a> World<'a> {
         Err(Violation::new("live", format!("not up after {STARTS_MAX} starts")))
     }
 
-    /// One start: create or open the log, replay it, begin a life; or why it did not come to be.
+    /// One start: create or open the log, replay it, begin a term; or why it failed.
     fn recover(&mut self) -> Result<kernel::Result<Start>, Violation> {
         let mut replay = Replay::new(&self.p);
         let opened = log::is_created(&mut self.disk.clone()).and_then(|there| {
             let (disk, now_us, limits) = (self.disk.clone(), self.kernel_now_us(), self.p.log);
             let mut visitor = |record| replay.take(record);
-            // An empty directory is only then a new one, for a host as for this.
+            // Only then is an empty directory a new one.
             if there || self.created && self.damage.is_none() {
                 log::open(disk, now_us, limits, &mut visitor)
             } else {
@@ -444,7 +449,7 @@ impl<'a> World<'a> {
             return Err(Violation::new("recovered", "no open record was handed over"));
         };
         self.oracle.life_begins(self.kernel_now_us());
-        // Not drawn, so that what was recorded before there were such lives keeps its meaning.
+        // Not drawn, so that older recordings keep their meaning.
         let pipelines_stopped = opened.term.0 % STOPPED_PROCESS_TURN == STOPPED_PROCESS_TURN / 2;
         self.oracle.stops_pipelines = pipelines_stopped;
         let config = Config { pipelines_stopped, ..self.p.config.clone() };
@@ -457,16 +462,16 @@ impl<'a> World<'a> {
             Mark::Up,
             &[opened.term.0, open.sequence.0, u64::from(opened.torn_tail.is_some())],
             format_args!(
-                "the database is up, life {}: its first record is {}{}",
+                "the database is up, term {}: its first record is {}{}",
                 opened.term,
                 open.sequence,
-                if opened.torn_tail.is_some() { "; a torn tail was cut off" } else { "" }
+                if opened.torn_tail.is_some() { "; a torn tail was removed" } else { "" }
             ),
         );
         if let Some(damage) = self.damage {
             let (last, visible) = (self.oracle.known_prefix(&seen), self.oracle.visible());
             let proven_durable = match damage.fault.is_of_files() {
-                // What was visible the manifest speaks for, as far as whole files go.
+                // The manifest is evidence for visible records where whole files are concerned.
                 true => visible,
                 false => LogHost::durable_despite(&self.vouchers, damage).max(self.named),
             };
@@ -476,13 +481,13 @@ impl<'a> World<'a> {
                     Mark::Step,
                     &[last.0, visible.0],
                     format_args!(
-                        "the damage hit what nothing bears witness of: records up to {last} are back, {visible} was visible"
+                        "the damage hit records without durability evidence: records up to {last} are recovered, {visible} was visible"
                     ),
                 );
                 self.counts.rotten_residual += 1;
                 return Ok(Ok(Start::Refused));
             }
-            // What a whole start came through does no harm later.
+            // Damage that a start survived does no harm later.
             self.damage = self.damage.filter(|_| last < visible);
             self.counts.rotten_survived += 1;
         }
@@ -491,7 +496,7 @@ impl<'a> World<'a> {
         let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
         self.process = Some(Process::new(coordinator, shards, log));
         self.drain()?;
-        // A crash in the midst of its first effects may leave the record unwritten that stops them.
+        // A crash during its first effects may prevent the record that stops the pipelines.
         if !self.dies {
             self.oracle.check_stopped()?;
         }
@@ -499,14 +504,14 @@ impl<'a> World<'a> {
         Ok(Ok(Start::Up))
     }
 
-    /// What a log says of itself once it is open.
+    /// Checks the facts of an opened log.
     fn check_opened(&mut self, opened: &log::Opened<Disk<'a>>) -> Result<(), Violation> {
         let (writer, before) = (&opened.writer, self.term);
         let agree = (writer.database(), writer.term(), opened.database, opened.shard_count)
             == (DATABASE, opened.term, DATABASE, self.p.shard_count)
             && writer.durable() == writer.last();
         self.term = opened.term;
-        // Damage may take back the record that began the life before, as nothing bears witness of it.
+        // Damage may remove the previous term's open record, for which there is no evidence.
         if agree && (opened.term > before || self.damage.is_some()) {
             return Ok(());
         }
@@ -514,7 +519,7 @@ impl<'a> World<'a> {
         Err(Violation::new("recovered", text))
     }
 
-    /// Hands an input to the coordinator and carries out what comes of it.
+    /// Feeds an input to the coordinator and executes the effects.
     fn feed(&mut self, input: Input) -> Result<(), Violation> {
         if self.d.strikes(Fault::ClockForward) {
             self.skew_us += self.d.below(CLOCK_SET_MAX_US) as Micros;
@@ -550,7 +555,7 @@ impl<'a> World<'a> {
         self.oracle.sources.settled(process.held.is_some(), sync_marker_due_us)
     }
 
-    /// What the kernel takes for now: a wall clock.
+    /// The kernel's time: a wall clock.
     fn kernel_now_us(&self) -> Micros {
         KERNEL_EPOCH_US + self.now_us + self.skew_us
     }
@@ -566,7 +571,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// What a start reads back.
+/// The records that a start reads back.
 struct Replay {
     recovery: Recovery,
     shards: Vec<Shard>,
@@ -606,7 +611,7 @@ impl Replay {
     }
 }
 
-/// Catalog that clients see.
+/// The published catalog.
 fn visible_catalog(process: &Process<'_>) -> Arc<kernel::schema::Catalog> {
     process.coordinator.published().catalog.clone()
 }

@@ -1,5 +1,5 @@
-//! One life of the process: coordinator, shards, log and sources, and the channels between them. It follows the duties of a host
-//! that the kernel's documentation numbers; in which order the channels move is decided in `world`.
+//! One running process: coordinator, shards, log and sources, and the channels between them. It follows the numbered
+//! duties of a host; `world` decides the order in which the channels move.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,16 +18,16 @@ use crate::disk::{Damage, Disk, PendingSync};
 use crate::fault::Fault;
 use crate::oracle::Violation;
 
-/// How long a request is in line.
+/// How long a request waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InLine {
     /// Batches that were written since.
     pub batches: u64,
-    /// Most requests in line meanwhile.
+    /// Most waiting requests meanwhile.
     pub longest: u64,
 }
 
-/// What the coordinator wants of the log.
+/// A log command of the coordinator.
 #[derive(Debug)]
 pub enum LogCommand {
     /// See [`kernel::Effect::Append`].
@@ -36,7 +36,7 @@ pub enum LogCommand {
     Sync,
 }
 
-/// What the log's side of the host did in one turn.
+/// The result of one turn of the host's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogStep {
     /// A record is in the page cache.
@@ -45,17 +45,17 @@ pub enum LogStep {
     SyncBegun,
     /// A part of it is done.
     SyncGoesOn,
-    /// It takes its time.
+    /// It is slow.
     StillSyncing,
     /// It is done.
     Synced,
-    /// Another one is to follow the one that runs.
+    /// Another sync will follow the running one.
     SyncWanted,
     /// All is durable already.
     NothingToSync,
-    /// A broken host says so, at least.
+    /// A broken host reports success.
     Pretended,
-    /// There is no room for a record, which waits for some.
+    /// There is no space for a record, which waits.
     NoRoom,
     /// An append or a sync failed.
     Failed,
@@ -71,8 +71,8 @@ impl std::fmt::Display for LogStep {
             LogStep::Synced => "ends its sync",
             LogStep::SyncWanted => "will sync again",
             LogStep::NothingToSync => "has nothing to sync",
-            LogStep::Pretended => "says that it is synced, and is not",
-            LogStep::NoRoom => "has no room for a record",
+            LogStep::Pretended => "reports a sync that did not happen",
+            LogStep::NoRoom => "has no space for a record",
             LogStep::Failed => "fails",
         })
     }
@@ -84,13 +84,13 @@ struct RunningSync {
     /// Ranges of the plan that are done.
     done: usize,
     pending: PendingSync,
-    /// Turns of the log that it still takes before it goes on.
+    /// Turns of the log until it continues.
     slow: u64,
-    /// It began when another one ended.
+    /// It began at the end of another one.
     follows: bool,
 }
 
-/// The log's side of the host.
+/// The host's log.
 pub struct LogHost<'a> {
     writer: LogWriter<Disk<'a>>,
     disk: Disk<'a>,
@@ -99,39 +99,39 @@ pub struct LogHost<'a> {
     /// To the coordinator, in order.
     pub replies: VecDeque<Input>,
     running: Option<RunningSync>,
-    /// Turns that a sync takes where nothing holds it up, until the run has to catch up.
+    /// Turns of a sync, until the run has to catch up.
     sync_turns: u64,
     wanted: bool,
     failed: bool,
-    /// It found no room and told the coordinator.
+    /// It found no space and reported this to the coordinator.
     is_full: bool,
-    /// A disk that is full, and nothing else, was taken for a failed log.
+    /// A full disk was treated as a failed log.
     pub full_is_failure: bool,
-    /// What is truly durable.
+    /// The last record that is truly durable.
     pub durable: Sequence,
     /// Appended records that are not durable yet, and where each ends.
     stamps: VecDeque<(Voucher, u64)>,
-    /// The last records that are, of this life.
+    /// The last durable records of this term.
     pub vouchers: VecDeque<Voucher>,
     /// The record that the manifest names.
     pub named: Sequence,
 }
 
-/// Vouchers that are remembered.
+/// Remembered vouchers.
 const VOUCHERS_MAX: usize = 64;
 
-/// A record that says of others that they are durable.
+/// A record that is evidence for the durability of others.
 #[derive(Clone, Copy, Debug)]
 pub struct Voucher {
     sequence: Sequence,
     /// All up to here.
     pub durable: Sequence,
-    /// Where its header lies: log file, offset, length.
+    /// Location of its header: log file, offset, length.
     pub header: (u64, u64, usize),
 }
 
 impl<'a> LogHost<'a> {
-    /// Up to which record the log bears witness of its own, where some of it is damaged.
+    /// Up to which record the log contains evidence, if a part of it is damaged.
     pub fn durable_despite(vouchers: &VecDeque<Voucher>, damage: Damage) -> Sequence {
         let touched = |v: &&Voucher| damage.touches(v.header.0, v.header.1, v.header.2);
         let whole = vouchers.iter().filter(|v| !touched(v)).map(|v| v.durable).max();
@@ -161,7 +161,7 @@ impl<'a> LogHost<'a> {
                 durable: Sequence(durable.0 - 1),
                 header,
             }]),
-            // In a manifest that was written with it.
+            // The manifest was written with it.
             named: durable,
         }
     }
@@ -171,8 +171,8 @@ impl<'a> LogHost<'a> {
         self.stamps.len()
     }
 
-    /// Whether one sync has followed another at once and covers a part of what is not synced: some of it was appended during the
-    /// sync before, some since.
+    /// Whether a sync directly followed another one and covers a part of the unsynced records: some were appended
+    /// during the previous sync, some since.
     pub fn is_between_syncs(&self) -> bool {
         self.running.as_ref().is_some_and(|sync| sync.follows && sync.plan.through < self.writer.last())
     }
@@ -187,7 +187,7 @@ impl<'a> LogHost<'a> {
         self.running.as_ref().map(|running| running.pending.range())
     }
 
-    /// Whether there is something to do.
+    /// Whether there is work.
     pub fn can_step(&self) -> bool {
         !self.failed && (self.running.is_some() || !self.commands.is_empty())
     }
@@ -230,7 +230,7 @@ impl<'a> LogHost<'a> {
         })
     }
 
-    /// A record without room waits at the head of the line, and the coordinator is told to begin no more.
+    /// A record without space waits at the head of the queue, and the coordinator is told to start no more.
     fn append(&mut self, record: EncodedRecord) -> kernel::Result<LogStep> {
         let (sequence, durable) = (record.sequence, self.writer.durable());
         let payload_len: usize = record.parts.iter().map(|part| part.len()).sum();
@@ -275,7 +275,7 @@ impl<'a> LogHost<'a> {
         Ok(LogStep::SyncBegun)
     }
 
-    /// A plan asks for no more than one sync a log file, of what is not durable.
+    /// Checks that a plan has at most one range per log file, of unsynced bytes.
     fn check_plan(&self, plan: &SyncPlan) {
         let rising = plan.ranges.windows(2).all(|pair| pair[0].log_file < pair[1].log_file);
         let is_needed = |range: &SyncRange| {
@@ -288,7 +288,7 @@ impl<'a> LogHost<'a> {
                 && range.len > 0
                 && end.is_some_and(|end| range.offset + range.len <= end)
         };
-        // Before the first sync of a life nothing here knows of what the life began with.
+        // Before the first sync of a term the beginning of the term is unknown here.
         let known = self.vouchers.len() > 1;
         assert!(
             !known || rising && plan.ranges.iter().all(is_needed),
@@ -363,20 +363,20 @@ pub struct Process<'a> {
     pub requests: VecDeque<(RequestId, Request)>,
     /// When the coordinator wants to be woken.
     pub wake_at_us: Option<Micros>,
-    /// The kernel asked to be stopped.
+    /// The kernel emitted Halt.
     pub halted: bool,
-    /// It was told that no room is left.
+    /// It was told that the disk is full.
     pub read_only: bool,
     /// Requests that the coordinator has taken and not begun.
     pub waiting: BTreeMap<RequestId, InLine>,
-    /// It begins no record for the moment.
+    /// It is being quiesced.
     pub held: Option<Held>,
     /// Snapshots that readers hold, as the kernel was told: each with its sequence.
     pub readers: BTreeMap<ReaderId, Sequence>,
 }
 
 impl<'a> Process<'a> {
-    /// A life that begins.
+    /// A new process.
     pub fn new(coordinator: Coordinator, shards: Vec<Shard>, log: LogHost<'a>) -> Process<'a> {
         let count = shards.len();
         Process {
@@ -398,7 +398,8 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// The coordinator speaks of an epoch of a source between its one open and its one close, and has one open at a time.
+    /// Checks that effects of a source's epoch come between its one open and its one close, and that one epoch is open
+    /// at a time.
     pub fn hear_source_command(&mut self, pipeline: PipelineId, command: &Command) -> Result<(), Violation> {
         let epoch = command.epoch();
         let (expected, after) = match command {

@@ -1,6 +1,6 @@
-//! Rest in mid-life: somebody who records what the kernel is fed has it held for a moment, so that it can be described by the log and
-//! little else. Here the description is put to the test each time: a coordinator and shards made of the log and of it take the
-//! place of those that were described, and the run goes on with them.
+//! Quiescing during a term, as the flight recorder does it: the kernel is held until its state is the log and a
+//! `QuiescedState`. The test: a coordinator and shards made from these replace the originals, and the run continues
+//! with them.
 
 use kernel::log::LogReader;
 use kernel::{Input, Sequence};
@@ -9,7 +9,7 @@ use super::{Replay, World};
 use crate::oracle::Violation;
 use crate::trace::{Actor, Mark};
 
-/// Steps for which the kernel is held at most.
+/// Most steps for which the kernel is held.
 const HELD_STEPS_MAX: u64 = 400;
 
 /// The kernel is held: it begins no record.
@@ -21,7 +21,7 @@ pub(crate) struct Held {
 }
 
 impl World<'_> {
-    /// Holds the kernel now and then, and lets it go when it was described or takes too long to rest.
+    /// Holds the kernel sometimes, and releases it once it was replaced or takes too long to quiesce.
     pub(super) fn rest(&mut self) -> Result<(), Violation> {
         let (rate, steps) = (self.p.activity.rest, self.counts.steps);
         let Some(process) = self.process.as_mut().filter(|process| !process.halted) else { return Ok(()) };
@@ -30,12 +30,7 @@ impl World<'_> {
                 let (staged, _) = process.coordinator.staged_and_durable();
                 process.coordinator.hold(true);
                 process.held = Some(Held { last: staged.next(), until_step: steps + HELD_STEPS_MAX });
-                self.note(
-                    Actor::World,
-                    Mark::Step,
-                    &[],
-                    format_args!("the kernel is held, so that it comes to rest"),
-                );
+                self.note(Actor::World, Mark::Step, &[], format_args!("the kernel is held, to quiesce it"));
             }
             return Ok(());
         };
@@ -52,13 +47,13 @@ impl World<'_> {
         let Some(process) = self.process.as_mut() else { return Ok(()) };
         process.held = None;
         process.coordinator.hold(false);
-        self.note(Actor::World, Mark::Step, &[u64::from(rests)], format_args!("the kernel is let go"));
+        self.note(Actor::World, Mark::Step, &[u64::from(rests)], format_args!("the kernel is released"));
         self.feed(Input::Tick)
     }
 
-    /// The coordinator rests: what the log and its description come to is the same, and goes on in its place.
+    /// The coordinator is quiesced: one made from the log and its quiesced state must be equal, and replaces it.
     fn describe(&mut self) -> Result<(), Violation> {
-        let wrong = |text: String| Violation::new("recovered", format!("a kernel at rest: {text}"));
+        let wrong = |text: String| Violation::new("recovered", format!("a quiesced kernel: {text}"));
         let visible = self.oracle.visible();
         let process = self.process.as_mut().expect("it rests");
         let told = process.coordinator.staged_and_durable();
@@ -67,7 +62,7 @@ impl World<'_> {
         }
         let quiesced_state = process.coordinator.quiesced_state();
         let mut replay = Replay::new(&self.p);
-        // Whoever reads beside the kernel gets no errors from the disk here: they are the kernel's own readings' business.
+        // This reading gets no disk errors: those are for the kernel's own reads.
         self.disk.spare(true);
         let read = LogReader::begin(self.disk.clone()).and_then(|mut reader| {
             if reader.database() != super::DATABASE {
@@ -89,15 +84,15 @@ impl World<'_> {
         }
         let process = self.process.as_mut().expect("it rests");
         if *recovery.catalog() != **process.coordinator.tip() {
-            return Err(wrong("the log tells another catalog".into()));
+            return Err(wrong("the log leads to another catalog".into()));
         }
         let views = shards.iter_mut().map(kernel::Shard::recovered).collect();
         let mut coordinator = recovery
             .resume(self.p.config.clone(), quiesced_state, views)
-            .map_err(|error| wrong(format!("its description does not fit the log: {error}")))?;
+            .map_err(|error| wrong(format!("its quiesced state does not fit the log: {error}")))?;
         coordinator.hold(true);
         if coordinator.fingerprint().finish() != process.coordinator.fingerprint().finish() {
-            return Err(wrong("made of the log and its description it is another one".into()));
+            return Err(wrong("made from the log and its quiesced state it differs".into()));
         }
         self.oracle.acquired(coordinator.published())?;
         (process.coordinator, process.shards) = (coordinator, shards);

@@ -1,5 +1,5 @@
-//! The host's side of one pipeline's source: sessions with the broker model, the shipped decoder and extractor, and readers of an
-//! older epoch that do not know yet that they are over.
+//! The host's side of one pipeline's source: sessions with the broker model, the shipped decoder and extractor, and
+//! readers of an older epoch that have not stopped yet.
 
 use kernel::message::SplitStart;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +26,7 @@ use crate::scenario::{PipelineRule, Setting};
 use crate::swarm::{Parameters, Pushes};
 use crate::trace::{Actor, Mark, Trace};
 
-/// What the coordinator wants of a source.
+/// A source command of the coordinator.
 #[derive(Debug)]
 pub enum Command {
     /// With the definitions as they were when the effect was drained.
@@ -53,7 +53,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Epoch that it speaks of.
+    /// Its epoch.
     pub fn epoch(&self) -> Epoch {
         match self {
             Command::Open { epoch, .. }
@@ -67,7 +67,7 @@ impl Command {
 
 /// SET and WHERE, as the rule has them: the amount is set, perhaps, and is no multiple of a number as it was read.
 struct Expressions {
-    /// Where each of the table's columns is among those decoded.
+    /// Index of each table column among the decoded ones.
     places: Vec<usize>,
     /// Among the table's.
     amount_column: usize,
@@ -142,7 +142,7 @@ pub fn decode_plan(rule: &PipelineRule, dialect: Option<Dialect>) -> DecodePlan 
     DecodePlan { format: Format::Json, fields: columns.map(mapping).collect() }
 }
 
-/// What numbers of the world's messages stand for.
+/// Unit of times in the world's messages.
 fn time_unit(column_type: ColumnType) -> Option<TimeUnit> {
     match column_type {
         ColumnType::Date => Some(TimeUnit::Days),
@@ -156,18 +156,19 @@ struct Reader {
     epoch: Epoch,
     partition: i32,
     session: Session,
-    /// Doubts what jumps, as the shipped reader of Kafka does; None: takes what comes, as the source port allows.
+    /// Refetches after jumps, as the shipped Kafka reader does; None: accepts every delivery, as the source port
+    /// allows.
     guard: Option<ContinuityGuard>,
     extractor: Extractor,
     pushes: Pushes,
-    /// Fetched, and not yet paid for.
+    /// Fetched, without credit yet.
     buffer: VecDeque<Message>,
-    /// Where the source says that there is nothing more below, once the buffer is through.
+    /// Position over a hole, valid once the buffer is empty.
     position: Option<i64>,
-    /// Handed in, not yet delivered.
+    /// Handed in, in flight.
     out: VecDeque<Extract>,
     failed: bool,
-    /// The last fetch brought nothing.
+    /// The last fetch was empty.
     idle: bool,
 }
 
@@ -181,15 +182,15 @@ pub struct SourceHost {
     /// From the coordinator, in order.
     pub commands: VecDeque<Command>,
     open: Option<(Epoch, ExtractPlan, kernel::Generation, PipelineRule)>,
-    /// Left of what was granted in this epoch; the last message may overdraw it.
+    /// Credit left in this epoch; the last message may overdraw it.
     credit: i64,
     readers: Vec<Reader>,
     /// Readers of older epochs.
     zombies: Vec<Reader>,
     last_sessions: BTreeMap<i32, Session>,
-    /// To the coordinator, in order; extracts come on their own way.
+    /// To the coordinator, in order; extracts have a channel of their own.
     pub replies: VecDeque<Input>,
-    /// Answers that are held up: each comes after some that were given later.
+    /// Delayed answers: each arrives after later ones.
     held_up: Vec<Input>,
     doubting: bool,
     pushes: Pushes,
@@ -198,7 +199,7 @@ pub struct SourceHost {
     first_topic_id: Option<Identity>,
 }
 
-/// What is around a source.
+/// The surroundings of a source.
 pub struct Surroundings<'s, 'a> {
     pub decisions: &'s Decisions<'a>,
     pub broker: &'s mut Broker<'a>,
@@ -235,37 +236,37 @@ impl SourceHost {
         self.number
     }
 
-    /// Which topic it reads.
+    /// Index of its topic.
     pub fn topic(&self) -> usize {
         self.rule.topic
     }
 
-    /// How much there is to do for each reader, by number: nothing (0), a look at whether something has come (1), or more.
+    /// Work of each reader, by number: none (0), a check for messages (1), or more.
     pub fn reader_weights(&self, pace: u64) -> impl Iterator<Item = u64> + '_ {
         let own = self.readers.iter().map(move |r| r.weight(self.credit > 0, pace));
         own.chain(self.zombies.iter().map(|r| r.weight(true, 1)))
     }
 
-    /// Readers of older epochs have learned by now that they are over.
+    /// Stops the readers of older epochs.
     pub fn bury_zombies(&mut self) {
         self.zombies.clear();
     }
 
-    /// Readers with something on its way to the coordinator.
+    /// Readers with extracts in flight to the coordinator.
     pub fn delivering(&self) -> impl Iterator<Item = usize> {
         let all = self.readers.iter().chain(&self.zombies).enumerate();
         all.filter(|(_, r)| !r.out.is_empty()).map(|(i, _)| i)
     }
 
-    /// For each reader: its partition, the ranges that it handed in, and whether its epoch is over.
+    /// For each reader: its partition, the ranges that it handed in, and whether its epoch has ended.
     pub fn in_flight(&self) -> impl Iterator<Item = (i32, Vec<(i64, i64)>, bool)> + '_ {
         let ranges = |r: &Reader| r.out.iter().map(|e| (e.first.ordinal(), e.next.ordinal())).collect();
         let own = self.readers.iter().map(move |r| (r.partition, ranges(r), false));
         own.chain(self.zombies.iter().map(move |r| (r.partition, ranges(r), true)))
     }
 
-    /// The next extract of a reader. It may come twice, or not at all although another one follows: then the ranges do not follow one
-    /// another, and the reader has lost its place.
+    /// The next extract of a reader. It may arrive twice, or be lost although another one follows: then the ranges do
+    /// not follow one another.
     pub fn deliver(&mut self, number: usize, decisions: &Decisions<'_>) -> Option<Extract> {
         let out = &mut self.reader(number).out;
         let extract = out.pop_front()?;
@@ -284,7 +285,7 @@ impl SourceHost {
         self.epoch()
     }
 
-    /// Where the newest reader of a partition handed in up to.
+    /// Position up to which the newest reader of a partition handed in.
     pub fn position(&self, partition: i32) -> Option<i64> {
         let reader = self.readers.iter().rev().find(|r| r.partition == partition)?;
         let handed_in = reader.out.front().map(|e| e.first.ordinal());
@@ -296,7 +297,7 @@ impl SourceHost {
         if number < own { &mut self.readers[number] } else { &mut self.zombies[number - own] }
     }
 
-    /// Carries out the next command.
+    /// Executes the next command.
     pub fn command(&mut self, around: &mut Surroundings<'_, '_>) {
         match self.commands.pop_front().expect("called when there is one") {
             Command::Open { epoch, pipeline, table } => self.open(epoch, &pipeline, table, around),
@@ -392,7 +393,7 @@ impl SourceHost {
         self.answer(answer, around);
     }
 
-    /// An answer goes on its way: it may be held up on it, or come twice.
+    /// Sends an answer, which may be delayed or doubled.
     fn answer(&mut self, answer: Input, around: &Surroundings<'_, '_>) {
         if around.decisions.strikes(Fault::LateAnswer) {
             self.held_up.push(answer);
@@ -404,7 +405,7 @@ impl SourceHost {
         self.replies.push_back(answer);
     }
 
-    /// Whether an answer is held up.
+    /// Whether an answer is delayed.
     pub fn holds_up(&self) -> bool {
         !self.held_up.is_empty()
     }
@@ -415,7 +416,7 @@ impl SourceHost {
         self.replies.push_back(answer);
     }
 
-    /// Nothing of this epoch is wanted any more; some readers learn of it late, and some of what they hand in is on its way.
+    /// Ends the epoch; some readers stop late, and some of their extracts are in flight.
     fn close(&mut self, epoch: Epoch, around: &mut Surroundings<'_, '_>) {
         if self.epoch() == Some(epoch) {
             self.open = None;
@@ -431,7 +432,10 @@ impl SourceHost {
                     Actor::Reader(self.number, reader.partition),
                     Mark::Fault,
                     &[reader.epoch.0],
-                    format_args!("has not heard that epoch {} is over, and reads on", reader.epoch),
+                    format_args!(
+                        "does not know that epoch {} has ended, and continues to read",
+                        reader.epoch
+                    ),
                 );
                 self.zombies.push(reader);
             }
@@ -445,7 +449,7 @@ impl SourceHost {
         let own = self.readers.len();
         let pipeline = self.pipeline;
         let mut own_credit = self.credit;
-        // A zombie has whatever credit it has: nobody counts for it any more.
+        // A reader of an older epoch has any credit: the kernel no longer counts it.
         let mut stale_credit = 1000;
         let credit = if number < own { &mut own_credit } else { &mut stale_credit };
         let actor = Actor::Reader(self.number, self.reader(number).partition);
@@ -460,7 +464,7 @@ impl SourceHost {
     }
 }
 
-/// A range of nothing that goes back over another one, behind which it comes.
+/// An empty range that goes back over the previous one.
 fn turned_around(extract: &Extract) -> Extract {
     let mut turned = extract.clone();
     (turned.first, turned.next) = (extract.next, extract.first);
@@ -470,7 +474,7 @@ fn turned_around(extract: &Extract) -> Extract {
     turned
 }
 
-/// The same answer once more.
+/// A copy of an answer.
 fn copy_answer(answer: &Input) -> Option<Input> {
     Some(match answer {
         Input::SourceOpened { pipeline, epoch, metadata } => {

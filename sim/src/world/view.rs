@@ -1,5 +1,5 @@
-//! The state of the world as a page shows it (`explain`): nobody takes a look unless the run is filmed. Each part is a short text
-//! under a name; the page knows what they mean.
+//! The state of the world for a page (`explain`); collected only if a page is made. Each part is a short text under a
+//! name, which the page interprets.
 
 use std::fmt::Write;
 
@@ -25,7 +25,8 @@ impl World<'_> {
         self.film = Some(film);
     }
 
-    /// Up or down; appended, staged, durable and published sequence; and each shard: rows live, commands and replies under way.
+    /// Up or down; appended, staged, durable and published sequence; and each shard: rows live, commands and replies in
+    /// flight.
     fn show_process(&self, film: &mut Film) {
         let Some(process) = &self.process else {
             film.show("log", String::new());
@@ -90,7 +91,7 @@ impl World<'_> {
         film.keep_only("cursor:", &shown);
     }
 
-    /// What readers have handed in and the coordinator has not seen yet; those of an epoch that is over are marked.
+    /// Extracts in flight to the coordinator; those of an ended epoch are marked.
     fn show_readers(&self, film: &mut Film) {
         let mut shown = Vec::new();
         for source in self.process.iter().flat_map(|process| process.sources.values()) {

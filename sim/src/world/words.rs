@@ -1,5 +1,5 @@
-//! What the kernel's messages are called in plain words, and the numbers that stand for them in the trace's hash. Nothing here is put
-//! into words before somebody reads it.
+//! Texts of the kernel's messages for stories and pages, and the numbers that represent them in the trace's hash. A
+//! text is made only when it is shown.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -10,7 +10,7 @@ use kernel::{Input, PipelineId, Request, TableId};
 
 use crate::trace::text_fact;
 
-/// Words that are put together when they are read.
+/// A text that is made when it is shown.
 struct Words<F>(F);
 
 impl<F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Words<F> {
@@ -41,24 +41,24 @@ fn pipeline_name(catalog: &Catalog, pipeline: PipelineId) -> String {
     catalog.pipelines.get(&pipeline).map_or_else(|| format!("pipeline {pipeline}"), |p| p.name.clone())
 }
 
-/// A number of things.
+/// A number with its noun.
 pub fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 // ---- Shards ----
 
-/// What a shard is told to do.
+/// A shard command.
 pub fn command(command: &ShardCommand) -> impl Display + '_ {
     Words(move |f: &mut Formatter<'_>| match command {
         ShardCommand::Stage { sequence, work } => {
             let rows: usize = work.iter().map(rows_of).sum();
             write!(f, "stage record {sequence}, {rows} rows")
         }
-        ShardCommand::Abandon { from } => write!(f, "drop what it staged from record {from} on"),
-        ShardCommand::Publish { through, .. } => write!(f, "show everything up to record {through}"),
+        ShardCommand::Abandon { from } => write!(f, "abandon staged records from {from} on"),
+        ShardCommand::Publish { through, .. } => write!(f, "publish up to record {through}"),
         ShardCommand::ViewTip { table_lock } => {
-            write!(f, "show all that is staged, for table lock {table_lock}")
+            write!(f, "return the staged tip for table lock {table_lock}")
         }
     })
 }
@@ -70,7 +70,7 @@ fn rows_of(work: &Work) -> usize {
     }
 }
 
-/// Its numbers.
+/// Its numbers for the hash.
 pub fn command_facts(command: &ShardCommand) -> [u64; 3] {
     match command {
         ShardCommand::Stage { sequence, work } => {
@@ -84,7 +84,7 @@ pub fn command_facts(command: &ShardCommand) -> [u64; 3] {
 
 // ---- Records ----
 
-/// What a record says.
+/// The content of a record.
 pub fn record<'a>(record: &'a EncodedRecord, catalog: &'a Catalog) -> impl Display + 'a {
     Words(move |f: &mut Formatter<'_>| {
         let payload = record.parts.concat().into();
@@ -100,8 +100,8 @@ pub fn record<'a>(record: &'a EncodedRecord, catalog: &'a Catalog) -> impl Displ
                 };
                 write!(f, "record {sequence} is {name}{}", changes(&commit, catalog))
             }
-            Ok(Body::SyncMarker) => write!(f, "record {sequence} says only what is durable"),
-            Ok(Body::Open(_)) => write!(f, "record {sequence} opens a life"),
+            Ok(Body::SyncMarker) => write!(f, "record {sequence} is a sync marker"),
+            Ok(Body::Open(_)) => write!(f, "record {sequence} opens a term"),
             Err(error) => write!(f, "record {sequence} cannot be read: {error}"),
         }
     })
@@ -159,9 +159,9 @@ fn catalog_change(f: &mut Formatter<'_>, change: &CatalogChange, catalog: &Catal
 fn cursor_advance(f: &mut Formatter<'_>, advance: &CursorAdvance, catalog: &Catalog) -> fmt::Result {
     let (name, partition) = (pipeline_name(catalog, advance.pipeline), advance.split);
     let (first, next, tally) = (advance.first.ordinal(), advance.next.ordinal(), &advance.tally);
-    write!(f, "{name} takes {first}..{next} of partition {partition} ({} applied", tally.applied)?;
+    write!(f, "{name} commits {first}..{next} of partition {partition} ({} applied", tally.applied)?;
     let others =
-        [(tally.filtered, "filtered"), (tally.ignored, "ignored"), (tally.dead_letters, "set aside")];
+        [(tally.filtered, "filtered"), (tally.ignored, "ignored"), (tally.dead_letters, "dead letters")];
     for (count, word) in others.iter().filter(|(count, _)| *count > 0) {
         write!(f, ", {count} {word}")?;
     }
@@ -170,16 +170,16 @@ fn cursor_advance(f: &mut Formatter<'_>, advance: &CursorAdvance, catalog: &Cata
 
 // ---- Inputs ----
 
-/// What the coordinator is told by the log or a source.
+/// An input from the log or a source.
 pub fn input(input: &Input) -> impl Display + '_ {
     Words(move |f: &mut Formatter<'_>| match input {
         Input::SourceOpened { epoch, metadata, .. } => {
             write!(f, "opened, epoch {epoch}: {}", partitions(metadata))
         }
-        Input::SourceVerified { metadata, .. } => write!(f, "the topic is {}", partitions(metadata)),
+        Input::SourceVerified { metadata, .. } => write!(f, "metadata: {}", partitions(metadata)),
         Input::SourceFailed { failure, .. } => match failure {
-            SourceFailure::Transient(error) => write!(f, "failed for the moment: {error}"),
-            SourceFailure::Permanent(error) => write!(f, "failed: {error}"),
+            SourceFailure::Transient(error) => write!(f, "transient failure: {error}"),
+            SourceFailure::Permanent(error) => write!(f, "permanent failure: {error}"),
             SourceFailure::Lost { split, wanted, earliest, end } => write!(
                 f,
                 "offset {wanted} of partition {split} is wanted and lost, there is {earliest}..{end}"
@@ -198,7 +198,7 @@ fn topic_number(metadata: &SourceMetadata) -> u8 {
 fn partitions(metadata: &SourceMetadata) -> impl Display + '_ {
     Words(move |f: &mut Formatter<'_>| {
         let generation = topic_number(metadata);
-        write!(f, "number {generation} of its name, with partitions ")?;
+        write!(f, "topic {generation} of this name, with partitions ")?;
         for (i, (partition, (start, end))) in metadata.partitions().iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{partition} ({start}..{end})")?;
@@ -207,7 +207,7 @@ fn partitions(metadata: &SourceMetadata) -> impl Display + '_ {
     })
 }
 
-/// Numbers of what a source says.
+/// Numbers of a source's input.
 pub fn source_facts(input: &Input) -> [u64; 3] {
     let of = |metadata: &SourceMetadata| {
         let id = u64::from(topic_number(metadata));
@@ -225,17 +225,17 @@ pub fn source_facts(input: &Input) -> [u64; 3] {
 
 // ---- Clients ----
 
-/// What a client asks for.
+/// A client's request.
 pub fn request<'a>(request: &'a Request, catalog: &'a Catalog) -> impl Display + 'a {
     Words(move |f: &mut Formatter<'_>| match request {
-        Request::AcquireSnapshot => f.write_str("begin to read"),
-        Request::ReleaseSnapshot(reader) => write!(f, "reader {reader} is done"),
+        Request::AcquireSnapshot => f.write_str("acquire a snapshot"),
+        Request::ReleaseSnapshot(reader) => write!(f, "release the snapshot of reader {reader}"),
         Request::Define(definition) => define(f, definition),
         Request::AcquireTableLock { tables } => {
             f.write_str("a table lock over ")?;
             list(f, tables, |f, table| f.write_str(&table_name(catalog, *table)))
         }
-        Request::ReleaseTableLock(table_lock) => write!(f, "give table lock {table_lock} up"),
+        Request::ReleaseTableLock(table_lock) => write!(f, "release table lock {table_lock}"),
         Request::Write(write) => {
             f.write_str(if write.table_lock.is_some() { "under its table lock " } else { "" })?;
             list(f, &write.tables, |f, table| {

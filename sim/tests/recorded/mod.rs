@@ -1,5 +1,5 @@
-//! A server without threads, clients or a network, for recordings to be made of: the shipped kernel over a log on the disk, a recorder
-//! beside it, and one pipeline from a topic of nine messages. Its lives end in whichever way a test wants.
+//! A server without threads, clients or a network, to make recordings: the shipped kernel over a log on the disk, a
+//! recorder, and one pipeline from a topic of nine messages. A test chooses how each term ends.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,16 +22,16 @@ use tidemark_record::{End, Item, Recorder, RecorderSettings, Recording, TermStar
 
 const SHARDS: u16 = 2;
 const LOG_FILE_BYTES: u64 = 1 << 20;
-/// Messages of the topic, and how many are fetched at a time.
+/// Messages of the topic, and messages per fetch.
 const MESSAGES: i64 = 9;
 const FETCHED: i64 = 3;
 
-/// Where a server's log lies.
+/// The directory of a server's log.
 pub fn data(directory: &Path) -> PathBuf {
     directory.join("data")
 }
 
-/// Where its recording lies.
+/// The directory of its recording.
 pub fn recording(directory: &Path) -> PathBuf {
     directory.join("recording")
 }
@@ -46,7 +46,7 @@ pub struct Server {
     inputs: VecDeque<Input>,
     now_us: Micros,
     wake_at_us: Option<Micros>,
-    /// What is appended from now on goes nowhere, as if the process had died before.
+    /// Later appends are dropped, as if the process had ended before.
     pub deaf: bool,
     appended_in_vain: u64,
     halted: Option<Error>,
@@ -109,7 +109,7 @@ impl Server {
         server
     }
 
-    /// A table, and a pipeline into it, which stands.
+    /// Creates a table, and a stopped pipeline into it.
     fn create(&mut self) {
         let column = ColumnDef {
             id: ColumnId(0),
@@ -140,14 +140,15 @@ impl Server {
         self.define(Definition::CreatePipeline { spec, if_not_exists: false });
     }
 
-    /// Starts the pipeline: all that the topic has is loaded, unless the process dies first.
+    /// Starts the pipeline: it loads the whole topic, unless the process ends first.
     pub fn load(&mut self) {
         self.define(Definition::StartPipeline { name: "p".into(), if_not_running: true });
     }
 
     fn define(&mut self, definition: Definition) {
         self.feed(Input::Request { id: RequestId(1), request: Request::Define(definition) });
-        // The kernel waits for the time where it collects more; a bounded number of times is enough for nine messages.
+        // The kernel waits for a timer while it collects a batch; a bounded number of times is enough for nine
+        // messages.
         for _ in 0..200 {
             while let Some(input) = self.inputs.pop_front() {
                 self.feed(input);
@@ -159,7 +160,7 @@ impl Server {
         }
     }
 
-    /// Hands in one input.
+    /// Passes one input to the kernel.
     pub fn feed(&mut self, input: Input) {
         self.now_us += 10;
         self.recorder.input(self.now_us, &input, self.coordinator.tip());
@@ -207,7 +208,7 @@ impl Server {
         }
     }
 
-    /// A few messages of the topic: the offset is all that there is in one.
+    /// A few messages of the topic, each with its offset as content.
     fn extract(&self, pipeline: PipelineId, epoch: Epoch, first_offset: i64) -> Extract {
         let next_offset = (first_offset + FETCHED).min(MESSAGES);
         let offsets: ArrayRef = Arc::new(Int64Array::from_iter_values(first_offset..next_offset));
@@ -235,14 +236,14 @@ impl Server {
         }
     }
 
-    /// Rows that readers see.
+    /// Number of visible rows.
     pub fn rows(&self) -> u64 {
         let published = self.coordinator.published();
         let tables = published.shards.iter().flat_map(|shard| shard.tables.values());
         tables.map(|table| table.live_rows).sum()
     }
 
-    // ---- How a term ends ----
+    // ---- Ends of a term ----
 
     /// A clean stop.
     pub fn stop(self) {
@@ -256,7 +257,7 @@ impl Server {
         self.recorder.finish(End::Halted(error), None);
     }
 
-    /// The host breaks its duty, and the kernel panics.
+    /// The host violates its duty, and the kernel panics.
     pub fn panic(mut self) {
         let lie = Input::Synced { through: Sequence(1_000_000) };
         let panicked = catch_unwind(AssertUnwindSafe(|| self.feed(lie))).unwrap_err();
@@ -265,10 +266,10 @@ impl Server {
         self.recorder.finish(End::Halted(error), None);
     }
 
-    /// The process is killed: nobody says how it ended, and nobody writes what only memory has.
+    /// The process is killed: the recording has no end, and buffered bytes are lost.
     pub fn kill(self) {
         assert!(!self.deaf || self.appended_in_vain > 0, "a record is missing in the log");
-        // A clean end writes nothing but itself; without it the file is as a kill leaves it.
+        // A clean end writes only its end item; without it the file is as after a kill.
         self.recorder.finish(End::Stopped, None);
         let path = file::list(&recording(&self.directory)).unwrap().pop().expect("there is a recording");
         rewrite(&path, |_, items| {
@@ -282,7 +283,7 @@ fn metadata() -> SourceMetadata {
     SourceMetadata::kafka(&Identity::new(&[1; 16]), [(0, (0, MESSAGES))])
 }
 
-/// Writes a file of a recording again, with something changed.
+/// Rewrites a file of a recording with a change.
 pub fn rewrite(path: &Path, change: impl FnOnce(&mut file::FileHeader, &mut Vec<Item>)) {
     let mut recording = Recording::open(path).unwrap();
     let mut items: Vec<Item> = std::iter::from_fn(|| recording.next_item().unwrap()).collect();

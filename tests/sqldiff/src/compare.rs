@@ -7,14 +7,14 @@ use crate::wire::{Answer, Cell, Failure, Mode};
 /// is free. So may cube roots: PostgreSQL's is the one of the C library beneath it, which misses the last digit.
 const FLOAT_AGGREGATES: f64 = 1e-9;
 
-/// What came of a statement.
+/// The verdict on a statement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The same answer.
     Right,
-    /// PostgreSQL refuses it, and so does Tidemark.
+    /// Both return an error.
     BothRefuse,
-    /// PostgreSQL answers, Tidemark says no.
+    /// PostgreSQL answers, Tidemark returns an error.
     Refused {
         /// SQLSTATE.
         code: String,
@@ -28,18 +28,18 @@ pub enum Verdict {
 /// How two answers differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// In a word, with the types or codes that matter: the same for differences of one kind.
+    /// A label with the relevant types or codes, equal for differences of one kind.
     pub label: String,
-    /// What PostgreSQL says.
+    /// PostgreSQL's answer.
     pub postgres: String,
-    /// What Tidemark says.
+    /// Tidemark's answer.
     pub tidemark: String,
 }
 
 /// How a statement's answers are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// How cells were asked for.
+    /// The protocol and format.
     pub mode: Mode,
     /// Whether the order of rows counts.
     pub ordered: bool,
@@ -57,7 +57,7 @@ impl Rules {
     }
 }
 
-/// Judges the answers of both sides.
+/// Compares the answers of both sides.
 pub fn judge(
     postgres: &Result<Answer, Failure>,
     tidemark: &Result<Answer, Failure>,
@@ -100,7 +100,7 @@ fn difference(postgres: &Answer, tidemark: &Answer, rules: Rules) -> Option<Stri
         format!("type {} is {}", value::type_name(*left), value::type_name(*right))
     };
     let types = || expected.iter().zip(actual).filter(|(left, right)| left != right);
-    // Both are sent as the same bytes, so the cells are looked at first.
+    // Both types have the same bytes, so the cells are compared first.
     if let Some(other) = types().find(|(left, right)| !(value::is_text(**left) && value::is_text(**right))) {
         return Some(type_name(other));
     }
@@ -123,7 +123,7 @@ fn difference(postgres: &Answer, tidemark: &Answer, rules: Rules) -> Option<Stri
     if rules.ordered { Some("order of rows".to_string()) } else { text_type }
 }
 
-/// An answer for people, shortened.
+/// A readable answer, truncated.
 fn shown(answer: &Result<Answer, Failure>, mode: Mode) -> String {
     const ROWS: usize = 6;
     let answer = match answer {

@@ -1,5 +1,5 @@
-//! Decoders against PostgreSQL's casts: the same text, right or odd, as a JSON string into a column of each type, and as a literal into
-//! the same column of PostgreSQL. What PostgreSQL refuses has to be a dead letter.
+//! Decoders against PostgreSQL's casts: the same valid or unusual text as a JSON string into a column of each type, and
+//! as a literal into the same column of PostgreSQL. A text that PostgreSQL rejects must be a dead letter.
 
 use std::collections::BTreeMap;
 
@@ -90,12 +90,12 @@ const LETTERS: &str = "0123456789-+.:eE TtZ/,";
 /// Texts of a type.
 const TEXTS: usize = 400;
 
-/// What came of the texts of a type.
+/// The results of the texts of a type.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Both store the same value, or both refuse.
+    /// Both store the same value, or both reject it.
     pub right: usize,
-    /// Only Tidemark refuses, with examples.
+    /// Only Tidemark rejects it, with examples.
     pub refused: Vec<String>,
     /// Anything else: the text, and what both store.
     pub wrong: Vec<String>,
@@ -135,7 +135,7 @@ fn compare(
     for (offset, text) in all.iter().enumerate() {
         let escaped = text.replace('"', "\\\"");
         producer.send(0, format!(r#"{{"o":{offset},"x":"{escaped}"}}"#));
-        // The text that the JSON string stands for.
+        // The text of the JSON string.
         let literal = text.replace("\\t", "\t").replace("\\n", "\n").replace('\'', "''");
         let _ = reference.run(&format!("INSERT INTO {table} VALUES ({offset}, '{literal}')"), Mode::Simple);
     }

@@ -1,5 +1,5 @@
-//! Everyday statements: the files of `tests/sqldiff/everyday`, each statement on both sides. What writes change is compared after each
-//! write and then brought back, so that every statement stands for itself.
+//! Common statements: the files of `tests/sqldiff/everyday`, each statement on both sides. After each write, the
+//! changed table is compared and then restored, so that statements are independent.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,18 @@ pub struct Miss {
     pub file: String,
     /// The statement.
     pub sql: String,
-    /// What came of it.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What came of all statements.
+/// The results of all statements.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Statements by file: right, and all.
     pub files: BTreeMap<String, (usize, usize)>,
     /// Those that are not right.
     pub misses: Vec<Miss>,
-    /// How many both refuse: what everyday mistakes are answered with.
+    /// Number of statements that both reject: common mistakes.
     pub both_refuse: usize,
 }
 
@@ -71,7 +71,7 @@ impl Outcome {
     }
 }
 
-/// The tables, and how to bring one back.
+/// The tables, with the means to restore one.
 struct Tables {
     setup: Vec<String>,
     fills: BTreeMap<String, String>,
@@ -131,7 +131,7 @@ fn compare(
     judge(&expected, &actual, Rules::of(sql, mode, ordered))
 }
 
-/// Whether the last ORDER BY is that of the whole statement: no parenthesis closes behind it that was open before it. The files
+/// Whether the last ORDER BY belongs to the whole statement: no parenthesis opened before it closes after it. The files
 /// order totally wherever they order.
 fn ends_ordered(sql: &str) -> bool {
     let Some(at) = sql.rfind("ORDER BY") else { return false };

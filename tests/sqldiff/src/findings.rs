@@ -1,9 +1,9 @@
-//! What a run found, for people.
+//! The findings of a run as readable text.
 
 use crate::compare::Verdict;
 use crate::run::{Kind, Report};
 
-/// The rates, on one line. Where PostgreSQL refuses too, nothing is compared but that.
+/// The rates, on one line. If PostgreSQL also returns an error, only that is compared.
 pub fn rates(report: &Report) -> String {
     let answered = (report.right + report.refused + report.wrong).max(1) as f64;
     let rate = |count: usize| format!("{count} ({:.2} %)", 100.0 * count as f64 / answered);
@@ -45,7 +45,7 @@ pub fn text(report: &Report) -> String {
     out
 }
 
-/// What came of one statement.
+/// The result of one statement.
 pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Right => "right".to_string(),

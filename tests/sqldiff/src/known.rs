@@ -1,6 +1,6 @@
-//! Differences that are known and still open, so that the gate can tell a new one. Of the random statements of the first seeds, each
-//! that differs is listed; of the everyday ones, each that is not accepted and right. A statement outside of the list fails the gate;
-//! the lists only become shorter.
+//! Known differences, so that the gate can detect a new one. The lists contain each random statement of the first seeds
+//! that differs, and each common statement that is not right. A difference outside of the lists fails the gate; the
+//! lists only become shorter.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use tests::postgres::Postgres;
 use crate::compare::Verdict;
 use crate::{decoders, everyday, findings, pipelines, run};
 
-/// The seeds of the gate: what a debug build does in about a minute.
+/// The seeds of the gate, about a minute for a debug build.
 const SEEDS: Range<u64> = 0..400;
 
 /// The seeds of the gate's pipelines, of 200 messages each.
@@ -21,12 +21,12 @@ const PIPELINES: Range<u64> = 0..12;
 /// The seed of the gate's texts.
 const TEXTS: u64 = 1;
 
-/// Differences found, against those that are known.
+/// The differences found, for comparison with the known ones.
 #[derive(Debug)]
 pub struct List {
     /// The file of the known ones.
     pub path: PathBuf,
-    /// Name of each, and for people what it is.
+    /// The name and a description of each.
     pub found: BTreeMap<String, Entry>,
     /// How many statements ran.
     pub ran: usize,
@@ -95,7 +95,7 @@ pub fn decoders(postgres: &Postgres, broker: &Broker) -> List {
 }
 
 impl List {
-    /// Writes what was found as what is known.
+    /// Writes the found differences as the known ones.
     pub fn write(&self) {
         let lines: Vec<String> =
             self.found.iter().map(|(name, entry)| format!("{name}\t{}", entry.summary)).collect();
@@ -104,7 +104,7 @@ impl List {
             .unwrap_or_else(|e| panic!("cannot write {}: {e}", self.path.display()));
     }
 
-    /// Fails with every difference that is not known; says how many of the known ones are gone.
+    /// Fails with every unknown difference; reports the number of known ones that no longer occur.
     pub fn check(&self) {
         let text = std::fs::read_to_string(&self.path)
             .unwrap_or_else(|e| panic!("cannot read {}: {e}", self.path.display()));

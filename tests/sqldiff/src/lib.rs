@@ -1,9 +1,10 @@
-//! SQL against a real PostgreSQL 15. [`slt`] keeps files of statements with PostgreSQL's answers and holds Tidemark to them; [`run`] sends
-//! statements of [`generate`] to both and makes small what differs; [`everyday`] has a list of what people ask every day;
-//! [`pipelines`] and [`decoders`] do the same with messages. [`known`] is what still differs. Underneath, [`wire`] sends statements,
-//! [`servers`] keeps both sides up, [`value`] says what cells mean, [`compare`] judges.
+//! SQL against a real PostgreSQL 15. [`slt`] compares Tidemark with files of statements and PostgreSQL's answers;
+//! [`run`] sends statements of [`generate`] to both and shrinks differences; [`everyday`] has a list of common
+//! statements; [`pipelines`] and [`decoders`] do the same with messages. [`known`] lists the known differences.
+//! Underneath, [`wire`] sends statements, [`servers`] keeps both sides up, [`value`] says what cells mean, [`compare`]
+//! judges.
 //!
-//! It knows the wire and SQL, and nothing of how Tidemark is built.
+//! The crate uses the wire protocol and SQL, and none of Tidemark's crates.
 
 pub mod compare;
 pub mod decoders;

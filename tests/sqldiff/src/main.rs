@@ -25,12 +25,12 @@ enum Command {
         /// The `.slt` files.
         files: Vec<PathBuf>,
     },
-    /// Says which cases of files are true of Tidemark, and how the others fail.
+    /// Reports the cases that Tidemark passes, and the differences of the others.
     Check {
         /// The `.slt` files; without one, all.
         files: Vec<PathBuf>,
     },
-    /// Runs generated statements on both sides, makes small what differs and says how often what came out.
+    /// Runs generated statements on both sides, shrinks differences and reports the rates.
     Run {
         /// The seeds, FROM..TO.
         #[arg(long, default_value = "0..1000", value_parser = seeds)]
@@ -38,10 +38,10 @@ enum Command {
         /// Stops after a time: 90s, 10m, 2h.
         #[arg(long = "for", value_parser = duration)]
         limit: Option<Duration>,
-        /// Only the rates: differences are not made small.
+        /// Only the rates: differences are not shrunk.
         #[arg(long)]
         rates: bool,
-        /// Where the smallest statement of each kind is written.
+        /// File for the smallest statement of each kind.
         #[arg(long)]
         findings: Option<PathBuf>,
     },
@@ -59,14 +59,14 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Records the differences that are there now, which the tests hold further changes against.
+    /// Records the current differences, with which the tests compare further changes.
     Known,
     /// Prints the statement of a seed.
     Show {
         /// The seed.
         seed: u64,
     },
-    /// Moves pending cases that have become true to the files that are held to.
+    /// Moves pending cases that pass to the other files.
     Promote,
 }
 
@@ -149,7 +149,7 @@ fn run(seeds: Range<u64>, limit: Option<Duration>, shrink: bool, path: Option<Pa
         if shown.elapsed() > Duration::from_secs(20) {
             shown = Instant::now();
             eprintln!("seed {seed}: {}", findings::rates(report));
-            // So that a run that is cut off leaves what it found.
+            // So that an interrupted run leaves its findings.
             write(report);
         }
     });
@@ -188,7 +188,7 @@ fn pipelines(seeds: Range<u64>) -> ExitCode {
     }
     let refused: usize = outcome.refused.values().map(|(count, _)| count).sum();
     println!(
-        "{} pipelines loaded, {refused} refused, {} wrong; {} messages, {} that both set aside, {} that only Tidemark set aside",
+        "{} pipelines loaded, {refused} refused, {} wrong; {} messages, {} dead letters of both, {} of Tidemark only",
         outcome.loaded,
         outcome.wrong.len(),
         outcome.messages,

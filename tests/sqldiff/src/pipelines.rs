@@ -1,6 +1,7 @@
-//! Random pipelines over random messages: SET, WHERE and ON DUPLICATE KEY on Tidemark, against PostgreSQL's INSERT … SELECT … ON CONFLICT
-//! of the same values, one message after the other. A message that PostgreSQL cannot insert has to be a dead letter. One that only
-//! Tidemark sets aside counts as refused, and PostgreSQL goes without it too, so that the rest is still compared.
+//! Random pipelines over random messages: SET, WHERE and ON DUPLICATE KEY on Tidemark, against PostgreSQL's INSERT …
+//! SELECT … ON CONFLICT of the same values, one message after the other. A message that PostgreSQL cannot insert must
+//! be a dead letter. A dead letter of Tidemark only counts as refused, and PostgreSQL omits the message too, so that
+//! the rest is still compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,11 +29,11 @@ const MESSAGES: usize = 200;
 const COLUMNS: &str =
     "i2 smallint, i8 bigint, f8 double precision, n numeric(8,2), s text, v varchar(5), d date, t timestamp";
 
-/// What ON DUPLICATE KEY may call: it runs while a record is staged, and knows little.
+/// Functions for ON DUPLICATE KEY, which is evaluated by the kernel.
 const CALLS: [&str; 10] =
     ["coalesce", "greatest", "least", "nullif", "abs", "round", "trunc", "floor", "ceil", "mod"];
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Pipelines that loaded, and those whose definition was refused, by reason.
@@ -41,11 +42,11 @@ pub struct Outcome {
     pub refused: BTreeMap<String, (usize, String)>,
     /// Messages of pipelines that loaded.
     pub messages: usize,
-    /// Messages that both set aside.
+    /// Messages that both reject.
     pub both_dead_letters: usize,
-    /// Messages that only Tidemark set aside.
+    /// Messages that only Tidemark rejects.
     pub dead_letters: usize,
-    /// Pipelines that came to something else: definition, and how they differ.
+    /// Pipelines with other results: definition and difference.
     pub wrong: Vec<String>,
 }
 
@@ -57,7 +58,7 @@ struct Definition {
     update: Vec<(&'static str, Node)>,
 }
 
-/// A message: the cells of a row as they stand in JSON.
+/// A message: the cells of a row in JSON.
 type Message = Vec<String>;
 
 /// Runs the pipelines of these seeds.
@@ -140,13 +141,13 @@ fn one(
     outcome.wrong.push(text);
 }
 
-/// Puts the messages' values into a table of PostgreSQL; what is no value of its column fails for itself later.
+/// Inserts the messages' values into a table of PostgreSQL; an invalid value fails separately later.
 fn stage(reference: &mut Reference<'_>, messages: &[Message]) {
     reference.must("DELETE FROM m");
     for (offset, message) in messages.iter().enumerate() {
         let cells: Vec<String> = message.iter().map(|cell| literal(cell)).collect();
         let insert = format!("INSERT INTO m VALUES ({}, {offset})", cells.join(", "));
-        // A value that does not fit its column: this message is not there, and its insertion has no row.
+        // A value that does not fit its column: the message is absent, and its insertion has no row.
         let _ = reference.run(&insert, Mode::Simple);
     }
 }
@@ -163,7 +164,7 @@ fn apply(
     offsets.filter(|offset| reference.run(&definition.postgres(*offset), Mode::Simple).is_err()).collect()
 }
 
-/// Of the messages that were set aside, those that PostgreSQL could insert where they stand.
+/// The dead letters that PostgreSQL could insert at their places.
 fn fails_alone(
     reference: &mut Reference<'_>,
     definition: &Definition,
@@ -344,7 +345,7 @@ pub(crate) fn wait(server: &Server, pipeline: &str, count: usize) {
     });
 }
 
-/// Offsets of the messages that a pipeline set aside.
+/// Offsets of the dead letters of a pipeline.
 pub(crate) fn dead_letters(server: &Server, pipeline: &str) -> BTreeSet<usize> {
     let sql = format!(
         "SELECT source_offset FROM information_schema.pipelines_errors WHERE pipeline_name = '{pipeline}'"

@@ -1,4 +1,4 @@
-//! Generated statements on both sides: the loop, the rates, and making small what differs.
+//! Generated statements on both sides: the loop, the rates, and the shrinking of differences.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::servers::{Reference, Side, Tidemark};
 use crate::tree::Node;
 use crate::wire::Mode;
 
-/// A statement is made smaller in at most so many trials.
+/// Most trials when shrinking a statement.
 const TRIALS: usize = 400;
 
 /// Both sides with the tables of [`world`].
@@ -49,7 +49,7 @@ impl<'a> Pair<'a> {
         }
         self.changed = true;
         match (&verdict, self.compare(world::LOOK, Mode::Simple, false)) {
-            // What is refused must leave the table as it was, which PostgreSQL's answer does not show.
+            // A failed statement must leave the table unchanged, which PostgreSQL's answer does not show.
             (Verdict::Right | Verdict::BothRefuse, Verdict::Wrong(difference)) => Verdict::Wrong(difference),
             _ => verdict,
         }
@@ -126,8 +126,8 @@ impl Pair<'_> {
         }
     }
 
-    /// The rows that the difference needs: of each table that the statement reads, those that cannot go. The tables are whole again
-    /// afterwards.
+    /// The rows that the difference needs: of each table that the statement reads, those that cannot be removed. The
+    /// tables are restored afterwards.
     fn rows_needed(&mut self, statement: &Statement, mode: Mode, label: &str) -> Vec<String> {
         let sql = statement.tree.sql();
         let words: Vec<&str> = sql.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
@@ -157,7 +157,7 @@ impl Pair<'_> {
         needed
     }
 
-    /// The rows of a table as they were made, without those that are to be gone.
+    /// Refills a table with its original rows, without the removed ones.
     fn refill(&mut self, table: &str, gone: &[String]) {
         self.both(&format!("DELETE FROM {table}"));
         let insert = format!("INSERT INTO {table} VALUES");
@@ -191,14 +191,14 @@ pub struct Kind {
     pub seed: u64,
 }
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Statements that PostgreSQL answers and Tidemark too, in the same way.
+    /// Statements with equal answers.
     pub right: usize,
-    /// Statements that neither answers.
+    /// Statements for which both return an error.
     pub both_refuse: usize,
-    /// Statements that only Tidemark refuses.
+    /// Statements for which only Tidemark returns an error.
     pub refused: usize,
     /// Statements with a difference.
     pub wrong: usize,
@@ -210,7 +210,7 @@ pub struct Report {
     pub kinds: BTreeMap<String, Kind>,
 }
 
-/// The statements among these seeds that differ, and how: not made small, so that it takes as long as the statements do.
+/// The statements of these seeds that differ, with the differences, without shrinking.
 pub fn differing(postgres: &Postgres, seeds: Range<u64>) -> BTreeMap<u64, (String, Difference)> {
     let mut pair = Pair::new(postgres);
     let mut found = BTreeMap::new();
@@ -223,14 +223,14 @@ pub fn differing(postgres: &Postgres, seeds: Range<u64>) -> BTreeMap<u64, (Strin
     found
 }
 
-/// How a run goes.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The seeds.
     pub seeds: Range<u64>,
     /// No new statement after this time.
     pub limit: Option<Duration>,
-    /// Whether differences are made small; else each kind is its label.
+    /// Whether differences are shrunk; otherwise each kind is its label.
     pub shrink: bool,
 }
 
@@ -305,7 +305,7 @@ impl Report {
     }
 }
 
-/// What of a smallest statement makes its kind. Types do not hang on what is selected from, nor joins on which tables they join.
+/// The kind of a smallest statement. Types do not depend on the FROM clause, nor joins on their tables.
 fn kind_of(label: &str, skeleton: &str) -> String {
     let line = skeleton.replace('\n', " ");
     let expression =
@@ -317,7 +317,7 @@ fn kind_of(label: &str, skeleton: &str) -> String {
     expression.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// A message without what is different in each: quoted texts and numbers.
+/// A message without its variable parts: quoted texts and numbers.
 fn generalised(message: &str) -> String {
     let mut out = String::new();
     let mut quote = None;

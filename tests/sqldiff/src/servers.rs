@@ -1,4 +1,4 @@
-//! The two sides: a PostgreSQL and a Tidemark, each with a connection that is made anew when a statement took it down.
+//! The two sides: a PostgreSQL and a Tidemark, each with a connection that is reopened after a statement broke it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::wire::{Answer, Failure, Mode, Wire};
 /// A statement that takes longer counts as a lost connection.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where statements run.
+/// A server that runs statements.
 pub trait Side: Send {
     /// Runs one statement.
     fn run(&mut self, sql: &str, mode: Mode) -> Result<Answer, Failure>;
@@ -86,7 +86,10 @@ impl Tidemark {
         } else if Wire::connect(&self.server.config(), Duration::from_secs(5)).is_ok() {
             return;
         } else {
-            eprintln!("Tidemark lets nobody in and is killed; its log ends:\n{}", self.server.log_tail());
+            eprintln!(
+                "Tidemark accepts no connection and is killed; its log ends:\n{}",
+                self.server.log_tail()
+            );
             self.server.kill();
         }
         self.server.restart();
@@ -104,7 +107,7 @@ impl Side for Tidemark {
     fn run(&mut self, sql: &str, mode: Mode) -> Result<Answer, Failure> {
         let answer = run_on(&mut self.wire, &self.server.config(), sql, mode);
         if matches!(answer, Err(Failure::Lost(_))) {
-            // A process that aborts takes a moment to be gone.
+            // A process that aborts takes a moment to end.
             std::thread::sleep(Duration::from_millis(200));
             self.revive();
         }

@@ -1,8 +1,9 @@
-//! Files of statements with PostgreSQL's answers, in the format of sqllogictest. A file is a set-up and then *cases*, each under a
-//! line `# case: what it shows`, independent of one another. Answers are recorded from a real PostgreSQL, never written by hand.
+//! Files of statements with PostgreSQL's answers, in the format of sqllogictest. A file is a set-up and then *cases*,
+//! each under a line `# case: name`, independent of one another. Answers are recorded from a real PostgreSQL, never
+//! written by hand.
 //!
-//! `tests/slt` holds what is true of Tidemark. `tests/slt/pending` holds, under the same file names, cases that are not true yet: they
-//! run too, their number is printed, and one that has become true fails the run until it is moved, so that it stays true.
+//! `tests/slt` has the cases that Tidemark passes. `tests/slt/pending` has, under the same file names, cases that it
+//! does not pass yet: they run too, their number is printed, and one that passes fails the run until it is moved.
 
 use std::path::{Path, PathBuf};
 
@@ -42,25 +43,25 @@ type Records = Vec<Record<Letter>>;
 /// A file in parts.
 #[derive(Debug)]
 pub struct Script {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// What comes before the first case.
+    /// The text before the first case.
     pub setup: String,
     /// The cases, each with its line.
     pub cases: Vec<Case>,
 }
 
-/// A case, or one query of a case of nothing but queries: each of those is true or not by itself.
+/// A case, or one query of a case of queries only, each of which passes or fails separately.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it shows.
+    /// Its name.
     pub name: String,
     /// Its statements and answers.
     pub text: String,
 }
 
 impl Case {
-    /// Its queries as cases of the same name, if it has nothing but queries.
+    /// Its queries as cases of the same name, if it has queries only.
     fn queries(self) -> Vec<Case> {
         let records = parsed(&self.text, &self.name);
         let reads = |record: &Record<Letter>| match record {
@@ -132,26 +133,26 @@ pub fn scripts(dir: &Path) -> Vec<Script> {
     paths.iter().map(|path| Script::read(path)).collect()
 }
 
-/// Where the files lie in this clone.
+/// The directory of the files in this clone.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in tests").join("slt")
 }
 
-/// Where the files lie whose cases are not true yet.
+/// The directory of the pending files.
 pub fn pending_directory() -> PathBuf {
     directory().join("pending")
 }
 
-/// A case that is not true of Tidemark, and how.
+/// A case that Tidemark does not pass, with the difference.
 #[derive(Debug)]
 pub struct Untrue {
-    /// Which.
+    /// The case.
     pub case: String,
-    /// What was expected and what came.
+    /// The expected and the actual answer.
     pub why: String,
 }
 
-/// Runs a file's cases on a new Tidemark. A set-up that fails makes every case untrue.
+/// Runs a file's cases on a new Tidemark. After a failed set-up, no case passes.
 pub fn check(script: &Script) -> Vec<Option<Untrue>> {
     let mut tidemark = Tidemark::new();
     let mut run = |part: &str, name: &str| {
@@ -178,7 +179,7 @@ pub fn record(postgres: &Postgres, script: &mut Script) {
     }
 }
 
-/// Moves the cases of a pending file that are true to the file of the same name that is held to; returns how many.
+/// Moves the passing cases of a pending file to the file of the same name in `tests/slt`; returns their number.
 pub fn promote(mut pending: Script) -> usize {
     let checked = check(&pending);
     let path = directory().join(pending.file());
@@ -299,7 +300,7 @@ fn same_rows(actual: &[Vec<String>], expected: &[String]) -> bool {
         })
 }
 
-/// A side as sqllogictest sees it. What returns rows is asked by both protocols, which must agree.
+/// A server as sqllogictest needs it. Queries are sent by both protocols, which must agree.
 struct Connection<'a>(&'a mut dyn Side);
 
 impl DB for Connection<'_> {
@@ -309,7 +310,7 @@ impl DB for Connection<'_> {
     fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, Failure> {
         let answer = self.0.run(sql, Mode::Simple)?;
         if only_reads(sql) {
-            // What text a client gets must not hang on how it asks.
+            // The text of an answer must not depend on the protocol.
             let extended = self.0.run(sql, Mode::ExtendedText);
             let agree = extended.as_ref().is_ok_and(|extended| same_answer(extended, &answer));
             if !agree {
@@ -329,7 +330,7 @@ impl DB for Connection<'_> {
     }
 }
 
-/// The same columns and the same rows in any order: what the order has to be, the file says.
+/// The same columns and the same rows in any order: the file contains the required order.
 fn same_answer(left: &Answer, right: &Answer) -> bool {
     let sorted = |answer: &Answer| {
         let mut rows = answer.rows.clone();

@@ -1,12 +1,12 @@
-//! A statement as a tree that can be made smaller without knowing SQL: an expression may become a part of itself of its type or a
-//! constant, a query a part of itself, what is optional may go, lists may lose members. What is then no statement any more, PostgreSQL
-//! refuses, and so it is no smaller example.
+//! A statement as a tree that can be shrunk without knowledge of SQL: an expression may become a part of itself of its
+//! type or a constant, a query a part of itself; optional parts and members of lists may be removed. PostgreSQL rejects
+//! an invalid result, which is then not a smaller example.
 
 use std::borrow::Cow;
 
 use crate::generate::types::Type;
 
-/// What may stand in for a node.
+/// The possible replacements of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     /// An expression of a type.
@@ -20,9 +20,9 @@ pub enum Sort {
 /// A node: text and other nodes, in order.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What may stand in for it.
+    /// Its possible replacements.
     pub sort: Sort,
-    /// What it is made of.
+    /// Its parts.
     pub parts: Vec<Part>,
 }
 
@@ -33,13 +33,13 @@ pub enum Part {
     Text(Cow<'static, str>),
     /// A node.
     One(Node),
-    /// A node that may go, or is gone.
+    /// An optional node, or a removed one.
     Maybe(Option<Box<Node>>),
-    /// A list that keeps so many members at least.
+    /// A list with a least number of members.
     Many {
         /// Its members.
         items: Vec<Node>,
-        /// What stands between them.
+        /// The text between them.
         separator: &'static str,
         /// How many must stay.
         least: usize,
@@ -64,7 +64,7 @@ impl Node {
         out
     }
 
-    /// How large it is: what is made smaller must become less.
+    /// Its size, which shrinking must reduce.
     pub fn weight(&self) -> usize {
         let inner: usize = self.parts.iter().flat_map(Part::nodes).map(Node::weight).sum();
         let text: usize =
@@ -80,7 +80,7 @@ impl Node {
         found
     }
 
-    /// The text with a name of its type for every constant and column: what statements of one kind have in common.
+    /// The text with a name of its type for every constant and column: the common form of statements of one kind.
     pub fn skeleton(&self) -> String {
         match (self.sort, self.parts.as_slice()) {
             (Sort::Expression(of), [Part::Text(_)]) => of.name().to_string(),
@@ -154,7 +154,7 @@ impl Node {
         found
     }
 
-    /// Parts of this node that may stand in for it, and a constant.
+    /// Parts of this node that may replace it, and a constant.
     fn stand_ins(&self) -> Vec<Node> {
         let mut found = Vec::new();
         match self.sort {
@@ -187,7 +187,7 @@ impl Part {
         Part::Text(text.into())
     }
 
-    /// A node that may go.
+    /// An optional node.
     pub fn maybe(node: Option<Node>) -> Part {
         Part::Maybe(node.map(Box::new))
     }

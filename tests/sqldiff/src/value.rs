@@ -1,5 +1,6 @@
-//! What the bytes of a cell mean, as far as comparing needs it: PostgreSQL's types by number, numerics as decimal digits, and when
-//! two cells are the same. Every type but those below has one form for a value, and its bytes are compared.
+//! The meaning of the bytes of a cell, as far as comparison needs it: PostgreSQL's types by number, numerics as decimal
+//! digits, and when two cells are the same. Every type but those below has one form for a value, and its bytes are
+//! compared.
 
 use crate::wire::{Cell, Mode};
 
@@ -44,7 +45,8 @@ const FLOAT4: u32 = 700;
 const FLOAT8: u32 = 701;
 const NUMERIC: u32 = 1700;
 
-/// From this many digits behind the point on, a numeric is a quotient or an average, whose length is PostgreSQL's choice.
+/// With at least this many digits after the point, a numeric is a quotient or an average, whose number of digits
+/// PostgreSQL chooses.
 const QUOTIENT_SCALE: usize = 16;
 
 /// To so many significant digits quotients must agree.
@@ -80,7 +82,7 @@ pub fn type_name(type_oid: u32) -> String {
     known.map_or_else(|| format!("type {type_oid}"), |(.., name)| name.to_string())
 }
 
-/// A cell for people: text as it is, binary of types without a text here in hexadecimal.
+/// A readable cell: text unchanged, binary of other types in hexadecimal.
 pub fn shown(type_oid: u32, mode: Mode, cell: &Cell) -> String {
     let Some(bytes) = cell else { return "NULL".to_string() };
     if mode != Mode::ExtendedBinary {

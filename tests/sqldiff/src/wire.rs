@@ -1,6 +1,6 @@
-//! A client of the PostgreSQL protocol that hides nothing: the type of every column and the bytes of every cell, as they come, by
-//! the simple protocol and by the extended one, in text and in binary. Drivers decode, and so would agree with a server that is
-//! wrong. What the bytes mean is in `value`.
+//! A client of the PostgreSQL protocol that exposes the type of every column and the raw bytes of every cell, by the
+//! simple and the extended protocol, in text and in binary. Drivers decode, and could hide errors of the server.
+//! `value` interprets the bytes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 use postgres_protocol::message::backend::{DataRowBody, ErrorFields, Message, RowDescriptionBody};
 use postgres_protocol::message::frontend;
 
-/// How a statement is sent and its cells are asked for.
+/// The protocol of a statement and the format of its cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// One message; cells are text.
@@ -37,7 +37,7 @@ pub struct Column {
 /// A cell: the bytes, or NULL.
 pub type Cell = Option<Vec<u8>>;
 
-/// What a statement came to.
+/// The answer to a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Columns, if it returns rows.
@@ -51,14 +51,14 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The server refused, and the connection goes on.
+    /// The server returned an error, and the connection continues.
     Refused {
         /// SQLSTATE.
         code: String,
         /// The text.
         message: String,
     },
-    /// The connection is gone or hangs.
+    /// The connection is closed or hangs.
     Lost(String),
 }
 
@@ -121,7 +121,7 @@ impl Wire {
         self.answer()
     }
 
-    /// Everything up to the server being ready again.
+    /// Reads all messages until the server is ready again.
     fn answer(&mut self) -> Result<Answer, Failure> {
         let mut answer = Answer { columns: None, rows: Vec::new(), tag: String::new() };
         let mut refused = None;

@@ -11,15 +11,15 @@ fn what_the_files_say_is_true() {
     assert!(!checked.is_empty(), "no case was found");
     assert!(
         untrue.is_empty(),
-        "{} of {} cases are not true:\n{}",
+        "{} of {} cases do not pass:\n{}",
         untrue.len(),
         checked.len(),
         untrue.join("\n")
     );
-    eprintln!("{} cases of tests/slt are true", checked.len());
+    eprintln!("{} cases of tests/slt pass", checked.len());
 }
 
-/// A case that has become true must be moved to the files that are held to, so that it stays true.
+/// A pending case that passes must be moved to the other files, so that it keeps passing.
 #[test]
 fn what_is_pending_is_not_true_yet() {
     let (mut pending, mut moved) = (0, Vec::new());
@@ -31,10 +31,10 @@ fn what_is_pending_is_not_true_yet() {
             }
         }
     }
-    eprintln!("{pending} cases of tests/slt/pending are not true yet");
+    eprintln!("{pending} cases of tests/slt/pending do not pass yet");
     assert!(
         moved.is_empty(),
-        "{} pending cases are true now; `cargo run -p sqldiff -- promote` moves them:\n{}",
+        "{} pending cases pass now; `cargo run -p sqldiff -- promote` moves them:\n{}",
         moved.len(),
         moved.join("\n")
     );

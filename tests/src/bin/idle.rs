@@ -1,6 +1,6 @@
-//! What a server costs that has nothing to do, with a real broker: CPU of three running pipelines of 8 partitions at the end of their
-//! topics, how soon a message is there that comes then, how soon a broker is noticed that comes back, and what a large query
-//! leaves of memory. Prints figures and asserts none: `cargo run -p tests --bin idle`, after a build of the server.
+//! The cost of an idle server with a real broker: CPU of three running pipelines of 8 partitions at the end of their
+//! topics, the latency of a single message, the time until a returned broker is noticed, and the memory kept after a
+//! large query. Prints figures and asserts none: `cargo run -p tests --bin idle`, after a build of the server.
 //!
 //! Arguments: any of `cpu`, `fresh`, `back`, `memory`, `skew`; none is all of them. CONFIG of the pipelines can be given as `config={…}`.
 
@@ -84,14 +84,14 @@ fn cpu(server: &Server) {
     }
 }
 
-/// Single messages, from the broker's acknowledgement until a query sees them.
+/// Latency of single messages, from the broker's acknowledgement until a query sees them.
 fn fresh(server: &Server, producer: &Producer) {
     let mut client = server.connect();
     let query = client.prepare("SELECT count(*) FROM t0").expect("the table is there");
     let mut count = || client.query_one(&query, &[]).expect("the server answers").get::<_, i64>(0);
     let (mut times, mut rows) = (vec![], count());
     for n in 0..200 {
-        // Not in step with anything.
+        // An irregular interval.
         std::thread::sleep(Duration::from_millis(30 + n * 37 % 190));
         producer.send((n % PARTITIONS as u64) as i32, r#"{"a":2}"#);
         producer.flush();
@@ -106,7 +106,7 @@ fn fresh(server: &Server, producer: &Producer) {
     println!("fresh: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}", times[100], times[180], times[198], times[199]);
 }
 
-/// All messages in one partition of eight: whether the seven that are at their ends hold it up.
+/// All messages in one partition of eight: whether the seven idle ones slow it down.
 fn skew(server: &Server, broker: &Broker, options: &str) {
     const MESSAGES: i64 = 3_000_000;
     let topic = broker.topic("skew", PARTITIONS);
@@ -128,7 +128,7 @@ fn skew(server: &Server, broker: &Broker, options: &str) {
     );
 }
 
-/// From the broker's first answer after an absence until a message that is sent then is there.
+/// From the broker's first answer after an outage until a message sent then is visible.
 fn back(server: &Server, broker: &mut Broker, topic: &str) {
     for absent in [3, 18] {
         let rows = server.number("SELECT count(*) FROM t0");

@@ -17,7 +17,7 @@ use crate::scratch::unique;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Broker {
-    /// Creates a topic whose name begins with `name` and is used by nobody else; returns the name once it can be written.
+    /// Creates a topic with a unique name that starts with `name`; returns the name once it can be written.
     pub fn topic(&self, name: &str, partitions: i32) -> String {
         let topic = unique(name);
         self.create_topic(&topic, partitions, &[]);
@@ -39,7 +39,7 @@ impl Broker {
         });
     }
 
-    /// Deletes a topic and waits until it is gone.
+    /// Deletes a topic and waits until it is deleted.
     pub fn delete_topic(&self, topic: &str) {
         let deleted = wait_for(self.admin().delete_topics(&[topic], &options()));
         deleted.expect("the broker answers")[0]

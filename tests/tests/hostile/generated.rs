@@ -1,9 +1,9 @@
-//! Statements out of a seeded generator, half of them as they should be, half with a mistake in them: bytes changed, pieces
-//! doubled, swapped or left out. How many is said by `HOSTILE_STATEMENTS`.
+//! Statements of a seeded generator, half of them valid, half with a mistake: bytes changed, pieces doubled, swapped or
+//! omitted. `HOSTILE_STATEMENTS` sets their number.
 
 use super::watch::Watched;
 
-/// How many statements, where nobody says.
+/// Default number of statements.
 const STATEMENTS: u64 = 50_000;
 
 /// Clients at a time.
@@ -106,7 +106,7 @@ impl Chance {
         }
     }
 
-    /// As it should be, though not always something that has a value.
+    /// A valid statement, which may still fail when executed.
     fn statement(&mut self) -> String {
         let depth = self.below(4) as u32;
         let (number, text, truth) = (self.number(depth), self.text(depth), self.truth(depth));
@@ -128,7 +128,7 @@ impl Chance {
         }
     }
 
-    /// The same with a mistake.
+    /// A statement with a mistake.
     fn broken(&mut self) -> String {
         let mut text: Vec<char> = self.statement().chars().collect();
         for _ in 0..=self.below(3) {

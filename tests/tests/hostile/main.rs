@@ -1,5 +1,5 @@
-//! What a client can do to the server: statements and bytes that mean harm, against the real binary. Whatever is sent, the
-//! process lives, says nothing of a panic or an internal error, stays within its memory, and serves others meanwhile.
+//! Hostile clients: harmful statements and bytes against the real binary. Whatever is sent, the process keeps running,
+//! logs no panic or internal error, stays within its memory, and serves other clients meanwhile.
 
 mod generated;
 mod statements;

@@ -1,5 +1,5 @@
-//! Statements that are known to hurt databases of this kind, and their families: each is carried out or refused with a
-//! SQLSTATE that says why.
+//! Families of statements that are known to harm databases of this kind: each is executed or fails with an appropriate
+//! SQLSTATE.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn chained_tables(count: usize, next: &str) -> String {
     format!("{with} SELECT count(*) FROM c{}", count - 1)
 }
 
-/// Carried out, or refused with one of these.
+/// Executed, or failed with one of these.
 fn families() -> Vec<(&'static str, String, &'static [&'static str])> {
     let sum = |term: &str, count: usize, tail: &str| format!("SELECT {}{tail}", vec![term; count].join("+"));
     let deep: &[&str] = &["54001", "57014"];
@@ -152,7 +152,7 @@ fn listed_statements_are_carried_out_or_refused() {
     watched.end();
 }
 
-/// What people and programs write, however long it looks.
+/// Long statements that people and programs do write.
 #[test]
 fn long_statements_of_honest_people_work() {
     let watched = Watched::start("hostile-honest");
@@ -183,7 +183,8 @@ fn long_statements_of_honest_people_work() {
     watched.end();
 }
 
-/// A statement that runs for ever, or is planned for long, is ended by its client, by its time, and by the client's leaving.
+/// A statement that runs or is planned without end is ended by a cancel request, by a timeout, and by the disconnection
+/// of its client.
 #[test]
 fn statements_end_when_they_are_told() {
     let watched = Watched::start("hostile-cancel");

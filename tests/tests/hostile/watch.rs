@@ -1,4 +1,4 @@
-//! Looks after a server while others hurt it.
+//! Watches a server under attack.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use postgres::{Client, NoTls};
 use tests::scratch::Scratch;
 use tests::server::{Server, rows};
 
-/// Memory that the tests let queries take.
+/// Query memory in these tests.
 const QUERY_MEMORY_BYTES: u64 = 256 << 20;
 
-/// Beyond it: the program itself, its threads, what messages, prepared statements and results take, and what the allocator
-/// keeps. Built for debugging it is larger than it need be.
+/// Other memory: the program itself, its threads, messages, prepared statements, results, and the allocator's reserve.
+/// A debug build needs more.
 const REST_BYTES: u64 = 1 << 30;
 
-/// A server that is looked at from beginning to end.
+/// A server that is watched from beginning to end.
 pub struct Watched {
     pub server: Server,
     scratch: Scratch,
@@ -25,7 +25,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// A new server with a small table, and somebody who connects and asks it all the time.
+    /// A new server with a small table, and a neighbour: a client that connects and queries all the time.
     pub fn start(name: &str) -> Watched {
         let scratch = Scratch::new(name);
         let memory = QUERY_MEMORY_BYTES.to_string();
@@ -55,18 +55,18 @@ impl Watched {
         (over, served, std::thread::spawn(ask))
     }
 
-    /// A connection of one who means harm.
+    /// A connection of a hostile client.
     pub fn client(&self) -> Client {
         connect(self.server.port())
     }
 
-    /// Holds the server to what it has promised; to be called when all has been tried.
+    /// Checks the server at the end of the test.
     pub fn end(mut self) {
         let (over, served, neighbour) = self.neighbour.take().expect("there is a neighbour until the end");
         over.store(true, Ordering::Relaxed);
         neighbour.join().expect("the neighbour was served all the time");
         assert!(served.load(Ordering::Relaxed) > 0, "the neighbour was served");
-        assert_eq!(self.server.value("SELECT count(*) FROM t"), "3", "the data is what it was");
+        assert_eq!(self.server.value("SELECT count(*) FROM t"), "3", "the data is unchanged");
         assert_eq!(self.server.pid(), self.pid, "the server is the one that was started");
         let peak = peak_bytes(self.pid);
         println!("peak memory {} MiB, neighbour served {} times", peak >> 20, served.load(Ordering::Relaxed));
@@ -82,7 +82,7 @@ fn connect(port: u16) -> Client {
     config.connect(NoTls).expect("a connection is accepted")
 }
 
-/// The most that a process has held in memory.
+/// Peak memory of a process.
 fn peak_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the kernel counts memory");
@@ -94,6 +94,6 @@ fn assert_silent(log: &Path) {
     let log = std::fs::read_to_string(log).expect("the server has a log");
     for word in ["panicked", "overflowed its stack", "XX000", "a connection failed"] {
         let found = log.lines().find(|line| line.contains(word));
-        assert!(found.is_none(), "the log speaks of trouble: {}", found.unwrap_or_default());
+        assert!(found.is_none(), "the log contains an error: {}", found.unwrap_or_default());
     }
 }

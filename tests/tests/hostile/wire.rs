@@ -1,4 +1,4 @@
-//! Bytes that are no protocol, messages that are never finished, lengths that lie, clients that leave or do not read.
+//! Bytes outside of the protocol, unfinished messages, wrong lengths, clients that disconnect or do not read.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ impl Raw {
         Raw(stream)
     }
 
-    /// Past the startup.
+    /// A connection after the startup.
     fn ready(watched: &Watched) -> Raw {
         let mut raw = Raw::connect(watched);
         raw.0.write_all(&startup(b"user\0tidemark\0database\0tidemark\0\0")).expect("it reads");
@@ -30,7 +30,8 @@ impl Raw {
         message
     }
 
-    /// Reads messages up to one of this kind; returns the SQLSTATEs of the errors among them. Empty if the server hung up.
+    /// Reads messages up to one of this kind; returns the SQLSTATEs of the errors among them. Empty if the server
+    /// disconnected.
     fn until(&mut self, kind: u8) -> Vec<String> {
         let mut codes = vec![];
         loop {
@@ -118,8 +119,8 @@ fn lengths_that_lie_cost_nothing() {
     watched.end();
 }
 
-/// 60 clients announce 120 MiB each, send most of it and wait. What is not kept is refused once it is sent, and that connection
-/// goes on.
+/// 60 clients announce 120 MiB each, send most of it and wait. A message that is not stored fails once it is sent
+/// completely, and its connection continues.
 #[test]
 fn unfinished_messages_have_one_bound_for_all_clients() {
     let watched = Watched::start("hostile-unfinished");
@@ -145,7 +146,7 @@ fn unfinished_messages_have_one_bound_for_all_clients() {
     watched.end();
 }
 
-/// Half-open connections, and clients that ask for much and read nothing.
+/// Half-open connections, and clients that request large results and read nothing.
 #[test]
 fn clients_that_do_not_go_on_keep_nobody_waiting() {
     let watched = Watched::start("hostile-slow");
@@ -163,7 +164,7 @@ fn clients_that_do_not_go_on_keep_nobody_waiting() {
     watched.end();
 }
 
-/// Statements and portals that are kept, until there is no room: those who keep are refused, others are not.
+/// Stored statements and portals until memory is exhausted: the clients that store them get errors, others do not.
 #[test]
 fn prepared_statements_are_bounded() {
     let watched = Watched::start("hostile-prepared");

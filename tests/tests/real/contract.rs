@@ -1,4 +1,5 @@
-//! The Kafka adapter against a real broker keeps the contract of a source. Each check is a test; the contract says what they check.
+//! The Kafka adapter fulfils the contract of a source against a real broker. Each check is a test; the contract
+//! describes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
@@ -16,14 +17,14 @@ kernel::source_contract!(RealKafka);
 
 struct RealKafka;
 
-/// Large messages, timestamps of any time, and nothing removed unless it is asked for.
+/// Large messages, arbitrary timestamps, and removal only on request.
 const PLAIN: [(&str, &str); 3] = [
     ("max.message.bytes", "12000000"),
     ("message.timestamp.after.max.ms", "9223372036854775807"),
     ("retention.ms", "-1"),
 ];
 
-/// How long a segment of a compacted topic takes messages; only those before the last segment are compacted.
+/// The time until a compacted topic starts a new segment; only messages before the last segment are compacted.
 const SEGMENT: Duration = Duration::from_millis(50);
 
 const COMPACTED: [(&str, &str); 5] = [
@@ -34,7 +35,7 @@ const COMPACTED: [(&str, &str); 5] = [
     ("delete.retention.ms", "0"),
 ];
 
-/// The broker that accidents happen to: one test at a time.
+/// The broker for tests that break it, one test at a time.
 static UNLUCKY: Mutex<Option<Broker>> = Mutex::new(None);
 
 enum Where {
@@ -73,7 +74,7 @@ impl Stage for RealKafka {
     fn topic(&mut self, partitions: i32, needs: Needs) -> RealTopic {
         let broker = match needs {
             Needs::Accidents => {
-                // What a failed test leaves is a broker that may have stopped.
+                // A failed test may leave a stopped broker.
                 let mut broker = UNLUCKY.lock().unwrap_or_else(|poisoned| {
                     let mut broker = poisoned.into_inner();
                     *broker = None;

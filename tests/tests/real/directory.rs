@@ -1,4 +1,4 @@
-//! The data directory: one server at a time, and only one that is ours.
+//! The data directory: one server at a time, and only directories of this program.
 
 use tests::scratch::Scratch;
 use tests::server::refused_to_serve;
@@ -14,7 +14,7 @@ fn a_second_server_on_one_data_directory_is_refused_and_the_first_goes_on() {
     assert!(!status.success());
     assert!(said.contains(&world.server.pid().to_string()), "the other process is named: {said}");
     assert_eq!(world.server.number("SELECT count(*) FROM t"), 1);
-    // A server that was killed leaves nothing behind that keeps the next one out.
+    // A killed server leaves nothing that blocks the next one.
     world.server.kill();
     world.server.restart();
     assert_eq!(world.server.number("SELECT count(*) FROM t"), 1);

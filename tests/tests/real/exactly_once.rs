@@ -38,7 +38,7 @@ fn every_message_counts_once_across_kills() {
     });
 
     let ends = load::ends(broker, &topic);
-    assert_eq!(ends.values().sum::<i64>(), sent, "the topic holds what was sent");
+    assert_eq!(ends.values().sum::<i64>(), sent, "the topic holds all sent messages");
     load::wait_for_cursors(&world.server, "events", &ends);
     load::wait_for_cursors(&world.server, "accounts", &ends);
 
@@ -80,7 +80,7 @@ fn produce_until(producer: &Producer, done: &AtomicBool) -> i64 {
 
 fn kill_many_times(world: &mut load::World) {
     let mut trace = Trace::new(world.server.trace_file());
-    // How far earlier lives came: a term that was cut short before its first batch came no further.
+    // The progress of earlier terms: a term killed before its first batch made none.
     let (mut durable, mut staged) = (BTreeMap::<Partition, i64>::new(), BTreeMap::<Partition, i64>::new());
     let (mut kills, mut unsynced) = (0, 0);
     while kills < KILLS_MIN || unsynced < KILLS_UNSYNCED_MIN {
@@ -113,8 +113,8 @@ fn kill_many_times(world: &mut load::World) {
     println!("{kills} kills, {unsynced} of them while a batch was unsynced");
 }
 
-/// Lets every partition load something, then a while that differs from kill to kill, and then waits for a record that is staged
-/// and not synced.
+/// Waits until every partition has loaded something, then for a time that differs from kill to kill, and then for a
+/// record that is staged and not synced.
 fn wait_for_a_good_moment(trace: &Trace, kills: usize) {
     eventually("both pipelines load", || {
         (trace.term().durable_offset.len() == PIPELINES * PARTITIONS as usize).then_some(())

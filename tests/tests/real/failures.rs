@@ -1,4 +1,5 @@
-//! What goes wrong at the source: brokers that are not there, die or come back, topics that never were, went, or are others now.
+//! Failures of the source: brokers that are missing, die or return, topics that never existed, were deleted, or were
+//! recreated.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::load;
 fn failure(server: &Server) -> (String, String) {
     load::wait_for_state(server, "events", "Error");
     let told = load::error(server, "events").expect("a pipeline in state Error says why");
-    // The errors table has it too, also after the pipeline was started again.
+    // The errors table contains it too, also after the pipeline was started again.
     let logged = server.rows(
         "SELECT error_code, error_message FROM information_schema.pipelines_errors
          WHERE pipeline_name = 'events' AND source_offset IS NULL",
@@ -41,12 +42,12 @@ fn a_broker_that_dies_and_comes_back_costs_nothing() {
     for _ in 0..3 {
         send(&broker, &topic, sent..sent + 300);
         sent += 300;
-        // In mid-stream: the first messages are there, the last may not be.
+        // During loading: the first messages are loaded, the last may not be.
         eventually("some messages are loaded", || {
             (load::cursors(server, "events").get(&0).copied().unwrap_or(0) > sent - 300).then_some(())
         });
         broker.kill();
-        // The server answers while its source is away.
+        // The server answers while its source is unreachable.
         assert_eq!(server.value("SELECT 1 + 1"), "2");
         broker.restart();
     }
@@ -67,7 +68,7 @@ fn an_unknown_topic_is_named_and_start_tries_again() {
     let world = load::world("unknown");
     let server = &world.server;
     load::run_all(server, &load::create_events(broker, &topic));
-    // START may wait for the first answer or not; the state tells in any case.
+    // START may wait for the first answer or not; the state shows the failure in any case.
     let _ = server.connect().batch_execute("START PIPELINE events");
     let (_, message) = failure(server);
     assert!(message.contains(&topic), "{message}");
@@ -87,10 +88,10 @@ fn a_dead_broker_is_tried_again_and_can_be_stopped() {
         "CREATE PIPELINE events AS LOAD DATA KAFKA '{address}/topic' INTO TABLE events FORMAT JSON (id <- id)"
     ));
     let _ = server.connect().batch_execute("START PIPELINE events");
-    // Trying again can help: the pipeline stays as it is, and everybody else goes on.
+    // A retry can help: the pipeline keeps its state, and other clients continue.
     server.run("INSERT INTO events VALUES (1)");
     assert_eq!(server.number("SELECT count(*) FROM events"), 1);
-    let (code, message) = eventually("the error is told", || load::error(server, "events"));
+    let (code, message) = eventually("the error is shown", || load::error(server, "events"));
     assert_eq!(code, "08001", "{message}");
     assert!(message.contains(&address), "{message}");
     assert_eq!(load::state(server, "events"), "Running");
@@ -116,13 +117,13 @@ fn a_topic_that_was_deleted_and_created_again_stops_the_pipeline() {
         }
         broker.delete_topic(&topic);
         broker.create_topic(&topic, 1, &[]);
-        // More than there was before, so that the old offset exists again and names another message.
+        // More messages than before, so that the old offset exists again with another message.
         send(broker, &topic, 1000..1200);
         if !running {
             let _ = server.connect().batch_execute("START PIPELINE events");
         }
         let (code, message) = failure(server);
-        // A running pipeline may see the moment in between, in which there is no such topic.
+        // A running pipeline may observe the interval without a topic.
         if code != "TM002" {
             assert!(running && code == "42704", "{code}: {message}");
             let _ = server.connect().batch_execute("START PIPELINE events");
@@ -130,10 +131,10 @@ fn a_topic_that_was_deleted_and_created_again_stops_the_pipeline() {
                 (failure(server).0 == "TM002").then_some(())
             });
         }
-        // Nothing of the new topic was taken for the old one's.
+        // No message of the new topic was taken for one of the old topic.
         let ids: Vec<i64> = load::events(server).iter().map(|row| row.2).collect();
         assert_eq!(ids, (0..100).collect::<Vec<_>>());
-        // The way out.
+        // The remedy.
         server.run("ALTER PIPELINE events SET OFFSETS EARLIEST");
         server.run("START PIPELINE events");
         load::wait_for_cursors(server, "events", &BTreeMap::from([(0, 200)]));

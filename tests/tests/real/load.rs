@@ -1,4 +1,4 @@
-//! What tests of pipelines share: an append table and a counters table over one topic, and the questions asked of them.
+//! Shared by tests of pipelines: an append table and a counters table over one topic, and queries of them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tests::kafka::Broker;
 use tests::scratch::Scratch;
 use tests::server::Server;
 
-/// A server of its own for one test.
+/// A server for one test.
 pub struct World {
     pub server: Server,
     pub scratch: Scratch,
@@ -47,7 +47,7 @@ pub fn run_all(server: &Server, statements: &str) {
     }
 }
 
-/// The message with this number: who, and how much, follow from the number.
+/// The message with this number, which determines name and amount.
 pub fn message(id: i64) -> String {
     let (name, amount) = account(id);
     format!(r#"{{"id":{id},"name":"{name}","amount":{amount}}}"#)
@@ -58,7 +58,7 @@ pub fn account(id: i64) -> (String, i64) {
     (format!("account-{:03}", id * 7919 % 257), id * 31 % 1009 - 100)
 }
 
-/// What the counters table must hold after exactly these messages.
+/// The expected counters table after exactly these messages.
 pub fn balances(ids: impl IntoIterator<Item = i64>) -> BTreeMap<String, i64> {
     let mut balances = BTreeMap::new();
     for (name, amount) in ids.into_iter().map(account) {
@@ -67,7 +67,7 @@ pub fn balances(ids: impl IntoIterator<Item = i64>) -> BTreeMap<String, i64> {
     balances
 }
 
-/// What the counters table holds.
+/// The contents of the counters table.
 pub fn accounts(server: &Server) -> BTreeMap<String, i64> {
     let rows = server.rows("SELECT name, balance FROM accounts");
     let count = rows.len();
@@ -87,13 +87,13 @@ pub fn events(server: &Server) -> Vec<(i32, i64, i64, String, i64)> {
     server.rows(sql).into_iter().map(parse).collect()
 }
 
-/// State of a pipeline as `information_schema.pipelines` has it.
+/// State of a pipeline in `information_schema.pipelines`.
 pub fn state(server: &Server, pipeline: &str) -> String {
     server
         .value(&format!("SELECT state FROM information_schema.pipelines WHERE pipeline_name = '{pipeline}'"))
 }
 
-/// SQLSTATE and message of a pipeline's last error, if it has one: it stopped, or is trying again.
+/// SQLSTATE and message of a pipeline's last error, if it has one: it stopped, or is retrying.
 pub fn error(server: &Server, pipeline: &str) -> Option<(String, String)> {
     let sql = format!(
         "SELECT error_code, error_message FROM information_schema.pipelines
@@ -119,7 +119,7 @@ pub fn cursors(server: &Server, pipeline: &str) -> BTreeMap<i32, i64> {
     server.rows(&sql).iter().map(|r| (number(&r[0]) as i32, number(&r[1]))).collect()
 }
 
-/// Waits until a pipeline stands at these offsets, and not beyond.
+/// Waits until a pipeline is at these offsets, and fails if it goes beyond.
 pub fn wait_for_cursors(server: &Server, pipeline: &str, ends: &BTreeMap<i32, i64>) {
     eventually(&format!("pipeline {pipeline} stands at {ends:?}"), || {
         let now = cursors(server, pipeline);

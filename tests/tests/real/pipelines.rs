@@ -1,4 +1,4 @@
-//! Pipelines from a real broker into the real server, while all goes well: formats of batches, transactions, offsets.
+//! Pipelines from a real broker into the real server without failures: formats of batches, transactions, offsets.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ fn only_committed_transactions_count_and_lag_reaches_zero_behind_an_aborted_one(
         }
         if round % 3 == 1 { producer.commit() } else { producer.abort() }
     }
-    // The last transaction was aborted: behind the last message there are only records that nobody sees.
+    // The last transaction was aborted: after the last message there are only invisible records.
     let ends = load::ends(broker, &topic);
     load::wait_for_cursors(&world.server, "events", &ends);
     load::wait_for_cursors(&world.server, "accounts", &ends);
@@ -88,11 +88,11 @@ fn what_an_open_transaction_holds_back_is_lag_and_shown_apart() {
     open.begin();
     (5..12).for_each(|id| open.send(0, load::message(id)));
     open.flush();
-    eventually("what is held back is told", || (lag() == ["12", "7", "7"]).then_some(()));
-    // What comes behind it waits, too.
+    eventually("the lag of held-back messages is shown", || (lag() == ["12", "7", "7"]).then_some(()));
+    // Messages after it wait, too.
     producer.send(0, load::message(12));
     producer.flush();
-    eventually("what waits behind it is told", || (lag() == ["13", "8", "8"]).then_some(()));
+    eventually("the lag of the messages behind them is shown", || (lag() == ["13", "8", "8"]).then_some(()));
     assert_eq!(server.number("SELECT count(*) FROM events"), 5);
     open.commit();
     load::wait_for_cursors(server, "events", &load::ends(broker, &topic));
@@ -120,11 +120,11 @@ fn offsets_are_set_back_and_forth() {
     count(10);
     assert_eq!(server.number("SELECT min(__offset) FROM events"), 90);
 
-    // Only a pipeline that does not run can be set.
+    // Only the offsets of a stopped pipeline can be set.
     let (code, message) = server.refused("ALTER PIPELINE events SET OFFSETS EARLIEST");
     assert_eq!(code, "55000", "{message}");
 
-    // Back to the beginning: another run, so every message counts again.
+    // Back to the beginning: a new generation, so every message counts again.
     server.run("STOP PIPELINE events");
     server.run("ALTER PIPELINE events SET OFFSETS EARLIEST");
     server.run("START PIPELINE events");
@@ -133,14 +133,14 @@ fn offsets_are_set_back_and_forth() {
     let runs = server.rows("SELECT __run, count(*) FROM events GROUP BY __run ORDER BY __run");
     assert_eq!(runs.iter().map(|r| r[1].as_str()).collect::<Vec<_>>(), ["10", "200"]);
 
-    // Back by one partition; the other stays.
+    // Back for one partition; the other is unchanged.
     server.run("STOP PIPELINE events");
     server.run("ALTER PIPELINE events SET OFFSETS '{\"1\": 95}'");
     server.run("START PIPELINE events");
     load::wait_for_cursors(server, "events", &ends);
     count(215);
 
-    // To the end: nothing is read but what comes after it.
+    // To the end: only later messages are read.
     server.run("STOP PIPELINE events");
     (200..220).for_each(|id| producer.send((id % 2) as i32, load::message(id)));
     producer.flush();
@@ -231,7 +231,8 @@ fn too_many_malformed_messages_stop_the_pipeline() {
     load::run_all(server, &statements);
     server.run("START PIPELINE events");
     load::wait_for_state(server, "events", "Error");
-    // The batch in which the limit was passed is committed whole, what is good and what is not: nothing is lost or read twice.
+    // The batch that exceeded the limit is committed completely, rows and dead letters: no message is lost or read
+    // twice.
     let next = load::cursors(server, "events").get(&0).copied().unwrap_or(0);
     let ids: Vec<i64> = load::events(server).iter().map(|row| row.2).collect();
     assert_eq!(ids, (0..(next + 1) / 2).collect::<Vec<_>>());
@@ -239,9 +240,9 @@ fn too_many_malformed_messages_stop_the_pipeline() {
     let errors = server.number(sql);
     assert_eq!(errors, next / 2);
     assert!(errors > 3, "stopped after {errors}, within the limit");
-    // It stays stopped: nothing more is read.
+    // It stays stopped: no more messages are read.
     send_good(&producer);
     assert_eq!(load::cursors(server, "events").get(&0).copied().unwrap_or(0), next);
-    // The server goes on for everybody else.
+    // The server serves other clients.
     assert_eq!(server.value("SELECT 1 + 1"), "2");
 }

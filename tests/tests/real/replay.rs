@@ -1,6 +1,6 @@
-//! Replay of production: a server records while it loads from a real Kafka, serves clients and is killed again and again. Each
-//! term is run again in the simulator's kernel right after its death, on the data directory as the kill left it, and the
-//! recordings that are left once more at the end.
+//! Replay of production: a server with a flight recorder loads from a real Kafka, serves clients and is killed
+//! repeatedly. After each kill, the term is replayed on the data directory that the kill left; at the end, the
+//! remaining recordings are replayed once more.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ fn killed_terms_run_again_and_do_the_same() {
     assert!(bytes <= RECORD_BYTES_MAX + RECORD_BYTES_MAX / 4, "{bytes} bytes are kept");
 }
 
-/// Kills the server in the middle of its work; what it recorded of that term must run again, and end in a state of the log.
+/// Kills the server during its work; the recording of that term must replay, and end in a state of the log.
 fn kill_and_replay(server: &mut Server, record: &Path, data: &Path) {
     let mut trace = Trace::new(server.trace_file());
     let (mut records, mut rows, mut unsynced) = (0, 0, 0);
@@ -81,7 +81,10 @@ fn kill_and_replay(server: &mut Server, record: &Path, data: &Path) {
         let reports = replay(record, data, only, &mut print).unwrap_or_else(|error| panic!("{error}"));
         let [report] = &reports[..] else { panic!("one term, not {reports:?}") };
         assert!(matches!(report.ended, Ended::Killed | Ended::RowsLost(_)), "{report:?}");
-        assert!(report.sequence.0 as i64 <= seen.appended, "published what was not appended: {report:?}");
+        assert!(
+            report.sequence.0 as i64 <= seen.appended,
+            "published a record that was not appended: {report:?}"
+        );
         records += report.records;
         rows += report.rows_from_log;
         server.restart();

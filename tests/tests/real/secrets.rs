@@ -1,4 +1,4 @@
-//! Secrets of pipelines and hosts that they may reach, with the real binary: what is on the disk, what is shown, what is refused.
+//! Secrets of pipelines and allowed hosts, with the real binary: the files on disk, the shown texts, the errors.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tests::{eventually, scratch};
 
 use crate::load;
 
-/// What must be nowhere but in the file of secrets.
+/// Values that only the file of secrets may contain.
 const SECRETS: [&str; 4] = ["hunter2-created", "hunter2-altered", "hunter2-config", "hunter2-refused"];
 
 #[test]
@@ -28,24 +28,25 @@ fn a_secret_is_in_the_file_of_secrets_and_nowhere_else() {
     server.run(&create(r#"CREDENTIALS '{"sasl.password": "hunter2-created"}'"#));
     assert_eq!(kept(&data), ["hunter2-created"]);
     server.run("START PIPELINE p");
-    // Nobody listens there: what is tried again says why, and not with what.
+    // The port is closed: the error names the reason, not the credentials.
     eventually("the source fails", || (!told(&server).contains('∅')).then_some(()));
     nowhere_else(&server, &data, &record);
 
-    // The record of the ALTER is there after a crash, and so is its secret; the one before goes.
+    // The record of the ALTER survives a crash, and so does its secret; the previous secret is removed.
     server.run(r#"ALTER PIPELINE p SET CREDENTIALS '{"sasl.password": "hunter2-altered"}'"#);
     server.kill();
     server.restart();
     assert_eq!(kept(&data), ["hunter2-altered"]);
     nowhere_else(&server, &data, &record);
 
-    // What is a secret by its name is one in CONFIG, too. A clause that says nothing of it leaves it as it is.
+    // A property that is a secret by its name is one in CONFIG, too. A clause that does not name it leaves it
+    // unchanged.
     server.run(r#"ALTER PIPELINE p SET CONFIG '{"sasl.oauthbearer.client.secret": "hunter2-config"}'"#);
     server.run("ALTER PIPELINE p SET BATCH_INTERVAL 7");
     assert_eq!(kept(&data), ["hunter2-altered", "hunter2-config"]);
     nowhere_else(&server, &data, &record);
 
-    // A statement that is refused leaves nothing.
+    // A failed statement leaves no secret.
     let (code, message) = server.refused(&create(r#"CREDENTIALS '{"sasl.password": "hunter2-refused"}'"#));
     assert_eq!(code, "42710", "{message}");
     assert_eq!(kept(&data), ["hunter2-altered", "hunter2-config"]);
@@ -66,7 +67,7 @@ fn kept(data: &Path) -> Vec<&'static str> {
     SECRETS.into_iter().filter(|secret| text.contains(secret)).collect()
 }
 
-/// What the server tells of its pipelines.
+/// All texts of the server about its pipelines.
 fn told(server: &Server) -> String {
     let pipelines = server.rows("SELECT config_json, error_message FROM information_schema.pipelines");
     let sessions = server.rows("SELECT query FROM pg_stat_activity");
@@ -122,11 +123,11 @@ fn a_secret_in_a_file_is_shown_as_such_and_must_be_there() {
     let shown = server.rows("SHOW CREATE PIPELINE p")[0][1].clone();
     assert!(shown.contains(path.to_str().expect("plain text")) && !shown.contains("hunter2"), "{shown}");
     assert!(kept(&world.scratch.path().join("data")).is_empty());
-    // Gone while it is needed: tried again, and told of.
+    // The file is deleted while it is needed: the pipeline retries and reports it.
     std::fs::remove_file(&path).expect("it was just written");
     server.run("START PIPELINE p");
     let state = "SELECT state, error_code FROM information_schema.pipelines";
-    eventually("the missing file is told of", || {
+    eventually("the missing file is reported", || {
         (server.rows(state)[0] == ["Running", "58P01"]).then_some(())
     });
     std::fs::write(&path, "hunter2-altered").expect("the scratch directory is ours");
@@ -155,7 +156,7 @@ fn brokers_that_are_not_allowed_are_neither_taken_nor_connected_to() {
         assert!(message.contains("elsewhere:9092") && message.contains("allowed_brokers"), "{message}");
     }
 
-    // What was allowed once is held with that error.
+    // A pipeline whose host was allowed before stops with that error.
     assert!(server.stop().success());
     drop(server);
     let server = Server::start_with(scratch.path(), &["--allowed-brokers", "elsewhere"]);
@@ -172,7 +173,7 @@ fn brokers_that_are_not_allowed_are_neither_taken_nor_connected_to() {
 fn a_broker_that_another_one_tells_of_must_be_allowed_too() {
     let broker = Broker::shared();
     let topic = broker.topic("advertised", 1);
-    // By another name than the one that the broker tells.
+    // By another name than the broker advertises.
     let (_, port) = broker.bootstrap().rsplit_once(':').expect("a port");
     let bootstrap = format!("localhost:{port}");
     assert_ne!(bootstrap, broker.bootstrap());

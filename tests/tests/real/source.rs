@@ -1,4 +1,5 @@
-//! What the Kafka adapter says when there is nothing to read, and how it waits for more. What it reads is held to the contract of sources, in `contract`.
+//! The Kafka adapter without messages to read: its failures, and its waiting for more. `contract` checks the messages
+//! that it reads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ fn a_broker_that_is_not_there_is_a_transient_failure_that_names_it() {
     assert!(error.message.contains(&address), "{error}");
 }
 
-/// Reads one partition from its beginning, and opens it again at its place whenever that fails for a while.
+/// Reads one partition from its beginning, and opens it again at its position after each transient failure.
 struct Follower {
     source: Arc<KafkaSource>,
     partition: i32,
@@ -86,7 +87,8 @@ fn poll_until(followers: &mut [Follower], what: &str, mut is_so: impl FnMut(&[Fo
     }
 }
 
-/// Partitions rest, one wakes while the other rests on, and a broker goes and comes back meanwhile: each message comes once, in order.
+/// Partitions rest, one wakes while the other keeps resting, and a broker stops and returns meanwhile: each message
+/// arrives once, in order.
 #[test]
 fn partitions_that_rest_miss_nothing_and_are_given_nothing_twice() {
     let mut broker = Broker::start();

@@ -21,7 +21,7 @@ use super::{ExtractPlan, Failures, Transform, Transformed};
 use crate::plan::{Decoded, FieldMapping};
 use crate::value::Column;
 
-/// What stored rows are assembled by.
+/// The plan by which stored rows are assembled.
 pub(super) struct Assembly {
     table: Arc<TableDef>,
     stored_schema: SchemaRef,
@@ -41,7 +41,7 @@ enum Feed {
     Constant(Box<Column>),
 }
 
-/// Rows of the table on their way.
+/// Rows of the table under construction.
 pub(super) struct Rows {
     /// The table's user columns.
     columns: Vec<ArrayRef>,
@@ -126,7 +126,7 @@ impl Assembly {
         }
     }
 
-    /// SET and WHERE. Rows that fail are noted and leave nothing.
+    /// SET and WHERE. Rows that fail are noted and dropped.
     pub fn transform(
         &self,
         transform: &mut dyn Transform,
@@ -154,7 +154,7 @@ impl Assembly {
         self.join(parts, decoded)
     }
 
-    /// Transforms a range of rows; where that fails, each half for itself, down to the row that it fails for.
+    /// Transforms a range of rows; on failure each half by itself, down to the failing row.
     #[allow(clippy::too_many_arguments)]
     fn transform_range(
         &self,
@@ -245,7 +245,7 @@ impl Assembly {
         }
     }
 
-    /// Notes rows that stay and have a date or time in a year that the pipeline does not take.
+    /// Notes rows that stay and have a date or time in a year that the pipeline does not accept.
     pub fn check_years(&self, rows: &Rows, failures: &mut Failures) {
         let (first, last) = (i64::from(*self.years.start()), i64::from(*self.years.end()));
         let days = time::bounds(first, last);
@@ -306,7 +306,7 @@ where
     T::Native: PartialOrd,
 {
     let is_outside = |value: &T::Native| !taken.contains(value);
-    // Mostly there is none, which is seen at the speed of memory; under nulls lies anything.
+    // Mostly there is none, and this check runs at the speed of memory. Values under nulls are arbitrary.
     if !values.values().iter().fold(false, |any, value| any | is_outside(value)) {
         return Vec::new();
     }

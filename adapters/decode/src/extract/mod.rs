@@ -1,8 +1,9 @@
 //! The extractor: from the messages of one split to what the kernel takes.
 //!
-//! Each message has exactly one disposition. It is *set aside* if it cannot be decoded, or if any of its rows fails in SET,
-//! WHERE, NOT NULL or the years that times may have; else *applied* if it leaves a row; else *filtered*. A CSV message of several lines is one message with
-//! one disposition, and all its rows carry its offset. So messages (not rows) are what `Extract` counts.
+//! Each message has exactly one disposition. It is a *dead letter* if it cannot be decoded, or if any of its rows fails
+//! in SET, WHERE, NOT NULL or the check of years; else *applied* if it leaves a row; else *filtered*. A CSV message of
+//! several lines is one message with one disposition, and all its rows carry its offset. `Extract` therefore counts
+//! messages, not rows.
 
 mod assemble;
 
@@ -53,9 +54,10 @@ impl Default for ExtractLimits {
 pub trait Transform: Send {
     /// From decoded columns ([`DecodePlan::schema`]) to the table's. `now_us` is the batch's input time: `now()`.
     ///
-    /// An error blames the data, whatever it is (a value that does not fit, one that would take too much memory, a function that
-    /// fails): the extractor then halves the batch and asks again, until the rows to blame are found and set aside. So no
-    /// message keeps those behind it from being loaded; how many may be set aside is the pipeline's limit.
+    /// Every error counts as an error of the data (a value that does not fit, a value that would take too much memory,
+    /// a function that fails). The extractor halves the batch and calls again until the failing rows are found; their
+    /// messages become dead letters. So no message blocks those behind it; the pipeline's error limit bounds the number
+    /// of dead letters.
     fn transform(&mut self, columns: &RecordBatch, now_us: Micros) -> Result<Transformed>;
 }
 
@@ -71,10 +73,10 @@ pub struct Transformed {
     pub errors: Vec<(u32, Error)>,
 }
 
-/// Years of dates and times that a pipeline takes unless it says otherwise: what lies outside is mostly a number of another unit.
+/// Years of dates and times that a pipeline accepts by default: a value outside is mostly a number of another unit.
 pub const YEARS_DEFAULT: RangeInclusive<i32> = 1900..=2200;
 
-/// Years that can be kept at all.
+/// Years that can be stored.
 pub const YEARS_ALL: RangeInclusive<i32> = *time::YEARS.start() as i32..=*time::YEARS.end() as i32;
 
 /// Everything that extractors of one pipeline share.
@@ -84,14 +86,15 @@ pub struct ExtractPlan {
     pub table: Arc<TableDef>,
     /// How messages are decoded. Mappings named like columns of the table feed these.
     pub decode: DecodePlan,
-    /// For every column of the table, the text of the constant that stands in where no mapping feeds it; None: null. Not
+    /// For every column of the table, the text of the constant that is used where no mapping feeds it; None: null. Not
     /// used where there is a [`Transform`].
     pub defaults: Vec<Option<String>>,
     /// Shards to route to.
     pub shard_count: u16,
-    /// Dates and times of other years are set aside, whatever made them.
+    /// A date or time of another year makes the message a dead letter, whether it comes from the decoder, SET or
+    /// DEFAULT.
     pub years: RangeInclusive<i32>,
-    /// Messages without a value are left out, instead of set aside.
+    /// Messages without a value are filtered instead of being dead letters.
     pub ignores_tombstones: bool,
 }
 
@@ -118,9 +121,9 @@ pub struct Extractor {
 /// How long messages are kept as they were read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Keeps {
-    /// Not at all: what can be decoded is taken.
+    /// Not at all: every message that can be decoded is applied.
     Nothing,
-    /// Until SET, WHERE and the checks of columns are through.
+    /// Until SET, WHERE and the checks of columns are done.
     ToChecks,
     /// Until the table has taken their rows.
     ToTable,
@@ -144,7 +147,7 @@ impl Keeps {
     }
 }
 
-/// What is known of the messages of a chunk besides their rows.
+/// Facts about the messages of a chunk besides their rows.
 #[derive(Debug, Default)]
 struct Chunk {
     /// Offset of each message.
@@ -238,7 +241,7 @@ impl Extractor {
         self.open.dead_letters.extend(refused);
     }
 
-    /// Decodes; the payload of what is refused is copied while it is still there.
+    /// Decodes; the payload of a refused message is copied while the source's buffer is still valid.
     fn push_admitted(
         &mut self,
         messages: &[RawMessage<'_>],
@@ -289,7 +292,7 @@ impl Extractor {
         self.decoder.buffered_bytes() + self.closed.iter().map(closed).sum::<usize>()
     }
 
-    /// Bytes of payload of messages that were not taken yet: what credits count.
+    /// Bytes of payload of messages that were not taken yet. Credit counts these.
     pub fn buffered_source_bytes(&self) -> u64 {
         self.open.source_bytes + self.closed.iter().map(|c| c.chunk.source_bytes).sum::<u64>()
     }

@@ -1,4 +1,5 @@
-//! The general reader: walks a message key by key and notes where the value of each mapped path is. Converts nothing.
+//! The general reader: walks a message key by key and notes the location of the value of each mapped path. It converts
+//! nothing.
 
 use super::path::{NodeId, PathTree};
 use super::scan::{self, Flaw, Kind, Scan, Token};
@@ -16,7 +17,7 @@ pub(crate) struct Walk {
     steps: Vec<Step>,
     /// See [`ShapeLimits`].
     pub steps_max: usize,
-    /// False if the shape says too little to predict the next message from it.
+    /// False if the shape is too variable to predict the next message from it.
     predictable: bool,
 }
 
@@ -97,7 +98,7 @@ impl Walk {
         }
     }
 
-    /// Reads the object that begins at `at`, `depth` containers deep; says where it ends. The recursion is as deep as the
+    /// Reads the object that begins at `at`, `depth` containers deep; returns its end. The recursion is as deep as the
     /// longest path of the plan.
     fn object(&mut self, message: &[u8], at: usize, paths: &PathTree, id: NodeId, depth: u32) -> Scan<usize> {
         let node = paths.node(id);
@@ -123,7 +124,7 @@ impl Walk {
         }
     }
 
-    /// A key that does not spell itself: its text decides. One with half a surrogate pair is nobody's.
+    /// A key with escapes is compared by its text. A key with half of a surrogate pair matches no path.
     fn unescaped_child(&self, key: &[u8], node: &super::path::Node) -> Option<NodeId> {
         let mut text = Vec::new();
         scan::unescape(key, &mut text).ok()?;

@@ -1,21 +1,22 @@
 //! JSON messages into columns, one object a message.
 //!
-//! Two readers, one result. The **general** reader ([`general`]) walks a message key by key and takes whatever is valid
-//! JSON. The **predicted** reader ([`shape`]) relies on producers writing the same keys in the same order again and again:
-//! it remembers, for the shapes of message that the general reader met, the exact bytes between one value and the next
-//! (`,"amount":`), compares these, and hands each value straight to its column. What it does not know or find easy it leaves
-//! to the general reader, which begins the message again. So the predicted reader may fail, but it never decides that
-//! a message is bad, and errors come from one place.
+//! There are two readers with the same result. The **general** reader ([`general`]) walks a message key by key and
+//! takes whatever is valid JSON. The **predicted** reader ([`shape`]) relies on producers writing the same keys in the
+//! same order again and again: it stores, for each message shape that the general reader has seen, the exact bytes
+//! between one value and the next (`,"amount":`), compares these, and passes each value directly to its column. A
+//! message of an unknown shape, or with a value that needs more work, goes to the general reader, which starts the
+//! message again. The predicted reader may therefore fail, but it never rejects a message; all errors come from the
+//! general reader.
 //!
-//! What is read how:
+//! Rules of reading:
 //! - Null in the message is null, a missing field is its default, else null; either in a NOT NULL column is 23502.
-//! - Of duplicate keys the last one counts. A path through something that is no object is missing.
+//! - Of duplicate keys the last one counts. A path through a value that is not an object is missing.
 //! - Integers: numbers or strings with a whole value (`1e3` and `1.0` are). Numeric: exact, rounded to the scale half away
 //!   from zero. Floats: rounded to nearest; NaN and infinities as strings, in PostgreSQL's spelling.
-//! - Text: strings, unescaped; of other values their JSON text. JSON columns: the value as `jsonb` keeps it, one text for a
-//!   value however it was written.
+//! - Text: strings, unescaped; for other values their JSON text. JSON columns: the value in `jsonb`'s canonical text.
 //! - Bytea: `\x` and hexadecimal digits, else the text's bytes.
-//! - Date and timestamps: ISO 8601; a number, also in a string, only where the mapping says what it counts. Boolean: true and false, or PostgreSQL's spellings in a string, or 0 and 1.
+//! - Date and timestamps: ISO 8601; a number, also in a string, only where the mapping names its unit. Boolean: true
+//!   and false, or PostgreSQL's spellings in a string, or 0 and 1.
 
 mod general;
 mod path;
@@ -34,7 +35,7 @@ use scan::Flaw;
 pub use shape::ShapeLimits;
 use shape::Shapes;
 
-/// Larger messages are set aside; Kafka's own limit is lower.
+/// A larger message becomes a dead letter; Kafka's own limit is lower.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 const NO_VALUE: &str = "the message has no value (a tombstone); ON TOMBSTONE IGNORE leaves such messages out";
@@ -189,7 +190,7 @@ impl Decoder for JsonDecoder {
     }
 }
 
-/// A value that is there, not too large, and valid UTF-8.
+/// A value that exists, is not too large, and is valid UTF-8.
 pub(crate) fn check(value: Option<&[u8]>) -> Result<&[u8]> {
     let refused = |text: String| Error::new(SqlState::INVALID_TEXT_REPRESENTATION, text);
     let value = value.ok_or_else(|| refused(NO_VALUE.into()))?;

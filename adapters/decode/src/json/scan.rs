@@ -1,5 +1,5 @@
 //! Lexical rules of JSON (RFC 8259) over bytes that are known to be UTF-8: where a value ends, and whether it is well
-//! formed. Nothing here allocates, recurses, or knows of columns.
+//! formed. Nothing here allocates, recurses, or depends on columns.
 
 use pg_values::json::find_special;
 
@@ -11,7 +11,7 @@ pub(crate) const DEPTH_MAX: u32 = 127;
 pub(crate) struct Flaw {
     /// Byte at which reading stopped.
     pub at: usize,
-    /// What was wanted there.
+    /// What was expected there.
     pub what: &'static str,
 }
 

@@ -1,9 +1,10 @@
-//! The predicted reader: a tree of the message shapes met so far.
+//! The predicted reader: a tree of the message shapes seen so far.
 //!
-//! A message is a run of values with bytes between them. The bytes before the first value, between two values and after the
-//! last one hold all its structure: braces, keys, colons, commas, white space. A path through the tree is one shape: an
-//! edge's bytes, then a value, then the next edge's bytes. A message that has the bytes of a whole path between well-formed values has the
-//! very structure of the message from which the path was learned, so it needs no other check.
+//! A message is a sequence of values with bytes between them. The bytes before the first value, between two values and
+//! after the last one contain all its structure: braces, keys, colons, commas, white space. A path through the tree is
+//! one shape: an edge's bytes, then a value, then the next edge's bytes. A message with the bytes of a whole path
+//! between well-formed values has the structure of the message from which the path was learned, so it needs no other
+//! check.
 
 use super::general::Walk;
 use super::path::{NodeId, PathTree};
@@ -29,7 +30,7 @@ impl Default for ShapeLimits {
     }
 }
 
-/// Shapes met so far.
+/// Shapes seen so far.
 #[derive(Debug)]
 pub(crate) struct Shapes {
     /// What may come next, by place in the tree; 0 is the beginning of a message.
@@ -56,7 +57,7 @@ enum Value {
     Column { column: u32, depth: u32 },
     /// It is for the columns of this node, and paths may go on from it.
     Node { node: NodeId, depth: u32 },
-    /// Nobody wants it, but it must be well formed.
+    /// No column takes it, but it must be well formed.
     Skip { depth: u32 },
     /// There is none: the message ends here. These columns were missing.
     End { missing: Box<[u32]> },
@@ -68,8 +69,8 @@ impl Shapes {
         Shapes { places: vec![Vec::new()], edges: 0, bytes: 0, pause: 0, limits }
     }
 
-    /// Reads a message of a known shape. False: it is not one, or some value wants a closer look; then columns may be one
-    /// value longer than they were.
+    /// Reads a message of a known shape. False: the shape is unknown, or a value needs the general reader; columns may
+    /// then be one value longer than before.
     pub fn read(
         &mut self,
         message: &[u8],

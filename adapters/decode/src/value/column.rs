@@ -1,5 +1,5 @@
 //! One column that grows: Arrow's buffers, filled directly. A value is appended whole or not at all, so that a row that
-//! fails in its middle is taken back by truncating every column to the row's number.
+//! fails is undone by truncating every column to the number of complete rows.
 
 use std::sync::Arc;
 
@@ -140,7 +140,7 @@ impl Column {
         }
     }
 
-    /// What it is decoded from.
+    /// The mapping that it is decoded by.
     pub fn mapping(&self) -> &FieldMapping {
         &self.mapping
     }
@@ -267,8 +267,8 @@ impl Column {
         Ok(())
     }
 
-    /// Appends a JSON value that begins at `at`, inside `depth` containers, if that is easily done; says where it ends. None: nothing is said, and the
-    /// column may be longer than it was.
+    /// Appends a JSON value that begins at `at`, inside `depth` containers, in the simple cases; returns its end. None:
+    /// the general reader has to decide, and the column may be longer than before.
     #[inline]
     pub fn read_json(
         &mut self,
@@ -293,7 +293,7 @@ impl Column {
                     return Some(quote + 1);
                 }
             }
-            // Null is null, and no value.
+            // JSON's null is SQL's null.
             Values::Json(t, canonical) if message.get(at) != Some(&b'n') => {
                 let levels = (scan::DEPTH_MAX - 1).checked_sub(depth)?;
                 let end = canonical.append_value(message, at, levels as usize, &mut t.bytes).ok()?;
@@ -362,8 +362,8 @@ impl Column {
         }
     }
 
-    /// Appends a JSON number: for a time it counts what the mapping says, an integer may be written with a fraction or an exponent,
-    /// everything else reads it as text.
+    /// Appends a JSON number: for a time it counts the mapping's unit, an integer may be written with a fraction or an
+    /// exponent, every other type reads it as text.
     fn append_number(&mut self, raw: &[u8]) -> Result<(), Fault> {
         match (&mut self.values, self.mapping.unit) {
             (Values::Date(_) | Values::Timestamp(_), None) => return Err(Fault::NoUnit),
@@ -376,7 +376,7 @@ impl Column {
         Ok(())
     }
 
-    /// The values as an array; the column is empty afterwards, with room for as many again.
+    /// The values as an array; the column is empty afterwards, with space for as many again.
     pub fn finish(&mut self) -> ArrayRef {
         let nulls = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
         match &mut self.values {
@@ -419,15 +419,14 @@ fn narrow<T: TryFrom<i64>>(value: i64) -> Result<T, Fault> {
     T::try_from(value).map_err(|_| pg_values::Fault::OutOfRange.into())
 }
 
-/// What a column keeps of a text.
+/// The part of a text that a column stores.
 #[inline]
 fn fitting(text: &[u8], max_chars: Option<usize>) -> Result<&[u8], Fault> {
     let Some(max_chars) = max_chars else { return Ok(text) };
     fitting_len(text, max_chars).map(|len| &text[..len]).ok_or(Fault::TooLong)
 }
 
-/// Appends a JSON value as jsonb keeps it: one text for a value, however it was written. It is written whole or not at all.
-/// The text is valid UTF-8.
+/// Appends a JSON value in jsonb's canonical text. It is written whole or not at all. The text is valid UTF-8.
 fn push_json(texts: &mut Texts, canonical: &mut Canonical, json: &[u8]) -> Result<(), Fault> {
     let end = canonical.append_value(json, 0, DEPTH_MAX, &mut texts.bytes).map_err(|fault| match fault {
         pg_values::Fault::Invalid => Fault::NotJson,
@@ -440,7 +439,7 @@ fn push_json(texts: &mut Texts, canonical: &mut Canonical, json: &[u8]) -> Resul
     texts.close()
 }
 
-/// Leaves room for as many again, so that the next batch does not grow step by step.
+/// Reserves space for as many again, so that the next batch does not grow step by step.
 fn take_and_reserve<T>(values: &mut Vec<T>) -> Vec<T> {
     let room = values.len();
     std::mem::replace(values, Vec::with_capacity(room))

@@ -1,5 +1,5 @@
-//! Values of every SQL type, into columns that grow. What a text means says `pg-values`; which text belongs to which column
-//! is the business of `json` and `csv`.
+//! Values of every SQL type, into columns that grow. `pg-values` defines the meaning of a text; `json` and `csv` select
+//! the text of each column.
 
 mod column;
 
@@ -13,7 +13,7 @@ use kernel::schema::ColumnType;
 pub(crate) enum Fault {
     /// Not a text of the type.
     Text(pg_values::Fault),
-    /// A number for a time, and nobody said what it counts.
+    /// A number for a time, in a mapping without a unit.
     NoUnit,
     /// Half of a surrogate pair.
     LoneSurrogate,
@@ -21,11 +21,11 @@ pub(crate) enum Fault {
     Nested,
     /// Text that is not JSON, for a JSON column.
     NotJson,
-    /// A text of more characters than the column takes.
+    /// A text with more characters than the column's length.
     TooLong,
     /// Null or missing where the column is NOT NULL.
     Null,
-    /// The columns gathered so far leave no room for it.
+    /// The columns of the batch are full.
     NoRoom,
 }
 
@@ -55,7 +55,7 @@ impl Fault {
         match self {
             Fault::Text(fault) => text_reason(fault, &name),
             Fault::NoUnit => format!(
-                "is a number, which stands for no {name} unless the mapping says what it counts: UNIT 's', 'ms', 'us' or 'ns'"
+                "is a number, which is a {name} only if the mapping names its unit: UNIT 's', 'ms', 'us' or 'ns'"
             ),
             Fault::LoneSurrogate => "contains half of a surrogate pair".into(),
             Fault::Nested => format!("is an array or object where a {name} is wanted"),

@@ -1,4 +1,4 @@
-//! A decoder under test and what came out of it, as text.
+//! A decoder under test, and its rows as text.
 #![allow(dead_code)]
 
 use arrow_array::cast::AsArray;

@@ -1,5 +1,5 @@
-//! What jsonb keeps of a JSON text, for the oracle: by a tree, with serde_json's strings and digits moved one by one, where the
-//! decoder writes in one pass. The text is one that serde_json takes.
+//! The canonical jsonb text of a JSON text, for the oracle: built from a tree, with serde_json's strings and digits
+//! moved one by one, where the decoder writes in one pass. The text must be valid for serde_json.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,14 +9,14 @@ const DIGITS_ADDED_MAX: i64 = 1_000;
 /// Digits before and after the point of a numeric.
 const DIGITS_MAX: (usize, usize) = (131_072, 16_383);
 
-/// A value, and where it is written.
+/// A value, and its place in the text.
 struct Node {
     tree: Tree,
     source: Range<usize>,
 }
 
 enum Tree {
-    /// A number or a word, as it is kept.
+    /// A number or a word, in canonical form.
     Plain(String),
     Text(String),
     Array(Vec<Node>),
@@ -24,14 +24,14 @@ enum Tree {
     Object(BTreeMap<(usize, String), Node>),
 }
 
-/// The text of a whole message, or the SQLSTATE of the first thing in it that stands for none.
+/// The canonical text of a whole message, or the SQLSTATE of its first invalid value.
 pub fn text(message: &[u8]) -> Result<String, &'static str> {
     let mut reader = Reader { text: message, at: 0, fault: None };
     let node = reader.value();
     reader.fault.map_or_else(|| Ok(written(&node.tree)), Err)
 }
 
-/// The same of what a path leads to in a message; what stands beside it has no say.
+/// The same for the value at a path in a message; the values beside it do not matter.
 pub fn text_at(message: &[u8], path: &[&str]) -> Result<String, &'static str> {
     let mut node = Reader { text: message, at: 0, fault: None }.value();
     for key in path {
@@ -74,7 +74,7 @@ impl Reader<'_> {
         Node { tree, source: start..self.at }
     }
 
-    /// True if the container that was opened ends at once.
+    /// True if the opened container is empty.
     fn opens_empty(&mut self, close: u8) -> bool {
         self.at += 1;
         self.blank();
@@ -142,7 +142,7 @@ impl Reader<'_> {
     }
 }
 
-/// A number without its exponent; None if it has more digits than are taken.
+/// A number without its exponent; None if it has more digits than are accepted.
 fn number(written: &str) -> Option<String> {
     let (sign, unsigned) = written.strip_prefix('-').map_or(("", written), |rest| ("-", rest));
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));

@@ -1,5 +1,5 @@
-//! JSON messages through the decoder and through serde_json, held against each other. Used by the property tests here and by
-//! the fuzz target of the same name.
+//! Compares the decoder with serde_json on JSON messages. Used by the property tests here and by the fuzz target of the
+//! same name.
 
 mod canonical;
 
@@ -11,7 +11,7 @@ use kernel::{RawMessage, SqlState};
 use serde_json::Value;
 use tidemark_decode::{DecodePlan, Decoded, FieldMapping, Format, Refused};
 
-/// Mapped paths; messages that are to be interesting use these keys.
+/// Mapped paths; generated messages use these keys.
 const PATHS: [(&str, &[&str], ColumnType); 8] = [
     ("a", &["a"], ColumnType::Int64),
     ("b", &["b"], ColumnType::Text),
@@ -47,8 +47,8 @@ fn decode<'a>(plan: &DecodePlan, messages: &[&'a [u8]]) -> (Decoded, Vec<Refused
     plan.decoder().expect("a sound plan").decode(&raw)
 }
 
-/// Decodes the messages one after the other, so that shapes learned from one meet the next; panics where the outcome is not
-/// the one of a decoder that has seen nothing before, or not the one that serde_json's says.
+/// Decodes the messages in order, so that shapes learned from one are applied to the next. Panics if the outcome
+/// differs from that of a new decoder, or from serde_json's.
 pub fn check(messages: &[&[u8]]) {
     check_mapped(messages);
     for message in messages {
@@ -56,7 +56,7 @@ pub fn check(messages: &[&[u8]]) {
     }
 }
 
-/// `%` into a JSON column takes exactly what serde_json takes, and keeps its value in the one text that jsonb has for it.
+/// `%` into a JSON column accepts exactly the texts that serde_json accepts, and stores the canonical text of jsonb.
 fn check_whole(message: &[u8]) {
     let (decoded, refused) = decode(&plan(&[("all", &[], ColumnType::Json)]), &[message]);
     match serde_json::from_slice::<Value>(message) {
@@ -99,7 +99,7 @@ fn check_mapped(messages: &[&[u8]]) {
 fn check_against_serde(message: &[u8], decoded: &Decoded, refused: Option<&Refused>) {
     let value = match serde_json::from_slice::<Value>(message) {
         Ok(value) => value,
-        // Keys and values that nobody mapped may hold half a surrogate pair.
+        // Keys and values that are not mapped may contain half a surrogate pair.
         Err(error) if is_narrower(&error) || error.to_string().contains("hex escape") => return,
         Err(error) => {
             assert_eq!(
@@ -130,7 +130,7 @@ fn check_against_serde(message: &[u8], decoded: &Decoded, refused: Option<&Refus
     }
 }
 
-/// Whether a value fits a column, as far as serde_json's view of it tells.
+/// Whether a value fits a column, as far as serde_json's value shows it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Fit {
     Yes,
@@ -138,7 +138,7 @@ enum Fit {
     Unknown,
 }
 
-/// Judges the fit and, where there is an outcome, checks it.
+/// Determines the fit and checks the outcome, if there is one.
 fn fit(value: &Value, column_type: ColumnType, got: Option<&dyn Array>) -> Fit {
     if value.is_null() {
         got.inspect(|got| assert!(got.is_null(0)));
@@ -180,7 +180,7 @@ fn fit(value: &Value, column_type: ColumnType, got: Option<&dyn Array>) -> Fit {
     }
 }
 
-/// The value at a path that leads to one, as jsonb.
+/// The value at an existing path, as jsonb.
 fn fit_json(message: &[u8], path: &[&str], got: Option<&dyn Array>) -> Fit {
     let Ok(text) = canonical::text_at(message, path) else { return Fit::No };
     got.inspect(|got| assert_eq!(got.as_string::<i32>().value(0), text));
@@ -209,7 +209,7 @@ fn is_narrower(error: &serde_json::Error) -> bool {
     text.contains("number out of range") || text.contains("recursion limit")
 }
 
-/// The NUL may stand under a key that comes again, where serde_json's value does not show it.
+/// The NUL may be in the value of a duplicate key, which serde_json's value does not contain.
 fn writes_nul(message: &[u8]) -> bool {
     message.windows(6).any(|window| window == b"\\u0000")
 }

@@ -1,4 +1,5 @@
-//! What holds readers back: the credit of their pipeline, in bytes of source payload, and the end of their epoch.
+//! The credit window: the bytes of source payload that a pipeline's readers may still extract, and the end of their
+//! epoch.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,7 +25,8 @@ impl CreditWindow {
         self.changed.notify_all();
     }
 
-    /// Takes up to `wanted` bytes of what is left; 0 if nothing is. What is not used goes back with [`settle`](Self::settle).
+    /// Takes up to `wanted` bytes of the remaining credit; 0 if none is left. Unused bytes are returned with
+    /// [`settle`](Self::settle).
     pub(crate) fn reserve(&self, wanted: u64) -> u64 {
         let mut credit = self.credit_bytes.lock();
         let taken = (*credit).clamp(0, wanted as i64);
@@ -32,7 +34,7 @@ impl CreditWindow {
         taken as u64
     }
 
-    /// Corrects a reservation to what was really extracted: less, or more by one message.
+    /// Corrects a reservation to the bytes actually extracted: fewer, or more by one message.
     pub(crate) fn settle(&self, reserved: u64, used: u64) {
         if reserved != used {
             *self.credit_bytes.lock() += reserved as i64 - used as i64;
@@ -47,19 +49,19 @@ impl CreditWindow {
         }
     }
 
-    /// Something waits to be read. Called from threads that must not be held up.
+    /// Messages wait to be read. Called from threads that must not block.
     pub(crate) fn arrived(&self) {
         let _credit = self.credit_bytes.lock();
         self.arrivals.fetch_add(1, Ordering::AcqRel);
         self.changed.notify_all();
     }
 
-    /// What [`wait_for_arrival`](Self::wait_for_arrival) is given: taken before it is looked whether anything waits.
+    /// The argument of [`wait_for_arrival`](Self::wait_for_arrival): read it before checking whether messages wait.
     pub(crate) fn arrivals(&self) -> u64 {
         self.arrivals.load(Ordering::Acquire)
     }
 
-    /// Waits until something has arrived since, or anything else changes; at most this long.
+    /// Waits until messages have arrived since, or the window changes; at most this long.
     pub(crate) fn wait_for_arrival(&self, since: u64, timeout: Duration) {
         let mut credit = self.credit_bytes.lock();
         if !self.is_closed() && self.arrivals() == since {
@@ -67,7 +69,7 @@ impl CreditWindow {
         }
     }
 
-    /// Nothing of this epoch is wanted any more.
+    /// The epoch is over.
     pub(crate) fn close(&self) {
         let _credit = self.credit_bytes.lock();
         self.closed.store(true, Ordering::Release);

@@ -1,6 +1,6 @@
 //! One pipeline's source in one epoch: a thread that opens and verifies it, and the threads that read and extract its
-//! partitions. Everything here ends with the epoch; the next one starts afresh, so that nothing of a failed connection or an
-//! older definition lingers.
+//! partitions. Everything here ends with the epoch; the next one starts anew, without state of a failed connection or
+//! an older definition.
 
 mod credit;
 mod reader;
@@ -23,7 +23,7 @@ use crate::threads;
 use credit::CreditWindow;
 use reader::ReaderThread;
 
-/// What every source of an engine shares.
+/// Context shared by all sources of an engine.
 #[derive(Clone)]
 pub(crate) struct SourceContext {
     pub factory: Arc<dyn PipelineFactory>,
@@ -32,7 +32,7 @@ pub(crate) struct SourceContext {
     pub shard_count: u16,
     /// Most threads that read one pipeline's splits.
     pub reader_threads_max: usize,
-    /// Bytes of payload after which a range is handed in even though more is waiting.
+    /// Bytes of payload after which an extract is handed in even though more is waiting.
     pub chunk_bytes: u64,
 }
 
@@ -88,7 +88,7 @@ impl SourceHandle {
     }
 
     pub(crate) fn fetch(&self, starts: Vec<SplitStart>) {
-        // The thread is gone only if it has failed, and then it has said so.
+        // The thread has ended only if it has failed, and then it has reported the failure.
         let _ = self.commands.send(Command::Fetch(starts));
     }
 
@@ -173,7 +173,7 @@ impl ControlThread {
             self.next_reader += 1;
             let _ = commands.send(start);
         }
-        // Whoever waits for messages looks for commands, too.
+        // Wakes the readers that wait for messages: they look for commands, too.
         self.credit.arrived();
     }
 
@@ -186,7 +186,7 @@ impl ControlThread {
         (commands, threads::spawn_guarded(&name, move || reader.run(), self.panicked()))
     }
 
-    /// A panic here stops the pipeline and nothing else: the threads of a source own nothing that others rely on.
+    /// A panic here stops the pipeline and nothing else: the threads of a source own nothing that other threads use.
     fn panicked(&self) -> impl FnOnce(String) + Send + 'static {
         let (pipeline, epoch) = (self.spec.pipeline.id, self.spec.epoch);
         let inbox = self.context.inbox.clone();
@@ -202,7 +202,7 @@ impl ControlThread {
     }
 
     fn send(&self, input: Input) {
-        // The coordinator is gone only at the end of the process.
+        // The coordinator has ended only at the end of the process.
         let _ = self.context.inbox.send(Message::Input(input));
     }
 }

@@ -16,16 +16,17 @@ use super::{SourceContext, SourceSpec};
 use crate::coordinator::Message;
 use crate::pipeline::ExtractorSpec;
 
-/// How long a thread with one partition waits at its end, and how soon it sees that it is to stop.
+/// How long a thread with one partition waits at its end, and the longest delay until it notices a stop.
 const LONE_POLL: Duration = Duration::from_millis(50);
 
-/// How long a thread with several partitions, all at their ends, waits at one of them: what a message on another one may lose.
+/// How long a thread with several partitions, all at their ends, waits at one of them: the longest delay of a message
+/// on another one.
 const SHARED_POLL: Duration = Duration::from_millis(1);
 
-/// How long a thread waits at the ends of partitions whose readers say when something has come: that wakes it at once.
+/// How long a thread waits at the ends of partitions whose readers announce messages: an announcement wakes it at once.
 const ANNOUNCED_POLL: Duration = Duration::from_millis(500);
 
-/// How long a thread waits that may not read; credit wakes it at once.
+/// How long a thread without credit waits; credit wakes it at once.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(1);
 
 pub(super) struct ReaderThread {
@@ -90,7 +91,7 @@ impl ReaderThread {
         worker.step(&*self.source, &self.credit, self.context.chunk_bytes, timeout, now_us, &mut hand_in)
     }
 
-    /// Takes up new partitions, waiting for the first. False when the epoch is over.
+    /// Takes new partitions, waiting for the first. False when the epoch is over.
     fn take_commands(&mut self) -> Result<bool, SourceFailure> {
         loop {
             if self.credit.is_closed() {
@@ -128,10 +129,11 @@ impl ReaderThread {
     }
 }
 
-/// Into the coordinator's inbox. Bounded by the pipeline's credit and by the ranges of a partition that may wait.
+/// Sends an extract to the coordinator's inbox. The pipeline's credit, and the number of a partition's waiting
+/// extracts, bound it.
 fn hand_in(inbox: &Sender<Message>, extract: Extract, waiting: Arc<AtomicUsize>) {
     if let Err(refused) = inbox.send(Message::Extracted(Box::new(extract), waiting)) {
-        // The process is about to end; keep the count right all the same.
+        // The process is about to end; the count must still be right.
         if let Message::Extracted(_, waiting) = refused.0 {
             waiting.fetch_sub(1, Ordering::AcqRel);
         }

@@ -1,5 +1,5 @@
-//! One source partition being read: its reader, its extractor, and how much of what it extracted the coordinator has yet to
-//! look at.
+//! A partition worker: one source partition being read, with its reader, its extractor, and the number of its extracts
+//! that wait at the coordinator.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,30 +15,30 @@ use super::credit::CreditWindow;
 /// Messages asked for at a time.
 const POLL_MESSAGES_MAX: usize = 8192;
 
-/// Ranges of one partition that may wait in the coordinator's inbox. While they wait the next one grows instead.
+/// Extracts of one partition that may wait in the coordinator's inbox. While they wait, the next one grows.
 const WAITING_RANGES_MAX: usize = 2;
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
-    /// Messages came; more may be there.
+    /// Messages arrived; more may be available.
     Busy,
     /// Nothing waits at the source.
     Idle,
-    /// No credit, or the coordinator has not looked at the ranges before.
+    /// No credit, or the coordinator has not processed the previous extracts.
     HeldBack,
 }
 
 pub(super) struct PartitionWorker {
     pub split: SplitName,
-    /// None: to be opened (again) where the extractor stands.
+    /// None: to be opened (again) at the extractor's position.
     reader: Option<Box<dyn SplitReader>>,
     extractor: Extractor,
     waiting_ranges: Arc<AtomicUsize>,
-    /// Called when something has come to be read.
+    /// Called when messages have arrived.
     arrived: Arrived,
     announces: bool,
-    /// Running mean, to ask for about as many messages as the credit allows.
+    /// Running mean, to request about as many messages as the credit allows.
     message_bytes: u64,
 }
 
@@ -56,12 +56,12 @@ impl PartitionWorker {
         }
     }
 
-    /// Whether its reader says by itself when something has come.
+    /// Whether its reader announces messages.
     pub(super) fn announces(&self) -> bool {
         self.announces
     }
 
-    /// Reads once, waiting up to `timeout`, and hands in what is ready through `hand_in`.
+    /// Reads once, waiting up to `timeout`, and passes complete extracts to `hand_in`.
     pub(super) fn step(
         &mut self,
         source: &dyn Source,
@@ -77,7 +77,7 @@ impl PartitionWorker {
         }
         let reserved = credit.reserve(chunk_bytes);
         if reserved == 0 {
-            // What is held here is part of what was drawn: only its commit brings credit back.
+            // Extracts held here have used credit: only their commit returns it.
             if may_hand_in {
                 self.take(now_us, hand_in)?;
             }
@@ -92,7 +92,7 @@ impl PartitionWorker {
         }
         Ok(match (read.at_end, may_hand_in) {
             (true, true) => Step::Idle,
-            // What was read waits for the coordinator to look, and nobody says when it did.
+            // Extracts wait for the coordinator, which does not announce when it has processed them.
             (true, false) => Step::HeldBack,
             (false, _) => Step::Busy,
         })
@@ -112,7 +112,7 @@ impl PartitionWorker {
                 self.reader.insert(reader)
             }
         };
-        // Most readers keep what is more than that for the next poll; the estimate serves those that cannot.
+        // Most readers keep the excess for the next poll; the estimate serves those that cannot.
         reader.limit_bytes(allowed);
         let messages_max = ((allowed / self.message_bytes) as usize).clamp(1, POLL_MESSAGES_MAX);
         let extractor = &mut self.extractor;
@@ -129,7 +129,7 @@ impl PartitionWorker {
             self.message_bytes = (self.message_bytes * 3 + bytes / taken as u64).div_ceil(4).max(1);
         }
         if refused > 0 {
-            // A reader delivers a message once: what did not fit the credit is read again.
+            // A reader delivers a message once, so messages beyond the credit are read again by a new reader.
             self.reader = None;
             return Ok(Read { bytes, at_end: false });
         }

@@ -1,4 +1,4 @@
-//! The engine over a topic in memory: what comes in is loaded once, whatever stops and starts.
+//! The engine over a topic in memory: each message is loaded exactly once, across stops and starts.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ async fn sums_by_key_and_sets_bad_messages_aside() {
     }
     let expected: Vec<(String, i64)> = expected.into_iter().collect();
     eventually(&engine, "all balances", |snapshot| rows(snapshot, "accounts") == expected).await;
-    eventually(&engine, "30 messages set aside", |snapshot| {
+    eventually(&engine, "30 dead letters", |snapshot| {
         let pipeline = snapshot.catalog.pipeline_named("p");
         pipeline.is_some_and(|p| snapshot.catalog.cursors[&p.id].dead_letters == 30)
     })

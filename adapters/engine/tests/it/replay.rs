@@ -1,4 +1,4 @@
-//! A recorded engine is replayed: the same effects at every step, the same states, and at the end the state of the log.
+//! Replay of a recorded engine: the same effects at every step, the same states, and at the end the state of the log.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn account(name: &str, balance: i64) -> Vec<ArrayRef> {
     vec![Arc::new(StringArray::from(vec![name])), Arc::new(Int64Array::from(vec![balance]))]
 }
 
-/// Three lives with clients, bad messages, STOP and START; recorded in files of so many bytes.
+/// Three terms with clients, bad messages, STOP and START; recorded in files of `file_bytes` bytes.
 async fn three_terms(directory: &Path, file_bytes: u64) {
     let topic = Topic::new(4);
     let mut sent = 0;
@@ -93,7 +93,8 @@ async fn three_terms(directory: &Path, file_bytes: u64) {
                 engine.define(stop("append")).await.unwrap();
                 engine.define(start("append")).await.unwrap();
             }
-            // Clients in between: one that is refused, and one that is not and is taken back by the next life's sums.
+            // Clients in between: one whose statement fails, and one whose statement succeeds and is undone by the sums
+            // of the next term.
             let name = format!("client {term} {round}");
             insert(&engine, "accounts", account(&name, 0)).await.unwrap();
             insert(&engine, "accounts", account(&name, 1)).await.unwrap_err();
@@ -132,16 +133,16 @@ async fn a_recording_starts_in_the_middle_of_a_life() {
     three_terms(directory.path(), 16 << 10).await;
     let reports = replayed(directory.path()).unwrap();
     assert!(reports.iter().all(|report| report.ended == Ended::Recorded(End::Stopped)));
-    assert!(reports.iter().any(|report| report.files.1 > 3), "there was more than one file to a life");
+    assert!(reports.iter().any(|report| report.files.1 > 3), "there was more than one file per term");
     let whole: Vec<_> = reports.iter().map(|report| (report.sequence, report.state)).collect();
-    // Each file alone, as if retention had taken all before it.
+    // Each file alone, as if retention had removed all earlier ones.
     for path in files(directory.path()) {
         let begins = Recording::open(&path).unwrap().header.begin;
         let reports = replay(&path, &directory.path().join("data"), None, &mut |_| ()).unwrap();
         assert_eq!(reports.len(), 1);
         assert_eq!(reports[0].from_start, matches!(begins, Begin::Term { .. }));
     }
-    // And what is left of the lives without their first files.
+    // And the rest of the terms without their first files.
     for path in files(directory.path()) {
         if Recording::open(&path).unwrap().header.number == 1 {
             std::fs::remove_file(path).unwrap();
@@ -150,7 +151,7 @@ async fn a_recording_starts_in_the_middle_of_a_life() {
     let reports = replayed(directory.path()).unwrap();
     assert!(reports.iter().all(|report| !report.from_start));
     let rest: Vec<_> = reports.iter().map(|report| (report.sequence, report.state)).collect();
-    assert!(rest.iter().all(|end| whole.contains(end)), "they end where the whole lives end");
+    assert!(rest.iter().all(|end| whole.contains(end)), "they end where the whole terms end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,8 +214,8 @@ async fn whatever_is_different_is_found_and_named() {
             let at = items.iter().rposition(synced).expect("records were synced");
             items.remove(at);
         }),
-        ("a message that was set aside", |items| {
-            // In every extract: one that was fenced, and fetched again, makes no difference.
+        ("a message recorded as a dead letter", |items| {
+            // In every extract, because one that was fenced and fetched again has no effect.
             let mut changed = 0;
             for item in items {
                 let Item::Input { input: RecordedInput::Extracted(extract), .. } = item else { continue };
@@ -223,7 +224,7 @@ async fn whatever_is_different_is_found_and_named() {
                     changed += 1;
                 }
             }
-            assert!(changed > 0, "something was set aside");
+            assert!(changed > 0, "there was a dead letter");
         }),
         ("a state", |items| {
             let at = items.iter().rposition(|item| matches!(item, Item::State { .. })).expect("states");

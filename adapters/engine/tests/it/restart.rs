@@ -1,4 +1,4 @@
-//! The engine over a data directory: what was visible is there after a restart, and loading goes on where it was.
+//! The engine over a data directory: visible rows survive a restart, and loading continues at its position.
 
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ async fn below_the_reserve_the_database_is_read_only() {
     let mut settings = config(directory.path());
     settings.disk_reserve_bytes = u64::MAX / 2;
     let engine = open_with(settings, &topic).unwrap();
-    // The disk is looked at soon after the start; until then a definition may be taken.
+    // The free space is checked soon after the start; until then a definition may be accepted.
     let refused = loop {
         match engine.define(pipeline("p", "accounts", add_to_balance())).await {
             Err(error) if error.sqlstate == SqlState::DUPLICATE_OBJECT => {}

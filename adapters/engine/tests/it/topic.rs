@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 use tidemark_engine::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
 
-/// A topic that lives as long as the test. Clones are the same one.
+/// A topic for the duration of the test. Clones share it.
 #[derive(Clone)]
 pub struct Topic(Arc<Shared>);
 
@@ -102,7 +102,7 @@ impl Source for Topic {
         let partition = split.partition().expect("a partition");
         fails(&self.0.opens_to_fail)?;
         self.0.open_readers.fetch_add(1, Ordering::SeqCst);
-        // Redelivers one message that has passed already (fault A2).
+        // Redelivers one message that was already delivered (fault A2).
         let next = (start.ordinal() - 1).max(0) as usize;
         Ok(Box::new(Reader { topic: self.clone(), partition, next }))
     }
@@ -160,7 +160,7 @@ impl SplitReader for Reader {
     }
 }
 
-/// Knows one topic; messages are JSON objects with the table's columns.
+/// Opens one topic; messages are JSON objects with the table's columns.
 struct Factory(Topic);
 
 impl Sources for Factory {
@@ -267,7 +267,7 @@ pub fn pipeline(name: &str, table: &str, on_duplicate: OnDuplicate) -> Definitio
     Definition::CreatePipeline { spec: Box::new(spec), if_not_exists: false }
 }
 
-/// Another definition for the pipeline `p`, made from the one that it was.
+/// Another definition for the pipeline `p`, derived from its previous one.
 pub fn altered(table: &str, on_duplicate: OnDuplicate, was: &str, definition_sql: &str) -> Definition {
     let Definition::CreatePipeline { mut spec, .. } = pipeline("p", table, on_duplicate) else {
         unreachable!("a pipeline")
@@ -277,7 +277,7 @@ pub fn altered(table: &str, on_duplicate: OnDuplicate, was: &str, definition_sql
     Definition::AlterPipeline(Alteration { spec, was, source_changed: false })
 }
 
-/// How much the errors table tells of a pipeline.
+/// Number of rows of a pipeline in the errors table.
 pub fn errors_of(snapshot: &Snapshot, pipeline: &str) -> usize {
     let views = snapshot.shards.iter().filter_map(|shard| shard.tables.get(&ERRORS_TABLE));
     let rows = views.flat_map(|view| &view.chunks).map(|chunk| {
@@ -313,7 +313,7 @@ pub async fn load(engine: &Engine, table: Definition, pipeline: Definition) {
     engine.define(start(&name)).await.expect("starts");
 }
 
-/// Living rows of a table: the value of its first column as text, the second as a number (or its text's length).
+/// Live rows of a table: the value of its first column as text, the second as a number (or its text's length).
 pub fn rows(snapshot: &Snapshot, table: &str) -> Vec<(String, i64)> {
     let table = snapshot.catalog.table_named(table).expect("the table").id;
     let mut rows = vec![];
@@ -344,7 +344,7 @@ fn number_at(column: &arrow_array::ArrayRef, row: usize) -> i64 {
     }
 }
 
-/// Asks until it is true. The limit is there for a hang, not as a measure.
+/// Polls until it is true. The limit detects a hang; it measures nothing.
 pub async fn eventually(engine: &Engine, what: &str, mut holds: impl FnMut(&Snapshot) -> bool) {
     let give_up = Instant::now() + Duration::from_secs(60);
     loop {

@@ -69,7 +69,7 @@ pub fn literal_items(text: &str) -> Result<Vec<Option<String>>> {
     match items(text) {
         Ok(items) => Ok(items.into_iter().map(|item| item.map(|text| text.into_owned())).collect()),
         Err(ArrayFault::Dimensions) => {
-            Err(SqlError::unsupported("arrays have one dimension here, counted from 1"))
+            Err(SqlError::unsupported("only arrays of one dimension with indexes from 1 are supported"))
         }
         Err(ArrayFault::Malformed) => Err(SqlError::new(
             SqlState::INVALID_TEXT_REPRESENTATION,

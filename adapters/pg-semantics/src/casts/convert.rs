@@ -1,4 +1,4 @@
-//! Values of one type as values of another, as PostgreSQL converts them: between numbers, and from anything to text.
+//! PostgreSQL's conversions between numbers, and from any type to text.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub fn arrow_cast(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     Ok(cast_with_options(values, into, &options)?)
 }
 
-/// Text as PostgreSQL casts to it: as it prints, but for booleans.
+/// PostgreSQL's casts to text: as values are printed, except booleans.
 pub fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
     if matches!(values.data_type(), DataType::Boolean) {
         return arrow_cast(values, &DataType::Utf8);
@@ -37,7 +37,7 @@ pub fn to_text(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(StringArray::from(texts)))
 }
 
-/// Between numbers: rounds to the nearest where PostgreSQL does, refuses what does not fit.
+/// Casts between numbers: rounds to the nearest where PostgreSQL does; a value that does not fit is an error.
 pub fn number(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
     let out_of_range = || {
         SqlError::new(
@@ -53,7 +53,7 @@ pub fn number(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
         (t, DataType::Decimal128(..)) if t.is_floating() => {
             let floats = arrow_cast(values, &DataType::Float64)?;
             let floats = floats.as_primitive::<Float64Type>();
-            // By way of the shortest digits, as PostgreSQL does: 0.1 is 0.1 and not what its bits say.
+            // From the shortest digits, as in PostgreSQL: 0.1 is 0.1 and not the exact value of its bits.
             let texts: StringArray = floats.iter().map(|v| v.map(|v| format!("{v:e}"))).collect();
             from_texts(&texts, Base::Numeric, into)
         }

@@ -1,5 +1,5 @@
-//! Casts whose outcome is another one in PostgreSQL than in Arrow: to whole numbers it rounds where Arrow cuts off, and floats,
-//! times and bytea have texts of its own. Assignments convert the same way.
+//! Casts whose results differ between PostgreSQL and Arrow: PostgreSQL rounds to whole numbers where Arrow truncates,
+//! and it prints floats, times and bytea differently. Assignments convert in the same way.
 
 pub mod array;
 pub mod convert;
@@ -21,7 +21,7 @@ use crate::functions::overload::Kind;
 use crate::types::{Base, PgType};
 use text::from_texts;
 
-/// The cast of an expression whose types are settled, as far as it can be resolved while the statement is planned.
+/// The cast of an expression of known type, resolved as far as planning allows.
 pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     match cast.field.data_type() {
         DataType::Decimal128(..) | DataType::Decimal256(..) => numeric::settle(cast, schema),
@@ -34,7 +34,7 @@ pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
-/// The values of a column as values of a type that has room for them.
+/// The values of a column as values of a type wide enough for them.
 pub fn as_result(expr: Expr, into: &DataType, schema: &DFSchema) -> Result<Expr> {
     let field = std::sync::Arc::new(datafusion::arrow::datatypes::Field::new("", into.clone(), true));
     let cast = settle(Cast { expr: Box::new(expr), field }, schema)?;
@@ -46,7 +46,7 @@ pub fn widened(value: Expr) -> Expr {
     numeric::widened(value)
 }
 
-/// A text that is cast to a time is read at once, before anything else reads it by rules of its own.
+/// A text that is cast to a time is parsed here, before DataFusion parses it by other rules.
 fn time_literal(cast: Cast) -> Result<Expr> {
     match cast.expr.as_ref() {
         Expr::Literal(text @ ScalarValue::Utf8(Some(_)), metadata) => {
@@ -57,7 +57,7 @@ fn time_literal(cast: Cast) -> Result<Expr> {
     }
 }
 
-/// The same cast as PostgreSQL does it.
+/// The cast with PostgreSQL's semantics.
 pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: value, field }) = &expr else { return Ok(Transformed::no(expr)) };
     let from = value.get_type(schema)?;
@@ -69,7 +69,7 @@ pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !differs(&from, into) {
         return Ok(Transformed::no(expr));
     }
-    // A literal is read where it stands, so that a wrong one fails whatever rows there are.
+    // A literal is parsed during planning, so that an invalid one fails whatever the rows.
     if let Expr::Literal(text @ ScalarValue::Utf8(Some(_)), metadata) = value.as_ref() {
         let read = cast(&text.to_array()?, into)?;
         return Ok(Transformed::yes(Expr::Literal(ScalarValue::try_from_array(&read, 0)?, metadata.clone())));
@@ -79,7 +79,7 @@ pub fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(function.call(vec![value.as_ref().clone()])))
 }
 
-/// Texts that uuids are compared with, as uuids are kept: one uuid can be written in many ways.
+/// Texts compared with uuids, in canonical form: a uuid can be written in several ways.
 pub fn compared(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let is_uuid = |e: &Expr| {
         Ok::<_, DataFusionError>(PgType::of(e.to_field(schema)?.1.as_ref()) == PgType::One(Base::Uuid))
@@ -122,7 +122,7 @@ fn as_uuid(expr: Expr) -> Result<Expr> {
     }
 }
 
-/// Casts that Arrow has and PostgreSQL has not: between times and numbers.
+/// Rejects casts that Arrow has and PostgreSQL does not: between times and numbers.
 fn refuse(from: &DataType, into: &DataType) -> Result<()> {
     let (Some(f), Some(i)) = (Kind::of(from), Kind::of(into)) else {
         let number = |t: &DataType| t.is_decimal() || matches!(t, DataType::Binary);

@@ -1,5 +1,5 @@
-//! Casts to numeric: from text, integers, floats and other numerics, rounded half away from zero, refused where the value does
-//! not fit.
+//! Casts to numeric from text, integers, floats and other numerics, rounded half away from zero; a value that does not
+//! fit is an error.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::operators::{Wide, call, from_wide};
 use crate::types::planner::unbounded_numeric;
 use crate::types::{Base, PgType};
 
-/// The cast with its type settled: a numeric without precision has the digits of what it is made of.
+/// The cast with its type resolved: a numeric without precision has the digits of its source type.
 pub fn settle(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     let Cast { expr, field } = cast;
     let from = expr.get_type(schema)?;
@@ -63,7 +63,7 @@ pub fn with_digits(value: Expr, into: &DataType) -> Expr {
     }
 }
 
-/// The value with so many digits. `declared`: the digits are those of `numeric(p, s)`, which the error then names.
+/// The value with these digits. `declared`: they are those of a `numeric(p, s)`, which the error names.
 fn fit(value: Decimal, into: Digits, declared: bool) -> Result<i256> {
     let fitting = value.rescale(into.scale).filter(|v| decimal::fits(v.unscaled, into.precision));
     let Some(fitting) = fitting else {
@@ -131,7 +131,7 @@ impl ToNumeric {
     }
 }
 
-/// By way of its first `digits` significant digits, as PostgreSQL does.
+/// From its first `digits` significant digits, as PostgreSQL does.
 pub fn from_float(value: f64, digits: usize) -> Result<Decimal> {
     if !value.is_finite() {
         return Err(SqlError::unsupported(format!("numeric cannot hold {value}"))
@@ -170,7 +170,7 @@ impl ScalarUDFImpl for ToNumeric {
     }
 }
 
-/// A numeric as the nearest float: Arrow's cast divides twice-rounded numbers.
+/// A numeric as the nearest float; Arrow's cast rounds twice.
 pub fn to_float(value: Expr, into: &DataType) -> Expr {
     call(ToFloat { into: into.clone(), signature: Signature::any(1, Volatility::Immutable) }, vec![value])
 }

@@ -1,4 +1,4 @@
-//! Texts as values: what PostgreSQL's input functions make of them.
+//! Texts to values, as PostgreSQL's input functions convert them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error::{Result, SqlError};
 use crate::functions::overload::to_arrow;
 use crate::types::Base;
 
-/// The values that texts stand for: of type `base`, kept as `into`.
+/// The values of texts: of type `base`, stored as `into`.
 pub fn from_texts(texts: &StringArray, base: Base, into: &DataType) -> Result<ArrayRef> {
     Ok(match (base, into) {
         (Base::Bool, _) => {
@@ -80,7 +80,7 @@ fn narrow<T: TryFrom<i64>>(text: &[u8]) -> Result<T, Fault> {
     T::try_from(whole(text)?).map_err(|_| Fault::OutOfRange)
 }
 
-/// Digits with a sign: unlike a message's number, a text with a point or an exponent is no integer.
+/// Digits with a sign: unlike a number of a message, a text with a point or an exponent is not an integer.
 fn whole(text: &[u8]) -> Result<i64, Fault> {
     let text = text.trim_ascii();
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
@@ -110,7 +110,7 @@ fn bad<'a>(base: Base, text: &'a str) -> impl FnOnce(Fault) -> SqlError + 'a {
     move |fault| bad_text(fault, base.sql_name(), text)
 }
 
-/// Why a text is no value of a type.
+/// The error for a text that is not a value of a type.
 pub fn bad_text(fault: Fault, type_name: &str, text: &str) -> SqlError {
     match fault {
         Fault::UnknownZone => {

@@ -1,4 +1,4 @@
-//! Dates, times, timestamps and intervals as one another. No step goes by way of nanoseconds, which end in the year 2262.
+//! Casts between dates, times, timestamps and intervals. No step uses nanoseconds, whose range ends in the year 2262.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub fn convert(values: &ArrayRef, into: &DataType) -> Result<ArrayRef> {
             };
             Arc::new(times.unary_opt::<_, Time64MicrosecondType>(of_day))
         }
-        // The session's zone is UTC: what clocks show is the moment.
+        // The session's zone is UTC: local time is UTC.
         (Kind::Timestamp | Kind::TimestampTz, _) => {
             let times = values.as_primitive::<TimestampMicrosecondType>().clone();
             Arc::new(times.with_data_type(kind.arrow()))

@@ -1,7 +1,7 @@
-//! `sum`, `avg`, `variance` and `stddev` with PostgreSQL's types: exact over integers and numerics, in double precision over
-//! floats. DataFusion's wrap around, and make floats of averages.
+//! `sum`, `avg`, `variance` and `stddev` with PostgreSQL's types: exact over integers and numerics, in double precision
+//! over floats. DataFusion's wrap around, and return averages as floats.
 //!
-//! Their names inside a plan begin with `pg_`, so that no rule of DataFusion takes them for its own.
+//! Their names in a plan begin with `pg_`, so that no rule of DataFusion mistakes them for its own.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::operators::from_wide;
 use crate::types::PgType;
 use crate::types::planner::unbounded_numeric;
 
-/// What is made of the values of a group.
+/// The aggregate over the values of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Kind {
     Sum,
@@ -34,7 +34,7 @@ enum Kind {
     Deviation { population: bool },
 }
 
-/// All of them, under the names that statements call.
+/// All of them, under their names in statements.
 pub fn functions() -> Vec<AggregateUDF> {
     let function = |kind, name, names: &[&str]| {
         let signature = Signature::user_defined(Volatility::Immutable);
@@ -95,7 +95,7 @@ impl AggregateUDFImpl for Numbers {
         }
         match of {
             DataType::Null => Ok(vec![DataType::Float64]),
-            // What is added up then are intervals (`intervals`).
+            // Intervals are summed in `intervals`.
             DataType::Interval(_) if matches!(self.kind, Kind::Sum | Kind::Avg) => Ok(vec![of.clone()]),
             DataType::Int8 | DataType::UInt8 | DataType::UInt16 => Ok(vec![DataType::Int32]),
             DataType::UInt32 | DataType::UInt64 => Ok(vec![DataType::Decimal128(20, 0)]),
@@ -159,14 +159,14 @@ impl AggregateUDFImpl for Numbers {
         let of = args.expr_fields[0].data_type();
         let one = One { groups: self.groups(of)?, input: of.clone() };
         Ok(match of.is_floating() {
-            // What leaves a frame cannot be taken out of a sum of floats again: the frame is added up anew.
+            // A value that leaves a frame cannot be subtracted from a sum of floats exactly: the frame is summed again.
             true => Box::new(Replay { frame: VecDeque::new(), of: of.clone(), one }),
             false => Box::new(one),
         })
     }
 }
 
-/// Of a sum of any number of rows that there can be.
+/// The digits of a sum over any possible number of rows.
 fn sum_digits(of: &DataType) -> Digits {
     let digits = Digits::of(of).unwrap_or(Digits { precision: 38, scale: 0 });
     Digits::new(digits.whole() + 19, digits.scale)
@@ -208,7 +208,7 @@ struct Groups {
     moments: Vec<Moments>,
 }
 
-/// Whether values are added or taken out again.
+/// Whether values are added or removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Add,
@@ -424,7 +424,7 @@ impl Moments {
             Kind::Variance { population } => variance(population),
             Kind::Deviation { population } => variance(population).map(f64::sqrt),
         };
-        // Of infinities of both signs; processors give it a sign, and values are compared by it.
+        // NaN from infinities of both signs: processors give it a sign, and comparisons see it.
         Ok(result.map(|value| if value.is_nan() { f64::NAN } else { value }))
     }
 
@@ -605,7 +605,7 @@ impl Accumulator for Distinct {
     }
 }
 
-/// A frame of floats, added up anew whenever it is asked for.
+/// A frame of floats, summed at each evaluation.
 #[derive(Debug)]
 struct Replay {
     frame: VecDeque<Option<f64>>,

@@ -1,5 +1,5 @@
-//! Functions and operators on arrays of one dimension, of items of any type. An array is a list of Arrow; its text form is read in
-//! `casts` and written in `types::encode`.
+//! Functions and operators on arrays of one dimension, of items of any type. An array is an Arrow list; `casts` parses
+//! its text form and `types::encode` writes it.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::text::pieces::check_len;
 use crate::error::{SqlError, SqlState};
 use crate::types::encode;
 
-/// What an argument has to be.
+/// The required kind of an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slot {
     /// An array.
@@ -63,9 +63,9 @@ pub enum Action {
     Contained,
     Overlap,
     Compare(Operator),
-    /// An item against any of an array's.
+    /// Compares an item with any item of an array.
     Any(Operator),
-    /// An item against all of an array's.
+    /// Compares an item with all items of an array.
     All(Operator),
 }
 
@@ -73,7 +73,7 @@ use Action as A;
 use Slot::{Array as Arr, Int, Ints, Item, Text};
 
 impl Action {
-    /// Those that have a name in PostgreSQL.
+    /// The functions that have a name in PostgreSQL.
     pub const NAMED: [Action; 17] = [
         A::Length,
         A::Cardinality,
@@ -191,7 +191,7 @@ impl Action {
     }
 }
 
-/// The function as DataFusion knows it. Its arguments have the types of its slots already, see `operators::array`.
+/// The function as DataFusion knows it. Its arguments already have the types of its slots, see `operators::array`.
 #[derive(PartialEq, Eq, Hash, Debug)]
 pub struct ArrayFunction {
     action: Action,
@@ -205,7 +205,7 @@ impl ArrayFunction {
         Arc::new(ScalarUDF::from(ArrayFunction { action, signature }))
     }
 
-    /// What it does.
+    /// Its action.
     pub fn action(&self) -> Action {
         self.action
     }
@@ -271,7 +271,7 @@ impl ScalarUDFImpl for ArrayFunction {
     }
 }
 
-/// Whole numbers are taken as wide ones: positions, and items that are compared with wide ones or each other.
+/// Integers are widened: positions, and items that are compared with wide ones or each other.
 fn wide(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(match values.data_type() {
         DataType::Int16 | DataType::Int32 => cast(values, &DataType::Int64)?,
@@ -279,7 +279,7 @@ fn wide(values: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-/// The type of an argument, for items of this type. An argument that has it in another guise keeps its own.
+/// The type of an argument, for items of this type. An argument of an equivalent type keeps its type.
 pub fn slot_type(slot: Slot, item: &DataType, have: &DataType) -> DataType {
     match slot {
         Arr => match have {
@@ -332,7 +332,7 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// Lists that are made of items of others.
+/// Lists built from items of other lists.
 struct Made {
     offsets: Vec<i32>,
     valid: Vec<bool>,
@@ -354,7 +354,7 @@ impl Made {
         Ok(())
     }
 
-    /// `into` is the type of the lists, `sources` what was picked from.
+    /// `into` is the type of the lists, `sources` the arrays that items were picked from.
     fn finish(self, into: &DataType, sources: &[&ArrayRef]) -> Result<ArrayRef> {
         let DataType::List(item) = into else { return Err(SqlError::internal("a list was expected").into()) };
         let casted = sources.iter().map(|s| cast(s, item.data_type())).collect::<Result<Vec<_>, _>>()?;
@@ -366,7 +366,7 @@ impl Made {
     }
 }
 
-/// Items as they compare: minus zero is zero, and there is one NaN.
+/// Items normalised for comparison: minus zero becomes zero, and there is one NaN.
 pub fn comparable(values: &ArrayRef) -> ArrayRef {
     match values.data_type() {
         DataType::Float64 => {
@@ -385,7 +385,7 @@ pub fn comparable(values: &ArrayRef) -> ArrayRef {
 
 type Comparator = Box<dyn Fn(usize, usize) -> Ordering + Send + Sync>;
 
-/// Compares items of two arrays; NULL is equal to NULL and after everything else.
+/// Compares items of two arrays; NULL equals NULL and sorts after all other items.
 fn comparator(left: &ArrayRef, right: &ArrayRef) -> Result<Comparator> {
     let (left, right) = (wide(&comparable(left))?, wide(&comparable(right))?);
     let options = SortOptions { descending: false, nulls_first: false };
@@ -465,7 +465,7 @@ fn concatenated(args: &[ArrayRef], rows: usize, into: &DataType) -> Result<Array
     made.finish(into, &[left.items(), right.items()])
 }
 
-/// Without the items that equal the second argument, or with the third in their place.
+/// Removes the items that equal the second argument, or replaces them by the third.
 fn replaced(args: &[ArrayRef], rows: usize, into: &DataType) -> Result<ArrayRef> {
     let lists = Lists::new(&args[0])?;
     let compare = comparator(lists.items(), &args[1])?;
@@ -605,7 +605,7 @@ fn filled(args: &[ArrayRef], rows: usize, into: &DataType) -> Result<ArrayRef> {
             .into());
         }
         if range.len() > 1 {
-            return Err(SqlError::unsupported("arrays have one dimension here").into());
+            return Err(SqlError::unsupported("only arrays of one dimension are supported").into());
         }
         if range.clone().any(|at| numbers.is_null(at)) {
             return Err(
@@ -668,7 +668,7 @@ fn holds(op: Operator, order: Ordering) -> bool {
     }
 }
 
-/// Item by item, then by length. NULLs are equal to each other here.
+/// Item by item, then by length. NULLs are equal to each other.
 fn compared(op: Operator, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let (left, right) = (Lists::new(&args[0])?, Lists::new(&args[1])?);
     let compare = comparator(left.items(), right.items())?;
@@ -682,7 +682,7 @@ fn compared(op: Operator, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     Ok(Arc::new((0..rows).map(one).collect::<BooleanArray>()))
 }
 
-/// `item op ANY(array)` is true if it holds for one, `ALL` if for each; unknown if NULLs leave it open.
+/// `item op ANY(array)` is true if it holds for one item, `ALL` if for each; NULL if NULLs leave it undecided.
 fn quantified(op: Operator, args: &[ArrayRef], rows: usize, any: bool) -> Result<ArrayRef> {
     let lists = Lists::new(&args[1])?;
     let items = &args[0];

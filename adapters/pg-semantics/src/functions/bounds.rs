@@ -1,5 +1,5 @@
-//! DataFusion's functions that make more than they are given: how much each would make, asked before it is called. One that is
-//! replaced by a function of ours, which asks for itself, has no place here any more.
+//! DataFusion's functions whose results can be larger than their arguments, with an estimate of the result that is
+//! reserved before the call. Functions of ours reserve memory themselves and are not listed.
 
 use datafusion::arrow::array::{Array, AsArray, Int64Array};
 use datafusion::arrow::compute::cast;
@@ -16,7 +16,7 @@ use crate::budget::{Estimate, bounded, check_value};
 /// Most bytes of a character.
 const CHARACTER_BYTES: usize = 4;
 
-/// Name, and what a call makes.
+/// Name, and estimate of the result of a call.
 const BOUNDS: [(&str, Estimate); 6] = [
     ("repeat", repeated),
     ("lpad", padded),
@@ -36,11 +36,11 @@ pub fn install(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// A number for each row: of an array, or of a scalar for all of them.
+/// A number for each row, from an array or from a scalar.
 struct Numbers(Int64Array);
 
 impl Numbers {
-    /// How many bytes each value of an argument has; 0 of what is no text.
+    /// Bytes of each value of an argument; 0 if it is not a text.
     fn lengths(value: &ColumnarValue) -> Result<Numbers> {
         let values = value.to_array(1)?;
         let texts = matches!(values.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
@@ -64,7 +64,7 @@ impl Numbers {
     }
 }
 
-/// Rows that a call really looks at: one, where all arguments are scalars.
+/// Rows that a call evaluates: one if all arguments are scalars.
 fn rows(args: &ScalarFunctionArgs) -> usize {
     match args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) {
         true => 1,
@@ -91,7 +91,7 @@ fn repeated(args: &ScalarFunctionArgs) -> Result<usize> {
 fn padded(args: &ScalarFunctionArgs) -> Result<usize> {
     let [_, wanted, fill @ ..] = args.args.as_slice() else { return Ok(0) };
     let wanted = Numbers::of(wanted)?;
-    // Blanks, or a filling that is known to be plain.
+    // Blanks, or a fill text known to be ASCII.
     let widest = match fill {
         [] => 1,
         [ColumnarValue::Scalar(ScalarValue::Utf8(Some(fill)))] if fill.is_ascii() => 1,
@@ -105,7 +105,7 @@ fn replaced(args: &ScalarFunctionArgs) -> Result<usize> {
     let (lengths, from, to) = (Numbers::lengths(text)?, Numbers::lengths(from)?, Numbers::lengths(to)?);
     total(rows(args), |row| {
         let length = lengths.at(row);
-        // As many as fit, none left over.
+        // The number of whole repetitions that fit.
         let times = length / from.at(row).max(1);
         length.max(times.saturating_mul(to.at(row)).saturating_add(length % from.at(row).max(1)))
     })
@@ -113,7 +113,7 @@ fn replaced(args: &ScalarFunctionArgs) -> Result<usize> {
 
 fn joined(args: &ScalarFunctionArgs) -> Result<usize> {
     let parts = args.args.iter().map(Numbers::lengths).collect::<Result<Vec<_>>>()?;
-    // A separator comes between all others, the first argument.
+    // The first argument is the separator between all others.
     let first = &parts[..parts.len().min(1)];
     total(rows(args), |row| {
         let parts_len: usize = parts.iter().map(|part| part.at(row)).sum();

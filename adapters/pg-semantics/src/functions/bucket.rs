@@ -1,4 +1,4 @@
-//! `width_bucket`: which of so many equal parts of a range a number lies in.
+//! `width_bucket`: the number of the bucket of a value in a range of equal buckets.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn refused(message: &str) -> SqlError {
     SqlError::new(SqlState::INVALID_ARGUMENT_FOR_WIDTH_BUCKET_FUNCTION, message)
 }
 
-/// The part in which a double lies; parts are counted from 1, what is outside is in 0 or behind the last.
+/// The bucket of a double. Buckets are numbered from 1; values outside of the range are in bucket 0 or after the last.
 fn of_floats(value: f64, low: f64, high: f64, parts: i64) -> crate::Result<i64> {
     if value.is_nan() || low.is_nan() || high.is_nan() {
         return Err(refused("operand, lower bound, and upper bound cannot be NaN"));
@@ -56,7 +56,7 @@ fn of_floats(value: f64, low: f64, high: f64, parts: i64) -> crate::Result<i64> 
     Ok(((parts as f64 * share) as i64).min(parts - 1) + 1)
 }
 
-/// The same of numerics, exactly.
+/// The same for numerics, exactly.
 fn of_decimals(value: Decimal, low: Decimal, high: Decimal, parts: i64) -> crate::Result<i64> {
     let scale = value.scale.max(low.scale).max(high.scale);
     let same = |d: Decimal| d.rescale(scale).map(|d| d.unscaled).ok_or_else(decimal::too_wide);

@@ -1,4 +1,4 @@
-//! `extract` and `date_part`: a field of a date, time or interval, as a numeric with the digits that the field has, or as a
+//! `extract` and `date_part`: a field of a date, time or interval, as a numeric with the digits of the field, or as a
 //! double.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub fn functions() -> Vec<ScalarUDF> {
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct Extract {
     name: &'static str,
-    /// `extract` gives a numeric, `date_part` a double.
+    /// `extract` returns a numeric, `date_part` a double.
     exact: bool,
     signature: Signature,
 }
@@ -47,7 +47,7 @@ impl Extract {
     fn source(&self, types: &[DataType]) -> Result<Source> {
         let [_, from] = types else { return Err(unknown(self.name, types).into()) };
         Ok(match Kind::of(from) {
-            // date_part takes a date for the timestamp that it begins with.
+            // date_part converts a date to a timestamp.
             Some(Kind::Date) if self.exact => Source::Date,
             Some(Kind::Date | Kind::Timestamp) => Source::Timestamp,
             Some(Kind::TimestampTz) => Source::TimestampTz,
@@ -83,9 +83,9 @@ impl Extract {
             (true, false) => Ok(Some(Number::Infinite(positive))),
             (true, true) => Err(SqlError::new(
                 SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-                "numeric has no Infinity here, which this field of an infinite timestamp is",
+                "this field of an infinite timestamp is Infinity, and numeric does not support Infinity",
             )
-            .with_hint("Use date_part, or leave infinite values out with isfinite.")),
+            .with_hint("Use date_part, or exclude infinite values with isfinite.")),
         }
     }
 
@@ -98,7 +98,8 @@ impl Extract {
     }
 }
 
-/// A field of a date that may lie beyond the timestamps: by way of a day with the same calendar, 400 years apart.
+/// A field of a date that may be out of range for a timestamp: it uses a day with the same calendar, a multiple of 400
+/// years away.
 fn date_field(field: Field, days: i64) -> i128 {
     const ERA_DAYS: i64 = 146_097;
     let within = |days: i64| (days * i128::from(MICROS_PER_DAY) as i64, Source::Date);
@@ -111,7 +112,7 @@ fn date_field(field: Field, days: i64) -> i128 {
         Field::Of(U::Year) | Field::IsoYear => shift * 400,
         Field::Of(U::Decade) => shift * 40,
         Field::Of(U::Century) => shift * 4,
-        // Millennia are no whole number of eras.
+        // A millennium is not a whole number of eras of 400 years.
         Field::Of(U::Millennium) => {
             let (year, ..) = calendar::civil_from_days(days);
             return i128::from((year + 999).div_euclid(1000));
@@ -122,7 +123,7 @@ fn date_field(field: Field, days: i64) -> i128 {
     }
 }
 
-/// What a field holds.
+/// The value of a field.
 enum Number {
     Exact(i128),
     Infinite(bool),
@@ -176,7 +177,7 @@ impl ScalarUDFImpl for Extract {
         let types: Vec<DataType> = args.args.iter().map(ColumnarValue::data_type).collect();
         let source = self.source(&types)?;
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        // A date that date_part takes for a timestamp.
+        // A date that date_part converts to a timestamp.
         let midnight = !self.exact && Kind::of(&types[1]) == Some(Kind::Date);
         let numbers = rows_of(&args.args, args.number_rows, |row, memory| {
             let field = self.checked(&row[0], &mut memory[0], source)?;

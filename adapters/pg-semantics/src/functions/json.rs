@@ -1,5 +1,5 @@
-//! Functions on jsonb, and the making of JSON of other values. What they do with a value is in `pg_values::json`. Every jsonb that
-//! is in a column is the canonical text; so is every one that is made here.
+//! Functions on jsonb, and conversion of other values to JSON. `pg_values::json` implements them for one value. Every
+//! jsonb value in a column is a canonical text; so is every result here.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::types::{Base, PgType};
 
 /// The functions. Operators are calls of some of them.
 pub const FUNCTIONS: &[Function] = &[
-    // Text as a value: the cast.
+    // The cast of a text.
     Function {
         name: "jsonb",
         overloads: &[on(&[Jsonb], Jsonb, |r| Ok(r.text(0).into())), on(&[Text], Jsonb, |r| read(r.text(0)))],
@@ -165,7 +165,7 @@ pub const FUNCTIONS: &[Function] = &[
         name: "jsonb_ge",
         overloads: &[on(&[Jsonb, Jsonb], Bool, |r| Ok(compare(r)?.is_ge().into()))],
     },
-    // The type json: text as it was made.
+    // The type json: text as it was built.
     Function { name: "to_json", overloads: &[on(&[PlainJson], PlainJson, |r| Ok(r.text(0).into()))] },
     Function {
         name: "json_build_array",
@@ -178,10 +178,10 @@ pub const FUNCTIONS: &[Function] = &[
             on_any(&[], PlainJson, PlainJson, build_plain_object),
         ],
     },
-    // What jsonb_object_agg collects, and what it makes of that.
+    // The pairs that jsonb_object_agg collects, and the object of them.
     Function { name: "jsonb_pair", overloads: &[on_null(&[AnyJson, AnyJson], Jsonb, build_array)] },
     Function { name: "jsonb_object_of", overloads: &[on(&[TextArray], Jsonb, object_of)] },
-    // The lists behind the functions that give rows.
+    // The lists behind the functions that return rows.
     Function { name: "jsonb_elements_list", overloads: &[on(&[Jsonb], TextArray, |r| elements(r, false))] },
     Function {
         name: "jsonb_elements_text_list",
@@ -199,7 +199,7 @@ pub fn canonical(text: &str) -> Result<String> {
     String::from_utf8(out).map_err(|_| invalid(Fault::Invalid, text))
 }
 
-/// Appends what a document is sorted and grouped by.
+/// Appends the sort and group key of a document.
 pub fn append_key(text: &str, out: &mut Vec<u8>) -> Result<()> {
     json::append_key(&tree(text)?, out);
     Ok(())
@@ -207,8 +207,8 @@ pub fn append_key(text: &str, out: &mut Vec<u8>) -> Result<()> {
 
 fn invalid(fault: Fault, text: &str) -> SqlError {
     let message = match fault {
-        Fault::TooDeep => format!("a json value may be nested {} deep", json::DEPTH_MAX),
-        Fault::TooLarge => format!("a json value may have {} bytes", json::BYTES_MAX),
+        Fault::TooDeep => format!("the json value is nested more than {} levels deep", json::DEPTH_MAX),
+        Fault::TooLarge => format!("the json value has more than {} bytes", json::BYTES_MAX),
         Fault::ZeroCharacter => {
             "unsupported Unicode escape sequence: \\u0000 cannot be converted to text".into()
         }
@@ -302,7 +302,7 @@ fn array_length<'a>(row: &Row<'a>) -> Result<Value<'a>> {
 }
 
 fn equal(row: &Row) -> Result<bool> {
-    // One text is one value; two texts can be one where numbers are written with other zeros.
+    // Equal texts are equal values; different texts are too if only trailing zeros of numbers differ.
     if row.text(0) == row.text(1) {
         return Ok(true);
     }
@@ -313,7 +313,7 @@ fn compare(row: &Row) -> Result<std::cmp::Ordering> {
     Ok(json::compare(&tree(row.text(0))?, &tree(row.text(1))?))
 }
 
-/// The number that a document is, for a cast to the type that the second argument names.
+/// The number of a document, for a cast to the type named by the second argument.
 fn number<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     match json::kind(row.text(0)) {
         "number" => Ok(row.text(0).trim().into()),
@@ -356,7 +356,7 @@ fn build_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     made(Json::object(members))
 }
 
-/// An object of json, whose members stay as they are said.
+/// An object of type json, whose members are kept as given.
 fn build_plain_object<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     if !row.len().is_multiple_of(2) {
         let message = "argument list must have even number of elements";
@@ -395,7 +395,7 @@ fn object_of<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     made(Json::object(members))
 }
 
-/// The key that a value is taken as.
+/// A value as a key.
 pub fn key_of(value: &str) -> Result<Cow<'_, str>> {
     if matches!(json::kind(value), "object" | "array") {
         let message = "key value must be scalar, not array, composite, or json";
@@ -453,12 +453,12 @@ fn keys<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     }
 }
 
-/// Values as the JSON texts that `to_jsonb` makes of them; NULL stays NULL.
+/// Values as the JSON texts of `to_jsonb`; NULL stays NULL.
 pub fn as_json(values: &ArrayRef, field: &Field) -> Result<StringArray> {
     as_json_with(values, field, ", ")
 }
 
-/// Values as the JSON texts that `to_json` makes of them, whose arrays have no spaces; NULL stays NULL.
+/// Values as the JSON texts of `to_json`, whose arrays have no spaces; NULL stays NULL.
 pub fn as_plain_json(values: &ArrayRef, field: &Field) -> Result<StringArray> {
     as_json_with(values, field, ",")
 }
@@ -486,7 +486,7 @@ fn as_json_with(values: &ArrayRef, field: &Field, separator: &str) -> Result<Str
     Ok(out.finish())
 }
 
-/// A value as JSON, by its text.
+/// A value as JSON, from its text.
 fn one_as_json(data_type: &DataType, text: &str, out: &mut Vec<u8>) -> Result<()> {
     let is_number = data_type.is_integer() || data_type.is_floating() || data_type.is_decimal();
     match data_type {

@@ -1,4 +1,4 @@
-//! `jsonb_agg` and `json_agg`: what `array_agg` collects, as one document.
+//! `jsonb_agg` and `json_agg`: the values that `array_agg` collects, as one document.
 
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl AggregateUDFImpl for JsonArray {
     }
 }
 
-/// True for arrays and rows, each of which json_agg begins a line with.
+/// True for arrays and rows, which json_agg puts on separate lines.
 fn is_structured(of: &Field) -> bool {
     match PgType::of(of) {
         PgType::Array(_) => true,
@@ -101,11 +101,11 @@ fn is_structured(of: &Field) -> bool {
     }
 }
 
-/// Makes a document of the list that another accumulator gives.
+/// Converts the list of another accumulator to a document.
 #[derive(Debug)]
 struct Document {
     inner: Box<dyn Accumulator>,
-    /// What is collected.
+    /// The field of the collected values.
     of: FieldRef,
     base: Base,
 }

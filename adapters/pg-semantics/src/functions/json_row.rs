@@ -1,18 +1,19 @@
-//! Whole rows as JSON. There is no type of a row here: where PostgreSQL makes JSON of one (`row_to_json(t)`, `to_jsonb(ROW(1, 2))`), the
-//! row's fields and their names are arguments of one of these functions, which `syntax::rows` writes.
+//! Whole rows as JSON. Composite types are not supported: where PostgreSQL converts a row to JSON (`row_to_json(t)`,
+//! `to_jsonb(ROW(1, 2))`), `syntax::rows` writes a call of one of these functions with the names and values of the
+//! fields as arguments.
 
 use super::json::{key_of, made, tree};
 use super::scalar::Kind::{Any, AnyJson, JsonRow, Jsonb, PlainJson};
 use super::scalar::{Function, Row, Value, on_any};
 use crate::error::Result;
 
-/// A row as json. A statement cannot well say these names.
+/// A row as json. Statements are not expected to contain these names.
 pub const JSON: &str = "json of a row";
 /// A row as jsonb.
 pub const JSONB: &str = "jsonb of a row";
 
-/// Both. The first argument is NULL where there is no row: on the side of an outer join that has found none. Then come names
-/// and values.
+/// Both. The first argument is NULL if there is no row: on the side of an outer join without a match. Names and values
+/// follow.
 pub const FUNCTIONS: &[Function] = &[
     Function { name: JSON, overloads: &[on_any(&[Any], PlainJson, JsonRow, as_json)] },
     Function { name: JSONB, overloads: &[on_any(&[Any], AnyJson, Jsonb, as_jsonb)] },

@@ -1,4 +1,5 @@
-//! The list: functions of DataFusion's that mean what PostgreSQL's of that name mean, and PostgreSQL's that are refused.
+//! The allow-list: DataFusion's functions that behave like PostgreSQL's of that name, and PostgreSQL's functions that
+//! are rejected with a reason.
 
 use std::fmt::Write as _;
 
@@ -34,7 +35,7 @@ pub const SCALARS: &[&str] = &[
     "uuid",
 ];
 
-/// Aggregate functions of DataFusion's. `first_value` is what DISTINCT ON is planned as.
+/// Aggregate functions of DataFusion's. DISTINCT ON is planned as `first_value`.
 pub const AGGREGATES: &[&str] = &[
     "array_agg",
     "bit_and",
@@ -77,10 +78,10 @@ pub const WINDOWS: &[&str] = &[
     "row_number",
 ];
 
-/// Functions that give rows, ours.
+/// Our functions that return rows.
 pub const TABLES: &[&str] = &["generate_series"];
 
-/// Functions that give rows and become arrays that are unnested (`syntax::sets`).
+/// Functions that return rows and become unnested arrays (`syntax::sets`).
 pub const SETS: &[&str] = &[
     "generate_subscripts",
     "jsonb_array_elements",
@@ -94,10 +95,10 @@ pub const SETS: &[&str] = &[
     "unnest",
 ];
 
-/// Functions of a row, which its fields become arguments of (`syntax::rows`).
+/// Functions of a row, whose fields become their arguments (`syntax::rows`).
 pub const ROWS: &[&str] = &["row_to_json"];
 
-/// PostgreSQL's functions that are refused, and why. Functions that are in none of these lists do not exist.
+/// PostgreSQL's functions that are rejected, and the reasons. Functions in none of these lists do not exist.
 pub const REFUSED: &[(&str, &str)] = &[
     ("generate_series", "it gives rows; call it in FROM or in the select list"),
     ("generate_subscripts", "it gives rows; call it in FROM or in the select list"),
@@ -116,7 +117,7 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("unistr", "escapes of Unicode are written in literals"),
 ];
 
-/// The list as a table of Markdown, as the documentation has it.
+/// The list as a Markdown table, for the documentation.
 pub fn table() -> String {
     let mut out = String::from("| Function | Here |\n|---|---|\n");
     let mut rows: Vec<(String, String)> = vec![];

@@ -43,7 +43,7 @@ enum Exact {
     Float,
 }
 
-/// A function, and what it is over floats.
+/// A function, and its implementation for floats.
 struct Entry {
     name: &'static str,
     aliases: &'static [&'static str],
@@ -63,10 +63,10 @@ const fn entry(
     Entry { name, aliases, exact, float, arguments }
 }
 
-/// Arguments of functions that are not there for floats.
+/// Arguments in the error for functions without a version for floats.
 const TWO_DOUBLES: &str = "double precision, double precision";
 
-/// A degree. PostgreSQL divides by it, where Rust multiplies by its reciprocal: the last digit may be another.
+/// One degree. PostgreSQL divides by it, where Rust multiplies by its reciprocal, which may change the last digit.
 const RADIANS_OF_DEGREE: f64 = std::f64::consts::PI / 180.0;
 
 const ENTRIES: &[Entry] = &[
@@ -102,7 +102,7 @@ pub fn functions() -> Vec<ScalarUDF> {
         .collect()
 }
 
-/// True for a function of this list: it takes integers of any width.
+/// True for a function of this list, which accepts integers of any width.
 pub fn is_number_function(function: &ScalarUDF) -> bool {
     let inner = function.inner().as_ref() as &dyn std::any::Any;
     inner.is::<Number>()
@@ -177,7 +177,7 @@ impl Number {
         &ENTRIES[self.at]
     }
 
-    /// Places that a constant second argument asks for.
+    /// The places of a constant second argument.
     fn places(args: &[Option<&ScalarValue>]) -> Option<i32> {
         match args.get(1).copied().flatten() {
             Some(ScalarValue::Int32(Some(n))) => Some(*n),
@@ -380,7 +380,7 @@ impl ScalarUDFImpl for Number {
                 t if t.is_floating() => return Err(refused().into()),
                 t => Digits::of(t).map_or_else(unbounded_numeric, Digits::arrow),
             };
-            // As it is: behind a cast a literal would be no constant any more, and the scale depends on it.
+            // Unchanged: within a cast a literal would no longer be a constant, and the scale depends on it.
             let second = if types[1].is_integer() { types[1].clone() } else { DataType::Int32 };
             return Ok(vec![first, second]);
         }

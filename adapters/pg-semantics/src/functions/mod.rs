@@ -1,5 +1,5 @@
-//! Functions: the allow-list of all that can be reached, and those that are ours. A function of DataFusion's that has PostgreSQL's
-//! name and another meaning is not in it; a session knows nothing but this list.
+//! Functions: the allow-list of all callable functions, and our own ones. The list excludes DataFusion's functions that
+//! have PostgreSQL's name and another meaning; a session has no other functions.
 
 pub mod aggregate;
 pub mod array;
@@ -45,12 +45,12 @@ static OURS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock::new(|| 
     scalar.chain(arrays).collect()
 });
 
-/// A scalar function of ours by its name.
+/// One of our scalar functions by its name.
 pub fn ours(name: &str) -> Option<&'static Arc<ScalarUDF>> {
     OURS.get(name)
 }
 
-/// Names of ours that a statement can write; what operators and casts are calls of is not among them.
+/// Names of our functions that a statement can call, without those behind operators and casts.
 pub fn our_names() -> Vec<&'static str> {
     let tables = [text::FUNCTIONS, text::REGEXP, json::FUNCTIONS];
     let mut names: Vec<&str> = tables.into_iter().flatten().map(|f| f.name).collect();
@@ -59,7 +59,7 @@ pub fn our_names() -> Vec<&'static str> {
     names
 }
 
-/// Names of ours that are registered when a session is set up: of numbers, aggregates and times.
+/// Names of our functions that are registered at the set-up of a session: numbers, aggregates and times.
 pub fn installed_names() -> Vec<String> {
     let scalars = math::functions().into_iter().chain(times());
     let scalars = scalars.flat_map(|f| [vec![f.name().to_string()], f.aliases().to_vec()].concat());
@@ -75,7 +75,7 @@ fn times() -> impl Iterator<Item = ScalarUDF> {
     all.into_iter().flatten()
 }
 
-/// A session that knows the functions of the list and no other: no file formats, no tables out of files.
+/// A session with the functions of the list only, without file formats and tables from files.
 pub fn allowed(builder: SessionStateBuilder) -> SessionStateBuilder {
     builder
         .with_scalar_functions(scalars())
@@ -84,7 +84,7 @@ pub fn allowed(builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_table_function_list(tables())
 }
 
-/// Takes away the other names that DataFusion has for functions of the list.
+/// Removes DataFusion's other names for functions of the list.
 pub fn close(state: &mut SessionState) -> crate::error::Result<()> {
     let scalar = |name: &str| {
         SCALARS.contains(&name)
@@ -129,7 +129,7 @@ fn tables() -> Vec<Arc<TableFunction>> {
     vec![series::table()]
 }
 
-/// Registers the functions of times, and those behind functions that give rows.
+/// Registers the functions of times, and those behind functions that return rows.
 pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
     for function in times() {
         state.register_udf(function.into())?;

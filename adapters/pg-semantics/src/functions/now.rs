@@ -1,4 +1,4 @@
-//! The moment of a statement: `now()` and its kin, the same for all rows; and the clock.
+//! The time of a statement: `now()` and the like, the same for all rows; and the clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,7 +40,7 @@ struct Now {
     name: &'static str,
     aliases: Vec<String>,
     kind: Kind,
-    /// The clock goes on while a statement runs.
+    /// True for the clock, which advances while a statement runs.
     is_clock: bool,
     signature: Signature,
 }

@@ -18,12 +18,12 @@ use super::overload::{from_arrow, to_arrow};
 use crate::error::{SqlError, SqlState};
 use crate::types::{Base, PgType};
 
-/// What is made of the sorted values of a group.
+/// The aggregate over the sorted values of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Kind {
-    /// Between the two values that are nearest to a part of the group.
+    /// `percentile_cont`: interpolates between the two values nearest to a fraction of the group.
     Continuous,
-    /// The first value that a part of the group does not exceed.
+    /// `percentile_disc`: the first value at or after a fraction of the group.
     Discrete,
     /// The most frequent value.
     Mode,
@@ -45,7 +45,7 @@ pub fn is_ordered(name: &str) -> bool {
     NAMES.iter().any(|(known, _)| *known == name)
 }
 
-/// Their order becomes an argument: so that values of one query may be sorted in as many ways as there are aggregates.
+/// Their order becomes an argument, so that each aggregate of a query can sort differently.
 pub fn plan(mut raw: RawAggregateExpr) -> Result<RawAggregateExpr> {
     let name = raw.func.name().to_string();
     let Some(by) = raw.order_by.pop() else {
@@ -59,7 +59,8 @@ pub fn plan(mut raw: RawAggregateExpr) -> Result<RawAggregateExpr> {
     Ok(raw)
 }
 
-/// An aggregate of sorted values. Its arguments: the value, the part of the group if it takes one, and whether it sorts downwards.
+/// An aggregate of sorted values. Its arguments: the value, the fraction of the group if it takes one, and whether the
+/// order is descending.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct Ordered {
     name: &'static str,
@@ -178,7 +179,7 @@ struct Values {
     name: &'static str,
     kind: Kind,
     of: DataType,
-    /// The part, or parts, of the group that are asked for; it is the same for all rows.
+    /// The fraction or fractions of the group; the same for all rows.
     part: ScalarValue,
     down: bool,
     values: Vec<ArrayRef>,
@@ -224,7 +225,7 @@ impl Values {
         Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message).into())
     }
 
-    /// The value at a part of the sorted values.
+    /// The value at a fraction of the sorted values.
     fn at(&self, sorted: &ArrayRef, part: f64) -> Result<ScalarValue> {
         let part = self.check(part)?;
         let last = sorted.len() - 1;
@@ -261,7 +262,7 @@ impl Values {
         }
     }
 
-    /// The most frequent value, the first of those that are.
+    /// The most frequent value; of several, the first.
     fn mode(&self, sorted: &ArrayRef) -> Result<ScalarValue> {
         let values = comparable(sorted);
         let lengths = values.as_primitive_opt::<IntervalMonthDayNanoType>();

@@ -1,5 +1,5 @@
-//! Functions that are chosen by the types of their arguments, as PostgreSQL chooses among those of one name, and that are
-//! calculated value by value. What they calculate is said where they are listed (`time`, `extract`, `to_char`).
+//! Functions that are overloaded by the types of their arguments, as in PostgreSQL, and evaluated value by value.
+//! `time`, `extract` and `to_char` list them with their implementations.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// The kind of an Arrow type, whatever its unit. None: no argument of these functions.
+    /// The kind of an Arrow type of any unit. None: these functions do not accept it.
     pub fn of(data_type: &DataType) -> Option<Kind> {
         use DataType as D;
         Some(match data_type {
@@ -72,14 +72,14 @@ impl Kind {
         matches!(self, Kind::Date | Kind::Time | Kind::Timestamp | Kind::TimestampTz | Kind::Interval)
     }
 
-    /// How well an argument of some type does for this one: 2 as it is, 1 converted without being asked; None not at all.
+    /// How well an argument of a type fits: 2 without conversion, 1 with an implicit conversion; None: not at all.
     fn takes(self, data_type: &DataType) -> Option<u32> {
         match (Kind::of(data_type), self) {
             (Some(kind), wanted) if kind == wanted => Some(2),
             (Some(Kind::Date), Kind::Timestamp | Kind::TimestampTz) => Some(1),
             (Some(Kind::Timestamp), Kind::TimestampTz) => Some(1),
             (Some(Kind::Int), Kind::Float) => Some(1),
-            // Texts may be literals whose type is open.
+            // Texts may be literals of unknown type.
             (Some(Kind::Text), _) => Some(1),
             (None, Kind::Float) if data_type.is_decimal() => Some(1),
             (None, _) if data_type.is_null() => Some(1),
@@ -148,7 +148,7 @@ impl Value<'_> {
     }
 }
 
-/// What was read out of a text argument, for as long as the next row has the same text.
+/// The parsed form of a text argument, kept while the next row has the same text.
 #[derive(Default)]
 pub struct Memory {
     text: String,
@@ -166,7 +166,7 @@ pub enum Read {
 }
 
 impl Memory {
-    /// What `read` makes of the text.
+    /// The result of `read` for the text.
     pub fn of(&mut self, text: &str, read: impl FnOnce(&str) -> crate::Result<Read>) -> crate::Result<Read> {
         if self.text == text
             && let Some(known) = &self.read
@@ -181,7 +181,7 @@ impl Memory {
     }
 }
 
-/// Calculates one value. None is NULL. There is one memory for each argument.
+/// Calculates one value. None is NULL. Each argument has one memory.
 pub type Body = fn(&[Value<'_>], &mut [Memory]) -> crate::Result<Option<Value<'static>>>;
 
 /// One function of a name.
@@ -190,7 +190,7 @@ pub struct Overload {
     pub args: &'static [Kind],
     /// Type of the result.
     pub result: Kind,
-    /// What it calculates.
+    /// Its implementation.
     pub body: Body,
 }
 
@@ -202,13 +202,13 @@ pub struct Overloaded {
 }
 
 impl Overloaded {
-    /// A function that depends on nothing but its arguments. NULL comes of NULL.
+    /// A function that depends on its arguments only. NULL arguments give NULL.
     pub fn function(name: &'static str, overloads: &'static [Overload]) -> ScalarUDF {
         let signature = Signature::user_defined(Volatility::Immutable);
         ScalarUDF::from(Overloaded { name, overloads, signature })
     }
 
-    /// The one that PostgreSQL would choose: the most arguments as they are, then the type that is preferred.
+    /// The overload that PostgreSQL would choose: the most arguments without conversion, then the preferred type.
     fn resolve(&self, types: &[DataType]) -> Result<&'static Overload> {
         let mut best: Option<(&Overload, u32)> = None;
         for overload in self.overloads.iter().filter(|o| o.args.len() == types.len()) {
@@ -230,7 +230,7 @@ impl Overloaded {
     }
 }
 
-/// 42883, in PostgreSQL's words.
+/// 42883, with PostgreSQL's text.
 pub fn unknown(name: &str, types: &[DataType]) -> SqlError {
     let types: Vec<String> = types.iter().map(|t| PgType::of_arrow(t).sql_name()).collect();
     SqlError::new(
@@ -306,7 +306,7 @@ pub fn calculate(
     })
 }
 
-/// What `body` makes of each row; NULL of a row with a NULL.
+/// The result of `body` for each row; NULL for a row with a NULL.
 pub fn rows_of<T>(
     args: &[ColumnarValue],
     rows: usize,
@@ -374,18 +374,18 @@ impl Column {
     }
 }
 
-/// An interval as PostgreSQL keeps it.
+/// An interval as PostgreSQL stores it.
 pub fn from_arrow(value: IntervalMonthDayNano) -> Interval {
     Interval { months: value.months, days: value.days, micros: value.nanoseconds / 1000 }
 }
 
-/// An interval as a column keeps it, which counts nanoseconds and so ends at 292 years of hours.
+/// An interval as a column stores it: in nanoseconds, so that its hours end at 292 years.
 pub fn to_arrow(interval: Interval) -> crate::Result<IntervalMonthDayNano> {
     let Interval { months, days, micros } = interval;
     match micros.checked_mul(1000) {
         Some(nanoseconds) => Ok(IntervalMonthDayNano { months, days, nanoseconds }),
         None => Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
-            .with_hint("The hours of an interval end at 2562047 here; days and months go on.")),
+            .with_hint("The hours of an interval are limited to 2562047; use days and months for more.")),
     }
 }
 
@@ -414,7 +414,7 @@ pub fn array_of(values: Vec<Option<Value<'static>>>, kind: Kind) -> Result<Array
     })
 }
 
-/// A function that is called wrongly although its types were resolved.
+/// The error for a call with wrong arguments although its types were resolved.
 pub fn misused<T>(name: &str) -> Result<T> {
     plan_err!("{name} has other arguments")
 }

@@ -1,4 +1,4 @@
-//! Functions of PostgreSQL's that are refused: a call says so when it is planned.
+//! PostgreSQL's functions that are not supported: planning a call fails with the reason.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 
 use crate::error::SqlError;
 
-/// Stands for a function under its name.
+/// A placeholder under the name of such a function.
 #[derive(PartialEq, Eq, Hash, Debug)]
 pub struct Refused {
     name: &'static str,

@@ -1,5 +1,5 @@
-//! Functions of ours that take one row at a time: what arguments they take, which overload a call means, how a row is worked.
-//! A function is a table of [`Overload`]s; what each does with a row is a plain function over [`Row`].
+//! Our functions that evaluate one row at a time: their arguments, the choice of the overload, the evaluation of a row.
+//! A function is a table of [`Overload`]s, each implemented by a plain function over [`Row`].
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ use super::text::pattern::Patterns;
 use crate::error::{SqlError, SqlState};
 use crate::types::{Base, PgType, ROW_MODIFIER, length_modifier, typed, typed_with};
 
-/// Most bytes that the values of one batch may have together: offsets are 32 bits wide.
+/// Most bytes of all values of one batch: offsets are 32 bits wide.
 const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 
 /// A type of arguments and results.
@@ -41,11 +41,11 @@ pub enum Kind {
     TextArray,
     /// A value of any type, as its text.
     Any,
-    /// A value of any type, as the JSON text that `to_jsonb` makes of it.
+    /// A value of any type, as the JSON text of `to_jsonb`.
     AnyJson,
-    /// A value of any type, as the JSON text that `to_json` makes of it; as a result, json.
+    /// A value of any type, as the JSON text of `to_json`; as a result, json.
     PlainJson,
-    /// As a result, json that is made of a row.
+    /// As a result, json of a row.
     JsonRow,
 }
 
@@ -75,7 +75,7 @@ impl Kind {
         }
     }
 
-    /// How far a value is from being one of this kind; None: it is not converted without being asked.
+    /// The distance of a value's type from this kind; None: there is no implicit conversion.
     fn distance(self, param: &Param) -> Option<u32> {
         if param.open {
             return Some(if self == Kind::Text { 0 } else { 1 });
@@ -89,11 +89,11 @@ impl Kind {
             (Kind::Bool, Base::Bool) | (Kind::Bytea, Base::Bytea) | (Kind::Jsonb, Base::Jsonb) => Some(0),
             (Kind::Int4, Base::Int4) | (Kind::Int8, Base::Int8) | (Kind::Float8, Base::Float8) => Some(0),
             (Kind::Int4, Base::Int2) | (Kind::Int8, Base::Int2 | Base::Int4) => Some(1),
-            // A small number that is not settled yet.
+            // An integer whose width is not resolved yet.
             (Kind::Int4, Base::Int8) if param.lenient => Some(2),
             (Kind::Float8, Base::Float4 | Base::Int2 | Base::Int4 | Base::Int8 | Base::Numeric) => Some(3),
             (Kind::Text | Kind::Varchar, base) if is_text(base) => Some(0),
-            // Which text a column has is not known where only its Arrow type is.
+            // The Arrow type alone does not tell which text type a column has.
             (Kind::Jsonb, base) if param.lenient && is_text(base) => Some(1),
             _ => None,
         }
@@ -104,17 +104,17 @@ fn is_text(base: Base) -> bool {
     matches!(base, Base::Text | Base::Varchar | Base::Bpchar | Base::Name | Base::Char)
 }
 
-/// What is known of an argument while a call is resolved.
+/// An argument during the resolution of a call.
 pub struct Param {
     /// Its type.
     pub pg: PgType,
-    /// A literal whose type is open.
+    /// A literal of unknown type.
     pub open: bool,
-    /// Only the Arrow type is known: what could fit does.
+    /// Only the Arrow type is known: any type that could fit is accepted.
     pub lenient: bool,
 }
 
-/// What is done with a row.
+/// The evaluation of a row.
 pub type Body = for<'a> fn(&Row<'a>) -> crate::error::Result<Value<'a>>;
 
 /// One way to call a function.
@@ -124,12 +124,12 @@ pub struct Overload {
     /// The kind of any number of further arguments.
     variadic: Option<Kind>,
     returns: Kind,
-    /// False if the function is also asked about NULL.
+    /// False if the function is also called for NULL.
     strict: bool,
     body: Body,
 }
 
-/// An overload whose result is NULL where an argument is.
+/// An overload whose result is NULL if an argument is.
 pub const fn on(args: &'static [Kind], returns: Kind, body: Body) -> Overload {
     Overload { args, variadic: None, returns, strict: true, body }
 }
@@ -139,7 +139,7 @@ pub const fn on_any(args: &'static [Kind], rest: Kind, returns: Kind, body: Body
     Overload { args, variadic: Some(rest), returns, strict: false, body }
 }
 
-/// An overload that is asked about NULL.
+/// An overload that is called for NULL.
 pub const fn on_null(args: &'static [Kind], returns: Kind, body: Body) -> Overload {
     Overload { args, variadic: None, returns, strict: false, body }
 }
@@ -157,20 +157,20 @@ impl Overload {
     }
 }
 
-/// A function of ours.
+/// One of our functions.
 #[derive(Debug)]
 pub struct Function {
-    /// As PostgreSQL has it.
+    /// Its name in PostgreSQL.
     pub name: &'static str,
     /// The ways to call it.
     pub overloads: &'static [Overload],
 }
 
 impl Function {
-    /// The overload that these arguments mean: the one that needs the fewest conversions.
+    /// The overload for these arguments: the one with the fewest conversions.
     fn resolve(&self, params: &[Param]) -> crate::error::Result<&'static Overload> {
         let fits = self.overloads.iter().filter_map(|o| Some((o.distance(params)?, o)));
-        // The first of equals.
+        // Of equally near ones, the first.
         let nearest = fits.reduce(|best, next| if next.0 < best.0 { next } else { best });
         nearest.map(|(_, overload)| overload).ok_or_else(|| no_function(self.name, params))
     }
@@ -213,7 +213,7 @@ impl Scalar {
         Arc::new(ScalarUDF::from(Scalar { function, signature }))
     }
 
-    /// The kinds that the arguments of a call have to be of: its overload is chosen by what is known of them.
+    /// The kinds that the arguments of a call must have, from the overload chosen by their types.
     pub fn argument_kinds(&self, params: &[Param]) -> crate::error::Result<Vec<Kind>> {
         let overload = self.function.resolve(params)?;
         Ok((0..params.len()).map(|at| overload.kind(at).unwrap_or(Kind::Any)).collect())
@@ -233,7 +233,7 @@ impl Scalar {
         };
         let params: Vec<Param> = fields.iter().map(param).collect();
         self.function.resolve(&params).or_else(|error| {
-            // A literal that stands for jsonb has the type of text.
+            // A literal for jsonb has the type text.
             let loose = |p: Param| Param { lenient: true, ..p };
             let any_typed = fields.iter().any(|f| !f.metadata().is_empty());
             if any_typed {
@@ -262,7 +262,7 @@ impl ScalarUDFImpl for Scalar {
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let returns = self.overload(args.arg_fields)?.returns;
         let field = returns.field(self.function.name);
-        // The length that varchar cuts off at.
+        // The length to which varchar truncates.
         match (returns, args.scalar_arguments) {
             (Kind::Varchar, [_, Some(ScalarValue::Int32(Some(chars)))]) => {
                 Ok(Arc::new(typed_with(field, Base::Varchar, length_modifier(*chars as u32))))
@@ -320,7 +320,7 @@ fn evaluate(overload: &Overload, columns: &[Column], rows: usize) -> Result<Arra
 /// The values of an argument.
 struct Column {
     values: Values,
-    /// One value stands for all rows.
+    /// One value for all rows.
     constant: bool,
 }
 
@@ -373,7 +373,7 @@ impl Column {
     }
 }
 
-/// Values as they are shown: unlike a cast to text, true is `t`.
+/// Values as they are printed: unlike in a cast to text, true is `t`.
 fn printed(values: &ArrayRef) -> crate::error::Result<StringArray> {
     if let Some(texts) = values.as_string_opt::<i32>() {
         return Ok(texts.clone());
@@ -392,7 +392,8 @@ fn printed(values: &ArrayRef) -> crate::error::Result<StringArray> {
     Ok(texts.finish())
 }
 
-/// The arguments of one row. Asking for another kind than the overload names is a mistake of ours and gives an empty value.
+/// The arguments of one row. Access with another kind than the overload's is an internal mistake and returns an empty
+/// value.
 pub struct Row<'a> {
     columns: &'a [Column],
     at: usize,
@@ -562,7 +563,7 @@ impl Out {
                 SqlState::PROGRAM_LIMIT_EXCEEDED,
                 "the results of a function are too long together",
             )
-            .with_hint("Ask for fewer rows, or for shorter values."))
+            .with_hint("Select fewer rows, or shorter values."))
         };
         match (self, value) {
             (Out::Bool(out), Value::Bool(v)) => out.append_value(v),

@@ -1,5 +1,5 @@
-//! `generate_series`: of integers, numerics and timestamps. In FROM it is a table that is made batch by batch; over columns, and in a
-//! select list, the array of its values, which is unnested there.
+//! `generate_series`: of integers, numerics and timestamps. In FROM it is a table that is generated batch by batch;
+//! over columns and in a select list it is the array of its values, unnested.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ use crate::types::PgType;
 
 /// Its name.
 pub const NAME: &str = "generate_series";
-/// The function behind it where it is not a table; no statement can write this name.
+/// The function behind it outside of FROM; no statement can contain this name.
 pub const LIST: &str = "generate_series list";
 
 /// Values of a batch.
@@ -52,7 +52,7 @@ pub fn table() -> Arc<TableFunction> {
     Arc::new(TableFunction::new(NAME.into(), Arc::new(SeriesTable)))
 }
 
-/// The function that gives the whole series as an array.
+/// The function that returns the whole series as an array.
 pub fn list() -> ScalarUDF {
     ScalarUDF::from(SeriesList { signature: Signature::user_defined(Volatility::Immutable) })
 }
@@ -62,7 +62,8 @@ pub fn is_list(function: &ScalarUDF) -> bool {
     (function.inner().as_ref() as &dyn std::any::Any).is::<SeriesList>()
 }
 
-/// The types that arguments of these types become, None being a literal whose type is open. The first is that of the series.
+/// The types to which arguments of these types are converted; None is a literal of unknown type. The first is the type
+/// of the series.
 pub fn argument_types(args: &[Option<DataType>]) -> crate::Result<Vec<DataType>> {
     let undefined = || {
         let names =
@@ -106,7 +107,7 @@ pub fn argument_types(args: &[Option<DataType>]) -> crate::Result<Vec<DataType>>
     Ok(vec![of.clone(), of, DataType::Interval(IntervalUnit::MonthDayNano)])
 }
 
-/// What is left of a series.
+/// The rest of a series.
 #[derive(Clone, Debug)]
 enum Series {
     /// Of integers, or of numerics by their unscaled digits.
@@ -118,7 +119,7 @@ enum Series {
 }
 
 impl Series {
-    /// Of a row of arguments, which have the types that [`argument_types`] says.
+    /// From a row of arguments with the types of [`argument_types`].
     fn of(args: &[ArrayRef], row: usize) -> crate::Result<Series> {
         let zero = || SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero");
         if args.iter().any(|arg| arg.is_null(row)) {
@@ -146,7 +147,7 @@ impl Series {
         }
     }
 
-    /// Its next values, at most so many, as a column of this type; None at its end.
+    /// Its next values, at most `rows`, as a column of this type; None at its end.
     fn batch(&mut self, of: &DataType, rows: usize) -> crate::Result<Option<ArrayRef>> {
         Ok(match self {
             Series::Nothing => None,
@@ -200,7 +201,7 @@ fn exact(values: Vec<i256>, of: &DataType) -> crate::Result<ArrayRef> {
     })
 }
 
-/// A value as one of the type that an argument has to be of.
+/// A value converted to the required type of an argument.
 fn converted(value: &ScalarValue, into: &DataType) -> Result<ArrayRef> {
     let values = value.to_array()?;
     Ok(match (values.as_string_opt::<i32>(), PgType::of_arrow(into)) {
@@ -222,7 +223,7 @@ impl TableFunctionImpl for SeriesTable {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let constant = |expr: &Expr| match expr {
             Expr::Literal(value, _) => Ok(value.clone()),
-            // While only the types of parameters are asked for.
+            // Only the types of parameters are being determined.
             Expr::Placeholder(_) => Ok(ScalarValue::Null),
             other => Err(DataFusionError::from(SqlError::unsupported(format!(
                 "{NAME} in FROM takes constants and columns, not {other}"

@@ -1,5 +1,5 @@
-//! Numbers that go with sets of rows: those of WITH ORDINALITY, and `generate_subscripts`. Arrays of them, which are unnested beside
-//! the arrays that they count.
+//! Row numbers for sets of rows: WITH ORDINALITY and `generate_subscripts`. They are arrays that are unnested beside
+//! the arrays whose items they number.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use datafusion::logical_expr::{
 use crate::error::{SqlError, SqlState};
 use crate::types::PgType;
 
-/// Behind WITH ORDINALITY; no statement can write this name.
+/// Behind WITH ORDINALITY; no statement can contain this name.
 pub const ORDINALS: &str = "list ordinals";
-/// Behind `generate_subscripts`; no statement can write this name.
+/// Behind `generate_subscripts`; no statement can contain this name.
 pub const SUBSCRIPTS: &str = "list subscripts";
 
 /// Both functions.
@@ -37,7 +37,7 @@ struct Numbers {
     signature: Signature,
 }
 
-/// Numbers of items that a row asks for.
+/// The range of item numbers for a row.
 struct Range {
     len: usize,
     backwards: bool,

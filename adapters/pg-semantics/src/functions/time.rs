@@ -51,7 +51,7 @@ const NAMED: &[Named] = &[
             one(&[Span, TimestampTz, TimestampTz], TimestampTz, |v, _| date_bin(v)),
         ],
     ),
-    // Other databases' name, with an origin that is not said.
+    // Another name from other databases, with a default origin.
     (
         "time_bucket",
         &[
@@ -172,9 +172,9 @@ const NAMED: &[Named] = &[
     ),
 ];
 
-/// An operator's function: what it is called, its operands, and what it calculates.
+/// The function of an operator: its name, its operands and its implementation.
 pub struct Operator {
-    /// As the syntax writes it.
+    /// The operator's sign.
     pub sign: char,
     /// Name of the function.
     pub name: &'static str,
@@ -276,7 +276,7 @@ pub const OPERATORS: &[Operator] = &[
     op('/', "interval_div", &[one(&[Span, Float], Span, |v, _| quotient(v))]),
 ];
 
-/// 22008 for what has left the range of timestamps.
+/// 22008 for a result out of range of timestamps.
 fn found(micros: Option<i64>) -> Result<Option<Value<'static>>> {
     match micros {
         Some(micros) => Ok(Some(Value::Micros(micros))),
@@ -295,7 +295,7 @@ fn checked(interval: std::result::Result<Interval, Fault>) -> Result<Interval> {
     interval.map_err(|_| SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"))
 }
 
-/// The field that a text names.
+/// The field named by a text.
 pub fn field(value: &Value<'_>, memory: &mut Memory, type_name: &str) -> Result<Field> {
     let read = memory.of(value.text(), |name| match Field::named(name) {
         Some(field) => Ok(Read::Field(field)),
@@ -339,7 +339,7 @@ fn zone(value: &Value<'_>, memory: &mut Memory) -> Result<Zone> {
     }
 }
 
-/// A zone as it is written after a time: an offset is one *east* of Greenwich.
+/// A zone as written after a time: a positive offset is *east* of Greenwich.
 fn zone_of_text(value: &Value<'_>, memory: &mut Memory) -> Result<Zone> {
     match pg_values::time::zone::offset(value.text()) {
         Ok(seconds) => Ok(Zone::Fixed(seconds)),
@@ -347,7 +347,7 @@ fn zone_of_text(value: &Value<'_>, memory: &mut Memory) -> Result<Zone> {
     }
 }
 
-/// A text that is not what its pattern says.
+/// The error for a text that does not match its pattern.
 fn misread(fault: Fault, v: &[Value<'_>]) -> SqlError {
     let (text, pattern) = (v[0].text(), v[1].text());
     match fault {
@@ -388,7 +388,7 @@ fn make_date(v: &[Value<'_>]) -> Result<i32> {
         let message = format!("date field value out of range: {year}-{month:02}-{day:02}");
         SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, message)
     };
-    // There is no year 0; negative years are before Christ.
+    // There is no year 0; negative years are BC.
     let astronomical = if year < 0 { year + 1 } else { year };
     let is_day = (1..=12).contains(&month)
         && day >= 1
@@ -450,7 +450,7 @@ fn from_epoch(seconds: f64) -> Result<Option<Value<'static>>> {
     if seconds.is_nan() {
         return Err(SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp cannot be NaN"));
     }
-    // PostgreSQL counts from 2000, and rounds there.
+    // PostgreSQL counts from 2000, and rounds after the conversion.
     const EPOCH_SECONDS: f64 = 946_684_800.0;
     let micros = ((seconds - EPOCH_SECONDS) * 1e6).round_ties_even() + EPOCH_SECONDS * 1e6;
     if micros.abs() >= 2f64.powi(63) {
@@ -466,7 +466,7 @@ fn interval_of_range(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
     let text = v[0].text();
     let unit = |value: &Value<'_>| match Field::named(value.text()) {
         Some(Field::Of(unit)) => Ok(unit),
-        _ => Err(SqlError::syntax(format!("\"{}\" is no field of an interval", value.text()))),
+        _ => Err(SqlError::syntax(format!("\"{}\" is not a field of an interval", value.text()))),
     };
     let range = Some((unit(&v[1])?, unit(&v[2])?));
     let read = pg_values::time::interval(text.as_bytes(), range);
@@ -491,7 +491,7 @@ fn rounded(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
     Ok(Some(Value::Micros(round_micros(micros, v[1].int()))))
 }
 
-/// The ends of periods that are given by their lengths.
+/// The ends of periods given by their lengths.
 fn ends(v: &[Value<'_>]) -> Result<Vec<Value<'static>>> {
     let mut all = vec![];
     for pair in v.chunks(2) {
@@ -507,7 +507,7 @@ fn ends(v: &[Value<'_>]) -> Result<Vec<Value<'static>>> {
     Ok(all)
 }
 
-/// Periods without their ends; one of no length is a moment.
+/// Half-open periods; one of length zero is a point in time.
 fn overlaps(v: &[Value<'_>]) -> Result<Option<Value<'static>>> {
     let period = |a: &Value<'_>, b: &Value<'_>| (a.micros().min(b.micros()), a.micros().max(b.micros()));
     let (first, second) = (period(&v[0], &v[1]), period(&v[2], &v[3]));
@@ -585,7 +585,7 @@ fn date_and_time(date: &Value<'_>, time: i64) -> Result<Option<Value<'static>>> 
     found(start.checked_add(time).filter(|at| calendar::is_timestamp(*at)))
 }
 
-/// A time of day moves within its day.
+/// A time of day plus an interval wraps within the day.
 fn moved_time(time: i64, by: i64) -> Result<Option<Value<'static>>> {
     Ok(Some(Value::Micros((i128::from(time) + i128::from(by)).rem_euclid(MICROS_PER_DAY.into()) as i64)))
 }

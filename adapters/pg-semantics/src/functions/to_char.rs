@@ -1,4 +1,4 @@
-//! `to_char`: timestamps, intervals and numbers after a pattern. The patterns are those of `pg-values`.
+//! `to_char`: timestamps, intervals and numbers with a pattern. `pg-values` implements the patterns.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ fn written(
     }
 }
 
-/// Numbers after a pattern, from a column of any type of numbers.
+/// Numbers with a pattern, from a column of any numeric type.
 fn numbers(values: &dyn Array, patterns: &StringArray, rows: usize) -> Result<Vec<Option<String>>> {
     let mut memory = Memory::default();
     let mut digits = BytesMut::new();

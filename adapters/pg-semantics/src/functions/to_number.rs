@@ -1,4 +1,4 @@
-//! `to_number`: numerics read after a pattern. The patterns are those of `pg-values`.
+//! `to_number`: reads numerics with a pattern. `pg-values` implements the patterns.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn read(text: &str, pattern: &NumberPattern) -> crate::Result<NumberRead> {
     })
 }
 
-/// The number; None after an empty pattern.
+/// The number; None for an empty pattern.
 fn number(text: &str, pattern: &str, memory: &mut Memory) -> crate::Result<Option<Decimal>> {
     if pattern.is_empty() {
         return Ok(None);
@@ -63,7 +63,7 @@ fn number(text: &str, pattern: &str, memory: &mut Memory) -> crate::Result<Optio
     Ok(Some(Decimal { scale: found.scale.saturating_add(read.shift as i32), ..found }))
 }
 
-/// The type of what is read: as many places as a constant pattern has, and of a constant text as many as it says.
+/// The type of the result: the places of a constant pattern, or those of a constant text.
 fn returns(text: Option<&ScalarValue>, pattern: Option<&ScalarValue>) -> DataType {
     let constant = |value: Option<&ScalarValue>| match value {
         Some(ScalarValue::Utf8(Some(text))) => Some(text.clone()),

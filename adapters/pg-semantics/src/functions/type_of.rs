@@ -1,4 +1,4 @@
-//! `pg_typeof`: the name of its argument's type, whatever its value is.
+//! `pg_typeof`: the name of its argument's type.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{ScalarValue, plan_err};

@@ -1,5 +1,5 @@
-//! Window functions of DataFusion's with PostgreSQL's types: `row_number`, `rank` and `dense_rank` are bigint, `ntile` is integer.
-//! DataFusion counts with numbers without a sign, which no operator of PostgreSQL's knows.
+//! Window functions of DataFusion's with PostgreSQL's types: `row_number`, `rank` and `dense_rank` are bigint, `ntile`
+//! is integer. DataFusion returns unsigned integers, which no PostgreSQL operator accepts.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const TYPES: [(&str, DataType); 4] = [
     ("row_number", DataType::Int64),
 ];
 
-/// The function with PostgreSQL's type, if DataFusion has another one.
+/// The function with PostgreSQL's type, if DataFusion's differs.
 pub fn typed(function: Arc<WindowUDF>) -> Arc<WindowUDF> {
     match TYPES.iter().find(|(name, _)| *name == function.name()) {
         Some((_, returns)) => Arc::new(WindowUDF::from(Typed { inner: function, returns: returns.clone() })),
@@ -89,7 +89,7 @@ impl WindowUDFImpl for Typed {
     }
 }
 
-/// Casts what another evaluator gives.
+/// Casts the results of another evaluator.
 #[derive(Debug)]
 struct Casting {
     inner: Box<dyn PartitionEvaluator>,

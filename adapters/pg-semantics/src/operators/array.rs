@@ -1,4 +1,5 @@
-//! Operators of arrays: `@>`, `<@`, `&&`, `||`, comparisons, subscripts, and an item against ANY or ALL of an array.
+//! Operators of arrays: `@>`, `<@`, `&&`, `||`, comparisons, subscripts, and comparisons of an item with ANY or ALL
+//! items of an array.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -14,7 +15,7 @@ use crate::functions::array::{Action, ArrayFunction, Slot, slot_type};
 use crate::functions::scalar::{Param, no_function};
 use crate::types::{Base, PgType};
 
-/// First part of the name of the operators that `x = ANY(array)` and `x = ALL(array)` are written as before they are planned.
+/// First part of the names of the operators that replace `x = ANY(array)` and `x = ALL(array)` before planning.
 pub const ANY: &str = "pg_any";
 /// See [`ANY`].
 pub const ALL: &str = "pg_all";
@@ -71,7 +72,7 @@ pub fn compare_arrays(op: Operator, left: &Operand, right: &Operand) -> Result<O
 pub fn quantified(op: Operator, any: bool, left: Operand, right: Operand) -> Result<Expr> {
     let items = if right.open { open_items(&left, &right)? } else { listed(&right) };
     match items {
-        // Written out, it is a list: what reads tables knows how to use that.
+        // Written out, it is a list, which table scans can use.
         Some(items) if matches!((op, any), (Operator::Eq, true) | (Operator::NotEq, false)) => {
             in_list(left, items, !any)
         }
@@ -146,7 +147,7 @@ pub fn call(action: Action, args: Vec<Operand>) -> Result<Expr> {
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(ArrayFunction::udf(action), args)))
 }
 
-/// The types that the arguments become.
+/// The types to which the arguments are converted.
 pub fn argument_types(action: Action, args: &[Operand]) -> Result<Vec<DataType>> {
     let undefined = || {
         let params: Vec<Param> =

@@ -1,5 +1,5 @@
-//! Operators on the bits of integers: `&`, `|`, `#`, `<<` and `>>`. Functions of ours, because the optimizer takes `x # x` for 0 even where
-//! x is null.
+//! Operators on the bits of integers: `&`, `|`, `#`, `<<` and `>>`. They are our functions, because the optimizer
+//! replaces `x # x` by 0 even if x is null.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Opti
     let shifts = matches!(operation, Operation::Left | Operation::Right);
     let known = |o: &Operand| if o.open { DataType::Int32 } else { o.arrow().clone() };
     let (l, r) = match shifts {
-        // By so many places: an integer.
+        // The number of places: an integer.
         true if known(right) == DataType::Int64 => {
             return Err(no_operator(&op.to_string(), left, right).into());
         }
@@ -70,7 +70,7 @@ struct Bits {
     signature: Signature,
 }
 
-/// Places of a shift, as processors count them: modulo the width of the type.
+/// Places of a shift modulo the width of the type, as processors do.
 trait Word: Copy {
     fn and(self, other: Self) -> Self;
     fn or(self, other: Self) -> Self;

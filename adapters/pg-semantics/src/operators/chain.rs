@@ -1,6 +1,6 @@
-//! Long chains of operators, `a + b - c …` and `a + (b + (c + …))`, as one flat call. Planners and optimizers name and type each
-//! node together with all that is below it, so that a tree costs the square of its depth and more. A chain is one node with all
-//! operands side by side. It is calculated step by step, in the order in which the operators stand.
+//! Long chains of operators, `a + b - c …` and `a + (b + (c + …))`, as one flat call. Planners and optimizers name and
+//! type each node together with everything below it, so the cost of a tree is at least quadratic in its depth. A chain
+//! is one node with all operands side by side. It is evaluated step by step, in the order of the operators.
 
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,17 +25,17 @@ use parking_lot::{Mutex, RwLock};
 use super::{Operand, call, comparison, quantifier, resolve};
 use crate::arithmetic;
 
-/// Operators in one another from which on a chain is made: shorter expressions stay what optimizers know how to look into.
+/// Least nesting of operators for a chain: shorter expressions stay trees, which optimizers can analyse.
 const NESTED_MAX: usize = 16;
 
-/// Column of a step: what the steps before it have come to.
+/// Column of a step: the result of the steps before it.
 const BEFORE: &str = "before";
 
 /// Column of a step: its other operand.
 const OPERAND: &str = "operand";
 
-/// Plans `left op right` as one more step of the chain that one of them is or becomes. Both come back as they were if neither is
-/// deep, or the operator is none that is chained.
+/// Plans `left op right` as one more step of the chain that one of them is or becomes. Returns both unchanged if
+/// neither is deep, or the operator is not one that is chained.
 pub fn extend(op: &BinaryOperator, left: Operand, right: Operand) -> Result<Extended> {
     if comparison(op).is_some() || quantifier(op).is_some() {
         return Ok(Extended::Not(left, right));
@@ -46,7 +46,7 @@ pub fn extend(op: &BinaryOperator, left: Operand, right: Operand) -> Result<Exte
     }
     let (carrier, other) = if is_left { (&left, &right) } else { (&right, &left) };
     let before = Operand { expr: column(BEFORE), field: Arc::clone(&carrier.field), open: false };
-    // Literals stay where the operator sees them: their types may be open.
+    // Literals stay visible to the operator: their types may be unknown.
     let visible = other.open || matches!(other.expr, Expr::Literal(..));
     let shown = if visible { other.clone() } else { Operand { expr: column(OPERAND), ..other.clone() } };
     let planned = if is_left { resolve(op, &before, &shown)? } else { resolve(op, &shown, &before)? };
@@ -68,15 +68,15 @@ pub fn extend(op: &BinaryOperator, left: Operand, right: Operand) -> Result<Exte
     Ok(Extended::Chain(call(chain, args)))
 }
 
-/// What became of an operator and its operands.
+/// The result of an attempt to extend a chain.
 pub enum Extended {
     /// A chain.
     Chain(Expr),
-    /// The operands, as they were.
+    /// The operands, unchanged.
     Not(Operand, Operand),
 }
 
-/// The type of a chain, which need not be looked for among its operands.
+/// The type of a chain, without a traversal of its operands.
 pub fn field(function: &ScalarFunction) -> Option<FieldRef> {
     chain_of(function).map(|chain| chain.steps.result())
 }
@@ -86,7 +86,7 @@ fn chain_of(function: &ScalarFunction) -> Option<&Chain> {
     inner.downcast_ref::<Chain>()
 }
 
-/// Looks no further than it has to.
+/// Stops as soon as the result is known.
 fn is_deep(expr: &Expr) -> bool {
     let mut at = expr;
     for _ in 0..NESTED_MAX {
@@ -113,7 +113,7 @@ fn column(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
 
-/// A parameter becomes an operand, so that its value is found where values of parameters are looked for.
+/// A parameter becomes an operand, so that parameter substitution finds it.
 fn without_placeholder(planned: Expr) -> Result<(Expr, Option<(Expr, FieldRef)>)> {
     let mut found = None;
     let planned = planned.transform_up(|expr| match expr {
@@ -127,7 +127,7 @@ fn without_placeholder(planned: Expr) -> Result<(Expr, Option<(Expr, FieldRef)>)
     Ok((planned.data, found))
 }
 
-/// One operator of a chain: an expression over what came before and, unless it is a constant, its other operand.
+/// One operator of a chain: an expression over the result so far and, unless it is a constant, its other operand.
 #[derive(PartialEq, Eq, Debug)]
 struct Step {
     expr: Expr,
@@ -139,7 +139,7 @@ struct Step {
 
 impl Step {
     fn new(planned: Expr, before: &FieldRef, operand: Option<&FieldRef>) -> Result<Step> {
-        // What stands for an operand can be NULL, whatever it is replaced by later.
+        // The placeholder of an operand is nullable, whatever replaces it later.
         let named = |field: &FieldRef, name: &str| {
             Arc::new(field.as_ref().clone().with_name(name).with_nullable(true))
         };
@@ -160,8 +160,8 @@ impl Step {
     }
 }
 
-/// The steps of a chain. Chains of which one goes on where the other ends share the steps that both have: adding one to a chain
-/// does not copy those before it.
+/// The steps of a chain. Chains with a common prefix share its steps: adding a step to a chain does not copy those
+/// before it.
 #[derive(Clone)]
 struct Steps {
     all: Arc<RwLock<Vec<Arc<Step>>>>,
@@ -176,7 +176,7 @@ impl Steps {
             all.push(Arc::new(step));
             return Steps { all: Arc::clone(&self.all), len };
         }
-        // Another chain went on here already.
+        // Another chain already continues here.
         let mut own = all[..self.len].to_vec();
         own.push(Arc::new(step));
         Steps { all: Arc::new(RwLock::new(own)), len }
@@ -216,12 +216,12 @@ impl std::fmt::Debug for Steps {
     }
 }
 
-/// The function that a chain calls: of the first operand, and those of all steps that take one, in order.
+/// The function of a chain. Its arguments are the first operand and the operands of all steps that take one, in order.
 #[derive(Debug)]
 struct Chain {
     steps: Steps,
     signature: Signature,
-    /// The steps as they are calculated, made when they are first needed, for the configuration they were made with.
+    /// The compiled steps, compiled on first use, with their configuration.
     compiled: Mutex<Option<(Arc<ConfigOptions>, CompiledSteps)>>,
 }
 
@@ -258,7 +258,7 @@ impl Chain {
 
 type CompiledSteps = Arc<Vec<Compiled>>;
 
-/// A step that can be calculated.
+/// A compiled step.
 #[derive(Debug)]
 struct Compiled {
     expr: Arc<dyn PhysicalExpr>,
@@ -296,7 +296,7 @@ impl Hash for Chain {
     }
 }
 
-/// Takes in a text as it is put together.
+/// Hashes a text while it is written.
 struct Digest(DefaultHasher);
 
 impl Write for Digest {
@@ -311,9 +311,9 @@ impl ScalarUDFImpl for Chain {
         "operators"
     }
 
-    /// Two chains have one name only if they are the same: plans refer to expressions by their names. A digest is enough, and
-    /// the text of thousands of operands would be put together over and over. It is made of the operands' names, which a pass
-    /// that gives them other types leaves as they are.
+    /// Two chains have the same name only if they are equal, because plans refer to expressions by name. A digest
+    /// replaces the text of thousands of operands, which would be built again and again. It covers the operands' names,
+    /// which passes that change their types leave unchanged.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let mut digest = Digest(DefaultHasher::new());
         self.hash(&mut digest.0);

@@ -1,4 +1,4 @@
-//! Comparisons: both operands become values of one type, the one that PostgreSQL would compare them as.
+//! Comparisons: both operands are converted to the type in which PostgreSQL compares them.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result;
@@ -28,7 +28,7 @@ pub fn is_plain(operand: &Operand) -> bool {
     !matches!(operand.pg(), PgType::Array(_) | PgType::One(Base::Jsonb))
 }
 
-/// The Arrow type that both can be compared as.
+/// The Arrow type in which both can be compared.
 pub fn common_type(left: &Operand, right: &Operand) -> Option<DataType> {
     match (left.open, right.open) {
         (true, true) => return Some(DataType::Utf8),
@@ -62,8 +62,8 @@ pub fn common_type(left: &Operand, right: &Operand) -> Option<DataType> {
     (l == r).then(|| left.arrow().clone())
 }
 
-/// The Arrow type that results of both can be: of CASE, COALESCE, VALUES, UNION. Unlike operands, a real beside an exact number stays
-/// a real.
+/// The common Arrow type of results: of CASE, COALESCE, VALUES, UNION. Unlike among operands, a real beside an exact
+/// number stays a real.
 pub fn common_result(left: &Operand, right: &Operand) -> Option<DataType> {
     let exact = |o: &Operand| o.arrow().is_integer() || o.arrow().is_decimal();
     let real = |o: &Operand| *o.arrow() == DataType::Float32;

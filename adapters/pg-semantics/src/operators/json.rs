@@ -1,4 +1,4 @@
-//! Operators of jsonb: calls of the functions that PostgreSQL has behind them.
+//! Operators of jsonb, as calls of PostgreSQL's functions behind them.
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
@@ -33,14 +33,14 @@ pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Opti
         BinaryOperator::QuestionAnd => "jsonb_exists_all",
         BinaryOperator::HashMinus => "jsonb_delete_path",
         BinaryOperator::Minus if is_json(left) => "jsonb_delete",
-        // Text beside jsonb is joined as text is; `||` of jsonb and a literal reads the literal.
+        // Text and jsonb are concatenated as texts; `||` of jsonb and a literal parses the literal.
         BinaryOperator::StringConcat if is_json(left) && is_json(right) || left.open || right.open => {
             "jsonb_concat"
         }
         BinaryOperator::StringConcat => return Ok(None),
         _ => return Err(no_operator(&op.to_string(), left, right).into()),
     };
-    // A literal of an open type is a text, a path or a document: the function knows which.
+    // A literal of unknown type is a text, a path or a document, depending on the function.
     match called(name, vec![left.clone(), right.clone()]) {
         Ok(call) => Ok(Some(call)),
         Err(_) => Err(no_operator(&op.to_string(), left, right).into()),
@@ -67,7 +67,7 @@ pub fn compare(op: Operator, left: &Operand, right: &Operand) -> Result<Option<E
     }
 }
 
-/// What a cast of a jsonb value is.
+/// The plan of a cast of a jsonb value.
 pub enum Casted {
     /// This expression.
     As(Expr),
@@ -86,7 +86,7 @@ pub fn cast_from(value: &Operand, into: &Field) -> Result<Casted> {
     Ok(match into.data_type() {
         DataType::Utf8 => Casted::As(called("jsonb_out", vec![value.clone()])?),
         DataType::Boolean => Casted::As(called("jsonb_bool", vec![value.clone()])?),
-        // By way of numeric, which rounds.
+        // Through numeric, which rounds.
         DataType::Int16 | DataType::Int32 | DataType::Int64 => {
             let numeric = cast(number()?, DataType::Decimal128(38, 10));
             Casted::As(cast(numeric, into.data_type().clone()))

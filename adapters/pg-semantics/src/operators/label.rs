@@ -1,5 +1,5 @@
-//! DataFusion leaves casts out of the names that it gives expressions, so that `avg(x::real)` and `avg(x::float8)` of one query
-//! would be one column. A label is a function that gives its argument as it is, and whose name says the type.
+//! DataFusion omits casts from the names of expressions, so that `avg(x::real)` and `avg(x::float8)` in one query would
+//! be one column. A label is a function that returns its argument and whose name contains the type.
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::plan_err;
@@ -27,21 +27,21 @@ pub fn casts(expr: Expr) -> Result<Expr> {
     Ok(labelled.data)
 }
 
-/// Name of the label of what a recursion makes.
+/// Name of the label of recursive results.
 const RECURRED: &str = "recursive term";
 
-/// What a recursion makes, under a label.
+/// A recursive result, under a label.
 pub fn recurred(value: Expr) -> Expr {
     call(Label::new(RECURRED.into()), vec![value])
 }
 
-/// True for the label of what a recursion makes.
+/// True for the label of recursive results.
 pub fn is_recurred(function: &ScalarUDF) -> bool {
     let inner = function.inner().as_ref() as &dyn std::any::Any;
     inner.downcast_ref::<Label>().is_some_and(|label| label.name == RECURRED)
 }
 
-/// Gives its argument.
+/// Returns its argument.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct Label {
     name: String,

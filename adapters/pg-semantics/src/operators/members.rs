@@ -1,4 +1,4 @@
-//! Long lists of constants behind IN, as one set: planners and optimizers would look at each constant in each of their passes.
+//! Long IN lists of constants, as one set: planners and optimizers would visit each constant in each pass.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -16,11 +16,11 @@ use datafusion::physical_expr::expressions::{Column, InListExpr};
 use super::call;
 use crate::arithmetic;
 
-/// Constants from which on a list becomes a set. Shorter ones stay what scans know how to look up.
+/// Least number of constants for a set. Shorter lists stay lists, which scans can use for lookups.
 pub const LONG_LIST_MIN: usize = 1_000;
 
-/// `subject IN (list)`, both of type `data_type`. None if the list is short, not of constants alone, or of a type whose equality
-/// is not that of its bits.
+/// `subject IN (list)`, both of type `data_type`. None if the list is short, has other items than constants, or has a
+/// type whose equality is not bitwise.
 pub fn plan(subject: &Expr, list: &[Expr], data_type: &DataType, negated: bool) -> Result<Option<Expr>> {
     let by_bits = data_type.is_integer() || data_type.is_decimal() || data_type.is_temporal();
     if list.len() < LONG_LIST_MIN || !by_bits && *data_type != DataType::Utf8 {
@@ -34,11 +34,11 @@ pub fn plan(subject: &Expr, list: &[Expr], data_type: &DataType, negated: bool) 
     Ok(Some(call(Members::new(values, negated), vec![subject.clone()])))
 }
 
-/// What a list's item is, as a value of the list's type.
+/// An item of a list as a value of the list's type.
 fn constant(item: &Expr, data_type: &DataType) -> Result<Option<ScalarValue>> {
     let value = match item {
         Expr::Literal(value, _) => value.clone(),
-        // A literal of another type: read or widened as everywhere else.
+        // A literal of another type: parsed or widened as elsewhere.
         cast @ Expr::Cast(Cast { expr, .. }) if matches!(expr.as_ref(), Expr::Literal(..)) => {
             match arithmetic::check(cast.clone(), &DFSchema::empty())? {
                 Expr::Literal(value, _) => value,
@@ -57,12 +57,12 @@ fn constant(item: &Expr, data_type: &DataType) -> Result<Option<ScalarValue>> {
     Ok((value.data_type() == *data_type).then_some(value))
 }
 
-/// The function: whether its argument is among the values, by the rules of IN for NULLs.
+/// The function: whether its argument is among the values, with the NULL semantics of IN.
 #[derive(Debug)]
 struct Members {
     values: ArrayRef,
     negated: bool,
-    /// Of the values: two lists are the same if it is.
+    /// Digest of the values, which identifies the list.
     digest: u64,
     signature: Signature,
     compiled: OnceLock<Arc<InListExpr>>,

@@ -1,6 +1,6 @@
-//! Operators as PostgreSQL resolves them. Every binary operator of a statement passes through [`Operators`] while it is planned:
-//! the types of its operands decide what it means, and which of them are converted. What is planned here needs no coercion by
-//! DataFusion any more. One module for each family of types; what no family knows is refused.
+//! Resolution of operators as in PostgreSQL. [`Operators`] plans every binary operator of a statement: the types of its
+//! operands determine its meaning and their conversions. DataFusion need not coerce the result. Each family of types
+//! has a module; an operator of no family is an error.
 
 pub mod array;
 mod bits;
@@ -63,7 +63,7 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Planned(settle::recurred(left, schema)?));
         }
         if let Some(logical) = logical(&op) {
-            // Truth values need no settling: whatever they compare is settled already.
+            // Booleans need no resolution: their operands are already resolved.
             let (left, right) = (Box::new(left), Box::new(right));
             return Ok(PlannerResult::Planned(Expr::BinaryExpr(BinaryExpr { left, op: logical, right })));
         }
@@ -81,7 +81,7 @@ impl ExprPlanner for Operators {
     fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
         for expr in &exprs {
             if matches!(expr.get_type(schema)?, DataType::List(_)) {
-                return Err(SqlError::unsupported("arrays have one dimension here").into());
+                return Err(SqlError::unsupported("only arrays of one dimension are supported").into());
             }
         }
         Ok(PlannerResult::Original(exprs))
@@ -90,14 +90,14 @@ impl ExprPlanner for Operators {
     fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         match raw.func.name() {
             name if ordered::is_ordered(name) => return Ok(PlannerResult::Original(ordered::plan(raw)?)),
-            // What PostgreSQL does to find equals: it sorts.
+            // PostgreSQL sorts to find equal values.
             "array_agg" | "json_agg" | "jsonb_agg" | "string_agg"
                 if raw.distinct && raw.order_by.is_empty() =>
             {
                 raw.order_by =
                     raw.args.first().map(|arg| arg.clone().sort(true, false)).into_iter().collect();
             }
-            // DataFusion counts with a number without a sign.
+            // DataFusion returns an unsigned integer.
             "regr_count" => {
                 let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = raw;
                 let count =
@@ -137,7 +137,7 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// Asks the families in turn.
+/// Tries the families in turn.
 fn resolve(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Option<Expr>> {
     if let Some(comparison) = comparison(op) {
         return compare::plan(comparison, left, right).map(Some);
@@ -153,7 +153,7 @@ fn resolve(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Optio
     Ok(None)
 }
 
-/// `= ANY`, as it is written before it is planned, and the comparison it means.
+/// The operator that replaces `= ANY` before planning, and its comparison.
 fn quantifier(op: &BinaryOperator) -> Option<(bool, Operator)> {
     let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return None };
     let [quantifier, op] = parts.as_slice() else { return None };
@@ -174,7 +174,7 @@ fn quantifier(op: &BinaryOperator) -> Option<(bool, Operator)> {
     Some((any, op))
 }
 
-/// A call of a scalar function of ours, the overload chosen by the arguments, which are converted.
+/// A call of one of our scalar functions: chooses the overload by the arguments and converts them.
 pub fn called(name: &str, args: Vec<Operand>) -> Result<Expr> {
     let function = ours(name).ok_or_else(|| SqlError::internal(format!("there is no function {name}")))?;
     let inner = function.inner().as_ref() as &dyn std::any::Any;
@@ -184,7 +184,7 @@ pub fn called(name: &str, args: Vec<Operand>) -> Result<Expr> {
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), args)))
 }
 
-/// The arguments of a call as what its overload takes.
+/// The arguments of a call, converted to the types of its overload.
 fn converted(function: &Scalar, args: Vec<Operand>) -> Result<Vec<Expr>> {
     let params: Vec<Param> =
         args.iter().map(|a| Param { pg: a.pg(), open: a.open, lenient: false }).collect();
@@ -192,7 +192,7 @@ fn converted(function: &Scalar, args: Vec<Operand>) -> Result<Vec<Expr>> {
     args.into_iter()
         .zip(kinds)
         .map(|(arg, kind)| match kind {
-            // Of any type: as it is, but an open one is text.
+            // Of any type: unchanged, but a literal of unknown type becomes text.
             Kind::Any | Kind::AnyJson | Kind::PlainJson if arg.open => Ok(arg.as_type(&DataType::Utf8)),
             Kind::Any | Kind::AnyJson | Kind::PlainJson => Ok(arg.expr),
             Kind::Jsonb if arg.open => {
@@ -203,7 +203,7 @@ fn converted(function: &Scalar, args: Vec<Operand>) -> Result<Vec<Expr>> {
         .collect()
 }
 
-/// A call of a function of ours with its arguments converted; other calls as they are.
+/// A call of one of our functions with its arguments converted; other calls unchanged.
 fn settle_call(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     let inner = call.func.inner().as_ref() as &dyn std::any::Any;
     let operands =
@@ -234,7 +234,7 @@ fn settle_call(call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(call.func, args)))
 }
 
-/// A value as text, as a cast does it.
+/// A value cast to text.
 fn cast_to_text(operand: &Operand) -> Result<Expr> {
     if operand.base() == Some(Base::Jsonb) && !operand.open {
         return called("jsonb_out", vec![operand.clone()]);
@@ -242,7 +242,7 @@ fn cast_to_text(operand: &Operand) -> Result<Expr> {
     Ok(operand.as_type(&DataType::Utf8))
 }
 
-/// A cast, as PostgreSQL does it, where the types that Arrow knows are not enough to tell.
+/// PostgreSQL's cast, where the Arrow types do not determine it.
 fn settle_cast(cast: Cast, schema: &DFSchema) -> Result<Expr> {
     let Cast { expr, field } = cast;
     let value = Operand::new(*expr, schema)?;
@@ -274,7 +274,7 @@ fn logical(op: &BinaryOperator) -> Option<Operator> {
     }
 }
 
-/// The comparison that an operator of the syntax means.
+/// The comparison of an operator of the syntax.
 pub fn comparison(op: &BinaryOperator) -> Option<Operator> {
     Some(match op {
         BinaryOperator::Eq => Operator::Eq,
@@ -287,7 +287,7 @@ pub fn comparison(op: &BinaryOperator) -> Option<Operator> {
     })
 }
 
-/// 42883, in PostgreSQL's words.
+/// 42883, with PostgreSQL's text.
 pub fn no_operator(op: &str, left: &Operand, right: &Operand) -> SqlError {
     let message = format!("operator does not exist: {} {op} {}", left.type_name(), right.type_name());
     SqlError::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
@@ -295,7 +295,7 @@ pub fn no_operator(op: &str, left: &Operand, right: &Operand) -> SqlError {
     )
 }
 
-/// A call of a function of ours.
+/// A call of one of our functions.
 pub fn call(function: impl Into<ScalarUDF>, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function.into()), args))
 }

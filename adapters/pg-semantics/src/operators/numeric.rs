@@ -1,5 +1,5 @@
-//! Arithmetic of numbers: which type a result has, and functions that calculate it. Integers and floats fail where they
-//! overflow; numerics are exact, and a quotient is rounded where PostgreSQL rounds it.
+//! Arithmetic of numbers: the types of results, and the functions that calculate them. Integers and floats fail where
+//! they overflow; numerics are exact, and a quotient is rounded where PostgreSQL rounds it.
 
 use std::sync::Arc;
 
@@ -43,7 +43,8 @@ impl Operation {
     }
 }
 
-/// Plans an operator if its operands are numbers, or one is and the type of the other is open. None: not of this family.
+/// Plans an operator if its operands are numbers, or one is and the type of the other is unknown. None: not of this
+/// family.
 pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Option<Expr>> {
     let Some(operation) = Operation::of(op) else { return Ok(None) };
     let (l, r) = (is_number(left.arrow()), is_number(right.arrow()));
@@ -71,7 +72,7 @@ pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Opti
     Ok(Some(arithmetic::call(operation, args)))
 }
 
-/// True for functions that stand for operators on numbers: what is below them is settled.
+/// True for functions of operators on numbers: their arguments are resolved.
 pub fn is_operation(function: &ScalarUDF) -> bool {
     let inner = function.inner().as_ref() as &dyn std::any::Any;
     inner.is::<Decimals>() || inner.is::<arithmetic::Checked>()
@@ -82,8 +83,8 @@ pub fn is_number(data_type: &DataType) -> bool {
     Digits::of(data_type).is_some() || data_type.is_floating()
 }
 
-/// The type that two numbers are calculated with: smallint, integer, bigint, numeric, real, double precision, whichever comes
-/// last; with numeric, enough digits for the values of both.
+/// The type in which two numbers are calculated: smallint, integer, bigint, numeric, real, double precision, whichever
+/// comes last; with numeric, enough digits for the values of both.
 pub fn common_number(left: &DataType, right: &DataType) -> Option<DataType> {
     if !is_number(left) || !is_number(right) {
         return None;
@@ -130,7 +131,7 @@ impl Decimals {
         if let (DataType::Decimal128(..), Operation::Add | Operation::Subtract | Operation::Multiply) =
             (into.arrow(), self.operation)
         {
-            // Nothing can overflow: the type has a digit for each that there can be.
+            // No overflow is possible: the type has enough digits for any result.
             let result = match self.operation {
                 Operation::Add => kernels::add(left, right)?,
                 Operation::Subtract => kernels::sub(left, right)?,
@@ -175,7 +176,7 @@ impl Decimals {
 pub struct Wide {
     values: Decimal256Array,
     scale: i32,
-    /// Scales beyond this are those of quotients: a value has as many digits as it shows.
+    /// The scale is that of a quotient: a value has as many digits as it shows.
     open: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What an operator is asked about: an expression, its PostgreSQL type, and whether it is a literal whose type is open.
+//! The operand of an operator: an expression, its PostgreSQL type, and whether it is a literal of unknown type.
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -14,9 +14,9 @@ use crate::types::{Base, PgType};
 /// An operand of an operator, or an argument of a function.
 #[derive(Clone, Debug)]
 pub struct Operand {
-    /// Its types settled.
+    /// The expression, with resolved types.
     pub expr: Expr,
-    /// Type, nullability, and the PostgreSQL type where the Arrow type does not tell.
+    /// Type, nullability, and the PostgreSQL type if the Arrow type does not determine it.
     pub field: FieldRef,
     /// True for a quoted literal, NULL or a parameter without a type: it takes its type from its surroundings.
     pub open: bool,
@@ -31,19 +31,19 @@ impl Operand {
         Ok(Operand { expr, field, open })
     }
 
-    /// A literal, whose type is open.
+    /// A literal of unknown type.
     pub fn literal(expr: Expr) -> Operand {
         let field = datafusion::arrow::datatypes::Field::new("", DataType::Utf8, true);
         Operand { expr, field: field.into(), open: true }
     }
 
-    /// With another expression in its place, of this plain type.
+    /// The operand with another expression of this plain type.
     pub fn retyped(self, expr: Expr, data_type: DataType) -> Operand {
         let field = datafusion::arrow::datatypes::Field::new("", data_type, self.field.is_nullable());
         Operand { expr, field: field.into(), open: false }
     }
 
-    /// The type under which PostgreSQL knows it.
+    /// Its PostgreSQL type.
     pub fn pg(&self) -> PgType {
         PgType::of(&self.field)
     }
@@ -61,18 +61,18 @@ impl Operand {
         self.field.data_type()
     }
 
-    /// Stands for a value of this type, whatever it is made of.
+    /// The operand as a value of this type.
     pub(super) fn of_type(&self, data_type: DataType) -> Operand {
         let field = self.field.as_ref().clone().with_data_type(data_type);
         Operand { expr: self.expr.clone(), field: field.into(), open: false }
     }
 
-    /// The type as an error names it.
+    /// The name of the type in errors.
     pub fn type_name(&self) -> String {
         if self.open { "unknown".into() } else { self.pg().sql_name() }
     }
 
-    /// A text whose type is open as the numeric that it is, with digits of its own; anything else as it is.
+    /// A literal of unknown type as a numeric with its own digits; any other operand unchanged.
     pub fn as_numeric(self) -> Operand {
         let literal = match &self.expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) if self.open => numeric_literal(text),
@@ -87,7 +87,7 @@ impl Operand {
         }
     }
 
-    /// The expression as a value of `into`: a cast where it is of another type, a parameter of that type where it has none.
+    /// The expression as a value of `into`: a cast if it has another type; a parameter without a type gets this type.
     pub fn as_type(&self, into: &DataType) -> Expr {
         match &self.expr {
             Expr::Placeholder(placeholder) if placeholder.field.is_none() => {
@@ -96,7 +96,7 @@ impl Operand {
                 Expr::Placeholder(typed)
             }
             other if self.arrow() == into => other.clone(),
-            // Beside a numeric a text is one with digits of its own: none are rounded away.
+            // Beside a numeric, a text becomes a numeric with its own digits, so that none are lost.
             Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if self.open && into.is_decimal() => {
                 match numeric_literal(text) {
                     Some(value) => Expr::Literal(value, metadata.clone()),
@@ -108,8 +108,8 @@ impl Operand {
     }
 }
 
-/// The type of a settled expression. DataFusion puts a name together for each node on its way, out of all that is below it: not
-/// for operations here.
+/// The type of a resolved expression. DataFusion would build a name for each node from everything below it; this
+/// function avoids that for operations.
 fn field(expr: &Expr, schema: &DFSchema) -> Result<FieldRef> {
     let Expr::ScalarFunction(function) = expr else { return Ok(expr.to_field(schema)?.1) };
     if let Some(field) = chain::field(function) {

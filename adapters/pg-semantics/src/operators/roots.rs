@@ -1,5 +1,5 @@
-//! Which expressions of a statement are no operands: these are settled where they stand, so that the types of a query's columns
-//! are known to the query around it.
+//! Marks the expressions of a statement that are not operands. They are resolved in place, so that the query around
+//! knows the types of a query's columns.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::SETTLE;
 
-/// Marks the roots of a statement's expressions to be settled.
+/// Marks the roots of a statement's expressions for resolution.
 pub fn mark(statement: &mut Statement) {
     let _ = VisitMut::visit(statement, &mut Marker);
 }
@@ -64,7 +64,7 @@ impl VisitorMut for Marker {
     }
 }
 
-/// Not what may be the name or the number of an output column, nor what needs no settling.
+/// Excludes expressions that may be the name or number of an output column, and those that need no resolution.
 fn wrap(expr: &mut Expr) {
     let plain = matches!(expr, Expr::Value(v) if matches!(v.value, Value::Number(..)));
     if !plain {

@@ -1,5 +1,5 @@
-//! UNION, INTERSECT and EXCEPT: the columns of both sides become values of one type, as PostgreSQL chooses it, while they are planned. So the
-//! query around them knows the types of their columns.
+//! UNION, INTERSECT and EXCEPT: planning converts the columns of both sides to the type that PostgreSQL chooses, so
+//! that the query around knows the types of their columns.
 
 use std::sync::Arc;
 
@@ -81,10 +81,10 @@ fn of_one_type(left: LogicalPlan, right: LogicalPlan, op: SetOperator) -> Result
     Ok((casted(left, l, &types)?, casted(right, r, &types)?))
 }
 
-/// What the columns of both sides become.
+/// The common column of both sides.
 struct Column {
     arrow: DataType,
-    /// What texts are shown as, where both sides differ in that.
+    /// The displayed type of texts, if the sides differ in it.
     shown: Option<(Base, i32)>,
 }
 
@@ -114,7 +114,7 @@ impl Column {
     }
 }
 
-/// The columns of a plan: which of them are literals whose type is open.
+/// The columns of a plan: which of them are literals of unknown type.
 fn columns(plan: &LogicalPlan) -> Vec<Operand> {
     let literals: Vec<bool> = match plan {
         LogicalPlan::Projection(projection) => projection.expr.iter().map(is_open).collect(),
@@ -143,7 +143,7 @@ fn casted(plan: LogicalPlan, columns: Vec<Operand>, types: &[Column]) -> Result<
     if columns.iter().zip(types).all(|(column, into)| into.is(column)) {
         return Ok(plan);
     }
-    // A literal is cast where it stands.
+    // A literal is cast in place.
     let (exprs, input) = match plan {
         LogicalPlan::Projection(projection) => (projection.expr, projection.input),
         plan => (columns.iter().map(|column| column.expr.clone()).collect(), Arc::new(plan)),

@@ -1,6 +1,6 @@
-//! Settling the types of an expression as PostgreSQL does: whole numbers that fit are integers, the branches of CASE and the
-//! arguments of COALESCE and its kin are of one type, and so are the items of IN. Operators settle their operands; what is no
-//! operand is settled where it stands in a statement (see [`SETTLE`]).
+//! Resolves the types of an expression as PostgreSQL does: integer literals that fit are of type integer; the branches
+//! of CASE, the arguments of COALESCE and the like, and the items of IN are of one type. Operators resolve their
+//! operands; other expressions are resolved in place (see [`SETTLE`]).
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -16,18 +16,18 @@ use crate::casts;
 use crate::error::{SqlError, SqlState};
 use crate::types::{Base, NO_MODIFIER, PgType, typed};
 
-/// Name of an operator that stands for no operation: `x OPERATOR(settle) NULL` is x with its types settled. Put around
-/// expressions of a statement that are no operands, before it is planned.
+/// Name of an operator without an operation: `x OPERATOR(settle) NULL` is x with its types resolved. It is put around
+/// expressions that are not operands before planning.
 pub const SETTLE: &str = "pg_settle";
 
-/// Name of an operator: `x OPERATOR(common) coalesce(y, z)` is x as a value of the type that y and z have in common. Values of one
-/// column of VALUES are written so.
+/// Name of an operator: `x OPERATOR(common) coalesce(y, z)` is x converted to the common type of y and z. The values of
+/// a column of VALUES are written so.
 pub const COMMON: &str = "pg_common";
 
-/// Name of an operator: `x OPERATOR(widen) NULL` is x; if it is a numeric, one with room for what a recursion makes of it.
+/// Name of an operator: `x OPERATOR(widen) NULL` is x; a numeric is widened for the results of a recursion.
 pub const WIDEN: &str = "pg_widen";
 
-/// Name of an operator: `x OPERATOR(recurred) NULL` is x, which a recursion makes: the same, and recognized by
+/// Name of an operator: `x OPERATOR(recurred) NULL` is x, marked as a recursive result for
 /// [`is_recurred`](super::is_recurred).
 pub const RECURRED: &str = "pg_recurred";
 
@@ -50,7 +50,7 @@ pub fn as_one_of(value: Expr, all: Expr, schema: &DFSchema) -> Result<Expr> {
     };
     let shown_as = shown::common(all.iter());
     let value = Operand::new(value, schema)?;
-    // What is a text beside numerics is a numeric with digits of its own: it says them itself.
+    // A text beside numerics is a numeric with its own digits.
     let cast = as_one(value, &common, shown_as.map(|(base, _)| base), schema)?;
     let cast = settle(cast, schema)?;
     match shown_as {
@@ -68,10 +68,10 @@ pub fn widened(value: Expr, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
-/// The same expression with its types settled. Doing it twice changes nothing.
+/// The expression with its types resolved. Idempotent.
 pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(match expr {
-        // Settled when they were planned, with all that is below them.
+        // Resolved during planning, with everything below them.
         done @ (Expr::BinaryExpr(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..)) => done,
         Expr::ScalarFunction(done)
             if numeric::is_operation(&done.func)
@@ -80,7 +80,7 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         {
             Expr::ScalarFunction(done)
         }
-        // The least integer is written as the negative of a number that is a bigint.
+        // The least integer is written as the negative of a bigint.
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata)
             if value != i64::from(i32::MIN) && i32::try_from(value).is_ok() =>
         {
@@ -125,7 +125,7 @@ pub fn settle(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     })
 }
 
-/// The negative of a float is a product, because a sign changed by itself makes two out of NaN, which is one.
+/// The negative of a float is a product, because a plain sign change would create a second NaN.
 fn negated(value: Expr, schema: &DFSchema) -> Result<Expr> {
     let minus_one = match value.get_type(schema)? {
         DataType::Float32 => ScalarValue::Float32(Some(-1.0)),
@@ -135,13 +135,13 @@ fn negated(value: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(arithmetic::call(Operation::Multiply, vec![value, Expr::Literal(minus_one, None)]))
 }
 
-/// Arguments of functions that say themselves which integers they take.
+/// Arguments of functions that declare their integer types.
 pub(super) fn arguments(args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let literal = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Int64(_), _));
     args.into_iter().map(|arg| if literal(&arg) { Ok(arg) } else { settle(arg, schema) }).collect()
 }
 
-/// Keys of an order; a number is a constant, whatever its type.
+/// Sort keys; a number is a constant of any type.
 fn sorted(keys: Vec<Sort>, schema: &DFSchema) -> Result<Vec<Sort>> {
     let literal = |e: &Expr| matches!(e, Expr::Literal(..));
     let settled = |by: Sort| -> Result<Sort> {
@@ -154,7 +154,7 @@ fn sorted(keys: Vec<Sort>, schema: &DFSchema) -> Result<Vec<Sort>> {
     keys.into_iter().map(settled).collect()
 }
 
-/// Arguments of a window function: the value that it is of is settled, numbers of rows are what the function says itself.
+/// Arguments of a window function: resolves the value; the function declares the type of row counts.
 fn window_arguments(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     if name == "ntile" {
         return arguments(args, schema);
@@ -163,7 +163,7 @@ fn window_arguments(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Ve
     let value = args.next().map(|arg| settle(arg, schema)).transpose()?;
     let rest = arguments(args.collect(), schema)?;
     let mut args: Vec<Expr> = value.into_iter().chain(rest).collect();
-    // What stands for rows that are not there is of one type with the value.
+    // The default for missing rows has the type of the value.
     if matches!(name, "lag" | "lead")
         && let [value, offset, other] = args.as_slice()
     {
@@ -184,8 +184,8 @@ fn window_arguments(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Ve
     Ok(args)
 }
 
-/// NULLIF has the type of its first argument, as far as that can be compared with the second one as it is: numbers with numbers,
-/// dates with timestamps. Otherwise it is of the type that both become.
+/// NULLIF has the type of its first argument if that can be compared with the second without conversion: numbers with
+/// numbers, dates with timestamps. Otherwise it has the common type.
 fn settle_nullif(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     let operands = operands(function.args, schema)?;
     let [first, second] = operands.as_slice() else {
@@ -203,7 +203,7 @@ fn settle_nullif(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     let value = if kept { first.expr.clone() } else { first.as_type(&common) };
     let kept_type = if kept { first.arrow().clone() } else { common.clone() };
     let plain = |o: &Operand| compare::is_plain(o) && o.base() != Some(Base::Interval);
-    // The function finds equals by their bits, and a float has two zeros.
+    // The function compares bits, and a float has two zeros.
     if kept_type == common && !common.is_floating() && plain(first) && plain(second) {
         let args = vec![first.as_type(&common), second.as_type(&common)];
         return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.func, args)));
@@ -217,17 +217,17 @@ fn settle_nullif(function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
-/// Window functions that give a value of some row.
+/// Window functions that return the value of a row.
 const OF_A_ROW: [&str; 5] = ["lag", "lead", "first_value", "last_value", "nth_value"];
 
-/// Functions whose arguments become values of one type.
+/// Functions whose arguments are converted to one type.
 const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "make_array"];
 
 fn operands(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Operand>> {
     exprs.into_iter().map(|e| Operand::new(e, schema)).collect()
 }
 
-/// A call whose arguments become values of one type.
+/// A call with its arguments converted to one type.
 fn settle_of_one_type(mut function: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     let args = operands(std::mem::take(&mut function.args), schema)?;
     let shown_as = shown::common(args.iter());
@@ -239,7 +239,7 @@ fn settle_of_one_type(mut function: ScalarFunction, schema: &DFSchema) -> Result
     let is_array = function.name() == "make_array";
     for arg in function.args.iter().filter(|_| is_array) {
         if matches!(arg.get_type(schema)?, DataType::List(_)) {
-            return Err(SqlError::unsupported("arrays have one dimension here").into());
+            return Err(SqlError::unsupported("only arrays of one dimension are supported").into());
         }
     }
     let call = Expr::ScalarFunction(function);
@@ -249,7 +249,7 @@ fn settle_of_one_type(mut function: ScalarFunction, schema: &DFSchema) -> Result
     }
 }
 
-/// The expressions as values of one type: the one that all can be compared as.
+/// The expressions converted to the type in which all can be compared.
 fn of_one_type(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let operands = operands(exprs, schema)?;
     let shown_as = shown::common(operands.iter()).map(|(base, _)| base);
@@ -263,7 +263,7 @@ fn all_of_one_type(operands: Vec<Operand>, shown_as: Option<Base>, schema: &DFSc
     }
 }
 
-/// An operand as a value of the type that it has in common with others; a literal is read as such a value.
+/// An operand converted to the common type; a literal is parsed as a value of it.
 pub(super) fn as_one(
     operand: Operand,
     common: &DataType,
@@ -281,11 +281,11 @@ pub(super) fn as_one(
     }
 }
 
-/// The type of the first operand whose type is not open, widened by the others.
+/// The type of the first operand of known type, widened by the others.
 fn common_type(operands: &[Operand]) -> Option<DataType> {
     let mut known = operands.iter().filter(|o| !o.open);
     let Some(first) = known.next() else {
-        // Of quoted literals alone: text. Of NULLs alone: nothing to settle.
+        // Quoted literals only: text. NULLs only: nothing to resolve.
         let text = operands.iter().any(|o| matches!(o.arrow(), DataType::Utf8));
         return text.then_some(DataType::Utf8);
     };
@@ -299,7 +299,7 @@ fn common_type(operands: &[Operand]) -> Option<DataType> {
     Some(common.arrow().clone())
 }
 
-/// What is unnested has only its Arrow type: jsonb is said again.
+/// Unnested values have only their Arrow type: jsonb is declared again.
 fn settle_unnest(mut unnest: Unnest, schema: &DFSchema) -> Result<Expr> {
     let list = Operand::new(*unnest.expr, schema)?;
     if list.open {
@@ -319,7 +319,7 @@ fn settle_unnest(mut unnest: Unnest, schema: &DFSchema) -> Result<Expr> {
 }
 
 fn settle_case(mut case: Case, schema: &DFSchema) -> Result<Expr> {
-    // CASE x WHEN y: each y is compared with x.
+    // CASE x WHEN y compares each y with x.
     if let Some(subject) = case.expr.take() {
         let subject = Operand::new(*subject, schema)?;
         for (when, _) in &mut case.when_then_expr {
@@ -332,7 +332,7 @@ fn settle_case(mut case: Case, schema: &DFSchema) -> Result<Expr> {
     results.extend(case.else_expr.take().map(|e| *e));
     let results = operands(results, schema)?;
     let (values, otherwise) = results.split_at(case.when_then_expr.len());
-    // ELSE has the first say; without it there is a NULL, which has none.
+    // ELSE has priority; without it there is a NULL, which has no type.
     let shown_as = shown::common(otherwise.iter().chain(values))
         .map(|(base, modifier)| (base, if otherwise.is_empty() { NO_MODIFIER } else { modifier }));
     let mut results = all_of_one_type(results, shown_as.map(|(base, _)| base), schema)?.into_iter();
@@ -355,8 +355,8 @@ fn settle_between(between: Between, schema: &DFSchema) -> Result<Expr> {
     Ok(if negated { Expr::Not(Box::new(both)) } else { both })
 }
 
-/// Subject and items become values of one type. Where there is none, each item is compared by itself, as it is where there is
-/// only one.
+/// Converts subject and items to one type. Without a common type, or with one item only, each item is compared
+/// separately.
 fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     let InList { expr, list, negated } = list;
     let subject = Operand::new(*expr, schema)?;
@@ -379,7 +379,7 @@ fn settle_in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     Ok(if negated { Expr::Not(Box::new(any)) } else { any })
 }
 
-/// The type that all of a list are converted to, as PostgreSQL finds it for an array: a real among exact numbers makes reals.
+/// The common type of a list, as PostgreSQL determines it for an array: with a real among exact numbers it is real.
 fn list_type(subject: &Operand, items: &[Operand]) -> Option<DataType> {
     if items.len() < 2 || subject.open || !compare::is_plain(subject) || !items.iter().all(compare::is_plain)
     {
@@ -400,7 +400,7 @@ fn list_type(subject: &Operand, items: &[Operand]) -> Option<DataType> {
     Some(common.arrow().clone())
 }
 
-/// Whether any of these holds, as a tree that is no deeper than it has to be.
+/// A disjunction of these, as a balanced tree.
 fn either(any: &mut Vec<Expr>) -> Expr {
     match any.len() {
         0 => Expr::Literal(ScalarValue::Boolean(Some(false)), None),

@@ -1,5 +1,5 @@
-//! Values that are shown as another type than their Arrow type tells. Varchar, jsonb and uuid are texts to Arrow, and DataFusion
-//! knows of columns and calls of ours what they are shown as, but not of CASE, COALESCE and their kin.
+//! Values whose displayed type differs from their Arrow type. Varchar, jsonb and uuid are texts to Arrow. DataFusion
+//! keeps the displayed type of columns and of our functions, but not of CASE, COALESCE and the like.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use super::{Operand, call};
 use crate::types::{Base, NO_MODIFIER, PgType, modifier, typed_with};
 
-/// The expression shown as a value of this type; as it is where it is shown so already.
+/// The expression displayed as this type; unchanged if it already is.
 pub fn shown(expr: Expr, schema: &DFSchema, base: Base, type_modifier: i32) -> Result<Expr> {
     let field = expr.to_field(schema)?.1;
     if PgType::of(&field) == PgType::One(base) && modifier(&field) == type_modifier {
@@ -24,13 +24,13 @@ pub fn shown(expr: Expr, schema: &DFSchema, base: Base, type_modifier: i32) -> R
     Ok(call(Shown { base, modifier: type_modifier, signature }, vec![expr]))
 }
 
-/// Whether a function is one of these: its argument is settled.
+/// Whether a function is one of these, whose arguments are resolved.
 pub fn is_shown(function: &ScalarUDF) -> bool {
     (function.inner().as_ref() as &dyn std::any::Any).is::<Shown>()
 }
 
-/// What the one value is shown as that is made of some: as the first that is no literal, and with its modifier if all have it.
-/// None: as its Arrow type tells.
+/// The displayed type of a value combined from several: that of the first operand that is not a literal, with its
+/// modifier if all have the same. None: that of the Arrow type.
 pub fn common<'a>(operands: impl Iterator<Item = &'a Operand> + Clone) -> Option<(Base, i32)> {
     let first = operands.clone().find(|operand| !operand.open)?;
     let base = first.base().filter(|base| matches!(base, Base::Varchar | Base::Jsonb | Base::Uuid))?;
@@ -41,7 +41,7 @@ pub fn common<'a>(operands: impl Iterator<Item = &'a Operand> + Clone) -> Option
     Some((base, if all_same { modifier(&first.field) } else { NO_MODIFIER }))
 }
 
-/// Gives its argument.
+/// Returns its argument.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct Shown {
     base: Base,

@@ -1,4 +1,4 @@
-//! Operators of dates, times and intervals: `+`, `-`, `*` and `/`. Which there are is listed in `functions/time.rs`.
+//! Operators of dates, times and intervals: `+`, `-`, `*` and `/`. `functions/time.rs` lists them.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result;
@@ -38,13 +38,13 @@ pub fn plan(op: &BinaryOperator, left: &Operand, right: &Operand) -> Result<Opti
 fn kind(operand: &Operand) -> Option<Kind> {
     match operand.arrow() {
         _ if operand.open => None,
-        // What multiplies an interval is taken for a double.
+        // The factor of an interval is converted to a double.
         DataType::Decimal128(..) | DataType::Decimal256(..) => Some(Kind::Float),
         data_type => Kind::of(data_type),
     }
 }
 
-/// The operator of a known operand and a literal whose type is open: that of two of one type, else the only one there is.
+/// The operator of a known operand and a literal of unknown type: that of two operands of one type, else the only one.
 fn of_open(
     sign: char,
     known: Option<Kind>,
@@ -74,7 +74,7 @@ fn of_open(
     }
 }
 
-/// The operator of two known operands: as they are, else with as little conversion as there can be.
+/// The operator of two known operands: without conversion, else with the least conversion.
 fn best(sign: char, left: Kind, right: Kind) -> Option<&'static Operator> {
     let cost = |operator: &&Operator| {
         let args = operator.overload[0].args;
@@ -84,7 +84,7 @@ fn best(sign: char, left: Kind, right: Kind) -> Option<&'static Operator> {
     OPERATORS.iter().filter(|operator| cost(operator).is_some()).min_by_key(|operator| cost(operator))
 }
 
-/// How far a conversion goes that is made without being asked for; None: there is none.
+/// The distance of an implicit conversion; None: there is none.
 fn conversion(from: Kind, into: Kind) -> Option<u32> {
     match (from, into) {
         (from, into) if from == into => Some(0),

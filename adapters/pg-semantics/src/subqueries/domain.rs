@@ -1,4 +1,4 @@
-//! What a subquery reads of the query around it, and the rows of it that there are.
+//! The domain of a correlated subquery: the outer columns that it reads, and their distinct rows.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,12 +10,12 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Projection, Subquery, SubqueryAlias};
 
-/// Gives out names that no statement has.
+/// Generates names that no statement contains.
 #[derive(Default)]
 pub struct Namer(Cell<usize>);
 
 impl Namer {
-    /// A new one.
+    /// A new name.
     pub fn next(&self, what: &str) -> String {
         self.0.set(self.0.get() + 1);
         format!("__{what}_{}", self.0.get())
@@ -55,7 +55,7 @@ pub struct Domain<'n> {
 }
 
 impl<'n> Domain<'n> {
-    /// Of these columns of `outer`.
+    /// The domain of these columns of `outer`.
     pub fn new(outer: &LogicalPlan, columns: Vec<Column>, names: &'n Namer) -> Result<Domain<'n>> {
         let columns: Vec<(Column, String)> =
             columns.into_iter().map(|column| (column, names.next("outer"))).collect();
@@ -66,7 +66,7 @@ impl<'n> Domain<'n> {
         Ok(Domain { rows, columns, names })
     }
 
-    /// The rows under an alias of their own, and the columns in the order of the outer ones.
+    /// The rows under a new alias, and the columns in the order of the outer ones.
     pub fn instance(&self) -> Result<(LogicalPlan, Vec<Column>)> {
         let alias = TableReference::bare(self.names.next("domain"));
         let rows = SubqueryAlias::try_new(Arc::new(self.rows.clone()), alias.clone())?;
@@ -99,8 +99,8 @@ impl<'n> Domain<'n> {
         Ok(found)
     }
 
-    /// The expression with the domain's columns, which are `columns` of its input, in the place of the outer ones. A subquery
-    /// in it still reads them from outside.
+    /// The expression with the outer columns replaced by the domain's, which are `columns` of its input. A subquery in
+    /// it still reads them as outer columns.
     pub fn inside(&self, expr: Expr, columns: &[Column]) -> Result<Expr> {
         let inner: HashMap<&Column, &Column> =
             self.columns.iter().map(|(outer, _)| outer).zip(columns).collect();

@@ -1,4 +1,4 @@
-//! What no expression of DataFusion says: that a value may be null, that there is one row at most.
+//! Properties that DataFusion's expressions cannot state: a value may be null; there is at most one row.
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
@@ -15,20 +15,20 @@ pub fn maybe_null(value: Expr) -> Expr {
     ScalarUDF::from(OneRow::new("maybe_null", 1)).call(vec![value])
 }
 
-/// A column under its name that conditions on it cannot be pushed through. The optimizer would make an equality with it a key of
-/// the join below, whose keys are equal as nulls.
+/// A column through which conditions cannot be pushed. The optimizer would turn an equality with it into a key of the
+/// join below, where nulls are equal.
 pub fn opaque(column: Column) -> Expr {
     let Column { relation, name, .. } = column.clone();
     maybe_null(Expr::Column(column)).alias_qualified(relation, name)
 }
 
-/// The value of a subquery that must not have more than one row; `rows`: how many it has.
+/// The value of a subquery that must not have more than one row; `rows`: its number of rows.
 pub fn one_row(value: Expr, rows: Expr) -> Expr {
     ScalarUDF::from(OneRow::new("one_row", 2)).call(vec![value, rows])
 }
 
-/// The first argument as it is; with a second one, only if that is not above one. Volatile, so that nothing that is known about
-/// the argument is taken for true of it.
+/// The first argument; with a second one, only if that is at most one. Volatile, so that the optimizer does not apply
+/// properties of the argument to it.
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct OneRow {
     name: &'static str,

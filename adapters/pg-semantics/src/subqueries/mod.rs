@@ -1,10 +1,11 @@
-//! Subqueries in expressions, as PostgreSQL evaluates them: three-valued IN, ANY and ALL, EXISTS and scalar subqueries wherever an
-//! expression can stand, correlated however they may be. They become joins before types are coerced, so that what compares
-//! values passes through everything that other comparisons pass through.
+//! Subqueries in expressions, as PostgreSQL evaluates them: three-valued IN, ANY and ALL, EXISTS and scalar subqueries
+//! in any expression, with any correlation. They become joins before types are coerced, so that their comparisons are
+//! processed like all others.
 //!
-//! A correlated subquery is evaluated once for each distinct combination of the outer columns that it reads (its *domain*):
-//! `push` moves the domain down through the subquery's plan until nothing in it refers to the outside any more. What the planner
-//! itself turns into a semi-join with the same answer (a plain EXISTS or IN among the conditions of WHERE) is left to it.
+//! A correlated subquery is evaluated once for each distinct combination of the outer columns that it reads (its
+//! *domain*): `push` moves the domain down through the subquery's plan until it no longer refers to the outer query.
+//! Subqueries that the planner turns into an equivalent semi-join (a plain EXISTS or IN among the conditions of WHERE)
+//! are left to it.
 
 mod domain;
 mod functions;
@@ -24,7 +25,7 @@ use datafusion::optimizer::AnalyzerRule;
 use domain::{Namer, refers_outside};
 use replace::Replace;
 
-/// Puts joins in the place of subqueries.
+/// Replaces subqueries by joins.
 #[derive(Debug)]
 pub struct Unnest;
 
@@ -38,7 +39,8 @@ impl AnalyzerRule for Unnest {
     }
 }
 
-/// Node by node from the top, so that what an inner subquery reads of an outer query is a column when its turn comes.
+/// Rewrites node by node from the top, so that the outer references of an inner subquery are columns when it is
+/// rewritten.
 fn rewrite(plan: LogicalPlan, names: &Namer) -> Result<LogicalPlan> {
     let plan = node(plan, names)?;
     let plan = plan
@@ -55,7 +57,7 @@ fn rewrite(plan: LogicalPlan, names: &Namer) -> Result<LogicalPlan> {
     Ok(plan.map_children(|child| Ok(Transformed::yes(rewrite(child, names)?)))?.data)
 }
 
-/// One node without the subqueries in its expressions that are not left to the planner.
+/// One node with the subqueries in its expressions replaced, apart from those left to the planner.
 fn node(plan: LogicalPlan, names: &Namer) -> Result<LogicalPlan> {
     match plan {
         LogicalPlan::Filter(filter) => filtered(filter, names),
@@ -125,7 +127,7 @@ fn over_input(plan: LogicalPlan, names: &Namer) -> Result<LogicalPlan> {
         exprs.push(named_as(replace.expression(expr.clone())?, &expr));
     }
     let rebuilt = match &plan {
-        // Its expressions are keys with an order, which stay where they are.
+        // Its expressions are sort keys, which stay in place.
         LogicalPlan::Sort(sort) => {
             let mut sort = sort.clone();
             sort.expr = sort.expr.iter().zip(exprs).map(|(by, expr)| by.with_expr(expr)).collect();
@@ -140,7 +142,7 @@ fn over_input(plan: LogicalPlan, names: &Namer) -> Result<LogicalPlan> {
     }
 }
 
-/// The expression under the name that another one had.
+/// The expression under the name of another one.
 pub(crate) fn named_as(expr: Expr, before: &Expr) -> Expr {
     if matches!(before, Expr::GroupingSet(_)) || expr == *before {
         return expr;
@@ -152,8 +154,8 @@ pub(crate) fn named_as(expr: Expr, before: &Expr) -> Expr {
     }
 }
 
-/// Conditions that the planner makes semi- and anti-joins, with nulls treated as in WHERE: an EXISTS or IN over a plain SELECT
-/// that is correlated in its WHERE alone, a NOT IN of more than constants that is not correlated.
+/// Conditions that the planner converts to semi- and anti-joins, with nulls treated as in WHERE: an EXISTS or IN over a
+/// plain SELECT that is correlated in its WHERE alone, a NOT IN of more than constants that is not correlated.
 fn is_semi_join(condition: &Expr) -> Result<bool> {
     let (condition, negated) = match condition {
         Expr::Not(inner) => (inner.as_ref(), true),
@@ -164,7 +166,7 @@ fn is_semi_join(condition: &Expr) -> Result<bool> {
         Expr::InSubquery(InSubquery { expr, subquery, negated: also }) => {
             let anti = negated != *also;
             let plan = &subquery.subquery;
-            // A constant is no key of a join, and only the keys of an anti-join are looked at for nulls.
+            // A constant is not a key of a join, and an anti-join checks only its keys for nulls.
             let anti_is_ours = refers_outside(plan)? || expr.column_refs().is_empty();
             Ok(!contains_subquery(expr)? && is_plain(plan)? && !(anti && anti_is_ours))
         }

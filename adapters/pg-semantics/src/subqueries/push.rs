@@ -1,4 +1,4 @@
-//! The domain of a subquery on its way down through the subquery's plan.
+//! Pushes the domain of a subquery down through the subquery's plan.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Pushed {
     pub columns: Vec<Column>,
 }
 
-/// The plan for each row of the domain, with nothing left in it that reads the domain from outside.
+/// The plan for each row of the domain, without outer references to the domain.
 pub fn push(plan: &LogicalPlan, domain: &Domain) -> Result<Pushed> {
     if !domain.is_read_by(plan)? {
         let (rows, columns) = domain.instance()?;
@@ -60,7 +60,7 @@ pub fn push(plan: &LogicalPlan, domain: &Domain) -> Result<Pushed> {
             Ok(Pushed { plan: LogicalPlan::Distinct(Distinct::All(Arc::new(plan))), columns })
         }
         LogicalPlan::Distinct(Distinct::On(on)) => push_distinct_on(on, domain),
-        // Only a LIMIT above makes an order matter, and looks for it itself.
+        // The order matters only for a LIMIT above, which finds it itself.
         LogicalPlan::Sort(sort) => push(&sort.input, domain),
         LogicalPlan::Limit(limit) => push_limit(limit, domain),
         LogicalPlan::Union(union) => push_union(union, domain),
@@ -92,7 +92,7 @@ fn push_join(join: Join, domain: &Domain) -> Result<Pushed> {
     };
     let (in_left, in_right) = (domain.is_read_by(&join.left)?, domain.is_read_by(&join.right)?);
     let (left, right, mut on, columns) = match join.join_type {
-        // Whatever the other side has goes with every row of this one.
+        // The rows of the other side are combined with every row of this one.
         JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti
             if !in_right && (join.join_type == JoinType::Inner || !reads_in_condition(&join, domain)?) =>
         {
@@ -118,7 +118,7 @@ fn push_join(join: Join, domain: &Domain) -> Result<Pushed> {
         }
         other => return not_impl_err!("a subquery that reads the outer query through a {other} join"),
     };
-    // Keys of the domain are equal even as nulls; those of the join keep their own way, in the filter.
+    // Null keys of the domain are equal; the keys of the join keep their own semantics, in the filter.
     let own = join.on.iter().map(|(l, r)| match join.null_equality {
         NullEquality::NullEqualsNothing => l.clone().eq(r.clone()),
         NullEquality::NullEqualsNull => Expr::BinaryExpr(datafusion::logical_expr::BinaryExpr::new(
@@ -169,7 +169,7 @@ fn push_aggregate(aggregate: &Aggregate, domain: &Domain) -> Result<Pushed> {
     if !aggregate.group_expr.is_empty() {
         return Ok(Pushed { plan: grouped, columns });
     }
-    // Without a group there is a row for every row of the domain, also where nothing was aggregated.
+    // Without GROUP BY there is one row for every row of the domain, also if no rows were aggregated.
     let (rows, all) = domain.instance()?;
     let on = all.iter().cloned().zip(columns).map(|(l, r)| (Expr::Column(l), Expr::Column(r))).collect();
     let mut exprs = Vec::with_capacity(aggregate.aggr_expr.len() + all.len());
@@ -189,7 +189,7 @@ fn push_aggregate(aggregate: &Aggregate, domain: &Domain) -> Result<Pushed> {
     Ok(Pushed { plan: LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?), columns: all })
 }
 
-/// What an aggregate is of no rows.
+/// The value of an aggregate over no rows.
 fn of_nothing(expr: &Expr, aggregate: &Aggregate) -> Result<ScalarValue> {
     match expr {
         Expr::Alias(alias) => of_nothing(&alias.expr, aggregate),
@@ -218,9 +218,9 @@ fn push_distinct_on(on: &DistinctOn, domain: &Domain) -> Result<Pushed> {
     Ok(Pushed { plan: LogicalPlan::Distinct(Distinct::On(distinct)), columns })
 }
 
-/// A LIMIT for each row of the domain: rows are numbered in their order.
+/// A LIMIT for each row of the domain, by row numbers in the order.
 fn push_limit(limit: &Limit, domain: &Domain) -> Result<Pushed> {
-    // What only renames or calculates goes on top.
+    // Projections are put on top.
     match limit.input.as_ref() {
         LogicalPlan::Projection(projection) => {
             let mut inner = limit.clone();
@@ -253,7 +253,7 @@ fn push_limit(limit: &Limit, domain: &Domain) -> Result<Pushed> {
         .map(|by| Ok(by.with_expr(domain.inside(by.expr.clone(), &columns)?)))
         .collect::<Result<Vec<SortExpr>>>()?;
     if order.is_empty() {
-        // In any order: all rows that are numbered together are equal here.
+        // Any order: all rows of a partition have equal keys.
         order.extend(columns.first().map(|key| Expr::Column(key.clone()).sort(true, false)));
     }
     let name = domain.names.next("row");
@@ -324,7 +324,7 @@ fn push_window(window: &Window, domain: &Domain) -> Result<Pushed> {
     Ok(Pushed { plan: LogicalPlan::Window(Window::try_new(exprs, Arc::new(plan))?), columns })
 }
 
-/// True for a plan that has one row at most for each row of its domain.
+/// True for a plan with at most one row for each row of its domain.
 pub fn is_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => is_one_row(&p.input),

@@ -32,7 +32,7 @@ impl<'n> Replace<'n> {
         Replace { input, names }
     }
 
-    /// The expression without its subqueries, apart from scalar ones that read nothing of the input.
+    /// The expression with its subqueries replaced, apart from scalar ones that read no column of the input.
     pub fn expression(&mut self, expr: Expr) -> Result<Expr> {
         let replaced = expr.transform_up(|e| {
             Ok(match e {
@@ -123,8 +123,8 @@ impl<'n> Replace<'n> {
         }
     }
 
-    /// `expr IN (subquery)` of a subquery that reads nothing of the input: found by a join on equality; a null among its values
-    /// matters only where nothing is found.
+    /// `expr IN (subquery)` of a subquery that reads no column of the input: a join on equality; a null among its
+    /// values matters only without a match.
     fn member(&mut self, expr: Expr, subquery: &Subquery) -> Result<Expr> {
         let plan = subquery.subquery.as_ref();
         let value = Expr::Column(plan.schema().columns().remove(0));
@@ -216,8 +216,8 @@ impl<'n> Replace<'n> {
         Ok((LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias)?), columns))
     }
 
-    /// Joins what was found for each row of the domain, `keys` being the domain's columns in it, to the input. Returns the
-    /// columns of `wanted`, null where nothing was found.
+    /// Joins the result for each row of the domain, whose columns in it are `keys`, to the input. Returns the columns
+    /// of `wanted`, null without a match.
     fn join(
         &mut self,
         found: LogicalPlan,
@@ -250,7 +250,7 @@ impl<'n> Replace<'n> {
     }
 }
 
-/// A join on equal keys, nulls being equal.
+/// A join on equal keys; nulls are equal.
 pub fn join(
     left: LogicalPlan,
     right: LogicalPlan,
@@ -284,9 +284,9 @@ fn count_rows() -> Expr {
     count(lit(1_i64))
 }
 
-/// A subquery whose value may be null even where its column cannot: it may have no row.
+/// A subquery whose value may be null even if its column cannot be, because it may have no row.
 fn nullable(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    // Even where it seems to be nullable: calculated ahead of time, it would be a constant that is not.
+    // Also if it is already nullable: after constant folding it would be a constant that is not.
     if is_one_row_always(plan) {
         return Ok(plan.clone());
     }
@@ -296,7 +296,7 @@ fn nullable(plan: &LogicalPlan) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(vec![value], Arc::new(plan.clone()))?))
 }
 
-/// An aggregate without groups has a row, whatever there is.
+/// An aggregate without GROUP BY always has a row.
 fn is_one_row_always(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => is_one_row_always(&p.input),

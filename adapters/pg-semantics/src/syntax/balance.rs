@@ -1,14 +1,14 @@
-//! Long rows of AND or OR, `a OR b OR c …`, as trees that are no deeper than they have to be. The parser makes a list of them, one
-//! in the other, and what is deep is slow to plan. AND and OR are associative, also where something is NULL.
+//! Long chains of AND or OR, `a OR b OR c …`, as balanced trees. The parser nests them to the left, and deep trees are
+//! slow to plan. AND and OR are associative, also with NULLs.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, VisitMut, VisitorMut};
 
-/// Operators in a row from which on they are put together anew. No balanced tree is so deep: it is left alone.
+/// Least number of operators in a chain that is balanced. A balanced tree is never so deep, so it is left alone.
 const IN_A_ROW_MIN: usize = 32;
 
-/// Balances what is in a statement or an expression.
+/// Balances the chains in a statement or an expression.
 pub fn balance(node: &mut impl VisitMut) {
     let _ = node.visit(&mut Balancer);
 }
@@ -31,7 +31,7 @@ fn is_logical(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::And | BinaryOperator::Or)
 }
 
-/// The operator of a long row.
+/// The operator of a long chain.
 fn row(expr: &Expr) -> Option<BinaryOperator> {
     let Expr::BinaryOp { op, .. } = expr else { return None };
     let mut at = expr;
@@ -44,7 +44,7 @@ fn row(expr: &Expr) -> Option<BinaryOperator> {
     Some(op.clone())
 }
 
-/// What stands between the operators of a row, from left to right.
+/// The terms of a chain, from left to right.
 fn terms(whole: Expr, op: &BinaryOperator) -> Vec<Expr> {
     let mut terms = vec![];
     let mut at = whole;
@@ -66,7 +66,7 @@ fn terms(whole: Expr, op: &BinaryOperator) -> Vec<Expr> {
 
 fn tree(terms: &mut Vec<Expr>, op: &BinaryOperator) -> Expr {
     match terms.len() {
-        0 => unreachable!("a row has terms"),
+        0 => unreachable!("a chain has terms"),
         1 => terms.remove(0),
         len => {
             let mut right = terms.split_off(len / 2);
@@ -129,7 +129,7 @@ mod tests {
         let inner: Vec<String> = (0..50).map(|n| format!("x{n}")).collect();
         let text = format!("f(({}), 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10)", inner.join(" OR "));
         let expr = balanced(&text);
-        assert_eq!(expr.to_string(), text, "a tree of ORs reads as the row did");
+        assert_eq!(expr.to_string(), text, "a tree of ORs reads as the chain did");
         assert_eq!(balanced("a OR b AND c OR d").to_string(), "a OR b AND c OR d");
     }
 }

@@ -1,5 +1,5 @@
-//! SQL's own syntax for functions (`SUBSTRING(x FROM 1)`, `x LIKE y ESCAPE z`, `x::jsonb`, `x = ANY(y)`) as plain calls and
-//! operators, so that one list says what each means.
+//! SQL's own syntax for functions (`SUBSTRING(x FROM 1)`, `x LIKE y ESCAPE z`, `x::jsonb`, `x = ANY(y)`) as plain calls
+//! and operators, so that one list defines them all.
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::error::{Result, SqlError, SqlState};
 use crate::operators::array::{ALL, ANY};
 
-/// Rewrites an expression whose parts are rewritten already.
+/// Rewrites an expression whose parts are already rewritten.
 pub fn rewrite(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::Substring { expr: text, substring_from, substring_for, .. } => {
@@ -103,7 +103,7 @@ pub fn rewrite(expr: &mut Expr) -> Result<()> {
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
             *expr = call("power", vec![take(left), take(right)]);
         }
-        // An operator does not end in a minus: it is the sign of what follows.
+        // An operator does not end in a minus: the minus is the sign of the operand.
         Expr::BinaryOp { op, right, .. } => {
             let signed = match op {
                 BinaryOperator::Custom(name) if name == "->-" => Some(BinaryOperator::Arrow),
@@ -120,7 +120,7 @@ pub fn rewrite(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
-/// Roots by an operator are those of doubles.
+/// The operators of roots calculate with doubles.
 fn double(value: Expr) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
@@ -135,7 +135,7 @@ fn is_plain_call(function: &Function, name: &str) -> bool {
     function.over.is_none() && function.name.to_string().eq_ignore_ascii_case(name)
 }
 
-/// `jsonb_object_agg(key, value …)` collects pairs, and makes an object of them.
+/// `jsonb_object_agg(key, value …)` collects pairs and converts them to an object.
 fn object_of_pairs(function: &Function) -> Result<Expr> {
     let mut collected = function.clone();
     collected.name = ObjectName::from(vec![Ident::new("array_agg")]);
@@ -191,7 +191,7 @@ fn quantified(quantifier: &str, left: Expr, op: &BinaryOperator, right: Expr) ->
     binary(left, op, right)
 }
 
-/// Bounds of a slice that are not given: the ends of the array.
+/// Omitted bounds of a slice are the ends of the array.
 fn bounds(access: &mut AccessExpr) -> Result<()> {
     if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) = access {
         if stride.is_some() {
@@ -203,7 +203,7 @@ fn bounds(access: &mut AccessExpr) -> Result<()> {
     Ok(())
 }
 
-/// Casts to types that Arrow does not know: calls of functions of ours.
+/// Casts to types that Arrow does not have, as calls of our functions.
 fn cast(inner: &mut Expr, data_type: &DataType) -> Result<Option<Expr>> {
     Ok(match data_type {
         DataType::JSONB => Some(call("jsonb", vec![take(inner)])),
@@ -226,7 +226,7 @@ fn cast(inner: &mut Expr, data_type: &DataType) -> Result<Option<Expr>> {
         DataType::Char(length) | DataType::Character(length) => {
             let length = character_length(length.as_ref())?.unwrap_or(1);
             let error = SqlError::unsupported(format!("casts to character({length}) are not supported"));
-            return Err(error.with_hint("Cast to varchar; its values are not filled up with spaces."));
+            return Err(error.with_hint("Cast to varchar, whose values are not padded with spaces."));
         }
         _ => None,
     })

@@ -1,4 +1,4 @@
-//! Subqueries of which all rows are wanted at once, as plain ones: `(a, b) IN (SELECT …)` and `ARRAY(SELECT …)`.
+//! Subqueries whose rows are all needed at once, rewritten to plain ones: `(a, b) IN (SELECT …)` and `ARRAY(SELECT …)`.
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
@@ -13,10 +13,10 @@ use super::scope::Scope;
 use super::{Resolver, tree};
 use crate::error::{Result, SqlError};
 
-/// Each such subquery is resolved more than once, so there may not be many in one another.
+/// Each such subquery is resolved more than once, so their nesting is limited.
 const DEPTH_MAX: usize = 6;
 
-/// Names that no statement has.
+/// Names that no statement contains.
 const ROWS: &str = "rows of a subquery";
 const NUMBER: &str = "number of a row";
 
@@ -25,7 +25,7 @@ fn value(n: usize) -> String {
 }
 
 impl Resolver<'_> {
-    /// How many columns a query has.
+    /// The number of columns of a query.
     fn width(&mut self, query: &Query, scope: &Scope) -> Result<usize> {
         if self.collected >= DEPTH_MAX {
             return Err(SqlError::unsupported("subqueries of rows and arrays are nested too deep"));
@@ -36,7 +36,8 @@ impl Resolver<'_> {
         Ok(columns?.len())
     }
 
-    /// `row IN (query)`: true where a row is equal, unknown where one could be. `truth`: nobody tells false from unknown.
+    /// `row IN (query)`: true if a row is equal, unknown if one could be. `truth`: false and unknown need not be
+    /// distinguished.
     pub(super) fn row_in(&mut self, row: &[Expr], query: &Query, truth: bool, scope: &Scope) -> Result<Expr> {
         match self.width(query, scope)?.cmp(&row.len()) {
             std::cmp::Ordering::Equal => {}
@@ -71,7 +72,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Conditions of WHERE that are rows IN subqueries: unknown is as good as false there.
+    /// Conditions of WHERE that are rows IN subqueries: unknown counts as false there.
     pub(super) fn rows_in_where(&mut self, condition: &mut Expr, scope: &Scope) -> Result<()> {
         match condition {
             Expr::Nested(inner) => self.rows_in_where(inner, scope),
@@ -128,18 +129,18 @@ fn named(query: Query, columns: &[String]) -> datafusion::sql::sqlparser::ast::T
     from
 }
 
-/// How the values of an array are sorted.
+/// The order of the values of an array.
 enum Order {
-    /// In any way.
+    /// Any order.
     None,
     /// By themselves.
     Column(OrderByOptions),
-    /// By a number that the query gives beside them.
+    /// By a number in another column of the query.
     Number,
 }
 
 impl Order {
-    /// That of a query of one column, to which a number is added where that is needed.
+    /// The order of a query of one column; adds a number column if needed.
     fn of(query: &mut Query) -> Result<Order> {
         let Some(OrderByKind::Expressions(by)) = query.order_by.as_ref().map(|by| &by.kind) else {
             return Ok(Order::None);

@@ -1,5 +1,5 @@
-//! Names in expressions: columns are looked up, subqueries are resolved with the names around them, comparisons of rows become
-//! comparisons of their values.
+//! Names in expressions: looks up columns, resolves subqueries with the names of the outer queries, and converts
+//! comparisons of rows to comparisons of their values.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ use super::{Resolver, labels, tree};
 use crate::error::{Result, SqlError, SqlState};
 
 impl Resolver<'_> {
-    /// Settles the names of an expression.
+    /// Resolves the names of an expression.
     pub(super) fn expression(&mut self, expr: &mut Expr, scope: &Scope) -> Result<()> {
         let mut names = Expressions { resolver: self, scope, held: vec![], rows: Rows::default() };
         match expr.visit(&mut names) {
@@ -27,14 +27,14 @@ impl Resolver<'_> {
 struct Expressions<'e, 'r> {
     resolver: &'e mut Resolver<'r>,
     scope: &'e Scope<'e>,
-    /// Subqueries that were resolved by themselves, out of the visitor's way.
+    /// Subqueries that are already resolved, removed while the visitor runs.
     held: Vec<Query>,
     /// Rows of relations.
     rows: Rows,
 }
 
 impl Expressions<'_, '_> {
-    /// Resolves a subquery and takes it out until its expression is left.
+    /// Resolves a subquery and removes it until the visitor leaves its expression.
     fn hold(&mut self, query: &mut Query, wanted: Option<usize>) -> Result<()> {
         let mut query = std::mem::replace(query, tree::no_query());
         let columns = self.resolver.query(&mut query, Some(self.scope))?;
@@ -53,7 +53,7 @@ impl Expressions<'_, '_> {
             Expr::Subquery(query) => self.hold(query, Some(1)),
             Expr::Exists { subquery, .. } => self.hold(subquery, None),
             Expr::InSubquery { subquery, .. } => self.hold(subquery, Some(1)),
-            // The planner's own, which PostgreSQL has not.
+            // A function of the planner that PostgreSQL does not have.
             Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("unnest_outer") => {
                 Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, "function unnest_outer does not exist"))
             }
@@ -81,7 +81,7 @@ impl Expressions<'_, '_> {
                 if let Some(values) = row(left) {
                     let found = self.resolver.row_in(values, subquery, false, self.scope)?;
                     *expr = negate_if(*negated, found);
-                    // What it has become may be entered again.
+                    // The visitor may enter the result again.
                     rows(expr)?;
                 }
             }
@@ -117,11 +117,11 @@ impl Expressions<'_, '_> {
                 *expr = self.rows.named(name).map_or_else(|| self.scope.column(name), Ok)?;
             }
             Expr::CompoundIdentifier(parts) => *expr = self.scope.qualified(parts)?,
-            // The planner reads the items of a literal as if nothing were around them.
+            // The planner resolves the items of a literal without the names around them.
             Expr::Array(array) if !array.elem.is_empty() => {
                 *expr = tree::call("make_array", std::mem::take(&mut array.elem));
             }
-            // The tree says what belongs together.
+            // The tree already expresses the grouping.
             Expr::Nested(inner) => *expr = tree::take(inner),
             Expr::Subquery(query) => self.put_back(query),
             Expr::Exists { subquery, .. } | Expr::InSubquery { subquery, .. } => self.put_back(subquery),
@@ -162,7 +162,7 @@ fn check_width(columns: usize, wanted: usize) -> Result<()> {
     }
 }
 
-/// `t.a[1]` and `t.a.b` begin with the name of a column, which the parser takes apart.
+/// `t.a[1]` and `t.a.b` begin with the name of a column, which the parser splits.
 fn name_of_access(expr: &mut Expr) {
     let Expr::CompoundFieldAccess { root, access_chain } = expr else { return };
     let mut name = match root.as_ref() {
@@ -183,7 +183,7 @@ fn name_of_access(expr: &mut Expr) {
     };
 }
 
-/// The name of an argument is none of a column.
+/// The name of an argument is not a column.
 fn name_argument(arg: &mut FunctionArg) {
     if let FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: value, operator } = arg {
         *arg = FunctionArg::Named { name: name.clone(), arg: value.clone(), operator: operator.clone() };
@@ -255,7 +255,7 @@ fn rows(expr: &mut Expr) -> Result<()> {
                 _ => None,
             }
         }
-        // Each item by itself, for a null among them leaves open what none of the others decides.
+        // Item by item, because a null item leaves the result unknown if no other item decides it.
         Expr::AnyOp { left, compare_op, right, .. } => {
             items(right).map(|items| one_by_one(left, compare_op, items, BinaryOperator::Or))
         }
@@ -330,7 +330,7 @@ fn compare(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Result<Expr> {
             })
         }
         other => {
-            return Err(SqlError::unsupported(format!("rows cannot be compared with {other}"))
+            return Err(SqlError::unsupported(format!("rows cannot be compared with the operator {other}"))
                 .with_hint("Compare their values one by one."));
         }
     };

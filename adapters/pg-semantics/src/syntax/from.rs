@@ -1,4 +1,4 @@
-//! FROM: which relations there are, what joins merge, and names for all of them that differ.
+//! FROM: the relations, the columns that joins merge, and unique names for all of them.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator,
@@ -12,7 +12,7 @@ use super::{OutputColumn, Resolver, tree};
 use crate::error::{Result, SqlError, SqlState};
 use crate::functions::series;
 
-/// How two sides of a join are put together.
+/// The kind of a join.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Inner,
@@ -22,7 +22,7 @@ enum Kind {
 }
 
 impl Resolver<'_> {
-    /// Settles a FROM clause. Returns what it makes visible.
+    /// Resolves a FROM clause. Returns the names that it makes visible.
     pub(super) fn from(&mut self, from: &mut [TableWithJoins], outer: Option<&Scope>) -> Result<Names> {
         let mut names = Names::default();
         for tables in from {
@@ -32,7 +32,7 @@ impl Resolver<'_> {
         Ok(names)
     }
 
-    /// One item of the list with its joins; `before`: the items in front of it, which LATERAL sees.
+    /// One item of the list with its joins; `before`: the items before it, which LATERAL sees.
     fn joined(
         &mut self,
         tables: &mut TableWithJoins,
@@ -117,7 +117,7 @@ impl Resolver<'_> {
         self.item(None, None, columns, alias)
     }
 
-    /// A relation under an alias of its own; `columns`: what each is called, its name in the plan, and whether it is hidden.
+    /// A relation under a new alias; `columns`: what each is called, its name in the plan, and whether it is hidden.
     pub(super) fn item(
         &mut self,
         name: Option<String>,
@@ -160,14 +160,14 @@ impl Resolver<'_> {
         })
     }
 
-    /// A function that makes rows: each of its columns gets a name of its own.
+    /// A function that returns rows: each of its columns gets a unique name.
     fn rows_of_function(
         &mut self,
         name: &str,
         labels: Vec<String>,
         alias: &mut Option<TableAlias>,
     ) -> Result<Item> {
-        // Its one column has the name of the alias.
+        // A single column is named by the alias.
         let label = |label: String| match alias.as_ref() {
             Some(alias) if labels.len() == 1 => folded(&alias.name),
             _ => label,
@@ -225,7 +225,7 @@ impl Resolver<'_> {
                 refuse_lateral(&function, value, before)?;
             }
         }
-        // Any other function is a row of its one value.
+        // Any other function returns one row with its value.
         let mut alias = alias.take();
         let mut value = tree::call(&function, vec![]);
         if let Expr::Function(call) = &mut value {
@@ -330,7 +330,8 @@ fn common_names(left: &Names, right: &Names) -> Vec<String> {
     common
 }
 
-/// What a join with USING is joined on, and what it makes visible: the merged columns, then the rest of both sides.
+/// The condition of a join with USING, and the names that it makes visible: the merged columns, then the rest of both
+/// sides.
 fn merge(left: Names, right: Names, merged: &[String], kind: Kind) -> Result<(Option<Expr>, Names)> {
     let mut columns = Vec::with_capacity(left.columns.len() + right.columns.len());
     let mut equal = Vec::with_capacity(merged.len());
@@ -375,7 +376,7 @@ fn side(names: &Names, name: &str, which: &str) -> Result<Expr> {
     }
 }
 
-/// A function in FROM that reads a column of what stands in front of it.
+/// Rejects a function in FROM that reads a column of an item before it.
 fn refuse_lateral(function: &str, argument: &Expr, before: &Names) -> Result<()> {
     match sets::reads(argument, before) {
         true => Err(SqlError::unsupported(format!(

@@ -1,4 +1,5 @@
-//! Which columns a grouped SELECT may read: those that it groups by, those that these decide, and any inside an aggregate.
+//! The columns that a grouped SELECT may read: the grouped ones, those that depend on them functionally, and any inside
+//! an aggregate.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +12,7 @@ use super::scope::{Item, Names};
 use super::{Relations, labels, rows, tree};
 use crate::error::{Result, SqlError, SqlState};
 
-/// Refuses aggregates where rows are not grouped yet.
+/// Rejects aggregates in clauses before the grouping.
 pub fn refuse_aggregates(expr: &Expr, clause: &str, relations: &dyn Relations) -> Result<()> {
     let mut find = Find { relations, depth: 0 };
     match expr.visit(&mut find) {
@@ -27,7 +28,7 @@ pub fn refuse_aggregates(expr: &Expr, clause: &str, relations: &dyn Relations) -
     }
 }
 
-/// Adds to GROUP BY what the grouped columns decide and refuses what they do not.
+/// Adds columns that depend on the grouped ones to GROUP BY, and rejects others.
 pub fn settle(
     select: &mut Select,
     order_by: Option<&mut OrderBy>,
@@ -36,7 +37,7 @@ pub fn settle(
 ) -> Result<()> {
     let read = read_after_grouping(select, order_by.as_deref());
     let aggregates = read.iter().any(|expr| {
-        // Looked for in two steps, for a window function may have an aggregate in it.
+        // Two steps, because a window function may contain an aggregate.
         let mut find = Aggregates { relations, depth: 0, found: false };
         let _ = expr.visit(&mut find);
         find.found
@@ -70,7 +71,7 @@ pub fn settle(
     Ok(())
 }
 
-/// Expressions that are evaluated on groups.
+/// The expressions that are evaluated on groups.
 fn read_after_grouping(select: &Select, order_by: Option<&OrderBy>) -> Vec<Expr> {
     let mut read: Vec<Expr> = vec![];
     for item in &select.projection {
@@ -97,7 +98,7 @@ fn grouped_by(item: &Expr) -> Vec<&Expr> {
     }
 }
 
-/// Columns that are read, are no keys, and belong to a table whose whole primary key is among the keys.
+/// Columns that are read, are not keys, and belong to a table whose whole primary key is among the keys.
 fn decided(read: &[Expr], keys: &[Expr], names: &Names) -> Vec<Expr> {
     let whole_key =
         |given: &str| names.items.iter().any(|item| item.given == given && has_whole_key(item, keys));
@@ -131,7 +132,7 @@ fn check(expr: &Expr, keys: &[Expr], plain: bool, names: &Names, relations: &dyn
     }
 }
 
-/// An aggregate over nothing but columns of an outer query belongs to that query, in PostgreSQL.
+/// In PostgreSQL, an aggregate over columns of an outer query only belongs to that query.
 fn refuse_outer_aggregates(expr: &Expr, names: &Names, relations: &dyn Relations) -> Result<()> {
     let mut find = OuterAggregates { names, relations, depth: 0 };
     match expr.visit(&mut find) {
@@ -145,7 +146,7 @@ fn refuse_outer_aggregates(expr: &Expr, names: &Names, relations: &dyn Relations
 struct OuterAggregates<'c> {
     names: &'c Names,
     relations: &'c dyn Relations,
-    /// Subqueries around.
+    /// Number of subqueries around.
     depth: usize,
 }
 
@@ -174,10 +175,10 @@ impl Visitor for OuterAggregates<'_> {
     }
 }
 
-/// Whose columns an argument reads, those of subqueries in it apart.
+/// The queries whose columns an argument reads, apart from those of subqueries in it.
 struct Read<'c> {
     names: &'c Names,
-    /// Subqueries around.
+    /// Number of subqueries around.
     depth: usize,
     own: bool,
     others: bool,
@@ -211,7 +212,7 @@ fn is_aggregate(function: &Function, relations: &dyn Relations) -> bool {
     function.over.is_none() && name.is_some_and(|name| relations.is_aggregate(&labels::folded(name)))
 }
 
-/// What may not stand where rows are filtered.
+/// A call that is not allowed in a filter of rows.
 enum Found {
     Aggregate,
     Window,
@@ -219,7 +220,7 @@ enum Found {
 
 struct Find<'r> {
     relations: &'r dyn Relations,
-    /// Subqueries around.
+    /// Number of subqueries around.
     depth: usize,
 }
 
@@ -276,27 +277,27 @@ impl Visitor for Aggregates<'_> {
     }
 }
 
-/// Looks for columns that are neither grouped by nor inside of an aggregate.
+/// Searches for columns that are neither keys nor inside of an aggregate.
 struct Check<'c> {
     keys: &'c [Expr],
-    /// There is one set of keys.
+    /// True with one set of keys.
     plain: bool,
     names: &'c Names,
     relations: &'c dyn Relations,
-    /// Keys and aggregates around.
+    /// Number of keys and aggregates around.
     settled: usize,
-    /// Subqueries around.
+    /// Number of subqueries around.
     depth: usize,
 }
 
 impl Check<'_> {
-    /// A key, or an aggregate of this SELECT: what is in it may be read.
+    /// True for a key or an aggregate of this SELECT: columns in it may be read.
     fn settles(&self, expr: &Expr) -> bool {
         let aggregate = |f: &Function| self.depth == 0 && is_aggregate(f, self.relations);
         self.keys.contains(expr) || matches!(expr, Expr::Function(f) if aggregate(f))
     }
 
-    /// What an expression reads beside the keys: a column, or a whole row, which needs the primary key.
+    /// The ungrouped column that an expression reads, or a whole row, which needs the primary key.
     fn ungrouped(&self, expr: &Expr) -> Option<String> {
         let item = |given: &str| self.names.items.iter().find(|item| item.given == given);
         let (item, column) = match expr {

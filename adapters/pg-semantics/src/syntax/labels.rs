@@ -1,4 +1,4 @@
-//! What PostgreSQL calls a column that nobody has named.
+//! PostgreSQL's names for columns without an alias.
 
 use std::ops::ControlFlow;
 
@@ -8,10 +8,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::tree;
 
-/// The name of what has none.
+/// The name of a column without a name.
 const NAMELESS: &str = "?column?";
 
-/// A name as it is meant: in lower case unless it is quoted.
+/// A name in lower case unless it is quoted.
 pub fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
@@ -19,7 +19,7 @@ pub fn folded(ident: &Ident) -> String {
     }
 }
 
-/// Gives all columns of all SELECTs the names that PostgreSQL has for them, as if they had been written.
+/// Adds PostgreSQL's names as aliases to all columns of all SELECTs.
 pub fn label_columns(statement: &mut Statement) {
     struct Label;
     impl VisitorMut for Label {
@@ -38,12 +38,12 @@ pub fn label_columns(statement: &mut Statement) {
     let _ = statement.visit(&mut Label);
 }
 
-/// What PostgreSQL calls the column that this expression makes.
+/// PostgreSQL's name for the column of this expression.
 pub fn label(expr: &Expr) -> String {
     strong(expr).or_else(|| weak(expr)).unwrap_or_else(|| NAMELESS.into())
 }
 
-/// A name that is as good as one that was given: of a column, a function.
+/// A strong name: of a column, a function.
 fn strong(expr: &Expr) -> Option<String> {
     Some(match expr {
         Expr::Identifier(ident) => folded(ident),
@@ -76,7 +76,7 @@ fn strong(expr: &Expr) -> Option<String> {
     })
 }
 
-/// A name for want of a better one: of a type, of CASE.
+/// A weak name: of a type, of CASE.
 fn weak(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => weak(inner),
@@ -101,7 +101,7 @@ fn of_body(body: &SetExpr) -> Option<String> {
     }
 }
 
-/// The name under which `pg_type` has a type.
+/// The name of a type in `pg_type`.
 fn type_label(data_type: &DataType) -> Option<String> {
     crate::types::PgType::of_sql(data_type).map(|pg| match pg {
         crate::types::PgType::One(base) | crate::types::PgType::Array(base) => base.name().to_string(),

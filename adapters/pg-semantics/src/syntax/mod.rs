@@ -1,9 +1,10 @@
-//! Names, as PostgreSQL resolves them, settled on the syntax tree before it is planned: which relation and column each name
-//! means, what `*` stands for, what USING and NATURAL merge, which column ORDER BY and GROUP BY are about, what the columns of a
-//! result are called. Afterwards every column is qualified with a name that no other relation of the statement has, and every
-//! output column has a name of its own, so that nothing is left for the planner to find out by rules of its own.
+//! Name resolution as in PostgreSQL, on the syntax tree before planning: the relation and column of each name, the
+//! expansion of `*`, the columns that USING and NATURAL merge, the columns of ORDER BY and GROUP BY, the names of the
+//! result's columns. Afterwards every column is qualified with a name that no other relation of the statement has, and
+//! every output column has a name of its own, so that nothing is left for the planner to find out by rules of its own.
 //!
-//! `balance` comes first. `scope` holds what is visible where, `from` brings it there, `expression` looks names up, `select` and `query` are the clauses.
+//! `balance` runs first. `scope` holds the visible names, `from` adds them, `expression` looks names up, `select` and
+//! `query` handle the clauses.
 
 mod balance;
 pub mod calls;
@@ -45,19 +46,19 @@ pub fn derived(
 
 /// The relations that a statement can name.
 pub trait Relations {
-    /// The relation of this name, in this schema or where names without one are looked for.
+    /// The relation of this name, in this schema or on the search path.
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>>;
 
     /// True for the names of aggregate functions.
     fn is_aggregate(&self, name: &str) -> bool;
 }
 
-/// What can be known of a relation by its name.
+/// The metadata of a relation.
 #[derive(Clone, Default, Debug)]
 pub struct Relation {
     /// Its columns, in order.
     pub columns: Vec<RelationColumn>,
-    /// Names of the columns that tell its rows apart.
+    /// Names of the columns of its primary key.
     pub primary_key: Vec<String>,
 }
 
@@ -66,14 +67,14 @@ pub struct Relation {
 pub struct RelationColumn {
     /// Its name.
     pub name: String,
-    /// True if `*` leaves it out.
+    /// True if `*` excludes it.
     pub is_hidden: bool,
 }
 
-/// Settles all names of a query. Returns what PostgreSQL calls its columns.
+/// Resolves all names of a query. Returns PostgreSQL's names of its columns.
 pub fn resolve(query: &mut Query, relations: &dyn Relations) -> Result<Vec<String>> {
     let mut taken = names_in(query);
-    // A relation under the name of a column could be taken for a value with parts.
+    // A relation with the name of a column could be mistaken for a composite value.
     taken.extend(columns_in(query, relations)?);
     let mut resolver =
         Resolver { relations, taken_common: taken.clone(), taken, common: vec![], collected: 0 };
@@ -81,16 +82,16 @@ pub fn resolve(query: &mut Query, relations: &dyn Relations) -> Result<Vec<Strin
     Ok(columns.into_iter().map(|column| column.label).collect())
 }
 
-/// Walks a statement.
+/// Resolves the names of a statement.
 struct Resolver<'a> {
     relations: &'a dyn Relations,
-    /// Names of relations that are in use somewhere in the statement.
+    /// Names of relations used anywhere in the statement.
     taken: HashSet<String>,
-    /// Names of common table expressions that are in use somewhere in the statement.
+    /// Names of common table expressions used anywhere in the statement.
     taken_common: HashSet<String>,
-    /// Common table expressions in sight, the nearest last.
+    /// Visible common table expressions, the nearest last.
     common: Vec<CommonTable>,
-    /// Subqueries around whose rows are collected.
+    /// Number of subqueries around whose rows are collected.
     collected: usize,
 }
 
@@ -105,20 +106,20 @@ struct CommonTable {
 /// A column of a query's result.
 #[derive(Clone, Debug)]
 struct OutputColumn {
-    /// What PostgreSQL calls it.
+    /// Its name in PostgreSQL.
     label: String,
     /// Its name in the rewritten statement, which no other column of the query has.
     given: String,
 }
 
 impl Resolver<'_> {
-    /// A name that no other relation of the statement has.
+    /// A name that is unique among the relations of the statement.
     fn unused(&mut self, name: &str) -> String {
         unused(&mut self.taken, name)
     }
 }
 
-/// This name, or this name with a number, whichever is not taken; it is now.
+/// This name, or this name with a number if it is taken; marks it as taken.
 fn unused(taken: &mut HashSet<String>, name: &str) -> String {
     let mut candidate = name.to_string();
     let mut number = 2;
@@ -129,7 +130,7 @@ fn unused(taken: &mut HashSet<String>, name: &str) -> String {
     candidate
 }
 
-/// Names of the columns of all relations that a query reads, and those that it gives itself.
+/// Names of the columns of all relations that a query reads, and its own aliases.
 fn columns_in(query: &Query, relations: &dyn Relations) -> Result<HashSet<String>> {
     use datafusion::sql::sqlparser::ast::{ObjectName, Select, SelectItem, TableFactor};
     struct Columns<'r> {
@@ -178,8 +179,7 @@ fn columns_in(query: &Query, relations: &dyn Relations) -> Result<HashSet<String
     }
 }
 
-/// Every name that could be that of a relation or column, as far as it is written with a number at its end: those that are
-/// given out must not meet one.
+/// Every name of a possible relation or column that ends in a number: generated names must differ from them.
 fn names_in(query: &Query) -> HashSet<String> {
     struct Names(HashSet<String>);
     impl Visitor for Names {

@@ -1,4 +1,4 @@
-//! Whole queries: common table expressions, set operations, VALUES, and what stands behind them all.
+//! Whole queries: common table expressions, set operations, VALUES, and the clauses after them.
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
@@ -16,7 +16,7 @@ use crate::error::{Result, SqlError, SqlState};
 use crate::operators::{COMMON, RECURRED, WIDEN};
 
 impl Resolver<'_> {
-    /// Settles the names of a query, `outer` in sight. Returns its columns.
+    /// Resolves the names of a query with `outer` visible. Returns its columns.
     pub(super) fn query(&mut self, query: &mut Query, outer: Option<&Scope>) -> Result<Vec<OutputColumn>> {
         let in_sight = self.common.len();
         if let Some(with) = &mut query.with {
@@ -41,7 +41,7 @@ impl Resolver<'_> {
         Ok(columns)
     }
 
-    /// A set operation becomes a subquery, which is planned by itself.
+    /// A set operation becomes a subquery, which is planned separately.
     fn apart(&mut self, query: &mut Query, columns: &[OutputColumn]) {
         let name = self.unused("set_operation");
         let body = std::mem::replace(query.body.as_mut(), *tree::no_query().body);
@@ -83,7 +83,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// One of WITH RECURSIVE: the second half of a UNION sees the columns of the first one under its name.
+    /// A query of WITH RECURSIVE: the second half of a UNION sees the columns of the first one under its name.
     fn recursive(
         &mut self,
         common: &mut Cte,
@@ -94,7 +94,7 @@ impl Resolver<'_> {
         let reads_itself = names_relation(&common.query, &common.alias.name);
         if !reads_itself {
             let columns = self.query(&mut common.query, outer)?;
-            // The planner would look for a recursion in a UNION.
+            // The planner would search a UNION for a recursion.
             if matches!(*common.query.body, SetExpr::SetOperation { .. }) {
                 let query = std::mem::replace(common.query.as_mut(), tree::no_query());
                 *common.query = tree::plain_query(SetExpr::Query(Box::new(query)));
@@ -130,7 +130,7 @@ impl Resolver<'_> {
         Ok(columns)
     }
 
-    /// A query's body that is no plain SELECT.
+    /// A query's body that is not a plain SELECT.
     fn body(&mut self, body: &mut SetExpr, outer: Option<&Scope>) -> Result<Vec<OutputColumn>> {
         match body {
             SetExpr::Select(select) => self.select(select, None, outer),
@@ -171,8 +171,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// INTERSECT ALL and EXCEPT ALL count how often a row is there: with equal rows numbered on both sides, they are what the
-    /// operations without ALL make of them.
+    /// INTERSECT ALL and EXCEPT ALL count equal rows: after equal rows are numbered on both sides, the operations
+    /// without ALL give their result.
     fn numbered(&mut self, body: &mut SetExpr, left: &[OutputColumn], right: &[OutputColumn]) {
         let SetExpr::SetOperation { set_quantifier, left: l, right: r, .. } = body else { return };
         *set_quantifier = SetQuantifier::None;
@@ -203,7 +203,7 @@ impl Resolver<'_> {
         *body = SetExpr::Select(Box::new(tree::plain_select(kept, vec![from_query(query, &name)])));
     }
 
-    /// The columns of VALUES; and what to put in its place where a value is more than an expression over nothing.
+    /// The columns of VALUES; and its replacement if a value is not an expression over constants.
     fn values(
         &mut self,
         values: &mut Values,
@@ -232,7 +232,7 @@ impl Resolver<'_> {
         Ok((columns, Some(self.calculated(rows, &named))))
     }
 
-    /// Rows of any expressions, in their order: each column chooses its expression by the number of the row.
+    /// Rows of arbitrary expressions in order: each column chooses its expression by the row number.
     fn calculated(&mut self, rows: Vec<Vec<Expr>>, named: &dyn Fn(usize) -> String) -> SetExpr {
         if let [row] = rows.as_slice() {
             let items = row.iter().enumerate().map(|(n, e)| tree::item(e.clone(), &named(n))).collect();
@@ -272,7 +272,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Puts an operator of ours around an item of a recursion.
+/// Wraps an item of a recursion in one of our operators.
 fn apply(item: &mut SelectItem, operator: &str) {
     if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
         let op = BinaryOperator::PGCustomBinaryOperator(vec![operator.to_string()]);
@@ -280,10 +280,10 @@ fn apply(item: &mut SelectItem, operator: &str) {
     }
 }
 
-/// Most kinds of values of one column that are told apart.
+/// Most kinds of values of one column that are distinguished.
 const KINDS_MAX: usize = 64;
 
-/// Values of a column that may be of several types are written as values of the type that they have in common.
+/// Values of a column that may have several types are written as values of their common type.
 fn of_one_type(rows: &mut [Parens<Vec<Expr>>], width: usize) {
     for column in 0..width {
         let mut kinds: Vec<(String, Expr)> = vec![];
@@ -297,7 +297,7 @@ fn of_one_type(rows: &mut [Parens<Vec<Expr>>], width: usize) {
                 break;
             }
         }
-        // Of numbers without a type the planner finds the common one itself, and NULL has every type.
+        // The planner finds the common type of untyped numbers itself, and NULL fits every type.
         kinds.retain(|(kind, _)| kind != "null");
         let plain = kinds.iter().all(|(kind, _)| kind.starts_with(|c: char| c.is_ascii_digit()));
         if plain || kinds.len() < 2 || kinds.len() > KINDS_MAX {
@@ -312,7 +312,7 @@ fn of_one_type(rows: &mut [Parens<Vec<Expr>>], width: usize) {
     }
 }
 
-/// What is seen of the type of a value: values of one kind are of one type. Numbers without a type say their digits.
+/// The kind of a value in the syntax: values of one kind have one type. For untyped numbers it contains their digits.
 fn kind(value: &Expr) -> String {
     match tree::bare(value) {
         Expr::Value(plain) => match &plain.value {
@@ -348,7 +348,7 @@ fn reads(expr: &Expr) -> bool {
     .is_break()
 }
 
-/// ORDER BY of what is no SELECT: by columns of the result.
+/// ORDER BY of a query that is not a SELECT: by columns of the result.
 fn order_by_columns(order_by: &mut OrderBy, columns: &[OutputColumn]) -> Result<()> {
     let OrderByKind::Expressions(sorted) = &mut order_by.kind else {
         return Err(SqlError::syntax("ORDER BY ALL is no clause of PostgreSQL"));
@@ -364,7 +364,7 @@ fn order_by_columns(order_by: &mut OrderBy, columns: &[OutputColumn]) -> Result<
                 }
                 return Err(SqlError::unsupported("invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
                     .with_hint(
-                        "Order by names or numbers of the result's columns, or put the query into FROM.",
+                        "Order by names or numbers of the result's columns, or use the query as a subquery in FROM.",
                     ));
             }
         };
@@ -373,7 +373,7 @@ fn order_by_columns(order_by: &mut OrderBy, columns: &[OutputColumn]) -> Result<
     Ok(())
 }
 
-/// The names that a common table expression gives to the first of its columns.
+/// The names of a common table expression for its first columns.
 fn renamed(mut columns: Vec<OutputColumn>, common: &Cte, name: &str) -> Result<Vec<OutputColumn>> {
     let said = &common.alias.columns;
     if said.len() > columns.len() {
@@ -423,7 +423,7 @@ fn limit_of_fetch(query: &mut Query) -> Result<()> {
                 Some(LimitClause::LimitOffset { limit: Some(rows), offset: None, limit_by: vec![] });
         }
         Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
-        Some(_) => return Err(SqlError::syntax("LIMIT and FETCH cannot both be said")),
+        Some(_) => return Err(SqlError::syntax("LIMIT and FETCH cannot both be given")),
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Whole rows, where a function makes JSON of them: `row_to_json(t)`, `jsonb_agg(t)`, `to_json(ROW(a, b))`. The fields of the row
-//! become arguments, for there is no type of rows (`functions::json_row`).
+//! Whole rows as arguments of functions that convert them to JSON: `row_to_json(t)`, `jsonb_agg(t)`, `to_json(ROW(a,
+//! b))`. The fields of the row become arguments, because composite types are not supported (`functions::json_row`).
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
@@ -12,7 +12,7 @@ use super::tree;
 use crate::error::{Result, SqlError, SqlState};
 use crate::functions::json_row::{JSON, JSONB};
 
-/// What a row is made of for each function that takes one.
+/// The row function for each function that takes a row.
 const TAKE_ROWS: [(&str, &str); 12] = [
     ("row_to_json", JSON),
     ("to_json", JSON),
@@ -24,20 +24,20 @@ const TAKE_ROWS: [(&str, &str); 12] = [
     ("jsonb_agg", JSONB),
     ("jsonb_build_array", JSONB),
     ("jsonb_build_object", JSONB),
-    // Of jsonb_object_agg.
+    // For jsonb_object_agg.
     ("jsonb_pair", JSONB),
     (JSONB, JSONB),
 ];
 
-/// Begins a name that stands for a row of a relation, whose columns are looked up already. No statement has it.
+/// Prefix of a placeholder for a row of a relation whose columns are already looked up. No statement contains it.
 const HELD: &str = "\0row ";
 
-/// Rows of relations, until the expressions that they are in are left.
+/// Rows of relations, until the visitor leaves their expressions.
 #[derive(Default)]
 pub(super) struct Rows(Vec<Expr>);
 
 impl Rows {
-    /// Puts rows in for the arguments of a call that takes them.
+    /// Replaces the row arguments of a call that takes rows.
     pub(super) fn arguments(&mut self, function: &mut Function, scope: &Scope) -> Result<()> {
         let name = function_name(&function.name);
         let Some((_, made_by)) = TAKE_ROWS.iter().find(|(of, _)| name.as_deref() == Some(*of)) else {
@@ -74,7 +74,7 @@ impl Rows {
         }
     }
 
-    /// The row that an expression is, if it is one.
+    /// The row of an expression, if it is one.
     fn row(&mut self, expr: &Expr, made_by: &str, scope: &Scope) -> Result<Option<Expr>> {
         Ok(match tree::bare(expr) {
             Expr::Identifier(name) if !name.value.starts_with(['@', '\0']) => match scope.row(name)? {
@@ -89,7 +89,8 @@ impl Rows {
         })
     }
 
-    /// A relation's row, kept out of sight until its place is left: its columns have been looked up.
+    /// A relation's row, replaced by a placeholder until the visitor leaves it, because its columns are already looked
+    /// up.
     fn of_item(&mut self, item: &Item, made_by: &str) -> Result<Expr> {
         let fields = item.columns.iter().filter(|column| !column.is_hidden);
         let fields = fields.flat_map(|column| [text(field_name(item, column)), column.expr.clone()]);
@@ -110,7 +111,7 @@ impl Rows {
         numbered(values.collect(), made_by)
     }
 
-    /// What a name of [`Rows::held`] stands for.
+    /// The expression of a placeholder in [`Rows::held`].
     pub(super) fn named(&self, name: &Ident) -> Option<Expr> {
         let number = name.value.strip_prefix(HELD)?;
         self.0.get(number.parse::<usize>().ok()?).cloned()
@@ -128,11 +129,11 @@ fn field_name<'a>(item: &Item, column: &'a Visible) -> &'a str {
 enum Field {
     /// As it was written.
     Said(Expr),
-    /// Of `t.*`: a column that has been looked up.
+    /// From `t.*`: a column that is already looked up.
     Found(Expr),
 }
 
-/// The values of `ROW(…)`; None if it is no such call.
+/// The values of `ROW(…)`; None for another call.
 fn said(call: &Function, scope: &Scope) -> Result<Option<Vec<Field>>> {
     let FunctionArguments::List(list) = &call.args else { return Ok(None) };
     let mut fields = vec![];
@@ -150,14 +151,14 @@ fn said(call: &Function, scope: &Scope) -> Result<Option<Vec<Field>>> {
     Ok(Some(fields))
 }
 
-/// The fields of `ROW(…)` have numbers for names.
+/// The fields of `ROW(…)` are named by numbers.
 fn numbered(values: Vec<Expr>, made_by: &str) -> Expr {
     let fields = values.into_iter().enumerate();
     let fields = fields.flat_map(|(n, value)| [text(&format!("f{}", n + 1)), value]);
     tree::call(made_by, std::iter::once(tree::boolean(true)).chain(fields).collect())
 }
 
-/// Is NULL where there is no row, and tells which relation it is of.
+/// A witness of the row: NULL if there is none; also identifies the relation.
 fn witness(item: &Item) -> Result<Expr> {
     match item.primary_key.first() {
         _ if !item.may_be_missing => Ok(text(&item.given)),
@@ -166,7 +167,7 @@ fn witness(item: &Item) -> Result<Expr> {
     }
 }
 
-/// `row_to_json` of what is no row, once the names in it are known.
+/// Rejects `row_to_json` of another value than a row, once its names are resolved.
 pub(super) fn refuse_others(function: &Function) -> Result<()> {
     if function_name(&function.name).as_deref() != Some("row_to_json") {
         return Ok(());
@@ -176,7 +177,7 @@ pub(super) fn refuse_others(function: &Function) -> Result<()> {
         .with_hint("It takes the name of a relation, or ROW(…)."))
 }
 
-/// The relation whose row a call makes, by the name that it has in the rewritten statement.
+/// The relation whose row a call builds, by its name in the rewritten statement.
 pub(super) fn relation_of(call: &Function) -> Option<&str> {
     let name = function_name(&call.name)?;
     let FunctionArguments::List(list) = &call.args else { return None };
@@ -202,7 +203,7 @@ fn plain(args: &mut Vec<FunctionArg>) -> Result<()> {
     match args.len() {
         1 => Ok(()),
         _ => Err(SqlError::unsupported("row_to_json with line feeds is not supported")
-            .with_hint("Leave the second argument out.")),
+            .with_hint("Omit the second argument.")),
     }
 }
 

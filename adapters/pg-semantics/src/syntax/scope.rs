@@ -1,4 +1,4 @@
-//! What can be named at a place of a statement.
+//! The visible names at a place in a statement.
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
@@ -13,43 +13,43 @@ const LISTED_MAX: usize = 64;
 pub struct Visible {
     /// Its name.
     pub name: String,
-    /// What it is in the rewritten statement: a column, or what USING merged out of two.
+    /// Its expression in the rewritten statement: a column, or the merged column of USING.
     pub expr: Expr,
-    /// True if `*` leaves it out.
+    /// True if `*` excludes it.
     pub is_hidden: bool,
 }
 
 /// A relation in FROM.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// The name that columns are qualified with; None if it has none.
+    /// The name that qualifies its columns; None if it has none.
     pub name: Option<String>,
-    /// The schema that may be said in front of it.
+    /// The schema that may qualify it.
     pub schema: Option<String>,
     /// Its name in the rewritten statement.
     pub given: String,
     /// Its columns.
     pub columns: Vec<Visible>,
-    /// Names of the columns that tell its rows apart.
+    /// Names of the columns of its primary key.
     pub primary_key: Vec<String>,
-    /// True for a function that gives one value a row: its name alone means the value.
+    /// True for a function that returns one value per row: its name alone refers to the value.
     pub is_value: bool,
-    /// True for a table, whose rows have the names of its own columns, whatever an alias calls them.
+    /// True for a table: its rows keep the names of its columns, whatever the aliases.
     pub is_table: bool,
-    /// True behind an outer join that may find no row of it.
+    /// True if an outer join may have no matching row of it.
     pub may_be_missing: bool,
 }
 
-/// What a FROM clause, or a part of it, makes visible.
+/// The names that a FROM clause, or a part of it, makes visible.
 #[derive(Clone, Default, Debug)]
 pub struct Names {
     /// The relations.
     pub items: Vec<Item>,
-    /// The columns that can be named alone, in the order of `*`.
+    /// The columns that can be named without a qualifier, in the order of `*`.
     pub columns: Vec<Visible>,
 }
 
-/// The names at a place, and those around it.
+/// The names of a query and of the queries around it.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// Of the innermost query.
@@ -64,7 +64,7 @@ impl Names {
         Names { columns: item.columns.clone(), items: vec![item] }
     }
 
-    /// These and those.
+    /// The names of both.
     pub fn and(mut self, right: Names) -> Result<Names> {
         for item in &right.items {
             let same = |other: &&Item| other.name == item.name && other.schema == item.schema;
@@ -83,7 +83,7 @@ impl Names {
         one(&self.columns, name)
     }
 
-    /// These, where an outer join may find no row of them.
+    /// These names, on the side of an outer join that may have no matching row.
     pub fn missing_perhaps(mut self) -> Names {
         self.items.iter_mut().for_each(|item| item.may_be_missing = true);
         self
@@ -96,7 +96,7 @@ impl Names {
     }
 }
 
-/// The one column of this name. What `*` shows comes first.
+/// The one column of this name. Columns of `*` have priority.
 fn one<'c>(columns: &'c [Visible], name: &str) -> Result<Option<&'c Visible>> {
     let of = |hidden: bool| columns.iter().filter(move |c| c.is_hidden == hidden && c.name == name);
     for hidden in [false, true] {
@@ -124,7 +124,7 @@ impl<'a> Scope<'a> {
         std::iter::successors(Some(self), |scope| scope.outer)
     }
 
-    /// The column that a name means.
+    /// The column of a name.
     pub fn column(&self, name: &Ident) -> Result<Expr> {
         let name = folded(name);
         for scope in self.outwards() {
@@ -143,7 +143,7 @@ impl<'a> Scope<'a> {
         Err(listing(error, &self.names.columns))
     }
 
-    /// The relation whose whole row a name means: no column has it.
+    /// The relation whose whole row a name refers to, if no column has the name.
     pub fn row(&self, name: &Ident) -> Result<Option<&Item>> {
         let name = folded(name);
         for scope in self.outwards() {
@@ -155,7 +155,7 @@ impl<'a> Scope<'a> {
         Ok(found.filter(|item| !item.is_value))
     }
 
-    /// The column that a qualified name means.
+    /// The column of a qualified name.
     pub fn qualified(&self, parts: &[Ident]) -> Result<Expr> {
         let (column, relation) = match parts {
             [relation @ .., column] if !relation.is_empty() => (folded(column), relation),
@@ -172,7 +172,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The relation that a name means.
+    /// The relation of a name.
     pub fn item(&self, name: &[Ident]) -> Result<&Item> {
         let (schema, relation) = match name {
             [relation] => (None, folded(relation)),
@@ -186,7 +186,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A relation's name where a value is asked for.
+/// The error for a relation's name in the place of a value.
 pub fn whole_row(name: &str) -> SqlError {
     SqlError::unsupported(format!("a whole row of \"{name}\" as one value is not supported"))
         .with_hint("Name its columns.")

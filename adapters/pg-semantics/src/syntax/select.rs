@@ -1,4 +1,5 @@
-//! SELECT: what `*` stands for, what GROUP BY, DISTINCT ON and ORDER BY are about, and names for the columns of its result.
+//! SELECT: the expansion of `*`, the items of GROUP BY, DISTINCT ON and ORDER BY, and the names of the result's
+//! columns.
 
 use std::collections::HashSet;
 
@@ -20,7 +21,7 @@ struct Output {
     expr: Expr,
 }
 
-/// What an item of ORDER BY, GROUP BY or DISTINCT ON may mean besides an expression.
+/// The meaning of an item of ORDER BY, GROUP BY or DISTINCT ON.
 pub enum Sorted {
     /// A column of the result.
     Output(usize),
@@ -29,7 +30,7 @@ pub enum Sorted {
 }
 
 impl Sorted {
-    /// Finds the column of the result that a number or a plain name means.
+    /// Finds the column of the result for a number or a plain name.
     pub fn of<'l>(
         expr: &Expr,
         labels: impl ExactSizeIterator<Item = &'l str>,
@@ -63,7 +64,7 @@ impl Sorted {
 }
 
 impl Resolver<'_> {
-    /// Settles a SELECT and the ORDER BY behind it.
+    /// Resolves a SELECT and the ORDER BY after it.
     pub(super) fn select(
         &mut self,
         select: &mut Select,
@@ -168,7 +169,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// What a name in GROUP BY means: a column of FROM, or else one of the result.
+    /// Resolves a name in GROUP BY: a column of FROM, or else of the result.
     fn grouped(&mut self, expr: &mut Expr, outputs: &[Output], scope: &Scope) -> Result<Expr> {
         if let Expr::Identifier(name) = tree::bare(expr)
             && let Some(column) = scope.names.column(&folded(name))?
@@ -191,7 +192,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The column of the result that a number or a plain name means.
+    /// The column of the result for a number or a plain name.
     fn output_of(&self, expr: &Expr, outputs: &[Output], clause: &str) -> Result<Option<usize>> {
         let Sorted::Output(found) = Sorted::of(expr, outputs.iter().map(|o| o.label.as_str()), clause)?
         else {
@@ -247,7 +248,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The first items of ORDER BY are those of DISTINCT ON, in any order.
+/// Checks that the first items of ORDER BY are those of DISTINCT ON, in any order.
 fn check_distinct_on(on: &[Expr], order_by: &[Expr]) -> Result<()> {
     let leading = order_by.iter().take_while(|expr| on.contains(expr)).count();
     let skipped = on.iter().any(|expr| !order_by[..leading].contains(expr));
@@ -260,7 +261,7 @@ fn check_distinct_on(on: &[Expr], order_by: &[Expr]) -> Result<()> {
     }
 }
 
-/// A whole number among expressions would be taken for a position.
+/// A plain number would be taken for a position.
 fn no_position(expr: Expr) -> Expr {
     let is_number = |expr: &Expr| matches!(expr, Expr::Value(v) if matches!(v.value, Value::Number(..)));
     match &expr {
@@ -272,7 +273,7 @@ fn no_position(expr: Expr) -> Expr {
     tree::binary(expr, BinaryOperator::Plus, tree::number(0))
 }
 
-/// Gives columns names that differ: their own, or with a number.
+/// Gives columns unique names: their own, or with a number.
 fn name_apart(columns: Vec<(String, Expr)>) -> Vec<Output> {
     let labels: HashSet<String> = columns.iter().map(|(label, _)| label.clone()).collect();
     let mut given = HashSet::with_capacity(columns.len());
@@ -301,14 +302,12 @@ fn refuse_options(options: &WildcardAdditionalOptions) -> Result<()> {
         || options.opt_rename.is_some()
         || options.opt_alias.is_some();
     match said {
-        true => {
-            Err(SqlError::syntax("PostgreSQL's * stands alone: EXCLUDE, REPLACE and the like are not known"))
-        }
+        true => Err(SqlError::syntax("EXCLUDE, REPLACE and the like after * are not supported")),
         false => Ok(()),
     }
 }
 
-/// Clauses that other databases have.
+/// Rejects clauses of other databases.
 fn refuse_unknown(select: &Select) -> Result<()> {
     let said = select.qualify.is_some()
         || select.top.is_some()
@@ -321,7 +320,7 @@ fn refuse_unknown(select: &Select) -> Result<()> {
         || !select.sort_by.is_empty()
         || select.value_table_mode.is_some();
     match said {
-        true => Err(SqlError::syntax("this clause of SELECT is not known to PostgreSQL")),
+        true => Err(SqlError::syntax("this clause of SELECT does not exist in PostgreSQL")),
         false => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
-//! Functions that give sets of rows, as what the planner knows: an array is calculated, and unnested. In FROM such a function becomes
-//! a subquery, which may read what stands in front of it; in a select list it becomes the unnesting itself.
+//! Functions that return sets of rows, in a form that the planner supports: an array is calculated and unnested. In
+//! FROM such a function becomes a subquery, which may read the items before it; in a select list it becomes the
+//! unnesting itself.
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -15,22 +16,22 @@ use crate::error::{Result, SqlError};
 use crate::functions::series;
 use crate::functions::sets::{ORDINALS, SUBSCRIPTS};
 
-/// What a value of an unnested array is made into.
+/// The conversion of a value of an unnested array.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum As {
-    /// Nothing else.
+    /// None.
     Is,
-    /// jsonb, which an array of texts has lost.
+    /// To jsonb, which an array of texts does not keep.
     Json,
-    /// An array of texts, out of its text.
+    /// To an array of texts, from its text.
     Texts,
 }
 
-/// A column of a function that gives rows.
+/// A column of a function that returns rows.
 struct Column {
-    /// The name that the function itself has for it.
+    /// Its name from the function.
     label: Option<&'static str>,
-    /// The function that gives the array; None: the argument is it.
+    /// The function that returns the array; None: the argument is the array.
     list: Option<&'static str>,
     made: As,
 }
@@ -70,7 +71,7 @@ fn set(name: &str) -> Option<&'static [Column]> {
     SETS.iter().find(|(known, _)| *known == name).map(|(_, columns)| *columns)
 }
 
-/// True for the name of a function that gives rows.
+/// True for the name of a function that returns rows.
 pub fn is_set(name: &str) -> bool {
     set(name).is_some()
 }
@@ -103,16 +104,16 @@ impl Column {
 pub(super) struct Call<'c> {
     /// Its name.
     pub name: String,
-    /// Its arguments, whose names are settled.
+    /// Its arguments, with resolved names.
     pub args: Vec<Expr>,
     /// WITH ORDINALITY.
     pub ordinality: bool,
-    /// What is in front of it.
+    /// The names of the items before it.
     pub before: &'c Names,
 }
 
 impl Resolver<'_> {
-    /// A function that gives rows, in FROM, as a subquery.
+    /// A function that returns rows, in FROM, as a subquery.
     pub(super) fn set_in_from(
         &mut self,
         factor: &mut TableFactor,
@@ -123,7 +124,7 @@ impl Resolver<'_> {
             set(&call.name).ok_or_else(|| SqlError::internal(format!("{} gives no rows", call.name)))?;
         let said = alias.as_ref().map(|alias| folded(&alias.name));
         let mut lists: Vec<(String, Expr, Expr)> = vec![];
-        // Each array of unnest is a column of its own.
+        // Each array of unnest is a column.
         let rows: Vec<&[Expr]> = match call.name.as_str() {
             "unnest" => call.args.chunks(1).collect(),
             _ => vec![call.args.as_slice()],
@@ -174,7 +175,7 @@ pub(super) fn reads(expr: &Expr, before: &Names) -> bool {
     .is_break()
 }
 
-/// True for an expression that is no constant: it has a subquery or a column in it.
+/// True for an expression that is not constant: it contains a subquery or a column.
 pub(super) fn varies(expr: &Expr) -> bool {
     datafusion::sql::sqlparser::ast::visit_expressions(expr, |expr| match expr {
         Expr::CompoundIdentifier(_) | Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
@@ -194,7 +195,7 @@ pub(super) fn arguments(name: &str, args: &[FunctionArg]) -> Result<Vec<Expr>> {
     args.iter().map(value).collect()
 }
 
-/// Unnests what the functions of an item of a select list give.
+/// Unnests the results of the functions in an item of a select list.
 pub(super) fn in_select(expr: &mut Expr) -> Result<()> {
     let mut sets = Sets { within: 0, queries: 0 };
     match expr.visit(&mut sets) {
@@ -204,9 +205,9 @@ pub(super) fn in_select(expr: &mut Expr) -> Result<()> {
 }
 
 struct Sets {
-    /// Expressions around that take no rows.
+    /// Number of expressions around that accept no sets.
     within: usize,
-    /// Subqueries around.
+    /// Number of subqueries around.
     queries: usize,
 }
 
@@ -214,7 +215,7 @@ fn name_of(function: &Function) -> Option<String> {
     function.name.0.last().and_then(|part| part.as_ident()).map(folded)
 }
 
-/// Expressions in which PostgreSQL takes no rows, and what it calls them.
+/// Expressions in which PostgreSQL does not allow set-returning functions, and its names for them.
 fn refusing(expr: &Expr) -> Option<&'static str> {
     match expr {
         Expr::Case { .. } => Some("CASE"),
@@ -257,7 +258,7 @@ impl VisitorMut for Sets {
         let (Some([column]), FunctionArguments::List(list)) = (set(&name), &function.args) else {
             return ControlFlow::Continue(());
         };
-        // Unnesting is what the others become.
+        // The others become the unnesting.
         if column.list.is_none() {
             return ControlFlow::Continue(());
         }

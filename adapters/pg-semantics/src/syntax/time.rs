@@ -1,5 +1,5 @@
-//! The syntax of times as calls of functions: `AT TIME ZONE`, `EXTRACT`, `INTERVAL '…' HOUR TO MINUTE`, `timestamp(3)`, `OVERLAPS`,
-//! and texts that mean the moment of the statement.
+//! The syntax of times as calls of functions: `AT TIME ZONE`, `EXTRACT`, `INTERVAL '…' HOUR TO MINUTE`, `timestamp(3)`,
+//! `OVERLAPS`, and texts that refer to the time of the statement.
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CastKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::{Result, SqlError};
 
-/// Rewrites an expression whose parts are rewritten already.
+/// Rewrites an expression whose parts are already rewritten.
 pub fn rewrite(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::AtTimeZone { timestamp, time_zone } => {
@@ -49,13 +49,13 @@ pub fn rewrite(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
-/// Functions whose arguments are said in ways of their own.
+/// Functions with a special syntax of arguments.
 fn function(function: &mut Function) -> Result<()> {
     let name = function.name.to_string().to_ascii_lowercase();
     let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
     match name.as_str() {
         "make_interval" => fill_interval(list),
-        // The age of a moment is its distance from today's midnight.
+        // The age of a timestamp is its distance from today's midnight.
         "age" if list.args.len() == 1 => {
             let today = call("current_date", vec![]);
             list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(today)));
@@ -74,7 +74,7 @@ fn no_time_with_zone() -> SqlError {
     SqlError::unsupported("type time with time zone is not supported").with_hint("Use localtime, or now().")
 }
 
-/// `make_interval(days => 3)`: the parts that are not said are 0.
+/// `make_interval(days => 3)`: omitted parts are 0.
 fn fill_interval(list: &mut FunctionArgumentList) -> Result<()> {
     const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
     let zero = || Expr::Value(Value::Number("0".into(), false).into());
@@ -84,11 +84,13 @@ fn fill_interval(list: &mut FunctionArgumentList) -> Result<()> {
             FunctionArg::Named { name, arg, .. }
             | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => {
                 let place = NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known));
-                let unknown = || SqlError::syntax(format!("make_interval has no part \"{name}\""));
+                let unknown = || SqlError::syntax(format!("make_interval has no argument \"{name}\""));
                 (place.ok_or_else(unknown)?, arg)
             }
             FunctionArg::Unnamed(arg) => (at, arg),
-            other => return Err(SqlError::syntax(format!("\"{other}\" is no argument of make_interval"))),
+            other => {
+                return Err(SqlError::syntax(format!("\"{other}\" is not an argument of make_interval")));
+            }
         };
         let (FunctionArgExpr::Expr(value), Some(part)) = (arg, parts.get_mut(at)) else {
             return Err(SqlError::syntax("make_interval takes up to 7 numbers"));
@@ -106,7 +108,7 @@ fn interval(interval: &mut ast::Interval) -> Result<Expr> {
             Value::Number(number, _) => text(number),
             other => Expr::Value(other.into()),
         },
-        other => return Err(SqlError::syntax(format!("INTERVAL takes a text in quotes, not \"{other}\""))),
+        other => return Err(SqlError::syntax(format!("INTERVAL requires a quoted text, not \"{other}\""))),
     };
     if interval.leading_precision.is_some() {
         return Err(SqlError::unsupported("an interval's precision is not supported"));
@@ -134,7 +136,7 @@ fn scaled(value: Expr, digits: Option<u64>) -> Expr {
     }
 }
 
-/// Casts to types with a precision or with fields, and of texts that mean the moment of the statement.
+/// Casts to types with a precision or with fields, and of texts that refer to the time of the statement.
 fn special_cast(inner: &mut Expr, data_type: &mut DataType) -> Result<Option<Expr>> {
     if let Some(moment) = moment(inner, data_type) {
         return Ok(Some(moment));
@@ -233,7 +235,7 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-/// Offsets of window frames become interval literals again: of those alone the planner knows that they are intervals.
+/// Offsets of window frames become interval literals again, the only form that the planner recognises as intervals.
 pub fn frames(statement: &mut ast::Statement) {
     struct Frames;
     impl ast::VisitorMut for Frames {

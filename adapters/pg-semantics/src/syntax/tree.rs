@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableWithJoins, Value, Values,
 };
 
-/// A name that means exactly this.
+/// A name that matches exactly, quoted.
 pub fn exactly(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
@@ -45,7 +45,7 @@ fn function(name: &str, args: Vec<FunctionArg>) -> Expr {
     })
 }
 
-/// `left op right`, which binds as written.
+/// `left op right`, with parentheses around the operands.
 pub fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
@@ -66,7 +66,7 @@ pub fn number(value: i64) -> Expr {
     Expr::value(Value::Number(value.to_string(), false))
 }
 
-/// Takes an expression out of its place.
+/// Takes an expression and leaves a placeholder.
 pub fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::value(Value::Null))
 }
@@ -79,7 +79,7 @@ pub fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-/// A query of nothing but this.
+/// A query with this body only.
 pub fn plain_query(body: SetExpr) -> Query {
     Query {
         with: None,
@@ -95,7 +95,7 @@ pub fn plain_query(body: SetExpr) -> Query {
     }
 }
 
-/// A query that stands where another one was taken from.
+/// A placeholder for a query that was taken out.
 pub fn no_query() -> Query {
     plain_query(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: vec![] }))
 }

@@ -1,4 +1,4 @@
-//! Named windows, put in where they are named.
+//! Named windows, inlined at their uses.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::labels::folded;
 use crate::error::{Result, SqlError, SqlState};
 
-/// Puts the definitions of the WINDOW clause in the place of their names.
+/// Replaces names of windows by their definitions in the WINDOW clause.
 pub fn put_in(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
     let mut known: Vec<(String, WindowSpec)> = vec![];
     for NamedWindowDefinition(name, definition) in std::mem::take(&mut select.named_window) {
@@ -49,7 +49,7 @@ fn find(known: &[(String, WindowSpec)], name: &Ident) -> Result<WindowSpec> {
         .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("window \"{name}\" does not exist")))
 }
 
-/// A window that is built on another one has its parts.
+/// A window based on another one inherits its parts.
 fn complete(mut spec: WindowSpec, known: &[(String, WindowSpec)]) -> Result<WindowSpec> {
     let Some(name) = spec.window_name.take() else { return Ok(spec) };
     let base = find(known, &name)?;
@@ -78,7 +78,7 @@ fn complete(mut spec: WindowSpec, known: &[(String, WindowSpec)]) -> Result<Wind
 
 struct PutIn {
     known: Vec<(String, WindowSpec)>,
-    /// Subqueries around.
+    /// Number of subqueries around.
     depth: usize,
 }
 

@@ -1,5 +1,4 @@
-//! Values as PostgreSQL clients send them in binary, turned into the text that SQL casts from. Never panics, whatever the
-//! bytes.
+//! Converts binary values of PostgreSQL clients to text, from which SQL casts. Never panics on any bytes.
 
 use std::fmt::Write as _;
 
@@ -102,7 +101,7 @@ fn out_of_range(name: &str) -> SqlError {
     SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("{name} out of range"))
 }
 
-/// Text, which may not hold a zero byte.
+/// Text, which must not contain a zero byte.
 pub fn utf8(bytes: &[u8]) -> Result<String> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
     text.map(str::to_string).ok_or_else(|| {
@@ -175,7 +174,7 @@ fn numeric(bytes: &[u8]) -> Result<String> {
     let negative = match sign {
         0 => false,
         0x4000 => true,
-        0xC000 => return Err(SqlError::unsupported("numeric has no NaN here")),
+        0xC000 => return Err(SqlError::unsupported("numeric does not support NaN")),
         _ => return Err(bad()),
     };
     let digits: Vec<u16> = (0..groups).map(|_| rest.get_u16()).collect();
@@ -229,7 +228,7 @@ pub fn array_items(base: Base, bytes: &[u8]) -> Result<Vec<Option<String>>> {
         0 => return Ok(vec![]),
         1 if rest.len() >= 8 => {}
         1 => return Err(bad()),
-        _ => return Err(SqlError::unsupported("arrays have one dimension here")),
+        _ => return Err(SqlError::unsupported("only arrays of one dimension are supported")),
     }
     let (len, _lower) = (rest.get_i32(), rest.get_i32());
     let mut items = vec![];
@@ -275,7 +274,9 @@ pub fn array_text_items(text: &str) -> Result<Vec<Option<String>>> {
                 quoted = true;
             }
             ',' if !in_quotes => push(&mut items, &mut item, &mut quoted),
-            '{' | '}' if !in_quotes => return Err(SqlError::unsupported("arrays have one dimension here")),
+            '{' | '}' if !in_quotes => {
+                return Err(SqlError::unsupported("only arrays of one dimension are supported"));
+            }
             c => item.push(c),
         }
     }

@@ -12,14 +12,14 @@ use crate::decimal::Decimal;
 use crate::error::{Result, SqlError, SqlState};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
-/// Microseconds and days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+/// Microseconds and days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const EPOCH_DAYS: i32 = 10_957;
 
-/// How a value is written.
+/// The format of a value on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// Readable.
+    /// Text.
     Text,
     /// Network byte order.
     Binary,
@@ -66,7 +66,7 @@ pub fn field(array: &dyn Array, row: usize, pg: PgType, format: Format, out: &mu
 
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => {
-        // Writing into a buffer that grows does not fail.
+        // Writing into a growing buffer does not fail.
         let _ = write!($out, $($arg)*);
     };
 }
@@ -151,7 +151,7 @@ pub fn binary(array: &dyn Array, row: usize, pg: PgType, out: &mut BytesMut) -> 
         Base::Numeric => numeric_binary(&decimal_text(array, row)?, out),
         Base::Bytea => out.put_slice(bytes_value(array, row)?),
         Base::Date => out.put_i32(match days(array, row)? {
-            // Infinity is the same number, whatever day it is counted from.
+            // Infinity is the same number with either epoch.
             calendar::DATE_INFINITY => i32::MAX,
             calendar::DATE_MINUS_INFINITY => i32::MIN,
             days => days - EPOCH_DAYS,
@@ -187,7 +187,7 @@ pub fn binary(array: &dyn Array, row: usize, pg: PgType, out: &mut BytesMut) -> 
     Ok(())
 }
 
-/// The type of literals whose type is open.
+/// The OID of literals of unknown type.
 const UNKNOWN_OID: u32 = 705;
 
 fn no_type(data_type: &DataType) -> SqlError {
@@ -217,7 +217,7 @@ fn integer(array: &dyn Array, row: usize) -> Result<i64> {
     })
 }
 
-/// From scientific notation with the shortest digits (`1.5e-7`) to what PostgreSQL prints: fixed between 1e-4 and
+/// Converts scientific notation with the shortest digits (`1.5e-7`) to PostgreSQL's form: fixed between 1e-4 and
 /// `1e<fixed_below>`.
 fn float(scientific: &str, fixed_below: i32, out: &mut BytesMut) {
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
@@ -615,7 +615,7 @@ mod tests {
     fn malformed_binary_values_are_errors() {
         for base in Base::ALL {
             for bytes in [&b""[..], b"\x00", b"\xff\xff\xff\xff\xff", &[0xff; 16], &[0x7f; 33]] {
-                // Whatever it says, it does not panic.
+                // The result does not matter; it must not panic.
                 let _ = decode::binary_text(PgType::One(*base), bytes);
                 let _ = decode::binary_text(PgType::Array(*base), bytes);
             }

@@ -1,5 +1,5 @@
-//! The PostgreSQL types that clients are told of, and the Arrow types behind them. Values are written in `encode` and read
-//! in `decode`.
+//! The PostgreSQL types that clients see, and the Arrow types behind them. `encode` writes values and `decode` reads
+//! them.
 
 pub mod decode;
 pub mod encode;
@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast;
 
-/// Zone of every Arrow `timestamp with time zone`.
+/// The zone of every Arrow `timestamp with time zone`.
 pub const UTC: &str = "+00:00";
-/// Key in a field's metadata that names its PostgreSQL type where the Arrow type does not tell.
+/// Key in a field's metadata for its PostgreSQL type, if the Arrow type does not determine it.
 pub const PG_TYPE_KEY: &str = "pg_type";
 
-/// Key in a field's metadata of the type's modifier, where it has one: as `pg_attribute.atttypmod` has it.
+/// Key in a field's metadata for the type's modifier, if it has one, as in `pg_attribute.atttypmod`.
 pub const PG_MODIFIER_KEY: &str = "pg_typmod";
-/// What stands for no modifier.
+/// The value for no modifier.
 pub const NO_MODIFIER: i32 = -1;
 
 macro_rules! pg_types {
@@ -51,7 +51,7 @@ macro_rules! pg_types {
                 match self { $(Base::$variant => $name),* }
             }
 
-            /// Name that `format_type` gives.
+            /// Its name from `format_type`.
             pub fn sql_name(self) -> &'static str {
                 match self { $(Base::$variant => $sql),* }
             }
@@ -95,7 +95,7 @@ pub enum PgType {
 }
 
 impl PgType {
-    /// Name that `format_type` gives.
+    /// Its name from `format_type`.
     pub fn sql_name(self) -> String {
         match self {
             PgType::One(base) => base.sql_name().to_string(),
@@ -119,7 +119,7 @@ impl PgType {
         }
     }
 
-    /// The type with this OID. Text under any of its names is text.
+    /// The type with this OID. All names of text are text.
     pub fn from_oid(oid: u32) -> Option<PgType> {
         let one = |b: &&Base| b.oid() == oid;
         let array = |b: &&Base| b.array_oid() == oid;
@@ -127,7 +127,7 @@ impl PgType {
         found.or_else(|| Base::ALL.iter().find(array).map(|b| PgType::Array(*b)))
     }
 
-    /// The type of this name, as `format_type` gives it.
+    /// The type of this name from `format_type`.
     pub fn from_sql_name(name: &str) -> Option<PgType> {
         let base = |name: &str| Base::ALL.iter().find(|b| b.sql_name() == name).copied();
         match name.strip_suffix("[]") {
@@ -136,7 +136,7 @@ impl PgType {
         }
     }
 
-    /// The type under which an Arrow field is shown.
+    /// The displayed type of an Arrow field.
     pub fn of(field: &Field) -> PgType {
         if let Some(name) = field.metadata().get(PG_TYPE_KEY)
             && let Some(base) = Base::ALL.iter().find(|b| b.name() == name)
@@ -146,7 +146,7 @@ impl PgType {
         PgType::of_arrow(field.data_type())
     }
 
-    /// The type under which an Arrow type is shown.
+    /// The displayed type of an Arrow type.
     pub fn of_arrow(data_type: &DataType) -> PgType {
         use DataType as D;
         let base = match data_type {
@@ -174,7 +174,7 @@ impl PgType {
         PgType::One(base)
     }
 
-    /// The Arrow type that values of it are taken as.
+    /// The Arrow type of its values.
     pub fn arrow(self) -> DataType {
         let base = |base| match base {
             Base::Bool => DataType::Boolean,
@@ -198,7 +198,7 @@ impl PgType {
         }
     }
 
-    /// The type that `CAST(… AS type)` names, if it is one that parameters can have.
+    /// The type in `CAST(… AS type)`, if parameters can have it.
     pub fn of_sql(data_type: &ast::DataType) -> Option<PgType> {
         use ast::DataType as T;
         let base = match data_type {
@@ -236,12 +236,12 @@ impl PgType {
     }
 }
 
-/// A field that is shown under this type.
+/// A field displayed as this type.
 pub fn typed(field: Field, base: Base) -> Field {
     typed_with(field, base, NO_MODIFIER)
 }
 
-/// A field that is shown under this type with this modifier.
+/// A field displayed as this type with this modifier.
 pub fn typed_with(field: Field, base: Base, modifier: i32) -> Field {
     let mut metadata = HashMap::from([(PG_TYPE_KEY.to_string(), base.name().to_string())]);
     if modifier != NO_MODIFIER {
@@ -256,7 +256,7 @@ pub fn modifier(field: &Field) -> i32 {
     written.and_then(|digits| digits.parse().ok()).unwrap_or(NO_MODIFIER)
 }
 
-/// The modifier of json that is a row as it is, before any function that takes json has seen it.
+/// The modifier of json that is a row, before a function that takes json has processed it.
 pub const ROW_MODIFIER: i32 = 1;
 
 /// The modifier of `varchar(n)`.

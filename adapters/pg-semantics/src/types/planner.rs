@@ -1,4 +1,4 @@
-//! The types that a statement names, as fields: the Arrow type, and PostgreSQL's where that does not tell.
+//! The types in a statement, as fields: the Arrow type, and PostgreSQL's if the Arrow type does not determine it.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub const REAL_BITS_MAX: u64 = 24;
 /// Most bits of a `float(bits)`.
 const DOUBLE_BITS_MAX: u64 = 53;
 
-/// Plans the types that PostgreSQL has and DataFusion has not, or has otherwise.
+/// Plans PostgreSQL's types that DataFusion does not have or handles differently.
 #[derive(Debug)]
 pub struct Types;
 
@@ -62,7 +62,7 @@ impl TypePlanner for Types {
     }
 }
 
-/// The type of a numeric without precision that is made of values whose digits nobody knows.
+/// The type of a numeric without precision from values with an unknown number of digits.
 pub fn unbounded_numeric() -> DataType {
     DataType::Decimal256(DIGITS_MAX, QUOTIENT_SCALE_MAX as i8)
 }

@@ -1,5 +1,6 @@
-//! The patterns of `to_char`, `to_timestamp`, `to_date` and `to_number`. `pattern` takes the pattern of a time apart, `write_time`
-//! and `read_time` follow it; `numbers` takes the pattern of a number apart and writes after it, `read_number` reads.
+//! The patterns of `to_char`, `to_timestamp`, `to_date` and `to_number`. `pattern` parses the pattern of a time,
+//! `write_time` and `read_time` apply it; `numbers` parses the pattern of a number and writes numbers, `read_number`
+//! reads them.
 
 pub mod numbers;
 mod pattern;

@@ -1,14 +1,14 @@
-//! Numbers written after a pattern: `to_char(1234.5, '9,999.99')`.
+//! Writing numbers with a pattern: `to_char(1234.5, '9,999.99')`.
 
 use std::fmt::Write;
 
 use super::pattern::Ordinal;
 use super::write_time::ending;
 
-/// A number as it is written.
+/// A number to write.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Number<'a> {
-    /// Digits, with a sign or a point perhaps.
+    /// Digits, optionally with a sign and a point.
     Exact(&'a str),
     /// `double precision`.
     Double(f64),
@@ -16,7 +16,7 @@ pub enum Number<'a> {
     Real(f32),
 }
 
-/// Why a pattern is none: a syntax error.
+/// Why a pattern is invalid: a syntax error.
 pub type Wrong = &'static str;
 
 /// A piece of a pattern.
@@ -35,12 +35,12 @@ pub(super) enum Piece {
     },
     Signs,
     Ordinal(Ordinal),
-    /// Changes how others are written, and writes nothing itself.
+    /// Changes how other pieces are written, and writes nothing itself.
     Silent,
     Text(char),
 }
 
-/// Where the sign that `S` stands for goes.
+/// The place of the sign of `S`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum SignPlace {
     None,
@@ -52,7 +52,7 @@ enum SignPlace {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NumberPattern {
     pub(super) pieces: Vec<Piece>,
-    /// Digits before the point, after it, and those that V shifts it by.
+    /// Digits before the point, after it, and after V.
     pub(super) before: usize,
     pub(super) after: usize,
     pub(super) shift: usize,
@@ -74,7 +74,7 @@ pub struct NumberPattern {
     pub(super) scientific: bool,
 }
 
-/// Fields in the order in which they are looked for.
+/// Fields in the order in which they are tried.
 const FIELDS: [&str; 20] = [
     ",", ".", "0", "9", "B", "C", "D", "EEEE", "FM", "G", "L", "MI", "PL", "PR", "RN", "SG", "SP", "S", "TH",
     "V",
@@ -87,7 +87,7 @@ const DOUBLE_DIGITS: usize = 15;
 const REAL_DIGITS: usize = 6;
 
 impl NumberPattern {
-    /// Takes a pattern apart.
+    /// Parses a pattern.
     pub fn new(pattern: &str) -> Result<NumberPattern, Wrong> {
         let mut it = NumberPattern {
             pieces: vec![],
@@ -128,7 +128,7 @@ impl NumberPattern {
         Ok(it)
     }
 
-    /// Takes a pattern apart that numbers are written after.
+    /// Parses a pattern for writing.
     pub fn to_write(pattern: &str) -> Result<NumberPattern, Wrong> {
         let it = NumberPattern::new(pattern)?;
         let ordinal = it.pieces.iter().any(|piece| matches!(piece, Piece::Ordinal(_)));
@@ -278,7 +278,7 @@ impl NumberPattern {
         Ok(())
     }
 
-    /// The number after this pattern.
+    /// The number written with this pattern.
     pub fn write(&self, number: Number<'_>) -> String {
         if self.roman {
             return self.processed(roman(number), 0, false);
@@ -332,7 +332,7 @@ impl NumberPattern {
         }
     }
 
-    /// Follows the pattern over digits that are `spaces` fewer than it has places.
+    /// Applies the pattern to digits, `spaces` fewer than its places.
     fn processed(&self, digits: String, spaces: usize, negative: bool) -> String {
         let mut writing = Writing::new(self, digits, spaces, negative);
         for piece in &self.pieces {
@@ -347,9 +347,9 @@ impl NumberPattern {
 struct Writing<'a> {
     pattern: &'a NumberPattern,
     digits: Vec<u8>,
-    /// Place in `digits`.
+    /// Position in `digits`.
     at: usize,
-    /// Place in the pattern.
+    /// Position in the pattern.
     place: usize,
     spaces: usize,
     negative: bool,
@@ -357,12 +357,12 @@ struct Writing<'a> {
     sign_place: SignPlace,
     sign_done: bool,
     zero_start: usize,
-    /// The last digit that is no trailing zero; after it FM writes none.
+    /// The last digit that is not a trailing zero; FM writes none after it.
     last_relevant: Option<usize>,
     places: usize,
     /// A digit was written just before.
     in_number: bool,
-    /// Where PostgreSQL's text ends: it writes a zero byte where the digits are used up, and what follows is lost.
+    /// End of PostgreSQL's text: it writes a zero byte once the digits are used up, and loses the rest.
     end: Option<usize>,
     out: String,
 }
@@ -453,7 +453,7 @@ impl<'a> Writing<'a> {
                     self.out.push(' ');
                 }
             }
-            // A Roman number has no sign at all.
+            // Roman numbers have no sign.
             Piece::Signs if self.pattern.roman => self.cut(),
             Piece::Signs => self.out.push(if self.negative { '-' } else { '+' }),
             Piece::Silent => {}
@@ -461,7 +461,7 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// The first digit is a zero before the point that the pattern does not ask for.
+    /// The first digit is a zero before the point that the pattern does not require.
     fn is_needless_zero(&self) -> bool {
         !self.pattern.zero && self.at == 0 && self.digits.first() == Some(&b'0') && self.pattern.after != 0
     }
@@ -551,7 +551,7 @@ impl<'a> Writing<'a> {
     }
 }
 
-/// Where the last digit after the point is that is not zero, or the point.
+/// Position of the last digit after the point that is not zero, else of the point.
 fn last_relevant_digit(digits: &[u8]) -> Option<usize> {
     let point = digits.iter().position(|d| *d == b'.')?;
     let last = digits.iter().rposition(|d| *d != b'0').unwrap_or(point);
@@ -611,7 +611,7 @@ fn scientific(text: &str, places: usize) -> String {
     format!("{sign}{significand}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// A Roman number; hashes where there is none.
+/// A Roman number; hashes for numbers without one.
 fn roman(number: Number<'_>) -> String {
     const UNITS: [(i64, &str); 13] = [
         (1000, "M"),

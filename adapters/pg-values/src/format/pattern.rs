@@ -1,6 +1,6 @@
-//! A pattern of dates and times, taken apart into fields and the text between them.
+//! A pattern of dates and times, parsed into fields and the text between them.
 
-/// A field of a pattern. Where the spelling matters, `Case` says which it was.
+/// A field of a pattern. Where the spelling matters, `Case` holds it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)]
 pub(super) enum Field {
@@ -41,7 +41,7 @@ pub(super) enum Field {
     Year(u8),
 }
 
-/// Capitals as a field is written.
+/// The capitals of a field in the pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)]
 pub(super) enum Case {
@@ -82,7 +82,7 @@ pub(super) enum Piece {
     },
     /// A character that stands for itself.
     Text(char),
-    /// A character that separates, or a space: texts that are read may have others there.
+    /// A separating character or a space; texts that are read may have other ones there.
     Separator(char),
     Space(char),
 }
@@ -153,7 +153,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("Y", F::Year(1)),
 ];
 
-/// Fields whose spelling may begin with a capital and go on without.
+/// Fields that may be spelled with an initial capital.
 const CAPITALIZED: &[(&str, Field)] = &[
     ("Day", F::DayName(Case::Capital)),
     ("Dy", F::DayShort(Case::Capital)),
@@ -162,7 +162,7 @@ const CAPITALIZED: &[(&str, Field)] = &[
 ];
 
 impl Pattern {
-    /// Takes a pattern apart.
+    /// Parses a pattern.
     pub fn new(pattern: &str) -> Pattern {
         let mut pieces = vec![];
         let mut rest = pattern;
@@ -193,7 +193,7 @@ fn ordinal(rest: &str) -> (Ordinal, &str) {
     match rest.get(..2) {
         Some("TH") => (Ordinal::Upper, &rest[2..]),
         Some("th") => (Ordinal::Lower, &rest[2..]),
-        // Spelled-out numbers were never made; the letters are taken.
+        // PostgreSQL never implemented spelled-out numbers; it consumes the letters.
         Some("SP") => (Ordinal::None, &rest[2..]),
         _ => (Ordinal::None, rest),
     }
@@ -225,7 +225,7 @@ fn lowered(field: Field) -> Field {
     }
 }
 
-/// Text that is no field: a quoted string, or one character.
+/// Text between fields: a quoted string, or one character.
 fn text<'a>(rest: &'a str, pieces: &mut Vec<Piece>) -> &'a str {
     let mut characters = rest.chars();
     match characters.next() {

@@ -1,22 +1,23 @@
-//! Numbers read after a pattern: `to_number('1,234.50', '9,999.99')`. The pattern is followed piece by piece, and each piece takes
-//! what it finds at its place of the text, a byte mostly; PostgreSQL is as lenient, and wrong in the same places.
+//! Reading numbers with a pattern: `to_number('1,234.50', '9,999.99')`. The pattern is applied piece by piece; each
+//! piece consumes the bytes at its position in the text, mostly one. PostgreSQL is as lenient, and wrong in the same
+//! places.
 
 use super::numbers::{NumberPattern, Piece};
 
-/// What a pattern found in a text.
+/// The number found in a text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NumberRead {
-    /// A blank or a sign, digits, a point among them perhaps. Need not be a number.
+    /// A blank or a sign, then digits, optionally with a point. Need not be a valid number.
     pub text: String,
     /// Digits after the point.
     pub places: usize,
-    /// Digits that may be before the point.
+    /// Most digits before the point.
     pub whole_max: usize,
-    /// Places that the point then moves to the left.
+    /// Places by which the point then moves to the left.
     pub shift: usize,
 }
 
-/// A pattern that nothing is read after.
+/// A pattern that supports writing only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unread {
     /// `EEEE`
@@ -79,7 +80,7 @@ impl<'a> Reading<'a> {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    /// Takes this byte, if it is next.
+    /// Consumes this byte, if it is next.
     fn takes(&mut self, byte: u8) -> bool {
         let found = self.rest.first() == Some(&byte);
         self.skip(found.into());
@@ -108,7 +109,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Characters that belong to no number.
+    /// Skips characters that are not part of a number.
     fn skip_others(&mut self, most: usize) {
         for _ in 0..most {
             match self.rest.first() {
@@ -128,7 +129,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A digit or the point, and a sign before or behind. Stays on the last byte that it took: whoever calls goes on.
+    /// A digit or the point, and a sign before or after it. Stays on the last byte consumed; the caller advances.
     fn number(&mut self, piece: Piece) {
         self.takes(b' ');
         if self.sign.is_none() && piece != Piece::Point && self.before + self.after == 0 {
@@ -167,7 +168,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// `S` is right behind the last digit; `MI`, `PL` and `SG` may stand where a digit is expected.
+    /// `S` directly follows the last digit; `MI`, `PL` and `SG` may be in the place of a digit.
     fn sign_behind(&mut self, found: bool, next: u8) {
         let NumberPattern { sign, plus, minus, .. } = *self.pattern;
         if sign && found {
@@ -181,7 +182,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Bytes of the next character; of one that a piece went into, what is left byte by byte.
+/// Bytes of the next character; after a piece that ended inside a character, one byte.
 fn width(rest: &[u8]) -> usize {
     match rest.first() {
         Some(0xc0..=0xdf) => 2,

@@ -1,11 +1,11 @@
-//! Timestamps read after a pattern: `to_timestamp` and `to_date`.
+//! Reading timestamps with a pattern: `to_timestamp` and `to_date`.
 
 use super::pattern::{Field as F, Ordinal, Pattern, Piece};
 use super::write_time::{DAYS, MONTHS, ROMAN};
 use crate::Fault;
 use crate::time::calendar::*;
 
-/// What was read so far.
+/// The fields read so far.
 #[derive(Default)]
 struct Parts {
     hour: i64,
@@ -22,7 +22,7 @@ struct Parts {
     month: Option<i64>,
     day: Option<i64>,
     day_of_year: Option<i64>,
-    /// 1 is Sunday, in weeks of the ISO calendar Monday.
+    /// 1 is Sunday; in the ISO calendar of weeks, Monday.
     day_of_week: Option<i64>,
     week: Option<i64>,
     week_of_month: Option<i64>,
@@ -34,12 +34,12 @@ struct Parts {
     gregorian: bool,
 }
 
-/// The moment that a text says, in UTC where it names no zone. [`Fault::Invalid`]: a field that only `to_char` knows.
+/// The timestamp of a text, in UTC if it names no zone. [`Fault::Invalid`]: a field that only `to_char` supports.
 pub fn read(text: &str, pattern: &Pattern) -> Result<i64, Fault> {
     parts(text, pattern)?.moment()
 }
 
-/// The date that a text says; a time and a zone beside it are left out.
+/// The date of a text; its time and zone are ignored.
 pub fn read_date(text: &str, pattern: &Pattern) -> Result<i32, Fault> {
     let mut parts = parts(text, pattern)?;
     parts.time_of_day()?;
@@ -64,7 +64,7 @@ struct Reader<'a> {
     rest: &'a str,
     /// FX: every character counts.
     exact: bool,
-    /// Spaces that were passed over although the pattern has none there.
+    /// Spaces that were skipped although the pattern has none there.
     skipped: i64,
 }
 
@@ -177,7 +177,7 @@ impl Reader<'_> {
             F::Day => set(&mut parts.day, self.number(2, greedy)?.0)?,
             F::DayOfWeek | F::IsoDayOfWeek => {
                 let day = self.number(1, greedy)?.0;
-                // Sunday, the last day of an ISO week, is kept as the first of others.
+                // Sunday, the last day of an ISO week, is stored as the first of a usual week.
                 let day = if field == F::IsoDayOfWeek { day % 7 + 1 } else { day };
                 set(&mut parts.day_of_week, day)?;
             }
@@ -205,7 +205,7 @@ impl Reader<'_> {
                 parts.year_digits = digits;
             }
             F::ZoneHour => {
-                // A sign may stand where a separator was taken for it.
+                // A sign may be in the place of a separator.
                 match self.first() {
                     Some('+') => self.pass(),
                     Some('-') => {
@@ -225,7 +225,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A number of so many characters, or of as many as there are; and how many they were.
+    /// A number of so many characters, or of all digits that follow; and the number of characters.
     fn number(&mut self, digits: usize, greedy: bool) -> Result<(i64, usize), Fault> {
         self.rest = self.rest.trim_start_matches(|c: char| c.is_ascii_whitespace());
         let sign = usize::from(self.rest.starts_with(['-', '+']));
@@ -247,7 +247,7 @@ impl Reader<'_> {
     /// Digits after the point, as microseconds.
     fn fraction(&mut self, digits: usize, greedy: bool) -> Result<i64, Fault> {
         let (value, read) = self.number(digits, greedy)?;
-        // "25" is a quarter of a second whatever the number of digits that were asked for.
+        // "25" is a quarter of a second, whatever the number of digits in the pattern.
         let zeros = u32::try_from(digits.saturating_sub(read)).unwrap_or(0);
         Ok(value * 10i64.pow(zeros) * 10i64.pow(6 - digits as u32))
     }
@@ -265,7 +265,7 @@ impl Reader<'_> {
     }
 }
 
-/// True if a number ends by itself: what comes next in the pattern is no digit.
+/// True if the next piece of the pattern is not a digit: then a number takes all digits.
 fn is_followed_by_no_digit(pattern: &Pattern, at: usize, ordinal: Ordinal) -> bool {
     if ordinal != Ordinal::None {
         return true;
@@ -306,7 +306,7 @@ fn nearest_2020(year: i64) -> i64 {
 }
 
 impl Parts {
-    /// Dates are either of the ISO calendar of weeks or of the usual one.
+    /// A date has fields of the ISO calendar of weeks or of the usual one, not of both.
     fn calendar(&mut self, field: F) -> Result<(), Fault> {
         match field {
             F::IsoYear(_) | F::IsoWeek | F::IsoDayOfWeek | F::IsoDayOfYear => self.iso = true,
@@ -380,7 +380,7 @@ impl Parts {
             return Ok(julian - JULIAN_EPOCH);
         }
         let year = self.full_year();
-        // 0 is as good as nothing.
+        // 0 counts as absent.
         let said = |part: Option<i64>| part.filter(|value| *value != 0);
         let (month, mut day) = (said(self.month).unwrap_or(1), said(self.day).unwrap_or(1));
         if let Some(week) = self.week.filter(|_| self.iso) {

@@ -1,4 +1,4 @@
-//! Timestamps and intervals written after a pattern.
+//! Writing timestamps and intervals with a pattern.
 
 use std::fmt::Write;
 
@@ -25,10 +25,10 @@ pub(super) const DAYS: [&str; 7] =
 pub(super) const ROMAN: [&str; 12] =
     ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
-/// Width that names of months and days are filled up to.
+/// Width to which names of months and days are padded.
 const NAME_WIDTH: usize = 9;
 
-/// What a pattern writes of.
+/// The parts of the value.
 struct Parts {
     civil: Civil,
     day_of_year: i64,
@@ -36,7 +36,7 @@ struct Parts {
     zone: &'static str,
 }
 
-/// A timestamp; with `zoned` a moment, in UTC. None of infinity.
+/// A timestamp; with `zoned`, a `timestamptz` in UTC. None for infinity.
 pub fn timestamp(micros: i64, zoned: bool, pattern: &Pattern) -> Option<String> {
     if is_infinite(micros) {
         return None;
@@ -47,14 +47,14 @@ pub fn timestamp(micros: i64, zoned: bool, pattern: &Pattern) -> Option<String> 
     parts.write(pattern)
 }
 
-/// An interval. None: the pattern has a field that intervals have not.
+/// An interval. None: the pattern has a field that intervals do not have.
 pub fn interval(interval: Interval, pattern: &Pattern) -> Option<String> {
     let Interval { months, days, micros } = interval;
     let (hour, seconds) = (micros / MICROS_PER_HOUR, micros / MICROS_PER_SECOND);
     let (minute, second) = (seconds / 60 % 60, seconds % 60);
     let (year, month, day) = (i64::from(months / 12), i64::from(months % 12), i64::from(days));
     let civil = Civil { year, month, day, hour, minute, second, micros: micros % MICROS_PER_SECOND };
-    // About how many days it has.
+    // PostgreSQL's approximate number of days.
     let day_of_year = (year * 12 + month) * 30 + day;
     Parts { civil, day_of_year, is_interval: true, zone: "" }.write(pattern)
 }
@@ -130,7 +130,7 @@ impl Parts {
         Some(())
     }
 
-    /// Fields that only a day of the calendar has.
+    /// Fields of a day of the calendar.
     fn field_of_day(&self, field: F, fill: bool, localized: bool, out: &mut String) {
         let days = self.civil.days();
         let (iso_year, iso_week) = iso_week(days);
@@ -189,12 +189,12 @@ fn takes_ordinal(field: F) -> bool {
     )
 }
 
-/// A sign takes a place of its own.
+/// The sign takes a place of its own.
 fn wide(value: i64, width: usize) -> usize {
     if value >= 0 { width } else { width + 1 }
 }
 
-/// A number with zeros before it, its sign counted.
+/// A number padded with zeros; its sign counts.
 fn padded(value: i64, width: usize, out: &mut String) {
     let _ = write!(out, "{value:0width$}");
 }
@@ -219,7 +219,7 @@ fn roman(year: i64, month: i64, case: Case, fill: bool, out: &mut String) {
     let _ = write!(out, "{:width$}", case.of(ROMAN[at as usize]));
 }
 
-/// `st`, `nd`, `rd` or `th`, as the number that was written ends.
+/// `st`, `nd`, `rd` or `th`, by the last digits of the number.
 pub(super) fn ending(number: &str, ordinal: Ordinal) -> String {
     let mut digits = number.bytes().rev();
     let last = digits.next();

@@ -22,7 +22,7 @@ pub struct Canonical {
     sorted: Vec<u8>,
 }
 
-/// Where a member of an object stands in the output.
+/// The place of a member of an object in the output.
 #[derive(Clone, Debug)]
 struct Member {
     key: Range<usize>,
@@ -41,8 +41,8 @@ impl Canonical {
         Err(Fault::Invalid)
     }
 
-    /// Appends the canonical text of the value that begins at `at` in a text, which must be UTF-8; says where it ends. Values
-    /// in it may stand inside of `depth_max` containers. After a fault `out` is as it was.
+    /// Appends the canonical text of the value that begins at `at` in a text, which must be UTF-8; returns its end.
+    /// Values in it may be nested `depth_max` deep. After a fault `out` is as it was.
     pub fn append_value(
         &mut self,
         text: &[u8],
@@ -76,7 +76,7 @@ fn skip_blank(text: &[u8], mut at: usize) -> usize {
 struct Writer<'a> {
     text: &'a [u8],
     at: usize,
-    /// Where the value begins in the output.
+    /// Start of the value in the output.
     start: usize,
     depth_max: usize,
     out: &'a mut Vec<u8>,
@@ -92,7 +92,7 @@ impl Writer<'_> {
         self.text.get(self.at).copied()
     }
 
-    /// Goes past white space and the byte, if it is there.
+    /// Skips white space and then the byte, if it is next.
     fn take(&mut self, byte: u8) -> bool {
         self.blank();
         let found = self.peek() == Some(byte);
@@ -187,7 +187,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Brings the members from `first` on, which end the output, into order.
+    /// Sorts the members from `first` on, which are at the end of the output.
     fn sort(&mut self, first: usize) {
         let (out, members) = (&mut *self.out, &mut self.kept.members[first..]);
         let in_order =
@@ -240,7 +240,7 @@ impl Writer<'_> {
     }
 }
 
-/// The order of keys: by length, then by bytes. Both as they stand in the output, quotes and escapes included.
+/// The order of keys: by length, then by bytes. Both keys are given as in the output, with quotes and escapes.
 fn key_order(left: &[u8], right: &[u8]) -> std::cmp::Ordering {
     let (left, right) = (key_bytes(left), key_bytes(right));
     left.len().cmp(&right.len()).then_with(|| left.cmp(&right))
@@ -285,7 +285,7 @@ pub(super) fn unescape(text: &[u8], at: &mut usize) -> Result<char, Fault> {
 fn unicode(text: &[u8], at: &mut usize) -> Result<char, Fault> {
     let unit = hex4(text, at)?;
     let code = match unit {
-        // No text holds it.
+        // PostgreSQL's text cannot contain it.
         0 => return Err(Fault::ZeroCharacter),
         0xD800..=0xDBFF => {
             if text.get(*at..*at + 2) != Some(b"\\u") {
@@ -331,7 +331,7 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, c: char) {
     }
 }
 
-/// A number as it is written.
+/// A number in a JSON text.
 pub(super) struct Number<'a> {
     negative: bool,
     whole: &'a [u8],
@@ -366,7 +366,7 @@ pub(super) fn scan_number(text: &[u8], at: usize) -> Result<(Number<'_>, usize),
 }
 
 impl Number<'_> {
-    /// Appends it as `numeric` prints it: without an exponent, with the places that it was written with.
+    /// Appends it as `numeric` prints it: without an exponent, with the places of the text.
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), Fault> {
         if self.whole.len() > DIGITS_MAX || self.fraction.len() > PLACES_MAX {
             return Err(Fault::OutOfRange);
@@ -385,7 +385,7 @@ impl Number<'_> {
         }
         let written = (self.whole.len() + self.fraction.len()) as i64;
         let places = (self.fraction.len() as i64).saturating_sub(self.exponent).max(0);
-        // Where the point comes, counted in written digits.
+        // Position of the point, counted in written digits.
         let point = (self.whole.len() as i64).saturating_add(self.exponent);
         let added = point.saturating_sub(written).max(-point).max(0);
         if (!zero && added > DIGITS_ADDED_MAX as i64) || places > PLACES_MAX as i64 {
@@ -403,7 +403,7 @@ impl Number<'_> {
         if places > 0 {
             out.push(b'.');
             push_zeros(out, places.min(-point));
-            // The places reach to the last digit.
+            // The places extend to the last digit.
             out.extend_from_slice(&digits[split..]);
         }
         Ok(())

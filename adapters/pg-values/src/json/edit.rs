@@ -1,15 +1,15 @@
-//! Values made of others: `||`, `-`, `#-`, `jsonb_set`.
+//! Functions that build values from others: `||`, `-`, `#-`, `jsonb_set`.
 
 use super::Json;
 use super::path::array_index;
 use super::tree::key_order;
 
-/// Why a value cannot be changed in this way.
+/// Why an edit is not possible.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EditFault {
     /// The document is neither an array nor an object.
     Scalar,
-    /// An item was named by its number in an object.
+    /// An index was applied to an object.
     IndexInObject,
     /// A step into an array, counted from 1, is no number.
     NotAnIndex(usize, String),
@@ -17,7 +17,8 @@ pub enum EditFault {
     NullStep(usize),
 }
 
-/// `||`: members of both, those of the right one prevailing; else items of both, what is no array being one item.
+/// `||`: the members of both, the right one's prevailing; else the items of both, where a value that is not an array
+/// counts as one item.
 pub fn concat<'a>(left: Json<'a>, right: Json<'a>) -> Json<'a> {
     match (left, right) {
         (Json::Object(mut left), Json::Object(right)) => {
@@ -73,7 +74,7 @@ fn position(index: i64, len: usize) -> Option<usize> {
     usize::try_from(at).ok().filter(|at| *at < len)
 }
 
-/// `#-`: without what the path leads to.
+/// `#-`: without the value at the path.
 pub fn delete_path<'a>(document: Json<'a>, path: &[Option<&str>]) -> Result<Json<'a>, EditFault> {
     if document.is_scalar() {
         return Err(EditFault::Scalar);
@@ -84,7 +85,7 @@ pub fn delete_path<'a>(document: Json<'a>, path: &[Option<&str>]) -> Result<Json
     change(document, path, 0, &Change::Delete)
 }
 
-/// `jsonb_set`: with the value where the path leads to; where nothing is there, only if `create`.
+/// `jsonb_set`: with the value at the path; if nothing is there, only with `create`.
 pub fn set_path<'a>(
     document: Json<'a>,
     path: &[Option<&str>],

@@ -1,9 +1,9 @@
-//! A jsonb value as bytes whose order is the order of values, and which are equal where the values are: what rows are sorted and
-//! grouped by. [`super::compare`] says which order that is.
+//! A jsonb value as bytes that sort as the values do and are equal if the values are: the key for sorting and grouping.
+//! [`super::compare`] defines the order.
 
 use super::Json;
 
-/// Ranks of values inside of others. At the outside an empty array comes first, and the other arrays behind all scalars.
+/// Ranks of nested values. At the top level an empty array comes first, and other arrays after all scalars.
 const EMPTY_ARRAY: u8 = 0;
 const NULL: u8 = 1;
 const STRING: u8 = 2;
@@ -51,20 +51,20 @@ fn append(value: &Json, out: &mut Vec<u8>) {
     }
 }
 
-/// Of containers the one with more in it is the greater.
+/// Of two containers, the one with more entries is the greater.
 fn append_count(rank: u8, count: usize, out: &mut Vec<u8>) {
     out.push(rank);
     out.extend((count as u64).to_be_bytes());
 }
 
-/// No text holds a zero byte.
+/// A text contains no zero byte.
 fn append_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
     out.push(0);
 }
 
-/// A number as `numeric` prints it: its sign, how many digits stand before the point, and the digits from the first to the last
-/// that is no zero. Of a negative number all bits are turned round.
+/// A number as `numeric` prints it: its sign, the number of digits before the point, and the digits from the first to
+/// the last that is not zero. For a negative number all bits are inverted.
 fn append_number(written: &str, out: &mut Vec<u8>) {
     let (negative, unsigned) = written.strip_prefix('-').map_or((false, written), |rest| (true, rest));
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));

@@ -1,6 +1,6 @@
-//! jsonb: one text for a value, however it was written, and what PostgreSQL's operators make of it. Pure functions over texts
-//! and trees. [`canonical`] is what values pass through when they enter: keys by length and then bytes, of keys given twice the
-//! last, one space after a colon and a comma, numbers as `numeric` prints them. What reads values relies on that form.
+//! jsonb: the canonical text of a value, and PostgreSQL's operators. Pure functions over texts and trees. [`canonical`]
+//! converts values on input: keys sorted by length and then bytes, the last of duplicate keys, one space after a colon
+//! and a comma, numbers as `numeric` prints them. Functions that read values rely on that form.
 
 mod canonical;
 mod edit;
@@ -18,9 +18,9 @@ pub use path::{Step, contains, get, has_key, kind, scalar_text};
 pub use special::find_special;
 pub use tree::{Json, parse, pretty, quote};
 
-/// Deepest nesting that is taken.
+/// Deepest nesting that is accepted.
 pub const DEPTH_MAX: usize = 512;
-/// Most digits that an exponent may add to those that are written: `1e100000` is nine bytes and would be 100 kB.
+/// Most digits that an exponent may add to the written ones: `1e100000` is eight bytes and would become 100 kB.
 pub const DIGITS_ADDED_MAX: usize = 1_000;
-/// Longest canonical text, in bytes: PostgreSQL's bound of a jsonb value. A short text can stand for a long one.
+/// Longest canonical text, in bytes: PostgreSQL's bound of a jsonb value. A short text can have a long canonical text.
 pub const BYTES_MAX: usize = (1 << 28) - 1;

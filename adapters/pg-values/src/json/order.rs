@@ -7,7 +7,7 @@ use super::Json;
 /// The order of two documents. Numbers are compared by value: 1.0 equals 1.
 pub fn compare(left: &Json, right: &Json) -> Ordering {
     match (left, right) {
-        // An empty array sorts before a scalar, a longer one after it: PostgreSQL keeps a scalar in an array of one.
+        // An empty array sorts before a scalar, a longer one after it: PostgreSQL stores a scalar in an array of one.
         (Json::Array(items), scalar) if scalar.is_scalar() => match items.len() {
             1 => Ordering::Greater,
             len => len.cmp(&1),

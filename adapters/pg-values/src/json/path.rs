@@ -1,4 +1,4 @@
-//! Looking into values: members and items, containment, keys.
+//! Access to values: members and items, containment, keys.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -17,7 +17,7 @@ pub enum Step<'a> {
     Either(&'a str),
 }
 
-/// Name of the kind of a value, as `jsonb_typeof` has it.
+/// Name of the kind of a value, as `jsonb_typeof` returns it.
 pub fn kind(document: &str) -> &'static str {
     match document.trim_start().as_bytes().first() {
         Some(b'{') => "object",
@@ -37,7 +37,7 @@ pub fn get<'a>(document: &'a str, steps: &[Step]) -> Option<&'a str> {
             (b'{', Step::Key(key) | Step::Either(key)) => member(at, key)?,
             (b'[', Step::Index(index)) => item(at, *index)?,
             (b'[', Step::Either(index)) => item(at, array_index(index)?)?,
-            // A scalar is kept as an array of one item.
+            // A scalar is stored as an array of one item.
             (first, Step::Index(0 | -1)) if *first != b'{' => at,
             _ => return None,
         };
@@ -45,7 +45,7 @@ pub fn get<'a>(document: &'a str, steps: &[Step]) -> Option<&'a str> {
     Some(at)
 }
 
-/// An index as a step of a path has it.
+/// An index in a step of a path.
 pub(super) fn array_index(text: &str) -> Option<i64> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     text.parse::<i32>().ok().map(i64::from)
@@ -93,7 +93,7 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Bytes of the value that a text begins with.
+/// Bytes of the value at the start of a text.
 fn value_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let string_end = |from: usize| {
@@ -143,7 +143,7 @@ fn unquoted(quoted: &str) -> Cow<'_, str> {
     }
 }
 
-/// A value as text, as `->>` gives it: a string without quotes, None of null.
+/// A value as text, as `->>` returns it: a string without quotes, None for null.
 pub fn scalar_text(value: &str) -> Option<Cow<'_, str>> {
     match value.as_bytes().first() {
         Some(b'n') => None,
@@ -166,7 +166,7 @@ pub(super) fn find<'v, 'a>(members: &'v [(Cow<'a, str>, Json<'a>)], key: &str) -
     members.binary_search_by(|m| key_order(&m.0, key)).ok().map(|at| &members[at].1)
 }
 
-/// `@>`: everything of `part` is in `whole`.
+/// `@>`: `whole` contains all of `part`.
 pub fn contains(whole: &Json, part: &Json) -> bool {
     match (whole, part) {
         // At the top an array also contains a scalar that is one of its items.

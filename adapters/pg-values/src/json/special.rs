@@ -1,10 +1,10 @@
-//! Where a string of a JSON text stops to be plain, eight bytes at a time.
+//! Finds the end of the plain part of a JSON string, eight bytes at a time.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// High bit set in the first byte of a little-endian word that is a quote, a backslash or a control character (and maybe
-/// in later bytes; only the lowest set bit is to be trusted).
+/// High bit set in the first byte of a little-endian word that is a quote, a backslash or a control character (and
+/// possibly in later bytes; only the lowest set bit is reliable).
 #[inline]
 fn first_special(word: u64) -> u64 {
     let quote = word ^ (ONES * b'"' as u64);

@@ -1,4 +1,4 @@
-//! jsonb values as trees: for what looks at more of a value than one member.
+//! jsonb values as trees, for functions that read more of a value than one member.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::DEPTH_MAX;
 use super::canonical::{push_escaped, scan_number, unescape};
 use crate::Fault;
 
-/// A value. Strings and numbers borrow from the text where they stand in it as they are.
+/// A value. Strings and numbers borrow from the text if it contains them unchanged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Json<'a> {
     /// `null`
@@ -32,7 +32,7 @@ impl<'a> Json<'a> {
     /// An object of these members, of which the last with a key counts.
     pub fn object(mut members: Vec<(Cow<'a, str>, Json<'a>)>) -> Json<'a> {
         if members.windows(2).any(|m| key_order(&m[0].0, &m[1].0).is_ge()) {
-            // Stable, and of equals the first of the reversed ones is kept.
+            // The sort is stable, and the first of equal keys in the reversed list is kept.
             members.reverse();
             members.sort_by(|a, b| key_order(&a.0, &b.0));
             members.dedup_by(|next, kept| next.0 == kept.0);
@@ -77,11 +77,11 @@ impl<'a> Json<'a> {
     pub fn to_text(&self) -> String {
         let mut out = Vec::new();
         self.write(&mut out);
-        // Made of texts and ASCII.
+        // The bytes are texts and ASCII.
         String::from_utf8(out).unwrap_or_default()
     }
 
-    /// True for what is neither an array nor an object.
+    /// True for a value that is neither an array nor an object.
     pub fn is_scalar(&self) -> bool {
         !matches!(self, Json::Array(_) | Json::Object(_))
     }
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text that `jsonb_pretty` gives.
+/// The text of `jsonb_pretty`.
 pub fn pretty(value: &Json) -> String {
     let mut out = Vec::new();
     pretty_into(value, 0, &mut out);

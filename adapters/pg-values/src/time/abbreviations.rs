@@ -1,6 +1,6 @@
-//! Abbreviations of zones that PostgreSQL knows by default, as data.
+//! PostgreSQL's default abbreviations of zones, as data.
 
-/// Those that always mean the same: name and minutes east of UTC.
+/// Abbreviations with a fixed offset: name and minutes east of UTC.
 pub(super) const FIXED: &str = "\
     ACDT+630 ACSST+630 ACST+570 ACT-300 ACWST+525 ADT-180 AEDT+660 AESST+660 AEST+600 AFT+270 AKDT-480 AKST-540 \
     ALMST+420 ALMT+360 AMT-240 AST-240 AWSST+540 AWST+480 AZOST+0 AZOT-60 BDST+120 BDT+360 BNT+480 BORT+480 \
@@ -15,7 +15,7 @@ pub(super) const FIXED: &str = "\
     UZT+300 VUT+660 WADT+480 WAKT+720 WAST+420 WAT+60 WDT+540 WET+0 WETDST+60 WFT+720 WGST-120 WGT-180 XJT+360 \
     YAPT+600 YEKST+360 Z+0 ZULU+0";
 
-/// Those that mean whatever a place does at the time.
+/// Abbreviations of a place, whose offset depends on the date.
 pub(super) const OF_PLACES: &str = "\
     AMST=Asia/Yerevan ANAST=Asia/Anadyr ANAT=Asia/Anadyr ARST=America/Argentina/Buenos_Aires \
     ART=America/Argentina/Buenos_Aires AZST=Asia/Baku AZT=Asia/Baku CKT=Pacific/Rarotonga CLT=America/Santiago \

@@ -1,5 +1,5 @@
-//! The proleptic Gregorian calendar as plain arithmetic, and the ranges of PostgreSQL's types. Years count as astronomers count
-//! them: year 0 is 1 BC.
+//! The proleptic Gregorian calendar as plain arithmetic, and the ranges of PostgreSQL's types. Years are astronomical:
+//! year 0 is 1 BC.
 
 /// Microseconds of a second.
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -17,16 +17,16 @@ pub const TIMESTAMP_INFINITY: i64 = i64::MAX;
 /// `-infinity` among timestamps.
 pub const TIMESTAMP_MINUS_INFINITY: i64 = i64::MIN;
 
-/// Day number of astronomers on 1970-01-01.
+/// Julian day number of 1970-01-01.
 pub const JULIAN_EPOCH: i64 = 2_440_588;
-/// First day of PostgreSQL's types, 4714-11-24 BC: where Julian days begin.
+/// First day of PostgreSQL's types, 4714-11-24 BC: Julian day 0.
 pub const DATE_FIRST: i64 = -JULIAN_EPOCH;
 /// Last day of PostgreSQL's `date`, 5874897-12-31.
 pub const DATE_LAST: i64 = 2_145_042_905;
-/// First moment of `timestamp`.
+/// First `timestamp`.
 pub const TIMESTAMP_FIRST: i64 = DATE_FIRST * MICROS_PER_DAY;
-/// Last moment of `timestamp`. PostgreSQL's ends 30 years later, in the year 294276: it counts from 2000, columns from 1970, and
-/// 64 bits end here. The very last value stands for infinity.
+/// Last `timestamp`. PostgreSQL's is 30 years later, in the year 294276, because it counts from 2000 and columns count
+/// from 1970. The largest 64-bit value is infinity.
 pub const TIMESTAMP_LAST: i64 = i64::MAX - 1;
 
 /// Days since 1970-01-01 of a day (the usual arithmetic over eras of 400 years, which begin in March so that leap days come
@@ -86,7 +86,7 @@ pub fn iso_week_start(year: i64, week: i64) -> i64 {
     fourth - (weekday(fourth) + 6) % 7 + (week - 1) * 7
 }
 
-/// A moment without a zone, taken apart.
+/// The parts of a timestamp without a zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Civil {
     /// 0 is 1 BC.
@@ -106,7 +106,7 @@ pub struct Civil {
 }
 
 impl Civil {
-    /// Of a number of microseconds since 1970-01-01.
+    /// From microseconds since 1970-01-01.
     pub fn of(micros: i64) -> Civil {
         let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
         let (hour, minute, second, micros) = time_parts(micros.rem_euclid(MICROS_PER_DAY));
@@ -135,7 +135,7 @@ pub fn time_parts(micros: i64) -> (i64, i64, i64, i64) {
     (seconds / 3600, seconds / 60 % 60, seconds % 60, micros % MICROS_PER_SECOND)
 }
 
-/// The moment so many microseconds after the midnight that a day begins with; None beyond PostgreSQL's range.
+/// The timestamp so many microseconds after the start of a day; None beyond PostgreSQL's range.
 pub fn at(days: i64, micros: i64) -> Option<i64> {
     days.checked_mul(MICROS_PER_DAY)?.checked_add(micros).filter(|at| is_timestamp(*at))
 }
@@ -155,7 +155,7 @@ pub fn date(days: i64) -> Option<i32> {
     (DATE_FIRST..=DATE_LAST).contains(&days).then_some(days as i32)
 }
 
-/// The midnight that a date begins with: what a date is as a timestamp.
+/// A date as a timestamp: the midnight at its start.
 pub fn date_to_timestamp(days: i32) -> Option<i64> {
     match days {
         DATE_INFINITY => Some(TIMESTAMP_INFINITY),

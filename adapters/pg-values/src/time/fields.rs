@@ -1,5 +1,4 @@
-//! Fields of dates, times and intervals: taking one out (`extract`, `date_part`) and cutting off those below it (`date_trunc`,
-//! `date_bin`).
+//! Fields of dates, times and intervals: extraction (`extract`, `date_part`) and truncation (`date_trunc`, `date_bin`).
 
 use super::calendar::*;
 use super::interval::Interval;
@@ -22,7 +21,7 @@ pub enum Field {
     ZoneMinute,
 }
 
-/// What has fields.
+/// A kind of value that has fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)]
 pub enum Source {
@@ -34,7 +33,7 @@ pub enum Source {
 }
 
 impl Field {
-    /// The field that a name names, in any case.
+    /// The field of a name, in any case.
     pub fn named(name: &str) -> Option<Field> {
         let name = name.trim().to_ascii_lowercase();
         if let Some(unit) = words::unit(&name) {
@@ -91,7 +90,7 @@ impl Field {
         }
     }
 
-    /// True if its value of infinity is infinity; the others have none.
+    /// True if its value for infinity is infinity; other fields have none.
     pub fn grows_forever(self) -> bool {
         use Unit as U;
         matches!(
@@ -173,7 +172,7 @@ impl Field {
         value.into()
     }
 
-    /// A value as `date_part` gives it, calculated as PostgreSQL does so that the last bit agrees.
+    /// A value as `date_part` returns it, calculated in PostgreSQL's order of operations so that the last bit agrees.
     pub fn as_float(self, value: i128, source: Source) -> f64 {
         match (self, source) {
             (Field::Of(Unit::Second), _) => {
@@ -204,7 +203,7 @@ fn julian(days: i64, micros: i64) -> i128 {
     i128::from(days + JULIAN_EPOCH) * unit + (i128::from(micros) * unit + day / 2) / day
 }
 
-/// A year as people count: there is none between 1 BC and 1 AD.
+/// A historical year: no year zero between 1 BC and 1 AD.
 fn without_zero(year: i64) -> i64 {
     if year > 0 { year } else { year - 1 }
 }
@@ -214,7 +213,7 @@ fn group_of_years(year: i64, years: i64) -> i64 {
     if year > 0 { (year + years - 1) / years } else { -((years - 1 - (year - 1)) / years) }
 }
 
-/// The timestamp without what is smaller than a unit. None out of range.
+/// The timestamp truncated to a unit. None: out of range.
 pub fn trunc(unit: Unit, micros: i64) -> Option<i64> {
     use Unit as U;
     if is_infinite(micros) {
@@ -247,7 +246,7 @@ fn first_of(group: i64, years: i64) -> i64 {
     days_from_civil(year, 1, 1)
 }
 
-/// The moment without what is smaller than a unit on the clocks of a zone. None out of range.
+/// The timestamp truncated to a unit in the local time of a zone. None: out of range.
 pub fn trunc_in(zone: Zone, unit: Unit, utc_micros: i64) -> Option<i64> {
     let local = zone.to_local(utc_micros)?;
     let cut = trunc(unit, local)?;
@@ -257,7 +256,7 @@ pub fn trunc_in(zone: Zone, unit: Unit, utc_micros: i64) -> Option<i64> {
     }
 }
 
-/// The interval without what is smaller than a unit. None: intervals have no such unit.
+/// The interval truncated to a unit. None: intervals have no such unit.
 pub fn trunc_interval(unit: Unit, interval: Interval) -> Option<Interval> {
     use Unit as U;
     let Interval { months, days, micros } = interval;
@@ -285,15 +284,15 @@ pub fn trunc_interval(unit: Unit, interval: Interval) -> Option<Interval> {
 pub enum BinFault {
     /// Months differ in length.
     Months,
-    /// Nothing or less than nothing.
+    /// Zero or negative.
     NotPositive,
-    /// The bin begins out of range.
+    /// The start of the bin is out of range.
     OutOfRange,
-    /// The first bin begins at no moment.
+    /// The origin is infinite.
     InfiniteOrigin,
 }
 
-/// The beginning of the bin, of this width and counted from an origin, that a timestamp is in.
+/// The start of the bin of a timestamp, with bins of this width from an origin.
 pub fn bin(stride: Interval, micros: i64, origin: i64) -> Result<i64, BinFault> {
     if is_infinite(micros) {
         return Ok(micros);

@@ -1,19 +1,19 @@
-//! Dates, times and timestamps from all the texts that PostgreSQL takes (DateStyle ISO, MDY): months by name, zones by name and
-//! offset, BC, AM and PM, run-together digits, Julian days, `now` and its kin.
+//! Parses dates, times and timestamps in all forms that PostgreSQL accepts (DateStyle ISO, MDY): months by name, zones
+//! by name and offset, BC, AM and PM, digits without separators, Julian days, `now` and the like.
 
 use super::calendar::*;
 use super::words::{Kind, Piece, Special, special, split};
 use super::zone::{self, Zone};
 use crate::Fault;
 
-/// What a text says.
+/// The value of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Moment {
-    /// Before or after all else.
+    /// Before or after all other values.
     Infinite { negative: bool },
-    /// A moment in UTC that clocks of no zone in particular show: `epoch`, `now`.
+    /// A point in time in UTC: `epoch`, `now`.
     Utc(i64),
-    /// What clocks show, and where.
+    /// Local time, and its zone.
     Local { civil: Civil, has_date: bool, has_time: bool, zone: Option<Zone> },
 }
 
@@ -61,11 +61,11 @@ struct Reading {
     afternoon: Option<bool>,
     before_christ: bool,
     fixed: Option<Moment>,
-    /// What a number after this word is.
+    /// The meaning of the number after this word.
     expects: Option<Special>,
-    /// The moment of the statement; None where texts must mean the same at any time.
+    /// The time of the statement; None if a text must have the same meaning at any time.
     now: Option<i64>,
-    /// A `time` is read: digits are hours before they are days.
+    /// A `time` is read: digits are hours rather than days.
     only_time: bool,
 }
 
@@ -229,7 +229,7 @@ impl Reading {
         })
     }
 
-    /// A month by name, which shows that a number before it was a day.
+    /// A month by name: a number before it was a day.
     fn month(&mut self, month: i64) -> Seen {
         let number = self.civil.month;
         let was_day = self.seen.has(Seen::MONTH)
@@ -259,7 +259,7 @@ impl Reading {
         Ok(Seen::DATE | Seen::TIME)
     }
 
-    /// A date in one piece: parts between marks, a month by name first of all.
+    /// A date in one piece: parts between separators, a month by name first.
     fn date(&mut self, text: &str) -> Result<Seen, Fault> {
         let parts = date_parts(text);
         let (mut seen, mut found) = (self.seen, Seen::default());
@@ -291,7 +291,7 @@ impl Reading {
         Ok(found)
     }
 
-    /// A number that is not very long: which part it is follows from what is known.
+    /// A short number: its meaning follows from the parts already known.
     fn number(&mut self, text: &str, seen: Seen) -> Result<Seen, Fault> {
         let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
         let value = integer(whole)?;
@@ -339,7 +339,7 @@ impl Reading {
         Ok(part)
     }
 
-    /// Digits run together: a date of six or more, a time of four or six.
+    /// Digits without separators: a date of six or more, a time of four or six.
     fn digits(&mut self, text: &str, seen: Seen) -> Result<Seen, Fault> {
         let (digits, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
         let len = digits.len();
@@ -434,7 +434,7 @@ fn date_parts(text: &str) -> Vec<&str> {
             |c: char| if first.is_ascii_digit() { c.is_ascii_digit() } else { c.is_ascii_alphabetic() };
         let end = rest.find(|c| !same(c)).unwrap_or(rest.len());
         parts.push(&rest[..end]);
-        // The character after a part separates it, whatever it is.
+        // Any character after a part separates it.
         rest = rest[end..].get(1..).unwrap_or("");
     }
 }
@@ -456,7 +456,7 @@ pub(super) fn clock(text: &str) -> Result<(i64, i64, i64, i64), Fault> {
     Ok((hour, minute, second, micros))
 }
 
-/// Digits. PostgreSQL holds parts of a date in 32 bits.
+/// Digits. PostgreSQL stores parts of a date in 32 bits.
 pub(super) fn integer(digits: &str) -> Result<i64, Fault> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Fault::BadTime);

@@ -1,5 +1,5 @@
-//! Intervals: months, days and microseconds, which PostgreSQL keeps apart because months and days differ in length. Their
-//! arithmetic, their order and their text; reading texts lives in `interval_text`.
+//! Intervals: months, days and microseconds, which PostgreSQL stores separately because months and days differ in
+//! length. Arithmetic, order and writing; `interval_text` parses them.
 
 use std::fmt::{Result as Written, Write};
 
@@ -7,7 +7,7 @@ use super::calendar::*;
 use super::write;
 use crate::Fault;
 
-/// Days that a month counts as where intervals are compared and fractions are taken.
+/// Days of a month in comparisons and fractions.
 const DAYS_PER_MONTH: i64 = 30;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -26,13 +26,13 @@ pub struct Interval {
 const OVERFLOW: Fault = Fault::IntervalOverflow;
 
 impl Interval {
-    /// Of its parts, wide as they may have grown.
+    /// From parts in 64 bits.
     pub fn of(months: i64, days: i64, micros: i64) -> Result<Interval, Fault> {
         let narrow = |part: i64| i32::try_from(part).map_err(|_| OVERFLOW);
         Ok(Interval { months: narrow(months)?, days: narrow(days)?, micros })
     }
 
-    /// Its length in microseconds, a month taken for 30 days: what PostgreSQL compares intervals by.
+    /// Its length in microseconds with months of 30 days; PostgreSQL compares intervals by it.
     pub fn length_micros(self) -> i128 {
         let days = i128::from(self.months) * i128::from(DAYS_PER_MONTH) + i128::from(self.days);
         days * i128::from(MICROS_PER_DAY) + i128::from(self.micros)
@@ -68,12 +68,12 @@ impl Interval {
         }
     }
 
-    /// So many times as long: a fraction of a month goes into days, one of a day into time.
+    /// The product: a fraction of a month becomes days, a fraction of a day time.
     pub fn times(self, factor: f64) -> Result<Interval, Fault> {
         self.scaled(|part| part * factor)
     }
 
-    /// Divided. None: by zero.
+    /// The quotient. None: division by zero.
     pub fn divided(self, by: f64) -> Option<Result<Interval, Fault>> {
         (by != 0.0).then(|| self.scaled(|part| part / by))
     }
@@ -150,7 +150,8 @@ impl Interval {
         Interval::of(months, days, micros)
     }
 
-    /// A timestamp plus this: months first, the day held within its month, then days, then time. None out of range.
+    /// A timestamp plus this: months first, with the day limited to the length of the month, then days, then time.
+    /// None: out of range.
     pub fn added_to(self, timestamp: i64) -> Option<i64> {
         if is_infinite(timestamp) {
             return Some(timestamp);
@@ -164,7 +165,7 @@ impl Interval {
             at = self::at(days_from_civil(year, month, day), at.rem_euclid(MICROS_PER_DAY))?;
         }
         let moved = i64::from(self.days).checked_mul(MICROS_PER_DAY).and_then(|days| at.checked_add(days))?;
-        // Each step must stay in range, as PostgreSQL goes step by step.
+        // Each step must stay in range, as in PostgreSQL.
         (self.days == 0 || is_timestamp(moved)).then_some(())?;
         moved.checked_add(self.micros).filter(|at| is_timestamp(*at))
     }
@@ -193,10 +194,10 @@ impl Interval {
     }
 }
 
-/// What was written of an interval so far.
+/// The state of writing an interval.
 struct Wrote {
     any: bool,
-    /// The last part was negative: a positive one after it says so.
+    /// The last part was negative: a positive one after it gets a plus sign.
     negative: bool,
 }
 
@@ -214,7 +215,7 @@ impl Wrote {
     }
 }
 
-/// Rounded to the sixth digit after the point, as PostgreSQL rounds on the way.
+/// Rounded to the sixth digit after the point, as PostgreSQL rounds intermediate values.
 fn to_micros(value: f64) -> f64 {
     (value * 1e6).round_ties_even() / 1e6
 }
@@ -225,7 +226,7 @@ pub(super) fn float_micros(micros: f64) -> Result<i64, Fault> {
     if fits { Ok(micros as i64) } else { Err(OVERFLOW) }
 }
 
-/// The difference of two timestamps, in days and time. None out of range.
+/// The difference of two timestamps, in days and time. None: out of range.
 pub fn between(later: i64, earlier: i64) -> Option<Interval> {
     if is_infinite(later) || is_infinite(earlier) {
         return None;
@@ -234,7 +235,7 @@ pub fn between(later: i64, earlier: i64) -> Option<Interval> {
     Interval { months: 0, days: 0, micros }.justify_hours().ok()
 }
 
-/// The difference of two timestamps in years, months, days and time. None of infinities.
+/// The difference of two timestamps in years, months, days and time. None for infinities.
 pub fn age(later: i64, earlier: i64) -> Option<Interval> {
     if is_infinite(later) || is_infinite(earlier) {
         return None;
@@ -248,7 +249,7 @@ pub fn age(later: i64, earlier: i64) -> Option<Interval> {
         micros += MICROS_PER_DAY;
         days -= 1;
     }
-    // Days are borrowed from the month that the earlier one is in.
+    // Days are borrowed from the month of the earlier timestamp.
     while days < 0 {
         days += days_in_month(start.year, start.month);
         months -= 1;

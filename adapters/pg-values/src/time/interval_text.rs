@@ -1,5 +1,5 @@
-//! Intervals from all the texts that PostgreSQL takes: `1 year 2 mons 3 days 04:05:06`, `1-2`, `3 4:05:06`, `P1Y2M3DT4H5M6S`,
-//! and the unit that SQL writes after a literal (`INTERVAL '2' DAY`).
+//! Parses intervals in all forms that PostgreSQL accepts: `1 year 2 mons 3 days 04:05:06`, `1-2`, `3 4:05:06`,
+//! `P1Y2M3DT4H5M6S`, and the unit after a literal in SQL (`INTERVAL '2' DAY`).
 
 use super::calendar::*;
 use super::input::{integer, micros_of};
@@ -7,7 +7,7 @@ use super::interval::{Interval, float_micros};
 use super::words::{Kind, Piece, Unit, split, unit};
 use crate::Fault;
 
-/// Which units an `INTERVAL '…' HOUR TO MINUTE` is of: the first and the last.
+/// The first and the last unit of an `INTERVAL '…' HOUR TO MINUTE`.
 pub type Range = Option<(Unit, Unit)>;
 
 /// Reads an interval. A field that its range does not have is cut off, as PostgreSQL does.
@@ -21,7 +21,7 @@ pub fn interval(text: &[u8], range: Range) -> Result<Interval, Fault> {
     read.and_then(Sum::finish).map(|interval| within(interval, range))
 }
 
-/// What an interval adds up to.
+/// The sum of the parts of an interval.
 #[derive(Default)]
 struct Sum {
     years: i64,
@@ -111,13 +111,13 @@ impl Sum {
     }
 }
 
-/// Numbers and words, read from the end so that a unit is known before its number.
+/// Numbers and words, read from the end so that a unit precedes its number.
 fn verbose(pieces: &[Piece], range: Range) -> Result<Sum, Fault> {
     let mut sum = Sum::default();
     let mut seen: Vec<Unit> = vec![];
     let mut unit_of_next: Option<Unit> = None;
     let mut ago = false;
-    // "ago" stands where a unit should.
+    // "ago" is in the place of a unit.
     let mut useless = false;
     for piece in pieces.iter().rev() {
         let found = match piece.kind {
@@ -149,7 +149,7 @@ fn verbose(pieces: &[Piece], range: Range) -> Result<Sum, Fault> {
                 continue;
             }
         };
-        // What comes before a time, or before hours, is days.
+        // A number before a time or before hours counts days.
         useless = false;
         unit_of_next = match (piece.kind, found.first()) {
             (Kind::Time, _) | (Kind::Signed, Some(Unit::Hour)) => Some(Unit::Day),
@@ -175,7 +175,7 @@ fn unit_of_range(range: Range) -> Unit {
     }
 }
 
-/// A number, or years and months with a hyphen between. Returns what may not come again.
+/// A number, or years and months with a hyphen between. Returns the units that may not occur again.
 fn number(sum: &mut Sum, text: &str, unit: Unit) -> Result<Vec<Unit>, Fault> {
     let negative = text.starts_with('-');
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -203,7 +203,7 @@ fn number(sum: &mut Sum, text: &str, unit: Unit) -> Result<Vec<Unit>, Fault> {
     };
     sum.add(unit, whole, if negative { -part } else { part })?;
     Ok(match unit {
-        // A fraction of a second is what milliseconds and microseconds would say.
+        // A fraction of a second also uses up milliseconds and microseconds.
         Unit::Second if part != 0.0 => vec![Unit::Second, Unit::Millisecond, Unit::Microsecond],
         unit => vec![unit],
     })
@@ -311,7 +311,7 @@ fn iso_time<'a>(sum: &mut Sum, text: &'a str) -> Result<&'a str, Fault> {
     if parts.len() > 3 { Err(Fault::BadInterval) } else { Ok("") }
 }
 
-/// A number with a sign and a fraction, and what comes after it.
+/// A number with a sign and a fraction, and the rest after it.
 fn iso_number(text: &str) -> Result<(i64, f64, &str), Fault> {
     let is_part = |c: char| c.is_ascii_digit() || c == '.';
     let sign = usize::from(text.starts_with(['-', '+']));
@@ -322,7 +322,7 @@ fn iso_number(text: &str) -> Result<(i64, f64, &str), Fault> {
     Ok((whole, value - value.trunc(), rest))
 }
 
-/// Without the parts that a range does not have.
+/// The interval without the parts outside of a range.
 fn within(interval: Interval, range: Range) -> Interval {
     let Some((_, last)) = range else { return interval };
     let Interval { mut months, mut days, mut micros } = interval;

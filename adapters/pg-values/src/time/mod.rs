@@ -1,5 +1,5 @@
-//! Dates, times, timestamps and intervals: what their texts mean, how they are written, and their arithmetic, all on plain
-//! numbers: days and microseconds since 1970-01-01. `infinity` is the largest number, `-infinity` the smallest.
+//! Dates, times, timestamps and intervals: parsing, writing and arithmetic on plain numbers: days and microseconds
+//! since 1970-01-01. `infinity` is the largest number, `-infinity` the smallest.
 
 mod abbreviations;
 pub mod calendar;
@@ -23,7 +23,7 @@ use crate::Fault;
 use calendar::*;
 use input::Moment;
 
-/// Days since 1970-01-01 of a date; a time after it is checked and left out.
+/// Days since 1970-01-01 of a date; a time after it is checked and ignored.
 #[inline]
 pub fn date(text: &[u8]) -> Result<i32, Fault> {
     match usual_date(text) {
@@ -32,7 +32,7 @@ pub fn date(text: &[u8]) -> Result<i32, Fault> {
     }
 }
 
-/// The same, where a text may mean the moment of a statement (`now`, `today`).
+/// The same, but a text may refer to the time of the statement (`now`, `today`).
 pub fn date_at(text: &[u8], now: Option<i64>) -> Result<i32, Fault> {
     match input::read(utf8(text)?, now, false)? {
         Moment::Infinite { negative: true } => Ok(DATE_MINUS_INFINITY),
@@ -42,8 +42,8 @@ pub fn date_at(text: &[u8], now: Option<i64>) -> Result<i32, Fault> {
     }
 }
 
-/// Microseconds of a timestamp. With `zoned`, a zone in the text moves it to UTC, and a text without one is in UTC already.
-/// Otherwise a zone is checked and left out, as PostgreSQL's `timestamp` does.
+/// Microseconds of a timestamp. With `zoned`, a zone in the text converts it to UTC, and a text without one is in UTC.
+/// Otherwise a zone is checked and ignored, as PostgreSQL's `timestamp` does.
 #[inline]
 pub fn timestamp(text: &[u8], zoned: bool) -> Result<i64, Fault> {
     match usual_timestamp(text) {
@@ -52,7 +52,7 @@ pub fn timestamp(text: &[u8], zoned: bool) -> Result<i64, Fault> {
     }
 }
 
-/// The same, where a text may mean the moment of a statement (`now`, `today`).
+/// The same, but a text may refer to the time of the statement (`now`, `today`).
 pub fn timestamp_at(text: &[u8], zoned: bool, now: Option<i64>) -> Result<i64, Fault> {
     match input::read(utf8(text)?, now, false)? {
         Moment::Infinite { negative: true } => Ok(TIMESTAMP_MINUS_INFINITY),
@@ -71,12 +71,12 @@ pub fn timestamp_at(text: &[u8], zoned: bool, now: Option<i64>) -> Result<i64, F
     }
 }
 
-/// Microseconds since midnight of a `time`; a date or a zone beside it is checked and left out.
+/// Microseconds since midnight of a `time`; a date and a zone are checked and ignored.
 pub fn time(text: &[u8], now: Option<i64>) -> Result<i64, Fault> {
     match input::read(utf8(text)?, now, true)? {
         Moment::Utc(micros) if micros != 0 => Ok(micros.rem_euclid(MICROS_PER_DAY)),
         Moment::Local { civil, has_time: true, zone, has_date } => match zone {
-            // Whether a place has summer time depends on the day.
+            // Whether a place has daylight saving time depends on the day.
             Some(Zone::Named(_)) if !has_date => Err(Fault::BadTime),
             _ => Ok(civil.micros_of_day()),
         },
@@ -88,7 +88,7 @@ fn utf8(text: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(text).map_err(|_| Fault::BadTime)
 }
 
-/// The usual spelling of a date, `YYYY-MM-DD`. None: look closer.
+/// The usual spelling of a date, `YYYY-MM-DD`. None: use the general parser.
 #[inline]
 fn usual_date(text: &[u8]) -> Option<i64> {
     let [y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0] = *text else { return None };
@@ -104,7 +104,7 @@ fn usual_date(text: &[u8]) -> Option<i64> {
     is_day.then(|| days_from_civil(year, month, day))
 }
 
-/// The usual spelling: `YYYY-MM-DD(T| )HH:MM:SS[.fraction of up to 6 digits][Z]`. None: look closer.
+/// The usual spelling: `YYYY-MM-DD(T| )HH:MM:SS[.fraction of up to 6 digits][Z]`. None: use the general parser.
 #[inline]
 fn usual_timestamp(text: &[u8]) -> Option<i64> {
     let (fixed, rest) = text.split_first_chunk::<19>()?;

@@ -1,13 +1,12 @@
-//! Times from numbers, which count some unit since 1970-01-01 UTC.
+//! Times from numbers, which count units since 1970-01-01 UTC.
 
 use super::calendar::{MICROS_PER_DAY, civil_from_days, days_from_civil};
 use crate::{Fault, number};
 
-/// Years that every date library on the way to a client knows: a number that stands for another one is most likely of another
-/// unit.
+/// Years that the date libraries of clients support. A number for another year most likely counts another unit.
 pub const YEARS: std::ops::RangeInclusive<i64> = 1..=262_142;
 
-/// What a number counts that stands for a time: since 1970-01-01 UTC.
+/// The unit of a number that counts from 1970-01-01 UTC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum TimeUnit {
@@ -28,7 +27,7 @@ impl TimeUnit {
         TimeUnit::Nanoseconds,
     ];
 
-    /// As it is written behind UNIT.
+    /// Its name after UNIT.
     pub fn name(self) -> &'static str {
         match self {
             TimeUnit::Days => "d",
@@ -40,7 +39,7 @@ impl TimeUnit {
     }
 }
 
-/// Microseconds from a number of some unit since 1970-01-01 UTC, which may have a fraction: rounded half away from zero.
+/// Microseconds from a number of units since 1970-01-01 UTC, which may have a fraction; rounded half away from zero.
 pub fn timestamp_from_number(text: &[u8], unit: TimeUnit) -> Result<i64, Fault> {
     let scaled = |scale| number::decimal(text, 38, scale).map_err(|_| Fault::TimeOutOfRange);
     let micros = match unit {
@@ -58,7 +57,7 @@ pub fn timestamp_from_number(text: &[u8], unit: TimeUnit) -> Result<i64, Fault> 
     i64::try_from(micros).ok().filter(fits).ok_or(Fault::TimeOutOfRange)
 }
 
-/// Days from a number of some unit since 1970-01-01 UTC: the day in which that instant lies.
+/// Days from a number of units since 1970-01-01 UTC: the day of that point in time.
 pub fn date_from_number(text: &[u8], unit: TimeUnit) -> Result<i32, Fault> {
     Ok(timestamp_from_number(text, unit)?.div_euclid(MICROS_PER_DAY) as i32)
 }
@@ -68,7 +67,7 @@ pub fn bounds(first_year: i64, last_year: i64) -> std::ops::Range<i64> {
     days_from_civil(first_year, 1, 1)..days_from_civil(last_year + 1, 1, 1)
 }
 
-/// The year in which a day lies.
+/// The year of a day.
 pub fn year_of(days: i64) -> i64 {
     civil_from_days(days).0
 }

@@ -1,8 +1,8 @@
-//! The words that the texts of dates, times and intervals are made of, and how such a text is split.
+//! The words in texts of dates, times and intervals, and the splitting of such texts.
 
 use crate::Fault;
 
-/// What a piece of a text looks like.
+/// The form of a piece of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// Digits, with a point or without.
@@ -101,7 +101,7 @@ impl Scan<'_> {
                 self.push();
                 if !self.next().is_ascii_digit() {
                     self.take(|b| b.is_ascii_alphanumeric() || b == mark);
-                    // A point at the end of a number only ends it.
+                    // A point at the end of a number is not part of it.
                     return if mark == b'.' && self.text.ends_with('.') && self.text.matches('.').count() == 1
                     {
                         Kind::Number
@@ -153,20 +153,20 @@ impl Scan<'_> {
     }
 }
 
-/// What a word of a date or time means.
+/// The meaning of a word of a date or time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Special {
     /// Has no meaning: at, on, a day of the week.
     Nothing,
     /// Midnight in UTC.
     AllBalls,
-    /// The moment of the statement.
+    /// The time of the statement.
     Now,
-    /// A day counted from the statement's.
+    /// A day relative to the statement's.
     Day(i64),
     /// 1970-01-01.
     Epoch,
-    /// After or before all else.
+    /// After or before all other values.
     Infinity { negative: bool },
     /// 1 to 12.
     Month(i64),
@@ -174,7 +174,7 @@ pub(super) enum Special {
     Half { afternoon: bool },
     /// Before Christ, or after.
     Era { before: bool },
-    /// An hour more than standard time.
+    /// Daylight saving time: one hour added.
     Summer,
     /// A Julian day follows.
     Julian,
@@ -184,7 +184,7 @@ pub(super) enum Special {
     Unit,
 }
 
-/// Words are told apart by their first letters.
+/// Only the first letters of a word count.
 const LETTERS: usize = 10;
 
 const MONTHS: [&str; 12] = [
@@ -272,7 +272,7 @@ pub enum Unit {
 /// The unit that a word names.
 pub(super) fn unit(word: &str) -> Option<Unit> {
     use Unit as U;
-    // Long words are known by their beginning.
+    // Only the first letters of a long word count.
     let word = word.get(..LETTERS).unwrap_or(word);
     Some(match word {
         "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecon" => U::Microsecond,

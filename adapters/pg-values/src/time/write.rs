@@ -1,4 +1,4 @@
-//! The texts of dates, times and timestamps as PostgreSQL writes them (DateStyle ISO).
+//! Writes dates, times and timestamps as PostgreSQL does (DateStyle ISO).
 
 use std::fmt::{Result, Write};
 
@@ -23,7 +23,7 @@ pub fn time(micros: i64, out: &mut impl Write) -> Result {
     fraction(rest, out)
 }
 
-/// A timestamp; with `zoned` one of a moment, written in UTC.
+/// A timestamp; with `zoned`, a `timestamptz`, written in UTC.
 pub fn timestamp(micros: i64, zoned: bool, out: &mut impl Write) -> Result {
     match micros {
         TIMESTAMP_INFINITY => return out.write_str("infinity"),
@@ -39,7 +39,7 @@ pub fn timestamp(micros: i64, zoned: bool, out: &mut impl Write) -> Result {
     era(year, out)
 }
 
-/// `.` and up to six digits, without zeros at the end; nothing of nothing.
+/// `.` and up to six digits without trailing zeros; nothing for zero.
 pub(super) fn fraction(micros: i64, out: &mut impl Write) -> Result {
     if micros == 0 {
         return Ok(());

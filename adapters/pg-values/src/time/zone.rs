@@ -1,5 +1,5 @@
-//! Time zones: what names, abbreviations and offsets mean, and how far a zone is from UTC at a moment. The rules are IANA's, as
-//! chrono-tz carries them.
+//! Time zones: names, abbreviations and offsets, and the offset of a zone from UTC at a point in time. The rules are
+//! IANA's, from chrono-tz.
 
 use std::str::FromStr;
 
@@ -12,26 +12,26 @@ use super::calendar::*;
 /// A time zone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Zone {
-    /// Always so many seconds east of UTC.
+    /// A constant number of seconds east of UTC.
     Fixed(i64),
     /// Rules that change with time.
     Named(Tz),
 }
 
-/// Beyond this year a zone goes on by its last rule, and the calendar repeats itself every 28 or 400 years.
+/// After this year the last rule of a zone applies, and the calendar repeats every 28 or 400 years.
 const LAST_YEAR_LISTED: i64 = 2099;
 
 impl Zone {
     /// Coordinated universal time.
     pub const UTC: Zone = Zone::Fixed(0);
 
-    /// The zone that a name stands for, in any case: an abbreviation (EST), a place (Europe/Paris), or an offset as POSIX writes
-    /// it (UTC+3, which is *west* of Greenwich). As PostgreSQL's AT TIME ZONE.
+    /// The zone of a name, in any case: an abbreviation (EST), a place (Europe/Paris), or an offset as POSIX writes it
+    /// (UTC+3, which is *west* of Greenwich). Like PostgreSQL's AT TIME ZONE.
     pub fn named(name: &str) -> Option<Zone> {
         Zone::abbreviation(name).or_else(|| Zone::place(name)).or_else(|| posix(name))
     }
 
-    /// The zone that an abbreviation stands for.
+    /// The zone of an abbreviation.
     pub fn abbreviation(name: &str) -> Option<Zone> {
         let fixed = |entry: &str| {
             let (known, minutes) = entry.split_at(entry.find(['+', '-'])?);
@@ -52,7 +52,7 @@ impl Zone {
         Tz::from_str(name).ok().or_else(in_any_case).map(Zone::Named)
     }
 
-    /// Seconds east of UTC at a moment.
+    /// Seconds east of UTC at a point in time.
     pub fn offset_at(self, utc_micros: i64) -> i64 {
         let zone = match self {
             Zone::Fixed(seconds) => return seconds,
@@ -70,7 +70,7 @@ impl Zone {
         }
     }
 
-    /// What clocks show at a moment; None out of range.
+    /// The local time at a point in time; None: out of range.
     pub fn to_local(self, utc_micros: i64) -> Option<i64> {
         if is_infinite(utc_micros) {
             return Some(utc_micros);
@@ -79,8 +79,8 @@ impl Zone {
         is_timestamp(local).then_some(local)
     }
 
-    /// The moment when clocks show this; None out of range. Where they show it twice or, set forward, not at all, standard time
-    /// counts.
+    /// The point in time of a local time; None: out of range. A local time that occurs twice or not at all counts as
+    /// standard time.
     pub fn to_utc(self, local_micros: i64) -> Option<i64> {
         if is_infinite(local_micros) {
             return Some(local_micros);
@@ -107,7 +107,7 @@ fn like(year: i64) -> i64 {
     (LAST_YEAR_LISTED - 27..=LAST_YEAR_LISTED).rev().find(same).unwrap_or(LAST_YEAR_LISTED)
 }
 
-/// A name of any letters, or none, and hours and minutes west of Greenwich.
+/// A name of letters, which may be empty, and hours and minutes west of Greenwich.
 fn posix(spec: &str) -> Option<Zone> {
     let rest = match spec.strip_prefix('<') {
         Some(quoted) => quoted.split_once('>')?.1,
@@ -132,7 +132,7 @@ fn posix(spec: &str) -> Option<Zone> {
     parts.next().is_none().then_some(Zone::Fixed(sign * seconds))
 }
 
-/// An offset as the texts of times write it: `+02`, `-0330`, `+05:45`, `+01:02:03`. Seconds east of UTC.
+/// An offset in the text of a time: `+02`, `-0330`, `+05:45`, `+01:02:03`. Seconds east of UTC.
 pub fn offset(text: &str) -> Result<i64, crate::Fault> {
     use crate::Fault;
     let sign = match text.as_bytes().first() {

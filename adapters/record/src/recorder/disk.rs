@@ -1,4 +1,4 @@
-//! The files of a recording while it is written: frames out, files begun, the oldest removed.
+//! Writes the files of a recording: appends frames, begins files, removes the oldest.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::file::{self, FileHeader, RecordingError};
 use crate::item::Item;
 
-/// The file that is written.
+/// The file being written.
 pub(super) struct Output {
     file: File,
     seed: u64,
@@ -19,14 +19,14 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Begins a file, after the oldest ones were removed so that it has room.
+    /// Begins a file, after removing the oldest ones so that it fits the limit.
     pub fn begin(directory: &Path, header: &FileHeader, keep_bytes: u64) -> io::Result<Output> {
         drop_oldest(directory, keep_bytes)?;
         let path = directory.join(file::file_name(header.term, header.number));
         let bytes = file::encode_header(header);
-        // One of the same name is from a start that did not get as far as its first record.
+        // A file of the same name is from a start that ended before its first record.
         let mut options = OpenOptions::new();
-        // It holds what the database does: for its owner alone.
+        // It contains data of the database: readable by its owner only.
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(&bytes)?;
         let mut frame = Vec::new();
@@ -43,7 +43,7 @@ impl Output {
         self.frame.len()
     }
 
-    /// Writes what is waiting, as one frame.
+    /// Writes the waiting items as one frame.
     pub fn flush(&mut self) -> io::Result<()> {
         if file::is_empty_frame(&self.frame) {
             return Ok(());

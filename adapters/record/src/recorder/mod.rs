@@ -1,6 +1,7 @@
-//! The recorder: what the coordinator's thread notes goes into a queue, and a thread of its own turns it into files. The queue is
-//! all that the coordinator's thread ever touches: it never waits, neither for the disk nor for the thread. Where the thread
-//! falls behind or the disk refuses, the recording ends, says so, and begins anew once the coordinator stands still.
+//! The flight recorder. The coordinator's thread puts events into a queue, and a thread of the recorder writes them to
+//! files. The coordinator's thread touches only the queue: it waits neither for the disk nor for the recorder. If the
+//! recorder falls behind or the disk refuses a write, the recording ends with the reason, and a new one begins once the
+//! coordinator is quiesced.
 
 mod disk;
 mod worker;
@@ -33,15 +34,15 @@ pub const FILE_BYTES_DEFAULT: u64 = 64 << 20;
 /// Bytes that may wait for the recorder's thread. Columns that wait are shared with the kernel, not copied.
 const QUEUE_BYTES_DEFAULT: u64 = 64 << 20;
 
-/// How long the end of a life waits until its recording is on the way to the disk.
+/// How long the end of a term waits until its recording is written.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
 
-/// Where and how much is recorded.
+/// Directory and limits of a recording.
 #[derive(Clone, Debug)]
 pub struct RecorderSettings {
-    /// Where the files go. Made if it is not there.
+    /// Directory of the files. Created if it does not exist.
     pub directory: PathBuf,
-    /// Bytes of all files together; the oldest go first.
+    /// Bytes of all files together; the oldest are removed first.
     pub bytes_max: u64,
     /// Bytes of one file, about.
     pub file_bytes: u64,
@@ -55,19 +56,19 @@ impl RecorderSettings {
         RecorderSettings {
             directory: directory.into(),
             bytes_max,
-            // A few files at least, so that dropping the oldest leaves most of the recording.
+            // A few files at least, so that removing the oldest keeps most of the recording.
             file_bytes: (bytes_max / 8).clamp(1, FILE_BYTES_DEFAULT),
             queue_bytes_max: QUEUE_BYTES_DEFAULT,
         }
     }
 }
 
-/// The life that is recorded.
+/// The recorded term.
 #[derive(Clone, Debug)]
 pub struct TermStart {
     /// Identity of the database.
     pub database: [u8; 16],
-    /// As the log counts it.
+    /// Number of the term.
     pub term: Term,
     /// Shards of the database.
     pub shard_count: u16,
@@ -88,9 +89,9 @@ pub struct Recorder {
 struct Shared {
     queue: Mutex<Queue>,
     queue_bytes_max: u64,
-    /// The recorder wants the coordinator at rest: to begin another file.
+    /// The recorder wants the coordinator quiesced, to begin another file.
     wants_quiesce: AtomicBool,
-    /// Nothing is recorded until the coordinator stood still.
+    /// Nothing is recorded until the coordinator has quiesced.
     off: AtomicBool,
     finished: Mutex<bool>,
     has_finished: Condvar,
@@ -106,7 +107,7 @@ struct Queue {
     closed: bool,
 }
 
-/// What the coordinator's thread notes, as it is: encoding and hashing is the recorder's work.
+/// An event of the coordinator's thread, unencoded: the recorder's thread encodes and hashes.
 enum Event {
     /// With the table that an extract is for, if the log will have its rows as they are.
     Input(Micros, Box<Input>, Option<TableId>),
@@ -122,7 +123,8 @@ enum Event {
 }
 
 impl Recorder {
-    /// Begins the recording of a life. An error is the directory's: it cannot be written to, or has another database's recording.
+    /// Begins the recording of a term. It fails if the directory cannot be written to, or has another database's
+    /// recording.
     pub fn start(settings: RecorderSettings, term: TermStart) -> Result<Recorder> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
@@ -173,19 +175,19 @@ impl Recorder {
         }
     }
 
-    /// Whether the coordinator is to be held, so that another file can begin with it at rest.
+    /// Whether the coordinator is to be quiesced, so that another file can begin.
     pub fn wants_quiesce(&self) -> bool {
         self.shared.wants_quiesce.load(Ordering::Relaxed)
     }
 
-    /// The coordinator is held, or let go.
+    /// The coordinator is held, or released.
     pub fn held(&self, held: bool) {
         if self.is_on() {
             self.push(Event::Held(held), 0);
         }
     }
 
-    /// The coordinator is at rest, and so are the shards: another file begins here.
+    /// Coordinator and shards are quiesced: another file begins here.
     pub fn rest(&self, quiesced_state: QuiescedState, tip: &Arc<Catalog>) {
         self.shared.wants_quiesce.store(false, Ordering::Relaxed);
         self.shared.off.store(false, Ordering::Relaxed);
@@ -193,7 +195,7 @@ impl Recorder {
         self.push(Event::Rest(Box::new(quiesced_state), tip.clone()), bytes);
     }
 
-    /// The life is over. Returns when the recording is written, or after a few seconds. Only the first call counts.
+    /// The term is over. Returns when the recording is written, or after a few seconds. Only the first call counts.
     pub fn finish(&self, end: End, published: Option<Snapshot>) {
         self.wake_with(|queue| {
             if !queue.closed {
@@ -233,7 +235,7 @@ impl Recorder {
         }
     }
 
-    /// From here on nothing is noted.
+    /// From here on no event is noted.
     fn lose(&self) {
         self.shared.off.store(true, Ordering::Relaxed);
         self.wake_with(|queue| {
@@ -253,7 +255,7 @@ impl Recorder {
         }
     }
 
-    /// What was noted since the last call; nothing: the thread is woken when there is something.
+    /// The events since the last call. If there are none, the thread is woken by the next one.
     fn take_events(&self) -> Vec<Event> {
         let mut queue = self.shared.queue.lock();
         queue.bytes = 0;
@@ -269,7 +271,7 @@ impl Recorder {
         self.shared.has_finished.notify_all();
     }
 
-    /// Nothing is recorded until the coordinator stood still; asks for that.
+    /// Stops recording until the coordinator has quiesced, and requests that.
     fn turn_off(&self) {
         self.shared.off.store(true, Ordering::Relaxed);
     }
@@ -285,14 +287,14 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
-/// The table of an extract whose rows the log will have as they are: one without a primary key, out of which rows come as they
-/// went in.
+/// The table of an extract whose rows the log will have as they are: one without a primary key, whose rows are logged
+/// unchanged.
 pub fn rows_in_log(tip: &Catalog, extract: &Extract) -> Option<TableId> {
     let table = tip.pipelines.get(&extract.pipeline)?.table;
     tip.tables.get(&table)?.primary_key.is_empty().then_some(table)
 }
 
-/// About what an input keeps in memory while it waits.
+/// Approximate bytes that an input keeps in memory while it waits.
 fn bytes_of(input: &Input) -> u64 {
     match input {
         Input::Extracted(extract) => extract_bytes(extract),
@@ -311,7 +313,7 @@ fn bytes_of(input: &Input) -> u64 {
     }
 }
 
-/// Rows take about what the messages took that they were made of.
+/// Rows take about as many bytes as their messages.
 fn extract_bytes(extract: &Extract) -> u64 {
     extract.source_bytes
 }

@@ -1,4 +1,4 @@
-//! The recorder's thread: turns what was noted into items, and keeps the rows of extracts at hand until the log has them.
+//! The recorder's thread: turns noted events into items, and keeps the rows of extracts until the log has them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,13 +22,13 @@ use crate::rows::Rows;
 /// A frame is written when it has so many bytes…
 const FRAME_BYTES: usize = 64 << 10;
 
-/// …or when this has passed: what a process kill can take from a recording.
+/// …or after this time: the part of a recording that a process kill can lose.
 const FRAME_PAUSE: Duration = Duration::from_millis(5);
 
-/// Pause between looks into the queue while there is something in it, so that the coordinator's thread need not wake anybody.
+/// Pause between two checks of a queue that is not empty, so that the coordinator's thread need not wake this one.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
-/// Pause after a failure of the disk, and after falling behind, before the recording begins anew.
+/// Pause after a failure of the disk, and after falling behind, before a new recording begins.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// States of more bytes are hashed only at a clean stop, and beyond the second number not even there.
@@ -43,18 +43,18 @@ pub(super) struct Worker {
     settings: RecorderSettings,
     term: TermStart,
     recorder: Recorder,
-    /// None: nothing can be recorded until the coordinator stood still.
+    /// None: nothing can be recorded until the coordinator has quiesced.
     output: Option<Output>,
-    /// Of the last file that was begun.
+    /// Number of the last file.
     number: u64,
     flushed: Instant,
-    /// Extracts of which the log will have the rows, and does not yet.
+    /// Extracts whose rows the log will have, and does not have yet.
     expected: BTreeMap<ExtractKey, (TableId, Extract)>,
-    /// Epochs that are over: what is still expected of them comes with the next record or never.
+    /// Closed epochs: rows still expected of them are in the next record or in none.
     closed: BTreeSet<(PipelineId, Epoch)>,
     state_due: Instant,
     retry_at: Option<Instant>,
-    /// Rest was asked for, for the next file.
+    /// Quiescing was requested, for the next file.
     asked: bool,
 }
 
@@ -87,7 +87,7 @@ impl Worker {
         })
     }
 
-    /// Runs until the life is over.
+    /// Runs until the term ends.
     pub fn run(mut self) {
         loop {
             let events = self.recorder.take_events();
@@ -145,7 +145,7 @@ impl Worker {
         if let Input::Shard { reply: ShardReply::Staged { rejected, .. }, .. } = &input
             && !rejected.is_empty()
         {
-            // Rows that a shard refuses are not in the log as they came.
+            // Rejected rows are not in the log in their original form.
             let tables: BTreeSet<TableId> = rejected.iter().map(|row| row.table).collect();
             self.write_expected(&|table| tables.contains(&table));
         }
@@ -161,7 +161,7 @@ impl Worker {
         }
     }
 
-    /// Writes rows that the log may not get as they are.
+    /// Writes rows that the log may not contain in their original form.
     fn write_expected(&mut self, of: &dyn Fn(TableId) -> bool) {
         let keys: Vec<ExtractKey> =
             self.expected.iter().filter(|(_, (table, _))| of(*table)).map(|(key, _)| *key).collect();
@@ -172,7 +172,7 @@ impl Worker {
         }
     }
 
-    /// The log has the rows of the ranges that a record consumes.
+    /// Forgets the rows of ranges that a record commits: the log has them.
     fn appended(&mut self, record: &EncodedRecord) {
         if record.kind == RecordKind::Batch
             && let Some(commit) = head(record)
@@ -206,7 +206,7 @@ impl Worker {
         self.push(Item::State { sequence: snapshot.sequence, hash: state_hash(snapshot) });
     }
 
-    /// The coordinator stands still: what follows goes into another file.
+    /// The coordinator is quiesced: what follows goes into another file.
     fn begin_file(&mut self, quiesced_state: &QuiescedState, tip: &Catalog) {
         self.push(Item::End(End::NextFile));
         self.flush();
@@ -266,11 +266,11 @@ impl Worker {
         self.give_up(&format!("cannot write: {error}"));
     }
 
-    /// The recording ends here and says why; the database goes on.
+    /// Ends the recording with the reason; the database continues.
     fn give_up(&mut self, why: &str) {
         tracing::error!(
             directory = %self.settings.directory.display(),
-            "the recording is incomplete from here on: {why}; it begins anew in {} s at the earliest",
+            "the recording is incomplete from here on: {why}; a new one begins in {} s at the earliest",
             RETRY_PAUSE.as_secs()
         );
         self.recorder.turn_off();
@@ -285,7 +285,8 @@ impl Worker {
     }
 
     fn finish(&mut self, end: End, published: Option<Snapshot>) {
-        // A clean stop waits for what was appended, and may leave a record behind that shards have staged: rows of it are nowhere else.
+        // A clean stop waits for appended records, and may drop a record that shards have staged: its rows are nowhere
+        // else.
         self.write_expected(&|_| true);
         if let Some(snapshot) = published
             && state_bytes(&snapshot) <= LAST_STATE_BYTES_MAX
@@ -297,7 +298,7 @@ impl Worker {
     }
 }
 
-/// The commit of a record without its pieces, out of the record's first part.
+/// The commit of a record without its pieces, from the record's first part.
 fn head(record: &EncodedRecord) -> Option<Commit> {
     let head = record.parts.first()?;
     let len = u32::from_le_bytes(head.get(..4)?.try_into().ok()?) as usize;
@@ -316,13 +317,13 @@ fn header(term: &TermStart, number: u64, begin: Begin) -> FileHeader {
     }
 }
 
-/// Another database's recording is not to be mixed with ours, let alone removed.
+/// Refuses a directory with another database's recording, which must be neither mixed with ours nor removed.
 fn refuse_foreign(settings: &RecorderSettings, term: &TermStart) -> Result<()> {
     let directory = &settings.directory;
     let refused = |what: String| Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what));
     let files = file::list(directory).map_err(|error| Error::new(SqlState::IO_ERROR, error.to_string()))?;
     for path in files {
-        // A file that a kill left without a header is nobody's.
+        // A file without a header, from a kill, belongs to no database.
         let Ok(recording) = Recording::open(&path) else { continue };
         if recording.header.database != term.database {
             return refused(format!(

@@ -1,4 +1,4 @@
-//! Where the payments are: an embedded broker on a loopback port, or a topic of our own on somebody's Kafka.
+//! The broker of the payments: an embedded one on a loopback port, or a topic of our own on an existing Kafka.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a broker may take to answer at all.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More events than come within that time from connections that fail.
+/// More events than failing connections produce within that time.
 const EVENTS_MAX: usize = 1_000;
 
 /// A broker and a topic on it.
@@ -75,7 +75,7 @@ fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>, String> {
     client.map_err(|error| format!("{brokers}: {error}"))
 }
 
-/// Remembers why a connection failed: what is asked through it only says that it took too long.
+/// Remembers why a connection failed: a request through it only reports a timeout.
 #[derive(Default)]
 struct Connections {
     failure: Mutex<Option<String>>,
@@ -83,7 +83,7 @@ struct Connections {
 
 impl ClientContext for Connections {
     fn error(&self, error: KafkaError, reason: &str) {
-        // That all brokers are down says less than why one is.
+        // The reason for one broker is more useful than the report that all are down.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             *self.failure.lock() = Some(reason.to_string());
         }
@@ -100,7 +100,7 @@ async fn reach(brokers: &str) -> Result<(), String> {
         .map_err(|error| format!("{brokers}: {error}"))?;
     let asked = tokio::task::spawn_blocking(move || {
         let answered = client.client().fetch_cluster_id(REACH_TIMEOUT).is_some();
-        // There is nothing to consume: each poll hands out one of the events that wait, and among them is what went wrong.
+        // There are no messages: each poll returns one waiting event, and one of them contains the error.
         for _ in 0..EVENTS_MAX {
             let _ = client.poll(Duration::ZERO);
         }

@@ -13,10 +13,10 @@ use tokio::process::{Child, Command};
 /// How long the server may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Small log files: the show is short.
+/// Small log files, because the run is short.
 const LOG_FILE_BYTES: &str = "67108864";
 
-/// A server process on a temporary directory; both go when this is dropped.
+/// A server process on a temporary directory; both end when this is dropped.
 pub(super) struct Database {
     child: Child,
     directory: TempDir,
@@ -97,7 +97,7 @@ impl Database {
         };
         match tokio::time::timeout(PATIENCE, ready).await {
             Ok(true) => {
-                // Whatever else it says there must not fill the pipe.
+                // Further output must not fill the pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 Ok(())
             }
@@ -118,7 +118,7 @@ fn log_file(directory: &TempDir) -> PathBuf {
     directory.path().join("server.log")
 }
 
-/// Its own process group: Ctrl-C is for us, and we end it.
+/// In its own process group: Ctrl-C reaches only this process, which then stops the server.
 fn launch(directory: &TempDir, port: u16) -> Result<Child, String> {
     let failed = |error: std::io::Error| format!("the database does not start: {error}");
     let log: File = OpenOptions::new().create(true).append(true).open(log_file(directory)).map_err(failed)?;
@@ -126,7 +126,7 @@ fn launch(directory: &TempDir, port: u16) -> Result<Child, String> {
         .arg("serve")
         .arg("--data")
         .arg(directory.path().join("data"))
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--log file-bytes", LOG_FILE_BYTES])
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--log-file-bytes", LOG_FILE_BYTES])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -1,4 +1,4 @@
-//! Asks the database over the PostgreSQL wire, as anybody would.
+//! Queries the database over the PostgreSQL wire protocol.
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
@@ -11,7 +11,7 @@ impl Client {
     pub(super) async fn connect(port: u16) -> Result<Client, String> {
         let settings = format!("host=127.0.0.1 port={port} user=tidemark dbname=tidemark connect_timeout=5");
         let (client, connection) = tokio_postgres::connect(&settings, NoTls).await.map_err(said)?;
-        // Ends with the connection; what is wrong with it the next query says.
+        // Ends with the connection; the next query reports its error.
         tokio::spawn(connection);
         Ok(Client(client))
     }
@@ -24,7 +24,7 @@ impl Client {
         self.0.batch_execute(sql).await.map_err(said)
     }
 
-    /// What the table holds, on one snapshot.
+    /// Count and sum of the table, on one snapshot.
     pub(super) async fn totals(&self) -> Result<Totals, String> {
         let sql = "SELECT coalesce(sum(payments), 0), coalesce(sum(balance), 0) FROM accounts";
         let messages = self.0.simple_query(sql).await.map_err(said)?;

@@ -1,4 +1,4 @@
-//! The numbers of the live line: what is counted, how fast, how far behind, how fresh.
+//! The numbers of the live line: count, rate, lag and freshness.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::producer::{Producer, Totals};
 /// Window of the rate.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// What was seen of the table so far.
+/// The observed counts of the table.
 pub(super) struct Meter {
     counted: Totals,
     /// Counts over the window, oldest first.
@@ -24,7 +24,7 @@ impl Meter {
     /// The table was read just now.
     pub(super) fn counted_now(&mut self, counted: Totals, producer: &Producer) {
         let now = Instant::now();
-        // Everything acknowledged before the first payment that is missing is there.
+        // Every payment acknowledged before the first missing one is in the table.
         let missing_since = producer.next_after(counted.payments);
         self.freshness = Some(missing_since.map_or(Duration::ZERO, |at| now.duration_since(at)));
         self.take(now, counted);
@@ -36,7 +36,7 @@ impl Meter {
         self.take(Instant::now(), counted);
     }
 
-    /// The database was away: rates begin anew.
+    /// The database was down: rates start again.
     pub(super) fn was_away(&mut self) {
         self.seen.clear();
         self.freshness = None;

@@ -1,7 +1,7 @@
-//! `tidemark quickstart`: the point of the product in a minute. A stream of payments flows from Kafka into a table of balances;
-//! the database is killed hard in the middle of it, again and again; at the end not a cent is missing or counted twice.
+//! `tidemark quickstart`: a demonstration in a minute. A stream of payments is loaded from Kafka into a table of
+//! balances; the database is killed several times meanwhile; at the end no cent is missing or counted twice.
 //!
-//! Broker and producer live in this process, the database in a child of its own, so that it can be killed.
+//! Broker and producer run in this process, the database in a child process, so that it can be killed.
 
 mod broker;
 mod child;
@@ -24,10 +24,10 @@ use meter::{Meter, grouped, money};
 use producer::{Producer, Totals};
 use screen::Screen;
 
-/// How often the table is asked.
+/// How often the table is queried.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the database may take to count what was produced before the verdict is that it does not.
+/// How long the database may take to count what was produced before the verdict is a mismatch.
 const CATCH_UP_MAX: Duration = Duration::from_secs(120);
 
 /// How long the table is watched once it is complete.
@@ -56,14 +56,14 @@ pub(crate) struct QuickstartArguments {
     kills: u64,
 }
 
-/// What the run came to.
+/// The result of the run.
 struct Verdict {
     produced: Totals,
     counted: Totals,
     kills: u64,
 }
 
-/// Runs the show; the exit code is 0 if everything was counted exactly once, 1 if not.
+/// Runs the quickstart; the exit code is 0 if everything was counted exactly once, 1 if not.
 pub(crate) fn run(arguments: QuickstartArguments) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -74,8 +74,8 @@ pub(crate) fn run(arguments: QuickstartArguments) -> Result<ExitCode, String> {
     done
 }
 
-/// Sees to it that whichever way the show ends, what was set up for it goes: child and directory with what is dropped, the topic
-/// on somebody's Kafka here.
+/// Cleans up however the run ends: child process and directory when they are dropped, the topic on an existing Kafka
+/// here.
 async fn direct(arguments: &QuickstartArguments) -> Result<ExitCode, String> {
     let mut stop = Stop::listen()?;
     let screen = Screen::new();
@@ -142,7 +142,7 @@ async fn find_broker(arguments: &QuickstartArguments, screen: &Screen) -> Result
     }
 }
 
-/// From nothing to the verdict.
+/// The whole run, from the set-up to the verdict.
 async fn show(
     arguments: &QuickstartArguments,
     screen: &Screen,
@@ -224,7 +224,7 @@ async fn stream(
             if !complete {
                 *since = now;
             }
-            // A moment longer than complete: what is counted twice would come after it.
+            // Watches a moment longer than complete: a payment counted twice would appear after it.
             if now.duration_since(*since) >= SETTLE || now >= give_up {
                 live.end();
                 return Ok(Verdict { produced, counted, kills });
@@ -235,7 +235,7 @@ async fn stream(
     }
 }
 
-/// Kills the database hard and starts it again; returns how long it was away.
+/// Kills the database hard and starts it again; returns how long it was down.
 async fn kill(database: &mut Database, meter: &mut Meter) -> Result<Duration, String> {
     let killed = Instant::now();
     database.kill().await?;
@@ -244,7 +244,7 @@ async fn kill(database: &mut Database, meter: &mut Meter) -> Result<Duration, St
     Ok(killed.elapsed())
 }
 
-/// What the table says; None if the database could not be asked just now.
+/// Count and sum of the table; None if the database did not answer.
 async fn probe(database: &mut Database, client: &mut Option<Client>) -> Result<Option<Totals>, String> {
     database.check_alive()?;
     if client.is_none() {

@@ -1,4 +1,5 @@
-//! The payments: produced at a steady pace, added up when the broker acknowledges them. What the table is held to.
+//! The payments: produced at a steady pace, and added up when the broker acknowledges them. The table must match this
+//! sum.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,11 +31,11 @@ pub(super) struct Totals {
     pub cents: i64,
 }
 
-/// What the broker has acknowledged, and when.
+/// The acknowledged payments, and their times.
 #[derive(Default)]
 struct Ledger {
     totals: Totals,
-    /// Acknowledged payments over time, oldest first: what freshness is read from.
+    /// Acknowledged payments over time, oldest first, for the freshness.
     history: VecDeque<(Instant, u64)>,
     failure: Option<String>,
 }
@@ -88,12 +89,13 @@ impl Producer {
         Ok(Producer { deliveries, stop, thread: Some(thread) })
     }
 
-    /// What the broker has acknowledged so far.
+    /// The payments acknowledged so far.
     pub(super) fn acknowledged(&self) -> Totals {
         self.deliveries.0.lock().totals
     }
 
-    /// When the payment after the first `counted` ones was acknowledged; None if there is none yet. Forgets what is older.
+    /// When the payment after the first `counted` ones was acknowledged; None if there is none yet. Drops older
+    /// entries.
     pub(super) fn next_after(&self, counted: u64) -> Option<Instant> {
         let mut ledger = self.deliveries.0.lock();
         while ledger.history.front().is_some_and(|(_, acknowledged)| *acknowledged <= counted) {
@@ -102,7 +104,7 @@ impl Producer {
         ledger.history.front().map(|(at, _)| *at)
     }
 
-    /// Waits for the last acknowledgement. What the broker did not take for sure makes the verdict worthless.
+    /// Waits for the last acknowledgement. An unacknowledged payment makes the verdict invalid.
     pub(super) async fn finish(mut self) -> Result<Totals, String> {
         let thread = self.thread.take().expect("finished once");
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -121,7 +123,7 @@ impl Drop for Producer {
     }
 }
 
-/// An open loop: every beat what is due by then.
+/// An open loop: each beat sends all payments that are due.
 fn produce(
     client: &BaseProducer<Deliveries>,
     topic: &str,
@@ -179,8 +181,8 @@ fn send(
     }
 }
 
-/// Takes all acknowledgements that are there, waiting for the first up to `timeout`, and keeps when how much was acknowledged. A
-/// poll takes those of one response, so that one poll a beat falls behind.
+/// Takes all available acknowledgements, waiting for the first up to `timeout`, and records their times. One poll
+/// handles one response, so one poll per beat would fall behind.
 fn take_acknowledgements(client: &BaseProducer<Deliveries>, mut timeout: Duration) {
     let ledger = &client.context().0;
     let mut before = ledger.lock().totals.payments;

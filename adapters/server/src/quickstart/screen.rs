@@ -1,4 +1,4 @@
-//! What the newcomer sees: steps, one live line, events. Plain lines where there is no terminal.
+//! The output of the quickstart: steps, one live line, events. Plain lines if there is no terminal.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::meter::{Meter, grouped};
 
-/// How often there is a line where it cannot be drawn over.
+/// Interval of plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) struct Screen {
@@ -25,7 +25,7 @@ impl Screen {
         say(text);
     }
 
-    /// Does a step of the set-up, and shows that it is being done and how long it took.
+    /// Runs a step of the set-up, and shows its progress and duration.
     pub(super) async fn step<T>(
         &self,
         what: &str,
@@ -47,7 +47,7 @@ impl Screen {
         done
     }
 
-    /// The line that lives while the stream runs.
+    /// The live line while the stream runs.
     pub(super) fn live(&self, kills_planned: u64) -> Live {
         let bar = if self.terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         bar.set_style(ProgressStyle::with_template("[{elapsed}] {msg}").expect("a template of ours"));
@@ -86,7 +86,7 @@ impl Live {
         }
     }
 
-    /// Something happened: a line that stays.
+    /// Prints a permanent line for an event.
     pub(super) fn event(&self, text: &str) {
         if self.terminal { self.bar.println(text) } else { say(text) }
     }
@@ -96,7 +96,7 @@ impl Live {
     }
 }
 
-/// A line on stdout. Whoever read it may have gone, as `head` does; what was set up has to go down in order all the same.
+/// A line on stdout. The reader may have ended, as `head` does; the quickstart must still clean up.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

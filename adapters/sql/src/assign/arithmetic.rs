@@ -1,5 +1,5 @@
-//! Arithmetic where a key exists already, with the types that PostgreSQL gives it: products with all of their digits, quotients,
-//! rounding. The kernel calculates decimals in a scale that is fixed beforehand; what that cannot hold rejects the row.
+//! Arithmetic in ON CONFLICT and ON DUPLICATE KEY, with PostgreSQL's types: products with all of their digits,
+//! quotients, rounding. The kernel calculates decimals in a fixed scale; a row whose value does not fit is rejected.
 
 use datafusion::sql::sqlparser::ast::Expr as Sql;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, Quotient};
@@ -12,14 +12,14 @@ use crate::error::{Result, SqlError, SqlState};
 /// Most digits of a numeric of the kernel's.
 const DIGITS_MAX: u8 = 38;
 
-/// Digits behind the point that a quotient on its way has room for, at least and at most: with more there would be no room in front
-/// of it for what the quotient is multiplied by.
+/// Least and most digits after the point of an intermediate quotient: with more, no digits would remain before the
+/// point for a factor of the quotient.
 const QUOTIENT_PLACES: (u8, u8) = (20, 24);
 
 /// Most places that a number is rounded to.
 const ROUND_PLACES_MAX: i8 = 20;
 
-/// Most nodes of an expression that is needed twice: those that need it again would become too large together.
+/// Most nodes of an expression that is copied: copies of copies would become too large.
 const COPIED_NODES_MAX: usize = 1_000;
 
 fn decimal(scale: i8) -> ColumnType {
@@ -92,7 +92,7 @@ fn is_decimal(value: &Lowered) -> bool {
     }
 }
 
-/// What a number literal is by itself: integer, bigint, or numeric with the digits that it says.
+/// The type of a number literal by itself: integer, bigint, or numeric with its own digits.
 pub(super) fn natural_type(digits: &str) -> ColumnType {
     if digits.parse::<i32>().is_ok() {
         return ColumnType::Int32;
@@ -109,8 +109,8 @@ pub(super) fn natural_type(digits: &str) -> ColumnType {
     }
 }
 
-/// A product with all of its digits, as PostgreSQL has it: the kernel rounds products to the scale of their type, so both
-/// factors are brought to the scale that the product has.
+/// A product with all of its digits, as in PostgreSQL: the kernel rounds products to the scale of their type, so both
+/// factors are converted to the product's scale.
 fn product(left: Lowered, right: Lowered, scale: u8, sql: &Sql) -> Result<Lowered> {
     if scale > DIGITS_MAX {
         let message = format!("the product \"{sql}\" has more than {DIGITS_MAX} digits behind the point");
@@ -122,7 +122,7 @@ fn product(left: Lowered, right: Lowered, scale: u8, sql: &Sql) -> Result<Lowere
     Ok(Typed(Expr::Arithmetic(Arithmetic::Multiply, left, right), column_type))
 }
 
-/// A quotient of exact numbers, one of them a numeric. What it is assigned to or rounded to may shorten it ([`shortened`]).
+/// A quotient of exact numbers, one of them a numeric. Assignment or rounding may shorten it ([`shortened`]).
 fn quotient(left: Lowered, right: Lowered, sql: &Sql) -> Result<Lowered> {
     if is_open(&left) || is_open(&right) {
         return Err(SqlError::unsupported(format!(
@@ -162,12 +162,13 @@ fn exact(value: Lowered, sql: &Sql) -> Result<(Expr, u8, u8)> {
     Ok((expr, whole, scale))
 }
 
-/// A quotient in it has digits that its type does not tell.
+/// It contains a quotient whose digits its type does not determine.
 fn is_open(value: &Lowered) -> bool {
     matches!(value, Typed(expr, _) if expr.has_open_quotient())
 }
 
-/// PostgreSQL's value has as many digits behind the point as the type: no CASE or the like chose among values of several.
+/// PostgreSQL's value has as many digits after the point as the type: no CASE or similar chose among values of
+/// different scales.
 fn has_own_places(value: &Lowered) -> bool {
     fn known(expr: &Expr) -> bool {
         match expr {
@@ -187,7 +188,7 @@ fn has_own_places(value: &Lowered) -> bool {
     }
 }
 
-/// A value that becomes one of this type: a quotient is rounded to it from all of its digits.
+/// Converts a value to this type: a quotient is rounded from all of its digits.
 pub(super) fn shortened(value: Lowered, column_type: ColumnType) -> Lowered {
     let to = match column_type {
         ColumnType::Decimal { .. } => column_type,
@@ -202,7 +203,7 @@ pub(super) fn shortened(value: Lowered, column_type: ColumnType) -> Lowered {
     }
 }
 
-/// Functions of numbers; None: it is none of them.
+/// Functions of numbers; None: another function.
 pub(super) fn function(name: &str, args: Vec<Lowered>, sql: &Sql) -> Option<Result<Lowered>> {
     let [first, second] = match args.len() {
         1 | 2 => {
@@ -228,12 +229,12 @@ pub(super) fn function(name: &str, args: Vec<Lowered>, sql: &Sql) -> Option<Resu
     })
 }
 
-/// `floor` and `ceil`, which the parser knows.
+/// `floor` and `ceil`, which have syntax of their own in the parser.
 pub(super) fn whole(name: &str, value: Lowered, sql: &Sql) -> Result<Lowered> {
     function(name, vec![value], sql).unwrap_or_else(|| Err(refused(sql)))
 }
 
-/// A function of one number: of a numeric it is exact; an integer becomes double precision, and is whole already.
+/// A function of one number: exact for a numeric; an integer becomes double precision, and is whole already.
 fn one(value: Lowered, sql: &Sql, of_numeric: impl FnOnce(Lowered) -> Result<Lowered>) -> Result<Lowered> {
     if matches!(value, Null) {
         return Ok(Null);
@@ -278,7 +279,7 @@ fn round(value: Lowered, places: i8, sql: &Sql) -> Result<Lowered> {
     Ok(whole_places(rounded, places))
 }
 
-/// Of places in front of the point, as a numeric without a fraction.
+/// Rounding to places before the point, as a numeric without a fraction.
 fn whole_places(value: Expr, places: i8) -> Lowered {
     match places < 0 {
         true => Typed(Expr::Cast(Box::new(value), decimal(0)), decimal(0)),
@@ -291,7 +292,7 @@ fn trunc(value: Lowered, places: i8, sql: &Sql) -> Result<Lowered> {
     Ok(Typed(Expr::Cast(Box::new(cut), decimal(places.max(0))), decimal(places.max(0))))
 }
 
-/// What is left of a number without the digits behind these places, the number itself, and the type of both.
+/// A number without the digits after these places, the number itself, and the type of both.
 fn cut_off(value: Lowered, places: i8, sql: &Sql) -> Result<(Expr, Expr, ColumnType)> {
     let scale = scale_of(&value).ok_or_else(|| refused(sql))? as i8;
     let own = decimal(scale);
@@ -304,7 +305,7 @@ fn cut_off(value: Lowered, places: i8, sql: &Sql) -> Result<(Expr, Expr, ColumnT
     Ok((cut, value, own))
 }
 
-/// `floor` and `ceil`: without a fraction, and one further where that went the wrong way.
+/// `floor` and `ceil`: truncated, and corrected by one where truncation went the wrong way.
 fn beyond(value: Lowered, step: Arithmetic, wrong: Comparison, sql: &Sql) -> Result<Lowered> {
     let (cut, value, own) = cut_off(value, 0, sql)?;
     let one = bring(Number("1".into()), own).map_err(|_| refused(sql))??;
@@ -321,7 +322,7 @@ fn remainder(value: Lowered, by: Lowered, sql: &Sql) -> Result<Lowered> {
     }
 }
 
-/// An expression for another place, unless it is so large already that copies of copies would become too many.
+/// A copy of an expression, unless it is so large that copies of copies would become too large.
 pub(super) fn copy(expr: &Expr, sql: &Sql) -> Result<Expr> {
     match expr.nodes() <= COPIED_NODES_MAX {
         true => Ok(expr.clone()),

@@ -1,5 +1,5 @@
-//! Values on their way into a column: the conversions that PostgreSQL makes when it assigns, with its errors. Texts are read
-//! as the decoders read them, so that a value means the same in a message, in a literal and in COPY.
+//! Values for a column: PostgreSQL's conversions on assignment, with its errors. Texts are read by the decoders' rules,
+//! so that a value means the same in a message, in a literal and in COPY.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub fn to_column(values: &ArrayRef, column: &ColumnDef) -> Result<ArrayRef> {
     }
 }
 
-/// Texts as a column keeps them.
+/// Texts as a column stores them.
 fn fitting(texts: ArrayRef, into: ColumnType) -> Result<ArrayRef> {
     let Some(max_chars) = into.max_chars() else { return Ok(texts) };
     let (mut all_fit, values) = (true, texts.as_string::<i32>());
@@ -91,7 +91,7 @@ fn too_long(into: ColumnType) -> SqlError {
     SqlError::new(SqlState::STRING_DATA_RIGHT_TRUNCATION, message)
 }
 
-/// Families within which PostgreSQL assigns without being asked.
+/// Families of types within which PostgreSQL assigns implicitly.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bool,
@@ -128,7 +128,7 @@ impl Kind {
     }
 }
 
-/// A literal of the kernel's out of its text.
+/// A kernel literal from its text.
 pub fn literal_from_text(text: &str, column_type: ColumnType) -> Result<Literal> {
     let array = from_texts(&StringArray::from(vec![text]), column_type)?;
     Ok(match column_type {
@@ -152,7 +152,7 @@ pub fn literal_from_text(text: &str, column_type: ColumnType) -> Result<Literal>
     })
 }
 
-/// Values out of texts.
+/// Values from texts.
 pub fn from_texts(texts: &StringArray, column_type: ColumnType) -> Result<ArrayRef> {
     parse_texts(column_type, texts.iter()).map_err(|bad| match bad.sqlstate {
         SqlState::INVALID_TEXT_REPRESENTATION

@@ -1,5 +1,4 @@
-//! DEFAULT: the expression that stands in a column which a statement does not name. And which expressions are literals, whose
-//! text says it all.
+//! DEFAULT: the expression for a column that a statement does not name. Also: which expressions are literals.
 
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, UnaryOperator, Value};
 use kernel::schema::{ColumnDef, ColumnType};
@@ -12,7 +11,7 @@ pub fn expression(column: &ColumnDef) -> Result<Option<Expr>> {
     Ok(column.default_sql.as_deref().map(parse_expression).transpose()?)
 }
 
-/// The text of a literal that the column reads as PostgreSQL assigns it; inner None is null.
+/// The text of a literal that the column reads like PostgreSQL's assignment; inner None is null.
 pub fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
     let into = column.column_type;
     let integer = matches!(into, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64);
@@ -47,8 +46,8 @@ pub fn literal_text(cell: &Expr, column: &ColumnDef) -> Option<Option<String>> {
             }
             _ => None,
         },
-        // As parameters come: a text with the very type of the column. One that is cast to a length is cut off before it is
-        // assigned.
+        // The form of parameters: a text cast to exactly the column's type. A cast to a length truncates before the
+        // assignment.
         Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } if into.max_chars().is_none() => {
             let at = datafusion::sql::sqlparser::tokenizer::Location::empty();
             match expr.as_ref() {

@@ -1,6 +1,6 @@
-//! From SQL expressions to the kernel's: what ON DUPLICATE KEY UPDATE and ON CONFLICT DO UPDATE assign, and under which
-//! condition. A column alone is the stored row's, `VALUES(col)` and `excluded.col` the incoming row's. Types are made to
-//! agree here, so that the kernel never has to; what its small language has no word for is refused with 0A000.
+//! From SQL expressions to the kernel's: the assignments and conditions of ON DUPLICATE KEY UPDATE and ON CONFLICT DO
+//! UPDATE. A column alone is the stored row's, `VALUES(col)` and `excluded.col` the incoming row's. Types are coerced
+//! here, so that the kernel never has to; expressions that its language lacks are refused with 0A000.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr as Sql, Function,
@@ -23,12 +23,12 @@ const MICROS_A_DAY: i64 = 86_400_000_000;
 /// `floor(x)` and not `floor(x TO DAY)`.
 const NO_FIELD: CeilFloorKind = CeilFloorKind::DateTimeField(DateTimeField::NoDateTime);
 
-/// What names mean in the clause.
+/// The names of the clause.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// The table that is written.
     pub table: &'a TableDef,
-    /// Name under which the statement knows the stored row.
+    /// Name of the stored row in the statement.
     pub alias: &'a str,
     /// `now()`; None where the clause outlives the statement, as in a pipeline.
     pub now_us: Option<Micros>,
@@ -77,12 +77,12 @@ pub fn update(
     Ok(lowered)
 }
 
-/// A lowered expression, with its type as far as it is known.
+/// A lowered expression, with its type if it has one.
 pub(super) enum Lowered {
     Typed(Expr, ColumnType),
-    /// A string literal: takes the type that it meets.
+    /// A string literal: takes the type of the other operand.
     Text(String),
-    /// A number as written: takes the numeric type that it meets, if it fits.
+    /// A number as written: takes the numeric type of the other operand, if it fits.
     Number(String),
     Null,
 }
@@ -359,7 +359,7 @@ fn is_text(column_type: ColumnType) -> bool {
     matches!(column_type, ColumnType::Text | ColumnType::Varchar { .. })
 }
 
-/// The type in which two can be compared or calculated with; None where there is none.
+/// The common type of two operands; None if there is none.
 fn common(left: ColumnType, right: ColumnType) -> Option<ColumnType> {
     use ColumnType as T;
     if left == right {
@@ -383,7 +383,7 @@ fn common(left: ColumnType, right: ColumnType) -> Option<ColumnType> {
     })
 }
 
-/// The type that all of these can be brought to.
+/// The common type of all values.
 fn common_of(values: &[Lowered], sql: &Sql) -> Result<ColumnType> {
     let mut known = None;
     for value in values {
@@ -403,7 +403,7 @@ fn common_of(values: &[Lowered], sql: &Sql) -> Result<ColumnType> {
             });
         }
     }
-    // A literal beside varchar(3) is as long as it is.
+    // A literal beside varchar(3) keeps its own length.
     let beside_literal = values.iter().any(|value| matches!(value, Text(_)));
     Ok(match known {
         Some(known) if is_text(known) && beside_literal => ColumnType::Text,
@@ -447,8 +447,8 @@ pub(super) fn unify(values: Vec<Lowered>, sql: &Sql) -> Result<(Vec<Expr>, Colum
     Ok((brought?, column_type))
 }
 
-/// A value as one of this type. The outer error names the type that it has and cannot leave; the inner one is a literal
-/// that is no such value.
+/// Converts a value to this type. The outer error names its type if there is no conversion; the inner one reports an
+/// invalid literal.
 pub(super) fn bring(value: Lowered, column_type: ColumnType) -> Result<Result<Expr>, String> {
     Ok(Ok(match value {
         Null => Expr::Literal(Literal::Null, column_type),
@@ -577,7 +577,7 @@ fn compare(op: Comparison, left: Lowered, right: Lowered, sql: &Sql) -> Result<L
     Ok(Typed(Expr::Compare(op, Box::new(left), Box::new(right)), ColumnType::Bool))
 }
 
-/// JSON has no order that its text would tell.
+/// JSON cannot be ordered by its text.
 fn ordered(column_type: ColumnType, sql: &Sql) -> Result<()> {
     if column_type == ColumnType::Json {
         return Err(SqlError::unsupported(format!("{sql}: values of type jsonb cannot be compared here")));
@@ -585,7 +585,7 @@ fn ordered(column_type: ColumnType, sql: &Sql) -> Result<()> {
     Ok(())
 }
 
-/// `concat`: nulls are left out.
+/// `concat`: nulls are skipped.
 fn concat(values: Vec<Lowered>, sql: &Sql) -> Result<Lowered> {
     let mut joined: Option<Expr> = None;
     for value in values {
@@ -614,7 +614,7 @@ fn cast(value: Lowered, data_type: &DataType, sql: &Sql) -> Result<Lowered> {
             let cut = chars_len(text.as_bytes(), bounded.max_chars().unwrap_or(text.len()));
             bring(Text(text[..cut].into()), bounded)
         }
-        // The kernel's cast is that of an assignment, which fails where this one cuts off.
+        // The kernel's cast is an assignment's, which fails where an explicit cast truncates.
         (Typed(..) | Number(_), bounded) if bounded.max_chars().is_some() => return Err(refused(sql)),
         // Numbers are read in the type that they are cast to.
         (Number(digits), other) if !is_numeric(other) => bring(Text(digits), other),

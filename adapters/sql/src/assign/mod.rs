@@ -1,5 +1,5 @@
-//! Values on their way into columns: conversion on assignment, DEFAULT, and expressions that the kernel evaluates while it
-//! stages. Knows the kernel's columns, and no statement.
+//! Values for columns: conversion on assignment, DEFAULT, and expressions that the kernel evaluates while it stages.
+//! Depends on the kernel's columns, not on statements.
 
 mod arithmetic;
 pub mod convert;

@@ -1,10 +1,10 @@
-//! Stored columns as SQL shows them: the PostgreSQL type of each of the kernel's column types.
+//! Stored columns in SQL: the PostgreSQL type of each of the kernel's column types.
 
 use datafusion::arrow::datatypes::Field;
 use kernel::schema::{ColumnDef, ColumnType};
 use pg_semantics::types::{Base, NO_MODIFIER, length_modifier, typed, typed_with};
 
-/// The field of a stored column, with its PostgreSQL type where text stands for it.
+/// The field of a stored column, with its PostgreSQL type where it is stored as text.
 pub fn stored_field(column: &ColumnDef) -> Field {
     field_of(&column.name, column.column_type, column.nullable)
 }

@@ -1,5 +1,5 @@
-//! Functions that PostgreSQL has and DataFusion has not: who and where am I, settings, cancelling, and what clients ask the
-//! catalog. Evaluated row by row; none is meant for large columns.
+//! Functions of PostgreSQL that DataFusion lacks: session identity, settings, cancelling, and catalog queries of
+//! clients. Evaluated row by row; none is meant for large columns.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -27,7 +27,7 @@ type Body = Arc<dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync>;
 struct Function {
     name: &'static str,
     returns: DataType,
-    /// PostgreSQL's type of it, where the Arrow type does not tell.
+    /// Its PostgreSQL type, where the Arrow type does not determine it.
     base: Option<Base>,
     body: Body,
     signature: Signature,
@@ -115,7 +115,7 @@ fn function(
     Arc::new(ScalarUDF::from(Function { name, returns, base: None, body: Arc::new(body), signature }))
 }
 
-/// A function that gives the name of something.
+/// A function that returns the name of something.
 fn named(
     name: &'static str,
     body: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
@@ -143,7 +143,7 @@ fn argument_int(args: &[ScalarValue], at: usize) -> Option<i64> {
     }
 }
 
-/// Registers the functions that depend on nothing.
+/// Registers the functions that depend on no session.
 pub fn register(state: &mut SessionState) -> crate::error::Result<()> {
     for function in constant_functions() {
         state.register_udf(function)?;
@@ -198,7 +198,7 @@ fn constant_functions() -> Vec<Arc<ScalarUDF>> {
     ]
 }
 
-/// The function behind the errors' `message_text`; it has no name that a statement could call it by.
+/// The function behind the errors' `message_text`; no statement can call it by name.
 pub(crate) fn bytes_as_text() -> Arc<ScalarUDF> {
     function("message_text", DataType::Utf8, Volatility::Immutable, |args| {
         Ok(ScalarValue::Utf8(match args.first() {
@@ -208,7 +208,7 @@ pub(crate) fn bytes_as_text() -> Arc<ScalarUDF> {
     })
 }
 
-/// Bytes as text, whatever they are: those that no text can have as `\xff`, and of what is text only NUL is not itself.
+/// Any bytes as text: invalid bytes as `\xff`, and NUL as `\x00`.
 fn shown_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -251,7 +251,7 @@ pub fn format_type(oid: i64, modifier: Option<i64>) -> String {
     }
 }
 
-/// The functions that depend on who asks and on what state of the database.
+/// The functions that depend on the session and on the snapshot.
 pub fn of_session(surroundings: &Surroundings, snapshot: &Arc<Snapshot>) -> Vec<Arc<ScalarUDF>> {
     use DataType::{Boolean, Int32, Int64, Utf8};
     let session = Arc::clone(&surroundings.session);

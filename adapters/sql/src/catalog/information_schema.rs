@@ -1,5 +1,5 @@
-//! `information_schema`: the standard views that clients use, and the views of pipelines. The pipelines' cursors are those
-//! of the statement's snapshot, so that rows and offsets agree; what the source has beyond them is the newest that is known.
+//! `information_schema`: the standard views that clients use, and the views of pipelines. The pipelines' cursors belong
+//! to the statement's snapshot, so that rows and offsets agree; the source's offsets are from its last answer.
 
 use kernel::Position;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View, pg
 const OCTETS_MAX: usize = 1 << 30;
 const UTF8_BYTES_MAX: usize = 4;
 
-/// Views that there are.
+/// Names of the views.
 pub const NAMES: &[&str] = &[
     "columns",
     "key_column_usage",
@@ -327,7 +327,7 @@ fn pipelines(view: &View) -> Vec<Vec<Value>> {
     by_name(view).into_iter().map(pipeline).collect()
 }
 
-/// Where a pipeline reads and with which settings; what is secret is not shown.
+/// Brokers, topic and settings of a pipeline, without secrets.
 fn config_json(definition: &str) -> Option<String> {
     let CreatePipeline { source, .. } = parse_pipeline(definition).ok()?;
     let config = serde_json::json!({
@@ -356,7 +356,7 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
     let status = view.surroundings.database.pipeline_status();
     let mut rows = vec![];
     for p in by_name(view) {
-        // Of a pipeline that does not run, or whose source is not open, nobody knows what there is by now.
+        // If a pipeline does not run, or its source is not open, the source's offsets are unknown.
         let known = status.get(&p.id).filter(|_| p.state == PipelineState::Running);
         let watermarks = known.map(|s| s.watermarks.clone()).unwrap_or_default();
         let splits = view.snapshot.catalog.cursors[&p.id].splits();
@@ -368,7 +368,7 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
         for partition in partitions {
             let next = cursors.get(&partition).map(|position| position.ordinal());
             let marks = watermarks.get(&partition).copied();
-            // The reading may be older than the snapshot: what is committed is there, and was not held back any more.
+            // The source's answer may be older than the snapshot: committed messages exist and are not held back.
             let latest = marks.map(|marks| marks.end.max(next.unwrap_or(0)));
             let lag = latest.zip(next).map(|(latest, next)| latest - next);
             let held_back = marks.zip(lag).map(|(marks, lag)| marks.held_back.min(lag));
@@ -389,7 +389,7 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
     rows
 }
 
-/// What pipelines set aside: the kernel's own table, at the same snapshot, and each message as text, whatever its bytes.
+/// The dead letters: the kernel's errors table, at the same snapshot, and each message as text, whatever its bytes.
 fn errors(view: &View) -> Option<Relation> {
     view.snapshot.catalog.tables.get(&ERRORS_TABLE).map(|def| Relation::Errors(Arc::clone(def)))
 }

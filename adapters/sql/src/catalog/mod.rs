@@ -1,6 +1,6 @@
-//! A snapshot's catalog as data: which schemas, tables and views there are, `information_schema`, and as much of `pg_catalog` as
-//! clients ask for. Built anew for every statement, so that all of it, the pipelines' cursors too, is of one state of the
-//! database. How tables are scanned is said in `tables`.
+//! A snapshot's catalog as data: schemas, tables, views, `information_schema`, and the part of `pg_catalog` that
+//! clients query. Built for every statement, so that all of it, the pipelines' cursors too, belongs to one state of the
+//! database. `tables` scans the tables.
 
 pub mod columns;
 pub mod functions;
@@ -27,22 +27,22 @@ pub const INFORMATION_SCHEMA: &str = "information_schema";
 /// PostgreSQL's own catalog.
 pub const PG_CATALOG: &str = "pg_catalog";
 
-/// What the catalog tells of beyond the snapshot: the database that runs, who asks, who else is there.
+/// The catalog's sources beyond the snapshot: the running database, the session, all sessions.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The database.
     pub database: Arc<dyn Database>,
-    /// Who asks.
+    /// The session.
     pub session: Arc<SessionInfo>,
-    /// Who else is there.
+    /// All sessions.
     pub registry: Arc<Registry>,
 }
 
-/// What a name stands for.
+/// The relation of a name.
 pub enum Relation {
-    /// A table of the kernel's.
+    /// A stored table.
     Stored(Arc<TableDef>),
-    /// What pipelines set aside: a table of the kernel's, and each message as text.
+    /// The dead letters: a stored table, and each message as text.
     Errors(Arc<TableDef>),
     /// Rows of the catalog.
     Rows(RecordBatch),

@@ -1,5 +1,5 @@
-//! `pg_catalog`: as many of PostgreSQL's tables as clients ask for to show tables, types and sessions. Tables that would
-//! describe what we do not have (policies, publications, triggers) are there and empty.
+//! `pg_catalog`: those of PostgreSQL's tables that clients query to show tables, types and sessions. Tables for missing
+//! features (policies, publications, triggers) exist and are empty.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::columns::{base_of, modifier_of};
 use super::rows::{Column, Value, array, batch, column, row};
 use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, Relation, View};
 
-/// Tables that there are.
+/// Names of the tables.
 pub const NAMES: &[&str] = &[
     "pg_am",
     "pg_attrdef",
@@ -127,14 +127,14 @@ fn keyed(snapshot: &Snapshot, key: i64) -> Option<&TableDef> {
     tables.map(Arc::as_ref).find(|t| key_oid(t.id) == key && !t.primary_key.is_empty())
 }
 
-/// What `pg_get_indexdef` says.
+/// The result of `pg_get_indexdef`.
 pub fn index_definition(snapshot: &Snapshot, key: i64) -> Option<String> {
     let def = keyed(snapshot, key)?;
     let (name, table) = (quote(&key_name(def)), quote(&def.name));
     Some(format!("CREATE UNIQUE INDEX {name} ON public.{table} USING hash ({})", key_columns(def)))
 }
 
-/// What `pg_get_constraintdef` says.
+/// The result of `pg_get_constraintdef`.
 pub fn constraint_definition(snapshot: &Snapshot, key: i64) -> Option<String> {
     keyed(snapshot, key).map(|def| format!("PRIMARY KEY ({})", key_columns(def)))
 }
@@ -293,7 +293,7 @@ const ATTRIBUTE: &[Column] = &[
     column("attstattarget", Int4),
     array("attacl", Text),
     array("attoptions", Text),
-    // Not PostgreSQL's: the default, where its clients ask for it by a correlated subquery (see `query::rewrite`).
+    // Not in PostgreSQL: the default, which clients query by a correlated subquery (see `query::rewrite`).
     column("attdefault", Text),
 ];
 

@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use pg_semantics::types::{Base, typed};
 
-/// A value of a catalog row; what is null has no type of its own.
+/// A value of a catalog row; a null has no type of its own.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Value {

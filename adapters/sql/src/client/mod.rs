@@ -1,4 +1,4 @@
-//! Who asks: what is known of a client's session, by itself and by others: `pg_stat_activity`, cancel requests, functions that ask who calls.
+//! The sessions of clients, for `pg_stat_activity`, cancel requests and functions of the session.
 
 pub mod settings;
 
@@ -17,14 +17,14 @@ pub fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
-/// A session, as others see it.
+/// A session's public state.
 #[derive(Debug)]
 pub struct SessionInfo {
-    /// Number that cancels name it by.
+    /// Number for cancel requests.
     pub pid: i32,
     /// Proves that a cancel request comes from its own client.
     pub secret: i32,
-    /// As said at connect.
+    /// From the startup packet.
     pub user: String,
     /// Address and port of the client.
     pub client: String,
@@ -32,13 +32,13 @@ pub struct SessionInfo {
     pub started_us: i64,
     /// Settings.
     pub settings: Mutex<Settings>,
-    /// What it does.
+    /// Its activity.
     pub activity: Mutex<Activity>,
-    /// Ends the statement that runs.
+    /// Ends the running statement.
     pub cancel: Notify,
 }
 
-/// What a session does.
+/// The activity of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
@@ -68,7 +68,7 @@ impl SessionInfo {
         }
     }
 
-    /// Notes what the session does from now on.
+    /// Records the session's new activity.
     pub fn set_state(&self, state: &'static str, query: Option<&str>) {
         let mut activity = self.activity.lock();
         let now = now_us();
@@ -81,12 +81,12 @@ impl SessionInfo {
     }
 }
 
-/// One run of a statement, which somebody waits for or has given up. A commit that is with the kernel cannot be given up: its
-/// outcome has to be known; and what has been given up begins no commit any more, wherever it is just then.
+/// One run of a statement, waited for or abandoned. A commit in the kernel cannot be abandoned, because its outcome
+/// must be known; an abandoned run never begins a commit.
 #[derive(Debug, Default)]
 pub struct Run {
     state: AtomicU8,
-    /// Set once nobody waits any more.
+    /// Set once the run is abandoned.
     pub stopped: Arc<AtomicBool>,
 }
 
@@ -99,7 +99,7 @@ impl Run {
         self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Before a commit goes to the kernel; false if the run has been given up.
+    /// Before a commit goes to the kernel; false if the run has been abandoned.
     pub fn begin_commit(&self) -> bool {
         self.change(Run::OPEN, Run::COMMITTING)
     }
@@ -109,7 +109,7 @@ impl Run {
         self.change(Run::COMMITTING, Run::OPEN);
     }
 
-    /// Nobody waits any more; false if a commit is with the kernel.
+    /// Abandons the run; false if a commit is in the kernel.
     pub fn give_up(&self) -> bool {
         let given_up = self.change(Run::OPEN, Run::GIVEN_UP);
         if given_up {
@@ -132,7 +132,7 @@ impl Registry {
         self.last_pid.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Makes a session known until the guard is dropped.
+    /// Registers a session until the guard is dropped.
     pub fn enter(self: &Arc<Self>, session: Arc<SessionInfo>) -> Registered {
         let pid = session.pid;
         self.sessions.lock().insert(pid, session);
@@ -144,13 +144,13 @@ impl Registry {
         self.sessions.lock().values().cloned().collect()
     }
 
-    /// Cancels what a session runs; false if there is no such session.
+    /// Cancels a session's statement; false if there is no such session.
     pub fn cancel(&self, pid: i32) -> bool {
         let session = self.sessions.lock().get(&pid).cloned();
         session.inspect(|s| s.cancel.notify_waiters()).is_some()
     }
 
-    /// The same, for a client that has to prove itself.
+    /// The same, for a client with its secret.
     pub fn cancel_with_secret(&self, pid: i32, secret: i32) {
         let session = self.sessions.lock().get(&pid).cloned();
         if let Some(session) = session.filter(|s| s.secret == secret) {
@@ -159,7 +159,7 @@ impl Registry {
     }
 }
 
-/// Takes the session off the list when dropped.
+/// Removes the session from the list when dropped.
 #[derive(Debug)]
 pub struct Registered {
     registry: Arc<Registry>,

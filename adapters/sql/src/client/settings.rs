@@ -1,5 +1,5 @@
-//! SET, SHOW and RESET: the settings that clients expect to find. Only `statement_timeout` changes what the server does; the
-//! others are kept, and those that would promise another behaviour than ours are refused.
+//! SET, SHOW and RESET: the settings that clients expect. Only `statement_timeout` changes the server's behaviour; the
+//! others are stored, and values that would require another behaviour than ours are refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Set, Value};
 
 use crate::error::{Result, SqlError, SqlState};
 
-/// PostgreSQL version whose dialect and catalog clients are told to expect.
+/// PostgreSQL version that is reported to clients.
 pub const SERVER_VERSION: &str = "15.8 (Tidemark)";
 
-/// Name, default, and whether clients are told of its value at connect and at every change.
+/// Name, default, and whether its value is reported to clients at connect and at every change.
 const KNOWN: &[(&str, &str, bool)] = &[
     ("application_name", "", true),
     ("bytea_output", "hex", false),
@@ -64,7 +64,7 @@ pub struct Settings {
     changed: BTreeMap<String, String>,
     /// Until the end of the block.
     local: BTreeMap<String, String>,
-    /// What the session had when the block began.
+    /// The session's settings when the block began.
     before_block: Option<BTreeMap<String, String>>,
     started_with: BTreeMap<String, String>,
 }
@@ -98,21 +98,21 @@ impl Settings {
         all
     }
 
-    /// What clients are told of.
+    /// The settings that are reported to clients.
     pub fn reported(&self) -> Vec<(&'static str, String)> {
         let reported = KNOWN.iter().filter(|(_, _, reported)| *reported);
         reported.map(|(name, ..)| (*name, self.get(name).unwrap_or_default())).collect()
     }
 
-    /// Takes the startup packet's settings as the ones that RESET goes back to; the ones in `options` come first, as a
-    /// parameter of its own is the clearer wish.
+    /// Takes the startup packet's settings as the values of RESET; those in `options` first, so that a separate
+    /// parameter wins.
     pub fn start(&mut self, parameters: &BTreeMap<String, String>) -> Result<()> {
         for (name, value) in command_line(parameters.get("options").map_or("", String::as_str))? {
             self.set(&name, &value)?;
         }
         for (name, value) in parameters {
             match name.as_str() {
-                // Of the connection, and extensions of the protocol that nobody has to know.
+                // Parameters of the connection, and optional protocol extensions.
                 "user" | "database" | "options" => {}
                 extension if extension.starts_with("_pq_.") => {}
                 "replication" if matches!(value.as_str(), "false" | "off" | "no" | "0") => {}
@@ -133,8 +133,8 @@ impl Settings {
         self.before_block = Some(self.changed.clone());
     }
 
-    /// A transaction block ends: what was set for it alone is over, and if it is rolled back, what was set in it, too. Returns
-    /// what clients are to be told of.
+    /// A transaction block ends: its local settings end, and after a rollback all settings of the block are undone.
+    /// Returns the settings to report.
     pub fn end_block(&mut self, committed: bool) -> Vec<(&'static str, String)> {
         let shown = self.reported();
         self.local.clear();
@@ -146,7 +146,7 @@ impl Settings {
         self.reported().into_iter().zip(shown).filter(|(now, then)| now != then).map(|(now, _)| now).collect()
     }
 
-    /// Changes a setting for the rest of the block. Returns what clients are to be told of.
+    /// Changes a setting for the rest of the block. Returns the settings to report.
     pub fn set_local(&mut self, name: &str, value: &str) -> Result<Option<(&'static str, String)>> {
         let mut scratch = Settings { changed: BTreeMap::new(), ..self.clone() };
         let told = scratch.set(name, value)?;
@@ -154,11 +154,11 @@ impl Settings {
         Ok(told)
     }
 
-    /// Changes a setting. Returns what clients are to be told of, if they are.
+    /// Changes a setting. Returns it if it is to be reported.
     pub fn set(&mut self, name: &str, value: &str) -> Result<Option<(&'static str, String)>> {
         let key = name.to_ascii_lowercase();
         let Some((shown, default, reported)) = known(name) else {
-            // Settings with a dot are anybody's own, as in PostgreSQL.
+            // Settings with a dot are user-defined, as in PostgreSQL.
             if !name.contains('.') {
                 return Err(unknown(name));
             }
@@ -197,7 +197,7 @@ impl Settings {
         }
     }
 
-    /// All back to the values at connect. Returns what clients are to be told of.
+    /// Resets all settings to the values at connect. Returns the settings to report.
     pub fn reset_all(&mut self) -> Vec<(&'static str, String)> {
         self.changed = self.started_with.clone();
         self.local.clear();
@@ -211,7 +211,8 @@ impl Settings {
     }
 }
 
-/// The settings of a command line: `-c name=value` and `--name=value`, words apart, a blank inside of one after a backslash.
+/// The settings of a command line: `-c name=value` and `--name=value`, separated by blanks, a blank inside a word after
+/// a backslash.
 fn command_line(options: &str) -> Result<Vec<(String, String)>> {
     let mut words = vec![];
     let (mut word, mut begun, mut characters) = (String::new(), false, options.chars());
@@ -268,7 +269,7 @@ fn duration_ms(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
-/// The value as it is kept, or why it cannot be had.
+/// The stored form of a value, or why it is refused.
 fn checked(name: &str, value: &str) -> Result<String> {
     let invalid = |why: &str| {
         let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
@@ -308,22 +309,22 @@ fn checked(name: &str, value: &str) -> Result<String> {
         }
         "synchronous_commit" => match plain.as_str() {
             "on" | "local" | "remote_write" | "remote_apply" => Ok("on".into()),
-            _ => invalid("What is answered is durable: it cannot be switched off."),
+            _ => invalid("Every acknowledged statement is durable; this cannot be switched off."),
         },
         _ => Ok(value.to_string()),
     }
 }
 
-/// What a SET statement asks for.
+/// The change of a SET statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// A setting gets a value.
+    /// Sets a setting.
     Set(String, String),
-    /// A setting gets a value until the block ends.
+    /// Sets a setting until the block ends.
     SetLocal(String, String),
-    /// A setting goes back to its default.
+    /// Resets a setting.
     Reset(String),
-    /// Nothing that matters here.
+    /// No effect.
     Nothing,
 }
 
@@ -360,7 +361,7 @@ pub fn change(set: &Set) -> Result<Change> {
     })
 }
 
-/// Accepts a transaction mode that a block's one snapshot and one record fulfil.
+/// Accepts a transaction mode that a block with one snapshot and one record fulfils.
 pub fn transaction_mode(mode: &ast::TransactionMode) -> Result<()> {
     use ast::{TransactionAccessMode as A, TransactionIsolationLevel as I, TransactionMode as M};
     match mode {

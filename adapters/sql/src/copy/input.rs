@@ -1,5 +1,5 @@
-//! `COPY … FROM STDIN`: bytes as they come, cut into rows, rows into columns, columns into routed writes. Nothing is written
-//! before the end: it is one transaction.
+//! `COPY … FROM STDIN`: splits incoming bytes into rows, converts rows to columns, and routes them. Nothing is written
+//! before the end, because COPY is one transaction.
 
 use std::sync::Arc;
 
@@ -28,12 +28,12 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 pub struct CopyIn {
     context: StatementContext,
     table: Arc<TableDef>,
-    /// Ordinals that values go to, in order.
+    /// Ordinals of the target columns, in order.
     targets: Vec<usize>,
     options: Options,
     bytes_max: usize,
     buffer: BytesMut,
-    /// Bytes of the buffer that are known to hold no end of a row, and whether they end inside quotes.
+    /// Bytes of the buffer already searched for the end of a row, and whether they end inside quotes.
     scanned: usize,
     quoted: bool,
     header_due: bool,
@@ -86,7 +86,7 @@ impl CopyIn {
         })
     }
 
-    /// 1 for binary, 0 for text: of the whole, as CopyInResponse says it.
+    /// 1 for binary, 0 for text: the overall format of CopyInResponse.
     pub fn format_code(&self) -> i8 {
         i8::from(self.options.layout == Layout::Binary)
     }
@@ -96,7 +96,7 @@ impl CopyIn {
         self.targets.len()
     }
 
-    /// Takes a piece of the stream; pieces end anywhere.
+    /// Takes a part of the stream; parts may end anywhere.
     pub async fn push(&mut self, data: &[u8]) -> Result<()> {
         self.buffer.extend_from_slice(data);
         match self.options.layout {
@@ -140,7 +140,7 @@ impl CopyIn {
         }
     }
 
-    /// Where the next row ends that is there as a whole.
+    /// The end of the next complete row.
     fn find_line_end(&mut self) -> Option<usize> {
         let csv = self.options.layout == Layout::Csv;
         let mut escaped = false;
@@ -154,14 +154,14 @@ impl CopyIn {
             {
                 escaped = true;
             } else if csv && *byte == self.options.quote {
-                // A doubled quote goes out of and back into the quotes, which comes to the same.
+                // A doubled quote leaves and enters the quotes, which has no effect.
                 self.quoted = !self.quoted;
             } else if *byte == b'\n' && !self.quoted {
                 self.scanned = i;
                 return Some(i);
             }
         }
-        // An escape at the very end is looked at again, with what it escapes.
+        // An escape at the end of the buffer is scanned again with the next byte.
         self.scanned = self.buffer.len() - usize::from(escaped);
         None
     }
@@ -281,7 +281,7 @@ impl CopyIn {
         Ok(())
     }
 
-    /// The next tuple, if all of it is there.
+    /// The next tuple, if it is complete.
     fn whole_tuple(&mut self) -> Result<Option<Vec<Option<String>>>> {
         let mut rest = &self.buffer[..];
         if rest.len() < 2 {
@@ -335,7 +335,7 @@ fn text_values(line: &[u8], options: &Options) -> Option<Vec<Option<Vec<u8>>>> {
         }
         i += 1;
     }
-    // A backslash as the last byte takes the end of the line with it.
+    // A backslash as the last byte escapes the end of the line.
     if start <= line.len() && i > line.len() + 1 {
         return None;
     }

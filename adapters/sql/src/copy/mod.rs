@@ -1,4 +1,4 @@
-//! COPY: its options, and the streams in both directions. How a transaction takes the rows lives in `session`.
+//! COPY: its options, and the streams in both directions. `session` adds the rows to a transaction.
 
 mod input;
 mod output;

@@ -1,5 +1,5 @@
-//! `COPY … TO STDOUT`: the rows of a query, written as text, CSV or binary. The protocol gives every row a message of its own,
-//! and clients rely on it.
+//! `COPY … TO STDOUT`: the rows of a query, written as text, CSV or binary. Every row is a message of its own, as the
+//! protocol requires.
 
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::{Array, RecordBatch};
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::query::Cursor;
 use pg_semantics::types::encode::{self, Format};
 
-/// About how many bytes of rows are written before they are sent.
+/// Approximate bytes of rows that are written before they are sent.
 const MESSAGES_BYTES: usize = 256 << 10;
 
 /// A running COPY TO.
@@ -21,7 +21,7 @@ pub struct CopyOut {
     binary_header: Vec<u8>,
 }
 
-/// Messages of the stream, one after the other in one piece of memory.
+/// Messages of the stream, contiguous in one buffer.
 #[derive(Default)]
 pub struct Messages {
     bytes: BytesMut,
@@ -52,12 +52,12 @@ impl CopyOut {
         CopyOut { cursor, options, begun: false, binary_header }
     }
 
-    /// 1 for binary, 0 for text: of the whole, as CopyOutResponse says it.
+    /// 1 for binary, 0 for text: the overall format of CopyOutResponse.
     pub fn format_code(&self) -> i8 {
         i8::from(self.options.layout == Layout::Binary)
     }
 
-    /// Columns that the client gets.
+    /// Number of columns.
     pub fn column_count(&self) -> usize {
         self.cursor.described().fields.len()
     }

@@ -1,5 +1,5 @@
-//! CREATE, DROP and ALTER of tables and pipelines: from a parsed statement to kernel [`Definition`]s, checked as far as SQL
-//! knows better than the kernel. What a pipeline's definition means to its extractor lives in `transform`.
+//! CREATE, DROP and ALTER of tables and pipelines: from a parsed statement to kernel [`Definition`]s, with the checks
+//! that the kernel cannot make. `transform` compiles a pipeline's definition for its extractor.
 
 mod pipeline;
 mod table;
@@ -14,20 +14,20 @@ pub use pipeline::show_create;
 use crate::error::{Result, SqlError};
 use crate::query::StatementContext;
 
-/// What a statement comes to.
+/// The result of planning a statement.
 #[derive(Debug)]
 pub struct Plan {
-    /// To be carried out in order: none or several for START and STOP ALL PIPELINES, several for DROP TABLE and TRUNCATE of more
-    /// than one table, one for everything else. Several are several records: what can be wrong with one of them is found before
-    /// the first is carried out.
+    /// To be executed in order: none or several for START and STOP ALL PIPELINES, several for DROP TABLE and TRUNCATE
+    /// of more than one table, one for everything else. Several definitions are several records; all are checked before
+    /// the first is executed.
     pub definitions: Vec<Definition>,
-    /// What the client should know of them.
+    /// Notices for the client.
     pub notices: Vec<String>,
-    /// Names of secrets that were kept for them; to be settled once their outcome is known.
+    /// Names of secrets that were stored for them; to be settled once their outcome is known.
     pub secrets: Vec<String>,
 }
 
-/// Whether secrets may be without use after a statement.
+/// Whether a statement may leave secrets unused.
 pub fn may_leave_secrets(statement: &Statement) -> bool {
     matches!(
         statement,
@@ -35,7 +35,7 @@ pub fn may_leave_secrets(statement: &Statement) -> bool {
     )
 }
 
-/// The definitions that a statement asks for. Statements that define nothing are an error.
+/// The definitions of a statement. Other statements are an error.
 pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<Plan> {
     match statement {
         Statement::CreatePipeline(create) => pipeline::create(context, create).await,
@@ -47,7 +47,7 @@ pub async fn plan(context: &StatementContext, statement: &Statement) -> Result<P
     }
 }
 
-/// Whether a statement failed only because another one came first: it is to be planned again, on what is there now.
+/// Whether a statement failed only because another one came first: it is to be planned again on the current catalog.
 pub fn was_overtaken(statement: &Statement, error: &SqlError) -> bool {
     match statement {
         Statement::CreatePipeline(create) if create.or_replace => {

@@ -1,5 +1,4 @@
-//! CREATE and ALTER PIPELINE: everything that can be wrong with a pipeline before it meets its source. And its text for those who
-//! ask.
+//! CREATE and ALTER PIPELINE: all checks of a pipeline before its source is opened. Also SHOW CREATE PIPELINE.
 
 use kernel::cursors::Cursors;
 use std::collections::BTreeMap;
@@ -23,7 +22,7 @@ use crate::query::StatementContext;
 use crate::transform::PipelinePlanner;
 use crate::write::require_key;
 
-/// Checks a CREATE PIPELINE. OR REPLACE of one that is there alters it.
+/// Checks a CREATE PIPELINE. OR REPLACE of an existing one alters it.
 pub async fn create(context: &StatementContext, create: &CreatePipeline) -> Result<Plan> {
     check_credentials(&create.source.credentials)?;
     let existing = context.snapshot().catalog.pipeline_named(&create.name);
@@ -39,7 +38,7 @@ pub async fn create(context: &StatementContext, create: &CreatePipeline) -> Resu
     })
 }
 
-/// Checks an ALTER PIPELINE … SET: what comes out must be a pipeline that could be created like this.
+/// Checks an ALTER PIPELINE … SET: the result must be a pipeline that could be created.
 pub async fn alter(context: &StatementContext, name: &str, clauses: &PipelineClauses) -> Result<Plan> {
     clauses.credentials.as_ref().map_or(Ok(()), check_credentials)?;
     let existing = existing(context, name)?;
@@ -47,12 +46,12 @@ pub async fn alter(context: &StatementContext, name: &str, clauses: &PipelineCla
     alteration(context, existing, &altered).await
 }
 
-/// Refuses what a statement cannot say of a secret: a name that only the database gives, and what is shown in its place.
+/// Refuses invalid entries for secrets: a generated name, and the placeholder that replaces a value in output.
 fn check_credentials(credentials: &Credentials) -> Result<()> {
     for (property, credential) in credentials {
         let why = match credential {
             Credential::Kept(_) => "has {\"kept\": …}, which only the database writes",
-            Credential::Clear(value) if value == REDACTED => "has what is shown in the place of a secret",
+            Credential::Clear(value) if value == REDACTED => "has the placeholder that is shown for a secret",
             _ => continue,
         };
         let message = format!(
@@ -70,7 +69,7 @@ fn existing<'a>(context: &'a StatementContext, name: &str) -> Result<&'a Pipelin
     })
 }
 
-/// Another definition for a pipeline that is there. Offsets are kept as long as they may speak of the same topic.
+/// A new definition of an existing pipeline. Offsets are kept if the topic may be the same.
 async fn alteration(
     context: &StatementContext,
     existing: &PipelineDef,
@@ -83,7 +82,7 @@ async fn alteration(
     let mut notices = vec![];
     if !cursors.is_empty() && source_changed {
         notices.push(format!(
-            "pipeline \"{}\" reads another source now ('{}', before '{}'), so its offsets are forgotten and it begins at the \
+            "pipeline \"{}\" reads another source now ('{}', before '{}'), so its offsets are dropped and it begins at the \
              oldest message there; rows that it loaded before stay",
             altered.name,
             altered.source.address(),
@@ -101,8 +100,8 @@ async fn alteration(
     Ok(Plan { definitions: vec![alteration], notices, secrets })
 }
 
-/// Whether two sources may be one: the same topic at the same brokers. Elsewhere a topic of that name is held against its id when
-/// it is opened; one of which no id is known (brokers before 2.8 give none) is another one.
+/// Whether two sources may be the same topic: same name at the same brokers. At other brokers the topic id is compared
+/// when the source is opened; a topic without a known id (brokers before 2.8) counts as another one.
 fn may_be_same(before: &KafkaSource, after: &KafkaSource, identity: Option<Identity>) -> bool {
     let has_id = identity.is_some_and(|identity| identity.as_bytes().iter().any(|byte| *byte != 0));
     before.topic == after.topic && (same_brokers(before, after) || has_id)
@@ -117,7 +116,7 @@ fn same_brokers(before: &KafkaSource, after: &KafkaSource) -> bool {
     sorted(before) == sorted(after)
 }
 
-/// Checks an ALTER PIPELINE … SET OFFSETS: an offset is one that its partition has, or its end.
+/// Checks an ALTER PIPELINE … SET OFFSETS: an offset must exist in its partition, or be its end.
 pub async fn set_offsets(context: &StatementContext, name: &str, offsets: &OffsetsSyntax) -> Result<Plan> {
     let pipeline = existing(context, name)?;
     if pipeline.state == PipelineState::Running {
@@ -167,8 +166,8 @@ fn check_offsets(at: &BTreeMap<i32, i64>, metadata: &SourceMetadata) -> Result<(
     Ok(())
 }
 
-/// What the kernel is told of a pipeline, once it is checked, and the names of the secrets that were kept for it: the definition
-/// goes into the log and into recordings, and has only where they are.
+/// The kernel's specification of a checked pipeline, and the names of its stored secrets: the definition goes into the
+/// log and into recordings, and contains only the places of secrets.
 async fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<(PipelineSpec, Vec<String>)> {
     let mut create = create.clone();
     create.source.move_secrets();
@@ -179,7 +178,7 @@ async fn spec(context: &StatementContext, create: &CreatePipeline) -> Result<(Pi
     Ok((spec, secrets))
 }
 
-/// Puts the names of secrets in their place, and keeps them.
+/// Stores secrets and replaces them by their names.
 async fn keep(context: &StatementContext, credentials: &mut Credentials) -> Result<Vec<String>> {
     let mut clear: Vec<&mut Credential> =
         credentials.values_mut().filter(|credential| matches!(credential, Credential::Clear(_))).collect();
@@ -198,7 +197,7 @@ async fn keep(context: &StatementContext, credentials: &mut Credentials) -> Resu
     Ok(names)
 }
 
-/// The same without its text, which is put in when its secrets are kept.
+/// The same without its text, which is filled in when its secrets are stored.
 fn checked(context: &StatementContext, create: &CreatePipeline) -> Result<PipelineSpec> {
     let table = context.snapshot().catalog.table_named(&create.table).ok_or_else(|| {
         SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", create.table))
@@ -242,7 +241,7 @@ fn on_duplicate(create: &CreatePipeline, table: &TableDef) -> Result<OnDuplicate
     })
 }
 
-/// Every NOT NULL column must come from somewhere, or every message would be set aside.
+/// Every NOT NULL column needs a value, or every message would be a dead letter.
 fn check_fed(create: &CreatePipeline, plan: &ExtractPlan) -> Result<()> {
     for column in plan.table.columns.iter().filter(|c| !c.nullable) {
         let fed = plan.decode.fields.iter().any(|f| f.name == column.name)
@@ -260,8 +259,7 @@ fn check_fed(create: &CreatePipeline, plan: &ExtractPlan) -> Result<()> {
     Ok(())
 }
 
-/// A pipeline's definition as it may be shown: without secrets. EXTENDED adds the statement that gives another pipeline of
-/// this definition the same offsets.
+/// A pipeline's definition without secrets. EXTENDED adds the statement that sets the same offsets.
 pub fn show_create(pipeline: &PipelineDef, cursors: &Cursors, extended: bool) -> Result<String> {
     let mut text = parse_pipeline(&pipeline.definition_sql)?.to_string();
     if extended && !cursors.is_empty() {

@@ -1,4 +1,4 @@
-//! CREATE TABLE: what its columns and keys must be.
+//! CREATE TABLE: the checks of its columns and keys.
 
 use kernel::Snapshot;
 use kernel::ids::{ColumnId, Sequence, TableId};
@@ -138,7 +138,7 @@ pub fn check_droppable(snapshot: &Snapshot, names: &[String], if_exists: bool) -
     Ok(())
 }
 
-/// Evaluates every default once: whatever is wrong with it is said now and not at the first INSERT.
+/// Evaluates every default once, so that errors are reported now and not at the first INSERT.
 async fn check_defaults(context: &StatementContext, spec: &TableSpec) -> Result<()> {
     let table = TableDef {
         id: TableId(u32::MAX),

@@ -1,4 +1,4 @@
-//! The rows of a statement on their way to a client: what they look like, and where the client stands in them.
+//! The rows of a statement for a client: their description, and the position in them.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::error::{Result, SqlError, SqlState};
 use pg_semantics::types::encode::{self, Format};
 use pg_semantics::types::{Base, NO_MODIFIER, PgType, modifier};
 
-/// A batch that is larger than this counts as memory of its statement while its rows are sent, and they are put into a client's form
-/// where that keeps no other client waiting.
+/// A larger batch counts as memory of its statement while its rows are sent, and its rows are encoded where this delays
+/// no other client.
 const LARGE_BATCH_BYTES: usize = 1 << 20;
 
-/// How many times as large as in a batch the values of a row may be in a message.
+/// Factor by which the values of a row may grow from batch to message.
 const MESSAGE_FACTOR: usize = 4;
 
 /// Most bytes of a row in a message, as of a value.
@@ -38,7 +38,7 @@ pub struct Field {
     pub modifier: i32,
 }
 
-/// What the rows of a statement look like.
+/// Description of the rows of a statement.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Described {
     /// The columns.
@@ -56,7 +56,7 @@ impl Described {
         Described { fields: schema.fields().iter().map(field).collect() }
     }
 
-    /// Gives columns the names that PostgreSQL has for them.
+    /// Gives columns PostgreSQL's names.
     pub fn rename(&mut self, names: Vec<String>) {
         assert_eq!(names.len(), self.fields.len(), "a name for each column");
         for (field, name) in self.fields.iter_mut().zip(names) {
@@ -80,18 +80,18 @@ pub struct Cursor {
     _guard: Arc<SnapshotGuard>,
     stream: SendableRecordBatchStream,
     described: Described,
-    /// Columns whose type is another one than the client was told of.
+    /// Whether columns must be cast to the types that the client was told.
     recast: bool,
     current: Option<(RecordBatch, usize)>,
-    /// Of a large batch, and of a row of it that is being sent.
+    /// Memory of a large batch, and of the row being sent.
     memory: Option<MemoryReservation>,
     tag: &'static str,
     rows: u64,
 }
 
 impl Cursor {
-    /// The rows of a stream. `described`: what the client has been told already. `memory`: of the statement, nothing taken yet;
-    /// None where the rows are known to be few.
+    /// The rows of a stream. `described`: the description that the client already has. `memory`: of the statement,
+    /// nothing taken yet; None where the rows are few.
     pub fn new(
         guard: Arc<SnapshotGuard>,
         stream: SendableRecordBatchStream,
@@ -109,7 +109,7 @@ impl Cursor {
         Ok(Cursor { _guard: guard, stream, described: told, recast, current: None, memory, tag, rows: 0 })
     }
 
-    /// What the rows look like.
+    /// Description of the rows.
     pub fn described(&self) -> &Described {
         &self.described
     }
@@ -119,7 +119,7 @@ impl Cursor {
         self.described.rename(names);
     }
 
-    /// The next rows that are not sent yet, waiting for them if need be; None when there are no more.
+    /// Moves to the next unsent rows, waiting if necessary; false when there are no more.
     pub async fn advance(&mut self) -> Result<bool> {
         loop {
             if let Some((batch, next)) = &self.current
@@ -147,10 +147,10 @@ impl Cursor {
         Ok(memory.try_resize(counted)?)
     }
 
-    /// Does what takes long for a large batch and may not wait: other clients of this thread are served by another one meanwhile.
+    /// Runs work that takes long for a large batch: another thread serves this thread's other clients meanwhile.
     pub fn apart<T>(&self, work: impl FnOnce() -> T) -> T {
         let is_large = self.memory.as_ref().is_some_and(|memory| memory.size() > 0);
-        // A runtime of one thread has no other.
+        // A runtime with one thread has no other.
         if is_large && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             tokio::task::block_in_place(work)
         } else {
@@ -228,7 +228,7 @@ impl Cursor {
     }
 }
 
-/// Writes a DataRow message. Nothing is left of it after an error.
+/// Writes a DataRow message. After an error nothing of it remains.
 fn write_row(
     batch: &RecordBatch,
     row: usize,

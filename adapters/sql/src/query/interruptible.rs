@@ -1,4 +1,4 @@
-//! Optimizer rules that ask, before they begin and at every node that they look at, whether anybody still waits for the plan.
+//! Optimizer rules that check, before they begin and at every node, whether the plan was abandoned.
 
 use std::sync::Arc;
 

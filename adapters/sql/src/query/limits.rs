@@ -1,5 +1,4 @@
-//! What a parsed statement may cost to plan, looked at before it is planned. What a text may cost to parse lives in
-//! `tidemark_pipeline_sql`.
+//! Limits of a parsed statement, checked before it is planned. `tidemark_pipeline_sql` limits the cost of parsing.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -14,25 +13,25 @@ use crate::error::{Result, SqlError, SqlState};
 /// Most columns of a select list, as in PostgreSQL.
 pub const SELECT_COLUMNS_MAX: usize = 1664;
 
-/// Deepest nesting of queries in one another.
+/// Deepest nesting of queries.
 const QUERIES_DEPTH_MAX: usize = 300;
 
-/// Deepest nesting of functions and signs in one another. The planner names and types each of them together with all that is
-/// within it, several times over: it takes time by the cube of the depth. Rows of operators are planned flat and do not count.
+/// Deepest nesting of functions and signs. The planner names and types each of them together with all of its children,
+/// several times: the time grows with the cube of the depth. Sequences of operators are planned flat and do not count.
 const CALLS_DEPTH_MAX: usize = 200;
 
-/// Deepest nesting of queries that are operands (scalar ones, those of IN, EXISTS, ANY and ALL). DataFusion checks each plan
-/// after each of its passes, and a query within as part of every one around it: the time doubles with each.
+/// Deepest nesting of queries that are operands (scalar ones, those of IN, EXISTS, ANY and ALL). DataFusion checks each
+/// plan after each of its passes, and an inner query as a part of every outer one: each level doubles the time.
 const OPERAND_QUERIES_DEPTH_MAX: usize = 10;
 
-/// Most tables and queries that a statement reads, each common table counted as often as it is mentioned: that is how often it
-/// is in the plan.
+/// Most tables and queries that a statement reads, each common table counted at each mention, because the plan contains
+/// it that often.
 const RELATIONS_MAX: u64 = 1_000;
 
-/// Most of them in all definitions of common tables together, also of those that nothing mentions.
+/// Most of them in all definitions of common tables together, unused ones included.
 const DEFINED_RELATIONS_MAX: u64 = 20 * RELATIONS_MAX;
 
-/// Refuses what would cost more to plan than a statement may, and locks of rows, which there are none of.
+/// Refuses a statement that exceeds a limit, and row locks, which do not exist.
 pub fn check(statement: &Statement) -> Result<()> {
     let mut check = Check::default();
     match statement.visit(&mut check) {
@@ -64,15 +63,15 @@ pub fn check_width(columns: usize) -> Result<()> {
 #[derive(Default)]
 struct Check {
     depth: usize,
-    /// Functions and signs around what is looked at.
+    /// Functions and signs around the current node.
     calls: usize,
-    /// Queries that are operands around what is looked at.
+    /// Operand queries around the current node.
     operand_queries: usize,
-    /// What all common tables come to.
+    /// Relations of all common tables.
     defined: u64,
-    /// What the queries that are open have mentioned so far, innermost last.
+    /// Relations that the open queries have mentioned so far, innermost last.
     open: Vec<u64>,
-    /// What each common table comes to. A name that is defined again comes to what is more.
+    /// Relations of each common table. A name that is defined again keeps the larger number.
     common: HashMap<String, u64>,
     /// Common tables that are being defined, in order, by query.
     defining: Vec<Vec<Ident>>,
@@ -118,7 +117,7 @@ impl Visitor for Check {
         self.depth -= 1;
         self.defining.pop();
         let relations = self.open.pop().unwrap_or_default();
-        // The common tables of the query around it come first, in order, each one query.
+        // The common tables of the enclosing query come first, in order, each one query.
         if let Some(name) = self.defining.last_mut().and_then(Vec::pop) {
             let common = self.common.entry(fold(&name)).or_default();
             *common = relations.max(*common);
@@ -168,7 +167,7 @@ impl Visitor for Check {
     }
 }
 
-/// What the planner makes a call of: functions, and signs. Parts of functions with a syntax of their own are read as functions.
+/// Whether the planner makes a call of it: functions, and signs. Special forms of functions count as functions.
 fn is_call(expr: &Expr) -> bool {
     match expr {
         Expr::UnaryOp { op, .. } => !matches!(op, UnaryOperator::Not),

@@ -1,5 +1,6 @@
-//! Planning and running of statements that read, on DataFusion: one snapshot a statement, bounded memory, no panic that gets
-//! out. What a snapshot looks like as a catalog lives in `catalog`; who asks, and in which transaction, lives in `session`.
+//! Planning and running of statements that read, on DataFusion: one snapshot per statement, bounded memory, and no
+//! panic that escapes. `catalog` presents a snapshot as a catalog; `session` holds the client's session and
+//! transaction.
 
 mod cursor;
 mod interruptible;
@@ -50,29 +51,29 @@ use workers::Workers;
 pub use cursor::{Cursor, Described, Field};
 pub use workers::{STACK_BYTES, THREADS_MAX};
 
-/// What all statements of a server share: functions, planning rules, the memory pool, and the threads that queries run on.
-/// These are apart from the threads that talk to clients, so that no query keeps those from being heard.
+/// Shared by all statements of a server: functions, planning rules, the memory pool, and the threads of queries. These
+/// are apart from the threads that serve clients, so that no query delays those.
 #[derive(Debug)]
 pub struct QueryEngine {
     base: SessionState,
     threads: Option<Runtime>,
     workers: Workers,
-    /// Out of which all queries take their memory.
+    /// Memory of all queries.
     pool: Arc<dyn MemoryPool>,
-    /// Out of which comes what is kept for clients between statements, and what they have sent of a message: apart, so that
-    /// clients who only send cannot keep others from asking.
+    /// Memory for clients between statements and for their incomplete messages. It is separate, so that clients that
+    /// only send cannot block queries.
     clients: Arc<dyn MemoryPool>,
 }
 
-/// A part of the memory of queries, as one over this, that clients may have kept for them beside it.
+/// The clients' memory is the queries' memory divided by this.
 const CLIENTS_PART: usize = 4;
 
-/// Batches that a query may be ahead of its reader.
+/// Batches by which a query may be ahead of its reader.
 const BATCHES_AHEAD: usize = 2;
 
 impl QueryEngine {
-    /// `memory_bytes` bounds what all queries together may hold beyond the tables themselves; `threads` is the number of
-    /// partitions that one query is run in.
+    /// `memory_bytes` bounds the memory of all queries together beyond the tables; `threads` is the number of
+    /// partitions of one query.
     pub fn new(memory_bytes: usize, threads: usize) -> Result<QueryEngine> {
         let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(memory_bytes));
         let mut config = SessionConfig::new()
@@ -112,8 +113,8 @@ impl QueryEngine {
         Ok(QueryEngine { base: state, threads: Some(threads), workers, pool, clients })
     }
 
-    /// Parses, plans or carries out a statement that is about `bytes` large, on a thread of its own. If this future is dropped,
-    /// the work ends where it next waits or asks.
+    /// Parses, plans or executes a statement of about `bytes` bytes on a thread of its own. If this future is dropped,
+    /// the work ends at its next wait or check.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -127,7 +128,7 @@ impl QueryEngine {
         MemoryConsumer::new(what).register(&self.pool)
     }
 
-    /// Memory for what is kept for a client, none yet.
+    /// Memory for a client's state, none yet.
     pub(crate) fn client_memory(&self, what: &str) -> MemoryReservation {
         MemoryConsumer::new(what).register(&self.clients)
     }
@@ -163,14 +164,14 @@ impl QueryEngine {
 
 impl Drop for QueryEngine {
     fn drop(&mut self) {
-        // May happen on a thread that must not wait.
+        // The drop may happen on a thread that must not block.
         if let Some(threads) = self.threads.take() {
             threads.shutdown_background();
         }
     }
 }
 
-/// Ready to be evaluated over batches of this schema: types coerced, arithmetic checked.
+/// Compiles an expression for batches of this schema: types coerced, arithmetic checked.
 pub(crate) fn physical_expression(
     state: &SessionState,
     logical: Expr,
@@ -187,14 +188,14 @@ pub(crate) fn physical_expression(
 }
 
 fn runtime(pool: Arc<dyn MemoryPool>) -> Result<Arc<RuntimeEnv>> {
-    // No spilling: what does not fit fails with 53200 instead of filling somebody's temporary directory.
+    // No spilling: a query that does not fit fails with 53200 instead of filling a temporary directory.
     Ok(RuntimeEnvBuilder::new()
         .with_memory_pool(pool)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()?)
 }
 
-/// What a statement needs from its surroundings, whichever kind it is.
+/// The environment of a statement of any kind.
 #[derive(Clone)]
 pub struct Environment {
     /// The database.
@@ -205,7 +206,7 @@ pub struct Environment {
     pub session: Arc<SessionInfo>,
     /// Who else is there.
     pub registry: Arc<Registry>,
-    /// Whether somebody waits for what is done here.
+    /// Whether the client still waits.
     pub run: Arc<Run>,
 }
 
@@ -230,7 +231,7 @@ impl Environment {
         let tables = Arc::new(Tables::new(view, overlay));
         state.register_catalog_list(Arc::new(CatalogList::new(Arc::clone(&tables))));
         for function in functions {
-            // Replaces what the last statement's context, a copy, had under the name.
+            // Replaces the function of that name in the previous statement's context, which is a copy.
             let _ = state.register_udf(function);
         }
         let budget = Budget::new(Arc::clone(&self.engine.pool), Arc::clone(&self.run.stopped));
@@ -241,13 +242,13 @@ impl Environment {
     }
 }
 
-/// One statement on one snapshot. Everything that the statement reads, it reads through here.
+/// One statement on one snapshot. All reads of the statement go through it.
 pub struct StatementContext {
     environment: Environment,
     snapshot: Arc<Snapshot>,
     tables: Arc<Tables>,
     state: SessionState,
-    /// Memory of the rows that were collected.
+    /// Memory of the collected rows.
     held: MemoryReservation,
 }
 
@@ -257,7 +258,7 @@ impl StatementContext {
         &self.environment
     }
 
-    /// What the statement reads.
+    /// The snapshot that the statement reads.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
@@ -272,13 +273,13 @@ impl StatementContext {
         &self.state
     }
 
-    /// Plans a SELECT, VALUES, or EXPLAIN of one. Everything else is refused: what DataFusion itself understands by COPY or
-    /// CREATE EXTERNAL TABLE would reach the server's files.
+    /// Plans a SELECT, VALUES, or EXPLAIN of one. Everything else is refused: DataFusion's own COPY and CREATE EXTERNAL
+    /// TABLE would access the server's files.
     pub async fn plan(&self, statement: &ast::Statement) -> Result<LogicalPlan> {
         Ok(self.plan_named(statement).await?.0)
     }
 
-    /// The same, and what PostgreSQL calls the columns of the result.
+    /// The same, with PostgreSQL's names for the columns of the result.
     pub async fn plan_named(&self, statement: &ast::Statement) -> Result<(LogicalPlan, Vec<String>)> {
         limits::check(statement)?;
         if rewrite::names_hidden_column(statement) {
@@ -334,12 +335,12 @@ impl StatementContext {
         self.environment.engine.run(physical, self.state.task_ctx())
     }
 
-    /// All rows of a plan, for results that are known to be small or have to be whole before they are used.
+    /// All rows of a plan, for results that are small or are needed as a whole.
     pub async fn collect(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
         let mut stream = self.stream(plan).await?;
         let mut batches = Vec::new();
         while let Some(batch) = guarded(stream.try_next()).await?? {
-            // Until the statement ends: they are changed and written after they are read.
+            // Held until the statement ends: the rows are changed and written after they are read.
             self.held.try_grow(bytes(&batch)?)?;
             batches.push(batch);
         }
@@ -357,8 +358,8 @@ impl Relations for StatementContext {
     }
 }
 
-/// DataFusion's rules for plans that run, but for the one that moves filters: it finds the columns of a filter by their names alone,
-/// and takes another table's where two have the same. What can be moved has been moved in the logical plan.
+/// DataFusion's physical rules, except the one that moves filters: it finds the columns of a filter by name alone, and
+/// confuses equal names of two tables. The logical plan has already moved filters where possible.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
@@ -376,7 +377,7 @@ fn with_alias(expression: ast::Expr) -> ast::ExprWithAlias {
     ast::ExprWithAlias { expr: expression, alias: None }
 }
 
-/// Catches the panic of a planner that meets what nobody thought of: the statement fails, the session goes on.
+/// Catches a panic of the planner: the statement fails, the session continues.
 pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(f)).map_err(|panic| panicked(panic.as_ref()))
 }

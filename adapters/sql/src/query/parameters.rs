@@ -1,5 +1,5 @@
-//! Parameters `$1`, `$2`, … of prepared statements: which types they have, and their values put into the syntax tree as
-//! typed constants, so that every clause that takes an expression takes a parameter.
+//! Parameters `$1`, `$2`, … of prepared statements: their types, and the substitution of their values as typed
+//! constants in the syntax tree, so that every clause with an expression accepts a parameter.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -13,10 +13,10 @@ use pg_semantics::types::{Base, PgType, decode};
 /// Most parameters of one statement, as in PostgreSQL.
 pub const PARAMETERS_MAX: usize = 65_535;
 
-/// How a parameter's value is put into a statement.
+/// How a parameter's value is substituted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Typing {
-    /// Of exactly its type, so that the columns of a result are what the client was told.
+    /// Of exactly its type, so that the result has the columns that the client was told.
     Exact,
     /// As a literal that takes the type of the column it is assigned to.
     Literal,
@@ -36,7 +36,7 @@ fn placeholder(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Parameters that a statement mentions, each with the type that a cast right around it names, or that of a LIMIT.
+/// Parameters that a statement mentions, each with the type of a cast directly around it, or of a LIMIT.
 pub fn mentioned(statement: &ast::Statement) -> Result<BTreeMap<usize, Option<PgType>>> {
     struct Find(BTreeMap<usize, Option<PgType>>);
     impl ast::Visitor for Find {
@@ -79,7 +79,7 @@ pub fn mentioned(statement: &ast::Statement) -> Result<BTreeMap<usize, Option<Pg
     }
 }
 
-/// How many rows a query is to give, and after how many.
+/// The expressions of LIMIT and OFFSET.
 fn limits(query: &ast::Query) -> Vec<&Expr> {
     let mut limits: Vec<&Expr> = match &query.limit_clause {
         None => vec![],
@@ -92,7 +92,7 @@ fn limits(query: &ast::Query) -> Vec<&Expr> {
     limits
 }
 
-/// Puts an expression in the place of each parameter.
+/// Replaces each parameter by an expression.
 pub fn substitute(statement: &mut ast::Statement, values: &[Expr]) -> Result<()> {
     struct Put<'a>(&'a [Expr]);
     impl VisitorMut for Put<'_> {
@@ -163,7 +163,7 @@ fn array(base: Base, items: Vec<Option<String>>) -> Expr {
     cast(list, ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(sql_type(base)), None)))
 }
 
-/// A literal as a person would write it; what is no number as it stands is quoted.
+/// A literal as a person would write it; everything but a number is quoted.
 fn literal(base: Base, text: String) -> Expr {
     let numeric = matches!(base, Base::Int2 | Base::Int4 | Base::Int8 | Base::Oid | Base::Numeric);
     let (negative, digits) = text.strip_prefix('-').map_or((false, text.as_str()), |d| (true, d));

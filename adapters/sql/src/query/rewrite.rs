@@ -1,5 +1,5 @@
-//! What clients write and DataFusion does not understand, rewritten on the syntax tree to what it does: PostgreSQL's
-//! qualified functions and operators, its catalog casts, and the shapes of psql's own queries.
+//! Rewrites PostgreSQL syntax that DataFusion does not support, on the syntax tree: PostgreSQL's qualified functions
+//! and operators, its catalog casts, and the shapes of psql's own queries.
 
 use std::ops::ControlFlow;
 
@@ -19,9 +19,9 @@ use crate::tables::snapshot_table::is_hidden_column;
 /// Most digits of a numeric.
 const NUMERIC_DIGITS_MAX: i32 = 38;
 
-/// A statement whose names can be settled.
+/// Prepares a statement for name resolution.
 pub fn for_planner(mut statement: Statement) -> Result<Statement> {
-    // Before anything is put in the place of what the client wrote.
+    // Before any other rewriting, so that columns have the client's names.
     pg_semantics::syntax::label_columns(&mut statement);
     pg_semantics::syntax::balance(&mut statement);
     if let ControlFlow::Break(error) = VisitMut::visit(&mut statement, &mut Rewriter) {
@@ -122,13 +122,13 @@ fn rewrite(expr: &mut Expr) {
         {
             *expr = without_exponent(digits);
         }
-        // What is no bigint is a numeric.
+        // A number beyond bigint is a numeric.
         Expr::Value(ast::ValueWithSpan { value: Value::Number(digits, _), .. })
             if digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<i64>().is_err() =>
         {
             *expr = number_as(digits, numeric());
         }
-        // A function that is called without parentheses, which the parser takes for a column.
+        // A function that is called without parentheses, which the parser reads as a column.
         Expr::Identifier(ident)
             if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("current_schema") =>
         {
@@ -154,7 +154,8 @@ fn is_float(data_type: &DataType) -> bool {
     matches!(PgType::of_sql(data_type), Some(PgType::One(Base::Float4 | Base::Float8)))
 }
 
-/// `NOT EXISTS (…) IS UNKNOWN` asks whether EXISTS is, and is not: NOT binds less. The parser takes NOT EXISTS for one word.
+/// `NOT EXISTS (…) IS UNKNOWN` is the negation of `EXISTS (…) IS UNKNOWN`, because NOT binds less. The parser reads NOT
+/// EXISTS as one word.
 fn negate_last(test: &mut Expr) {
     let (Expr::IsNull(tested)
     | Expr::IsNotNull(tested)
@@ -174,8 +175,7 @@ fn negate_last(test: &mut Expr) {
     }
 }
 
-/// A constant with its signs, where that makes it another type than the number without them: the least integer and bigint, or a
-/// number with two signs.
+/// A constant with its signs, where these change its type: the least integer and bigint, or a number with two signs.
 fn signed_constant(operand: &Expr) -> Option<Expr> {
     let (negative, digits) = sign_of(operand, true)?;
     match (negative, digits) {
@@ -186,7 +186,7 @@ fn signed_constant(operand: &Expr) -> Option<Expr> {
     }
 }
 
-/// Whether a constant under signs is negative, given whether what is around it is, and its digits.
+/// Whether a constant under signs is negative, given the sign around it; and its digits.
 fn sign_of(expr: &Expr, negative: bool) -> Option<(bool, &str)> {
     match expr {
         Expr::Nested(inner) => sign_of(inner, negative),
@@ -196,7 +196,7 @@ fn sign_of(expr: &Expr, negative: bool) -> Option<(bool, &str)> {
     }
 }
 
-/// A number that is cast to a float and is no numeric here becomes a text, which a float is read from as well.
+/// A number that is cast to a float and exceeds our numerics becomes a text, which is read as a float.
 fn wide_as_text(expr: &mut Expr) {
     if let Expr::Nested(inner) = expr {
         return wide_as_text(inner);
@@ -221,8 +221,8 @@ fn is_wide(number: &str) -> bool {
     }
 }
 
-/// A number without its exponent, which DataFusion makes a power of ten that no binary fraction is: `1e15` would be
-/// 999999999999999.9 as double precision. What has more digits than a numeric here is refused as one.
+/// A number without its exponent, which DataFusion computes with an inexact power of ten: `1e15` would be
+/// 999999999999999.9 as double precision. A number with more digits than a numeric is refused.
 fn without_exponent(number: &str) -> Expr {
     match plain_digits(number) {
         None => number_as(number, numeric()),
@@ -272,7 +272,7 @@ fn take(expr: &mut Expr) -> Expr {
 fn is_array_of_nothing(function: &Function) -> bool {
     match &function.args {
         FunctionArguments::Subquery(query) if function.name.to_string().eq_ignore_ascii_case("array") => {
-            // It has been rewritten before this expression.
+            // The query was rewritten before this expression.
             matches!(query.body.as_ref(), SetExpr::Select(select) if select.from.is_empty()
                 && matches!(&select.selection, Some(Expr::Value(v)) if v.value == Value::Boolean(false)))
         }
@@ -379,7 +379,7 @@ fn catalog_name(factor: &TableFactor) -> Option<&str> {
     }
 }
 
-/// A query over tables that are always empty gives no rows, however it is put: it becomes one that surely can be planned.
+/// A query over tables that are always empty returns no rows in any form: it is replaced by one that can be planned.
 fn empty_set_expr(body: &mut SetExpr) -> bool {
     match body {
         SetExpr::Select(select) => empty_select(select),
@@ -426,7 +426,7 @@ fn empty_select(select: &mut Select) -> bool {
     true
 }
 
-/// What aggregates without groups are over no rows: one row, of zeros for counts and of nulls.
+/// Aggregates without groups over no rows: one row, with zeros for counts and otherwise nulls.
 fn aggregate_nothing(select: &mut Select) -> bool {
     const AGGREGATES: [&str; 10] =
         ["count", "sum", "min", "max", "avg", "bool_and", "bool_or", "every", "array_agg", "string_agg"];

@@ -1,11 +1,11 @@
-//! The threads that statements are parsed and planned on, apart from those that talk to clients. Each piece of work has a thread
-//! to itself while it runs, so that the operating system shares the cores among them, and a stack that is known to be large
-//! enough for the deepest statement that is let in.
+//! The threads on which statements are parsed and planned, apart from those that serve clients. Each piece of work has
+//! its own thread while it runs, so that the operating system shares the cores, and a stack that suffices for the
+//! deepest permitted statement.
 //!
-//! DataFusion's planner cannot be interrupted where it does not ask. Whoever gives up a piece of work is answered at once; the
-//! work goes on until the planner's next rule or wait, and holds its place until then. How much that can be is bounded by the
-//! limits of statements, and how many there can be by the places: a large statement takes one of few, a small one, one of many,
-//! so that no number of large ones keeps a small one waiting.
+//! DataFusion's planner can be interrupted only at certain points. A caller that abandons work returns at once; the
+//! work continues until the planner's next rule or wait, and holds its slot until then. The limits of statements bound
+//! this time, and the slots bound the number: a large statement takes one of few slots, a small one, one of many, so
+//! that large ones never delay a small one.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use tokio::sync::Semaphore;
 use super::panicked;
 use crate::error::{Result, SqlError};
 
-/// Stack of every thread that parses, plans or runs statements. It is reserved, and taken as far as it is used.
+/// Stack of every thread that parses, plans or runs statements. It is reserved, and allocated as it is used.
 pub const STACK_BYTES: usize = 512 << 20;
 
 /// Most threads of statements at a time.
 pub const THREADS_MAX: usize = 64;
 
-/// Places for statements of up to [`MEDIUM_BYTES`] and [`HEAVY_BYTES`], and for larger ones.
+/// Slots for statements of up to [`MEDIUM_BYTES`] and [`HEAVY_BYTES`], and for larger ones.
 const PLACES: [usize; 3] = [56, 4, 2];
 
-/// Parsed statements that are larger than this are few at a time.
+/// Larger parsed statements use the second number of slots.
 const MEDIUM_BYTES: usize = 64 << 10;
 
-/// And those that are larger than this, fewer.
+/// Still larger ones use the third.
 const HEAVY_BYTES: usize = 1 << 20;
 
-/// Places for pieces of work.
+/// Slots for pieces of work.
 #[derive(Clone, Debug)]
 pub(super) struct Workers {
     threads: Handle,

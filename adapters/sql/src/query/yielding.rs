@@ -1,6 +1,6 @@
-//! Operators that make many rows of few give way to others at each of their batches. DataFusion's own rule sees to the leaves
-//! of a plan, and a join that multiplies its input would run for long between two of their batches: it could not be
-//! cancelled.
+//! Makes operators that produce many rows from few yield at each of their batches. DataFusion's own rule covers the
+//! leaves of a plan only; a join that multiplies its input would run for long between two of their batches and could
+//! not be cancelled.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 const MULTIPLYING: [&str; 5] =
     ["CrossJoinExec", "HashJoinExec", "NestedLoopJoinExec", "SortMergeJoinExec", "UnnestExec"];
 
-/// Lets what multiplies rows give way.
+/// Inserts yielding into operators that multiply rows.
 #[derive(Debug)]
 pub struct Yielding;
 

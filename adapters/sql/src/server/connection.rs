@@ -1,5 +1,5 @@
-//! One connection: its messages in order, a statement at a time, each of which can be cancelled, can time out, and is given
-//! up when the client hangs up. The two query protocols live in `simple` and `extended`.
+//! One connection: its messages in order, one statement at a time. A statement can be cancelled, can time out, and is
+//! abandoned when the client disconnects. `simple` and `extended` implement the two query protocols.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,9 +23,9 @@ use pg_semantics::types::encode::Format;
 
 /// Why a statement did not complete.
 pub enum Failure {
-    /// The client is told, and goes on.
+    /// The client gets the error, and the connection continues.
     Sql(SqlError),
-    /// The connection is of no more use.
+    /// The connection is broken.
     Io(io::Error),
 }
 
@@ -48,15 +48,15 @@ pub struct Connection {
     pub(super) session: Session,
     pub(super) prepared: HashMap<String, Arc<Prepared>>,
     pub(super) portals: HashMap<String, Portal>,
-    /// After an error in the extended protocol: everything up to Sync is passed over.
+    /// After an error in the extended protocol: everything up to Sync is skipped.
     pub(super) skip_to_sync: bool,
-    /// When the statement that runs began.
+    /// Start of the running statement.
     began: Instant,
     stopping: watch::Receiver<bool>,
 }
 
 impl Connection {
-    /// A client that has said who it is.
+    /// A client that has sent its startup packet.
     pub fn new(
         reader: Reader,
         writer: Writer,
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Until the client leaves.
+    /// Serves the client until it disconnects.
     pub async fn run(mut self) -> io::Result<()> {
         self.writer.welcome(self.session.info());
         self.ready().await?;
@@ -114,14 +114,14 @@ impl Connection {
         self.writer.flush().await
     }
 
-    /// Answers a message that was too much to be kept.
+    /// Answers a refused message.
     async fn refuse(&mut self, refused: &Refused) -> io::Result<()> {
         match refused.kind {
             b'Q' => {
                 self.report(&refused.error);
                 self.ready().await
             }
-            // What was sent ahead of an error in COPY.
+            // Sent before the client knew of an error in COPY.
             b'd' => Ok(()),
             _ if self.skip_to_sync => Ok(()),
             _ => {
@@ -141,7 +141,7 @@ impl Connection {
             }
             Message::Sync(_) => self.sync().await,
             Message::Flush(_) => self.writer.flush().await,
-            // What was sent ahead of an error in COPY.
+            // Sent before the client knew of an error in COPY.
             Message::CopyData(_) | Message::CopyDone(_) | Message::CopyFail(_) => Ok(()),
             _ if self.skip_to_sync => Ok(()),
             extended => match self.extended(extended).await {
@@ -156,19 +156,19 @@ impl Connection {
         }
     }
 
-    /// Tells the client of an error of its statement; an open block is lost.
+    /// Sends an error of a statement; an open block fails.
     pub(super) fn report(&mut self, error: &SqlError) {
         let told = self.session.failed();
         self.writer.error(error);
         told.into_iter().for_each(|(name, value)| self.writer.parameter(name, value));
     }
 
-    /// The time of a statement counts from here.
+    /// Starts the time of a statement.
     pub(super) fn begin_statement(&mut self) {
         self.began = Instant::now();
     }
 
-    /// Tells the client to go on.
+    /// Sends ReadyForQuery.
     pub(super) async fn ready(&mut self) -> io::Result<()> {
         let status = self.session.status();
         let state = match status {
@@ -181,7 +181,7 @@ impl Connection {
         self.writer.flush().await
     }
 
-    /// Notes what runs, for others to see. Our own statements are shown without their credentials.
+    /// Records the running statement for `pg_stat_activity`. Our own statements are shown without their credentials.
     pub(super) fn note(&self, statement: &Statement, text: &str) {
         match statement {
             Statement::Sql(_) => self.session.info().set_state("active", Some(text)),
@@ -235,7 +235,7 @@ impl Connection {
         supervised(self.session.info(), &run, self.began, reader, work).await
     }
 
-    /// Takes the rows that the client sends, to the end or to its giving up.
+    /// Receives the client's rows, to the end or to CopyFail.
     pub(super) async fn receive_copy(&mut self, mut copy: CopyIn) -> Result<String, Failure> {
         self.writer.copy_in(copy.format_code(), copy.column_count());
         self.writer.flush().await?;
@@ -260,7 +260,7 @@ impl Connection {
                     let message = format!("COPY from stdin failed: {}", fail.message);
                     return Err(SqlError::new(SqlState::QUERY_CANCELED, message).into());
                 }
-                // Clients send these ahead, as they may.
+                // Clients may send these ahead.
                 Message::Flush(_) | Message::Sync(_) => {}
                 _ => {
                     let message = "unexpected message type during COPY from stdin";
@@ -275,8 +275,8 @@ impl Connection {
         Ok(format!("COPY {rows}"))
     }
 
-    /// Has something done in the session, apart from the threads that serve the network: a piece of work for a statement that is
-    /// about `bytes` large. If it is given up, the session goes on without what was done in it.
+    /// Runs work of the session on another thread than the network's, for a statement of about `bytes` bytes. If the
+    /// work is abandoned, the session continues without its changes.
     pub(super) async fn work<T: Send + 'static>(
         &mut self,
         bytes: usize,
@@ -298,15 +298,15 @@ impl Connection {
     }
 }
 
-/// COPY data that is taken in at once, before others get their turn.
+/// COPY data handled at once before yielding to other connections.
 const COPY_STEP_BYTES: usize = 64 << 10;
 
 fn canceled(why: &str) -> SqlError {
     SqlError::new(SqlState::QUERY_CANCELED, why)
 }
 
-/// Carries on with a piece of a statement until it is done, is cancelled, has used up its time, or nobody waits for it any
-/// more. A commit that is with the kernel is waited for: its outcome has to be known.
+/// Runs a part of a statement until it completes, is cancelled, times out, or the client disconnects. A commit in the
+/// kernel is waited for: its outcome must be known.
 async fn supervised<T>(
     info: &SessionInfo,
     run: &Run,

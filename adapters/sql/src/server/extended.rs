@@ -1,5 +1,5 @@
-//! The extended query protocol: Parse, Bind, Describe, Execute, Close. Statements are planned anew for every execution, on
-//! the snapshot that it reads; what is kept of a prepared statement is its syntax tree and the types that were settled.
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close. A statement is planned again for every
+//! execution, on its snapshot; a prepared statement stores its syntax tree and its resolved types.
 
 use std::io;
 use std::sync::Arc;
@@ -30,23 +30,23 @@ pub struct Prepared {
     statement: Option<Statement>,
     parameters: Vec<PgType>,
     described: Option<Described>,
-    /// About as large as this.
+    /// Memory of about its size.
     memory: MemoryReservation,
 }
 
 /// A prepared statement with its parameters.
 pub struct Portal {
     prepared: Arc<Prepared>,
-    /// The parameters, put in when it is run.
+    /// The parameters, substituted at execution.
     values: Vec<Expr>,
     formats: Vec<Format>,
     running: Option<Cursor>,
     done: bool,
-    /// As large as the parameters.
+    /// Memory of the parameters.
     _memory: MemoryReservation,
 }
 
-/// Bytes of memory that a parameter comes to, however short.
+/// Least bytes of memory of a parameter.
 const PARAMETER_BYTES: usize = 300;
 
 fn no_statement(name: &str) -> SqlError {
@@ -70,7 +70,7 @@ impl Connection {
         }
     }
 
-    /// Ends what was sent since the last Sync. Outside of a block its portals end with it.
+    /// Handles Sync. Outside a block its portals are dropped.
     pub(super) async fn sync(&mut self) -> io::Result<()> {
         self.skip_to_sync = false;
         if self.session.status() != Status::Block {
@@ -210,7 +210,7 @@ impl Connection {
         self.writer.close_complete();
     }
 
-    /// DEALLOCATE, which is about the connection's own statements. True if it was one.
+    /// Handles DEALLOCATE, which concerns the connection's own statements. True if it was one.
     pub(super) fn deallocate(&mut self, statement: &Statement) -> Result<bool> {
         let Statement::Sql(sql) = statement else { return Ok(false) };
         let Sql::Deallocate { name: Ident { value: name, quote_style, .. }, .. } = &**sql else {
@@ -232,7 +232,7 @@ fn no_portal(name: &str) -> SqlError {
     SqlError::new(SqlState::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
 }
 
-/// Carries out a prepared statement with its parameters put in.
+/// Executes a prepared statement with its parameters.
 async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) -> Result<Outcome> {
     let described = prepared.described.as_ref();
     match &prepared.statement {
@@ -246,7 +246,7 @@ async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) 
     }
 }
 
-/// Parses a statement and settles its types.
+/// Parses a statement and resolves its types.
 async fn prepare(session: &mut Session, message: Parse, memory: MemoryReservation) -> Result<Prepared> {
     let parsed = parse(&message.query);
     let mut statements = parsed.map_err(|error| error.count_position(&message.query))?;
@@ -258,8 +258,8 @@ async fn prepare(session: &mut Session, message: Parse, memory: MemoryReservatio
     settle(session, message, statement, memory).await
 }
 
-/// Settles the types of a statement's parameters and columns: what the client says goes before what a cast says, and that
-/// before what the statement implies; what nothing says is text.
+/// Resolves the types of a statement's parameters and columns: the client's declaration first, then a cast, then the
+/// statement's context; the default is text.
 async fn settle(
     session: &mut Session,
     message: Parse,

@@ -1,5 +1,5 @@
-//! The server: accepts connections, and speaks the PostgreSQL wire protocol on each, over pgwire's messages. A connection is
-//! one task; whatever a client sends or stops sending, the others do not notice.
+//! The server: accepts connections, and implements the PostgreSQL wire protocol with pgwire's messages. A connection is
+//! one task; no client can affect the others by what it sends.
 //!
 //! No TLS (an SSLRequest is answered with "no") and no passwords yet: the server is for loopback.
 
@@ -37,13 +37,13 @@ pub struct Config {
     pub connections_max: usize,
     /// Bytes that all queries together may hold beyond the tables themselves.
     pub query_memory_bytes: usize,
-    /// Partitions that one query is run in.
+    /// Partitions of one query.
     pub query_threads: usize,
     /// Bytes that one transaction may buffer before it is committed.
     pub write_bytes_max: usize,
-    /// A client has to say who it is within this time.
+    /// Time within which a client must send its startup packet.
     pub startup_timeout: Duration,
-    /// Statements that run when the server is told to stop get this long.
+    /// Time for running statements when the server stops.
     pub stop_timeout: Duration,
 }
 
@@ -60,7 +60,7 @@ impl Default for Config {
     }
 }
 
-/// Serves connections until `shutdown` is done; then no new statement is begun, and running ones get
+/// Serves connections until `shutdown` is done; then no new statement starts, and running ones get
 /// [`Config::stop_timeout`].
 pub async fn serve(
     listener: TcpListener,
@@ -88,7 +88,7 @@ pub async fn serve(
                     connections.spawn(Arc::clone(&server).converse(stream, stopping.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: those who are connected go on.
+                    // Most likely out of file descriptors: open connections continue.
                     tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -200,7 +200,7 @@ impl Server {
     }
 }
 
-/// Answers encryption requests until the client says who it is or what to cancel.
+/// Answers encryption requests until the client sends a startup packet or a cancel request.
 async fn open(reader: &mut Reader, writer: &mut Writer) -> std::io::Result<Opening> {
     // One request for each kind of encryption, then the startup packet.
     for _ in 0..3 {

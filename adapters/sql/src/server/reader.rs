@@ -1,6 +1,6 @@
-//! The client's half of a connection: bytes into messages. A message is bounded, and so is what all clients together have sent
-//! of messages that are not whole yet; a message that there is no room for is read past and refused, and the connection goes
-//! on. What is sent ahead while a statement runs is read up to a bound, so that a client that hangs up is noticed.
+//! The client's half of a connection: bytes into messages. Each message has a limit, and so have the bytes of all
+//! clients' incomplete messages together; a message beyond it is skipped and refused, and the connection continues.
+//! Bytes that arrive while a statement runs are read up to a limit, so that a disconnect is noticed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,26 +20,26 @@ use crate::error::{SqlError, SqlState};
 
 /// Longest message of a client.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
-/// Longest message of those that only name something or say that something ends.
+/// Longest message of the kinds that only name or end something.
 const SHORT_MESSAGE_BYTES_MAX: usize = 10_000;
 /// Longest message that is a text, with a name and types of parameters beside it.
 const TEXT_MESSAGE_BYTES_MAX: usize = TEXT_BYTES_MAX + (1 << 20);
-/// What a connection may hold without having it counted.
+/// Bytes that a connection may hold uncounted.
 const UNCOUNTED_BYTES: usize = 64 << 10;
-/// A message of which nothing more comes for so long is not waited for.
+/// Time after which an incomplete message ends the connection.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes read ahead of the statement that runs.
+/// Bytes read ahead while a statement runs.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 
-/// What a connection begins with.
+/// The first packet of a connection.
 pub enum Opening {
-    /// May we speak TLS?
+    /// A request for TLS.
     SslRequest,
-    /// May we speak GSS?
+    /// A request for GSS encryption.
     GssRequest,
     /// A session, with these parameters.
     Startup(BTreeMap<String, String>),
-    /// Cancel what another session runs.
+    /// Cancel another session's statement.
     Cancel {
         /// Its number.
         pid: i32,
@@ -53,11 +53,11 @@ pub struct Reader {
     half: OwnedReadHalf,
     buffer: BytesMut,
     context: DecodeContext,
-    /// The last message has texts that are no UTF-8.
+    /// The last message has texts that are not UTF-8.
     bad_text: bool,
-    /// What the buffer holds beyond [`UNCOUNTED_BYTES`].
+    /// Memory of the buffer beyond [`UNCOUNTED_BYTES`].
     memory: MemoryReservation,
-    /// A message that is read past.
+    /// A message that is being skipped.
     passing: Option<Passing>,
 }
 
@@ -66,7 +66,7 @@ struct Passing {
     refused: Refused,
 }
 
-/// A message that was too much to be kept: the connection is past it.
+/// A message that exceeded a limit and was skipped.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// Its first byte.
@@ -76,7 +76,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The refusal inside of an error of [`Reader::next`].
+    /// The refusal inside an error of [`Reader::next`].
     pub fn of(error: &io::Error) -> Option<&Refused> {
         error.get_ref()?.downcast_ref()
     }
@@ -189,7 +189,7 @@ impl Reader {
         }
     }
 
-    /// Goes past what is there of a message that is not kept; the refusal once it is past.
+    /// Skips the available bytes of a refused message; returns the refusal at its end.
     fn pass(&mut self) -> io::Result<Option<Refused>> {
         let Some(passing) = &mut self.passing else { return Ok(None) };
         let here = passing.left.min(self.buffer.len());
@@ -201,7 +201,7 @@ impl Reader {
         }
     }
 
-    /// Why a message of this kind and length is not kept, if it is not.
+    /// Why a message of this kind and length is refused, if it is.
     fn refusal(&self, kind: u8, len: usize) -> Option<SqlError> {
         let too_long = |max: usize| {
             let message = format!("message of {len} bytes is longer than the limit of {max}");
@@ -214,13 +214,12 @@ impl Reader {
         if len > MESSAGE_BYTES_MAX {
             return Some(too_long(MESSAGE_BYTES_MAX));
         }
-        // Counted as it comes, twice as much at a time, not as it is announced.
+        // Counted as it arrives, in doubling steps, not by its announced length.
         let kept = (len + 1).min(2 * self.buffer.len().max(UNCOUNTED_BYTES));
         let counted = kept.saturating_sub(UNCOUNTED_BYTES);
         match counted > self.memory.size() {
             true => self.memory.try_resize(counted).err().map(|_| {
-                let message =
-                    "out of memory: clients have sent more of unfinished messages than there is room for";
+                let message = "out of memory: incomplete messages of clients exceed the memory for them";
                 SqlError::new(SqlState::OUT_OF_MEMORY, message)
                     .with_hint("Send shorter messages, or try again later.")
             }),
@@ -245,7 +244,7 @@ impl Reader {
             self.buffer.reserve(kept - self.buffer.len());
             return Ok(None);
         }
-        // Alone, so that a message whose inner lengths lie cannot reach into the next one.
+        // Split off, so that a message with wrong inner lengths cannot reach into the next one.
         let mut message = self.buffer.split_to(len + 1);
         if !shape::is_whole(kind, &message[5..]) {
             return Err(malformed("invalid message format"));
@@ -256,7 +255,7 @@ impl Reader {
         decoded.ok_or_else(|| malformed("incomplete message")).map(Some)
     }
 
-    /// Refuses a statement whose text is no UTF-8: pgwire puts other characters in the place of what is none.
+    /// Refuses a statement whose text is not UTF-8: pgwire would replace the invalid bytes.
     pub fn check_text(&self) -> Result<(), SqlError> {
         match self.bad_text {
             true => Err(SqlError::new(
@@ -267,7 +266,7 @@ impl Reader {
         }
     }
 
-    /// Ends only when the client has hung up. What it sends meanwhile is kept, up to a bound.
+    /// Completes only when the client has disconnected. Bytes that arrive meanwhile are kept, up to a limit.
     pub async fn until_hung_up(&mut self) -> io::Error {
         loop {
             if self.buffer.len() >= AHEAD_BYTES_MAX {
@@ -280,7 +279,7 @@ impl Reader {
     }
 }
 
-/// Looks at the texts that Query and Parse begin with: a statement, or a name and a statement.
+/// Checks the texts at the beginning of Query and Parse: a statement, or a name and a statement.
 fn texts_are_utf8(message: &[u8]) -> bool {
     let texts = match message.first() {
         Some(b'Q') => 1,
@@ -291,7 +290,8 @@ fn texts_are_utf8(message: &[u8]) -> bool {
     body.split(|byte| *byte == 0).take(texts).all(|text| std::str::from_utf8(text).is_ok())
 }
 
-/// pgwire trusts what stands in messages. Their shape was looked at before; what panics still is a malformed message too.
+/// pgwire trusts the content of messages. Their shape was checked before; a remaining panic counts as a malformed
+/// message, too.
 fn caught<T>(decode: impl FnOnce() -> Result<T, pgwire::error::PgWireError>) -> io::Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode))
         .map_err(|_| malformed("malformed message"))?

@@ -1,9 +1,9 @@
-//! Whether the body of a client's message is as the protocol says: texts that end, counts and lengths that are kept, nothing
-//! missing and nothing left over. Looked at before it is decoded: the decoder trusts what stands in it.
+//! Checks the shape of a client's message: terminated texts, correct counts and lengths, no missing and no extra bytes.
+//! The check precedes decoding, because the decoder trusts the content.
 //!
 //! <https://www.postgresql.org/docs/15/protocol-message-formats.html>
 
-/// True if the body of a message of this kind is whole. Of kinds that are not listed, anything is.
+/// True if the body of a message of this kind is well formed. Kinds that are not listed are not checked.
 pub fn is_whole(kind: u8, body: &[u8]) -> bool {
     let mut rest = Rest(body);
     let read = match kind {
@@ -24,7 +24,7 @@ pub fn is_whole(kind: u8, body: &[u8]) -> bool {
     read.is_some() && (rest.0.is_empty() || kind == b'p')
 }
 
-/// True if what a session begins with is pairs of texts and an end.
+/// True if a startup packet consists of pairs of texts and a terminator.
 pub fn is_whole_startup(mut body: &[u8]) -> bool {
     loop {
         match body {
@@ -40,7 +40,7 @@ pub fn is_whole_startup(mut body: &[u8]) -> bool {
     }
 }
 
-/// What is left to read. None of a reader: it is not there.
+/// The unread bytes. A method returns None if they are too few.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -49,7 +49,7 @@ impl Rest<'_> {
         Some(())
     }
 
-    /// A text with a zero at its end.
+    /// A zero-terminated text.
     fn text(&mut self) -> Option<()> {
         let len = self.0.iter().position(|byte| *byte == 0)?;
         self.skip(len + 1)
@@ -61,7 +61,7 @@ impl Rest<'_> {
         Some(integer)
     }
 
-    /// A count of 16 bits without a sign, and so many of what follows.
+    /// An unsigned 16-bit count, and that many items.
     fn counted(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         let count = u16::from_be_bytes(self.integer()?);
         (0..count).try_for_each(|_| item(self))

@@ -13,7 +13,7 @@ use pg_semantics::types::encode::Format;
 impl Connection {
     /// Answers a Query message.
     pub(super) async fn simple_query(&mut self, text: &str) -> io::Result<()> {
-        // The unnamed statement and portal go, as PostgreSQL has it.
+        // The unnamed statement and portal are dropped, as in PostgreSQL.
         self.prepared.remove("");
         self.portals.remove("");
         match self.run_text(text).await {
@@ -80,7 +80,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers what gives no rows.
+    /// Answers a statement without rows.
     pub(super) async fn finish(&mut self, outcome: Outcome, before: Status) -> Result<(), Failure> {
         match outcome {
             Outcome::Rows(_) => return Err(SqlError::internal("rows without a reader").into()),

@@ -1,4 +1,4 @@
-//! The server's half of a connection: messages into bytes, sent when there are enough of them or when the client waits.
+//! The server's half of a connection: messages into bytes, sent when the buffer is full or when the client waits.
 
 use std::io;
 
@@ -20,7 +20,7 @@ use crate::query::Described;
 use crate::session::Status;
 use pg_semantics::types::encode::Format;
 
-/// Bytes that are gathered before they are sent.
+/// Bytes that are buffered before they are sent.
 pub const FLUSH_BYTES: usize = 64 << 10;
 
 /// Writes messages.
@@ -36,17 +36,17 @@ impl Writer {
         Writer { half, out: BytesMut::with_capacity(8 << 10) }
     }
 
-    /// Where rows are written to.
+    /// The buffer for rows.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.out
     }
 
-    /// True if there is enough to be sent.
+    /// True if the buffer should be sent.
     pub fn is_full(&self) -> bool {
         self.out.len() >= FLUSH_BYTES
     }
 
-    /// Sends what there is. Dropped in the middle, it goes on where it was.
+    /// Sends the buffer. A dropped call leaves the rest for the next one.
     pub async fn flush(&mut self) -> io::Result<()> {
         while !self.out.is_empty() {
             self.half.write_buf(&mut self.out).await?;
@@ -57,7 +57,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes that are no message.
+    /// Bytes outside of messages.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.put_slice(bytes);
     }
@@ -65,7 +65,7 @@ impl Writer {
     fn put(&mut self, message: Message) {
         let start = self.out.len();
         if let Err(error) = message.encode(&mut self.out) {
-            // A message beyond its bound, such as a long error: say at least that.
+            // A message beyond its limit, such as a long error: send an error about that.
             self.out.truncate(start);
             tracing::warn!("a message could not be encoded: {error}");
         }
@@ -82,12 +82,12 @@ impl Writer {
         self.put(Message::BackendKeyData(key));
     }
 
-    /// A setting that the client is to know.
+    /// A setting that is reported to the client.
     pub fn parameter(&mut self, name: &str, value: String) {
         self.put(Message::ParameterStatus(ParameterStatus::new(name.into(), value)));
     }
 
-    /// The next query may come.
+    /// Ready for the next query.
     pub fn ready(&mut self, status: Status) {
         let status = match status {
             Status::Idle => TransactionStatus::Idle,
@@ -107,7 +107,7 @@ impl Writer {
         self.put(Message::ErrorResponse(ErrorResponse::new(fields("FATAL", error))));
     }
 
-    /// Something to know.
+    /// A notice.
     pub fn notice(&mut self, severity: &str, sqlstate: SqlState, text: &str) {
         let fields = fields(severity, &Error::new(sqlstate, text));
         self.put(Message::NoticeResponse(NoticeResponse::new(fields)));
@@ -123,7 +123,7 @@ impl Writer {
         self.put(Message::EmptyQueryResponse(EmptyQueryResponse::new()));
     }
 
-    /// What the rows look like.
+    /// The description of the rows.
     pub fn row_description(&mut self, described: &Described, formats: &[Format]) {
         let fields = described.fields.iter().zip(formats);
         let fields = fields.map(|(f, format)| {

@@ -1,4 +1,4 @@
-//! A transaction block: one snapshot to read, inserts that wait for COMMIT, one record when it comes.
+//! A transaction block: one snapshot to read, inserts that wait for COMMIT, and one record at COMMIT.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::tables::Overlay;
 #[derive(Default)]
 pub struct Block {
     read_only: bool,
-    /// Of the statements of one text, without a BEGIN.
+    /// Begun by a text of several statements, without a BEGIN.
     implicit: bool,
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Vec<TableWrite>,
@@ -33,25 +33,25 @@ impl Block {
         Block { implicit: true, ..Block::default() }
     }
 
-    /// True if no BEGIN has begun it.
+    /// True if it has no BEGIN.
     pub fn is_implicit(&self) -> bool {
         self.implicit
     }
 
-    /// True if a statement that is a transaction of its own may stand for the whole block: it has written nothing else, and the
-    /// text was looked at before.
+    /// True if a statement that is a transaction of its own may be the whole block: nothing was buffered, and the text
+    /// was checked before.
     pub fn is_free(&self) -> bool {
         self.implicit && self.writes.is_empty()
     }
 
-    /// A BEGIN inside of it.
+    /// A BEGIN inside the block.
     pub fn make_explicit(&mut self, read_only: bool) {
         if std::mem::replace(&mut self.implicit, false) {
             self.read_only = read_only;
         }
     }
 
-    /// The snapshot that all statements of the block read: taken by the first one that does.
+    /// The snapshot that all statements of the block read: taken by the first one that reads.
     pub async fn snapshot(&mut self, environment: &Environment) -> Result<Arc<SnapshotGuard>> {
         if let Some(snapshot) = &self.snapshot {
             return Ok(Arc::clone(snapshot));
@@ -77,7 +77,7 @@ impl Block {
         }
     }
 
-    /// Buffers a statement's rows; returns how many they are.
+    /// Buffers a statement's rows; returns their number.
     pub fn add(&mut self, writes: Vec<TableWrite>, bytes_max: usize) -> Result<u64> {
         self.check_writable()?;
         let rows = || writes.iter().flat_map(|w| &w.shards).filter_map(|s| s.rows.as_ref());
@@ -98,7 +98,7 @@ impl Block {
         Ok(count)
     }
 
-    /// Hands everything in as one record and waits until it is durable.
+    /// Submits all rows as one record and waits until it is durable.
     pub async fn commit(self, environment: &Environment) -> Result<Counts> {
         if self.writes.is_empty() {
             return Ok(Counts::default());

@@ -1,4 +1,4 @@
-//! EXPLAIN and EXPLAIN ANALYZE of queries: the physical plan, line by line as PostgreSQL's clients show it.
+//! EXPLAIN and EXPLAIN ANALYZE of queries: the physical plan, line by line.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! A session: its settings, its transaction block, and how it carries out a statement. The wire protocol lives in `server`;
-//! planning of writes and definitions in `write` and `define`.
+//! A session: its settings, its transaction block, and the execution of its statements. `server` implements the wire
+//! protocol; `write` and `define` plan writes and definitions.
 
 mod block;
 mod explain;
@@ -25,22 +25,22 @@ use crate::{define, write};
 pub use block::Block;
 pub use several::check as check_several;
 
-/// How often a definition is planned anew because others changed what it was planned on.
+/// How often a definition is planned again because other sessions changed its basis.
 const DEFINE_TRIES: u32 = 5;
 
-/// What carrying out a statement came to.
+/// The outcome of a statement.
 pub enum Outcome {
-    /// Nothing was asked.
+    /// An empty statement.
     Empty,
     /// Rows to be sent; the tag is complete when they are.
     Rows(Cursor),
     /// Done: the command's tag.
     Done(String),
-    /// Done, and there is something to know of it.
+    /// Done, with notices.
     Noticed(String, Vec<String>),
-    /// Done, and clients are to be told of a setting.
+    /// Done, with changed settings to report.
     Changed(String, Vec<(&'static str, String)>),
-    /// Done, without an effect that was asked for: the tag, and the SQLSTATE and text of a warning.
+    /// Done, without the requested effect: the tag, and the SQLSTATE and text of a warning.
     Warned(String, SqlState, &'static str),
     /// The client is to send rows.
     CopyIn(Box<CopyIn>),
@@ -74,7 +74,7 @@ pub struct Session {
     write_bytes_max: usize,
 }
 
-/// Marks a run while a commit is with the kernel, and lets no run commit that has been given up.
+/// Marks a run while its commit is in the kernel, and prevents the commit of an abandoned run.
 struct Committing {
     database: Arc<dyn Database>,
     run: Arc<Run>,
@@ -127,7 +127,7 @@ impl Database for Committing {
 }
 
 impl Session {
-    /// A session in these surroundings.
+    /// A session in this environment.
     pub fn new(environment: Environment, write_bytes_max: usize) -> Session {
         let database = Arc::clone(&environment.database);
         let mut session = Session { environment, database, transaction: Transaction::None, write_bytes_max };
@@ -135,7 +135,7 @@ impl Session {
         session
     }
 
-    /// Whatever is done from now on belongs to this run.
+    /// Begins a new run.
     pub fn begin_run(&mut self) -> Arc<Run> {
         let run = Arc::new(Run::default());
         let database = Arc::clone(&self.database);
@@ -144,7 +144,7 @@ impl Session {
         run
     }
 
-    /// The session as it goes on if what it does now is given up.
+    /// The session's state if the current run is abandoned.
     pub fn given_up(&self) -> Session {
         let transaction = match &self.transaction {
             Transaction::Open(block) if !block.is_implicit() => Transaction::Failed,
@@ -155,12 +155,12 @@ impl Session {
         Session { environment, database, transaction, write_bytes_max: self.write_bytes_max }
     }
 
-    /// What plans and runs its statements.
+    /// The engine that plans and runs its statements.
     pub fn engine(&self) -> &Arc<QueryEngine> {
         &self.environment.engine
     }
 
-    /// Who this is.
+    /// The session's identity.
     pub fn info(&self) -> &Arc<SessionInfo> {
         &self.environment.session
     }
@@ -175,13 +175,13 @@ impl Session {
         }
     }
 
-    /// A statement failed: an open block is lost, and what it has set. Returns what clients are to be told of.
+    /// A statement failed: an open block fails, and its settings are undone. Returns the settings to report.
     pub fn failed(&mut self) -> Vec<(&'static str, String)> {
         self.transaction = self.given_up().transaction;
         self.info().settings.lock().end_block(false)
     }
 
-    /// Refuses what a failed block does not take.
+    /// Refuses statements that a failed block does not allow.
     pub fn check_not_failed(&self, statement: Option<&Statement>) -> Result<()> {
         let ends = match statement {
             Some(Statement::Sql(sql)) => matches!(**sql, Sql::Commit { .. } | Sql::Rollback { .. }),
@@ -196,7 +196,7 @@ impl Session {
         }
     }
 
-    /// What a statement reads: a snapshot of its own, or the block's.
+    /// The context of a statement: a snapshot of its own, or the block's.
     pub async fn context(&mut self) -> Result<(Arc<SnapshotGuard>, StatementContext)> {
         match &mut self.transaction {
             Transaction::Open(block) => {
@@ -212,7 +212,8 @@ impl Session {
         }
     }
 
-    /// Carries out a statement whose parameters are put in. `described`: what the client has been told the rows look like.
+    /// Executes a statement with substituted parameters. `described`: the description of the rows that the client
+    /// already has.
     pub async fn run(&mut self, statement: &Statement, described: Option<&Described>) -> Result<Outcome> {
         self.check_not_failed(Some(statement))?;
         match statement {
@@ -356,7 +357,8 @@ impl Session {
             Transaction::None => {
                 self.open(Block::new(read_only));
             }
-            // What came before it in the text belongs to it, as in PostgreSQL. A BEGIN in a block changes nothing.
+            // Earlier statements of the text belong to the block, as in PostgreSQL. A BEGIN in an explicit block
+            // changes nothing.
             Transaction::Open(block) => block.make_explicit(read_only),
             Transaction::Failed => {}
         }
@@ -415,7 +417,7 @@ impl Session {
             settings::Change::SetLocal(name, value) => {
                 let told = settings.set_local(&name, &value)?;
                 if !matches!(self.transaction, Transaction::Open(_)) {
-                    // Of no effect, but for the check of name and value.
+                    // Has no effect except the check of name and value.
                     settings.end_block(true);
                     let text = "SET LOCAL can only be used in transaction blocks";
                     return Ok(Outcome::Warned("SET".into(), SqlState::NO_ACTIVE_SQL_TRANSACTION, text));
@@ -476,7 +478,7 @@ impl Session {
         show::rows(guard, &["QUERY PLAN"], lines.into_iter().map(|line| vec![line]))
     }
 
-    /// What the rows of a statement look like; None if it gives none. Nothing is run.
+    /// The description of a statement's rows; None if it returns none. Does not run the statement.
     pub async fn describe(&mut self, statement: &Statement) -> Result<Option<Described>> {
         let texts = |names: &[&str]| Ok(Some(Described::texts(names)));
         let sql = match statement {

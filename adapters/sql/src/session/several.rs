@@ -1,8 +1,8 @@
-//! Several statements in one text: one transaction, as in PostgreSQL, unless BEGIN and COMMIT among them say otherwise.
+//! Several statements in one text: one transaction, as in PostgreSQL, unless it contains BEGIN and COMMIT.
 //!
-//! A block here buffers rows and commits them as one record. What is a transaction of its own (UPDATE, DELETE, definitions,
-//! commands to pipelines) cannot be undone by what comes after it, so that a text has one of them at most, as the last thing
-//! before its end or a COMMIT. All of a text is looked at before any of it is carried out.
+//! A block here buffers rows and commits them as one record. Statements that are transactions of their own (UPDATE,
+//! DELETE, definitions, pipeline commands) cannot be undone by a later failure. A text may contain one of them, as the
+//! last statement before its end or a COMMIT. The whole text is checked before any statement is executed.
 
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tidemark_pipeline_sql::Statement;
@@ -10,7 +10,7 @@ use tidemark_pipeline_sql::Statement;
 use super::{Block, Session, Status, Transaction, tag};
 use crate::error::{Result, SqlError};
 
-/// What a statement is to the transaction that it stands in.
+/// The role of a statement in its transaction.
 enum Part {
     Begins,
     Ends,
@@ -18,7 +18,7 @@ enum Part {
     Buffers,
     /// A transaction of its own.
     Alone(&'static str),
-    /// Reads, or is about the session.
+    /// Reads, or concerns the session.
     Other,
 }
 
@@ -37,7 +37,7 @@ fn part(statement: &Statement) -> Part {
     }
 }
 
-/// Refuses a text that cannot be carried out as one transaction.
+/// Refuses a text that cannot be executed as one transaction.
 pub fn check(statements: &[Statement], status: Status) -> Result<()> {
     let mut explicit = status != Status::Idle;
     let (mut buffers, mut alone) = (false, None);
@@ -52,7 +52,7 @@ pub fn check(statements: &[Statement], status: Status) -> Result<()> {
             return Err(SqlError::unsupported(format!(
                 "{name} cannot be one of several statements: they are one transaction, and it is a transaction of its own"
             ))
-            .with_hint("Send it by itself, or end what is before it and itself with COMMIT."));
+            .with_hint("Send it alone, or end the statements before it and the statement itself with COMMIT."));
         }
         match part {
             Part::Begins => explicit = true,
@@ -66,7 +66,7 @@ pub fn check(statements: &[Statement], status: Status) -> Result<()> {
 }
 
 impl Session {
-    /// Before a statement of a text of several: outside of a block it is in one with those around it.
+    /// Called before each statement of a text of several: outside a block it begins an implicit one.
     pub fn begin_implicit(&mut self) {
         if matches!(self.transaction, Transaction::None) {
             self.open(Block::implicit());

@@ -1,4 +1,4 @@
-//! SHOW: of settings, and of what the catalog's views have.
+//! SHOW: of settings, and of the catalog's views.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub fn schemas() -> Sql {
     select("SELECT schema_name FROM information_schema.schemata ORDER BY schema_name")
 }
 
-/// Name of a setting as `SHOW` has it: `SHOW transaction isolation level` and `SHOW time zone` are words apart.
+/// Name of a setting in `SHOW`: `SHOW transaction isolation level` and `SHOW time zone` are several words.
 pub fn setting_name(variable: &[Ident]) -> String {
     let words: Vec<&str> = variable.iter().map(|i| i.value.as_str()).collect();
     match words.join(" ").to_ascii_lowercase().as_str() {
@@ -55,7 +55,7 @@ pub fn setting_name(variable: &[Ident]) -> String {
     }
 }
 
-/// Rows of text that are there already.
+/// Ready rows of text.
 pub fn rows(
     guard: Arc<SnapshotGuard>,
     names: &[&str],

@@ -1,5 +1,5 @@
-//! The tables of one statement behind DataFusion's catalog traits: what the catalog names, as something that can be scanned, with
-//! the rows on top that a transaction block has buffered.
+//! The tables of one statement behind DataFusion's catalog traits: the catalog's relations as scannable tables, with
+//! the rows that a transaction block has buffered on top.
 
 pub mod scan;
 pub mod snapshot_table;
@@ -34,8 +34,8 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Adds what a statement of the block is going to write. A table with buffered upserts cannot be read in the block:
-    /// whether a row is new or an update is known only when the block commits.
+    /// Adds the rows of a statement of the block. A table with buffered upserts cannot be read in the block, because
+    /// only the commit decides whether a row is new or an update.
     pub fn add(&mut self, write: &TableWrite) {
         if !matches!(write.on_duplicate, kernel::expr::OnDuplicate::Reject) {
             self.unreadable.insert(write.table);
@@ -59,7 +59,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// What `view` names, with a block's own rows on top.
+    /// The relations of `view`, with a block's own rows on top.
     pub fn new(view: View, overlay: Overlay) -> Tables {
         Tables { view, overlay, hidden_columns: AtomicBool::new(false) }
     }
@@ -69,7 +69,7 @@ impl Tables {
         self.hidden_columns.store(true, Ordering::Relaxed);
     }
 
-    /// What a name means, for names to be resolved against: all columns that can be named, in order.
+    /// The columns of a relation for name resolution: all that can be named, in order.
     pub fn described(&self, schema: &str, name: &str) -> crate::error::Result<Option<syntax::Relation>> {
         let column = |name: &str, is_hidden| RelationColumn { name: name.to_string(), is_hidden };
         Ok(match self.view.relation(schema, name)? {
@@ -121,7 +121,7 @@ impl Tables {
 /// Name of the column that shows a message as text.
 const MESSAGE_TEXT: &str = "message_text";
 
-/// The errors table with one more column, which shows each message as text whatever its bytes.
+/// The errors table with one more column, which shows each message as text, whatever its bytes.
 fn with_message_text(errors: SnapshotTable, def: &TableDef) -> Result<ViewTable> {
     let column = |name: &str| Expr::Column(Column::new(Some(def.name.as_str()), name));
     let scan = LogicalPlanBuilder::scan(def.name.as_str(), provider_as_source(Arc::new(errors)), None)?;
@@ -132,7 +132,7 @@ fn with_message_text(errors: SnapshotTable, def: &TableDef) -> Result<ViewTable>
 
 const SCHEMAS: [&str; 3] = [PUBLIC, INFORMATION_SCHEMA, PG_CATALOG];
 
-/// All databases: one.
+/// The list of databases, of which there is one.
 #[derive(Debug)]
 pub struct CatalogList(Arc<Database>);
 

@@ -1,5 +1,5 @@
-//! Reads one table of a snapshot: a partition a shard, deletions applied, small chunks put together, large ones passed
-//! through without a copy. Which shards are read at all is decided in `catalog::table`.
+//! Reads one table of a snapshot: one partition per shard, deletions applied, small chunks joined, large ones passed on
+//! without a copy. `snapshot_table` selects the shards.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use kernel::snapshot::{ChunkView, TableView};
 pub enum Source {
     /// Ordinal in the table's stored schema.
     Stored(usize),
-    /// The shard that the row lies on.
+    /// The row's shard.
     Shard,
     /// Sequence of the row's id.
     Sequence,
@@ -63,7 +63,7 @@ pub struct SnapshotScanExec {
 }
 
 impl SnapshotScanExec {
-    /// A scan of `partitions` that gives `columns`, which are described by `schema`.
+    /// A scan of `partitions` that returns `columns`, with this `schema`.
     pub fn new(
         table: Arc<str>,
         partitions: Vec<Partition>,
@@ -214,9 +214,9 @@ struct Reader {
     schema: SchemaRef,
     /// Rows that the limit leaves.
     remaining: usize,
-    /// Puts small chunks together.
+    /// Joins small chunks.
     ready: BatchCoalescer,
-    /// Rest of a chunk without deletions that is handed out in slices.
+    /// Rest of a chunk without deletions that is returned in slices.
     large: Option<(RecordBatch, usize)>,
     batch_rows: usize,
 }

@@ -1,4 +1,4 @@
-//! A user's table in a snapshot: its schema as SQL sees it, exact row counts, and which shards a query has to read.
+//! A user's table in a snapshot: its SQL schema, exact row counts, and the shards that a query has to read.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct SnapshotTable {
 }
 
 impl SnapshotTable {
-    /// The table `def` in `snapshot`, with a block's own rows on top, and with its hidden columns if they are asked for.
+    /// The table `def` in `snapshot`, with a block's own rows on top, and with its hidden columns on request.
     pub fn new(
         snapshot: &Snapshot,
         def: &Arc<TableDef>,
@@ -73,7 +73,7 @@ impl SnapshotTable {
             })
             .collect();
         let constraints = match def.primary_key.as_slice() {
-            // Whether buffered rows violate the key is known only when the block commits.
+            // Buffered rows may violate the key; only the commit checks this.
             key if key.is_empty() || !buffered.is_empty() => Constraints::default(),
             key => Constraints::new_unverified(vec![Constraint::PrimaryKey(
                 key.iter().map(|c| usize::from(*c)).collect(),
@@ -90,14 +90,14 @@ impl SnapshotTable {
         }
     }
 
-    /// The one shard that rows with these key values can lie on, if every placement column is held equal to a constant.
+    /// The one shard of rows with these key values, if the filters equate every placement column with a constant.
     fn shard_of(&self, filters: &[Expr]) -> Option<ShardId> {
         let mut row: Vec<ArrayRef> =
             self.def.columns.iter().map(|c| new_null_array(&c.column_type.arrow(), 1)).collect();
         for ordinal in self.def.placement_columns() {
             let column = &self.def.columns[usize::from(ordinal)];
             let value = filters.iter().find_map(|f| equal_to(f, &column.name))?;
-            // Of another type: DataFusion has not made them equal, so their equality is not ours to judge.
+            // A constant of another type: DataFusion has not coerced the two, so the equality cannot be used.
             if value.is_null() || value.data_type() != column.column_type.arrow() {
                 return None;
             }
@@ -132,7 +132,7 @@ fn buffered_partition(shard: ShardId, rows: &RecordBatch) -> Partition {
     Partition { shard, view: Arc::new(view) }
 }
 
-/// The constant that `filter` holds `column` equal to.
+/// The constant that `filter` equates with `column`.
 fn equal_to<'a>(filter: &'a Expr, column: &str) -> Option<&'a ScalarValue> {
     let Expr::BinaryExpr(binary) = filter else { return None };
     if binary.op != Operator::Eq {
@@ -197,7 +197,7 @@ impl TableProvider for SnapshotTable {
         let useful = |filter: &Expr| {
             placement.iter().any(|c| equal_to(filter, &self.def.columns[usize::from(*c)].name).is_some())
         };
-        // Inexact: DataFusion still filters; the scan only leaves out whole shards.
+        // Inexact: DataFusion still filters; the scan only skips whole shards.
         Ok(filters
             .iter()
             .map(|f| match useful(f) {

@@ -1,5 +1,5 @@
-//! UPDATE and DELETE: a query over the table's rows with their identity, whose outcome is deletions and new rows. A row that
-//! is updated is a new row, wherever its shard key now puts it, and the old one goes.
+//! UPDATE and DELETE: a query over the table's rows with their identity, whose outcome is deletions and new rows. An
+//! updated row is a new row, on the shard of its new key, and a deletion of the old one.
 
 use std::collections::HashSet;
 
@@ -78,8 +78,8 @@ fn no_deletes(context: &StatementContext) -> Deletes {
     vec![Vec::new(); usize::from(context.environment().database.shard_count())]
 }
 
-/// The query that finds the rows of an UPDATE: identity, the table's columns, then the new values; and the columns that
-/// these belong to.
+/// The query that finds the rows of an UPDATE: identity, the table's columns, then the new values; and the columns of
+/// these values.
 pub(super) fn update_query(
     context: &StatementContext,
     update: &Update,
@@ -193,7 +193,7 @@ fn ids(batch: &RecordBatch) -> (&UInt16Array, impl Fn(usize) -> RowId + '_) {
     (shards, move |row| RowId { sequence: Sequence(sequences.value(row)), ordinal: ordinals.value(row) })
 }
 
-/// Rows that were not seen before: a join may find a row more than once, and it changes once.
+/// Rows that were not seen before: a join may find a row several times, and it changes once.
 fn first_of_each(batch: &RecordBatch, seen: &mut HashSet<(u16, RowId)>) -> Result<RecordBatch> {
     let (shards, id) = ids(batch);
     let new: BooleanArray =
@@ -215,7 +215,7 @@ fn take_ids(batch: &RecordBatch, deletes: &mut Deletes) -> Result<()> {
     Ok(())
 }
 
-/// The table's columns as they are to be.
+/// The table's columns after the update.
 fn post_image(batch: &RecordBatch, table: &TableDef, assigned: &[usize]) -> Result<Vec<ArrayRef>> {
     let old = &batch.columns()[ROW_ID_COLUMNS.len()..];
     let new = &old[table.columns.len()..];

@@ -1,4 +1,4 @@
-//! INSERT: where the rows come from, and which column each value goes to.
+//! INSERT: the source of the rows, and the column of each value.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ fn refuse_unsupported(insert: &Insert) -> Result<()> {
     }
 }
 
-/// Ordinals that values go to, in order.
+/// Ordinals of the target columns, in order.
 pub(super) fn target_columns(insert: &Insert, table: &TableDef) -> Result<Vec<usize>> {
     if insert.columns.is_empty() {
         return Ok((0..table.columns.len()).collect());
@@ -103,7 +103,7 @@ fn on_duplicate(insert: &Insert, table: &TableDef, now_us: kernel::Micros) -> Re
         Some(OnInsert::OnConflict(conflict)) => {
             conflict_target(conflict.conflict_target.as_ref(), table)?;
             match &conflict.action {
-                // Without a key nothing conflicts.
+                // Without a key there is no conflict.
                 OnConflictAction::DoNothing if table.primary_key.is_empty() => Ok(OnDuplicate::Reject),
                 OnConflictAction::DoNothing => Ok(OnDuplicate::Ignore),
                 OnConflictAction::DoUpdate(update) => {
@@ -258,7 +258,7 @@ fn check_width(values: &Values, wanted: usize, named: bool) -> Result<()> {
     check_count(width, wanted, named)
 }
 
-/// Puts the column's default where a row says DEFAULT.
+/// Replaces DEFAULT in a row by the column's default.
 fn fill_in_defaults(values: &mut Values, table: &TableDef, targets: &[usize]) -> Result<()> {
     for Parens { content, .. } in &mut values.rows {
         for (cell, ordinal) in content.iter_mut().zip(targets) {
@@ -273,15 +273,15 @@ fn fill_in_defaults(values: &mut Values, table: &TableDef, targets: &[usize]) ->
     Ok(())
 }
 
-/// The literals of a VALUES list by column, which are read as values of the columns that they go to, exactly and each by
-/// itself, as PostgreSQL does: what else stands in a column has no say in it.
+/// The literals of a VALUES list by column, which are read as values of their target columns, exactly and each by
+/// itself, as in PostgreSQL: other expressions in the column have no influence.
 #[derive(Default)]
 struct Literals {
-    /// The text of each cell, inner None of null; outer None where it is no literal.
+    /// The text of each cell; inner None: null; outer None: not a literal.
     cells: Vec<Vec<Option<Option<String>>>>,
 }
 
-/// Takes the literals out and leaves nulls, which go with everything.
+/// Takes the literals out and leaves nulls, which fit every type.
 fn take_literals(values: &mut Values, table: &TableDef, targets: &[usize]) -> Literals {
     let mut cells: Vec<Vec<_>> = vec![Vec::with_capacity(values.rows.len()); targets.len()];
     for Parens { content, .. } in &mut values.rows {
@@ -297,7 +297,7 @@ fn take_literals(values: &mut Values, table: &TableDef, targets: &[usize]) -> Li
 }
 
 impl Literals {
-    /// All columns, if there is nothing but literals: without a query plan.
+    /// All columns, if every cell is a literal: no query plan is needed.
     fn columns(&self, table: &TableDef, targets: &[usize]) -> Result<Option<Vec<ArrayRef>>> {
         if self.cells.is_empty() || self.cells.iter().flatten().any(Option::is_none) {
             return Ok(None);
@@ -309,7 +309,7 @@ impl Literals {
             .map(Some)
     }
 
-    /// Puts the literals back into the columns that the rest was evaluated to.
+    /// Puts the literals back into the evaluated columns.
     fn put_into(
         &self,
         batches: Vec<Vec<ArrayRef>>,

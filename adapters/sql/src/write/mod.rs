@@ -1,9 +1,9 @@
 //! INSERT, UPDATE, DELETE, ON CONFLICT and ON DUPLICATE KEY UPDATE: from a parsed statement to one
-//! [`kernel::message::Write`]. Transaction blocks, which buffer what is planned here, live in `session`; TRUNCATE is a
+//! [`kernel::message::Write`]. `session` implements transaction blocks, which buffer the planned rows; TRUNCATE is a
 //! definition.
 //!
-//! What reads before it writes takes a table lock over everything it reads and writes, plans on the staged tip, and hands
-//! in the outcome under the table lock. What only inserts values takes none.
+//! A statement that reads before it writes takes a table lock over all tables that it reads or writes, plans on the
+//! staged tip, and submits the outcome under the lock. An INSERT of values takes no lock.
 
 mod change;
 mod defaults;
@@ -31,7 +31,7 @@ use crate::query::{Environment, StatementContext};
 /// How often a statement is planned again because a definition changed under it.
 const ATTEMPTS_MAX: usize = 3;
 
-/// True for the statements that this module carries out.
+/// True for the statements of this module.
 pub fn is_write(statement: &Statement) -> bool {
     matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
 }
@@ -102,10 +102,10 @@ async fn hand_in(
     }
 }
 
-/// What a statement comes to.
+/// The outcome of planning.
 struct Planned {
     tables: Vec<TableWrite>,
-    /// What is answered, where it is known before: UPDATE and DELETE.
+    /// The counts for the client, where planning determines them: UPDATE and DELETE.
     counts: Option<Counts>,
 }
 
@@ -120,8 +120,8 @@ async fn plan(context: &StatementContext, write: &Statement) -> Result<Planned> 
     }
 }
 
-/// Plans the rows of an INSERT inside a transaction block, against the block's snapshot and without a table lock; COMMIT hands
-/// them in. Refuses with 0A000 what a block cannot hold.
+/// Plans the rows of an INSERT inside a transaction block, on the block's snapshot and without a table lock; COMMIT
+/// submits them. Refuses other writes with 0A000.
 pub async fn plan_in_block(context: &StatementContext, write: &Statement) -> Result<Vec<TableWrite>> {
     plan_in_block_with(context, write, &[]).await
 }
@@ -145,12 +145,12 @@ pub async fn plan_in_block_with(
         .with_hint("Run it by itself, outside of BEGIN … COMMIT: it is a transaction of its own."))
 }
 
-/// Types of `$1`, `$2`, … as the statement implies them; None where nothing does.
+/// Types of `$1`, `$2`, … as far as the statement implies them.
 pub async fn parameter_types(context: &StatementContext, write: &Statement) -> Result<Vec<Option<DataType>>> {
     parameters::types(context, write).await
 }
 
-/// The table that a statement writes and those that it reads, as far as they exist.
+/// The existing tables that a statement writes and reads.
 fn tables_named(write: &Statement, snapshot: &kernel::Snapshot) -> BTreeSet<TableId> {
     let mut tables = names::tables_read(write, snapshot);
     tables.extend(names::target_name(write).and_then(|n| Some(snapshot.catalog.table_named(&n)?.id)));

@@ -23,7 +23,7 @@ pub fn table(snapshot: &Snapshot, name: &ObjectName) -> Result<Arc<TableDef>> {
     })
 }
 
-/// Place of a column in its table.
+/// Ordinal of a column in its table.
 pub fn column(table: &TableDef, name: &str) -> Result<usize> {
     table.columns.iter().position(|c| c.name == name).ok_or_else(|| {
         let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
@@ -72,7 +72,7 @@ pub fn deleted_from(from: &FromTable) -> &[TableWithJoins] {
     }
 }
 
-/// Folded name of the table that a write changes; None where it is not said plainly.
+/// Folded name of the table that a write changes; None where it has no plain name.
 pub fn target_name(write: &Statement) -> Option<String> {
     let name = match write {
         Statement::Insert(insert) => insert_target(insert).ok()?,
@@ -83,8 +83,8 @@ pub fn target_name(write: &Statement) -> Option<String> {
     relation(name).ok()
 }
 
-/// Tables that a write reads, its target apart where it only inserts there. Common table expressions that hide a table of
-/// the same name make it look read: a table lock too many, never one too few.
+/// Tables that a write reads, its target apart where it only inserts there. A common table expression that hides a
+/// table of the same name makes it count as read: one table lock too many, never one too few.
 pub fn tables_read(write: &Statement, snapshot: &Snapshot) -> BTreeSet<TableId> {
     match write {
         Statement::Insert(insert) => {

@@ -48,7 +48,7 @@ fn key(table: &TableDef, columns: &[ArrayRef]) -> Result<RecordBatch> {
 fn equal(left: (&RecordBatch, usize), right: (&RecordBatch, usize)) -> Result<bool> {
     for (a, b) in left.0.columns().iter().zip(right.0.columns()) {
         let (a, b) = (ScalarValue::try_from_array(a, left.1)?, ScalarValue::try_from_array(b, right.1)?);
-        // Nothing is equal to a null; a key has none, and is refused for it elsewhere.
+        // A null equals nothing; null keys are refused elsewhere.
         if a != b || a.is_null() {
             return Ok(false);
         }

@@ -1,4 +1,4 @@
-//! `$1`, `$2`, …: the types that a write implies for them, and the values put in their place.
+//! `$1`, `$2`, …: the types that a write implies for them, and the substitution of their values.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -151,7 +151,7 @@ pub async fn types(context: &StatementContext, write: &Statement) -> Result<Vec<
 
 type Found = BTreeMap<usize, Option<DataType>>;
 
-/// The first place that says a type decides.
+/// The first place with a type decides.
 fn note(found: &mut Found, expr: &Expr, data_type: Option<DataType>) {
     if let Some(number) = placeholder(expr) {
         let known = found.entry(number).or_default();
@@ -202,7 +202,7 @@ fn of_on_insert(on: Option<&OnInsert>, table: &TableDef, found: &mut Found) {
     }
 }
 
-/// `column op $n` in a condition that is no part of a query.
+/// `column op $n` in a condition outside of queries.
 fn of_comparisons(condition: Option<&Expr>, table: &TableDef, found: &mut Found) {
     let Some(condition) = condition else { return };
     let _ = visit_expressions(condition, |expr| {
@@ -222,7 +222,7 @@ fn of_comparisons(condition: Option<&Expr>, table: &TableDef, found: &mut Found)
     });
 }
 
-/// What DataFusion infers for a query. A query that it cannot plan before it knows the types says nothing here; its other
+/// The types that DataFusion infers for a query. A query that it cannot plan without the types contributes none; other
 /// errors are the statement's.
 async fn of_query(context: &StatementContext, query: &Statement, found: &mut Found) -> Result<()> {
     let plan = match context.plan(query).await {

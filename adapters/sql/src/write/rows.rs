@@ -1,4 +1,4 @@
-//! Rows on their way to the kernel: NOT NULL checked, provenance empty, routed to shards.
+//! Rows for the kernel: NOT NULL checked, provenance empty, routed to shards.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use kernel::schema::{HIDDEN_COLUMNS, TableDef};
 
 use crate::error::{Result, SqlError, SqlState};
 
-/// Rows that go, by shard.
+/// Deleted rows, by shard.
 pub type Deletes = Vec<Vec<RowId>>;
 
-/// A write of these columns (one a column of the table, in its types) and of these deletions.
+/// A write of these columns (one per column of the table, in its type) and of these deletions.
 pub fn table_write(
     table: &TableDef,
     shard_count: u16,
@@ -59,7 +59,7 @@ fn check_not_null(table: &TableDef, columns: &[ArrayRef]) -> Result<()> {
     Ok(())
 }
 
-/// No rows for each column of the table.
+/// An empty array for each column of the table.
 pub fn no_rows(table: &TableDef) -> Vec<ArrayRef> {
     table.columns.iter().map(|c| new_null_array(&c.column_type.arrow(), 0)).collect()
 }

@@ -128,7 +128,7 @@ impl Database for Host {
         }
     }
 
-    /// A topic of two partitions, wherever it is; the brokers called `gone` do not answer.
+    /// A topic of two partitions on any broker; brokers named `gone` do not answer.
     async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error> {
         if definition_sql.contains("'gone:") {
             return Err(Error::new(
@@ -139,7 +139,7 @@ impl Database for Host {
         Ok(SourceMetadata::kafka(&Identity::new(&[7; 16]), [(0, (5, 20)), (1, (0, 0))]))
     }
 
-    /// Brokers called `forbidden` are not allowed.
+    /// Brokers named `forbidden` are not allowed.
     async fn check_source(&self, definition_sql: &str) -> Result<(), Error> {
         match definition_sql.contains("'forbidden:") {
             true => Err(Error::new(kernel::SqlState::INSUFFICIENT_PRIVILEGE, "forbidden is not allowed")),
@@ -214,8 +214,7 @@ impl Runner {
         }
     }
 
-    /// Statements and what each comes to: the text that [`run`](Self::run) gives, or `!`, the SQLSTATE, and words that the
-    /// error has.
+    /// Statements and their results: the text of [`run`](Self::run), or `!`, the SQLSTATE, and words of the error.
     pub async fn script(&self, steps: &[(&str, &str)]) {
         for (sql, expected) in steps {
             match (self.run(sql).await, expected.strip_prefix('!')) {
@@ -243,7 +242,7 @@ fn rows(batches: &[RecordBatch]) -> String {
 /// The first columns of a row, as PostgreSQL prints them.
 pub fn row_text(row: &RecordBatch, columns: usize) -> String {
     let cell = |column: &datafusion::arrow::array::ArrayRef| {
-        // An array of nothing but NULL has no bits that say so.
+        // An array of type NULL has no validity bits.
         if column.logical_nulls().is_some_and(|nulls| nulls.is_null(0)) {
             return "null".to_string();
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::expr::scalar::{Value, array, interpret, same, value_at};
 
 const DECIMAL: ColumnType = ColumnType::Decimal { precision: 9, scale: 2 };
-/// Column types of the rows that expressions see, stored and incoming alike.
+/// Column types of the rows that expressions read, stored and incoming.
 const TYPES: [ColumnType; 8] = [
     ColumnType::Int16,
     ColumnType::Int32,
@@ -284,7 +284,7 @@ fn casts_to_floats_round_once() {
     }
 }
 
-/// What PostgreSQL 15 says of the same floats.
+/// PostgreSQL 15's results for the same floats.
 #[test]
 fn a_float_becomes_a_numeric_of_its_first_digits() {
     let numeric = |scale| ColumnType::Decimal { precision: 38, scale };
@@ -303,7 +303,7 @@ fn a_float_becomes_a_numeric_of_its_first_digits() {
     assert_eq!(of(1e37, 0), is(10i128.pow(37), 0));
     assert_eq!(of_real(100_000.5, 2), is(10_000_000, 2));
     assert_eq!(of_real(1_000_005.0, 0), is(1_000_000, 0));
-    // The double next to 1e38 is below it, and has 39 digits all the same once it is cut to fifteen.
+    // The double next to 1e38 is below it, but has 39 digits after it is rounded to fifteen.
     for float in [1e38, -1e38, 1.1e38, 1e39, -1e39, f64::MAX, f64::INFINITY, f64::NAN] {
         assert_eq!(of(float, 0), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE), "{float}");
     }

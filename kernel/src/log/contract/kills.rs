@@ -1,19 +1,20 @@
-//! What a process does before it is killed, and what it must leave: everything, for the system goes on and has it.
+//! The workload of a process before it is killed, and the state that it must leave: everything that was written,
+//! because the operating system keeps running.
 
 use super::writer::{LOG_FILE_LEN, append, body, create, records_of};
 use super::{Disks, read};
 use crate::log::{self, FIRST_LOG_FILE, Storage};
 
-/// What a process does until it is killed.
+/// The workload of a process until it is killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Workload {
-    /// Makes log files, writes to them, syncs little of it, removes one.
+    /// Creates log files, writes to them, syncs little of it, removes one.
     Writes,
     /// Is killed while a log file is prepared in the background.
     Prepares,
-    /// Keeps a log over several log files, with records that were never synced.
+    /// Writes a log over several log files, with records that were never synced.
     Appends,
-    /// As [`Workload::Appends`], and killed while the last record is copied into its place.
+    /// Like [`Workload::Appends`], killed while the last record is being copied.
     Tears,
 }
 
@@ -21,7 +22,7 @@ impl Workload {
     /// All of them.
     pub const ALL: [Workload; 4] = [Workload::Writes, Workload::Prepares, Workload::Appends, Workload::Tears];
 
-    /// For whoever has to tell another process.
+    /// Its name, for the command line of another process.
     pub fn name(self) -> &'static str {
         match self {
             Workload::Writes => "writes",
@@ -31,26 +32,28 @@ impl Workload {
         }
     }
 
-    /// The life of this name.
+    /// The workload of this name.
     pub fn named(name: &str) -> Option<Workload> {
         Workload::ALL.into_iter().find(|workload| workload.name() == name)
     }
 
-    /// Lives it. Whoever gets the storage back holds it until the process is killed.
+    /// Runs it. The caller holds the returned storage until the process is killed.
     pub fn run<S: Storage>(self, mut storage: S) -> S {
         match self {
             Workload::Writes => {
                 for number in 1..=3 {
-                    storage.create(number, 16384).expect("there is room");
-                    storage.write(number, 4000, &[number as u8; 9000]).expect("it is inside");
+                    storage.create(number, 16384).expect("there is space");
+                    storage
+                        .write(number, 4000, &[number as u8; 9000])
+                        .expect("the range is inside the log file");
                 }
-                storage.sync(1, 4096, 4096).expect("it is inside");
-                storage.write(1, 0, b"later").expect("it is inside");
-                storage.remove(2).expect("it was made");
+                storage.sync(1, 4096, 4096).expect("the range is inside the log file");
+                storage.write(1, 0, b"later").expect("the range is inside the log file");
+                storage.remove(2).expect("the log file was created");
                 storage
             }
             Workload::Prepares => {
-                storage.create(1, 4096).expect("there is room");
+                storage.create(1, 4096).expect("there is space");
                 storage.prepare(2, 32 << 20);
                 storage
             }
@@ -64,7 +67,9 @@ impl Workload {
                 let mut storage = writer.into_storage();
                 let half = record.len / 2;
                 let zeros = vec![0; (record.len - half) as usize];
-                storage.write(record.log_file, record.offset + half, &zeros).expect("it is inside");
+                storage
+                    .write(record.log_file, record.offset + half, &zeros)
+                    .expect("the range is inside the log file");
                 storage
             }
         }
@@ -123,11 +128,11 @@ fn all_records_are_there<D: Disks>(disks: &mut D, storage: D::Storage) {
 fn the_torn_record_is_cut_off<D: Disks>(disks: &mut D, storage: D::Storage) {
     let (mut opened, found) = records_of(storage).expect("a torn tail is legal");
     assert_eq!(found, [body(1, 3000)]);
-    assert_eq!(opened.torn_tail.expect("it is told").log_file, FIRST_LOG_FILE);
+    assert_eq!(opened.torn_tail.expect("the torn tail is reported").log_file, FIRST_LOG_FILE);
     append(&mut opened.writer, &body(3, 3000));
     let storage = disks.reopen(opened.writer.into_storage());
     let opened = log::open(storage, 9, LOG_FILE_LEN, &mut |_| Ok(())).expect("the tail is clear");
-    assert_eq!(opened.torn_tail, None, "it is told once");
+    assert_eq!(opened.torn_tail, None, "the torn tail is reported once");
     let (_, found) =
         records_of(disks.reopen(opened.writer.into_storage())).expect("a log that ended in order");
     assert_eq!(found, [body(1, 3000), body(3, 3000)]);

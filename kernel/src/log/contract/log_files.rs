@@ -1,4 +1,4 @@
-//! The port's promises, one by one.
+//! The guarantees of the port, one by one.
 
 use super::{Disks, read};
 use crate::error::SqlState;
@@ -23,7 +23,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
     the_manifest_is_kept_slot_by_slot(disks);
 }
 
-/// Errors say what failed, and of which kind it is.
+/// Errors name the operation and the kind.
 fn is_input_output_error(result: crate::Result<()>, what: &str) {
     let error = result.expect_err(what);
     assert_eq!(error.sqlstate, SqlState::IO_ERROR, "{what}: {error}");
@@ -67,7 +67,7 @@ fn log_files_are_listed_in_order<S: Storage>(storage: &mut S) {
         storage.create(number, 4096 * number).unwrap();
     }
     assert_eq!(storage.log_files(), Ok(vec![(1, 4096), (3, 12288), (12, 49152)]));
-    is_input_output_error(storage.create(3, 4096), "a log file is made once");
+    is_input_output_error(storage.create(3, 4096), "a log file is created once");
     assert_eq!(storage.log_files(), Ok(vec![(1, 4096), (3, 12288), (12, 49152)]));
 }
 
@@ -89,10 +89,10 @@ fn a_removed_log_file_is_gone_and_can_be_made_again<S: Storage>(storage: &mut S)
     storage.write(1, 0, b"stale").unwrap();
     storage.remove(1).unwrap();
     assert_eq!(storage.log_files(), Ok(vec![]));
-    is_input_output_error(storage.read(1, 0, &mut [0]), "read what was removed");
+    is_input_output_error(storage.read(1, 0, &mut [0]), "read a removed log file");
     is_input_output_error(storage.remove(1), "remove it twice");
     storage.create(1, 8192).unwrap();
-    assert_eq!(read(storage, 1, 0, 8192), vec![0; 8192], "nothing of the old one is left");
+    assert_eq!(read(storage, 1, 0, 8192), vec![0; 8192], "no byte of the old one is left");
 }
 
 fn ranges_outside_are_errors<S: Storage>(storage: &mut S) {
@@ -163,7 +163,7 @@ fn what_is_only_prepared_is_gone_after_reopening<D: Disks>(disks: &mut D) {
     assert_eq!(disks.reopen(storage).log_files(), Ok(vec![(1, 4096), (2, 65536)]));
 }
 
-/// Of no bytes, across pages, of what was never written and of all.
+/// Empty ranges, ranges across pages, unwritten ranges and the whole file.
 fn syncs_take_any_range_inside<S: Storage>(storage: &mut S) {
     storage.create(1, 12288).unwrap();
     storage.sync(1, 0, 12288).unwrap();
@@ -174,7 +174,7 @@ fn syncs_take_any_range_inside<S: Storage>(storage: &mut S) {
     }
 }
 
-/// A process that ends, ends without a word to the disk: the system keeps what was written.
+/// A process ends without a sync: the operating system keeps written bytes.
 fn what_was_only_written_is_there_after_reopening<D: Disks>(disks: &mut D) {
     let mut storage = disks.make();
     storage.create(1, 8192).unwrap();

@@ -1,7 +1,8 @@
-//! What every [`Storage`] promises, and the log on top of it, as one suite that is run against all of them: the real one, the
-//! simulated and the one in memory, so that the simulator's world is held to the real one. `log_files` holds the port's
-//! promises one by one, `model` compares long random lives with a map, `writer` is the log's own cycle, `lives` is what a
-//! process does that is then killed. What a power cut leaves can only be tried on a simulated disk and is not here.
+//! The contract of every [`Storage`] and of the log on top of it, as one suite that runs against all of them: the real
+//! one, the simulated one and the one in memory, so that the simulated disk is checked against the real one.
+//! `log_files` tests the guarantees of the port one by one, `model` compares long random runs with a map, `writer`
+//! tests the cycle of a log, `kills` tests processes that are killed. The states after a power cut can be tested on a
+//! simulated disk only and are not part of the suite.
 
 mod kills;
 mod log_files;
@@ -12,7 +13,7 @@ pub use kills::Workload;
 
 use super::Storage;
 
-/// Where storages come from, for the suite.
+/// Creates storages for the suite.
 pub trait Disks {
     /// The implementation under test.
     type Storage: Storage + std::fmt::Debug;
@@ -20,17 +21,18 @@ pub trait Disks {
     /// An empty storage.
     fn make(&mut self) -> Self::Storage;
 
-    /// Gives a storage up as a process does that ends in order, and takes up what it left.
+    /// Closes a storage as at the orderly end of a process, and opens it again.
     fn reopen(&mut self, storage: Self::Storage) -> Self::Storage;
 
-    /// Has a process of its own live this life on an empty storage, kills it at the end of it, and takes up what it left. The
-    /// system goes on: nothing that was written is lost.
+    /// Runs this workload on an empty storage in a separate process, kills the process at its end, and opens the
+    /// storage. The operating system keeps running: no written byte is lost.
     fn killed(&mut self, workload: Workload) -> Self::Storage;
 
-    /// An empty storage and the length of a log file for which it has no room. None where room never ends.
+    /// An empty storage and the length of a log file for which it has no space. None if space is unlimited.
     fn full(&mut self) -> Option<(Self::Storage, u64)>;
 
-    /// From now on the bytes of this log file cannot be read, though the log file still is there. False where reads never fail.
+    /// From now on the bytes of this log file cannot be read, although the file still exists. False if reads never
+    /// fail.
     fn spoil(&mut self, storage: &mut Self::Storage, number: u64) -> bool;
 }
 
@@ -44,6 +46,6 @@ pub fn storage_contract<D: Disks>(disks: &mut D) {
 
 fn read<S: Storage>(storage: &mut S, number: u64, offset: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0xEE; len];
-    storage.read(number, offset, &mut bytes).expect("the range is there");
+    storage.read(number, offset, &mut bytes).expect("the range exists");
     bytes
 }

@@ -1,5 +1,5 @@
-//! Long random lives, call by call beside a map that says what each call must come to. The lives are the same for every
-//! implementation, so that two that pass agree with one another on each of these calls.
+//! Long random runs, compared call by call with a map that gives the expected result. The runs are the same for every
+//! implementation, so that two implementations that pass agree on each of these calls.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const CALLS: u64 = 120;
 /// Log files have numbers up to this.
 const NUMBER_MAX: u64 = 5;
 
-/// Numbers that look random and are the same everywhere (splitmix64).
+/// Pseudo-random numbers that are the same everywhere (splitmix64).
 struct Draw(u64);
 
 impl Draw {
@@ -31,7 +31,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
         let mut draw = Draw(seed);
         let (mut storage, mut model) = (disks.make(), Model::new());
         for call in 0..CALLS {
-            let context = format!("life {seed}, call {call}");
+            let context = format!("run {seed}, call {call}");
             if draw.below(15) == 0 {
                 storage = disks.reopen(storage);
             } else {
@@ -44,7 +44,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
             assert_eq!(
                 super::read(&mut storage, *number, 0, bytes.len()),
                 *bytes,
-                "life {seed} left {number}"
+                "run {seed} left {number}"
             );
         }
     }
@@ -52,7 +52,7 @@ pub(super) fn check<D: Disks>(disks: &mut D) {
 
 fn step<S: Storage>(storage: &mut S, model: &mut Model, draw: &mut Draw, context: &str) {
     let number = 1 + draw.below(NUMBER_MAX);
-    // Mostly near a page's edge, sometimes beyond the end.
+    // Mostly near the boundary of a page, sometimes beyond the end.
     let offset = draw.below(5) * 4096 + draw.below(40).saturating_sub(20);
     let len = [0, 1, 30, 512, 5000][draw.below(5) as usize];
     let location = |model: &Model| {

@@ -1,4 +1,5 @@
-//! The log's own cycle on top of a storage: create, append, sync, reopen; torn tails, damage, and a creation that was cut off.
+//! The cycle of a log on top of a storage: create, append, sync, reopen; torn tails, damage, and an interrupted
+//! creation.
 
 use bytes::Bytes;
 
@@ -7,7 +8,7 @@ use crate::error::{Result, SqlState};
 use crate::log::{self, LogWriter, ManifestSlot, Opened, Storage, SyncRange};
 use crate::record::{Body, Commit, Piece, RecordKind};
 
-/// Short, so that a few records fill it.
+/// Short, so that a few records fill a log file.
 pub(super) const LOG_FILE_LEN: u64 = 8192;
 const DATABASE: [u8; 16] = *b"contract of logs";
 
@@ -24,7 +25,7 @@ pub(super) fn append<S: Storage>(writer: &mut LogWriter<S>, body: &Body) {
     writer.append(&body.encode(writer.last().next())).expect("the disk is well");
 }
 
-/// Opens a log, and what it holds beside its open records.
+/// Opens a log and returns its records without the open records.
 pub(super) fn records_of<S: Storage>(storage: S) -> Result<(Opened<S>, Vec<Body>)> {
     let mut found = Vec::new();
     let mut last = 0;
@@ -82,7 +83,7 @@ fn a_record_longer_than_a_log_file_has_one_of_its_own<D: Disks>(disks: &mut D) {
 
 fn a_creation_that_was_cut_off_starts_over<D: Disks>(disks: &mut D) {
     let mut storage = disks.make();
-    storage.create(log::FIRST_LOG_FILE, LOG_FILE_LEN).expect("there is room");
+    storage.create(log::FIRST_LOG_FILE, LOG_FILE_LEN).expect("there is space");
     let mut storage = disks.reopen(storage);
     assert_eq!(log::is_created(&mut storage), Ok(false));
     let storage = disks.reopen(create(storage).into_storage());
@@ -96,7 +97,7 @@ fn a_second_creation_is_refused<D: Disks>(disks: &mut D) {
     assert_eq!(refused.expect_err("there is a log").sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
 }
 
-/// Everything that a storage holds.
+/// The contents of a storage.
 fn contents<S: Storage>(storage: &mut S) -> Vec<(u64, Vec<u8>)> {
     let log_files = storage.log_files().expect("they can be listed");
     log_files.into_iter().map(|(number, len)| (number, read(storage, number, 0, len as usize))).collect()
@@ -112,11 +113,11 @@ fn damage_to_what_was_synced_is_refused_and_changes_nothing<D: Disks>(disks: &mu
     let mut storage = writer.into_storage();
     let at = offset + len / 2;
     let flipped = read(&mut storage, log_file, at, 1)[0] ^ 0x10;
-    storage.write(log_file, at, &[flipped]).expect("it is inside");
+    storage.write(log_file, at, &[flipped]).expect("the range is inside the log file");
     let mut storage = disks.reopen(storage);
     let before = contents(&mut storage);
     for _ in 0..2 {
-        // The storage is lent, so that it is still there after the refusal.
+        // The storage is lent, so that it survives the failed opening.
         let error = records_of(Lent(&mut storage)).expect_err("a later record calls it synced");
         assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{error}");
         assert_eq!(contents(&mut storage), before, "a refusal changes nothing");
@@ -141,7 +142,7 @@ fn without_room_the_log_stops_and_keeps_what_it_had<D: Disks>(disks: &mut D) {
     assert_eq!(created.expect_err("there is no room").sqlstate, SqlState::DISK_FULL);
 }
 
-/// A storage that comes back to its owner.
+/// A storage that is returned to its owner.
 #[derive(Debug)]
 struct Lent<'s, S>(&'s mut S);
 

@@ -1,4 +1,4 @@
-//! The storage in memory, and the disk of these tests, keep the contract of a storage.
+//! The storage in memory and the disk of these tests fulfil the contract of a storage.
 
 use super::disk::Disk;
 use super::*;

@@ -1,5 +1,5 @@
-//! Crashes: small logs, ended at every call, with every state that a power cut can leave, and again at every call of the
-//! recovery. What comes back is always an exact prefix, at or beyond what was said to be durable.
+//! Crashes: small logs, stopped at every call, with every state that a power cut can leave, and again at every call of
+//! the recovery. Recovery always returns an exact prefix that contains all records acknowledged as durable.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use super::disk::Disk;
 use super::*;
 
 const LEN: u64 = 4096;
-/// Outcomes looked at of one crash; where there are more, evenly spread ones are.
+/// Most outcomes tested of one crash; of more, evenly spaced ones are.
 const OUTCOMES_MAX: usize = 64;
-/// The same where each of them is crashed again.
+/// The same if each of them is crashed again.
 const OUTCOMES_MAX_NESTED: usize = 6;
 
-/// What is done to a log.
+/// A step of a workload.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Append a batch with a piece of this length.
@@ -21,15 +21,15 @@ enum Step {
     SyncMarker,
 }
 
-/// What a life has said.
+/// The acknowledgements of a process.
 #[derive(Clone, Debug, Default)]
 struct Told {
     appended: Vec<Body>,
-    /// So many of them were durable.
+    /// Number of durable ones.
     durable: usize,
 }
 
-/// A life that is ended at its `calls_left`th call after the creation.
+/// A process that ends at its `calls_left`th call after the creation.
 fn workload(calls_left: Option<usize>, steps: &[Step]) -> (Disk, Told) {
     let mut told = Told::default();
     let mut writer = create(Disk::default(), DATABASE, 2, 7, LEN, &mut ignore).unwrap().writer;
@@ -47,7 +47,7 @@ fn step_done(writer: &mut LogWriter<Disk>, step: Step, told: &mut Told) -> bool 
     match step {
         Step::Append(len) => {
             let body = batch(told.appended.len() as u8 + 1, len);
-            // It may come to be there even where the call fails.
+            // It may be written even if the call fails.
             told.appended.push(body.clone());
             writer.append(&body.encode(writer.last().next())).is_ok()
         }
@@ -87,12 +87,12 @@ fn check(told: &Told, records: &[Record]) {
 fn outcomes(disk: &Disk, max: usize) -> impl Iterator<Item = Disk> {
     let count = disk.outcomes();
     let stride = count.div_ceil(max);
-    // The last is what the end of the process alone leaves.
+    // The last is the state after the end of the process only.
     let choices: BTreeSet<usize> = (0..count).step_by(stride).chain([count - 1]).collect();
     choices.into_iter().map(|choice| disk.power_cut(choice)).chain([disk.killed()])
 }
 
-/// Ends the life at every call; returns how many states were recovered from.
+/// Ends the process at every call; returns the number of recovered states.
 fn crash_everywhere(steps: &[Step], outcomes_max: usize, recovery_crashes: bool) -> usize {
     let (whole, _) = workload(None, steps);
     let mut states = 0;
@@ -116,7 +116,7 @@ fn crash_recovery(left: &Disk, calls: usize, told: &Told) -> usize {
     for calls in 0..calls {
         let mut ended = left.clone();
         ended.calls_left = Some(calls);
-        // `open` takes the disk with it when it fails, so that a copy is kept by the storage itself.
+        // `open` drops the disk when it fails, so the storage itself keeps a copy.
         let kept = Kept::new(ended);
         assert!(open(kept.clone(), 9, LEN, &mut ignore).is_err(), "ended before its last call");
         for left in outcomes(&kept.disk(), OUTCOMES_MAX_NESTED) {
@@ -124,7 +124,7 @@ fn crash_recovery(left: &Disk, calls: usize, told: &Told) -> usize {
             let (again, records) = recover(left).expect("nothing is damaged");
             check(told, &records);
             let (_, once_more) = recover(again).expect("nothing is damaged");
-            assert_eq!(bodies(&once_more), bodies(&records), "what was handed out stays");
+            assert_eq!(bodies(&once_more), bodies(&records), "returned records stay");
         }
     }
     states
@@ -182,7 +182,7 @@ fn a_crash_at_any_call_leaves_an_exact_prefix() {
         &[Append(10), Append(500), Append(10)],
         &[Append(700), Sync, Append(10), Append(900), Sync, Append(300), Append(20)],
         &[Append(10), Sync, SyncMarker, Append(400), Sync, SyncMarker],
-        // Over the ends of log files, and records longer than one.
+        // Across the ends of log files, and records longer than one.
         &[Append(1800), Append(1500), Append(1400), Sync, Append(1800), Append(100)],
         &[Append(100), Append(5000), Sync, Append(5000), Append(30)],
     ];
@@ -219,7 +219,7 @@ fn a_crash_at_any_call_of_the_creation_leaves_no_log_or_a_whole_one() {
 
 #[test]
 fn the_bytes_of_an_earlier_life_never_chain_on() {
-    // Lives of different lengths over the same place: each crash leaves other remains.
+    // Processes of different lengths over the same place: each crash leaves different remains.
     let mut seen = 0;
     for first in [10, 300, 700] {
         for second in [10, 300, 700] {
@@ -256,7 +256,7 @@ fn records_that_only_memory_holds_after_a_failed_sync_are_written_once_more() {
     assert!(!step_done(&mut writer, Sync, &mut told));
     assert!(writer.append(&batch(1, 1).encode(writer.last().next())).is_err(), "poisoned");
     assert!(writer.sync().is_err(), "poisoned");
-    // The process restarts and finds its records in memory. Then the power goes.
+    // The process restarts and finds its records in memory. Then the power is cut.
     let (recovered, records) = recover(writer.storage().killed()).unwrap();
     assert_eq!(bodies(&records).len(), 2);
     for left in outcomes(&recovered, OUTCOMES_MAX_NESTED) {

@@ -1,5 +1,5 @@
-//! Damage: bytes of a log that was written in order are changed. What comes back is an exact prefix, or a refusal exactly if a
-//! record that is still whole calls the first damaged one synced.
+//! Damage: bytes of an intact log are changed. Opening returns an exact prefix, and fails exactly if an intact record
+//! is evidence that the first damaged one was synced.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::record::{Header, MAGIC, RecordLocation};
 
 const LEN: u64 = 8192;
 
-/// A log as it was written, and where its records lie.
+/// A log as it was written, and the places of its records.
 #[derive(Clone, Debug)]
 struct Written {
     log_files: Vec<(u64, Vec<u8>)>,
@@ -17,7 +17,7 @@ struct Written {
     bodies: Vec<Body>,
 }
 
-/// Where a record lies, and what it says is durable.
+/// The place of a record, and the sequence that it reports as durable.
 #[derive(Clone, Copy, Debug)]
 struct Lies {
     log_file: u64,
@@ -73,7 +73,7 @@ fn storage(log_files: &[(u64, Vec<u8>)]) -> MemStorage {
     storage
 }
 
-/// How bytes can be changed.
+/// A change of bytes.
 #[derive(Clone, Debug)]
 enum Damage {
     Flip {
@@ -82,7 +82,7 @@ enum Damage {
     },
     ZeroPage(prop::sample::Index),
     SwapPages(prop::sample::Index, prop::sample::Index),
-    /// Bytes in a run become others.
+    /// A range of bytes is changed.
     Garbage {
         at: prop::sample::Index,
         bytes: Vec<u8>,
@@ -102,7 +102,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// A byte that a record or a log file header occupies: damage elsewhere is of no interest.
+/// A byte of a record or a log file header; damage elsewhere is not tested.
 fn occupied(written: &Written, at: &prop::sample::Index) -> (usize, usize) {
     let record = at.get(&written.records);
     let index = written.log_files.iter().position(|(number, _)| *number == record.log_file).unwrap();
@@ -137,7 +137,7 @@ fn inflict(log_files: &mut [(u64, Vec<u8>)], written: &Written, damage: &Damage)
     }
 }
 
-/// What opening has to come to, by the rules alone: the number of records that come back, or None for a refusal.
+/// The expected result of opening: the number of records, or None for an error.
 fn expected(written: &Written, damaged: &[(u64, Vec<u8>)]) -> Option<usize> {
     let same = |log_file: u64, offset: usize, len: usize| {
         let before = written.log_files.iter().find(|(number, _)| *number == log_file).unwrap();
@@ -147,14 +147,14 @@ fn expected(written: &Written, damaged: &[(u64, Vec<u8>)]) -> Option<usize> {
     if !same(FIRST_LOG_FILE, 0, 64) {
         return None;
     }
-    // A log file under another one's name is refused wherever it is.
+    // A log file under another one's name is an error wherever it is.
     let is_another = |(number, bytes): &(u64, Vec<u8>)| {
         written.log_files.iter().any(|(other, before)| other != number && before[..64] == bytes[..64])
     };
     if damaged.iter().any(is_another) {
         return None;
     }
-    // The header of a log file stands and falls with its first record.
+    // The header of a log file counts with its first record.
     let whole = |r: &Lies| same(r.log_file, r.offset, r.len) && (r.offset > 64 || same(r.log_file, 0, 64));
     let bad = written.records.iter().position(|record| !whole(record))?;
     let vouches = |r: &Lies| same(r.log_file, r.offset, 64) && r.synced_through > bad as u64;

@@ -1,19 +1,19 @@
-//! A disk that forgets: every unit (a sector, where nothing else is asked for) that was written since its last sync holds, after
-//! a power cut, any of the versions it has had since then, each unit for itself. The process can be ended at any call.
+//! A disk that loses unsynced writes: after a power cut, every unit (a sector by default) that was written since its
+//! last sync holds any of its versions since then, independently of other units. The process can be ended at any call.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result, SqlState};
 use crate::log::{MANIFEST_SLOT_LEN, ManifestSlot, Storage};
 
-/// What survives for itself.
+/// The unit of independent survival.
 pub const UNIT: usize = 512;
 
 /// Log files made of units.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     log_files: BTreeMap<u64, Vec<Unit>>,
-    /// What a crash leaves of it, whichever way it comes.
+    /// The manifest after a crash of any kind.
     manifest: Option<[ManifestSlot; 2]>,
     /// Mutating calls left before the process ends; None: any number.
     pub calls_left: Option<usize>,
@@ -29,12 +29,12 @@ pub struct Disk {
 struct Unit {
     /// What may be on the disk, the newest last, which is also what is read. Never empty.
     versions: Vec<Vec<u8>>,
-    /// A sync failed: the system takes the unit for clean and writes it no more until it is written to again.
+    /// A sync failed: the operating system marks the unit as clean and does not write it until it is written to again.
     forsaken: bool,
 }
 
 impl Disk {
-    /// An empty disk whose process ends at the call after so many.
+    /// An empty disk whose process ends after this number of calls.
     pub fn ending_after(calls: usize) -> Disk {
         Disk { calls_left: Some(calls), ..Disk::default() }
     }
@@ -44,7 +44,7 @@ impl Disk {
         self.units().map(|unit| unit.versions.len()).product()
     }
 
-    /// What a power cut leaves, the `choice`th of all outcomes. The process that comes after it has any number of calls.
+    /// The `choice`th of all states after a power cut. The next process has any number of calls.
     pub fn power_cut(&self, mut choice: usize) -> Disk {
         let mut left = self.killed();
         for unit in left.log_files.values_mut().flatten() {
@@ -55,7 +55,7 @@ impl Disk {
         left
     }
 
-    /// What the end of the process leaves: everything, as it was.
+    /// The state after the end of the process: everything that was written.
     pub fn killed(&self) -> Disk {
         Disk { calls_left: None, calls: 0, ..self.clone() }
     }
@@ -169,7 +169,8 @@ impl Storage for Disk {
         Ok(self.manifest)
     }
 
-    /// A process that ends in the midst leaves half of it, but of the first, which comes to be whole or not at all.
+    /// A process that ends during the write leaves half of it, except of the first manifest, which is written
+    /// completely or not at all.
     fn write_manifest(&mut self, slot: usize, bytes: &ManifestSlot) -> Result<()> {
         if let Err(error) = self.step() {
             if let Some(slots) = &mut self.manifest {

@@ -1,4 +1,4 @@
-//! The manifest: when one is written, and what is refused because of it.
+//! The manifest: when it is written, and the errors that it causes.
 
 use super::*;
 use crate::Error;
@@ -19,7 +19,7 @@ fn manifest_of(storage: &mut MemStorage) -> Manifest {
 
 type Lose = fn(&mut MemStorage, u64);
 
-/// What opening says, and what looking at it does; and the log files are as they were.
+/// The error of opening, which is also the error of reading; and the log files are unchanged.
 fn refusal(mut storage: MemStorage) -> Error {
     assert_eq!(is_created(&mut storage), Ok(true), "there was a log");
     let looked = look(storage.clone()).unwrap_err();
@@ -41,7 +41,7 @@ fn a_log_file_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
         ("has 10 bytes", |storage, number| storage.log_file_mut(number).unwrap().truncate(10)),
         ("has 64 bytes", |storage, number| storage.log_file_mut(number).unwrap().truncate(64)),
         ("has 4096 bytes", |storage, number| storage.log_file_mut(number).unwrap().truncate(4096)),
-        ("are gone at least", |storage, number| storage.log_file_mut(number).unwrap().fill(0)),
+        ("are missing; the manifest", |storage, number| storage.log_file_mut(number).unwrap().fill(0)),
     ];
     for (what, lose) in losses {
         let mut storage = whole.clone();
@@ -49,9 +49,9 @@ fn a_log_file_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
         let error = refusal(storage);
         assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{what}");
         assert!(error.message.contains(what), "{what}: {error}");
-        // A header that is still there says by itself that the file is too short.
+        // An intact header already shows that the file is too short.
         let by_header = what.contains("64 bytes") || what.contains("4096 bytes");
-        let gone = format!("records {through} to {through} are gone at least");
+        let gone = format!("records {through} to {through} are missing");
         assert!(by_header || error.message.contains(&gone), "{what}: {error}");
     }
     assert_eq!(len, LOG_FILE_LEN);
@@ -61,7 +61,7 @@ fn a_log_file_that_is_gone_cut_or_empty_is_refused_with_what_is_gone() {
 fn a_log_without_any_or_its_first_log_file_is_refused() {
     let whole = written().into_storage();
     let through = manifest_of(&mut whole.clone()).through;
-    let gone = format!("records 1 to {through} are gone at least");
+    let gone = format!("records 1 to {through} are missing");
     let mut emptied = whole.clone();
     for (number, _) in emptied.log_files().unwrap() {
         emptied.remove(number).unwrap();
@@ -90,11 +90,11 @@ fn the_last_synced_record_before_a_pause_cannot_be_torn() {
     let mut storage = writer.into_storage();
     let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    // Neither the batch nor the sync marker, which was the last to vouch for it.
+    // Neither the batch nor the sync marker, which was the last evidence for it.
     let second = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[second / 64 * 64 - 64..=end].fill(0);
     let error = refusal(storage);
-    assert!(error.message.contains("are gone at least"), "{error}");
+    assert!(error.message.contains("are missing; the manifest"), "{error}");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn files_of_two_copies_that_went_apart_are_refused() {
     *theirs.manifest_mut() = mine.writer.into_storage().manifest().unwrap();
     let error = reopen(theirs).unwrap_err();
     assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED);
-    assert!(error.message.contains("two copies"), "{error}");
+    assert!(error.message.contains("two diverged copies"), "{error}");
     let mut foreign = written().into_storage();
     let manifest = Manifest { database: [0; 16], ..manifest_of(&mut foreign) };
     *foreign.manifest_mut() = Some([manifest.encode(); 2]);

@@ -1,4 +1,4 @@
-//! The log over memory: what is written comes back, a torn tail goes, damage is refused.
+//! The log over memory: written records are read back, a torn tail is cleared, damage is an error.
 
 mod contract;
 mod crash;
@@ -84,7 +84,7 @@ fn looking_sees_what_opening_sees() {
     let mut storage = writer.into_storage();
     let seen = look(storage.clone()).unwrap();
     let (_, opened) = reopen(storage.clone()).unwrap();
-    assert_eq!(seen, opened[..opened.len() - 1], "all but the open record of the new life");
+    assert_eq!(seen, opened[..opened.len() - 1], "all but the open record of the new term");
     let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();
     bytes[first] ^= 1;
@@ -178,7 +178,7 @@ fn a_piece_in_a_segment_is_refused_for_now() {
 
 #[test]
 fn the_image_of_a_record_inside_a_payload_cannot_vouch_for_anything() {
-    // A record that says that the next hundred were durable, as it would lie in this very log at another place.
+    // A record that reports the next hundred as durable, encoded for another place of the same log.
     let mut writer = new_log();
     append(&mut writer, &batch(1, 100));
     writer.sync().unwrap();
@@ -211,14 +211,14 @@ fn a_plan_confirms_what_it_covers_and_nothing_more() {
     assert_eq!((writer.durable(), writer.last()), (Sequence(2), Sequence(4)));
     let rest = writer.sync_plan().unwrap();
     let starts: Vec<_> = rest.ranges.iter().map(|range| (range.log_file, range.offset)).collect();
-    assert_eq!(starts, [(2, 0), (3, 0)], "neither record fitted into what was left of a log file");
+    assert_eq!(starts, [(2, 0), (3, 0)], "neither record fitted into the rest of a log file");
     assert_eq!(writer.sync().unwrap(), Sequence(4));
     assert!(writer.sync_plan().unwrap().ranges.is_empty());
     writer.synced(&plan).unwrap();
     assert_eq!(writer.durable(), Sequence(4), "a late confirmation takes nothing back");
 }
 
-/// Memory that has room for so many log files.
+/// Memory with space for this number of log files.
 #[derive(Debug)]
 struct Small {
     inner: MemStorage,
@@ -268,7 +268,7 @@ fn without_room_for_a_log_file_nothing_happens_and_with_room_it_goes_on() {
     for _ in 0..3 {
         assert_eq!(writer.append(&next).unwrap_err().sqlstate, SqlState::DISK_FULL);
         assert!(writer.is_well());
-        assert_eq!(writer.sync(), Ok(Sequence(2)), "what was there before is made durable");
+        assert_eq!(writer.sync(), Ok(Sequence(2)), "earlier records are made durable");
     }
     writer.storage_mut().log_files_max = 2;
     writer.append(&next).unwrap();

@@ -1,4 +1,4 @@
-//! Scenarios of one shard; `model` holds it against a plain model.
+//! Scenarios of one shard; `model` compares it with a simple model.
 
 mod model;
 
@@ -191,7 +191,7 @@ fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused()
     let (piece, counts, _) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), OnDuplicate::Reject)]);
     assert_eq!(counts, Counts { inserted: 20, ..Counts::default() });
     assert!(columns::pieces(&piece).unwrap().len() >= 5);
-    // What is stored counts too: keys of 200 bytes, gathered for updates.
+    // Stored rows count too: keys of 200 bytes, gathered for updates.
     let (_, counts, _) = stage(&mut shard, 3, vec![upsert(rows(&payments, 20), add_up())]);
     assert_eq!(counts, Counts { updated: 20, ..Counts::default() });
     let doubled: Vec<(&str, Option<i64>)> = names.iter().map(|name| (name.as_str(), Some(2))).collect();
@@ -298,11 +298,14 @@ fn a_piece_that_contradicts_the_state_is_corruption() {
     let id = |sequence, ordinal| RowId { sequence: Sequence(sequence), ordinal };
     let one = rows(&[("a", Some(1))], 0);
     let cases: [(&str, Piece); 6] = [
-        ("a row that is not there goes", piece(&[id(1, 7)], None)),
-        ("a row goes twice", piece(&[id(1, 0), id(1, 0)], None)),
-        ("a key is there twice", piece(&[], Some(&one))),
-        ("a key comes twice", piece(&[], Some(&rows(&[("b", None), ("b", None)], 0)))),
-        ("a row belongs elsewhere", piece(&[], Some(&rows(&[("x", None), ("y", None), ("z", None)], 0)))),
+        ("a row that does not exist is deleted", piece(&[id(1, 7)], None)),
+        ("a row is deleted twice", piece(&[id(1, 0), id(1, 0)], None)),
+        ("a key occurs twice", piece(&[], Some(&one))),
+        ("a key is added twice", piece(&[], Some(&rows(&[("b", None), ("b", None)], 0)))),
+        (
+            "a row belongs to another shard",
+            piece(&[], Some(&rows(&[("x", None), ("y", None), ("z", None)], 0))),
+        ),
         ("rows of no table", {
             let other = TableDef { id: TableId(9), ..table.as_ref().clone() };
             let mut out = Vec::new();
@@ -311,7 +314,7 @@ fn a_piece_that_contradicts_the_state_is_corruption() {
         }),
     ];
     for (what, bad) in cases {
-        let shards = if what.contains("elsewhere") { 64 } else { 1 };
+        let shards = if what.contains("another shard") { 64 } else { 1 };
         let mut shard = Shard::new(ShardId(0), shards);
         let start = if shards == 1 { piece(&[], Some(&one)) } else { Piece::Inline(vec![]) };
         shard.replay(Sequence(1), &created, &start).unwrap();

@@ -1,5 +1,5 @@
-//! A shard against a plain model that keeps rows in a list and takes incoming rows one by one, through random stages,
-//! truncations, abandons, publications (with the merges they bring) and replay.
+//! A shard against a simple model that keeps rows in a list and processes incoming rows one by one, through random
+//! stages, truncations, abandons, publications (with their merges) and replay.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn table(at: usize) -> Arc<TableDef> {
 /// The user's columns, then provenance.
 type Row = Vec<Value>;
 
-/// In the stored schema but for its claims on nulls.
+/// In the stored schema, except that all columns are nullable.
 fn batch(rows: &[Row]) -> RecordBatch {
     let hidden = [ColumnType::Int64, ColumnType::Int32, ColumnType::Int64];
     let columns: Vec<ArrayRef> = TYPES
@@ -127,7 +127,7 @@ struct Model {
     tables: BTreeMap<usize, Vec<Row>>,
 }
 
-/// What the model says of a stage: counts, and rows refused by offset.
+/// The model's result of a stage: counts, and rejected rows by offset.
 type Verdict = (Counts, Vec<(i64, SqlState)>, u64);
 
 impl Model {
@@ -198,9 +198,9 @@ enum Op {
     },
     Truncate(usize),
     DropAndCreate(usize),
-    /// Drops so many of the staged records.
+    /// Drops this number of staged records.
     Abandon(usize),
-    /// Publishes all but so many of the staged records.
+    /// Publishes all but this number of staged records.
     Publish(usize),
 }
 
@@ -239,7 +239,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Rows of a table with their ids, in order; checks what must hold of every view on the way.
+/// Rows of a table with their ids, in order; also checks the invariants of a view.
 fn rows_of(view: &ShardView, table: TableId) -> Vec<(RowId, Row)> {
     let Some(table) = view.tables.get(&table) else {
         return vec![];
@@ -267,7 +267,7 @@ fn sorted(mut rows: Vec<Row>) -> Vec<String> {
     rows.into_iter().map(|r| format!("{r:?}")).collect()
 }
 
-/// A staged record: what the log would hold, and the model before it.
+/// A staged record: its log bytes, and the model before it.
 struct Record {
     sequence: u64,
     changes: Vec<CatalogChange>,
@@ -279,7 +279,7 @@ struct Record {
 struct World {
     shard: Shard,
     model: Model,
-    /// Tables are created anew under new ids.
+    /// Tables are created again under new ids.
     ids: [u32; KEYS.len()],
     next_id: u32,
     offset: i64,
@@ -412,7 +412,7 @@ impl World {
         self.model = self.staged[keep].before.clone();
         self.ids = self.staged[keep].ids_before;
         self.staged.truncate(keep);
-        // Sequences of dropped records are used again.
+        // Sequences of dropped records are reused.
         self.next = from;
     }
 
@@ -488,7 +488,7 @@ fn run(ops: &[Op], limits: ShardLimits) -> Vec<u8> {
     world.trace
 }
 
-/// A recovered shard goes on like the one before it, which follows by replay.
+/// A recovered shard continues like the one before it, and a second shard follows by replay.
 fn go_on(world: &mut World, mut follower: Shard) {
     for at in 0..KEYS.len() {
         let row = |(i, key): (i64, &str)| {
@@ -513,7 +513,7 @@ fn assert_same(a: &ShardView, b: &ShardView, ids: &[u32]) {
     }
 }
 
-/// All rows at once in chunks as they come, or a few at a time.
+/// The default limits, or small ones.
 fn limits() -> impl Strategy<Value = ShardLimits> {
     let small = (400..4000usize, 1..9usize, 4..200usize, 100..4000usize, 1..100usize, 1..9usize, 0..65u32)
         .prop_map(

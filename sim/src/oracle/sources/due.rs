@@ -1,17 +1,19 @@
-//! What a coordinator must have done once it has nothing more to do for now. What is known of it lives in `super`.
+//! Checks of a coordinator that is idle for now: all due actions must have been taken. `super` holds the model.
 
 use kernel::Micros;
 
 use super::{Check, Phase, SourceModels, ensure};
 
 impl SourceModels {
-    /// The coordinator has nothing more to do for now. `held`: it begins no record; `sync_marker_due_us`: when one is to be written, if
-    /// nothing else goes on.
+    /// The coordinator is idle for now. `held`: it starts no record; `sync_marker_due_us`: when one is due, if nothing
+    /// else happens.
     pub fn settled(&self, held: bool, sync_marker_due_us: Option<Micros>) -> Check {
         if self.halted {
             return Ok(());
         }
-        ensure("honest", self.disk_told.is_none(), || "nobody tells of the disk".into())?;
+        ensure("honest", self.disk_told.is_none(), || {
+            "a change of the disk's state was not reported".into()
+        })?;
         self.check_line()?;
         let now_us = self.now_us;
         for (id, source) in &self.sources {
@@ -26,9 +28,7 @@ impl SourceModels {
             ensure("live", unread.is_none(), || {
                 format!("pipeline {id} does not fetch partition {unread:?}")
             })?;
-            ensure("live", !late, || {
-                format!("pipeline {id} lets its time pass, at {now_us} us: {source:?}")
-            })?;
+            ensure("live", !late, || format!("pipeline {id} misses its time, at {now_us} us: {source:?}"))?;
         }
         if self.staging.is_some() {
             return Ok(());
@@ -40,7 +40,7 @@ impl SourceModels {
         self.check_wake_up(held, in_flight, sync_marker_due_us)
     }
 
-    /// Whether nothing is under way, as whoever wants to describe the coordinator is told.
+    /// Checks whether the coordinator reports correctly that it is quiesced.
     pub fn check_quiesced(&self, told: bool) -> Check {
         let rests = self.staging.is_none()
             && self.appended == self.published
@@ -48,25 +48,25 @@ impl SourceModels {
             && !self.halted;
         ensure("honest", told == rests, || {
             format!(
-                "the kernel is said to rest: {told}; record {} of {} is published, {:?} is staged, {:?} are set up",
+                "the kernel reports quiesced: {told}; record {} of {} is published, {:?} is staged, {:?} are set up",
                 self.published, self.appended, self.staging, self.setting_up
             )
         })
     }
 
-    /// No more wait in line than may; whoever holds a table lock is never turned away.
+    /// At most the allowed number of requests waits; the holder of a table lock is never refused.
     fn check_line(&self) -> Check {
         let begun = self.setting_up.len() + self.for_requests.len() + usize::from(self.staging.is_some());
         let in_line = (self.unanswered.len() + self.table_locks_asked.len()).saturating_sub(begun);
         ensure("bounded", in_line <= self.config.requests_waiting_max + self.holders.len(), || {
-            format!("{in_line} requests are in line, {} may be", self.config.requests_waiting_max)
+            format!("{in_line} requests wait, {} are allowed", self.config.requests_waiting_max)
         })
     }
 
-    /// Nobody waits who could have begun.
+    /// No request or batch waits that could have started.
     fn check_idle(&self, in_flight: u64) -> Check {
         ensure("live", self.unanswered.len() <= self.for_requests.len(), || {
-            format!("of requests {:?} one waits for nothing", self.unanswered)
+            format!("one of the requests {:?} waits without a reason", self.unanswered)
         })?;
         if self.read_only {
             return Ok(());
@@ -77,7 +77,7 @@ impl SourceModels {
             format!("the batch of pipeline {waits:?} waits for nothing")
         })?;
         let untold = self.sources.iter().find(|(_, source)| source.report.is_some());
-        ensure("honest", untold.is_none(), || format!("nobody tells of the error of {untold:?}"))
+        ensure("honest", untold.is_none(), || format!("the error of {untold:?} was not reported"))
     }
 
     /// It will be woken before something has waited too long.

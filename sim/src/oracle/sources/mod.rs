@@ -21,10 +21,10 @@ use kernel::{Config, Extract, Micros, Pacing, Position, Request, TableLockId};
 use super::value::errors;
 use super::{Check, ensure};
 
-/// Readings in a row that may end before a cursor: a broker that just took over may know less of the end (A10).
+/// Consecutive metadata answers that may end before a cursor: a new leader may lag (A10).
 const METADATA_BEYOND_END_MAX: u32 = 5;
 
-/// What a pipeline's definition says of its pace, and where it stands.
+/// The pace of a pipeline's definition, and its cursors.
 #[derive(Clone, Debug)]
 struct Rule {
     table: u32,
@@ -68,17 +68,17 @@ struct Range {
     bytes: u64,
 }
 
-/// One pipeline's run over its source.
+/// One pipeline's active source.
 #[derive(Clone, Debug)]
 struct SourceModel {
     epoch: u64,
     phase: Phase,
-    /// The last reading of its topic, and whether it is of the opening, of which nothing has come yet.
+    /// The last metadata, and whether it is of the opening.
     known: Option<SourceMetadata>,
     is_opened: bool,
-    /// Where each partition that is fetched goes on.
+    /// Expected next offset of each fetched partition.
     expected: BTreeMap<i32, i64>,
-    /// Handed in since the reading on its way began; before it began; proven by one.
+    /// Extracts: fetched, verifying and verified.
     fetched: Vec<Range>,
     verifying: Vec<Range>,
     verified: VecDeque<Range>,
@@ -91,13 +91,13 @@ struct SourceModel {
     behind: bool,
     last_metadata_us: Micros,
     last_batch_us: Option<Micros>,
-    /// Of partitions that ended before their cursors: in how many readings in a row. And whether the source was closed because of the
-    /// last one.
+    /// Partitions that ended before their cursors: number of consecutive answers. And whether the source was closed
+    /// because of the last one.
     beyond_end: BTreeMap<i32, u32>,
     closed_at_open: bool,
-    /// It was told that the message at a cursor is gone: nothing leads on from there.
+    /// A loss at a cursor was reported: the source cannot continue.
     has_lost: bool,
-    /// Error that is to be told in the errors table, and the last one that was.
+    /// Error to be recorded in the errors table, and the last recorded one.
     report: Option<String>,
     last_reported: Option<String>,
 }
@@ -128,7 +128,7 @@ impl SourceModel {
         }
     }
 
-    /// What was fetched and is in no record goes with the source.
+    /// Uncommitted extracts are dropped with the source.
     fn close(&mut self) {
         self.closed_at_open = self.is_opened;
         let SourceModel { expected, fetched, verifying, verified, metadata, known, is_opened, .. } = self;
@@ -180,7 +180,7 @@ impl SourceModel {
         Some(earliest_us.max(since_us.saturating_add(pacing.linger_us)))
     }
 
-    /// The ranges of the next batch: the first, and those behind it that fit.
+    /// The ranges of the next batch: the first, and the following ones that fit.
     fn next_ranges(&self, rule: &Rule) -> Vec<Range> {
         let mut bytes = 0;
         let fits = |range: &&Range| {
@@ -192,14 +192,14 @@ impl SourceModel {
     }
 }
 
-/// What a record that began to be staged has to be if it is a batch.
+/// The expected batch when staging of a record began.
 #[derive(Clone, Debug)]
 struct Staging {
     sequence: u64,
     at_us: Micros,
     /// Why no batch may begin, if so.
     forbidden: Option<&'static str>,
-    /// Of each pipeline that may commit: its epoch and ranges.
+    /// Epoch and ranges of each pipeline that may commit.
     ranges: BTreeMap<u32, (u64, Vec<Range>)>,
 }
 
@@ -215,34 +215,34 @@ pub struct SourceModels {
     published: u64,
     read_only: bool,
     halted: bool,
-    /// What is to be told of the disk: whether it is read-only now.
+    /// Disk state to be reported: whether the database is read-only.
     disk_told: Option<bool>,
     wake_at_us: Option<Micros>,
     /// Requests that are to become records, and are not answered.
     unanswered: BTreeSet<u64>,
-    /// Appended and not published records that are for one of them.
+    /// Unpublished records for one of them.
     for_requests: VecDeque<u64>,
     table_locks_asked: BTreeSet<u64>,
     table_locks_held: BTreeSet<TableLockId>,
     /// Table locks that are being set up, each with the last record before it.
     setting_up: BTreeMap<TableLockId, u64>,
-    /// Writes that are asked for under a table lock, which ends with them.
+    /// Requested writes under a table lock, which ends with them.
     holders: BTreeMap<u64, TableLockId>,
     shards: usize,
 }
 
 impl SourceModels {
-    /// Before the first life.
+    /// Before the first process.
     pub fn new(config: Config) -> SourceModels {
         SourceModels { config, ..SourceModels::default() }
     }
 
-    /// A life begins.
+    /// A process starts.
     pub fn begin(&mut self, now_us: Micros) {
         *self = SourceModels { config: self.config.clone(), now_us, ..SourceModels::default() };
     }
 
-    /// What a life begins with: a crash may have taken back what was appended.
+    /// The recovered state: a crash may have removed appended records.
     pub fn recovered(&mut self, catalog: &Catalog) {
         let rule = |def: &PipelineDef| {
             let told = &catalog.cursors[&def.id];
@@ -252,7 +252,7 @@ impl SourceModels {
         self.rules = catalog.pipelines.values().map(|def| (def.id.0, rule(def))).collect();
     }
 
-    // ---- What it is fed ----
+    // ---- Inputs ----
 
     /// The coordinator is about to take an input.
     pub fn fed(&mut self, now_us: Micros, input: &Input) {
@@ -293,7 +293,7 @@ impl SourceModels {
             }
             Input::SourceFailed { pipeline, epoch, failure: SourceFailure::Lost { split, wanted, .. } } => {
                 let is_next = self.is_next(pipeline.0, split.partition().unwrap_or(-1), wanted.ordinal());
-                // Behind another failure of the same source it is too late.
+                // After another failure of the same source it is ignored.
                 if let Some(source) = self.run(pipeline.0, epoch.0)
                     && matches!(source.phase, Phase::Opening | Phase::Fetching)
                 {
@@ -321,7 +321,8 @@ impl SourceModels {
         }
     }
 
-    /// A topic was read to be opened. While a record is staged nobody here knows where its cursors will be.
+    /// Counts ends before cursors in the metadata of an opening. While a record is staged, the future cursors are
+    /// unknown here.
     fn count_ends(&mut self, pipeline: u32, metadata: &SourceMetadata) {
         let ends_early = |(partition, (_, latest)): (&i32, &(i64, i64))| {
             self.cursor(pipeline, *partition).is_some_and(|at| at > *latest)
@@ -333,7 +334,7 @@ impl SourceModels {
         early.iter().for_each(|partition| *source.beyond_end.entry(*partition).or_default() += 1);
     }
 
-    /// Where a partition goes on once the record that is being staged is there.
+    /// Cursor of a partition after the record being staged.
     fn cursor(&self, pipeline: u32, partition: i32) -> Option<i64> {
         let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
         let ranges = staged.flat_map(|(_, ranges)| ranges);
@@ -341,7 +342,8 @@ impl SourceModels {
         staged.or(self.rules.get(&pipeline)?.cursors.get(&partition).map(|at| at.ordinal()))
     }
 
-    /// Whether a pipeline needs this message next, and not one before it. What is being staged may be a batch that ends there, or none.
+    /// Whether a pipeline needs this message next, and not one before it. The record being staged may be a batch that
+    /// ends there.
     fn is_next(&self, pipeline: u32, partition: i32, offset: i64) -> bool {
         let staged = self.staging.iter().filter_map(|staging| staging.ranges.get(&pipeline));
         let mut ranges = staged.flat_map(|(_, ranges)| ranges);
@@ -383,15 +385,15 @@ impl SourceModels {
         }
     }
 
-    // ---- What it does ----
+    // ---- Effects ----
 
-    /// The coordinator wants something done.
+    /// An effect of the coordinator.
     pub fn effect(&mut self, effect: &Effect) -> Check {
         let now_us = self.now_us;
         match effect {
             Effect::SourceOpen { pipeline, epoch, definition, .. } => {
-                // A definition begins under its own epoch, everything else of it under a later one. One that was altered while it
-                // ran keeps the pause since its last batch.
+                // A definition begins under its own epoch, later openings under later ones. A pipeline altered while
+                // running keeps the pause since its last batch.
                 let altered =
                     if definition.epoch == *epoch { self.sources.remove(&pipeline.0) } else { None };
                 let source = self.sources.entry(pipeline.0).or_insert_with(|| SourceModel {
@@ -404,7 +406,7 @@ impl SourceModels {
                     })?;
                 }
                 ensure("bounded", !source.has_lost, || {
-                    format!("pipeline {pipeline} is opened again, and its next message is gone")
+                    format!("pipeline {pipeline} is opened again, and its next message is lost")
                 })?;
                 source.close();
                 (source.epoch, source.phase) = (epoch.0, Phase::Opening);
@@ -432,7 +434,7 @@ impl SourceModels {
             Effect::Event { pipeline: None, text, .. } if text.contains("disk") => {
                 let told = Some(text.contains("read-only"));
                 ensure("honest", self.disk_told.take() == told, || {
-                    format!("nobody changed the disk: {text}")
+                    format!("the disk did not change: {text}")
                 })?;
             }
             Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
@@ -453,7 +455,7 @@ impl SourceModels {
             Effect::Shard { command: ShardCommand::Abandon { .. }, .. } => self.staging = None,
             Effect::Publish(snapshot) => {
                 (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
-                // The first one of a life.
+                // The first one of a process.
                 self.appended = self.appended.max(self.published);
                 self.for_requests.retain(|sequence| *sequence > self.published);
             }
@@ -481,8 +483,8 @@ impl SourceModels {
         Ok(())
     }
 
-    /// Each partition goes on from its cursor, as the last record has it, or the one that is being staged; one that is seen for the
-    /// first time from where the last reading says that it begins, or ends.
+    /// Each partition continues from its cursor, after the last record or the one being staged; a new one from its
+    /// start or end in the last metadata.
     fn fetches(&mut self, pipeline: u32, starts: &[SplitStart]) -> Check {
         let starts: Vec<(i32, Position)> =
             starts.iter().map(|start| (start.split.0 as i32, start.position)).collect();
@@ -504,7 +506,7 @@ impl SourceModels {
             let is_gone = known.is_some_and(|(earliest, _)| earliest > at.ordinal());
             ensure("exactly once", !(source.is_opened && is_gone), || {
                 format!(
-                    "pipeline {pipeline} fetches partition {partition} from {at:?}, which is gone: {source:?}"
+                    "pipeline {pipeline} fetches partition {partition} from {at:?}, which is lost: {source:?}"
                 )
             })?;
             let again = source.expected.contains_key(partition);
@@ -560,14 +562,14 @@ impl SourceModels {
         Ok(())
     }
 
-    /// A record begins to be staged, if it does not go on.
+    /// Staging of a record begins, or continues.
     fn stages(&mut self, sequence: u64) -> Check {
         if self.staging.as_ref().is_some_and(|staging| staging.sequence == sequence) {
             return Ok(());
         }
         let in_flight = self.appended - self.published;
         ensure("bounded", in_flight < self.config.unsynced_records_max as u64, || {
-            format!("record {sequence} is begun with {in_flight} before it that nobody sees")
+            format!("record {sequence} is started with {in_flight} unpublished records before it")
         })?;
         let forbidden = self.read_only.then_some("the database is read-only");
         let ranges = self
@@ -591,14 +593,14 @@ impl SourceModels {
         self.sources.iter().filter(move |(id, source)| is_due(id, source)).map(|(id, _)| *id)
     }
 
-    /// Errors of sources that pass are told once, until something works.
+    /// Transient errors of sources are recorded once, until a success.
     fn reports(&mut self, work: &Work) -> Check {
         let Work::Rows { table: ERRORS_TABLE, rows, .. } = work else { return Ok(()) };
         for rows in rows {
-            // Several messages in one set of columns keep to a limit.
+            // Several messages in one batch of columns keep to a limit.
             let bytes = message_bytes(rows, 0..rows.num_rows());
             ensure("bounded", rows.num_rows() < 2 || bytes <= self.config.dead_letter_bytes_max, || {
-                format!("{} messages of {bytes} bytes are set aside at once", rows.num_rows())
+                format!("{} dead letters of {bytes} bytes are in one batch", rows.num_rows())
             })?;
             for row in 0..rows.num_rows() {
                 self.reported(rows, row)?;
@@ -607,7 +609,7 @@ impl SourceModels {
         Ok(())
     }
 
-    /// Messages that are set aside lie in no more sets of columns than they must. (Where they come to one shard all of them are seen.)
+    /// Dead letters are in no more batches of columns than necessary. (Checked where all of them go to one shard.)
     fn check_parts(&self, work: &[Work]) -> Check {
         let dead_letters = work.iter().filter_map(|item| match item {
             Work::Rows { table: ERRORS_TABLE, rows, .. } => rows.first(),
@@ -619,7 +621,7 @@ impl SourceModels {
             before + message_bytes(pair[1], 0..1) <= self.config.dead_letter_bytes_max
         };
         let apart = parts.windows(2).find(fits);
-        ensure("bounded", apart.is_none(), || format!("messages are set aside one by one: {apart:?}"))
+        ensure("bounded", apart.is_none(), || format!("dead letters are in separate batches: {apart:?}"))
     }
 
     fn reported(&mut self, rows: &RecordBatch, row: usize) -> Check {
@@ -636,20 +638,20 @@ impl SourceModels {
         let at_open = source.closed_at_open && message.contains(" ends at ");
         ensure("honest", !(is_end && at_open) || metadata > METADATA_BEYOND_END_MAX, || {
             format!(
-                "pipeline {pipeline} fails after {:?} readings that end too early: {message}",
+                "pipeline {pipeline} fails after {:?} metadata answers that end too early: {message}",
                 source.beyond_end
             )
         })?;
         let most = source.beyond_end.values().max().copied().unwrap_or(0);
         ensure("live", is_end || most <= METADATA_BEYOND_END_MAX, || {
             format!(
-                "pipeline {pipeline} is tried again after {:?} readings that end too early",
+                "pipeline {pipeline} is retried after {:?} metadata answers that end too early",
                 source.beyond_end
             )
         })?;
         let due = source.report.take();
         ensure("honest", is_end || due.as_deref() == Some(message), || {
-            format!("the errors table tells of pipeline {pipeline} {message:?}, due is {due:?}")
+            format!("the errors table has {message:?} of pipeline {pipeline}, due is {due:?}")
         })
     }
 
@@ -700,7 +702,7 @@ impl SourceModels {
             let Some(source) = self.sources.get_mut(pipeline) else { continue };
             source.last_batch_us = Some(staging.at_us);
             source.verified_since_us = staging.at_us;
-            // A source that was opened again meanwhile has forgotten the rest.
+            // A source that was opened again meanwhile has dropped the rest.
             if source.epoch == *epoch && source.phase == Phase::Fetching {
                 source.verified.drain(..ranges.len());
             }
@@ -760,14 +762,15 @@ impl SourceModels {
     }
 }
 
-/// Bytes of what some rows of the errors table tell, and of the messages in them.
+/// Bytes of some rows of the errors table, with their messages.
 fn message_bytes(rows: &RecordBatch, range: std::ops::Range<usize>) -> usize {
     let messages = rows.column(errors::MESSAGE).as_string::<i32>();
     let payloads = rows.column(errors::PAYLOAD).as_binary::<i32>();
     range.map(|row| messages.value_length(row) as usize + payloads.value_length(row) as usize).sum()
 }
 
-/// Whether somebody asked for a record. The coordinator's own tell of partitions first seen, of errors, and of pipelines that fail.
+/// Whether a record is for a request. The coordinator's own records are for new partitions, errors, and failed
+/// pipelines.
 fn is_for_request(kind: RecordKind, commit: &Commit) -> bool {
     let is_own = |change: &CatalogChange| match change {
         CatalogChange::PipelineSet(def) => match def.state {

@@ -1,4 +1,4 @@
-//! Expressions of a type over what is in scope.
+//! Expressions of a type over a scope.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -18,14 +18,14 @@ pub struct Column {
     pub of: Type,
 }
 
-/// What an expression may be made of.
+/// The permitted parts of an expression.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Columns.
     pub columns: Vec<Column>,
     /// In a grouped query: the columns inside aggregates; then `columns` are those that are grouped by.
     pub grouped: Option<Vec<Column>>,
-    /// Texts that tell each row from all others, if there are such: then windows can be ordered by them.
+    /// Texts that identify each row, if there are any: windows can be ordered by them.
     pub keys: Vec<String>,
     /// Whether window functions may be used.
     pub windows: bool,
@@ -95,7 +95,7 @@ fn leaf(rng: &mut StdRng, scope: &Scope, of: Type) -> Node {
 pub fn aggregate(rng: &mut StdRng, inner: &Scope, of: Type, depth: usize) -> Option<Node> {
     let form = functions::aggregates(of).choose(rng)?;
     let mut parts = operands(rng, inner, form, depth.min(1));
-    // What wraps an aggregate can have no filter.
+    // A function around an aggregate cannot have a filter.
     let bare = !form.texts[0].starts_with("round");
     let filter = (bare && rng.random_bool(0.12)).then(|| condition(rng, inner, 1));
     let filter = filter.map(|condition| {

@@ -1,6 +1,6 @@
-//! PostgreSQL's operators and functions as they are called: a type, and a text with the types of the operands in braces. Where a line
-//! begins with a list of types, it stands for one line of each, with `T` for the type. `{=}` is the operand before once more: an
-//! order by what is collected leaves no ties whose order would be open.
+//! PostgreSQL's operators and functions as they are called: a type, and a text with the types of the operands in
+//! braces. A line that starts with a list of types means one line for each, with `T` for the type. `{=}` repeats the
+//! operand before: an order by the collected value leaves no ties with an undefined order.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -31,7 +31,7 @@ pub fn aggregates(of: Type) -> &'static [Form] {
     FORMS.get_or_init(|| read(AGGREGATES)).get(&of).map_or(&[], Vec::as_slice)
 }
 
-/// The window functions that make this type and say the same for rows that are equal in the window's order.
+/// The window functions that return this type and are equal for rows that are equal in the window's order.
 pub fn windows(of: Type) -> &'static [Form] {
     static FORMS: OnceLock<BTreeMap<Type, Vec<Form>>> = OnceLock::new();
     FORMS.get_or_init(|| read(WINDOWS)).get(&of).map_or(&[], Vec::as_slice)

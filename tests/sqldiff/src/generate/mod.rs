@@ -13,12 +13,12 @@ use rand::rngs::StdRng;
 
 use crate::tree::Node;
 
-/// A statement, and what makes it comparable.
+/// A statement, with the properties that make it comparable.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// The statement.
     pub tree: Node,
-    /// The table that it changes, if it does: it is made anew before, and looked at after.
+    /// The table that it changes, if any: it is reset before, and compared after.
     pub changes: Option<&'static str>,
 }
 

@@ -11,7 +11,7 @@ use crate::generate::types::Type;
 use crate::generate::world::{NARROWS, Table, WIDES};
 use crate::tree::{Node, Part, Sort};
 
-/// What the order of a whole statement begins with: from it on, rows come in an order that is total.
+/// The start of the ORDER BY of a whole statement, which orders the rows totally.
 pub const ORDER: &str = "\nORDER BY ";
 
 /// Expressions, over one table or none.
@@ -43,7 +43,7 @@ pub fn statement(rng: &mut StdRng) -> Statement {
     Statement { tree: Node::of(Sort::Query, vec![Part::One(body), Part::maybe(order)]), changes: None }
 }
 
-/// Orders by every column, so that the order is total; only then a limit has one meaning.
+/// Orders by every column, so that the order is total, which a limit requires.
 fn order(rng: &mut StdRng, columns: usize) -> Node {
     let mut positions: Vec<usize> = (1..=columns).collect();
     positions.shuffle(rng);
@@ -97,7 +97,7 @@ fn group_by(rng: &mut StdRng, by: &[Column]) -> Node {
 }
 
 fn set_operation(rng: &mut StdRng, types: &[Type]) -> Node {
-    // Rows that are equal but look different would let each side choose.
+    // Rows that are equal but printed differently would be ambiguous.
     let types: Vec<Type> =
         types.iter().map(|of| if *of == Type::Interval { Type::Date } else { *of }).collect();
     let operation = [" UNION ALL ", " UNION ", " INTERSECT ", " INTERSECT ALL ", " EXCEPT ", " EXCEPT ALL "];
@@ -134,7 +134,7 @@ fn over_derived(rng: &mut StdRng, types: &[Type]) -> Node {
     select(rng, types, derived, scope)
 }
 
-/// What is selected from, and what it brings into scope.
+/// The FROM clause, and its scope.
 fn from(rng: &mut StdRng) -> (Node, Scope) {
     match rng.random_range(0..100) {
         0..45 => {

@@ -1,4 +1,4 @@
-//! The types that statements are made of, with constants of each: everyday ones, NULL, and now and then one at a limit.
+//! The types of generated statements, with constants of each: common ones, NULL, and sometimes one at a limit.
 
 use rand::Rng;
 use rand::rngs::StdRng;

@@ -1,5 +1,5 @@
-//! The tables that statements are about: wide ones with a column of every type and many NULLs, narrow ones for joins, an empty one,
-//! and one that writes change.
+//! The tables of generated statements: wide ones with a column of every type and many NULLs, narrow ones for joins, an
+//! empty one, and one that writes change.
 
 use crate::generate::types::Type;
 
@@ -10,7 +10,7 @@ pub struct Table {
     pub name: &'static str,
     /// Its columns.
     pub columns: &'static [(&'static str, Type)],
-    /// Whether `id` is there and different in all rows.
+    /// Whether `id` is not null and unique.
     pub keyed: bool,
 }
 
@@ -96,7 +96,7 @@ pub const SETUP: &[&str] = &[
     "CREATE TABLE up(id int PRIMARY KEY, i2 smallint, i8 bigint, f8 double precision, n numeric(8,2), s text, v varchar(5), d date, t timestamp)",
 ];
 
-/// Brings the table that writes change to its beginning.
+/// Resets the table that writes change.
 pub const RESET: &[&str] = &[
     "DELETE FROM up",
     "INSERT INTO up VALUES (1, 1, 10, 0.5, 1.50, 'a', 'a', '2024-01-01', '2024-01-01 10:00:00'), (2, null, -5, null, null, null, 'bc', null, null), (3, 7, null, 1e15, 99.99, 'é', null, '2024-02-29', '2024-02-29 23:59:59.5'), (4, 0, 0, 0, 0, '', '', '1999-12-31', null)",

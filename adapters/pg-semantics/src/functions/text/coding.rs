@@ -55,7 +55,7 @@ fn base64(bytes: &[u8]) -> String {
     let mut column = 0;
     for chunk in bytes.chunks(3) {
         let group = chunk.iter().fold(0u32, |g, b| g << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        // As PostgreSQL breaks lines: before the group that would come after a full one.
+        // PostgreSQL breaks a full line before the next group.
         if column == LINE {
             text.push('\n');
             column = 0;
@@ -101,7 +101,7 @@ fn from_hex(text: &str) -> Result<Vec<u8>> {
     let digit = |c: char| {
         c.to_digit(16).map(|d| d as u8).ok_or_else(|| invalid(format!("invalid hexadecimal digit: \"{c}\"")))
     };
-    // White space may stand between bytes; inside one PostgreSQL takes it for a digit that is none.
+    // White space is allowed between bytes; within one, PostgreSQL reports it as an invalid digit.
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
         if matches!(c, ' ' | '\n' | '\t' | '\r') {
@@ -146,7 +146,7 @@ fn from_base64(text: &str) -> Result<Vec<u8>> {
         let digit = match c {
             ' ' | '\t' | '\n' | '\r' => continue,
             '=' => {
-                // One or two end the text, where two or three digits of a group are there.
+                // One or two padding characters end the text, after three or two digits of a group.
                 if padding == 0 {
                     match position {
                         2 => padding = 1,

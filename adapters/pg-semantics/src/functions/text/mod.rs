@@ -1,4 +1,4 @@
-//! Functions on text and bytea, PostgreSQL's way. What they do with a value is in the modules below.
+//! PostgreSQL's functions on text and bytea. The submodules implement them for one value.
 
 pub mod coding;
 pub mod pattern;
@@ -20,7 +20,7 @@ use crate::error::{Result, SqlError, SqlState};
 
 pub use regexp::FUNCTIONS as REGEXP;
 
-/// What operators and casts are calls of.
+/// The functions behind operators and casts.
 pub const OPERATORS: &[Function] = &[
     Function {
         name: "textcat",
@@ -42,7 +42,7 @@ pub const OPERATORS: &[Function] = &[
         name: "varchar",
         overloads: &[
             on(&[Text], Varchar, |r| Ok(r.text(0).into())),
-            // Cut, as a cast does; a value on its way into a column is refused instead.
+            // Truncates, as a cast does; on assignment to a column a longer value is an error instead.
             on(&[Text, Int4], Varchar, |r| Ok(pieces::left(r.text(0), r.int(1)).into())),
         ],
     },

@@ -1,4 +1,4 @@
-//! Regular expressions at work: matches, replacements, pieces between matches. The syntax is read in `syntax`.
+//! Matching with regular expressions: matches, replacements, pieces between matches. `syntax` parses the patterns.
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -24,13 +24,13 @@ pub fn is_digit(c: char) -> bool {
 /// A compiled pattern.
 pub struct Pattern {
     regex: Regex,
-    /// Finds where the longest match from a position ends.
+    /// Finds the end of the longest match from a position.
     longest: Option<PikeVM>,
     groups: usize,
     unsure: Option<&'static str>,
 }
 
-/// Where a match and its groups are, in bytes.
+/// The byte ranges of a match and its groups.
 pub struct Found {
     /// The match.
     pub whole: Range<usize>,
@@ -39,7 +39,7 @@ pub struct Found {
 }
 
 impl Pattern {
-    /// Compiles a pattern of PostgreSQL's.
+    /// Compiles a PostgreSQL pattern.
     pub fn new(pattern: &str, flags: Flags) -> Result<Pattern> {
         let read = syntax::translate(pattern, flags)?;
         let too_large = |_: &dyn std::fmt::Display| {
@@ -81,14 +81,16 @@ impl Pattern {
         self.groups
     }
 
-    /// Refuses a pattern whose matches could be other ones in PostgreSQL, which prefers the longest.
+    /// Rejects a pattern whose matches could differ from PostgreSQL's, which prefers the longest.
     pub fn check_pieces(&self) -> Result<()> {
         let Some(why) = self.unsure else { return Ok(()) };
-        Err(SqlError::unsupported(format!("what a regular expression with {why} matches is not supported"))
-            .with_hint("Whether it matches is; use ~ for that, or write the pattern without them."))
+        Err(SqlError::unsupported(format!(
+            "extracting the match of a regular expression with {why} is not supported"
+        ))
+        .with_hint("Use ~ to test for a match, or write the pattern without them."))
     }
 
-    /// The first match at this byte or later. Of matches that begin at the same place it is the longest.
+    /// The first match at this byte or later. Of matches with the same start, the longest.
     pub fn find_at(&self, text: &str, at: usize, scratch: &mut Scratch) -> Option<Found> {
         if at > text.len() {
             return None;
@@ -109,7 +111,7 @@ impl Pattern {
         Some(Found { whole, groups })
     }
 
-    /// The groups of a match that is known: the pattern has to cover it.
+    /// The groups of a known match: the pattern must cover it.
     fn groups_of(
         &self,
         text: &str,
@@ -123,15 +125,15 @@ impl Pattern {
                 .collect();
         }
         let _ = scratch;
-        // Ends where the match ends: of ways to cover it the first, which is the one of the longest early groups.
+        // Ends at the end of the match: of the ways to cover it the first, which has the longest early groups.
         let covered = &text[..whole.end];
         let found = self.regex.captures_at(covered, whole.start);
         let all = found.filter(|f| f.get(0).is_some_and(|g| g.range() == *whole));
         (1..=self.groups).map(|n| all.as_ref().and_then(|f| f.get(n)).map(|g| g.range())).collect()
     }
 
-    /// Matches one after another, from a byte on. With `skip_degenerate` an empty one counts neither at the ends of the text nor
-    /// right after another match, as between the pieces that a text is split into.
+    /// All matches in order, from a byte on. With `skip_degenerate`, empty matches at the ends of the text and directly
+    /// after another match are omitted, as when a text is split.
     pub fn matches(&self, text: &str, from: usize, all: bool, skip_degenerate: bool) -> Vec<Found> {
         let mut scratch = Scratch::default();
         let (mut found, mut at, mut previous_end) = (vec![], from, 0);
@@ -173,7 +175,7 @@ impl Pattern {
     }
 }
 
-/// Memory that searches use again.
+/// Buffers that searches reuse.
 #[derive(Default)]
 pub struct Scratch {
     cache: Option<pikevm::Cache>,
@@ -210,14 +212,14 @@ fn substitute(text: &str, replacement: &str, found: &Found, out: &mut String) {
     out.push_str(rest);
 }
 
-/// The last few patterns, compiled: most often a column is matched against one.
+/// A cache of the last few compiled patterns: most often a column is matched against one pattern.
 #[derive(Default)]
 pub struct Patterns {
     last: Vec<(String, Flags, Arc<Pattern>)>,
 }
 
 impl Patterns {
-    /// The pattern, compiled now or before.
+    /// The compiled pattern, from the cache or new.
     pub fn get(&mut self, pattern: &str, flags: Flags) -> Result<Arc<Pattern>> {
         let known = self.last.iter().find(|(text, f, _)| *f == flags && text == pattern);
         if let Some((_, _, compiled)) = known {

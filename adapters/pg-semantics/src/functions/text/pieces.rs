@@ -1,4 +1,4 @@
-//! What text functions do with one value: pieces of texts, padding, case. Lengths and positions count characters.
+//! Text functions for one value: substrings, padding, case. Lengths and positions count characters.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::error::{Result, SqlError, SqlState};
 /// Most bytes of a value, as in PostgreSQL.
 pub const VALUE_BYTES_MAX: usize = 0x3fff_ffff;
 
-/// Refuses a value that would be too long, before it is made.
+/// Fails for a value that would be too long, before it is allocated.
 pub fn check_len(bytes: usize) -> Result<usize> {
     if bytes <= VALUE_BYTES_MAX {
         return Ok(bytes);
@@ -15,7 +15,7 @@ pub fn check_len(bytes: usize) -> Result<usize> {
     Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large"))
 }
 
-/// Byte where the character with this number, from 0, begins; the end of the text if there are fewer.
+/// Byte position of the character with this number, from 0; the end of the text if there are fewer.
 fn byte_of(text: &str, characters: usize) -> usize {
     if text.is_ascii() {
         return characters.min(text.len());
@@ -28,7 +28,7 @@ pub fn char_len(text: &str) -> usize {
     text.chars().count()
 }
 
-/// `substring(text from start for count)`: positions before the first count, but have no characters.
+/// `substring(text from start for count)`: positions before the first count, but are empty.
 pub fn substring(text: &str, start: i64, count: Option<i64>) -> Result<&str> {
     let (from, count) = range(start, count)?;
     let begin = byte_of(text, from);
@@ -43,7 +43,7 @@ pub fn substring_bytes(bytes: &[u8], start: i64, count: Option<i64>) -> Result<&
     Ok(count.map_or(rest, |count| &rest[..count.min(rest.len())]))
 }
 
-/// How many to pass over and how many to take.
+/// Number of characters to skip and to take.
 fn range(start: i64, count: Option<i64>) -> Result<(usize, Option<usize>)> {
     let from = usize::try_from(start.saturating_sub(1).max(0)).unwrap_or(usize::MAX);
     let Some(count) = count else { return Ok((from, None)) };
@@ -62,7 +62,7 @@ pub fn left(text: &str, n: i64) -> &str {
 /// `right(text, n)`: the last n characters, or all but the first -n.
 pub fn right(text: &str, n: i64) -> &str {
     if n == i64::from(i32::MIN) {
-        // Has no positive counterpart, and PostgreSQL takes it for itself.
+        // The minimum has no positive counterpart, and PostgreSQL returns the whole text for it.
         return text;
     }
     let skipped = if n < 0 {
@@ -80,7 +80,7 @@ fn counted(text: &str, n: i64) -> usize {
     }
 }
 
-/// `lpad` and `rpad`: cut or filled up to `length` characters.
+/// `lpad` and `rpad`: truncated or padded to `length` characters.
 pub fn pad(text: &str, length: i64, fill: &str, at_start: bool, out: &mut String) -> Result<()> {
     let length = usize::try_from(length).unwrap_or(0);
     let have = char_len(text);
@@ -126,7 +126,7 @@ pub fn replace<'a>(text: &'a str, from: &str, to: &str) -> Result<Cow<'a, str>> 
     Ok(Cow::Owned(text.replace(from, to)))
 }
 
-/// `translate(text, from, to)`: each character of `from` becomes the one of `to` at its place, or nothing.
+/// `translate(text, from, to)`: each character of `from` becomes the one at its position in `to`, or is removed.
 pub fn translate(text: &str, from: &str, to: &str) -> String {
     let from: Vec<char> = from.chars().collect();
     let to: Vec<char> = to.chars().collect();
@@ -153,7 +153,7 @@ pub fn split_part<'a>(text: &'a str, separator: &str, n: i64) -> Result<&'a str>
     Ok(field.unwrap_or(""))
 }
 
-/// `strpos`: where a text begins in another, from 1, or 0.
+/// `strpos`: position of a text in another, from 1, or 0.
 pub fn position(text: &str, part: &str) -> i64 {
     text.find(part).map_or(0, |at| char_len(&text[..at]) as i64 + 1)
 }
@@ -229,7 +229,7 @@ pub fn trim_bytes<'a>(bytes: &'a [u8], set: &[u8], ends: Ends) -> &'a [u8] {
 pub fn upper_char(c: char) -> char {
     let greek = |add: u32| char::from_u32(c as u32 + add).unwrap_or(c);
     match c {
-        // Capitals with an iota beside them, which Unicode's full mapping writes as two letters.
+        // Capitals with an adscript iota, which Unicode's full mapping writes as two letters.
         '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => greek(8),
         '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => greek(9),
         c => single(c.to_uppercase(), c),

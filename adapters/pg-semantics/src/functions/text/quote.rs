@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::pieces::check_len;
 use crate::error::{Result, SqlError, SqlState};
 
-/// A name as it has to be written in SQL.
+/// A name as SQL requires it, quoted if necessary.
 pub fn ident(name: &str) -> Cow<'_, str> {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -102,7 +102,7 @@ struct Spec {
 }
 
 impl Spec {
-    /// What follows `%`: `[position$][-][width]conversion`.
+    /// The specification after `%`: `[position$][-][width]conversion`.
     fn read(rest: &mut &str) -> Result<Spec> {
         let mut spec = Spec { position: None, left: false, width: Width::None, conversion: 's' };
         let first = number(rest)?;
@@ -135,7 +135,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Least number of characters, and whether the text stands left of the spaces.
+    /// Least number of characters, and whether the text is left-aligned.
     fn width(&self, args: &[Option<&str>], next: &mut usize) -> Result<(usize, bool)> {
         let position = match self.width {
             Width::None => return Ok((0, self.left)),
@@ -175,7 +175,7 @@ fn number(rest: &mut &str) -> Result<Option<usize>> {
     Ok(Some(value.unsigned_abs() as usize))
 }
 
-/// Words that have to be quoted where they are names: all keywords but the unreserved ones.
+/// Words that must be quoted as names: all keywords but the unreserved ones.
 const KEYWORDS: &[&str] = &[
     "all",
     "analyse",

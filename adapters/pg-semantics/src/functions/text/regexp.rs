@@ -113,7 +113,7 @@ fn is_match<'a>(row: &Row<'a>, flags: Flags) -> Result<Value<'a>> {
     Ok(pattern.is_match(row.text(0)).into())
 }
 
-/// The pattern, of which pieces of a match are wanted.
+/// The compiled pattern, for a function that returns parts of a match.
 fn compiled(row: &Row, flags: Flags) -> Result<Arc<Pattern>> {
     let pattern = row.patterns().get(row.text(1), flags)?;
     pattern.check_pieces()?;
@@ -147,7 +147,7 @@ pub fn substring<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     Ok(piece.map(|range| &text[range]).into())
 }
 
-/// The groups of a match, or all of it if the pattern has none.
+/// The groups of a match, or the whole match if the pattern has none.
 fn pieces<'a>(text: &'a str, found: &Found) -> Vec<Option<Cow<'a, str>>> {
     if found.groups.is_empty() {
         return vec![Some(Cow::Borrowed(&text[found.whole.clone()]))];
@@ -193,7 +193,7 @@ fn start_byte(text: &str, start: i64, what: &str) -> Result<usize> {
     }
     let characters = usize::try_from(start - 1).unwrap_or(usize::MAX);
     let at = text.char_indices().nth(characters).map(|(at, _)| at);
-    // Past the end nothing is found.
+    // There is no match past the end.
     Ok(at.unwrap_or(if characters == char_len(text) { text.len() } else { text.len() + 1 }))
 }
 
@@ -222,7 +222,7 @@ fn count<'a>(row: &Row<'a>) -> Result<Value<'a>> {
     Ok(pattern.matches(row.text(0), from, true, false).len().into())
 }
 
-/// The n-th match, and of it the group with this number, 0 for all of it.
+/// The group with this number of the n-th match; 0 for the whole match.
 fn nth(row: &Row, flags: Flags, group: i64) -> Result<Option<std::ops::Range<usize>>> {
     let start = if row.len() > 2 { row.int(2) } else { 1 };
     let n = if row.len() > 3 { row.int(3) } else { 1 };

@@ -1,28 +1,29 @@
-//! PostgreSQL's regular expressions in the words of the regex crate. What the crate has no words for is refused: references back
-//! and looks around. What characters are in a class follows PostgreSQL in a UTF-8 database with locale C.UTF-8.
+//! Translates PostgreSQL's regular expressions to the syntax of the regex crate. Back references and lookaround, which
+//! the crate does not support, are rejected. The characters of a class are those of a PostgreSQL database with UTF-8
+//! and locale C.UTF-8.
 
 use super::pieces::{lower_char, upper_char};
 use crate::error::{Result, SqlError, SqlState};
 
-/// How a pattern is read.
+/// The options of a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Flags {
-    /// All matches instead of the first; not a matter of the pattern.
+    /// All matches instead of the first; an option of the function, not of the pattern.
     pub global: bool,
     /// Letters match in either case.
     pub ignore_case: bool,
     /// The pattern is a plain text.
     pub literal: bool,
-    /// `.` and negated sets leave out the newline.
+    /// `.` and negated sets exclude the newline.
     pub dot_stops_at_newline: bool,
     /// `^` and `$` also match at newlines.
     pub anchors_at_newline: bool,
-    /// White space and comments in the pattern mean nothing.
+    /// White space and comments in the pattern are ignored.
     pub expanded: bool,
 }
 
 impl Flags {
-    /// Of the letters that regexp functions take.
+    /// From the option letters of regexp functions.
     pub fn read(letters: &str) -> Result<Flags> {
         let mut flags = Flags::default();
         for letter in letters.chars() {
@@ -72,9 +73,9 @@ pub struct Translated {
     pub pattern: String,
     /// Number of groups that capture.
     pub groups: usize,
-    /// Why what a match consists of could differ from PostgreSQL; whether there is one never does.
+    /// Why the extent of a match could differ from PostgreSQL's; its existence never does.
     pub unsure: Option<&'static str>,
-    /// The longest match has to be looked for: the first alternative is not always it.
+    /// The longest match must be searched for, because the first alternative may be shorter.
     pub longest: bool,
 }
 
@@ -116,17 +117,17 @@ fn wrong(why: &str) -> SqlError {
     SqlError::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {why}"))
 }
 
-/// Most groups in groups.
+/// Deepest nesting of groups.
 const DEPTH_MAX: usize = 100;
 /// Largest number in a bound.
 const BOUND_MAX: u32 = 255;
 
-/// What is known of the texts that a part of a pattern matches.
+/// Properties of the texts that a part of a pattern matches.
 #[derive(Clone, Default, Debug)]
 struct Shape {
-    /// Number of characters, if all of them have the same.
+    /// Number of characters, if it is the same for all.
     length: Option<usize>,
-    /// The one text, if it is just one.
+    /// The text, if there is only one.
     literal: Option<String>,
     captures: bool,
 }
@@ -140,7 +141,7 @@ struct Reader {
     greedy: usize,
     lazy: usize,
     alternations: usize,
-    /// Alternatives of which a longer one may come later.
+    /// A later alternative may be longer.
     unlike: bool,
     /// A group that captures is repeated, or part of such alternatives.
     hidden_capture: bool,
@@ -249,7 +250,7 @@ impl Reader {
         }
     }
 
-    /// White space and comments, where they mean nothing.
+    /// Skips white space and comments in an expanded pattern.
     fn skip_expanded(&mut self) -> Result<()> {
         loop {
             if self.take("(?#") {
@@ -359,7 +360,7 @@ impl Reader {
         Ok(value)
     }
 
-    /// One atom, or a constraint, which cannot be repeated.
+    /// An atom, or a constraint, which cannot be repeated.
     fn atom(&mut self, depth: usize) -> Result<(Shape, bool)> {
         let Some(c) = self.peek() else { return Ok((Shape::default(), true)) };
         self.at += 1;
@@ -418,7 +419,7 @@ impl Reader {
                 Some(':') => self.out.push_str("(?:"),
                 Some('=' | '!' | '<') => {
                     return Err(SqlError::unsupported(
-                        "looking around, (?=…), (?!…), (?<=…) or (?<!…), is not supported in regular expressions",
+                        "lookaround, (?=…), (?!…), (?<=…) or (?<!…), is not supported in regular expressions",
                     ));
                 }
                 _ => return Err(wrong("quantifier operand invalid")),
@@ -494,7 +495,7 @@ impl Reader {
             }
             '1'..='9' => {
                 return Err(SqlError::unsupported(
-                    "references back, \\1 to \\9, are not supported in regular expressions",
+                    "back references, \\1 to \\9, are not supported in regular expressions",
                 ));
             }
             _ => return Err(invalid()),
@@ -565,7 +566,7 @@ impl Reader {
         }
     }
 
-    /// A class begins no range.
+    /// A class cannot begin a range.
     fn no_range(&self) -> Result<()> {
         let range = self.peek() == Some('-') && self.pattern.get(self.at + 1).is_some_and(|c| *c != ']');
         if range { Err(wrong("invalid character range")) } else { Ok(()) }
@@ -631,7 +632,7 @@ impl Reader {
                 return Err(SqlError::unsupported(format!(
                     "the class [:{name}:] is not supported in regular expressions"
                 ))
-                .with_hint("List the characters that are meant."));
+                .with_hint("List the characters instead."));
             }
             _ => return Err(wrong("invalid character class")),
         };
@@ -728,7 +729,7 @@ pub fn similar(pattern: &str, escape: Option<char>) -> Result<String> {
     Ok(out)
 }
 
-/// A LIKE pattern whose escape is another one than the backslash, with the backslash as its escape.
+/// A LIKE pattern with another escape character, rewritten with the backslash.
 pub fn like_escape(pattern: &str, escape: &str) -> Result<String> {
     let mut all = escape.chars();
     let escape = match (all.next(), all.next()) {

@@ -1,6 +1,6 @@
-//! A broker in this process, for a show without Kafka: one topic in memory, and of Kafka's protocol the few requests that
-//! librdkafka's producer and consumer need, in their oldest versions that carry record batches. No transactions, no groups, no
-//! retention. What it leaves out librdkafka sees in its list of versions and does without.
+//! A broker in this process, for a quickstart without Kafka: one topic in memory, and the few requests of Kafka's
+//! protocol that librdkafka's producer and consumer need, in their oldest versions with record batches. No
+//! transactions, no groups, no retention. Its list of versions tells librdkafka which requests are missing.
 
 mod partition;
 #[cfg(test)]
@@ -85,7 +85,7 @@ impl Drop for EmbeddedBroker {
 struct Topic {
     name: String,
     partitions: Vec<Mutex<Partition>>,
-    /// Told of every append.
+    /// Notified of every append.
     appended: Notify,
     producers: AtomicI64,
     address: SocketAddr,
@@ -99,7 +99,7 @@ struct Header {
 }
 
 async fn accept(listener: TcpListener, topic: Arc<Topic>) {
-    // Ends its connections with itself.
+    // The connections end with the broker.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         connections.spawn(serve(stream, topic.clone()));
@@ -107,7 +107,7 @@ async fn accept(listener: TcpListener, topic: Arc<Topic>) {
     }
 }
 
-/// One request after the other, answered in order, until either side has enough.
+/// Answers requests in order until either side disconnects.
 async fn serve(mut stream: TcpStream, topic: Arc<Topic>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = Vec::new();
@@ -118,7 +118,7 @@ async fn serve(mut stream: TcpStream, topic: Arc<Topic>) -> io::Result<()> {
         }
         request.resize(len as usize, 0);
         stream.read_exact(&mut request).await?;
-        // What cannot be read is answered by hanging up.
+        // An invalid request ends the connection.
         let Some(mut response) = topic.answer(&request).await else { return Ok(()) };
         let len = (response.0.len() - 4) as i32;
         response.0[0..4].copy_from_slice(&len.to_be_bytes());
@@ -127,7 +127,7 @@ async fn serve(mut stream: TcpStream, topic: Arc<Topic>) -> io::Result<()> {
 }
 
 impl Topic {
-    /// The response with room for its length in front.
+    /// The response with space for its length in front.
     async fn answer(&self, request: &[u8]) -> Option<Writer> {
         let mut read = Reader(request);
         let header = Header { key: read.i16()?, version: read.i16()?, correlation: read.i32()? };
@@ -178,7 +178,7 @@ impl Topic {
                 write.i16(0);
                 write.i32(number as i32);
                 write.i32(0);
-                // Replicas, and those in sync: this broker.
+                // Replicas and in-sync replicas: this broker.
                 for _ in 0..2 {
                     write.array([0].into_iter(), Writer::i32);
                 }
@@ -261,7 +261,7 @@ impl Topic {
         let (error, batches) = match partition.map(|partition| partition.read(offset, bytes_max)) {
             None => (UNKNOWN_TOPIC_OR_PARTITION, vec![]),
             Some(None) => (OFFSET_OUT_OF_RANGE, vec![]),
-            // The first partition with something to say is heard even if it is long, the others wait for room.
+            // The first partition with messages is answered even if it exceeds the limit; the others wait for space.
             Some(Some(_)) if *left == 0 => (0, vec![]),
             Some(Some(batches)) => (0, batches),
         };
@@ -314,7 +314,7 @@ impl Topic {
     }
 }
 
-/// The list of versions, in the form of version 0 whatever was asked: that is how a client finds out.
+/// The list of versions, in the form of version 0 whatever was asked: a client learns the versions from it.
 fn api_versions(version: i16, write: &mut Writer) {
     write.i16(if version == 0 { 0 } else { UNSUPPORTED_VERSION });
     write.array(VERSIONS.into_iter(), |write, (key, lowest, highest)| {

@@ -1,14 +1,14 @@
-//! One source partition: record batches as the producer sent them, with their place in the log written into them.
+//! One source partition: record batches as the producer sent them, with their base offset filled in.
 
 use std::collections::{BTreeMap, VecDeque};
 
 /// Length of a batch's header.
 const HEADER_LEN: usize = 61;
 
-/// Batches of one producer that are remembered, so that a retry is recognised; Kafka keeps as many.
+/// Remembered batches of one producer, so that a retry is recognised; Kafka keeps as many.
 const REMEMBERED: usize = 5;
 
-/// Why a batch is not taken: Kafka's error codes.
+/// Why a batch is refused: Kafka's error codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refused {
     Corrupt = 2,
@@ -73,7 +73,7 @@ impl Partition {
             }
         }
         let mut bytes = batch.to_vec();
-        // Neither the place nor the leader epoch is covered by the batch's checksum.
+        // The batch's checksum covers neither the base offset nor the leader epoch.
         bytes[0..8].copy_from_slice(&base_offset.to_be_bytes());
         bytes[12..16].copy_from_slice(&0_i32.to_be_bytes());
         self.batches.push(Batch { base_offset, bytes });

@@ -1,4 +1,4 @@
-//! librdkafka's producer and consumer get on with the embedded broker.
+//! librdkafka's producer and consumer work with the embedded broker.
 
 use std::time::Duration;
 
