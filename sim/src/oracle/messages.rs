@@ -96,7 +96,7 @@ impl Range<'_, '_, '_> {
         let mut decoded = Vec::new();
         for line in self.outside.messages.meaning(payload) {
             let refused = |code: &'static str| (if code == NULL { "constraint" } else { "decode" }, code, "");
-            let fields = line.as_ref().map_err(|code| refused(*code))?;
+            let fields = line.as_ref().map_err(|code| refused(code))?;
             let row = row_of(shape, fields, origin).ok_or_else(|| refused(NULL))?;
             decoded.push((fields.amount, row));
         }
