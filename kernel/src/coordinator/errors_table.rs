@@ -79,7 +79,7 @@ pub(super) fn limit_reached(pipeline: &PipelineDef, dead_letters: u64, limit: u6
     Error::new(
         SqlState::INVALID_TEXT_REPRESENTATION,
         format!(
-            "{dead_letters} messages of pipeline {} were set aside, more than its limit of {limit}; they are in \
+            "{dead_letters} messages of pipeline {} became dead letters, more than its limit of {limit}; they are in \
              information_schema.pipelines_errors, the rest is loaded: START PIPELINE goes on behind them",
             pipeline.name
         ),
