@@ -148,7 +148,7 @@ impl CsvDecoder {
             }
             Refusal::AfterClosing => (
                 SqlState::BAD_COPY_FILE_FORMAT,
-                format!("line {line}: an enclosed field goes on after its closing character"),
+                format!("line {line}: an enclosed field continues after its closing character"),
             ),
             Refusal::Value { column, found, fault } => {
                 let mapping = self.columns[column].mapping();

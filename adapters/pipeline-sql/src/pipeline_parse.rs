@@ -190,7 +190,7 @@ impl Options {
         } else if self.begin(c, "SET")? || c.parser.peek_nth_token_ref(1).token == Token::Eq {
             // The first SET is that of ALTER; after it the clause may begin with its first assignment.
             if self.clauses.set.is_some() {
-                return Err(error::at(SqlState::SYNTAX_ERROR, "SET is said twice", at));
+                return Err(error::at(SqlState::SYNTAX_ERROR, "SET is given twice", at));
             }
             self.clauses.set = Some(assignments(c)?);
         } else if self.begin(c, "WHERE")? {
@@ -219,7 +219,7 @@ impl Options {
 
     fn see(&mut self, word: &'static str, at: Location) -> Result<()> {
         if self.seen.contains(&word) {
-            return Err(error::at(SqlState::SYNTAX_ERROR, format!("{word} is said twice"), at));
+            return Err(error::at(SqlState::SYNTAX_ERROR, format!("{word} is given twice"), at));
         }
         self.seen.push(word);
         Ok(())
@@ -539,7 +539,7 @@ fn null_defined_by(c: &mut Cursor, csv: &mut CsvFormat) -> Result<()> {
         return Ok(());
     }
     if csv.null_defined_by.is_some() {
-        return Err(error::at(SqlState::SYNTAX_ERROR, "NULL DEFINED BY is said twice", at));
+        return Err(error::at(SqlState::SYNTAX_ERROR, "NULL DEFINED BY is given twice", at));
     }
     csv.null_defined_by = Some(unescape(&c.string("a string")?));
     csv.null_optionally_enclosed = c.take(&["OPTIONALLY", "ENCLOSED"]);
