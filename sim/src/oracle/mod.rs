@@ -41,7 +41,8 @@ use crate::scenario::{Duplicate, Messages, PipelineRule};
 /// An invariant that does not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Which: `exactly once`, `atomic`, `durable`, `monotonic`, `placed`, `fenced`, `recovered`, `honest`, `bounded`, `live`.
+    /// Which: `exactly once`, `atomic`, `durable`, `monotonic`, `placed`, `fenced`, `recovered`, `honest`, `bounded`,
+    /// `live`.
     pub invariant: &'static str,
     /// The expected and the found value.
     pub text: String,
@@ -224,7 +225,7 @@ impl Oracle {
         self.staged.split_off(&from);
     }
 
-    /// The kernel is told the time.
+    /// The kernel gets the time.
     pub fn told_time(&mut self, now_us: i64) {
         self.pace.told(now_us);
     }
@@ -294,7 +295,8 @@ impl Oracle {
             })?;
             return Ok(None);
         };
-        // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges still count.
+        // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges
+        // still count.
         let epochs: BTreeMap<u32, u64> =
             transaction.model().pipelines.iter().map(|(id, p)| (*id, p.epoch)).collect();
         let pipelines = transaction.model().pipelines.iter();
