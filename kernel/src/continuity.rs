@@ -1,7 +1,7 @@
-//! Whether the next message that a client library delivers continues the split. Holes in a split are legal (control records, aborted
-//! transactions, compaction), but librdkafka has also skipped messages and gone back by itself, mostly when it began to fetch or
-//! when a leader changed. An unexpected jump triggers one refetch before it is accepted. This is for readers whose client
-//! library cannot be trusted with it; how to fetch again is the reader's part.
+//! Decides whether the next message from a client library continues the split. Holes in a split are legal (control
+//! records, aborted transactions, compaction). But librdkafka has also skipped messages and gone back, mostly at the
+//! start of a fetch or at a change of leader. An unexpected jump triggers one refetch before it is accepted. Readers
+//! use this guard if their client library can skip or repeat messages; the refetch itself is the reader's task.
 
 use std::cmp::Ordering;
 
@@ -11,26 +11,26 @@ use crate::ids::*;
 /// What to do with a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
-    /// It may come here.
+    /// Accept it.
     Accept,
-    /// Drop it and fetch again from where the reader stands (faults A3, A4).
+    /// Drop it and fetch again from the expected ordinal (faults A3, A4).
     Refetch,
-    /// It was fetched again and still lies before where the reader stands.
+    /// Drop it: after the refetch it still lies before the expected ordinal.
     WentBack,
 }
 
-/// How far a reader is.
+/// The position of a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ContinuityGuard {
     position: Position,
     /// True until the first message.
     begins: bool,
-    /// The ordinal that was expected when the reader last fetched again.
+    /// The expected ordinal at the last refetch.
     refetched_at: Option<i64>,
 }
 
 impl ContinuityGuard {
-    /// Reading begins here.
+    /// Starts at this ordinal.
     pub fn new(start: Position) -> ContinuityGuard {
         ContinuityGuard { position: start, begins: true, refetched_at: None }
     }
@@ -40,12 +40,12 @@ impl ContinuityGuard {
         self.position.ordinal()
     }
 
-    /// Where to fetch from, to go on here.
+    /// The ordinal at which a fetch continues.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Checks a message, and moves behind it if it is accepted.
+    /// Checks a message. Moves behind it if it is accepted.
     pub fn admit(&mut self, message: &RawMessage<'_>) -> Admission {
         let expected = self.position.ordinal();
         let behind = Position::behind(self.position.kind(), message.ordinal, message.mark);
@@ -68,7 +68,7 @@ impl ContinuityGuard {
         admission
     }
 
-    /// No message comes before this ordinal.
+    /// Moves over a hole: there is no message before this ordinal.
     pub fn advance_to(&mut self, ordinal: i64) {
         self.position = self.position.advanced_to(ordinal);
     }

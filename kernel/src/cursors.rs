@@ -1,5 +1,5 @@
-//! How far a pipeline is in its source: a part of the catalog of its own, which every batch advances in place. What a position
-//! means lives in `split`, which changes are logged in `schema` and `record`.
+//! The cursors of a pipeline: a separate part of the catalog that every batch advances in place. Positions are defined
+//! in `split`, logged changes in `schema` and `record`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::*;
 
-/// Splits of one block. A batch copies the blocks that it advances, and no more, however many splits a snapshot shares.
+/// Splits per block. A batch copies only the blocks that it advances, however many splits a shared snapshot has.
 const BLOCK_SPLITS: u32 = 64;
 
 /// One split of a pipeline's source.
@@ -16,33 +16,33 @@ const BLOCK_SPLITS: u32 = 64;
 pub struct Split {
     /// Its name at the source.
     pub name: SplitName,
-    /// What the position counts in; None where the source has not named it yet (a cursor that was set by command).
+    /// The identity that its positions refer to. None until the source has named it (a cursor set by command).
     pub identity: Option<Identity>,
-    /// The next message; None if the pipeline has not been here, or has forgotten it.
+    /// The next message; None if the split has no cursor.
     pub position: Option<Position>,
-    /// The source has nothing behind the position, and never will.
+    /// No message will follow the position.
     pub finished: bool,
 }
 
 /// A logged cursor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CursorSet {
-    /// The split's number: a new one, or the one that the name has.
+    /// The split's number: a new one, or the number of an existing name.
     pub split: SplitId,
     /// The split's name.
     pub name: SplitName,
-    /// See [`Split::identity`]; None leaves it as it is.
+    /// See [`Split::identity`]. None leaves it unchanged.
     pub identity: Option<Identity>,
     /// The next message.
     pub position: Position,
 }
 
-/// All splits of a pipeline's source that were ever seen, and the count of its dead letters.
+/// All splits of a pipeline's source that were ever seen, and the number of its dead letters.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Cursors {
     blocks: BTreeMap<u32, Arc<BTreeMap<SplitId, Split>>>,
     numbers: Arc<BTreeMap<SplitName, SplitId>>,
-    /// Dead letters since the pipeline was last started.
+    /// Dead letters since the last START.
     pub dead_letters: u64,
 }
 
@@ -55,7 +55,7 @@ impl Cursors {
     /// A split by its name, and its number.
     pub fn named(&self, name: &SplitName) -> Option<(SplitId, &Split)> {
         let number = *self.numbers.get(name)?;
-        Some((number, self.get(number).expect("every name has its split")))
+        Some((number, self.get(number).expect("every name has a split")))
     }
 
     /// All splits, by number.
@@ -73,12 +73,12 @@ impl Cursors {
         self.positions().next().is_none()
     }
 
-    /// True if the source has been read: it has named the identity of a split.
+    /// True if the source has named the identity of a split.
     pub fn has_identity(&self) -> bool {
         self.splits().any(|(_, split)| split.identity.is_some())
     }
 
-    /// Numbers for these splits: the ones they have, the ones that their kind of source gives them, or new ones.
+    /// Numbers for these splits: existing numbers, numbers that the kind of source defines, or new ones.
     pub fn numbers_for<'n>(
         &self,
         kind: SourceKind,
@@ -98,7 +98,7 @@ impl Cursors {
         numbers
     }
 
-    /// Sets a cursor. False if the number is another split's, or the name has another number.
+    /// Sets a cursor. False if the number belongs to another split, or the name to another number.
     pub(crate) fn set(&mut self, set: &CursorSet) -> bool {
         let CursorSet { split, name, identity, position } = set;
         let is_new = !self.numbers.contains_key(name) && self.get(*split).is_none();
@@ -120,14 +120,14 @@ impl Cursors {
         true
     }
 
-    /// Advances a cursor that is there.
+    /// Advances an existing cursor.
     pub(crate) fn advance(&mut self, split: SplitId, next: Position, finished: bool) {
-        let block = self.blocks.get_mut(&(split.0 / BLOCK_SPLITS)).expect("the split is there");
-        let known = Arc::make_mut(block).get_mut(&split).expect("the split is there");
+        let block = self.blocks.get_mut(&(split.0 / BLOCK_SPLITS)).expect("the split exists");
+        let known = Arc::make_mut(block).get_mut(&split).expect("the split exists");
         (known.position, known.finished) = (Some(next), finished);
     }
 
-    /// Forgets where the pipeline was. The splits keep their numbers.
+    /// Removes all cursors. The splits keep their numbers.
     pub(crate) fn forget(&mut self) {
         for block in self.blocks.values_mut() {
             for split in Arc::make_mut(block).values_mut() {
@@ -150,7 +150,7 @@ mod tests {
     fn a_split_keeps_its_number_and_its_name() {
         let mut cursors = Cursors::default();
         assert!(cursors.set(&set(3, "3", 7)));
-        assert!(cursors.set(&set(3, "3", 8)), "it may be set again");
+        assert!(cursors.set(&set(3, "3", 8)), "a cursor can be set again");
         assert!(!cursors.set(&set(3, "4", 8)), "the number is taken");
         assert!(!cursors.set(&set(4, "3", 8)), "the name has another number");
         cursors.forget();

@@ -1,6 +1,6 @@
-//! The one error of the kernel and of all adapters: an SQLSTATE, a message, and where there are any a detail and a hint. It is made
-//! where the error is found and is carried unchanged to the client, the errors table, the log and a recording. Broken invariants
-//! of our own are assertions, not errors.
+//! The one error type of the kernel and the adapters: an SQLSTATE, a message, and optionally detail, hint and position.
+//! It is created where the error is found, and carried unchanged to the client, the errors table, the log and a
+//! recording. Broken invariants are assertions, not errors.
 
 use std::fmt;
 use std::str;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// An SQLSTATE: five digits or capital letters that name the class of an error.
 ///
-/// The constants carry the names of PostgreSQL 15, appendix A. Two are of Tidemark: `TM001` and `TM002`.
+/// The constants have the names of PostgreSQL 15, appendix A. `TM001` and `TM002` are Tidemark's own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "[u8; 5]", into = "[u8; 5]")]
 pub struct SqlState([u8; 5]);
@@ -29,7 +29,7 @@ macro_rules! sql_states {
 
 sql_states! {
     SUCCESSFUL_COMPLETION = b"00000",
-    // Class 08: connections. The first one stands for a source that cannot be reached.
+    // Class 08: connections. The first one also means that a source cannot be reached.
     SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION = b"08001",
     TRANSACTION_RESOLUTION_UNKNOWN = b"08007",
     PROTOCOL_VIOLATION = b"08P01",
@@ -116,20 +116,20 @@ sql_states! {
     UNDEFINED_FILE = b"58P01",
     INTERNAL_ERROR = b"XX000",
     DATA_CORRUPTED = b"XX001",
-    // Of Tidemark: messages that were not read yet are gone from the source (retention or truncation).
+    // Tidemark's own: unread messages are missing at the source (retention or truncation).
     SOURCE_LOST = b"TM001",
-    // Of Tidemark: the topic is another one than the cursors belong to.
+    // Tidemark's own: the topic has another id than the cursors.
     SOURCE_CHANGED = b"TM002",
 }
 
 impl SqlState {
-    /// A state that is written in the source.
+    /// A state given as a constant in source code.
     const fn known(code: &[u8; 5]) -> SqlState {
-        assert!(is_state(code), "an SQLSTATE has five digits or capital letters");
+        assert!(is_state(code), "an SQLSTATE consists of five digits or capital letters");
         SqlState(*code)
     }
 
-    /// The state that a text names.
+    /// The state with this text.
     pub fn parse(code: &str) -> Option<SqlState> {
         let code = code.as_bytes().try_into().ok()?;
         is_state(&code).then_some(SqlState(code))
@@ -140,7 +140,7 @@ impl SqlState {
         str::from_utf8(&self.0).expect("digits and letters")
     }
 
-    /// The first two characters: what PostgreSQL calls the class.
+    /// The first two characters: PostgreSQL's class.
     pub fn class(&self) -> &str {
         &self.as_str()[..2]
     }
@@ -195,14 +195,14 @@ impl PartialEq<&str> for SqlState {
     }
 }
 
-/// An error for a person: a client, an operator, or who reads the errors table.
+/// An error for clients, operators and readers of the errors table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Error {
-    /// Its class.
+    /// Its SQLSTATE.
     pub sqlstate: SqlState,
-    /// What is wrong and why.
+    /// The problem and its reason.
     pub message: String,
-    /// Most errors have none of it.
+    // Boxed: most errors have no such parts.
     more: Option<Box<More>>,
 }
 
@@ -220,41 +220,42 @@ pub struct TextPosition {
     pub line: u32,
     /// Character in the line.
     pub column: u32,
-    /// Character over all lines, as the PostgreSQL protocol has it; None until somebody has [counted](Error::count_position).
+    /// Character in the whole text, as in the PostgreSQL protocol. None before
+    /// [`count_position`](Error::count_position).
     pub character: Option<u32>,
 }
 
 impl Error {
-    /// An error of this class with this message.
+    /// An error with this SQLSTATE and message.
     pub fn new(sqlstate: SqlState, message: impl Into<String>) -> Error {
         Error { sqlstate, message: message.into(), more: None }
     }
 
-    /// Says where the error was met: the message becomes another one around itself, the rest stays.
+    /// Adds context: replaces the message by a text made from it, and keeps the rest.
     pub fn map_message(mut self, message: impl FnOnce(&str) -> String) -> Error {
         self.message = message(&self.message);
         self
     }
 
-    /// Adds the particulars of this case.
+    /// Adds a detail: the particulars of this case.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Error {
         self.more.get_or_insert_default().detail = Some(detail.into());
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint: the remedy.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.more.get_or_insert_default().hint = Some(hint.into());
         self
     }
 
-    /// Adds the place in the statement.
+    /// Adds the position in the statement.
     pub fn with_position(mut self, position: TextPosition) -> Error {
         self.more.get_or_insert_default().position = Some(position);
         self
     }
 
-    /// Counts the place over all lines of the text that it is in.
+    /// Computes the character of the position in the whole text.
     pub fn count_position(mut self, text: &str) -> Error {
         if let Some(position) = self.more.as_mut().and_then(|more| more.position.as_mut()) {
             position.character = position.character_in(text);
@@ -262,23 +263,23 @@ impl Error {
         self
     }
 
-    /// The particulars of this case.
+    /// The detail.
     pub fn detail(&self) -> Option<&str> {
         self.more.as_ref()?.detail.as_deref()
     }
 
-    /// What to do about it.
+    /// The hint.
     pub fn hint(&self) -> Option<&str> {
         self.more.as_ref()?.hint.as_deref()
     }
 
-    /// The place in the statement.
+    /// The position in the statement.
     pub fn position(&self) -> Option<TextPosition> {
         self.more.as_ref()?.position
     }
 }
 
-/// Message, detail and hint, as a log line or the errors table shows them.
+/// Message, detail and hint, as log lines and the errors table show them.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -295,7 +296,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl TextPosition {
-    /// A place of which the line and the character in it are known.
+    /// A position given by line and character in the line.
     pub fn new(line: u32, column: u32) -> TextPosition {
         TextPosition { line, column, character: None }
     }
@@ -341,16 +342,16 @@ mod tests {
 
     #[test]
     fn an_error_comes_back_as_it_was_written_and_a_wrong_state_is_refused() {
-        let plain = Error::new(SqlState::DISK_FULL, "no room");
+        let plain = Error::new(SqlState::DISK_FULL, "no space left");
         let place = TextPosition::new(2, 3);
         let full = plain.clone().with_detail("7 bytes are left").with_hint("Make room.").with_position(place);
         for error in [&plain, &full] {
-            let bytes = postcard::to_stdvec(error).expect("plain data");
+            let bytes = postcard::to_stdvec(error).expect("plain data serializes");
             assert_eq!(postcard::from_bytes::<Error>(&bytes).as_ref(), Ok(error));
         }
         assert!(postcard::from_bytes::<SqlState>(b"22p02").is_err());
-        assert_eq!(full.to_string(), "no room. 7 bytes are left. Make room.");
-        assert_eq!(plain.to_string(), "no room");
+        assert_eq!(full.to_string(), "no space left. 7 bytes are left. Make room.");
+        assert_eq!(plain.to_string(), "no space left");
     }
 
     #[test]

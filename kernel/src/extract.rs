@@ -1,7 +1,6 @@
-//! What comes out of an extractor: one contiguous range of one source partition, decoded, transformed, routed. Extractors
-//! run in parallel, one a source partition; this module is the pure part that they share: trimming what is already
-//! consumed, routing rows to shards, and the message that they hand to the coordinator. Decoding lives in the adapters'
-//! decode crate.
+//! The output of an extractor: one contiguous range of one split, decoded, transformed and routed. Extractors run in
+//! parallel, one per split. This module is the pure part that they share: dropping redelivered messages, and the
+//! message to the coordinator. Decoding is in the decode crate of the adapters.
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -11,23 +10,23 @@ use crate::defects::{self, Defect};
 use crate::error::Error;
 use crate::ids::*;
 
-/// A message that a pipeline could not apply. It is committed to the errors table with the offsets that pass it, so that
-/// nothing is lost and the rest goes on (fault A16).
+/// A message that a pipeline could not apply. The record whose cursor passes the message also adds it to the errors
+/// table. No message is lost, and later messages are applied (fault A16).
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeadLetter {
-    /// Split it came from.
+    /// Split of the message.
     pub split: SplitId,
     /// Its ordinal in the split.
     pub ordinal: i64,
     /// Stage that refused it: `decode`, `expression`, `constraint`.
     pub kind: DeadLetterKind,
-    /// What, where in the message, and why.
+    /// The reason, and the place in the message.
     pub error: Error,
-    /// The message as it was read; of a message of several rows of which the table refuses several, each of these as text.
+    /// The message as read. If the table refuses several rows of one message, each such row as text.
     pub payload: Option<Bytes>,
 }
 
-/// Which stage refused a message.
+/// The stage that refused a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum DeadLetterKind {
     /// The decoder.
@@ -38,42 +37,43 @@ pub enum DeadLetterKind {
     Constraint,
 }
 
-/// One extracted range. Every message from `first` to before `next` has exactly one disposition: rows in the pieces,
-/// filtered, or set aside; or it is a hole in the log of the source (control records, aborted transactions, compaction).
+/// One extracted range. Each message from `first` to before `next` has exactly one disposition: rows in the pieces,
+/// filtered, or dead letter. An ordinal without a message is a hole at the source (control record, aborted transaction,
+/// compaction).
 #[derive(Clone, Debug)]
 pub struct Extract {
     /// Pipeline that asked.
     pub pipeline: PipelineId,
-    /// Epoch of the `Fetch` that it answers. An older one than the pipeline's changes nothing.
+    /// Epoch of the `Fetch` that caused the extract. The coordinator drops extracts of older epochs.
     pub epoch: Epoch,
     /// Split.
     pub split: SplitId,
-    /// Position that the extractor went on from; the coordinator takes the range only if it continues what it has.
+    /// Start of the range. The coordinator accepts the range only if it continues the one before.
     pub first: Position,
-    /// Where the next extract of this split goes on.
+    /// Start of the next extract of this split.
     pub next: Position,
-    /// Messages read: those that left rows, filtered and set aside.
+    /// Number of messages read: with rows, filtered and dead letters.
     pub messages: u64,
-    /// Messages that WHERE left out.
+    /// Messages that WHERE filtered out.
     pub filtered: u64,
-    /// Bytes of payload read: what credits and batch bounds count.
+    /// Bytes of payload read. Credits and batch limits count these bytes.
     pub source_bytes: u64,
-    /// Rows by shard, in order of offset, in the table's stored schema with provenance filled in. `shard_count` entries.
+    /// Rows by shard, in order of ordinal, in the table's stored schema with provenance. `shard_count` entries.
     pub pieces: Vec<Option<RecordBatch>>,
     /// Messages that could not be decoded or transformed.
     pub dead_letters: Vec<DeadLetter>,
-    /// The messages themselves, if the table may refuse one of their rows.
+    /// The raw messages, if the table may refuse one of their rows.
     pub originals: Option<Originals>,
 }
 
-/// Messages of a range as they were read, for whoever refuses one of them after it was decoded.
+/// Messages of a range as read. A dead letter takes its payload from here if its row was refused after decoding.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Originals {
     /// Ordinal of each, in order.
     pub ordinals: Vec<i64>,
-    /// Where each ends in `bytes`.
+    /// End of each message in `bytes`.
     pub ends: Vec<usize>,
-    /// One behind the other.
+    /// The messages, concatenated.
     pub bytes: Bytes,
 }
 
@@ -88,7 +88,8 @@ impl Originals {
 
 #[cfg(feature = "explore")]
 impl Extract {
-    /// See [`crate::fingerprint`]. Which rows a range has follows from its source and its run, and the run from the epoch.
+    /// See [`crate::fingerprint`]. The rows of a range follow from source and generation, and the generation from the
+    /// epoch.
     pub fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Extract {
             pipeline,
@@ -101,7 +102,7 @@ impl Extract {
             source_bytes,
             pieces,
             dead_letters,
-            // Says no more than the range.
+            // Follows from the range.
             originals: _,
         } = self;
         to.epoch(*pipeline, *epoch);
@@ -119,9 +120,9 @@ impl Extract {
 pub struct RawMessage<'a> {
     /// Its ordinal in the split; for Kafka its offset.
     pub ordinal: i64,
-    /// What the position behind it needs besides.
+    /// The rest of the position after the message.
     pub mark: Mark,
-    /// The source's timestamp in milliseconds, -1 if none. Never used to order or expire (fault A15).
+    /// The source's timestamp in milliseconds; -1 if there is none. It neither orders nor expires messages (fault A15).
     pub timestamp_ms: i64,
     /// Key.
     pub key: Option<&'a [u8]>,
@@ -130,21 +131,21 @@ pub struct RawMessage<'a> {
 }
 
 impl RawMessage<'_> {
-    /// What credits and batch bounds count.
+    /// The bytes that credits and batch limits count.
     pub fn source_bytes(&self) -> u64 {
         (self.value.map_or(0, <[u8]>::len) + self.key.map_or(0, <[u8]>::len)) as u64
     }
 }
 
-/// Follows one split: takes what a source delivers and lets each ordinal pass once, in order (faults A2, A4).
+/// Follows one split and admits each ordinal once, in order (faults A2, A4).
 #[derive(Clone, Debug)]
 pub struct OrdinalFilter {
     kind: SourceKind,
-    /// The ordinal that is expected next.
+    /// The next expected ordinal.
     next: i64,
-    /// Of the last message that passed, or of the start.
+    /// Mark of the last admitted message, or of the start.
     position: Position,
-    /// The last message that passed, if any has since the start.
+    /// The last admitted message; None if there is none since the start.
     last: Option<(i64, Mark)>,
 }
 
@@ -154,19 +155,19 @@ impl OrdinalFilter {
         OrdinalFilter { kind: start.kind(), next: start.ordinal(), position: start, last: None }
     }
 
-    /// The ordinal that is expected next.
+    /// The next expected ordinal.
     pub fn next_ordinal(&self) -> i64 {
         self.next
     }
 
-    /// Where the split stands: the position of the message that is expected next.
+    /// Position of the next expected message.
     pub fn position(&self) -> Position {
         let behind = |(ordinal, mark)| Position::behind(self.kind, ordinal, mark);
         self.last.map_or(self.position, behind).advanced_to(self.next)
     }
 
-    /// True if the message is to be processed; false if its ordinal has passed already. Skips by ordinal, never by content
-    /// (fault A14). A forward jump is a hole of the source's log (faults A7, A8) and is passed over.
+    /// True if the message must be processed; false if its ordinal was admitted before. The filter compares ordinals,
+    /// never content (fault A14). A forward jump is a hole at the source (faults A7, A8) and is accepted.
     pub fn admit(&mut self, ordinal: i64, mark: Mark) -> bool {
         let passed = ordinal < self.next;
         if passed && !(defects::is(Defect::WatermarkLowered) && ordinal + 1 < self.next) {
@@ -177,8 +178,8 @@ impl OrdinalFilter {
         true
     }
 
-    /// Moves over a hole at the end of what was fetched (a fetch that came back empty up to here: control records). Never
-    /// moves back (fault A19).
+    /// Moves over a hole at the end of a fetch (an empty fetch up to here: control records). Never moves back (fault
+    /// A19).
     pub fn advance_to(&mut self, next_ordinal: i64) {
         if defects::is(Defect::NoProgressOverHoles) {
             return;
@@ -196,8 +197,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever a source delivers, and however often: offsets pass in order, each once, none below the start or below a hole that
-        /// was passed over; and none that comes in order and in time is held back.
+        /// For any deliveries, in any number: each offset is admitted at most once and in order, and none below the
+        /// start or a passed hole. A message that comes in order is not dropped.
         #[test]
         fn each_offset_passes_once_and_in_order(
             start in 0..50i64,

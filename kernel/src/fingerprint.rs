@@ -1,10 +1,10 @@
-//! What of a state counts for its future, as a hash: for an exhaustive search, which must know when it has been somewhere
-//! before. Only with the feature `explore`.
+//! A hash of the parts of a state that its future depends on. An exhaustive search uses it to recognise states that it
+//! has already visited. Only with the feature `explore`.
 //!
-//! Left out, because no decision depends on it beyond what is said: sequences, of which only the distance from the last
-//! published one counts; epochs, of which only whether they are the current one; tokens and counters of requests, table locks
-//! and readers; times, of which only whether what waits for them is due; the numbers of slots and of contents. Each type takes
-//! itself apart completely, so that a field that is added does not compile before somebody has thought about it here.
+//! Left out, because no decision depends on them: sequences except their distance from the last published one; epochs
+//! except whether they are current; tokens and counters of requests, table locks and readers; times except whether a
+//! timer is due; numbers of slots and of contents. Each type is destructured completely, so a new field does not
+//! compile until it is handled here.
 
 use arrow_array::RecordBatch;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -16,7 +16,7 @@ use crate::schema::{
     Catalog, CatalogChange, CursorSet, Cursors, PipelineDef, PipelineState, Split, StartAt, TableDef,
 };
 
-/// Gathers what counts, then hashes it.
+/// Collects the parts that count, then hashes them.
 #[derive(Debug, Default)]
 pub struct StateFingerprint {
     said: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct StateFingerprint {
 }
 
 impl StateFingerprint {
-    /// Sequences are told by their distance from `base`, epochs by whether they are among the current ones.
+    /// Sequences are stored as their distance from `base`, epochs as whether they are among the current ones.
     pub fn new(base: Sequence, epochs: Vec<(PipelineId, Epoch)>) -> StateFingerprint {
         StateFingerprint { said: Vec::with_capacity(1024), base, epochs }
     }
@@ -40,7 +40,7 @@ impl StateFingerprint {
         self.word(len as u64);
     }
 
-    /// A number with a sign.
+    /// A signed number.
     pub fn signed(&mut self, number: i64) {
         self.word(number as u64);
     }
@@ -51,7 +51,7 @@ impl StateFingerprint {
         self.word(bytes.len() as u64);
     }
 
-    /// A sequence, from the base.
+    /// A sequence, as its distance from the base.
     pub fn sequence(&mut self, sequence: Sequence) {
         self.word(sequence.0.wrapping_sub(self.base.0));
     }
@@ -68,7 +68,7 @@ impl StateFingerprint {
         self.bytes(&bytes);
     }
 
-    /// The hash of all that was said.
+    /// The hash of all parts.
     pub fn finish(&self) -> u128 {
         xxh3_128(&self.said)
     }

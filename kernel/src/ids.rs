@@ -1,5 +1,4 @@
-//! The names of things: small copyable identifiers and the units they count in.
-//! What the identifiers point at lives in `schema` (definitions) and `shard` (rows).
+//! Identifiers and units: small types that can be copied. Definitions are in `schema`, rows in `shard`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,24 +19,24 @@ macro_rules! id {
 }
 
 id!(
-    /// Position of a record in the log. The first record (`open` of a new database) has sequence 1; 0 means "none".
+    /// Number of a record in the log. The first record (`open` of a new database) has sequence 1; 0 means "none".
     Sequence(u64)
 );
 id!(
-    /// One life of the process that owns the log. Every start writes an `open` record with the next term, so
-    /// that bytes of an earlier life never chain on; it also fences a second owner of the same log.
+    /// One process's ownership of the log. Every start writes an `open` record with the next term, so that bytes of an
+    /// earlier term never continue the chain. It also fences a second owner of the same log.
     Term(u64)
 );
 id!(
-    /// A table. Never used again after DROP. `ERRORS_TABLE` is reserved.
+    /// A table. Not reused after DROP. `ERRORS_TABLE` is reserved.
     TableId(u32)
 );
 id!(
-    /// A column inside its table. Never used again.
+    /// A column in its table. Not reused.
     ColumnId(u32)
 );
 id!(
-    /// A pipeline. Never used again after DROP.
+    /// A pipeline. Not reused after DROP.
     PipelineId(u32)
 );
 id!(
@@ -45,20 +44,21 @@ id!(
     ShardId(u16)
 );
 id!(
-    /// Definition epoch of a pipeline: bumped by every START, STOP, ALTER and failure. What was fetched under an older
-    /// epoch changes nothing (invariant 6, fault A1).
+    /// Definition epoch of a pipeline: incremented by every START, STOP, ALTER, failure and retry. Deliveries of an
+    /// older epoch change nothing (invariant 6, fault A1).
     Epoch(u64)
 );
 id!(
-    /// One run over the source: bumped by SET OFFSETS. Within a run the consumed ranges are disjoint (invariant 1).
+    /// One pass of a pipeline over its source. SET OFFSETS begins a new one. Within a generation the consumed ranges
+    /// are disjoint (invariant 1).
     Generation(u32)
 );
 id!(
-    /// Correlates a host's request with the kernel's reply. Chosen by the host, unique while the process lives.
+    /// Correlates a host's request with the kernel's reply. Chosen by the host, unique in its term.
     RequestId(u64)
 );
 id!(
-    /// A reader that holds a snapshot, from its acquisition to its release.
+    /// A reader that holds a snapshot, from acquisition to release.
     ReaderId(u64)
 );
 id!(
@@ -66,22 +66,23 @@ id!(
     TableLockId(u64)
 );
 
-/// Microseconds since 1970-01-01 UTC. The kernel has no clock: time comes in with the input.
+/// Microseconds since 1970-01-01 UTC. The kernel has no clock: the time comes with each input.
 pub type Micros = i64;
 
 impl Sequence {
     /// The sequence after this one.
     pub fn next(self) -> Sequence {
-        Sequence(self.0.checked_add(1).expect("a log does not outgrow 64 bits"))
+        Sequence(self.0.checked_add(1).expect("a sequence fits 64 bits"))
     }
 }
 
-/// Stable identity of a row inside its table and shard: the record that wrote it and its place among the rows that the
-/// record added to this table on this shard. Merges keep it; an update gives the new version a new one.
+/// Stable identity of a row in its table and shard: the sequence of the record that wrote it, and its ordinal among the
+/// rows that the record added to this table on this shard. Merges keep it. The new version of an updated row has a new
+/// one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct RowId {
     /// Record that wrote the row.
     pub sequence: Sequence,
-    /// Place among the rows of the same record, table and shard, from 0.
+    /// Ordinal among the rows of the same record, table and shard, from 0.
     pub ordinal: u32,
 }

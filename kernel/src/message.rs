@@ -1,5 +1,5 @@
-//! Everything that goes into the kernel and comes out of it, as plain owned data. Every reply carries the correlation id or
-//! epoch of its request. The crate's documentation numbers the duties of a host that carries these messages.
+//! All inputs and outputs of the kernel, as plain owned data. Every reply carries the correlation id or epoch of its
+//! request. The crate's documentation lists the duties of a host that carries these messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub enum Input {
         pipeline: PipelineId,
         /// Echo.
         epoch: Epoch,
-        /// Topic and its partitions as they are now.
+        /// Topic and its partitions at the time of the answer.
         metadata: SourceMetadata,
     },
-    /// Answer to [`Effect::SourceVerify`]: a reading of the topic that *began* after the request was handed out.
+    /// Answer to [`Effect::SourceVerify`]: metadata whose request *began* after the effect was drained.
     SourceVerified {
         /// Echo.
         pipeline: PipelineId,
@@ -38,16 +38,16 @@ pub enum Input {
         epoch: Epoch,
         /// Echo.
         token: u64,
-        /// Topic and its partitions as they are now.
+        /// Topic and its partitions at the time of the answer.
         metadata: SourceMetadata,
     },
-    /// The source failed: while it was opened, read or verified.
+    /// The source failed while the host opened, read or verified it.
     SourceFailed {
         /// Echo.
         pipeline: PipelineId,
         /// Echo.
         epoch: Epoch,
-        /// Why.
+        /// The reason.
         failure: SourceFailure,
     },
     /// A shard's answer.
@@ -57,37 +57,37 @@ pub enum Input {
         /// Its answer.
         reply: ShardReply,
     },
-    /// All records up to and with this one are durable. Only ever said after a sync that covers their bytes.
+    /// All records up to and including this one are durable. Sent only after a sync that covers their bytes.
     Synced {
         /// Highest durable sequence.
         through: Sequence,
     },
-    /// An append or a sync failed. The kernel is poisoned: it emits [`Effect::Halt`] and nothing ever again (fault B3).
+    /// An append or a sync failed. The kernel is poisoned: it emits [`Effect::Halt`] and then no effect (fault B3).
     LogFailed {
-        /// Why.
+        /// The reason.
         error: Error,
     },
-    /// Room on the disk went below, or is again above, the reserve.
+    /// Free disk space fell below the reserve, or is above it again.
     DiskSpace {
-        /// False turns the database read-only.
+        /// False makes the database read-only.
         sufficient: bool,
     },
-    /// A client asks for something.
+    /// A client's request.
     Request {
         /// Correlates the reply.
         id: RequestId,
-        /// What.
+        /// The request.
         request: Request,
     },
-    /// Nothing but the time.
+    /// Only the time.
     Tick,
 }
 
-/// A source as it describes itself.
+/// What a source answered to one request for metadata.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SourceMetadata {
-    /// Its splits. A split that is merely absent from one answer is not deleted (fault A12). In an answer to `SourceVerify` the
-    /// positions may be those of an earlier answer; the set of splits and their identities may not.
+    /// Its splits. A split that is absent from one answer is not deleted (fault A12). In an answer to `SourceVerify`
+    /// the positions may be from an earlier answer; the set of splits and their identities must be current.
     pub splits: BTreeMap<SplitName, SplitMetadata>,
 }
 
@@ -122,38 +122,39 @@ impl SourceMetadata {
 /// A split as its source describes it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SplitMetadata {
-    /// What its positions count in.
+    /// What its positions refer to: topic id, etag or stream id.
     pub identity: Identity,
     /// The first message that the source still has.
     pub earliest: Position,
-    /// Behind the last message that may be read (for Kafka the last stable offset).
+    /// The position after the last readable message; for Kafka, the last stable offset.
     pub end: Position,
-    /// Nothing comes behind `end` any more.
+    /// No message will follow `end`.
     pub finished: bool,
 }
 
 /// How a source can fail.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SourceFailure {
-    /// Trying again can help: the kernel does, with backoff.
+    /// A retry can help. The kernel retries with backoff.
     Transient(Error),
-    /// Trying again cannot help (no such topic, authorisation): the pipeline stops in state Failed.
+    /// A retry cannot help (missing topic, authorisation). The pipeline stops in state Failed.
     Permanent(Error),
-    /// Messages that were not read yet are gone (faults A5, A9): the pipeline stops in state Failed and names the range.
+    /// Unread messages are missing at the source (faults A5, A9). The pipeline stops in state Failed and names the
+    /// range.
     Lost {
         /// Which split.
         split: SplitName,
-        /// The message that was wanted.
+        /// The requested message.
         wanted: Position,
         /// The first message that the source still has.
         earliest: Position,
-        /// Behind the last message that it has.
+        /// The position after the last message that the source has.
         end: Position,
     },
 }
 
 impl SourceFailure {
-    /// Messages of a Kafka partition are gone, by offsets.
+    /// Missing messages of a Kafka partition, by offsets.
     pub fn kafka_lost(partition: i32, wanted: i64, earliest: i64, end: i64) -> SourceFailure {
         let [wanted, earliest, end] = [wanted, earliest, end].map(|offset| Position::kafka(offset, -1));
         SourceFailure::Lost { split: SplitName::kafka(partition), wanted, earliest, end }
@@ -163,14 +164,14 @@ impl SourceFailure {
 /// What a client can ask for.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// The newest published snapshot: [`Response::Snapshot`]. To be released.
+    /// The newest published snapshot: [`Response::Snapshot`]. The reader must release it.
     AcquireSnapshot,
-    /// A reader is done.
+    /// A reader releases its snapshot.
     ReleaseSnapshot(ReaderId),
     /// Definitions. One record; durable when answered.
     Define(Definition),
-    /// A table lock over these tables: [`Response::TableLock`], with a snapshot of the staged tip. Until it is used up by a
-    /// [`Write`] or released, no later batch is staged on them.
+    /// A table lock over these tables: [`Response::TableLock`], with a snapshot of the staged tip. Until a [`Write`] or
+    /// a release ends the lock, no later batch of these tables is staged.
     AcquireTableLock {
         /// Tables that the statement reads or writes.
         tables: Vec<TableId>,
@@ -184,9 +185,9 @@ pub enum Request {
 /// A client transaction's rows, already routed: any number of tables, one record.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// Table lock under which the rows were computed; used up by the write.
+    /// Table lock under which the rows were computed. The write ends the lock.
     pub table_lock: Option<TableLockId>,
-    /// In order of statement.
+    /// In the order of the statements.
     pub tables: Vec<TableWrite>,
 }
 
@@ -195,21 +196,21 @@ pub struct Write {
 pub struct TableWrite {
     /// Table.
     pub table: TableId,
-    /// Version of the schema that the rows have; another one now is 40001.
+    /// Schema version of the rows. If the table has another version now, the error is 40001.
     pub schema_version: u32,
-    /// What happens on an existing primary key.
+    /// The rule for a row whose primary key exists.
     pub on_duplicate: OnDuplicate,
     /// By shard; `shard_count` entries.
     pub shards: Vec<ShardWrite>,
 }
 
-/// One shard's part of a [`TableWrite`]. Deletions come before rows, so that an UPDATE of a key column does not collide with
-/// itself.
+/// One shard's part of a [`TableWrite`]. Deletions are applied before rows, so that an UPDATE of a key column does not
+/// conflict with the row's own old version.
 #[derive(Clone, Debug, Default)]
 pub struct ShardWrite {
-    /// Rows that go: read under the table lock, so each lives.
+    /// Rows to delete. They were read under the table lock, so each of them exists.
     pub deletes: Vec<RowId>,
-    /// Rows that come, in the stored schema with null provenance.
+    /// Rows to add, in the stored schema with null provenance.
     pub rows: Option<RecordBatch>,
 }
 
@@ -249,21 +250,23 @@ pub enum Definition {
         name: String,
         offsets: Offsets,
     },
-    /// Rows of the errors table go: those of one pipeline, or all.
+    /// Deletes rows of the errors table: those of one pipeline, or all.
     ClearErrors {
         pipeline: Option<String>,
     },
 }
 
-/// Another definition for a pipeline that is there, running or not: ALTER, and CREATE OR REPLACE. It keeps its identity, its run
-/// and its offsets if it still reads the same source; a running one goes on at the boundary of a batch.
+/// A new definition for an existing pipeline: ALTER, and CREATE OR REPLACE. If the source stays the same, the pipeline
+/// keeps its identity, generation and offsets. A running pipeline changes at a batch boundary.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alteration {
-    /// The definition as a whole; its name is that of the pipeline.
+    /// The whole new definition, under the pipeline's name.
     pub spec: Box<PipelineSpec>,
-    /// The `definition_sql` that this one was made from. Another one now is 40001: what changed meanwhile would be undone unseen.
+    /// The `definition_sql` that this alteration was made from. If the pipeline has another one now, the error is
+    /// 40001; otherwise a concurrent change would be lost.
     pub was: String,
-    /// It reads another source: the offsets mean nothing there. Begins a new run, at the oldest message.
+    /// The new definition reads another source, where the old offsets are meaningless. Begins a new generation, at the
+    /// oldest message.
     pub source_changed: bool,
 }
 
@@ -272,7 +275,7 @@ pub struct Alteration {
 pub struct TableSpec {
     /// Name, already folded.
     pub name: String,
-    /// Columns; ids are given by the kernel.
+    /// Columns. The kernel assigns their ids.
     pub columns: Vec<ColumnDef>,
     /// Ordinals.
     pub primary_key: Vec<u16>,
@@ -291,9 +294,9 @@ pub struct PipelineSpec {
     pub table: String,
     /// Kind of its source.
     pub source_kind: SourceKind,
-    /// Canonical statement.
+    /// Canonical CREATE PIPELINE statement.
     pub definition_sql: String,
-    /// Lowered clause.
+    /// The ON DUPLICATE KEY clause in typed form.
     pub on_duplicate: OnDuplicate,
     /// See [`crate::schema::PipelineDef::error_limit`].
     pub error_limit: Option<u64>,
@@ -303,33 +306,33 @@ pub struct PipelineSpec {
     pub batch_bytes_max: u64,
 }
 
-/// `ALTER PIPELINE … SET OFFSETS`. Begins a new run; only a stopped pipeline can be rewound.
+/// `ALTER PIPELINE … SET OFFSETS`. Begins a new generation. The pipeline must be stopped.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Offsets {
-    /// Forget all cursors (and identities) and start at the oldest message, or at the end.
+    /// Remove all cursors and identities, and start at the oldest message or at the end.
     From(StartAt),
-    /// Set the splits named, leave the others.
+    /// Set the cursors of these splits only.
     At(BTreeMap<SplitName, Position>),
 }
 
-/// What a request is answered with, if it succeeds.
+/// The answer to a successful request.
 #[derive(Clone, Debug)]
 pub enum Response {
-    /// Done, and durable where it changed something.
+    /// Done. If the request changed something, the change is durable.
     Done(Counts),
-    /// A snapshot to read.
+    /// A snapshot for reading.
     Snapshot {
-        /// For the release.
+        /// Names the snapshot in its release.
         reader: ReaderId,
-        /// What to read.
+        /// The state to read.
         snapshot: Snapshot,
     },
     /// The table lock is held.
     TableLock {
-        /// For the write or the release.
+        /// Names the lock in the write or the release.
         table_lock: TableLockId,
-        /// The staged tip: what the statement reads. It may show what is not durable yet; whatever is computed from it is
-        /// committed after it, in the same log.
+        /// The staged tip, which the statement reads. It may contain records that are not durable yet; a write computed
+        /// from it follows them in the same log.
         snapshot: Snapshot,
     },
 }
@@ -339,11 +342,11 @@ pub enum Response {
 pub struct Counts {
     /// New rows.
     pub inserted: u64,
-    /// New versions of rows that were there (ON DUPLICATE KEY).
+    /// New versions of existing rows (ON DUPLICATE KEY).
     pub updated: u64,
-    /// Rows gone by `ShardWrite::deletes`.
+    /// Rows deleted through `ShardWrite::deletes`.
     pub deleted: u64,
-    /// Incoming rows dropped by ON CONFLICT DO NOTHING or an unfulfilled condition.
+    /// Incoming rows dropped by ON CONFLICT DO NOTHING or by a condition that is not true.
     pub ignored: u64,
 }
 
@@ -357,51 +360,52 @@ impl Counts {
     }
 }
 
-/// What the coordinator wants done. Drained with [`Coordinator::poll_effect`](crate::Coordinator::poll_effect) after every
-/// input, and carried out in order within each addressee (each shard, the log, each pipeline's source).
+/// An action for the host. Drain effects with [`Coordinator::poll_effect`](crate::Coordinator::poll_effect) after every
+/// input, and carry them out in order within each addressee (each shard, the log, each pipeline's source).
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// For a shard; its answers come back as [`Input::Shard`].
+    /// For a shard. Its reply comes back as [`Input::Shard`].
     Shard {
         /// Which shard.
         shard: ShardId,
-        /// What.
+        /// The command.
         command: ShardCommand,
     },
-    /// Append this record to the log. Appends are in order of sequence, without gaps.
+    /// Append this record to the log. Appends come in order of sequence, without gaps.
     Append(EncodedRecord),
-    /// Make everything appended so far durable, then say [`Input::Synced`].
+    /// Make all appended records durable, then send [`Input::Synced`].
     Sync,
-    /// Connect, describe the topic, answer [`Input::SourceOpened`] or [`Input::SourceFailed`].
+    /// Connect, request metadata, answer with [`Input::SourceOpened`] or [`Input::SourceFailed`].
     SourceOpen {
         /// Whose source.
         pipeline: PipelineId,
         /// To be echoed.
         epoch: Epoch,
-        /// What it is. The tip may not have it any more, where a later definition has dropped it: its `SourceClose` follows then.
+        /// The pipeline's definition. If a later definition dropped the pipeline, the tip no longer has it; its
+        /// `SourceClose` follows.
         definition: Arc<crate::schema::PipelineDef>,
         /// The table that it loads.
         table: Arc<crate::schema::TableDef>,
     },
-    /// Begin to fetch splits, each from a position, and to extract; each goes on by itself until the credit is used up.
+    /// Begin to fetch and extract splits, each from a position. Each split continues until the credit is used up.
     Fetch {
         /// Whose source.
         pipeline: PipelineId,
         /// To be echoed.
         epoch: Epoch,
-        /// Where each split goes on.
+        /// Where each split starts.
         starts: Vec<SplitStart>,
     },
-    /// More bytes of source payload may be extracted and handed in. A partition that has none left pauses.
+    /// More bytes of source payload may be extracted and handed in. Without credit, a split pauses.
     Credit {
         /// Whose source.
         pipeline: PipelineId,
         /// To be echoed.
         epoch: Epoch,
-        /// Bytes, to be added to what is left.
+        /// Bytes, added to the remaining credit.
         bytes: u64,
     },
-    /// Begin a reading of the topic now and answer [`Input::SourceVerified`].
+    /// Begin a request for metadata now and answer with [`Input::SourceVerified`].
     SourceVerify {
         /// Whose source.
         pipeline: PipelineId,
@@ -410,12 +414,12 @@ pub enum Effect {
         /// To be echoed.
         token: u64,
     },
-    /// Stop fetching; nothing of this epoch is wanted any more. Said exactly once of an epoch that was opened, before the next
-    /// one is; between the two, and only then, come the other effects of the epoch.
+    /// Stop fetching; the kernel drops all later deliveries of this epoch. Emitted exactly once for each opened epoch,
+    /// before the next one is opened. All other effects of an epoch come between its open and its close.
     SourceClose {
         /// Whose source.
         pipeline: PipelineId,
-        /// Which life of it.
+        /// The epoch to close.
         epoch: Epoch,
     },
     /// The newest published state.
@@ -427,88 +431,89 @@ pub enum Effect {
         /// The answer.
         result: Result<Response, Error>,
     },
-    /// Hand in an [`Input::Tick`] at this time, or later. Replaces the wake-up asked for before.
+    /// Send an [`Input::Tick`] at this time or later. Replaces the previous wake-up.
     WakeAt(Micros),
-    /// Something for the operator's log: state changes and retries. Never needed for correctness.
+    /// A line for the operator's log: state changes and retries. Correctness does not depend on it.
     Event {
-        /// Whose, if of a pipeline.
+        /// The pipeline, if the event concerns one.
         pipeline: Option<PipelineId>,
         /// One line.
         text: String,
-        /// What keeps a source from being read, while it is tried again.
+        /// The error that caused a retry of a source.
         error: Option<Error>,
     },
-    /// The kernel is poisoned; exit and recover from the disk.
+    /// The kernel is poisoned. Exit and recover from the disk.
     Halt(Error),
 }
 
-/// Where a split is fetched from.
+/// Where the fetch of a split starts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SplitStart {
     /// Its number, for the extracts.
     pub split: SplitId,
     /// Its name, for the source.
     pub name: SplitName,
-    /// Where it goes on.
+    /// The first message to fetch.
     pub position: Position,
 }
 
-/// What the coordinator tells a shard. A shard handles its commands in order and answers each with exactly one reply.
+/// A command of the coordinator to a shard. A shard handles its commands in order and answers each with exactly one
+/// reply.
 #[derive(Clone, Debug)]
 pub enum ShardCommand {
-    /// Compute the outcome against what is staged already, stage it, answer [`ShardReply::Staged`]. A second `Stage` of the
-    /// same sequence adds to it.
+    /// Compute the outcome against the staged state, stage it, answer [`ShardReply::Staged`]. A second `Stage` of the
+    /// same sequence adds to the first.
     Stage {
-        /// Record that it will be.
+        /// Sequence of the record.
         sequence: Sequence,
         /// In order.
         work: Vec<Work>,
     },
-    /// Drop everything staged at or after this sequence: [`ShardReply::Abandoned`].
+    /// Drop everything staged at or after this sequence. Answer: [`ShardReply::Abandoned`].
     Abandon {
-        /// First sequence that goes.
+        /// First sequence to drop.
         from: Sequence,
     },
-    /// Everything up to here is durable: show it to readers, answer [`ShardReply::Published`].
+    /// Everything up to here is durable. Show it to readers, answer [`ShardReply::Published`].
     Publish {
-        /// Last sequence to be shown.
+        /// Last sequence to show.
         through: Sequence,
         /// No reader holds a snapshot older than this.
         horizon: Sequence,
     },
-    /// A view of everything staged: [`ShardReply::Tip`].
+    /// A view of everything staged. Answer: [`ShardReply::Tip`].
     ViewTip {
         /// To be echoed.
         table_lock: TableLockId,
     },
 }
 
-/// One piece of staging work.
+/// One step of staging work.
 #[derive(Clone, Debug)]
 pub enum Work {
-    /// A table came to be; rows for it may follow.
+    /// Create a table. Rows for it may follow.
     CreateTable(Arc<crate::schema::TableDef>),
-    /// A table went.
+    /// Drop a table.
     DropTable(TableId),
-    /// A table's rows went.
+    /// Delete all rows of a table.
     TruncateTable(TableId),
-    /// What the errors table tells of a pipeline goes.
+    /// Delete the errors table's rows of a pipeline.
     RemoveErrors(PipelineId),
     /// Rows of one pipeline or of one client statement.
     Rows {
         /// Table.
         table: TableId,
-        /// What happens on an existing primary key.
+        /// The rule for a row whose primary key exists.
         on_duplicate: OnDuplicate,
-        /// Rows that go first.
+        /// Rows to delete before the new ones are added.
         deletes: Vec<RowId>,
-        /// Rows that come, in order (split, ordinal), in the stored schema.
+        /// Rows to add, in order (split, ordinal), in the stored schema.
         rows: Vec<RecordBatch>,
     },
 }
 
 impl Work {
-    /// Rows that are simply added, none of which can meet an existing key.
+    /// Rows to add, none of which can have an existing key.
     pub fn append(table: TableId, rows: RecordBatch) -> Work {
         Work::Rows { table, on_duplicate: OnDuplicate::Reject, deletes: vec![], rows: vec![rows] }
     }
@@ -523,15 +528,15 @@ pub enum ShardReply {
         sequence: Sequence,
         /// The outcome, encoded for the record: an empty piece if nothing changes here.
         piece: Bytes,
-        /// What was done.
+        /// How many rows changed.
         counts: Counts,
-        /// Ordinals of the pipeline rows among `counts.ignored`, by table (of which each is one pipeline's in one record) and
-        /// split: the disposition of every message is logged. An ordinal comes once for each of its rows, in any order.
+        /// Ordinals of the pipeline rows among `counts.ignored`, by table and split; in one record a table has rows of
+        /// one pipeline. The disposition of every message is logged. An ordinal appears once per row, in any order.
         ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
-        /// Rows that were refused; the rest is staged. Row provenance is null for client rows.
+        /// Refused rows; the others are staged. Provenance is null for client rows.
         rejected: Vec<Rejected>,
     },
-    /// The suffix is gone.
+    /// The records from `from` on are dropped.
     Abandoned {
         /// Echo.
         from: Sequence,
@@ -540,14 +545,14 @@ pub enum ShardReply {
     Published {
         /// Echo.
         through: Sequence,
-        /// What readers may see now.
+        /// The new view for readers.
         view: Arc<ShardView>,
     },
     /// The staged tip.
     Tip {
         /// Echo.
         table_lock: TableLockId,
-        /// What the statement reads.
+        /// The view that the statement reads.
         view: Arc<ShardView>,
     },
 }
@@ -557,16 +562,16 @@ pub enum ShardReply {
 pub struct Rejected {
     /// Table.
     pub table: TableId,
-    /// Why: 23505, 22003, 22012.
+    /// The reason: 23505, 22003, 22012.
     pub error: Error,
-    /// Split and ordinal of the message, where it came from a pipeline.
+    /// Split and ordinal of the message; None for client rows.
     pub origin: Option<(SplitId, i64)>,
-    /// The row's values as JSON-like text, for the errors table, where the payload is gone.
+    /// The row's values as JSON-like text, for the errors table; the payload is not kept this far.
     pub row_text: String,
 }
 
 impl Rejected {
-    /// As a dead letter.
+    /// The row as a dead letter; None for client rows.
     pub fn dead_letter(&self) -> Option<DeadLetter> {
         self.origin.map(|(split, ordinal)| DeadLetter {
             split,

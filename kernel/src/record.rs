@@ -1,5 +1,5 @@
-//! The log record: its byte layout, its encoding and decoding. Where records lie in log files, and how a log is scanned and
-//! judged after a crash, lives in `log`; what a record *does* lives in `coordinator` and `shard`.
+//! The log record: its byte layout, encoding and decoding. The place of records in log files, the scan of a log and the
+//! classification of its tail after a crash are in `log`. The effects of a record are in `coordinator` and `shard`.
 //!
 //! # Layout
 //!
@@ -10,21 +10,22 @@
 //! | 0 | 4 | magic `TMLR` |
 //! | 4 | 2 | format version |
 //! | 6 | 1 | kind, [`RecordKind`] |
-//! | 7 | 1 | codec of the payload: 0 as it is, 1 reserved for LZ4 |
+//! | 7 | 1 | codec of the payload: 0 none, 1 reserved for LZ4 |
 //! | 8 | 8 | term |
 //! | 16 | 8 | sequence |
 //! | 24 | 8 | header checksum of the previous record; 0 in the first |
 //! | 32 | 8 | `synced_through` |
-//! | 40 | 8 | payload length, as it is stored |
-//! | 48 | 8 | payload checksum, as it is stored |
+//! | 40 | 8 | length of the stored payload |
+//! | 48 | 8 | checksum of the stored payload |
 //! | 56 | 8 | header checksum |
 //! | 64 | | payload, then zeros up to the next multiple of 64 |
 //!
-//! Checksums are XXH3-64. The header's covers its first 56 bytes *and its place*: database id, log file number and offset, which
-//! are not stored here. So a misdirected write does not verify, and neither does the image of a record inside a payload: a
-//! message that happens (or was made) to look like a record cannot speak for the log, because it does not know the database id
-//! and where it will come to lie. Through the payload's checksum the header's covers the whole record, so a chain of
-//! header checksums is a chain of records. A header lies inside one 512-byte sector: it is never half written.
+//! Checksums are XXH3-64. The header checksum covers the first 56 bytes of the header *and the record location*:
+//! database id, log file number and offset, which are not stored in the header. So the checksum of a misdirected write
+//! does not match. Nor does that of a record image inside a payload: the author of a message cannot know the database
+//! id and the final location. The header contains the payload's checksum, so its checksum covers the whole record, and
+//! a chain of header checksums is a chain of records. A header lies inside one 512-byte sector: it is never half
+//! written.
 //!
 //! # Payload
 //!
@@ -35,10 +36,10 @@
 //! | 0 | 4 | length of the postcard part |
 //! | 4 | 4 | number of pieces |
 //! | 8 | | `Commit` without its pieces, in postcard encoding, then zeros up to a multiple of 8 |
-//! | | | directory, one entry a piece: tag (4), count of parts (4); then for tag 0 (inline) the length of each part (8 each), for tag 1 (log file) log file, offset and length (8 each) |
+//! | | | directory, one entry per piece: tag (4), count of parts (4); then for tag 0 (inline) the length of each part (8 each), for tag 1 (log file) log file, offset and length (8 each) |
 //! | | | the parts in order, each at a multiple of 64, zeros between |
 //!
-//! A payload starts at a multiple of 64 in its file, so a part does too, and column buffers can be used where they lie.
+//! A payload starts at a multiple of 64 in its file, so a part does too, and column buffers can be used in place.
 
 use std::borrow::Cow;
 
@@ -59,7 +60,7 @@ pub const ALIGNMENT: u64 = 64;
 /// Length of a record's header.
 pub const HEADER_LEN: u64 = 64;
 
-/// Payload as it is.
+/// Uncompressed payload.
 pub const CODEC_NONE: u8 = 0;
 
 /// Reserved: payload in LZ4 blocks.
@@ -84,11 +85,11 @@ pub enum RecordKind {
     Client = 3,
     /// Definitions.
     Catalog = 4,
-    /// Cursors set by command, or first seen.
+    /// First cursors of splits, and cursors set by command.
     Cursor = 5,
     /// A checkpoint. Reserved: written and read by the sealed store.
     Checkpoint = 6,
-    /// Nothing but `synced_through`; written when idle.
+    /// No payload; the header carries `synced_through`. Written when the log is idle.
     SyncMarker = 7,
 }
 
@@ -103,7 +104,7 @@ pub struct Open {
     pub at_us: Micros,
 }
 
-/// Payload of every record that changes something: one transaction, whatever it touches.
+/// Payload of every record that changes something: one transaction.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Commit {
     /// Input time of the batch: `now()` of its expressions.
@@ -112,24 +113,24 @@ pub struct Commit {
     pub catalog: Vec<CatalogChange>,
     /// Cursor advances of any number of pipelines.
     pub cursors: Vec<CursorAdvance>,
-    /// One a shard, in order of shard: the concatenated outcomes of its stages, in `columns` encoding; empty if nothing
-    /// changed there. Or a log file that holds them.
+    /// One per shard, in order of shard: the concatenated outcomes of its stages, in `columns` encoding; empty if the
+    /// shard did not change. Or the segment that holds them.
     #[serde(skip)]
     pub pieces: Vec<Piece>,
 }
 
-/// Where a shard's outcome is.
+/// Location of a shard's outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Piece {
-    /// In the record, in parts: one a `Stage` command.
+    /// In the record, in parts: one per `Stage` command.
     Inline(Vec<Bytes>),
     /// In a segment that was written and synced before the record. Reserved for the sealed store.
     Segment {
-        /// Which segment.
+        /// The segment.
         segment: u64,
-        /// Where in it.
+        /// Offset in the segment.
         offset: u64,
-        /// How long.
+        /// Length in bytes.
         len: u64,
     },
 }
@@ -137,74 +138,74 @@ pub enum Piece {
 /// A range of a split that this record consumes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CursorAdvance {
-    /// Whose cursor.
+    /// The pipeline.
     pub pipeline: PipelineId,
-    /// Run and epoch it was fetched under.
+    /// Generation and epoch of the fetch.
     pub generation: Generation,
-    /// See `run`.
+    /// See `generation`.
     pub epoch: Epoch,
     /// Split.
     pub split: SplitId,
-    /// Where the range begins: must continue the cursor before it.
+    /// Start of the range. It must continue the cursor before it.
     pub first: Position,
     /// The cursor after it.
     pub next: Position,
-    /// Evidence that the range is of this topic, file or object: the source named this identity before and after the fetch.
+    /// Identity of the split. The source named this identity before and after the fetch.
     pub identity: Identity,
-    /// The source has nothing behind `next`, and never will.
+    /// No message will follow `next`.
     pub finished: bool,
-    /// Disposition of the messages in the range.
+    /// Number of messages in the range by disposition.
     pub tally: Tally,
 }
 
-/// What became of a range's messages; holes have none. `applied + filtered + ignored + dead_letters` is all of them: a message of
-/// several rows (CSV) counts once.
+/// Number of messages by disposition. Holes are not counted. `applied + filtered + ignored + dead_letters` is the
+/// number of messages; a message of several rows (CSV) counts once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Changed the table with all of its rows that WHERE left.
+    /// All rows of the message that passed WHERE changed the table.
     pub applied: u64,
-    /// Left out by WHERE.
+    /// WHERE removed all rows of the message.
     pub filtered: u64,
-    /// ON DUPLICATE KEY's rule dropped a row of theirs.
+    /// The rule ON DUPLICATE KEY dropped a row of the message.
     pub ignored: u64,
-    /// Put into the errors table, whole or a row of theirs.
+    /// The message, or a row of it, went to the errors table.
     pub dead_letters: u64,
 }
 
-/// A record that is ready to be written: header and payload, as parts that the log copies into place (no concatenation in
-/// between). The checksum of the previous record and `synced_through` are filled in by [`crate::log::LogWriter`], which
-/// knows them.
+/// A record that is ready to be written: header fields, and payload parts that the log copies into place without
+/// concatenating them first. [`crate::log::LogWriter`] fills in the checksum of the previous record and
+/// `synced_through`.
 #[derive(Clone, Debug)]
 pub struct EncodedRecord {
-    /// Its place in the log.
+    /// Its sequence.
     pub sequence: Sequence,
     /// Its kind.
     pub kind: RecordKind,
-    /// Payload, in order. Their sum is the payload's length.
+    /// The payload's parts, in order. The sum of their lengths is the payload's length.
     pub parts: Vec<Bytes>,
 }
 
 /// A record read back and verified.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Record {
-    /// Place in the log.
+    /// Its sequence.
     pub sequence: Sequence,
-    /// Life of the process that wrote it.
+    /// Term that wrote it.
     pub term: Term,
-    /// Everything up to here was durable when it was written.
+    /// The last record that was durable when this one was written.
     pub synced_through: Sequence,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Body {
     /// See [`Open`].
     Open(Open),
     /// See [`Commit`]; the kind says why it was written.
     Commit(RecordKind, Commit),
-    /// Nothing else.
+    /// No content.
     SyncMarker,
 }
 
@@ -221,13 +222,13 @@ impl EncodedRecord {
         self.parts.iter().map(|p| p.len() as u64).sum()
     }
 
-    /// Bytes that the record takes in the log.
+    /// Bytes of the record in the log.
     pub fn stored_len(&self) -> u64 {
         HEADER_LEN + align(self.payload_len()).expect("parts are in memory, so their sum is far below 2^64")
     }
 }
 
-/// Where a record lies; part of what its header's checksum covers.
+/// Location of a record. The header checksum covers it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RecordLocation {
     pub database: [u8; 16],
@@ -235,7 +236,7 @@ pub(crate) struct RecordLocation {
     pub offset: u64,
 }
 
-/// A record's header, without what is constant.
+/// A record's header, without its constant fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
     pub version: u16,
@@ -269,7 +270,7 @@ impl Header {
         bytes
     }
 
-    /// The header in these bytes if they are one that was written to this very place, of whatever version and kind.
+    /// The header in these bytes, if it was written for this location. Any version and kind.
     pub fn decode(bytes: &[u8; HEADER_LEN as usize], location: &RecordLocation) -> Option<Header> {
         if bytes[0..4] != MAGIC {
             return None;
@@ -293,19 +294,19 @@ impl Header {
         })
     }
 
-    /// Bytes that the record takes in the log; None if the length is beyond 64 bits.
+    /// Bytes of the record in the log; None if the length is beyond 64 bits.
     pub fn stored_len(&self) -> Option<u64> {
         align(self.payload_len)?.checked_add(HEADER_LEN)
     }
 
-    /// Decodes a payload whose checksum was found right.
+    /// Decodes a payload whose checksum matches.
     pub fn record(&self, payload: &Bytes) -> Result<Record> {
         if self.version != FORMAT_VERSION {
             let (found, ours) = (self.version, FORMAT_VERSION);
             return Err(unsupported(format!("is of format version {found}, this program reads {ours}")));
         }
         let kind = RecordKind::from_byte(self.kind).ok_or_else(|| {
-            unsupported(format!("is of kind {}, which this program does not know", self.kind))
+            unsupported(format!("is of kind {}, which this program cannot read", self.kind))
         })?;
         Ok(Record {
             sequence: self.sequence,
@@ -330,7 +331,7 @@ const TAG_SEGMENT: u32 = 1;
 static ZEROS: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
 
 impl Body {
-    /// The kind that goes into the header.
+    /// The kind in the header.
     pub fn kind(&self) -> RecordKind {
         match self {
             Body::Open(_) => RecordKind::Open,
@@ -339,7 +340,7 @@ impl Body {
         }
     }
 
-    /// Encodes the payload into parts. Pieces are passed on as they are, not copied.
+    /// Encodes the payload into parts. Pieces are passed on without a copy.
     pub fn encode(&self, sequence: Sequence) -> EncodedRecord {
         let parts = match self {
             Body::Open(open) => vec![Bytes::from(postcard_bytes(open))],
@@ -349,17 +350,17 @@ impl Body {
         EncodedRecord { sequence, kind: self.kind(), parts }
     }
 
-    /// Decodes a payload; pieces are slices of it. Never panics, whatever the bytes, and allocates no more than a small
-    /// multiple of their length.
+    /// Decodes a payload; pieces are slices of it. Never panics for any bytes, and allocates at most a small multiple
+    /// of their length.
     pub fn decode(kind: RecordKind, codec: u8, payload: &Bytes) -> Result<Body> {
         match codec {
             CODEC_NONE => {}
             CODEC_LZ4 => {
-                return Err(unsupported("is compressed with LZ4, which this program does not read".into()));
+                return Err(unsupported("is compressed with LZ4, which this program cannot read".into()));
             }
             other => {
                 return Err(unsupported(format!(
-                    "is compressed with codec {other}, which this program does not know"
+                    "is compressed with codec {other}, which this program cannot read"
                 )));
             }
         }
@@ -468,7 +469,7 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes")))
     }
 
-    /// Padding is zeros: any other byte is not a payload that was written by `encode`.
+    /// Checks that padding is zero. `encode` writes no other padding.
     fn skip_to_multiple_of(&mut self, multiple: usize) -> Result<()> {
         let gap = self.at.next_multiple_of(multiple) - self.at;
         if self.take(gap)?.iter().any(|b| *b != 0) {

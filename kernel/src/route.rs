@@ -1,21 +1,22 @@
-//! Placement: the canonical encoding of a key, its fixed hash (XXH3-64, seed 0), and the split of a batch of rows by shard.
-//! Neither may ever change for a given database: the rows on disk lie where it says (invariant 5).
+//! Placement of rows: the canonical encoding of a key, its fixed hash (XXH3-64, seed 0), and the distribution of a
+//! batch of rows over shards. Encoding and hash must never change for a database: the stored rows are placed by them
+//! (invariant 5).
 //!
 //! The canonical encoding of one value, by its type:
 //!
 //! | Type | Bytes |
 //! |---|---|
 //! | boolean, integers, date, timestamps | the value as a 64-bit integer, little-endian |
-//! | real, double | the value as an IEEE 754 double, little-endian; -0.0 as 0.0, every NaN as `0x7ff8000000000000` |
+//! | real, double | the value as an IEEE 754 double, little-endian; -0.0 becomes 0.0, every NaN `0x7ff8000000000000` |
 //! | numeric | the unscaled value as a 128-bit integer, little-endian |
 //! | text, json, uuid, bytea | the bytes |
 //!
-//! The hash of a value is the XXH3-64 of these bytes, that of a null is [`NULL_HASH`]. The hash of a key of one column is
-//! that of its value; the hash of a key of several columns is the XXH3-64 of the values' hashes, little-endian, in order.
-//! No columns at all hash like a null.
+//! The hash of a value is the XXH3-64 of these bytes. The hash of a null is [`NULL_HASH`]. The hash of a key of one
+//! column is the hash of its value. The hash of a key of several columns is the XXH3-64 of the values' hashes,
+//! little-endian, in order. A key without columns has the hash of a null.
 //!
-//! XXH3-64 of exactly eight bytes is a bijection of 64-bit words, so that two keys of one non-null column of at most 64
-//! bits are equal exactly if their hashes are ([`hash_is_exact`]); the key index of a shard relies on it.
+//! XXH3-64 of exactly eight bytes is a bijection of 64-bit words. So two keys of one non-null column of at most 64 bits
+//! are equal exactly if their hashes are ([`hash_is_exact`]). The key index of a shard relies on it.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
@@ -31,8 +32,8 @@ use crate::schema::TableDef;
 /// Hash of a null: XXH3-64 of no bytes, inverted, so that it differs from the hash of the empty text.
 pub const NULL_HASH: u64 = !0x2d06_8005_38d3_94c2;
 
-/// Hash of the given columns for every row of `rows`, written over `hashes`. Logical values only: a null hashes as null
-/// whatever lies under it; -0.0 as 0.0; every NaN as one.
+/// Writes the hash of the given columns of every row of `rows` into `hashes`. Only logical values count: a null has one
+/// hash whatever bytes lie under it, -0.0 equals 0.0, and all NaNs are equal.
 pub fn hash_rows(rows: &RecordBatch, columns: &[u16], hashes: &mut Vec<u64>) {
     hashes.clear();
     hashes.resize(rows.num_rows(), NULL_HASH);
@@ -57,22 +58,22 @@ pub fn hash_rows(rows: &RecordBatch, columns: &[u16], hashes: &mut Vec<u64>) {
     }
 }
 
-/// True where equal hashes of one non-null column mean equal values: its canonical encoding is eight bytes.
+/// True if equal hashes mean equal values: one non-null column with a canonical encoding of eight bytes.
 pub fn hash_is_exact(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Decimal128(..) | DataType::Utf8 | DataType::Binary)
 }
 
-/// The shard that a hash names. Bits 0 to 31 of the hash choose it; a shard's key index tells its keys apart by the others.
+/// The shard of a hash. Bits 0 to 31 of the hash select it; the key index of the shard uses the other bits.
 pub fn shard_of(hash: u64, shard_count: u16) -> u16 {
     assert!(shard_count > 0, "a database has at least one shard");
     let shard_count = if defects::is(Defect::RoutedWithinEight) { shard_count.min(8) } else { shard_count };
     (((hash & 0xffff_ffff) * u64::from(shard_count)) >> 32) as u16
 }
 
-/// Splits rows (in a table's stored or user schema) by the shard that the hash of its placement columns names, keeping
-/// their order. `shard_count` entries; None where a shard gets no row.
+/// Distributes rows (in a table's stored or user schema) over the shards by the hash of their placement columns, in
+/// their order. `shard_count` entries; None for a shard without rows.
 pub fn route(table: &TableDef, rows: &RecordBatch, shard_count: u16) -> Vec<Option<RecordBatch>> {
-    assert!(rows.num_rows() <= u32::MAX as usize, "a batch has fewer rows than row ordinals can count");
+    assert!(rows.num_rows() <= u32::MAX as usize, "the number of rows of a batch fits u32");
     let mut pieces = vec![None; shard_count as usize];
     if rows.num_rows() == 0 {
         return pieces;
@@ -103,7 +104,8 @@ pub fn route(table: &TableDef, rows: &RecordBatch, shard_count: u16) -> Vec<Opti
     pieces
 }
 
-/// Counting sort: the rows' indices, those of shard 0 first, each shard's in order; and where each shard's end.
+/// Counting sort: the indices of the rows, grouped by shard and in order within a shard, and the end of each shard's
+/// group.
 fn sort_by_shard(hashes: &[u64], shard_count: u16) -> (Vec<u32>, Vec<usize>) {
     let mut ends = vec![0usize; shard_count as usize];
     for &hash in hashes {
@@ -125,9 +127,9 @@ fn sort_by_shard(hashes: &[u64], shard_count: u16) -> (Vec<u32>, Vec<usize>) {
     (indices, ends)
 }
 
-/// Hashes of one column, written over the entries of non-null rows; entries of null rows are left as they are.
+/// Hashes of one column, written over the entries of non-null rows. Entries of null rows stay unchanged.
 fn hash_column(column: &dyn Array, hashes: &mut [u64]) {
-    assert_eq!(column.len(), hashes.len(), "one hash a row");
+    assert_eq!(column.len(), hashes.len(), "one hash per row");
     match column.data_type() {
         DataType::Boolean => {
             let values = column.as_boolean().values();
@@ -197,7 +199,7 @@ fn hash_word(word: u64) -> u64 {
     xxh3_64(&word.to_le_bytes())
 }
 
-/// Bits that are the same for values that are the same.
+/// Bits that are equal for equal values.
 pub(crate) fn canonical_bits(value: f64) -> u64 {
     if value.is_nan() && !defects::is(Defect::NansDiffer) {
         0x7ff8_0000_0000_0000
@@ -237,13 +239,13 @@ mod tests {
         out
     }
 
-    /// These may never change: rows on disk lie where they say.
+    /// These hashes must never change: they place the rows on disk.
     #[test]
     fn test_vectors() {
         assert_eq!(NULL_HASH, !xxh3_64(b""));
         let long = "a text that is longer than any of the short paths of the hash, well beyond 128 bytes, so that \
                     the striped loop is covered by a vector too, and then some more of it, up to 240 bytes and over, \
-                    which is where the long algorithm of XXH3 begins and goes on";
+                    which is where the long algorithm of XXH3 begins";
         assert!(long.len() > 240);
         let vectors: Vec<(ArrayRef, u64)> = vec![
             (Arc::new(Int64Array::from(vec![0])), VECTORS[0]),
@@ -279,7 +281,7 @@ mod tests {
         assert_eq!(composite, [VECTORS[11], VECTORS[12]]);
     }
 
-    /// From the reference implementation of XXH3.
+    /// Values of the reference implementation of XXH3.
     const VECTORS: [u64; 13] = [
         0xc77b_3abb_6f87_acd9,
         0x2fbc_5935_64db_792e,
@@ -302,7 +304,7 @@ mod tests {
         assert_eq!(floats[0], floats[1]);
         assert_eq!(floats[2], floats[3]);
         assert_ne!(floats[0], floats[2]);
-        // What lies under a null, and where a slice begins, does not matter.
+        // Bytes under a null and the offset of a slice do not matter.
         let under = Int64Array::new(vec![7, 8, 9].into(), Some(vec![true, false, true].into()));
         let plain = Int64Array::from(vec![Some(7), None, Some(9)]);
         assert_eq!(hashes(vec![Arc::new(under.clone())]), hashes(vec![Arc::new(plain)]));
@@ -322,7 +324,7 @@ mod tests {
         assert_eq!(shard_of(u64::MAX, u16::MAX), u16::MAX - 1);
     }
 
-    /// Inverse of XXH3-64 on eight bytes, step by step: if it exists, the hash is a bijection.
+    /// Inverse of XXH3-64 on eight bytes, step by step. An inverse exists, so the hash is a bijection.
     fn word_of(hash: u64) -> u64 {
         const PRIME_MX2: u64 = 0x9fb2_1c65_1e98_df25;
         // Words at 8 and 16 of the default secret.

@@ -1,6 +1,6 @@
 //! Definitions: column types, tables, pipelines, and the catalog that holds them. The catalog changes only through
-//! [`Catalog::apply`], live and in recovery alike. How rows are kept lives in `shard`; how a definition is parsed from SQL
-//! lives in the adapters.
+//! [`Catalog::apply`], live and in recovery. Row storage is in `shard`; parsing of definitions from SQL is in the
+//! adapters.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,12 +32,13 @@ pub enum ColumnType {
     Decimal {
         /// Digits in all.
         precision: u8,
-        /// Digits after the point.
+        /// Digits after the decimal point.
         scale: i8,
     },
-    /// `text`: UTF-8. In logs of older versions also `varchar` and `char`, whose lengths were not kept.
+    /// `text`: UTF-8. In logs of older versions also `varchar` and `char`, without their lengths.
     Text,
-    /// `jsonb`, `json`: the one UTF-8 text that jsonb has for a value. In logs of older versions the text that was written.
+    /// `jsonb`, `json`: the canonical jsonb text of a value, in UTF-8. In logs of older versions the text as it was
+    /// written.
     Json,
     /// `uuid`: its canonical lower-case text.
     Uuid,
@@ -49,14 +50,14 @@ pub enum ColumnType {
     Timestamp,
     /// `timestamptz`: microseconds since 1970-01-01 UTC.
     TimestampTz,
-    /// `varchar(n)`: UTF-8 of at most so many characters; any number of them where no length is given.
+    /// `varchar(n)`: UTF-8 of at most `n` characters; without `n`, of any number.
     Varchar {
         /// 1..=[`VARCHAR_CHARS_MAX`].
         max_chars: Option<u32>,
     },
 }
 
-/// Longest `varchar(n)`: PostgreSQL's bound.
+/// Largest `n` of `varchar(n)`, as in PostgreSQL.
 pub const VARCHAR_CHARS_MAX: u32 = 10_485_760;
 
 impl ColumnType {
@@ -80,7 +81,7 @@ impl ColumnType {
         }
     }
 
-    /// Most characters of a value, where there is a bound.
+    /// Most characters of a value, if the type has a limit.
     pub fn max_chars(self) -> Option<usize> {
         match self {
             ColumnType::Varchar { max_chars } => max_chars.map(|max| max as usize),
@@ -89,8 +90,8 @@ impl ColumnType {
     }
 }
 
-/// How many bytes of a text a column of at most so many characters keeps when it is assigned: blanks beyond them go, as SQL has
-/// it. None: anything else is beyond them. The text is UTF-8.
+/// Number of bytes that remain when UTF-8 text is assigned to a column of at most so many characters. As in SQL, excess
+/// blanks are cut off. None: the excess contains other characters.
 #[inline]
 pub fn fitting_len(text: &[u8], max_chars: usize) -> Option<usize> {
     // No text has more characters than bytes.
@@ -111,21 +112,21 @@ pub fn chars_len(text: &[u8], chars: usize) -> usize {
 /// A column of a table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ColumnDef {
-    /// Never used again in this table.
+    /// Never reused in this table.
     pub id: ColumnId,
-    /// As written by the user, folded like PostgreSQL folds identifiers.
+    /// As the user wrote it, case-folded like a PostgreSQL identifier.
     pub name: String,
     /// Its type.
     pub column_type: ColumnType,
     /// False for NOT NULL and for key columns.
     pub nullable: bool,
-    /// SQL text of DEFAULT. Evaluated by the adapters: only outcomes are logged.
+    /// SQL text of DEFAULT. The adapters evaluate it; the log holds only the values.
     pub default_sql: Option<String>,
 }
 
-/// Names of the hidden columns that follow a table's own columns in every batch of rows: provenance, null in rows that a
-/// client wrote or changed. Generation of the pipeline (Int64), split (Int32), ordinal in the split (Int64), all nullable.
-/// Users may select them: the names are those of the first version, when Kafka was the only source.
+/// The hidden columns that follow a table's own columns in every batch of rows: provenance. Null in rows that a client
+/// wrote or changed. Generation of the pipeline (Int64), split (Int32), ordinal in the split (Int64), all nullable.
+/// Users may select them. The names date from the first version, when Kafka was the only source.
 pub const HIDDEN_COLUMNS: [&str; 3] = ["__run", "__partition", "__offset"];
 
 /// A table.
@@ -135,15 +136,15 @@ pub struct TableDef {
     pub id: TableId,
     /// Unique among tables.
     pub name: String,
-    /// Bumped by every change of the columns; every piece in the log names the version it was written under.
+    /// Incremented by every change of the columns. Every piece in the log names its schema version.
     pub schema_version: u32,
     /// In order of declaration.
     pub columns: Vec<ColumnDef>,
     /// Ordinals into `columns`; empty for an append table.
     pub primary_key: Vec<u16>,
-    /// Ordinals into `columns`. A subset of the primary key where there is one. Empty: rows are placed by all columns.
+    /// Ordinals into `columns`. A subset of the primary key if there is one. Empty: all columns place a row.
     pub shard_key: Vec<u16>,
-    /// Ordinals into `columns`: the order that sealed segments will have. Recorded, not used yet.
+    /// Ordinals into `columns`: the order of rows in future sealed segments. Recorded, not used yet.
     pub sort_key: Vec<u16>,
     /// Sequence of the record that created it.
     pub created_at: Sequence,
@@ -155,8 +156,8 @@ impl TableDef {
         Arc::new(Schema::new(self.user_fields()))
     }
 
-    /// Arrow schema of stored rows: the user's columns, then [`HIDDEN_COLUMNS`]. Every `RecordBatch` of rows that passes
-    /// between extractor, coordinator, shard, log and snapshot has exactly this schema.
+    /// Arrow schema of stored rows: the user's columns, then [`HIDDEN_COLUMNS`]. Every `RecordBatch` of rows between
+    /// extractor, coordinator, shard, log and snapshot has exactly this schema.
     pub fn stored_schema(&self) -> SchemaRef {
         let mut fields = self.user_fields();
         fields.extend(hidden_fields());
@@ -167,7 +168,7 @@ impl TableDef {
         self.columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow(), c.nullable)).collect()
     }
 
-    /// Ordinals of the columns whose hash places a row.
+    /// Ordinals of the columns whose hash selects the shard of a row.
     pub fn placement_columns(&self) -> Vec<u16> {
         if !self.shard_key.is_empty() {
             self.shard_key.clone()
@@ -187,8 +188,8 @@ fn hidden_fields() -> [Field; 3] {
     ]
 }
 
-/// The reserved table that holds what pipelines set aside; its rows are committed in the same record as the offsets that
-/// pass them. SQL shows it as `information_schema.pipelines_errors`.
+/// The reserved table of dead letters. A dead letter is committed in the record whose cursor passes its message. SQL
+/// shows the table as `information_schema.pipelines_errors`.
 pub const ERRORS_TABLE: TableId = TableId(0);
 
 /// Definition of [`ERRORS_TABLE`].
@@ -227,27 +228,27 @@ pub fn errors_table() -> TableDef {
     }
 }
 
-/// Whether a pipeline loads.
+/// State of a pipeline.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PipelineState {
-    /// Not loading: new, or stopped by command.
+    /// Not loading: new, or stopped by a command.
     Stopped,
-    /// Loading, also after the next recovery.
+    /// Loading. Recovery starts it again.
     Running,
-    /// Stopped by itself; START tries again.
+    /// Stopped by an error. START tries again.
     Failed(Error),
 }
 
-/// Where a partition without a cursor starts.
+/// Where a split without a cursor starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum StartAt {
     /// At the oldest message that the source still has.
     Earliest,
-    /// At the end, as it is when the partition is first seen.
+    /// At the end of the split when it is first seen.
     Latest,
 }
 
-/// A pipeline: its definition and its state. How far it is, [`Cursors`] say.
+/// A pipeline: its definition and its state. Its positions are in [`Cursors`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PipelineDef {
     /// Identity.
@@ -256,23 +257,23 @@ pub struct PipelineDef {
     pub name: String,
     /// Table that it loads.
     pub table: TableId,
-    /// Kind of its source: what its positions mean.
+    /// Kind of its source. It defines the meaning of positions.
     pub source_kind: SourceKind,
     /// The canonical CREATE PIPELINE statement. The adapters derive source, decoder and expressions from it.
     pub definition_sql: String,
-    /// What to do with a row whose primary key exists already, lowered at CREATE.
+    /// The rule for a row whose primary key exists, in typed form, set at CREATE.
     pub on_duplicate: OnDuplicate,
-    /// Messages that may be set aside after a START before the pipeline stops in state Failed; None: any number.
+    /// Dead letters allowed after a START. One more stops the pipeline in state Failed. None: no limit.
     pub error_limit: Option<u64>,
-    /// A batch waits at least this long after the one before, in microseconds. 0: as soon as the log is idle.
+    /// Least pause between two batches, in microseconds. 0: the next batch starts when the log is idle.
     pub batch_interval_us: i64,
     /// Most source bytes in one batch.
     pub batch_bytes_max: u64,
-    /// Whether it loads.
+    /// Its state.
     pub state: PipelineState,
     /// Definition epoch.
     pub epoch: Epoch,
-    /// Current run.
+    /// Current generation.
     pub generation: Generation,
     /// Where splits without a cursor start.
     pub start_at: StartAt,
@@ -282,49 +283,50 @@ pub struct PipelineDef {
     pub altered_at_us: Micros,
 }
 
-/// All definitions at one sequence. Immutable once published; part of every snapshot, so that rows and cursors agree.
+/// All definitions and cursors at one sequence. Immutable once published. Every snapshot has one, so rows and cursors
+/// agree.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Catalog {
     /// Tables by id, `ERRORS_TABLE` included.
     pub tables: BTreeMap<TableId, Arc<TableDef>>,
     /// Pipelines by id.
     pub pipelines: BTreeMap<PipelineId, Arc<PipelineDef>>,
-    /// How far each pipeline is. Advanced in place by every batch, unlike the definitions.
+    /// Cursors of each pipeline. A batch advances them in place and leaves the definitions unchanged.
     pub cursors: BTreeMap<PipelineId, Cursors>,
-    /// Next free ids.
+    /// Next free id of a table.
     pub next_table: u32,
-    /// See `next_table`.
+    /// Next free id of a pipeline.
     pub next_pipeline: u32,
     /// Highest epoch handed out to any pipeline.
     pub last_epoch: Epoch,
 }
 
-/// One logged change of the catalog: an outcome, never an intention.
+/// One logged change of the catalog: an outcome, not a statement.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum CatalogChange {
-    /// A table came to be.
+    /// A table was created.
     TableCreated(TableDef),
-    /// A table and its rows went.
+    /// A table was dropped with its rows.
     TableDropped(TableId),
-    /// A table's rows went.
+    /// All rows of a table were deleted.
     TableTruncated(TableId),
     /// A pipeline was created, or its definition, state or epoch changed by command or failure.
     PipelineSet(PipelineDef),
-    /// Cursors of a pipeline were set: of splits first seen, or by command. *Advances* by batches are not here but in
+    /// Cursors of a pipeline were set: of splits seen for the first time, or by command. *Advances* by batches are in
     /// [`crate::record::Commit::cursors`].
     CursorsSet {
-        /// Whose.
+        /// The pipeline.
         pipeline: PipelineId,
-        /// Which splits.
+        /// Its new cursors.
         splits: Vec<CursorSet>,
     },
-    /// A pipeline forgot where it was in its source. Its splits keep their numbers.
+    /// The cursors of a pipeline were removed. Its splits keep their numbers.
     CursorsForgotten(PipelineId),
-    /// The count of a pipeline's dead letters began again: START.
+    /// START reset a pipeline's count of dead letters.
     DeadLettersRestarted(PipelineId),
-    /// A pipeline went, and what the errors table told of it.
+    /// A pipeline was dropped, with its rows in the errors table.
     PipelineDropped(PipelineId),
-    /// What the errors table told of a pipeline went.
+    /// A pipeline's rows in the errors table were deleted.
     ErrorsCleared(PipelineId),
 }
 
@@ -347,7 +349,7 @@ impl Catalog {
             .ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, format!("table {id} does not exist")))
     }
 
-    /// A table by name; the reserved tables are not found.
+    /// A table by name. Reserved tables are not found.
     pub fn table_named(&self, name: &str) -> Option<&Arc<TableDef>> {
         self.tables.values().find(|t| t.id != ERRORS_TABLE && t.name == name)
     }
@@ -357,19 +359,19 @@ impl Catalog {
         self.pipelines.values().find(|p| p.name == name)
     }
 
-    /// Carries out a logged change. Total on every change that the kernel logs; a change that contradicts the catalog is a
-    /// broken invariant (or a corrupted log) and comes back as an error.
+    /// Carries out a logged change. Succeeds for every change that the kernel logs. A change that contradicts the
+    /// catalog is a broken invariant or a corrupt log, and returns an error.
     pub fn apply(&mut self, change: &CatalogChange) -> Result<(), Error> {
         let contradiction =
             |what: &str| Err(Error::new(SqlState::DATA_CORRUPTED, format!("logged change: {what}")));
         match change {
             CatalogChange::TableCreated(table) => {
-                // Above all ids that were ever used.
+                // Higher than all ids that were ever used.
                 if table.id.0 < self.next_table {
                     return contradiction("a table id is used twice");
                 }
                 let Some(next) = table.id.0.checked_add(1) else {
-                    return contradiction("a table has the last id that there is");
+                    return contradiction("a table has the last possible id");
                 };
                 self.next_table = next;
                 self.tables.insert(table.id, Arc::new(table.clone()));
@@ -386,7 +388,7 @@ impl Catalog {
             }
             CatalogChange::PipelineSet(pipeline) => {
                 let Some(next) = pipeline.id.0.checked_add(1) else {
-                    return contradiction("a pipeline has the last id that there is");
+                    return contradiction("a pipeline has the last possible id");
                 };
                 self.next_pipeline = self.next_pipeline.max(next);
                 self.last_epoch = self.last_epoch.max(pipeline.epoch);
@@ -401,12 +403,12 @@ impl Catalog {
             }
             CatalogChange::CursorsSet { pipeline, splits } => {
                 let Some(kind) = self.pipelines.get(pipeline).map(|pipeline| pipeline.source_kind) else {
-                    return contradiction("cursors of a pipeline that does not exist are set");
+                    return contradiction("cursors are set for a pipeline that does not exist");
                 };
                 let cursors = self.cursors.entry(*pipeline).or_default();
                 for set in splits {
                     if set.position.kind() != kind {
-                        return contradiction("a cursor is set to a position of another kind of source");
+                        return contradiction("a cursor's position is of another kind of source");
                     }
                     if !cursors.set(set) {
                         return contradiction("a split changes its name");
@@ -415,15 +417,15 @@ impl Catalog {
             }
             CatalogChange::CursorsForgotten(id) => match self.cursors.get_mut(id) {
                 Some(cursors) => cursors.forget(),
-                None => return contradiction("cursors of a pipeline that does not exist are forgotten"),
+                None => return contradiction("cursors are removed for a pipeline that does not exist"),
             },
             CatalogChange::DeadLettersRestarted(id) => match self.cursors.get_mut(id) {
                 Some(cursors) => cursors.dead_letters = 0,
-                None => return contradiction("dead letters of a pipeline that does not exist are counted"),
+                None => return contradiction("dead letters are counted for a pipeline that does not exist"),
             },
             CatalogChange::ErrorsCleared(id) => {
                 if !self.pipelines.contains_key(id) {
-                    return contradiction("errors of a pipeline that does not exist are cleared");
+                    return contradiction("errors are cleared for a pipeline that does not exist");
                 }
             }
         }
@@ -435,7 +437,7 @@ impl Catalog {
 mod tests {
     use super::*;
 
-    /// As logs have had them from the first version on, by their place.
+    /// Column types in the order of their stored numbers since the first version.
     const TYPES: [(ColumnType, &[u8]); 16] = [
         (ColumnType::Bool, &[0]),
         (ColumnType::Int16, &[1]),
@@ -451,7 +453,7 @@ mod tests {
         (ColumnType::Date, &[11]),
         (ColumnType::Timestamp, &[12]),
         (ColumnType::TimestampTz, &[13]),
-        // Newer ones.
+        // Newer types.
         (ColumnType::Varchar { max_chars: None }, &[14, 0]),
         (ColumnType::Varchar { max_chars: Some(300) }, &[14, 1, 0xac, 2]),
     ];
@@ -466,7 +468,8 @@ mod tests {
 
     #[test]
     fn a_table_of_an_older_log_is_read() {
-        // CREATE TABLE t (k varchar(3) PRIMARY KEY, n numeric(10,2) DEFAULT 1.5), when varchar was text.
+        // CREATE TABLE t (k varchar(3) PRIMARY KEY, n numeric(10,2) DEFAULT 1.5), from a version that stored varchar as
+        // text.
         let mut logged: Vec<u8> = vec![0, 9, 1];
         logged.extend(b"t");
         logged.extend([4, 2]);

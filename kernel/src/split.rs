@@ -1,7 +1,8 @@
-//! Splits: the parts of a source that have positions of their own (a Kafka partition, a file, an object, a shard of a stream).
-//! A split has a number in the kernel, and in the catalog a name, an identity and a position. What a position means, how two of
-//! them compare and whether one range continues another is decided here, by pure code for each kind of source; the rest of the
-//! kernel knows positions as values. Which splits a pipeline has lives in `schema`.
+//! Splits: the parts of a source that have positions of their own (a Kafka partition, a file, an object, a shard of a
+//! stream). A split has a number in the kernel; in the catalog it also has a name, an identity and a position. Here
+//! pure code for each kind of source defines what a position means, how two positions compare, and whether one range
+//! continues another. The rest of the kernel treats positions as opaque values. The list of a pipeline's splits is in
+//! `cursors`.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Number of a split inside its pipeline. Given when the split is first seen; its name keeps it.
+/// Number of a split in its pipeline. Assigned when the split is first seen, and then permanent for its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct SplitId(pub u32);
 
@@ -19,12 +20,12 @@ impl fmt::Display for SplitId {
     }
 }
 
-/// Name of a split at its source, unique in a pipeline: the number of a Kafka partition, in decimal digits.
+/// Name of a split at its source, unique in a pipeline. For a Kafka partition, its number in decimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct SplitName(Arc<str>);
 
 impl SplitName {
-    /// A split by the name that its source gives it.
+    /// A split by its name at the source.
     pub fn new(name: impl Into<Arc<str>>) -> SplitName {
         SplitName(name.into())
     }
@@ -34,7 +35,7 @@ impl SplitName {
         SplitName::new(partition.to_string())
     }
 
-    /// The partition, if this is the name of one.
+    /// The partition number, if this is the name of a Kafka partition.
     pub fn partition(&self) -> Option<i32> {
         self.0.parse().ok().filter(|partition| *partition >= 0)
     }
@@ -51,8 +52,8 @@ impl fmt::Display for SplitName {
     }
 }
 
-/// What a split's positions count in: a topic id, an etag, a stream id. Another identity under the same name means other
-/// messages, whatever the positions say (fault A6).
+/// What the positions of a split refer to: a topic id, an etag, a stream id. Another identity under the same name means
+/// other messages, whatever the positions are (fault A6).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Identity(Arc<[u8]>);
 
@@ -75,7 +76,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// A kind of source, which decides what positions mean. The byte is stored.
+/// A kind of source. It defines the meaning of positions. The byte is stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum SourceKind {
@@ -84,36 +85,37 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [SourceKind; 1] = [SourceKind::Kafka];
 
-    /// The kind of a stored byte.
+    /// The kind with this stored byte.
     pub fn from_byte(byte: u8) -> Option<SourceKind> {
         SourceKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 
-    /// What users call a split.
+    /// The users' word for a split.
     pub fn split_noun(self) -> &'static str {
         match self {
             SourceKind::Kafka => "partition",
         }
     }
 
-    /// What users call that which has the identity.
+    /// The users' word for the thing that the identity names.
     pub fn identity_noun(self) -> &'static str {
         match self {
             SourceKind::Kafka => "topic",
         }
     }
 
-    /// Whether two splits are parts of one thing, and so have the same identity: partitions of a topic.
+    /// Whether two splits are parts of one thing and so have the same identity, as partitions of a topic.
     pub fn shares_identity(self, _a: &SplitName, _b: &SplitName) -> bool {
         match self {
             SourceKind::Kafka => true,
         }
     }
 
-    /// The number that a split would have by itself, so that a partition is called the same in the kernel and at the source.
+    /// The fixed number of a split, if its kind defines one: a Kafka partition has the same number in the kernel and at
+    /// the source.
     pub fn own_number(self, name: &SplitName) -> Option<SplitId> {
         match self {
             SourceKind::Kafka => name.partition().map(|partition| SplitId(partition as u32)),
@@ -124,11 +126,11 @@ impl SourceKind {
 /// Longest encoded position.
 const POSITION_LEN_MAX: usize = 22;
 
-/// Where reading a split goes on: the *next* message, never the last (fault A18). Bytes in an order-preserving encoding, and the
-/// kind that says what they mean.
+/// Where reading a split continues: the *next* message, not the last one (fault A18). Bytes in an order-preserving
+/// encoding, and the kind that defines their meaning.
 ///
-/// Kafka: next offset (8 bytes), leader epoch of the message before it (4 bytes; -1 where unknown, fault A9), both big-endian
-/// with the sign bit inverted.
+/// Kafka: next offset (8 bytes), leader epoch of the message before it (4 bytes; -1 if unknown, fault A9), both
+/// big-endian with inverted sign bit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     kind: SourceKind,
@@ -145,7 +147,7 @@ impl Position {
         Position { kind: SourceKind::Kafka, len: 12, bytes }
     }
 
-    /// A stored position; None if its bytes are not one of this kind.
+    /// A stored position; None if its bytes do not belong to this kind.
     pub fn from_bytes(kind: SourceKind, bytes: &[u8]) -> Option<Position> {
         let len_of_kind = match kind {
             SourceKind::Kafka => 12,
@@ -155,7 +157,7 @@ impl Position {
         (bytes.len() == len_of_kind).then_some(Position { kind, len: bytes.len() as u8, bytes: own })
     }
 
-    /// Which source it is of.
+    /// Its kind of source.
     pub fn kind(&self) -> SourceKind {
         self.kind
     }
@@ -165,19 +167,19 @@ impl Position {
         &self.bytes[..self.len as usize]
     }
 
-    /// Ordinal of the next message in its split: what provenance counts. For Kafka it is the offset.
+    /// Ordinal of the next message in its split, as in provenance. For Kafka it is the offset.
     pub fn ordinal(&self) -> i64 {
         let head = u64::from_be_bytes(self.bytes[..8].try_into().expect("8 bytes"));
         (head ^ 1 << 63) as i64
     }
 
-    /// Leader epoch of the last message read, -1 where unknown (fault A9).
+    /// Leader epoch of the last message read; -1 if unknown (fault A9).
     pub fn leader_epoch(&self) -> i32 {
         let tail = u32::from_be_bytes(self.bytes[8..12].try_into().expect("4 bytes"));
         (tail ^ 1 << 31) as i32
     }
 
-    /// The position behind a message.
+    /// The position after a message.
     pub fn behind(kind: SourceKind, ordinal: i64, mark: Mark) -> Position {
         match (kind, mark) {
             (SourceKind::Kafka, Mark::LeaderEpoch(leader_epoch)) => {
@@ -186,34 +188,34 @@ impl Position {
         }
     }
 
-    /// The same message, without what is known of the one before it.
+    /// The same ordinal, with the leader epoch of the message before it set to unknown.
     pub fn unmarked(&self) -> Position {
         match self.kind {
             SourceKind::Kafka => Position::kafka(self.ordinal(), -1),
         }
     }
 
-    /// This position, or the one of a later ordinal that is known to have no message before it (a hole).
+    /// This position, or the one at a later ordinal if there is no message before that ordinal (a hole).
     pub fn advanced_to(&self, ordinal: i64) -> Position {
         match self.kind {
             SourceKind::Kafka => Position::kafka(self.ordinal().max(ordinal), self.leader_epoch()),
         }
     }
 
-    /// Order of two positions of one split: which message comes first. None: they are of different kinds. A leader epoch says
-    /// nothing about the order.
+    /// Order of two positions of one split: the order of their ordinals. None: the kinds differ. Leader epochs do not
+    /// count.
     pub fn compare(&self, other: &Position) -> Option<Ordering> {
         (self.kind == other.kind).then(|| match self.kind {
             SourceKind::Kafka => self.bytes[..8].cmp(&other.bytes[..8]),
         })
     }
 
-    /// Whether a range that begins at `first` continues exactly here.
+    /// Whether a range that begins at `first` continues exactly at this position.
     pub fn is_continued_by(&self, first: &Position) -> bool {
         self.compare(first) == Some(Ordering::Equal)
     }
 
-    /// Whether this message comes before the other one.
+    /// Whether this ordinal is lower than the other one.
     pub fn is_before(&self, other: &Position) -> bool {
         self.compare(other) == Some(Ordering::Less)
     }
@@ -227,7 +229,7 @@ impl fmt::Debug for Position {
     }
 }
 
-/// What a user says and sees: for Kafka the offset.
+/// The position as users write and see it: for Kafka the offset.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
@@ -250,15 +252,15 @@ impl<'de> Deserialize<'de> for Position {
     }
 }
 
-/// What a message carries beside its ordinal so that the position behind it is known.
+/// What a message carries beside its ordinal so that the position after it can be computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mark {
-    /// Kafka: the leader epoch that the message was read under, -1 where unknown.
+    /// Kafka: the leader epoch of the message; -1 if unknown.
     LeaderEpoch(i32),
 }
 
 impl Mark {
-    /// The leader epoch of a Kafka message, -1 where unknown.
+    /// The leader epoch of a Kafka message; -1 if unknown.
     pub fn leader_epoch(self) -> i32 {
         match self {
             Mark::LeaderEpoch(leader_epoch) => leader_epoch,

@@ -1,4 +1,5 @@
-//! Codes that sources and documents cite are defined: faults (`A5`, `B3`) in docs/FAULTS.md, invariants by number in docs/INVARIANTS.md.
+//! Checks that all cited codes are defined: faults (`A5`, `B3`) in docs/FAULTS.md, invariants by number in
+//! docs/INVARIANTS.md.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test reads the sources")]
 
@@ -6,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Codes and the place of one citation of each.
+/// Codes, each with the place of one citation.
 type Citations = BTreeMap<String, String>;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above the kernel").to_path_buf()
 }
 
-/// Rust sources and documents of the workspace; directories of builds and of tools are left out.
+/// Rust sources and documents of the workspace, without directories of builds and tools.
 fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     for entry in entries {
@@ -37,7 +38,7 @@ fn is_number(word: &str) -> bool {
     (1..=2).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Codes of faults: a letter and one or two digits, as a word of their own.
+/// Codes of faults: a letter and one or two digits, as a separate word.
 fn cited_faults(text: &str) -> BTreeSet<String> {
     let is_code = |word: &&str| word.strip_prefix(['A', 'B']).is_some_and(is_number);
     words(text).into_iter().filter(is_code).map(str::to_string).collect()
@@ -61,7 +62,7 @@ fn cited_invariants(text: &str) -> BTreeSet<String> {
     cited
 }
 
-/// Headings of a level, each up to its first full stop.
+/// Codes that start a heading of this level, each up to the first full stop.
 fn defined(document: &str, heading: &str) -> BTreeSet<String> {
     let text =
         fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"));

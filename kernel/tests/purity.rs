@@ -1,5 +1,5 @@
-//! The kernel's dependencies are an allow-list, and its source names nothing that acts. Together with `clippy.toml` (types
-//! and methods) and the simulator's trace hashes (behaviour) this holds the kernel to being pure.
+//! The kernel's dependencies are an allow-list, and its source uses no I/O, clock, thread or environment. With
+//! `clippy.toml` (types and methods) and the simulator's trace hashes (behaviour) this keeps the kernel pure.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each is here for a reason: columns (arrow-*), owned bytes (bytes), the key index (hashbrown, without a default hasher),
-/// the encoding of definitions (postcard, serde), error types (thiserror), the routing hash (xxhash-rust).
+/// The reasons: columns (arrow-*), owned bytes (bytes), the key index (hashbrown, without a default hasher), the
+/// encoding of definitions (postcard, serde), error types (thiserror), the routing hash (xxhash-rust).
 const ALLOWED: [&str; 11] = [
     "arrow-array",
     "arrow-buffer",
@@ -27,8 +27,9 @@ const ALLOWED: [&str; 11] = [
     "xxhash-rust",
 ];
 
-/// Everything that is compiled into the kernel on a 64-bit Linux, with the features that the kernel's own wishes turn on, and why its
-/// results cannot depend on chance, time or the machine through it. A crate or a feature that is new here has to be read first.
+/// Everything that is compiled into the kernel on 64-bit Linux, with the features that the kernel turns on, and the
+/// reason why its results cannot depend on chance, time or the machine. Read a new crate or feature before you add it
+/// here.
 const REVIEWED: [(&str, &str, &str); 27] = [
     (
         "ahash",
@@ -39,14 +40,14 @@ const REVIEWED: [(&str, &str, &str); 27] = [
     (
         "arrow-array",
         "",
-        "arrays are values; a HashSet checks the types of unions, which the kernel has none of",
+        "arrays are values; a HashSet checks the types of unions, which the kernel does not use",
     ),
-    ("arrow-buffer", "", "bytes; allocates, and nothing looks at addresses"),
+    ("arrow-buffer", "", "bytes; allocates, but no result depends on an address"),
     ("arrow-data", "", "checks and describes arrays"),
     (
         "arrow-schema",
         "",
-        "metadata are a HashMap: the kernel's schemas have none, and clippy.toml forbids asking for them",
+        "metadata are a HashMap: the kernel's schemas have none, and clippy.toml forbids their use",
     ),
     ("arrow-select", "", "concat keeps a HashSet of types for dictionaries and only counts it"),
     ("bytes", "default,std", "counted slices; clippy.toml forbids results that depend on a count"),
@@ -54,24 +55,24 @@ const REVIEWED: [(&str, &str, &str); 27] = [
     (
         "chrono",
         "alloc,clock,iana-time-zone,now,std,winapi,windows-link",
-        "knows the clock and the machine's time zone: arrow-array uses it to show and to convert times, which the kernel does not do",
+        "reads the clock and the machine's time zone: arrow-array uses it to show and to convert times, which the kernel does not do",
     ),
     ("cobs", "", "an encoding that postcard offers and the kernel does not use"),
-    ("getrandom", "", "chance, for ahash's seeds alone: see there"),
+    ("getrandom", "", "random numbers, for ahash's seeds alone: see ahash"),
     (
         "half",
         "num-traits",
-        "numbers of 16 bits; asks the processor what it can do, for speed; the kernel has no such column",
+        "numbers of 16 bits; detects the processor's features, for speed; the kernel has no such column",
     ),
-    ("hashbrown", "", "without a hasher of its own: the kernel hands it hashes and never asks for an order"),
-    ("iana-time-zone", "fallback", "asks the machine for its time zone: for chrono alone, see there"),
+    ("hashbrown", "", "without a hasher of its own: the kernel passes hashes to it and never uses its order"),
+    ("iana-time-zone", "fallback", "reads the machine's time zone: for chrono alone, see chrono"),
     ("libc", "", "declarations; for getrandom"),
     ("libm", "arch,default", "mathematics in software, chosen at build time; the kernel calls none of it"),
-    ("num-bigint", "std", "256-bit decimals of Arrow, which the kernel has none of"),
+    ("num-bigint", "std", "256-bit decimals of Arrow, which the kernel does not use"),
     ("num-complex", "std", "comes with num-bigint's and arrow's traits"),
     ("num-integer", "i128,std", "integer arithmetic"),
     ("num-traits", "i128,libm,std", "traits of numbers"),
-    ("once_cell", "alloc,race", "for ahash's seeds alone: see there"),
+    ("once_cell", "alloc,race", "for ahash's seeds alone: see ahash"),
     ("postcard", "alloc,use-std", "a fixed encoding, in the order of fields"),
     (
         "serde",
@@ -93,7 +94,7 @@ fn manifest(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Lines of one section of a manifest that define something.
+/// Lines of definitions in one section of a manifest.
 fn section<'a>(manifest: &'a str, name: &str) -> Vec<&'a str> {
     let header = format!("[{name}]");
     let lines = manifest.lines().skip_while(|line| line.trim() != header).skip(1);
@@ -110,7 +111,7 @@ fn dependencies_are_those_allowed() {
     assert_eq!(found, ALLOWED);
     let headers: Vec<&str> = own.lines().filter(|line| line.starts_with('[')).collect();
     let expected = ["[package]", "[dependencies]", "[features]", "[dev-dependencies]", "[lints]"];
-    assert_eq!(headers, expected, "no other way in");
+    assert_eq!(headers, expected, "no other section adds dependencies");
     for feature in section(&own, "features") {
         assert!(feature.ends_with("= []"), "a feature brings no dependency: {feature}");
     }
@@ -126,7 +127,7 @@ fn features_that_bring_chance_are_off() {
     }
 }
 
-/// An allow-list of direct dependencies says nothing of what those bring along.
+/// Checks the indirect dependencies too.
 #[test]
 fn all_that_is_compiled_in_was_reviewed() {
     let tree = std::process::Command::new(env!("CARGO"))
@@ -147,8 +148,8 @@ fn all_that_is_compiled_in_was_reviewed() {
         REVIEWED.iter().map(|(package, features, _)| (package.to_string(), features.to_string())).collect();
     let new: Vec<_> = found.difference(&reviewed).collect();
     let gone: Vec<_> = reviewed.difference(&found).collect();
-    assert!(new.is_empty(), "these came in unread, or with other features: {new:?}");
-    assert!(gone.is_empty(), "these are no longer there: {gone:?}");
+    assert!(new.is_empty(), "new dependencies, or other features: {new:?}");
+    assert!(gone.is_empty(), "no longer dependencies: {gone:?}");
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -162,8 +163,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What a thread remembers is a global. Coverage marks count into one and seeded defects are chosen by one, and only where a test build asked
-/// for it.
+/// Thread-local state is global state. Coverage marks are counted in one thread-local and seeded defects are selected
+/// by another, only in test builds.
 #[test]
 fn only_what_tests_turn_on_remembers_anything() {
     let mut files = Vec::new();
@@ -176,11 +177,11 @@ fn only_what_tests_turn_on_remembers_anything() {
     let own = manifest("Cargo.toml");
     assert!(
         section(&own, "features").iter().all(|feature| !feature.starts_with("default")),
-        "none is on by itself"
+        "no feature is on by default"
     );
     let adapters = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters")).unwrap();
     let adapters: Vec<PathBuf> = adapters.map(|entry| entry.unwrap().path().join("Cargo.toml")).collect();
-    assert!(adapters.len() > 5, "the crates that are shipped were found");
+    assert!(adapters.len() > 5, "the shipped crates are found");
     for path in adapters {
         let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().filter(|line| line.starts_with("kernel"));
@@ -192,17 +193,17 @@ fn only_what_tests_turn_on_remembers_anything() {
     }
 }
 
-/// Clippy's lists name items one by one; this catches whole modules, also in a `use`.
+/// Clippy's lists name single items. This check finds whole modules, also in a `use`.
 #[test]
 fn sources_name_no_module_that_acts() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
-    assert!(files.len() > 10, "the sources were found");
+    assert!(files.len() > 10, "the sources are found");
     let forbidden = ["fs", "net", "env", "thread", "time", "process", "io", "os"];
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with("//")) {
-            // A length of time is a number, not a clock.
+            // `Duration` is a number, not a clock.
             let line = line.replace("std::time::Duration", "");
             for module in forbidden {
                 let named = line.match_indices(&format!("std::{module}")).any(|(at, name)| {

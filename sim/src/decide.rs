@@ -1,5 +1,5 @@
-//! The only source of chance. Every random choice of a run (faults, interleavings, payloads, parameters) is a call of
-//! [`Decisions`], which records every answer. The answers come from one of several sources: a seed, a recorded list
+//! The only source of randomness. Every random choice of a run (faults, interleavings, payloads, parameters) is a call
+//! of [`Decisions`], which records every answer. The answers come from one of several sources: a seed, a recorded list
 //! (replay and shrinking), an odometer (exhaustive search) or a fuzzer's bytes.
 //!
 //! Zero is always the quiet answer: "no fault", "the first", "the least". An exhausted source answers zero, so that a
@@ -29,7 +29,7 @@ pub trait Decide {
     /// A number in `0..bound`; `bound` is at least 2.
     fn below(&mut self, bound: u64) -> u64;
 
-    /// True with the given likelihood, which is neither 0 nor 1. An exhaustive search takes both ways at any rate.
+    /// True with this probability, which is neither 0 nor 1. An exhaustive search always tries both answers.
     fn chance(&mut self, rate: Rate) -> bool;
 }
 
@@ -40,7 +40,7 @@ pub struct Seeded {
 }
 
 impl Seeded {
-    /// The stream of a seed.
+    /// The sequence of a seed.
     pub fn new(seed: u64) -> Seeded {
         let mut s = seed;
         Seeded { state: std::array::from_fn(|_| splitmix64(&mut s)) }
@@ -70,7 +70,7 @@ fn splitmix64(state: &mut u64) -> u64 {
 
 impl Decide for Seeded {
     fn below(&mut self, bound: u64) -> u64 {
-        // Multiply-shift; its bias of 2^-64 * bound is of no concern here.
+        // Multiply-shift; its bias of 2^-64 * bound is negligible.
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
@@ -79,8 +79,8 @@ impl Decide for Seeded {
     }
 }
 
-/// Plays a recorded list again; zeros follow its end. An answer that does not fit the question (the program changed, or the list was
-/// shrunk) is reduced to one that does.
+/// Returns a recorded list again, then zeros. An answer outside the bound (the program changed, or the list was shrunk)
+/// is reduced to one inside it.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     answers: Vec<u64>,
@@ -110,7 +110,7 @@ impl Decide for Recorded {
     }
 }
 
-/// Takes decisions from a fuzzer's bytes: as few as the bound needs, least significant first; zeros follow their end.
+/// Reads decisions from a fuzzer's bytes: as few bytes as the bound needs, least significant first; then zeros.
 #[derive(Clone, Debug)]
 pub struct FuzzBytes<'a> {
     bytes: &'a [u8],
@@ -122,7 +122,7 @@ impl<'a> FuzzBytes<'a> {
         FuzzBytes { bytes }
     }
 
-    /// Bytes that a decision takes.
+    /// Bytes per decision.
     fn width(bound: u64) -> usize {
         (64 - (bound - 1).leading_zeros()).div_ceil(8) as usize
     }
@@ -147,7 +147,7 @@ impl Decide for FuzzBytes<'_> {
     }
 }
 
-/// Another source, whose answers are recorded as the bytes that [`FuzzBytes`] would read for them.
+/// Wraps another source, and records its answers as the bytes from which [`FuzzBytes`] would read them.
 pub struct Encoded<D> {
     source: D,
     bytes: Rc<RefCell<Vec<u8>>>,
@@ -222,7 +222,7 @@ impl Decide for Odometer {
     }
 }
 
-/// An odometer that outlives the runs it feeds.
+/// An odometer that is shared by several runs.
 impl<D: Decide> Decide for Rc<RefCell<D>> {
     fn below(&mut self, bound: u64) -> u64 {
         self.borrow_mut().below(bound)
@@ -264,14 +264,14 @@ impl<'a> Decisions<'a> {
         }
     }
 
-    /// Decisions with faults of their own, recorded here: for tests beside the run.
+    /// Decisions of a test beside the run, with fault counts of their own.
     pub fn apart(&self) -> Decisions<'a> {
         Decisions::new(Forwarded(self.clone()))
     }
 
-    /// A number in `0..bound`. Without a choice no decision is taken.
+    /// A number in `0..bound`. If only one answer is possible, no decision is recorded.
     pub fn below(&self, bound: u64) -> u64 {
-        assert!(bound > 0, "a decision needs an alternative");
+        assert!(bound > 0, "a decision has at least one possible answer");
         if bound == 1 {
             return 0;
         }
@@ -293,7 +293,7 @@ impl<'a> Decisions<'a> {
         low + self.below(high - low + 1)
     }
 
-    /// One of these.
+    /// One of these values.
     pub fn pick<T: Clone>(&self, among: &[T]) -> T {
         among[self.index(among.len())].clone()
     }
@@ -317,13 +317,12 @@ impl<'a> Decisions<'a> {
         answer
     }
 
-    /// Whether an optional activity of this rate is done: never, once the faults are over.
+    /// Whether an optional activity of this rate happens: never after the end of the faults.
     pub fn activity(&self, rate: Rate) -> bool {
         !self.inner.borrow().faults_over && self.chance(rate)
     }
 
-    /// Whether a fault strikes at a point where it could: never, once the faults are over. The only place that decides
-    /// this.
+    /// Whether a fault fires at a point where it could: never after the end of the faults. All faults are decided here.
     pub fn fault(&self, fault: Fault) -> bool {
         let rate = self.inner.borrow().faults.of(fault);
         if rate == Rate::NEVER || self.faults_over() {
@@ -337,12 +336,12 @@ impl<'a> Decisions<'a> {
         fires
     }
 
-    /// Records that a fault that fired changed what the kernel was given.
+    /// Records that a fired fault changed an input of the kernel.
     pub fn changed(&self, fault: Fault) {
         self.inner.borrow_mut().struck.of_mut(fault).changed += 1;
     }
 
-    /// Whether a fault strikes, for kinds that always change something.
+    /// Whether a fault fires, for kinds that always change an input.
     pub fn strikes(&self, fault: Fault) -> bool {
         let fires = self.fault(fault);
         if fires {
@@ -351,7 +350,7 @@ impl<'a> Decisions<'a> {
         fires
     }
 
-    /// Sets the rates of faults. At first there are none.
+    /// Sets the rates of faults. Initially there are none.
     pub fn set_faults(&self, faults: FaultRates) {
         self.inner.borrow_mut().faults = faults;
     }
@@ -361,7 +360,7 @@ impl<'a> Decisions<'a> {
         self.inner.borrow().struck
     }
 
-    /// Ends all faults: the run must now catch up (invariant 10).
+    /// Ends all faults. After that the run must reach the end of all work (invariant 10).
     pub fn end_faults(&self) {
         self.inner.borrow_mut().faults_over = true;
     }
@@ -371,7 +370,7 @@ impl<'a> Decisions<'a> {
         self.inner.borrow().faults_over
     }
 
-    /// How many decisions were taken.
+    /// Number of decisions so far.
     pub fn count(&self) -> usize {
         self.inner.borrow().taken.len()
     }
@@ -439,7 +438,7 @@ mod tests {
         let mut paths = Vec::new();
         loop {
             let d = Decisions::new(odometer.clone());
-            // The second question depends on the first answer, and the fourth is beyond the depth.
+            // The second bound depends on the first answer, and the fourth decision is beyond the depth.
             let first = d.below(2);
             let second = d.below(2 + first);
             let third = d.chance(Rate::per_mille(1));

@@ -14,7 +14,7 @@ use crate::wide::{Layout, edges, is_text, plain};
 pub struct Program {
     /// Of the table.
     pub layout: Layout,
-    /// As the kernel is told.
+    /// As the kernel gets it.
     pub update: Update,
 }
 

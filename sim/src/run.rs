@@ -71,7 +71,8 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Broken invariants of the kernel are assertions: they are reported as violations and not printed as panics. To be called once.
+/// Broken invariants of the kernel are assertions: they are reported as violations and not printed as panics. Call it
+/// once.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         PANIC.with_borrow_mut(|panic| *panic = Some(info.to_string()));

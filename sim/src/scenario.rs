@@ -142,7 +142,7 @@ pub struct Setting {
     pub nulls_on: i64,
     /// Of any other it is the sum with this.
     pub adds: i64,
-    /// It tells which rows fail; else it blames all rows that it is asked for together.
+    /// True: the error names the rows that fail. False: all rows of one call fail together.
     pub names_rows: bool,
 }
 

@@ -27,7 +27,7 @@ pub fn tell(outcome: &Outcome) -> String {
     out
 }
 
-/// The events that a story tells; consecutive equal events are one line, with their number.
+/// The events of a story; consecutive equal events are one line, with their number.
 fn lines(events: &[Event]) -> Vec<String> {
     let told: Vec<&Event> = events.iter().filter(|event| event.mark != Mark::Detail).collect();
     let alike = |a: &&Event, b: &&Event| a.actor == b.actor && a.text == b.text;

@@ -476,7 +476,7 @@ fn draw_config(d: &Decisions<'_>) -> Config {
     }
 }
 
-/// Those of a server, or so small that short records come to every seam: see [`LogLimits`].
+/// The limits of a server, or limits so small that short records reach every boundary: see [`LogLimits`].
 pub(crate) fn draw_log_limits(d: &Decisions<'_>, log_file_len: u64) -> LogLimits {
     let shipped = LogLimits::from(log_file_len);
     if d.below(2) == 0 {

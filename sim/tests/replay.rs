@@ -63,7 +63,7 @@ fn terms_end_as_they_ended() {
     let ends = [
         "; stopped cleanly;",
         "halted: the disk is gone",
-        "panicked, as it did then: only what was appended can be durable",
+        "panicked, as recorded: only appended records can be durable",
         "killed (0 bytes of a torn frame)",
     ];
     assert_eq!(lines.len(), ends.len());
@@ -91,7 +91,7 @@ fn rows_that_died_with_the_process_end_a_replay_and_are_told() {
     // The next process begins where the log ends, and loads them again.
     loaded(directory.path()).stop();
     let lines = replayed(directory.path());
-    let lost = "killed before record 8, whose rows went with the process; record 5, ";
+    let lost = "killed before record 8, whose rows were lost with the process; record 5, ";
     assert!(lines[0].contains(lost), "{}", lines[0]);
     assert!(lines[1].contains("; stopped cleanly;"), "{}", lines[1]);
 }

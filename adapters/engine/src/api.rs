@@ -119,8 +119,8 @@ impl Engine {
         }
     }
 
-    /// Asks the source that a definition names for its topic and the offsets of its partitions, now. On a thread of its own: a
-    /// broker may keep it waiting.
+    /// Asks the source that a definition names for its topic and the offsets of its partitions, now. On a thread of its
+    /// own: a broker may keep it waiting.
     pub async fn read_source(&self, definition_sql: String) -> Result<SourceMetadata> {
         let factory = self.inner.factory.clone();
         let (answer, waiting) = oneshot::channel();
@@ -210,7 +210,7 @@ fn read_failure(failure: SourceFailure) -> Error {
         SourceFailure::Transient(error) | SourceFailure::Permanent(error) => error,
         SourceFailure::Lost { split, wanted, .. } => {
             let noun = wanted.kind().split_noun();
-            Error::new(SqlState::SOURCE_LOST, format!("{noun} {split} has lost its place"))
+            Error::new(SqlState::SOURCE_LOST, format!("{noun} {split} has lost its position"))
         }
     }
 }

@@ -139,7 +139,7 @@ impl<S: Storage> LogThread<S> {
         }
     }
 
-    /// Appends, or keeps the record if the disk has no space for it. The coordinator is then told to start no more
+    /// Appends, or keeps the record if the disk has no space for it. The coordinator then starts no more
     /// records, and those in flight wait. This is not a failure of the log: nothing was written, and nothing was
     /// reported as written.
     fn append(&mut self, record: EncodedRecord) -> Result<()> {

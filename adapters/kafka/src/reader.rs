@@ -102,14 +102,14 @@ impl Reader {
         let at = self.guard.position();
         match e.code {
             Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
-                Some(self.topic.judge_loss(self.partition, at.ordinal()))
+                Some(self.topic.classify_loss(self.partition, at.ordinal()))
             }
             Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => {
-                let judged = self.topic.judge_cut(self.partition, at);
-                judged.or_else(|| self.fetch_again(at.unmarked()).err())
+                let failure = self.topic.classify_cut(self.partition, at);
+                failure.or_else(|| self.fetch_again(at.unmarked()).err())
             }
             // Deleted, perhaps created again, or not yet known to all brokers.
-            code if is_unknown_topic(code) => Some(self.topic.judge_loss(self.partition, at.ordinal())),
+            code if is_unknown_topic(code) => Some(self.topic.classify_loss(self.partition, at.ordinal())),
             _ => Some(self.topic.failure(e)),
         }
     }

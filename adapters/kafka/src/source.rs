@@ -75,7 +75,7 @@ pub(crate) struct Slot {
     assigned: bool,
 }
 
-/// A client with its serving thread. Dropping it tells the thread to end; the last owner of the client closes it.
+/// A client with its serving thread. Dropping it ends the thread; the last owner of the client closes it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     client: Arc<Client>,
@@ -321,7 +321,8 @@ impl Topic {
         Ok(found)
     }
 
-    /// Earliest offset and end of these partitions. One whose leader does not answer is left out, unless that is all of them.
+    /// Earliest offset and end of these partitions. One whose leader does not answer is left out, unless that is all of
+    /// them.
     fn look_up(&self, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>, SourceFailure> {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
@@ -452,7 +453,7 @@ impl Topic {
 
     /// Classifies an offset that the broker refuses: the messages are deleted, or the topic is another one, or the
     /// broker lags behind (fault A10); in the last case nothing is declared lost.
-    pub(crate) fn judge_loss(&self, partition: i32, wanted: i64) -> SourceFailure {
+    pub(crate) fn classify_loss(&self, partition: i32, wanted: i64) -> SourceFailure {
         match self.bounds_of(partition) {
             Ok(Some((earliest, latest))) if wanted < earliest || wanted > latest => {
                 SourceFailure::kafka_lost(partition, wanted, earliest, latest)
@@ -469,7 +470,7 @@ impl Topic {
 
     /// Classifies a report that the log was cut below a position. None if the messages before the position are the ones
     /// that were read: reading may continue there.
-    pub(crate) fn judge_cut(&self, partition: i32, at: Position) -> Option<SourceFailure> {
+    pub(crate) fn classify_cut(&self, partition: i32, at: Position) -> Option<SourceFailure> {
         let wanted = at.ordinal();
         let bounds = match self.bounds_of(partition) {
             Ok(bounds) => bounds,

@@ -19,7 +19,7 @@ pub enum Item {
     /// An input of the coordinator. Written before the coordinator handles it, so that an input that causes a panic is
     /// recorded.
     Input {
-        /// The time it was told.
+        /// The time of the input.
         at_us: Micros,
         /// What.
         input: RecordedInput,
@@ -393,7 +393,7 @@ impl RecordedTableWrite {
 }
 
 impl RecordedQuiescedState {
-    /// The recorded form of a quiesced coordinator; `in_log` tells for which extracts the log will have the rows.
+    /// The recorded form of a quiesced coordinator; `in_log` is true for extracts whose rows will be in the log.
     pub fn of(quiesced_state: &QuiescedState, in_log: &dyn Fn(&Extract) -> bool) -> RecordedQuiescedState {
         let extracts =
             quiesced_state.extracts.iter().map(|extract| RecordedExtract::of(extract, in_log(extract)));

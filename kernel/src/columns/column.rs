@@ -15,8 +15,8 @@
 //! than 66 values, the first 66 are a sample: runs and deltas are not tried if the sample has more than 32 runs (or
 //! more than the bound for all values) and its deltas take more than half of 64 offsets.
 //!
-//! Text and bytea: the lengths, as integers in one of these encodings, padded; then `text bytes` bytes. A constant text is
-//! only its bytes.
+//! Text and bytea: the lengths, as integers in one of these encodings, padded; then `text bytes` bytes. A constant text
+//! is only its bytes.
 
 use std::sync::Arc;
 
@@ -407,7 +407,7 @@ fn encode_bytes<T: ByteArrayType<Offset = i32>>(column: &GenericByteArray<T>, ou
     } else {
         out.extend_from_slice(data);
     }
-    // The width tells lengths (0 and 2 upwards, shifted) from a constant text (1).
+    // The width distinguishes lengths (0 and 2 upwards, shifted) from a constant text (1).
     Form {
         encoding: form.encoding,
         width: form.width << 1,

@@ -8,8 +8,8 @@ use crate::ids::Position;
 use crate::record::{Commit, CursorAdvance};
 use crate::schema::Catalog;
 
-/// Carries out a record's definitions, then its cursor advances. An error means that the record contradicts the catalog:
-/// corruption when it was read back, a broken invariant when it is our own.
+/// Carries out a record's definitions, then its cursor advances. An error means that the record contradicts the
+/// catalog: corruption during recovery, a broken invariant otherwise.
 pub(crate) fn apply(catalog: &mut Catalog, commit: &Commit) -> Result<()> {
     for change in &commit.catalog {
         catalog.apply(change)?;
@@ -33,7 +33,7 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
         catalog.pipelines.get(&advance.pipeline).ok_or_else(|| contradiction("no such pipeline".into()))?;
     if pipeline.generation != advance.generation {
         return Err(contradiction(format!(
-            "generation {} is over, the current one is {}",
+            "generation {} has ended, the current one is {}",
             advance.generation, pipeline.generation
         )));
     }
@@ -41,11 +41,11 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
     let cursors = cursors.ok_or_else(|| contradiction("the pipeline has no cursors".into()))?;
     let split = cursors.get(advance.split).ok_or_else(|| contradiction("the split was never seen".into()))?;
     if split.identity.as_ref() != Some(&advance.identity) {
-        return Err(contradiction("fetched from another source".into()));
+        return Err(contradiction("fetched from a split with another identity".into()));
     }
     let cursor = split.position.ok_or_else(|| contradiction("the split has no cursor".into()))?;
     let CursorAdvance { first, next, .. } = advance;
-    // Disjoint and without holes between ranges: invariant 1. Never back: invariant 4.
+    // Ranges are disjoint and contiguous: invariant 1. Cursors never go back: invariant 4.
     let is_forward = first.compare(next).is_some_and(Ordering::is_le);
     if split.finished || !cursor.is_continued_by(first) || !is_forward {
         return Err(contradiction(format!("range {first}..{next} does not follow {cursor}")));

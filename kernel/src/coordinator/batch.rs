@@ -1,4 +1,4 @@
-//! Closing micro-batches: which extracts become the next record, and the record's cursors and work.
+//! Closing of micro-batches: selects the extracts of the next record, and makes its cursors and work.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,16 +21,16 @@ pub(super) struct BatchPart {
     pub pipeline: PipelineId,
     pub table: TableId,
     pub epoch: Epoch,
-    /// Credit to be given back.
+    /// Credit to return after the publication.
     pub source_bytes: u64,
-    /// The messages themselves, by split, where the table may refuse rows.
+    /// The raw messages by split, if the table may refuse rows.
     pub originals: Vec<(SplitId, Originals)>,
-    /// Ordinals of messages of which shards refused a row, by split.
+    /// Ordinals of messages with a row that a shard refused, by split.
     pub rejected: BTreeMap<SplitId, BTreeSet<i64>>,
 }
 
 impl BatchPart {
-    /// The message that a refused row is of.
+    /// The raw message of a refused row.
     pub fn original(&self, split: SplitId, ordinal: i64) -> Option<Bytes> {
         let of_split = self.originals.iter().filter(|(of, _)| *of == split);
         of_split.into_iter().find_map(|(_, originals)| originals.at(ordinal))
@@ -38,7 +38,7 @@ impl BatchPart {
 }
 
 impl Coordinator {
-    /// Starts the next batch, or a record of the kernel's own that must come before it. False if there is none.
+    /// Starts the next batch, or a record of the kernel's own that must precede it. False if there is none.
     pub(super) fn start_batch(&mut self) -> bool {
         if self.read_only {
             return false;
@@ -47,7 +47,8 @@ impl Coordinator {
             return true;
         }
         let ready = self.ready_pipelines();
-        // The log falls idle: what has arrived is the next batch. While it is busy, only a full batch joins the queue.
+        // When the log becomes idle, all verified extracts are the next batch. While it is busy, only a full batch is
+        // started.
         let full =
             |id: &PipelineId| self.pipelines[id].verified_bytes() >= self.tip.pipelines[id].batch_bytes_max;
         if ready.is_empty() || !(self.in_flight.is_empty() || ready.iter().any(full)) {
@@ -67,7 +68,7 @@ impl Coordinator {
         true
     }
 
-    /// Cursors first seen, and errors of sources: each a record of its own, before any batch.
+    /// Starts a record of the kernel's own: first cursors, and errors of sources. They precede any batch.
     fn start_own_record(&mut self) -> bool {
         let mut sources = self.pipelines.iter_mut();
         let Some((id, own)) = sources.find_map(|(id, source)| Some((*id, source.take_own_record()?))) else {
@@ -98,14 +99,14 @@ impl Coordinator {
         };
         assert!(
             splits.iter().all(is_first) || defects::is(Defect::LossIsReset),
-            "a cursor is set once, then advanced"
+            "a first cursor is set only once"
         );
         let catalog = vec![CatalogChange::CursorsSet { pipeline: id, splits }];
         let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
         self.stage(RecordKind::Cursor, Origin::Own, commit, WorkByShard::new());
     }
 
-    /// Pipelines that may commit now, at most one a table, so that a refused row names its pipeline.
+    /// Pipelines with a batch that is due, at most one per table, so that a refused row identifies its pipeline.
     fn ready_pipelines(&self) -> Vec<PipelineId> {
         let mut tables = BTreeSet::new();
         let mut ready = vec![];
@@ -125,13 +126,13 @@ impl Coordinator {
         ready
     }
 
-    /// Proven extracts up to the batch's limit, at least one, in order (split, ordinal).
+    /// Verified extracts up to the batch's limit, at least one, in order (split, ordinal).
     fn take_extracts(&mut self, id: PipelineId) -> Vec<Extract> {
         let bytes_max = self.tip.pipelines[&id].batch_bytes_max;
         if self.tip.pipelines[&id].batch_interval_us > 0 {
             reached(CoverageMark::BatchAfterInterval);
         }
-        let source = self.pipelines.get_mut(&id).expect("a ready pipeline runs");
+        let source = self.pipelines.get_mut(&id).expect("a ready pipeline has a source");
         source.last_batch_us = self.now_us;
         let mut extracts = source.take_verified(bytes_max);
         extracts.sort_by_key(|e| e.split);
@@ -188,7 +189,7 @@ impl Coordinator {
         }
     }
 
-    /// One advance a split: extracts of one split follow one another.
+    /// One advance per split. Extracts of one split are contiguous.
     fn cursor_advances(&self, id: PipelineId, extracts: &[Extract]) -> Vec<CursorAdvance> {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
@@ -202,7 +203,7 @@ impl Coordinator {
             }
             let applied = extract.messages.checked_sub(extract.filtered + dead_letters);
             let tally = Tally {
-                applied: applied.expect("an extractor gives each message one disposition"),
+                applied: applied.expect("each message of an extract has one disposition"),
                 filtered: extract.filtered,
                 ignored: 0,
                 dead_letters,
@@ -210,7 +211,7 @@ impl Coordinator {
             match advances.last_mut().filter(|a| a.split == extract.split) {
                 Some(last) => {
                     reached(CoverageMark::ExtractsJoined);
-                    assert!(last.next.is_continued_by(&extract.first), "ranges follow one another");
+                    assert!(last.next.is_continued_by(&extract.first), "ranges are contiguous");
                     last.next = next;
                     last.tally.applied += tally.applied;
                     last.tally.filtered += tally.filtered;

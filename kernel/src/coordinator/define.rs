@@ -1,5 +1,6 @@
-//! Definitions: what a client asked for, checked against the catalog and turned into logged outcomes. What needs SQL (names,
-//! expressions that run in the extractor) was checked by the adapters; here are the checks that must hold whoever asks.
+//! Definitions: a client's request, checked against the catalog and turned into logged outcomes. The adapters check
+//! everything that needs SQL (names, expressions that run in the extractor). This module has the checks that must hold
+//! for every caller.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use crate::schema::{
     Catalog, CatalogChange, CursorSet, ERRORS_TABLE, PipelineDef, PipelineState, StartAt, TableDef,
 };
 
-/// What a definition comes to.
+/// The result of a definition.
 pub(super) enum Outcome {
-    /// It is so already.
+    /// No change is needed.
     Nothing,
     /// A record.
     Record { kind: RecordKind, catalog: Vec<CatalogChange>, work: WorkByShard },
 }
 
-/// Tables that a definition changes or needs as they are.
+/// Tables that a definition changes or depends on.
 pub(super) fn is_definition_of(catalog: &Catalog, definition: &Definition) -> BTreeSet<TableId> {
     let table = match definition {
         Definition::DropTable { name, .. } | Definition::TruncateTable { name } => catalog.table_named(name),
@@ -123,12 +124,12 @@ impl Coordinator {
         })
     }
 
-    /// The table that a pipeline is to load, if what it does on an existing key fits it.
+    /// The table that a pipeline loads, if its ON DUPLICATE KEY clause fits the table.
     fn loadable_table(&self, spec: &PipelineSpec) -> Result<TableId> {
         let table = self.table_named(&spec.table)?;
         if table.primary_key.is_empty() && spec.on_duplicate != OnDuplicate::Reject {
             let text = format!(
-                "table \"{}\" has no primary key, so ON DUPLICATE KEY UPDATE can never apply",
+                "table \"{}\" has no primary key, so ON DUPLICATE KEY UPDATE never applies",
                 table.name
             );
             return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, text));
@@ -166,15 +167,17 @@ impl Coordinator {
         outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
     }
 
-    /// At the boundary of a batch: what is staged was extracted by the older definition and is committed before; what is only
-    /// fetched goes, and is fetched again under the new epoch.
+    /// Alters a running pipeline at a batch boundary. Staged extracts belong to the older definition and are committed
+    /// before it ends. Extracts that are not staged are dropped, and fetched again under the new epoch.
     fn alter_pipeline(&mut self, alteration: Alteration) -> Result<Outcome> {
         let Alteration { spec, was, source_changed } = alteration;
         let before = self.pipeline_named(&spec.name)?.clone();
         let table = self.loadable_table(&spec)?;
         if before.definition_sql != was {
-            let text =
-                format!("pipeline \"{}\" was altered meanwhile; nothing was changed: try again", spec.name);
+            let text = format!(
+                "pipeline \"{}\" was altered by another statement; nothing was changed. Try again",
+                spec.name
+            );
             return Err(Error::new(SqlState::SERIALIZATION_FAILURE, text));
         }
         let mut pipeline = PipelineDef {
@@ -198,7 +201,7 @@ impl Coordinator {
         if before.state == PipelineState::Running {
             self.open_altered(&before, &pipeline);
         } else {
-            // Why it failed was said of another definition.
+            // The error of a failed pipeline belongs to its old definition.
             pipeline.state = PipelineState::Stopped;
         }
         let set = CatalogChange::PipelineSet(pipeline);
@@ -217,7 +220,7 @@ impl Coordinator {
             false => pipeline.clone(),
         };
         self.open_source(Arc::new(opened), pipeline.epoch);
-        // The pause between two batches holds across the change.
+        // The pause between two batches continues across the change.
         if let (Some(last_batch_us), Some(source)) = (last_batch_us, self.pipelines.get_mut(&pipeline.id))
             && !defects::is(Defect::AlterForgetsPause)
         {
@@ -305,7 +308,7 @@ impl Coordinator {
         outcome(RecordKind::Cursor, vec![CatalogChange::PipelineSet(pipeline), cursors])
     }
 
-    /// Cursors that a command sets.
+    /// Cursors that SET OFFSETS sets.
     fn cursors_at(
         &self,
         pipeline: &PipelineDef,
@@ -320,7 +323,7 @@ impl Coordinator {
                     format!("position {position} of {noun} {name}: the pipeline reads another kind of source")
                 }
                 () if position.ordinal() < 0 || kind.own_number(&name).is_none() => {
-                    format!("offset {position} of {noun} {name}: neither can be negative")
+                    format!("offset {position} of {noun} {name}: neither may be negative")
                 }
                 () => {
                     splits.push(CursorSet { split: numbers[&name], name, identity: None, position });
@@ -342,7 +345,7 @@ fn check_table(spec: &TableSpec) -> Result<()> {
     let invalid = |text: String| Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, text));
     if !(1..=1600).contains(&spec.columns.len()) {
         return invalid(format!(
-            "table \"{}\" has {} columns; 1 to 1600 are possible",
+            "table \"{}\" has {} columns; 1 to 1600 are allowed",
             spec.name,
             spec.columns.len()
         ));
@@ -363,7 +366,7 @@ fn check_table(spec: &TableSpec) -> Result<()> {
     let outside = spec.shard_key.iter().find(|c| !spec.primary_key.contains(c));
     if let Some(&outside) = outside.filter(|_| !spec.primary_key.is_empty()) {
         return invalid(format!(
-            "column \"{}\" of the SHARD KEY is not in the PRIMARY KEY: a unique key must contain the shard key, for it is \
+            "column \"{}\" of the SHARD KEY is not in the PRIMARY KEY: a unique key must contain the shard key, because it is \
              checked on one shard",
             spec.columns[outside as usize].name
         ));

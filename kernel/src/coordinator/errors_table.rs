@@ -1,4 +1,4 @@
-//! Rows of the errors table: what pipelines set aside, and why a source failed. Built per batch, not per row of good data.
+//! Rows of the errors table: dead letters and source failures. Built per batch, without cost for rows that are applied.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::extract::{DeadLetter, DeadLetterKind};
 use crate::ids::*;
 use crate::schema::{Catalog, PipelineDef, errors_table};
 
-/// One row before it becomes columns.
+/// One row, before conversion to columns.
 struct Row<'a> {
     pipeline: &'a PipelineDef,
     kind: &'a str,
@@ -21,7 +21,7 @@ struct Row<'a> {
     payload: Option<&'a [u8]>,
 }
 
-/// The same messages in order, in parts of at most so many bytes, or of one message.
+/// The same dead letters in order, in parts of at most so many bytes, or of one dead letter.
 pub(super) fn parts(
     dead_letters: &[(PipelineId, DeadLetter)],
     bytes_max: usize,
@@ -40,7 +40,7 @@ pub(super) fn parts(
     parts
 }
 
-/// Rows for messages that were set aside.
+/// Rows for dead letters.
 pub(super) fn rows(
     catalog: &Catalog,
     at_us: Micros,
@@ -62,7 +62,7 @@ pub(super) fn rows(
     )
 }
 
-/// The row for a failure of a pipeline's source.
+/// The row for a source failure of a pipeline.
 pub(super) fn source_error(
     catalog: &Catalog,
     at_us: Micros,
@@ -74,13 +74,13 @@ pub(super) fn source_error(
     columns(at_us, std::iter::once(row))
 }
 
-/// Why a pipeline stops when it has set aside too much.
+/// The error of a pipeline that exceeded its limit of dead letters.
 pub(super) fn limit_reached(pipeline: &PipelineDef, dead_letters: u64, limit: u64) -> Error {
     Error::new(
         SqlState::INVALID_TEXT_REPRESENTATION,
         format!(
-            "{dead_letters} messages of pipeline {} became dead letters, more than its limit of {limit}; they are in \
-             information_schema.pipelines_errors, the rest is loaded: START PIPELINE goes on behind them",
+            "pipeline {} has {dead_letters} dead letters, more than its limit of {limit}. They are in \
+             information_schema.pipelines_errors; the other messages are loaded. START PIPELINE continues after them",
             pipeline.name
         ),
     )
@@ -122,7 +122,7 @@ fn columns<'a>(at_us: Micros, rows: impl Iterator<Item = Row<'a>>) -> RecordBatc
     ];
     let hidden: [ArrayRef; 3] = [generations, splits, ordinals];
     RecordBatch::try_new(schema, own.into_iter().chain(hidden).collect())
-        .expect("columns as the definition says")
+        .expect("columns match the definition")
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! The control plane: catalog, cursors, order of batches, log head. It handles messages per batch, never rows; rows pass
-//! through it as owned columns that it does not look into.
+//! The control plane: catalog, cursors, order of batches, head of the log. The coordinator handles messages per batch,
+//! never rows. Rows pass through it as owned columns that it does not read.
 //!
-//! The life of a record: *staging* (one at a time: shards compute its outcome) → *in flight* (appended, being synced; several)
-//! → *publishing* (durable, shards swap their views) → published, answered, its credits given back. What starts a record:
-//! `requests` (clients) and `batch` (pipelines); `sources` runs the life of each source; `define` turns DDL into logged
-//! outcomes; `apply` is the one function that changes the catalog, live and in recovery.
+//! The states of a record: *staging* (one at a time; shards compute its outcome) → *in flight* (appended, being synced;
+//! several) → *publishing* (durable; shards swap their views) → published. Then its clients are answered and its
+//! credits returned. `requests` (clients) and `batch` (pipelines) start records. `sources` runs each source. `define`
+//! turns DDL into logged outcomes. `apply` is the one function that changes the catalog, live and in recovery.
 
 mod apply;
 mod batch;
@@ -37,22 +37,24 @@ pub use pacing::Pacing;
 pub use quiesced_state::{QuiescedCore, QuiescedState};
 pub use recovery::Recovery;
 
-/// Limits, all of them explicit (invariant 9). Defaults are for a small server.
+/// Explicit limits (invariant 9). The defaults are for a small server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// Records staged or appended and not yet published.
+    /// Records that are staged or appended and not yet published.
     pub unsynced_records_max: usize,
-    /// Source bytes that one pipeline may have extracted and not yet published.
+    /// Source bytes of one pipeline that may be extracted and not yet published.
     pub pipeline_credit_bytes: u64,
-    /// Client requests waiting.
+    /// Waiting client requests.
     pub requests_waiting_max: usize,
-    /// When sources are asked, batches closed and failures tried again.
+    /// When sources are asked for metadata, batches closed and failures retried.
     pub pacing: Pacing,
-    /// A sync marker is written when nothing was logged for this long, so that the last commit is known to be synced.
+    /// After this time without a record a sync marker is written. It proves that the last commit is durable.
     pub sync_marker_idle_us: i64,
-    /// Bytes of messages that are set aside in one set of columns, whose offsets have 31 bits; more become several.
+    /// Bytes of dead letters in one set of columns. Arrow's offsets have 31 bits; more dead letters become several
+    /// sets.
     pub dead_letter_bytes_max: usize,
-    /// What ran before is stopped when this life begins, before any source is opened: a way in, whatever a pipeline does.
+    /// Stop all running pipelines when this term begins, before any source is opened. So the server starts even if a
+    /// pipeline makes it fail.
     pub pipelines_stopped: bool,
 }
 
@@ -70,11 +72,11 @@ impl Default for Config {
     }
 }
 
-/// What a source needs logged before any batch of it.
+/// A record that a source needs before any of its batches.
 enum OwnRecord {
     /// The pipeline stops with this error.
     Failure(Error),
-    /// An error of a source that is tried again.
+    /// An error of a source that is retried.
     Report(Error),
     /// First cursors of splits.
     Splits(Vec<CursorSet>),
@@ -87,30 +89,30 @@ pub struct Coordinator {
     shard_count: u16,
     now_us: Micros,
     effects: VecDeque<Effect>,
-    /// Set by a failed append or sync; nothing happens ever after (fault B3).
+    /// Set by a failed append or sync. Nothing happens after it (fault B3).
     poisoned: bool,
-    /// The disk is below its reserve: nothing new is logged.
+    /// Free disk space is below the reserve: no record is started.
     read_only: bool,
-    /// The host wants rest: no record is begun, see [`hold`](Coordinator::hold).
+    /// The host has requested a quiesced state: no record is started. See [`hold`](Coordinator::hold).
     held: bool,
 
     /// Catalog after the last staged record.
     tip: Arc<Catalog>,
-    /// Sequence that the next record gets.
+    /// Sequence of the next record.
     next_sequence: Sequence,
     staging: Option<staging::Staging>,
     in_flight: VecDeque<publish::InFlight>,
     publishing: Option<publish::Publishing>,
     published: Snapshot,
-    /// Highest sequence that the log called durable.
+    /// Highest sequence that is durable.
     durable: Sequence,
-    /// The last record said nothing but `synced_through`; another one would say nothing new.
+    /// The last record was a sync marker. Another one would add nothing.
     sync_marker_written: bool,
     last_append_us: Micros,
 
     requests: requests::Requests,
     pipelines: BTreeMap<PipelineId, sources::ActiveSource>,
-    /// Next to start a record where both could: a pipeline's batch, or a client.
+    /// Who starts the next record if both can: a pipeline's batch or a client.
     batch_turn: bool,
     last_epoch: Epoch,
     wake_at_us: Option<Micros>,
@@ -119,12 +121,12 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Takes an input at a time. Drain [`poll_effect`](Self::poll_effect) until it is empty before the next one.
+    /// Takes one input. Drain [`poll_effect`](Self::poll_effect) before the next one.
     pub fn handle(&mut self, now_us: Micros, input: Input) {
         if self.poisoned {
             return;
         }
-        // The wall clock may jump back (fault B7); the kernel's time does not.
+        // The wall clock may go back (fault B7); the kernel's time never does.
         if now_us < self.now_us {
             reached(CoverageMark::ClockWentBack);
         }
@@ -148,7 +150,7 @@ impl Coordinator {
         self.advance();
     }
 
-    /// The next thing to be done.
+    /// The next effect.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
@@ -158,29 +160,28 @@ impl Coordinator {
         &self.published
     }
 
-    /// Definitions and cursors after the last staged record: what effects speak of. It may not be durable yet.
+    /// Definitions and cursors after the last staged record, as in effects. They may not be durable yet.
     pub fn tip(&self) -> &Arc<Catalog> {
         &self.tip
     }
 
-    /// Sequence of the last record that was staged, and of the last that is durable: the width of the window that a crash
-    /// may lose.
+    /// Sequence of the last staged record and of the last durable one. A crash may lose the records between them.
     pub fn staged_and_durable(&self) -> (Sequence, Sequence) {
         (Sequence(self.next_sequence.0 - 1), self.durable)
     }
 
-    /// Everything that follows from the state rather than from one input.
+    /// Starts all work that follows from the state and not from one input.
     fn advance(&mut self) {
         self.run_timers();
         while self.staging.is_none() && self.start_record() {}
         self.write_sync_marker_if_idle();
         self.ask_for_wake_up();
-        assert!(self.in_flight.len() <= self.config.unsynced_records_max, "the window is bounded");
-        assert!(self.published.sequence <= self.durable, "visible implies durable");
+        assert!(self.in_flight.len() <= self.config.unsynced_records_max, "records in flight are bounded");
+        assert!(self.published.sequence <= self.durable, "a published record is durable");
     }
 
-    /// Starts staging the next record, a client's or a pipeline batch in turn. False if there is none to start. A request
-    /// that ends at once (an error, a no-op) counts as started.
+    /// Starts staging the next record, alternately of a client and of a pipeline batch. False if there is none. A
+    /// request that ends at once (an error, a no-op) counts as started.
     fn start_record(&mut self) -> bool {
         if self.held {
             return false;
@@ -200,7 +201,7 @@ impl Coordinator {
     }
 
     fn shard_replied(&mut self, shard: ShardId, reply: ShardReply) {
-        assert!((0..self.shard_count).contains(&shard.0), "a shard of this database");
+        assert!((0..self.shard_count).contains(&shard.0), "the shard exists in this database");
         match reply {
             ShardReply::Staged { sequence, piece, counts, ignored, rejected } => {
                 self.staged(shard, sequence, piece, counts, ignored, rejected)
@@ -220,9 +221,9 @@ impl Coordinator {
                 reached(CoverageMark::ReadWriteAgain);
             }
             let text = if sufficient {
-                "room on the disk again: read-write"
+                "disk space is above the reserve: read-write"
             } else {
-                "disk below its reserve: read-only"
+                "disk space is below the reserve: read-only"
             };
             self.effects.push_back(Effect::Event { pipeline: None, text: text.into(), error: None });
         }
@@ -232,7 +233,7 @@ impl Coordinator {
     fn disk_full(&self) -> Error {
         Error::new(
             SqlState::DISK_FULL,
-            "the disk is almost full, so the database is read-only: nothing was changed; free some space and try again",
+            "the disk is almost full, so the database is read-only; nothing was changed. Free disk space and try again",
         )
     }
 
@@ -245,14 +246,14 @@ impl Coordinator {
         self.effects.push_back(Effect::Halt(error));
     }
 
-    /// An epoch that nothing was ever fetched under.
+    /// A new epoch, higher than all before.
     fn new_epoch(&mut self) -> Epoch {
         let last = if defects::is(Defect::EpochReused) { self.tip.last_epoch } else { self.last_epoch };
         self.last_epoch = Epoch(last.max(self.tip.last_epoch).0 + 1);
         self.last_epoch
     }
 
-    /// What counts of it: see [`crate::fingerprint`]. Its effects are drained.
+    /// The parts that its future depends on: see [`crate::fingerprint`]. Its effects are drained.
     #[cfg(feature = "explore")]
     pub fn fingerprint(&self) -> crate::fingerprint::StateFingerprint {
         let Coordinator {
@@ -268,7 +269,7 @@ impl Coordinator {
             staging,
             in_flight,
             publishing,
-            // Rows of views are those of the shards when they published; who searches compares them with the records.
+            // The rows of views are the shards' rows at publication; the search compares these with the records.
             published: Snapshot { sequence, catalog, shards: _ },
             durable,
             sync_marker_written,
@@ -280,7 +281,7 @@ impl Coordinator {
             wake_at_us: _,
             recovered: _,
         } = self;
-        assert!(effects.is_empty(), "effects are drained before anything else happens");
+        assert!(effects.is_empty(), "all effects are drained");
         let epochs = pipelines.iter().map(|(id, source)| (*id, source.epoch)).collect();
         let mut to = crate::fingerprint::StateFingerprint::new(*sequence, epochs);
         to.word(*shard_count);

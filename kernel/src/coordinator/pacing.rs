@@ -1,29 +1,30 @@
-//! When a pipeline asks its source for metadata, closes a batch and tries a failed source again: decisions over numbers, and
-//! nothing else. What is done then lives in `sources` and `batch`.
+//! When a pipeline asks its source for metadata, closes a batch and retries a failed source: pure decisions over
+//! numbers. `sources` and `batch` carry them out.
 //!
-//! A batch costs a record, a sync and a publication, however few its rows; a question costs the broker an answer. At the end of
-//! a source neither waits, because somebody may want the newest row. Behind the end, a batch is worth more than the age of
-//! one row: it waits for `linger_bytes` or `linger_us`, whichever comes first.
+//! A batch costs a record, a sync and a publication, however few rows it has. A metadata request costs the broker an
+//! answer. At the end of a source neither lingers, because a client may wait for the newest row. Behind the end,
+//! throughput matters more than the age of one row: a batch waits for `linger_bytes` or `linger_us`, whichever comes
+//! first.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Micros;
 
-/// The limits that set the pace.
+/// The limits of pacing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pacing {
-    /// First pause before a failed source is tried again; each further pause doubles.
+    /// First pause before a retry of a failed source. Each further pause doubles.
     pub retry_us_min: i64,
-    /// Longest pause before a failed source is tried again.
+    /// Longest pause before a retry of a failed source.
     pub retry_us_max: i64,
-    /// Pause between two requests for the metadata of an idle source: how late a new split or a recreated topic is seen.
+    /// Pause between two metadata requests of an idle source: how late a new split or a recreated topic is detected.
     pub metadata_interval_us: i64,
-    /// Least pause between two requests for metadata at the end of a source. It bounds the requests that a trickle of messages
-    /// makes, and adds at most this much to their age.
+    /// Least pause between two metadata requests at the end of a source. It limits the requests for a trickle of
+    /// messages, and adds at most this much to their age.
     pub metadata_pause_us: i64,
-    /// Behind the end of its source a pipeline waits for this many source bytes before it verifies or commits them…
+    /// Behind the end of its source a pipeline waits for this many source bytes before it verifies or commits extracts.
     pub linger_bytes: u64,
-    /// …or for this long.
+    /// Behind the end of its source a pipeline waits at most this long for `linger_bytes`.
     pub linger_us: i64,
 }
 
@@ -40,18 +41,18 @@ impl Default for Pacing {
     }
 }
 
-/// What waits at one step of a pipeline.
+/// The extracts that wait at one step of a pipeline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Backlog {
-    /// Source bytes that wait.
+    /// Their source bytes.
     pub bytes: u64,
-    /// Source bytes beyond which nothing more can arrive: a quarter of the credit.
+    /// Source bytes at which waiting ends: a quarter of the credit.
     pub bytes_max: u64,
-    /// The source is known to hold more than was fetched.
+    /// The source has messages that are not fetched yet.
     pub behind: bool,
 }
 
-/// What a pipeline's definition says about its batches.
+/// The limits in a pipeline's definition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct BatchRule {
     /// Least pause between two batches.
@@ -61,12 +62,12 @@ pub(super) struct BatchRule {
 }
 
 impl Pacing {
-    /// Whether waiting for more bytes is worth it.
+    /// Whether to wait for more bytes.
     pub(super) fn lingers(&self, backlog: Backlog) -> bool {
         backlog.behind && backlog.bytes < self.linger_bytes.min(backlog.bytes_max)
     }
 
-    /// When to ask for metadata again, which verifies what was fetched. `fetched`: None if nothing waits for it.
+    /// When to ask for metadata again, which verifies extracts. `fetched`: None if no extract waits for it.
     pub(super) fn metadata_due_us(&self, last_us: Micros, fetched: Option<Backlog>) -> Micros {
         let pause_us = match fetched {
             None => self.metadata_interval_us,
@@ -77,14 +78,14 @@ impl Pacing {
         last_us.saturating_add(pause_us)
     }
 
-    /// When what is verified may become a batch.
+    /// When verified extracts may become a batch.
     pub(super) fn batch_due_us(&self, last_batch_us: Micros, verified: Backlog, rule: BatchRule) -> Micros {
         let lingers = verified.bytes < rule.bytes_max && self.lingers(verified);
         let linger_us = if lingers { self.linger_us } else { 0 };
         last_batch_us.saturating_add(rule.interval_us.max(linger_us))
     }
 
-    /// Pause before the next try of a source that has failed this many times in a row before.
+    /// Pause before the next retry of a source, after this many failures in a row.
     pub(super) fn retry_pause_us(&self, tries: u32) -> i64 {
         self.retry_us_min.saturating_mul(1 << tries.min(20)).min(self.retry_us_max)
     }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// Pauses between tries double from the least to the longest, whatever the number of tries.
+        /// Pauses between retries double from the least to the longest, for any number of retries.
         #[test]
         fn pauses_between_tries_are_bounded(min in 0..1i64 << 40, more in 0..1i64 << 40, tries in any::<u32>()) {
             let pacing = Pacing { retry_us_min: min, retry_us_max: min + more, ..Pacing::default() };
@@ -154,7 +155,8 @@ mod tests {
             prop_assert!(pause_us <= next_us && next_us <= pause_us.saturating_mul(2));
         }
 
-        /// Nothing is due before the step it is counted from, and nothing later than the longest pause that applies.
+        /// Nothing is due before the step that it is counted from, and nothing later than the longest pause that
+        /// applies.
         #[test]
         fn dues_are_bounded(last_us in 0..1i64 << 50, bytes: u64, bytes_max: u64, behind: bool, interval_us in 0..1i64 << 40) {
             let (pacing, backlog) = (pacing(), Backlog { bytes, bytes_max, behind });

@@ -1,5 +1,5 @@
-//! From appended to visible: what is in flight, what the log says is durable, the swap of views, the answers and credits that
-//! follow. Nothing becomes visible here that is not durable.
+//! From appended to visible: records in flight, the durable sequence, the swap of views, and the answers and credits
+//! that follow. A record becomes visible only when it is durable.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ pub(super) struct InFlight {
     pub sequence: Sequence,
     /// Catalog after it.
     pub catalog: Arc<Catalog>,
-    /// Shards that staged something for it.
+    /// Shards that staged a part of it.
     pub touched: BTreeSet<ShardId>,
-    /// Who is told, and how much.
+    /// Clients to answer, and the number of changed rows.
     pub reply: Option<(RequestId, Counts)>,
-    /// Credits to give back to pipelines' sources.
+    /// Credits to return to pipelines' sources.
     pub credits: Vec<(PipelineId, Epoch, u64)>,
 }
 
-/// Shards are swapping their views.
+/// A publication during which shards swap their views.
 #[derive(Clone, Debug)]
 pub(super) struct Publishing {
     through: Sequence,
     waiting: BTreeSet<ShardId>,
-    /// Kept apart until all are there: no snapshot shows part of a record (invariant 2).
+    /// Kept apart until all views are there: no snapshot shows a part of a record (invariant 2).
     views: Vec<(ShardId, Arc<ShardView>)>,
 }
 
@@ -68,7 +68,7 @@ impl Publishing {
 
 impl Coordinator {
     pub(super) fn synced(&mut self, through: Sequence) {
-        assert!(through < self.next_sequence, "only what was appended can be durable");
+        assert!(through < self.next_sequence, "only appended records can be durable");
         let through =
             if defects::is(Defect::DurableTooFar) { Sequence(self.next_sequence.0 - 1) } else { through };
         self.durable = self.durable.max(through);
@@ -78,7 +78,7 @@ impl Coordinator {
         self.publish_durable();
     }
 
-    /// Asks the shards that have something new to show it, one swap at a time.
+    /// Asks the shards with new rows to publish, one publication at a time.
     fn publish_durable(&mut self) {
         while self.publishing.is_none() {
             let durable = self.in_flight.iter().take_while(|r| r.sequence <= self.durable);
@@ -105,9 +105,9 @@ impl Coordinator {
     }
 
     pub(super) fn shard_published(&mut self, shard: ShardId, through: Sequence, view: Arc<ShardView>) {
-        let publishing = self.publishing.as_mut().expect("a shard publishes only when told");
-        assert_eq!(publishing.through, through, "one swap at a time");
-        assert!(publishing.waiting.remove(&shard), "one reply to a command");
+        let publishing = self.publishing.as_mut().expect("a shard publishes only on command");
+        assert_eq!(publishing.through, through, "one publication at a time");
+        assert!(publishing.waiting.remove(&shard), "one reply per command");
         if defects::is(Defect::ViewsShownOneByOne) {
             self.published.shards[shard.0 as usize] = view.clone();
         }
@@ -116,17 +116,20 @@ impl Coordinator {
         self.publish_durable();
     }
 
-    /// All shards have swapped: the state at `through` becomes the published one, then its clients are answered.
+    /// All shards have swapped. Publishes the state at `through`, then answers its clients.
     fn finish_publishing_if_complete(&mut self) {
         let Some(publishing) = self.publishing.take_if(|p| p.waiting.is_empty()) else { return };
         let through = publishing.through;
         for (shard, view) in publishing.views {
             self.published.shards[shard.0 as usize] = view;
         }
-        assert!(through > self.published.sequence && through <= self.durable, "visible implies durable");
+        assert!(
+            through > self.published.sequence && through <= self.durable,
+            "a published record is durable"
+        );
         let mut answers = Vec::new();
         while self.in_flight.front().is_some_and(|r| r.sequence <= through) {
-            let record = self.in_flight.pop_front().expect("just seen");
+            let record = self.in_flight.pop_front().expect("the record was seen above");
             self.published.sequence = record.sequence;
             self.published.catalog = record.catalog;
             for (pipeline, epoch, bytes) in record.credits {
@@ -153,8 +156,8 @@ impl Coordinator {
             .then_some(self.last_append_us + self.config.sync_marker_idle_us)
     }
 
-    /// When nothing is going on, one record that says that the last commit was synced: after it, damage to that commit is
-    /// recognised as corruption and not taken for a torn tail.
+    /// Writes a sync marker when the log is idle. It proves that the last commit is durable, so later damage to that
+    /// commit is classified as corruption and not as a torn tail.
     pub(super) fn write_sync_marker_if_idle(&mut self) {
         if self.sync_marker_due().is_none_or(|due_us| due_us > self.now_us) {
             return;
@@ -174,7 +177,7 @@ impl Coordinator {
         self.sync_marker_written = true;
     }
 
-    /// Hands a record to the log and asks for its sync.
+    /// Hands a record to the log and requests its sync.
     pub(super) fn append(&mut self, body: Body, record: InFlight) {
         assert_eq!(record.sequence, self.next_sequence, "records are appended in order, without gaps");
         assert!(self.in_flight.back().is_none_or(|r| r.sequence.next() == record.sequence));

@@ -1,5 +1,6 @@
-//! The coordinator at rest, as data: all of its state that no record of the log has. A host that records what it feeds begins
-//! a new file with it, so that a replay can start in mid-life: the log up to a sequence, this, then the inputs that followed.
+//! The state of a quiesced coordinator, as data: all state that no record of the log has. A recording begins each new
+//! file with it, so that a replay can start in the middle of a term: the log up to a sequence, this state, then the
+//! later inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,21 +16,21 @@ use crate::ids::*;
 use crate::message::Request;
 use crate::snapshot::ShardView;
 
-/// What a coordinator at rest knows beside the log: see [`Coordinator::quiesced_state`].
+/// The state of a quiesced coordinator beside the log: see [`Coordinator::quiesced_state`].
 #[derive(Clone, Debug)]
 pub struct QuiescedState {
-    /// The last record there is; it is published.
+    /// The last record. It is published.
     pub sequence: Sequence,
-    /// Everything that is plain data.
+    /// The plain data.
     pub core: QuiescedCore,
-    /// What was extracted and is in no record yet: of each pipeline what is proven, what a reading on its way will prove, and
-    /// the rest.
+    /// Extracts that are in no record yet. For each pipeline the verified ones, then those that a metadata request
+    /// verifies, then the others.
     pub extracts: Vec<Extract>,
-    /// Requests in line.
+    /// Waiting requests.
     pub waiting: Vec<(RequestId, Request)>,
 }
 
-/// The plain part of a [`QuiescedState`]; opaque, to be kept and handed back.
+/// The plain part of a [`QuiescedState`]; opaque, to be stored and handed back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QuiescedCore {
     now_us: Micros,
@@ -46,7 +47,7 @@ pub struct QuiescedCore {
     sources: BTreeMap<PipelineId, QuiescedSource>,
 }
 
-/// A source's run without its extracts, and how many those are: proven, proving, fetched and not verified.
+/// An active source without its extracts, and their numbers: verified, verifying, fetched.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct QuiescedSource {
     source: ActiveSource,
@@ -54,14 +55,14 @@ struct QuiescedSource {
 }
 
 impl Coordinator {
-    /// While held the coordinator begins no record, so that it comes to rest within a sync; all else goes on. Feed
-    /// [`Input::Tick`](crate::Input::Tick) after letting go: what waited begins then.
+    /// Sets whether the coordinator is held. A held coordinator starts no record, so it quiesces within a sync; all
+    /// other work continues. After the release feed [`Input::Tick`](crate::Input::Tick), which starts the waiting work.
     pub fn hold(&mut self, held: bool) {
         self.held = held;
     }
 
-    /// Nothing is staged, in flight, being published or being looked at, and there is no effect to drain. The shards are what the
-    /// log says once they have answered every command.
+    /// True if no record is staged, in flight or being published, no tip is being viewed, and no effect is undrained.
+    /// Once the shards have answered every command, their state follows from the log.
     pub fn is_quiesced(&self) -> bool {
         let setting_up = self.requests.table_locks.values().any(|table_lock| table_lock.setting_up.is_some());
         self.staging.is_none()
@@ -72,9 +73,9 @@ impl Coordinator {
             && !self.poisoned
     }
 
-    /// All of its state that is in no record. Only at rest.
+    /// All state that is in no record. Call it only on a quiesced coordinator.
     pub fn quiesced_state(&self) -> QuiescedState {
-        assert!(self.is_quiesced(), "only a coordinator at rest is told by the log and this");
+        assert!(self.is_quiesced(), "the coordinator is quiesced");
         let mut extracts = vec![];
         let mut sources = BTreeMap::new();
         for (id, source) in &self.pipelines {
@@ -105,8 +106,8 @@ impl Coordinator {
 }
 
 impl Recovery {
-    /// The log was replayed up to the record at which a coordinator stood: goes on from there, in the middle of its life. An error
-    /// says that the two do not fit.
+    /// Restores a quiesced coordinator after the log was replayed up to its sequence. An error means that state and log
+    /// do not match.
     pub fn resume(
         self,
         config: Config,
@@ -117,7 +118,7 @@ impl Recovery {
         let QuiescedState { sequence, core, extracts, waiting } = quiesced_state;
         if self.last() != sequence {
             let last = self.last();
-            return Err(misfit(format!("the coordinator stood at record {sequence}, the log at {last}")));
+            return Err(misfit(format!("the state is of record {sequence}, the log ends at record {last}")));
         }
         let mut coordinator = self.coordinator(config, core.now_us, views)?;
         coordinator.read_only = core.read_only;
@@ -140,7 +141,7 @@ impl Recovery {
         let mut extracts = extracts.into_iter();
         for (id, QuiescedSource { mut source, counts }) in core.sources {
             if !coordinator.tip.pipelines.contains_key(&id) {
-                return Err(misfit(format!("pipeline {id} was being loaded, and the log does not know it")));
+                return Err(misfit(format!("pipeline {id} has a source, but is not in the log")));
             }
             let stages = counts.map(|count| extracts.by_ref().take(count).collect());
             if !source.put_extracts(stages) {

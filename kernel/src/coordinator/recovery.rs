@@ -14,7 +14,7 @@ use crate::record::{Body, Commit, Open, Record, RecordKind};
 use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use crate::snapshot::{ShardView, Snapshot};
 
-/// The coordinator while the log is read back: takes every record in order, then becomes a [`Coordinator`].
+/// The coordinator during recovery. It takes every record in order, then becomes a [`Coordinator`].
 #[derive(Debug)]
 pub struct Recovery {
     catalog: Catalog,
@@ -34,13 +34,13 @@ impl Recovery {
         Recovery { catalog: Catalog::new(), opened: None, last: Sequence(0) }
     }
 
-    /// What the first `open` record said; None before it was read.
+    /// The content of the first `open` record; None before it is read.
     pub fn opened(&self) -> Option<&Open> {
         self.opened.as_ref()
     }
 
-    /// Takes the next record: the catalog and the cursors go on, through the same function as live. The record's pieces go
-    /// to the shards ([`crate::Shard::replay`]) by the host, in parallel. An error is corruption: refuse to start.
+    /// Takes the next record: advances catalog and cursors with the same function as live. The host hands the record's
+    /// pieces to the shards ([`crate::Shard::replay`]), in parallel. An error means corruption: refuse to start.
     pub fn replay(&mut self, record: &Record) -> Result<()> {
         let corrupt = |text: String| Err(Error::new(SqlState::DATA_CORRUPTED, text));
         if record.sequence != self.last.next() {
@@ -64,8 +64,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// The log is read and open: `open` is this life's durable `open` record, `views` are the shards' first views, by shard.
-    /// Pipelines that were running are started again by the first effects.
+    /// Ends recovery. `open` is this term's durable `open` record; `views` are the shards' first views, by shard. The
+    /// first effects start the running pipelines again.
     pub fn finish(
         mut self,
         config: Config,
@@ -98,7 +98,7 @@ impl Recovery {
         Ok(coordinator)
     }
 
-    /// A coordinator of which nothing is under way, at the last record that was replayed.
+    /// An idle coordinator at the last replayed record.
     pub(super) fn coordinator(
         self,
         config: Config,
@@ -109,7 +109,7 @@ impl Recovery {
             Error::new(SqlState::DATA_CORRUPTED, "no open record was replayed, so there is no database")
         })?;
         let shard_count = opened.shard_count;
-        assert_eq!(views.len(), shard_count as usize, "one view a shard");
+        assert_eq!(views.len(), shard_count as usize, "one view per shard");
         let catalog = Arc::new(self.catalog);
         Ok(Coordinator {
             config,
@@ -142,14 +142,14 @@ impl Recovery {
         &self.catalog
     }
 
-    /// The last record that was replayed.
+    /// The last replayed record.
     pub fn last(&self) -> Sequence {
         self.last
     }
 }
 
 impl Coordinator {
-    /// One record says that they stand; START runs them again, each from its offsets.
+    /// Stages one record that stops the running pipelines. START runs them again from their offsets.
     fn stop_recovered(&mut self, running: Vec<Arc<PipelineDef>>) {
         if running.is_empty() {
             return;

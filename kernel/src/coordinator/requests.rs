@@ -1,5 +1,5 @@
-//! What clients ask for: snapshots and their release, table locks, writes and definitions in line. A request may overtake
-//! another only if they have no table in common.
+//! Client requests: snapshots and their release, table locks, and a queue of writes and definitions. A request may
+//! overtake another only if they have no table in common.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, 
 use crate::record::{Commit, RecordKind};
 use crate::snapshot::{ShardView, Snapshot};
 
-/// A request that waits for its turn.
+/// A request in the queue.
 #[derive(Clone, Debug)]
 pub(super) enum Waiting {
     Define(Definition),
@@ -24,7 +24,7 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
-    /// A request that takes its place in the line; None for those that are answered at once.
+    /// A request as an entry of the queue; None if it is answered at once.
     pub fn of(request: Request) -> Option<Waiting> {
         match request {
             Request::Define(definition) => Some(Waiting::Define(definition)),
@@ -34,12 +34,12 @@ impl Waiting {
         }
     }
 
-    /// Whether it is what somebody holds a table lock for.
+    /// Whether it is the write of a table lock's holder.
     fn holds_table_lock(&self) -> bool {
         matches!(self, Waiting::Write(Write { table_lock: Some(_), .. }))
     }
 
-    /// What was asked for.
+    /// The request.
     pub fn request(&self) -> Request {
         match self {
             Waiting::Define(definition) => Request::Define(definition.clone()),
@@ -51,12 +51,12 @@ impl Waiting {
     }
 }
 
-/// A line in which requests wait for one another.
+/// The order of requests in the queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Line {
-    /// Who touches this table.
+    /// Requests that use this table.
     Of(TableId),
-    /// Who changes the catalog.
+    /// Requests that change the catalog.
     OfDefinitions,
 }
 
@@ -64,7 +64,7 @@ enum Line {
 #[derive(Clone, Debug)]
 pub(super) struct TableLock {
     pub tables: BTreeSet<TableId>,
-    /// Who asked, until the views are all there.
+    /// The waiting request, until all views are there.
     pub setting_up: Option<SettingUp>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct SettingUp {
     views: Vec<Option<Arc<ShardView>>>,
 }
 
-/// Readers, table locks and the line.
+/// Readers, table locks and the queue.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     pub waiting: VecDeque<(RequestId, Waiting)>,
@@ -91,7 +91,7 @@ impl Requests {
         self.readers.values().min().copied()
     }
 
-    /// True while a table lock forbids to stage rows of a table.
+    /// True if a table lock forbids staging rows of a table.
     pub fn is_barred(&self, table: TableId) -> bool {
         self.table_locks.values().any(|table_lock| table_lock.tables.contains(&table))
     }
@@ -99,7 +99,8 @@ impl Requests {
 
 #[cfg(feature = "explore")]
 impl Requests {
-    /// See [`crate::fingerprint`]. A search asks for definitions only; what it waits for with rows or table locks is counted.
+    /// See [`crate::fingerprint`]. The exhaustive search sends definitions only. Of waiting rows and table locks only
+    /// the number counts.
     pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Requests { waiting, table_locks, last_table_lock: _, readers, last_reader: _ } = self;
         to.count(waiting.len());
@@ -124,17 +125,18 @@ impl Coordinator {
                 return;
             }
             Request::ReleaseTableLock(table_lock) => return self.drop_table_lock(Some(table_lock)),
-            other => Waiting::of(other).expect("all others wait for their turn"),
+            other => Waiting::of(other).expect("all other requests are queued"),
         };
-        // The holder of a table lock is never turned away: those in line may be waiting for it. There are no more of them than
-        // table locks, and no more table locks than tables.
+        // The request of a table lock's holder is never refused, because requests in the queue may wait for it. There
+        // are at most as many such requests as table locks, and at most as many table locks as tables.
         let mut holds_table_lock = waiting.holds_table_lock();
         if defects::is(Defect::HolderTurnedAway) {
             holds_table_lock = false;
         }
         if !holds_table_lock && self.requests.waiting.len() >= self.config.requests_waiting_max {
             reached(CoverageMark::RequestTurnedAway);
-            let text = format!("{} requests wait already; try again later", self.requests.waiting.len());
+            let text =
+                format!("{} requests are waiting already; try again later", self.requests.waiting.len());
             return self.reply(id, Err(Error::new(SqlState::OUT_OF_MEMORY, text)));
         }
         self.requests.waiting.push_back((id, waiting));
@@ -151,7 +153,7 @@ impl Coordinator {
         self.reply(id, Ok(Response::Snapshot { reader, snapshot: self.published.clone() }));
     }
 
-    /// Starts the first request whose turn it is. False if none can start.
+    /// Starts the first request that can start. False if there is none.
     pub(super) fn start_request(&mut self) -> bool {
         let mut passed = BTreeSet::new();
         let mut chosen = None;
@@ -179,10 +181,10 @@ impl Coordinator {
         true
     }
 
-    /// Where a waiting request stands.
+    /// The conflicts of a waiting request.
     fn lines_of(&self, waiting: &Waiting) -> BTreeSet<Line> {
         match waiting {
-            // The holder of a table lock is in nobody's line: what it waits for could be waiting for it.
+            // The holder of a table lock waits for no other request: these requests could be waiting for the lock.
             Waiting::Write(Write { table_lock: Some(_), .. }) => BTreeSet::new(),
             Waiting::Write(write) => write.tables.iter().map(|t| Line::Of(t.table)).collect(),
             Waiting::TableLock(tables) => tables.iter().copied().map(Line::Of).collect(),
@@ -236,7 +238,7 @@ impl Coordinator {
                 return Err(Error::new(SqlState::SERIALIZATION_FAILURE, text));
             }
             table_write.on_duplicate.check(table)?;
-            assert_eq!(table_write.shards.len(), self.shard_count as usize, "one part a shard");
+            assert_eq!(table_write.shards.len(), self.shard_count as usize, "one part per shard");
             for (shard, part) in table_write.shards.into_iter().enumerate() {
                 let rows: Vec<_> = part.rows.into_iter().filter(|rows| rows.num_rows() > 0).collect();
                 if rows.is_empty() && part.deletes.is_empty() {
@@ -268,8 +270,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Between two records, everything staged is the tip: the shards are asked for it, and nothing more is staged on these
-    /// tables until the statement is done. No lost update, no retry.
+    /// Between two records the staged tip is complete. The shards are asked for it, and no further rows of these tables
+    /// are staged until the statement ends. So no update is lost and no retry is needed.
     fn start_table_lock(&mut self, id: RequestId, tables: BTreeSet<TableId>) -> Result<()> {
         for table in &tables {
             self.tip.table(*table)?;
@@ -292,14 +294,16 @@ impl Coordinator {
         let catalog = self.tip.clone();
         // A table lock may have been released before it was set up.
         let Some(table_lock) = self.requests.table_locks.get_mut(&id) else { return };
-        let setting_up = table_lock.setting_up.as_mut().expect("one view a shard");
-        assert!(setting_up.views[shard.0 as usize].replace(view).is_none(), "one view a shard");
+        let setting_up = table_lock.setting_up.as_mut().expect("a lock with missing views is being set up");
+        assert!(setting_up.views[shard.0 as usize].replace(view).is_none(), "one view per shard");
         if setting_up.views.iter().any(|view| view.is_none()) {
             return;
         }
-        let SettingUp { id: request, sequence, views } = table_lock.setting_up.take().expect("just seen");
-        let shards = views.into_iter().map(|view| view.expect("just seen")).collect();
-        // The barred tables are as they were at `sequence`; other tables may have moved on and are not the statement's.
+        let SettingUp { id: request, sequence, views } =
+            table_lock.setting_up.take().expect("the lock is being set up");
+        let shards = views.into_iter().map(|view| view.expect("all views are there")).collect();
+        // The locked tables are unchanged since `sequence`. Other tables may have changed; the statement does not use
+        // them.
         let snapshot = Snapshot { sequence, catalog, shards };
         self.reply(request, Ok(Response::TableLock { table_lock: id, snapshot }));
     }
@@ -311,7 +315,7 @@ impl Coordinator {
         {
             let error = Error::new(
                 SqlState::QUERY_CANCELED,
-                "the statement was given up while it waited for its tables",
+                "the statement was cancelled while it waited for its tables",
             );
             self.reply(id, Err(error));
         }

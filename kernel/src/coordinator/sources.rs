@@ -1,5 +1,5 @@
-//! Each running pipeline's source: open, fetch, verify, retry, fail. All of it is volatile: what must survive a crash is in the
-//! catalog. Which verified extracts become a batch is decided in `batch`, when they do in `pacing`.
+//! The source of each running pipeline: open, fetch, verify, retry, fail. All of it is volatile; state that must
+//! survive a crash is in the catalog. `batch` selects the verified extracts of a batch, `pacing` the times.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,86 +16,86 @@ use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceMetadata, SplitStart};
 use crate::schema::{CursorSet, Cursors, PipelineDef, Split, StartAt};
 
-/// A split's cursor may lie beyond the end that the metadata names this many times in a row before that is called a loss: a
-/// broker that just took over may know less of the end than the kernel does (fault A10).
+/// If metadata names an end before a split's cursor this many times in a row, the messages count as lost. A new leader
+/// may know a lower end than the kernel (fault A10).
 const METADATA_BEYOND_END_MAX: u32 = 5;
 
 /// One pipeline's source, from START to STOP or failure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ActiveSource {
-    /// Fences what was requested before; newer than the epoch in the catalog after a retry.
+    /// Fences older requests. After a retry it is newer than the epoch in the catalog.
     pub epoch: Epoch,
     phase: Phase,
     retry: Retry,
-    /// Token of the last request for metadata.
+    /// Token of the last metadata request.
     last_token: u64,
     /// When the last batch was closed.
     pub last_batch_us: Micros,
-    /// The seeded defects that keep what a failed try had fetched.
+    /// For seeded defects that keep the extracts of a failed try.
     #[cfg(feature = "defects")]
     #[serde(skip)]
     kept: Option<Fetching>,
 }
 
-/// What a source is doing.
+/// The phase of a source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
-    /// `SourceOpen` is out.
+    /// `SourceOpen` is not answered yet.
     Opening,
-    /// `Fetch` is out.
+    /// The splits are fetched.
     Fetching(Fetching),
-    /// The source failed, and is tried again at this time.
+    /// The source failed. The retry begins at this time.
     Waiting { retry_at_us: Micros },
-    /// The source failed for good. The record that stops the pipeline waits its turn.
+    /// The source failed permanently. The record that stops the pipeline is not staged yet.
     Failed(Error),
 }
 
-/// What is remembered from one try to the next, until one works.
+/// State that is kept across retries until a fetch succeeds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Retry {
     /// Failures in a row.
     tries: u32,
-    /// Splits that ended before their cursors, and in how many answers in a row.
+    /// Splits whose end was before their cursor, and in how many answers in a row.
     beyond_end: BTreeMap<SplitName, u32>,
-    /// An error that waits to be written to the errors table.
+    /// An error that is to be written to the errors table.
     report: Option<Error>,
-    /// The last error that was written there: it is written once, until something works.
+    /// The last error that was written there. It is written once until a fetch succeeds.
     last_reported: Option<String>,
 }
 
-/// What is known of an open source, and what was fetched from it and is not yet committed.
+/// The state of an open source: its splits, and extracts that are not committed yet.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Fetching {
     splits: BTreeMap<SplitId, FetchedSplit>,
-    /// Handed in after the last request for metadata.
+    /// Extracts that arrived after the last metadata request began.
     #[serde(skip)]
     fetched: Vec<Extract>,
-    /// Handed in before the request that is out.
+    /// Extracts that arrived before the current metadata request began.
     #[serde(skip)]
     verifying: Vec<Extract>,
-    /// Bracketed by two equal answers: may be committed.
+    /// Extracts between two equal answers. They may be committed.
     #[serde(skip)]
     verified: VecDeque<Extract>,
-    /// Token of the request for metadata that is out.
+    /// Token of the current metadata request.
     requested: Option<u64>,
     last_metadata_us: Micros,
     /// The last answer named messages that are not fetched yet.
     behind: bool,
-    /// First cursors of splits, to be logged before any batch.
+    /// First cursors of splits, logged before any batch.
     discovered: Vec<CursorSet>,
 }
 
-/// A split that is fetched.
+/// A split that is being fetched.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct FetchedSplit {
     name: SplitName,
-    /// What the source named when it was opened: the first bracket.
+    /// Its identity when the source was opened: the metadata before the fetch.
     identity: Identity,
-    /// Where the next extract must begin.
+    /// Start of the next extract.
     expected: Position,
 }
 
-/// A source's extracts by how far they are: verified, verifying, fetched.
+/// A source's extracts by state: verified, verifying, fetched.
 pub(super) type ExtractsByStage = [Vec<Extract>; 3];
 
 impl ActiveSource {
@@ -130,19 +130,19 @@ impl ActiveSource {
         }
     }
 
-    /// Source bytes that are ready to be committed.
+    /// Source bytes of the verified extracts.
     pub fn verified_bytes(&self) -> u64 {
         self.fetching().map_or(0, |fetching| bytes(&fetching.verified))
     }
 
     /// Identity of a split whose extracts are verified.
     pub fn identity(&self, split: SplitId) -> Identity {
-        self.fetching().expect("a source with extracts is open").splits[&split].identity.clone()
+        self.fetching().expect("a source with extracts is being fetched").splits[&split].identity.clone()
     }
 
     /// Takes verified extracts, as many as fit into `bytes_max` and at least one.
     pub fn take_verified(&mut self, bytes_max: u64) -> Vec<Extract> {
-        let verified = &mut self.fetching_mut().expect("a pipeline with a batch is fetched").verified;
+        let verified = &mut self.fetching_mut().expect("a source with a batch is being fetched").verified;
         let (mut bytes, mut taken) = (0, vec![]);
         while let Some(extract) = verified.front()
             && (taken.is_empty() || bytes + extract.source_bytes <= bytes_max)
@@ -150,14 +150,14 @@ impl ActiveSource {
             bytes += extract.source_bytes;
             taken.extend(verified.pop_front());
         }
-        assert!(taken.len() == 1 || bytes <= bytes_max, "a batch keeps to its limit, or is one extract");
+        assert!(taken.len() == 1 || bytes <= bytes_max, "a batch is within its limit or is one extract");
         if !verified.is_empty() {
             reached(CoverageMark::BatchLeftExtracts);
         }
         taken
     }
 
-    /// Takes what must be logged before any batch: a failure, an error to report, splits first seen.
+    /// Takes the record that must precede any batch: a failure, an error to report, or first cursors.
     pub fn take_own_record(&mut self) -> Option<OwnRecord> {
         if let Phase::Failed(error) = &self.phase {
             return Some(OwnRecord::Failure(error.clone()));
@@ -169,7 +169,7 @@ impl ActiveSource {
         (!discovered.is_empty()).then_some(OwnRecord::Splits(discovered))
     }
 
-    /// Takes the extracts out, for who describes a quiesced coordinator.
+    /// Takes the extracts out, for a quiesced state.
     pub fn take_extracts(&mut self) -> ExtractsByStage {
         self.fetching_mut().map_or_else(Default::default, |fetching| {
             let verified = std::mem::take(&mut fetching.verified);
@@ -177,7 +177,7 @@ impl ActiveSource {
         })
     }
 
-    /// Puts back what [`take_extracts`](Self::take_extracts) took. False if the source is not one that has extracts.
+    /// Puts back the extracts of [`take_extracts`](Self::take_extracts). False if the source is not being fetched.
     pub fn put_extracts(&mut self, [verified, verifying, fetched]: ExtractsByStage) -> bool {
         let is_empty = verified.is_empty() && verifying.is_empty() && fetched.is_empty();
         let Some(fetching) = self.fetching_mut() else { return is_empty };
@@ -185,7 +185,7 @@ impl ActiveSource {
         true
     }
 
-    /// Ends a phase. What was fetched in it and is not staged goes.
+    /// Begins a phase. Extracts of the old phase that are not staged are dropped.
     fn enter(&mut self, phase: Phase) {
         let ended = std::mem::replace(&mut self.phase, phase);
         #[cfg(feature = "defects")]
@@ -196,7 +196,7 @@ impl ActiveSource {
         drop(ended);
     }
 
-    /// The source answered: from here on it is fetched.
+    /// The source answered. Fetching begins.
     fn begin_fetching(&mut self, now_us: Micros) {
         #[cfg(not(feature = "defects"))]
         let kept = Fetching::default();
@@ -230,7 +230,7 @@ impl ActiveSource {
 }
 
 impl Fetching {
-    /// Takes note of what the source said of its splits.
+    /// Stores the source's metadata.
     fn observe(&mut self, metadata: &SourceMetadata, now_us: Micros) {
         self.last_metadata_us = now_us;
         self.behind = self.splits.values().any(|split| {
@@ -239,7 +239,7 @@ impl Fetching {
         });
     }
 
-    /// Takes an extract that follows the one before it. False if it does not.
+    /// Adds an extract. False if it does not continue the one before.
     fn admit(&mut self, extract: Extract) -> bool {
         let split = self.splits.get_mut(&extract.split);
         let Some(split) = split.filter(|split| split.expected.is_continued_by(&extract.first)) else {
@@ -257,15 +257,15 @@ impl Fetching {
         true
     }
 
-    /// Begins to verify what was fetched, by a request for metadata.
+    /// Begins to verify the fetched extracts with a metadata request.
     fn begin_verifying(&mut self, token: u64) {
-        assert!(self.requested.is_none() && self.verifying.is_empty(), "one request verifies at a time");
+        assert!(self.requested.is_none() && self.verifying.is_empty(), "one verification at a time");
         self.verifying.append(&mut self.fetched);
         self.requested = Some(token);
     }
 
-    /// The answer named the same identities as the one before the extracts were fetched. It says nothing of a split that it leaves
-    /// out (fault A12): extracts of that one wait for the next answer.
+    /// The answer named the same identities as the one before the fetch. Extracts of a split that is absent from the
+    /// answer wait for the next answer (fault A12).
     fn end_verifying(&mut self, metadata: &SourceMetadata) {
         if !self.fetched.is_empty() {
             reached(CoverageMark::FetchedDuringMetadata);
@@ -282,7 +282,7 @@ impl Fetching {
         }
     }
 
-    /// A split whose identity is another one in this answer, with what it was.
+    /// A split whose identity in this answer differs, with the old identity.
     fn changed(&self, metadata: &SourceMetadata) -> Option<Changed> {
         self.splits.values().find_map(|split| {
             let found = metadata.splits.get(&split.name)?;
@@ -295,7 +295,7 @@ impl Fetching {
         !self.verified.is_empty() || !self.verifying.is_empty() || !self.fetched.is_empty()
     }
 
-    /// What the seeded defects `retry-keeps-…` and `poison-counted-twice` leave of a try that failed.
+    /// The extracts that the seeded defects `retry-keeps-…` and `poison-counted-twice` keep from a failed try.
     #[cfg(feature = "defects")]
     fn kept_by_defect(mut self) -> Option<Fetching> {
         let mut kept = Fetching::default();
@@ -347,20 +347,21 @@ fn bytes<'e>(extracts: impl IntoIterator<Item = &'e Extract>) -> u64 {
 }
 
 impl Coordinator {
-    /// Begins to load a pipeline: START, and recovery of one that was running.
+    /// Begins to load a pipeline: START, and recovery of a running pipeline.
     pub(super) fn open_source(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
         let source = ActiveSource::new(epoch);
         assert!(self.pipelines.insert(definition.id, source).is_none(), "a pipeline has one source");
         self.request_open(definition, epoch);
     }
 
-    /// The effect carries the definitions: a statement in line may drop the pipeline before the effect is carried out.
+    /// The effect contains the definitions, because a waiting statement may drop the pipeline before the effect is
+    /// carried out.
     fn request_open(&mut self, definition: Arc<PipelineDef>, epoch: Epoch) {
         let table = self.tip.tables[&definition.table].clone();
         self.effects.push_back(Effect::SourceOpen { pipeline: definition.id, epoch, definition, table });
     }
 
-    /// Ends it: STOP, DROP, failure. What was fetched and not staged is dropped.
+    /// Ends the load: STOP, DROP, failure. Extracts that are not staged are dropped.
     pub(super) fn close_source(&mut self, id: PipelineId) {
         self.close_epoch(id);
         self.recovered.remove(&id);
@@ -373,7 +374,7 @@ impl Coordinator {
         }
     }
 
-    /// Closes the epoch of a source that is open. One that waits to be tried again, or has failed, was closed then.
+    /// Closes the epoch of an open source. The epoch of a waiting or failed source is closed already.
     fn close_epoch(&mut self, id: PipelineId) {
         let open = self.pipelines.get(&id).filter(|source| source.is_open());
         if let Some(ActiveSource { epoch, .. }) = open {
@@ -381,7 +382,7 @@ impl Coordinator {
         }
     }
 
-    /// The source that a message is for; None if the message is of an older epoch (invariant 6) or the source has failed.
+    /// The source of an input; None if the input is of an older epoch (invariant 6) or the source has failed.
     fn source(&mut self, id: PipelineId, epoch: Epoch) -> Option<&mut ActiveSource> {
         let source = self.pipelines.get_mut(&id)?;
         if source.epoch != epoch {
@@ -391,9 +392,9 @@ impl Coordinator {
         Some(source).filter(|source| !matches!(source.phase, Phase::Failed(_)))
     }
 
-    /// A source that is there, whatever it is doing.
+    /// An existing source, in any phase.
     fn active_source(&mut self, id: PipelineId) -> &mut ActiveSource {
-        self.pipelines.get_mut(&id).expect("called for a source that is there")
+        self.pipelines.get_mut(&id).expect("the pipeline has a source")
     }
 
     pub(super) fn source_opened(&mut self, id: PipelineId, epoch: Epoch, metadata: SourceMetadata) {
@@ -439,8 +440,7 @@ impl Coordinator {
             || defects::is(Defect::TopicIdNotRecovered) && self.recovered.contains(&id)
     }
 
-    /// The metadata names ends before the cursors of some splits. That is a loss of a split for which several answers in a row say
-    /// so.
+    /// Handles ends before the cursors of some splits. They count as a loss after several such answers in a row.
     fn tolerate_or_fail(&mut self, id: PipelineId, found: BTreeMap<SplitName, Loss>) {
         let beyond_end = &mut self.active_source(id).retry.beyond_end;
         beyond_end.retain(|name, _| found.contains_key(name));
@@ -456,13 +456,13 @@ impl Coordinator {
         match loss {
             Some(name) => self.fail(id, lost(&pipeline, &found[&name])),
             None => {
-                let first = found.values().next().expect("there is one");
+                let first = found.values().next().expect("a split ends early");
                 self.retry_later(id, ends_early(pipeline.source_kind, first))
             }
         }
     }
 
-    /// Where a pipeline goes on: its cursors at the tip, or beyond it where the batch that is being staged will move them.
+    /// Where a pipeline continues: its cursors at the tip, moved on by the batch that is being staged.
     fn cursors(&self, id: PipelineId) -> Cursors {
         let mut cursors = self.tip.cursors[&id].clone();
         if defects::is(Defect::StagedCursorsForgotten) {
@@ -476,8 +476,8 @@ impl Coordinator {
         cursors
     }
 
-    /// Takes note of metadata, and begins to fetch the splits that are not fetched yet. A split that was never seen before gets a
-    /// cursor, which is logged before the first batch (fault A11).
+    /// Stores metadata, and begins to fetch the new splits. A split that was never seen before gets a cursor, which is
+    /// logged before the first batch (fault A11).
     fn fetch_splits(&mut self, id: PipelineId, metadata: &SourceMetadata) {
         let pipeline = self.tip.pipelines[&id].clone();
         let cursors = self.cursors(id);
@@ -485,7 +485,7 @@ impl Coordinator {
         let now_us = self.now_us;
         let source = self.active_source(id);
         let epoch = source.epoch;
-        let fetching = source.fetching_mut().expect("called for an open source");
+        let fetching = source.fetching_mut().expect("the source is being fetched");
         let is_first =
             defects::is(Defect::NewPartitionAtEnd) || !cursors.has_identity() && fetching.splits.is_empty();
         let at_end = is_first && pipeline.start_at == StartAt::Latest;
@@ -524,12 +524,12 @@ impl Coordinator {
         let current = self.pipelines.get(&id).map(|source| source.epoch);
         let unchecked = current.filter(|_| defects::is(Defect::EpochNotChecked));
         let epoch = unchecked.unwrap_or(extract.epoch);
-        assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece a shard");
+        assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece per shard");
         let Some(fetching) = self.source(id, epoch).and_then(ActiveSource::fetching_mut) else {
             return reached(CoverageMark::StaleExtractDropped);
         };
-        // The range repeats, overlaps or skips: whatever delivered it has lost its place. Nothing is guessed; the store's own
-        // offset is the truth (faults A3, A4), and the source starts again from there.
+        // The range repeats, overlaps or skips: the reader has a wrong position. The cursor is the true position
+        // (faults A3, A4). The source is reopened there.
         let (split, first, next) = (extract.split, extract.first, extract.next);
         if !fetching.admit(extract) {
             reached(CoverageMark::RangeDoesNotFollow);
@@ -542,7 +542,8 @@ impl Coordinator {
         }
     }
 
-    /// The seeded defect `stale-fetch-after-set-offsets`: what reaches beyond where the next range begins is taken for this epoch's.
+    /// The seeded defect `stale-fetch-after-set-offsets`: a range that reaches beyond the next expected ordinal counts
+    /// as one of this epoch.
     fn adopt_after_rewind(&self, extract: &mut Extract) {
         let rewound = self.tip.pipelines.get(&extract.pipeline).is_some_and(|p| p.generation > Generation(1));
         let source = self.pipelines.get(&extract.pipeline).filter(|_| rewound);
@@ -554,12 +555,12 @@ impl Coordinator {
         }
     }
 
-    /// Asks for metadata. The answer verifies everything that was fetched before the request: the second bracket (fault A6).
+    /// Requests metadata. The answer verifies all extracts that arrived before the request (fault A6).
     fn request_metadata(&mut self, id: PipelineId) {
         let source = self.active_source(id);
         source.last_token += 1;
         let (epoch, token) = (source.epoch, source.last_token);
-        source.fetching_mut().expect("only an open source is asked").begin_verifying(token);
+        source.fetching_mut().expect("the source is being fetched").begin_verifying(token);
         self.effects.push_back(Effect::SourceVerify { pipeline: id, epoch, token });
     }
 
@@ -582,7 +583,7 @@ impl Coordinator {
         }
         let source = self.active_source(id);
         source.retry.last_reported = None;
-        source.fetching_mut().expect("just seen").end_verifying(&metadata);
+        source.fetching_mut().expect("the source is being fetched").end_verifying(&metadata);
         self.fetch_splits(id, &metadata);
     }
 
@@ -596,13 +597,14 @@ impl Coordinator {
             SourceFailure::Permanent(error) => self.fail(id, error),
             SourceFailure::Lost { split, wanted, earliest, end } => {
                 reached(CoverageMark::LostWhileRead);
-                // The reader was ahead of what is committed: what it has lost may not be what the pipeline needs next, and a
-                // hint to go on from there would skip what lies between. From the cursor the same question has its answer.
+                // The reader was ahead of the cursor. Its missing messages may not be the ones that the pipeline needs
+                // next, and a hint to continue there would skip the messages between. After a fetch from the cursor the
+                // same failure names the right range.
                 let cursor = self.cursors(id).named(&split).and_then(|(_, split)| split.position);
                 if cursor.is_some_and(|cursor| cursor.is_before(&wanted)) {
                     let noun = wanted.kind().split_noun();
                     let text = format!(
-                        "{noun} {split}: a reader at {wanted} has lost its place; fetching again from the cursor"
+                        "{noun} {split}: a reader at {wanted} has lost its position; fetching again from the cursor"
                     );
                     self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
                     return self.reopen(id);
@@ -613,13 +615,14 @@ impl Coordinator {
         }
     }
 
-    /// The pipeline stops. The record that says so is staged in its turn (`batch::start_own_record`).
+    /// Stops the pipeline. The record of its failure is staged later (`batch::start_own_record`).
     fn fail(&mut self, id: PipelineId, error: Error) {
         self.close_epoch(id);
         self.active_source(id).enter(Phase::Failed(error));
     }
 
-    /// The source is closed and opened again after a pause. The error is written to the errors table once, until something works.
+    /// Closes the source and opens it again after a pause. The error is written to the errors table once, until a fetch
+    /// succeeds.
     fn retry_later(&mut self, id: PipelineId, error: Error) {
         let (now_us, epoch) = (self.now_us, self.new_epoch());
         self.close_epoch(id);
@@ -641,7 +644,7 @@ impl Coordinator {
         self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: Some(error) });
     }
 
-    /// Opens again at once, from the cursor, under a new epoch.
+    /// Opens the source again at once, from the cursor, under a new epoch.
     fn reopen(&mut self, id: PipelineId) {
         let epoch = self.new_epoch();
         self.close_epoch(id);
@@ -657,7 +660,7 @@ impl Coordinator {
         }
     }
 
-    /// Retries that are due, and requests for metadata: for what was fetched, or because nothing came for a while.
+    /// Starts due retries and metadata requests, for fetched extracts or after an idle time.
     pub(super) fn run_timers(&mut self) {
         let ids: Vec<PipelineId> = self.pipelines.keys().copied().collect();
         for id in ids {
@@ -685,7 +688,7 @@ impl Coordinator {
         Backlog { bytes: bytes(extracts), bytes_max, behind: fetching.behind }
     }
 
-    /// When to ask for metadata; None while a request is out.
+    /// When to request metadata; None while a request is not answered.
     fn metadata_due(&self, fetching: &Fetching) -> Option<Micros> {
         let fetched = (!fetching.fetched.is_empty()).then(|| self.backlog(fetching, &fetching.fetched));
         let due_us = || self.config.pacing.metadata_due_us(fetching.last_metadata_us, fetched);
@@ -724,19 +727,19 @@ impl Coordinator {
     }
 }
 
-/// The seeded defect `loss-is-reset`: only of a pipeline that was never rewound, which could stand before the oldest message without
-/// any loss.
+/// The seeded defect `loss-is-reset`: only for pipelines without SET OFFSETS. After SET OFFSETS a cursor can be before
+/// the oldest message without any loss.
 fn is_reset(pipeline: &PipelineDef, cursor: &Position, earliest: &Position) -> bool {
     defects::is(Defect::LossIsReset) && pipeline.generation == Generation(1) && cursor.is_before(earliest)
 }
 
-/// A split that is now something else under the same name.
+/// A split whose name has another identity now.
 struct Changed {
     was: Identity,
     now: Identity,
 }
 
-/// Messages that a split should have and has not.
+/// Missing messages of a split.
 struct Loss {
     split: SplitName,
     wanted: Position,
@@ -744,8 +747,8 @@ struct Loss {
     end: Position,
 }
 
-/// The first split of an answer whose identity is not that of the cursor: its own, or that of a split which is part of the same thing
-/// (fault A6).
+/// The first split of an answer whose identity differs from its cursor's, or from that of a split that is part of the
+/// same thing (fault A6).
 fn changed_identity(pipeline: &PipelineDef, cursors: &Cursors, metadata: &SourceMetadata) -> Option<Changed> {
     let known = || cursors.splits().filter_map(|(_, split)| Some((&split.name, split.identity.as_ref()?)));
     metadata.splits.iter().find_map(|(name, found)| {
@@ -762,19 +765,19 @@ fn source_changed(pipeline: &PipelineDef, changed: &Changed) -> Error {
     Error::new(
         SqlState::SOURCE_CHANGED,
         format!(
-            "the {noun} of pipeline {name} was deleted and created again ({noun} id {was} is now {now}), so its offsets mean \
-             other messages; nothing of the new {noun} was loaded, and what was loaded of the old one stays. To load the new \
-             one from its start, in addition: ALTER PIPELINE {name} SET OFFSETS EARLIEST, then START PIPELINE"
+            "the {noun} of pipeline {name} was deleted and created again ({noun} id {was} is now {now}), so its offsets refer \
+             to other messages. No message of the new {noun} was loaded; the rows of the old one stay. To load also the new \
+             one from its start: ALTER PIPELINE {name} SET OFFSETS EARLIEST, then START PIPELINE"
         ),
     )
 }
 
-/// Of a split that is said to end before its cursor, as long as that may pass.
+/// The error while a split's end is before its cursor and this does not count as a loss yet.
 fn ends_early(kind: SourceKind, loss: &Loss) -> Error {
     let Loss { split, wanted, end, .. } = loss;
     let text = format!(
-        "{} {split} ends at {end}, before the next message {wanted}, as its broker says now; a broker that just took over may \
-         not know of all messages yet, so it is asked again before this counts as a loss",
+        "{} {split} ends at {end}, before the next message {wanted}, in the latest metadata. A new leader may not have all \
+         messages yet, so the broker is asked again before this counts as a loss",
         kind.split_noun()
     );
     Error::new(SqlState::SOURCE_LOST, text)
@@ -785,7 +788,7 @@ fn lost(pipeline: &PipelineDef, loss: &Loss) -> Error {
     let (name, noun) = (&pipeline.name, pipeline.source_kind.split_noun());
     let (what, go_on) = if wanted.is_before(earliest) {
         let what = format!(
-            "messages {wanted}..{earliest} of {noun} {split} are gone from the source (retention or truncation)"
+            "messages {wanted}..{earliest} of {noun} {split} are missing at the source (retention or truncation)"
         );
         (what, earliest)
     } else {
@@ -797,7 +800,7 @@ fn lost(pipeline: &PipelineDef, loss: &Loss) -> Error {
     Error::new(
         SqlState::SOURCE_LOST,
         format!(
-            "{what}; pipeline {name} stopped rather than guess. To go on without them: ALTER PIPELINE {name} SET OFFSETS \
+            "{what}; pipeline {name} stopped. To continue without them: ALTER PIPELINE {name} SET OFFSETS \
              '{{\"{split}\": {go_on}}}', then START PIPELINE"
         ),
     )

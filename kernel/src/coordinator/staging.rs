@@ -1,5 +1,5 @@
-//! The one record that is being staged: work out to the shards, outcomes back, refused rows set aside in a second round, and
-//! then either appended or abandoned.
+//! The one record that is being staged: commands to the shards, their outcomes, a second round for refused rows, and
+//! then the append or the abandonment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
 use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
-/// Whose record it is.
+/// The origin of a record.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
-    /// A client's rows, perhaps under a table lock: any refused row abandons the record.
+    /// A client's rows, perhaps under a table lock. Any refused row abandons the record.
     Write { id: RequestId, table_lock: Option<TableLockId> },
     /// A client's definition.
     Define { id: RequestId },
-    /// Pipelines' batches: refused rows are set aside.
+    /// Batches of pipelines. Refused rows become dead letters.
     Batch(Vec<BatchPart>),
-    /// The kernel's own: cursors first seen, a pipeline that failed.
+    /// The kernel's own: first cursors, a failed pipeline.
     Own,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Staging {
     counts: Counts,
     rejected: Vec<Rejected>,
     ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
-    /// The second round, which puts refused rows into the errors table, is on its way.
+    /// The second round, which adds refused rows to the errors table, has begun.
     second_round: bool,
 }
 
@@ -58,7 +58,7 @@ impl Staging {
 
 #[cfg(feature = "explore")]
 impl Staging {
-    /// See [`crate::fingerprint`]. What the parts say is what their shards hold as staged.
+    /// See [`crate::fingerprint`]. The content of the parts is in the shards' staged state.
     pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Staging {
             kind,
@@ -101,14 +101,14 @@ impl Staging {
     }
 }
 
-/// Work for each shard that has any.
+/// Work of each shard that has any.
 pub(super) type WorkByShard = BTreeMap<ShardId, Vec<Work>>;
 
 impl Coordinator {
-    /// Begins a record. `commit` has definitions and cursors; pieces come from the shards.
+    /// Begins a record. `commit` has definitions and cursors; the pieces come from the shards.
     pub(super) fn stage(&mut self, kind: RecordKind, origin: Origin, commit: Commit, work: WorkByShard) {
         assert!(self.staging.is_none(), "one record is staged at a time");
-        assert!(!self.read_only, "nothing is logged below the reserve");
+        assert!(!self.read_only, "no record is started below the reserve");
         let mut staging = Staging {
             kind,
             origin,
@@ -129,8 +129,8 @@ impl Coordinator {
     fn send_work(&mut self, staging: &mut Staging, work: WorkByShard) {
         let sequence = self.next_sequence;
         for (shard, work) in work {
-            assert!((0..self.shard_count).contains(&shard.0), "a shard of this database");
-            assert!(!work.is_empty(), "a shard is told what to do");
+            assert!((0..self.shard_count).contains(&shard.0), "the shard exists in this database");
+            assert!(!work.is_empty(), "a command has work");
             staging.waiting.insert(shard);
             staging.touched.insert(shard);
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Stage { sequence, work } });
@@ -146,9 +146,9 @@ impl Coordinator {
         ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
         rejected: Vec<Rejected>,
     ) {
-        assert_eq!(sequence, self.next_sequence, "only the next record is being staged");
-        let staging = self.staging.as_mut().expect("a shard stages only when told");
-        assert!(staging.waiting.remove(&shard), "one reply to a command");
+        assert_eq!(sequence, self.next_sequence, "the reply is for the record that is being staged");
+        let staging = self.staging.as_mut().expect("a shard stages only on command");
+        assert!(staging.waiting.remove(&shard), "one reply per command");
         if !piece.is_empty() {
             staging.parts[shard.0 as usize].push(piece);
         }
@@ -173,7 +173,7 @@ impl Coordinator {
         self.append_staged(staging);
     }
 
-    /// A client's statement fails as a whole: what its shards staged is dropped, and it is told why.
+    /// Fails a client's statement as a whole: its shards drop the staged rows, and the client gets the error.
     fn abandon_write(&mut self, staging: Staging) {
         let Origin::Write { id, table_lock } = staging.origin else {
             unreachable!("only writes are abandoned")
@@ -192,13 +192,15 @@ impl Coordinator {
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
         }
         self.drop_table_lock(table_lock);
-        let error = staging.rejected.into_iter().next().expect("a reason").error;
+        let error = staging.rejected.into_iter().next().expect("a failed statement has a refused row").error;
         self.effects.push_back(Effect::Reply { id, result: Err(error) });
     }
 
-    /// Rows of pipelines that a shard refused go to the errors table, in the same record: a second round of staging.
+    /// Adds the refused rows of pipelines to the errors table, in the same record: a second round of staging.
     fn dead_letter_rejected(&mut self, mut staging: Staging) {
-        let Origin::Batch(parts) = &mut staging.origin else { unreachable!("only batches set aside") };
+        let Origin::Batch(parts) = &mut staging.origin else {
+            unreachable!("only batches have dead letters")
+        };
         assert!(!staging.second_round, "rows of the errors table are never refused");
         reached(CoverageMark::SecondRound);
         let rejected = std::mem::take(&mut staging.rejected);
@@ -208,10 +210,12 @@ impl Coordinator {
             *rows_of_message.entry((row.table, row.origin)).or_default() += 1;
         }
         for row in rejected {
-            let part =
-                parts.iter_mut().find(|p| p.table == row.table).expect("one pipeline a table in one batch");
+            let part = parts
+                .iter_mut()
+                .find(|p| p.table == row.table)
+                .expect("a refused row is of a pipeline of this batch");
             let mut dead_letter = row.dead_letter().expect("rows of a batch have an origin");
-            // Of one message once: it may have many rows, and all of them may be refused.
+            // One dead letter per message: several or all of its rows may be refused.
             if rows_of_message[&(row.table, row.origin)] == 1 {
                 let original = part.original(dead_letter.split, dead_letter.ordinal);
                 dead_letter.payload = original.or(dead_letter.payload);
@@ -225,7 +229,7 @@ impl Coordinator {
         self.staging = Some(staging);
     }
 
-    /// Completes the tallies of a batch's cursors and stops the pipelines whose error limit it reached.
+    /// Completes the tallies of a batch's cursors, and stops pipelines that exceeded their error limit.
     fn settle_batch(&mut self, staging: &mut Staging) {
         let Origin::Batch(parts) = &staging.origin else { return };
         for advance in &mut staging.commit.cursors {
@@ -244,7 +248,7 @@ impl Coordinator {
             } else {
                 self.tip.cursors[&part.pipeline].dead_letters
             };
-            // A limit that was lowered stops it with the next message that is set aside.
+            // If the limit was lowered below the count, the next dead letter stops the pipeline.
             if let Some(limit) = pipeline.error_limit
                 && dead_letters > 0
                 && before + dead_letters > limit
@@ -264,7 +268,7 @@ impl Coordinator {
         let Staging { kind, origin, mut commit, parts, touched, counts, .. } = staging;
         commit.pieces = parts.into_iter().map(Piece::Inline).collect();
         apply::apply(Arc::make_mut(&mut self.tip), &commit)
-            .expect("a record of our own agrees with the catalog");
+            .expect("a record of the kernel agrees with the catalog");
         if defects::is(Defect::OffsetsAheadOfSync) {
             self.published.catalog = self.tip.clone();
         }
@@ -273,7 +277,7 @@ impl Coordinator {
                 self.drop_table_lock(table_lock);
                 (Some((id, counts)), vec![])
             }
-            // What went with a definition is nobody's count of rows.
+            // Rows that a definition deleted are not counted.
             Origin::Define { id } => (Some((id, Counts::default())), vec![]),
             Origin::Batch(parts) => {
                 (None, parts.into_iter().map(|p| (p.pipeline, p.epoch, p.source_bytes)).collect())
@@ -285,7 +289,7 @@ impl Coordinator {
         self.append(Body::Commit(kind, commit), record);
     }
 
-    /// Work that puts set-aside messages into the errors table.
+    /// Work that adds dead letters to the errors table.
     pub(super) fn errors_work(&self, at_us: Micros, rows: &[(PipelineId, DeadLetter)]) -> WorkByShard {
         let mut work = WorkByShard::new();
         for part in errors_table::parts(rows, self.config.dead_letter_bytes_max) {
@@ -296,8 +300,8 @@ impl Coordinator {
         work
     }
 
-    /// Stages a record that stops a pipeline in state Failed, and a row in the errors table that says why. The record waits its
-    /// turn: see `sources::ActiveSource::failure`.
+    /// Stages a record that stops a pipeline in state Failed, with a row in the errors table that gives the reason. For
+    /// its turn see `sources::ActiveSource::failure`.
     pub(super) fn stage_failure(&mut self, id: PipelineId, error: &Error) {
         let change = self.fail_source(id, error);
         let work = self.route_errors(errors_table::source_error(&self.tip, self.now_us, id, error));
@@ -313,7 +317,7 @@ impl Coordinator {
         by_shard.map(|(shard, rows)| (shard, vec![Work::append(ERRORS_TABLE, rows)])).collect()
     }
 
-    /// The pipeline's definition as it is once it has failed; its source is closed.
+    /// The definition of a pipeline in state Failed. Its source is closed.
     fn fail_source(&mut self, id: PipelineId, error: &Error) -> CatalogChange {
         self.close_source(id);
         let mut pipeline = (*self.tip.pipelines[&id]).clone();
@@ -326,10 +330,10 @@ impl Coordinator {
     }
 }
 
-/// Moves the messages of which rows were refused or dropped from `applied` to where they belong. A message has one disposition,
-/// however many rows it has and on however many shards: the worst that befell one of them.
+/// Moves messages with refused or dropped rows from `applied` to their disposition. A message has one disposition,
+/// however many rows and shards it has: refused before dropped before applied.
 pub(super) fn dispose(tally: &mut Tally, rejected: &BTreeSet<i64>, mut ignored: Vec<i64>) {
-    // Each shard's offsets are all but sorted, which a stable sort makes use of.
+    // The ordinals of each shard are nearly sorted, so a stable sort is fast.
     ignored.sort();
     ignored.dedup();
     ignored.retain(|offset| !rejected.contains(offset));
@@ -338,7 +342,7 @@ pub(super) fn dispose(tally: &mut Tally, rejected: &BTreeSet<i64>, mut ignored: 
     }
     let (rejected, ignored) = (rejected.len() as u64, ignored.len() as u64);
     let applied = tally.applied.checked_sub(rejected + ignored);
-    tally.applied = applied.expect("shards speak of messages that left a row");
+    tally.applied = applied.expect("shards name only messages with rows");
     tally.dead_letters += rejected;
     tally.ignored += ignored;
 }

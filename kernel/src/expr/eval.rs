@@ -367,8 +367,8 @@ pub(crate) fn compare_floats(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
-/// Runs `$body` with `$order`, a function from a row to the order of two columns' values there, nulls aside. None if the
-/// columns are of different types.
+/// Runs `$body` with `$order`, a function from a row to the order of two columns' values there, nulls aside. None if
+/// the columns are of different types.
 macro_rules! with_order {
     ($a:expr, $b:expr, $order:ident => $body:expr) => {{
         macro_rules! primitives {

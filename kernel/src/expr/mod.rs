@@ -70,8 +70,8 @@ pub enum Expr {
     Incoming(u16),
     /// A constant of the given type.
     Literal(Literal, ColumnType),
-    /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale. Overflow and
-    /// division by zero reject the row.
+    /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale.
+    /// Overflow and division by zero reject the row.
     Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
     /// PostgreSQL's quotient of two decimals with different scales. Division by zero, and a result that the type cannot
     /// hold, reject the row.
@@ -98,8 +98,8 @@ pub enum Expr {
     Case(Vec<(Expr, Expr)>, Box<Expr>),
     /// Text concatenation; null if either is null.
     Concat(Box<Expr>, Box<Expr>),
-    /// Cast between numeric types, or between types of texts, as an assignment does it; a value that does not fit rejects the
-    /// row.
+    /// Cast between numeric types, or between types of texts, as an assignment does it; a value that does not fit
+    /// rejects the row.
     Cast(Box<Expr>, ColumnType),
 }
 

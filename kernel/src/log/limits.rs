@@ -1,5 +1,5 @@
-//! How much of a log is handled at once. No byte of a log depends on it but for where log files end; so a simulation draws small limits,
-//! and comes to every seam with short records.
+//! Sizes of the steps in which a log is written, read and repaired. They do not change the bytes of a log, except where
+//! log files end. So a simulation draws small limits, and reaches every boundary with short records.
 
 use super::recovery::CLEAR_LEN_MAX;
 

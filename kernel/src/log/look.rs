@@ -38,7 +38,7 @@ impl<S: Storage> LogReader<S> {
         let record = self.scan.next(&mut self.storage, &mut self.reader)?;
         if record.is_none() {
             self.ended = true;
-            self.scan.judge(&mut self.storage)?;
+            self.scan.classify_tail(&mut self.storage)?;
         }
         Ok(record)
     }

@@ -96,8 +96,8 @@ pub fn open<S: Storage>(
     let limits = limits.into().checked();
     let mut scan = Scan::begin(&mut storage, log_files, limits)?;
     scan.run(&mut storage, visitor)?;
-    scan.judge(&mut storage)?;
-    let torn_tail = scan.settle(&mut storage)?;
+    scan.classify_tail(&mut storage)?;
+    let torn_tail = scan.repair_tail(&mut storage)?;
     let Scan { database, chain, shard_count, index, offset, log_files, manifest, .. } = scan;
     let shard_count = shard_count.ok_or_else(|| {
         let message =
@@ -324,7 +324,7 @@ impl Scan {
 
     /// The record after the last one is missing or damaged. That is corruption exactly if there is evidence that it was
     /// synced: the manifest or a header after it. A header is valid evidence whatever the state of its payload.
-    pub(super) fn judge<S: Storage>(&self, storage: &mut S) -> Result<()> {
+    pub(super) fn classify_tail<S: Storage>(&self, storage: &mut S) -> Result<()> {
         let bad = self.chain.last.next();
         let short = self.manifest.filter(|manifest| bad <= manifest.through);
         if let Some(manifest) = short.filter(|_| !defects::is(Defect::ManifestUnread)) {
@@ -398,7 +398,7 @@ impl Scan {
 
     /// Makes the accepted records durable and removes the rest permanently: removes later log files, rewrites the
     /// records that may not be on the disk, clears the tail, and syncs all of it.
-    fn settle<S: Storage>(&mut self, storage: &mut S) -> Result<Option<TornTail>> {
+    fn repair_tail<S: Storage>(&mut self, storage: &mut S) -> Result<Option<TornTail>> {
         let (log_file, _) = self.log_files[self.index];
         let mut torn = false;
         for (number, _) in self.log_files.split_off(self.index + 1).into_iter().rev() {

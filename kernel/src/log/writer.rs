@@ -40,7 +40,7 @@ pub(super) struct LogFile {
     pub len: u64,
     /// Offset of the next record.
     pub end: u64,
-    /// The storage was told to prepare the next one.
+    /// The storage was asked to prepare the next log file.
     pub prepared: bool,
 }
 
@@ -124,10 +124,10 @@ impl<S: Storage> LogWriter<S> {
     /// Copies a record into place, with the checksum of the previous one and the last durable sequence. When it
     /// returns, the bytes are written but not durable. Records come in order of sequence, without gaps.
     ///
-    /// With [`SqlState::DISK_FULL`] the writer may still be [well](Self::is_well): there was no room for the log file that the record
-    /// file, and nothing was written. The same record may be appended again once there is space.
+    /// With [`SqlState::DISK_FULL`] the writer may still be [well](Self::is_well): there was no space for the log
+    /// file that the record needs, and nothing was written. The same record may be appended again once there is space.
     pub fn append(&mut self, record: &EncodedRecord) -> Result<()> {
-        assert!(record.kind != RecordKind::Open, "only the start of a life appends an open record");
+        assert!(record.kind != RecordKind::Open, "only the start of a term appends an open record");
         self.append_any(record)?;
         if record.kind == RecordKind::SyncMarker {
             self.renew_manifest();

@@ -24,10 +24,10 @@ pub(super) struct Chunk {
     /// Key columns of a keyed table, typed for comparison.
     pub key: Vec<KeyColumn>,
     /// Rows deleted at the staged tip.
-    pub gone: Bitmap,
-    /// Rows deleted for readers; a subset of `gone`.
-    pub gone_published: Bitmap,
-    /// Copy of `gone_published` for readers; None if it is outdated or empty.
+    pub deleted: Bitmap,
+    /// Rows deleted for readers; a subset of `deleted`.
+    pub deleted_published: Bitmap,
+    /// Copy of `deleted_published` for readers; None if it is outdated or empty.
     frozen: Option<Arc<BooleanBuffer>>,
     /// Readers see it.
     pub published: bool,
@@ -46,8 +46,8 @@ impl Chunk {
             rows,
             ids,
             key,
-            gone: Bitmap::default(),
-            gone_published: Bitmap::default(),
+            deleted: Bitmap::default(),
+            deleted_published: Bitmap::default(),
             frozen: None,
             published: false,
             row_bytes,
@@ -69,14 +69,14 @@ impl Chunk {
 
     /// Rows that readers see.
     pub fn live_published(&self) -> usize {
-        self.len() - self.gone_published.count()
+        self.len() - self.deleted_published.count()
     }
 
     /// A deletion becomes visible.
     pub fn publish_deletion(&mut self, row: usize) {
         let rows = self.len();
-        assert!(self.gone.get(row), "only staged deletions are published");
-        assert!(self.gone_published.set(row, rows), "a row is deleted once");
+        assert!(self.deleted.get(row), "only staged deletions are published");
+        assert!(self.deleted_published.set(row, rows), "a row is deleted once");
         if !defects::is(Defect::DeletionsSharedBetweenSnapshots) {
             self.frozen = None;
         }
@@ -87,20 +87,20 @@ impl Chunk {
         if self.frozen.is_some() {
             reached(CoverageMark::DeletionsShared);
         } else {
-            self.frozen = self.gone_published.freeze(self.len());
+            self.frozen = self.deleted_published.freeze(self.len());
         }
         ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.frozen.clone() }
     }
 
     /// The view for a statement at the staged tip.
     pub fn view_tip(&self) -> ChunkView {
-        ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.gone.freeze(self.len()) }
+        ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.deleted.freeze(self.len()) }
     }
 
     /// Bytes held: columns, ids, bitmaps.
     pub fn bytes(&self) -> usize {
         let frozen = if self.frozen.is_some() { self.len() / 8 } else { 0 };
-        self.row_bytes + self.ids.bytes() + self.gone.bytes() + self.gone_published.bytes() + frozen
+        self.row_bytes + self.ids.bytes() + self.deleted.bytes() + self.deleted_published.bytes() + frozen
     }
 
     /// Bytes of the columns.
@@ -121,8 +121,8 @@ impl Chunk {
             rows,
             ids: _,
             key: _,
-            gone,
-            gone_published,
+            deleted,
+            deleted_published,
             frozen: _,
             published,
             row_bytes: _,
@@ -130,7 +130,7 @@ impl Chunk {
         } = self;
         to.rows(table, rows);
         for row in 0..rows.num_rows() {
-            to.word(u64::from(gone.get(row)) + 2 * u64::from(gone_published.get(row)));
+            to.word(u64::from(deleted.get(row)) + 2 * u64::from(deleted_published.get(row)));
         }
         to.word(*published);
     }

@@ -96,7 +96,7 @@ impl Contents {
 
     /// Whether a row is live at the staged tip.
     pub fn is_live(&self, location: RowLocation) -> bool {
-        !self.chunk(location.slot()).gone.get(location.row())
+        !self.chunk(location.slot()).deleted.get(location.row())
     }
 
     /// Location of a row id, if such a row exists (it may be deleted).
@@ -116,7 +116,7 @@ impl Contents {
         for slot in &self.order {
             let chunk = self.chunk(*slot);
             let numbers = chunk.rows.column(column).as_primitive::<Int64Type>();
-            let living = (0..chunk.len()).filter(|row| !chunk.gone.get(*row));
+            let living = (0..chunk.len()).filter(|row| !chunk.deleted.get(*row));
             ids.extend(living.filter(|row| numbers.value(*row) == number).map(|row| chunk.ids.get(row)));
         }
         ids
@@ -147,7 +147,7 @@ impl Contents {
         for location in &deletes {
             let chunk = self.chunk_mut(location.slot());
             let rows = chunk.len();
-            if !chunk.gone.set(location.row(), rows) {
+            if !chunk.deleted.set(location.row(), rows) {
                 return Err(super::corrupt(&self.table, "a row is deleted twice".into()));
             }
         }
@@ -209,7 +209,7 @@ impl Contents {
         let len = slots[slot as usize].as_ref().expect("in use").len();
         assert!(keys.hashes.len() == len && keys.before.len() == len, "one key a row");
         let is_gone = |location: &RowLocation| {
-            slots[location.slot() as usize].as_ref().expect("in use").gone.get(location.row())
+            slots[location.slot() as usize].as_ref().expect("in use").deleted.get(location.row())
         };
         if !keys.before.iter().all(|location| location.is_none() || is_gone(location)) {
             return Err(super::corrupt(&self.table, "a primary key is there twice".into()));
@@ -370,10 +370,10 @@ impl Contents {
                 self.unindex(&locations, locations.len());
             }
             let chunk = self.take_slot(slot);
-            assert!(!chunk.published && chunk.gone.count() == 0, "later applications are undone first");
+            assert!(!chunk.published && chunk.deleted.count() == 0, "later applications are undone first");
         }
         for location in &applied.deletes {
-            self.chunk_mut(location.slot()).gone.clear(location.row());
+            self.chunk_mut(location.slot()).deleted.clear(location.row());
         }
         self.staged -= 1;
         if defects::is(Defect::UndoForgetsKeys) {
@@ -438,7 +438,7 @@ impl Contents {
         let mut view = TableView::default();
         for slot in &self.order {
             let chunk = self.chunk(*slot);
-            let live = chunk.len() - chunk.gone.count();
+            let live = chunk.len() - chunk.deleted.count();
             if live > 0 {
                 view.chunks.push(chunk.view_tip());
             }

@@ -1,4 +1,4 @@
-//! Merging: many small chunks into one, and mostly dead chunks into their live rows. Only published chunks are merged,
+//! Merging: many small chunks into one, and chunks of mostly deleted rows into their live rows. Only published chunks are merged,
 //! and only neighbours, so that row ids stay ascending; rows keep their ids. Readers continue to read the chunks that
 //! they hold.
 //!
@@ -149,11 +149,11 @@ fn merge_window(contents: &mut Contents, window: Range<usize>, moves: &mut Moves
         let old = contents.take_slot(*slot);
         assert!(old.published, "only published chunks are merged");
         let locations = (0..old.len()).map(|old_row| {
-            if old.gone_published.get(old_row) {
+            if old.deleted_published.get(old_row) {
                 return RowLocation::NONE;
             }
             from.push(RowLocation::new(*slot, old_row));
-            RowLocation::new(new_slot.expect("a row lives"), from.len() - 1)
+            RowLocation::new(new_slot.expect("a live row exists"), from.len() - 1)
         });
         moves.of_slot.insert(*slot, locations.collect());
     }
@@ -190,30 +190,30 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
     let columns = (0..contents.schema.fields().len()).map(column).collect();
     let rows = RecordBatch::try_new(contents.schema.clone(), columns).expect("rows of the table");
     let mut ids: Vec<RowId> = Vec::with_capacity(live);
-    let mut gone = Vec::new();
+    let mut deleted = Vec::new();
     let mut of_chunk: Vec<RowId> = Vec::new();
     for chunk in &chunks {
         of_chunk.clear();
         chunk.ids.append_to(&mut of_chunk);
-        for (row, id) in of_chunk.iter().enumerate().filter(|(row, _)| !chunk.gone_published.get(*row)) {
-            if chunk.gone.get(row) && !defects::is(Defect::MergeRevivesRows) {
-                gone.push(ids.len());
+        for (row, id) in of_chunk.iter().enumerate().filter(|(row, _)| !chunk.deleted_published.get(*row)) {
+            if chunk.deleted.get(row) && !defects::is(Defect::MergeRevivesRows) {
+                deleted.push(ids.len());
             }
             ids.push(*id);
         }
     }
     let mut merged = Chunk::new(rows, RowIds::from_ascending(&ids), &contents.table.primary_key);
     merged.published = true;
-    for row in gone {
+    for row in deleted {
         reached(CoverageMark::MergedStagedDeletion);
-        merged.gone.set(row, live);
+        merged.deleted.set(row, live);
     }
     Some(merged)
 }
 
 fn live_filter(chunk: &Chunk) -> Option<BooleanArray> {
-    let gone = chunk.gone_published.freeze(chunk.len());
-    gone.map(|gone| BooleanArray::new(!gone.as_ref(), None))
+    let deleted = chunk.deleted_published.freeze(chunk.len());
+    deleted.map(|deleted| BooleanArray::new(!deleted.as_ref(), None))
 }
 
 /// Points the keys of a merged chunk's rows to it; `from` are their old locations.
@@ -225,9 +225,9 @@ fn repoint(contents: &mut Contents, slot: u32, from: &[RowLocation]) {
     let mut hashes = Vec::new();
     contents.limits.hash_keys(&merged.rows, &contents.table.primary_key, &mut hashes);
     for (row, (hash, from)) in hashes.iter().zip(from).enumerate() {
-        if !merged.gone.get(row) {
+        if !merged.deleted.get(row) {
             let found = index.repoint(*hash, *from, RowLocation::new(slot, row));
-            assert!(found, "every row that lives at the staged tip is in the index");
+            assert!(found, "every live row at the staged tip is in the index");
         }
     }
 }

@@ -6,13 +6,13 @@
 //! table: the *staged tip*, against which outcomes are computed, and the *published* state, a prefix of it. Every
 //! staged application is kept until it is published, so that a suffix can be undone exactly.
 //!
-//! | Room | What lives there |
+//! | Module | Content |
 //! |---|---|
 //! | `contents` | a table's chunks and index, and the one `apply` |
-//! | `incoming`, `outcome`, `update` | what a batch of rows does, computed before anything changes |
-//! | `merge` | many small chunks into one, dead rows left out |
+//! | `incoming`, `outcome`, `update` | the outcome of a batch of rows, computed before any change |
+//! | `merge` | merging of small chunks, without deleted rows |
 //! | `chunk`, `bitmap`, `index`, `row_ids` | the parts |
-//! | `limits` | how much of anything is taken at once |
+//! | `limits` | sizes of the steps of work |
 
 mod bitmap;
 mod chunk;
@@ -145,8 +145,8 @@ impl Shard {
     }
 
     /// Recovery: applies a logged record's definitions and this shard's piece of it, through the same function as `handle`.
-    /// Records come in order of sequence. Never panics, whatever the bytes: a piece that contradicts the state is an error.
-    /// After an error the shard is of no use.
+    /// Records come in order of sequence. Never panics for any bytes: a piece that contradicts the state is an error.
+    /// After an error the shard must not be used.
     pub fn replay(&mut self, sequence: Sequence, changes: &[CatalogChange], piece: &Piece) -> Result<()> {
         let Piece::Inline(parts) = piece else {
             return Err(Error::new(

@@ -182,7 +182,7 @@ pub struct Broker<'a> {
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
-    /// As the kernel knows it.
+    /// As the kernel identifies it.
     pub fn identity(self) -> Identity {
         Identity::new(&self.0)
     }

@@ -44,7 +44,8 @@ impl Broker<'_> {
         self.producers
     }
 
-    /// Writes a batch in the transaction of a producer, which begins with it if none is open. There is at least one message.
+    /// Writes a batch in the transaction of a producer, which begins with it if none is open. There is at least one
+    /// message.
     pub fn produce_in(&mut self, producer: u64, partition: usize, payloads: Vec<Payload>) {
         assert!(!payloads.is_empty(), "a transaction begins with a message");
         self.producers = self.producers.max(producer);

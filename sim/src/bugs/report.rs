@@ -134,7 +134,7 @@ impl Finding {
         seen.min_by_key(|hunt| hunt.seeds)?.found.as_ref()
     }
 
-    /// What came of it in plain words, for whoever made a change.
+    /// The result in plain words, for the author of a change.
     pub fn verdict(&self) -> String {
         let (searches, found) = (self.hunts.len(), self.hunts.len() - self.missed());
         let seeds: u64 = self.hunts.iter().map(|hunt| hunt.seeds).sum();

@@ -15,13 +15,13 @@ use crate::defects::{self, SeededDefect};
 use crate::fault::FaultSet;
 use crate::run::{Plan, catch_panics};
 
-/// How often a search tells how far it is.
+/// Pause between two lines of progress.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Arguments of `sim bugs`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only these; all of them where none is named.
+    /// Only these defects; all if none is named.
     #[arg(value_parser = SeededDefect::named)]
     bugs: Vec<SeededDefect>,
     /// List the defects with their descriptions, without a search.
@@ -30,7 +30,7 @@ pub struct Args {
     /// Independent starting seeds to search from [default: 20, or 3 with --patch].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     starts: Option<u64>,
-    /// Seeds after which a search is given up.
+    /// Number of seeds after which a search ends without a result.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     cap: u64,
     /// Seeds of the control in which all faults are off.
@@ -102,8 +102,8 @@ fn as_built(patch: &Path, effort: Effort, jobs: usize, wanted: &Wanted) -> Vec<O
     line.split(' ').map(OsString::from).chain([patch.into()]).chain(wanted.args()).collect()
 }
 
-/// Looks for what is wrong with a change, tells of what it does meanwhile, and tells the smallest failure that it comes to. True if
-/// all searches saw one.
+/// Searches for the defect of a change, prints the progress, and prints the smallest failure found. True if all
+/// searches found one.
 fn look_at_change(patch: &Path, effort: Effort, jobs: usize, wanted: &Wanted) -> bool {
     catch_panics();
     let finding =
@@ -117,14 +117,14 @@ fn look_at_change(patch: &Path, effort: Effort, jobs: usize, wanted: &Wanted) ->
     }
     let calm = &finding.control.calm;
     match &calm.found {
-        Some(found) => println!("with all faults off: seen too, by seed {}", found.seed),
-        None => println!("with all faults off: not seen in {} seeds", calm.seeds),
+        Some(found) => println!("with all faults off: found too, by seed {}", found.seed),
+        None => println!("with all faults off: not found in {} seeds", calm.seeds),
     }
     println!("{}: {}", patch.display(), finding.verdict());
     finding.hunts.iter().all(|hunt| hunt.found.is_some())
 }
 
-/// Tells every few seconds how many seeds were searched, and how fast.
+/// Prints every few seconds how many seeds were searched, and how fast.
 fn with_progress<T>(effort: Effort, work: impl FnOnce() -> T) -> T {
     let began = Instant::now();
     let (done, is_done) = std::sync::mpsc::channel::<()>();

@@ -27,7 +27,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The arguments that say so.
+    /// The arguments for these options.
     pub fn args(&self) -> Vec<OsString> {
         let shrink_for = format!("{}s", self.shrink_for.as_secs());
         let mut args: Vec<OsString> = vec!["--shrink-for".into(), shrink_for.into(), "--failures-dir".into()];

@@ -13,8 +13,8 @@ use crate::replay::{Ended, TermReport, another_kernel, replay};
 pub struct Args {
     /// A file of a recording, or the directory that `tidemark serve --record` wrote to.
     recording: PathBuf,
-    /// The data directory of the server, or a copy: its log has the rows that the recording refers to. Only read; no server may
-    /// run on it.
+    /// The data directory of the server, or a copy: its log has the rows that the recording refers to. Only read; no
+    /// server may run on it.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Only this term, as numbered in the file names and in the server's log.
@@ -53,9 +53,9 @@ fn line(report: &TermReport) -> String {
         Ended::Recorded(End::NextFile) => "continues in a file that is missing".to_string(),
         Ended::Killed => format!("killed ({} bytes of a torn frame)", report.torn_bytes),
         Ended::RowsLost(sequence) => {
-            format!("killed before record {sequence}, whose rows went with the process")
+            format!("killed before record {sequence}, whose rows were lost with the process")
         }
-        Ended::Panicked(text) => format!("panicked, as it did then: {text}"),
+        Ended::Panicked(text) => format!("panicked, as recorded: {text}"),
     };
     format!(
         "term {term}{begun}: {inputs} inputs, {effects} effects, {replies} replies of shards, {records} records and \

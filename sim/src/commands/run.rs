@@ -33,7 +33,7 @@ pub struct Args {
     /// Show every event.
     #[arg(long)]
     trace: bool,
-    /// Threads; a run is one thread [default: one a core].
+    /// Threads; a run is one thread [default: one per core].
     #[arg(long, alias = "threads")]
     jobs: Option<usize>,
     /// Stop after this time, as `90s`, `10m` or `2h`.

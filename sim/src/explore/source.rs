@@ -1,5 +1,5 @@
-//! The source of the small world: a constant topic, and readers of its partitions that deliver it in any groups,
-//! again, sometimes late. What passes is decided by the shipped `OrdinalFilter` and `route`.
+//! The source of the small world: a constant topic, and readers of its partitions that deliver it in any grouping,
+//! again, and sometimes late. The shipped `OrdinalFilter` and `route` filter and route the messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use kernel::{
 /// Bits per message in a total.
 const DIGIT: u32 = 4;
 
-/// The topic. A message adds to one row on some or all of the shards; the k-th message of all adds 1 in digit k, so that a total
-/// tells how often each was counted.
+/// The topic. A message adds to one row on some or all of the shards; the k-th message of all adds 1 in digit k, so
+/// that a total shows how often each was counted.
 #[derive(Debug)]
 pub struct Topic {
     messages: Vec<i64>,
@@ -208,7 +208,7 @@ impl Reader {
         self.last
     }
 
-    /// The broker answers with messages `first..next`, of which some may have passed. Returns the new range, if any.
+    /// The broker answers with messages `first..next`, some of them perhaps again. Returns the new range, if any.
     pub fn answer(&mut self, first: i64, next: i64) -> Option<(i64, i64)> {
         let start = self.position();
         let admitted =

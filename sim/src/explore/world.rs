@@ -96,7 +96,7 @@ pub enum Move {
     Crash,
 }
 
-/// The operator, who starts the pipeline and sometimes rewinds it.
+/// The operator starts the pipeline and sometimes rewinds it.
 #[derive(Clone, Debug)]
 struct Operator {
     /// False until the world is set up.

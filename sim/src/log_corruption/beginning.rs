@@ -24,9 +24,9 @@ pub fn check(d: &Decisions<'_>) -> Check {
     let (what, records, expected) = match d.below(6) {
         0 => ("a term", vec![open(1)], both(Ends(Sequence(1)))),
         1 => ("an open record and others", vec![open(2), sync_marker], both(Ends(Sequence(2)))),
-        2 => ("no life", vec![sync_marker], none),
-        3 => ("a life behind something", vec![sync_marker, open(1)], both(Refused(SqlState::DATA_CORRUPTED))),
-        4 => ("a life without shards", vec![open(0)], both(Refused(SqlState::DATA_CORRUPTED))),
+        2 => ("no term", vec![sync_marker], none),
+        3 => ("a term behind a record", vec![sync_marker, open(1)], both(Refused(SqlState::DATA_CORRUPTED))),
+        4 => ("a term without shards", vec![open(0)], both(Refused(SqlState::DATA_CORRUPTED))),
         _ => ("nothing", vec![], none),
     };
     let image = log_of(&records);

@@ -175,7 +175,7 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
                 _ => count += 1,
             }
             payload = open_payload(other, count);
-            ("a life of another database", Refused(SqlState::DATA_CORRUPTED))
+            ("a term of another database", Refused(SqlState::DATA_CORRUPTED))
         }
         11 => {
             header.kind = d.pick(&[0, 8, 200]);
@@ -544,7 +544,7 @@ fn open(image: &MemStorage) -> Outcome {
         // Its own open record comes last.
         Ok(opened) => {
             let last = opened.writer.last();
-            assert_eq!(fold.term, opened.term, "the life that begins is the one that was told");
+            assert_eq!(fold.term, opened.term, "the opened term is the one of the last open record");
             let Opened { writer, torn_tail, .. } = opened;
             let mut after = writer.into_storage();
             assert_eq!(torn_tail, torn_of(&mut image.clone(), &mut after), "a torn tail is reported");

@@ -1,5 +1,5 @@
-//! Shards with as many rows, keys, deletions and columns as only large batches and wide tables have, within the limits of a server: what
-//! small limits do not bring about. The rows are plain (a key, a number), so that a map foretells them.
+//! Shards with the numbers of rows, keys, deletions and columns of large batches and wide tables, with the limits of a
+//! server. Small limits do not reach these sizes. The rows are simple (a key, a number), so that a map predicts them.
 
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
@@ -188,7 +188,7 @@ impl Rows {
     }
 }
 
-/// Calls `take` with id and numbers (those of its bigint columns) of each row that lives.
+/// Calls `take` with id and numbers (those of its bigint columns) of each live row.
 fn for_each_row(view: &ShardView, mut take: impl FnMut(RowId, &[i64])) {
     let mut row = Vec::new();
     for chunk in &view.tables[&TABLE].chunks {

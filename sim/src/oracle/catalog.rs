@@ -261,7 +261,7 @@ impl Progress {
     }
 }
 
-/// Whether a definition is this alteration of a pipeline. Each alteration has a text of its own.
+/// Whether a definition is this alteration of a pipeline. Each alteration has its own text.
 fn is_alteration(asked: &Definition, definition: &str) -> bool {
     matches!(asked, Definition::AlterPipeline(Alteration { spec, .. }) if spec.definition_sql == definition)
 }

@@ -210,7 +210,7 @@ impl Oracle {
         self.outstanding.push_back(Outstanding { request, definition, done: false });
     }
 
-    /// The pause between the batches of each pipeline, as whoever defined it last asked for it.
+    /// The pause between the batches of each pipeline, from its last definition.
     pub(super) fn intervals(&self) -> BTreeMap<u32, i64> {
         let asked = |definition: &str| {
             self.definitions.iter().rev().find_map(|asked| match asked {
@@ -253,7 +253,8 @@ impl Oracle {
         })
     }
 
-    /// The coordinator wants something done. A pipeline that is being dropped has no source any more, long before its record is there.
+    /// An effect of the coordinator. The source of a pipeline is closed as soon as its DROP is staged, before the record
+    /// is published.
     pub fn effect(&mut self, effect: &Effect) -> Check {
         let next = self.outstanding.iter().find(|o| !o.done).map(|o| &o.definition);
         if let Effect::Shard { command: ShardCommand::Stage { work, .. }, .. } = effect

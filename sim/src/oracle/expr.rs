@@ -278,8 +278,8 @@ fn ten_to(exponent: i8) -> i128 {
     10i128.pow(exponent.max(0) as u32)
 }
 
-/// The product of some numbers through another one, rounded half away from zero; None if it has more than 127 bits. By hand and in
-/// decimal digits, so that nothing overflows on the way.
+/// The product of some numbers divided by another one, rounded half away from zero; None if it has more than 127 bits.
+/// Computed in decimal digits, so that no intermediate result overflows.
 fn quotient(factors: [i128; 3], divisor: i128) -> Option<i128> {
     let product = factors.into_iter().try_fold(1i128, i128::checked_mul);
     let negative = factors.into_iter().chain([divisor]).fold(1, |sign, n| sign * n.signum()) < 0;

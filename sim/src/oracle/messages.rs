@@ -88,8 +88,8 @@ impl Range<'_, '_, '_> {
         *disposition += 1;
     }
 
-    /// The rows that SET and WHERE leave; or why the message is refused: stage, SQLSTATE and text. All rows are decoded before any is
-    /// set, and all are set before any is held against NOT NULL.
+    /// The rows that SET and WHERE leave; or why the message is refused: stage, SQLSTATE and text. All rows are decoded
+    /// before SET runs on any of them, and SET runs on all of them before NOT NULL is checked.
     fn decoded(&self, payload: Option<&Bytes>, origin: [i64; 3]) -> Result<Vec<Row>, Refused> {
         const NULL: &str = "23502";
         let PipelineRule { shape, filter_multiples_of: multiples, setting, .. } = *self.rule;

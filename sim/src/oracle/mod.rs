@@ -41,7 +41,8 @@ use crate::scenario::{Duplicate, Messages, PipelineRule};
 /// An invariant that does not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Which: `exactly once`, `atomic`, `durable`, `monotonic`, `placed`, `fenced`, `recovered`, `honest`, `bounded`, `live`.
+    /// Which: `exactly once`, `atomic`, `durable`, `monotonic`, `placed`, `fenced`, `recovered`, `honest`, `bounded`,
+    /// `live`.
     pub invariant: &'static str,
     /// The expected and the found value.
     pub text: String,
@@ -224,7 +225,7 @@ impl Oracle {
         self.staged.split_off(&from);
     }
 
-    /// The kernel is told the time.
+    /// The kernel gets the time.
     pub fn told_time(&mut self, now_us: i64) {
         self.pace.told(now_us);
     }
@@ -294,7 +295,8 @@ impl Oracle {
             })?;
             return Ok(None);
         };
-        // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges still count.
+        // A batch that reaches its error limit stops its pipeline in the same record, under a new epoch: its own ranges
+        // still count.
         let epochs: BTreeMap<u32, u64> =
             transaction.model().pipelines.iter().map(|(id, p)| (*id, p.epoch)).collect();
         let pipelines = transaction.model().pipelines.iter();
@@ -636,8 +638,7 @@ fn check_error_limits(model: &Model, commit: &Commit, outside: &Outside<'_, '_>)
         let of_it = commit.cursors.iter().filter(|a| a.pipeline == id);
         let dead_letters: u64 = of_it.map(|a| a.tally.dead_letters).sum();
         let exceeded = dead_letters > 0 && pipeline.dead_letters > limit;
-        let why =
-            format!("{} messages of pipeline {} became dead letters", pipeline.dead_letters, pipeline.name);
+        let why = format!("pipeline {} has {} dead letters", pipeline.name, pipeline.dead_letters);
         let says_why = |state: &PipelineState| matches!(state, PipelineState::Failed(error) if error.message.starts_with(&why));
         let stops = |change: &CatalogChange| matches!(change, CatalogChange::PipelineSet(def) if def.id == id && says_why(&def.state));
         ensure("honest", commit.catalog.iter().any(stops) == exceeded, || {

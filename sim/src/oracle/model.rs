@@ -1,5 +1,5 @@
-//! The reference model: tables as plain maps, pipelines as cursors, and the fold of one transaction into them. Shares no code with
-//! the kernel's store.
+//! The reference model: tables as plain maps, pipelines as cursors, and the fold of one transaction into them. Shares
+//! no code with the kernel's store.
 
 use std::collections::BTreeMap;
 

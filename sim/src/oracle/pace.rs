@@ -34,7 +34,7 @@ impl Pace {
         self.interval_us = interval_us;
     }
 
-    /// The kernel is told the time.
+    /// The kernel gets the time.
     pub fn told(&mut self, now_us: Micros) {
         self.now_us = self.now_us.max(now_us);
     }

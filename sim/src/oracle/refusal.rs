@@ -18,7 +18,7 @@ struct ToldLoss {
     go_on: i64,
 }
 
-/// `messages 3..9 of partition 1 are gone …` or `partition 1 ends at 3, before the next message 9: …`
+/// `messages 3..9 of partition 1 are missing …` or `partition 1 ends at 3, before the next message 9: …`
 fn told_loss(message: &str) -> Option<ToldLoss> {
     let numbers = |text: &str| -> Vec<i64> {
         text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn a_loss_is_found_in_its_message() {
-        let gone = "messages 3..9 of partition 1 are gone from the source (retention or truncation); pipeline p_7 stopped";
-        assert_eq!(told_loss(gone), Some(ToldLoss { partition: 1, wanted: 3, go_on: 9 }));
+        let missing = "messages 3..9 of partition 1 are missing at the source (retention or truncation); pipeline p_7 stopped";
+        assert_eq!(told_loss(missing), Some(ToldLoss { partition: 1, wanted: 3, go_on: 9 }));
         let cut = "partition 2 ends at 3, before the next message 9: the source lost or replaced messages";
         assert_eq!(told_loss(cut), Some(ToldLoss { partition: 2, wanted: 9, go_on: 3 }));
         assert_eq!(told_loss("something else"), None);

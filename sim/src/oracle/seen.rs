@@ -81,7 +81,7 @@ pub(crate) fn check_sizes(snapshot: &Snapshot, id: u32, model: &Model, limits: &
                 view.bytes
             )
         })?;
-        // Merges keep the number of small chunks low, and most of their rows live. The model tests of shards predict
+        // Merges keep the number of small chunks low, and most of their rows are live. The model tests of shards predict
         // the chunks exactly; this is a coarse bound, measured and not derived.
         let (chunks, of_rows) = (view.chunks.len() as u64, limits.chunk_rows_max as u64);
         let most = 48 + 40 * living / of_rows + 40 * bytes / limits.chunk_bytes_max as u64;

@@ -98,10 +98,10 @@ impl Host {
     pub fn go_on(&mut self, recording: &Recording) -> Result<(), ReplayError> {
         let misfit = |what: &str| ReplayError::Misfit(format!("{}: {what}", recording.path().display()));
         let Begin::Quiesced(recorded) = &recording.header.begin else {
-            return Err(misfit("a file that follows another begins in the middle of its life"));
+            return Err(misfit("a file that follows another must begin with a quiesced state"));
         };
         if !self.coordinator.is_quiesced() || self.replies.iter().any(|replies| !replies.is_empty()) {
-            return Err(misfit("the coordinator was quiesced here, and is not in the replay"));
+            return Err(misfit("the coordinator was quiesced here, but is not in the replay"));
         }
         self.coordinator.hold(false);
         let tip = self.coordinator.tip().clone();

@@ -37,7 +37,7 @@ pub enum ReplayError {
     Difference {
         /// In which file.
         file: PathBuf,
-        /// Input of that file, from 1; 0 is before the first.
+        /// Number of the input in that file, from 1; 0 is before the first.
         step: u64,
         /// The input.
         input: String,

@@ -24,7 +24,7 @@ pub enum Chance {
     Recorded { shape: Vec<u64>, course: Vec<u64> },
 }
 
-/// See the module.
+/// A repeatable run. See the module.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Case {
     /// Profile.
@@ -161,7 +161,7 @@ impl Scenario {
             "questions",
         ];
         if let Some(strange) = table.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(format!("{strange:?} means nothing here; there are {}", known.join(", ")));
+            return Err(format!("{strange:?} is unknown; known are {}", known.join(", ")));
         }
         let text = |key: &str| {
             let value = table.get(key).map(|v| v.as_str().ok_or_else(|| format!("{key} must be a text")));
@@ -251,7 +251,7 @@ fn parse_limits(value: Option<&toml::Value>) -> Result<Limits, String> {
             continue;
         }
         let field = FIELDS.iter().find(|(name, _)| name == key);
-        let (_, field) = field.ok_or_else(|| format!("there is no limit {key:?}"))?;
+        let (_, field) = field.ok_or_else(|| format!("{key:?} is not a limit"))?;
         let number = value.as_integer().filter(|n| *n >= 0);
         *field(&mut limits) = Some(number.ok_or_else(|| format!("{key} must be a number"))? as u64);
     }
@@ -289,7 +289,7 @@ const DECISIONS_MAX: usize = 10_000_000;
 pub fn unpack(text: &str) -> Result<Vec<u64>, String> {
     let mut list = Vec::new();
     for word in text.split_whitespace() {
-        let wrong = |_| format!("{word:?} is no decision; write a number, or number*times");
+        let wrong = |_| format!("{word:?} is not a decision; write a number, or number*times");
         let (number, times) = word.split_once('*').unwrap_or((word, "1"));
         let (number, times): (u64, usize) = (number.parse().map_err(wrong)?, times.parse().map_err(wrong)?);
         if times > DECISIONS_MAX - list.len() {

@@ -74,8 +74,7 @@ impl Without {
     pub fn named<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Without, String> {
         names.into_iter().try_fold(Without::default(), |without, name| {
             let part = PARTS.iter().position(|part| *part == name);
-            let part =
-                part.ok_or_else(|| format!("nothing is called {name:?}; there are {}", PARTS.join(", ")))?;
+            let part = part.ok_or_else(|| format!("{name:?} is unknown; known are {}", PARTS.join(", ")))?;
             Ok(without.and(Without(1 << part)))
         })
     }

@@ -95,7 +95,7 @@ pub struct Clients {
     next_request: u64,
     next_row: i64,
     next_churn: u64,
-    /// Number of the last alteration: each makes another definition, with a text of its own.
+    /// Number of the last alteration: each makes another definition, with its own text.
     last_alteration: u64,
     looks: usize,
     /// Definitions that follow the last one without waiting for its answer.
@@ -228,8 +228,8 @@ impl Clients {
         }
     }
 
-    /// Definitions one behind the other, none of which waits for the one before: what is dropped is there again under the same name with
-    /// another content, running or not. Returns the first.
+    /// Several definitions in a row without a wait between them: a dropped object is created again under its name with
+    /// another content, running or not. Returns the first definition.
     fn chain(
         &mut self,
         d: &Decisions<'_>,
@@ -523,8 +523,8 @@ impl Clients {
         self.write(p, catalog, oracle, Some(table_lock), statements, &ledger)
     }
 
-    /// An UPDATE gives some rows other keys: any that there may be, or those of one another. Where a key is taken the statement is refused,
-    /// and each row stays as and where it was.
+    /// An UPDATE gives some rows other keys: new ones, or one another's keys. If a key exists already, the statement is
+    /// refused and no row changes.
     fn move_keys(&mut self, d: &Decisions<'_>, p: &Parameters, table: &TableDef, rows: &mut [Row]) {
         let shape = shape_of(p, table);
         // An odd table may have taken the name, with keys that are none of the shape's.
@@ -680,7 +680,7 @@ fn churn_spec(d: &Decisions<'_>, name: &str) -> TableSpec {
     d.pick(&CHURN_SHAPES).spec(name, d.below(2) == 0)
 }
 
-/// Shapes that tables have which come and go; their first columns tell them apart.
+/// Shapes of tables that are created and dropped during a run; their first columns differ.
 const CHURN_SHAPES: [TableShape; 3] = [TableShape::Events, TableShape::Accounts, TableShape::Latest];
 
 /// The shape of a table: by its name, or where that comes and goes by its definition.

@@ -515,7 +515,7 @@ impl<'a> World<'a> {
         if agree && (opened.term > before || self.damage.is_some()) {
             return Ok(());
         }
-        let text = format!("a log that is open says {opened:?}, after life {before}");
+        let text = format!("the opened log reports {opened:?}, after term {before}");
         Err(Violation::new("recovered", text))
     }
 

@@ -230,7 +230,7 @@ impl<'a> LogHost<'a> {
         })
     }
 
-    /// A record without space waits at the head of the queue, and the coordinator is told to start no more.
+    /// A record without space waits at the head of the queue, and the coordinator starts no further record.
     fn append(&mut self, record: EncodedRecord) -> kernel::Result<LogStep> {
         let (sequence, durable) = (record.sequence, self.writer.durable());
         let payload_len: usize = record.parts.iter().map(|part| part.len()).sum();
@@ -365,13 +365,13 @@ pub struct Process<'a> {
     pub wake_at_us: Option<Micros>,
     /// The kernel emitted Halt.
     pub halted: bool,
-    /// It was told that the disk is full.
+    /// It got the input that the disk is full.
     pub read_only: bool,
     /// Requests that the coordinator has taken and not begun.
     pub waiting: BTreeMap<RequestId, InLine>,
     /// It is being quiesced.
     pub held: Option<Held>,
-    /// Snapshots that readers hold, as the kernel was told: each with its sequence.
+    /// Snapshots that readers hold according to the kernel's inputs: each with its sequence.
     pub readers: BTreeMap<ReaderId, Sequence>,
 }
 

@@ -96,7 +96,7 @@ impl Transform for Expressions {
         if let Some((_, error)) = errors.first().filter(|_| !setting.names_rows) {
             return Err(error.clone());
         }
-        // Rows that fail have a value all the same; nobody may take it.
+        // Rows that fail have a value too, which must not be used.
         let set: Int64Array = values.iter().map(|value| value.unwrap_or(Some(-77))).collect();
         let mut all = columns.columns().to_vec();
         all[self.amount_column] = Arc::new(set);
@@ -569,8 +569,8 @@ impl Reader {
         Ok(())
     }
 
-    /// How many of the messages are pushed together: as many as the credit pays for, the last of which may overdraw it, and no more
-    /// than there may be.
+    /// Number of messages in the next push: as many as the credit allows, with one message that may overdraw it, and at
+    /// most the limit of a push.
     fn fitting(&self, credit: i64, around: &Surroundings<'_, '_>) -> usize {
         let most = around.decisions.between(1, self.pushes.messages_max) as usize;
         let mut left = credit;
@@ -595,8 +595,8 @@ impl Reader {
         bytes
     }
 
-    /// Drops what is not to be believed of what came behind `known` messages, and fetches it again; a step back is believed never,
-    /// and ends the reader. False if something was dropped.
+    /// Checks the messages after the first `known` ones with the continuity guard. Drops unexpected ones and fetches them
+    /// again; a step back after a refetch ends the reader. False if a message was dropped.
     fn doubt(&mut self, known: usize, around: &mut Surroundings<'_, '_>) -> Result<bool, SourceFailure> {
         let Some(guard) = &mut self.guard else { return Ok(true) };
         for index in known..self.buffer.len() {

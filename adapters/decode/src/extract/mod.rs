@@ -69,7 +69,7 @@ pub struct Transformed {
     pub columns: RecordBatch,
     /// WHERE: rows for which it is not true are filtered. None: all stay.
     pub keep: Option<BooleanArray>,
-    /// Rows to be set aside and why, where the transform knows them itself.
+    /// Rows that become dead letters, with the reason, if the transform can tell the failing rows.
     pub errors: Vec<(u32, Error)>,
 }
 
@@ -154,7 +154,7 @@ struct Chunk {
     offsets: Vec<i64>,
     source_bytes: u64,
     dead_letters: Vec<DeadLetter>,
-    /// The messages one behind the other, and where each ends, if they are kept.
+    /// The messages, concatenated, and the end of each, if they are kept.
     kept: Vec<u8>,
     kept_ends: Vec<usize>,
 }
@@ -281,7 +281,7 @@ impl Extractor {
         self.filter.advance_to(next_offset);
     }
 
-    /// Where the split stands: the position of the message that is expected next.
+    /// Position of the next expected message.
     pub fn position(&self) -> Position {
         self.filter.position()
     }
@@ -385,7 +385,7 @@ impl Extractor {
     }
 }
 
-/// The messages whose offsets were admitted: these are in order, and each stands for its first delivery.
+/// The messages whose offsets were admitted: these are in order, and each is a first delivery.
 fn admitted<'a>(messages: &[RawMessage<'a>], offsets: &[i64]) -> Vec<RawMessage<'a>> {
     let mut offsets = offsets.iter().peekable();
     messages.iter().filter(|m| offsets.next_if(|&&ordinal| ordinal == m.ordinal).is_some()).copied().collect()

@@ -1,5 +1,5 @@
-//! What becomes of each message is told by its offset, with real shards: rows that a shard drops or refuses, of several
-//! pipelines in one record, and of messages with several rows.
+//! The disposition of each message is logged by its offset, with real shards: rows that a shard drops or refuses,
+//! several pipelines in one record, and messages with several rows.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ impl Host {
         self.verified_of(pipeline, TOPIC);
     }
 
-    /// What the last record says of a pipeline's messages.
+    /// The tally of a pipeline in the last record.
     fn last_tally(&self, pipeline: PipelineId) -> Tally {
         let (_, _, Body::Commit(_, commit)) = self.appended.last().unwrap() else { panic!("a commit") };
         commit.cursors.iter().find(|advance| advance.pipeline == pipeline).expect("in the record").tally
@@ -62,7 +62,7 @@ fn rows_dropped_by_one_pipeline_are_not_told_of_another_one_in_the_same_record()
     let second = host.start_pipeline(true, pipeline("q", "u", OnDuplicate::Ignore));
     host.take_messages(first, 0, &[&[1], &[2]]);
     let records = host.appended.len();
-    // The log is busy: what is ready when it falls idle is one record.
+    // The log is busy: all extracts that are ready when it becomes idle go into one record.
     host.take_messages(first, 2, &[&[1], &[2], &[3]]);
     host.take_messages(second, 0, &[&[1], &[1], &[2], &[3]]);
     host.sync();
@@ -71,7 +71,7 @@ fn rows_dropped_by_one_pipeline_are_not_told_of_another_one_in_the_same_record()
     assert_eq!(host.last_tally(second), Tally { applied: 3, ignored: 1, ..Tally::default() });
 }
 
-/// Keys that are on either shard, so that a message of all of them is on both.
+/// Keys of both shards, so that a message with all of them has rows on both.
 const SPREAD: [i64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 fn errors_rows(host: &Host) -> u64 {
@@ -84,17 +84,24 @@ fn a_message_of_several_rows_on_several_shards_counts_once_whatever_becomes_of_i
     let mut host = Host::with_shards();
     let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Reject));
     host.take_messages(id, 0, &[&SPREAD]);
-    assert!(extract(&host, id, 1, &[&SPREAD]).pieces.iter().all(Option::is_some), "on both shards");
+    assert!(
+        extract(&host, id, 1, &[&SPREAD]).pieces.iter().all(Option::is_some),
+        "the message has rows on both shards"
+    );
     assert_eq!(host.last_tally(id), Tally { applied: 1, ..Tally::default() });
     host.sync();
-    // One row refused, then one row on each shard and more, then all rows; and one message that is filtered.
+    // One row refused; one row per shard refused; all rows refused; and one filtered message.
     host.take_messages(id, 1, &[&[10, 11, 3, 12], &SPREAD[..6], &[13, 14], &[], &[14]]);
     let tally = host.last_tally(id);
     assert_eq!(tally, Tally { applied: 1, filtered: 1, ignored: 0, dead_letters: 3 });
     host.sync();
-    assert_eq!(errors_rows(&host), 1 + 6 + 1, "each refused row, with its reason");
+    assert_eq!(errors_rows(&host), 1 + 6 + 1, "each refused row is in the errors table");
     let cursors = &host.kernel.published().catalog.cursors[&id];
-    assert_eq!((cursors.dead_letters, host.position(id).ordinal()), (3, 6), "messages, not rows");
+    assert_eq!(
+        (cursors.dead_letters, host.position(id).ordinal()),
+        (3, 6),
+        "dead letters count messages, not rows"
+    );
 }
 
 #[test]
@@ -127,7 +134,7 @@ fn the_error_limit_counts_messages() {
     let id = host.start_pipeline(true, spec);
     host.take_messages(id, 0, &[&[1, 1, 1, 1]]);
     host.sync();
-    assert_eq!(host.state(), PipelineState::Running, "one message, of which three rows were refused");
+    assert_eq!(host.state(), PipelineState::Running, "three refused rows of one message are one dead letter");
     host.take_messages(id, 1, &[&[1]]);
     host.sync();
     assert!(matches!(host.state(), PipelineState::Failed(_)));

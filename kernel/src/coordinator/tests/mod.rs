@@ -1,5 +1,6 @@
-//! Scenarios of the coordinator: the test plays host, log and source, and either shards that refuse what it tells them to, or
-//! carries messages to real ones. Whole-kernel scenarios, with disk and faults, are the simulator's.
+//! Scenarios of the coordinator. The test plays host, log and source. It either answers for the shards, with refusals
+//! as configured, or carries commands to real shards. Scenarios of the whole kernel, with disk and faults, are in the
+//! simulator.
 
 mod dispositions;
 mod sources;
@@ -21,7 +22,7 @@ use crate::snapshot::ShardView;
 const SHARDS: u16 = 2;
 const TOPIC: [u8; 16] = [7; 16];
 
-/// Nothing is gathered: readings and batches come as soon as they may.
+/// No lingering: metadata requests and batches start as soon as allowed.
 fn eager() -> Config {
     Config {
         pacing: Pacing { linger_bytes: 0, metadata_pause_us: 0, ..Pacing::default() },
@@ -32,14 +33,14 @@ fn eager() -> Config {
 struct Host {
     kernel: Coordinator,
     now_us: Micros,
-    /// Effects that nobody has looked at yet, shard commands and appends apart.
+    /// Effects that the test has not examined yet, without shard commands and appends.
     seen: VecDeque<Effect>,
     appended: Vec<(Sequence, RecordKind, Body)>,
-    /// Real shards; none: the test answers for them.
+    /// Real shards. Empty: the test answers for them.
     shards: Vec<Shard>,
     /// Rows of this table are refused.
     refuse: Option<TableId>,
-    /// Shards take their time: what they are told waits for `release`.
+    /// Shard commands wait for `release`.
     hold: bool,
     held: VecDeque<(ShardId, ShardCommand)>,
     commands: Vec<String>,
@@ -81,7 +82,7 @@ impl Host {
         host
     }
 
-    /// Hands in an input, and lets the shards answer at once.
+    /// Feeds an input; the shards answer at once.
     fn feed(&mut self, input: Input) {
         self.now_us += 1;
         self.kernel.handle(self.now_us, input);
@@ -118,7 +119,7 @@ impl Host {
         }
     }
 
-    /// Shards answer what they were told, and at once from now on.
+    /// Carries out the waiting shard commands, and later ones at once.
     fn release(&mut self) {
         self.hold = false;
         self.let_shards_answer();
@@ -159,7 +160,7 @@ impl Host {
     }
 
     fn sync(&mut self) {
-        let through = self.appended.last().expect("something to sync").0;
+        let through = self.appended.last().expect("a record was appended").0;
         self.feed(Input::Synced { through });
     }
 
@@ -167,7 +168,7 @@ impl Host {
         self.feed(Input::Request { id: RequestId(id), request });
     }
 
-    /// The answer to a request, if it was given.
+    /// The answer to a request, if it exists.
     fn answer_to(&mut self, id: u64) -> Option<Result<Response, Error>> {
         let found = self.seen.iter().position(|e| matches!(e, Effect::Reply { id: of, .. } if of.0 == id))?;
         match self.seen.remove(found) {
@@ -179,10 +180,11 @@ impl Host {
     fn define(&mut self, id: u64, definition: Definition) {
         self.request(id, Request::Define(definition));
         self.sync();
-        self.answer_to(id).expect("durable and answered").unwrap();
+        self.answer_to(id).expect("the request is answered").unwrap();
     }
 
-    /// A table `t (a bigint)`, keyed or not, a pipeline `p` into it, started and fetching partition 0 from offset 0.
+    /// Creates a table `t (a bigint)`, keyed or not, and a pipeline `p` into it, which fetches partition 0 from offset
+    /// 0.
     fn with_pipeline(keyed: bool, error_limit: Option<u64>) -> Host {
         let mut host = Host::new();
         let spec = PipelineSpec { error_limit, ..pipeline("p", "t", OnDuplicate::Reject) };
@@ -190,7 +192,8 @@ impl Host {
         host
     }
 
-    /// Creates a table `(a bigint)`, keyed or not, and the next pipeline, into it, and lets it fetch partition 0 from offset 0.
+    /// Creates a table `(a bigint)`, keyed or not, and the next pipeline into it, which fetches partition 0 from offset
+    /// 0.
     fn start_pipeline(&mut self, keyed: bool, spec: PipelineSpec) -> PipelineId {
         let id = PipelineId(self.kernel.tip().next_pipeline);
         let name = spec.name.clone();
@@ -226,7 +229,7 @@ impl Host {
         self.feed(Input::Extracted(extract));
     }
 
-    /// Answers the reading that is on its way.
+    /// Answers the current metadata request.
     fn verified(&mut self, topic_id: [u8; 16]) {
         self.verified_of(PipelineId(1), topic_id);
     }
@@ -236,11 +239,11 @@ impl Host {
             Effect::SourceVerify { pipeline: of, epoch, token } if *of == pipeline => Some((*epoch, *token)),
             _ => None,
         });
-        let (epoch, token) = asked.expect("a reading was asked for");
+        let (epoch, token) = asked.expect("metadata was requested");
         self.feed(Input::SourceVerified { pipeline, epoch, token, metadata: metadata(topic_id) });
     }
 
-    /// Where the last fetch began.
+    /// Start of the last fetch.
     fn last_fetch(&self) -> Option<i64> {
         self.seen.iter().rev().find_map(|e| match e {
             Effect::Fetch { starts, .. } => Some(starts[0].position.ordinal()),
@@ -356,10 +359,10 @@ fn a_batch_needs_the_second_reading_and_is_seen_only_after_its_sync() {
     let mut host = Host::with_pipeline(false, None);
     let appended = host.appended.len();
     host.extracted(host.epoch(), 0, 10);
-    assert_eq!(host.appended.len(), appended, "not proven yet");
+    assert_eq!(host.appended.len(), appended, "the extract is not verified yet");
     host.verified(TOPIC);
-    assert_eq!(host.appended.len(), appended + 1, "proven, staged, appended");
-    assert_eq!(host.cursor(), 0, "not durable, so not visible");
+    assert_eq!(host.appended.len(), appended + 1, "the extract is verified, staged, appended");
+    assert_eq!(host.cursor(), 0, "the record is not durable, so not visible");
     host.sync();
     assert_eq!(host.cursor(), 10);
     let (_, kind, Body::Commit(_, commit)) = host.appended.last().unwrap() else { panic!("a commit") };
@@ -393,10 +396,10 @@ fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_wa
         |host: &Host| host.seen.iter().filter(|e| matches!(e, Effect::SourceVerify { .. })).count();
     let (asked, appended) = (metadata(&host), host.appended.len());
 
-    // Each range has 100 bytes; the reading knows of 1000 messages.
+    // Each range has 100 bytes; the metadata names 1000 messages.
     host.extracted(host.epoch(), 0, 10);
     host.extracted(host.epoch(), 10, 20);
-    assert_eq!(metadata(&host), asked, "too little to ask the broker for");
+    assert_eq!(metadata(&host), asked, "too few bytes for a metadata request");
     host.extracted(host.epoch(), 20, 30);
     assert_eq!(metadata(&host), asked + 1, "enough");
     host.verified(TOPIC);
@@ -410,9 +413,9 @@ fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_wa
     );
     host.now_us += config.pacing.linger_us;
     host.feed(Input::Tick);
-    assert_eq!(metadata(&host), asked + 2, "waited long enough");
+    assert_eq!(metadata(&host), asked + 2, "`linger_us` has passed");
     host.verified(TOPIC);
-    assert_eq!(host.appended.len(), appended + 2, "nor does the batch wait once more");
+    assert_eq!(host.appended.len(), appended + 2, "the batch does not linger again");
     host.sync();
 
     host.extracted(host.epoch(), 40, 1000);
@@ -421,7 +424,7 @@ fn behind_the_end_of_its_source_a_pipeline_gathers_until_it_has_enough_or_has_wa
     host.verified(TOPIC);
     host.sync();
     host.extracted(host.epoch(), 1000, 1001);
-    assert_eq!(metadata(&host), asked + 3, "at the end it waits a little between readings");
+    assert_eq!(metadata(&host), asked + 3, "at the end `metadata_pause_us` passes between requests");
     host.now_us += config.pacing.metadata_pause_us;
     host.feed(Input::Tick);
     assert_eq!(metadata(&host), asked + 4);
@@ -437,14 +440,14 @@ fn an_older_epoch_changes_nothing_and_a_range_that_does_not_follow_is_fetched_ag
     host.extracted(Epoch(epoch.0 - 1), 0, 10);
     assert!(
         !host.seen.iter().any(|e| matches!(e, Effect::SourceVerify { .. })),
-        "fenced: not even looked at"
+        "an extract of an older epoch is dropped"
     );
     host.extracted(epoch, 5, 10);
-    assert!(host.epoch() > epoch, "a skip: fetched again under a new epoch");
+    assert!(host.epoch() > epoch, "a skip reopens the source under a new epoch");
     assert!(host.seen.iter().any(|e| matches!(e, Effect::SourceOpen { .. })));
     let (pipeline, epoch) = (PipelineId(1), host.epoch());
     host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
-    assert_eq!(host.last_fetch(), Some(0), "from the store's own offset");
+    assert_eq!(host.last_fetch(), Some(0), "the fetch starts at the cursor");
 }
 
 #[test]
@@ -463,7 +466,7 @@ fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged()
     host.feed(Input::Tick);
     let epoch = host.epoch();
     host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
-    assert_eq!(host.last_fetch(), Some(10), "the staged batch's ranges are not fetched a second time");
+    assert_eq!(host.last_fetch(), Some(10), "the ranges of the staged batch are not fetched again");
     host.release();
     host.sync();
     host.extracted(epoch, 10, 15);
@@ -481,10 +484,10 @@ fn a_recreated_topic_stops_the_pipeline_and_nothing_of_it_is_loaded() {
     assert_eq!(host.cursor(), 0);
     let PipelineState::Failed(error) = host.state() else { panic!("{:?}", host.state()) };
     assert_eq!(error.sqlstate, SqlState::SOURCE_CHANGED);
-    assert!(error.message.contains("SET OFFSETS EARLIEST"), "names the remedy: {error}");
+    assert!(error.message.contains("SET OFFSETS EARLIEST"), "the error names the remedy: {error}");
 }
 
-/// Epochs that were opened and closed, in order.
+/// Opened and closed epochs, in order.
 fn opened_and_closed(effects: &VecDeque<Effect>) -> Vec<(&'static str, Epoch)> {
     let of = |effect: &Effect| match effect {
         Effect::SourceOpen { epoch, .. } => Some(("open", *epoch)),
@@ -540,7 +543,7 @@ fn a_cursor_below_the_earliest_offset_is_a_typed_loss() {
     host.sync();
     let PipelineState::Failed(error) = host.state() else { panic!("{:?}", host.state()) };
     assert_eq!(error.sqlstate, SqlState::SOURCE_LOST);
-    assert!(error.message.contains("10..20"), "names the range: {error}");
+    assert!(error.message.contains("10..20"), "the error names the range: {error}");
 }
 
 #[test]
@@ -549,7 +552,8 @@ fn a_reader_ahead_of_its_cursor_that_loses_its_place_begins_again_at_the_cursor(
     host.extracted(host.epoch(), 0, 10);
     host.verified(TOPIC);
     host.sync();
-    // Read up to 20 and not committed; then the log is cut at 15 and goes on otherwise. Nothing of what is committed is lost.
+    // Read up to 20 and not committed. Then the partition is truncated at 15 and gets other messages. No committed
+    // message is lost.
     host.extracted(host.epoch(), 10, 20);
     let (pipeline, before) = (PipelineId(1), host.epoch());
     let failure = SourceFailure::kafka_lost(0, 20, 0, 15);
@@ -581,7 +585,7 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
     host.seen.clear();
     host.now_us += Pacing::default().retry_us_max;
     host.feed(Input::Tick);
-    // The topic ends at 1000.
+    // The topic ends at offset 1000.
     host.feed(Input::SourceOpened {
         pipeline: PipelineId(1),
         epoch: host.epoch(),
@@ -591,7 +595,7 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
         Effect::Event { error, .. } => error.clone(),
         _ => None,
     });
-    assert!(told.expect("not retried in silence").message.contains("ends at 1000"));
+    assert!(told.expect("the retry is reported").message.contains("ends at 1000"));
 }
 
 #[test]
@@ -600,7 +604,7 @@ fn a_refused_client_row_abandons_the_record_and_its_sequence_is_used_again() {
     host.define(1, create_table("t", true));
     host.refuse = Some(TableId(1));
     host.request(2, write(None));
-    let error = host.answer_to(2).expect("answered without a sync").unwrap_err();
+    let error = host.answer_to(2).expect("the request is answered without a sync").unwrap_err();
     assert_eq!(error.sqlstate, SqlState::UNIQUE_VIOLATION);
     let refused = host.kernel.staged_and_durable().0.next();
     assert!(host.commands.contains(&format!("0 abandon {refused}")), "{:?}", host.commands);
@@ -618,13 +622,13 @@ fn a_refused_pipeline_row_goes_to_the_errors_table_of_the_same_record() {
     host.extracted(host.epoch(), 0, 10);
     host.verified(TOPIC);
     host.sync();
-    assert_eq!(host.cursor(), 10, "the rest goes on");
+    assert_eq!(host.cursor(), 10, "the other messages are loaded");
     let (_, _, Body::Commit(_, commit)) = host.appended.last().unwrap() else { panic!("a commit") };
     let tally = commit.cursors[0].tally;
     assert_eq!((tally.applied, tally.dead_letters), (9, 1));
     let staged =
         host.commands.iter().filter(|c| c.contains(&format!("stage {}", host.appended.last().unwrap().0)));
-    assert_eq!(staged.count(), 2, "rows, then errors, under one sequence");
+    assert_eq!(staged.count(), 2, "rows, then errors rows, under one sequence");
 }
 
 #[test]
@@ -653,7 +657,7 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
     host.feed(Input::Extracted(extract));
     host.verified(TOPIC);
     host.sync();
-    assert_eq!(host.cursor(), 1, "what was set aside is logged with the offset that passes it");
+    assert_eq!(host.cursor(), 1, "the dead letter is in the record whose cursor passes it");
     assert!(matches!(host.state(), PipelineState::Failed(_)));
 }
 
@@ -666,10 +670,10 @@ fn a_table_lock_holds_later_batches_back_until_its_write_is_staged() {
     host.extracted(host.epoch(), 0, 10);
     host.verified(TOPIC);
     host.request(11, write(None));
-    assert_eq!(host.appended.len(), appended, "neither the batch nor another client's rows");
+    assert_eq!(host.appended.len(), appended, "neither the batch nor another client's rows are staged");
     host.request(12, write(Some(table_lock)));
     let kinds: Vec<RecordKind> = host.appended[appended..].iter().map(|a| a.1).collect();
-    assert_eq!(kinds[0], RecordKind::Client, "the holder first: {kinds:?}");
+    assert_eq!(kinds[0], RecordKind::Client, "the lock's holder comes first: {kinds:?}");
     host.sync();
     host.sync();
     host.answer_to(12).unwrap().unwrap();
@@ -684,7 +688,7 @@ fn a_table_lock_that_is_released_lets_the_others_go_on() {
     host.request(2, Request::AcquireTableLock { tables: vec![TableId(1)] });
     let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(2) else { panic!("granted") };
     host.request(3, Request::AcquireTableLock { tables: vec![TableId(1)] });
-    assert!(host.answer_to(3).is_none(), "one at a time");
+    assert!(host.answer_to(3).is_none(), "one table lock at a time");
     host.request(4, Request::ReleaseTableLock(table_lock));
     assert!(matches!(host.answer_to(3), Some(Ok(Response::TableLock { .. }))));
 }
@@ -696,17 +700,17 @@ fn the_holder_of_a_table_lock_is_never_turned_away() {
     host.request(2, Request::AcquireTableLock { tables: vec![TableId(1)] });
     let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(2) else { panic!("granted") };
     host.request(3, write(None));
-    assert!(host.answer_to(3).is_none(), "waits for the table lock and fills the line");
+    assert!(host.answer_to(3).is_none(), "the request waits for the table lock and fills the queue");
     host.request(4, write(None));
     assert_eq!(
-        host.answer_to(4).expect("no room in the line").unwrap_err().sqlstate,
+        host.answer_to(4).expect("the request is answered").unwrap_err().sqlstate,
         SqlState::OUT_OF_MEMORY
     );
     host.request(5, write(Some(table_lock)));
     host.sync();
-    host.answer_to(5).expect("neither turned away nor left waiting").unwrap();
+    host.answer_to(5).expect("the holder's request is answered").unwrap();
     host.sync();
-    host.answer_to(3).expect("the line moves on").unwrap();
+    host.answer_to(3).expect("the queue continues").unwrap();
 }
 
 #[test]
@@ -724,7 +728,7 @@ fn below_the_disk_reserve_nothing_is_logged_and_above_it_everything_goes_on() {
     assert_eq!(host.cursor(), 10);
 }
 
-/// Assigns a text to the first column, the number that is the key.
+/// Assigns a text to the first column, the bigint key.
 fn misfit() -> OnDuplicate {
     let text = Expr::Literal(Literal::Text("one".into()), ColumnType::Text);
     OnDuplicate::Update(Update { assignments: vec![(0, text)], condition: None })
@@ -736,7 +740,7 @@ fn a_rule_that_does_not_fit_its_table_is_refused_with_the_definition() {
     host.define(1, create_table("t", true));
     let appended = host.appended.len();
     host.request(2, Request::Define(create_pipeline(pipeline("p", "t", misfit()))));
-    let error = host.answer_to(2).expect("answered at once").unwrap_err();
+    let error = host.answer_to(2).expect("the request is answered at once").unwrap_err();
     assert!(error.message.contains("primary key"), "{error}");
     assert_eq!(host.appended.len(), appended, "nothing was created");
 }
@@ -748,10 +752,10 @@ fn a_write_whose_rule_does_not_fit_its_table_is_refused_and_lets_go_of_its_table
     host.request(2, Request::AcquireTableLock { tables: vec![TableId(1)] });
     let Some(Ok(Response::TableLock { table_lock, .. })) = host.answer_to(2) else { panic!("granted") };
     host.request(3, write_with(Some(table_lock), misfit()));
-    let error = host.answer_to(3).expect("answered at once").unwrap_err();
+    let error = host.answer_to(3).expect("the request is answered at once").unwrap_err();
     assert!(error.message.contains("primary key"), "{error}");
     let stage = |command: &String| command.contains(&format!("stage {}", host.kernel.next_sequence));
-    assert!(!host.commands.iter().any(stage), "no shard has seen it");
+    assert!(!host.commands.iter().any(stage), "no shard got the write");
     host.request(4, Request::AcquireTableLock { tables: vec![TableId(1)] });
     assert!(matches!(host.answer_to(4), Some(Ok(Response::TableLock { .. }))));
 }
@@ -762,7 +766,7 @@ fn a_failed_log_poisons_the_kernel() {
     host.feed(Input::LogFailed { error: Error::new(SqlState::IO_ERROR, "sync failed") });
     assert!(matches!(host.seen.pop_back(), Some(Effect::Halt(_))));
     host.request(1, Request::AcquireSnapshot);
-    assert!(host.seen.is_empty(), "nothing ever again");
+    assert!(host.seen.is_empty(), "no effect after Halt");
 }
 
 #[test]
@@ -776,7 +780,7 @@ fn a_sync_marker_is_written_once_when_the_log_is_idle() {
     let appended = host.appended.len();
     host.now_us += Config::default().sync_marker_idle_us;
     host.feed(Input::Tick);
-    assert_eq!(host.appended.len(), appended, "a second one would say nothing new");
+    assert_eq!(host.appended.len(), appended, "a second sync marker would add nothing");
 }
 
 #[test]
@@ -801,5 +805,8 @@ fn recovery_over_the_appended_records_gives_the_published_catalog_and_starts_wha
         Effect::SourceOpen { epoch, .. } => Some(*epoch),
         _ => None,
     });
-    assert!(opened.expect("it was running") > host.epoch(), "what the earlier life fetched is fenced");
+    assert!(
+        opened.expect("the pipeline was running") > host.epoch(),
+        "extracts of the earlier term are fenced"
+    );
 }

@@ -1,4 +1,4 @@
-//! What becomes of a source that is dropped before it was opened, and of partitions that end too early.
+//! Sources that are dropped before they are opened, and partitions that end before their cursors.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn reading_of(latest: [i64; 2]) -> SourceMetadata {
     SourceMetadata::kafka(&Identity::new(&TOPIC), (0..).zip(latest.map(|latest| (0, latest))))
 }
 
-/// START and DROP wait in line together: both are carried out before a host sees an effect of either.
+/// START and DROP wait in the queue together: both are carried out before the host gets an effect of either.
 #[test]
 fn a_source_is_opened_with_its_definitions_although_its_pipeline_was_dropped_meanwhile() {
     let mut host = Host::new();
@@ -19,7 +19,7 @@ fn a_source_is_opened_with_its_definitions_although_its_pipeline_was_dropped_mea
     host.kernel.hold(false);
     host.seen.clear();
     host.feed(Input::Tick);
-    assert!(!host.kernel.tip().pipelines.contains_key(&PipelineId(1)), "it is dropped already");
+    assert!(!host.kernel.tip().pipelines.contains_key(&PipelineId(1)), "the pipeline is dropped already");
     let of_source = host.seen.iter().filter_map(|effect| match effect {
         Effect::SourceOpen { definition, table, .. } => Some((definition.name.clone(), table.name.clone())),
         Effect::SourceClose { .. } => Some(("closed".into(), "".into())),
@@ -31,7 +31,7 @@ fn a_source_is_opened_with_its_definitions_although_its_pipeline_was_dropped_mea
     );
 }
 
-/// A pipeline at offset 10 of both of its partitions, of which readings tell ends of their own.
+/// A pipeline at offset 10 of both of its partitions, with answers that name these ends.
 fn read_ends(ends: &[[i64; 2]]) -> (Host, Vec<String>) {
     let mut host = Host::new();
     host.define(1, create_table("t", false));
@@ -65,6 +65,6 @@ fn partitions_that_end_too_early_in_turns_are_no_loss() {
 #[test]
 fn a_loss_is_told_of_the_partition_that_ends_too_early_each_time() {
     let (host, told) = read_ends(&[[5, 20], [5, 20], [5, 20], [5, 20], [5, 20], [5, 5]]);
-    let PipelineState::Failed(error) = host.state() else { panic!("it goes on: {told:?}") };
+    let PipelineState::Failed(error) = host.state() else { panic!("the pipeline continues: {told:?}") };
     assert!(error.message.starts_with("partition 0 ends at 5, before the next message 10"), "{error}");
 }

@@ -376,9 +376,9 @@ impl World {
         let deletes: Vec<RowId> = chosen.iter().map(|i| living[*i].0).collect();
         let model = self.model.tables.get_mut(&at).unwrap();
         for chosen in &chosen {
-            let gone =
+            let deleted =
                 model.iter().position(|r| format!("{r:?}") == format!("{:?}", living[*chosen].1)).unwrap();
-            model.remove(gone);
+            model.remove(deleted);
         }
         let rule = &rules()[rule];
         let (mut counts, refused, ignored) = self.model.stage(at, rule, &rows);

@@ -11,7 +11,7 @@ fn numbered(prefix: &str, range: std::ops::Range<i64>) -> Vec<Sent> {
     range.map(|i| text(format!("{prefix} {i}"))).collect()
 }
 
-/// Opens a reader where the last one stood, as the kernel does after a failure that passes, and reads on.
+/// Opens a reader at the position of the last one, as the kernel does after a transient failure, and continues to read.
 fn go_on(topic: &impl Topic, source: &dyn Source, from: Position, end: i64) -> Follower {
     patiently(topic, || {
         source.read()?;
@@ -21,11 +21,11 @@ fn go_on(topic: &impl Topic, source: &dyn Source, from: Position, end: i64) -> F
         }
         Ok(follower)
     })
-    .unwrap_or_else(|failure| panic!("the partition is there and can be read: {failure:?}"))
+    .unwrap_or_else(|failure| panic!("the partition exists and can be read: {failure:?}"))
 }
 
-/// Calls fail in a way that passes; afterwards reading goes on from a position, with every message once, under epochs that never go
-/// back (A10, A18).
+/// Calls fail transiently. Afterwards reading continues from a position, with every message once and leader epochs that
+/// never go back (A10, A18).
 pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Accidents);
     let source = topic.source();
@@ -36,12 +36,12 @@ pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut 
     follower.read_to(50);
 
     topic.stop();
-    for failure in [follower.failure(), source.read().expect_err("nobody is there")] {
+    for failure in [follower.failure(), source.read().expect_err("the brokers are stopped")] {
         match failure {
             SourceFailure::Transient(error) => {
                 assert_eq!(error.sqlstate, SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, "{error}")
             }
-            other => panic!("the brokers may come back: {other:?}"),
+            other => panic!("the failure is transient: {other:?}"),
         }
     }
     topic.start();
@@ -52,7 +52,7 @@ pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut 
     let mut second = go_on(&topic, &*source, follower.position(), 100);
     seen.append(&mut second.seen);
 
-    // A reader that has not noticed anything may go on by itself.
+    // A reader without a failed call may continue by itself.
     topic.stop();
     topic.start();
     topic.send(0, &messages[100..], Codec::None);
@@ -65,14 +65,14 @@ pub fn brokers_that_went_away_and_came_back_lose_and_repeat_nothing(stage: &mut 
     assert!(epochs.is_sorted(), "{epochs:?}");
 }
 
-/// An election that is won by a broker without the end of the log: its offsets are used again for other messages (A9). Who read the
-/// old ones under an older epoch is told, and who has read only what both have goes on.
+/// A broker without the end of the log wins an election, and its offsets are used again for other messages (A9). A
+/// reader of the old messages, with an older epoch, gets a loss. A reader of common messages only continues.
 pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Accidents);
     let source = topic.source();
     let old = numbered("old", 0..30);
     for message in &old {
-        // Batches of one message, for a log is cut between batches.
+        // Batches of one message, because a log is truncated between batches.
         topic.send(0, std::slice::from_ref(message), Codec::None);
     }
     describe(&*source);
@@ -86,7 +86,7 @@ pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
     let metadata = patiently(&topic, || source.read()).expect("the source answers again");
     assert_eq!(metadata.partitions()[&0], (0, 45));
 
-    // Both histories have messages at 20 to 29: only the epoch tells them apart.
+    // Both histories have messages at 20 to 29: only the epoch distinguishes them.
     for next_offset in [21, 25, 30] {
         let from = Position::kafka(next_offset, epoch);
         let failure = patiently(&topic, || {
@@ -109,8 +109,8 @@ pub fn a_log_that_lost_its_end_is_not_read_on(stage: &mut impl Stage) {
     }
 }
 
-/// A transaction that began under one leader and ended under the next: its control record has a later epoch than the last message
-/// before it. Who stands behind the control record has read everything there is, and goes on.
+/// A transaction begins under one leader and ends under the next: its control record has a later epoch than the last
+/// message before it. A reader behind the control record has read everything, and continues.
 pub fn a_control_record_of_a_later_leader_is_no_loss(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Accidents);
     let messages = numbered("m", 0..3);
@@ -128,7 +128,7 @@ pub fn a_control_record_of_a_later_leader_is_no_loss(stage: &mut impl Stage) {
     drop(follower);
     let more = numbered("more", 0..2);
     topic.send(0, &more, Codec::None);
-    // The same client, which knows the new epoch, and a new one, which does not.
+    // The same client, which has the new epoch, and a new one, which does not.
     for source in [source, topic.source()] {
         describe(&*source);
         let mut follower = Follower::open(&*source, 0, position);

@@ -1,4 +1,4 @@
-//! What is read: every message that was sent, once, in order, as it was sent, from wherever reading begins.
+//! Reading: every sent message, once, in order, unchanged, from any start.
 
 use super::reading::{Follower, Seen, at, describe, poll, read, sent, texts, watermarks};
 use super::{Codec, Needs, Sent, Stage, Topic, text};
@@ -10,7 +10,7 @@ fn numbered(prefix: &str, count: i64) -> Vec<Sent> {
     (0..count).map(|i| text(format!("{prefix} {i}"))).collect()
 }
 
-/// Readings agree on the topic id, which is one, and name every partition with its bounds.
+/// All metadata names the same topic id, and every partition with its bounds.
 pub fn a_topic_describes_itself(stage: &mut impl Stage) {
     let mut topic = stage.topic(3, Needs::Nothing);
     let source = topic.source();
@@ -29,7 +29,7 @@ pub fn a_topic_describes_itself(stage: &mut impl Stage) {
     assert!(verified.partitions().keys().eq(metadata.partitions().keys()));
 }
 
-/// A reader of a partition that never had a message says where the end is: at 0, not nowhere (fault A11).
+/// A reader of a partition without any message reports the end at 0 (fault A11).
 pub fn an_empty_partition_is_at_its_end(stage: &mut impl Stage) {
     let mut topic = stage.topic(2, Needs::Nothing);
     let source = topic.source();
@@ -42,7 +42,8 @@ pub fn an_empty_partition_is_at_its_end(stage: &mut impl Stage) {
     assert_eq!(texts(follower.read_to(2)), [(0, "here 0"), (1, "here 1")]);
 }
 
-/// From any start on every message comes, whatever its content: equal messages at different offsets are different messages (A14).
+/// From any start every message comes, whatever its content: equal messages at different offsets are different messages
+/// (A14).
 pub fn every_message_comes_once_and_in_order(stage: &mut impl Stage) {
     let mut topic = stage.topic(3, Needs::Nothing);
     let mut messages: Vec<_> = (0..3).map(|p| numbered(&format!("partition {p}:"), 300)).collect();
@@ -65,7 +66,7 @@ pub fn every_message_comes_once_and_in_order(stage: &mut impl Stage) {
     assert!(follower.seen.is_empty());
 }
 
-/// Keys, values, their absence, and timestamps of any time (A15). Headers are nobody's business.
+/// Keys, values, their absence, and timestamps of any time (A15). Headers are ignored.
 pub fn messages_come_as_they_were_sent(stage: &mut impl Stage) {
     let bytes = |text: &str| Some(text.as_bytes().to_vec());
     let messages = vec![
@@ -89,7 +90,8 @@ pub fn messages_come_as_they_were_sent(stage: &mut impl Stage) {
     assert_eq!(seen.len(), messages.len());
 }
 
-/// A broker hands out whole batches, so what is below the asked offset may come too (A2); nothing from there on is missing.
+/// A broker delivers whole batches, so messages below the requested offset may come too (A2). From there on none is
+/// missing.
 pub fn a_reader_begins_anywhere_in_a_compressed_batch(stage: &mut impl Stage) {
     let mut topic = stage.topic(Codec::ALL.len() as i32, Needs::Nothing);
     let messages: Vec<_> = Codec::ALL.iter().map(|codec| numbered(&format!("{codec:?}"), 400)).collect();
@@ -106,7 +108,7 @@ pub fn a_reader_begins_anywhere_in_a_compressed_batch(stage: &mut impl Stage) {
     }
 }
 
-/// A reader that has come to the end goes on by itself when there is more.
+/// A reader at the end continues by itself when new messages come.
 pub fn what_comes_later_is_read_by_who_waits_for_it(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let source = topic.source();
@@ -123,7 +125,7 @@ pub fn what_comes_later_is_read_by_who_waits_for_it(stage: &mut impl Stage) {
     assert_eq!(end(watermarks(&*source)), Some(60));
 }
 
-/// Never more messages than asked for, and never more bytes unless one message has more; the next poll goes on.
+/// Never more messages than requested, and never more bytes unless one message has more. The next poll continues.
 pub fn a_poll_is_limited_in_messages_and_bytes(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     // Every tenth message is larger than the limit.
@@ -149,7 +151,7 @@ pub fn a_poll_is_limited_in_messages_and_bytes(stage: &mut impl Stage) {
     assert_eq!(offsets, (0..300).collect::<Vec<_>>());
 }
 
-/// One message that is larger than any fetch neither stalls nor loses the rest (A16).
+/// A message that is larger than a fetch does not block or lose the others (A16).
 pub fn a_message_of_many_megabytes_holds_up_nothing(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let messages = [text("before"), text("x".repeat(9_000_000)), text("after")];
@@ -159,7 +161,8 @@ pub fn a_message_of_many_megabytes_holds_up_nothing(stage: &mut impl Stage) {
     assert_eq!(texts(&read(&*topic.source(), 0, 0, 3)), sent(0, &messages));
 }
 
-/// One reader a partition: an older one ends, and disturbs the newer one as little as its end does.
+/// One reader per partition: a newer one ends the older one, and the end of the older one does not disturb the newer
+/// one.
 pub fn opening_a_partition_again_ends_the_reader_before_it(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let messages = numbered("m", 500);
@@ -170,7 +173,7 @@ pub fn opening_a_partition_again_ends_the_reader_before_it(stage: &mut impl Stag
     first.read_to(500);
     for start in [400, 3, 250, 500, 0] {
         let mut second = Follower::open(&*source, 0, at(start));
-        assert!(matches!(first.failure(), SourceFailure::Transient(_)), "it may be opened again");
+        assert!(matches!(first.failure(), SourceFailure::Transient(_)), "the failure is transient");
         drop(first);
         assert_eq!(texts(second.read_to(500)), sent(start, &messages[start as usize..]));
         first = second;

@@ -1,7 +1,7 @@
-//! What every [`Source`] promises, as one suite that is run against all of them: real Kafka and the simulated broker, so that the
-//! simulator's world is held to the real one. A [`Stage`] does to a topic what producers, operators and accidents do; the checks
-//! then look at it through the port alone. `messages` is about what is read, `transactions` about what is not, `topics` about
-//! topics that change, `accidents` about brokers that go away and logs that lose their end.
+//! The contract of every [`Source`], as one suite. It runs against real Kafka and against the simulated broker, so that
+//! the simulator behaves like the real one. A [`Stage`] acts on a topic as producers, operators and accidents do; the
+//! checks then observe it through the port alone. `messages` is about read messages, `transactions` about messages that
+//! must not be read, `topics` about topics that change, `accidents` about stopped brokers and truncated logs.
 //!
 //! [`source_contract!`](crate::source_contract) makes a test of each check.
 
@@ -23,17 +23,17 @@ use super::Source;
 /// A message as a producer sends it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sent {
-    /// Key; None is no key, which is not an empty one.
+    /// Key; None is no key, which differs from an empty one.
     pub key: Option<Vec<u8>>,
     /// Value; None is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Where the producer sets it.
+    /// Timestamp, if the producer sets it.
     pub timestamp_ms: Option<i64>,
-    /// Headers, which nobody reads.
+    /// Headers, which the port ignores.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
-/// A message that is its text.
+/// A message with this text as its value.
 pub fn text(value: impl Into<String>) -> Sent {
     Sent { value: Some(value.into().into_bytes()), ..Sent::default() }
 }
@@ -50,26 +50,26 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 }
 
-/// What a check needs of its topic.
+/// The requirements of a check on its topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Needs {
-    /// Nothing in particular.
+    /// None.
     Nothing,
-    /// That it is compacted.
+    /// The topic is compacted.
     Compaction,
-    /// That its brokers can be stopped, which stops them for all topics that they have.
+    /// The topic's brokers can be stopped, which stops all their topics.
     Accidents,
 }
 
-/// A transaction that is open.
+/// An open transaction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Transaction(pub usize);
 
-/// Where topics come from, for the suite.
+/// Makes topics for the suite.
 pub trait Stage {
     /// A topic and its surroundings.
     type Topic: Topic;
@@ -77,12 +77,12 @@ pub trait Stage {
     /// A new, empty topic whose partitions all begin at offset 0.
     fn topic(&mut self, partitions: i32, needs: Needs) -> Self::Topic;
 
-    /// A client that asks for a topic that was never there.
+    /// A client that requests a topic that never existed.
     fn missing_topic(&mut self) -> Arc<dyn Source>;
 }
 
-/// A topic as the outside sees it: producers, operators, accidents. What is done is done when a method returns, and readers can see
-/// it. Every end of a transaction takes one offset of each partition that it wrote to.
+/// A topic as producers, operators and accidents act on it. When a method returns, its change is done and visible to
+/// readers. Every end of a transaction takes one offset of each partition that it wrote to.
 pub trait Topic {
     /// A new client that reads the topic.
     fn source(&self) -> Arc<dyn Source>;
@@ -90,7 +90,7 @@ pub trait Topic {
     /// Sends messages to a partition, in one batch if they fit into one.
     fn send(&mut self, partition: i32, messages: &[Sent], codec: Codec);
 
-    /// Begins a transaction of a producer of its own.
+    /// Begins a transaction of a new producer.
     fn begin(&mut self) -> Transaction;
 
     /// Sends messages in a transaction.
@@ -99,33 +99,33 @@ pub trait Topic {
     /// Ends a transaction.
     fn end(&mut self, transaction: Transaction, commit: bool);
 
-    /// Removes what is below an offset, as retention does.
+    /// Removes the messages below an offset, as retention does.
     fn retain_from(&mut self, partition: i32, offset: i64);
 
-    /// Sends one more message, so that everything before it may be compacted, and waits until of each key only the last message is
-    /// there below it.
+    /// Sends one more message, so that all messages before it may be compacted. Waits until only the last message of
+    /// each key exists below it.
     fn compact(&mut self, partition: i32);
 
     /// Deletes the topic.
     fn delete(&mut self);
 
-    /// Creates it again under its name.
+    /// Creates the topic again under its name.
     fn create_again(&mut self, partitions: i32);
 
     /// Adds partitions.
     fn grow(&mut self, partitions: i32);
 
-    /// Stops all brokers, as an accident does. Nothing that was acknowledged is lost.
+    /// Stops all brokers, as an accident does. No acknowledged message is lost.
     fn stop(&mut self);
 
     /// Starts them again.
     fn start(&mut self);
 
-    /// Stops all brokers, and starts them again without what a partition had at this offset and behind it, as an election does
-    /// that is won by a broker which lags behind.
+    /// Stops all brokers, and starts them without a partition's messages from this offset on, as if a broker that lags
+    /// behind had won the election.
     fn start_without(&mut self, partition: i32, from: i64);
 
-    /// Waits for a moment, where there is a world that needs time.
+    /// Waits a moment, if the implementation needs time.
     fn wait(&self);
 }
 

@@ -1,5 +1,5 @@
-//! Reading through the port as a host does: an offset filter, positions, a new reader after a failure that passes. Every poll is held
-//! to what the port says of polls.
+//! Reading through the port as a host does: an ordinal filter, positions, a new reader after a transient failure. Every
+//! poll is checked against the port's contract.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::source::{Polled, Source, SplitReader};
 
 use super::{Sent, Topic};
 
-/// How long a poll waits.
+/// Timeout of a poll.
 const POLL: Duration = Duration::from_millis(50);
-/// Polls in sequence that bring nothing, or failures that pass, before it is believed that nothing will come any more: minutes in a
-/// world that needs time, and no time at all in one that does not.
+/// Polls in a row without messages, or with transient failures, before the wait ends: minutes with real brokers, no
+/// time in the simulator.
 const PATIENCE: u32 = 2400;
 
-/// From an offset on, knowing nothing of leaders.
+/// A position at an offset, with unknown leader epoch.
 pub fn at(next_offset: i64) -> Position {
     Position::kafka(next_offset, -1)
 }
 
-/// A message as it was read.
+/// A message as read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seen {
     pub offset: i64,
@@ -44,7 +44,7 @@ pub fn texts(seen: &[Seen]) -> Vec<(i64, &str)> {
     seen.iter().map(|m| (m.offset, m.text())).collect()
 }
 
-/// What texts at consecutive offsets look like when they are read.
+/// The expected texts at consecutive offsets.
 pub fn sent(from: i64, messages: &[Sent]) -> Vec<(i64, &str)> {
     fn text(message: &Sent) -> &str {
         let value = message.value.as_deref().expect("the message has a value");
@@ -53,7 +53,7 @@ pub fn sent(from: i64, messages: &[Sent]) -> Vec<(i64, &str)> {
     (from..).zip(messages.iter().map(text)).collect()
 }
 
-/// One poll, held to the port's promises; what it hands over goes to `take`.
+/// One poll, checked against the contract. Its messages go to `take`.
 pub fn poll(
     reader: &mut dyn SplitReader,
     messages_max: usize,
@@ -75,9 +75,9 @@ pub fn poll(
             });
         }
     })?;
-    assert!(calls <= 1, "a poll hands over once or not at all, not {calls} times");
-    assert_eq!(polled.messages, messages, "a poll says how much it handed over");
-    assert!(messages <= messages_max, "{messages} messages, and no more than {messages_max} were asked for");
+    assert!(calls <= 1, "a poll calls `take` at most once, not {calls} times");
+    assert_eq!(polled.messages, messages, "a poll reports the number of its messages");
+    assert!(messages <= messages_max, "{messages} messages, more than {messages_max} requested");
     assert!(
         polled.next_ordinal.is_none_or(|position| position > last),
         "the position is behind all messages"
@@ -85,7 +85,7 @@ pub fn poll(
     Ok(polled)
 }
 
-/// A reader with what a host keeps beside it.
+/// A reader with the state that a host keeps for it.
 pub struct Follower {
     reader: Box<dyn SplitReader>,
     filter: OrdinalFilter,
@@ -100,21 +100,18 @@ impl Follower {
         Follower { reader, filter: OrdinalFilter::new(start), seen: Vec::new(), at_end: false }
     }
 
-    /// Where it stands.
+    /// Its position.
     pub fn position(&self) -> Position {
         self.filter.position()
     }
 
-    /// One poll. Leader epochs of what is new never go back.
+    /// One poll. Leader epochs of new messages never go back.
     pub fn poll(&mut self) -> Result<Polled, SourceFailure> {
         let Follower { reader, filter, seen, .. } = self;
         let polled = poll(&mut **reader, 1000, |message| {
             let before = filter.position().leader_epoch();
             if filter.admit(message.offset, Mark::LeaderEpoch(message.leader_epoch)) {
-                assert!(
-                    message.leader_epoch >= before,
-                    "{message:?} was written under an epoch before {before}"
-                );
+                assert!(message.leader_epoch >= before, "{message:?} has a leader epoch before {before}");
                 seen.push(message);
             }
         })?;
@@ -125,19 +122,19 @@ impl Follower {
         Ok(polled)
     }
 
-    /// Polls until it stands at `end`, and not beyond.
+    /// Polls until its position is `end`, and not beyond.
     pub fn read_to(&mut self, end: i64) -> &[Seen] {
         let mut in_vain = 0;
         while self.position().ordinal() < end {
             let polled = self.poll().expect("the source answers");
             in_vain = if polled.messages > 0 { 0 } else { in_vain + 1 };
-            assert!(in_vain < PATIENCE, "the reader stands at {:?} and never reaches {end}", self.position());
+            assert!(in_vain < PATIENCE, "the reader is at {:?} and does not reach {end}", self.position());
         }
         assert_eq!(self.position().ordinal(), end, "the reader went too far");
         &self.seen
     }
 
-    /// Polls until there is nothing more, and says where that is.
+    /// Polls until the end, and returns its offset.
     pub fn read_to_end(&mut self) -> i64 {
         for _ in 0..PATIENCE {
             self.poll().expect("the source answers");
@@ -145,15 +142,15 @@ impl Follower {
                 return self.position().ordinal();
             }
         }
-        panic!("the reader stands at {:?} and never says that this is the end", self.position());
+        panic!("the reader is at {:?} and does not report the end", self.position());
     }
 
-    /// Polls a few times, and nothing new may come.
+    /// Polls a few times. No new message may come.
     pub fn finds_nothing(&mut self) {
         let position = self.position();
         for _ in 0..6 {
             self.poll().expect("the source answers");
-            assert_eq!(self.position(), position, "there is nothing to read yet");
+            assert_eq!(self.position(), position, "no message can be read yet");
         }
     }
 
@@ -164,7 +161,7 @@ impl Follower {
                 return failure;
             }
         }
-        panic!("the reader does not fail; it stands at {:?}", self.position());
+        panic!("the reader does not fail; it is at {:?}", self.position());
     }
 }
 
@@ -175,7 +172,7 @@ pub fn read(source: &dyn Source, partition: i32, start: i64, end: i64) -> Vec<Se
     follower.seen
 }
 
-/// Watermarks by partition.
+/// Earliest offset and end by partition.
 pub fn watermarks(source: &dyn Source) -> Vec<(i32, i64, i64)> {
     let by_number = |(name, earliest, end): (SplitName, i64, i64)| Some((name.partition()?, earliest, end));
     let mut watermarks: Vec<_> = source.watermarks().into_iter().filter_map(by_number).collect();
@@ -183,12 +180,12 @@ pub fn watermarks(source: &dyn Source) -> Vec<(i32, i64, i64)> {
     watermarks
 }
 
-/// A reading that is answered.
+/// Metadata from a source that must answer.
 pub fn describe(source: &dyn Source) -> SourceMetadata {
     source.read().expect("the source describes the topic")
 }
 
-/// Asks again while failures pass. Errors that stay are returned.
+/// Retries while failures are transient. Returns a permanent failure.
 pub fn patiently<T>(
     topic: &impl Topic,
     mut ask: impl FnMut() -> Result<T, SourceFailure>,
@@ -201,5 +198,5 @@ pub fn patiently<T>(
         }
         topic.wait();
     }
-    panic!("the failure that may pass does not pass: {last:?}");
+    panic!("the transient failure does not end: {last:?}");
 }

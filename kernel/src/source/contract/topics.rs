@@ -15,7 +15,8 @@ fn lost(wanted: i64, earliest: i64, latest: i64) -> SourceFailure {
     SourceFailure::kafka_lost(0, wanted, earliest, latest)
 }
 
-/// A position that retention has passed is a typed loss with the range, at once and again; nothing is skipped in silence (A5).
+/// A position below the retained messages is a typed loss with the range, at each try; no message is skipped silently
+/// (A5).
 pub fn what_retention_removed_is_lost_and_the_range_is_named(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let messages = numbered("m", 100);
@@ -29,12 +30,12 @@ pub fn what_retention_removed_is_lost_and_the_range_is_named(stage: &mut impl St
         for _ in 0..2 {
             assert_eq!(follower.failure(), lost(wanted, 40, 100));
         }
-        assert!(follower.seen.is_empty(), "nothing comes behind a loss");
+        assert!(follower.seen.is_empty(), "no message comes after a loss");
     }
     for start in [40, 99] {
         assert_eq!(texts(&read(&*source, 0, start, 100)), sent(start, &messages[start as usize..]));
     }
-    // Down to the last message, and an empty partition that begins where it ends.
+    // Retention up to the last message, and an empty partition whose earliest offset is its end.
     topic.retain_from(0, 100);
     assert_eq!(describe(&*source).partitions()[&0], (100, 100));
     assert_eq!(Follower::open(&*source, 0, at(99)).failure(), lost(99, 100, 100));
@@ -44,7 +45,7 @@ pub fn what_retention_removed_is_lost_and_the_range_is_named(stage: &mut impl St
     assert_eq!(texts(follower.read_to(102)), [(100, "later 0"), (101, "later 1")]);
 }
 
-/// A position behind the end is none that this log ever gave out.
+/// A position behind the end, which this log never assigned, is a loss.
 pub fn an_offset_beyond_the_end_is_lost(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let source = topic.source();
@@ -57,7 +58,7 @@ pub fn an_offset_beyond_the_end_is_lost(stage: &mut impl Stage) {
     }
 }
 
-/// Holes in the middle, wherever reading begins: what comes is in order, only what was sent, and ends where the log ends (A8).
+/// Holes in the middle, from any start: messages come in order, unchanged, and up to the end of the log (A8).
 pub fn a_compacted_partition_has_holes_and_an_end(stage: &mut impl Stage) {
     const KEYS: i64 = 10;
     const ROUNDS: i64 = 8;
@@ -68,7 +69,7 @@ pub fn a_compacted_partition_has_holes_and_an_end(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Compaction);
     let mut all: BTreeMap<i64, Sent> = BTreeMap::new();
     for round in 0..ROUNDS {
-        // Key 0 is written in the first round alone, so that a message is left behind which nothing follows for long.
+        // Key 0 is written only in the first round, so that compaction leaves one message with a long hole behind it.
         let keys = if round == 0 { 0..KEYS } else { 1..KEYS };
         let messages: Vec<_> = keys.map(|key| keyed(round, key)).collect();
         topic.send(0, &messages, Codec::None);
@@ -85,7 +86,7 @@ pub fn a_compacted_partition_has_holes_and_an_end(stage: &mut impl Stage) {
         all.range(offset + 1..).all(|(_, later)| later.key != *key)
     };
     let survivors: Vec<i64> = (0..whole).filter(|offset| survives(*offset)).collect();
-    assert_eq!(survivors[0], 0, "then there is a hole");
+    assert_eq!(survivors[0], 0, "a hole follows the first message");
     for start in [0, 1, 30, whole - KEYS, whole - 1] {
         let mut follower = Follower::open(&*source, 0, at(start));
         assert_eq!(follower.read_to_end(), end);
@@ -98,7 +99,7 @@ pub fn a_compacted_partition_has_holes_and_an_end(stage: &mut impl Stage) {
     }
 }
 
-/// The next reading shows them, from offset 0 on, and nothing of the others changes (A11).
+/// The next metadata names the new partitions, from offset 0 on. The others do not change (A11).
 pub fn new_partitions_appear_and_begin_at_zero(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let source = topic.source();
@@ -116,7 +117,7 @@ pub fn new_partitions_appear_and_begin_at_zero(stage: &mut impl Stage) {
     assert_eq!(follower.read_to(6).len(), 6);
 }
 
-/// Another id, seen by every reading that begins afterwards; who stands beyond the new topic's end is told, not moved (A6).
+/// Later metadata names another id. A reader behind the new topic's end gets a failure and is not moved (A6).
 pub fn a_topic_that_was_created_again_is_another_one(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let source = topic.source();
@@ -127,17 +128,17 @@ pub fn a_topic_that_was_created_again_is_another_one(stage: &mut impl Stage) {
     topic.delete();
     topic.create_again(1);
     topic.send(0, &numbered("new", 5), Codec::None);
-    let after = patiently(&topic, || source.verify()).expect("the topic is there again");
+    let after = patiently(&topic, || source.verify()).expect("the topic exists again");
     assert_ne!(after.topic_id(), before.topic_id());
     is_another_topic(follower.failure());
-    assert_eq!(follower.seen.len(), 50, "nothing of the new topic was taken for the old one's");
-    // Who asks anew reads the new one.
-    let metadata = patiently(&topic, || source.read()).expect("the topic is there again");
+    assert_eq!(follower.seen.len(), 50, "no message of the new topic came as one of the old");
+    // A new request reads the new topic.
+    let metadata = patiently(&topic, || source.read()).expect("the topic exists again");
     assert_eq!((metadata.topic_id(), metadata.partitions()[&0]), (after.topic_id(), (0, 5)));
     assert_eq!(texts(&read(&*source, 0, 0, 5)), sent(0, &numbered("new", 5)));
 }
 
-/// A partition that the new topic does not have cannot be read on.
+/// A partition that the new topic does not have cannot be read.
 pub fn a_topic_that_was_created_again_may_have_fewer_partitions(stage: &mut impl Stage) {
     let mut topic = stage.topic(3, Needs::Nothing);
     let source = topic.source();
@@ -147,30 +148,30 @@ pub fn a_topic_that_was_created_again_may_have_fewer_partitions(stage: &mut impl
     follower.read_to(5);
     topic.delete();
     topic.create_again(1);
-    let after = patiently(&topic, || source.verify()).expect("the topic is there again");
+    let after = patiently(&topic, || source.verify()).expect("the topic exists again");
     assert_ne!(after.topic_id(), before.topic_id());
     assert_eq!(after.partitions().keys().collect::<Vec<_>>(), [&0]);
     match follower.failure() {
-        // The partition has no leader, which passes as a rule: who asks anew is told by the topic's id.
+        // The partition has no leader, which is usually transient. A new request gets the new topic id.
         SourceFailure::Transient(_) => {}
         failure => is_another_topic(failure),
     }
-    assert_eq!(follower.seen.len(), 5, "nothing of the new topic was taken for the old one's");
+    assert_eq!(follower.seen.len(), 5, "no message of the new topic came as one of the old");
 }
 
 fn is_another_topic(failure: SourceFailure) {
     match failure {
         SourceFailure::Permanent(error) => assert_eq!(error.sqlstate, SqlState::SOURCE_CHANGED, "{error}"),
-        other => panic!("the topic is another one: {other:?}"),
+        other => panic!("the topic was replaced: {other:?}"),
     }
 }
 
-/// The failure says that it stays, and what it is about.
+/// The failure is permanent and names the topic.
 pub fn a_topic_that_does_not_exist_is_a_permanent_failure(stage: &mut impl Stage) {
     is_no_topic(stage.missing_topic().read().map(|_| ()));
 }
 
-/// As if it had never been there.
+/// A topic that never existed.
 pub fn a_deleted_topic_is_a_permanent_failure(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let source = topic.source();
@@ -186,6 +187,6 @@ fn is_no_topic(answer: Result<(), SourceFailure>) {
             assert_eq!(error.sqlstate, SqlState::UNDEFINED_OBJECT, "{error}");
             assert!(!error.message.is_empty());
         }
-        other => panic!("there is no such topic: {other:?}"),
+        other => panic!("the topic does not exist: {other:?}"),
     }
 }

@@ -7,10 +7,10 @@ fn batch(name: &str, count: i64) -> Vec<Sent> {
     (0..count).map(|i| text(format!("{name}/{i}"))).collect()
 }
 
-/// Six transactions, every other one aborted; the last of them leaves a hole at the end, which a reader passes (A7). Reading may
-/// begin anywhere, also inside of a hole.
+/// Six transactions, every other one aborted. The last one leaves a hole at the end, which a reader passes (A7).
+/// Reading may begin anywhere, also inside a hole.
 pub fn what_was_aborted_never_appears_and_the_position_passes_it(stage: &mut impl Stage) {
-    // Messages and the control record behind them.
+    // The messages of a transaction and its control record.
     const ROUND: i64 = 21;
     const END: i64 = 6 * ROUND;
     let mut topic = stage.topic(1, Needs::Nothing);
@@ -30,10 +30,10 @@ pub fn what_was_aborted_never_appears_and_the_position_passes_it(stage: &mut imp
         assert_eq!(texts(&seen), expected, "from {start} on");
     }
     let mut follower = Follower::open(&*source, 0, at(0));
-    assert_eq!(follower.read_to_end(), END, "the end is behind the hole");
+    assert_eq!(follower.read_to_end(), END, "the end is after the hole");
 }
 
-/// The end of what may be read is where the oldest open transaction begins (A13): what others sent behind it is held back too.
+/// The readable end is the start of the oldest open transaction (A13). Messages of others after it are held back too.
 pub fn an_open_transaction_holds_back_what_is_behind_it(stage: &mut impl Stage) {
     for commit in [true, false] {
         let mut topic = stage.topic(1, Needs::Nothing);
@@ -61,7 +61,8 @@ pub fn an_open_transaction_holds_back_what_is_behind_it(stage: &mut impl Stage) 
     }
 }
 
-/// Transactions of several producers in one partition: each end lets go only of what no older one still holds.
+/// Transactions of several producers in one partition: the end of one releases only messages that no older one holds
+/// back.
 pub fn transactions_that_overlap_end_each_for_itself(stage: &mut impl Stage) {
     let mut topic = stage.topic(1, Needs::Nothing);
     let source = topic.source();
@@ -71,7 +72,7 @@ pub fn transactions_that_overlap_end_each_for_itself(stage: &mut impl Stage) {
     topic.send_in(second, 0, &b);
     topic.send_in(first, 0, &c);
     let mut follower = Follower::open(&*source, 0, at(0));
-    // Its control record lies at 6, but the first one still holds everything from 0 on.
+    // Its control record is at 6, but the first transaction still holds back everything from 0 on.
     topic.end(second, true);
     assert_eq!(describe(&*source).partitions()[&0], (0, 0));
     follower.finds_nothing();
@@ -80,7 +81,7 @@ pub fn transactions_that_overlap_end_each_for_itself(stage: &mut impl Stage) {
     assert_eq!(texts(follower.read_to(8)), sent(2, &b));
 }
 
-/// What a transaction wrote to several partitions comes in all of them or in none.
+/// The messages of a transaction in several partitions become readable in all of them or in none.
 pub fn a_transaction_over_partitions_ends_in_all_of_them(stage: &mut impl Stage) {
     let mut topic = stage.topic(3, Needs::Nothing);
     let source = topic.source();

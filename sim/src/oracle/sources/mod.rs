@@ -1,8 +1,8 @@
-//! What a coordinator does with its sources: a model of each pipeline's source, which hears the coordinator's inputs and effects.
-//! It holds three kinds of properties against them. *Order*: what is fetched from where, what a batch takes. *Bounds*: nothing is
-//! asked, tried or committed more often than the configuration allows. *Progress*: nothing waits longer than the configuration allows
-//! ([`due`]). It does not know the kernel's policy between the two bounds, so a better policy needs no change here.
-//! Other contents of records, and the pauses between them, are checked in `super` and `pace`.
+//! A model of each pipeline's source. It observes the coordinator's inputs and effects, and checks three kinds of
+//! properties. *Order*: where fetches begin, and which extracts a batch takes. *Bounds*: metadata requests, retries and
+//! batches are not more frequent than the configuration allows. *Progress*: no work waits longer than the configuration
+//! allows ([`due`]). The model does not contain the kernel's policy between the bounds, so a better policy needs no
+//! change here. Other contents of records, and the pauses between them, are checked in `super` and `pace`.
 
 mod due;
 
@@ -147,8 +147,8 @@ impl SourceModel {
         self.behind = metadata.partitions().iter().any(|(partition, (_, latest))| more(partition, *latest));
     }
 
-    /// The time before which the source must not be asked for metadata again. Behind the end of the source, what was fetched may be
-    /// verified at once.
+    /// The time before which the source must not be asked for metadata again. Behind the end of the source, fetched
+    /// extracts may be verified at once.
     fn metadata_earliest_us(&self, pacing: &Pacing) -> Option<Micros> {
         let pause_us = match () {
             () if self.fetched.is_empty() => pacing.metadata_interval_us,
@@ -277,7 +277,7 @@ impl SourceModels {
                     if source.verified.is_empty() {
                         source.verified_since_us = now_us;
                     }
-                    // An answer says nothing of a partition that it leaves out.
+                    // A partition that is absent from an answer stays unverified.
                     let named = metadata.partitions();
                     let is_named = |range: &Range| named.contains_key(&range.partition);
                     let (verified, unnamed): (Vec<_>, Vec<_>) =
