@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(NULL_HASH, !xxh3_64(b""));
         let long = "a text that is longer than any of the short paths of the hash, well beyond 128 bytes, so that \
                     the striped loop is covered by a vector too, and then some more of it, up to 240 bytes and over, \
-                    which is where the long algorithm of XXH3 begins";
+                    which is where the long algorithm of XXH3 begins and goes on";
         assert!(long.len() > 240);
         let vectors: Vec<(ArrayRef, u64)> = vec![
             (Arc::new(Int64Array::from(vec![0])), VECTORS[0]),
