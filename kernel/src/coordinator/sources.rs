@@ -479,10 +479,18 @@ impl Coordinator {
     /// Stores metadata, and begins to fetch the new splits. A split that was never seen before gets a cursor, which is
     /// logged before the first batch (fault A11).
     fn fetch_splits(&mut self, id: PipelineId, metadata: &SourceMetadata) {
+        let now_us = self.now_us;
+        let known = self.tip.cursors[&id].clone();
+        let fetching = self.active_source(id).fetching_mut().expect("the source is being fetched");
+        // Every batch asks for metadata, and hardly any answer names a new split.
+        let is_fetched =
+            |name| known.named(name).is_some_and(|(split, _)| fetching.splits.contains_key(&split));
+        if metadata.splits.keys().all(is_fetched) {
+            return fetching.observe(metadata, now_us);
+        }
         let pipeline = self.tip.pipelines[&id].clone();
         let cursors = self.cursors(id);
         let numbers = cursors.numbers_for(pipeline.source_kind, metadata.splits.keys());
-        let now_us = self.now_us;
         let source = self.active_source(id);
         let epoch = source.epoch;
         let fetching = source.fetching_mut().expect("the source is being fetched");
@@ -576,7 +584,7 @@ impl Coordinator {
         fetching.requested = None;
         let changed = fetching.changed(&metadata);
         let pipeline = self.tip.pipelines[&id].clone();
-        let changed = changed.or_else(|| changed_identity(&pipeline, &self.cursors(id), &metadata));
+        let changed = changed.or_else(|| changed_identity(&pipeline, &self.tip.cursors[&id], &metadata));
         if let Some(changed) = changed {
             reached(CoverageMark::TopicChangedWhileRead);
             return self.fail(id, source_changed(&pipeline, &changed));
