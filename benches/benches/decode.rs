@@ -137,7 +137,7 @@ fn decode(c: &mut Criterion<CpuTime>) {
 
 fn extract(c: &mut Criterion<CpuTime>) {
     let messages = Messages::new(|p, _, text| p.write_json(text));
-    let table = |columns: &[(&str, ColumnType)], key: Vec<u16>| TableDef {
+    let table = |columns: &[(&str, ColumnType)], key: Vec<ColumnId>| TableDef {
         id: TableId(1),
         name: "payments".into(),
         schema_version: 1,
@@ -148,7 +148,7 @@ fn extract(c: &mut Criterion<CpuTime>) {
                 id: ColumnId(i as u32),
                 name: name.to_string(),
                 column_type: *column_type,
-                nullable: !key.contains(&(i as u16)),
+                nullable: !key.contains(&ColumnId(i as u32)),
                 default_sql: None,
             })
             .collect(),
@@ -161,7 +161,7 @@ fn extract(c: &mut Criterion<CpuTime>) {
     group.throughput(Throughput::Elements(MESSAGES));
     for (name, table, columns) in [
         ("append, 8 columns, 8 shards", table(&COLUMNS, vec![]), &COLUMNS[..]),
-        ("by account, 2 columns, 8 shards", table(&COLUMNS[1..3], vec![0]), &COLUMNS[1..3]),
+        ("by account, 2 columns, 8 shards", table(&COLUMNS[1..3], vec![ColumnId(0)]), &COLUMNS[1..3]),
     ] {
         let plan = ExtractPlan {
             table: Arc::new(table),

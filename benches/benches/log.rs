@@ -6,7 +6,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kernel::log::{self, LogWriter, ManifestSlot, MemStorage, Storage};
-use kernel::record::{Body, Commit, CursorAdvance, Piece, Record, RecordKind, Tally};
+use kernel::record::{Body, Commit, CursorAdvance, Record, RecordKind, Tally};
 use kernel::{Epoch, Generation, Identity, PipelineId, Position, Result, SplitId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,9 +27,9 @@ fn body(piece_len: usize) -> Body {
         finished: false,
         tally: Tally { applied: 10_000, ..Tally::default() },
     };
-    let piece = |shard: u16| Piece::Inline(vec![Bytes::from(vec![shard as u8 + 1; piece_len])]);
-    let (cursors, pieces) = ((0..8).map(advance).collect(), (0..SHARDS).map(piece).collect());
-    Body::Commit(RecordKind::Batch, Commit { at_us: 1, cursors, pieces, ..Commit::default() })
+    let piece = |shard: u16| vec![Bytes::from(vec![shard as u8 + 1; piece_len])];
+    let (cursors, outcomes) = ((0..8).map(advance).collect(), (0..SHARDS).map(piece).collect());
+    Body::Commit(RecordKind::Batch, Commit { at_us: 1, cursors, outcomes, ..Commit::default() })
 }
 
 /// Every log file uses the same memory, which was touched before, so that page faults are not measured.
@@ -97,7 +97,7 @@ fn bench_append(c: &mut Criterion) {
         let sequence = new_log().last().next();
         let record = body.encode(sequence);
         group.throughput(Throughput::Bytes(record.stored_len()));
-        let name = |what: &str| format!("{what}, {SHARDS} pieces of {} KiB", piece_len >> 10);
+        let name = |what: &str| format!("{what}, {SHARDS} outcomes of {} KiB", piece_len >> 10);
         group.bench_function(name("encode"), |b| b.iter(|| black_box(&body).encode(sequence)));
         let payload = record.parts.concat();
         group.bench_function(name("checksum alone"), |b| b.iter(|| xxh3_64(black_box(&payload))));
@@ -124,7 +124,7 @@ fn bench_recover(c: &mut Criterion) {
     for piece_len in PIECE_LENS {
         let (storage, bytes) = written(&body(piece_len));
         group.throughput(Throughput::Bytes(bytes));
-        let name = format!("open, records of {SHARDS} pieces of {} KiB", piece_len >> 10);
+        let name = format!("open, records of {SHARDS} outcomes of {} KiB", piece_len >> 10);
         group.bench_function(name, |b| {
             let open = |storage| {
                 log::open(storage, 2, LOG_FILE_LEN, &mut |record: Record| {

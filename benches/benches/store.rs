@@ -13,7 +13,6 @@ use cpu_time::CpuTime;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::message::{ShardCommand, ShardReply, Work};
-use kernel::record::Piece;
 use kernel::schema::{CatalogChange, ColumnDef, ColumnType, TableDef};
 use kernel::{ColumnId, Sequence, Shard, ShardId, TableId, columns, route};
 
@@ -24,7 +23,7 @@ fn column(id: usize, name: &str, column_type: ColumnType, nullable: bool) -> Col
     ColumnDef { id: ColumnId(id as u32), name: name.into(), column_type, nullable, default_sql: None }
 }
 
-fn table(columns: Vec<ColumnDef>, primary_key: Vec<u16>, shard_key: Vec<u16>) -> Arc<TableDef> {
+fn table(columns: Vec<ColumnDef>, primary_key: Vec<ColumnId>, shard_key: Vec<ColumnId>) -> Arc<TableDef> {
     Arc::new(TableDef {
         id: TableId(1),
         name: "bench".into(),
@@ -50,7 +49,7 @@ fn events() -> Arc<TableDef> {
         ("note", ColumnType::Text),
     ];
     let columns = columns.into_iter().enumerate().map(|(i, (n, t))| column(i, n, t, true)).collect();
-    table(columns, vec![], vec![1])
+    table(columns, vec![], vec![ColumnId(1)])
 }
 
 /// A generator with the same numbers in every run.
@@ -100,7 +99,7 @@ fn event_rows(rows: usize) -> RecordBatch {
 fn accounts(text_key: bool) -> Arc<TableDef> {
     let key = if text_key { ColumnType::Text } else { ColumnType::Int64 };
     let columns = vec![column(0, "name", key, false), column(1, "balance", ColumnType::Int64, true)];
-    table(columns, vec![0], vec![])
+    table(columns, vec![ColumnId(0)], vec![])
 }
 
 fn account_rows(table: &TableDef, keys: impl Iterator<Item = u64>) -> RecordBatch {
@@ -118,8 +117,12 @@ fn account_rows(table: &TableDef, keys: impl Iterator<Item = u64>) -> RecordBatc
 }
 
 fn add_up() -> OnDuplicate {
-    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
-    OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None })
+    let sum = Expr::Arithmetic(
+        Arithmetic::Add,
+        Box::new(Expr::Stored(ColumnId(1))),
+        Box::new(Expr::Incoming(ColumnId(1))),
+    );
+    OnDuplicate::Update(Update { assignments: vec![(ColumnId(1), sum)], condition: None })
 }
 
 fn work(on_duplicate: OnDuplicate, rows: RecordBatch) -> Vec<Work> {
@@ -142,9 +145,9 @@ impl Store {
     fn stage(&mut self, work: Vec<Work>) -> Bytes {
         self.sequence += 1;
         match self.shard.handle(ShardCommand::Stage { sequence: Sequence(self.sequence), work }) {
-            ShardReply::Staged { piece, rejected, .. } => {
+            ShardReply::Staged { outcome, rejected, .. } => {
                 assert!(rejected.is_empty());
-                piece
+                outcome
             }
             other => unreachable!("{other:?}"),
         }
@@ -283,10 +286,10 @@ fn replay(c: &mut Criterion<CpuTime>) {
     group.bench_function("bigint key", |b| {
         b.iter(|| {
             let mut shard = Shard::new(ShardId(0), 1);
-            shard.replay(Sequence(1), &created, &Piece::Inline(vec![])).expect("created");
-            for (at, part) in log.iter().enumerate() {
-                let piece = Piece::Inline(vec![part.clone()]);
-                shard.replay(Sequence(at as u64 + 2), &[], &piece).expect("a record of ours");
+            shard.replay(Sequence(1), &created, &[]).expect("created");
+            for (at, outcome) in log.iter().enumerate() {
+                let sequence = Sequence(at as u64 + 2);
+                shard.replay(sequence, &[], std::slice::from_ref(outcome)).expect("a record of ours");
             }
             shard.recovered()
         });

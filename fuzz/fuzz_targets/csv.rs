@@ -78,10 +78,7 @@ fuzz_target!(|input: Input<'_>| {
     for (index, message) in messages.iter().enumerate() {
         let (alone, alone_refused) = decode(&plan, &[message]).expect("the same plan");
         let this_refused = refused.next_if(|r| r.message as usize == index);
-        assert_eq!(
-            this_refused.as_ref().map(|r| &r.error),
-            alone_refused.first().map(|r| &r.error)
-        );
+        assert_eq!(this_refused.as_ref().map(|r| &r.error), alone_refused.first().map(|r| &r.error));
         let rows = alone.columns.num_rows();
         assert!(this_refused.is_none() || rows == 0);
         assert_eq!(decoded.columns.slice(row, rows), alone.columns);

@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use kernel::log::{self, FIRST_LOG_FILE, LogWriter, MemStorage, Storage};
-use kernel::record::{Body, Commit, Piece, Record, RecordKind};
+use kernel::record::{Body, Commit, Record, RecordKind};
 use libfuzzer_sys::fuzz_target;
 
 const LOG_FILE_LEN: u64 = 4096;
@@ -61,8 +61,9 @@ fn written(steps: &[Step]) -> (MemStorage, Vec<Body>) {
 }
 
 fn append(writer: &mut LogWriter<MemStorage>, len: usize, number: usize) -> Body {
-    let pieces = vec![Piece::Inline(vec![Bytes::from(vec![number as u8 + 1; len])])];
-    let body = Body::Commit(RecordKind::Batch, Commit { at_us: number as i64, pieces, ..Commit::default() });
+    let outcomes = vec![vec![Bytes::from(vec![number as u8 + 1; len])]];
+    let body =
+        Body::Commit(RecordKind::Batch, Commit { at_us: number as i64, outcomes, ..Commit::default() });
     writer.append(&body.encode(writer.last().next())).expect("in memory");
     body
 }

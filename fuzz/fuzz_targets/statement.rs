@@ -19,10 +19,12 @@ use tokio::runtime::Runtime;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A definition is a transaction of its own.
-const TABLE: [&str; 2] = ["CREATE TABLE t (id BIGINT NOT NULL, x INT, s TEXT, f DOUBLE PRECISION, n NUMERIC(12,2), \
+const TABLE: [&str; 2] = [
+    "CREATE TABLE t (id BIGINT NOT NULL, x INT, s TEXT, f DOUBLE PRECISION, n NUMERIC(12,2), \
                      at TIMESTAMPTZ, j JSONB, PRIMARY KEY (id))",
-                     "INSERT INTO t VALUES (1, 1, 'one', 1.5, 10.60, '2024-01-01', '{\"a\": 1}'), \
-                     (2, NULL, NULL, NULL, NULL, NULL, NULL)"];
+    "INSERT INTO t VALUES (1, 1, 'one', 1.5, 10.60, '2024-01-01', '{\"a\": 1}'), \
+                     (2, NULL, NULL, NULL, NULL, NULL, NULL)",
+];
 
 /// A step of a client.
 #[derive(Arbitrary, Debug)]
@@ -100,7 +102,11 @@ fn codes(mut answer: &[u8]) -> Vec<String> {
         let Some((body, after)) = rest.split_at_checked(len) else { break };
         if *kind == b'E' {
             let fields = body.split(|byte| *byte == 0);
-            codes.extend(fields.filter_map(|field| field.strip_prefix(b"C")).map(|c| String::from_utf8_lossy(c).into()));
+            codes.extend(
+                fields
+                    .filter_map(|field| field.strip_prefix(b"C"))
+                    .map(|c| String::from_utf8_lossy(c).into()),
+            );
         }
         answer = after;
     }

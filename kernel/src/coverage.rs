@@ -92,6 +92,7 @@ coverage_marks! {
     ReadOnlyRefused "read-only-refused" "A request was refused because the disk is almost full.",
     // ---- Sources ----
     OlderEpochDropped "older-epoch-dropped" "A message of a source's older epoch was dropped.",
+    ExtractOfOtherSchemaDropped "extract-of-other-schema-dropped" "An extract of another schema version of its table was dropped.",
     StaleExtractDropped "stale-extract-dropped" "An extract of an older epoch was dropped.",
     RangeDoesNotFollow "range-does-not-follow" "An extract did not follow the one before; the source was reopened.",
     Retried "retried" "A failed source was reopened after a pause.",

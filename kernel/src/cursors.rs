@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 
 use crate::ids::*;
 
@@ -12,33 +14,43 @@ use crate::ids::*;
 const BLOCK_SPLITS: u32 = 64;
 
 /// One split of a pipeline's source.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Split {
     /// Its name at the source.
+    #[n(0)]
     pub name: SplitName,
     /// The identity that its positions refer to. None until the source has named it (a cursor set by command).
+    #[n(1)]
     pub identity: Option<Identity>,
     /// The next message; None if the split has no cursor.
+    #[n(2)]
     pub position: Option<Position>,
     /// No message will follow the position.
+    #[n(3)]
     pub finished: bool,
 }
 
 /// A logged cursor.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct CursorSet {
     /// The split's number: a new one, or the number of an existing name.
+    #[n(0)]
     pub split: SplitId,
     /// The split's name.
+    #[n(1)]
     pub name: SplitName,
     /// See [`Split::identity`]. None leaves it unchanged.
+    #[n(2)]
     pub identity: Option<Identity>,
     /// The next message.
+    #[n(3)]
     pub position: Position,
 }
 
 /// All splits of a pipeline's source that were ever seen, and the number of its dead letters.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Cursors {
     blocks: BTreeMap<u32, Arc<BTreeMap<SplitId, Split>>>,
     numbers: Arc<BTreeMap<SplitName, SplitId>>,
@@ -134,6 +146,44 @@ impl Cursors {
                 (split.identity, split.position, split.finished) = (None, None, false);
             }
         }
+    }
+}
+
+/// The stored form: the splits by number.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Stored {
+    #[n(0)]
+    splits: BTreeMap<SplitId, Split>,
+    #[n(1)]
+    dead_letters: u64,
+}
+
+impl<C> Encode<C> for Cursors {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let splits = self.splits().map(|(number, split)| (number, split.clone())).collect();
+        Stored { splits, dead_letters: self.dead_letters }.encode(encoder, context)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Cursors {
+    fn decode(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Cursors, decode::Error> {
+        let stored: Stored = decoder.decode_with(context)?;
+        let numbers = stored.splits.iter().map(|(number, split)| (split.name.clone(), *number));
+        let numbers: BTreeMap<SplitName, SplitId> = numbers.collect();
+        if numbers.len() != stored.splits.len() {
+            return Err(decode::Error::message("two splits have one name"));
+        }
+        let mut blocks: BTreeMap<u32, BTreeMap<SplitId, Split>> = BTreeMap::new();
+        for (number, split) in stored.splits {
+            blocks.entry(number.0 / BLOCK_SPLITS).or_default().insert(number, split);
+        }
+        let blocks = blocks.into_iter().map(|(number, block)| (number, Arc::new(block))).collect();
+        Ok(Cursors { blocks, numbers: Arc::new(numbers), dead_letters: stored.dead_letters })
     }
 }
 

@@ -5,13 +5,14 @@
 use std::fmt;
 use std::str;
 
-use serde::{Deserialize, Serialize};
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 
 /// An SQLSTATE: five digits or capital letters that name the class of an error.
 ///
 /// The constants have the names of PostgreSQL 15, appendix A. `TM001` and `TM002` are Tidemark's own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "[u8; 5]", into = "[u8; 5]")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SqlState([u8; 5]);
 
 macro_rules! sql_states {
@@ -157,17 +158,20 @@ const fn is_state(code: &[u8; 5]) -> bool {
     true
 }
 
-impl TryFrom<[u8; 5]> for SqlState {
-    type Error = &'static str;
-
-    fn try_from(code: [u8; 5]) -> std::result::Result<SqlState, &'static str> {
-        if is_state(&code) { Ok(SqlState(code)) } else { Err("not an SQLSTATE") }
+/// Stored as its text.
+impl<C> Encode<C> for SqlState {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> std::result::Result<(), encode::Error<W::Error>> {
+        encoder.str(self.as_str())?.ok()
     }
 }
 
-impl From<SqlState> for [u8; 5] {
-    fn from(state: SqlState) -> [u8; 5] {
-        state.0
+impl<'b, C> Decode<'b, C> for SqlState {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> std::result::Result<SqlState, decode::Error> {
+        SqlState::parse(decoder.str()?).ok_or_else(|| decode::Error::message("not an SQLSTATE"))
     }
 }
 
@@ -196,32 +200,44 @@ impl PartialEq<&str> for SqlState {
 }
 
 /// An error for clients, operators and readers of the errors table.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Error {
     /// Its SQLSTATE.
+    #[n(0)]
     pub sqlstate: SqlState,
     /// The problem and its reason.
+    #[n(1)]
     pub message: String,
     // Boxed: most errors have no such parts.
+    #[n(2)]
     more: Option<Box<More>>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 struct More {
+    #[n(0)]
     detail: Option<String>,
+    #[n(1)]
     hint: Option<String>,
+    #[n(2)]
     position: Option<TextPosition>,
 }
 
 /// A place in the text of a statement, counted in characters from 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct TextPosition {
     /// Line.
+    #[n(0)]
     pub line: u32,
     /// Character in the line.
+    #[n(1)]
     pub column: u32,
     /// Character in the whole text, as in the PostgreSQL protocol. None before
     /// [`count_position`](Error::count_position).
+    #[n(2)]
     pub character: Option<u32>,
 }
 
@@ -346,10 +362,10 @@ mod tests {
         let place = TextPosition::new(2, 3);
         let full = plain.clone().with_detail("7 bytes are left").with_hint("Make room.").with_position(place);
         for error in [&plain, &full] {
-            let bytes = postcard::to_stdvec(error).expect("plain data serializes");
-            assert_eq!(postcard::from_bytes::<Error>(&bytes).as_ref(), Ok(error));
+            let bytes = crate::cbor::to_vec(error);
+            assert_eq!(crate::cbor::from_slice::<Error>(&bytes).as_ref(), Ok(error));
         }
-        assert!(postcard::from_bytes::<SqlState>(b"22p02").is_err());
+        assert!(crate::cbor::from_slice::<SqlState>(b"22p02").is_err());
         assert_eq!(full.to_string(), "no space left. 7 bytes are left. Make room.");
         assert_eq!(plain.to_string(), "no space left");
     }

@@ -4,7 +4,7 @@
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::defects::{self, Defect};
 use crate::error::Error;
@@ -27,17 +27,21 @@ pub struct DeadLetter {
 }
 
 /// The stage that refused a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum DeadLetterKind {
     /// The decoder.
+    #[n(0)]
     Decode,
     /// SET or WHERE.
+    #[n(1)]
     Expression,
     /// NOT NULL, a primary key, or an overflow in ON DUPLICATE KEY UPDATE.
+    #[n(2)]
     Constraint,
 }
 
-/// One extracted range. Each message from `first` to before `next` has exactly one disposition: rows in the pieces,
+/// One extracted range. Each message from `first` to before `next` has exactly one disposition: rows,
 /// filtered, or dead letter. An ordinal without a message is a hole at the source (control record, aborted transaction,
 /// compaction).
 #[derive(Clone, Debug)]
@@ -48,6 +52,9 @@ pub struct Extract {
     pub epoch: Epoch,
     /// Split.
     pub split: SplitId,
+    /// Schema version of the table for which the rows were made. An extract of another version is dropped and fetched
+    /// again.
+    pub schema_version: u32,
     /// Start of the range. The coordinator accepts the range only if it continues the one before.
     pub first: Position,
     /// Start of the next extract of this split.
@@ -59,7 +66,7 @@ pub struct Extract {
     /// Bytes of payload read. Credits and batch limits count these bytes.
     pub source_bytes: u64,
     /// Rows by shard, in order of ordinal, in the table's stored schema with provenance. `shard_count` entries.
-    pub pieces: Vec<Option<RecordBatch>>,
+    pub rows: Vec<Option<RecordBatch>>,
     /// Messages that could not be decoded or transformed.
     pub dead_letters: Vec<DeadLetter>,
     /// The raw messages, if the table may refuse one of their rows.
@@ -95,23 +102,25 @@ impl Extract {
             pipeline,
             epoch,
             split,
+            schema_version,
             first,
             next,
             messages,
             filtered,
             source_bytes,
-            pieces,
+            rows,
             dead_letters,
             // Follows from the range.
             originals: _,
         } = self;
         to.epoch(*pipeline, *epoch);
         to.word(split.0);
+        to.word(*schema_version);
         to.position(*first);
         to.position(*next);
         [messages, filtered, source_bytes].iter().for_each(|count| to.word(**count));
         to.count(dead_letters.len());
-        pieces.iter().for_each(|piece| to.count(piece.as_ref().map_or(0, RecordBatch::num_rows)));
+        rows.iter().for_each(|rows| to.count(rows.as_ref().map_or(0, RecordBatch::num_rows)));
     }
 }
 

@@ -146,7 +146,7 @@ impl StateFingerprint {
     }
 
     pub(crate) fn commit(&mut self, commit: &Commit) {
-        let Commit { at_us: _, catalog, cursors, pieces } = commit;
+        let Commit { at_us: _, catalog, cursors, outcomes } = commit;
         self.count(catalog.len());
         for change in catalog {
             match change {
@@ -165,7 +165,7 @@ impl StateFingerprint {
         }
         self.count(cursors.len());
         cursors.iter().for_each(|cursor| self.advance(cursor));
-        self.count(pieces.len());
+        self.count(outcomes.len());
     }
 
     fn advance(&mut self, advance: &CursorAdvance) {

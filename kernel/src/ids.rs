@@ -1,14 +1,15 @@
 //! Identifiers and units: small types that can be copied. Definitions are in `schema`, rows in `shard`.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 pub use crate::split::{Identity, Mark, Position, SourceKind, SplitId, SplitName};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-        pub struct $name(pub $inner);
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode)]
+        #[cbor(transparent)]
+        pub struct $name(#[n(0)] pub $inner);
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,10 +80,13 @@ impl Sequence {
 /// Stable identity of a row in its table and shard: the sequence of the record that wrote it, and its ordinal among the
 /// rows that the record added to this table on this shard. Merges keep it. The new version of an updated row has a new
 /// one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct RowId {
     /// Record that wrote the row.
+    #[n(0)]
     pub sequence: Sequence,
     /// Ordinal among the rows of the same record, table and shard, from 0.
+    #[n(1)]
     pub ordinal: u32,
 }

@@ -8,7 +8,7 @@
 //!
 //! # Duties of a host, in order
 //!
-//! 1. **Open the log** with [`log::open`]. Hand every record to the coordinator's [`Recovery`] and every piece to its
+//! 1. **Open the log** with [`log::open`]. Hand every record to the coordinator's [`Recovery`] and every outcome to its
 //!    shard. Nothing else may touch the log. The `open` record is durable before anything else happens.
 //! 2. **Feed** the coordinator one [`Input`] at a time, with the time. **Drain** all its [`Effect`]s before the next
 //!    input.
@@ -35,6 +35,7 @@
     allow(clippy::disallowed_macros, reason = "clippy checks disallowed macros at the crate's root")
 )]
 
+pub mod cbor;
 pub mod columns;
 pub mod continuity;
 pub mod coordinator;

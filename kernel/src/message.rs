@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::error::Error;
 use crate::expr::OnDuplicate;
@@ -84,10 +84,12 @@ pub enum Input {
 }
 
 /// What a source answered to one request for metadata.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct SourceMetadata {
     /// Its splits. A split that is absent from one answer is not deleted (fault A12). In an answer to `SourceVerify`
     /// the positions may be from an earlier answer; the set of splits and their identities must be current.
+    #[n(0)]
     pub splits: BTreeMap<SplitName, SplitMetadata>,
 }
 
@@ -120,35 +122,48 @@ impl SourceMetadata {
 }
 
 /// A split as its source describes it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct SplitMetadata {
     /// What its positions refer to: topic id, etag or stream id.
+    #[n(0)]
     pub identity: Identity,
     /// The first message that the source still has.
+    #[n(1)]
     pub earliest: Position,
     /// The position after the last readable message; for Kafka, the last stable offset.
+    #[n(2)]
     pub end: Position,
     /// No message will follow `end`.
+    #[n(3)]
     pub finished: bool,
 }
 
 /// How a source can fail.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum SourceFailure {
     /// A retry can help. The kernel retries with backoff.
-    Transient(Error),
+    #[n(0)]
+    Transient(#[n(0)] Error),
     /// A retry cannot help (missing topic, authorisation). The pipeline stops in state Failed.
-    Permanent(Error),
+    #[n(1)]
+    Permanent(#[n(0)] Error),
     /// Unread messages are missing at the source (faults A5, A9). The pipeline stops in state Failed and names the
     /// range.
+    #[n(2)]
     Lost {
         /// Which split.
+        #[n(0)]
         split: SplitName,
         /// The requested message.
+        #[n(1)]
         wanted: Position,
         /// The first message that the source still has.
+        #[n(2)]
         earliest: Position,
         /// The position after the last message that the source has.
+        #[n(3)]
         end: Position,
     },
 }
@@ -215,104 +230,153 @@ pub struct ShardWrite {
 }
 
 /// Definitions that a client can ask for. The kernel resolves names and ids and logs the outcome.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub enum Definition {
+    #[n(0)]
     CreateTable {
+        #[n(0)]
         spec: TableSpec,
+        #[n(1)]
         if_not_exists: bool,
     },
+    #[n(1)]
     DropTable {
+        #[n(0)]
         name: String,
+        #[n(1)]
         if_exists: bool,
     },
+    #[n(2)]
     TruncateTable {
+        #[n(0)]
         name: String,
     },
+    #[n(3)]
     CreatePipeline {
+        #[n(0)]
         spec: Box<PipelineSpec>,
+        #[n(1)]
         if_not_exists: bool,
     },
-    AlterPipeline(Alteration),
+    #[n(4)]
+    AlterPipeline(#[n(0)] Alteration),
+    #[n(5)]
     DropPipeline {
+        #[n(0)]
         name: String,
+        #[n(1)]
         if_exists: bool,
     },
+    #[n(6)]
     StartPipeline {
+        #[n(0)]
         name: String,
+        #[n(1)]
         if_not_running: bool,
     },
+    #[n(7)]
     StopPipeline {
+        #[n(0)]
         name: String,
+        #[n(1)]
         if_running: bool,
     },
+    #[n(8)]
     SetOffsets {
+        #[n(0)]
         name: String,
+        #[n(1)]
         offsets: Offsets,
     },
     /// Deletes rows of the errors table: those of one pipeline, or all.
+    #[n(9)]
     ClearErrors {
+        #[n(0)]
         pipeline: Option<String>,
     },
 }
 
 /// A new definition for an existing pipeline: ALTER, and CREATE OR REPLACE. If the source stays the same, the pipeline
 /// keeps its identity, generation and offsets. A running pipeline changes at a batch boundary.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Alteration {
     /// The whole new definition, under the pipeline's name.
+    #[n(0)]
     pub spec: Box<PipelineSpec>,
     /// The `definition_sql` that this alteration was made from. If the pipeline has another one now, the error is
     /// 40001; otherwise a concurrent change would be lost.
+    #[n(1)]
     pub was: String,
     /// The new definition reads another source, where the old offsets are meaningless. Begins a new generation, at the
     /// oldest message.
+    #[n(2)]
     pub source_changed: bool,
 }
 
 /// A table to be created.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct TableSpec {
     /// Name, already folded.
+    #[n(0)]
     pub name: String,
     /// Columns. The kernel assigns their ids.
+    #[n(1)]
     pub columns: Vec<ColumnDef>,
-    /// Ordinals.
+    /// Ordinals into `columns`, which have no ids yet; so are the other keys.
+    #[n(2)]
     pub primary_key: Vec<u16>,
-    /// Ordinals.
+    /// See `primary_key`.
+    #[n(3)]
     pub shard_key: Vec<u16>,
-    /// Ordinals.
+    /// See `primary_key`.
+    #[n(4)]
     pub sort_key: Vec<u16>,
 }
 
 /// A pipeline to be created.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct PipelineSpec {
     /// Name, already folded.
+    #[n(0)]
     pub name: String,
     /// Table that it loads.
+    #[n(1)]
     pub table: String,
     /// Kind of its source.
+    #[n(2)]
     pub source_kind: SourceKind,
     /// Canonical CREATE PIPELINE statement.
+    #[n(3)]
     pub definition_sql: String,
     /// The ON DUPLICATE KEY clause in typed form.
+    #[n(4)]
     pub on_duplicate: OnDuplicate,
     /// See [`crate::schema::PipelineDef::error_limit`].
+    #[n(5)]
     pub error_limit: Option<u64>,
     /// See [`crate::schema::PipelineDef::batch_interval_us`].
+    #[n(6)]
     pub batch_interval_us: i64,
     /// See [`crate::schema::PipelineDef::batch_bytes_max`].
+    #[n(7)]
     pub batch_bytes_max: u64,
 }
 
 /// `ALTER PIPELINE … SET OFFSETS`. Begins a new generation. The pipeline must be stopped.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum Offsets {
     /// Remove all cursors and identities, and start at the oldest message or at the end.
-    From(StartAt),
+    #[n(0)]
+    From(#[n(0)] StartAt),
     /// Set the cursors of these splits only.
-    At(BTreeMap<SplitName, Position>),
+    #[n(1)]
+    At(#[n(0)] BTreeMap<SplitName, Position>),
 }
 
 /// The answer to a successful request.
@@ -338,15 +402,20 @@ pub enum Response {
 }
 
 /// How many rows a record changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct Counts {
     /// New rows.
+    #[n(0)]
     pub inserted: u64,
     /// New versions of existing rows (ON DUPLICATE KEY).
+    #[n(1)]
     pub updated: u64,
     /// Rows deleted through `ShardWrite::deletes`.
+    #[n(2)]
     pub deleted: u64,
     /// Incoming rows dropped by ON CONFLICT DO NOTHING or by a condition that is not true.
+    #[n(3)]
     pub ignored: u64,
 }
 
@@ -526,8 +595,8 @@ pub enum ShardReply {
     Staged {
         /// Echo.
         sequence: Sequence,
-        /// The outcome, encoded for the record: an empty piece if nothing changes here.
-        piece: Bytes,
+        /// The outcome, encoded for the record; empty if nothing changes here.
+        outcome: Bytes,
         /// How many rows changed.
         counts: Counts,
         /// Ordinals of the pipeline rows among `counts.ignored`, by table and split; in one record a table has rows of

@@ -10,7 +10,7 @@
 //! | 0 | 4 | magic `TMLR` |
 //! | 4 | 2 | format version |
 //! | 6 | 1 | kind, [`RecordKind`] |
-//! | 7 | 1 | codec of the payload: 0 none, 1 reserved for LZ4 |
+//! | 7 | 1 | zero |
 //! | 8 | 8 | term |
 //! | 16 | 8 | sequence |
 //! | 24 | 8 | header checksum of the previous record; 0 in the first |
@@ -29,42 +29,41 @@
 //!
 //! # Payload
 //!
-//! `Open` is its struct in postcard encoding. `SyncMarker` has none. All others are a [`Commit`]:
+//! `Open` is its struct in [`cbor`](crate::cbor) encoding. `SyncMarker` has no payload. All others are a [`Commit`]:
 //!
 //! | Offset | Bytes | Field |
 //! |---:|---:|---|
-//! | 0 | 4 | length of the postcard part |
-//! | 4 | 4 | number of pieces |
-//! | 8 | | `Commit` without its pieces, in postcard encoding, then zeros up to a multiple of 8 |
-//! | | | directory, one entry per piece: tag (4), count of parts (4); then for tag 0 (inline) the length of each part (8 each), for tag 1 (log file) log file, offset and length (8 each) |
-//! | | | the parts in order, each at a multiple of 64, zeros between |
+//! | 0 | 4 | length of the head |
+//! | 4 | 4 | number of shards |
+//! | 8 | | head: `Commit` without its outcomes, in `cbor` encoding, then zeros up to a multiple of 8 |
+//! | | | directory, one entry per shard: count of outcomes (8), then the length of each (8 each) |
+//! | | | the outcomes in order, each at a multiple of 64, zeros between |
 //!
-//! A payload starts at a multiple of 64 in its file, so a part does too, and column buffers can be used in place.
+//! A payload starts at a multiple of 64 in its file, so an outcome does too, and column buffers can
+//! be used in place.
 
-use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::cbor;
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::schema::CatalogChange;
 
-/// Version of the layout of log files and records. A log of another version is refused.
-pub const FORMAT_VERSION: u16 = 1;
+/// Version of the layout of log files and records that this program writes. Version 1 was never released.
+pub const FORMAT_VERSION: u16 = 2;
 
-/// Records, payloads and parts start at multiples of this.
+/// Versions that this program reads. All of them have golden bytes in `kernel/tests/golden`.
+pub const FORMAT_VERSIONS_READ: RangeInclusive<u16> = 2..=FORMAT_VERSION;
+
+/// Records, payloads and outcomes start at multiples of this.
 pub const ALIGNMENT: u64 = 64;
 
 /// Length of a record's header.
 pub const HEADER_LEN: u64 = 64;
-
-/// Uncompressed payload.
-pub const CODEC_NONE: u8 = 0;
-
-/// Reserved: payload in LZ4 blocks.
-pub const CODEC_LZ4: u8 = 1;
 
 pub(crate) const MAGIC: [u8; 4] = *b"TMLR";
 
@@ -74,7 +73,7 @@ pub(crate) fn align(len: u64) -> Option<u64> {
 }
 
 /// Why a record was written. Every kind but `Open` and `SyncMarker` has a [`Commit`] as its payload.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum RecordKind {
     /// First record of a term.
@@ -87,88 +86,93 @@ pub enum RecordKind {
     Catalog = 4,
     /// First cursors of splits, and cursors set by command.
     Cursor = 5,
-    /// A checkpoint. Reserved: written and read by the sealed store.
-    Checkpoint = 6,
     /// No payload; the header carries `synced_through`. Written when the log is idle.
     SyncMarker = 7,
 }
 
 /// Payload of an `Open` record.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Open {
     /// Random identity of the database, chosen by the host at creation.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub database: [u8; 16],
     /// Fixed at creation.
+    #[n(1)]
     pub shard_count: u16,
     /// Input time.
+    #[n(2)]
     pub at_us: Micros,
 }
 
 /// Payload of every record that changes something: one transaction.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct Commit {
     /// Input time of the batch: `now()` of its expressions.
+    #[n(0)]
     pub at_us: Micros,
     /// Definitions, in order. Applied before rows.
+    #[n(1)]
     pub catalog: Vec<CatalogChange>,
     /// Cursor advances of any number of pipelines.
+    #[n(2)]
     pub cursors: Vec<CursorAdvance>,
-    /// One per shard, in order of shard: the concatenated outcomes of its stages, in `columns` encoding; empty if the
-    /// shard did not change. Or the segment that holds them.
-    #[serde(skip)]
-    pub pieces: Vec<Piece>,
-}
-
-/// Location of a shard's outcome.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Piece {
-    /// In the record, in parts: one per `Stage` command.
-    Inline(Vec<Bytes>),
-    /// In a segment that was written and synced before the record. Reserved for the sealed store.
-    Segment {
-        /// The segment.
-        segment: u64,
-        /// Offset in the segment.
-        offset: u64,
-        /// Length in bytes.
-        len: u64,
-    },
+    /// By shard, one list each: what its `Stage` commands returned, in order, in `columns` encoding. A list is empty if
+    /// the shard did not change.
+    #[cbor(skip)]
+    pub outcomes: Vec<Vec<Bytes>>,
 }
 
 /// A range of a split that this record consumes.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct CursorAdvance {
     /// The pipeline.
+    #[n(0)]
     pub pipeline: PipelineId,
     /// Generation and epoch of the fetch.
+    #[n(1)]
     pub generation: Generation,
     /// See `generation`.
+    #[n(2)]
     pub epoch: Epoch,
     /// Split.
+    #[n(3)]
     pub split: SplitId,
     /// Start of the range. It must continue the cursor before it.
+    #[n(4)]
     pub first: Position,
     /// The cursor after it.
+    #[n(5)]
     pub next: Position,
     /// Identity of the split. The source named this identity before and after the fetch.
+    #[n(6)]
     pub identity: Identity,
     /// No message will follow `next`.
+    #[n(7)]
     pub finished: bool,
     /// Number of messages in the range by disposition.
+    #[n(8)]
     pub tally: Tally,
 }
 
 /// Number of messages by disposition. Holes are not counted. `applied + filtered + ignored + dead_letters` is the
 /// number of messages; a message of several rows (CSV) counts once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct Tally {
     /// All rows of the message that passed WHERE changed the table.
+    #[n(0)]
     pub applied: u64,
     /// WHERE removed all rows of the message.
+    #[n(1)]
     pub filtered: u64,
     /// The rule ON DUPLICATE KEY dropped a row of the message.
+    #[n(2)]
     pub ignored: u64,
     /// The message, or a row of it, went to the errors table.
+    #[n(3)]
     pub dead_letters: u64,
 }
 
@@ -212,7 +216,7 @@ pub enum Body {
 impl RecordKind {
     fn from_byte(byte: u8) -> Option<RecordKind> {
         use RecordKind::*;
-        [Open, Batch, Client, Catalog, Cursor, Checkpoint, SyncMarker].into_iter().find(|k| *k as u8 == byte)
+        [Open, Batch, Client, Catalog, Cursor, SyncMarker].into_iter().find(|k| *k as u8 == byte)
     }
 }
 
@@ -241,7 +245,7 @@ pub(crate) struct RecordLocation {
 pub(crate) struct Header {
     pub version: u16,
     pub kind: u8,
-    pub codec: u8,
+    pub zero: u8,
     pub term: Term,
     pub sequence: Sequence,
     pub previous_checksum: u64,
@@ -258,7 +262,7 @@ impl Header {
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..6].copy_from_slice(&self.version.to_le_bytes());
         bytes[6] = self.kind;
-        bytes[7] = self.codec;
+        bytes[7] = self.zero;
         bytes[8..16].copy_from_slice(&self.term.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.sequence.0.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.previous_checksum.to_le_bytes());
@@ -283,7 +287,7 @@ impl Header {
         Some(Header {
             version: u16::from_le_bytes([bytes[4], bytes[5]]),
             kind: bytes[6],
-            codec: bytes[7],
+            zero: bytes[7],
             term: Term(u64_at(8)),
             sequence: Sequence(u64_at(16)),
             previous_checksum: u64_at(24),
@@ -301,18 +305,21 @@ impl Header {
 
     /// Decodes a payload whose checksum matches.
     pub fn record(&self, payload: &Bytes) -> Result<Record> {
-        if self.version != FORMAT_VERSION {
-            let (found, ours) = (self.version, FORMAT_VERSION);
-            return Err(unsupported(format!("is of format version {found}, this program reads {ours}")));
-        }
+        check_version("log record", self.version)?;
         let kind = RecordKind::from_byte(self.kind).ok_or_else(|| {
             unsupported(format!("is of kind {}, which this program cannot read", self.kind))
         })?;
+        if self.zero != 0 {
+            return Err(unsupported(format!(
+                "has the payload encoding {}, which this program cannot read",
+                self.zero
+            )));
+        }
         Ok(Record {
             sequence: self.sequence,
             term: self.term,
             synced_through: self.synced_through,
-            body: Body::decode(kind, self.codec, payload)?,
+            body: Body::decode(kind, payload)?,
         })
     }
 }
@@ -326,8 +333,6 @@ fn checksum_at(header: &[u8; HEADER_LEN as usize], location: &RecordLocation) ->
     xxh3_64(&covered)
 }
 
-const TAG_INLINE: u32 = 0;
-const TAG_SEGMENT: u32 = 1;
 static ZEROS: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
 
 impl Body {
@@ -340,32 +345,21 @@ impl Body {
         }
     }
 
-    /// Encodes the payload into parts. Pieces are passed on without a copy.
+    /// Encodes the payload into parts. Outcomes are passed on without a copy.
     pub fn encode(&self, sequence: Sequence) -> EncodedRecord {
         let parts = match self {
-            Body::Open(open) => vec![Bytes::from(postcard_bytes(open))],
+            Body::Open(open) => vec![Bytes::from(cbor::to_vec(open))],
             Body::Commit(_, commit) => encode_commit(commit),
             Body::SyncMarker => vec![],
         };
         EncodedRecord { sequence, kind: self.kind(), parts }
     }
 
-    /// Decodes a payload; pieces are slices of it. Never panics for any bytes, and allocates at most a small multiple
+    /// Decodes a payload; outcomes are slices of it. Never panics for any bytes, and allocates at most a small multiple
     /// of their length.
-    pub fn decode(kind: RecordKind, codec: u8, payload: &Bytes) -> Result<Body> {
-        match codec {
-            CODEC_NONE => {}
-            CODEC_LZ4 => {
-                return Err(unsupported("is compressed with LZ4, which this program cannot read".into()));
-            }
-            other => {
-                return Err(unsupported(format!(
-                    "is compressed with codec {other}, which this program cannot read"
-                )));
-            }
-        }
+    pub fn decode(kind: RecordKind, payload: &Bytes) -> Result<Body> {
         match kind {
-            RecordKind::Open => Ok(Body::Open(from_postcard(payload)?)),
+            RecordKind::Open => Ok(Body::Open(from_cbor(payload)?)),
             RecordKind::SyncMarker if payload.is_empty() => Ok(Body::SyncMarker),
             RecordKind::SyncMarker => Err(malformed("a sync marker has a payload")),
             _ => Ok(Body::Commit(kind, decode_commit(payload)?)),
@@ -374,71 +368,42 @@ impl Body {
 }
 
 fn encode_commit(commit: &Commit) -> Vec<Bytes> {
-    let postcard = postcard_bytes(commit);
-    let mut head = Vec::new();
-    head.extend_from_slice(&u32::try_from(postcard.len()).expect("definitions below 4 GiB").to_le_bytes());
-    head.extend_from_slice(&u32::try_from(commit.pieces.len()).expect("one a shard").to_le_bytes());
-    head.extend_from_slice(&postcard);
+    let mut head = vec![0; 8];
+    cbor::extend(commit, &mut head);
+    let head_len = u32::try_from(head.len() - 8).expect("definitions below 4 GiB");
+    head[0..4].copy_from_slice(&head_len.to_le_bytes());
+    head[4..8].copy_from_slice(&u32::try_from(commit.outcomes.len()).expect("one a shard").to_le_bytes());
     head.resize(head.len().next_multiple_of(8), 0);
-    for piece in &commit.pieces {
-        encode_directory_entry(piece, &mut head);
+    for outcomes in &commit.outcomes {
+        head.extend_from_slice(&(outcomes.len() as u64).to_le_bytes());
+        outcomes.iter().for_each(|outcome| head.extend_from_slice(&(outcome.len() as u64).to_le_bytes()));
     }
     let mut payload_len = head.len();
     let mut parts = vec![Bytes::from(head)];
-    for part in commit.pieces.iter().flat_map(inline_parts).filter(|p| !p.is_empty()) {
+    for outcome in commit.outcomes.iter().flatten().filter(|outcome| !outcome.is_empty()) {
         let gap = payload_len.next_multiple_of(ALIGNMENT as usize) - payload_len;
-        parts.extend([Bytes::from_static(&ZEROS[..gap]), part.clone()]);
-        payload_len += gap + part.len();
+        parts.extend([Bytes::from_static(&ZEROS[..gap]), outcome.clone()]);
+        payload_len += gap + outcome.len();
     }
     parts
 }
 
-fn encode_directory_entry(piece: &Piece, head: &mut Vec<u8>) {
-    let (tag, parts, numbers): (u32, usize, Cow<'_, [u64]>) = match piece {
-        Piece::Inline(parts) => (TAG_INLINE, parts.len(), parts.iter().map(|p| p.len() as u64).collect()),
-        Piece::Segment { segment, offset, len } => (TAG_SEGMENT, 0, vec![*segment, *offset, *len].into()),
-    };
-    head.extend_from_slice(&tag.to_le_bytes());
-    head.extend_from_slice(&u32::try_from(parts).expect("few parts a piece").to_le_bytes());
-    numbers.iter().for_each(|n| head.extend_from_slice(&n.to_le_bytes()));
-}
-
-fn inline_parts(piece: &Piece) -> &[Bytes] {
-    match piece {
-        Piece::Inline(parts) => parts,
-        Piece::Segment { .. } => &[],
-    }
-}
-
 fn decode_commit(payload: &Bytes) -> Result<Commit> {
     let mut cursor = Cursor { payload, at: 0 };
-    let postcard_len = cursor.u32()? as usize;
-    let piece_count = cursor.u32()? as usize;
-    let mut commit: Commit = from_postcard(cursor.take(postcard_len)?)?;
+    let head_len = cursor.u32()? as usize;
+    let shard_count = cursor.u32()? as usize;
+    let mut commit: Commit = from_cbor(cursor.take(head_len)?)?;
     cursor.skip_to_multiple_of(8)?;
-    let mut inline_lens: Vec<Option<Vec<u64>>> = Vec::new();
-    for _ in 0..piece_count {
-        let (tag, part_count) = (cursor.u32()?, cursor.u32()? as usize);
-        match tag {
-            TAG_INLINE => {
-                let lens = cursor.take(part_count.checked_mul(8).ok_or_else(|| malformed("part count"))?)?;
-                let lens = lens.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes")));
-                inline_lens.push(Some(lens.collect()));
-                commit.pieces.push(Piece::Inline(Vec::new()));
-            }
-            TAG_SEGMENT if part_count == 0 => {
-                let (segment, offset, len) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
-                inline_lens.push(None);
-                commit.pieces.push(Piece::Segment { segment, offset, len });
-            }
-            _ => return Err(malformed("piece of an unknown form")),
-        }
+    let mut lens_by_shard: Vec<Vec<u64>> = Vec::new();
+    for _ in 0..shard_count {
+        let count = usize::try_from(cursor.u64()?).ok().and_then(|count| count.checked_mul(8));
+        let lens = cursor.take(count.ok_or_else(|| malformed("a count of outcomes is too large"))?)?;
+        let lens = lens.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")));
+        lens_by_shard.push(lens.collect());
     }
-    for (piece, lens) in commit.pieces.iter_mut().zip(inline_lens) {
-        if let Some(lens) = lens {
-            let parts = lens.into_iter().map(|len| cursor.part(len)).collect::<Result<_>>()?;
-            *piece = Piece::Inline(parts);
-        }
+    for lens in lens_by_shard {
+        let outcomes = lens.into_iter().map(|len| cursor.outcome(len)).collect::<Result<_>>()?;
+        commit.outcomes.push(outcomes);
     }
     if cursor.at != payload.len() {
         return Err(malformed("bytes are left over"));
@@ -478,27 +443,38 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn part(&mut self, len: u64) -> Result<Bytes> {
+    fn outcome(&mut self, len: u64) -> Result<Bytes> {
         if len == 0 {
             return Ok(Bytes::new());
         }
         self.skip_to_multiple_of(ALIGNMENT as usize)?;
         let start = self.at;
-        self.take(usize::try_from(len).map_err(|_| malformed("a part is longer than memory"))?)?;
+        self.take(usize::try_from(len).map_err(|_| malformed("an outcome is longer than memory"))?)?;
         Ok(self.payload.slice(start..self.at))
     }
 }
 
-fn postcard_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("our own structs serialize into memory")
+fn from_cbor<'a, T: Decode<'a, ()>>(bytes: &'a [u8]) -> Result<T> {
+    cbor::from_slice(bytes).map_err(|error| malformed(&error))
 }
 
-fn from_postcard<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) => Err(malformed("bytes are left over")),
-        Err(error) => Err(malformed(&error.to_string())),
+/// Refuses a format version that this program does not read.
+pub(crate) fn check_version(of: &str, found: u16) -> Result<()> {
+    if FORMAT_VERSIONS_READ.contains(&found) {
+        return Ok(());
     }
+    let (oldest, newest) = FORMAT_VERSIONS_READ.into_inner();
+    let way_on = if found > newest {
+        "start the version of tidemark that wrote this data directory, or a later one"
+    } else {
+        "start the version of tidemark that wrote this data directory"
+    };
+    Err(Error::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        format!(
+            "{of} is of format version {found}, this program reads versions {oldest} to {newest}; nothing was changed; {way_on}"
+        ),
+    ))
 }
 
 fn malformed(why: &str) -> Error {
@@ -518,15 +494,9 @@ mod tests {
 
     use super::*;
 
-    fn pieces() -> impl Strategy<Value = Vec<Piece>> {
-        let part = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
-        let inline = prop::collection::vec(part, 0..4).prop_map(Piece::Inline);
-        let segment = any::<(u64, u64, u64)>().prop_map(|(segment, offset, len)| Piece::Segment {
-            segment,
-            offset,
-            len,
-        });
-        prop::collection::vec(prop_oneof![3 => inline, 1 => segment], 0..9)
+    fn outcomes() -> impl Strategy<Value = Vec<Vec<Bytes>>> {
+        let outcome = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+        prop::collection::vec(prop::collection::vec(outcome, 0..4), 0..9)
     }
 
     fn commit() -> impl Strategy<Value = Commit> {
@@ -543,10 +513,12 @@ mod tests {
                 tally: Tally { applied, ..Tally::default() },
             },
         );
-        (any::<i64>(), prop::collection::vec(cursor, 0..5), pieces()).prop_map(|(at_us, cursors, pieces)| {
-            let catalog = vec![CatalogChange::TableCreated(crate::schema::errors_table())];
-            Commit { at_us, catalog, cursors, pieces }
-        })
+        (any::<i64>(), prop::collection::vec(cursor, 0..5), outcomes()).prop_map(
+            |(at_us, cursors, outcomes)| {
+                let catalog = vec![CatalogChange::TableCreated(crate::schema::errors_table())];
+                Commit { at_us, catalog, cursors, outcomes }
+            },
+        )
     }
 
     fn payload(body: &Body) -> Bytes {
@@ -555,14 +527,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_commit_comes_back_and_its_parts_lie_at_multiples_of_64(commit in commit()) {
+        fn a_commit_comes_back_and_its_outcomes_lie_at_multiples_of_64(commit in commit()) {
             let body = Body::Commit(RecordKind::Client, commit);
             let payload = payload(&body);
-            let found = Body::decode(RecordKind::Client, CODEC_NONE, &payload).unwrap();
+            let found = Body::decode(RecordKind::Client, &payload).unwrap();
             prop_assert_eq!(&found, &body);
             let Body::Commit(_, commit) = found else { panic!("a commit") };
-            for part in commit.pieces.iter().flat_map(inline_parts).filter(|part| !part.is_empty()) {
-                prop_assert_eq!((part.as_ptr().addr() - payload.as_ptr().addr()) % 64, 0);
+            for outcome in commit.outcomes.iter().flatten().filter(|outcome| !outcome.is_empty()) {
+                prop_assert_eq!((outcome.as_ptr().addr() - payload.as_ptr().addr()) % 64, 0);
             }
         }
 
@@ -574,12 +546,12 @@ mod tests {
         ) {
             let payload = payload(&Body::Commit(RecordKind::Batch, commit));
             let cut = payload.slice(..cut.index(payload.len()));
-            prop_assert!(Body::decode(RecordKind::Batch, CODEC_NONE, &cut).is_err());
+            prop_assert!(Body::decode(RecordKind::Batch, &cut).is_err());
             let mut changed = payload.to_vec();
             for (at, byte) in changes {
                 changed[at.index(payload.len())] = byte;
             }
-            let _ = Body::decode(RecordKind::Batch, CODEC_NONE, &changed.into());
+            let _ = Body::decode(RecordKind::Batch, &changed.into());
         }
     }
 
@@ -588,18 +560,41 @@ mod tests {
         let mut payload = payload(&Body::Commit(RecordKind::Batch, Commit::default())).to_vec();
         payload[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
         payload.extend_from_slice(&[0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
-        assert!(Body::decode(RecordKind::Batch, CODEC_NONE, &payload.into()).is_err());
+        assert!(Body::decode(RecordKind::Batch, &payload.into()).is_err());
     }
 
     #[test]
-    fn an_unknown_codec_and_a_payload_of_the_wrong_kind_are_refused_by_name() {
-        let refused = |kind, codec, payload: &'static [u8]| {
-            Body::decode(kind, codec, &Bytes::from_static(payload)).unwrap_err()
+    fn a_payload_of_the_wrong_kind_is_refused() {
+        let refused =
+            |kind, payload: &'static [u8]| Body::decode(kind, &Bytes::from_static(payload)).unwrap_err();
+        assert_eq!(refused(RecordKind::SyncMarker, b"x").sqlstate, SqlState::DATA_CORRUPTED);
+        assert_eq!(refused(RecordKind::Open, b"x").sqlstate, SqlState::DATA_CORRUPTED);
+    }
+
+    #[test]
+    fn another_version_is_refused_and_both_are_named() {
+        let header = |version, zero| Header {
+            version,
+            kind: RecordKind::SyncMarker as u8,
+            zero,
+            term: Term(1),
+            sequence: Sequence(1),
+            previous_checksum: 0,
+            synced_through: Sequence(0),
+            payload_len: 0,
+            payload_checksum: 0,
+            checksum: 0,
         };
-        assert_eq!(refused(RecordKind::Batch, CODEC_LZ4, b"").sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
-        assert!(refused(RecordKind::Batch, CODEC_LZ4, b"").message.contains("LZ4"));
-        assert!(refused(RecordKind::Batch, 9, b"").message.contains("codec 9"));
-        assert_eq!(refused(RecordKind::SyncMarker, CODEC_NONE, b"x").sqlstate, SqlState::DATA_CORRUPTED);
-        assert_eq!(refused(RecordKind::Open, CODEC_NONE, b"x").sqlstate, SqlState::DATA_CORRUPTED);
+        for version in FORMAT_VERSIONS_READ {
+            assert!(header(version, 0).record(&Bytes::new()).is_ok());
+        }
+        for version in [0, 1, FORMAT_VERSION + 1, u16::MAX] {
+            let error = header(version, 0).record(&Bytes::new()).unwrap_err();
+            assert_eq!(error.sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
+            let both = format!("format version {version}, this program reads versions 2 to {FORMAT_VERSION}");
+            assert!(error.message.contains(&both), "{error}");
+        }
+        let error = header(FORMAT_VERSION, 1).record(&Bytes::new()).unwrap_err();
+        assert!(error.message.contains("payload encoding 1"), "{error}");
     }
 }

@@ -74,13 +74,13 @@ pub fn shard_of(hash: u64, shard_count: u16) -> u16 {
 /// their order. `shard_count` entries; None for a shard without rows.
 pub fn route(table: &TableDef, rows: &RecordBatch, shard_count: u16) -> Vec<Option<RecordBatch>> {
     assert!(rows.num_rows() <= u32::MAX as usize, "the number of rows of a batch fits u32");
-    let mut pieces = vec![None; shard_count as usize];
+    let mut by_shard = vec![None; shard_count as usize];
     if rows.num_rows() == 0 {
-        return pieces;
+        return by_shard;
     }
     if shard_count == 1 {
-        pieces[0] = Some(rows.clone());
-        return pieces;
+        by_shard[0] = Some(rows.clone());
+        return by_shard;
     }
     let mut hashes = Vec::new();
     let mut columns = table.placement_columns();
@@ -91,17 +91,17 @@ pub fn route(table: &TableDef, rows: &RecordBatch, shard_count: u16) -> Vec<Opti
     let (indices, ends) = sort_by_shard(&hashes, shard_count);
     let indices = ScalarBuffer::from(indices);
     let mut start = 0;
-    for (piece, end) in pieces.iter_mut().zip(ends) {
+    for (of_shard, end) in by_shard.iter_mut().zip(ends) {
         let count = end - start;
         if count == rows.num_rows() {
-            *piece = Some(rows.clone());
+            *of_shard = Some(rows.clone());
         } else if count > 0 {
             let chosen = UInt32Array::new(indices.slice(start, count), None);
-            *piece = Some(take_record_batch(rows, &chosen).expect("indices are rows of the batch"));
+            *of_shard = Some(take_record_batch(rows, &chosen).expect("indices are rows of the batch"));
         }
         start = end;
     }
-    pieces
+    by_shard
 }
 
 /// Counting sort: the indices of the rows, grouped by shard and in order within a shard, and the end of each shard's
@@ -363,7 +363,7 @@ mod tests {
             schema_version: 1,
             columns: vec![column(0, "k", ColumnType::Int64), column(1, "v", ColumnType::Text)],
             primary_key: vec![],
-            shard_key: vec![0],
+            shard_key: vec![ColumnId(0)],
             sort_key: vec![],
             created_at: Sequence(1),
         }
@@ -379,11 +379,11 @@ mod tests {
         fn routing_loses_no_row_and_keeps_order(keys in proptest::collection::vec(any::<Option<i64>>(), 0..200), shards in 1u16..20) {
             let texts: Vec<Option<String>> = keys.iter().enumerate().map(|(i, k)| k.map(|_| i.to_string())).collect();
             let rows = batch(vec![Arc::new(Int64Array::from(keys.clone())), Arc::new(StringArray::from(texts))]);
-            let pieces = route(&table(), &rows, shards);
-            prop_assert_eq!(pieces.len(), shards as usize);
+            let by_shard = route(&table(), &rows, shards);
+            prop_assert_eq!(by_shard.len(), shards as usize);
             let mut all = vec![];
             hash_rows(&rows, &[0], &mut all);
-            for (shard, piece) in pieces.iter().enumerate() {
+            for (shard, piece) in by_shard.iter().enumerate() {
                 let wanted: Vec<usize> = (0..keys.len()).filter(|r| shard_of(all[*r], shards) as usize == shard).collect();
                 prop_assert_eq!(piece.is_some(), !wanted.is_empty());
                 if let Some(piece) = piece {

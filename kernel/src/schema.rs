@@ -2,11 +2,11 @@
 //! [`Catalog::apply`], live and in recovery. Row storage is in `shard`; parsing of definitions from SQL is in the
 //! adapters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 pub use crate::cursors::{CursorSet, Cursors, Split};
 use crate::error::{Error, SqlState};
@@ -14,45 +14,64 @@ use crate::expr::OnDuplicate;
 use crate::ids::*;
 
 /// A SQL type that a column can have. Each maps to exactly one Arrow type ([`ColumnType::arrow`]).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum ColumnType {
     /// `boolean`
+    #[n(0)]
     Bool,
     /// `smallint`
+    #[n(1)]
     Int16,
     /// `integer`
+    #[n(2)]
     Int32,
     /// `bigint`
+    #[n(3)]
     Int64,
     /// `real`
+    #[n(4)]
     Float32,
     /// `double precision`
+    #[n(5)]
     Float64,
     /// `numeric(precision, scale)`, kept in 128 bits; precision 1..=38.
+    #[n(6)]
     Decimal {
         /// Digits in all.
+        #[n(0)]
         precision: u8,
         /// Digits after the decimal point.
+        #[n(1)]
         scale: i8,
     },
     /// `text`: UTF-8. In logs of older versions also `varchar` and `char`, without their lengths.
+    #[n(7)]
     Text,
     /// `jsonb`, `json`: the canonical jsonb text of a value, in UTF-8. In logs of older versions the text as it was
     /// written.
+    #[n(8)]
     Json,
     /// `uuid`: its canonical lower-case text.
+    #[n(9)]
     Uuid,
     /// `bytea`
+    #[n(10)]
     Bytea,
     /// `date`: days since 1970-01-01.
+    #[n(11)]
     Date,
     /// `timestamp`: microseconds since 1970-01-01, no zone.
+    #[n(12)]
     Timestamp,
     /// `timestamptz`: microseconds since 1970-01-01 UTC.
+    #[n(13)]
     TimestampTz,
     /// `varchar(n)`: UTF-8 of at most `n` characters; without `n`, of any number.
+    #[n(14)]
     Varchar {
         /// 1..=[`VARCHAR_CHARS_MAX`].
+        #[n(0)]
         max_chars: Option<u32>,
     },
 }
@@ -110,17 +129,23 @@ pub fn chars_len(text: &[u8], chars: usize) -> usize {
 }
 
 /// A column of a table.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct ColumnDef {
     /// Never reused in this table.
+    #[n(0)]
     pub id: ColumnId,
     /// As the user wrote it, case-folded like a PostgreSQL identifier.
+    #[n(1)]
     pub name: String,
     /// Its type.
+    #[n(2)]
     pub column_type: ColumnType,
     /// False for NOT NULL and for key columns.
+    #[n(3)]
     pub nullable: bool,
     /// SQL text of DEFAULT. The adapters evaluate it; the log holds only the values.
+    #[n(4)]
     pub default_sql: Option<String>,
 }
 
@@ -130,23 +155,32 @@ pub struct ColumnDef {
 pub const HIDDEN_COLUMNS: [&str; 3] = ["__run", "__partition", "__offset"];
 
 /// A table.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct TableDef {
     /// Identity.
+    #[n(0)]
     pub id: TableId,
     /// Unique among tables.
+    #[n(1)]
     pub name: String,
     /// Incremented by every change of the columns. Every piece in the log names its schema version.
+    #[n(2)]
     pub schema_version: u32,
     /// In order of declaration.
+    #[n(3)]
     pub columns: Vec<ColumnDef>,
-    /// Ordinals into `columns`; empty for an append table.
-    pub primary_key: Vec<u16>,
-    /// Ordinals into `columns`. A subset of the primary key if there is one. Empty: all columns place a row.
-    pub shard_key: Vec<u16>,
-    /// Ordinals into `columns`: the order of rows in future sealed segments. Recorded, not used yet.
-    pub sort_key: Vec<u16>,
+    /// Columns of the key; empty for an append table.
+    #[n(4)]
+    pub primary_key: Vec<ColumnId>,
+    /// Columns that place a row: a subset of the primary key if there is one. Empty: all columns place a row.
+    #[n(5)]
+    pub shard_key: Vec<ColumnId>,
+    /// The order of rows in future sealed segments. Recorded, not used yet.
+    #[n(6)]
+    pub sort_key: Vec<ColumnId>,
     /// Sequence of the record that created it.
+    #[n(7)]
     pub created_at: Sequence,
 }
 
@@ -168,12 +202,36 @@ impl TableDef {
         self.columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow(), c.nullable)).collect()
     }
 
+    /// Where a column is in `columns`; None if there is no such column. Ids equal ordinals until a column is dropped.
+    pub fn ordinal(&self, id: ColumnId) -> Option<usize> {
+        let is_it = |at: &usize| self.columns.get(*at).is_some_and(|column| column.id == id);
+        Some(id.0 as usize).filter(is_it).or_else(|| self.columns.iter().position(|column| column.id == id))
+    }
+
+    /// Ordinals of the columns of a key of this table.
+    pub fn ordinals(&self, key: &[ColumnId]) -> Vec<u16> {
+        let ordinal = |id: &ColumnId| self.ordinal(*id).expect("the columns of a key exist") as u16;
+        key.iter().map(ordinal).collect()
+    }
+
+    /// The columns of the primary key, in the order of the key.
+    pub fn key_columns(&self) -> impl Iterator<Item = &ColumnDef> {
+        self.ordinals(&self.primary_key).into_iter().map(|at| &self.columns[usize::from(at)])
+    }
+
+    /// Whether all columns have different ids and all keys consist of them. A table in a log may be anything.
+    pub fn is_consistent(&self) -> bool {
+        let ids: BTreeSet<ColumnId> = self.columns.iter().map(|column| column.id).collect();
+        let keys = [&self.primary_key, &self.shard_key, &self.sort_key];
+        ids.len() == self.columns.len() && keys.into_iter().flatten().all(|id| ids.contains(id))
+    }
+
     /// Ordinals of the columns whose hash selects the shard of a row.
     pub fn placement_columns(&self) -> Vec<u16> {
         if !self.shard_key.is_empty() {
-            self.shard_key.clone()
+            self.ordinals(&self.shard_key)
         } else if !self.primary_key.is_empty() {
-            self.primary_key.clone()
+            self.ordinals(&self.primary_key)
         } else {
             (0..self.columns.len() as u16).collect()
         }
@@ -222,112 +280,154 @@ pub fn errors_table() -> TableDef {
             })
             .collect(),
         primary_key: vec![],
-        shard_key: vec![0, 7, 8],
+        shard_key: [0, 7, 8].map(ColumnId).to_vec(),
         sort_key: vec![],
         created_at: Sequence(0),
     }
 }
 
 /// State of a pipeline.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum PipelineState {
     /// Not loading: new, or stopped by a command.
+    #[n(0)]
     Stopped,
     /// Loading. Recovery starts it again.
+    #[n(1)]
     Running,
     /// Stopped by an error. START tries again.
-    Failed(Error),
+    #[n(2)]
+    Failed(#[n(0)] Error),
 }
 
 /// Where a split without a cursor starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum StartAt {
     /// At the oldest message that the source still has.
+    #[n(0)]
     Earliest,
     /// At the end of the split when it is first seen.
+    #[n(1)]
     Latest,
 }
 
 /// A pipeline: its definition and its state. Its positions are in [`Cursors`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct PipelineDef {
     /// Identity.
+    #[n(0)]
     pub id: PipelineId,
     /// Unique among pipelines.
+    #[n(1)]
     pub name: String,
     /// Table that it loads.
+    #[n(2)]
     pub table: TableId,
     /// Kind of its source. It defines the meaning of positions.
+    #[n(3)]
     pub source_kind: SourceKind,
     /// The canonical CREATE PIPELINE statement. The adapters derive source, decoder and expressions from it.
+    #[n(4)]
     pub definition_sql: String,
     /// The rule for a row whose primary key exists, in typed form, set at CREATE.
+    #[n(5)]
     pub on_duplicate: OnDuplicate,
     /// Dead letters allowed after a START. One more stops the pipeline in state Failed. None: no limit.
+    #[n(6)]
     pub error_limit: Option<u64>,
     /// Least pause between two batches, in microseconds. 0: the next batch starts when the log is idle.
+    #[n(7)]
     pub batch_interval_us: i64,
     /// Most source bytes in one batch.
+    #[n(8)]
     pub batch_bytes_max: u64,
     /// Its state.
+    #[n(9)]
     pub state: PipelineState,
     /// Definition epoch.
+    #[n(10)]
     pub epoch: Epoch,
     /// Current generation.
+    #[n(11)]
     pub generation: Generation,
     /// Where splits without a cursor start.
+    #[n(12)]
     pub start_at: StartAt,
     /// Input time of its creation and last change.
+    #[n(13)]
     pub created_at_us: Micros,
     /// See `created_at_us`.
+    #[n(14)]
     pub altered_at_us: Micros,
 }
 
 /// All definitions and cursors at one sequence. Immutable once published. Every snapshot has one, so rows and cursors
 /// agree.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct Catalog {
     /// Tables by id, `ERRORS_TABLE` included.
+    #[cbor(n(0), with = "crate::cbor::shared")]
     pub tables: BTreeMap<TableId, Arc<TableDef>>,
     /// Pipelines by id.
+    #[cbor(n(1), with = "crate::cbor::shared")]
     pub pipelines: BTreeMap<PipelineId, Arc<PipelineDef>>,
     /// Cursors of each pipeline. A batch advances them in place and leaves the definitions unchanged.
+    #[n(2)]
     pub cursors: BTreeMap<PipelineId, Cursors>,
     /// Next free id of a table.
+    #[n(3)]
     pub next_table: u32,
     /// Next free id of a pipeline.
+    #[n(4)]
     pub next_pipeline: u32,
     /// Highest epoch handed out to any pipeline.
+    #[n(5)]
     pub last_epoch: Epoch,
 }
 
 /// One logged change of the catalog: an outcome, not a statement.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum CatalogChange {
     /// A table was created.
-    TableCreated(TableDef),
+    #[n(0)]
+    TableCreated(#[n(0)] TableDef),
     /// A table was dropped with its rows.
-    TableDropped(TableId),
+    #[n(1)]
+    TableDropped(#[n(0)] TableId),
     /// All rows of a table were deleted.
-    TableTruncated(TableId),
+    #[n(2)]
+    TableTruncated(#[n(0)] TableId),
     /// A pipeline was created, or its definition, state or epoch changed by command or failure.
-    PipelineSet(PipelineDef),
+    #[n(3)]
+    PipelineSet(#[n(0)] PipelineDef),
     /// Cursors of a pipeline were set: of splits seen for the first time, or by command. *Advances* by batches are in
     /// [`crate::record::Commit::cursors`].
+    #[n(4)]
     CursorsSet {
         /// The pipeline.
+        #[n(0)]
         pipeline: PipelineId,
         /// Its new cursors.
+        #[n(1)]
         splits: Vec<CursorSet>,
     },
     /// The cursors of a pipeline were removed. Its splits keep their numbers.
-    CursorsForgotten(PipelineId),
+    #[n(5)]
+    CursorsForgotten(#[n(0)] PipelineId),
     /// START reset a pipeline's count of dead letters.
-    DeadLettersRestarted(PipelineId),
+    #[n(6)]
+    DeadLettersRestarted(#[n(0)] PipelineId),
     /// A pipeline was dropped, with its rows in the errors table.
-    PipelineDropped(PipelineId),
+    #[n(7)]
+    PipelineDropped(#[n(0)] PipelineId),
     /// A pipeline's rows in the errors table were deleted.
-    ErrorsCleared(PipelineId),
+    #[n(8)]
+    ErrorsCleared(#[n(0)] PipelineId),
 }
 
 impl Catalog {
@@ -373,6 +473,9 @@ impl Catalog {
                 let Some(next) = table.id.0.checked_add(1) else {
                     return contradiction("a table has the last possible id");
                 };
+                if !table.is_consistent() {
+                    return contradiction("a table's key has a column that the table does not have");
+                }
                 self.next_table = next;
                 self.tables.insert(table.id, Arc::new(table.clone()));
             }
@@ -437,67 +540,30 @@ impl Catalog {
 mod tests {
     use super::*;
 
-    /// Column types in the order of their stored numbers since the first version.
-    const TYPES: [(ColumnType, &[u8]); 16] = [
-        (ColumnType::Bool, &[0]),
-        (ColumnType::Int16, &[1]),
-        (ColumnType::Int32, &[2]),
-        (ColumnType::Int64, &[3]),
-        (ColumnType::Float32, &[4]),
-        (ColumnType::Float64, &[5]),
-        (ColumnType::Decimal { precision: 38, scale: -2 }, &[6, 38, 0xfe]),
-        (ColumnType::Text, &[7]),
-        (ColumnType::Json, &[8]),
-        (ColumnType::Uuid, &[9]),
-        (ColumnType::Bytea, &[10]),
-        (ColumnType::Date, &[11]),
-        (ColumnType::Timestamp, &[12]),
-        (ColumnType::TimestampTz, &[13]),
-        // Newer types.
-        (ColumnType::Varchar { max_chars: None }, &[14, 0]),
-        (ColumnType::Varchar { max_chars: Some(300) }, &[14, 1, 0xac, 2]),
-    ];
-
     #[test]
-    fn a_type_is_written_as_it_always_was() {
-        for (column_type, bytes) in TYPES {
-            assert_eq!(postcard::to_stdvec(&column_type).unwrap(), bytes, "{column_type:?}");
-            assert_eq!(postcard::from_bytes(bytes), Ok(column_type));
-        }
+    fn a_column_is_found_by_its_id_wherever_it_is() {
+        let mut table = errors_table();
+        assert_eq!(table.ordinal(ColumnId(7)), Some(7));
+        // As after DROP COLUMN of the second one.
+        table.columns.remove(1);
+        assert_eq!(
+            [0, 1, 2, 9, 10].map(|id| table.ordinal(ColumnId(id))),
+            [Some(0), None, Some(1), Some(8), None]
+        );
+        assert_eq!(table.placement_columns(), [0, 6, 7]);
+        assert!(table.is_consistent());
     }
 
     #[test]
-    fn a_table_of_an_older_log_is_read() {
-        // CREATE TABLE t (k varchar(3) PRIMARY KEY, n numeric(10,2) DEFAULT 1.5), from a version that stored varchar as
-        // text.
-        let mut logged: Vec<u8> = vec![0, 9, 1];
-        logged.extend(b"t");
-        logged.extend([4, 2]);
-        logged.extend([0, 1, b'k', 7, 0, 0]);
-        logged.extend([1, 1, b'n', 6, 10, 2, 1, 1, 3]);
-        logged.extend(b"1.5");
-        logged.extend([1, 0, 1, 0, 0, 77]);
-        let column = |id, name: &str, column_type, nullable, default: Option<&str>| ColumnDef {
-            id: ColumnId(id),
-            name: name.into(),
-            column_type,
-            nullable,
-            default_sql: default.map(Into::into),
+    fn a_table_in_a_log_may_be_anything() {
+        let created = |change: &dyn Fn(&mut TableDef)| {
+            let mut table = TableDef { id: TableId(1), ..errors_table() };
+            change(&mut table);
+            Catalog::new().apply(&CatalogChange::TableCreated(table))
         };
-        let table = TableDef {
-            id: TableId(9),
-            name: "t".into(),
-            schema_version: 4,
-            columns: vec![
-                column(0, "k", ColumnType::Text, false, None),
-                column(1, "n", ColumnType::Decimal { precision: 10, scale: 2 }, true, Some("1.5")),
-            ],
-            primary_key: vec![0],
-            shard_key: vec![0],
-            sort_key: vec![],
-            created_at: Sequence(77),
-        };
-        assert_eq!(postcard::from_bytes(&logged), Ok(CatalogChange::TableCreated(table)));
+        assert!(created(&|_| {}).is_ok());
+        assert!(created(&|table| table.primary_key = vec![ColumnId(10)]).is_err());
+        assert!(created(&|table| table.columns[3].id = ColumnId(4)).is_err());
     }
 
     #[test]

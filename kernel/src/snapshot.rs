@@ -43,7 +43,9 @@ pub struct TableView {
 /// An immutable chunk of rows, and the rows that are live at the snapshot's sequence.
 #[derive(Clone, Debug)]
 pub struct ChunkView {
-    /// Rows in the table's stored schema.
+    /// Schema version of the table under which the rows were written.
+    pub schema_version: u32,
+    /// Rows in the stored schema of that version.
     pub rows: RecordBatch,
     /// Their stable ids.
     pub ids: RowIds,

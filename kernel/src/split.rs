@@ -8,11 +8,15 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use minicbor::bytes::ByteSlice;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 
 /// Number of a split in its pipeline. Assigned when the split is first seen, and then permanent for its name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-pub struct SplitId(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct SplitId(#[n(0)] pub u32);
 
 impl fmt::Display for SplitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +25,7 @@ impl fmt::Display for SplitId {
 }
 
 /// Name of a split at its source, unique in a pipeline. For a Kafka partition, its number in decimal digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SplitName(Arc<str>);
 
 impl SplitName {
@@ -54,7 +58,7 @@ impl fmt::Display for SplitName {
 
 /// What the positions of a split refer to: a topic id, an etag, a stream id. Another identity under the same name means
 /// other messages, whatever the positions are (fault A6).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Identity(Arc<[u8]>);
 
 impl Identity {
@@ -77,10 +81,12 @@ impl fmt::Display for Identity {
 }
 
 /// A kind of source. It defines the meaning of positions. The byte is stored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[cbor(map)]
 #[repr(u8)]
 pub enum SourceKind {
     /// Partitions of a Kafka topic: offset and leader epoch, under a topic id.
+    #[n(0)]
     Kafka = 1,
 }
 
@@ -238,17 +244,44 @@ impl fmt::Display for Position {
     }
 }
 
-impl Serialize for Position {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.kind as u8, self.as_bytes()).serialize(serializer)
+/// Stored as an array of the kind and the bytes.
+impl<C> Encode<C> for Position {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.array(2)?.u8(self.kind as u8)?.bytes(self.as_bytes())?.ok()
     }
 }
 
-impl<'de> Deserialize<'de> for Position {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
-        let (kind, bytes): (u8, Vec<u8>) = Deserialize::deserialize(deserializer)?;
-        let position = SourceKind::from_byte(kind).and_then(|kind| Position::from_bytes(kind, &bytes));
-        position.ok_or_else(|| serde::de::Error::custom("not a position of a known kind"))
+impl<'b, C> Decode<'b, C> for Position {
+    fn decode(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Position, decode::Error> {
+        let (kind, bytes): (u8, &ByteSlice) = decoder.decode_with(context)?;
+        let position = SourceKind::from_byte(kind).and_then(|kind| Position::from_bytes(kind, bytes));
+        position.ok_or_else(|| decode::Error::message("not a position of a known kind"))
+    }
+}
+
+/// Stored as its text.
+impl<C> Encode<C> for SplitName {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SplitName {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<SplitName, decode::Error> {
+        decoder.str().map(SplitName::new)
+    }
+}
+
+/// Stored as its bytes.
+impl<C> Encode<C> for Identity {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Identity {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Identity, decode::Error> {
+        decoder.bytes().map(Identity::new)
     }
 }
 
@@ -286,7 +319,7 @@ mod tests {
         for len in [0, 8, 11, 13, 22, 23, 100] {
             assert_eq!(Position::from_bytes(SourceKind::Kafka, &vec![0x80; len]), None);
         }
-        assert!(postcard::from_bytes::<Position>(&[7, 1, 0]).is_err(), "an unknown kind");
+        assert!(crate::cbor::from_slice::<Position>(&[7, 1, 0]).is_err(), "an unknown kind");
     }
 
     #[test]
@@ -306,8 +339,8 @@ mod tests {
             prop_assert_eq!(first.is_continued_by(&second), a == b);
             prop_assert_eq!(first.as_bytes()[..8].cmp(&second.as_bytes()[..8]), a.cmp(&b));
             prop_assert_eq!((first.ordinal(), first.leader_epoch()), (a, epoch));
-            let bytes = postcard::to_stdvec(&first).unwrap();
-            prop_assert_eq!(postcard::from_bytes::<Position>(&bytes).unwrap(), first);
+            let bytes = crate::cbor::to_vec(&first);
+            prop_assert_eq!(crate::cbor::from_slice::<Position>(&bytes).unwrap(), first);
         }
     }
 }

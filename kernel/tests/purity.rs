@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The reasons: columns (arrow-*), owned bytes (bytes), the key index (hashbrown, without a default hasher), the
-/// encoding of definitions (postcard, serde), error types (thiserror), the routing hash (xxhash-rust).
-const ALLOWED: [&str; 11] = [
+/// encoding of definitions (minicbor), error types (thiserror), the routing hash (xxhash-rust).
+const ALLOWED: [&str; 10] = [
     "arrow-array",
     "arrow-buffer",
     "arrow-data",
@@ -21,8 +21,7 @@ const ALLOWED: [&str; 11] = [
     "arrow-select",
     "bytes",
     "hashbrown",
-    "postcard",
-    "serde",
+    "minicbor",
     "thiserror",
     "xxhash-rust",
 ];
@@ -30,7 +29,7 @@ const ALLOWED: [&str; 11] = [
 /// Everything that is compiled into the kernel on 64-bit Linux, with the features that the kernel turns on, and the
 /// reason why its results cannot depend on chance, time or the machine. Read a new crate or feature before you add it
 /// here.
-const REVIEWED: [(&str, &str, &str); 27] = [
+const REVIEWED: [(&str, &str, &str); 24] = [
     (
         "ahash",
         "getrandom,runtime-rng",
@@ -57,7 +56,6 @@ const REVIEWED: [(&str, &str, &str); 27] = [
         "alloc,clock,iana-time-zone,now,std,winapi,windows-link",
         "reads the clock and the machine's time zone: arrow-array uses it to show and to convert times, which the kernel does not do",
     ),
-    ("cobs", "", "an encoding that postcard offers and the kernel does not use"),
     ("getrandom", "", "random numbers, for ahash's seeds alone: see ahash"),
     (
         "half",
@@ -68,18 +66,16 @@ const REVIEWED: [(&str, &str, &str); 27] = [
     ("iana-time-zone", "fallback", "reads the machine's time zone: for chrono alone, see chrono"),
     ("libc", "", "declarations; for getrandom"),
     ("libm", "arch,default", "mathematics in software, chosen at build time; the kernel calls none of it"),
+    (
+        "minicbor",
+        "alloc,derive,minicbor-derive,std",
+        "an encoding in the order of field numbers; no HashMap is encoded",
+    ),
     ("num-bigint", "std", "256-bit decimals of Arrow, which the kernel does not use"),
     ("num-complex", "std", "comes with num-bigint's and arrow's traits"),
     ("num-integer", "i128,std", "integer arithmetic"),
     ("num-traits", "i128,libm,std", "traits of numbers"),
     ("once_cell", "alloc,race", "for ahash's seeds alone: see ahash"),
-    ("postcard", "alloc,use-std", "a fixed encoding, in the order of fields"),
-    (
-        "serde",
-        "alloc,default,derive,rc,serde_derive,std",
-        "derived code in the order of fields; no HashMap is derived for",
-    ),
-    ("serde_core", "alloc,rc,result,std", "see serde"),
     ("thiserror", "default,std", "derived code"),
     (
         "xxhash-rust",

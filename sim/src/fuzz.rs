@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use crate::decide::{Encoded, FuzzBytes, Seeded};
 use crate::fault::FaultSet;
-use crate::run::{Outcome, Plan, run};
+use crate::run::{Plan, RunOutcome, run};
 use crate::swarm::Profile;
 
 /// The run of an input. None for an empty one.
-pub fn run_bytes(input: &[u8]) -> Option<Outcome> {
+pub fn run_bytes(input: &[u8]) -> Option<RunOutcome> {
     let [profile, decisions @ ..] = input else { return None };
     let profile = Profile::ALL[*profile as usize % Profile::ALL.len()];
     Some(run(FuzzBytes::new(decisions), plan(profile)))

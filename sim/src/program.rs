@@ -1,9 +1,9 @@
 //! Updates of the wide table, drawn at random: expressions of every kind over all of its columns, well-typed ones and,
 //! to be refused, ill-typed ones. The oracle computes their results.
 
-use kernel::SqlState;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Quotient, Update};
-use kernel::schema::ColumnType;
+use kernel::schema::{ColumnType, TableDef};
+use kernel::{ColumnId, SqlState};
 
 use crate::decide::Decisions;
 use crate::oracle::value::Value;
@@ -65,15 +65,15 @@ impl Program {
         let all: Vec<usize> = layout.assignable_columns().collect();
         let is_number = |column: &usize| NUMBERS.contains(&draw.type_of(*column));
         let numbers: Vec<usize> = all.iter().copied().filter(is_number).collect();
-        let mut assignments: Vec<(u16, Expr)> = Vec::new();
+        let mut assignments: Vec<(ColumnId, Expr)> = Vec::new();
         for _ in 0..d.pick(&[0, 1, 1, 1, 2]) {
             let column = d.pick(if d.below(3) == 0 { &all } else { &numbers });
-            if assignments.iter().all(|(other, _)| usize::from(*other) != column) {
+            if assignments.iter().all(|(other, _)| *other != id(column)) {
                 let expr = match d.below(4) {
                     0 => draw.fold(column),
                     _ => draw.expr(draw.type_of(column), d.between(1, 2) as u32),
                 };
-                assignments.push((column as u16, expr));
+                assignments.push((id(column), expr));
             }
         }
         let conditional = assignments.is_empty() || d.below(4) == 1;
@@ -90,7 +90,7 @@ impl Program {
             if d.below(one_in) == 0 {
                 let expr =
                     if all_fold { draw.fold(column) } else { draw.expr(draw.type_of(column), DEPTH_MAX) };
-                assignments.push((column as u16, expr));
+                assignments.push((id(column), expr));
             }
         }
         if d.below(2) == 1 {
@@ -104,10 +104,10 @@ impl Program {
     /// Whether every assignment is a fold as `kernel::shard` documents it: `c = x`, `c = c + x`, `c = greatest(c, x)`
     /// and their like, without a condition and where x does not read the stored row.
     pub fn folds(&self) -> bool {
-        let is_fold = |(column, expr): &(u16, Expr)| {
+        let is_fold = |(column, expr): &(ColumnId, Expr)| {
             let is_own = |e: &Expr| *e == Expr::Stored(*column);
             let looks_at_stored = |e: &Expr| format!("{e:?}").contains("Stored(");
-            let column_type = self.layout.columns()[usize::from(*column)].1;
+            let column_type = self.layout.columns()[column.0 as usize].1;
             match expr {
                 Expr::Arithmetic(Arithmetic::Add, a, b) if is_own(a) || is_own(b) => {
                     !looks_at_stored(if is_own(a) { b } else { a })
@@ -128,21 +128,67 @@ impl Program {
         let draw = Draw { d, layout, stored: true, rough: false };
         let column = d.pick(&layout.assignable_columns().collect::<Vec<_>>());
         let column_type = draw.type_of(column);
-        assignments.retain(|(other, _)| usize::from(*other) != column);
-        let mut assign = |column: u16, expr: Expr| {
+        assignments.retain(|(other, _)| *other != id(column));
+        let mut assign = |column: usize, expr: Expr| {
             let place = d.index(assignments.len() + 1);
-            assignments.insert(place, (column, expr));
+            assignments.insert(place, (id(column), expr));
         };
         match d.below(6) {
-            0 => assign(layout.key()[0], Expr::Incoming(layout.key()[0])),
-            1 => assign(layout.columns().len() as u16, draw.leaf(ColumnType::Text)),
-            2 => (0..2).for_each(|_| assign(column as u16, draw.expr(column_type, 1))),
-            3 => assign(column as u16, draw.expr(draw.unlike(column_type), 1)),
+            0 => {
+                let key = usize::from(layout.key()[0]);
+                assign(key, Expr::Incoming(id(key)))
+            }
+            1 => assign(layout.columns().len(), draw.leaf(ColumnType::Text)),
+            2 => (0..2).for_each(|_| assign(column, draw.expr(column_type, 1))),
+            3 => assign(column, draw.expr(draw.unlike(column_type), 1)),
             4 => condition = Some(draw.expr(draw.unlike(ColumnType::Bool), 1)),
-            _ => assign(column as u16, draw.around(draw.misfit(), column_type)),
+            _ => assign(column, draw.around(draw.misfit(), column_type)),
         }
         OnDuplicate::Update(Update { assignments, condition })
     }
+}
+
+/// A rule whose columns are ordinals, with the ids of a table's columns.
+pub fn of_table(on_duplicate: OnDuplicate, table: &TableDef) -> OnDuplicate {
+    let OnDuplicate::Update(Update { assignments, condition }) = on_duplicate else { return on_duplicate };
+    let id = |ordinal: ColumnId| {
+        let column = table.columns.get(ordinal.0 as usize);
+        column.map_or(ColumnId(u32::MAX - ordinal.0), |column| column.id)
+    };
+    let assignments = assignments.iter().map(|(column, expr)| (id(*column), with_ids(expr, &id))).collect();
+    OnDuplicate::Update(Update { assignments, condition: condition.map(|expr| with_ids(&expr, &id)) })
+}
+
+fn with_ids(expr: &Expr, id: &impl Fn(ColumnId) -> ColumnId) -> Expr {
+    let one = |expr: &Expr| Box::new(with_ids(expr, id));
+    let all = |operands: &[Expr]| operands.iter().map(|expr| with_ids(expr, id)).collect();
+    match expr {
+        Expr::Stored(column) => Expr::Stored(id(*column)),
+        Expr::Incoming(column) => Expr::Incoming(id(*column)),
+        Expr::Literal(..) => expr.clone(),
+        Expr::Arithmetic(operator, a, b) => Expr::Arithmetic(*operator, one(a), one(b)),
+        Expr::Quotient(how, a, b) => Expr::Quotient(*how, one(a), one(b)),
+        Expr::Negate(a) => Expr::Negate(one(a)),
+        Expr::Compare(operator, a, b) => Expr::Compare(*operator, one(a), one(b)),
+        Expr::And(a, b) => Expr::And(one(a), one(b)),
+        Expr::Or(a, b) => Expr::Or(one(a), one(b)),
+        Expr::Not(a) => Expr::Not(one(a)),
+        Expr::IsNull(a) => Expr::IsNull(one(a)),
+        Expr::Coalesce(operands) => Expr::Coalesce(all(operands)),
+        Expr::Greatest(operands) => Expr::Greatest(all(operands)),
+        Expr::Least(operands) => Expr::Least(all(operands)),
+        Expr::Case(branches, otherwise) => {
+            let branch = |(condition, value): &(Expr, Expr)| (*one(condition), *one(value));
+            Expr::Case(branches.iter().map(branch).collect(), one(otherwise))
+        }
+        Expr::Concat(a, b) => Expr::Concat(one(a), one(b)),
+        Expr::Cast(a, column_type) => Expr::Cast(one(a), *column_type),
+    }
+}
+
+/// The id of a column: its ordinal, as in every table that was created and never altered.
+fn id(column: usize) -> ColumnId {
+    ColumnId(column as u32)
 }
 
 /// How [`ON DUPLICATE KEY`](OnDuplicate) of an ill-typed update is refused.
@@ -186,7 +232,7 @@ impl<'d, 'a> Draw<'d, 'a> {
     /// Folds and near-folds.
     fn fold(&self, column: usize) -> Expr {
         let column_type = self.type_of(column);
-        let stored = Expr::Stored(column as u16);
+        let stored = Expr::Stored(id(column));
         let odd = self.rough && self.d.below(8) == 1;
         let incoming = match odd {
             true => self.expr(column_type, 1),
@@ -269,13 +315,12 @@ impl<'d, 'a> Draw<'d, 'a> {
 
     /// A column or a constant.
     fn leaf(&self, wanted: ColumnType) -> Expr {
-        let columns: Vec<u16> = (0..self.layout.columns().len() as u16)
-            .filter(|column| self.type_of(usize::from(*column)) == wanted)
-            .collect();
+        let of_type = |column: &usize| self.type_of(*column) == wanted;
+        let columns: Vec<usize> = (0..self.layout.columns().len()).filter(of_type).collect();
         if columns.is_empty() || self.d.below(4) == 1 {
             return self.constant(wanted);
         }
-        let column = self.d.pick(&columns);
+        let column = id(self.d.pick(&columns));
         if self.stored && self.d.below(2) == 1 { Expr::Stored(column) } else { Expr::Incoming(column) }
     }
 
@@ -333,8 +378,8 @@ impl<'d, 'a> Draw<'d, 'a> {
             }
             11 => Expr::Cast(leaf(d.pick(&[Bool, Text, Date])), number),
             12 => Expr::Cast(leaf(number), d.pick(&[Bool, Text, Date])),
-            13 => Expr::Stored(self.layout.columns().len() as u16),
-            14 => Expr::Incoming(self.layout.columns().len() as u16 + 3),
+            13 => Expr::Stored(id(self.layout.columns().len())),
+            14 => Expr::Incoming(id(self.layout.columns().len() + 3)),
             15 => {
                 let (int, column_type) = d.pick(&[
                     (i64::from(i16::MAX) + 1, Int16),

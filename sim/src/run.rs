@@ -34,7 +34,7 @@ pub struct Plan {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// Hash of its trace.
     pub hash: u64,
     /// Its counts.
@@ -80,12 +80,12 @@ pub fn catch_panics() {
 }
 
 /// One run, from any source of decisions.
-pub fn run(source: impl Decide, plan: Plan) -> Outcome {
+pub fn run(source: impl Decide, plan: Plan) -> RunOutcome {
     run_kept(source, plan, if plan.print { Keep::Print } else { Keep::Nothing })
 }
 
 /// One run in which every allowed kind is drawn, for controls with a few kinds.
-pub fn run_surely(source: impl Decide, plan: Plan) -> Outcome {
+pub fn run_surely(source: impl Decide, plan: Plan) -> RunOutcome {
     let source = Rc::new(RefCell::new(source));
     let drawing = Decisions::new(source.clone());
     let mut drawn = draw(&drawing, plan);
@@ -95,7 +95,7 @@ pub fn run_surely(source: impl Decide, plan: Plan) -> Outcome {
 }
 
 /// One run whose events are kept with their texts.
-pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> Outcome {
+pub fn run_kept(source: impl Decide, plan: Plan, keep: Keep) -> RunOutcome {
     // One source for both: first the parameters, then the run.
     let source = Rc::new(RefCell::new(source));
     let drawing = Decisions::new(source.clone());
@@ -110,7 +110,7 @@ pub fn run_case(
     keep: Keep,
     film: Option<Film>,
     hear: &mut dyn FnMut(u64),
-) -> (Outcome, Option<Film>) {
+) -> (RunOutcome, Option<Film>) {
     let plan = case.plan();
     let (drawing, course, mut drawn) = match &case.chance {
         Chance::Seed(seed) => {
@@ -167,7 +167,7 @@ fn run_world<'a>(
     parameters: Parameters,
     keep: Keep,
     film: Option<Film>,
-) -> (Outcome, Option<Film>) {
+) -> (RunOutcome, Option<Film>) {
     coverage::take();
     defects::activate(plan.bug);
     let drawn = parameters.faults.drawn().fold(FaultSet::NONE, |set, (kind, _)| set.with(kind));
@@ -184,7 +184,7 @@ fn run_world<'a>(
         }
     };
     let film = world.film.take();
-    let outcome = Outcome {
+    let outcome = RunOutcome {
         hash: trace.hash(),
         counts: world.counts(),
         reached: coverage::take(),
@@ -205,7 +205,7 @@ fn run_world<'a>(
 }
 
 /// A seed, twice.
-pub fn run_seed(seed: u64, plan: Plan) -> Outcome {
+pub fn run_seed(seed: u64, plan: Plan) -> RunOutcome {
     let mut first = run(Seeded::new(seed), plan);
     let second = run(Seeded::new(seed), Plan { print: false, ..plan });
     if first.violation.is_none() && first.hash != second.hash {
@@ -237,14 +237,14 @@ pub struct Summary {
     /// Seeds that failed.
     pub failed: u64,
     /// The first of them, in order.
-    pub failures: Vec<(u64, Outcome)>,
+    pub failures: Vec<(u64, RunOutcome)>,
 }
 
 /// Most failures kept with their decisions, so that a long run does not fill the memory.
 const FAILURES_KEPT: usize = 20;
 
 impl Summary {
-    fn add(&mut self, seed: u64, outcome: Outcome) {
+    fn add(&mut self, seed: u64, outcome: RunOutcome) {
         self.seeds += 1;
         self.counts.add(&outcome.counts);
         self.reached.add(&outcome.reached);

@@ -112,21 +112,24 @@ pub enum Duplicate {
 impl Duplicate {
     /// The kernel's form.
     pub fn lowered(&self, shape: TableShape) -> OnDuplicate {
-        let (stored, incoming) = (|c| Box::new(Expr::Stored(c)), |c| Box::new(Expr::Incoming(c)));
+        let (stored, incoming) =
+            (|c| Box::new(Expr::Stored(ColumnId(c))), |c| Box::new(Expr::Incoming(ColumnId(c))));
         match self {
             Duplicate::Reject => OnDuplicate::Reject,
             Duplicate::Ignore => OnDuplicate::Ignore,
             Duplicate::Replace => OnDuplicate::Replace,
             Duplicate::Update(program) => OnDuplicate::Update(program.update.clone()),
             Duplicate::Add | Duplicate::AddGains => OnDuplicate::Update(Update {
-                assignments: vec![(1, Expr::Arithmetic(Arithmetic::Add, stored(1), incoming(1)))],
+                assignments: vec![(ColumnId(1), Expr::Arithmetic(Arithmetic::Add, stored(1), incoming(1)))],
                 condition: (*self == Duplicate::AddGains).then(|| {
                     let nothing = Expr::Literal(Literal::Int(0), ColumnType::Int64);
                     Expr::Compare(Comparison::Greater, incoming(1), Box::new(nothing))
                 }),
             }),
             Duplicate::TakeIfGreater => OnDuplicate::Update(Update {
-                assignments: (1..shape.columns().len() as u16).map(|c| (c, Expr::Incoming(c))).collect(),
+                assignments: (1..shape.columns().len() as u32)
+                    .map(|c| (ColumnId(c), Expr::Incoming(ColumnId(c))))
+                    .collect(),
                 condition: Some(Expr::Compare(Comparison::Greater, incoming(1), stored(1))),
             }),
         }

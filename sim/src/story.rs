@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use crate::run::Outcome;
+use crate::run::RunOutcome;
 use crate::trace::{Event, Mark};
 
 /// Lines of a story at most; the middle of a longer one is omitted.
 const LINES_MAX: usize = 120;
 
 /// Returns the story of a run.
-pub fn tell(outcome: &Outcome) -> String {
+pub fn tell(outcome: &RunOutcome) -> String {
     let mut out = String::new();
     let lines = lines(&outcome.events);
     if lines.len() <= LINES_MAX {

@@ -26,7 +26,7 @@ fn table(columns: &[(&str, ColumnType, bool)]) -> Arc<TableDef> {
         schema_version: 1,
         columns: columns.iter().enumerate().map(column).collect(),
         primary_key: vec![],
-        shard_key: vec![0],
+        shard_key: vec![ColumnId(0)],
         sort_key: vec![],
         created_at: Sequence(1),
     })
@@ -56,7 +56,7 @@ fn extractor(plan: ExtractPlan, transform: Option<Box<dyn Transform>>) -> Extrac
 /// All rows of an extract as text, in order of offset.
 fn rows(extract: &Extract) -> Vec<Vec<String>> {
     let mut rows: Vec<_> = extract
-        .pieces
+        .rows
         .iter()
         .flatten()
         .flat_map(|piece| (0..piece.num_rows()).map(move |row| texts(piece, row)))
@@ -98,12 +98,12 @@ fn rows_carry_provenance_and_lie_where_their_key_says() {
     assert_eq!((extract.first.ordinal(), extract.next.ordinal(), extract.next.leader_epoch()), (10, 15, 0));
     assert_eq!((extract.pipeline, extract.epoch, extract.split), (PipelineId(1), Epoch(3), SplitId(5)));
     assert_eq!(extract.source_bytes, 24 + 12 + 13 + 8);
-    assert_eq!(extract.pieces.len(), 4);
-    for (shard, piece) in extract.pieces.iter().enumerate() {
-        let Some(piece) = piece else { continue };
-        assert_eq!(piece.schema(), accounts().stored_schema());
+    assert_eq!(extract.rows.len(), 4);
+    for (shard, rows) in extract.rows.iter().enumerate() {
+        let Some(rows) = rows else { continue };
+        assert_eq!(rows.schema(), accounts().stored_schema());
         let mut hashes = Vec::new();
-        kernel::route::hash_rows(piece, &[0], &mut hashes);
+        kernel::route::hash_rows(rows, &[0], &mut hashes);
         assert!(hashes.iter().all(|&hash| kernel::route::shard_of(hash, 4) == shard as u16));
     }
     assert!(extractor.take(0).unwrap().is_none(), "nothing moved since");
@@ -122,7 +122,7 @@ fn offsets_pass_once_and_ranges_follow_one_another() {
     extractor.advance_to(20);
     let hole = extractor.take(0).unwrap().unwrap();
     assert_eq!((hole.messages, hole.first.ordinal(), hole.next.ordinal()), (0, 13, 20));
-    assert!(hole.pieces.iter().all(Option::is_none));
+    assert!(hole.rows.iter().all(Option::is_none));
 
     extractor.advance_to(15);
     extractor.push(&[message(19, value)]);
@@ -388,7 +388,7 @@ fn one_row_that_cannot_be_made_leaves_the_others() {
 
 #[test]
 fn messages_are_kept_for_a_table_that_may_refuse_them() {
-    let keyed = TableDef { primary_key: vec![0], ..(*accounts()).clone() };
+    let keyed = TableDef { primary_key: vec![ColumnId(0)], ..(*accounts()).clone() };
     let mut extractor = extractor(plan(Arc::new(keyed), Format::Json), None);
     let texts = [r#"{"name":"a"}"#, "bad", r#"{"name":"c","balance":3}"#];
     let raw: Vec<_> = (10..).zip(texts).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();

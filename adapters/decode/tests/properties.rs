@@ -245,7 +245,7 @@ fn check_deliveries(kinds: &[u8], deliveries: &[(prop::sample::Index, usize, boo
         assert_eq!(extract.first.ordinal(), next, "ranges follow one another");
         next = extract.next.ordinal();
         let before = (rows.len(), aside.len());
-        for piece in extract.pieces.iter().flatten() {
+        for piece in extract.rows.iter().flatten() {
             rows.extend(
                 (0..piece.num_rows()).map(|row| common::texts(piece, row)[3].parse::<i64>().unwrap()),
             );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kernel::log::{self, LogWriter, MemStorage, Opened, Storage, SyncPlan};
 use kernel::record::{Body, Record};
 use kernel::{Coordinator, Error, Recovery, Result, SqlState};
@@ -215,10 +216,10 @@ impl Replay {
         }
         self.recovery.replay(&record)?;
         if let Body::Commit(_, commit) = &mut record.body {
-            let pieces = std::mem::take(&mut commit.pieces);
-            self.progress.advance(&pieces);
+            let outcomes = std::mem::take(&mut commit.outcomes);
+            self.progress.advance(&outcomes);
             let shards = self.shards.as_ref().expect("started by the first record");
-            shards.replay(record.sequence, commit.catalog.clone(), pieces)?;
+            shards.replay(record.sequence, commit.catalog.clone(), outcomes)?;
         }
         self.last = Some(record);
         Ok(())
@@ -256,12 +257,8 @@ impl Progress {
         Progress { on_recovery, read_bytes: 0, log_bytes, told: Instant::now() }
     }
 
-    fn advance(&mut self, pieces: &[kernel::record::Piece]) {
-        for piece in pieces {
-            if let kernel::record::Piece::Inline(parts) = piece {
-                self.read_bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
-            }
-        }
+    fn advance(&mut self, outcomes: &[Vec<Bytes>]) {
+        self.read_bytes += outcomes.iter().flatten().map(|outcome| outcome.len() as u64).sum::<u64>();
         if self.told.elapsed() >= PROGRESS_INTERVAL {
             self.told = Instant::now();
             tracing::info!(read_bytes = self.read_bytes, log_bytes = self.log_bytes, "recovering");

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use kernel::message::ShardCommand;
-use kernel::record::Piece;
 use kernel::schema::CatalogChange;
 use kernel::snapshot::ShardView;
 use kernel::{Error, Input, Result, Sequence, Shard, ShardId, SqlState};
@@ -18,8 +18,8 @@ use crate::threads;
 const COMMANDS_MAX: usize = 64;
 
 enum Command {
-    /// Recovery: a record's changes and one shard's piece of it.
-    Replay { shard: ShardId, sequence: Sequence, changes: Arc<[CatalogChange]>, piece: Piece },
+    /// Recovery: a record's changes and one shard's outcomes.
+    Replay { shard: ShardId, sequence: Sequence, changes: Arc<[CatalogChange]>, outcomes: Vec<Bytes> },
     /// Recovery is over: send the first views.
     Recovered(Sender<(ShardId, Arc<ShardView>)>),
     /// Live.
@@ -55,20 +55,20 @@ impl Shards {
         Shards { count, threads, corrupt }
     }
 
-    /// Hands a record's pieces to the shards. Their errors are returned here or by [`recovered`](Self::recovered).
+    /// Hands a record's outcomes to the shards. Their errors are returned here or by [`recovered`](Self::recovered).
     pub(crate) fn replay(
         &self,
         sequence: Sequence,
         changes: Vec<CatalogChange>,
-        pieces: Vec<Piece>,
+        outcomes: Vec<Vec<Bytes>>,
     ) -> Result<()> {
         let changes: Arc<[CatalogChange]> = changes.into();
-        for (shard, piece) in (0..self.count).map(ShardId).zip(pieces) {
-            let nothing = matches!(&piece, Piece::Inline(parts) if parts.is_empty());
+        for (shard, outcomes) in (0..self.count).map(ShardId).zip(outcomes) {
+            let nothing = outcomes.is_empty();
             if nothing && changes.is_empty() {
                 continue;
             }
-            self.send(shard, Command::Replay { shard, sequence, changes: changes.clone(), piece });
+            self.send(shard, Command::Replay { shard, sequence, changes: changes.clone(), outcomes });
         }
         self.corrupt.get().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -121,10 +121,10 @@ impl ShardThread {
     fn run(mut self, commands: Receiver<Command>) {
         for command in commands {
             match command {
-                Command::Replay { shard, sequence, changes, piece } => {
+                Command::Replay { shard, sequence, changes, outcomes } => {
                     // After the first error the database is refused; later ones are ignored.
                     if self.corrupt.get().is_none()
-                        && let Err(error) = self.shard(shard).replay(sequence, &changes, &piece)
+                        && let Err(error) = self.shard(shard).replay(sequence, &changes, &outcomes)
                     {
                         let _ = self.corrupt.set(error);
                     }

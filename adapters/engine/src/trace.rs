@@ -15,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use kernel::record::{Body, CODEC_NONE, EncodedRecord};
+use kernel::record::{Body, EncodedRecord};
 use kernel::schema::Catalog;
 use kernel::{Epoch, Error, PipelineId, Result, Sequence, SqlState};
 use parking_lot::Mutex;
@@ -49,7 +49,7 @@ impl Trace {
         let sequence = record.sequence;
         self.line(|| format!("staged seq={sequence}"));
         let payload = bytes::Bytes::from(record.parts.concat());
-        let Ok(Body::Commit(_, commit)) = Body::decode(record.kind, CODEC_NONE, &payload) else { return };
+        let Ok(Body::Commit(_, commit)) = Body::decode(record.kind, &payload) else { return };
         for advance in commit.cursors {
             self.line(|| {
                 let (first, next) = (advance.first.ordinal(), advance.next.ordinal());

@@ -7,7 +7,7 @@ use std::process;
 
 use bytes::Bytes;
 use kernel::log::{self, Storage};
-use kernel::record::{Body, Commit, Piece, Record, RecordKind};
+use kernel::record::{Body, Commit, Record, RecordKind};
 use kernel::{SqlState, Term};
 use tidemark_log::{MmapStorage, free_bytes};
 
@@ -79,8 +79,8 @@ fn a_log_lives_through_its_owners() {
     let storage = MmapStorage::open(&path).unwrap();
     let mut writer = log::create(storage, [3; 16], 1, 5, 1 << 16, &mut ignore).unwrap().writer;
     let body = |fill: u8| {
-        let pieces = vec![Piece::Inline(vec![Bytes::from(vec![fill; 30_000])])];
-        Body::Commit(RecordKind::Client, Commit { at_us: fill as i64, pieces, ..Commit::default() })
+        let outcomes = vec![vec![Bytes::from(vec![fill; 30_000])]];
+        Body::Commit(RecordKind::Client, Commit { at_us: fill as i64, outcomes, ..Commit::default() })
     };
     for fill in 0..10 {
         writer.append(&body(fill).encode(writer.last().next())).unwrap();
@@ -117,8 +117,8 @@ fn written(directory: &Path) {
     let storage = MmapStorage::open(directory).unwrap();
     let mut writer = log::create(storage, [3; 16], 1, 5, 1 << 14, &mut ignore).unwrap().writer;
     for fill in 0..6 {
-        let pieces = vec![Piece::Inline(vec![Bytes::from(vec![fill; 7000])])];
-        let body = Body::Commit(RecordKind::Client, Commit { pieces, ..Commit::default() });
+        let outcomes = vec![vec![Bytes::from(vec![fill; 7000])]];
+        let body = Body::Commit(RecordKind::Client, Commit { outcomes, ..Commit::default() });
         writer.append(&body.encode(writer.last().next())).unwrap();
         writer.sync().unwrap();
     }

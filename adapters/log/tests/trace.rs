@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kernel::log::{self, LogWriter, ManifestSlot, Storage, SyncPlan};
-use kernel::record::{Body, Commit, Piece, Record, RecordKind};
+use kernel::record::{Body, Commit, Record, RecordKind};
 use kernel::{Result, Sequence};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -133,8 +133,8 @@ impl Bench {
     }
 
     fn append(&mut self, len: usize) {
-        let pieces = vec![Piece::Inline(vec![Bytes::from(vec![0xAB; len])])];
-        let body = Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() });
+        let outcomes = vec![vec![Bytes::from(vec![0xAB; len])]];
+        let body = Body::Commit(RecordKind::Batch, Commit { outcomes, ..Commit::default() });
         self.writer.append(&body.encode(self.writer.last().next())).unwrap();
         self.writes_at.insert(self.writer.last(), self.trace.lock().writes);
     }

@@ -30,7 +30,7 @@ pub use pipeline::{
     CsvMapping, FormatSyntax, JsonMapping, OnDuplicateSyntax, PipelineClauses, Target,
 };
 pub use plan::{DecodeInputs, decode_plan};
-pub use source::{Credential, Credentials, KafkaSource, REDACTED};
+pub use source::{Credential, Credentials, KafkaClause, REDACTED};
 pub use sqlparser;
 pub use statement::{OffsetsSyntax, Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
 pub use table::{ColumnSyntax, CreateTable};

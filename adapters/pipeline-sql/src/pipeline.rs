@@ -8,7 +8,7 @@ use sqlparser::ast::Expr;
 use tidemark_decode::{CsvFormat, TimeUnit};
 
 use crate::names::{literal, quote};
-use crate::source::{Credentials, KafkaSource, credentials_json};
+use crate::source::{Credentials, KafkaClause, credentials_json};
 
 /// Longest BATCH_INTERVAL: a day, in milliseconds.
 pub const BATCH_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -29,7 +29,7 @@ pub struct CreatePipeline {
     /// `IF NOT EXISTS`
     pub if_not_exists: bool,
     /// Source.
-    pub source: KafkaSource,
+    pub source: KafkaClause,
     /// `BATCH_INTERVAL`: a batch waits at least this long after the previous one. None: as soon as the log is idle.
     pub batch_interval_ms: Option<u64>,
     /// `MAX_BATCH_BYTES`
@@ -57,7 +57,7 @@ pub struct CreatePipeline {
 #[derive(Clone, PartialEq, Default)]
 pub struct PipelineClauses {
     /// `LOAD DATA KAFKA 'host:port/topic'`; of it the brokers and the topic count.
-    pub address: Option<KafkaSource>,
+    pub address: Option<KafkaClause>,
     /// `CONFIG`, as a whole.
     pub config: Option<BTreeMap<String, String>>,
     /// `CREDENTIALS`, as a whole.
@@ -184,7 +184,7 @@ impl PipelineClauses {
     pub fn applied_to(&self, pipeline: &CreatePipeline) -> CreatePipeline {
         let mut altered = pipeline.clone();
         let clauses = self.clone();
-        if let Some(KafkaSource { brokers, topic, .. }) = clauses.address {
+        if let Some(KafkaClause { brokers, topic, .. }) = clauses.address {
             (altered.source.brokers, altered.source.topic) = (brokers, topic);
         }
         altered.source.config = clauses.config.unwrap_or(altered.source.config);
@@ -218,11 +218,11 @@ impl fmt::Display for PipelineClauses {
         }
         // An empty CONFIG is written: it removes the previous settings.
         if let Some(config) = &self.config {
-            let source = KafkaSource { config: config.clone(), ..KafkaSource::nowhere() };
+            let source = KafkaClause { config: config.clone(), ..KafkaClause::nowhere() };
             write!(f, " CONFIG {}", literal(&json(&source.config_shown())))?;
         }
         if let Some(credentials) = &self.credentials {
-            let source = KafkaSource { credentials: credentials.clone(), ..KafkaSource::nowhere() };
+            let source = KafkaClause { credentials: credentials.clone(), ..KafkaClause::nowhere() };
             write!(f, " CREDENTIALS {}", literal(&credentials_json(&source.credentials_shown())))?;
         }
         write_limits(f, self.batch_interval_ms, self.batch_bytes_max)?;

@@ -12,7 +12,7 @@ use crate::cursor::Cursor;
 use crate::error;
 use crate::names;
 use crate::pipeline::*;
-use crate::source::{Credential, Credentials, KafkaSource};
+use crate::source::{Credential, Credentials, KafkaClause};
 
 /// Of `lines::0::sku` and `lines[0]`.
 const NO_ELEMENTS: &str = "a path goes through objects by their keys and takes no elements of arrays: map the whole array to a \
@@ -90,7 +90,7 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline> {
     })
 }
 
-fn source(c: &mut Cursor) -> Result<KafkaSource> {
+fn source(c: &mut Cursor) -> Result<KafkaClause> {
     for other in ["S3", "FS", "AZURE", "GCS", "HDFS", "LINK", "MYSQL", "MONGODB", "ICEBERG"] {
         if c.peek(&[other]) {
             return Err(c.unsupported(format!("LOAD DATA {other} is not supported: KAFKA is")));
@@ -99,7 +99,7 @@ fn source(c: &mut Cursor) -> Result<KafkaSource> {
     c.expect(&["KAFKA"])?;
     let at = c.here();
     let address = c.string("'host:port/topic'")?;
-    KafkaSource::from_address(&address)
+    KafkaClause::from_address(&address)
         .map_err(|message| error::at(SqlState::INVALID_PARAMETER_VALUE, message, at))
 }
 

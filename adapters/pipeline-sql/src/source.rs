@@ -11,7 +11,7 @@ const DEFAULT_PORT: u16 = 9092;
 
 /// Everything that a Kafka source needs to connect.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KafkaSource {
+pub struct KafkaClause {
     /// `host:port` each, at least one.
     pub brokers: Vec<String>,
     /// Topic.
@@ -115,15 +115,15 @@ pub(crate) fn credentials_json(credentials: &Credentials) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-impl KafkaSource {
+impl KafkaClause {
     /// Parses `host[:port][,host[:port]…]/topic`.
-    pub fn from_address(address: &str) -> Result<KafkaSource, String> {
+    pub fn from_address(address: &str) -> Result<KafkaClause, String> {
         let (hosts, topic) = address
             .rsplit_once('/')
             .ok_or_else(|| format!("'{address}' names no topic: 'host:port/topic' is expected"))?;
         check_topic(topic)?;
         let brokers = hosts.split(',').map(|host| broker(host.trim())).collect::<Result<Vec<_>, _>>()?;
-        Ok(KafkaSource {
+        Ok(KafkaClause {
             brokers,
             topic: topic.into(),
             config: BTreeMap::new(),
@@ -132,8 +132,8 @@ impl KafkaSource {
     }
 
     /// An empty source, to show a part of one.
-    pub(crate) fn nowhere() -> KafkaSource {
-        KafkaSource {
+    pub(crate) fn nowhere() -> KafkaClause {
+        KafkaClause {
             brokers: Vec::new(),
             topic: String::new(),
             config: BTreeMap::new(),
@@ -189,9 +189,9 @@ impl KafkaSource {
     }
 }
 
-impl fmt::Debug for KafkaSource {
+impl fmt::Debug for KafkaClause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaSource")
+        f.debug_struct("KafkaClause")
             .field("brokers", &self.brokers)
             .field("topic", &self.topic)
             .field("config", &self.config_shown())

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tidemark_decode::{CsvFormat, TimeUnit};
 use tidemark_pipeline_sql::{
     Assignment, Constant, CreatePipeline, Credential, Credentials, CsvMapping, FormatSyntax, JsonMapping,
-    KafkaSource, OnDuplicateSyntax, Statement, Target, parse, parse_expression, parse_pipeline,
+    KafkaClause, OnDuplicateSyntax, Statement, Target, parse, parse_expression, parse_pipeline,
 };
 
 /// Names as they may be stored: plain, quoted, keywords of ours and of SQL.
@@ -181,12 +181,12 @@ fn format() -> impl Strategy<Value = FormatSyntax> {
     ]
 }
 
-fn source() -> impl Strategy<Value = KafkaSource> {
+fn source() -> impl Strategy<Value = KafkaClause> {
     ("[a-z][a-z0-9-]{0,5}(:[1-9][0-9]{0,3})?(,[a-z]{1,4})?/[a-zA-Z0-9_-]{1,9}", map(), credentials())
-        .prop_map(|(address, config, credentials)| KafkaSource {
+        .prop_map(|(address, config, credentials)| KafkaClause {
             config,
             credentials,
-            ..KafkaSource::from_address(&address).unwrap()
+            ..KafkaClause::from_address(&address).unwrap()
         })
 }
 

@@ -4,8 +4,8 @@
 //! digits. A file is
 //!
 //! ```text
-//! magic `TMRECORD` · format version u32 · length of the header u32 · XXH3-64 of the header · header, in postcard encoding
-//! frames: length u32 · XXH3-64 u64 · items in postcard encoding, one after another
+//! magic `TMRECORD` · format version u32 · length of the header u32 · XXH3-64 of the header · header, in the kernel's CBOR encoding
+//! frames: length u32 · XXH3-64 u64 · items in CBOR encoding, one after another
 //! ```
 //!
 //! A frame's checksum is seeded with the checksum of the header and the frame's number, so that bytes of another file
@@ -16,14 +16,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kernel::{Config, Micros, Sequence, Term};
-use serde::{Deserialize, Serialize};
+use kernel::{Config, Micros, Sequence, Term, cbor};
+use minicbor::{Decode, Encode};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::item::{Item, RecordedQuiescedState};
 
 const MAGIC: [u8; 8] = *b"TMRECORD";
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 const PREFIX_LEN: usize = 24;
 const FRAME_PREFIX_LEN: usize = 12;
 
@@ -31,36 +31,49 @@ const FRAME_PREFIX_LEN: usize = 12;
 pub const EXTENSION: &str = "tmrec";
 
 /// The header of a file: its database, and where a replay starts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct FileHeader {
     /// Version of the kernel that ran: [`kernel::VERSION`].
+    #[n(0)]
     pub kernel: String,
     /// Identity of the database.
+    #[cbor(n(1), with = "minicbor::bytes")]
     pub database: [u8; 16],
     /// The term.
+    #[n(2)]
     pub term: Term,
     /// Number among the term's files, from 1.
+    #[n(3)]
     pub number: u64,
     /// Shards of the database.
+    #[n(4)]
     pub shard_count: u16,
     /// Limits of the coordinator.
+    #[n(5)]
     pub config: Config,
     /// Where a replay starts.
+    #[n(6)]
     pub begin: Begin,
 }
 
 /// Where a replay starts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum Begin {
     /// At the start of the term: recover the log up to its `open` record.
+    #[n(0)]
     Term {
         /// Sequence of the `open` record.
+        #[n(0)]
         open: Sequence,
         /// Time at which the coordinator was made.
+        #[n(1)]
         now_us: Micros,
     },
     /// In the middle of a term: recover the log up to the quiesced state's record, and continue from there.
-    Quiesced(Box<RecordedQuiescedState>),
+    #[n(1)]
+    Quiesced(#[n(0)] Box<RecordedQuiescedState>),
 }
 
 impl Begin {
@@ -137,7 +150,7 @@ pub fn list(directory: &Path) -> Result<Vec<PathBuf>, RecordingError> {
 
 /// A file's first bytes.
 pub fn encode_header(header: &FileHeader) -> Vec<u8> {
-    let body = postcard::to_stdvec(header).expect("a header is plain data");
+    let body = cbor::to_vec(header);
     let mut bytes = Vec::with_capacity(PREFIX_LEN + body.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -165,8 +178,7 @@ pub fn is_empty_frame(frame: &[u8]) -> bool {
 
 /// Appends an item to a frame.
 pub fn push_item(frame: &mut Vec<u8>, item: &Item) {
-    let taken = std::mem::take(frame);
-    *frame = postcard::to_extend(item, taken).expect("items are plain data");
+    cbor::extend(item, frame);
 }
 
 /// Completes a frame, which is then ready to be written.
@@ -211,8 +223,8 @@ impl Recording {
         if xxh3_64(body) != u64_at(prefix, 16) {
             return Err(damaged("its header does not match its checksum".into()));
         }
-        let header: FileHeader = postcard::from_bytes(body)
-            .map_err(|error| damaged(format!("its header makes no sense: {error}")))?;
+        let header: FileHeader =
+            cbor::from_slice(body).map_err(|error| damaged(format!("its header makes no sense: {error}")))?;
         let seed = frame_seed(&bytes[..end]);
         Ok(Recording {
             header,
@@ -246,12 +258,11 @@ impl Recording {
             }
         }
         let rest = &self.bytes[self.at..self.frame_end];
-        let (item, left) =
-            postcard::take_from_bytes::<Item>(rest).map_err(|error| RecordingError::Damaged {
-                path: self.path.clone(),
-                offset: self.at as u64,
-                what: format!("an item makes no sense: {error}"),
-            })?;
+        let (item, left) = cbor::take::<Item>(rest).map_err(|error| RecordingError::Damaged {
+            path: self.path.clone(),
+            offset: self.at as u64,
+            what: format!("an item makes no sense: {error}"),
+        })?;
         self.at = self.frame_end - left.len();
         Ok(Some(item))
     }

@@ -8,67 +8,90 @@ use kernel::{
     QuiescedCore, QuiescedState, ReaderId, Request, RequestId, Result, RowId, Sequence, ShardId, SplitId,
     TableId, TableLockId,
 };
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::mark::{EffectMark, StateHash};
 use crate::rows::{Blob, Rows, placeholder};
 
 /// One event, in order.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum Item {
     /// An input of the coordinator. Written before the coordinator handles it, so that an input that causes a panic is
     /// recorded.
+    #[n(0)]
     Input {
         /// The time of the input.
+        #[n(0)]
         at_us: Micros,
         /// What.
+        #[n(1)]
         input: RecordedInput,
     },
     /// An effect of the coordinator.
-    Effect(EffectMark),
+    #[n(1)]
+    Effect(#[n(0)] EffectMark),
     /// The host held the coordinator to quiesce it, or released it.
-    Held(bool),
+    #[n(2)]
+    Held(#[n(0)] bool),
     /// Rows that were expected in the log and are not there in their original form.
+    #[n(3)]
     Rows {
         /// Which extract they are of.
+        #[n(0)]
         key: ExtractKey,
         /// By shard.
+        #[n(1)]
         shards: Vec<Option<Rows>>,
     },
     /// The published state.
+    #[n(4)]
     State {
         /// At this record.
+        #[n(0)]
         sequence: Sequence,
         /// Its logical content.
+        #[n(1)]
         hash: StateHash,
     },
     /// Nothing follows.
-    End(End),
+    #[n(5)]
+    End(#[n(0)] End),
 }
 
 /// How a recording ends. A killed process writes no end.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum End {
     /// The database was stopped cleanly.
+    #[n(0)]
     Stopped,
     /// The database halted, or a thread of it panicked.
-    Halted(Error),
+    #[n(1)]
+    Halted(#[n(0)] Error),
     /// The recorder stopped for this reason; the database continued.
-    Incomplete(String),
+    #[n(2)]
+    Incomplete(#[n(0)] String),
     /// The same term continues in the next file.
+    #[n(3)]
     NextFile,
 }
 
 /// Identity of an extract: an epoch delivers each range once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct ExtractKey {
     /// Whose.
+    #[n(0)]
     pub pipeline: PipelineId,
     /// Fetched under.
+    #[n(1)]
     pub epoch: Epoch,
     /// Of the source.
+    #[n(2)]
     pub split: SplitId,
     /// Ordinal at which its range begins.
+    #[n(3)]
     pub first_ordinal: i64,
 }
 
@@ -81,115 +104,190 @@ impl ExtractKey {
 }
 
 /// An input of the coordinator.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub enum RecordedInput {
-    Extracted(Box<RecordedExtract>),
+    #[n(0)]
+    Extracted(#[n(0)] Box<RecordedExtract>),
+    #[n(1)]
     SourceOpened {
+        #[n(0)]
         pipeline: PipelineId,
+        #[n(1)]
         epoch: Epoch,
+        #[n(2)]
         metadata: SourceMetadata,
     },
+    #[n(2)]
     SourceVerified {
+        #[n(0)]
         pipeline: PipelineId,
+        #[n(1)]
         epoch: Epoch,
+        #[n(2)]
         token: u64,
+        #[n(3)]
         metadata: SourceMetadata,
     },
+    #[n(3)]
     SourceFailed {
+        #[n(0)]
         pipeline: PipelineId,
+        #[n(1)]
         epoch: Epoch,
+        #[n(2)]
         failure: SourceFailure,
     },
     /// In a replay the shard computes the reply again.
+    #[n(4)]
     Shard {
+        #[n(0)]
         shard: ShardId,
+        #[cbor(n(1), with = "minicbor::bytes")]
         reply: [u8; 8],
     },
-    Synced(Sequence),
-    LogFailed(Error),
-    DiskSpace(bool),
+    #[n(5)]
+    Synced(#[n(0)] Sequence),
+    #[n(6)]
+    LogFailed(#[n(0)] Error),
+    #[n(7)]
+    DiskSpace(#[n(0)] bool),
+    #[n(8)]
     Request {
+        #[n(0)]
         id: RequestId,
+        #[n(1)]
         request: RecordedRequest,
     },
+    #[n(9)]
     Tick,
 }
 
 /// An extract.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub struct RecordedExtract {
+    #[n(0)]
     pub key: ExtractKey,
+    #[n(1)]
+    pub schema_version: u32,
+    #[n(2)]
     pub first: Position,
+    #[n(3)]
     pub next: Position,
+    #[n(4)]
     pub messages: u64,
+    #[n(5)]
     pub filtered: u64,
+    #[n(6)]
     pub source_bytes: u64,
+    #[n(7)]
     pub rows: RowsAt,
+    #[n(8)]
     pub dead_letters: Vec<RecordedDeadLetter>,
+    #[n(9)]
     pub originals: Option<RecordedOriginals>,
 }
 
 /// See [`kernel::extract::Originals`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub struct RecordedOriginals {
+    #[n(0)]
     pub ordinals: Vec<i64>,
+    #[n(1)]
     pub ends: Vec<usize>,
+    #[n(2)]
     pub bytes: Blob,
 }
 
 /// Where an extract's rows are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum RowsAt {
     /// In the log record that the extract became part of. How many, by shard.
-    Log(Vec<Option<u32>>),
+    #[n(0)]
+    Log(#[n(0)] Vec<Option<u32>>),
     /// Here, by shard.
-    Here(Vec<Option<Rows>>),
+    #[n(1)]
+    Here(#[n(0)] Vec<Option<Rows>>),
 }
 
 /// A dead letter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub struct RecordedDeadLetter {
+    #[n(0)]
     pub split: SplitId,
+    #[n(1)]
     pub ordinal: i64,
+    #[n(2)]
     pub kind: DeadLetterKind,
+    #[n(3)]
     pub error: Error,
+    #[n(4)]
     pub payload: Option<Blob>,
 }
 
 /// A client's request.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub enum RecordedRequest {
+    #[n(0)]
     AcquireSnapshot,
-    ReleaseSnapshot(ReaderId),
-    Define(Box<Definition>),
-    AcquireTableLock { tables: Vec<TableId> },
-    ReleaseTableLock(TableLockId),
-    Write { table_lock: Option<TableLockId>, tables: Vec<RecordedTableWrite> },
+    #[n(1)]
+    ReleaseSnapshot(#[n(0)] ReaderId),
+    #[n(2)]
+    Define(#[n(0)] Box<Definition>),
+    #[n(3)]
+    AcquireTableLock {
+        #[n(0)]
+        tables: Vec<TableId>,
+    },
+    #[n(4)]
+    ReleaseTableLock(#[n(0)] TableLockId),
+    #[n(5)]
+    Write {
+        #[n(0)]
+        table_lock: Option<TableLockId>,
+        #[n(1)]
+        tables: Vec<RecordedTableWrite>,
+    },
 }
 
 /// A client's rows for one table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub struct RecordedTableWrite {
+    #[n(0)]
     pub table: TableId,
+    #[n(1)]
     pub schema_version: u32,
+    #[n(2)]
     pub on_duplicate: OnDuplicate,
     /// Deleted rows and new rows, by shard.
+    #[n(3)]
     pub shards: Vec<(Vec<RowId>, Option<Rows>)>,
 }
 
 /// A quiesced coordinator.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub struct RecordedQuiescedState {
+    #[n(0)]
     pub sequence: Sequence,
+    #[n(1)]
     pub core: QuiescedCore,
+    #[n(2)]
     pub extracts: Vec<RecordedExtract>,
+    #[n(3)]
     pub waiting: Vec<(RequestId, RecordedRequest)>,
 }
 
@@ -268,11 +366,11 @@ pub enum Restored {
 impl RecordedExtract {
     /// The recorded form of an extract.
     pub fn of(extract: &Extract, in_log: bool) -> RecordedExtract {
-        let pieces = extract.pieces.iter();
+        let by_shard = extract.rows.iter();
         let rows = if in_log {
-            RowsAt::Log(pieces.map(|piece| piece.as_ref().map(|rows| rows.num_rows() as u32)).collect())
+            RowsAt::Log(by_shard.map(|rows| rows.as_ref().map(|rows| rows.num_rows() as u32)).collect())
         } else {
-            RowsAt::Here(pieces.map(|piece| piece.as_ref().map(Rows::of)).collect())
+            RowsAt::Here(by_shard.map(|rows| rows.as_ref().map(Rows::of)).collect())
         };
         let dead_letters = extract.dead_letters.iter().map(|message| RecordedDeadLetter {
             split: message.split,
@@ -283,6 +381,7 @@ impl RecordedExtract {
         });
         RecordedExtract {
             key: ExtractKey::of(extract),
+            schema_version: extract.schema_version,
             first: extract.first,
             next: extract.next,
             messages: extract.messages,
@@ -301,7 +400,7 @@ impl RecordedExtract {
     /// The extract again, with placeholders for rows that only the log has.
     pub fn restore(self, later: RowsLater<'_>) -> Result<Extract> {
         let read = |rows: Option<Rows>| rows.map(|rows| rows.read()).transpose();
-        let pieces: Vec<_> = match self.rows {
+        let rows: Vec<_> = match self.rows {
             RowsAt::Here(shards) => shards.into_iter().map(read).collect::<Result<_>>()?,
             RowsAt::Log(counts) => match later(self.key) {
                 Some(shards) => shards.into_iter().map(read).collect::<Result<_>>()?,
@@ -320,12 +419,13 @@ impl RecordedExtract {
             pipeline,
             epoch,
             split,
+            schema_version: self.schema_version,
             first: self.first,
             next: self.next,
             messages: self.messages,
             filtered: self.filtered,
             source_bytes: self.source_bytes,
-            pieces,
+            rows,
             dead_letters: dead_letters.collect(),
             originals: self.originals.map(|RecordedOriginals { ordinals, ends, bytes: Blob(bytes) }| {
                 Originals { ordinals, ends, bytes }

@@ -6,15 +6,18 @@ use kernel::record::EncodedRecord;
 use kernel::route::hash_rows;
 use kernel::snapshot::{ShardView, TableView};
 use kernel::{Effect, Response, Snapshot};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 /// The recorded form of an effect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct EffectMark {
     /// Its index in [`EFFECT_NAMES`].
+    #[n(0)]
     pub kind: u8,
     /// Hash of its content.
+    #[cbor(n(1), with = "minicbor::bytes")]
     pub hash: [u8; 4],
 }
 
@@ -183,7 +186,7 @@ fn view_words(view: &ShardView, words: &mut Words) {
 pub fn reply_hash(reply: &ShardReply) -> [u8; 8] {
     let mut words = Words::default();
     match reply {
-        ShardReply::Staged { sequence, piece, counts, ignored, rejected } => {
+        ShardReply::Staged { sequence, outcome, counts, ignored, rejected } => {
             words.adds([0, sequence.0, counts.inserted, counts.updated, counts.deleted, counts.ignored]);
             for ((table, split), ordinals) in ignored {
                 words.adds([u64::from(table.0), u64::from(split.0), ordinals.len() as u64]);
@@ -191,7 +194,7 @@ pub fn reply_hash(reply: &ShardReply) -> [u8; 8] {
             for row in rejected {
                 words.text(&row.error.message);
             }
-            words.add(xxh3_64(piece));
+            words.add(xxh3_64(outcome));
         }
         ShardReply::Abandoned { from } => words.adds([1, from.0]),
         ShardReply::Published { through, view } => {
@@ -235,8 +238,9 @@ fn mark(kind: u8, hash: u64) -> EffectMark {
 
 /// Hash of a state: of the catalog with its cursors, and of all live rows with their ids, by shard and table. It does
 /// not depend on chunks, merges and deleted rows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct StateHash([u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(transparent)]
+pub struct StateHash(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]);
 
 impl std::fmt::Display for StateHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -253,7 +257,7 @@ pub fn state_bytes(snapshot: &Snapshot) -> u64 {
 pub fn state_hash(snapshot: &Snapshot) -> StateHash {
     let mut hash = Xxh3::new();
     hash.update(&snapshot.sequence.0.to_le_bytes());
-    let catalog = postcard::to_stdvec(&*snapshot.catalog).expect("a catalog is plain data");
+    let catalog = kernel::cbor::to_vec(&*snapshot.catalog);
     hash.update(&xxh3_128(&catalog).to_le_bytes());
     for (shard, view) in snapshot.shards.iter().enumerate() {
         // A table that never had rows may be absent from a view.

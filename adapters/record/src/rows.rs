@@ -10,41 +10,37 @@ use bytes::Bytes;
 use kernel::columns::{self, PIECE_ROWS_MAX};
 use kernel::schema::{ColumnDef, ColumnType, HIDDEN_COLUMNS, TableDef};
 use kernel::{ColumnId, Error, Result, Sequence, SqlState, TableId};
-use serde::de::{Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 
-/// Bytes that are serialized as a block, not as a list of numbers.
+/// Bytes that are stored as a block, not as a list of numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Blob(pub Bytes);
 
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+impl<C> Encode<C> for Blob {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> std::result::Result<(), encode::Error<W::Error>> {
+        encoder.bytes(&self.0)?.ok()
     }
 }
 
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
-        struct Whole;
-        impl Visitor<'_> for Whole {
-            type Value = Blob;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(Bytes::copy_from_slice(bytes)))
-            }
-        }
-        deserializer.deserialize_bytes(Whole)
+impl<'b, C> Decode<'b, C> for Blob {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> std::result::Result<Blob, decode::Error> {
+        decoder.bytes().map(|bytes| Blob(Bytes::copy_from_slice(bytes)))
     }
 }
 
 /// Rows in a table's stored schema, written whole.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Rows {
+    #[n(0)]
     types: Vec<ColumnType>,
+    #[n(1)]
     pieces: Blob,
 }
 

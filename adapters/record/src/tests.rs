@@ -113,7 +113,7 @@ fn ends_are_told_apart() {
         let mut frame = vec![];
         begin_frame(&mut frame);
         push_item(&mut frame, &Item::End(end.clone()));
-        let (item, rest) = postcard::take_from_bytes::<Item>(&frame[12..]).unwrap();
+        let (item, rest) = kernel::cbor::take::<Item>(&frame[12..]).unwrap();
         assert!(rest.is_empty() && matches!(item, Item::End(found) if found == end));
     }
 }
@@ -140,7 +140,7 @@ fn table() -> TableDef {
         schema_version: 1,
         columns: columns.collect(),
         primary_key: vec![],
-        shard_key: vec![0],
+        shard_key: vec![ColumnId(0)],
         sort_key: vec![],
         created_at: Sequence(2),
     }
@@ -201,12 +201,13 @@ fn extract(first_offset: i64) -> Extract {
         pipeline: PipelineId(1),
         epoch: Epoch(1),
         split: SplitId(0),
+        schema_version: 1,
         first: Position::kafka(first_offset, 0),
         next: Position::kafka(first_offset + 3, 0),
         messages: 3,
         filtered: 0,
         source_bytes: 100,
-        pieces: vec![None, Some(some_rows())],
+        rows: vec![None, Some(some_rows())],
         dead_letters: vec![],
         originals: None,
     }

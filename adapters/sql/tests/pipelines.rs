@@ -6,7 +6,7 @@ use kernel::cursors::Cursors;
 use kernel::expr::{Arithmetic, Expr, OnDuplicate};
 use kernel::extract::{Extract, RawMessage};
 use kernel::message::{Alteration, Definition, PipelineSpec};
-use kernel::{Epoch, Generation, PipelineId, Position, Request, SourceKind, SplitId};
+use kernel::{ColumnId, Epoch, Generation, PipelineId, Position, Request, SourceKind, SplitId};
 use support::Runner;
 use tidemark_decode::Extractor;
 use tidemark_pipeline_sql::parse_pipeline;
@@ -77,8 +77,12 @@ async fn what_create_pipeline_keeps() {
     assert_eq!((kept.error_limit, kept.batch_interval_us), (Some(3), 20_000));
     // A sum is recognised, not hidden under casts.
     let OnDuplicate::Update(update) = &kept.on_duplicate else { panic!("{:?}", kept.on_duplicate) };
-    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
-    assert_eq!(update.assignments, [(1, sum)]);
+    let sum = Expr::Arithmetic(
+        Arithmetic::Add,
+        Box::new(Expr::Stored(ColumnId(1))),
+        Box::new(Expr::Incoming(ColumnId(1))),
+    );
+    assert_eq!(update.assignments, [(ColumnId(1), sum)]);
     // The definition is logged: it contains the place of the secret, not the secret.
     assert!(!kept.definition_sql.contains("hidden"));
     let source = parse_pipeline(&kept.definition_sql).unwrap().source;
@@ -162,7 +166,7 @@ async fn extracted(db: &Runner, rest: &str, messages: &[&str]) -> Extract {
 }
 
 fn rows(extract: &Extract) -> Vec<String> {
-    let Some(Some(piece)) = extract.pieces.first() else { return vec![] };
+    let Some(Some(piece)) = extract.rows.first() else { return vec![] };
     let row = |n: usize| support::row_text(&piece.slice(n, 1), 4);
     (0..piece.num_rows()).map(row).collect()
 }

@@ -1,6 +1,6 @@
 //! The encoding of a shard's outcome in a log record: a sequence of table pieces, each with the ids of deleted rows and
 //! the added rows, column by column. The bytes depend on logical values only, not on values under nulls, padding or
-//! bytes outside of a slice. A part of a record's piece is any number of table pieces; parts can be concatenated.
+//! bytes outside of a slice. Outcomes can be concatenated.
 //!
 //! All numbers are little-endian; every section is padded with zeros to [`ALIGNMENT`] bytes, so that in an aligned
 //! piece all values are aligned.
@@ -96,7 +96,7 @@ pub struct TablePiece {
     body: Bytes,
 }
 
-/// Splits a part into its table pieces. Never panics, whatever the bytes.
+/// Splits an outcome into its table pieces. Never panics, whatever the bytes.
 pub fn pieces(part: &Bytes) -> Result<Vec<TablePiece>> {
     let mut found = Vec::new();
     let mut rest = part.clone();

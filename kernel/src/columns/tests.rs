@@ -41,7 +41,7 @@ fn table_of_all_types() -> TableDef {
             })
             .collect(),
         primary_key: vec![],
-        shard_key: vec![3],
+        shard_key: vec![ColumnId(3)],
         sort_key: vec![],
         created_at: Sequence(1),
     }

@@ -154,9 +154,9 @@ impl Coordinator {
             commit.cursors.extend(self.cursor_advances(id, &extracts));
             let mut rows: BTreeMap<ShardId, Vec<RecordBatch>> = BTreeMap::new();
             for extract in extracts {
-                for (shard, piece) in extract.pieces.into_iter().enumerate() {
-                    if let Some(piece) = piece {
-                        rows.entry(ShardId(shard as u16)).or_default().push(piece);
+                for (shard, of_shard) in extract.rows.into_iter().enumerate() {
+                    if let Some(of_shard) = of_shard {
+                        rows.entry(ShardId(shard as u16)).or_default().push(of_shard);
                     }
                 }
                 dead_letters.extend(extract.dead_letters.into_iter().map(|message| (id, message)));

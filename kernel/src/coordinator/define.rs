@@ -19,7 +19,7 @@ use crate::schema::{
 };
 
 /// The result of a definition.
-pub(super) enum Outcome {
+pub(super) enum Resolution {
     /// No change is needed.
     Nothing,
     /// A record.
@@ -35,12 +35,12 @@ pub(super) fn is_definition_of(catalog: &Catalog, definition: &Definition) -> BT
     table.into_iter().map(|t| t.id).collect()
 }
 
-fn outcome(kind: RecordKind, catalog: Vec<CatalogChange>) -> Result<Outcome> {
-    Ok(Outcome::Record { kind, catalog, work: WorkByShard::new() })
+fn outcome(kind: RecordKind, catalog: Vec<CatalogChange>) -> Result<Resolution> {
+    Ok(Resolution::Record { kind, catalog, work: WorkByShard::new() })
 }
 
 impl Coordinator {
-    pub(super) fn resolve(&mut self, definition: Definition) -> Result<Outcome> {
+    pub(super) fn resolve(&mut self, definition: Definition) -> Result<Resolution> {
         match definition {
             Definition::CreateTable { spec, if_not_exists } => self.create_table(spec, if_not_exists),
             Definition::DropTable { name, if_exists } => self.drop_table(&name, if_exists),
@@ -48,7 +48,7 @@ impl Coordinator {
                 let id = self.table_named(&name)?.id;
                 let work = self.on_all_shards(|| Work::TruncateTable(id));
                 let catalog = vec![CatalogChange::TableTruncated(id)];
-                Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
+                Ok(Resolution::Record { kind: RecordKind::Catalog, catalog, work })
             }
             Definition::CreatePipeline { spec, if_not_exists } => self.create_pipeline(*spec, if_not_exists),
             Definition::AlterPipeline(alteration) => self.alter_pipeline(alteration),
@@ -76,12 +76,12 @@ impl Coordinator {
         })
     }
 
-    fn create_table(&mut self, spec: TableSpec, if_not_exists: bool) -> Result<Outcome> {
+    fn create_table(&mut self, spec: TableSpec, if_not_exists: bool) -> Result<Resolution> {
         let seen =
             if defects::is(Defect::DefinitionSeesPublished) { &self.published().catalog } else { &self.tip };
         if seen.table_named(&spec.name).is_some() {
             return if if_not_exists {
-                Ok(Outcome::Nothing)
+                Ok(Resolution::Nothing)
             } else {
                 Err(Error::new(SqlState::DUPLICATE_TABLE, format!("table \"{}\" already exists", spec.name)))
             };
@@ -92,21 +92,33 @@ impl Coordinator {
             column.id = ColumnId(i as u32);
             column.nullable &= !primary_key.contains(&(i as u16));
         }
-        let (id, created_at) = (TableId(self.tip.next_table), self.next_sequence);
-        let table =
-            TableDef { id, name, schema_version: 1, columns, primary_key, shard_key, sort_key, created_at };
+        let ids = |key: Vec<u16>| key.into_iter().map(|at| columns[usize::from(at)].id).collect();
+        let table = TableDef {
+            id: TableId(self.tip.next_table),
+            name,
+            schema_version: 1,
+            primary_key: ids(primary_key),
+            shard_key: ids(shard_key),
+            sort_key: ids(sort_key),
+            columns,
+            created_at: self.next_sequence,
+        };
         let shared = Arc::new(table.clone());
         let work = self.on_all_shards(|| Work::CreateTable(shared.clone()));
-        Ok(Outcome::Record {
+        Ok(Resolution::Record {
             kind: RecordKind::Catalog,
             catalog: vec![CatalogChange::TableCreated(table)],
             work,
         })
     }
 
-    fn drop_table(&mut self, name: &str, if_exists: bool) -> Result<Outcome> {
+    fn drop_table(&mut self, name: &str, if_exists: bool) -> Result<Resolution> {
         let Some(table) = self.tip.table_named(name) else {
-            return if if_exists { Ok(Outcome::Nothing) } else { Err(self.table_named(name).unwrap_err()) };
+            return if if_exists {
+                Ok(Resolution::Nothing)
+            } else {
+                Err(self.table_named(name).unwrap_err())
+            };
         };
         let id = table.id;
         if let Some(pipeline) = self.tip.pipelines.values().find(|p| p.table == id) {
@@ -117,7 +129,7 @@ impl Coordinator {
             return Err(Error::new(SqlState::OBJECT_IN_USE, text));
         }
         let work = self.on_all_shards(|| Work::DropTable(id));
-        Ok(Outcome::Record {
+        Ok(Resolution::Record {
             kind: RecordKind::Catalog,
             catalog: vec![CatalogChange::TableDropped(id)],
             work,
@@ -138,11 +150,11 @@ impl Coordinator {
         Ok(table.id)
     }
 
-    fn create_pipeline(&mut self, spec: PipelineSpec, if_not_exists: bool) -> Result<Outcome> {
+    fn create_pipeline(&mut self, spec: PipelineSpec, if_not_exists: bool) -> Result<Resolution> {
         let table = self.loadable_table(&spec)?;
         if self.tip.pipeline_named(&spec.name).is_some() {
             if if_not_exists {
-                return Ok(Outcome::Nothing);
+                return Ok(Resolution::Nothing);
             }
             let text = format!("pipeline \"{}\" already exists", spec.name);
             return Err(Error::new(SqlState::DUPLICATE_OBJECT, text));
@@ -169,7 +181,7 @@ impl Coordinator {
 
     /// Alters a running pipeline at a batch boundary. Staged extracts belong to the older definition and are committed
     /// before it ends. Extracts that are not staged are dropped, and fetched again under the new epoch.
-    fn alter_pipeline(&mut self, alteration: Alteration) -> Result<Outcome> {
+    fn alter_pipeline(&mut self, alteration: Alteration) -> Result<Resolution> {
         let Alteration { spec, was, source_changed } = alteration;
         let before = self.pipeline_named(&spec.name)?.clone();
         let table = self.loadable_table(&spec)?;
@@ -228,10 +240,10 @@ impl Coordinator {
         }
     }
 
-    fn drop_pipeline(&mut self, name: &str, if_exists: bool) -> Result<Outcome> {
+    fn drop_pipeline(&mut self, name: &str, if_exists: bool) -> Result<Resolution> {
         let id = match self.pipeline_named(name) {
             Ok(pipeline) => pipeline.id,
-            Err(_) if if_exists => return Ok(Outcome::Nothing),
+            Err(_) if if_exists => return Ok(Resolution::Nothing),
             Err(error) => return Err(error),
         };
         if !defects::is(Defect::DropLeavesSource) {
@@ -239,25 +251,25 @@ impl Coordinator {
         }
         let work = self.on_all_shards(|| Work::RemoveErrors(id));
         let catalog = vec![CatalogChange::PipelineDropped(id)];
-        Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
+        Ok(Resolution::Record { kind: RecordKind::Catalog, catalog, work })
     }
 
-    fn clear_errors(&mut self, pipeline: Option<&str>) -> Result<Outcome> {
+    fn clear_errors(&mut self, pipeline: Option<&str>) -> Result<Resolution> {
         let Some(name) = pipeline else {
             let work = self.on_all_shards(|| Work::TruncateTable(ERRORS_TABLE));
             let catalog = vec![CatalogChange::TableTruncated(ERRORS_TABLE)];
-            return Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work });
+            return Ok(Resolution::Record { kind: RecordKind::Catalog, catalog, work });
         };
         let id = self.pipeline_named(name)?.id;
         let work = self.on_all_shards(|| Work::RemoveErrors(id));
         let catalog = vec![CatalogChange::ErrorsCleared(id)];
-        Ok(Outcome::Record { kind: RecordKind::Catalog, catalog, work })
+        Ok(Resolution::Record { kind: RecordKind::Catalog, catalog, work })
     }
 
-    fn start_pipeline(&mut self, name: &str, if_not_running: bool) -> Result<Outcome> {
+    fn start_pipeline(&mut self, name: &str, if_not_running: bool) -> Result<Resolution> {
         let mut pipeline = (**self.pipeline_named(name)?).clone();
         if pipeline.state == PipelineState::Running {
-            return if if_not_running { Ok(Outcome::Nothing) } else { Err(running(name)) };
+            return if if_not_running { Ok(Resolution::Nothing) } else { Err(running(name)) };
         }
         pipeline.state = PipelineState::Running;
         pipeline.epoch = self.new_epoch();
@@ -267,12 +279,12 @@ impl Coordinator {
         outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline), restarted])
     }
 
-    fn stop_pipeline(&mut self, name: &str, if_running: bool) -> Result<Outcome> {
+    fn stop_pipeline(&mut self, name: &str, if_running: bool) -> Result<Resolution> {
         let mut pipeline = (**self.pipeline_named(name)?).clone();
         if pipeline.state != PipelineState::Running {
             let text = format!("pipeline \"{name}\" is not running");
             return if if_running {
-                Ok(Outcome::Nothing)
+                Ok(Resolution::Nothing)
             } else {
                 Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, text))
             };
@@ -284,7 +296,7 @@ impl Coordinator {
         outcome(RecordKind::Catalog, vec![CatalogChange::PipelineSet(pipeline)])
     }
 
-    fn set_offsets(&mut self, name: &str, offsets: Offsets) -> Result<Outcome> {
+    fn set_offsets(&mut self, name: &str, offsets: Offsets) -> Result<Resolution> {
         let mut pipeline = (**self.pipeline_named(name)?).clone();
         if pipeline.state == PipelineState::Running {
             return Err(running(name));

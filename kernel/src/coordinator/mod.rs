@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
@@ -38,23 +38,31 @@ pub use quiesced_state::{QuiescedCore, QuiescedState};
 pub use recovery::Recovery;
 
 /// Explicit limits (invariant 9). The defaults are for a small server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Config {
     /// Records that are staged or appended and not yet published.
+    #[n(0)]
     pub unsynced_records_max: usize,
     /// Source bytes of one pipeline that may be extracted and not yet published.
+    #[n(1)]
     pub pipeline_credit_bytes: u64,
     /// Waiting client requests.
+    #[n(2)]
     pub requests_waiting_max: usize,
     /// When sources are asked for metadata, batches closed and failures retried.
+    #[n(3)]
     pub pacing: Pacing,
     /// After this time without a record a sync marker is written. It proves that the last commit is durable.
+    #[n(4)]
     pub sync_marker_idle_us: i64,
     /// Bytes of dead letters in one set of columns. Arrow's offsets have 31 bits; more dead letters become several
     /// sets.
+    #[n(5)]
     pub dead_letter_bytes_max: usize,
     /// Stop all running pipelines when this term begins, before any source is opened. So the server starts even if a
     /// pipeline makes it fail.
+    #[n(6)]
     pub pipelines_stopped: bool,
 }
 
@@ -203,8 +211,8 @@ impl Coordinator {
     fn shard_replied(&mut self, shard: ShardId, reply: ShardReply) {
         assert!((0..self.shard_count).contains(&shard.0), "the shard exists in this database");
         match reply {
-            ShardReply::Staged { sequence, piece, counts, ignored, rejected } => {
-                self.staged(shard, sequence, piece, counts, ignored, rejected)
+            ShardReply::Staged { sequence, outcome, counts, ignored, rejected } => {
+                self.staged(shard, sequence, outcome, counts, ignored, rejected)
             }
             ShardReply::Abandoned { .. } => {}
             ShardReply::Published { through, view } => self.shard_published(shard, through, view),

@@ -6,25 +6,32 @@
 //! throughput matters more than the age of one row: a batch waits for `linger_bytes` or `linger_us`, whichever comes
 //! first.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::ids::Micros;
 
 /// The limits of pacing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Pacing {
     /// First pause before a retry of a failed source. Each further pause doubles.
+    #[n(0)]
     pub retry_us_min: i64,
     /// Longest pause before a retry of a failed source.
+    #[n(1)]
     pub retry_us_max: i64,
     /// Pause between two metadata requests of an idle source: how late a new split or a recreated topic is detected.
+    #[n(2)]
     pub metadata_interval_us: i64,
     /// Least pause between two metadata requests at the end of a source. It limits the requests for a trickle of
     /// messages, and adds at most this much to their age.
+    #[n(3)]
     pub metadata_pause_us: i64,
     /// Behind the end of its source a pipeline waits for this many source bytes before it verifies or commits extracts.
+    #[n(4)]
     pub linger_bytes: u64,
     /// Behind the end of its source a pipeline waits at most this long for `linger_bytes`.
+    #[n(5)]
     pub linger_us: i64,
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::requests::{TableLock, Waiting};
 use super::sources::ActiveSource;
@@ -31,26 +31,42 @@ pub struct QuiescedState {
 }
 
 /// The plain part of a [`QuiescedState`]; opaque, to be stored and handed back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct QuiescedCore {
+    #[n(0)]
     now_us: Micros,
+    #[n(1)]
     read_only: bool,
+    #[n(2)]
     sync_marker_written: bool,
+    #[n(3)]
     last_append_us: Micros,
+    #[n(4)]
     batch_turn: bool,
+    #[n(5)]
     last_epoch: Epoch,
+    #[n(6)]
     wake_at_us: Option<Micros>,
+    #[n(7)]
     table_locks: BTreeMap<TableLockId, BTreeSet<TableId>>,
+    #[n(8)]
     last_table_lock: u64,
+    #[n(9)]
     readers: BTreeMap<ReaderId, Sequence>,
+    #[n(10)]
     last_reader: u64,
+    #[n(11)]
     sources: BTreeMap<PipelineId, QuiescedSource>,
 }
 
 /// An active source without its extracts, and their numbers: verified, verifying, fetched.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 struct QuiescedSource {
+    #[n(0)]
     source: ActiveSource,
+    #[n(1)]
     counts: [usize; 3],
 }
 

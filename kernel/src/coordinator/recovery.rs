@@ -40,7 +40,7 @@ impl Recovery {
     }
 
     /// Takes the next record: advances catalog and cursors with the same function as live. The host hands the record's
-    /// pieces to the shards ([`crate::Shard::replay`]), in parallel. An error means corruption: refuse to start.
+    /// outcomes to the shards ([`crate::Shard::replay`]), in parallel. An error means corruption: refuse to start.
     pub fn replay(&mut self, record: &Record) -> Result<()> {
         let corrupt = |text: String| Err(Error::new(SqlState::DATA_CORRUPTED, text));
         if record.sequence != self.last.next() {

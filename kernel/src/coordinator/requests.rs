@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Coordinator;
-use super::define::{Outcome, is_definition_of};
+use super::define::{Resolution, is_definition_of};
 use super::staging::{Origin, WorkByShard};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
@@ -261,8 +261,8 @@ impl Coordinator {
 
     fn start_definition(&mut self, id: RequestId, definition: Definition) -> Result<()> {
         match self.resolve(definition)? {
-            Outcome::Nothing => self.reply(id, Ok(Response::Done(Default::default()))),
-            Outcome::Record { kind, catalog, work } => {
+            Resolution::Nothing => self.reply(id, Ok(Response::Done(Default::default()))),
+            Resolution::Record { kind, catalog, work } => {
                 let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
                 self.stage(kind, Origin::Define { id }, commit, work);
             }

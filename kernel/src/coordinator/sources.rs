@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::pacing::{Backlog, BatchRule};
 use super::{Coordinator, OwnRecord};
@@ -21,77 +21,106 @@ use crate::schema::{CursorSet, Cursors, PipelineDef, Split, StartAt};
 const METADATA_BEYOND_END_MAX: u32 = 5;
 
 /// One pipeline's source, from START to STOP or failure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 pub(super) struct ActiveSource {
     /// Fences older requests. After a retry it is newer than the epoch in the catalog.
+    #[n(0)]
     pub epoch: Epoch,
+    #[n(1)]
     phase: Phase,
+    #[n(2)]
     retry: Retry,
     /// Token of the last metadata request.
+    #[n(3)]
     last_token: u64,
     /// When the last batch was closed.
+    #[n(4)]
     pub last_batch_us: Micros,
     /// For seeded defects that keep the extracts of a failed try.
     #[cfg(feature = "defects")]
-    #[serde(skip)]
+    #[cbor(skip)]
     kept: Option<Fetching>,
 }
 
 /// The phase of a source.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 enum Phase {
     /// `SourceOpen` is not answered yet.
+    #[n(0)]
     Opening,
     /// The splits are fetched.
-    Fetching(Fetching),
+    #[n(1)]
+    Fetching(#[n(0)] Fetching),
     /// The source failed. The retry begins at this time.
-    Waiting { retry_at_us: Micros },
+    #[n(2)]
+    Waiting {
+        #[n(0)]
+        retry_at_us: Micros,
+    },
     /// The source failed permanently. The record that stops the pipeline is not staged yet.
-    Failed(Error),
+    #[n(3)]
+    Failed(#[n(0)] Error),
 }
 
 /// State that is kept across retries until a fetch succeeds.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 struct Retry {
     /// Failures in a row.
+    #[n(0)]
     tries: u32,
     /// Splits whose end was before their cursor, and in how many answers in a row.
+    #[n(1)]
     beyond_end: BTreeMap<SplitName, u32>,
     /// An error that is to be written to the errors table.
+    #[n(2)]
     report: Option<Error>,
     /// The last error that was written there. It is written once until a fetch succeeds.
+    #[n(3)]
     last_reported: Option<String>,
 }
 
 /// The state of an open source: its splits, and extracts that are not committed yet.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Encode, Decode)]
+#[cbor(map)]
 struct Fetching {
+    #[n(0)]
     splits: BTreeMap<SplitId, FetchedSplit>,
     /// Extracts that arrived after the last metadata request began.
-    #[serde(skip)]
+    #[cbor(skip)]
     fetched: Vec<Extract>,
     /// Extracts that arrived before the current metadata request began.
-    #[serde(skip)]
+    #[cbor(skip)]
     verifying: Vec<Extract>,
     /// Extracts between two equal answers. They may be committed.
-    #[serde(skip)]
+    #[cbor(skip)]
     verified: VecDeque<Extract>,
     /// Token of the current metadata request.
+    #[n(1)]
     requested: Option<u64>,
+    #[n(2)]
     last_metadata_us: Micros,
     /// The last answer named messages that are not fetched yet.
+    #[n(3)]
     behind: bool,
     /// First cursors of splits, logged before any batch.
+    #[n(4)]
     discovered: Vec<CursorSet>,
 }
 
 /// A split that is being fetched.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
 struct FetchedSplit {
+    #[n(0)]
     name: SplitName,
     /// Its identity when the source was opened: the metadata before the fetch.
+    #[n(1)]
     identity: Identity,
     /// Start of the next extract.
+    #[n(2)]
     expected: Position,
 }
 
@@ -532,13 +561,24 @@ impl Coordinator {
         let current = self.pipelines.get(&id).map(|source| source.epoch);
         let unchecked = current.filter(|_| defects::is(Defect::EpochNotChecked));
         let epoch = unchecked.unwrap_or(extract.epoch);
-        assert_eq!(extract.pieces.len(), self.shard_count as usize, "one piece per shard");
-        let Some(fetching) = self.source(id, epoch).and_then(ActiveSource::fetching_mut) else {
+        assert_eq!(extract.rows.len(), self.shard_count as usize, "rows per shard");
+        if self.source(id, epoch).and_then(ActiveSource::fetching_mut).is_none() {
             return reached(CoverageMark::StaleExtractDropped);
-        };
+        }
+        let table = &self.tip.tables[&self.tip.pipelines[&id].table];
+        if extract.schema_version != table.schema_version {
+            reached(CoverageMark::ExtractOfOtherSchemaDropped);
+            let text = format!(
+                "rows for version {} of table \"{}\", which has version {} now; fetching again from the cursor",
+                extract.schema_version, table.name, table.schema_version
+            );
+            self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+            return self.reopen(id);
+        }
         // The range repeats, overlaps or skips: the reader has a wrong position. The cursor is the true position
         // (faults A3, A4). The source is reopened there.
         let (split, first, next) = (extract.split, extract.first, extract.next);
+        let fetching = self.active_source(id).fetching_mut().expect("the source is being fetched");
         if !fetching.admit(extract) {
             reached(CoverageMark::RangeDoesNotFollow);
             let text = format!(

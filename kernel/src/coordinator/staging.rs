@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::extract::DeadLetter;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
-use crate::record::{Body, Commit, CursorAdvance, Piece, RecordKind, Tally};
+use crate::record::{Body, Commit, CursorAdvance, RecordKind, Tally};
 use crate::schema::{CatalogChange, ERRORS_TABLE, PipelineState};
 
 /// The origin of a record.
@@ -37,8 +37,8 @@ pub(super) struct Staging {
     kind: RecordKind,
     origin: Origin,
     commit: Commit,
-    /// Parts of each shard's piece.
-    parts: Vec<Vec<Bytes>>,
+    /// By shard: the outcomes of its stages.
+    outcomes: Vec<Vec<Bytes>>,
     /// Shards that have not answered yet.
     waiting: BTreeSet<ShardId>,
     touched: BTreeSet<ShardId>,
@@ -58,13 +58,13 @@ impl Staging {
 
 #[cfg(feature = "explore")]
 impl Staging {
-    /// See [`crate::fingerprint`]. The content of the parts is in the shards' staged state.
+    /// See [`crate::fingerprint`]. The content of the outcomes is in the shards' staged state.
     pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
         let Staging {
             kind,
             origin,
             commit,
-            parts,
+            outcomes,
             waiting,
             touched,
             counts,
@@ -88,7 +88,7 @@ impl Staging {
             Origin::Own => to.word(5u64),
         }
         to.commit(commit);
-        parts.iter().for_each(|parts| to.count(parts.iter().map(Bytes::len).sum()));
+        outcomes.iter().for_each(|outcomes| to.count(outcomes.iter().map(Bytes::len).sum()));
         for shards in [waiting, touched] {
             to.count(shards.len());
             shards.iter().for_each(|shard| to.word(shard.0));
@@ -105,7 +105,7 @@ impl Staging {
 pub(super) type WorkByShard = BTreeMap<ShardId, Vec<Work>>;
 
 impl Coordinator {
-    /// Begins a record. `commit` has definitions and cursors; the pieces come from the shards.
+    /// Begins a record. `commit` has definitions and cursors; the outcomes come from the shards.
     pub(super) fn stage(&mut self, kind: RecordKind, origin: Origin, commit: Commit, work: WorkByShard) {
         assert!(self.staging.is_none(), "one record is staged at a time");
         assert!(!self.read_only, "no record is started below the reserve");
@@ -113,7 +113,7 @@ impl Coordinator {
             kind,
             origin,
             commit,
-            parts: vec![vec![]; self.shard_count as usize],
+            outcomes: vec![vec![]; self.shard_count as usize],
             waiting: BTreeSet::new(),
             touched: BTreeSet::new(),
             counts: Counts::default(),
@@ -141,7 +141,7 @@ impl Coordinator {
         &mut self,
         shard: ShardId,
         sequence: Sequence,
-        piece: Bytes,
+        outcome: Bytes,
         counts: Counts,
         ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
         rejected: Vec<Rejected>,
@@ -149,8 +149,8 @@ impl Coordinator {
         assert_eq!(sequence, self.next_sequence, "the reply is for the record that is being staged");
         let staging = self.staging.as_mut().expect("a shard stages only on command");
         assert!(staging.waiting.remove(&shard), "one reply per command");
-        if !piece.is_empty() {
-            staging.parts[shard.0 as usize].push(piece);
+        if !outcome.is_empty() {
+            staging.outcomes[shard.0 as usize].push(outcome);
         }
         staging.counts.add(counts);
         for (origin, mut offsets) in ignored {
@@ -185,7 +185,7 @@ impl Coordinator {
                 continue;
             }
             let pieces =
-                || staging.parts[usize::from(shard.0)].iter().flat_map(crate::columns::pieces).flatten();
+                || staging.outcomes[usize::from(shard.0)].iter().flat_map(crate::columns::pieces).flatten();
             if defects::is(Defect::AbandonForgetsDeletions) && pieces().all(|piece| piece.row_count == 0) {
                 continue;
             }
@@ -265,8 +265,8 @@ impl Coordinator {
     }
 
     fn append_staged(&mut self, staging: Staging) {
-        let Staging { kind, origin, mut commit, parts, touched, counts, .. } = staging;
-        commit.pieces = parts.into_iter().map(Piece::Inline).collect();
+        let Staging { kind, origin, mut commit, outcomes, touched, counts, .. } = staging;
+        commit.outcomes = outcomes;
         apply::apply(Arc::make_mut(&mut self.tip), &commit)
             .expect("a record of the kernel agrees with the catalog");
         if defects::is(Defect::OffsetsAheadOfSync) {
@@ -311,9 +311,8 @@ impl Coordinator {
 
     pub(super) fn route_errors(&self, rows: arrow_array::RecordBatch) -> WorkByShard {
         let table = &self.tip.tables[&ERRORS_TABLE];
-        let pieces = crate::route::route(table, &rows, self.shard_count);
-        let by_shard =
-            pieces.into_iter().enumerate().filter_map(|(i, piece)| Some((ShardId(i as u16), piece?)));
+        let by_shard = crate::route::route(table, &rows, self.shard_count).into_iter().enumerate();
+        let by_shard = by_shard.filter_map(|(shard, rows)| Some((ShardId(shard as u16), rows?)));
         by_shard.map(|(shard, rows)| (shard, vec![Work::append(ERRORS_TABLE, rows)])).collect()
     }
 

@@ -28,7 +28,7 @@ impl Update {
             return misfit(table, format!("an expression is nested more than {DEPTH_MAX} levels deep"));
         }
         for (at, (column, expr)) in self.assignments.iter().enumerate() {
-            let Some(definition) = table.columns.get(*column as usize) else {
+            let Some(definition) = table.ordinal(*column).map(|at| &table.columns[at]) else {
                 return misfit(table, format!("there is no column {column}"));
             };
             let name = &definition.name;
@@ -67,8 +67,8 @@ impl Expr {
     /// Type of its value, or an error that names the misfit.
     pub fn column_type(&self, table: &TableDef) -> Result<ColumnType> {
         match self {
-            Expr::Stored(column) | Expr::Incoming(column) => match table.columns.get(*column as usize) {
-                Some(definition) => Ok(definition.column_type),
+            Expr::Stored(column) | Expr::Incoming(column) => match table.ordinal(*column) {
+                Some(at) => Ok(table.columns[at].column_type),
                 None => misfit(table, format!("there is no column {column}")),
             },
             Expr::Literal(literal, column_type) if literal.is_of(*column_type) => Ok(*column_type),
@@ -198,27 +198,28 @@ fn misfit<T>(table: &TableDef, what: String) -> Result<T> {
 mod tests {
     use super::*;
     use crate::expr::Arithmetic;
+    use crate::ids::ColumnId;
     use crate::schema::errors_table;
 
     fn keyed() -> TableDef {
-        TableDef { primary_key: vec![0], ..errors_table() }
+        TableDef { primary_key: vec![ColumnId(0)], ..errors_table() }
     }
 
-    fn assign(column: u16, expr: Expr) -> OnDuplicate {
-        OnDuplicate::Update(Update { assignments: vec![(column, expr)], condition: None })
+    fn assign(column: u32, expr: Expr) -> OnDuplicate {
+        OnDuplicate::Update(Update { assignments: vec![(ColumnId(column), expr)], condition: None })
     }
 
     #[test]
     fn what_fits_passes_and_what_does_not_is_named() {
         let sum = |a, b| Expr::Arithmetic(Arithmetic::Add, Box::new(a), Box::new(b));
-        let good = assign(8, sum(Expr::Stored(8), Expr::Incoming(8)));
+        let good = assign(8, sum(Expr::Stored(ColumnId(8)), Expr::Incoming(ColumnId(8))));
         assert_eq!(good.check(&keyed()), Ok(()));
         let bad = [
-            (assign(0, Expr::Incoming(0)), "primary key"),
-            (assign(99, Expr::Incoming(0)), "no column 99"),
-            (assign(7, Expr::Incoming(8)), "is Int32, its assignment is Int64"),
-            (assign(8, sum(Expr::Stored(8), Expr::Incoming(7))), "different types"),
-            (assign(3, sum(Expr::Stored(3), Expr::Incoming(3))), "a number is needed"),
+            (assign(0, Expr::Incoming(ColumnId(0))), "primary key"),
+            (assign(99, Expr::Incoming(ColumnId(0))), "no column 99"),
+            (assign(7, Expr::Incoming(ColumnId(8))), "is Int32, its assignment is Int64"),
+            (assign(8, sum(Expr::Stored(ColumnId(8)), Expr::Incoming(ColumnId(7)))), "different types"),
+            (assign(3, sum(Expr::Stored(ColumnId(3)), Expr::Incoming(ColumnId(3)))), "a number is needed"),
             (assign(8, Expr::Coalesce(vec![])), "no operands"),
             (assign(7, Expr::Literal(Literal::Int(1 << 40), ColumnType::Int32)), "constant"),
         ];
@@ -230,16 +231,16 @@ mod tests {
         let short = ColumnType::Varchar { max_chars: Some(3) };
         let mut bounded = keyed();
         bounded.columns[3].column_type = short;
-        let cast = |to| Expr::Cast(Box::new(Expr::Incoming(5)), to);
+        let cast = |to| Expr::Cast(Box::new(Expr::Incoming(ColumnId(5))), to);
         assert_eq!(assign(3, cast(short)).check(&bounded), Ok(()));
         let mixed = |a, b| Expr::Coalesce(vec![a, b]);
-        assert_eq!(assign(3, mixed(Expr::Stored(3), cast(short))).check(&bounded), Ok(()));
+        assert_eq!(assign(3, mixed(Expr::Stored(ColumnId(3)), cast(short))).check(&bounded), Ok(()));
         let longer = ColumnType::Varchar { max_chars: Some(4) };
         for too_long in [
             cast(ColumnType::Text),
             cast(longer),
-            mixed(cast(longer), Expr::Stored(3)),
-            mixed(Expr::Stored(3), cast(ColumnType::Text)),
+            mixed(cast(longer), Expr::Stored(ColumnId(3))),
+            mixed(Expr::Stored(ColumnId(3)), cast(ColumnType::Text)),
             Expr::Literal(Literal::Text("four".into()), short),
         ] {
             let error = assign(3, too_long.clone()).check(&bounded).unwrap_err();
@@ -247,7 +248,7 @@ mod tests {
         }
         let error = good.check(&errors_table()).unwrap_err();
         assert_eq!(error.sqlstate, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
-        let condition = Some(Expr::Incoming(8));
+        let condition = Some(Expr::Incoming(ColumnId(8)));
         let update = OnDuplicate::Update(Update { assignments: vec![], condition });
         assert!(update.check(&keyed()).is_err());
     }

@@ -23,7 +23,8 @@ use arrow_select::zip::zip;
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
 use crate::defects::{self, Defect};
 use crate::error::SqlState;
-use crate::schema::{ColumnType, chars_len, fitting_len};
+use crate::ids::ColumnId;
+use crate::schema::{ColumnType, TableDef, chars_len, fitting_len};
 
 /// Errors of rows; at most one per row, the first found.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +55,8 @@ impl RowErrors {
 /// The columns that an expression can read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope<'a> {
+    /// The table, which says where its columns are.
+    pub table: &'a TableDef,
     /// Columns of the stored rows. May be empty for an expression that does not use them.
     pub stored: &'a [ArrayRef],
     /// Columns of the incoming rows.
@@ -62,12 +65,18 @@ pub(crate) struct Scope<'a> {
     pub rows: usize,
 }
 
+impl Scope<'_> {
+    fn column(&self, columns: &[ArrayRef], id: ColumnId) -> Option<ArrayRef> {
+        columns.get(self.table.ordinal(id)?).cloned()
+    }
+}
+
 /// The value of an expression for every row. A program that does not fit its table fails every row with XX000; the
 /// check at its definition prevents that.
 pub(crate) fn evaluate(expr: &Expr, scope: Scope<'_>, errors: &mut RowErrors) -> ArrayRef {
     let value = match expr {
-        Expr::Stored(column) => scope.stored.get(*column as usize).cloned(),
-        Expr::Incoming(column) => scope.incoming.get(*column as usize).cloned(),
+        Expr::Stored(column) => scope.column(scope.stored, *column),
+        Expr::Incoming(column) => scope.column(scope.incoming, *column),
         Expr::Literal(literal, column_type) => constant(literal, *column_type, scope.rows),
         Expr::Arithmetic(operator, a, b) => {
             let (a, b) = (evaluate(a, scope, errors), evaluate(b, scope, errors));

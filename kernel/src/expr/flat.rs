@@ -2,41 +2,64 @@
 //! nested bytes would overflow the stack. The postfix form is decoded by a loop and rejected beyond [`DEPTH_MAX`], the
 //! limit of definitions (see `check`).
 
-use serde::{Deserialize, Serialize};
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
 
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
+use crate::ids::ColumnId;
 use crate::schema::ColumnType;
 
 /// Deepest nesting of an expression. Lowered statements stay far below it.
 pub const DEPTH_MAX: usize = 400;
 
 /// Nodes, operands before operators.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Flat(Vec<Node>);
+#[derive(Clone, Encode, Decode)]
+#[cbor(transparent)]
+struct Flat(#[n(0)] Vec<Node>);
 
 /// An [`Expr`] without its operands, which precede it.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
 enum Node {
-    Stored(u16),
-    Incoming(u16),
-    Literal(Literal, ColumnType),
-    Arithmetic(Arithmetic),
+    #[n(0)]
+    Stored(#[n(0)] ColumnId),
+    #[n(1)]
+    Incoming(#[n(0)] ColumnId),
+    #[n(2)]
+    Literal(#[n(0)] Literal, #[n(1)] ColumnType),
+    #[n(3)]
+    Arithmetic(#[n(0)] Arithmetic),
+    #[n(4)]
     Negate,
-    Compare(Comparison),
+    #[n(5)]
+    Compare(#[n(0)] Comparison),
+    #[n(6)]
     And,
+    #[n(7)]
     Or,
+    #[n(8)]
     Not,
+    #[n(9)]
     IsNull,
-    Coalesce(u32),
-    Greatest(u32),
-    Least(u32),
+    #[n(10)]
+    Coalesce(#[n(0)] u32),
+    #[n(11)]
+    Greatest(#[n(0)] u32),
+    #[n(12)]
+    Least(#[n(0)] u32),
     /// Conditions and values alternately, then the last value.
+    #[n(13)]
     Case {
+        #[n(0)]
         branches: u32,
     },
+    #[n(14)]
     Concat,
-    Cast(ColumnType),
-    Quotient(Quotient),
+    #[n(15)]
+    Cast(#[n(0)] ColumnType),
+    #[n(16)]
+    Quotient(#[n(0)] Quotient),
 }
 
 impl From<Expr> for Flat {
@@ -79,6 +102,22 @@ fn split(expr: Expr) -> (Node, Vec<Expr>) {
         }
         Expr::Concat(a, b) => (Node::Concat, vec![*a, *b]),
         Expr::Cast(a, column_type) => (Node::Cast(column_type), vec![*a]),
+    }
+}
+
+impl<C> Encode<C> for Expr {
+    fn encode<W: Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        Flat::from(self.clone()).encode(encoder, context)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Expr {
+    fn decode(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Expr, decode::Error> {
+        Expr::try_from(decoder.decode_with::<C, Flat>(context)?).map_err(decode::Error::message)
     }
 }
 
@@ -179,16 +218,16 @@ mod tests {
     use super::*;
 
     fn nested(depth: usize) -> Expr {
-        (1..depth).fold(Expr::Stored(7), |inner, _| Expr::Not(Box::new(inner)))
+        (1..depth).fold(Expr::Stored(ColumnId(7)), |inner, _| Expr::Not(Box::new(inner)))
     }
 
     fn bytes(expr: &Expr) -> Vec<u8> {
-        postcard::to_stdvec(expr).unwrap()
+        crate::cbor::to_vec(expr)
     }
 
     #[test]
     fn every_form_comes_back() {
-        let (a, b) = (Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(2)));
+        let (a, b) = (Box::new(Expr::Stored(ColumnId(1))), Box::new(Expr::Incoming(ColumnId(2))));
         let one = Expr::Literal(Literal::Int(1), ColumnType::Int64);
         let forms = [
             Expr::Arithmetic(Arithmetic::Subtract, a.clone(), b.clone()),
@@ -217,26 +256,29 @@ mod tests {
         ];
         let all = Expr::Coalesce(forms.to_vec());
         for expr in forms.into_iter().chain([all]) {
-            assert_eq!(postcard::from_bytes::<Expr>(&bytes(&expr)), Ok(expr));
+            assert_eq!(crate::cbor::from_slice::<Expr>(&bytes(&expr)), Ok(expr));
         }
     }
 
     #[test]
     fn depth_is_bounded_when_read() {
-        assert_eq!(postcard::from_bytes(&bytes(&nested(DEPTH_MAX))), Ok(nested(DEPTH_MAX)));
-        let mut nodes = vec![Node::Stored(7)];
+        assert_eq!(crate::cbor::from_slice(&bytes(&nested(DEPTH_MAX))), Ok(nested(DEPTH_MAX)));
+        let mut nodes = vec![Node::Stored(ColumnId(7))];
         nodes.resize(100_000, Node::Not);
-        let deep = postcard::to_stdvec(&Flat(nodes)).unwrap();
-        assert!(postcard::from_bytes::<Expr>(&deep).is_err());
+        let deep = crate::cbor::to_vec(&Flat(nodes));
+        assert!(crate::cbor::from_slice::<Expr>(&deep).is_err());
     }
 
     #[test]
     fn what_is_not_one_value_is_refused() {
-        for nodes in
-            [vec![], vec![Node::And], vec![Node::Stored(1), Node::Stored(2)], vec![Node::Coalesce(u32::MAX)]]
-        {
-            let bytes = postcard::to_stdvec(&Flat(nodes)).unwrap();
-            assert!(postcard::from_bytes::<Expr>(&bytes).is_err());
+        for nodes in [
+            vec![],
+            vec![Node::And],
+            vec![Node::Stored(ColumnId(1)), Node::Stored(ColumnId(2))],
+            vec![Node::Coalesce(u32::MAX)],
+        ] {
+            let bytes = crate::cbor::to_vec(&Flat(nodes));
+            assert!(crate::cbor::from_slice::<Expr>(&bytes).is_err());
         }
     }
 }

@@ -16,58 +16,76 @@ pub use quotient::Quotient;
 
 pub(crate) use eval::{Number, RowErrors, Scope, choose, compare_floats, compute_decimal, evaluate};
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
+use crate::ids::ColumnId;
 use crate::schema::ColumnType;
 
 /// What happens to an incoming row whose primary key exists already.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub enum OnDuplicate {
     /// The row is rejected with 23505 (a pipeline records a dead letter, a client's statement fails).
+    #[n(0)]
     Reject,
     /// The row is dropped (`ON CONFLICT DO NOTHING`).
+    #[n(1)]
     Ignore,
     /// The incoming row replaces the stored one.
+    #[n(2)]
     Replace,
     /// Columns of the stored row are assigned; the others keep their values.
-    Update(Update),
+    #[n(3)]
+    Update(#[n(0)] Update),
 }
 
 /// Assignments to a stored row. Key columns cannot be assigned. All right-hand sides read the row before the update.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Update {
-    /// Column ordinal and its new value.
-    pub assignments: Vec<(u16, Expr)>,
+    /// A column and its new value.
+    #[n(0)]
+    pub assignments: Vec<(ColumnId, Expr)>,
     /// Only rows for which this is true are updated, the others stay unchanged (`ON CONFLICT … WHERE`).
+    #[n(1)]
     pub condition: Option<Expr>,
 }
 
 /// A constant.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub enum Literal {
+    #[n(0)]
     Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
+    #[n(1)]
+    Bool(#[n(0)] bool),
+    #[n(2)]
+    Int(#[n(0)] i64),
+    #[n(3)]
+    Float(#[n(0)] f64),
     /// Unscaled value and scale.
-    Decimal(i128, i8),
-    Text(String),
-    Bytes(Vec<u8>),
+    #[n(4)]
+    Decimal(#[cbor(n(0), with = "crate::cbor::int128")] i128, #[n(1)] i8),
+    #[n(5)]
+    Text(#[n(0)] String),
+    #[n(6)]
+    Bytes(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
     /// Days since 1970-01-01.
-    Date(i32),
+    #[n(7)]
+    Date(#[n(0)] i32),
     /// Microseconds since 1970-01-01.
-    Timestamp(i64),
+    #[n(8)]
+    Timestamp(#[n(0)] i64),
 }
 
 /// A typed expression: the lowering inserts every cast, so that the operands of an operator agree.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(into = "flat::Flat", try_from = "flat::Flat")]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Expr {
     /// Column of the stored row.
-    Stored(u16),
+    Stored(ColumnId),
     /// Column of the incoming row: `VALUES(col)`, `excluded.col`.
-    Incoming(u16),
+    Incoming(ColumnId),
     /// A constant of the given type.
     Literal(Literal, ColumnType),
     /// Arithmetic on two operands of one numeric type; of decimals, quotients and products are rounded to their scale.
@@ -160,24 +178,37 @@ impl Expr {
 }
 
 /// Arithmetic operators.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub enum Arithmetic {
+    #[n(0)]
     Add,
+    #[n(1)]
     Subtract,
+    #[n(2)]
     Multiply,
+    #[n(3)]
     Divide,
+    #[n(4)]
     Remainder,
 }
 
 /// Comparison operators.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 #[allow(missing_docs)]
 pub enum Comparison {
+    #[n(0)]
     Equal,
+    #[n(1)]
     NotEqual,
+    #[n(2)]
     Less,
+    #[n(3)]
     LessOrEqual,
+    #[n(4)]
     Greater,
+    #[n(5)]
     GreaterOrEqual,
 }

@@ -3,7 +3,7 @@
 //! places in its type, so the expression contains the type of the quotient.
 
 use arrow_buffer::i256;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::error::SqlState;
 use crate::schema::ColumnType;
@@ -13,14 +13,18 @@ const SIGNIFICANT_DIGITS: i32 = 16;
 const GROUP_DIGITS: i32 = 4;
 
 /// The conversion of a quotient to a decimal.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Quotient {
     /// A numeric type.
+    #[n(0)]
     pub to: ColumnType,
     /// True: digits beyond the places of the type are rounded; false: they reject the row.
+    #[n(1)]
     pub rounded: bool,
     /// True if the operands' types have as many places as PostgreSQL's values. If not, a quotient that depends on them
     /// rejects the row.
+    #[n(2)]
     pub places_known: bool,
 }
 

@@ -88,8 +88,8 @@ pub(crate) fn value_at(array: &ArrayRef, row: usize) -> Value {
 pub(crate) fn interpret(expr: &Expr, stored: &[Value], incoming: &[Value]) -> Result<Value, SqlState> {
     let value = |expr: &Expr| interpret(expr, stored, incoming);
     Ok(match expr {
-        Expr::Stored(column) => stored[*column as usize].clone(),
-        Expr::Incoming(column) => incoming[*column as usize].clone(),
+        Expr::Stored(column) => stored[column.0 as usize].clone(),
+        Expr::Incoming(column) => incoming[column.0 as usize].clone(),
         Expr::Literal(literal, column_type) => constant(literal, *column_type),
         Expr::Arithmetic(operator, a, b) => {
             let (a, b) = (value(a)?, value(b)?);

@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::Sequence;
-use crate::record::FORMAT_VERSION;
+use crate::record::{FORMAT_VERSION, check_version};
 
 pub(super) const LOG_FILE_HEADER_LEN: u64 = 64;
 const MAGIC: [u8; 8] = *b"TIDEMARK";
@@ -45,9 +45,7 @@ impl LogFileHeader {
             return Ok(None);
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
-        if version != FORMAT_VERSION {
-            return Err(other_version(number, version));
-        }
+        check_version(&format!("log file {number}"), version)?;
         let header = LogFileHeader {
             database: bytes[16..32].try_into().expect("16 bytes"),
             number: u64_at(32),
@@ -83,9 +81,7 @@ impl LogFileHeader {
             return Err(Error::new(SqlState::DATA_CORRUPTED, message));
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
-        if version != FORMAT_VERSION {
-            return Err(other_version(number, version));
-        }
+        check_version(&format!("log file {number}"), version)?;
         LogFileHeader::decode(bytes, number, len)?.ok_or_else(|| {
             let message = format!(
                 "the header of log file {number} is damaged; restore the data directory from a backup"
@@ -105,16 +101,6 @@ impl LogFileHeader {
         let begins_ours = bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0);
         begins_ours && bytes[56..64].iter().zip(checksum).all(|(byte, ours)| *byte == ours || *byte == 0)
     }
-}
-
-fn other_version(number: u64, version: u16) -> Error {
-    Error::new(
-        SqlState::FEATURE_NOT_SUPPORTED,
-        format!(
-            "log file {number} is of format version {version}, this program reads and writes version {FORMAT_VERSION}; \
-             start the version of tidemark that wrote this data directory"
-        ),
-    )
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
-use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Piece, Record, RecordKind, RecordLocation};
+use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Record, RecordKind, RecordLocation};
 
 /// Bytes that a creation writes first: the header of the first log file and the `open` record.
 const CREATION_LEN: u64 = 512;
@@ -236,12 +236,6 @@ impl Scan {
                 return Err(self.naming_place(error));
             }
             self.shard_count = Some(shard_count);
-        }
-        if let Body::Commit(_, commit) = &record.body
-            && commit.pieces.iter().any(|piece| matches!(piece, Piece::Segment { .. }))
-        {
-            let message = "its rows are in a segment, which this version of tidemark cannot read; start a newer version";
-            return Err(self.naming_place(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)));
         }
         self.unsynced.push_back((header.sequence, self.index, self.offset));
         let durable = if defects::is(Defect::BeforeLastBelieved) {

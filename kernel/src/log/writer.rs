@@ -9,7 +9,7 @@ use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::record::{
-    Body, CODEC_NONE, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, RecordKind, RecordLocation,
+    Body, EncodedRecord, FORMAT_VERSION, HEADER_LEN, Header, Open, RecordKind, RecordLocation,
 };
 
 /// Appends records and syncs them.
@@ -345,7 +345,7 @@ impl<S: Storage> LogWriter<S> {
         let mut header = Header {
             version: FORMAT_VERSION,
             kind: record.kind as u8,
-            codec: CODEC_NONE,
+            zero: 0,
             term: self.term,
             sequence: record.sequence,
             previous_checksum: self.checksum,

@@ -19,6 +19,8 @@ use crate::snapshot::ChunkView;
 /// A chunk of a table on a shard.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
+    /// Schema version of the table under which the rows were written.
+    pub schema_version: u32,
     pub rows: RecordBatch,
     pub ids: RowIds,
     /// Key columns of a keyed table, typed for comparison.
@@ -36,13 +38,14 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    pub fn new(rows: RecordBatch, ids: RowIds, key_columns: &[u16]) -> Chunk {
+    pub fn new(schema_version: u32, rows: RecordBatch, ids: RowIds, key_columns: &[u16]) -> Chunk {
         assert_eq!(rows.num_rows(), ids.len(), "one id a row");
         assert!(rows.num_rows() > 0, "a chunk has rows");
         let key = key_columns.iter().map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
         let row_bytes = rows.columns().iter().map(logical_bytes).sum();
         let last_id = ids.get(ids.len() - 1);
         Chunk {
+            schema_version,
             rows,
             ids,
             key,
@@ -89,12 +92,17 @@ impl Chunk {
         } else {
             self.frozen = self.deleted_published.freeze(self.len());
         }
-        ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.frozen.clone() }
+        self.view_without(self.frozen.clone())
     }
 
     /// The view for a statement at the staged tip.
     pub fn view_tip(&self) -> ChunkView {
-        ChunkView { rows: self.rows.clone(), ids: self.ids.clone(), deleted: self.deleted.freeze(self.len()) }
+        self.view_without(self.deleted.freeze(self.len()))
+    }
+
+    fn view_without(&self, deleted: Option<Arc<BooleanBuffer>>) -> ChunkView {
+        let Chunk { schema_version, rows, ids, .. } = self;
+        ChunkView { schema_version: *schema_version, rows: rows.clone(), ids: ids.clone(), deleted }
     }
 
     /// Bytes held: columns, ids, bitmaps.
@@ -118,6 +126,7 @@ impl Chunk {
         to: &mut crate::fingerprint::StateFingerprint,
     ) {
         let Chunk {
+            schema_version,
             rows,
             ids: _,
             key: _,
@@ -128,6 +137,7 @@ impl Chunk {
             row_bytes: _,
             last_id: _,
         } = self;
+        to.word(*schema_version);
         to.rows(table, rows);
         for row in 0..rows.num_rows() {
             to.word(u64::from(deleted.get(row)) + 2 * u64::from(deleted_published.get(row)));

@@ -27,6 +27,8 @@ use crate::snapshot::TableView;
 pub(super) struct Contents {
     pub table: Arc<TableDef>,
     pub schema: SchemaRef,
+    /// Ordinals of the primary key; empty for an append table.
+    pub key: Vec<u16>,
     /// Chunks by slot; a slot is reused once its chunk is merged or abandoned.
     pub slots: Vec<Option<Chunk>>,
     pub free_slots: Vec<u32>,
@@ -65,20 +67,21 @@ pub(super) struct Applied {
 impl Contents {
     pub fn new(table: Arc<TableDef>, limits: ShardLimits) -> Contents {
         let schema = table.stored_schema();
-        let keyed = !table.primary_key.is_empty();
-        let hash_is_exact = match table.primary_key[..] {
+        let key = table.ordinals(&table.primary_key);
+        let hash_is_exact = match key[..] {
             [column] if limits.key_hash_bits == u64::BITS => {
                 hash_is_exact(schema.field(column as usize).data_type())
             }
             _ => false,
         };
         Contents {
+            index: (!key.is_empty()).then(KeyIndex::default),
             table,
             schema,
+            key,
             slots: Vec::new(),
             free_slots: Vec::new(),
             order: Vec::new(),
-            index: keyed.then(KeyIndex::default),
             hash_is_exact,
             view: Arc::new(TableView::default()),
             staged: 0,
@@ -156,7 +159,7 @@ impl Contents {
         if let Some(rows) = rows {
             let len = rows.num_rows() as u32;
             let ids = RowIds::Run { sequence, first, len };
-            let chunk = Chunk::new(rows, ids, &self.table.primary_key);
+            let chunk = Chunk::new(self.table.schema_version, rows, ids, &self.key);
             slot = Some(self.add_chunk(chunk));
             replaced = self.index_chunk(slot.expect("just added"), keys)?;
         }
@@ -239,7 +242,7 @@ impl Contents {
 
     /// Hashes of the primary keys of stored rows.
     fn key_hashes(&self, locations: &[RowLocation]) -> Vec<u64> {
-        let key = &self.table.primary_key;
+        let key = &self.key;
         let fields: Vec<_> = key.iter().map(|c| self.schema.field(*c as usize).clone()).collect();
         let schema = Arc::new(arrow_schema::Schema::new(fields));
         let ordinals: Vec<u16> = (0..key.len() as u16).collect();
@@ -466,6 +469,7 @@ impl Contents {
         let Contents {
             table,
             schema: _,
+            key: _,
             slots: _,
             free_slots: _,
             order,

@@ -21,11 +21,12 @@ use crate::error::SqlState;
 use crate::expr::{
     Arithmetic, Expr, Number, RowErrors, Scope, Update, compare_floats, compute_decimal, evaluate,
 };
+use crate::ids::ColumnId;
 
 /// A recognised assignment.
 #[derive(Debug)]
 pub(super) struct Fold<'a> {
-    pub column: u16,
+    pub column: usize,
     kind: Kind,
     incoming: &'a Expr,
 }
@@ -45,19 +46,20 @@ pub(super) fn recognise<'a>(contents: &Contents, update: &'a Update) -> Option<V
     if update.condition.is_some() {
         return None;
     }
-    let fold = |(column, expr): &'a (u16, Expr)| {
-        let data_type = contents.schema.field(*column as usize).data_type();
-        let (kind, incoming) = kind_of(*column, expr)?;
+    let fold = |(id, expr): &'a (ColumnId, Expr)| {
+        let column = contents.table.ordinal(*id).expect("an assigned column exists");
+        let data_type = contents.schema.field(column).data_type();
+        let (kind, incoming) = kind_of(*id, expr)?;
         // Sums are of numbers, or the program would not have passed the check.
         if matches!(kind, Kind::Extreme(_)) && !data_type.is_primitive() {
             return None;
         }
-        (!incoming.uses_stored()).then_some(Fold { column: *column, kind, incoming })
+        (!incoming.uses_stored()).then_some(Fold { column, kind, incoming })
     };
     update.assignments.iter().map(fold).collect()
 }
 
-fn kind_of(column: u16, expr: &Expr) -> Option<(Kind, &Expr)> {
+fn kind_of(column: ColumnId, expr: &Expr) -> Option<(Kind, &Expr)> {
     let is_stored = |e: &Expr| matches!(e, Expr::Stored(c) if *c == column);
     match expr {
         Expr::Arithmetic(Arithmetic::Add, a, b) if is_stored(a) => Some((Kind::Sum(Arithmetic::Add), b)),
@@ -88,9 +90,10 @@ impl Fold<'_> {
         groups: &Groups,
         unfit: &mut [bool],
     ) -> Result<Option<ArrayRef>, TooLarge> {
-        let own = &incoming.columns[self.column as usize];
+        let own = &incoming.columns[self.column];
         let mut errors = RowErrors::default();
-        let scope = Scope { stored: &[], incoming: &incoming.columns, rows: incoming.len };
+        let scope =
+            Scope { table: &contents.table, stored: &[], incoming: &incoming.columns, rows: incoming.len };
         let value = evaluate(self.incoming, scope, &mut errors);
         if value.data_type() != own.data_type() {
             return Ok(None);
@@ -98,7 +101,7 @@ impl Fold<'_> {
         for (row, _) in errors.iter().filter(|(row, _)| !groups.inserts(*row)) {
             unfit[groups.of_row[row] as usize] = true;
         }
-        let nullable = contents.table.columns[self.column as usize].nullable;
+        let nullable = contents.table.columns[self.column].nullable;
         if let (false, Kind::Sum(_) | Kind::Last, Some(nulls)) = (nullable, self.kind, value.nulls()) {
             for row in (0..incoming.len).filter(|row| nulls.is_null(*row) && !groups.inserts(*row)) {
                 unfit[groups.of_row[row] as usize] = true;
@@ -107,7 +110,7 @@ impl Fold<'_> {
         if self.kind == Kind::Last {
             return Ok(Some(last(&value, own, groups)));
         }
-        let first = contents.gather(self.column as usize, &groups.locations, (own, &groups.first_row))?;
+        let first = contents.gather(self.column, &groups.locations, (own, &groups.first_row))?;
         Ok(Some(self.accumulate(&first, &value, groups, unfit)))
     }
 

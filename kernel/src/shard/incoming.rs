@@ -169,11 +169,11 @@ pub(super) fn duplicate_refused(table: &TableDef, columns: &[ArrayRef], row: usi
     reached(CoverageMark::DuplicateRefused);
     let mut names = String::new();
     let mut values = String::new();
-    for (at, column) in table.primary_key.iter().enumerate() {
+    for (at, column) in table.ordinals(&table.primary_key).into_iter().map(usize::from).enumerate() {
         let separator = if at == 0 { "" } else { ", " };
-        write!(names, "{separator}{}", table.columns[*column as usize].name).expect("writes to memory");
+        write!(names, "{separator}{}", table.columns[column].name).expect("writes to memory");
         values.push_str(separator);
-        value_text(&columns[*column as usize], row, &mut values);
+        value_text(&columns[column], row, &mut values);
     }
     Error::new(
         SqlState::UNIQUE_VIOLATION,

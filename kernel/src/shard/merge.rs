@@ -1,5 +1,5 @@
 //! Merging: many small chunks into one, and chunks of mostly deleted rows into their live rows. Only published chunks are merged,
-//! and only neighbours, so that row ids stay ascending; rows keep their ids. Readers continue to read the chunks that
+//! and only neighbours of one schema version, so that row ids stay ascending; rows keep their ids. Readers continue to read the chunks that
 //! they hold.
 //!
 //! A row is copied only into a chunk at least four times as large as any it was in before, up to a quarter of
@@ -67,6 +67,7 @@ pub(super) fn merge(contents: &mut Contents, rows: usize) -> Option<Moves> {
 /// The properties of a chunk for planning.
 #[derive(Clone, Copy, Debug)]
 struct Weight {
+    schema_version: u32,
     rows: usize,
     live: usize,
     bytes: usize,
@@ -74,7 +75,12 @@ struct Weight {
 
 impl Weight {
     fn of(chunk: &Chunk) -> Weight {
-        Weight { rows: chunk.len(), live: chunk.live_published(), bytes: chunk.row_bytes() }
+        Weight {
+            schema_version: chunk.schema_version,
+            rows: chunk.len(),
+            live: chunk.live_published(),
+            bytes: chunk.row_bytes(),
+        }
     }
 
     /// More than half of it is dead.
@@ -107,7 +113,8 @@ fn small_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option<
         bytes += chunk.bytes;
         greatest = greatest.max(chunk.live);
         let full = chunk.live >= limits.chunk_rows_max / GROWTH;
-        if full || !limits.fits_chunk(sum, bytes) {
+        let same_schema = chunk.schema_version == chunks[start].schema_version;
+        if full || !same_schema || !limits.fits_chunk(sum, bytes) {
             break;
         }
         if at > start && sum >= GROWTH * greatest {
@@ -126,7 +133,8 @@ fn sparse_window(chunks: &[Weight], start: usize, limits: ShardLimits) -> Option
     let fits = |chunk: &&Weight| {
         sum += chunk.live;
         bytes += chunk.bytes;
-        chunk.is_sparse() && limits.fits_chunk(sum, bytes)
+        let same_schema = chunk.schema_version == chunks[start].schema_version;
+        chunk.is_sparse() && same_schema && limits.fits_chunk(sum, bytes)
     };
     let count = chunks[start..].iter().take_while(fits).count();
     // A single chunk is rewritten however many bytes it has.
@@ -202,7 +210,12 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
             ids.push(*id);
         }
     }
-    let mut merged = Chunk::new(rows, RowIds::from_ascending(&ids), &contents.table.primary_key);
+    let schema_version = chunks[0].schema_version;
+    assert!(
+        chunks.iter().all(|chunk| chunk.schema_version == schema_version),
+        "chunks of one schema version are merged"
+    );
+    let mut merged = Chunk::new(schema_version, rows, RowIds::from_ascending(&ids), &contents.key);
     merged.published = true;
     for row in deleted {
         reached(CoverageMark::MergedStagedDeletion);
@@ -223,7 +236,7 @@ fn repoint(contents: &mut Contents, slot: u32, from: &[RowLocation]) {
     };
     let merged = contents.slots[slot as usize].as_ref().expect("just made");
     let mut hashes = Vec::new();
-    contents.limits.hash_keys(&merged.rows, &contents.table.primary_key, &mut hashes);
+    contents.limits.hash_keys(&merged.rows, &contents.key, &mut hashes);
     for (row, (hash, from)) in hashes.iter().zip(from).enumerate() {
         if !merged.deleted.get(row) {
             let found = index.repoint(*hash, *from, RowLocation::new(slot, row));
@@ -246,8 +259,23 @@ mod tests {
         key_hash_bits: 64,
     };
 
+    fn weight(schema_version: u32, rows: usize, live: usize) -> Weight {
+        Weight { schema_version, rows, live, bytes: rows * 100 }
+    }
+
+    #[test]
+    fn chunks_of_two_schema_versions_are_not_merged() {
+        let chunks = |live: usize| [1, 1, 1, 1, 2, 2, 2, 2, 2].map(|version| weight(version, 100, live));
+        let windows = |live| {
+            let all = plan(&chunks(live), LIMITS);
+            all.into_iter().map(|window| (window.start, window.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(windows(100), [(0, 4), (4, 9)]);
+        assert_eq!(windows(3), [(0, 4), (4, 9)]);
+    }
+
     fn weights(rows: &[(usize, usize)]) -> Vec<Weight> {
-        rows.iter().map(|(rows, live)| Weight { rows: *rows, live: *live, bytes: *rows * 100 }).collect()
+        rows.iter().map(|(rows, live)| weight(1, *rows, *live)).collect()
     }
 
     fn planned(rows: &[(usize, usize)]) -> Vec<(usize, usize)> {
@@ -271,7 +299,7 @@ mod tests {
 
     #[test]
     fn chunks_of_many_bytes_are_not_merged() {
-        let third = Weight { rows: 100, live: 100, bytes: LIMITS.chunk_bytes_max / 3 };
+        let third = Weight { schema_version: 1, rows: 100, live: 100, bytes: LIMITS.chunk_bytes_max / 3 };
         assert_eq!(plan(&[third; 3], LIMITS), []);
         assert_eq!(plan(&[third; 12], LIMITS), [], "four of them would be too much");
         let quarter = Weight { bytes: LIMITS.chunk_bytes_max / 4, ..third };

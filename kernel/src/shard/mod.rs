@@ -42,11 +42,10 @@ use self::index::RowLocation;
 use crate::columns::{self, PIECE_ROWS_MAX};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
 use crate::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
-use crate::record::Piece;
 use crate::schema::{CatalogChange, ERRORS_TABLE, TableDef, errors_table};
 use crate::snapshot::ShardView;
 
@@ -144,16 +143,15 @@ impl Shard {
         reply
     }
 
-    /// Recovery: applies a logged record's definitions and this shard's piece of it, through the same function as `handle`.
-    /// Records come in order of sequence. Never panics for any bytes: a piece that contradicts the state is an error.
+    /// Recovery: applies a logged record's definitions and this shard's outcomes, through the same function as `handle`.
+    /// Records come in order of sequence. Never panics for any bytes: an outcome that contradicts the state is an error.
     /// After an error the shard must not be used.
-    pub fn replay(&mut self, sequence: Sequence, changes: &[CatalogChange], piece: &Piece) -> Result<()> {
-        let Piece::Inline(parts) = piece else {
-            return Err(Error::new(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("log record {sequence} has rows in a segment, which this version cannot read"),
-            ));
-        };
+    pub fn replay(
+        &mut self,
+        sequence: Sequence,
+        changes: &[CatalogChange],
+        outcomes: &[Bytes],
+    ) -> Result<()> {
         if sequence <= self.replayed {
             return Err(columns::corrupt("records are out of order"));
         }
@@ -162,8 +160,8 @@ impl Shard {
         for change in changes {
             self.replay_change(change)?;
         }
-        for part in parts {
-            for piece in columns::pieces(part)? {
+        for outcome in outcomes {
+            for piece in columns::pieces(outcome)? {
                 self.replay_piece(sequence, &piece)?;
             }
         }
@@ -266,7 +264,7 @@ impl Shard {
         }
         ShardReply::Staged {
             sequence,
-            piece: Bytes::from(stage.piece),
+            outcome: Bytes::from(stage.outcome),
             counts: stage.counts,
             ignored: stage.ignored,
             rejected: stage.rejected,
@@ -285,7 +283,7 @@ impl Shard {
         if !deletes.is_empty() {
             let contents = &self.contents[&id];
             let locations = contents.locations(deletes).expect("rows read under a table lock live");
-            columns::encode(&contents.table, deletes, None, &mut stage.piece);
+            columns::encode(&contents.table, deletes, None, &mut stage.outcome);
             stage.counts.deleted += deletes.len() as u64;
             self.apply(id, locations, None, Keys::default()).expect("rows that live can go");
         }
@@ -341,7 +339,7 @@ impl Shard {
             let deletes: Vec<RowLocation> =
                 keys.before.iter().copied().filter(|location| !location.is_none()).collect();
             let ids: Vec<RowId> = deletes.iter().map(|location| contents.id(*location)).collect();
-            columns::encode(&contents.table, &ids, Some(&slice), &mut stage.piece);
+            columns::encode(&contents.table, &ids, Some(&slice), &mut stage.outcome);
             self.apply(id, deletes, Some(slice), keys)
                 .expect("an outcome fits the tip it was computed against");
         }
@@ -513,10 +511,13 @@ impl Shard {
 
     fn replay_change(&mut self, change: &CatalogChange) -> Result<()> {
         match change {
+            CatalogChange::TableCreated(table) if !table.is_consistent() => {
+                Err(columns::corrupt("a table's key has a column that the table does not have"))
+            }
             CatalogChange::TableCreated(table) => self.create(Arc::new(table.clone())),
             CatalogChange::TableDropped(table) => self.drop_table(*table),
             CatalogChange::TableTruncated(table) => self.truncate(*table),
-            // Their rows are in the pieces.
+            // Their rows are in the outcomes.
             CatalogChange::PipelineSet(_)
             | CatalogChange::CursorsSet { .. }
             | CatalogChange::CursorsForgotten(_)
@@ -543,7 +544,7 @@ impl Shard {
                 return Err(corrupt(&contents.table, what));
             }
             if contents.index.is_some() {
-                self.limits.hash_keys(rows, &contents.table.primary_key, &mut hashes);
+                self.limits.hash_keys(rows, &contents.key, &mut hashes);
                 let twice = || corrupt(&contents.table, "a primary key is there twice".into());
                 before = outcome::before(contents, rows, &hashes).ok_or_else(twice)?;
                 if before.iter().any(|location| !location.is_none()) {
@@ -569,7 +570,7 @@ impl Shard {
 /// The totals of staging in one command.
 #[derive(Debug, Default)]
 struct Stage {
-    piece: Vec<u8>,
+    outcome: Vec<u8>,
     counts: Counts,
     ignored: BTreeMap<(TableId, SplitId), Vec<i64>>,
     rejected: Vec<Rejected>,

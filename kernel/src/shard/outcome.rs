@@ -114,7 +114,7 @@ pub(super) struct Groups {
 
 impl Groups {
     fn new(contents: &Contents, incoming: &Incoming) -> Groups {
-        let key_columns = &contents.table.primary_key;
+        let key_columns = &contents.key;
         let mut row_hashes = Vec::new();
         hash_columns(contents, incoming, &mut row_hashes);
         let key: Vec<KeyColumn> =
@@ -159,14 +159,14 @@ impl Groups {
 
 /// Location of the old version of each row of a logged outcome, NONE for a new key; None if a key occurs twice.
 pub(super) fn before(contents: &Contents, rows: &RecordBatch, hashes: &[u64]) -> Option<Vec<RowLocation>> {
-    let key_columns = contents.table.primary_key.iter();
+    let key_columns = contents.key.iter();
     let key: Vec<KeyColumn> = key_columns.map(|c| KeyColumn::new(rows.column(*c as usize))).collect();
     let (_, first_row, _) = group(hashes, &key, contents.hash_is_exact);
     (first_row.len() == hashes.len()).then(|| contents.probe(&key, &first_row, hashes))
 }
 
 fn hash_columns(contents: &Contents, incoming: &Incoming, hashes: &mut Vec<u64>) {
-    let key_columns = &contents.table.primary_key;
+    let key_columns = &contents.key;
     let fields: Vec<_> = key_columns
         .iter()
         .map(|c| arrow_schema::Field::new("", incoming.columns[*c as usize].data_type().clone(), false))

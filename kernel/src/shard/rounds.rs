@@ -156,7 +156,7 @@ fn round(
 ) {
     let count = rows.len();
     let here = incoming.take(rows);
-    let scope = Scope { stored: &state.images, incoming: &here.columns, rows: count };
+    let scope = Scope { table: &contents.table, stored: &state.images, incoming: &here.columns, rows: count };
     let mut errors = RowErrors::default();
     let mut wanted = BooleanBuffer::new_set(count);
     if let Some(condition) = &update.condition {
@@ -168,13 +168,14 @@ fn round(
         all
     });
     let mut values = Vec::with_capacity(update.assignments.len());
-    for (column, expr) in &update.assignments {
+    for (id, expr) in &update.assignments {
+        let column = contents.table.ordinal(*id).expect("an assigned column exists");
         let mut errors = RowErrors::default();
         let value = evaluate(expr, scope, &mut errors);
         for (row, kind) in errors.iter().filter(|(row, _)| wanted.value(*row)) {
             failures[row].get_or_insert_with(|| refused(contents, kind));
         }
-        values.push((*column as usize, value));
+        values.push((column, value));
     }
     for (column, value) in &values {
         check_assigned(contents, *column, value, &wanted, &mut failures);

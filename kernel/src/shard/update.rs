@@ -61,7 +61,7 @@ fn fold_groups(
         if folded.is_none() {
             return Ok(None);
         }
-        columns[fold.column as usize] = folded;
+        columns[fold.column] = folded;
     }
     let rows_of = |rows: &[u32], column: &ArrayRef| -> ArrayRef {
         take(column, &UInt32Array::from(rows.to_vec()), None).expect("rows of the batch")
@@ -73,7 +73,7 @@ fn fold_groups(
             Some(folded) => folded,
             None if at >= hidden => rows_of(&groups.last_row, own),
             // Equal keys are identical except for floats (0.0 and -0.0), where the stored one is kept.
-            None if contents.table.primary_key.contains(&(at as u16)) && !is_float(own.data_type()) => {
+            None if contents.key.contains(&(at as u16)) && !is_float(own.data_type()) => {
                 rows_of(&groups.first_row, own)
             }
             None => contents.gather(at, &groups.locations, (own, &groups.first_row))?,

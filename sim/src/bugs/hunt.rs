@@ -7,7 +7,7 @@ use crate::decide::Seeded;
 use crate::defects::SeededDefect;
 use crate::fault::{Fault, FaultSet, Group};
 use crate::oracle::Violation;
-use crate::run::{Outcome, Plan, run, run_surely};
+use crate::run::{Plan, RunOutcome, run, run_surely};
 use crate::swarm::Profile;
 
 /// The subject of a search.
@@ -107,7 +107,7 @@ fn search(subject: Subject, start: u64, cap: u64, among: Among<'_>) -> Hunt {
         let seed = start * STARTS_APART + number;
         let profile = profiles[(number % profiles.len() as u64) as usize];
         let plan = Plan { profile, faults, bug: subject.bug(), print: false };
-        let Outcome { violation, struck, .. } = run(Seeded::new(seed), plan);
+        let RunOutcome { violation, struck, .. } = run(Seeded::new(seed), plan);
         SEEDS_RUN.fetch_add(1, Ordering::Relaxed);
         if let Some(violation) = violation {
             // A seed that fails without the defect, too, does not count, and is reported.

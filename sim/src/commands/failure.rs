@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::run::parse_duration;
 use crate::oracle::Violation;
-use crate::run::{Outcome, Plan};
+use crate::run::{Plan, RunOutcome};
 use crate::shrink::case::Scenario;
 use crate::shrink::{Case, Shrunk, shrink};
 use crate::story;
@@ -38,7 +38,7 @@ impl Wanted {
 }
 
 /// Reports a seed's failure, shrunk if requested.
-pub fn report(seed: u64, outcome: &Outcome, plan: Plan, wanted: &Wanted) {
+pub fn report(seed: u64, outcome: &RunOutcome, plan: Plan, wanted: &Wanted) {
     if let Some(violation) = &outcome.violation {
         tell(seed, violation, plan, wanted, &command);
     }

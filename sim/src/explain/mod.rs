@@ -6,7 +6,7 @@ pub mod film;
 use std::fmt::Write;
 
 use self::film::Film;
-use crate::run::{Outcome, run_case};
+use crate::run::{RunOutcome, run_case};
 use crate::shrink::Case;
 use crate::trace::{Event, Keep, Mark};
 
@@ -22,7 +22,7 @@ pub struct Page {
     /// The page as one file.
     pub html: String,
     /// The run.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// Details that are not on it, because the run was too long for all of its events.
     pub details_left_out: usize,
     /// Time on the run's clock after which the state is no longer shown.

@@ -29,7 +29,7 @@ pub struct Recovered {
 
 /// A possible end of a crash.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Ending {
     /// The next process.
     pub recovered: Rc<Recovered>,
     /// Number of crashes.
@@ -39,7 +39,7 @@ pub struct Outcome {
 }
 
 /// By the state of a disk and the remaining crashes.
-type Known = HashMap<(u128, u8), Rc<Vec<Outcome>>>;
+type Known = HashMap<(u128, u8), Rc<Vec<Ending>>>;
 
 /// Most remembered outcomes. Cleared when there are more.
 const REMEMBERED_MAX: usize = 20_000;
@@ -66,14 +66,14 @@ impl Crashes {
     }
 
     /// All processes that can follow a crash now, with at most this many crashes.
-    pub fn outcomes(&self, disk: &Disk, crashes_max: u8) -> Result<Rc<Vec<Outcome>>, Violation> {
+    pub fn outcomes(&self, disk: &Disk, crashes_max: u8) -> Result<Rc<Vec<Ending>>, Violation> {
         let key = (disk.exact(), crashes_max);
         if let Some(known) = self.outcomes.borrow().get(&key) {
             return Ok(known.clone());
         }
-        let mut outcomes: Vec<Outcome> = vec![];
+        let mut outcomes: Vec<Ending> = vec![];
         let mut ends = BTreeSet::new();
-        let mut add = |outcome: Outcome| {
+        let mut add = |outcome: Ending| {
             let writer = &outcome.recovered.writer;
             if ends.insert((outcome.crashes, writer.term(), writer.last(), writer.storage().exact())) {
                 outcomes.push(outcome);
@@ -84,10 +84,10 @@ impl Crashes {
             for (step, state) in recovered.trail.iter().enumerate().filter(|_| crashes_max > 1) {
                 for outcome in self.outcomes(state, crashes_max - 1)?.iter() {
                     let story = format!("{story}; {step} steps into recovery, again: {}", outcome.story);
-                    add(Outcome { crashes: outcome.crashes + 1, story, ..outcome.clone() });
+                    add(Ending { crashes: outcome.crashes + 1, story, ..outcome.clone() });
                 }
             }
-            add(Outcome { recovered, crashes: 1, story });
+            add(Ending { recovered, crashes: 1, story });
         }
         // In an order that does not depend on hashes.
         outcomes.sort_by_key(|o| (o.crashes, o.recovered.writer.last(), o.recovered.writer.term()));
@@ -156,8 +156,8 @@ fn recover(scope: &Scope, mut disk: Disk) -> Result<Recovered, Violation> {
     let mut visitor = |record: kernel::record::Record| {
         recovery.replay(&record)?;
         if let kernel::record::Body::Commit(_, commit) = &record.body {
-            for (shard, piece) in shards.iter_mut().zip(&commit.pieces) {
-                shard.replay(record.sequence, &commit.catalog, piece)?;
+            for (shard, outcomes) in shards.iter_mut().zip(&commit.outcomes) {
+                shard.replay(record.sequence, &commit.catalog, outcomes)?;
             }
         }
         last = Some(record);

@@ -7,7 +7,7 @@ use kernel::Sequence;
 use kernel::SplitId;
 use kernel::cursors::CursorSet;
 use kernel::cursors::Cursors;
-use kernel::record::{Body, CODEC_NONE, Commit, CursorAdvance, EncodedRecord, Tally};
+use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, Tally};
 use kernel::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use kernel::snapshot::{ShardView, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
@@ -70,7 +70,7 @@ impl Model {
 
     /// Takes the next record.
     fn append(&mut self, record: &EncodedRecord, topic: &Topic) -> Result<(), Violation> {
-        let body = Body::decode(record.kind, CODEC_NONE, &record.parts.concat().into())
+        let body = Body::decode(record.kind, &record.parts.concat().into())
             .map_err(|error| Violation::new("recovered", format!("record {}: {error}", record.sequence)))?;
         let Body::Commit(_, Commit { catalog, cursors, .. }) = body else { return Ok(()) };
         for change in catalog {

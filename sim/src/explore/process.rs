@@ -329,8 +329,8 @@ impl Process {
             words.push(replies.len() as u64);
             for reply in replies {
                 match reply {
-                    ShardReply::Staged { piece, rejected, .. } => {
-                        words.extend([1, piece.len() as u64, rejected.len() as u64]);
+                    ShardReply::Staged { outcome, rejected, .. } => {
+                        words.extend([1, outcome.len() as u64, rejected.len() as u64]);
                     }
                     ShardReply::Published { .. } => words.push(2),
                     ShardReply::Abandoned { .. } => words.push(3),

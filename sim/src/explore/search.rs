@@ -102,13 +102,13 @@ struct Shared {
     recoveries: AtomicU64,
     gave_up: AtomicBool,
     found: Mutex<Option<(Violation, Vec<Step>)>>,
-    outcome: Mutex<Outcome>,
+    outcome: Mutex<Found>,
     started: Instant,
 }
 
 /// End states, and observations.
 #[derive(Default)]
-struct Outcome {
+struct Found {
     endings: BTreeMap<Vec<Vec<u8>>, u64>,
     observed: BTreeSet<u128>,
 }
@@ -190,7 +190,7 @@ pub fn search(
         }
     }
     let found = shared.found.into_inner().expect("no panic while locked");
-    let Outcome { endings, observed } = shared.outcome.into_inner().expect("no panic while locked");
+    let Found { endings, observed } = shared.outcome.into_inner().expect("no panic while locked");
     Report {
         states: shared.states.into_inner(),
         transitions: shared.transitions.into_inner(),
@@ -231,7 +231,7 @@ impl Shared {
 
     fn work(&self) {
         let around = Surroundings::new(self.scope.clone());
-        let mut outcome = Outcome::default();
+        let mut outcome = Found::default();
         while let Some(task) = self.next_task() {
             self.explore(task, &around, &mut outcome);
         }
@@ -270,7 +270,7 @@ impl Shared {
         self.over.store(true, Relaxed);
     }
 
-    fn explore(&self, task: Task, around: &Surroundings, outcome: &mut Outcome) {
+    fn explore(&self, task: Task, around: &Surroundings, outcome: &mut Found) {
         let mut path = task.path;
         let mut on_stack = Seen::default();
         let hash = task.world.hash(around);
@@ -331,7 +331,7 @@ impl Shared {
         }
     }
 
-    fn arrived(&self, world: &World, around: &Surroundings, outcome: &mut Outcome) -> Result<(), Violation> {
+    fn arrived(&self, world: &World, around: &Surroundings, outcome: &mut Found) -> Result<(), Violation> {
         world.check_end(around)?;
         if let Some(ending) = world.ending(around) {
             *outcome.endings.entry(ending).or_default() += 1;

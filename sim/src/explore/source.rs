@@ -26,7 +26,7 @@ pub struct Topic {
     keys: Vec<i64>,
     table: TableDef,
     /// Rows by shard of every range in every generation.
-    pieces: BTreeMap<Range, Vec<Option<RecordBatch>>>,
+    rows: BTreeMap<Range, Vec<Option<RecordBatch>>>,
 }
 
 /// Generation, partition, first and next offset.
@@ -43,13 +43,13 @@ impl Topic {
         let key_of =
             |shard| (0..).find(|key| place(key) == usize::from(shard)).expect("a key for each shard");
         let keys = (0..shards).map(key_of).collect();
-        let mut topic = Topic { messages, shards, keys, table, pieces: BTreeMap::new() };
+        let mut topic = Topic { messages, shards, keys, table, rows: BTreeMap::new() };
         for generation in 1..=generations {
             for (partition, end) in topic.messages.clone().into_iter().enumerate() {
                 for first in 0..end {
                     for next in first + 1..=end {
-                        let pieces = topic.route(generation, partition, first, next);
-                        topic.pieces.insert((generation, partition, first, next), pieces);
+                        let rows = topic.route(generation, partition, first, next);
+                        topic.rows.insert((generation, partition, first, next), rows);
                     }
                 }
             }
@@ -125,18 +125,19 @@ impl Topic {
         first_offset: i64,
         next_offset: i64,
     ) -> Extract {
-        let pieces = self.pieces[&(generation.0, partition, first_offset, next_offset)].clone();
+        let rows = self.rows[&(generation.0, partition, first_offset, next_offset)].clone();
         let messages = (next_offset - first_offset) as u64;
         Extract {
             pipeline: PIPELINE,
             epoch,
             split: SplitId(partition as u32),
+            schema_version: 1,
             first: Position::kafka(first_offset, 0),
             next: Position::kafka(next_offset, 0),
             messages,
             filtered: 0,
             source_bytes: messages,
-            pieces,
+            rows,
             dead_letters: vec![],
             originals: None,
         }
@@ -164,8 +165,8 @@ fn table() -> TableDef {
         name: "t".into(),
         schema_version: 1,
         columns: columns(),
-        primary_key: vec![0],
-        shard_key: vec![0],
+        primary_key: vec![ColumnId(0)],
+        shard_key: vec![ColumnId(0)],
         sort_key: vec![],
         created_at: Sequence(2),
     }

@@ -9,11 +9,12 @@ use kernel::message::{
     Definition, Effect, Input, Offsets, PipelineSpec, Request, ShardReply, SplitStart, TableSpec,
 };
 use kernel::{
-    Config, Coordinator, Micros, Pacing, Position, Recovery, RequestId, Sequence, Shard, ShardId, SplitName,
+    ColumnId, Config, Coordinator, Micros, Pacing, Position, Recovery, RequestId, Sequence, Shard, ShardId,
+    SplitName,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::crash::{Crashes, Outcome, Recovered};
+use super::crash::{Crashes, Ending, Recovered};
 use super::disk::Disk;
 use super::model::{Model, Oracle, Running};
 use super::process::{Log, LogCommand, LogStep, Part, Process, Source, SourceReply, exactly};
@@ -508,7 +509,7 @@ impl World {
         self.feed(Input::Request { id, request: Request::Define(definition) }, around)
     }
 
-    fn crash(&mut self, outcome: &Outcome, around: &Surroundings) -> Check {
+    fn crash(&mut self, outcome: &Ending, around: &Surroundings) -> Check {
         let Recovered { coordinator, shards, writer, .. } = &*outcome.recovered;
         let before = self.process.log.get().writer.term();
         let opens = writer.term().0 - before.0;
@@ -700,14 +701,14 @@ fn create_table() -> Definition {
 
 /// Every message adds to a total, so that a message that counts twice is visible.
 fn create_pipeline(scope: &Scope) -> Definition {
-    let (stored, incoming) = (Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
+    let (stored, incoming) = (Box::new(Expr::Stored(ColumnId(1))), Box::new(Expr::Incoming(ColumnId(1))));
     let sum = Expr::Arithmetic(Arithmetic::Add, stored, incoming);
     let spec = PipelineSpec {
         source_kind: kernel::SourceKind::Kafka,
         name: "p".into(),
         table: "t".into(),
         definition_sql: String::new(),
-        on_duplicate: OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None }),
+        on_duplicate: OnDuplicate::Update(Update { assignments: vec![(ColumnId(1), sum)], condition: None }),
         error_limit: None,
         batch_interval_us: 0,
         batch_bytes_max: scope.batch,

@@ -6,8 +6,8 @@ use kernel::SqlState;
 use kernel::log::{self, MemStorage, Storage};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Outcome::{Ends, Refused};
-use super::format::{HEADER_LEN, Header, LogFileHeader, RecordLocation};
+use super::Expected::{Ends, Refused};
+use super::format::{HEADER_LEN, Header, LogFileHeader, RecordLocation, VERSION};
 use super::{open_payload, read};
 use crate::decide::Decisions;
 use crate::oracle::{Check, Violation};
@@ -45,17 +45,22 @@ pub fn check(d: &Decisions<'_>) -> Check {
 fn log_of(records: &[(u8, Vec<u8>)]) -> MemStorage {
     let mut image = MemStorage::new();
     image.create(1, LOG_FILE_LEN).expect("memory");
-    let header =
-        LogFileHeader { version: 1, database: DATABASE, number: 1, first_sequence: 1, len: LOG_FILE_LEN };
+    let header = LogFileHeader {
+        version: VERSION,
+        database: DATABASE,
+        number: 1,
+        first_sequence: 1,
+        len: LOG_FILE_LEN,
+    };
     image.write(1, 0, &header.bytes()).expect("memory");
     let mut location = RecordLocation { database: DATABASE, log_file: 1, offset: HEADER_LEN };
     let (mut term, mut previous_checksum) = (0, 0);
     for (sequence, (kind, payload)) in (1..).zip(records) {
         term += u64::from(*kind == 1);
         let header = Header {
-            version: 1,
+            version: VERSION,
             kind: *kind,
-            codec: 0,
+            zero: 0,
             term,
             sequence,
             previous_checksum,

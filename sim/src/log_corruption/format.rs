@@ -6,6 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of a log file's header, and of a record's.
 pub const HEADER_LEN: u64 = 64;
+/// The format version that the documentation describes.
+pub const VERSION: u16 = 2;
 const LOG_FILE_MAGIC: &[u8; 8] = b"TIDEMARK";
 const RECORD_MAGIC: &[u8; 4] = b"TMLR";
 
@@ -52,7 +54,7 @@ impl LogFileHeader {
 pub struct Header {
     pub version: u16,
     pub kind: u8,
-    pub codec: u8,
+    pub zero: u8,
     pub term: u64,
     pub sequence: u64,
     pub previous_checksum: u64,
@@ -76,7 +78,7 @@ impl Header {
         let header = Header {
             version: u16::from_le_bytes([bytes[4], bytes[5]]),
             kind: bytes[6],
-            codec: bytes[7],
+            zero: bytes[7],
             term: word(bytes, 8),
             sequence: word(bytes, 16),
             previous_checksum: word(bytes, 24),
@@ -91,7 +93,7 @@ impl Header {
     pub fn bytes(&self, location: &RecordLocation) -> Vec<u8> {
         let mut bytes = RECORD_MAGIC.to_vec();
         bytes.extend(self.version.to_le_bytes());
-        bytes.extend([self.kind, self.codec]);
+        bytes.extend([self.kind, self.zero]);
         let words = [self.term, self.sequence, self.previous_checksum, self.synced_through, self.payload_len];
         for word in words.into_iter().chain([self.payload_checksum]) {
             bytes.extend(word.to_le_bytes());
@@ -161,6 +163,23 @@ pub fn records(image: &mut MemStorage) -> Vec<End> {
         }
     }
     records
+}
+
+/// The payload of a transaction whose head has one field more, with a number and a value below 24.
+pub fn with_unknown_field(payload: &[u8], number: u8, value: u8) -> Vec<u8> {
+    let head_len = u32::from_le_bytes(payload[0..4].try_into().expect("4 bytes")) as usize;
+    let (head, rest) = payload[8..].split_at(head_len);
+    let rest = &rest[(8 + head_len).next_multiple_of(8) - (8 + head_len)..];
+    // The head is a map of fewer than 23 fields: its first byte counts them. A number from 24 on takes two bytes.
+    let mut longer = vec![head[0] + 1];
+    longer.extend(&head[1..]);
+    longer.extend([0x18, number, value]);
+    let mut with = (longer.len() as u32).to_le_bytes().to_vec();
+    with.extend(&payload[4..8]);
+    with.extend(longer);
+    with.resize(with.len().next_multiple_of(8), 0);
+    with.extend(rest);
+    with
 }
 
 /// The last record.

@@ -4,8 +4,8 @@ use kernel::Sequence;
 use kernel::log::{self, MemStorage, Storage};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Outcome::{Ends, Refused};
-use super::format::{End, HEADER_LEN, LogFileHeader, RecordLocation};
+use super::Expected::{Ends, Refused};
+use super::format::{End, HEADER_LEN, LogFileHeader, RecordLocation, VERSION};
 use super::{Corruption, following};
 use crate::decide::Decisions;
 use kernel::SqlState;
@@ -117,7 +117,7 @@ pub fn corrupt_later(d: &Decisions<'_>, image: &mut MemStorage, end: &End) -> Co
     let number = end.location.log_file + d.between(1, 2);
     let len = 4096;
     let mut header = LogFileHeader {
-        version: 1,
+        version: VERSION,
         database: end.location.database,
         number,
         first_sequence: last.0 + 1,

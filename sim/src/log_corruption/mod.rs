@@ -7,9 +7,10 @@ mod beginning;
 mod format;
 mod log_files;
 
+use bytes::Bytes;
 use kernel::cursors::Split;
 use kernel::log::{self, LogReader, MemStorage, Opened, Storage, TornTail};
-use kernel::record::{Body, Commit, CursorAdvance, Open, Piece, Record, Tally};
+use kernel::record::{Body, Commit, CursorAdvance, Open, Record, Tally};
 use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef};
 use kernel::{
     Epoch, Generation, Identity, PipelineId, Position, Recovery, RowId, Sequence, Shard, ShardId, SplitId,
@@ -17,19 +18,19 @@ use kernel::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::format::{End, HEADER_LEN, Header};
+use self::format::{End, HEADER_LEN, Header, VERSION};
 use crate::decide::Decisions;
 use crate::oracle::Violation;
 
 /// The result of reading a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
+enum Expected {
     /// Its last record.
     Ends(Sequence),
     Refused(SqlState),
 }
 
-use Outcome::{Ends, Refused};
+use Expected::{Ends, Refused};
 
 /// Corrupts a run's last log in a few ways, and checks the result of reading it.
 pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), Violation> {
@@ -76,16 +77,16 @@ pub fn check(d: &Decisions<'_>, image: &MemStorage, shards: u16) -> Result<(), V
 }
 
 /// A change, and the predicted result.
-type Corruption = Option<(String, Outcome)>;
+type Corruption = Option<(String, Expected)>;
 
 // ---- Records ----
 
 /// A sync marker that follows the last record.
 fn following(end: &End) -> Header {
     Header {
-        version: 1,
+        version: VERSION,
         kind: 7,
-        codec: 0,
+        zero: 0,
         term: end.last.term,
         sequence: end.last.sequence + 1,
         previous_checksum: end.checksum,
@@ -117,7 +118,7 @@ fn open_payload(database: [u8; 16], shard_count: u16) -> Vec<u8> {
 fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Corruption {
     let (last, next) = (Sequence(end.last.sequence), Sequence(end.last.sequence + 1));
     let database = end.location.database;
-    let empty = || commit_payload(&Commit { pieces: no_pieces(shards), ..Commit::default() });
+    let empty = || commit_payload(&Commit { outcomes: no_outcomes(shards), ..Commit::default() });
     let mut header = following(end);
     let mut payload = vec![];
     let (what, expected) = match d.below(21) {
@@ -178,15 +179,15 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
             ("a term of another database", Refused(SqlState::DATA_CORRUPTED))
         }
         11 => {
-            header.kind = d.pick(&[0, 8, 200]);
+            header.kind = d.pick(&[0, 6, 8, 200]);
             ("a record of a kind that nobody knows", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         12 => {
-            header.codec = d.pick(&[1, 2, 255]);
-            ("a record in another codec", Refused(SqlState::FEATURE_NOT_SUPPORTED))
+            header.zero = d.pick(&[1, 2, 255]);
+            ("a record with another encoding of its payload", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         13 => {
-            header.version = d.pick(&[0, 2]);
+            header.version = d.pick(&[0, 1, 3, 65535]);
             ("a record of another format", Refused(SqlState::FEATURE_NOT_SUPPORTED))
         }
         14 => {
@@ -197,12 +198,12 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
             ("a sync marker with a payload", Refused(SqlState::DATA_CORRUPTED))
         }
         15 => {
-            header.kind = d.between(2, 6) as u8;
+            header.kind = d.between(2, 5) as u8;
             payload = empty();
             ("a transaction that changes nothing", Ends(next))
         }
         16 => {
-            header.kind = d.between(2, 6) as u8;
+            header.kind = d.between(2, 5) as u8;
             payload = empty();
             match d.below(2) {
                 0 => payload.push(0),
@@ -212,22 +213,15 @@ fn corrupt_record(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: 
         }
         17 => {
             header.kind = 2;
-            let mut pieces = no_pieces(shards);
-            pieces[d.index(usize::from(shards))] = Piece::Segment { segment: 3, offset: 64, len: 128 };
-            payload = commit_payload(&Commit { pieces, ..Commit::default() });
-            ("rows in a log file", Refused(SqlState::FEATURE_NOT_SUPPORTED))
+            payload = format::with_unknown_field(&empty(), d.between(24, 255) as u8, d.below(24) as u8);
+            ("a transaction with a field that nobody knows", Ends(next))
         }
         18 => {
             header.kind = 2;
             payload = empty();
-            let tag = payload.len() - 8 * usize::from(shards);
-            payload[tag] = d.pick(&[1, 2, 77]);
-            if payload[tag] == 1 && d.below(2) == 1 {
-                // Rows in a log file have no parts.
-                payload[tag + 4] = d.between(1, 3) as u8;
-                payload.splice(tag + 8..tag + 8, [0; 24]);
-            }
-            ("a piece of no known form", Refused(SqlState::DATA_CORRUPTED))
+            let count = payload.len() - 8 * (1 + d.index(usize::from(shards)));
+            payload[count + d.index(8)] = d.pick(&[1, 2, 77, 255]);
+            ("a shard with more outcomes than there are", Refused(SqlState::DATA_CORRUPTED))
         }
         _ => {
             append(image, end, header, &[1, 2, 3])?;
@@ -246,14 +240,14 @@ fn commit_payload(commit: &Commit) -> Vec<u8> {
     Body::Commit(kernel::record::RecordKind::Batch, commit.clone()).encode(Sequence(1)).parts.concat()
 }
 
-fn no_pieces(shards: u16) -> Vec<Piece> {
-    (0..shards).map(|_| Piece::Inline(vec![])).collect()
+fn no_outcomes(shards: u16) -> Vec<Vec<Bytes>> {
+    (0..shards).map(|_| vec![]).collect()
 }
 
 /// A well-formed transaction that is impossible after the earlier ones.
 fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u16) -> Corruption {
     let catalog = catalog(image)?;
-    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
+    let mut commit = Commit { outcomes: no_outcomes(shards), ..Commit::default() };
     let no_table = TableId(catalog.next_table + 3);
     let what = match d.below(11) {
         10 if d.below(2) == 0 => {
@@ -298,7 +292,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
             let id = RowId { sequence: Sequence(end.last.sequence), ordinal: 77 };
             let mut piece = vec![];
             kernel::columns::encode(table, &[id], None, &mut piece);
-            commit.pieces[d.index(usize::from(shards))] = Piece::Inline(vec![piece.into()]);
+            commit.outcomes[d.index(usize::from(shards))] = vec![piece.into()];
             "a deletion of a row that never existed"
         }
         5 => {
@@ -307,7 +301,7 @@ fn corrupt_contradiction(d: &Decisions<'_>, image: &mut MemStorage, end: &End, s
             let mut piece = vec![];
             let id = RowId { sequence: Sequence(1), ordinal: 0 };
             kernel::columns::encode(&table, &[id], None, &mut piece);
-            commit.pieces[0] = Piece::Inline(vec![piece.into()]);
+            commit.outcomes[0] = vec![piece.into()];
             "rows of a missing table"
         }
         _ => {
@@ -391,8 +385,8 @@ fn corrupt_rows(d: &Decisions<'_>, image: &mut MemStorage, end: &End, shards: u1
 
 /// A transaction with one piece, of one shard.
 fn append_piece(image: &mut MemStorage, end: &End, shards: u16, shard: usize, piece: Vec<u8>) -> Option<()> {
-    let mut commit = Commit { pieces: no_pieces(shards), ..Commit::default() };
-    commit.pieces[shard] = Piece::Inline(vec![piece.into()]);
+    let mut commit = Commit { outcomes: no_outcomes(shards), ..Commit::default() };
+    commit.outcomes[shard] = vec![piece.into()];
     append(image, end, Header { kind: 2, ..following(end) }, &commit_payload(&commit))
 }
 
@@ -494,7 +488,7 @@ impl Fold {
                 self.shards = shards.map(|shard| Shard::new(ShardId(shard), open.shard_count)).collect();
             }
             Body::Commit(_, commit) => {
-                for (shard, piece) in self.shards.iter_mut().zip(&commit.pieces) {
+                for (shard, piece) in self.shards.iter_mut().zip(&commit.outcomes) {
                     shard.replay(record.sequence, &commit.catalog, piece)?;
                 }
             }
@@ -514,12 +508,12 @@ fn fold(image: &MemStorage) -> kernel::Result<Fold> {
     Ok(fold)
 }
 
-fn look(image: &MemStorage) -> Outcome {
+fn look(image: &MemStorage) -> Expected {
     fold(image).map_or_else(|error| Refused(error.sqlstate), |fold| Ends(fold.last))
 }
 
 /// Reads the log alone, without applying its records.
-fn read(image: &MemStorage) -> Outcome {
+fn read(image: &MemStorage) -> Expected {
     let read = LogReader::begin(image.clone()).and_then(|mut reader| {
         let mut last = Sequence(0);
         while let Some(record) = reader.next_record()? {
@@ -531,7 +525,7 @@ fn read(image: &MemStorage) -> Outcome {
 }
 
 /// Opens the log like a server, which creates one where there is none.
-fn open(image: &MemStorage) -> Outcome {
+fn open(image: &MemStorage) -> Expected {
     let mut fold = Fold::new();
     let opened = log::is_created(&mut image.clone()).and_then(|there| match there {
         true => log::open(image.clone(), 0, 4096, &mut |record| fold.take(&record)),

@@ -106,7 +106,7 @@ fn roughen(d: &Decisions<'_>, def: &TableDef, rows: &mut [Row]) {
             ColumnType::Int64 | ColumnType::Timestamp => 48,
             _ => continue,
         };
-        if def.primary_key.contains(&(at as u16)) || d.below(3) > 0 {
+        if def.primary_key.contains(&def.columns[at].id) || d.below(3) > 0 {
             continue;
         }
         // The first 66 values are the sample: this many jumps among them, then hardly any.

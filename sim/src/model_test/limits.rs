@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kernel::expr::{Comparison, Expr, Literal, OnDuplicate, Update};
 use kernel::message::{Rejected, ShardCommand, ShardReply, Work};
 use kernel::schema::{ColumnType, TableDef};
-use kernel::{Sequence, Shard, ShardId, ShardLimits, TableId};
+use kernel::{ColumnId, Sequence, Shard, ShardId, ShardLimits, TableId};
 
 use super::rows::{self, Mix};
 use super::{chunks, piece};
@@ -99,9 +99,9 @@ fn check_constants(d: &Decisions<'_>) -> Check {
     let [a, b, c] = [(); 3].map(|()| 200 + d.index(40));
     let text = |bytes: usize| Box::new(Expr::Literal(Literal::Text("x".repeat(bytes)), ColumnType::Text));
     let third = Expr::IsNull(Box::new(Expr::Literal(Literal::Bytes(vec![7; c]), ColumnType::Bytea)));
-    let second = Expr::Compare(Comparison::NotEqual, text(b), Box::new(Expr::Incoming(2)));
+    let second = Expr::Compare(Comparison::NotEqual, text(b), Box::new(Expr::Incoming(ColumnId(2))));
     let update = Update {
-        assignments: vec![(2, Expr::Coalesce(vec![Expr::Incoming(2), *text(a)]))],
+        assignments: vec![(ColumnId(2), Expr::Coalesce(vec![Expr::Incoming(ColumnId(2)), *text(a)]))],
         condition: Some(Expr::And(Box::new(second), Box::new(third))),
     };
     let parts = |step_bytes_max: usize| {
@@ -126,7 +126,7 @@ fn check_stored(d: &Decisions<'_>) -> Check {
     let long = |number: usize| rows::batch(d, &def, &[row(number, Value::Text("x".repeat(bytes)))], false);
     let short: Vec<Row> = (0..rows).map(|number| row(number, Value::Null)).collect();
     let short = rows::batch(d, &def, &short, false);
-    let update = Update { assignments: vec![(1, Expr::Incoming(1))], condition: None };
+    let update = Update { assignments: vec![(ColumnId(1), Expr::Incoming(ColumnId(1)))], condition: None };
     let limits = ShardLimits { step_bytes_max: bytes, ..ShardLimits::default() };
     let mut shard = Shard::with_limits(ShardId(0), 1, limits);
     let create = Work::CreateTable(def.clone());
@@ -142,11 +142,11 @@ fn check_stored(d: &Decisions<'_>) -> Check {
         }],
     ];
     for (sequence, work) in (1..).map(Sequence).zip(works) {
-        let ShardReply::Staged { piece, counts, .. } = shard.handle(ShardCommand::Stage { sequence, work })
+        let ShardReply::Staged { outcome, counts, .. } = shard.handle(ShardCommand::Stage { sequence, work })
         else {
             panic!("a shard replies to its command");
         };
-        let parts = piece::check(&piece)?.len();
+        let parts = piece::check(&outcome)?.len();
         let changed = counts.inserted + counts.updated;
         ensure("bounded", (parts, changed) == (rows, rows as u64), || {
             format!(
@@ -181,8 +181,8 @@ fn check_texts(d: &Decisions<'_>) -> Check {
 
 /// Bytes of rows once they are stored.
 fn bytes_of(def: &Arc<TableDef>, batches: &[RecordBatch]) -> usize {
-    let (piece, _) = staged(def, &OnDuplicate::Reject, batches, ShardLimits::default());
-    let pieces = piece::check(&piece).expect("the piece is well-formed");
+    let (outcome, _) = staged(def, &OnDuplicate::Reject, batches, ShardLimits::default());
+    let pieces = piece::check(&outcome).expect("the outcome is well-formed");
     pieces.iter().flat_map(|piece| &piece.columns).map(chunks::column_bytes).sum()
 }
 
@@ -193,8 +193,8 @@ fn stage(
     batches: &[RecordBatch],
     limits: ShardLimits,
 ) -> (usize, Vec<Rejected>) {
-    let (piece, refused) = staged(def, on_duplicate, batches, limits);
-    (piece::check(&piece).expect("the piece is well-formed").len(), refused)
+    let (outcome, refused) = staged(def, on_duplicate, batches, limits);
+    (piece::check(&outcome).expect("the outcome is well-formed").len(), refused)
 }
 
 fn staged(
@@ -212,7 +212,7 @@ fn staged(
     };
     let work = vec![Work::CreateTable(def.clone()), rows];
     match shard.handle(ShardCommand::Stage { sequence: Sequence(1), work }) {
-        ShardReply::Staged { piece, rejected, .. } => (piece, rejected),
+        ShardReply::Staged { outcome, rejected, .. } => (outcome, rejected),
         other => panic!("a shard answers {other:?}"),
     }
 }

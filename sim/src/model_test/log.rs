@@ -4,7 +4,7 @@
 use std::fmt::Arguments;
 
 use kernel::log::{self, LogLimits, MemStorage, Opened};
-use kernel::record::{Body, Commit, EncodedRecord, Piece, Record, RecordKind};
+use kernel::record::{Body, Commit, EncodedRecord, Record, RecordKind};
 use kernel::{Input, Sequence, SqlState};
 
 use crate::decide::{Decisions, Rate};
@@ -127,8 +127,8 @@ impl<'a> ModelTest<'_, 'a> {
             _ => {
                 let bytes = self.d.below(self.record_bytes_max + 1) as usize;
                 let fill = self.d.pick(&[0, b'x', 0xff]);
-                let piece = Piece::Inline(vec![vec![fill; bytes].into()]);
-                Body::Commit(RecordKind::Batch, Commit { pieces: vec![piece], ..Commit::default() })
+                let outcomes = vec![vec![fill; bytes].into()];
+                Body::Commit(RecordKind::Batch, Commit { outcomes: vec![outcomes], ..Commit::default() })
             }
         };
         body.encode(sequence)

@@ -23,10 +23,9 @@ use bytes::Bytes;
 use kernel::coverage::{self, CoverageMark};
 use kernel::expr::OnDuplicate;
 use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, TableSpec, Work};
-use kernel::record::Piece;
 use kernel::schema::{Catalog, CatalogChange, TableDef};
 use kernel::snapshot::{ShardView, Snapshot};
-use kernel::{RowId, Sequence, Shard, ShardId, ShardLimits, SqlState, TableId, TableLockId};
+use kernel::{ColumnId, RowId, Sequence, Shard, ShardId, ShardLimits, SqlState, TableId, TableLockId};
 
 use self::chunks::{Chunks, Step};
 use self::rows::Mix;
@@ -34,7 +33,7 @@ use crate::decide::Decisions;
 use crate::oracle::model::{Change, Fate, Model, Transaction};
 use crate::oracle::value::{self, Digest, Row, Value};
 use crate::oracle::{Check, Violation, check_counts, check_sizes, check_table, describe, ensure};
-use crate::program::{MISFIT, Program};
+use crate::program::{MISFIT, Program, of_table};
 use crate::scenario::{Duplicate, TableShape};
 use crate::swarm::draw_shard_limits;
 use crate::wide::{Layout, is_text};
@@ -46,14 +45,15 @@ const STAGED_MAX: usize = 5;
 
 /// A table created by one record.
 fn table_of(spec: TableSpec, id: TableId) -> TableDef {
+    let ids = |key: Vec<u16>| key.into_iter().map(|at| spec.columns[usize::from(at)].id).collect();
     TableDef {
         id,
         name: spec.name,
         schema_version: 1,
+        primary_key: ids(spec.primary_key),
+        shard_key: ids(spec.shard_key),
+        sort_key: ids(spec.sort_key),
         columns: spec.columns,
-        primary_key: spec.primary_key,
-        shard_key: spec.shard_key,
-        sort_key: spec.sort_key,
         created_at: Sequence(1),
     }
 }
@@ -257,7 +257,13 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             _ => TableShape::Wide(Layout::draw(self.d)),
         };
         let name = format!("drill_{}", self.tables_made);
-        let spec = shape.spec(&name, self.d.below(3) == 1);
+        let mut spec = shape.spec(&name, self.d.below(3) == 1);
+        if self.d.below(2) == 1 {
+            // As after columns were dropped and added: no id is the ordinal of its column.
+            let last = 2 * spec.columns.len() as u32;
+            let ids = (0..).map(|ordinal| ColumnId(last - ordinal));
+            spec.columns.iter_mut().zip(ids).for_each(|(column, id)| column.id = id);
+        }
         let id = TableId(self.tables_made + 10);
         let def = TableDef { created_at, ..table_of(spec, id) };
         (Arc::new(def), shape)
@@ -286,13 +292,14 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             def.name
         ));
         self.take_in(state, &def, shape, &duplicate, &rows, due);
-        let pieces = self.split(&def, &rows);
-        for ((work, deletes), rows) in work.iter_mut().zip(deletes).zip(pieces) {
+        let by_shard = self.split(&def, &rows);
+        for ((work, deletes), rows) in work.iter_mut().zip(deletes).zip(by_shard) {
             if !deletes.is_empty() || !rows.is_empty() {
                 let on_duplicate = match &duplicate {
                     Rule::Fits(duplicate) => duplicate.lowered(shape),
                     Rule::Misfit(update) => update.clone(),
                 };
+                let on_duplicate = of_table(on_duplicate, &def);
                 work.push(Work::Rows { table: def.id, on_duplicate, deletes, rows });
             }
         }
@@ -309,7 +316,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
             2 => Duplicate::Replace,
             _ => {
                 let mut program = Program::draw_rough(self.d, layout);
-                let is_text = |column: u16| is_text(layout.columns()[usize::from(column)].1);
+                let is_text = |column: ColumnId| is_text(layout.columns()[column.0 as usize].1);
                 program.update.assignments.retain(|(column, _)| self.covers_text || !is_text(*column));
                 Duplicate::Update(Arc::new(program))
             }
@@ -417,11 +424,11 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         for (number, work) in work.into_iter().enumerate().filter(|(_, work)| !work.is_empty()) {
             let most = self.pieces_max(&work);
             let reply = self.shards[number].handle(ShardCommand::Stage { sequence, work });
-            let ShardReply::Staged { sequence: echo, piece, counts, ignored, rejected } = reply else {
+            let ShardReply::Staged { sequence: echo, outcome, counts, ignored, rejected } = reply else {
                 return Err(Violation::new("honest", format!("shard {number} answers {reply:?}")));
             };
             ensure("honest", echo == sequence, || format!("shard {number} replies for record {echo}"))?;
-            let pieces = piece::check(&piece)?;
+            let pieces = piece::check(&outcome)?;
             ensure("bounded", pieces.len() <= most, || {
                 format!("record {sequence} has {} pieces of shard {number}, {most} are enough", pieces.len())
             })?;
@@ -431,7 +438,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
                 told.ignored.extend(ordinals.into_iter().map(|ordinal| (table, split.0 as i32, ordinal)));
             }
             told.refused.extend(rejected.iter().map(|rejected| self.told(rejected)));
-            self.log.last_mut().expect("just begun").parts[number].push(piece);
+            self.log.last_mut().expect("just begun").parts[number].push(outcome);
         }
         // A fold is much faster, with the same result.
         ensure("bounded", !due.folds || folded() > folded_before, || {
@@ -592,7 +599,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
                 };
                 let mut piece = vec![];
                 kernel::columns::encode(def, &[id], None, &mut piece);
-                let piece = Piece::Inline(vec![piece.into()]);
+                let piece = vec![piece.into()];
                 let found = self.shards[number].clone().replay(self.published.sequence.next(), &[], &piece);
                 let code = found.as_ref().map_err(|error| error.sqlstate);
                 let is_right = ids.contains(&id) || code == Err(SqlState::DATA_CORRUPTED);
@@ -624,7 +631,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
                     chunks.stage(record.sequence, piece::check(part)?.into_iter().map(Step::Rows));
                 }
                 chunks.publish(record.sequence);
-                let piece = Piece::Inline(record.parts[number].clone());
+                let piece = record.parts[number].clone();
                 shard.replay(record.sequence, &record.changes, &piece).map_err(|error| {
                     let text =
                         format!("shard {number} does not take record {} again: {error}", record.sequence);

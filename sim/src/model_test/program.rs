@@ -9,7 +9,7 @@ use kernel::expr::{Expr, OnDuplicate, Update};
 use kernel::message::{Counts, Rejected, ShardCommand, ShardReply, Work};
 use kernel::schema::{Catalog, ColumnType, TableDef};
 use kernel::snapshot::Snapshot;
-use kernel::{Sequence, Shard, ShardId, SqlState, TableId, TableLockId};
+use kernel::{ColumnId, Sequence, Shard, ShardId, SqlState, TableId, TableLockId};
 
 use super::{piece, rows};
 use crate::decide::Decisions;
@@ -60,8 +60,8 @@ const CHANGED: Sequence = Sequence(2);
 
 fn stage(shard: &mut Shard, sequence: Sequence, work: Vec<Work>) -> Result<Staged, Violation> {
     match shard.handle(ShardCommand::Stage { sequence, work }) {
-        ShardReply::Staged { piece, counts, rejected, .. } => {
-            piece::check(&piece)?;
+        ShardReply::Staged { outcome, counts, rejected, .. } => {
+            piece::check(&outcome)?;
             Ok(Staged { counts, rejected })
         }
         other => Err(Violation::new("honest", format!("a shard answers {other:?}"))),
@@ -192,7 +192,7 @@ fn told(rejected: &Rejected) -> (Value, &str) {
 /// The maximum depth and one more: definition and decoding.
 fn check_depth(def: &TableDef) -> Check {
     let flag = def.columns.iter().position(|column| column.column_type == ColumnType::Bool);
-    let leaf = Expr::Incoming(flag.expect("the wide table has one") as u16);
+    let leaf = Expr::Incoming(ColumnId(flag.expect("the wide table has one") as u32));
     let nested = |depth: usize| (1..depth).fold(leaf.clone(), |inner, _| Expr::Not(Box::new(inner)));
     for depth in [DEPTH_MAX, DEPTH_MAX + 1, DEPTH_MAX + 2] {
         let condition = Some(nested(depth));
@@ -201,12 +201,15 @@ fn check_depth(def: &TableDef) -> Check {
         let found = check.map_err(|error| error.sqlstate);
         ensure("honest", found == due, || format!("an expression of depth {depth} gives {found:?}"))?;
     }
-    // Its nodes, operands first: their number, then each.
-    let mut bytes = postcard::to_stdvec(&nested(DEPTH_MAX)).expect("it can be written");
-    let read = |bytes: &[u8]| postcard::from_bytes::<Expr>(bytes).ok();
+    // An array of its nodes, operands first: its length in two bytes, then each node, of which `Not` takes three.
+    let mut bytes = kernel::cbor::to_vec(&nested(DEPTH_MAX));
+    let read = |bytes: &[u8]| kernel::cbor::from_slice::<Expr>(bytes).ok();
     let same = read(&bytes) == Some(nested(DEPTH_MAX));
-    bytes[0] += 1;
-    bytes.push(bytes[bytes.len() - 1]);
+    let [head, high, low] = [0, 1, 2].map(|at| bytes[at]);
+    let longer = (u16::from_be_bytes([high, low]) + 1).to_be_bytes();
+    ensure("honest", head == 0x99, || format!("{DEPTH_MAX} nodes are an array that begins with {head:#x}"))?;
+    bytes[1..3].copy_from_slice(&longer);
+    bytes.extend_from_within(bytes.len() - 3..);
     ensure("recovered", same && read(&bytes).is_none(), || {
         format!("an expression of depth {DEPTH_MAX} is read again: {same}; a deeper one: {:?}", read(&bytes))
     })

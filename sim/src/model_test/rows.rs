@@ -56,7 +56,7 @@ pub fn draw(d: &Decisions<'_>, def: &TableDef, mix: Mix) -> Vec<Row> {
         for (at, column) in def.columns.iter().enumerate() {
             let is_null =
                 if column.nullable { d.below(9) == 1 } else { nulls_in > 0 && d.below(nulls_in) == 1 };
-            let is_key = def.primary_key.contains(&(at as u16));
+            let is_key = def.primary_key.contains(&def.columns[at].id);
             row.push(match () {
                 () if is_null => Value::Null,
                 () if is_key => key_value(d, column.column_type, mix.key_values),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use bytes::Bytes;
 use kernel::expr::{Expr, OnDuplicate, Update};
 use kernel::message::{Counts, ShardCommand, ShardReply, TableSpec, Work};
-use kernel::record::Piece;
 use kernel::schema::{CatalogChange, ColumnDef, ColumnType, TableDef};
 use kernel::snapshot::ShardView;
 use kernel::{ColumnId, RowId, Sequence, Shard, ShardId, TableId, TableLockId};
@@ -40,7 +40,7 @@ struct Rows {
     numbers: BTreeMap<i64, i64>,
     keys: usize,
     /// Each record, as the log would have it.
-    pieces: Vec<(Vec<CatalogChange>, Piece)>,
+    outcomes: Vec<(Vec<CatalogChange>, Vec<Bytes>)>,
 }
 
 impl Rows {
@@ -48,7 +48,7 @@ impl Rows {
         tell(format_args!("a shard takes {keys} keys at once"));
         let def = Arc::new(super::table_of(TableShape::Latest.spec("scale", false), TABLE));
         let shard = Shard::new(ShardId(0), 1);
-        Rows { def, shard, sequence: Sequence(0), numbers: BTreeMap::new(), keys, pieces: vec![] }
+        Rows { def, shard, sequence: Sequence(0), numbers: BTreeMap::new(), keys, outcomes: vec![] }
     }
 
     fn check(mut self, d: &Decisions<'_>) -> Check {
@@ -137,7 +137,7 @@ impl Rows {
             format!("{} rows go, {counts:?} did", going.len())
         })?;
         if abandons {
-            self.pieces.pop();
+            self.outcomes.pop();
             let from = self.sequence;
             self.shard.handle(ShardCommand::Abandon { from });
             self.sequence = Sequence(from.0 - 1);
@@ -152,13 +152,13 @@ impl Rows {
     fn stage(&mut self, work: Vec<Work>, changes: Vec<CatalogChange>) -> Counts {
         self.sequence = self.sequence.next();
         let sequence = self.sequence;
-        let ShardReply::Staged { piece, counts, rejected, .. } =
+        let ShardReply::Staged { outcome, counts, rejected, .. } =
             self.shard.handle(ShardCommand::Stage { sequence, work })
         else {
             panic!("a shard answers what it is asked");
         };
         assert!(rejected.is_empty(), "nothing is wrong with these rows: {rejected:?}");
-        self.pieces.push((changes, Piece::Inline(vec![piece])));
+        self.outcomes.push((changes, vec![outcome]));
         counts
     }
 
@@ -180,8 +180,8 @@ impl Rows {
     /// Another shard reads it all back.
     fn replay(self) -> Check {
         let mut shard = Shard::new(ShardId(0), 1);
-        for (sequence, (changes, piece)) in (1..).map(Sequence).zip(&self.pieces) {
-            let replayed = shard.replay(sequence, changes, piece);
+        for (sequence, (changes, outcomes)) in (1..).map(Sequence).zip(&self.outcomes) {
+            let replayed = shard.replay(sequence, changes, outcomes);
             ensure("recovered", replayed.is_ok(), || format!("record {sequence}: {replayed:?}"))?;
         }
         compare(&shard.recovered(), &self.numbers)
@@ -252,7 +252,10 @@ fn check_columns(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
         ];
         RecordBatch::try_new(def.stored_schema(), own.chain(hidden).collect()).expect("rows of the table")
     };
-    let update = Update { assignments: vec![(set, Expr::Incoming(set))], condition: None };
+    let update = Update {
+        assignments: vec![(ColumnId(set.into()), Expr::Incoming(ColumnId(set.into())))],
+        condition: None,
+    };
     let work =
         |on_duplicate, rows| Work::Rows { table: TABLE, on_duplicate, deletes: vec![], rows: vec![rows] };
     let works = [
@@ -262,9 +265,9 @@ fn check_columns(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
     let (mut shard, mut again) = (Shard::new(ShardId(0), 1), Shard::new(ShardId(0), 1));
     for (sequence, items) in (1..).map(Sequence).zip(works) {
         let reply = shard.handle(ShardCommand::Stage { sequence, work: items });
-        let ShardReply::Staged { piece, .. } = reply else { panic!("a shard answers what it is asked") };
+        let ShardReply::Staged { outcome, .. } = reply else { panic!("a shard answers what it is asked") };
         let created = (sequence == Sequence(1)).then(|| CatalogChange::TableCreated((*def).clone()));
-        let replayed = again.replay(sequence, created.as_slice(), &Piece::Inline(vec![piece]));
+        let replayed = again.replay(sequence, created.as_slice(), &[outcome]);
         ensure("recovered", replayed.is_ok(), || format!("{count} columns: {replayed:?}"))?;
     }
     let through = Sequence(2);

@@ -32,7 +32,7 @@ impl Oracle {
                     &|d| matches!(d, Definition::CreateTable { spec, .. } if spec.name == def.name),
                     format!("table {} created", def.name),
                 )?;
-                let key = def.primary_key.iter().map(|k| *k as usize).collect();
+                let key = def.ordinals(&def.primary_key).into_iter().map(usize::from).collect();
                 transaction.apply(Change::TableCreated(def.id.0, def.name.clone(), key));
             }
             CatalogChange::TableTruncated(ERRORS_TABLE) => {

@@ -118,9 +118,9 @@ fn is_as_asked(def: &TableDef, spec: &TableSpec) -> bool {
         column
     };
     def.columns == spec.columns.iter().enumerate().map(column).collect::<Vec<_>>()
-        && def.primary_key == spec.primary_key
-        && def.shard_key == spec.shard_key
-        && def.sort_key == spec.sort_key
+        && def.ordinals(&def.primary_key) == spec.primary_key
+        && def.ordinals(&def.shard_key) == spec.shard_key
+        && def.ordinals(&def.sort_key) == spec.sort_key
 }
 
 fn is_pipeline_as_asked(def: &PipelineDef, spec: &PipelineSpec, tip: &Model) -> bool {

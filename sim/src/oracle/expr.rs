@@ -5,6 +5,7 @@
 //! Integers and unscaled decimals are 128 bits wide here and converted to their type after each step. The first error,
 //! from left to right and operands before operators, is the reason for the rejection.
 
+use kernel::ColumnId;
 use std::cmp::Ordering;
 
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal};
@@ -22,10 +23,10 @@ const NULL_REFUSED: &str = "23502";
 /// A value and its type.
 type Typed = (Value, ColumnType);
 /// A value, or the SQLSTATE of the rejection.
-type Outcome<T> = Result<T, &'static str>;
+type Evaluated<T> = Result<T, &'static str>;
 
 /// The stored row's own columns after an incoming row. Ok(None): the row is unchanged.
-pub fn updated(program: &Program, stored: &[Value], incoming: &[Value]) -> Outcome<Option<Row>> {
+pub fn updated(program: &Program, stored: &[Value], incoming: &[Value]) -> Evaluated<Option<Row>> {
     let columns = program.layout.columns();
     let rows = Rows { stored, incoming, column_type: |column| columns[column].1 };
     if let Some(condition) = &program.update.condition
@@ -35,9 +36,9 @@ pub fn updated(program: &Program, stored: &[Value], incoming: &[Value]) -> Outco
     }
     let mut row = stored.to_vec();
     for (column, expr) in &program.update.assignments {
-        row[usize::from(*column)] = rows.value(expr)?.0;
+        row[column.0 as usize] = rows.value(expr)?.0;
     }
-    let assigned = program.update.assignments.iter().map(|(column, _)| usize::from(*column));
+    let assigned = program.update.assignments.iter().map(|(column, _)| column.0 as usize);
     for column in assigned {
         if !columns[column].2 && row[column] == Value::Null {
             return Err(NULL_REFUSED);
@@ -54,7 +55,7 @@ struct Rows<'r, T: Fn(usize) -> ColumnType> {
 }
 
 impl<T: Fn(usize) -> ColumnType> Rows<'_, T> {
-    fn value(&self, expr: &Expr) -> Outcome<Typed> {
+    fn value(&self, expr: &Expr) -> Evaluated<Typed> {
         Ok(match expr {
             Expr::Stored(column) => self.column(self.stored, *column),
             Expr::Incoming(column) => self.column(self.incoming, *column),
@@ -123,16 +124,17 @@ impl<T: Fn(usize) -> ColumnType> Rows<'_, T> {
         })
     }
 
-    fn column(&self, row: &[Value], column: u16) -> Typed {
-        (row[usize::from(column)].clone(), (self.column_type)(column.into()))
+    fn column(&self, row: &[Value], column: ColumnId) -> Typed {
+        let column = column.0 as usize;
+        (row[column].clone(), (self.column_type)(column))
     }
 
-    fn truth(&self, expr: &Expr) -> Outcome<Option<bool>> {
+    fn truth(&self, expr: &Expr) -> Evaluated<Option<bool>> {
         Ok(self.value(expr)?.0.integer().map(|truth| truth == 1))
     }
 
     /// Nulls are ignored, and of equal values the first one is kept. All operands are evaluated.
-    fn extreme(&self, operands: &[Expr], wanted: Ordering) -> Outcome<Typed> {
+    fn extreme(&self, operands: &[Expr], wanted: Ordering) -> Evaluated<Typed> {
         let mut best = self.value(&operands[0])?;
         for operand in &operands[1..] {
             let next = self.value(operand)?;
@@ -202,7 +204,7 @@ fn holds(comparison: Comparison, order: Ordering) -> bool {
 }
 
 /// An integer as a value of its type, if it fits.
-fn fitting(int: i128, column_type: ColumnType) -> Outcome<Value> {
+fn fitting(int: i128, column_type: ColumnType) -> Evaluated<Value> {
     let (least, greatest) = match column_type {
         ColumnType::Int16 => (i16::MIN.into(), i16::MAX.into()),
         ColumnType::Int32 => (i32::MIN.into(), i32::MAX.into()),
@@ -216,14 +218,14 @@ fn fitting(int: i128, column_type: ColumnType) -> Outcome<Value> {
     if (least..=greatest).contains(&int) { Ok(Value::decimal(int)) } else { Err(OUT_OF_RANGE) }
 }
 
-fn negated(value: &Value, column_type: ColumnType) -> Outcome<Value> {
+fn negated(value: &Value, column_type: ColumnType) -> Evaluated<Value> {
     match value {
         Value::Float(bits) => Ok(Value::float(-f64::from_bits(*bits))),
         other => other.integer().map_or(Ok(Value::Null), |int| fitting(-int, column_type)),
     }
 }
 
-fn arithmetic(operator: Arithmetic, a: &Value, b: &Value, column_type: ColumnType) -> Outcome<Value> {
+fn arithmetic(operator: Arithmetic, a: &Value, b: &Value, column_type: ColumnType) -> Evaluated<Value> {
     if let (Value::Float(a), Value::Float(b)) = (a, b) {
         let (a, b) = (f64::from_bits(*a), f64::from_bits(*b));
         let sum = match column_type {
@@ -253,7 +255,7 @@ fn arithmetic(operator: Arithmetic, a: &Value, b: &Value, column_type: ColumnTyp
     fitting(result.ok_or(OUT_OF_RANGE)?, column_type)
 }
 
-fn real<F>(operator: Arithmetic, a: F, b: F, remainder: impl Fn(F, F) -> F) -> Outcome<F>
+fn real<F>(operator: Arithmetic, a: F, b: F, remainder: impl Fn(F, F) -> F) -> Evaluated<F>
 where
     F: std::ops::Add<Output = F>
         + std::ops::Sub<Output = F>
@@ -336,7 +338,7 @@ fn long_division(digits: &[u8], divisor: u128) -> Option<(u128, u128)> {
     Some((quotient, rest))
 }
 
-fn cast(value: Value, from: ColumnType, to: ColumnType) -> Outcome<Value> {
+fn cast(value: Value, from: ColumnType, to: ColumnType) -> Evaluated<Value> {
     use ColumnType::{Decimal, Float32, Float64};
     let from_scale = if let Decimal { scale, .. } = from { scale } else { 0 };
     match (value, to) {
@@ -394,7 +396,7 @@ fn shortened(float: f64, digits: usize, scale: i8) -> Option<i128> {
     }
 }
 
-fn narrowed(float: f64) -> Outcome<Value> {
+fn narrowed(float: f64) -> Evaluated<Value> {
     let narrow = float as f32;
     let overflows = narrow.is_infinite() && float.is_finite();
     if overflows { Err(OUT_OF_RANGE) } else { Ok(Value::float(narrow.into())) }

@@ -265,7 +265,7 @@ impl Oracle {
             format!("record {sequence} appended, {expected} is next")
         })?;
         let payload: Bytes = record.parts.concat().into();
-        let body = Body::decode(record.kind, kernel::record::CODEC_NONE, &payload).map_err(|e| {
+        let body = Body::decode(record.kind, &payload).map_err(|e| {
             Violation::new("recovered", format!("record {sequence} cannot be read back: {e}"))
         })?;
         self.bodies.insert(sequence, hash_body(record.kind, [&payload]));

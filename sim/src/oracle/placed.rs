@@ -9,7 +9,7 @@ use super::value::{Row, Value};
 /// The expected shard of a row.
 pub fn shard_of(def: &TableDef, row: &Row, shards: usize) -> usize {
     let all: Vec<u16> = (0..def.columns.len() as u16).collect();
-    let keys = [&def.shard_key, &def.primary_key, &all];
+    let keys = [&def.ordinals(&def.shard_key), &def.ordinals(&def.primary_key), &all];
     let key = keys.into_iter().find(|key| !key.is_empty()).expect("a table has columns");
     let hashes: Vec<u64> = key
         .iter()

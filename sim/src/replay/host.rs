@@ -8,7 +8,7 @@ use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use kernel::columns;
 use kernel::message::{ShardCommand, ShardReply, Work};
-use kernel::record::{Body, CODEC_NONE, EncodedRecord, Piece};
+use kernel::record::{Body, EncodedRecord};
 use kernel::{Coordinator, Effect, Extract, Input, Sequence, Shard, ShardId, Snapshot, TableId};
 use tidemark_record::item::{ExtractKey, RecordedQuiescedState, Restored};
 use tidemark_record::mark::{EffectMark, effect_mark, reply_hash, state_hash};
@@ -107,8 +107,7 @@ impl Host {
         let tip = self.coordinator.tip().clone();
         let in_log = |extract: &Extract| rows_in_log(&tip, extract).is_some();
         let stands = RecordedQuiescedState::of(&self.coordinator.quiesced_state(), &in_log);
-        let bytes =
-            |quiesced_state: &RecordedQuiescedState| postcard::to_stdvec(quiesced_state).expect("plain data");
+        let bytes = |quiesced_state: &RecordedQuiescedState| kernel::cbor::to_vec(quiesced_state);
         if bytes(&stands) != bytes(recorded) {
             return Err(misfit("the coordinator's state at its beginning differs from the replay's"));
         }
@@ -249,7 +248,7 @@ impl Host {
         let schema = definition.stored_schema();
         let mut found = vec![];
         if let Body::Commit(_, commit) = &record.body
-            && let Some(Piece::Inline(parts)) = commit.pieces.get(shard.0 as usize)
+            && let Some(parts) = commit.outcomes.get(shard.0 as usize)
         {
             for part in parts {
                 for piece in columns::pieces(part)?.iter().filter(|piece| piece.table == table) {
@@ -283,7 +282,7 @@ impl Host {
         let sequence = made.sequence;
         if let Some(record) = self.log.record(sequence)? {
             let payload = Bytes::from(made.parts.concat());
-            let body = Body::decode(made.kind, CODEC_NONE, &payload)?;
+            let body = Body::decode(made.kind, &payload)?;
             if body != record.body {
                 return Err(Refused::Differs(format!("record {sequence} is another one in the log")));
             }

@@ -45,9 +45,9 @@ impl Folded {
                         (0..open.shard_count).map(|id| Shard::new(ShardId(id), open.shard_count)).collect();
                 }
                 Body::Commit(_, commit) => {
-                    let pieces = std::mem::take(&mut commit.pieces);
-                    for (shard, piece) in shards.iter_mut().zip(&pieces) {
-                        shard.replay(record.sequence, &commit.catalog, piece)?;
+                    let outcomes = std::mem::take(&mut commit.outcomes);
+                    for (shard, outcomes) in shards.iter_mut().zip(&outcomes) {
+                        shard.replay(record.sequence, &commit.catalog, outcomes)?;
                     }
                 }
                 Body::Open(_) | Body::SyncMarker => {}

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::limits::{Limits, Without};
 use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
-use crate::run::{Outcome, Plan, run_case};
+use crate::run::{Plan, RunOutcome, run_case};
 use crate::swarm::Profile;
 use crate::trace::{Keep, hash_bytes};
 
@@ -61,7 +61,7 @@ impl Case {
     }
 
     /// Runs it.
-    pub fn run(&self, keep: Keep) -> Outcome {
+    pub fn run(&self, keep: Keep) -> RunOutcome {
         run_case(self, keep, None, &mut |_| {}).0
     }
 

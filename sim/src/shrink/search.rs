@@ -7,7 +7,7 @@ use super::case::{Case, Chance};
 use super::limits::Without;
 use crate::fault::{Fault, FaultSet};
 use crate::oracle::Violation;
-use crate::run::Outcome;
+use crate::run::RunOutcome;
 use crate::trace::Keep;
 
 /// Other seeds that are tried for each step towards a smaller world.
@@ -48,7 +48,7 @@ pub struct Tried {
 
 impl Tried {
     /// From a run.
-    pub fn from(outcome: Outcome) -> Tried {
+    pub fn from(outcome: RunOutcome) -> Tried {
         let fired = outcome.struck.fired();
         let ends = FaultSet::NONE.with(Fault::Kill).with(Fault::PowerCut);
         let needed = if outcome.faults_over { fired.or(ends.and(outcome.drawn)) } else { fired };
@@ -61,7 +61,7 @@ impl Tried {
             // Zeros follow the end in any case.
             list.truncate(list.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
         }
-        let Outcome { violation, told: events, .. } = outcome;
+        let RunOutcome { violation, told: events, .. } = outcome;
         Tried { violation, events, lists: [shape, course], fired, needed }
     }
 

@@ -453,15 +453,18 @@ impl Clients {
     fn misfit(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog) -> Option<Sent> {
         let (table, shape) = pick_table(d, p, catalog)?;
         // An odd table may have the name, with other columns.
-        if table.primary_key != shape.key() {
+        if table.ordinals(&table.primary_key) != shape.key() {
             return None;
         }
         let of_pipeline = d.below(2) == 1;
         let (on_duplicate, due) = match shape {
             TableShape::Wide(layout) => (Program::draw_misfit(d, layout), MISFIT),
             _ if !shape.key().is_empty() => {
-                let expr = Expr::Cast(Box::new(Expr::Incoming(0)), ColumnType::Bool);
-                (OnDuplicate::Update(Update { assignments: vec![(1, expr)], condition: None }), MISFIT)
+                let expr = Expr::Cast(Box::new(Expr::Incoming(ColumnId(0))), ColumnType::Bool);
+                (
+                    OnDuplicate::Update(Update { assignments: vec![(ColumnId(1), expr)], condition: None }),
+                    MISFIT,
+                )
             }
             _ if of_pipeline => (OnDuplicate::Ignore, SqlState::INVALID_TABLE_DEFINITION),
             _ => (OnDuplicate::Replace, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -528,11 +531,11 @@ impl Clients {
     fn move_keys(&mut self, d: &Decisions<'_>, p: &Parameters, table: &TableDef, rows: &mut [Row]) {
         let shape = shape_of(p, table);
         // An odd table may have taken the name, with keys that are none of the shape's.
-        if table.primary_key != shape.key() {
+        if table.ordinals(&table.primary_key) != shape.key() {
             return;
         }
         let all: Vec<u16> = (0..table.columns.len() as u16).collect();
-        let keys = [&table.primary_key, &table.shard_key, &all];
+        let keys = [&table.ordinals(&table.primary_key), &table.ordinals(&table.shard_key), &all];
         let key: Vec<usize> = keys
             .into_iter()
             .find(|key| !key.is_empty())

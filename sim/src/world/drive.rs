@@ -296,7 +296,7 @@ impl<'a> World<'a> {
             extract.first = Position::kafka(at, extract.first.leader_epoch());
         }
         if defects::is(WorldDefect::MisplacedRows) {
-            extract.pieces.rotate_left(1);
+            extract.rows.rotate_left(1);
         }
         let number = source.number();
         let stale = Some(extract.epoch) != newest;

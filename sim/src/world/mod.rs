@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kernel::log;
-use kernel::record::{Body, Piece, Record, RecordKind};
+use kernel::record::{Body, Record, RecordKind};
 use kernel::{Config, Input, Micros, Recovery, Request, Sequence, Shard, ShardId, SqlState, Term};
 
 use self::clients::Clients;
@@ -596,12 +596,12 @@ impl Replay {
         let hash = hash_body(kind, &record.body.encode(record.sequence).parts);
         self.seen.push(ReadRecord { sequence: record.sequence, kind, hash });
         if let Body::Commit(_, commit) = &record.body {
-            let none = Piece::Inline(vec![]);
+            let none = vec![];
             for (index, shard) in self.shards.iter_mut().enumerate() {
                 let forgotten =
                     defects::is(WorldDefect::ForgottenPiece) && record.sequence.0 == 20 && index == 0;
-                let piece = commit.pieces.get(index).filter(|_| !forgotten).unwrap_or(&none);
-                shard.replay(record.sequence, &commit.catalog, piece)?;
+                let outcomes = commit.outcomes.get(index).filter(|_| !forgotten).unwrap_or(&none);
+                shard.replay(record.sequence, &commit.catalog, outcomes)?;
             }
         }
         if kind == RecordKind::Open {

@@ -265,11 +265,15 @@ impl SourceHost {
         own.chain(self.zombies.iter().map(move |r| (r.partition, ranges(r), true)))
     }
 
-    /// The next extract of a reader. It may arrive twice, or be lost although another one follows: then the ranges do
-    /// not follow one another.
+    /// The next extract of a reader. It may be made for another version of the table, arrive twice, or be lost although
+    /// another one follows: then the ranges do not follow one another.
     pub fn deliver(&mut self, number: usize, decisions: &Decisions<'_>) -> Option<Extract> {
         let out = &mut self.reader(number).out;
-        let extract = out.pop_front()?;
+        let mut extract = out.pop_front()?;
+        if decisions.strikes(Fault::OtherSchema) {
+            extract.schema_version += 1;
+            return Some(extract);
+        }
         if !out.is_empty() && decisions.strikes(Fault::LostRange) {
             return out.pop_front();
         }
@@ -470,7 +474,7 @@ fn turned_around(extract: &Extract) -> Extract {
     (turned.first, turned.next) = (extract.next, extract.first);
     (turned.messages, turned.filtered, turned.source_bytes) = (0, 0, 0);
     turned.dead_letters.clear();
-    turned.pieces.fill(None);
+    turned.rows.fill(None);
     turned
 }
 

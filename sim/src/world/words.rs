@@ -89,7 +89,7 @@ pub fn record<'a>(record: &'a EncodedRecord, catalog: &'a Catalog) -> impl Displ
     Words(move |f: &mut Formatter<'_>| {
         let payload = record.parts.concat().into();
         let sequence = record.sequence;
-        match Body::decode(record.kind, kernel::record::CODEC_NONE, &payload) {
+        match Body::decode(record.kind, &payload) {
             Ok(Body::Commit(kind, commit)) => {
                 let name = match kind {
                     RecordKind::Batch => "batch",

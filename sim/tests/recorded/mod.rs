@@ -62,8 +62,8 @@ impl Server {
             }
             recovery.replay(&record)?;
             if let Body::Commit(_, commit) = &mut record.body {
-                for (shard, piece) in shards.iter_mut().zip(&std::mem::take(&mut commit.pieces)) {
-                    shard.replay(record.sequence, &commit.catalog, piece)?;
+                for (shard, outcomes) in shards.iter_mut().zip(&std::mem::take(&mut commit.outcomes)) {
+                    shard.replay(record.sequence, &commit.catalog, outcomes)?;
                 }
             }
             last = Some(record);
@@ -225,12 +225,13 @@ impl Server {
             pipeline,
             epoch,
             split: SplitId(0),
+            schema_version: 1,
             first: Position::kafka(first_offset, 0),
             next: Position::kafka(next_offset, 0),
             messages: count as u64,
             filtered: 0,
             source_bytes: 8 * count as u64,
-            pieces: kernel::route::route(&table, &rows, SHARDS),
+            rows: kernel::route::route(&table, &rows, SHARDS),
             dead_letters: vec![],
             originals: None,
         }

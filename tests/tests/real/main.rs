@@ -1,5 +1,6 @@
 //! The whole program against real parts: one test binary, so that all of it shares one broker.
 
+mod compatibility;
 mod contract;
 mod directory;
 mod exactly_once;

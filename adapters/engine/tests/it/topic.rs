@@ -290,8 +290,12 @@ pub fn errors_of(snapshot: &Snapshot, pipeline: &str) -> usize {
 
 /// `balance = balance + VALUES(balance)`
 pub fn add_to_balance() -> OnDuplicate {
-    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
-    OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None })
+    let sum = Expr::Arithmetic(
+        Arithmetic::Add,
+        Box::new(Expr::Stored(ColumnId(1))),
+        Box::new(Expr::Incoming(ColumnId(1))),
+    );
+    OnDuplicate::Update(Update { assignments: vec![(ColumnId(1), sum)], condition: None })
 }
 
 pub fn start(name: &str) -> Definition {

@@ -298,8 +298,8 @@ pub fn rows_in_log(tip: &Catalog, extract: &Extract) -> Option<TableId> {
 fn bytes_of(input: &Input) -> u64 {
     match input {
         Input::Extracted(extract) => extract_bytes(extract),
-        Input::Shard { reply: ShardReply::Staged { piece, ignored, .. }, .. } => {
-            piece.len() as u64 + ignored.values().map(|offsets| 8 * offsets.len() as u64).sum::<u64>()
+        Input::Shard { reply: ShardReply::Staged { outcome, ignored, .. }, .. } => {
+            outcome.len() as u64 + ignored.values().map(|offsets| 8 * offsets.len() as u64).sum::<u64>()
         }
         Input::Request { request: Request::Write(write), .. } => {
             let shards = write.tables.iter().flat_map(|table| &table.shards);

@@ -156,7 +156,7 @@ impl Worker {
     }
 
     fn expect(&mut self, table: TableId, extract: Extract) {
-        if extract.pieces.iter().any(|piece| piece.is_some()) {
+        if extract.rows.iter().any(Option::is_some) {
             self.expected.insert(ExtractKey::of(&extract), (table, extract));
         }
     }
@@ -167,7 +167,7 @@ impl Worker {
             self.expected.iter().filter(|(_, (table, _))| of(*table)).map(|(key, _)| *key).collect();
         for key in keys {
             let (_, extract) = self.expected.remove(&key).expect("just seen");
-            let shards = extract.pieces.iter().map(|piece| piece.as_ref().map(Rows::of)).collect();
+            let shards = extract.rows.iter().map(|rows| rows.as_ref().map(Rows::of)).collect();
             self.push(Item::Rows { key, shards });
         }
     }
@@ -298,11 +298,11 @@ impl Worker {
     }
 }
 
-/// The commit of a record without its pieces, from the record's first part.
+/// The commit of a record without its outcomes, from the record's first part.
 fn head(record: &EncodedRecord) -> Option<Commit> {
     let head = record.parts.first()?;
     let len = u32::from_le_bytes(head.get(..4)?.try_into().ok()?) as usize;
-    postcard::from_bytes(head.get(8..8 + len)?).ok()
+    kernel::cbor::from_slice(head.get(8..8 + len)?).ok()
 }
 
 fn header(term: &TermStart, number: u64, begin: Begin) -> FileHeader {

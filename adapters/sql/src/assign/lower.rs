@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr as Sql, Function,
     FunctionArg, FunctionArgExpr, FunctionArguments, Ident, UnaryOperator, Value,
 };
-use kernel::Micros;
 use kernel::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
-use kernel::schema::{ColumnType, TableDef, chars_len};
+use kernel::schema::{ColumnDef, ColumnType, TableDef, chars_len};
+use kernel::{ColumnId, Micros};
 use tidemark_pipeline_sql::{column_type, names, type_name};
 
 use super::arithmetic::{self, as_number, as_operands, calculate, copy, natural_type, shortened};
@@ -42,21 +42,20 @@ pub fn update(
 ) -> Result<OnDuplicate> {
     let mut lowered = Vec::with_capacity(assignments.len());
     for (name, value) in assignments {
-        let ordinal = scope.ordinal(name)?;
-        let column = &scope.table.columns[usize::from(ordinal)];
-        if scope.table.primary_key.contains(&ordinal) {
+        let column = scope.column_named(name)?;
+        if scope.table.primary_key.contains(&column.id) {
             return Err(SqlError::unsupported(format!(
                 "column \"{name}\" is part of the primary key of \"{}\" and cannot be assigned where a key exists already",
                 scope.table.name
             )));
         }
-        if scope.table.shard_key.contains(&ordinal) {
+        if scope.table.shard_key.contains(&column.id) {
             return Err(SqlError::unsupported(format!(
                 "column \"{name}\" is part of the shard key of \"{}\" and cannot be assigned where a key exists already",
                 scope.table.name
             )));
         }
-        if lowered.iter().any(|(seen, _)| *seen == ordinal) {
+        if lowered.iter().any(|(seen, _)| *seen == column.id) {
             return Err(SqlError::syntax(format!("multiple assignments to same column \"{name}\"")));
         }
         let value = shortened(scope.lower(value, DEPTH_MAX)?, column.column_type);
@@ -69,7 +68,7 @@ pub fn update(
                 ),
             )
         })?;
-        lowered.push((ordinal, value?));
+        lowered.push((column.id, value?));
     }
     let condition = condition.map(|c| scope.lower(c, DEPTH_MAX).and_then(boolean)).transpose()?;
     let lowered = OnDuplicate::Update(Update { assignments: lowered, condition });
@@ -90,17 +89,17 @@ pub(super) enum Lowered {
 use Lowered::{Null, Number, Text, Typed};
 
 impl Scope<'_> {
-    fn ordinal(&self, name: &str) -> Result<u16> {
-        let found = self.table.columns.iter().position(|c| c.name == name);
-        found.map(|n| n as u16).ok_or_else(|| {
+    fn column_named(&self, name: &str) -> Result<&ColumnDef> {
+        let found = self.table.columns.iter().find(|column| column.name == name);
+        found.ok_or_else(|| {
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", self.table.name);
             SqlError::new(SqlState::UNDEFINED_COLUMN, message)
         })
     }
 
-    fn column(&self, ident: &Ident, make: fn(u16) -> Expr) -> Result<Lowered> {
-        let ordinal = self.ordinal(&names::fold(ident))?;
-        Ok(Typed(make(ordinal), self.table.columns[usize::from(ordinal)].column_type))
+    fn column(&self, ident: &Ident, make: fn(ColumnId) -> Expr) -> Result<Lowered> {
+        let column = self.column_named(&names::fold(ident))?;
+        Ok(Typed(make(column.id), column.column_type))
     }
 
     fn lower(&self, sql: &Sql, depth: usize) -> Result<Lowered> {

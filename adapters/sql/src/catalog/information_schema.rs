@@ -242,10 +242,9 @@ const KEY_COLUMNS: &[Column] = &[
 fn key_columns(view: &View) -> Vec<Vec<Value>> {
     let mut rows = vec![];
     for t in keyed(view) {
-        for (i, ordinal) in t.primary_key.iter().enumerate() {
-            let column = t.columns[usize::from(*ordinal)].name.as_str();
+        for (i, column) in t.key_columns().enumerate() {
             let mut row = row![DATABASE, PUBLIC, format!("{}_pkey", t.name), DATABASE, PUBLIC];
-            row.extend(row![t.name.as_str(), column, i + 1, NULL]);
+            row.extend(row![t.name.as_str(), column.name.as_str(), i + 1, NULL]);
             rows.push(row);
         }
     }

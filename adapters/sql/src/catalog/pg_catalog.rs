@@ -118,7 +118,7 @@ fn key_name(def: &TableDef) -> String {
 }
 
 fn key_columns(def: &TableDef) -> String {
-    let names = def.primary_key.iter().map(|c| quote(&def.columns[usize::from(*c)].name));
+    let names = def.key_columns().map(|column| quote(&column.name));
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -327,8 +327,7 @@ fn attributes(view: &View) -> Vec<Vec<Value>> {
                 c.default_sql.clone()
             ]);
         }
-        for (i, ordinal) in def.primary_key.iter().enumerate() {
-            let c = &def.columns[usize::from(*ordinal)];
+        for (i, c) in def.key_columns().enumerate() {
             let base = base_of(c.column_type);
             rows.push(row![
                 key_oid(def.id),
@@ -476,7 +475,7 @@ const INDEX: &[Column] = &[
 ];
 
 fn numbers(def: &TableDef) -> Value {
-    Value::Ints(def.primary_key.iter().map(|c| i64::from(*c) + 1).collect())
+    Value::Ints(def.ordinals(&def.primary_key).into_iter().map(|at| i64::from(at) + 1).collect())
 }
 
 fn keyed_tables(view: &View) -> impl Iterator<Item = &Arc<TableDef>> {

@@ -84,13 +84,13 @@ impl SessionInfo {
 /// One run of a statement, waited for or abandoned. A commit in the kernel cannot be abandoned, because its outcome
 /// must be known; an abandoned run never begins a commit.
 #[derive(Debug, Default)]
-pub struct Run {
+pub struct Execution {
     state: AtomicU8,
     /// Set once the run is abandoned.
     pub stopped: Arc<AtomicBool>,
 }
 
-impl Run {
+impl Execution {
     const OPEN: u8 = 0;
     const COMMITTING: u8 = 1;
     const GIVEN_UP: u8 = 2;
@@ -101,17 +101,17 @@ impl Run {
 
     /// Before a commit goes to the kernel; false if the run has been abandoned.
     pub fn begin_commit(&self) -> bool {
-        self.change(Run::OPEN, Run::COMMITTING)
+        self.change(Execution::OPEN, Execution::COMMITTING)
     }
 
     /// After the kernel's answer.
     pub fn end_commit(&self) {
-        self.change(Run::COMMITTING, Run::OPEN);
+        self.change(Execution::COMMITTING, Execution::OPEN);
     }
 
     /// Abandons the run; false if a commit is in the kernel.
     pub fn give_up(&self) -> bool {
-        let given_up = self.change(Run::OPEN, Run::GIVEN_UP);
+        let given_up = self.change(Execution::OPEN, Execution::GIVEN_UP);
         if given_up {
             self.stopped.store(true, Ordering::SeqCst);
         }

@@ -10,7 +10,7 @@ use kernel::{Epoch, Generation, Identity, PipelineId, Position, SourceKind, Spli
 use tidemark_decode::{ExtractPlan, Extractor};
 use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
-    BATCH_BYTES_DEFAULT, CreatePipeline, Credential, Credentials, KafkaSource, OffsetsSyntax,
+    BATCH_BYTES_DEFAULT, CreatePipeline, Credential, Credentials, KafkaClause, OffsetsSyntax,
     OnDuplicateSyntax, PipelineClauses, REDACTED, Statement, alter_pipeline, parse_pipeline,
 };
 
@@ -102,13 +102,13 @@ async fn alteration(
 
 /// Whether two sources may be the same topic: same name at the same brokers. At other brokers the topic id is compared
 /// when the source is opened; a topic without a known id (brokers before 2.8) counts as another one.
-fn may_be_same(before: &KafkaSource, after: &KafkaSource, identity: Option<Identity>) -> bool {
+fn may_be_same(before: &KafkaClause, after: &KafkaClause, identity: Option<Identity>) -> bool {
     let has_id = identity.is_some_and(|identity| identity.as_bytes().iter().any(|byte| *byte != 0));
     before.topic == after.topic && (same_brokers(before, after) || has_id)
 }
 
-fn same_brokers(before: &KafkaSource, after: &KafkaSource) -> bool {
-    let sorted = |source: &KafkaSource| {
+fn same_brokers(before: &KafkaClause, after: &KafkaClause) -> bool {
+    let sorted = |source: &KafkaClause| {
         let mut brokers = source.brokers.clone();
         brokers.sort();
         brokers

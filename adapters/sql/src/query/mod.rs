@@ -41,7 +41,7 @@ use pg_semantics::syntax::{self, Relations};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::catalog::{self, Surroundings};
-use crate::client::{Registry, Run, SessionInfo};
+use crate::client::{Execution, Registry, SessionInfo};
 use crate::database::Database;
 use crate::error::{Result, SqlError};
 use crate::tables::{CatalogList, Overlay, Tables};
@@ -207,7 +207,7 @@ pub struct Environment {
     /// Who else is there.
     pub registry: Arc<Registry>,
     /// Whether the client still waits.
-    pub run: Arc<Run>,
+    pub run: Arc<Execution>,
 }
 
 impl Environment {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::extended::{Portal, Prepared};
 use super::reader::{Reader, Refused};
 use super::writer::{FLUSH_BYTES, Writer};
-use crate::client::{Run, SessionInfo};
+use crate::client::{Execution, SessionInfo};
 use crate::copy::{CopyIn, CopyOut};
 use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Cursor, Environment};
@@ -197,7 +197,7 @@ impl Connection {
         rows_max: usize,
     ) -> Result<bool, Failure> {
         let (writer, reader) = (&mut self.writer, &mut self.reader);
-        let run = Run::default();
+        let run = Execution::default();
         let work = async {
             let mut left = rows_max;
             while left > 0 {
@@ -217,7 +217,7 @@ impl Connection {
     pub(super) async fn send_copy(&mut self, copy: &mut CopyOut) -> Result<String, Failure> {
         self.writer.copy_out(copy.format_code(), copy.column_count());
         let (writer, reader) = (&mut self.writer, &mut self.reader);
-        let run = Run::default();
+        let run = Execution::default();
         let work = async {
             while let Some(messages) = copy.next().await? {
                 for message in messages.iter() {
@@ -309,7 +309,7 @@ fn canceled(why: &str) -> SqlError {
 /// kernel is waited for: its outcome must be known.
 async fn supervised<T>(
     info: &SessionInfo,
-    run: &Run,
+    run: &Execution,
     began: Instant,
     reader: &mut Reader,
     work: impl Future<Output = Result<T, Failure>>,

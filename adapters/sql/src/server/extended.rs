@@ -14,7 +14,7 @@ use super::connection::{Connection, Failure};
 use crate::error::{Result, SqlError, SqlState};
 use crate::query::parameters::{self, Typing};
 use crate::query::{Cursor, Described};
-use crate::session::{Outcome, Session, Status};
+use crate::session::{Session, StatementOutcome, Status};
 use crate::write;
 use pg_semantics::types::encode::Format;
 use pg_semantics::types::{Base, PgType};
@@ -178,7 +178,7 @@ impl Connection {
         let bytes = prepared.memory.size();
         let run = self.work(bytes, move |session| Box::pin(run(session, prepared, values)));
         match run.await? {
-            Outcome::Rows(cursor) => {
+            StatementOutcome::Rows(cursor) => {
                 portal.formats.resize(cursor.described().fields.len(), Format::Text);
                 let cursor = portal.running.insert(cursor);
                 let ended = self.send_rows(cursor, &portal.formats, rows_max).await?;
@@ -233,7 +233,7 @@ fn no_portal(name: &str) -> SqlError {
 }
 
 /// Executes a prepared statement with its parameters.
-async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) -> Result<Outcome> {
+async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) -> Result<StatementOutcome> {
     let described = prepared.described.as_ref();
     match &prepared.statement {
         Some(Statement::Sql(sql)) if !values.is_empty() => {
@@ -242,7 +242,7 @@ async fn run(session: &mut Session, prepared: Arc<Prepared>, values: Vec<Expr>) 
             session.run(&Statement::Sql(sql), described).await
         }
         Some(statement) => session.run(statement, described).await,
-        None => Ok(Outcome::Empty),
+        None => Ok(StatementOutcome::Empty),
     }
 }
 

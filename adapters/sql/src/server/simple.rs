@@ -7,7 +7,7 @@ use tidemark_pipeline_sql::{Statement, parse, parsed_bytes_at_most};
 
 use super::connection::{Connection, Failure};
 use crate::error::{SqlError, SqlState};
-use crate::session::{Outcome, Status, check_several};
+use crate::session::{StatementOutcome, Status, check_several};
 use pg_semantics::types::encode::Format;
 
 impl Connection {
@@ -69,7 +69,7 @@ impl Connection {
         let run =
             self.work(bytes, move |session| Box::pin(async move { session.run(&statement, None).await }));
         match run.await? {
-            Outcome::Rows(mut cursor) => {
+            StatementOutcome::Rows(mut cursor) => {
                 let formats = vec![Format::Text; cursor.described().fields.len()];
                 self.writer.row_description(cursor.described(), &formats);
                 self.send_rows(&mut cursor, &formats, usize::MAX).await?;
@@ -81,21 +81,21 @@ impl Connection {
     }
 
     /// Answers a statement without rows.
-    pub(super) async fn finish(&mut self, outcome: Outcome, before: Status) -> Result<(), Failure> {
+    pub(super) async fn finish(&mut self, outcome: StatementOutcome, before: Status) -> Result<(), Failure> {
         match outcome {
-            Outcome::Rows(_) => return Err(SqlError::internal("rows without a reader").into()),
-            Outcome::Empty => self.writer.empty_query(),
-            Outcome::Done(tag) => {
+            StatementOutcome::Rows(_) => return Err(SqlError::internal("rows without a reader").into()),
+            StatementOutcome::Empty => self.writer.empty_query(),
+            StatementOutcome::Done(tag) => {
                 self.warn(&tag, before);
                 self.writer.complete(tag);
             }
-            Outcome::Noticed(tag, notices) => {
+            StatementOutcome::Noticed(tag, notices) => {
                 for notice in &notices {
                     self.writer.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, notice);
                 }
                 self.writer.complete(tag);
             }
-            Outcome::Changed(tag, told) => {
+            StatementOutcome::Changed(tag, told) => {
                 if tag == "DISCARD ALL" {
                     self.prepared.clear();
                     self.portals.clear();
@@ -106,15 +106,15 @@ impl Connection {
                 }
                 self.writer.complete(tag);
             }
-            Outcome::Warned(tag, sqlstate, text) => {
+            StatementOutcome::Warned(tag, sqlstate, text) => {
                 self.writer.notice("WARNING", sqlstate, text);
                 self.writer.complete(tag);
             }
-            Outcome::CopyIn(copy) => {
+            StatementOutcome::CopyIn(copy) => {
                 let tag = self.receive_copy(*copy).await?;
                 self.writer.complete(tag);
             }
-            Outcome::CopyOut(mut copy) => {
+            StatementOutcome::CopyOut(mut copy) => {
                 let tag = self.send_copy(&mut copy).await?;
                 self.writer.complete(tag);
             }

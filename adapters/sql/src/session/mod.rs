@@ -15,7 +15,7 @@ use kernel::message::{Definition, SourceMetadata};
 use kernel::{Request, Response};
 use tidemark_pipeline_sql::Statement;
 
-use crate::client::{Run, SessionInfo, now_us, settings};
+use crate::client::{Execution, SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
 use crate::database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard};
 use crate::error::{Result, SqlError, SqlState};
@@ -29,7 +29,7 @@ pub use several::check as check_several;
 const DEFINE_TRIES: u32 = 5;
 
 /// The outcome of a statement.
-pub enum Outcome {
+pub enum StatementOutcome {
     /// An empty statement.
     Empty,
     /// Rows to be sent; the tag is complete when they are.
@@ -77,7 +77,7 @@ pub struct Session {
 /// Marks a run while its commit is in the kernel, and prevents the commit of an abandoned run.
 struct Committing {
     database: Arc<dyn Database>,
-    run: Arc<Run>,
+    run: Arc<Execution>,
 }
 
 #[async_trait]
@@ -136,8 +136,8 @@ impl Session {
     }
 
     /// Begins a new run.
-    pub fn begin_run(&mut self) -> Arc<Run> {
-        let run = Arc::new(Run::default());
+    pub fn begin_run(&mut self) -> Arc<Execution> {
+        let run = Arc::new(Execution::default());
         let database = Arc::clone(&self.database);
         self.environment.database = Arc::new(Committing { database, run: Arc::clone(&run) });
         self.environment.run = Arc::clone(&run);
@@ -214,7 +214,11 @@ impl Session {
 
     /// Executes a statement with substituted parameters. `described`: the description of the rows that the client
     /// already has.
-    pub async fn run(&mut self, statement: &Statement, described: Option<&Described>) -> Result<Outcome> {
+    pub async fn run(
+        &mut self,
+        statement: &Statement,
+        described: Option<&Described>,
+    ) -> Result<StatementOutcome> {
         self.check_not_failed(Some(statement))?;
         match statement {
             Statement::Sql(sql) => self.run_sql(sql, described).await,
@@ -232,7 +236,7 @@ impl Session {
         }
     }
 
-    async fn run_sql(&mut self, sql: &Sql, described: Option<&Described>) -> Result<Outcome> {
+    async fn run_sql(&mut self, sql: &Sql, described: Option<&Described>) -> Result<StatementOutcome> {
         match sql {
             Sql::Query(_) => self.query(sql, described, "SELECT").await,
             statement if write::is_write(statement) => self.write(statement).await,
@@ -253,8 +257,8 @@ impl Session {
             Sql::ShowTables { .. } => self.query(&show::tables(), described, "SHOW").await,
             Sql::ShowDatabases { .. } => self.query(&show::databases(), described, "SHOW").await,
             Sql::ShowSchemas { .. } => self.query(&show::schemas(), described, "SHOW").await,
-            Sql::Analyze(_) => Ok(Outcome::Done("ANALYZE".into())),
-            Sql::Vacuum(_) => Ok(Outcome::Done("VACUUM".into())),
+            Sql::Analyze(_) => Ok(StatementOutcome::Done("ANALYZE".into())),
+            Sql::Vacuum(_) => Ok(StatementOutcome::Done("VACUUM".into())),
             other => Err(unsupported(other)),
         }
     }
@@ -264,17 +268,17 @@ impl Session {
         sql: &Sql,
         described: Option<&Described>,
         tag: &'static str,
-    ) -> Result<Outcome> {
+    ) -> Result<StatementOutcome> {
         let (guard, context) = self.context().await?;
         let (plan, names) = context.plan_named(sql).await?;
         limits::check_width(plan.schema().fields().len())?;
         let stream = context.stream(&plan).await?;
         let mut cursor = Cursor::new(guard, stream, Some(context.client_rows()), described, tag)?;
         cursor.rename(names);
-        Ok(Outcome::Rows(cursor))
+        Ok(StatementOutcome::Rows(cursor))
     }
 
-    async fn write(&mut self, sql: &Sql) -> Result<Outcome> {
+    async fn write(&mut self, sql: &Sql) -> Result<StatementOutcome> {
         let kind = match sql {
             Sql::Insert(_) => "INSERT 0",
             Sql::Update(_) => "UPDATE",
@@ -294,7 +298,7 @@ impl Session {
                 }
             }
         };
-        Ok(Outcome::Done(format!("{kind} {rows}")))
+        Ok(StatementOutcome::Done(format!("{kind} {rows}")))
     }
 
     fn buffer(&mut self, writes: Vec<kernel::message::TableWrite>) -> Result<u64> {
@@ -314,7 +318,7 @@ impl Session {
         Ok(block.commit(&self.environment).await?.inserted)
     }
 
-    async fn define(&mut self, statement: &Statement) -> Result<Outcome> {
+    async fn define(&mut self, statement: &Statement) -> Result<StatementOutcome> {
         if matches!(&self.transaction, Transaction::Open(block) if !block.is_free()) {
             return Err(SqlError::unsupported("definitions are not supported inside a transaction block")
                 .with_hint("Run it by itself, outside of BEGIN … COMMIT: it is a transaction of its own."));
@@ -334,8 +338,8 @@ impl Session {
                 self.environment.database.settle_secrets(secrets).await;
             }
             match done {
-                Ok(()) if notices.is_empty() => return Ok(Outcome::Done(tag(statement).into())),
-                Ok(()) => return Ok(Outcome::Noticed(tag(statement).into(), notices)),
+                Ok(()) if notices.is_empty() => return Ok(StatementOutcome::Done(tag(statement).into())),
+                Ok(()) => return Ok(StatementOutcome::Noticed(tag(statement).into(), notices)),
                 Err(error) if tries_left > 0 && define::was_overtaken(statement, &error) => {}
                 Err(error) => return Err(error),
             }
@@ -349,7 +353,7 @@ impl Session {
         Ok(())
     }
 
-    fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<Outcome> {
+    fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<StatementOutcome> {
         modes.iter().try_for_each(settings::transaction_mode)?;
         let read_only =
             modes.contains(&ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly));
@@ -362,7 +366,7 @@ impl Session {
             Transaction::Open(block) => block.make_explicit(read_only),
             Transaction::Failed => {}
         }
-        Ok(Outcome::Done("BEGIN".into()))
+        Ok(StatementOutcome::Done("BEGIN".into()))
     }
 
     fn open(&mut self, block: Block) {
@@ -371,7 +375,7 @@ impl Session {
         self.info().activity.lock().transaction_start_us = Some(now_us());
     }
 
-    async fn commit(&mut self) -> Result<Outcome> {
+    async fn commit(&mut self) -> Result<StatementOutcome> {
         self.info().activity.lock().transaction_start_us = None;
         let committed = match std::mem::replace(&mut self.transaction, Transaction::None) {
             Transaction::Open(block) => {
@@ -382,17 +386,17 @@ impl Session {
             Transaction::None => true,
         };
         let told = self.info().settings.lock().end_block(committed);
-        Ok(Outcome::Changed(if committed { "COMMIT" } else { "ROLLBACK" }.into(), told))
+        Ok(StatementOutcome::Changed(if committed { "COMMIT" } else { "ROLLBACK" }.into(), told))
     }
 
-    fn rollback(&mut self) -> Outcome {
+    fn rollback(&mut self) -> StatementOutcome {
         self.info().activity.lock().transaction_start_us = None;
         self.transaction = Transaction::None;
         let told = self.info().settings.lock().end_block(false);
-        Outcome::Changed("ROLLBACK".into(), told)
+        StatementOutcome::Changed("ROLLBACK".into(), told)
     }
 
-    async fn copy(&mut self, sql: &Sql) -> Result<Outcome> {
+    async fn copy(&mut self, sql: &Sql) -> Result<StatementOutcome> {
         if let Transaction::Open(block) = &self.transaction
             && matches!(sql, Sql::Copy { to: false, .. })
         {
@@ -401,16 +405,16 @@ impl Session {
         let (guard, context) = self.context().await?;
         match sql {
             Sql::Copy { to: true, .. } => {
-                Ok(Outcome::CopyOut(Box::new(copy::start_out(guard, &context, sql).await?)))
+                Ok(StatementOutcome::CopyOut(Box::new(copy::start_out(guard, &context, sql).await?)))
             }
             _ => {
                 let copy = copy::start_in(context, sql, self.write_bytes_max).await?;
-                Ok(Outcome::CopyIn(Box::new(copy)))
+                Ok(StatementOutcome::CopyIn(Box::new(copy)))
             }
         }
     }
 
-    fn set(&mut self, set: &ast::Set) -> Result<Outcome> {
+    fn set(&mut self, set: &ast::Set) -> Result<StatementOutcome> {
         let mut settings = self.environment.session.settings.lock();
         let told = match settings::change(set)? {
             settings::Change::Set(name, value) => settings.set(&name, &value)?,
@@ -420,17 +424,21 @@ impl Session {
                     // Has no effect except the check of name and value.
                     settings.end_block(true);
                     let text = "SET LOCAL can only be used in transaction blocks";
-                    return Ok(Outcome::Warned("SET".into(), SqlState::NO_ACTIVE_SQL_TRANSACTION, text));
+                    return Ok(StatementOutcome::Warned(
+                        "SET".into(),
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        text,
+                    ));
                 }
                 told
             }
             settings::Change::Reset(name) => settings.reset(&name)?,
             settings::Change::Nothing => None,
         };
-        Ok(Outcome::Changed("SET".into(), told.into_iter().collect()))
+        Ok(StatementOutcome::Changed("SET".into(), told.into_iter().collect()))
     }
 
-    fn reset(&mut self, reset: &ast::Reset) -> Result<Outcome> {
+    fn reset(&mut self, reset: &ast::Reset) -> Result<StatementOutcome> {
         let mut settings = self.environment.session.settings.lock();
         let told = match reset {
             ast::Reset::ALL => settings.reset_all(),
@@ -438,10 +446,10 @@ impl Session {
                 settings.reset(&name.to_string())?.into_iter().collect()
             }
         };
-        Ok(Outcome::Changed("RESET".into(), told))
+        Ok(StatementOutcome::Changed("RESET".into(), told))
     }
 
-    fn discard(&mut self) -> Result<Outcome> {
+    fn discard(&mut self) -> Result<StatementOutcome> {
         if self.status() != Status::Idle {
             return Err(SqlError::new(
                 SqlState::ACTIVE_SQL_TRANSACTION,
@@ -449,10 +457,10 @@ impl Session {
             ));
         }
         let told = self.environment.session.settings.lock().reset_all();
-        Ok(Outcome::Changed("DISCARD ALL".into(), told))
+        Ok(StatementOutcome::Changed("DISCARD ALL".into(), told))
     }
 
-    async fn show(&mut self, variable: &[ast::Ident]) -> Result<Outcome> {
+    async fn show(&mut self, variable: &[ast::Ident]) -> Result<StatementOutcome> {
         let guard = Arc::new(self.environment.database.snapshot().await?);
         let name = show::setting_name(variable);
         let settings = self.environment.session.settings.lock().clone();
@@ -472,7 +480,7 @@ impl Session {
         }
     }
 
-    async fn explain(&mut self, sql: &Sql) -> Result<Outcome> {
+    async fn explain(&mut self, sql: &Sql) -> Result<StatementOutcome> {
         let (guard, context) = self.context().await?;
         let lines = explain::lines(&context, sql).await?;
         show::rows(guard, &["QUERY PLAN"], lines.into_iter().map(|line| vec![line]))

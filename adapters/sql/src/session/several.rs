@@ -77,7 +77,7 @@ impl Session {
     pub async fn end_implicit(&mut self) -> Result<Vec<(&'static str, String)>> {
         match &self.transaction {
             Transaction::Open(block) if block.is_implicit() => match self.commit().await? {
-                super::Outcome::Changed(_, told) => Ok(told),
+                super::StatementOutcome::Changed(_, told) => Ok(told),
                 _ => Ok(vec![]),
             },
             _ => Ok(vec![]),

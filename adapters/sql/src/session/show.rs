@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{Ident, Statement as Sql};
 
-use super::Outcome;
+use super::StatementOutcome;
 use crate::database::SnapshotGuard;
 use crate::error::Result;
 use crate::query::Cursor;
@@ -60,7 +60,7 @@ pub fn rows(
     guard: Arc<SnapshotGuard>,
     names: &[&str],
     rows: impl IntoIterator<Item = Vec<String>>,
-) -> Result<Outcome> {
+) -> Result<StatementOutcome> {
     let fields: Vec<Field> = names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
     let schema = Arc::new(Schema::new(fields));
     let mut columns: Vec<Vec<String>> = names.iter().map(|_| vec![]).collect();
@@ -70,10 +70,10 @@ pub fn rows(
     let arrays = columns.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)?;
     let stream = RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)]));
-    Ok(Outcome::Rows(Cursor::new(guard, Box::pin(stream), None, None, "SHOW")?))
+    Ok(StatementOutcome::Rows(Cursor::new(guard, Box::pin(stream), None, None, "SHOW")?))
 }
 
 /// One row of text.
-pub fn one_row(guard: Arc<SnapshotGuard>, names: &[&str], row: Vec<String>) -> Result<Outcome> {
+pub fn one_row(guard: Arc<SnapshotGuard>, names: &[&str], row: Vec<String>) -> Result<StatementOutcome> {
     rows(guard, names, [row])
 }

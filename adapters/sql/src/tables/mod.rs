@@ -77,7 +77,7 @@ impl Tables {
             Some(Relation::Stored(def)) => {
                 let columns = def.columns.iter().map(|c| column(&c.name, false));
                 let hidden = hidden_names().map(|name| column(name, true));
-                let key = def.primary_key.iter().map(|c| def.columns[usize::from(*c)].name.clone());
+                let key = def.key_columns().map(|column| column.name.clone());
                 Some(syntax::Relation {
                     columns: columns.chain(hidden).collect(),
                     primary_key: key.collect(),

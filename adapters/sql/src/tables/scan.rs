@@ -29,7 +29,7 @@ use kernel::snapshot::{ChunkView, TableView};
 
 /// Where an output column of a scan comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum ScanColumn {
     /// Ordinal in the table's stored schema.
     Stored(usize),
     /// The row's shard.
@@ -55,7 +55,7 @@ pub struct SnapshotScanExec {
     table: Arc<str>,
     partitions: Vec<Partition>,
     shard_count: usize,
-    columns: Arc<[Source]>,
+    columns: Arc<[ScanColumn]>,
     schema: SchemaRef,
     limit: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -68,7 +68,7 @@ impl SnapshotScanExec {
         table: Arc<str>,
         partitions: Vec<Partition>,
         shard_count: usize,
-        columns: Vec<Source>,
+        columns: Vec<ScanColumn>,
         schema: SchemaRef,
         limit: Option<usize>,
     ) -> SnapshotScanExec {
@@ -210,7 +210,7 @@ struct Reader {
     shard: ShardId,
     view: Arc<TableView>,
     next_chunk: usize,
-    columns: Arc<[Source]>,
+    columns: Arc<[ScanColumn]>,
     schema: SchemaRef,
     /// Rows that the limit leaves.
     remaining: usize,
@@ -270,15 +270,20 @@ impl Reader {
 }
 
 /// The wanted columns of a chunk, deleted rows included.
-fn project(chunk: &ChunkView, shard: ShardId, columns: &[Source], schema: &SchemaRef) -> Result<RecordBatch> {
+fn project(
+    chunk: &ChunkView,
+    shard: ShardId,
+    columns: &[ScanColumn],
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let rows = chunk.rows.num_rows();
     let arrays: Vec<ArrayRef> = columns
         .iter()
         .map(|column| match column {
-            Source::Stored(ordinal) => Arc::clone(chunk.rows.column(*ordinal)),
-            Source::Shard => Arc::new(UInt16Array::from_value(shard.0, rows)),
-            Source::Sequence => Arc::new(sequences(&chunk.ids, rows)),
-            Source::Ordinal => Arc::new(ordinals(&chunk.ids)),
+            ScanColumn::Stored(ordinal) => Arc::clone(chunk.rows.column(*ordinal)),
+            ScanColumn::Shard => Arc::new(UInt16Array::from_value(shard.0, rows)),
+            ScanColumn::Sequence => Arc::new(sequences(&chunk.ids, rows)),
+            ScanColumn::Ordinal => Arc::new(ordinals(&chunk.ids)),
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -18,7 +18,7 @@ use kernel::schema::{HIDDEN_COLUMNS, TableDef};
 use kernel::shard::RowIds;
 use kernel::snapshot::{ChunkView, TableView};
 
-use super::scan::{Partition, SnapshotScanExec, Source};
+use super::scan::{Partition, ScanColumn, SnapshotScanExec};
 use crate::catalog::columns::stored_field;
 
 /// Columns that make a row's identity, behind the hidden columns of the stored schema.
@@ -39,7 +39,7 @@ pub fn hidden_names() -> impl Iterator<Item = &'static str> {
 pub struct SnapshotTable {
     def: Arc<TableDef>,
     schema: SchemaRef,
-    columns: Vec<Source>,
+    columns: Vec<ScanColumn>,
     partitions: Vec<Partition>,
     /// Rows that are in no shard yet; never pruned.
     buffered: Vec<Partition>,
@@ -55,7 +55,7 @@ impl SnapshotTable {
         buffered: &[(ShardId, RecordBatch)],
         hidden_columns: bool,
     ) -> SnapshotTable {
-        let mut columns: Vec<Source> = (0..def.columns.len()).map(Source::Stored).collect();
+        let mut columns: Vec<ScanColumn> = (0..def.columns.len()).map(ScanColumn::Stored).collect();
         let mut fields: Vec<Field> = def.columns.iter().map(stored_field).collect();
         if hidden_columns {
             let (more, types) = hidden(def.columns.len());
@@ -72,11 +72,11 @@ impl SnapshotTable {
                 (view.live_rows > 0).then(|| Partition { shard, view: Arc::clone(view) })
             })
             .collect();
-        let constraints = match def.primary_key.as_slice() {
+        let constraints = match def.ordinals(&def.primary_key) {
             // Buffered rows may violate the key; only the commit checks this.
             key if key.is_empty() || !buffered.is_empty() => Constraints::default(),
             key => Constraints::new_unverified(vec![Constraint::PrimaryKey(
-                key.iter().map(|c| usize::from(*c)).collect(),
+                key.into_iter().map(usize::from).collect(),
             )]),
         };
         SnapshotTable {
@@ -84,7 +84,7 @@ impl SnapshotTable {
             schema: Arc::new(Schema::new(fields)),
             columns,
             partitions,
-            buffered: buffered.iter().map(|(shard, rows)| buffered_partition(*shard, rows)).collect(),
+            buffered: buffered.iter().map(|(shard, rows)| buffered_partition(def, *shard, rows)).collect(),
             shard_count: snapshot.shards.len() as u16,
             constraints,
         }
@@ -112,10 +112,10 @@ impl SnapshotTable {
 }
 
 /// Sources and fields of the columns after the user's own.
-fn hidden(user_columns: usize) -> (Vec<Source>, Vec<Field>) {
-    let mut sources: Vec<Source> =
-        (0..HIDDEN_COLUMNS.len()).map(|i| Source::Stored(user_columns + i)).collect();
-    sources.extend([Source::Shard, Source::Sequence, Source::Ordinal]);
+fn hidden(user_columns: usize) -> (Vec<ScanColumn>, Vec<Field>) {
+    let mut sources: Vec<ScanColumn> =
+        (0..HIDDEN_COLUMNS.len()).map(|i| ScanColumn::Stored(user_columns + i)).collect();
+    sources.extend([ScanColumn::Shard, ScanColumn::Sequence, ScanColumn::Ordinal]);
     let types = [DataType::Int64, DataType::Int32, DataType::Int64];
     let mut fields: Vec<Field> =
         HIDDEN_COLUMNS.iter().zip(types).map(|(name, t)| Field::new(*name, t, true)).collect();
@@ -124,10 +124,10 @@ fn hidden(user_columns: usize) -> (Vec<Source>, Vec<Field>) {
     (sources, fields)
 }
 
-fn buffered_partition(shard: ShardId, rows: &RecordBatch) -> Partition {
+fn buffered_partition(def: &TableDef, shard: ShardId, rows: &RecordBatch) -> Partition {
     let len = rows.num_rows() as u32;
     let ids = RowIds::Run { sequence: Sequence(u64::MAX), first: 0, len };
-    let chunk = ChunkView { rows: rows.clone(), ids, deleted: None };
+    let chunk = ChunkView { schema_version: def.schema_version, rows: rows.clone(), ids, deleted: None };
     let view = TableView { chunks: vec![chunk], live_rows: u64::from(len), bytes: 0 };
     Partition { shard, view: Arc::new(view) }
 }

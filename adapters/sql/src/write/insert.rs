@@ -155,7 +155,7 @@ fn conflict_target(target: Option<&ConflictTarget>, table: &TableDef) -> Result<
     };
     said.sort_unstable();
     said.dedup();
-    let mut key: Vec<usize> = table.primary_key.iter().map(|c| usize::from(*c)).collect();
+    let mut key: Vec<usize> = table.ordinals(&table.primary_key).into_iter().map(usize::from).collect();
     key.sort_unstable();
     if said == key && !key.is_empty() {
         return Ok(());

@@ -38,8 +38,8 @@ fn twice() -> SqlError {
 }
 
 fn key(table: &TableDef, columns: &[ArrayRef]) -> Result<RecordBatch> {
-    let parts = table.primary_key.iter().map(|ordinal| {
-        let ordinal = usize::from(*ordinal);
+    let parts = table.ordinals(&table.primary_key).into_iter().map(|ordinal| {
+        let ordinal = usize::from(ordinal);
         (table.columns[ordinal].name.as_str(), columns[ordinal].clone(), true)
     });
     Ok(RecordBatch::try_from_iter_with_nullable(parts)?)

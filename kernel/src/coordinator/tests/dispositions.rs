@@ -17,12 +17,13 @@ fn extract(host: &Host, pipeline: PipelineId, first_offset: i64, messages: &[&[i
         pipeline,
         epoch: source.epoch,
         split: SplitId(0),
+        schema_version: table.schema_version,
         first: Position::kafka(first_offset, 0),
         next: Position::kafka(first_offset + messages.len() as i64, 0),
         messages: messages.len() as u64,
         filtered: messages.iter().filter(|values| values.is_empty()).count() as u64,
         source_bytes: 100,
-        pieces: crate::route::route(table, &rows, SHARDS),
+        rows: crate::route::route(table, &rows, SHARDS),
         dead_letters: vec![],
         originals: None,
     }
@@ -85,7 +86,7 @@ fn a_message_of_several_rows_on_several_shards_counts_once_whatever_becomes_of_i
     let id = host.start_pipeline(true, pipeline("p", "t", OnDuplicate::Reject));
     host.take_messages(id, 0, &[&SPREAD]);
     assert!(
-        extract(&host, id, 1, &[&SPREAD]).pieces.iter().all(Option::is_some),
+        extract(&host, id, 1, &[&SPREAD]).rows.iter().all(Option::is_some),
         "the message has rows on both shards"
     );
     assert_eq!(host.last_tally(id), Tally { applied: 1, ..Tally::default() });

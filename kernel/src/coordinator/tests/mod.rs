@@ -99,7 +99,7 @@ impl Host {
                 }
                 Effect::Append(record) => {
                     let payload: Vec<u8> = record.parts.iter().flat_map(|p| p.iter().copied()).collect();
-                    let body = Body::decode(record.kind, 0, &Bytes::from(payload)).unwrap();
+                    let body = Body::decode(record.kind, &Bytes::from(payload)).unwrap();
                     self.appended.push((record.sequence, record.kind, body));
                 }
                 other => self.seen.push_back(other),
@@ -147,7 +147,7 @@ impl Host {
                 let (counts, ignored) = (Counts::default(), BTreeMap::new());
                 ShardReply::Staged {
                     sequence,
-                    piece: Bytes::from_static(b"piece---"),
+                    outcome: Bytes::from_static(b"outcome-"),
                     counts,
                     ignored,
                     rejected,
@@ -212,17 +212,22 @@ impl Host {
     }
 
     fn extracted(&mut self, epoch: Epoch, from: i64, to: i64) {
+        self.extracted_for_schema(1, epoch, from, to);
+    }
+
+    fn extracted_for_schema(&mut self, schema_version: u32, epoch: Epoch, from: i64, to: i64) {
         let rows = rows((from..to).collect());
         let extract = Extract {
             pipeline: PipelineId(1),
             epoch,
             split: SplitId(0),
+            schema_version,
             first: Position::kafka(from, 0),
             next: Position::kafka(to, 0),
             messages: (to - from) as u64,
             filtered: 0,
             source_bytes: 100,
-            pieces: vec![Some(rows), None],
+            rows: vec![Some(rows), None],
             dead_letters: vec![],
             originals: None,
         };
@@ -451,6 +456,21 @@ fn an_older_epoch_changes_nothing_and_a_range_that_does_not_follow_is_fetched_ag
 }
 
 #[test]
+fn rows_for_another_version_of_the_table_are_dropped_and_fetched_again() {
+    let mut host = Host::with_pipeline(false, None);
+    let epoch = host.epoch();
+    host.extracted_for_schema(2, epoch, 0, 10);
+    assert!(host.epoch() > epoch, "the source is reopened under a new epoch");
+    let (pipeline, epoch) = (PipelineId(1), host.epoch());
+    host.feed(Input::SourceOpened { pipeline, epoch, metadata: metadata(TOPIC) });
+    assert_eq!(host.last_fetch(), Some(0), "the fetch starts at the cursor");
+    host.extracted(epoch, 0, 10);
+    host.verified(TOPIC);
+    host.sync();
+    assert_eq!(host.cursor(), 10);
+}
+
+#[test]
 fn a_source_that_is_opened_again_goes_on_behind_the_batch_that_is_being_staged() {
     let mut host = Host::with_pipeline(false, None);
     host.hold = true;
@@ -645,12 +665,13 @@ fn the_error_limit_stops_the_pipeline_with_the_batch_that_reaches_it() {
         pipeline: PipelineId(1),
         epoch: host.epoch(),
         split: SplitId(0),
+        schema_version: 1,
         first: Position::kafka(0, 0),
         next: Position::kafka(1, 0),
         messages: 1,
         filtered: 0,
         source_bytes: 10,
-        pieces: vec![None, None],
+        rows: vec![None, None],
         dead_letters: vec![dead_letter],
         originals: None,
     };
@@ -731,7 +752,7 @@ fn below_the_disk_reserve_nothing_is_logged_and_above_it_everything_goes_on() {
 /// Assigns a text to the first column, the bigint key.
 fn misfit() -> OnDuplicate {
     let text = Expr::Literal(Literal::Text("one".into()), ColumnType::Text);
-    OnDuplicate::Update(Update { assignments: vec![(0, text)], condition: None })
+    OnDuplicate::Update(Update { assignments: vec![(ColumnId(0), text)], condition: None })
 }
 
 #[test]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expr::scalar::{Value, array, interpret, same, value_at};
+use crate::schema::{ColumnDef, errors_table};
 
 const DECIMAL: ColumnType = ColumnType::Decimal { precision: 9, scale: 2 };
 /// Column types of the rows that expressions read, stored and incoming.
@@ -81,13 +82,28 @@ fn number() -> impl Strategy<Value = ColumnType> {
     prop::sample::select(&NUMBERS[..])
 }
 
+/// A table of columns of these types, whose ids are their ordinals.
+fn table(types: &[ColumnType]) -> TableDef {
+    let column = |(at, column_type): (usize, &ColumnType)| ColumnDef {
+        id: ColumnId(at as u32),
+        name: format!("c{at}"),
+        column_type: *column_type,
+        nullable: true,
+        default_sql: None,
+    };
+    TableDef { columns: types.iter().enumerate().map(column).collect(), ..errors_table() }
+}
+
 /// Well-typed expressions.
 fn expr(column_type: ColumnType, depth: u32) -> BoxedStrategy<Expr> {
     let constant = value(column_type).prop_map(move |v| literal(v, column_type)).boxed();
     let leaf = match TYPES.iter().position(|t| *t == column_type) {
-        Some(at) => {
-            prop_oneof![constant, Just(Expr::Stored(at as u16)), Just(Expr::Incoming(at as u16))].boxed()
-        }
+        Some(at) => prop_oneof![
+            constant,
+            Just(Expr::Stored(ColumnId(at as u32))),
+            Just(Expr::Incoming(ColumnId(at as u32)))
+        ]
+        .boxed(),
         None => constant,
     };
     if depth == 0 {
@@ -168,7 +184,8 @@ proptest! {
     ) {
         let (stored, incoming): (Vec<Row>, Vec<Row>) = rows.iter().cloned().unzip();
         let (stored_columns, incoming_columns) = (columns(&stored), columns(&incoming));
-        let scope = Scope { stored: &stored_columns, incoming: &incoming_columns, rows: rows.len() };
+        let table = table(&TYPES);
+        let scope = Scope { table: &table, stored: &stored_columns, incoming: &incoming_columns, rows: rows.len() };
         let mut errors = RowErrors::default();
         let result = evaluate(&expr, scope, &mut errors);
         prop_assert_eq!(result.data_type(), &column_type.arrow());
@@ -190,7 +207,8 @@ fn rounding_and_ranges() {
     let decimal = |v| Expr::Literal(Literal::Decimal(v, 2), DECIMAL);
     let check = |expr: Expr, wanted: Result<Value, SqlState>| {
         let mut errors = RowErrors::default();
-        let result = evaluate(&expr, Scope { stored: &[], incoming: &[], rows: 1 }, &mut errors);
+        let result =
+            evaluate(&expr, Scope { table: &table(&[]), stored: &[], incoming: &[], rows: 1 }, &mut errors);
         match wanted {
             Ok(value) => assert!(same(&value_at(&result, 0), &value), "{expr:?}: {result:?}"),
             Err(kind) => assert_eq!(found_at(&errors, 0), Some(kind), "{expr:?}"),
@@ -222,11 +240,12 @@ fn a_program_that_does_not_fit_refuses_its_rows() {
         vec![column],
     )
     .unwrap();
-    let scope = Scope { stored: &[], incoming: batch.columns(), rows: 2 };
+    let table = table(&[ColumnType::Int64]);
+    let scope = Scope { table: &table, stored: &[], incoming: batch.columns(), rows: 2 };
     for expr in [
-        Expr::Stored(0),
-        Expr::Incoming(7),
-        Expr::Not(Box::new(Expr::Incoming(0))),
+        Expr::Stored(ColumnId(0)),
+        Expr::Incoming(ColumnId(7)),
+        Expr::Not(Box::new(Expr::Incoming(ColumnId(0)))),
         Expr::Coalesce(vec![]),
         Expr::Literal(Literal::Int(1 << 40), ColumnType::Int32),
     ] {
@@ -241,7 +260,8 @@ fn a_program_that_does_not_fit_refuses_its_rows() {
 fn cast_of(literal: Literal, from: ColumnType, to: ColumnType) -> Result<Value, SqlState> {
     let expr = Expr::Cast(Box::new(Expr::Literal(literal, from)), to);
     let mut errors = RowErrors::default();
-    let result = evaluate(&expr, Scope { stored: &[], incoming: &[], rows: 1 }, &mut errors);
+    let result =
+        evaluate(&expr, Scope { table: &table(&[]), stored: &[], incoming: &[], rows: 1 }, &mut errors);
     match errors.iter().next() {
         Some((_, kind)) => Err(kind),
         None => Ok(value_at(&result, 0)),

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use super::{Disks, read};
 use crate::error::{Result, SqlState};
 use crate::log::{self, LogWriter, ManifestSlot, Opened, Storage, SyncRange};
-use crate::record::{Body, Commit, Piece, RecordKind};
+use crate::record::{Body, Commit, RecordKind};
 
 /// Short, so that a few records fill a log file.
 pub(super) const LOG_FILE_LEN: u64 = 8192;
 const DATABASE: [u8; 16] = *b"contract of logs";
 
 pub(super) fn body(fill: u8, len: usize) -> Body {
-    let pieces = vec![Piece::Inline(vec![Bytes::from(vec![fill; len])])];
-    Body::Commit(RecordKind::Batch, Commit { at_us: fill.into(), pieces, ..Commit::default() })
+    let outcomes = vec![vec![Bytes::from(vec![fill; len])]];
+    Body::Commit(RecordKind::Batch, Commit { at_us: fill.into(), outcomes, ..Commit::default() })
 }
 
 pub(super) fn create<S: Storage>(storage: S) -> LogWriter<S> {

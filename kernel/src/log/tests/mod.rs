@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::SqlState;
-use crate::record::{Body, Commit, Piece, Record, RecordKind};
+use crate::record::{Body, Commit, Record, RecordKind};
 
 const LOG_FILE_LEN: u64 = 8192;
 const DATABASE: [u8; 16] = *b"test database id";
@@ -25,8 +25,8 @@ fn new_log() -> LogWriter<MemStorage> {
 
 fn batch(fill: u8, len: usize) -> Body {
     let part = |n: usize| Bytes::from(vec![fill; n]);
-    let pieces = vec![Piece::Inline(vec![part(len), part(3)]), Piece::Inline(vec![])];
-    Body::Commit(RecordKind::Batch, Commit { at_us: fill as i64, pieces, ..Commit::default() })
+    let outcomes = vec![vec![part(len), part(3)], vec![]];
+    Body::Commit(RecordKind::Batch, Commit { at_us: fill as i64, outcomes, ..Commit::default() })
 }
 
 fn append(writer: &mut LogWriter<MemStorage>, body: &Body) -> Sequence {
@@ -92,14 +92,14 @@ fn looking_sees_what_opening_sees() {
 }
 
 #[test]
-fn parts_come_back_at_multiples_of_64_in_memory() {
+fn outcomes_come_back_at_multiples_of_64_in_memory() {
     let mut writer = new_log();
     append(&mut writer, &batch(1, 100));
     let (_, records) = reopen(writer.into_storage()).unwrap();
     let Body::Commit(_, commit) = &records[1].body else { panic!("a batch") };
-    let Piece::Inline(parts) = &commit.pieces[0] else { panic!("inline") };
-    assert_eq!(parts.len(), 2);
-    assert!(parts.iter().all(|p| p.as_ptr().addr() % 64 == 0));
+    let outcomes = &commit.outcomes[0];
+    assert_eq!(outcomes.len(), 2);
+    assert!(outcomes.iter().all(|p| p.as_ptr().addr() % 64 == 0));
 }
 
 #[test]
@@ -167,16 +167,6 @@ fn other_directories_are_refused() {
 }
 
 #[test]
-fn a_piece_in_a_segment_is_refused_for_now() {
-    let mut writer = new_log();
-    let pieces = vec![Piece::Segment { segment: 1, offset: 0, len: 9 }, Piece::Inline(vec![])];
-    append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
-    let error = reopen(writer.into_storage()).unwrap_err();
-    assert_eq!(error.sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
-    assert!(error.message.starts_with("log record 2 in log file 1 at offset "), "{error}");
-}
-
-#[test]
 fn the_image_of_a_record_inside_a_payload_cannot_vouch_for_anything() {
     // A record that reports the next hundred as durable, encoded for another place of the same log.
     let mut writer = new_log();
@@ -190,8 +180,8 @@ fn the_image_of_a_record_inside_a_payload_cannot_vouch_for_anything() {
     assert_eq!(images.len(), 3 * 64);
     let mut writer = new_log();
     append(&mut writer, &batch(1, 100));
-    let pieces = vec![Piece::Inline(vec![Bytes::from(images)]), Piece::Inline(vec![])];
-    append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { pieces, ..Commit::default() }));
+    let outcomes = vec![vec![Bytes::from(images)], vec![]];
+    append(&mut writer, &Body::Commit(RecordKind::Batch, Commit { outcomes, ..Commit::default() }));
     let mut storage = writer.into_storage();
     let bytes = storage.log_file_mut(FIRST_LOG_FILE).unwrap();
     let first = bytes.windows(8).position(|w| w == [1; 8]).unwrap();

@@ -9,6 +9,7 @@ use arrow_array::types::*;
 use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
 
 use super::*;
+use crate::error::SqlState;
 use crate::schema::{ColumnDef, ColumnType};
 
 const T: TableId = TableId(1);
@@ -29,7 +30,7 @@ fn accounts(keyed: bool) -> Arc<TableDef> {
             column(0, "name", ColumnType::Text, false),
             column(1, "balance", ColumnType::Int64, true),
         ],
-        primary_key: if keyed { vec![0] } else { vec![] },
+        primary_key: if keyed { vec![ColumnId(0)] } else { vec![] },
         shard_key: vec![],
         sort_key: vec![],
         created_at: Sequence(1),
@@ -53,7 +54,7 @@ fn rows(values: &[(&str, Option<i64>)], first_offset: i64) -> RecordBatch {
 
 fn stage(shard: &mut Shard, sequence: u64, work: Vec<Work>) -> (Bytes, Counts, Vec<Rejected>) {
     match shard.handle(ShardCommand::Stage { sequence: Sequence(sequence), work }) {
-        ShardReply::Staged { piece, counts, rejected, .. } => (piece, counts, rejected),
+        ShardReply::Staged { outcome, counts, rejected, .. } => (outcome, counts, rejected),
         other => panic!("{other:?}"),
     }
 }
@@ -98,7 +99,7 @@ fn owned(values: &[(&str, Option<i64>)]) -> Vec<(String, Option<i64>)> {
 fn appended_rows_are_seen_after_publish_only() {
     let mut shard = Shard::new(ShardId(0), 1);
     stage(&mut shard, 1, vec![Work::CreateTable(accounts(false))]);
-    let (piece, counts, _) =
+    let (outcome, counts, _) =
         stage(&mut shard, 2, vec![Work::append(T, rows(&[("a", Some(1)), ("a", None)], 5))]);
     assert_eq!(counts, Counts { inserted: 2, ..Counts::default() });
     let view = publish(&mut shard, 1);
@@ -106,8 +107,8 @@ fn appended_rows_are_seen_after_publish_only() {
     assert_eq!(contents(&publish(&mut shard, 2)), owned(&[("a", None), ("a", Some(1))]));
     let mut replica = Shard::new(ShardId(0), 1);
     let created = CatalogChange::TableCreated(accounts(false).as_ref().clone());
-    replica.replay(Sequence(1), &[created], &Piece::Inline(vec![])).unwrap();
-    replica.replay(Sequence(2), &[], &Piece::Inline(vec![piece])).unwrap();
+    replica.replay(Sequence(1), &[created], &[]).unwrap();
+    replica.replay(Sequence(2), &[], &[outcome]).unwrap();
     assert_eq!(contents(&replica.recovered()), owned(&[("a", None), ("a", Some(1))]));
 }
 
@@ -162,8 +163,12 @@ fn abandon_restores_what_was() {
 
 fn add_up() -> OnDuplicate {
     use crate::expr::{Arithmetic, Expr, Update};
-    let sum = Expr::Arithmetic(Arithmetic::Add, Box::new(Expr::Stored(1)), Box::new(Expr::Incoming(1)));
-    OnDuplicate::Update(Update { assignments: vec![(1, sum)], condition: None })
+    let sum = Expr::Arithmetic(
+        Arithmetic::Add,
+        Box::new(Expr::Stored(ColumnId(1))),
+        Box::new(Expr::Incoming(ColumnId(1))),
+    );
+    OnDuplicate::Update(Update { assignments: vec![(ColumnId(1), sum)], condition: None })
 }
 
 #[test]
@@ -171,9 +176,9 @@ fn a_hundred_thousand_updates_of_one_key_are_one_post_image() {
     let mut shard = Shard::new(ShardId(0), 1);
     stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
     let payments: Vec<(&str, Option<i64>)> = (0..100_000).map(|i| ("a", Some(i))).collect();
-    let (piece, counts, rejected) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), add_up())]);
+    let (outcome, counts, rejected) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), add_up())]);
     assert_eq!(counts, Counts { inserted: 1, updated: 99_999, ..Counts::default() });
-    assert!(rejected.is_empty() && piece.len() < 1000, "{} bytes", piece.len());
+    assert!(rejected.is_empty() && outcome.len() < 1000, "{} bytes", outcome.len());
     let view = publish(&mut shard, 2);
     assert_eq!(contents(&view), owned(&[("a", Some(99_999 * 50_000))]));
     let last = view.tables[&T].chunks[0].rows.column(4).as_primitive::<Int64Type>().value(0);
@@ -188,9 +193,9 @@ fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused()
     stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
     let names: Vec<String> = (0..20).map(|i| format!("{i:0200}")).collect();
     let payments: Vec<(&str, Option<i64>)> = names.iter().map(|name| (name.as_str(), Some(1))).collect();
-    let (piece, counts, _) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), OnDuplicate::Reject)]);
+    let (outcome, counts, _) = stage(&mut shard, 2, vec![upsert(rows(&payments, 0), OnDuplicate::Reject)]);
     assert_eq!(counts, Counts { inserted: 20, ..Counts::default() });
-    assert!(columns::pieces(&piece).unwrap().len() >= 5);
+    assert!(columns::pieces(&outcome).unwrap().len() >= 5);
     // Stored rows count too: keys of 200 bytes, gathered for updates.
     let (_, counts, _) = stage(&mut shard, 3, vec![upsert(rows(&payments, 20), add_up())]);
     assert_eq!(counts, Counts { updated: 20, ..Counts::default() });
@@ -207,7 +212,7 @@ fn rows_of_many_bytes_are_taken_in_parts_and_a_row_that_is_too_long_is_refused()
         (rejected[0].error.sqlstate, rejected[0].origin),
         (SqlState::PROGRAM_LIMIT_EXCEEDED, Some((SplitId(0), 41)))
     );
-    let keep = Update { assignments: vec![(1, Expr::Stored(1))], condition: None };
+    let keep = Update { assignments: vec![(ColumnId(1), Expr::Stored(ColumnId(1)))], condition: None };
     let (_, counts, rejected) =
         stage(&mut shard, 5, vec![upsert(rows(&[("a", None), ("b", None)], 50), OnDuplicate::Update(keep))]);
     assert_eq!((counts.updated, rejected.len()), (2, 0));
@@ -251,9 +256,9 @@ fn an_outcome_of_many_rows_is_several_pieces() {
     let view = publish(&mut shard, 3);
     let mut replica = Shard::new(ShardId(0), 1);
     let created = CatalogChange::TableCreated(accounts(true).as_ref().clone());
-    replica.replay(Sequence(1), &[created], &Piece::Inline(vec![])).unwrap();
-    replica.replay(Sequence(2), &[], &Piece::Inline(vec![first])).unwrap();
-    replica.replay(Sequence(3), &[], &Piece::Inline(vec![second])).unwrap();
+    replica.replay(Sequence(1), &[created], &[]).unwrap();
+    replica.replay(Sequence(2), &[], &[first]).unwrap();
+    replica.replay(Sequence(3), &[], &[second]).unwrap();
     let (live, replayed) = (contents(&view), contents(&replica.recovered()));
     assert_eq!(live.len(), 150_000);
     assert!(live.iter().all(|(_, balance)| *balance == Some(2)) && live == replayed);
@@ -287,46 +292,44 @@ fn rows_that_are_updated_all_the_time_take_bounded_room() {
 }
 
 #[test]
-fn a_piece_that_contradicts_the_state_is_corruption() {
+fn an_outcome_that_contradicts_the_state_is_corruption() {
     let table = accounts(true);
     let created = [CatalogChange::TableCreated(table.as_ref().clone())];
-    let piece = |deletes: &[RowId], rows: Option<&RecordBatch>| {
+    let outcome = |deletes: &[RowId], rows: Option<&RecordBatch>| {
         let mut out = Vec::new();
         columns::encode(&table, deletes, rows, &mut out);
-        Piece::Inline(vec![out.into()])
+        vec![out.into()]
     };
     let id = |sequence, ordinal| RowId { sequence: Sequence(sequence), ordinal };
     let one = rows(&[("a", Some(1))], 0);
-    let cases: [(&str, Piece); 6] = [
-        ("a row that does not exist is deleted", piece(&[id(1, 7)], None)),
-        ("a row is deleted twice", piece(&[id(1, 0), id(1, 0)], None)),
-        ("a key occurs twice", piece(&[], Some(&one))),
-        ("a key is added twice", piece(&[], Some(&rows(&[("b", None), ("b", None)], 0)))),
+    let cases: [(&str, Vec<Bytes>); 6] = [
+        ("a row that does not exist is deleted", outcome(&[id(1, 7)], None)),
+        ("a row is deleted twice", outcome(&[id(1, 0), id(1, 0)], None)),
+        ("a key occurs twice", outcome(&[], Some(&one))),
+        ("a key is added twice", outcome(&[], Some(&rows(&[("b", None), ("b", None)], 0)))),
         (
             "a row belongs to another shard",
-            piece(&[], Some(&rows(&[("x", None), ("y", None), ("z", None)], 0))),
+            outcome(&[], Some(&rows(&[("x", None), ("y", None), ("z", None)], 0))),
         ),
         ("rows of no table", {
             let other = TableDef { id: TableId(9), ..table.as_ref().clone() };
             let mut out = Vec::new();
             columns::encode(&other, &[], Some(&one), &mut out);
-            Piece::Inline(vec![out.into()])
+            vec![out.into()]
         }),
     ];
     for (what, bad) in cases {
         let shards = if what.contains("another shard") { 64 } else { 1 };
         let mut shard = Shard::new(ShardId(0), shards);
-        let start = if shards == 1 { piece(&[], Some(&one)) } else { Piece::Inline(vec![]) };
+        let start = if shards == 1 { outcome(&[], Some(&one)) } else { vec![] };
         shard.replay(Sequence(1), &created, &start).unwrap();
         let error = shard.replay(Sequence(2), &[], &bad).expect_err(what);
         assert_eq!(error.sqlstate, SqlState::DATA_CORRUPTED, "{what}");
     }
     let mut shard = Shard::new(ShardId(0), 1);
-    shard.replay(Sequence(3), &created, &Piece::Inline(vec![])).unwrap();
-    assert!(shard.replay(Sequence(3), &[], &Piece::Inline(vec![])).is_err(), "records go on");
-    assert!(shard.replay(Sequence(4), &created, &Piece::Inline(vec![])).is_err(), "a table is created once");
-    let log_file = Piece::Segment { segment: 1, offset: 0, len: 1 };
-    assert!(shard.replay(Sequence(5), &[], &log_file).is_err());
+    shard.replay(Sequence(3), &created, &[]).unwrap();
+    assert!(shard.replay(Sequence(3), &[], &[]).is_err(), "records go on");
+    assert!(shard.replay(Sequence(4), &created, &[]).is_err(), "a table is created once");
 }
 
 #[test]
@@ -334,11 +337,16 @@ fn a_program_that_does_not_fit_its_table_refuses_rows_and_nothing_else() {
     use crate::expr::{Expr, Update};
     let mut shard = Shard::new(ShardId(0), 1);
     stage(&mut shard, 1, vec![Work::CreateTable(accounts(true))]);
-    for assignment in [(0, Expr::Incoming(0)), (9, Expr::Incoming(0)), (1, Expr::Incoming(0))] {
-        let program = OnDuplicate::Update(Update { assignments: vec![assignment], condition: None });
-        let (piece, counts, rejected) =
+    for assignment in
+        [(0, Expr::Incoming(ColumnId(0))), (9, Expr::Incoming(ColumnId(0))), (1, Expr::Incoming(ColumnId(0)))]
+    {
+        let program = OnDuplicate::Update(Update {
+            assignments: vec![(ColumnId(assignment.0), assignment.1)],
+            condition: None,
+        });
+        let (outcome, counts, rejected) =
             stage(&mut shard, 2, vec![upsert(rows(&[("a", Some(1)), ("a", None)], 0), program)]);
-        assert!(piece.is_empty() && counts == Counts::default());
+        assert!(outcome.is_empty() && counts == Counts::default());
         assert!(rejected.len() == 2 && rejected[0].error.sqlstate == SqlState::INVALID_PARAMETER_VALUE);
     }
 }

@@ -13,7 +13,6 @@ use crate::error::SqlState;
 use crate::expr::scalar::{Value, array, interpret, value_at};
 use crate::expr::{Arithmetic, Comparison, Expr, Literal, OnDuplicate, Update};
 use crate::message::{Counts, ShardCommand, ShardReply, Work};
-use crate::record::Piece;
 use crate::schema::{CatalogChange, ColumnDef, ColumnType, TableDef};
 use crate::shard::{Shard, ShardLimits};
 use crate::snapshot::ShardView;
@@ -38,7 +37,7 @@ fn table(at: usize) -> Arc<TableDef> {
         name: format!("t{at}"),
         schema_version: 1,
         columns: (0..TYPES.len()).map(column).collect(),
-        primary_key: KEYS[at].to_vec(),
+        primary_key: KEYS[at].iter().map(|at| ColumnId(u32::from(*at))).collect(),
         shard_key: vec![],
         sort_key: vec![],
         created_at: Sequence(1),
@@ -63,23 +62,26 @@ fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 fn rules() -> Vec<OnDuplicate> {
-    let stored = |c| Box::new(Expr::Stored(c));
-    let incoming = |c| Box::new(Expr::Incoming(c));
-    let update = |assignments, condition| OnDuplicate::Update(Update { assignments, condition });
+    let stored = |c| Box::new(Expr::Stored(ColumnId(c)));
+    let incoming = |c| Box::new(Expr::Incoming(ColumnId(c)));
+    let update = |assignments: Vec<(u32, Expr)>, condition| {
+        let assignments = assignments.into_iter().map(|(column, expr)| (ColumnId(column), expr)).collect();
+        OnDuplicate::Update(Update { assignments, condition })
+    };
     let add = |c| Expr::Arithmetic(Arithmetic::Add, stored(c), incoming(c));
     let null_is_five =
-        Expr::Coalesce(vec![Expr::Stored(2), Expr::Literal(Literal::Int(5), ColumnType::Int64)]);
+        Expr::Coalesce(vec![Expr::Stored(ColumnId(2)), Expr::Literal(Literal::Int(5), ColumnType::Int64)]);
     vec![
         OnDuplicate::Reject,
         OnDuplicate::Ignore,
         OnDuplicate::Replace,
         // Folds.
         update(vec![(2, add(2))], None),
-        update(vec![(3, add(3)), (2, Expr::Incoming(2))], None),
+        update(vec![(3, add(3)), (2, Expr::Incoming(ColumnId(2)))], None),
         update(
             vec![
-                (2, Expr::Greatest(vec![Expr::Stored(2), Expr::Incoming(2)])),
-                (3, Expr::Least(vec![Expr::Stored(3), Expr::Incoming(3)])),
+                (2, Expr::Greatest(vec![Expr::Stored(ColumnId(2)), Expr::Incoming(ColumnId(2))])),
+                (3, Expr::Least(vec![Expr::Stored(ColumnId(3)), Expr::Incoming(ColumnId(3))])),
                 (4, Expr::Concat(incoming(1), incoming(4))),
             ],
             None,
@@ -94,7 +96,7 @@ fn rules() -> Vec<OnDuplicate> {
         ),
         // Rounds.
         update(
-            vec![(2, Expr::Incoming(2)), (4, Expr::Concat(stored(4), incoming(4)))],
+            vec![(2, Expr::Incoming(ColumnId(2))), (4, Expr::Concat(stored(4), incoming(4)))],
             Some(Expr::Compare(Comparison::Greater, incoming(2), Box::new(null_is_five.clone()))),
         ),
         update(
@@ -177,7 +179,7 @@ fn updated(old: &Row, row: &Row, update: &Update) -> Result<Option<Row>, SqlStat
     }
     let mut new = old.clone();
     for (column, expr) in &update.assignments {
-        new[*column as usize] = interpret(expr, old, row)?;
+        new[column.0 as usize] = interpret(expr, old, row)?;
     }
     if new[3] == Value::Null {
         return Err(SqlState::NOT_NULL_VIOLATION);
@@ -271,7 +273,7 @@ fn sorted(mut rows: Vec<Row>) -> Vec<String> {
 struct Record {
     sequence: u64,
     changes: Vec<CatalogChange>,
-    parts: Vec<bytes::Bytes>,
+    outcomes: Vec<bytes::Bytes>,
     before: Model,
     ids_before: [u32; KEYS.len()],
 }
@@ -325,7 +327,13 @@ impl World {
     fn record(&mut self) {
         let before = self.model.clone();
         let ids_before = self.ids;
-        self.staged.push(Record { sequence: self.next, changes: vec![], parts: vec![], before, ids_before });
+        self.staged.push(Record {
+            sequence: self.next,
+            changes: vec![],
+            outcomes: vec![],
+            before,
+            ids_before,
+        });
         self.next += 1;
     }
 
@@ -340,7 +348,7 @@ impl World {
         record.changes.push(change);
         let sequence = Sequence(record.sequence);
         let reply = self.shard.handle(ShardCommand::Stage { sequence, work: vec![work] });
-        assert!(matches!(reply, ShardReply::Staged { piece, .. } if piece.is_empty()));
+        assert!(matches!(reply, ShardReply::Staged { outcome, .. } if outcome.is_empty()));
     }
 
     fn tip(&mut self) -> Arc<ShardView> {
@@ -389,14 +397,14 @@ impl World {
         let record = self.staged.last_mut().unwrap();
         let sequence = Sequence(record.sequence);
         match self.shard.handle(ShardCommand::Stage { sequence, work: vec![work] }) {
-            ShardReply::Staged { piece, counts: got, rejected, ignored: ignored_of, .. } => {
+            ShardReply::Staged { outcome, counts: got, rejected, ignored: ignored_of, .. } => {
                 assert_eq!(got, counts);
                 let rejected: Vec<_> =
                     rejected.iter().map(|r| (r.origin.unwrap().1, r.error.sqlstate)).collect();
                 assert_eq!(rejected, refused);
                 assert_eq!(ignored_of.values().map(|offsets| offsets.len() as u64).sum::<u64>(), ignored);
-                self.trace.extend_from_slice(&piece);
-                record.parts.push(piece);
+                self.trace.extend_from_slice(&outcome);
+                record.outcomes.push(outcome);
             }
             other => panic!("{other:?}"),
         }
@@ -425,7 +433,7 @@ impl World {
             (self.published, self.published_ids) = (self.model.clone(), self.ids);
         }
         for record in self.staged.drain(..count) {
-            self.log.push((record.sequence, record.changes, record.parts));
+            self.log.push((record.sequence, record.changes, record.outcomes));
         }
         let through = Sequence(through);
         match self.shard.handle(ShardCommand::Publish { through, horizon: through }) {
@@ -436,8 +444,8 @@ impl World {
 
     fn recover(&self) -> (Shard, Arc<ShardView>) {
         let mut shard = Shard::new(ShardId(0), 1);
-        for (sequence, changes, parts) in &self.log {
-            shard.replay(Sequence(*sequence), changes, &Piece::Inline(parts.clone())).unwrap();
+        for (sequence, changes, outcomes) in &self.log {
+            shard.replay(Sequence(*sequence), changes, outcomes).unwrap();
         }
         let view = shard.recovered();
         (shard, view)
@@ -499,8 +507,7 @@ fn go_on(world: &mut World, mut follower: Shard) {
         world.record();
         world.rows(at, 3, rows, 2, &[]);
         let record = world.staged.last().unwrap();
-        let piece = Piece::Inline(record.parts.clone());
-        follower.replay(Sequence(record.sequence), &[], &piece).unwrap();
+        follower.replay(Sequence(record.sequence), &[], &record.outcomes).unwrap();
         assert_same(&world.tip(), &follower.recovered(), &world.ids);
     }
 }
