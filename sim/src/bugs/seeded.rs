@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn an_error_of_the_compiler_is_blamed_on_its_patch() {
         let mut choices = Choices::new("fn f() {\n    a();\n}\n").unwrap();
-        choices.add(0, "fn f() {\n    a() + ;\n}\n").err().expect("it cannot be parsed");
+        choices.add(0, "fn f() {\n    a() + ;\n}\n").expect_err("it cannot be parsed");
         choices.add(0, "fn f() {\n    b();\n}\n").unwrap();
         let text = choices.write("active()", &["b-for-a"]);
         let line = text.lines().position(|line| line.contains("b();")).unwrap() + 1;
