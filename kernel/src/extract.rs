@@ -6,7 +6,6 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
-use crate::defects::{self, Defect};
 use crate::error::Error;
 use crate::ids::*;
 
@@ -178,8 +177,7 @@ impl OrdinalFilter {
     /// True if the message must be processed; false if its ordinal was admitted before. The filter compares ordinals,
     /// never content (fault A14). A forward jump is a hole at the source (faults A7, A8) and is accepted.
     pub fn admit(&mut self, ordinal: i64, mark: Mark) -> bool {
-        let passed = ordinal < self.next;
-        if passed && !(defects::is(Defect::WatermarkLowered) && ordinal + 1 < self.next) {
+        if ordinal < self.next {
             return false;
         }
         self.next = ordinal + 1;
@@ -190,9 +188,6 @@ impl OrdinalFilter {
     /// Moves over a hole at the end of a fetch (an empty fetch up to here: control records). Never moves back (fault
     /// A19).
     pub fn advance_to(&mut self, next_ordinal: i64) {
-        if defects::is(Defect::NoProgressOverHoles) {
-            return;
-        }
         self.next = self.next.max(next_ordinal);
     }
 }

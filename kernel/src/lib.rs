@@ -28,10 +28,9 @@
 #![forbid(unsafe_code)]
 // Purity: kernel/clippy.toml names what the kernel must not use.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
-// The one exception: coverage marks and seeded defects, each per thread, in test builds. tests/purity.rs allows them in
-// their two files only.
+// The one exception: coverage marks, per thread, in test builds. tests/purity.rs allows them in their file only.
 #![cfg_attr(
-    any(feature = "coverage", feature = "defects"),
+    feature = "coverage",
     allow(clippy::disallowed_macros, reason = "clippy checks disallowed macros at the crate's root")
 )]
 
@@ -41,7 +40,6 @@ pub mod continuity;
 pub mod coordinator;
 pub mod coverage;
 pub mod cursors;
-pub mod defects;
 pub mod error;
 pub mod expr;
 pub mod extract;

@@ -26,7 +26,6 @@ use arrow_schema::{DataType, TimeUnit};
 use arrow_select::take::take_record_batch;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::defects::{self, Defect};
 use crate::schema::TableDef;
 
 /// Hash of a null: XXH3-64 of no bytes, inverted, so that it differs from the hash of the empty text.
@@ -66,7 +65,6 @@ pub fn hash_is_exact(data_type: &DataType) -> bool {
 /// The shard of a hash. Bits 0 to 31 of the hash select it; the key index of the shard uses the other bits.
 pub fn shard_of(hash: u64, shard_count: u16) -> u16 {
     assert!(shard_count > 0, "a database has at least one shard");
-    let shard_count = if defects::is(Defect::RoutedWithinEight) { shard_count.min(8) } else { shard_count };
     (((hash & 0xffff_ffff) * u64::from(shard_count)) >> 32) as u16
 }
 
@@ -83,11 +81,7 @@ pub fn route(table: &TableDef, rows: &RecordBatch, shard_count: u16) -> Vec<Opti
         return by_shard;
     }
     let mut hashes = Vec::new();
-    let mut columns = table.placement_columns();
-    if defects::is(Defect::RoutedByFirstColumn) {
-        columns.truncate(1);
-    }
-    hash_rows(rows, &columns, &mut hashes);
+    hash_rows(rows, &table.placement_columns(), &mut hashes);
     let (indices, ends) = sort_by_shard(&hashes, shard_count);
     let indices = ScalarBuffer::from(indices);
     let mut start = 0;
@@ -201,7 +195,7 @@ fn hash_word(word: u64) -> u64 {
 
 /// Bits that are equal for equal values.
 pub(crate) fn canonical_bits(value: f64) -> u64 {
-    if value.is_nan() && !defects::is(Defect::NansDiffer) {
+    if value.is_nan() {
         0x7ff8_0000_0000_0000
     } else if value == 0.0 {
         0

@@ -1,5 +1,5 @@
 //! The regression folder: small runs that once failed, or that fail with a defect seeded. On the kernel as it is they
-//! must pass; with their defect seeded (`cargo test -p sim --features defects`) they must still fail.
+//! must pass; with their defect seeded they must still fail, which `sim bugs --scenarios` checks.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,12 @@ use sim::trace::Keep;
 
 fn scenarios() -> Vec<(PathBuf, Scenario)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let files = std::fs::read_dir(&folder).expect("the folder is there");
-    let mut paths: Vec<PathBuf> = files.map(|file| file.expect("it can be listed").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    let read = |path: PathBuf| {
-        let scenario = Scenario::read(&path).unwrap_or_else(|error| panic!("{error}"));
+    let scenarios = Scenario::read_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+    for (path, scenario) in &scenarios {
         assert!(scenario.case.bug.is_some() && !scenario.story.is_empty(), "{}", path.display());
-        (path, scenario)
-    };
-    paths.into_iter().map(read).collect()
+    }
+    scenarios
 }
-
-/// Checks all scenarios, and names the command that records them again.
-#[cfg(feature = "defects")]
-const RECORD_AGAIN: &str =
-    "cargo run --release -p sim --features defects -- shrink --scenario sim/scenarios --shrink-for 30s";
 
 /// Seeds of a scenario's small world that the shipped kernel must pass, beside the recorded run.
 const SEEDS_PASSED: u64 = 20;
@@ -49,44 +39,7 @@ fn the_shipped_kernel_passes_every_scenario() {
     }
 }
 
-/// Seeds of its small world among which one must catch a scenario's bug, if the recorded run no longer does.
-#[cfg(feature = "defects")]
-const SEEDS_TRIED: u64 = 3000;
-
-/// Caught by the recorded run, or, if the world has changed since, by a seed of its small world.
-#[cfg(feature = "defects")]
-#[test]
-fn every_scenario_still_catches_its_bug() {
-    use sim::shrink::case::Catches;
-
-    // Some are caught by assertions of the kernel; their panics are expected here.
-    sim::run::catch_panics();
-    let (mut wrong, mut stale) = (Vec::new(), false);
-    for (path, scenario) in scenarios() {
-        match scenario.catches(SEEDS_TRIED) {
-            Catches::AsRecorded => {}
-            Catches::Seed(seed) => {
-                stale = true;
-                println!(
-                    "{}: caught by seed {seed} of its small world, no longer as recorded",
-                    path.display()
-                );
-            }
-            Catches::No => wrong.push(path),
-        }
-    }
-    // Printed, because messages of panics are suppressed.
-    for path in &wrong {
-        println!("{}: {SEEDS_TRIED} seeds of its small world do not catch its bug", path.display());
-    }
-    if stale || !wrong.is_empty() {
-        println!("the world has changed since these were recorded; {RECORD_AGAIN}");
-    }
-    assert!(wrong.is_empty());
-}
-
 /// A seeded defect is shrunk until its story is short.
-#[cfg(feature = "defects")]
 #[test]
 fn seeded_defects_become_short_stories() {
     use sim::defects::SeededDefect;

@@ -24,7 +24,6 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::schema::{HIDDEN_COLUMNS, TableDef};
@@ -59,11 +58,7 @@ pub fn encode(table: &TableDef, deletes: &[RowId], rows: Option<&RecordBatch>, o
     out.extend_from_slice(&table.schema_version.to_le_bytes());
     out.extend_from_slice(&(row_count as u32).to_le_bytes());
     out.extend_from_slice(&u32::try_from(deletes.len()).expect("row counts have 32 bits").to_le_bytes());
-    let column_count = match defects::is(Defect::ColumnsCountedShort) {
-        true => u16::from(columns.len() as u8),
-        false => columns.len() as u16,
-    };
-    out.extend_from_slice(&column_count.to_le_bytes());
+    out.extend_from_slice(&(columns.len() as u16).to_le_bytes());
     out.extend_from_slice(&FORMAT.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
     if !deletes.is_empty() {

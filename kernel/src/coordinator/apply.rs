@@ -2,9 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
-use crate::ids::Position;
 use crate::record::{Commit, CursorAdvance};
 use crate::schema::Catalog;
 
@@ -50,11 +48,7 @@ fn apply_advance(catalog: &mut Catalog, advance: &CursorAdvance) -> Result<()> {
     if split.finished || !cursor.is_continued_by(first) || !is_forward {
         return Err(contradiction(format!("range {first}..{next} does not follow {cursor}")));
     }
-    let mut next = *next;
-    if defects::is(Defect::CursorOffByOne) && first.is_before(&next) {
-        next = Position::kafka(next.ordinal() - 1, next.leader_epoch());
-    }
-    cursors.advance(advance.split, next, advance.finished);
+    cursors.advance(advance.split, *next, advance.finished);
     cursors.dead_letters += advance.tally.dead_letters;
     Ok(())
 }

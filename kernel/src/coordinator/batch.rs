@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::staging::{Origin, WorkByShard};
 use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::extract::{DeadLetter, Extract, Originals};
 use crate::ids::*;
 use crate::message::Work;
@@ -97,10 +96,7 @@ impl Coordinator {
             let known = cursors.get(set.split).and_then(|split| split.position);
             known.is_none_or(|known| known == set.position)
         };
-        assert!(
-            splits.iter().all(is_first) || defects::is(Defect::LossIsReset),
-            "a first cursor is set only once"
-        );
+        assert!(splits.iter().all(is_first), "a first cursor is set only once");
         let catalog = vec![CatalogChange::CursorsSet { pipeline: id, splits }];
         let commit = Commit { at_us: self.now_us, catalog, ..Commit::default() };
         self.stage(RecordKind::Cursor, Origin::Own, commit, WorkByShard::new());
@@ -115,7 +111,7 @@ impl Coordinator {
             if self.batch_due(id, source).is_none_or(|due_us| due_us > self.now_us) {
                 continue;
             }
-            if self.requests.is_barred(table) && !defects::is(Defect::TableLockIgnored) {
+            if self.requests.is_barred(table) {
                 reached(CoverageMark::TableLockHeldUpBatch);
             } else if tables.insert(table) {
                 ready.push(id);
@@ -193,10 +189,7 @@ impl Coordinator {
     fn cursor_advances(&self, id: PipelineId, extracts: &[Extract]) -> Vec<CursorAdvance> {
         let mut advances: Vec<CursorAdvance> = vec![];
         for extract in extracts {
-            let mut next = extract.next;
-            if defects::is(Defect::LeaderEpochForgotten) {
-                next = next.unmarked();
-            }
+            let next = extract.next;
             let dead_letters = extract.dead_letters.len() as u64;
             if extract.messages == 0 {
                 reached(CoverageMark::HolesCommitted);

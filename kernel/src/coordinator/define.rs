@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::Coordinator;
 use super::staging::WorkByShard;
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
@@ -77,9 +76,7 @@ impl Coordinator {
     }
 
     fn create_table(&mut self, spec: TableSpec, if_not_exists: bool) -> Result<Resolution> {
-        let seen =
-            if defects::is(Defect::DefinitionSeesPublished) { &self.published().catalog } else { &self.tip };
-        if seen.table_named(&spec.name).is_some() {
+        if self.tip.table_named(&spec.name).is_some() {
             return if if_not_exists {
                 Ok(Resolution::Nothing)
             } else {
@@ -208,10 +205,9 @@ impl Coordinator {
             pipeline.generation = Generation(pipeline.generation.0 + 1);
             pipeline.start_at = StartAt::Earliest;
         }
-        let forgets = source_changed || defects::is(Defect::AlterForgetsOffsets);
-        let forgotten = forgets.then_some(CatalogChange::CursorsForgotten(pipeline.id));
+        let forgotten = source_changed.then_some(CatalogChange::CursorsForgotten(pipeline.id));
         if before.state == PipelineState::Running {
-            self.open_altered(&before, &pipeline);
+            self.open_altered(&pipeline);
         } else {
             // The error of a failed pipeline belongs to its old definition.
             pipeline.state = PipelineState::Stopped;
@@ -220,22 +216,13 @@ impl Coordinator {
         outcome(RecordKind::Catalog, [set].into_iter().chain(forgotten).collect())
     }
 
-    fn open_altered(&mut self, before: &Arc<PipelineDef>, pipeline: &PipelineDef) {
+    fn open_altered(&mut self, pipeline: &PipelineDef) {
         reached(CoverageMark::AlteredWhileRunning);
-        if defects::is(Defect::AlterKeepsFetched) {
-            return;
-        }
         let last_batch_us = self.pipelines.get(&pipeline.id).map(|source| source.last_batch_us);
         self.close_source(pipeline.id);
-        let opened = match defects::is(Defect::AlterOpensOldDefinition) {
-            true => PipelineDef { epoch: pipeline.epoch, ..(**before).clone() },
-            false => pipeline.clone(),
-        };
-        self.open_source(Arc::new(opened), pipeline.epoch);
+        self.open_source(Arc::new(pipeline.clone()), pipeline.epoch);
         // The pause between two batches continues across the change.
-        if let (Some(last_batch_us), Some(source)) = (last_batch_us, self.pipelines.get_mut(&pipeline.id))
-            && !defects::is(Defect::AlterForgetsPause)
-        {
+        if let (Some(last_batch_us), Some(source)) = (last_batch_us, self.pipelines.get_mut(&pipeline.id)) {
             source.last_batch_us = last_batch_us;
         }
     }
@@ -246,9 +233,7 @@ impl Coordinator {
             Err(_) if if_exists => return Ok(Resolution::Nothing),
             Err(error) => return Err(error),
         };
-        if !defects::is(Defect::DropLeavesSource) {
-            self.close_source(id);
-        }
+        self.close_source(id);
         let work = self.on_all_shards(|| Work::RemoveErrors(id));
         let catalog = vec![CatalogChange::PipelineDropped(id)];
         Ok(Resolution::Record { kind: RecordKind::Catalog, catalog, work })
@@ -312,9 +297,7 @@ impl Coordinator {
                 self.cursors_at(&pipeline, positions)?
             }
         };
-        if !defects::is(Defect::RewindKeepsGeneration) {
-            pipeline.generation = Generation(pipeline.generation.0 + 1);
-        }
+        pipeline.generation = Generation(pipeline.generation.0 + 1);
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
         outcome(RecordKind::Cursor, vec![CatalogChange::PipelineSet(pipeline), cursors])

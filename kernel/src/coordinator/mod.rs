@@ -26,7 +26,6 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, SqlState};
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
@@ -124,8 +123,6 @@ pub struct Coordinator {
     batch_turn: bool,
     last_epoch: Epoch,
     wake_at_us: Option<Micros>,
-    /// Pipelines whose sources recovery opened: for the seeded defect `topic-id-not-recovered`.
-    recovered: std::collections::BTreeSet<PipelineId>,
 }
 
 impl Coordinator {
@@ -256,8 +253,7 @@ impl Coordinator {
 
     /// A new epoch, higher than all before.
     fn new_epoch(&mut self) -> Epoch {
-        let last = if defects::is(Defect::EpochReused) { self.tip.last_epoch } else { self.last_epoch };
-        self.last_epoch = Epoch(last.max(self.tip.last_epoch).0 + 1);
+        self.last_epoch = Epoch(self.last_epoch.max(self.tip.last_epoch).0 + 1);
         self.last_epoch
     }
 
@@ -287,7 +283,6 @@ impl Coordinator {
             batch_turn,
             last_epoch: _,
             wake_at_us: _,
-            recovered: _,
         } = self;
         assert!(effects.is_empty(), "all effects are drained");
         let epochs = pipelines.iter().map(|(id, source)| (*id, source.epoch)).collect();

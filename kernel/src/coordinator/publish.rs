@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::Coordinator;
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::ids::*;
 use crate::message::{Counts, Effect, Response, ShardCommand};
 use crate::record::Body;
@@ -69,8 +68,6 @@ impl Publishing {
 impl Coordinator {
     pub(super) fn synced(&mut self, through: Sequence) {
         assert!(through < self.next_sequence, "only appended records can be durable");
-        let through =
-            if defects::is(Defect::DurableTooFar) { Sequence(self.next_sequence.0 - 1) } else { through };
         self.durable = self.durable.max(through);
         if self.publishing.is_some() {
             reached(CoverageMark::SyncedWhilePublishing);
@@ -108,9 +105,6 @@ impl Coordinator {
         let publishing = self.publishing.as_mut().expect("a shard publishes only on command");
         assert_eq!(publishing.through, through, "one publication at a time");
         assert!(publishing.waiting.remove(&shard), "one reply per command");
-        if defects::is(Defect::ViewsShownOneByOne) {
-            self.published.shards[shard.0 as usize] = view.clone();
-        }
         publishing.views.push((shard, view));
         self.finish_publishing_if_complete();
         self.publish_durable();
@@ -133,9 +127,6 @@ impl Coordinator {
             self.published.sequence = record.sequence;
             self.published.catalog = record.catalog;
             for (pipeline, epoch, bytes) in record.credits {
-                if defects::is(Defect::CreditLeaked) && record.sequence < through {
-                    continue;
-                }
                 self.give_back_credit(pipeline, epoch, bytes);
             }
             answers.extend(record.reply);
@@ -143,11 +134,7 @@ impl Coordinator {
         let publish = Effect::Publish(self.published.clone());
         let replies =
             answers.into_iter().map(|(id, counts)| Effect::Reply { id, result: Ok(Response::Done(counts)) });
-        if defects::is(Defect::AnswerBeforePublish) {
-            self.effects.extend(replies.chain([publish]));
-        } else {
-            self.effects.extend([publish].into_iter().chain(replies));
-        }
+        self.effects.extend([publish].into_iter().chain(replies));
     }
 
     pub(super) fn sync_marker_due(&self) -> Option<Micros> {

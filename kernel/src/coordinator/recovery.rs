@@ -1,12 +1,11 @@
 //! From the log to a running coordinator.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::staging::{Origin, WorkByShard};
 use super::{Config, Coordinator, apply, requests};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::message::Effect;
@@ -79,19 +78,13 @@ impl Recovery {
         let mut coordinator = self.coordinator(config, now_us, views)?;
         coordinator.effects.push_back(Effect::Publish(coordinator.published.clone()));
         let catalog = coordinator.tip.clone();
-        if defects::is(Defect::RecoveredSequenceReused) && open.sequence > Sequence(1) {
-            coordinator.next_sequence = open.sequence;
-        }
         let running = || catalog.pipelines.values().filter(|p| p.state == PipelineState::Running);
         if coordinator.config.pipelines_stopped {
             coordinator.stop_recovered(running().cloned().collect());
-        }
-        let opens = !coordinator.config.pipelines_stopped || defects::is(Defect::StoppedAtStartRuns);
-        for pipeline in running().filter(|_| opens) {
-            let epoch = coordinator.new_epoch();
-            coordinator.open_source(pipeline.clone(), epoch);
-            if defects::is(Defect::TopicIdNotRecovered) {
-                coordinator.recovered.insert(pipeline.id);
+        } else {
+            for pipeline in running() {
+                let epoch = coordinator.new_epoch();
+                coordinator.open_source(pipeline.clone(), epoch);
             }
         }
         coordinator.ask_for_wake_up();
@@ -132,7 +125,6 @@ impl Recovery {
             requests: requests::Requests::default(),
             pipelines: BTreeMap::new(),
             batch_turn: false,
-            recovered: BTreeSet::new(),
             wake_at_us: None,
         })
     }

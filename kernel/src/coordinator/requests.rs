@@ -8,7 +8,6 @@ use super::Coordinator;
 use super::define::{Resolution, is_definition_of};
 use super::staging::{Origin, WorkByShard};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::message::{Definition, Effect, Request, Response, ShardCommand, Work, Write};
@@ -129,11 +128,7 @@ impl Coordinator {
         };
         // The request of a table lock's holder is never refused, because requests in the queue may wait for it. There
         // are at most as many such requests as table locks, and at most as many table locks as tables.
-        let mut holds_table_lock = waiting.holds_table_lock();
-        if defects::is(Defect::HolderTurnedAway) {
-            holds_table_lock = false;
-        }
-        if !holds_table_lock && self.requests.waiting.len() >= self.config.requests_waiting_max {
+        if !waiting.holds_table_lock() && self.requests.waiting.len() >= self.config.requests_waiting_max {
             reached(CoverageMark::RequestTurnedAway);
             let text =
                 format!("{} requests are waiting already; try again later", self.requests.waiting.len());

@@ -9,7 +9,6 @@ use minicbor::{Decode, Encode};
 use super::pacing::{Backlog, BatchRule};
 use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, SqlState};
 use crate::extract::Extract;
 use crate::ids::*;
@@ -37,10 +36,6 @@ pub(super) struct ActiveSource {
     /// When the last batch was closed.
     #[n(4)]
     pub last_batch_us: Micros,
-    /// For seeded defects that keep the extracts of a failed try.
-    #[cfg(feature = "defects")]
-    #[cbor(skip)]
-    kept: Option<Fetching>,
 }
 
 /// The phase of a source.
@@ -135,8 +130,6 @@ impl ActiveSource {
             retry: Retry::default(),
             last_token: 0,
             last_batch_us: Micros::MIN,
-            #[cfg(feature = "defects")]
-            kept: None,
         }
     }
 
@@ -216,22 +209,12 @@ impl ActiveSource {
 
     /// Begins a phase. Extracts of the old phase that are not staged are dropped.
     fn enter(&mut self, phase: Phase) {
-        let ended = std::mem::replace(&mut self.phase, phase);
-        #[cfg(feature = "defects")]
-        if let Phase::Fetching(fetching) = ended {
-            self.kept = fetching.kept_by_defect();
-        }
-        #[cfg(not(feature = "defects"))]
-        drop(ended);
+        self.phase = phase;
     }
 
     /// The source answered. Fetching begins.
     fn begin_fetching(&mut self, now_us: Micros) {
-        #[cfg(not(feature = "defects"))]
-        let kept = Fetching::default();
-        #[cfg(feature = "defects")]
-        let kept = self.kept.take().unwrap_or_default();
-        self.phase = Phase::Fetching(Fetching { last_metadata_us: now_us, ..kept });
+        self.phase = Phase::Fetching(Fetching { last_metadata_us: now_us, ..Fetching::default() });
         self.retry.tries = 0;
         self.retry.beyond_end.clear();
     }
@@ -239,7 +222,7 @@ impl ActiveSource {
     /// See [`crate::fingerprint`].
     #[cfg(feature = "explore")]
     pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
-        let ActiveSource { epoch: _, phase, retry, last_token: _, last_batch_us: _, .. } = self;
+        let ActiveSource { epoch: _, phase, retry, last_token: _, last_batch_us: _ } = self;
         let Retry { tries, beyond_end, report, last_reported } = retry;
         match phase {
             Phase::Opening => to.word(0u64),
@@ -278,11 +261,7 @@ impl Fetching {
             return false;
         }
         split.expected = extract.next;
-        if defects::is(Defect::BracketNotClosed) {
-            self.verified.push_back(extract);
-        } else {
-            self.fetched.push(extract);
-        }
+        self.fetched.push(extract);
         true
     }
 
@@ -303,12 +282,6 @@ impl Fetching {
         let (verified, unnamed): (Vec<_>, Vec<_>) = self.verifying.drain(..).partition(is_named);
         self.verified.extend(verified);
         self.fetched.splice(0..0, unnamed);
-        if defects::is(Defect::VerifiedTooEarly) {
-            self.verified.extend(self.fetched.drain(..));
-        }
-        if defects::is(Defect::AbsentPartitionDropped) {
-            self.splits.retain(|_, split| metadata.splits.contains_key(&split.name));
-        }
     }
 
     /// A split whose identity in this answer differs, with the old identity.
@@ -322,22 +295,6 @@ impl Fetching {
 
     fn has_extracts(&self) -> bool {
         !self.verified.is_empty() || !self.verifying.is_empty() || !self.fetched.is_empty()
-    }
-
-    /// The extracts that the seeded defects `retry-keeps-…` and `poison-counted-twice` keep from a failed try.
-    #[cfg(feature = "defects")]
-    fn kept_by_defect(mut self) -> Option<Fetching> {
-        let mut kept = Fetching::default();
-        if defects::is(Defect::RetryKeepsExpected) {
-            kept.splits = std::mem::take(&mut self.splits);
-        }
-        if defects::is(Defect::RetryKeepsVerifying) {
-            kept.verified = self.verifying.drain(..).collect();
-        } else if defects::is(Defect::PoisonCountedTwice) {
-            self.verified.retain(|extract| extract.messages == extract.dead_letters.len() as u64);
-            kept.verified = self.verified;
-        }
-        Some(kept)
     }
 
     /// See [`crate::fingerprint`].
@@ -393,7 +350,6 @@ impl Coordinator {
     /// Ends the load: STOP, DROP, failure. Extracts that are not staged are dropped.
     pub(super) fn close_source(&mut self, id: PipelineId) {
         self.close_epoch(id);
-        self.recovered.remove(&id);
         let Some(source) = self.pipelines.remove(&id) else { return };
         if matches!(source.phase, Phase::Failed(_)) {
             reached(CoverageMark::FailureForgotten);
@@ -433,8 +389,7 @@ impl Coordinator {
         }
         let pipeline = self.tip.pipelines[&id].clone();
         let cursors = self.cursors(id);
-        let changed = changed_identity(&pipeline, &cursors, &metadata);
-        if let Some(changed) = changed.filter(|_| !self.is_topic_unchecked(id)) {
+        if let Some(changed) = changed_identity(&pipeline, &cursors, &metadata) {
             reached(CoverageMark::TopicChangedAtOpen);
             return self.fail(id, source_changed(&pipeline, &changed));
         }
@@ -446,7 +401,7 @@ impl Coordinator {
         for (name, found) in &metadata.splits {
             let Some(cursor) = cursors.named(name).and_then(|(_, split)| split.position) else { continue };
             let loss = Loss { split: name.clone(), wanted: cursor, earliest: found.earliest, end: found.end };
-            if cursor.is_before(&found.earliest) && !is_reset(&pipeline, &cursor, &found.earliest) {
+            if cursor.is_before(&found.earliest) {
                 reached(CoverageMark::LostAtOpen);
                 return self.fail(id, lost(&pipeline, &loss));
             }
@@ -463,20 +418,13 @@ impl Coordinator {
         self.effects.push_back(Effect::Credit { pipeline: id, epoch, bytes });
     }
 
-    /// The seeded defects `topic-unchecked-at-open` and `topic-id-not-recovered`.
-    fn is_topic_unchecked(&self, id: PipelineId) -> bool {
-        defects::is(Defect::TopicUncheckedAtOpen)
-            || defects::is(Defect::TopicIdNotRecovered) && self.recovered.contains(&id)
-    }
-
     /// Handles ends before the cursors of some splits. They count as a loss after several such answers in a row.
     fn tolerate_or_fail(&mut self, id: PipelineId, found: BTreeMap<SplitName, Loss>) {
         let beyond_end = &mut self.active_source(id).retry.beyond_end;
         beyond_end.retain(|name, _| found.contains_key(name));
         found.keys().for_each(|name| *beyond_end.entry(name.clone()).or_default() += 1);
-        let is_loss =
-            |answers: u32| answers > METADATA_BEYOND_END_MAX || defects::is(Defect::BeyondEndIsLoss);
-        let loss = beyond_end.iter().find(|(_, answers)| is_loss(**answers)).map(|(name, _)| name.clone());
+        let loss = beyond_end.iter().find(|(_, answers)| **answers > METADATA_BEYOND_END_MAX);
+        let loss = loss.map(|(name, _)| name.clone());
         reached(match loss {
             Some(_) => CoverageMark::BeyondEndIsLoss,
             None => CoverageMark::BeyondEndTolerated,
@@ -494,9 +442,6 @@ impl Coordinator {
     /// Where a pipeline continues: its cursors at the tip, moved on by the batch that is being staged.
     fn cursors(&self, id: PipelineId) -> Cursors {
         let mut cursors = self.tip.cursors[&id].clone();
-        if defects::is(Defect::StagedCursorsForgotten) {
-            return cursors;
-        }
         let staged = self.staging.iter().flat_map(|staging| staging.advances());
         for advance in staged.filter(|advance| advance.pipeline == id) {
             reached(CoverageMark::OpenedWhileStaging);
@@ -523,8 +468,7 @@ impl Coordinator {
         let source = self.active_source(id);
         let epoch = source.epoch;
         let fetching = source.fetching_mut().expect("the source is being fetched");
-        let is_first =
-            defects::is(Defect::NewPartitionAtEnd) || !cursors.has_identity() && fetching.splits.is_empty();
+        let is_first = !cursors.has_identity() && fetching.splits.is_empty();
         let at_end = is_first && pipeline.start_at == StartAt::Latest;
         let mut starts = vec![];
         for (name, found) in &metadata.splits {
@@ -534,7 +478,6 @@ impl Coordinator {
                 continue;
             }
             let cursor = known.and_then(|known| known.position);
-            let cursor = cursor.filter(|at| !is_reset(&pipeline, at, &found.earliest));
             let position = cursor.unwrap_or(if at_end { found.end } else { found.earliest }.unmarked());
             if cursor.is_none() && at_end {
                 reached(CoverageMark::StartedAtLatest);
@@ -553,16 +496,10 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn extracted(&mut self, mut extract: Extract) {
+    pub(super) fn extracted(&mut self, extract: Extract) {
         let id = extract.pipeline;
-        if defects::is(Defect::StaleFetchAfterSetOffsets) {
-            self.adopt_after_rewind(&mut extract);
-        }
-        let current = self.pipelines.get(&id).map(|source| source.epoch);
-        let unchecked = current.filter(|_| defects::is(Defect::EpochNotChecked));
-        let epoch = unchecked.unwrap_or(extract.epoch);
         assert_eq!(extract.rows.len(), self.shard_count as usize, "rows per shard");
-        if self.source(id, epoch).and_then(ActiveSource::fetching_mut).is_none() {
+        if self.source(id, extract.epoch).and_then(ActiveSource::fetching_mut).is_none() {
             return reached(CoverageMark::StaleExtractDropped);
         }
         let table = &self.tip.tables[&self.tip.pipelines[&id].table];
@@ -587,19 +524,6 @@ impl Coordinator {
             );
             self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
             self.reopen(id);
-        }
-    }
-
-    /// The seeded defect `stale-fetch-after-set-offsets`: a range that reaches beyond the next expected ordinal counts
-    /// as one of this epoch.
-    fn adopt_after_rewind(&self, extract: &mut Extract) {
-        let rewound = self.tip.pipelines.get(&extract.pipeline).is_some_and(|p| p.generation > Generation(1));
-        let source = self.pipelines.get(&extract.pipeline).filter(|_| rewound);
-        let at = source.and_then(|source| {
-            source.fetching()?.splits.get(&extract.split).map(|split| (source.epoch, split.expected))
-        });
-        if let Some((epoch, expected)) = at.filter(|(_, at)| !extract.next.is_before(at)) {
-            (extract.epoch, extract.first) = (epoch, expected);
         }
     }
 
@@ -641,7 +565,6 @@ impl Coordinator {
         }
         match failure {
             SourceFailure::Transient(error) => self.retry_later(id, error),
-            SourceFailure::Lost { .. } if defects::is(Defect::LossIsReset) => self.reopen(id),
             SourceFailure::Permanent(error) => self.fail(id, error),
             SourceFailure::Lost { split, wanted, earliest, end } => {
                 reached(CoverageMark::LostWhileRead);
@@ -675,8 +598,7 @@ impl Coordinator {
         let (now_us, epoch) = (self.now_us, self.new_epoch());
         self.close_epoch(id);
         let tries = self.pipelines[&id].retry.tries;
-        let wraps = defects::is(Defect::RetryShiftWraps);
-        let pause_us = self.config.pacing.retry_pause_us(if wraps { tries % 64 } else { tries });
+        let pause_us = self.config.pacing.retry_pause_us(tries);
         if pause_us == self.config.pacing.retry_us_max {
             reached(CoverageMark::RetryPauseLongest);
         }
@@ -773,12 +695,6 @@ impl Coordinator {
         let metadata_us = source.fetching().and_then(|fetching| self.metadata_due(fetching));
         [self.batch_due(id, source), metadata_us].map(|due| due.is_some_and(|due_us| due_us <= self.now_us))
     }
-}
-
-/// The seeded defect `loss-is-reset`: only for pipelines without SET OFFSETS. After SET OFFSETS a cursor can be before
-/// the oldest message without any loss.
-fn is_reset(pipeline: &PipelineDef, cursor: &Position, earliest: &Position) -> bool {
-    defects::is(Defect::LossIsReset) && pipeline.generation == Generation(1) && cursor.is_before(earliest)
 }
 
 /// A split whose name has another identity now.

@@ -10,7 +10,6 @@ use super::batch::BatchPart;
 use super::publish::InFlight;
 use super::{Coordinator, apply, errors_table};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::Error;
 use crate::extract::DeadLetter;
 use crate::ids::*;
@@ -180,15 +179,7 @@ impl Coordinator {
         };
         reached(CoverageMark::WriteAbandoned);
         let from = self.next_sequence;
-        for (nth, shard) in staging.touched.into_iter().enumerate() {
-            if nth > 0 && defects::is(Defect::AbandonForgetsShard) {
-                continue;
-            }
-            let pieces =
-                || staging.outcomes[usize::from(shard.0)].iter().flat_map(crate::columns::pieces).flatten();
-            if defects::is(Defect::AbandonForgetsDeletions) && pieces().all(|piece| piece.row_count == 0) {
-                continue;
-            }
+        for shard in staging.touched {
             self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Abandon { from } });
         }
         self.drop_table_lock(table_lock);
@@ -243,11 +234,7 @@ impl Coordinator {
             let advances = staging.commit.cursors.iter().filter(|a| a.pipeline == part.pipeline);
             let dead_letters: u64 = advances.map(|a| a.tally.dead_letters).sum();
             let pipeline = &self.tip.pipelines[&part.pipeline];
-            let before = if defects::is(Defect::ErrorLimitPerBatch) {
-                0
-            } else {
-                self.tip.cursors[&part.pipeline].dead_letters
-            };
+            let before = self.tip.cursors[&part.pipeline].dead_letters;
             // If the limit was lowered below the count, the next dead letter stops the pipeline.
             if let Some(limit) = pipeline.error_limit
                 && dead_letters > 0
@@ -269,9 +256,6 @@ impl Coordinator {
         commit.outcomes = outcomes;
         apply::apply(Arc::make_mut(&mut self.tip), &commit)
             .expect("a record of the kernel agrees with the catalog");
-        if defects::is(Defect::OffsetsAheadOfSync) {
-            self.published.catalog = self.tip.clone();
-        }
         let (reply, credits) = match origin {
             Origin::Write { id, table_lock } => {
                 self.drop_table_lock(table_lock);

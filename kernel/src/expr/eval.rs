@@ -21,7 +21,6 @@ use arrow_schema::DataType;
 use arrow_select::zip::zip;
 
 use super::{Arithmetic, Comparison, Expr, Literal, Quotient};
-use crate::defects::{self, Defect};
 use crate::error::SqlState;
 use crate::ids::ColumnId;
 use crate::schema::{ColumnType, TableDef, chars_len, fitting_len};
@@ -573,9 +572,7 @@ fn fit(a: &ArrayRef, max_chars: usize, errors: &mut RowErrors) -> Option<ArrayRe
             if let Some(len) = fitting_len(text.as_bytes(), max_chars) {
                 return Some(&text[..len]);
             }
-            if !defects::is(Defect::LongTextCut) {
-                errors.mark(row, SqlState::STRING_DATA_RIGHT_TRUNCATION);
-            }
+            errors.mark(row, SqlState::STRING_DATA_RIGHT_TRUNCATION);
             Some(&text[..chars_len(text.as_bytes(), max_chars)])
         })
         .collect();

@@ -2,7 +2,6 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::Sequence;
 use crate::record::{FORMAT_VERSION, check_version};
@@ -93,9 +92,6 @@ impl LogFileHeader {
     /// Whether these bytes are zeros or the beginning of a header, as an interrupted creation leaves them.
     pub fn is_unfinished(bytes: &[u8; LOG_FILE_HEADER_LEN as usize]) -> bool {
         let ours = MAGIC.into_iter().chain(FORMAT_VERSION.to_le_bytes());
-        if defects::is(Defect::HalfChecksumIsDamage) && bytes[56..64] != [0; 8] {
-            return false;
-        }
         // The write may have ended within the checksum.
         let checksum = xxh3_64(&bytes[0..56]).to_le_bytes();
         let begins_ours = bytes.iter().zip(ours).all(|(byte, ours)| *byte == ours || *byte == 0);

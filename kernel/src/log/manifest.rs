@@ -26,7 +26,6 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 
@@ -66,9 +65,6 @@ pub struct Manifest {
 impl Manifest {
     /// The slot to which it is written: the one that does not hold the previous manifest.
     pub fn slot(&self) -> usize {
-        if defects::is(Defect::ManifestInOneSlot) {
-            return 0;
-        }
         (self.generation % 2) as usize
     }
 

@@ -10,7 +10,6 @@ use super::reader::Reader;
 use super::writer::{Chain, LogFile};
 use super::{FIRST_LOG_FILE, LogLimits, LogWriter, Manifest, Opened, Storage, TornTail};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::record::{ALIGNMENT, Body, HEADER_LEN, Header, Open, Record, RecordKind, RecordLocation};
@@ -27,10 +26,7 @@ static ZEROS: [u8; CLEAR_LEN_MAX] = [0; CLEAR_LEN_MAX];
 /// and its first record. An error if the storage holds something else.
 pub fn is_created<S: Storage>(storage: &mut S) -> Result<bool> {
     let log_files = storage.log_files()?;
-    if defects::is(Defect::CreationNotResumed) {
-        return Ok(!log_files.is_empty());
-    }
-    if storage.manifest()?.is_some() && !defects::is(Defect::EmptiedIsNew) {
+    if storage.manifest()?.is_some() {
         return Ok(true);
     }
     let [(FIRST_LOG_FILE, len)] = log_files[..] else { return Ok(!log_files.is_empty()) };
@@ -89,10 +85,7 @@ pub fn open<S: Storage>(
     limits: impl Into<LogLimits>,
     visitor: &mut dyn FnMut(Record) -> Result<()>,
 ) -> Result<Opened<S>> {
-    let log_files = match storage.log_files() {
-        Err(_) if defects::is(Defect::UnlistedIsEmpty) => vec![],
-        listed => listed?,
-    };
+    let log_files = storage.log_files()?;
     let limits = limits.into().checked();
     let mut scan = Scan::begin(&mut storage, log_files, limits)?;
     scan.run(&mut storage, visitor)?;
@@ -238,12 +231,7 @@ impl Scan {
             self.shard_count = Some(shard_count);
         }
         self.unsynced.push_back((header.sequence, self.index, self.offset));
-        let durable = if defects::is(Defect::BeforeLastBelieved) {
-            Sequence(header.sequence.0 - 1)
-        } else {
-            header.synced_through
-        };
-        while self.unsynced.front().is_some_and(|(sequence, ..)| *sequence <= durable) {
+        while self.unsynced.front().is_some_and(|(sequence, ..)| *sequence <= header.synced_through) {
             self.unsynced.pop_front();
         }
         self.chain = Chain {
@@ -320,8 +308,7 @@ impl Scan {
     /// synced: the manifest or a header after it. A header is valid evidence whatever the state of its payload.
     pub(super) fn classify_tail<S: Storage>(&self, storage: &mut S) -> Result<()> {
         let bad = self.chain.last.next();
-        let short = self.manifest.filter(|manifest| bad <= manifest.through);
-        if let Some(manifest) = short.filter(|_| !defects::is(Defect::ManifestUnread)) {
+        if let Some(manifest) = self.manifest.filter(|manifest| bad <= manifest.through) {
             reached(CoverageMark::LossRefused);
             return Err(manifest.loss(bad, &self.log_files));
         }
@@ -352,19 +339,10 @@ impl Scan {
             for (at, bytes) in (offset..).step_by(ALIGNMENT as usize).zip(steps) {
                 let location = RecordLocation { database: self.database, log_file, offset: at };
                 let Some(header) = Header::decode(bytes, &location) else { continue };
-                let is_evidence = match () {
-                    () if defects::is(Defect::CorruptionIsTorn) => false,
-                    () if defects::is(Defect::TornIsCorruption) => true,
-                    () if defects::is(Defect::EvidenceOffByOne) => header.synced_through.next() >= bad,
-                    () => header.synced_through >= bad,
-                };
-                if is_evidence {
+                if header.synced_through >= bad {
                     return Ok(Some((at, header)));
                 }
                 reached(CoverageMark::TornTailBeforeRecord);
-                if defects::is(Defect::FirstEvidenceAlone) {
-                    return Ok(None);
-                }
             }
             offset += window.len() as u64;
         }
@@ -397,9 +375,7 @@ impl Scan {
         let mut torn = false;
         for (number, _) in self.log_files.split_off(self.index + 1).into_iter().rev() {
             reached(CoverageMark::LaterLogFileRemoved);
-            if !defects::is(Defect::LaterLogFilesLeft) {
-                storage.remove(number)?;
-            }
+            storage.remove(number)?;
             torn = true;
         }
         let here = (self.chain.last.next(), self.index, self.offset);
@@ -411,22 +387,15 @@ impl Scan {
             reached(CoverageMark::RewriteSpansLogFiles);
         }
         for index in first_index..=self.index {
-            if index < self.index && defects::is(Defect::EarlierLogFilesUnsynced) {
-                continue;
-            }
             // All of later log files.
             let from = std::mem::take(&mut from);
             let (number, len) = self.log_files[index];
             let end = if index == self.index { self.offset } else { len };
-            if !defects::is(Defect::SecondSyncBelieved) && !defects::is(Defect::RecoveredUnsynced) {
-                self.rewrite(storage, index, from, end)?;
-            }
+            self.rewrite(storage, index, from, end)?;
             if index == self.index {
                 torn |= self.clear(storage, index, end)?;
             }
-            if !defects::is(Defect::RecoveredUnsynced) && !defects::is(Defect::RewrittenUnsynced) {
-                storage.sync(number, from, len - from)?;
-            }
+            storage.sync(number, from, len - from)?;
         }
         let first = self.chain.last.next();
         if torn {
@@ -452,18 +421,12 @@ impl Scan {
         let mut reader = self.reader(index);
         let (mut offset, mut cleared) = (from, false);
         while let Some(window) = reader.window(storage, offset)? {
-            let end_of_window = offset + window.len() as u64;
             for run in window.chunks(self.limits.clear_len) {
                 if !is_zero(run) {
                     storage.write(self.log_files[index].0, offset, &ZEROS[..run.len()])?;
                     cleared = true;
-                } else if defects::is(Defect::ClearingLosesPlace) {
-                    continue;
                 }
                 offset += run.len() as u64;
-            }
-            if defects::is(Defect::ClearingLosesPlace) {
-                offset = end_of_window;
             }
         }
         Ok(cleared)
@@ -490,23 +453,13 @@ fn read_record<S: Storage>(
     reader: &mut Reader,
     location: &RecordLocation,
 ) -> Result<Option<(Header, bytes::Bytes)>> {
-    let read = reader.bytes(storage, location.offset, HEADER_LEN);
-    if read.is_err() && defects::is(Defect::UnreadableIsEnd) {
-        return Ok(None);
-    }
-    let Some(bytes) = read? else { return Ok(None) };
+    let Some(bytes) = reader.bytes(storage, location.offset, HEADER_LEN)? else { return Ok(None) };
     let header = bytes.first_chunk().expect("64 bytes");
     let Some(header) = Header::decode(header, location) else { return Ok(None) };
     let Some(payload) = reader.bytes(storage, location.offset + HEADER_LEN, header.payload_len)? else {
         return Ok(None);
     };
-    let mut whole = xxh3_64(&payload) == header.payload_checksum;
-    if defects::is(Defect::PayloadUnverified) {
-        whole = true;
-    }
-    if defects::is(Defect::ZeroTailIsRecord) && is_zero(&payload[payload.len() / 4 * 3..]) {
-        whole = true;
-    }
+    let whole = xxh3_64(&payload) == header.payload_checksum;
     if !whole {
         reached(CoverageMark::TornPayload);
     }

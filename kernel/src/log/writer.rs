@@ -5,7 +5,6 @@ use xxhash_rust::xxh3::Xxh3;
 use super::log_file::{LOG_FILE_HEADER_LEN, LogFileHeader};
 use super::{FIRST_LOG_FILE, LogLimits, Manifest, Storage};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
 use crate::record::{
@@ -108,16 +107,10 @@ impl<S: Storage> LogWriter<S> {
 
     /// Starts a term: writes the `open` record of the next term, durable when this returns.
     pub(super) fn begin(&mut self, open: Open) -> Result<()> {
-        let not_bumped = defects::is(Defect::TermNotBumped) && self.last > Sequence(0);
-        if !not_bumped {
-            self.term = Term(self.term.0.checked_add(1).expect("fewer than 2^64 starts"));
-        }
+        self.term = Term(self.term.0.checked_add(1).expect("fewer than 2^64 starts"));
         self.append_any(&Body::Open(open).encode(self.last.next()))?;
         self.renew_manifest();
-        let unsynced = defects::is(Defect::OpenRecordUnsynced) && self.last > Sequence(1);
-        if !unsynced {
-            self.sync()?;
-        }
+        self.sync()?;
         Ok(())
     }
 
@@ -174,18 +167,14 @@ impl<S: Storage> LogWriter<S> {
         if self.unsynced.len() > 1 {
             reached(CoverageMark::SyncSpansLogFiles);
         }
-        let mut ranges = self.unsynced.clone();
-        if defects::is(Defect::SyncForgetsLogFile) {
-            ranges.drain(..ranges.len().saturating_sub(1));
-        }
+        let ranges = self.unsynced.clone();
         Ok(SyncPlan { ranges, manifest: self.next_manifest(), through: self.last })
     }
 
     fn is_manifest_due(&self) -> bool {
         let (through, last_log_file) =
             self.manifest.map_or((Sequence(0), 0), |m| (m.through, m.last_log_file));
-        let is_behind = last_log_file < self.log_file.number && !defects::is(Defect::NewLogFileUnnamed);
-        through < self.manifest_due || is_behind
+        through < self.manifest_due || last_log_file < self.log_file.number
     }
 
     /// The manifest for a sync of everything written, if one is due.
@@ -218,12 +207,6 @@ impl<S: Storage> LogWriter<S> {
         let generation = self.manifest.map(|manifest| manifest.generation);
         let newer = plan.manifest.filter(|manifest| Some(manifest.generation) > generation);
         self.manifest = newer.or(self.manifest);
-        if defects::is(Defect::StampedTooFar) {
-            self.durable = self.last;
-        }
-        if defects::is(Defect::SyncForgetsAppended) {
-            self.unsynced.clear();
-        }
         if let Some(done) = plan.ranges.last() {
             let done_end = done.offset + done.len;
             self.unsynced.retain_mut(|range| {
@@ -375,9 +358,7 @@ impl<S: Storage> LogWriter<S> {
             for run in part.chunks(self.limits.copy_len) {
                 checksum.update(run);
                 self.storage.write(self.log_file.number, at, run)?;
-                if !defects::is(Defect::LongPartOverItself) {
-                    at += run.len() as u64;
-                }
+                at += run.len() as u64;
             }
             offset += part.len() as u64;
         }
@@ -393,7 +374,7 @@ impl<S: Storage> LogWriter<S> {
         let len = self.limits.log_file_len.max(LOG_FILE_HEADER_LEN + stored_len).next_multiple_of(4096);
         match self.storage.create(number, len) {
             // A storage without space has changed nothing, and neither has this call.
-            Err(error) if error.sqlstate == SqlState::DISK_FULL && !defects::is(Defect::NoRoomIsFailure) => {
+            Err(error) if error.sqlstate == SqlState::DISK_FULL => {
                 reached(CoverageMark::NoRoomForLogFile);
                 return Err(error);
             }

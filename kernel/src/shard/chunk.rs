@@ -11,7 +11,6 @@ use arrow_schema::DataType;
 use super::RowIds;
 use super::bitmap::Bitmap;
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::ids::*;
 use crate::route::canonical_bits;
 use crate::snapshot::ChunkView;
@@ -80,9 +79,7 @@ impl Chunk {
         let rows = self.len();
         assert!(self.deleted.get(row), "only staged deletions are published");
         assert!(self.deleted_published.set(row, rows), "a row is deleted once");
-        if !defects::is(Defect::DeletionsSharedBetweenSnapshots) {
-            self.frozen = None;
-        }
+        self.frozen = None;
     }
 
     /// The view for readers.

@@ -15,7 +15,6 @@ use super::chunk::{Chunk, KeyColumn, has_text, logical_bytes, value_bytes};
 use super::index::{KeyIndex, RowLocation};
 use super::{RowIds, ShardLimits};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::Result;
 use crate::ids::*;
 use crate::route::{hash_is_exact, hash_rows, shard_of};
@@ -196,9 +195,7 @@ impl Contents {
     }
 
     pub fn take_slot(&mut self, slot: u32) -> Chunk {
-        if !defects::is(Defect::SlotsLeak) {
-            self.free_slots.push(slot);
-        }
+        self.free_slots.push(slot);
         self.slots[slot as usize].take().expect("a slot that is given back is in use")
     }
 
@@ -252,10 +249,6 @@ impl Contents {
             let keys =
                 RecordBatch::try_new(Arc::clone(&schema), columns).expect("key columns fit their fields");
             self.limits.hash_keys(&keys, &ordinals, &mut hashes);
-            if defects::is(Defect::KeysHashedAgain) && !all.is_empty() {
-                let same = hashes.len();
-                hashes.copy_from_slice(&all.clone()[..same]);
-            }
             all.extend_from_slice(&hashes);
         }
         all
@@ -379,9 +372,6 @@ impl Contents {
             self.chunk_mut(location.slot()).deleted.clear(location.row());
         }
         self.staged -= 1;
-        if defects::is(Defect::UndoForgetsKeys) {
-            return;
-        }
         let Some(mut index) = self.index.take() else { return };
         for (location, hash) in applied.deletes.iter().zip(self.key_hashes(&applied.deletes)) {
             // The key is not in the index: its new version, if it had one, was removed above.
@@ -431,9 +421,6 @@ impl Contents {
 
     /// The view for a statement at the staged tip.
     pub fn view_tip(&self) -> Arc<TableView> {
-        if defects::is(Defect::TableLockReadsPublished) {
-            return Arc::clone(&self.view);
-        }
         if self.staged == 0 {
             return Arc::clone(&self.view);
         }

@@ -16,7 +16,6 @@ use arrow_select::interleave::interleave;
 use super::contents::{Contents, TooLarge};
 use super::incoming::Incoming;
 use super::outcome::Groups;
-use crate::defects::{self, Defect};
 use crate::error::SqlState;
 use crate::expr::{
     Arithmetic, Expr, Number, RowErrors, Scope, Update, compare_floats, compute_decimal, evaluate,
@@ -190,7 +189,7 @@ fn sum<T: ArrowPrimitiveType>(
         has_nulls.then(|| (0..first.len()).map(|group| first.is_valid(group)).collect());
     for (row, (group, value_here)) in groups.of_row.iter().zip(value.values()).enumerate() {
         let group = *group as usize;
-        if groups.inserts(row) || defects::is(Defect::FoldStopsShort) && row >= 1024 {
+        if groups.inserts(row) {
             continue;
         }
         if let Some(known) = &mut known {
@@ -201,7 +200,7 @@ fn sum<T: ArrowPrimitiveType>(
         }
         match step(sums[group], *value_here) {
             Ok(sum) => sums[group] = sum,
-            Err(_) => unfit[group] = !defects::is(Defect::OverflowSwallowed),
+            Err(_) => unfit[group] = true,
         }
     }
     finish::<T>(sums, known, first.data_type())

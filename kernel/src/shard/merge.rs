@@ -19,7 +19,6 @@ use super::contents::Contents;
 use super::index::RowLocation;
 use super::{RowIds, ShardLimits};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::ids::*;
 
 /// Least ratio of the size of a merged chunk to each of its sources.
@@ -204,7 +203,7 @@ fn merged_chunk(contents: &Contents, slots: &[u32]) -> Option<Chunk> {
         of_chunk.clear();
         chunk.ids.append_to(&mut of_chunk);
         for (row, id) in of_chunk.iter().enumerate().filter(|(row, _)| !chunk.deleted_published.get(*row)) {
-            if chunk.deleted.get(row) && !defects::is(Defect::MergeRevivesRows) {
+            if chunk.deleted.get(row) {
                 deleted.push(ids.len());
             }
             ids.push(*id);

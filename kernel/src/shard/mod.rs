@@ -41,7 +41,6 @@ use self::incoming::Incoming;
 use self::index::RowLocation;
 use crate::columns::{self, PIECE_ROWS_MAX};
 use crate::coverage::{CoverageMark, reached};
-use crate::defects::{self, Defect};
 use crate::error::{Error, Result};
 use crate::expr::OnDuplicate;
 use crate::ids::*;
@@ -482,9 +481,6 @@ impl Shard {
     fn merge(&mut self, id: ContentsId, rows: usize) {
         let contents = self.contents.get_mut(&id).expect("contents that are merged are there");
         let Some(moves) = merge::merge(contents, rows) else { return };
-        if defects::is(Defect::MergeForgetsStaged) {
-            return;
-        }
         for step in self.staged.iter_mut().flat_map(|s| &mut s.steps) {
             if let Step::Applied(of, applied) = step
                 && *of == id
@@ -532,9 +528,6 @@ impl Shard {
         let id = *id.ok_or_else(|| columns::corrupt("rows of a table that does not exist"))?;
         let contents = &self.contents[&id];
         let (deletes, rows) = piece.read(&contents.table, &contents.schema)?;
-        if defects::is(Defect::ReplayForgetsDeletions) && rows.is_none() {
-            return Ok(());
-        }
         let locations = contents.locations(&deletes)?;
         let (mut hashes, mut before) = (Vec::new(), Vec::new());
         if let Some(rows) = &rows {

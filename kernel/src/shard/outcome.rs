@@ -12,7 +12,6 @@ use super::chunk::{KeyColumn, logical_bytes};
 use super::contents::{Contents, TooLarge, keys_equal};
 use super::incoming::{Incoming, duplicate_refused};
 use super::index::RowLocation;
-use crate::defects::{self, Defect};
 use crate::error::{Error, SqlState};
 use crate::expr::OnDuplicate;
 use crate::message::Counts;
@@ -192,8 +191,7 @@ fn group(hashes: &[u64], key: &[KeyColumn], exact: bool) -> (Vec<u32>, Vec<u32>,
             e.hash == hash && (exact || keys_equal(key, first_row[e.group as usize] as usize, key, row))
         };
         let found = table.entry(hash, same, |e| e.hash);
-        let counted_short = defects::is(Defect::KeysCountedShort);
-        let next = first_row.len() as u32 & if counted_short { 0xffff } else { u32::MAX };
+        let next = first_row.len() as u32;
         let group = found.or_insert_with(|| Entry { hash, group: next }).get().group;
         if group == next {
             first_row.push(row as u32);
@@ -232,10 +230,9 @@ fn ignore(incoming: &Incoming, groups: &Groups) -> Outcome {
 
 fn replace(incoming: &Incoming, groups: &Groups) -> Outcome {
     let inserted = groups.inserted();
-    let last_row = if defects::is(Defect::ReplaceKeepsFirst) { &groups.first_row } else { &groups.last_row };
     let counts = Counts { inserted, updated: incoming.len as u64 - inserted, ..Counts::default() };
     Outcome {
-        columns: incoming.take(last_row).columns,
+        columns: incoming.take(&groups.last_row).columns,
         hashes: groups.hashes.clone(),
         before: groups.locations.clone(),
         counts,

@@ -1,6 +1,5 @@
 //! Finds code that is not in a shipped kernel, so that its mutants do not count: `reached(…)` and conditions with no
-//! other consequence; and operands of an `&&` with a seeded defect's switch, or code behind one, which is constant
-//! false.
+//! other consequence.
 
 use std::ops::Range;
 
@@ -37,23 +36,6 @@ fn counts(expr: &syn::Expr) -> bool {
     matches!(&*call.func, syn::Expr::Path(path) if path.path.segments.last().is_some_and(|s| s.ident == CALL))
 }
 
-/// `defects::is(…)`.
-fn is_switch(expr: &syn::Expr) -> bool {
-    let syn::Expr::Call(call) = expr else { return false };
-    let syn::Expr::Path(path) = &*call.func else { return false };
-    path.path.segments.iter().map(|segment| segment.ident.to_string()).eq(["defects", "is"])
-}
-
-/// The operands of a chain of `&&`.
-fn operands(expr: &syn::Expr) -> Vec<&syn::Expr> {
-    match expr {
-        syn::Expr::Binary(binary) if matches!(binary.op, syn::BinOp::And(_)) => {
-            [operands(&binary.left), operands(&binary.right)].concat()
-        }
-        other => vec![other],
-    }
-}
-
 fn only_counts(block: &syn::Block) -> bool {
     block.stmts.iter().all(|statement| matches!(statement, syn::Stmt::Expr(expr, _) if counts(expr)))
 }
@@ -63,19 +45,7 @@ impl<'ast> Visit<'ast> for Finder {
         if node.else_branch.is_none() && only_counts(&node.then_branch) {
             self.found(&node.cond);
         }
-        if operands(&node.cond).iter().any(|operand| is_switch(operand)) {
-            self.found(&node.then_branch);
-        }
         visit::visit_expr_if(self, node);
-    }
-
-    fn visit_expr_binary(&mut self, node: &'ast syn::ExprBinary) {
-        let whole = syn::Expr::Binary(node.clone());
-        let operands = operands(&whole);
-        if operands.iter().any(|operand| is_switch(operand)) {
-            operands.iter().for_each(|operand| self.found(operand));
-        }
-        visit::visit_expr_binary(self, node);
     }
 
     fn visit_expr_call(&mut self, node: &'ast syn::ExprCall) {
@@ -97,14 +67,10 @@ mod tests {
     if a > b { reached(Probe::X); g(); }
     if a > b { reached(Probe::X); } else { g(); }
     reached(if a > b { Probe::X } else { Probe::Y });
-    if a > b && defects::is(Defect::X) { g(); }
 }
 ";
         let names = [(2, 30)..(2, 38), (3, 24)..(3, 32), (4, 24)..(4, 32)];
         let found: Vec<_> = places(source).unwrap().into_iter().filter(|at| !names.contains(at)).collect();
-        assert_eq!(
-            found,
-            [(2, 8)..(2, 19), (5, 13)..(5, 52), (6, 40)..(6, 48), (6, 8)..(6, 13), (6, 17)..(6, 39)]
-        );
+        assert_eq!(found, [(2, 8)..(2, 19), (5, 13)..(5, 52)]);
     }
 }

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_needs_two_faults_names_two_kinds() {
-        for bug in SeededDefect::all() {
+        for bug in SeededDefect::all().unwrap() {
             let about = bug.about();
             let two: Vec<Option<Fault>> = about.together.iter().map(|name| Fault::named(name)).collect();
             let wanted = if about.class == Class::NeedsTwoFaults { 2 } else { 0 };

@@ -3,19 +3,23 @@
 //!
 //! - `hunt`: one search from one starting seed. `control`: the same defect with faults off.
 //! - `report`: the output and the table for the documentation.
-//! - `variant`: the binary with the seeded defects, and the one with a patch.
+//! - `copy`: builds of a changed copy of the source. `seeded`: the one with all patches of `sim/defects`, in which
+//!   `instrument` makes the choice between them.
 //!
-//! The defects are declared in `kernel::defects` and [`crate::defects`].
+//! [`crate::defects`] reads and declares the defects.
 
 mod control;
+mod copy;
 mod hunt;
+mod instrument;
 mod report;
-mod variant;
+mod seeded;
 
 pub use control::{Control, control};
+pub use copy::{repository, run_patched};
 pub use hunt::{Found, Hunt, SEEDS_RUN, Subject, hunt};
 pub use report::{Finding, markdown, summary};
-pub use variant::{build_with_bugs, patched, run_binary};
+pub use seeded::elsewhere;
 
 /// The effort of a search.
 #[derive(Clone, Copy, Debug)]

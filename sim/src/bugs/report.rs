@@ -212,7 +212,7 @@ pub fn markdown(findings: &[Finding], effort: Effort) -> String {
 mod tests {
     use super::*;
     use crate::bugs::Found;
-    use crate::defects::{Defect, SeededDefect, WorldDefect};
+    use crate::defects::{SeededDefect, WorldDefect};
     use crate::fault::FaultSet;
     use crate::oracle::Violation;
     use crate::swarm::Profile;
@@ -260,8 +260,10 @@ mod tests {
     fn whatever_is_not_as_it_has_to_be_is_a_complaint() {
         let good = || vec![hunt_of(5, true); 20];
         let complaints = |finding: Finding| finding.complaints().len();
-        let (logic, two) =
-            (SeededDefect::World(WorldDefect::EarlyAnswer), SeededDefect::Kernel(Defect::RecoveredUnsynced));
+        let (logic, two) = (
+            SeededDefect::World(WorldDefect::EarlyAnswer),
+            SeededDefect::named("recovered-unsynced").unwrap(),
+        );
         let calm = || hunt_of(300, false);
         assert_eq!(complaints(finding(two, good(), calm(), vec![])), 0);
         assert_eq!(complaints(finding(logic, good(), calm(), vec![])), 1, "not seen without faults");

@@ -1,4 +1,5 @@
-//! `sim bugs`: searches for the seeded defects, each of which the simulator must find; or for the defect of a patch.
+//! `sim bugs`: searches for the seeded defects, each of which the simulator must find; or for the defect of a patch; or
+//! checks that each scenario catches its defect.
 //! `crate::bugs` does the search.
 
 use std::ffi::OsString;
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::failure::{self, Wanted};
 use crate::bugs::{
-    Effort, Found, SEEDS_RUN, Subject, build_with_bugs, look_for, markdown, patched, run_binary, summary,
+    Effort, Found, SEEDS_RUN, Subject, elsewhere, look_for, markdown, repository, run_patched, summary,
 };
-use crate::defects::{self, SeededDefect};
+use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
 use crate::run::{Plan, catch_panics};
+use crate::shrink::case::{Catches, Scenario};
 
 /// Pause between two lines of progress.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -27,6 +29,9 @@ pub struct Args {
     /// List the defects with their descriptions, without a search.
     #[arg(long)]
     list: bool,
+    /// Check instead that every scenario of `sim/scenarios` still catches its defect.
+    #[arg(long, conflicts_with_all = ["bugs", "list", "markdown"])]
+    scenarios: bool,
     /// Independent starting seeds to search from [default: 20, or 3 with --patch].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     starts: Option<u64>,
@@ -49,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Search for the defect of a diff (as `git diff` makes it), applied to a copy of this source.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["bugs", "list", "markdown"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bugs", "list", "markdown", "scenarios"])]
     patch: Option<PathBuf>,
     /// With --patch: repeat a failure that was found with it.
     #[arg(long, value_name = "FILE", requires = "patch")]
@@ -63,37 +68,42 @@ pub struct Args {
 
 /// Searches for defects. True if each was found as required.
 pub fn run(args: Args) -> bool {
+    searched(args).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        false
+    })
+}
+
+fn searched(args: Args) -> Result<bool, String> {
+    let all = SeededDefect::all()?;
     if args.list {
-        list();
-        return true;
+        list(&all);
+        return Ok(true);
+    }
+    if args.scenarios {
+        return elsewhere(all).map_or_else(scenarios, Ok);
     }
     let starts = args.starts.unwrap_or(if args.patch.is_some() { 3 } else { 20 });
     let effort = Effort { starts, cap: args.cap, calm: args.calm, single: args.single };
     let effort = if args.quick { Effort { starts: 1, calm: 20, single: 0, ..effort } } else { effort };
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-    let outcome = if let Some(patch) = &args.patch {
-        patched(patch, |binary| match &args.scenario {
+    if let Some(patch) = &args.patch {
+        return match &args.scenario {
             Some(scenario) => {
-                let args = ["run".as_ref(), "--scenario".as_ref(), scenario.as_os_str()];
-                run_binary(binary, args)
+                run_patched(patch, ["run".as_ref(), "--scenario".as_ref(), scenario.as_os_str()])
             }
-            None => run_binary(binary, as_built(patch, effort, jobs, &args.wanted)),
-        })
-    } else if let Some(patch) = &args.as_built {
-        Ok(look_at_change(patch, effort, jobs, &args.wanted))
-    } else if defects::BUILT_IN {
-        let subjects: Vec<Subject> = match &args.bugs[..] {
-            [] => SeededDefect::all().map(Subject::SeededDefect).collect(),
-            some => some.iter().copied().map(Subject::SeededDefect).collect(),
+            None => run_patched(patch, as_built(patch, effort, jobs, &args.wanted)),
         };
-        Ok(look(&subjects, effort, jobs, args.markdown))
-    } else {
-        build_with_bugs().and_then(|binary| run_binary(&binary, std::env::args_os().skip(1)))
-    };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        false
-    })
+    }
+    if let Some(patch) = &args.as_built {
+        return Ok(look_at_change(patch, effort, jobs, &args.wanted));
+    }
+    let bugs = if args.bugs.is_empty() { all } else { args.bugs };
+    if let Some(passed) = elsewhere(bugs.iter().copied()) {
+        return Ok(passed);
+    }
+    let subjects: Vec<Subject> = bugs.into_iter().map(Subject::SeededDefect).collect();
+    Ok(look(&subjects, effort, jobs, args.markdown))
 }
 
 fn as_built(patch: &Path, effort: Effort, jobs: usize, wanted: &Wanted) -> Vec<OsString> {
@@ -146,8 +156,8 @@ fn with_progress<T>(effort: Effort, work: impl FnOnce() -> T) -> T {
     })
 }
 
-fn list() {
-    for bug in SeededDefect::all() {
+fn list(bugs: &[SeededDefect]) {
+    for bug in bugs {
         let about = bug.about();
         let together = about.together.join(" + ");
         println!(
@@ -174,4 +184,41 @@ fn look(subjects: &[Subject], effort: Effort, jobs: usize, file: Option<PathBuf>
             false
         }
     }
+}
+
+// ---- Scenarios ----
+
+/// Seeds of its small world among which one must catch a scenario's defect, if the recorded run no longer does.
+const SEEDS_TRIED: u64 = 3000;
+
+/// Names the command that records scenarios again.
+const RECORD_AGAIN: &str = "cargo run --release -p sim -- shrink --scenario sim/scenarios --shrink-for 30s";
+
+/// True if every scenario catches its defect: by the recorded run, or, if the world has changed since, by a seed of its
+/// small world.
+fn scenarios() -> Result<bool, String> {
+    // Some are caught by assertions of the kernel.
+    catch_panics();
+    let scenarios = Scenario::read_folder(&repository()?.join("sim/scenarios"))?;
+    let (mut missed, mut stale) = (0, 0);
+    for (path, scenario) in &scenarios {
+        let path = path.display();
+        match scenario.catches(SEEDS_TRIED) {
+            Catches::AsRecorded => {}
+            Catches::Seed(seed) => {
+                stale += 1;
+                println!("{path}: caught by seed {seed} of its small world, no longer as recorded");
+            }
+            Catches::No => {
+                missed += 1;
+                println!("{path}: {SEEDS_TRIED} seeds of its small world do not catch its defect");
+            }
+        }
+    }
+    if stale + missed > 0 {
+        println!("the world has changed since these were recorded; {RECORD_AGAIN}");
+    }
+    let verdict = if missed == 0 { "PASSED" } else { "FAILED" };
+    println!("{verdict}: {} of {} scenarios catch their defect", scenarios.len() - missed, scenarios.len());
+    Ok(missed == 0)
 }

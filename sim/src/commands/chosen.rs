@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::defects::{self, SeededDefect};
+use crate::bugs::elsewhere;
+use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
 use crate::run::Plan;
 use crate::swarm::Profile;
@@ -19,7 +20,7 @@ pub struct Chosen {
     /// Only these faults, as `kill,torn-sectors`, `broker,-retention` or `all,-poison`.
     #[arg(long, default_value = "all", value_parser = FaultSet::parse, allow_hyphen_values = true)]
     pub faults: FaultSet,
-    /// Seed this defect; `sim bugs --list` names them. Needs a build with `--features defects`.
+    /// Seed this defect; `sim bugs --list` names them. One of the kernel runs in a build of its own.
     #[arg(long, value_parser = SeededDefect::named)]
     pub bug: Option<SeededDefect>,
 }
@@ -30,18 +31,8 @@ impl Chosen {
         Plan { profile: self.profile, faults: self.faults, bug: self.bug, print: false }
     }
 
-    /// Refuses to seed a defect that is not built in.
-    pub fn check(&self, command: &str) -> Result<(), String> {
-        check_build(self.bug, command)
+    /// Runs the command in the build that has its defect, if this one has not. True if it succeeded there.
+    pub fn elsewhere(&self) -> Option<bool> {
+        elsewhere(self.bug)
     }
-}
-
-/// See [`Chosen::check`].
-pub fn check_build(bug: Option<SeededDefect>, command: &str) -> Result<(), String> {
-    if bug.is_none() || defects::BUILT_IN {
-        return Ok(());
-    }
-    Err(format!(
-        "this build has no seeded defects; run it with: cargo run --release -p sim --features defects -- {command} …"
-    ))
 }

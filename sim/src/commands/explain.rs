@@ -24,6 +24,9 @@ pub struct Args {
 
 /// Makes a page. True if it was written, also for a run that fails.
 pub fn run(args: Args) -> bool {
+    if let Some(passed) = args.chosen.elsewhere() {
+        return passed;
+    }
     catch_panics();
     match make(&args) {
         Ok(()) => true,
@@ -35,7 +38,6 @@ pub fn run(args: Args) -> bool {
 }
 
 fn make(args: &Args) -> Result<(), String> {
-    args.chosen.check("explain")?;
     let (title, case) = match (&args.chosen.scenario, args.seed) {
         (Some(path), _) => {
             let scenario = Scenario::read(path)?;

@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use crate::bugs::{build_with_bugs, run_binary};
-use crate::defects::{self, SeededDefect};
+use crate::bugs::elsewhere;
+use crate::defects::{self, SeededDefect, patches};
 use crate::explore::check::{self, Check};
 use crate::explore::scope::{Rule, Scope};
 use crate::explore::search::{Limits, Progress, Report, Step, search};
@@ -46,7 +46,7 @@ pub struct Args {
     /// Only compare each reduction rule with searches without it.
     #[arg(long)]
     check_reductions: bool,
-    /// Search for this seeded defect instead, in the small worlds. Builds itself with its seeded defects.
+    /// Search for this seeded defect instead, in the small worlds. One of the kernel runs in a build of its own.
     #[arg(long, value_name = "NAME", value_parser = SeededDefect::named)]
     bug: Vec<SeededDefect>,
     /// Search for every seeded defect of the kernel.
@@ -126,16 +126,22 @@ fn explore(scope: &Scope, limits: Limits) -> bool {
 
 /// True if each was found.
 fn look_for_bugs(args: Args) -> bool {
-    if !defects::BUILT_IN {
-        let outcome = build_with_bugs().and_then(|binary| run_binary(&binary, std::env::args_os().skip(1)));
-        return outcome.unwrap_or_else(|error| {
+    let bugs = if args.bugs {
+        patches().map(|all| all.iter().map(SeededDefect::Kernel).collect())
+    } else {
+        Ok(args.bug)
+    };
+    let bugs: Vec<SeededDefect> = match bugs {
+        Ok(bugs) => bugs,
+        Err(error) => {
             eprintln!("{error}");
-            false
-        });
+            return false;
+        }
+    };
+    if let Some(passed) = elsewhere(bugs.iter().copied()) {
+        return passed;
     }
     crate::run::catch_panics();
-    let kernel = || SeededDefect::all().filter(|bug| matches!(bug, SeededDefect::Kernel(_)));
-    let bugs: Vec<SeededDefect> = if args.bugs { kernel().collect() } else { args.bug };
     let mut found = 0;
     for bug in &bugs {
         found += u32::from(look_for_bug(*bug, bugs.len() == 1));

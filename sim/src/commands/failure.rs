@@ -114,9 +114,6 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
 
 /// The command that repeats a scenario with its bug.
 pub fn command(scenario: &Scenario, path: &Path) -> String {
-    let (features, bug) = match scenario.case.bug {
-        Some(bug) => (" --features defects", format!(" --bug {}", bug.about().name)),
-        None => ("", String::new()),
-    };
-    format!("cargo run --release -p sim{features} -- run --scenario {}{bug}", path.display())
+    let bug = scenario.case.bug.map_or(String::new(), |bug| format!(" --bug {}", bug.about().name));
+    format!("cargo run --release -p sim -- run --scenario {}{bug}", path.display())
 }

@@ -72,11 +72,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Executes the command. True if nothing was violated.
 pub fn run(args: Args) -> bool {
-    catch_panics();
-    if let Err(error) = args.chosen.check("run") {
-        eprintln!("{error}");
-        return false;
+    if let Some(passed) = args.chosen.elsewhere() {
+        return passed;
     }
+    catch_panics();
     let plan = Plan { print: args.trace && args.seed.is_some(), ..args.chosen.plan() };
     match (&args.chosen.scenario, args.seed) {
         (Some(path), _) => scenario(path, plan.bug, args.trace),

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::chosen::{Chosen, check_build};
+use super::chosen::Chosen;
 use super::failure;
 use super::run::parse_duration;
+use crate::bugs::elsewhere;
 use crate::defects::SeededDefect;
 use crate::fault::FaultSet;
 use crate::run::{Plan, catch_panics};
@@ -44,22 +45,41 @@ pub struct Args {
 
 /// Shrinks a failure, or records scenarios again. True if everything was written.
 pub fn run(args: Args) -> bool {
-    catch_panics();
-    let done = match &args.chosen.scenario {
-        Some(path) if path.is_dir() => folder(path, &args),
-        Some(path) => record_again(path, &args, true).map(|outcome| println!("{outcome}")),
-        None => failure(&args),
-    };
-    if let Err(error) = &done {
+    let done = scenarios(&args).and_then(|scenarios| {
+        let recorded = scenarios.iter().filter_map(|(_, scenario)| scenario.case.bug);
+        if let Some(passed) = elsewhere(args.chosen.bug.into_iter().chain(recorded)) {
+            return Ok(passed);
+        }
+        catch_panics();
+        match &args.chosen.scenario {
+            None => failure(&args)?,
+            Some(path) if path.is_dir() => folder(scenarios, &args)?,
+            Some(_) => {
+                for (path, old) in scenarios {
+                    println!("{}", record_again(&path, old, &args, true)?);
+                }
+            }
+        }
+        Ok(true)
+    });
+    done.unwrap_or_else(|error| {
         eprintln!("{error}");
+        false
+    })
+}
+
+/// The scenarios that are to be recorded again: none, one, or those of a folder.
+fn scenarios(args: &Args) -> Result<Vec<(PathBuf, Scenario)>, String> {
+    match &args.chosen.scenario {
+        None => Ok(vec![]),
+        Some(path) if path.is_dir() => Scenario::read_folder(path),
+        Some(path) => Ok(vec![(path.clone(), Scenario::read(path)?)]),
     }
-    done.is_ok()
 }
 
 // ---- A failure ----
 
 fn failure(args: &Args) -> Result<(), String> {
-    args.chosen.check("shrink")?;
     let plan = args.chosen.plan();
     let shrunk = match (args.seed, plan.bug) {
         (Some(seed), _) => failure::make_small(&Case::of_seed(seed, plan), args.shrink_for)
@@ -141,20 +161,14 @@ impl std::fmt::Display for Again {
 }
 
 /// Every scenario of a folder. An error if one could not be recorded again.
-fn folder(path: &Path, args: &Args) -> Result<(), String> {
+fn folder(scenarios: Vec<(PathBuf, Scenario)>, args: &Args) -> Result<(), String> {
     if args.write.is_some() {
         return Err("--write is for one scenario; those of a folder are written where they are".into());
     }
-    let listed = std::fs::read_dir(path).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
-    let mut files: Vec<PathBuf> = listed.map_err(|e: std::io::Error| format!("{}: {e}", path.display()))?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    if files.is_empty() {
-        return Err(format!("{} holds no scenarios (no file ends in .toml)", path.display()));
-    }
+    let count = scenarios.len();
     let mut failed = 0;
-    for file in &files {
-        match record_again(file, args, args.again) {
+    for (file, old) in scenarios {
+        match record_again(&file, old, args, args.again) {
             Ok(outcome) => println!("{}: {outcome}", file.display()),
             Err(error) => {
                 failed += 1;
@@ -162,19 +176,13 @@ fn folder(path: &Path, args: &Args) -> Result<(), String> {
             }
         }
     }
-    if failed > 0 {
-        Err(format!("{failed} of {} scenarios were not recorded again", files.len()))
-    } else {
-        Ok(())
-    }
+    if failed > 0 { Err(format!("{failed} of {count} scenarios were not recorded again")) } else { Ok(()) }
 }
 
 /// One scenario: searches for its defect in the same small world, then in the whole one, and shrinks it. A valid
 /// scenario is replaced only by a smaller one.
-fn record_again(path: &Path, args: &Args, also_if_it_holds: bool) -> Result<Again, String> {
-    let old = Scenario::read(path)?;
+fn record_again(path: &Path, old: Scenario, args: &Args, also_if_it_holds: bool) -> Result<Again, String> {
     let bug = args.chosen.bug.or(old.case.bug);
-    check_build(bug, "shrink")?;
     if bug.is_none() {
         return Err(format!("{} has no bug to record it with; name a --bug", path.display()));
     }

@@ -2,7 +2,7 @@
 //! Also its file format, a readable TOML.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
@@ -115,6 +115,19 @@ impl Scenario {
     pub fn read(path: &Path) -> Result<Scenario, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         Scenario::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// The scenarios of a folder, by name. An error if there is none.
+    pub fn read_folder(folder: &Path) -> Result<Vec<(PathBuf, Scenario)>, String> {
+        let listed = std::fs::read_dir(folder).and_then(|files| files.map(|file| Ok(file?.path())).collect());
+        let mut paths: Vec<PathBuf> =
+            listed.map_err(|e: std::io::Error| format!("{}: {e}", folder.display()))?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        paths.sort();
+        if paths.is_empty() {
+            return Err(format!("{} holds no scenarios (no file ends in .toml)", folder.display()));
+        }
+        paths.into_iter().map(|path| Scenario::read(&path).map(|scenario| (path, scenario))).collect()
     }
 
     /// Whether it is still valid: its defect violates its invariant, the kernel without the defect passes, and the

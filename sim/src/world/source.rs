@@ -271,7 +271,9 @@ impl SourceHost {
         let out = &mut self.reader(number).out;
         let mut extract = out.pop_front()?;
         if decisions.strikes(Fault::OtherSchema) {
+            // Rows of other columns: nothing of them may reach the table.
             extract.schema_version += 1;
+            extract.rows.fill(None);
             return Some(extract);
         }
         if !out.is_empty() && decisions.strikes(Fault::LostRange) {

@@ -12,7 +12,6 @@ use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::filter::FilterBuilder;
-use kernel::defects::{self, Defect};
 use kernel::schema::TableDef;
 use kernel::{DeadLetterKind, Error, Generation, Micros, Result, SplitId, SqlState};
 use pg_values::time;
@@ -63,11 +62,7 @@ impl Rows {
         }
         let mut keep = BooleanBufferBuilder::new(self.origin.len());
         for (row, message) in self.origin.iter().enumerate() {
-            let mut failed = failures.get(message);
-            if defects::is(Defect::RowsOfFailedStay) {
-                failed = failed.filter(|(kind, ..)| *kind != DeadLetterKind::Expression);
-            }
-            keep.append(self.stays(row) && failed.is_none());
+            keep.append(self.stays(row) && failures.get(message).is_none());
         }
         self.keep = Some(BooleanArray::new(keep.finish(), None));
     }
@@ -210,8 +205,7 @@ impl Assembly {
         let mut keep = BooleanBufferBuilder::new(decoded.origin.len());
         for (start, part) in &parts {
             for row in 0..part.columns.num_rows() {
-                let first = if defects::is(Defect::JoinedFromStart) { 0 } else { *start };
-                origin.push(decoded.origin[first + row]);
+                origin.push(decoded.origin[start + row]);
                 keep.append(part.keep.as_ref().is_none_or(|k| k.is_valid(row) && k.value(row)));
             }
         }
@@ -281,10 +275,7 @@ impl Assembly {
     /// Stored rows by shard: the rows that stay, with provenance.
     pub fn route(&self, rows: Rows, offsets: &[i64]) -> Result<Vec<Option<RecordBatch>>> {
         let mut columns = rows.columns;
-        let row_offsets = rows.origin.iter().map(|&message| {
-            let offset = offsets[message as usize];
-            if defects::is(Defect::OffsetsCutShort) { i64::from(offset as i32) } else { offset }
-        });
+        let row_offsets = rows.origin.iter().map(|&message| offsets[message as usize]);
         columns.push(Arc::new(Int64Array::from_value(self.generation.0 as i64, rows.origin.len())));
         columns.push(Arc::new(Int32Array::from_value(self.split.0 as i32, rows.origin.len())));
         columns.push(Arc::new(Int64Array::from_iter_values(row_offsets)));

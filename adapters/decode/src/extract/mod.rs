@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
-use kernel::defects::{self, Defect};
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{
     DeadLetter, DeadLetterKind, Epoch, Error, Extract, Generation, Micros, OrdinalFilter, Originals,
@@ -212,9 +211,6 @@ impl Extractor {
     pub fn push(&mut self, messages: &[RawMessage<'_>]) {
         for stride in messages.chunks(self.limits.stride) {
             if self.open_is_full() {
-                if let Some(last) = messages.last().filter(|_| defects::is(Defect::FullChunkSkipsRest)) {
-                    self.filter.advance_to(last.ordinal + 1);
-                }
                 self.close();
             }
             self.push_stride(stride);
@@ -223,42 +219,45 @@ impl Extractor {
 
     fn push_stride(&mut self, messages: &[RawMessage<'_>]) {
         let first_index = self.open.offsets.len();
-        let start = self.filter.next_ordinal();
-        let again = |offset| defects::is(Defect::RedeliveredWithinPush) && offset >= start;
         let mut skipped = false;
         for message in messages {
-            if self.filter.admit(message.ordinal, message.mark) || again(message.ordinal) {
+            if self.filter.admit(message.ordinal, message.mark) {
                 self.open.offsets.push(message.ordinal);
                 self.open.source_bytes += message.source_bytes();
             } else {
                 skipped = true;
             }
         }
-        let refused = if skipped {
-            let admitted = admitted(messages, &self.open.offsets[first_index..]);
-            self.push_admitted(&admitted, messages, first_index)
+        let some;
+        let admitted = if skipped {
+            some = admitted(messages, &self.open.offsets[first_index..]);
+            &some
         } else {
-            self.push_admitted(messages, messages, first_index)
+            messages
         };
-        self.open.dead_letters.extend(refused);
+        let refused = self.decode(admitted);
+        let dead_letters = self.dead_letters(refused, admitted, first_index);
+        self.open.dead_letters.extend(dead_letters);
     }
 
-    /// Decodes; the payload of a refused message is copied while the source's buffer is still valid.
-    fn push_admitted(
-        &mut self,
-        messages: &[RawMessage<'_>],
-        delivered: &[RawMessage<'_>],
-        first_index: usize,
-    ) -> Vec<DeadLetter> {
+    fn decode(&mut self, messages: &[RawMessage<'_>]) -> Vec<Refused> {
         if self.keeps != Keeps::Nothing {
             for raw in messages {
                 self.open.kept.extend_from_slice(raw.value.unwrap_or_default());
                 self.open.kept_ends.push(self.open.kept.len());
             }
         }
-        let refused = self.decoder.push(messages);
-        let messages = if defects::is(Defect::RefusedByPlace) { delivered } else { messages };
-        let dead_letters = |Refused { message, error }: Refused| {
+        self.decoder.push(messages)
+    }
+
+    /// The payload of a refused message is copied while the source's buffer is still valid.
+    fn dead_letters(
+        &self,
+        refused: Vec<Refused>,
+        messages: &[RawMessage<'_>],
+        first_index: usize,
+    ) -> Vec<DeadLetter> {
+        let dead_letter = |Refused { message, error }: Refused| {
             let raw = &messages[message as usize - first_index];
             let kind = match error.sqlstate {
                 SqlState::NOT_NULL_VIOLATION => DeadLetterKind::Constraint,
@@ -275,7 +274,7 @@ impl Extractor {
         let is_ignored = |refused: &Refused| {
             self.ignores_tombstones && messages[refused.message as usize - first_index].value.is_none()
         };
-        refused.into_iter().filter(|refused| !is_ignored(refused)).map(dead_letters).collect()
+        refused.into_iter().filter(|refused| !is_ignored(refused)).map(dead_letter).collect()
     }
 
     /// The source has nothing more below this offset (control records, aborted transactions, compaction).
