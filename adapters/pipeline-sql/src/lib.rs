@@ -2,7 +2,7 @@
 //! statements that begin like ours are parsed here, all others by sqlparser in PostgreSQL's dialect.
 //!
 //! [`parse`] parses a text; [`CreatePipeline::to_sql`] is the text that a database stores; [`decode_plan`] makes the
-//! decoders' plan from a pipeline and its table, and [`CreatePipeline::source`] is the input of the Kafka source. This
+//! decoders' plan from a pipeline and its table, and [`CreatePipeline::source`] is what a source connects with. This
 //! crate evaluates no expression and does not depend on DataFusion; planning is in the SQL crate.
 
 #![forbid(unsafe_code)]
@@ -30,7 +30,8 @@ pub use pipeline::{
     CsvMapping, FormatSyntax, JsonMapping, OnDuplicateSyntax, PipelineClauses, Target,
 };
 pub use plan::{DecodeInputs, decode_plan};
-pub use source::{Credential, Credentials, KafkaClause, REDACTED};
+pub use source::kafka::KafkaAddress;
+pub use source::{Credential, Credentials, KINDS, REDACTED, Relation, SourceSpec, SourceSyntax};
 pub use sqlparser;
 pub use statement::{OffsetsSyntax, Statement, alter_pipeline, parse, parse_expression, parse_pipeline};
 pub use table::{ColumnSyntax, CreateTable};

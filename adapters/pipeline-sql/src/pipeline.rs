@@ -8,7 +8,7 @@ use sqlparser::ast::Expr;
 use tidemark_decode::{CsvFormat, TimeUnit};
 
 use crate::names::{literal, quote};
-use crate::source::{Credentials, KafkaClause, credentials_json};
+use crate::source::{Credentials, SourceSpec, config_shown, credentials_json, credentials_shown};
 
 /// Longest BATCH_INTERVAL: a day, in milliseconds.
 pub const BATCH_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -29,7 +29,7 @@ pub struct CreatePipeline {
     /// `IF NOT EXISTS`
     pub if_not_exists: bool,
     /// Source.
-    pub source: KafkaClause,
+    pub source: SourceSpec,
     /// `BATCH_INTERVAL`: a batch waits at least this long after the previous one. None: as soon as the log is idle.
     pub batch_interval_ms: Option<u64>,
     /// `MAX_BATCH_BYTES`
@@ -56,8 +56,8 @@ pub struct CreatePipeline {
 /// The clauses of `ALTER PIPELINE … SET`; None keeps the pipeline's clause.
 #[derive(Clone, PartialEq, Default)]
 pub struct PipelineClauses {
-    /// `LOAD DATA KAFKA 'host:port/topic'`; of it the brokers and the topic count.
-    pub address: Option<KafkaClause>,
+    /// `LOAD DATA kind 'address'`; of it kind and address count.
+    pub source: Option<SourceSpec>,
     /// `CONFIG`, as a whole.
     pub config: Option<BTreeMap<String, String>>,
     /// `CREDENTIALS`, as a whole.
@@ -184,8 +184,8 @@ impl PipelineClauses {
     pub fn applied_to(&self, pipeline: &CreatePipeline) -> CreatePipeline {
         let mut altered = pipeline.clone();
         let clauses = self.clone();
-        if let Some(KafkaClause { brokers, topic, .. }) = clauses.address {
-            (altered.source.brokers, altered.source.topic) = (brokers, topic);
+        if let Some(SourceSpec { kind, address, .. }) = clauses.source {
+            (altered.source.kind, altered.source.address) = (kind, address);
         }
         altered.source.config = clauses.config.unwrap_or(altered.source.config);
         altered.source.credentials = clauses.credentials.unwrap_or(altered.source.credentials);
@@ -213,17 +213,15 @@ impl fmt::Debug for PipelineClauses {
 /// Hides the credentials.
 impl fmt::Display for PipelineClauses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(address) = &self.address {
-            write!(f, " LOAD DATA KAFKA {}", literal(&address.address()))?;
+        if let Some(source) = &self.source {
+            write!(f, " LOAD DATA {} {}", source.syntax().keyword, literal(&source.address))?;
         }
         // An empty CONFIG is written: it removes the previous settings.
         if let Some(config) = &self.config {
-            let source = KafkaClause { config: config.clone(), ..KafkaClause::nowhere() };
-            write!(f, " CONFIG {}", literal(&json(&source.config_shown())))?;
+            write!(f, " CONFIG {}", literal(&json(&config_shown(config))))?;
         }
         if let Some(credentials) = &self.credentials {
-            let source = KafkaClause { credentials: credentials.clone(), ..KafkaClause::nowhere() };
-            write!(f, " CREDENTIALS {}", literal(&credentials_json(&source.credentials_shown())))?;
+            write!(f, " CREDENTIALS {}", literal(&credentials_json(&credentials_shown(credentials))))?;
         }
         write_limits(f, self.batch_interval_ms, self.batch_bytes_max)?;
         write_years(f, self.years)?;
@@ -310,10 +308,10 @@ impl fmt::Display for Shown<'_> {
         let p = self.pipeline;
         let or_replace = if p.or_replace { "OR REPLACE " } else { "" };
         let if_not_exists = if p.if_not_exists { "IF NOT EXISTS " } else { "" };
-        let address = literal(&p.source.address());
+        let (keyword, address) = (p.source.syntax().keyword, literal(&p.source.address));
         write!(
             f,
-            "CREATE {or_replace}PIPELINE {if_not_exists}{} AS LOAD DATA KAFKA {address}",
+            "CREATE {or_replace}PIPELINE {if_not_exists}{} AS LOAD DATA {keyword} {address}",
             quote(&p.name)
         )?;
         self.source_options(f)?;

@@ -12,7 +12,7 @@ use crate::cursor::Cursor;
 use crate::error;
 use crate::names;
 use crate::pipeline::*;
-use crate::source::{Credential, Credentials, KafkaClause};
+use crate::source::{Credential, Credentials, KINDS, SourceSpec};
 
 /// Of `lines::0::sku` and `lines[0]`.
 const NO_ELEMENTS: &str = "a path goes through objects by their keys and takes no elements of arrays: map the whole array to a \
@@ -90,16 +90,18 @@ pub(crate) fn create_pipeline(c: &mut Cursor) -> Result<CreatePipeline> {
     })
 }
 
-fn source(c: &mut Cursor) -> Result<KafkaClause> {
+fn source(c: &mut Cursor) -> Result<SourceSpec> {
     for other in ["S3", "FS", "AZURE", "GCS", "HDFS", "LINK", "MYSQL", "MONGODB", "ICEBERG"] {
         if c.peek(&[other]) {
             return Err(c.unsupported(format!("LOAD DATA {other} is not supported: KAFKA is")));
         }
     }
-    c.expect(&["KAFKA"])?;
+    let named = KINDS.iter().find(|syntax| c.peek(&[syntax.keyword]));
+    let syntax = named.unwrap_or(&KINDS[0]);
+    c.expect(&[syntax.keyword])?;
     let at = c.here();
-    let address = c.string("'host:port/topic'")?;
-    KafkaClause::from_address(&address)
+    let address = c.string(syntax.address_form)?;
+    SourceSpec::new(syntax.kind, &address)
         .map_err(|message| error::at(SqlState::INVALID_PARAMETER_VALUE, message, at))
 }
 
@@ -180,7 +182,7 @@ impl Options {
         if c.peek(&["LOAD", "DATA"]) {
             self.begin(c, "LOAD")?;
             c.expect(&["DATA"])?;
-            self.clauses.address = Some(source(c)?);
+            self.clauses.source = Some(source(c)?);
         } else if self.begin(c, "INTO")? {
             c.expect(&["TABLE"])?;
             self.clauses.table = Some(c.relation()?);

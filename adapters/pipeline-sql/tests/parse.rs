@@ -454,7 +454,7 @@ fn clauses_take_the_place_of_a_pipelines_own() {
     // Omitted clauses stay, the secrets too; a given clause replaces the old one completely.
     let moved =
         altered("alter pipeline p set load data kafka 'h/u' replace into table u format csv").unwrap();
-    assert_eq!((moved.source.topic.as_str(), moved.table.as_str()), ("u", "u"));
+    assert_eq!((moved.source.address.rsplit('/').next().unwrap(), moved.table.as_str()), ("u", "u"));
     assert_eq!(moved.source.credentials["sasl.password"], Credential::Clear("hidden".into()));
     assert_eq!((moved.batch_interval_ms, moved.error_limit), (Some(5), Some(3)));
     assert_eq!(moved.filter, before.filter);

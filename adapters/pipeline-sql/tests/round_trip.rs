@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use kernel::SourceKind;
 use proptest::prelude::*;
 use tidemark_decode::{CsvFormat, TimeUnit};
 use tidemark_pipeline_sql::{
     Assignment, Constant, CreatePipeline, Credential, Credentials, CsvMapping, FormatSyntax, JsonMapping,
-    KafkaClause, OnDuplicateSyntax, Statement, Target, parse, parse_expression, parse_pipeline,
+    OnDuplicateSyntax, SourceSpec, Statement, Target, parse, parse_expression, parse_pipeline,
 };
 
 /// Names as they may be stored: plain, quoted, keywords of ours and of SQL.
@@ -181,12 +182,12 @@ fn format() -> impl Strategy<Value = FormatSyntax> {
     ]
 }
 
-fn source() -> impl Strategy<Value = KafkaClause> {
+fn source() -> impl Strategy<Value = SourceSpec> {
     ("[a-z][a-z0-9-]{0,5}(:[1-9][0-9]{0,3})?(,[a-z]{1,4})?/[a-zA-Z0-9_-]{1,9}", map(), credentials())
-        .prop_map(|(address, config, credentials)| KafkaClause {
+        .prop_map(|(address, config, credentials)| SourceSpec {
             config,
             credentials,
-            ..KafkaClause::from_address(&address).unwrap()
+            ..SourceSpec::new(SourceKind::Kafka, &address).unwrap()
         })
 }
 

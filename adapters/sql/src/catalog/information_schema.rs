@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::error::Result;
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
 use pg_semantics::types::Base::{self, *};
-use tidemark_pipeline_sql::{CreatePipeline, parse_pipeline};
+use tidemark_pipeline_sql::{CreatePipeline, SourceSyntax, parse_pipeline};
 
 use super::columns::base_of;
 use super::rows::{Column, Value, batch, column, row};
@@ -313,7 +313,7 @@ fn pipelines(view: &View) -> Vec<Vec<Value>> {
             state,
             code,
             message,
-            "KAFKA",
+            SourceSyntax::of(p.source_kind).keyword,
             p.generation.0,
             view.snapshot.catalog.cursors[&p.id].dead_letters,
             p.error_limit,
@@ -326,16 +326,13 @@ fn pipelines(view: &View) -> Vec<Vec<Value>> {
     by_name(view).into_iter().map(pipeline).collect()
 }
 
-/// Brokers, topic and settings of a pipeline, without secrets.
+/// Parts of the address and settings of a pipeline's source, without secrets.
 fn config_json(definition: &str) -> Option<String> {
     let CreatePipeline { source, .. } = parse_pipeline(definition).ok()?;
-    let config = serde_json::json!({
-        "brokers": source.brokers,
-        "topic": source.topic,
-        "config": source.config_shown(),
-        "credentials": source.credentials_shown_json(),
-    });
-    Some(config.to_string())
+    let mut config = (source.syntax().parts)(&source.address);
+    config.insert("config".into(), serde_json::json!(source.config_shown()));
+    config.insert("credentials".into(), source.credentials_shown_json());
+    Some(serde_json::Value::Object(config).to_string())
 }
 
 const CURSORS: &[Column] = &[
@@ -374,7 +371,7 @@ fn cursors(view: &View) -> Vec<Vec<Value>> {
             rows.push(row![
                 DATABASE,
                 p.name.as_str(),
-                "KAFKA",
+                SourceSyntax::of(p.source_kind).keyword,
                 partition,
                 marks.map(|marks| marks.earliest),
                 latest,

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use kernel::expr::OnDuplicate;
 use kernel::message::{Alteration, Definition, Offsets, PipelineSpec, SourceMetadata};
 use kernel::schema::{PipelineDef, PipelineState, StartAt, TableDef};
-use kernel::{Epoch, Generation, Identity, PipelineId, Position, SourceKind, SplitId, SplitName, SqlState};
+use kernel::{Epoch, Generation, PipelineId, Position, SplitId, SplitName, SqlState};
 use tidemark_decode::{ExtractPlan, Extractor};
 use tidemark_pipeline_sql::names::quote;
 use tidemark_pipeline_sql::{
-    BATCH_BYTES_DEFAULT, CreatePipeline, Credential, Credentials, KafkaClause, OffsetsSyntax,
-    OnDuplicateSyntax, PipelineClauses, REDACTED, Statement, alter_pipeline, parse_pipeline,
+    BATCH_BYTES_DEFAULT, CreatePipeline, Credential, Credentials, OffsetsSyntax, OnDuplicateSyntax,
+    PipelineClauses, REDACTED, Relation, Statement, alter_pipeline, parse_pipeline,
 };
 
 use super::Plan;
@@ -78,17 +78,24 @@ async fn alteration(
     let before = parse_pipeline(&existing.definition_sql)?.source;
     let cursors = &context.snapshot().catalog.cursors[&existing.id];
     let identity = cursors.splits().find_map(|(_, split)| split.identity.clone());
-    let source_changed = !may_be_same(&before, &altered.source, identity);
+    let is_identified = identity.is_some_and(|identity| identity.as_bytes().iter().any(|byte| *byte != 0));
+    let relation = before.relation(&altered.source);
+    // Another place without an identity to compare counts as another source: brokers before 2.8 have no topic ids.
+    let source_changed = match relation {
+        Relation::Same => false,
+        Relation::SameIfIdentified => !is_identified,
+        Relation::Other => true,
+    };
     let mut notices = vec![];
     if !cursors.is_empty() && source_changed {
         notices.push(format!(
             "pipeline \"{}\" reads another source now ('{}', before '{}'), so its offsets are dropped and it begins at the \
              oldest message there; rows that it loaded before stay",
             altered.name,
-            altered.source.address(),
-            before.address()
+            altered.source.address,
+            before.address
         ));
-    } else if !cursors.is_empty() && !same_brokers(&before, &altered.source) {
+    } else if !cursors.is_empty() && relation == Relation::SameIfIdentified {
         notices.push(format!(
             "pipeline \"{}\" keeps its offsets: should its topic be another one at these brokers, it stops and says so",
             altered.name
@@ -98,22 +105,6 @@ async fn alteration(
     let (spec, was) = (Box::new(spec), existing.definition_sql.clone());
     let alteration = Definition::AlterPipeline(Alteration { spec, was, source_changed });
     Ok(Plan { definitions: vec![alteration], notices, secrets })
-}
-
-/// Whether two sources may be the same topic: same name at the same brokers. At other brokers the topic id is compared
-/// when the source is opened; a topic without a known id (brokers before 2.8) counts as another one.
-fn may_be_same(before: &KafkaClause, after: &KafkaClause, identity: Option<Identity>) -> bool {
-    let has_id = identity.is_some_and(|identity| identity.as_bytes().iter().any(|byte| *byte != 0));
-    before.topic == after.topic && (same_brokers(before, after) || has_id)
-}
-
-fn same_brokers(before: &KafkaClause, after: &KafkaClause) -> bool {
-    let sorted = |source: &KafkaClause| {
-        let mut brokers = source.brokers.clone();
-        brokers.sort();
-        brokers
-    };
-    sorted(before) == sorted(after)
 }
 
 /// Checks an ALTER PIPELINE … SET OFFSETS: an offset must exist in its partition, or be its end.
@@ -209,7 +200,7 @@ fn checked(context: &StatementContext, create: &CreatePipeline) -> Result<Pipeli
     let start = Position::kafka(0, -1);
     Extractor::new(plan, transform, PipelineId(0), Epoch(0), Generation(0), SplitId(0), start)?;
     Ok(PipelineSpec {
-        source_kind: SourceKind::Kafka,
+        source_kind: create.source.kind,
         name: create.name.clone(),
         table: create.table.clone(),
         definition_sql: String::new(),

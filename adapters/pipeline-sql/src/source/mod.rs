@@ -1,28 +1,67 @@
-//! The source of a pipeline: brokers, topic, and librdkafka's settings. The Kafka crate connects.
+//! The source of a pipeline as its definition names it: `LOAD DATA kind 'address' CONFIG '…' CREDENTIALS '…'`. [`KINDS`]
+//! is the registry of kinds; a kind's addresses are in a module of its own. The crates of the sources connect.
+
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use kernel::SourceKind;
+
 /// Shown in place of a secret.
 pub const REDACTED: &str = "<redacted>";
 
-/// Kafka's default port.
-const DEFAULT_PORT: u16 = 9092;
+/// All kinds of sources that a statement can name. A new source adds a row.
+pub const KINDS: &[SourceSyntax] = &[kafka::SYNTAX];
 
-/// Everything that a Kafka source needs to connect.
+/// What statements know of a kind of source.
+pub struct SourceSyntax {
+    /// The kind, which the kernel knows by its positions.
+    pub kind: SourceKind,
+    /// Keyword after `LOAD DATA`.
+    pub keyword: &'static str,
+    /// The form of its addresses, for error texts.
+    pub address_form: &'static str,
+    /// The canonical form of an address, or the reason why it is none.
+    pub canonical: fn(&str) -> Result<String, String>,
+    /// How two canonical addresses are related.
+    pub relation: fn(&str, &str) -> Relation,
+    /// Parts of a canonical address by name, for `information_schema`.
+    pub parts: fn(&str) -> serde_json::Map<String, serde_json::Value>,
+}
+
+/// Whether two addresses of one kind name the same source. If not, positions at one of them mean nothing at the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Relation {
+    /// They do.
+    Same,
+    /// They do if the identities of the splits agree, which is checked when the source is opened.
+    SameIfIdentified,
+    /// They do not.
+    Other,
+}
+
+impl SourceSyntax {
+    /// The row of a kind.
+    pub fn of(kind: SourceKind) -> &'static SourceSyntax {
+        KINDS.iter().find(|syntax| syntax.kind == kind).expect("every kind has a row")
+    }
+}
+
+/// A source: its kind and place, and everything that is needed to connect.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KafkaClause {
-    /// `host:port` each, at least one.
-    pub brokers: Vec<String>,
-    /// Topic.
-    pub topic: String,
-    /// `CONFIG`: librdkafka's names.
+pub struct SourceSpec {
+    /// Its kind.
+    pub kind: SourceKind,
+    /// Canonical address, in the form of its kind.
+    pub address: String,
+    /// `CONFIG`, by the names of the source's client.
     pub config: BTreeMap<String, String>,
     /// `CREDENTIALS`: the same, for secret settings. Never shown.
     pub credentials: Credentials,
 }
 
-/// CREDENTIALS by librdkafka's names.
+/// CREDENTIALS, by the names of the source's client.
 pub type Credentials = BTreeMap<String, Credential>;
 
 /// The entry of CREDENTIALS for one setting: its value, or the place of its value.
@@ -115,48 +154,34 @@ pub(crate) fn credentials_json(credentials: &Credentials) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-impl KafkaClause {
-    /// Parses `host[:port][,host[:port]…]/topic`.
-    pub fn from_address(address: &str) -> Result<KafkaClause, String> {
-        let (hosts, topic) = address
-            .rsplit_once('/')
-            .ok_or_else(|| format!("'{address}' names no topic: 'host:port/topic' is expected"))?;
-        check_topic(topic)?;
-        let brokers = hosts.split(',').map(|host| broker(host.trim())).collect::<Result<Vec<_>, _>>()?;
-        Ok(KafkaClause {
-            brokers,
-            topic: topic.into(),
-            config: BTreeMap::new(),
-            credentials: BTreeMap::new(),
-        })
+impl SourceSpec {
+    /// A source without settings. The error says what is wrong with the address.
+    pub fn new(kind: SourceKind, address: &str) -> Result<SourceSpec, String> {
+        let address = (SourceSyntax::of(kind).canonical)(address)?;
+        Ok(SourceSpec { kind, address, config: BTreeMap::new(), credentials: BTreeMap::new() })
     }
 
-    /// An empty source, to show a part of one.
-    pub(crate) fn nowhere() -> KafkaClause {
-        KafkaClause {
-            brokers: Vec::new(),
-            topic: String::new(),
-            config: BTreeMap::new(),
-            credentials: BTreeMap::new(),
+    /// What statements know of its kind.
+    pub fn syntax(&self) -> &'static SourceSyntax {
+        SourceSyntax::of(self.kind)
+    }
+
+    /// How another source is related to this one.
+    pub fn relation(&self, other: &SourceSpec) -> Relation {
+        if self.kind != other.kind {
+            return Relation::Other;
         }
-    }
-
-    /// `host:port,…/topic`
-    pub fn address(&self) -> String {
-        format!("{}/{}", self.brokers.join(","), self.topic)
+        (self.syntax().relation)(&self.address, &other.address)
     }
 
     /// CONFIG as it may be shown: settings with secret names are hidden here, too.
     pub fn config_shown(&self) -> BTreeMap<String, String> {
-        let shown = |(name, value): (&String, &String)| {
-            (name.clone(), if is_secret(name) { REDACTED.into() } else { value.clone() })
-        };
-        self.config.iter().map(shown).collect()
+        config_shown(&self.config)
     }
 
     /// CREDENTIALS as they may be shown: names, and the places of the values.
     pub fn credentials_shown(&self) -> Credentials {
-        self.credentials.iter().map(|(name, credential)| (name.clone(), credential.shown())).collect()
+        credentials_shown(&self.credentials)
     }
 
     /// CREDENTIALS as JSON, as they may be shown.
@@ -189,57 +214,31 @@ impl KafkaClause {
     }
 }
 
-impl fmt::Debug for KafkaClause {
+impl fmt::Debug for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaClause")
-            .field("brokers", &self.brokers)
-            .field("topic", &self.topic)
+        f.debug_struct("SourceSpec")
+            .field("kind", &self.kind)
+            .field("address", &self.address)
             .field("config", &self.config_shown())
             .field("credentials", &self.credentials_shown())
             .finish()
     }
 }
 
+/// CONFIG as it may be shown.
+pub(crate) fn config_shown(config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let shown = |(name, value): (&String, &String)| {
+        (name.clone(), if is_secret(name) { REDACTED.into() } else { value.clone() })
+    };
+    config.iter().map(shown).collect()
+}
+
+/// CREDENTIALS as they may be shown.
+pub(crate) fn credentials_shown(credentials: &Credentials) -> Credentials {
+    credentials.iter().map(|(name, credential)| (name.clone(), credential.shown())).collect()
+}
+
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["password", "secret", "token", "key.pem", "sasl.jaas", "passphrase"].iter().any(|s| name.contains(s))
-}
-
-fn check_topic(topic: &str) -> Result<(), String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if topic.is_empty() || topic.len() > 249 || topic == "." || topic == ".." || !topic.chars().all(legal) {
-        return Err(format!(
-            "'{topic}' is not a topic name: 1 to 249 letters, digits, '.', '_' and '-' are expected"
-        ));
-    }
-    Ok(())
-}
-
-/// `host`, `host:port`, `[v6]`, `[v6]:port` with its port.
-fn broker(text: &str) -> Result<String, String> {
-    let wrong = || format!("'{text}' is not a broker: 'host:port' is expected");
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']').ok_or_else(wrong)?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
-            (format!("[{address}]"), port.strip_prefix(':').or(port.is_empty().then_some("")))
-        }
-        None => {
-            let (host, port) = text.split_once(':').unwrap_or((text, ""));
-            let legal = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
-            if host.is_empty() || !host.chars().all(legal) {
-                return Err(wrong());
-            }
-            (host.to_string(), (!text.ends_with(':')).then_some(port))
-        }
-    };
-    let port = match port.ok_or_else(wrong)? {
-        "" => DEFAULT_PORT,
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().map_err(|_| wrong())?,
-        _ => return Err(wrong()),
-    };
-    if port == 0 {
-        return Err(wrong());
-    }
-    Ok(format!("{host}:{port}"))
 }
