@@ -8,13 +8,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use kernel::schema::Catalog;
 use kernel::{
     Coordinator, Effect, Epoch, Error, Extract, Input, PipelineId, Request, RequestId, Response, Result,
     SqlState,
 };
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, SnapshotGuard, TableLockGuard, outcome_unknown};
+use crate::api::{Answer, TableLockGuard, outcome_unknown};
 use crate::clock::Clock;
 use crate::config::OnHalt;
 use crate::disk::DiskWatch;
@@ -72,7 +73,7 @@ impl Message {
 pub(crate) struct CoordinatorThread {
     pub coordinator: Coordinator,
     pub inbox: Receiver<Message>,
-    /// To the same inbox: for guards, which release snapshots and locks.
+    /// To the same inbox: for guards, which release table locks.
     pub sender: Sender<Message>,
     pub shards: Shards,
     pub log: Log,
@@ -148,6 +149,7 @@ impl CoordinatorThread {
         if let End::Halted(error) = &end {
             let _ = status.stopped.set(error.clone());
         }
+        status.published.close();
         executor.end(matches!(end, End::Stopped));
         if let End::Halted(error) = end {
             on_halt(&error);
@@ -157,6 +159,7 @@ impl CoordinatorThread {
 
 impl EffectExecutor {
     fn run(&mut self) -> End {
+        self.threads.trace.published(&Catalog::default(), &self.threads.status.catalog());
         self.drain();
         loop {
             if let Some(error) = self.halted.take() {
@@ -301,7 +304,7 @@ impl EffectExecutor {
             Effect::SourceClose { pipeline, epoch } => self.close_source(pipeline, epoch),
             Effect::Publish(snapshot) => {
                 threads.trace.published(&threads.status.catalog(), &snapshot.catalog);
-                threads.status.published(snapshot.catalog);
+                threads.status.publish(snapshot);
             }
             Effect::Reply { id, result } => self.reply(id, result),
             Effect::WakeAt(at_us) => self.wake_at_us = Some(at_us),
@@ -316,14 +319,11 @@ impl EffectExecutor {
         }
     }
 
-    /// Snapshots and table locks are sent as guards, so that they are released even if the client no longer waits.
+    /// Table locks are sent as guards, so that they are released even if the client no longer waits.
     fn reply(&mut self, id: RequestId, result: Result<Response>) {
         let sender = &self.threads.sender;
         let answer = result.map(|response| match response {
             Response::Done(counts) => Answer::Done(counts),
-            Response::Snapshot { reader, snapshot } => {
-                Answer::Snapshot(SnapshotGuard::new(reader, snapshot, sender.clone()))
-            }
             Response::TableLock { table_lock, snapshot } => {
                 Answer::TableLock(TableLockGuard::new(table_lock, snapshot, sender.clone()))
             }

@@ -19,6 +19,7 @@ use crate::coordinator::{CoordinatorThread, Message};
 use crate::disk::DiskWatch;
 use crate::log::{Log, Syncer};
 use crate::pipeline::PipelineFactory;
+use crate::published::PublishedCell;
 use crate::recording::Recording;
 use crate::shards::Shards;
 use crate::source::SourceContext;
@@ -91,7 +92,8 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     }
     let recording = Recording::start(config.record.clone(), term)?;
     let on_halt = recording.before(config.on_halt);
-    let status = Arc::new(Status::default());
+    let published = PublishedCell::new(coordinator.published().clone(), sender.clone());
+    let status = Arc::new(Status::new(published));
     let thread = CoordinatorThread {
         coordinator,
         inbox,

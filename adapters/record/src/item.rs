@@ -5,8 +5,8 @@ use kernel::expr::OnDuplicate;
 use kernel::message::{Definition, ShardWrite, SourceFailure, SourceMetadata, TableWrite, Write};
 use kernel::{
     DeadLetter, DeadLetterKind, Epoch, Error, Extract, Input, Micros, Originals, PipelineId, Position,
-    QuiescedCore, QuiescedState, ReaderId, Request, RequestId, Result, RowId, Sequence, ShardId, SplitId,
-    TableId, TableLockId,
+    QuiescedCore, QuiescedState, Request, RequestId, Result, RowId, Sequence, ShardId, SplitId, TableId,
+    TableLockId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,7 @@ pub enum RecordedInput {
     Synced(Sequence),
     LogFailed(Error),
     DiskSpace(bool),
+    SnapshotReleased(Sequence),
     Request {
         id: RequestId,
         request: RecordedRequest,
@@ -164,8 +165,6 @@ pub struct RecordedDeadLetter {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum RecordedRequest {
-    AcquireSnapshot,
-    ReleaseSnapshot(ReaderId),
     Define(Box<Definition>),
     AcquireTableLock { tables: Vec<TableId> },
     ReleaseTableLock(TableLockId),
@@ -221,6 +220,7 @@ impl RecordedInput {
             Input::Synced { through } => RecordedInput::Synced(*through),
             Input::LogFailed { error } => RecordedInput::LogFailed(error.clone()),
             Input::DiskSpace { sufficient } => RecordedInput::DiskSpace(*sufficient),
+            Input::SnapshotReleased { sequence } => RecordedInput::SnapshotReleased(*sequence),
             Input::Request { id, request } => {
                 RecordedInput::Request { id: *id, request: RecordedRequest::of(request) }
             }
@@ -245,6 +245,7 @@ impl RecordedInput {
             RecordedInput::Synced(through) => Input::Synced { through },
             RecordedInput::LogFailed(error) => Input::LogFailed { error },
             RecordedInput::DiskSpace(sufficient) => Input::DiskSpace { sufficient },
+            RecordedInput::SnapshotReleased(sequence) => Input::SnapshotReleased { sequence },
             RecordedInput::Request { id, request } => Input::Request { id, request: request.restore()? },
             RecordedInput::Tick => Input::Tick,
         })))
@@ -338,8 +339,6 @@ impl RecordedRequest {
     /// The recorded form of a request.
     pub fn of(request: &Request) -> RecordedRequest {
         match request {
-            Request::AcquireSnapshot => RecordedRequest::AcquireSnapshot,
-            Request::ReleaseSnapshot(reader) => RecordedRequest::ReleaseSnapshot(*reader),
             Request::Define(definition) => RecordedRequest::Define(Box::new(definition.clone())),
             Request::AcquireTableLock { tables } => {
                 RecordedRequest::AcquireTableLock { tables: tables.clone() }
@@ -355,8 +354,6 @@ impl RecordedRequest {
     /// The request again.
     pub fn restore(self) -> Result<Request> {
         Ok(match self {
-            RecordedRequest::AcquireSnapshot => Request::AcquireSnapshot,
-            RecordedRequest::ReleaseSnapshot(reader) => Request::ReleaseSnapshot(reader),
             RecordedRequest::Define(definition) => Request::Define(*definition),
             RecordedRequest::AcquireTableLock { tables } => Request::AcquireTableLock { tables },
             RecordedRequest::ReleaseTableLock(table_lock) => Request::ReleaseTableLock(table_lock),

@@ -85,7 +85,6 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
             words.add(id.0);
             match result {
                 Ok(Response::Done(c)) => words.adds([0, c.inserted, c.updated, c.deleted, c.ignored]),
-                Ok(Response::Snapshot { reader, snapshot }) => words.adds([1, reader.0, snapshot.sequence.0]),
                 Ok(Response::TableLock { table_lock, snapshot }) => {
                     words.adds([2, table_lock.0, snapshot.sequence.0]);
                 }
@@ -132,8 +131,8 @@ fn command_words(command: &ShardCommand, words: &mut Words) -> u8 {
             words.add(from.0);
             1
         }
-        ShardCommand::Publish { through, horizon } => {
-            words.adds([through.0, horizon.0]);
+        ShardCommand::Publish { through } => {
+            words.add(through.0);
             2
         }
         ShardCommand::ViewTip { table_lock } => {

@@ -42,8 +42,7 @@ pub struct QuiescedCore {
     wake_at_us: Option<Micros>,
     table_locks: BTreeMap<TableLockId, BTreeSet<TableId>>,
     last_table_lock: u64,
-    readers: BTreeMap<ReaderId, Sequence>,
-    last_reader: u64,
+    superseded: BTreeSet<Sequence>,
     sources: BTreeMap<PipelineId, QuiescedSource>,
 }
 
@@ -96,8 +95,7 @@ impl Coordinator {
             wake_at_us: self.wake_at_us,
             table_locks: requests.table_locks.iter().map(|(id, b)| (*id, b.tables.clone())).collect(),
             last_table_lock: requests.last_table_lock,
-            readers: requests.readers.clone(),
-            last_reader: requests.last_reader,
+            superseded: self.superseded.clone(),
             sources,
         };
         let waiting = requests.waiting.iter().map(|(id, waiting)| (*id, waiting.request())).collect();
@@ -128,8 +126,7 @@ impl Recovery {
         coordinator.last_epoch = core.last_epoch;
         coordinator.wake_at_us = core.wake_at_us;
         coordinator.requests.last_table_lock = core.last_table_lock;
-        coordinator.requests.readers = core.readers;
-        coordinator.requests.last_reader = core.last_reader;
+        coordinator.superseded = core.superseded;
         let table_locks = core.table_locks.into_iter();
         coordinator.requests.table_locks =
             table_locks.map(|(id, tables)| (id, TableLock { tables, setting_up: None })).collect();

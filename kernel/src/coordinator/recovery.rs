@@ -9,7 +9,6 @@ use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
-use crate::message::Effect;
 use crate::record::{Body, Commit, Open, Record, RecordKind};
 use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use crate::snapshot::{ShardView, Snapshot};
@@ -64,8 +63,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Ends recovery. `open` is this term's durable `open` record; `views` are the shards' first views, by shard. The
-    /// first effects start the running pipelines again.
+    /// Ends recovery. `open` is this term's durable `open` record; `views` are the shards' first views, by shard. Readers
+    /// begin with [`Coordinator::published`]. The first effects start the running pipelines again.
     pub fn finish(
         mut self,
         config: Config,
@@ -77,7 +76,6 @@ impl Recovery {
             self.replay(open)?;
         }
         let mut coordinator = self.coordinator(config, now_us, views)?;
-        coordinator.effects.push_back(Effect::Publish(coordinator.published.clone()));
         let catalog = coordinator.tip.clone();
         if defects::is(Defect::RecoveredSequenceReused) && open.sequence > Sequence(1) {
             coordinator.next_sequence = open.sequence;
@@ -126,6 +124,7 @@ impl Recovery {
             in_flight: VecDeque::new(),
             publishing: None,
             published: Snapshot { sequence: self.last, catalog, shards: views },
+            superseded: BTreeSet::new(),
             durable: self.last,
             sync_marker_written: true,
             last_append_us: now_us,

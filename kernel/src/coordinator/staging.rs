@@ -271,6 +271,7 @@ impl Coordinator {
             .expect("a record of the kernel agrees with the catalog");
         if defects::is(Defect::OffsetsAheadOfSync) {
             self.published.catalog = self.tip.clone();
+            self.effects.push_back(Effect::Publish(self.published.clone()));
         }
         let (reply, credits) = match origin {
             Origin::Write { id, table_lock } => {

@@ -387,6 +387,15 @@ impl World {
         while let Some(effect) = self.process.coordinator.change().poll_effect() {
             self.carry_out(effect, around)?;
         }
+        // In this world a snapshot that is superseded has no reader.
+        let coordinator = self.process.coordinator.change();
+        for sequence in coordinator.superseded().clone() {
+            coordinator.handle(self.process.now_us, Input::SnapshotReleased { sequence });
+            while let Some(effect) = coordinator.poll_effect() {
+                let text = format!("the release of snapshot {sequence} has an effect: {effect:?}");
+                return Err(Violation::new("bounded", text));
+            }
+        }
         self.process.coordinator.hashed(|coordinator| coordinator.fingerprint().finish());
         // A reader may read at any time.
         self.oracle.check(self.process.coordinator.get().published(), &around.topic)
@@ -517,6 +526,7 @@ impl World {
         self.crashes -= outcome.crashes;
         self.operator.waiting = false;
         self.process = process(coordinator.clone(), shards.clone(), Log::new(writer.clone()), around);
+        self.oracle.publish(coordinator.published(), self.process.durable, &around.topic)?;
         self.drain(around)
     }
 

@@ -9,7 +9,7 @@ use kernel::snapshot::Snapshot;
 use kernel::{Effect, Epoch, Error, PipelineId, RequestId, SqlState, TableId};
 
 use super::World;
-use super::clients::{Asked, Held, Reading};
+use super::clients::{Asked, Held};
 use super::process::LogCommand;
 use super::source::{Command, SourceHost};
 use super::words;
@@ -36,7 +36,6 @@ impl World<'_> {
         match effect {
             Effect::Shard { shard, command } => {
                 self.hear_command(&command);
-                self.check_horizon(&command)?;
                 let facts = words::command_facts(&command);
                 self.note(
                     Actor::Shard(shard.0),
@@ -239,20 +238,6 @@ impl World<'_> {
         }
     }
 
-    /// Checks the horizon: the sequence of the oldest snapshot that a reader holds.
-    fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
-        let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
-        let process = self.process.as_ref().expect("effects come from a process");
-        let oldest = process.readers.values().copied().chain([self.oracle.visible()]).min();
-        if oldest != Some(*horizon) {
-            let text = format!(
-                "shards are to keep what record {horizon} needs, {oldest:?} is the oldest that is read"
-            );
-            return Err(Violation::new("bounded", text));
-        }
-        Ok(())
-    }
-
     fn is_ledger(&self, table: TableId) -> bool {
         self.oracle.tip().tables.get(&table.0).is_some_and(|t| t.name.starts_with("ledger"))
     }
@@ -271,7 +256,9 @@ impl World<'_> {
             &[snapshot.sequence.0],
             format_args!("readers see record {} from now on", snapshot.sequence),
         );
-        self.oracle.published(&snapshot, durable)
+        self.oracle.published(&snapshot, durable)?;
+        self.process.as_mut().expect("effects come from a process").published.store(snapshot);
+        Ok(())
     }
 
     /// For errors that depend on the state and not on the request: why this one is not justified now.
@@ -279,7 +266,6 @@ impl World<'_> {
         let process = self.process.as_ref().expect("answers come from a process");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
         let (justified, why) = match (error.sqlstate, asked) {
-            (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
             (SqlState::DISK_FULL, _) => (process.read_only, "there is room on the disk".into()),
             (SqlState::OUT_OF_MEMORY, _) => {
                 let (others, most) = (self.clients.asked.len(), self.p.config.requests_waiting_max);
@@ -349,16 +335,6 @@ impl World<'_> {
             (Asked::TableLock(tables), Ok(Response::TableLock { table_lock, snapshot })) => {
                 self.oracle.table_lock(&snapshot, &tables)?;
                 self.clients.held.push(Held { table_lock, snapshot, tables });
-                Ok(())
-            }
-            (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
-                self.oracle.acquired(&snapshot)?;
-                let process = self.process.as_mut().expect("answers come from a process");
-                if process.readers.insert(reader, snapshot.sequence).is_some() {
-                    return Err(Violation::new("honest", format!("reader {reader} is there twice")));
-                }
-                self.counts.readings_held += 1;
-                self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())
             }
             (Asked::TableLock(_) | Asked::Misfit { .. }, Err(_)) => Ok(()),

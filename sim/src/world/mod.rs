@@ -6,6 +6,7 @@ mod clients;
 mod drive;
 mod effects;
 pub(crate) mod process;
+mod published;
 pub(crate) mod rest;
 mod source;
 mod view;
@@ -492,7 +493,7 @@ impl<'a> World<'a> {
             self.counts.rotten_survived += 1;
         }
         self.oracle.recovered(&seen, coordinator.published())?;
-        self.oracle.sources.recovered(&coordinator.published().catalog);
+        self.oracle.sources.recovered(coordinator.published());
         let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
         self.process = Some(Process::new(coordinator, shards, log));
         self.drain()?;
@@ -533,16 +534,8 @@ impl<'a> World<'a> {
             if let Input::DiskSpace { sufficient } = input {
                 process.read_only = !sufficient;
             }
-            if let Input::Request { id, request } = &input {
-                match request {
-                    Request::ReleaseSnapshot(reader) => {
-                        process.readers.remove(reader);
-                    }
-                    Request::Write(_) | Request::Define(_) => {
-                        process.waiting.insert(*id, process::InLine::default());
-                    }
-                    _ => {}
-                }
+            if let Input::Request { id, request: Request::Write(_) | Request::Define(_) } = &input {
+                process.waiting.insert(*id, process::InLine::default());
             }
             self.oracle.told_time(now_us);
             self.oracle.sources.fed(now_us, &input);
@@ -550,6 +543,11 @@ impl<'a> World<'a> {
         }
         self.drain()?;
         let Some(process) = self.process.as_ref().filter(|_| !self.dies) else { return Ok(()) };
+        let (known, expected) = (process.coordinator.superseded(), process.published.superseded());
+        if *known != expected {
+            let text = format!("the kernel counts {known:?} as superseded and read, and not {expected:?}");
+            return Err(Violation::new("bounded", text));
+        }
         let sync_marker_due_us = self.oracle.sync_marker_due_us(self.p.config.sync_marker_idle_us);
         self.oracle.sources.check_quiesced(process.coordinator.is_quiesced())?;
         self.oracle.sources.settled(process.held.is_some(), sync_marker_due_us)

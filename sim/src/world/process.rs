@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use kernel::log::{LogWriter, SyncPlan, SyncRange};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
-use kernel::{
-    Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard, SqlState,
-};
+use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard, SqlState};
 
+use super::published::Published;
 use super::rest::Held;
 use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
@@ -371,14 +370,15 @@ pub struct Process<'a> {
     pub waiting: BTreeMap<RequestId, InLine>,
     /// It is being quiesced.
     pub held: Option<Held>,
-    /// Snapshots that readers hold according to the kernel's inputs: each with its sequence.
-    pub readers: BTreeMap<ReaderId, Sequence>,
+    /// What readers see.
+    pub published: Published,
 }
 
 impl<'a> Process<'a> {
     /// A new process.
     pub fn new(coordinator: Coordinator, shards: Vec<Shard>, log: LogHost<'a>) -> Process<'a> {
         let count = shards.len();
+        let published = Published::new(coordinator.published().clone());
         Process {
             coordinator,
             shards,
@@ -394,7 +394,7 @@ impl<'a> Process<'a> {
             read_only: false,
             waiting: BTreeMap::new(),
             held: None,
-            readers: BTreeMap::new(),
+            published,
         }
     }
 

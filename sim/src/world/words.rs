@@ -77,7 +77,7 @@ pub fn command_facts(command: &ShardCommand) -> [u64; 3] {
             [0, sequence.0, work.iter().map(rows_of).sum::<usize>() as u64]
         }
         ShardCommand::Abandon { from } => [1, from.0, 0],
-        ShardCommand::Publish { through, horizon } => [2, through.0, horizon.0],
+        ShardCommand::Publish { through } => [2, through.0, 0],
         ShardCommand::ViewTip { table_lock } => [3, table_lock.0, 0],
     }
 }
@@ -228,8 +228,6 @@ pub fn source_facts(input: &Input) -> [u64; 3] {
 /// A client's request.
 pub fn request<'a>(request: &'a Request, catalog: &'a Catalog) -> impl Display + 'a {
     Words(move |f: &mut Formatter<'_>| match request {
-        Request::AcquireSnapshot => f.write_str("acquire a snapshot"),
-        Request::ReleaseSnapshot(reader) => write!(f, "release the snapshot of reader {reader}"),
         Request::Define(definition) => define(f, definition),
         Request::AcquireTableLock { tables } => {
             f.write_str("a table lock over ")?;

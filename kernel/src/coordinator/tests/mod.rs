@@ -765,8 +765,31 @@ fn a_failed_log_poisons_the_kernel() {
     let mut host = Host::new();
     host.feed(Input::LogFailed { error: Error::new(SqlState::IO_ERROR, "sync failed") });
     assert!(matches!(host.seen.pop_back(), Some(Effect::Halt(_))));
-    host.request(1, Request::AcquireSnapshot);
+    host.request(1, write(None));
     assert!(host.seen.is_empty(), "no effect after Halt");
+}
+
+#[test]
+fn a_superseded_snapshot_is_known_until_the_host_releases_it() {
+    let mut host = Host::new();
+    assert!(host.kernel.superseded().is_empty(), "the newest snapshot is superseded by none");
+    host.define(1, create_table("t", false));
+    host.define(2, create_table("u", false));
+    let superseded = |host: &Host| host.kernel.superseded().iter().map(|s| s.0).collect::<Vec<_>>();
+    assert_eq!(superseded(&host), [1, 2]);
+    host.feed(Input::SnapshotReleased { sequence: Sequence(2) });
+    assert_eq!(superseded(&host), [1], "a reader of an older one goes on");
+    host.seen.clear();
+    host.feed(Input::SnapshotReleased { sequence: Sequence(1) });
+    assert!(superseded(&host).is_empty() && host.seen.is_empty());
+}
+
+#[test]
+#[should_panic(expected = "released once")]
+fn the_newest_snapshot_is_not_released() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.feed(Input::SnapshotReleased { sequence: Sequence(2) });
 }
 
 #[test]

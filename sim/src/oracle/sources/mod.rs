@@ -15,8 +15,8 @@ use kernel::message::{
     Effect, Input, Response, ShardCommand, SourceFailure, SourceMetadata, SplitStart, Work,
 };
 use kernel::record::{Body, Commit, RecordKind};
-use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
-use kernel::{Config, Extract, Micros, Pacing, Position, Request, TableLockId};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
+use kernel::{Config, Extract, Micros, Pacing, Position, Request, Snapshot, TableLockId};
 
 use super::value::errors;
 use super::{Check, ensure};
@@ -243,7 +243,10 @@ impl SourceModels {
     }
 
     /// The recovered state: a crash may have removed appended records.
-    pub fn recovered(&mut self, catalog: &Catalog) {
+    pub fn recovered(&mut self, snapshot: &Snapshot) {
+        let catalog = &snapshot.catalog;
+        (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
+        self.appended = self.published;
         let rule = |def: &PipelineDef| {
             let told = &catalog.cursors[&def.id];
             let cursors = told.positions().map(|(split, at)| (split.0 as i32, at)).collect();
@@ -315,7 +318,6 @@ impl SourceModels {
                 Request::ReleaseTableLock(table_lock) => {
                     self.table_locks_held.remove(table_lock);
                 }
-                Request::AcquireSnapshot | Request::ReleaseSnapshot(_) => {}
             },
             _ => {}
         }
@@ -455,8 +457,6 @@ impl SourceModels {
             Effect::Shard { command: ShardCommand::Abandon { .. }, .. } => self.staging = None,
             Effect::Publish(snapshot) => {
                 (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
-                // The first one of a process.
-                self.appended = self.appended.max(self.published);
                 self.for_requests.retain(|sequence| *sequence > self.published);
             }
             Effect::Reply { id, result } => {
