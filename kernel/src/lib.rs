@@ -46,6 +46,7 @@ pub mod expr;
 pub mod extract;
 #[cfg(feature = "explore")]
 pub mod fingerprint;
+pub mod host;
 pub mod ids;
 pub mod log;
 pub mod message;
@@ -63,6 +64,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub use coordinator::{Config, Coordinator, Pacing, QuiescedCore, QuiescedState, Recovery};
 pub use error::{Error, Result, SqlState, TextPosition};
 pub use extract::{DeadLetter, DeadLetterKind, Extract, OrdinalFilter, Originals, RawMessage};
+pub use host::{Host, carry_out, drive};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};
 pub use shard::{Shard, ShardLimits};

@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod coordinator;
 mod disk;
+mod effects;
 mod log;
 mod open;
 mod pipeline;

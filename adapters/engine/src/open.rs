@@ -95,7 +95,6 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     let published = PublishedCell::new(coordinator.published().clone(), sender.clone());
     let status = Arc::new(Status::new(published));
     let thread = CoordinatorThread {
-        coordinator,
         inbox,
         shards,
         log: Log::start(writer, syncer, sender.clone(), trace.clone()),
@@ -117,7 +116,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     };
     let handle = threads::spawn_guarded(
         "coordinator",
-        move || thread.run(),
+        move || thread.run(coordinator),
         move |panic| on_halt(&Error::new(SqlState::INTERNAL_ERROR, panic)),
     );
     Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })

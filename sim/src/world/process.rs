@@ -2,10 +2,12 @@
 //! duties of a host; `world` decides the order in which the channels move.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use kernel::log::{LogWriter, SyncPlan, SyncRange};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
+use kernel::schema::Catalog;
 use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard, SqlState};
 
 use super::published::Published;
@@ -29,9 +31,9 @@ pub struct InLine {
 /// A log command of the coordinator.
 #[derive(Debug)]
 pub enum LogCommand {
-    /// See [`kernel::Effect::Append`].
+    /// See [`kernel::Host::append`].
     Append(EncodedRecord),
-    /// See [`kernel::Effect::Sync`].
+    /// See [`kernel::Host::sync`].
     Sync,
 }
 
@@ -342,8 +344,10 @@ impl<'a> LogHost<'a> {
 
 /// See the module.
 pub struct Process<'a> {
-    /// Control plane.
-    pub coordinator: Coordinator,
+    /// Control plane; None while its effects are carried out.
+    pub coordinator: Option<Coordinator>,
+    /// The coordinator's catalog after the last input, for texts.
+    pub tip: Arc<Catalog>,
     /// Data plane.
     pub shards: Vec<Shard>,
     /// To each shard, in order.
@@ -380,7 +384,8 @@ impl<'a> Process<'a> {
         let count = shards.len();
         let published = Published::new(coordinator.published().clone());
         Process {
-            coordinator,
+            tip: coordinator.tip().clone(),
+            coordinator: Some(coordinator),
             shards,
             shard_commands: (0..count).map(|_| VecDeque::new()).collect(),
             shard_replies: (0..count).map(|_| VecDeque::new()).collect(),
@@ -396,6 +401,16 @@ impl<'a> Process<'a> {
             held: None,
             published,
         }
+    }
+
+    /// The coordinator, between two inputs.
+    pub fn coordinator(&self) -> &Coordinator {
+        self.coordinator.as_ref().expect("no effects are being carried out")
+    }
+
+    /// The same, to be held.
+    pub fn coordinator_mut(&mut self) -> &mut Coordinator {
+        self.coordinator.as_mut().expect("no effects are being carried out")
     }
 
     /// Checks that effects of a source's epoch come between its one open and its one close, and that one epoch is open
