@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::coordinator::Coordinator;
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::ids::*;
 use crate::message::{Effect, Input, Response, ShardCommand, SplitStart};
 use crate::record::EncodedRecord;
@@ -70,12 +71,7 @@ pub trait Host {
     fn wake_at(&mut self, at_us: Micros) -> Result<(), Self::End>;
 
     /// Informs the operator. Correctness does not depend on it.
-    fn event(
-        &mut self,
-        pipeline: Option<PipelineId>,
-        text: String,
-        error: Option<Error>,
-    ) -> Result<(), Self::End>;
+    fn event(&mut self, event: Event) -> Result<(), Self::End>;
 
     /// Ends the host: the kernel is poisoned, and the next start recovers from the disk. The log is not touched any more.
     fn halt(&mut self, error: Error) -> Self::End;
@@ -110,7 +106,7 @@ pub fn carry_out<H: Host>(coordinator: &mut Coordinator, host: &mut H) -> Result
             Effect::Publish(snapshot) => host.publish(snapshot)?,
             Effect::Reply { id, result } => host.reply(id, result)?,
             Effect::WakeAt(at_us) => host.wake_at(at_us)?,
-            Effect::Event { pipeline, text, error } => host.event(pipeline, text, error)?,
+            Effect::Event(event) => host.event(event)?,
             Effect::Halt(error) => return Err(host.halt(error)),
         }
     }

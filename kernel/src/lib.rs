@@ -131,7 +131,7 @@
 //! #   fn credit(&mut self, _: PipelineId, _: Epoch, _: u64) -> Result<()> { Ok(()) }
 //! #   fn close_source(&mut self, _: PipelineId, _: Epoch) -> Result<()> { Ok(()) }
 //! #   fn wake_at(&mut self, _: Micros) -> Result<()> { Ok(()) }
-//! #   fn event(&mut self, _: Option<PipelineId>, _: String, _: Option<Error>) -> Result<()> { Ok(()) }
+//! #   fn event(&mut self, _: Event) -> Result<()> { Ok(()) }
 //! }
 //!
 //! # fn main() -> Result<()> {
@@ -229,6 +229,7 @@ pub mod coverage;
 pub mod cursors;
 pub mod defects;
 pub mod error;
+pub mod event;
 pub mod expr;
 pub mod extract;
 #[cfg(feature = "explore")]
@@ -250,6 +251,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use coordinator::{Config, Coordinator, Pacing, QuiescedCore, QuiescedState, Recovery};
 pub use error::{Error, Result, SqlState, TextPosition};
+pub use event::Event;
 pub use extract::{DeadLetter, DeadLetterKind, Extract, OrdinalFilter, Originals, RawMessage};
 pub use host::{Host, carry_out, drive};
 pub use ids::*;

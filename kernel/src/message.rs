@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::event::Event;
 use crate::expr::OnDuplicate;
 use crate::extract::{DeadLetter, Extract};
 use crate::ids::*;
@@ -429,15 +430,8 @@ pub enum Effect {
     },
     /// Send an [`Input::Tick`] at this time or later. Replaces the previous wake-up.
     WakeAt(Micros),
-    /// A line for the operator's log: state changes and retries. Correctness does not depend on it.
-    Event {
-        /// The pipeline, if the event concerns one.
-        pipeline: Option<PipelineId>,
-        /// One line.
-        text: String,
-        /// The error that caused a retry of a source.
-        error: Option<Error>,
-    },
+    /// For the operator: state changes and retries. Correctness does not depend on it.
+    Event(Event),
     /// The kernel is poisoned. Exit and recover from the disk.
     Halt(Error),
 }

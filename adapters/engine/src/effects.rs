@@ -9,12 +9,14 @@ use kernel::message::{ShardCommand, SplitStart};
 use kernel::record::EncodedRecord;
 use kernel::schema::{PipelineDef, TableDef};
 use kernel::{
-    Effect, Epoch, Error, Host, Input, Micros, PipelineId, RequestId, Response, Result, ShardId, Snapshot,
+    Effect, Epoch, Error, Event, Host, Input, Micros, PipelineId, RequestId, Response, Result, ShardId,
+    Snapshot,
 };
 use tokio::sync::oneshot;
 
 use crate::api::{Answer, TableLockGuard};
 use crate::coordinator::CoordinatorThread;
+use crate::events;
 use crate::source::{SourceHandle, SourceSpec};
 
 /// How long a clean stop waits for what is staged to become durable, and for sources to disconnect.
@@ -135,12 +137,11 @@ impl Host for EffectHost {
         Ok(())
     }
 
-    fn event(&mut self, pipeline: Option<PipelineId>, text: String, error: Option<Error>) -> Result<()> {
-        if let (Some(pipeline), Some(error)) = (pipeline, error) {
+    fn event(&mut self, event: Event) -> Result<()> {
+        events::tell(&event);
+        if let Event::SourceRetried { pipeline, pause_us: _, error } = event {
             self.threads.status.pipeline(pipeline).source_failed(error);
         }
-        // Failed sources, stopped pipelines, a full disk: an operator who logs only warnings needs these.
-        tracing::warn!(pipeline = pipeline.map(|id| id.0), "{text}");
         Ok(())
     }
 

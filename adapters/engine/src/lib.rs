@@ -8,6 +8,7 @@ mod config;
 mod coordinator;
 mod disk;
 mod effects;
+mod events;
 mod log;
 mod open;
 mod pipeline;

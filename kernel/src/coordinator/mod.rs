@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, SqlState};
+use crate::event::Event;
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
 use crate::schema::{Catalog, CursorSet};
@@ -229,12 +230,8 @@ impl Coordinator {
             if sufficient {
                 reached(CoverageMark::ReadWriteAgain);
             }
-            let text = if sufficient {
-                "disk space is above the reserve: read-write"
-            } else {
-                "disk space is below the reserve: read-only"
-            };
-            self.effects.push_back(Effect::Event { pipeline: None, text: text.into(), error: None });
+            let event = if sufficient { Event::ReadWrite } else { Event::ReadOnly };
+            self.effects.push_back(Effect::Event(event));
         }
         self.read_only = !sufficient;
     }

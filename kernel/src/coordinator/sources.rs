@@ -11,6 +11,7 @@ use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
 use crate::defects::{self, Defect};
 use crate::error::{Error, SqlState};
+use crate::event::Event;
 use crate::extract::Extract;
 use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceMetadata, SplitStart};
@@ -541,11 +542,7 @@ impl Coordinator {
         let (split, first, next) = (extract.split, extract.first, extract.next);
         if !fetching.admit(extract) {
             reached(CoverageMark::RangeDoesNotFollow);
-            let text = format!(
-                "{} {split}: range {first}..{next} does not follow; fetching again from the cursor",
-                first.kind().split_noun()
-            );
-            self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+            self.effects.push_back(Effect::Event(Event::RangeMisplaced { pipeline: id, split, first, next }));
             self.reopen(id);
         }
     }
@@ -610,11 +607,7 @@ impl Coordinator {
                 // same failure names the right range.
                 let cursor = self.cursors(id).named(&split).and_then(|(_, split)| split.position);
                 if cursor.is_some_and(|cursor| cursor.is_before(&wanted)) {
-                    let noun = wanted.kind().split_noun();
-                    let text = format!(
-                        "{noun} {split}: a reader at {wanted} has lost its position; fetching again from the cursor"
-                    );
-                    self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+                    self.effects.push_back(Effect::Event(Event::ReaderLost { pipeline: id, split, wanted }));
                     return self.reopen(id);
                 }
                 let error = lost(&self.tip.pipelines[&id], &Loss { split, wanted, earliest, end });
@@ -648,8 +641,7 @@ impl Coordinator {
             source.retry.last_reported = Some(error.message.clone());
             source.retry.report = Some(error.clone());
         }
-        let text = format!("source failed, trying again in {} ms: {}", pause_us / 1000, error.message);
-        self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: Some(error) });
+        self.effects.push_back(Effect::Event(Event::SourceRetried { pipeline: id, pause_us, error }));
     }
 
     /// Opens the source again at once, from the cursor, under a new epoch.

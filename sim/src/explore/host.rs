@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kernel::message::{Response, ShardCommand, ShardReply, SplitStart};
 use kernel::record::EncodedRecord;
 use kernel::schema::{PipelineDef, TableDef};
-use kernel::{Epoch, Error, Host, Micros, PipelineId, RequestId, ShardId, Snapshot};
+use kernel::{Epoch, Error, Event, Host, Micros, PipelineId, RequestId, ShardId, Snapshot};
 
 use super::model::{Model, Oracle};
 use super::process::{LogCommand, Process, SourceReply};
@@ -135,7 +135,7 @@ impl Host for EffectHost<'_> {
         Ok(())
     }
 
-    fn event(&mut self, _pipeline: Option<PipelineId>, _text: String, _error: Option<Error>) -> Check {
+    fn event(&mut self, _event: Event) -> Check {
         Ok(())
     }
 

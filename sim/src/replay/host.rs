@@ -12,8 +12,8 @@ use kernel::message::{Response, ShardCommand, ShardReply, SplitStart, Work};
 use kernel::record::{Body, CODEC_NONE, EncodedRecord, Piece};
 use kernel::schema::{Catalog, PipelineDef, TableDef};
 use kernel::{
-    Coordinator, Effect, Epoch, Extract, Input, Micros, PipelineId, RequestId, Sequence, Shard, ShardId,
-    Snapshot, TableId,
+    Coordinator, Effect, Epoch, Event, Extract, Input, Micros, PipelineId, RequestId, Sequence, Shard,
+    ShardId, Snapshot, TableId,
 };
 use tidemark_record::item::{ExtractKey, RecordedQuiescedState, Restored};
 use tidemark_record::mark::{EffectMark, effect_mark, reply_hash, state_hash};
@@ -319,7 +319,7 @@ impl kernel::Host for EffectHost {
         Ok(())
     }
 
-    fn event(&mut self, _: Option<PipelineId>, _: String, _: Option<kernel::Error>) -> Carried {
+    fn event(&mut self, _: Event) -> Carried {
         Ok(())
     }
 

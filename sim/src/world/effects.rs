@@ -9,7 +9,9 @@ use kernel::message::{Counts, Response, ShardCommand, SplitStart, Work};
 use kernel::record::{EncodedRecord, RecordKind};
 use kernel::schema::{PipelineDef, TableDef};
 use kernel::snapshot::Snapshot;
-use kernel::{Effect, Epoch, Error, Host, Input, Micros, PipelineId, RequestId, ShardId, SqlState, TableId};
+use kernel::{
+    Effect, Epoch, Error, Event, Host, Input, Micros, PipelineId, RequestId, ShardId, SqlState, TableId,
+};
 
 use super::World;
 use super::clients::{Asked, Held};
@@ -164,10 +166,11 @@ impl Host for World<'_> {
         Ok(())
     }
 
-    fn event(&mut self, pipeline: Option<PipelineId>, text: String, _error: Option<Error>) -> Carried {
-        self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
-        let number = pipeline.map(|pipeline| self.pipeline_number(pipeline));
+    fn event(&mut self, event: Event) -> Carried {
+        self.counts.pipelines_failed += u64::from(matches!(event, Event::PipelineFailed { .. }));
+        let number = event.pipeline().map(|pipeline| self.pipeline_number(pipeline));
         let actor = number.map_or(Actor::Coordinator, Actor::Source);
+        let text = words::event(&event).to_string();
         self.note(actor, Mark::Step, &[text_fact(&text)], format_args!("{text}"));
         Ok(())
     }

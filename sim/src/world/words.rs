@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use kernel::message::{Alteration, Definition, ShardCommand, SourceFailure, SourceMetadata, Work};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, PipelineState};
-use kernel::{Input, PipelineId, Request, TableId};
+use kernel::{Event, Input, PipelineId, Request, TableId};
 
 use crate::trace::text_fact;
 
@@ -221,6 +221,31 @@ pub fn source_facts(input: &Input) -> [u64; 3] {
         Input::SourceFailed { epoch, failure, .. } => [2, epoch.0, text_fact(&format!("{failure:?}"))],
         _ => [3, 0, 0],
     }
+}
+
+// ---- Events ----
+
+/// What the operator is told.
+pub fn event(event: &Event) -> impl Display + '_ {
+    Words(move |f: &mut Formatter<'_>| match event {
+        Event::ReadOnly => f.write_str("disk space is below the reserve: read-only"),
+        Event::ReadWrite => f.write_str("disk space is above the reserve: read-write"),
+        Event::PipelineFailed { pipeline: _, name, error } => write!(f, "pipeline {name} stopped: {error}"),
+        Event::SourceRetried { pipeline: _, pause_us, error } => {
+            write!(f, "source failed, trying again in {} ms: {}", pause_us / 1000, error.message)
+        }
+        Event::RangeMisplaced { pipeline: _, split, first, next } => {
+            let noun = first.kind().split_noun();
+            write!(f, "{noun} {split}: range {first}..{next} does not follow; fetching again from the cursor")
+        }
+        Event::ReaderLost { pipeline: _, split, wanted } => {
+            let noun = wanted.kind().split_noun();
+            write!(
+                f,
+                "{noun} {split}: a reader at {wanted} has lost its position; fetching again from the cursor"
+            )
+        }
+    })
 }
 
 // ---- Clients ----

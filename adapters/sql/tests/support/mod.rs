@@ -15,7 +15,7 @@ use kernel::ids::*;
 use kernel::message::{Input, Request, Response, ShardCommand, SourceMetadata, SplitStart};
 use kernel::record::{Body, EncodedRecord, Open, Record};
 use kernel::schema::{PipelineDef, TableDef};
-use kernel::{Config, Coordinator, Error, Recovery, Shard, Snapshot};
+use kernel::{Config, Coordinator, Error, Event, Recovery, Shard, Snapshot};
 use pg_semantics::types::encode;
 use tidemark_pipeline_sql::{Statement, parse};
 use tidemark_secrets::Secrets;
@@ -154,7 +154,7 @@ impl kernel::Host for Hosted {
         Ok(())
     }
 
-    fn event(&mut self, _: Option<PipelineId>, _: String, _: Option<Error>) -> Result<(), Error> {
+    fn event(&mut self, _: Event) -> Result<(), Error> {
         Ok(())
     }
 

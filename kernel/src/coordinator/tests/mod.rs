@@ -319,7 +319,7 @@ impl crate::host::Host for Sorted<'_> {
         Ok(())
     }
 
-    fn event(&mut self, _: Option<PipelineId>, _: String, _: Option<Error>) -> Result<(), Halted> {
+    fn event(&mut self, _: Event) -> Result<(), Halted> {
         Ok(())
     }
 
@@ -654,7 +654,7 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
         metadata: metadata(TOPIC),
     });
     let told = host.seen.iter().find_map(|e| match e {
-        Effect::Event { error, .. } => error.clone(),
+        Effect::Event(Event::SourceRetried { error, .. }) => Some(error.clone()),
         _ => None,
     });
     assert!(told.expect("the retry is reported").message.contains("ends at 1000"));

@@ -16,7 +16,7 @@ use kernel::message::{
 };
 use kernel::record::{Body, Commit, RecordKind};
 use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
-use kernel::{Config, Extract, Micros, Pacing, Position, Request, Snapshot, TableLockId};
+use kernel::{Config, Event, Extract, Micros, Pacing, Position, Request, Snapshot, TableLockId};
 
 use super::value::errors;
 use super::{Check, ensure};
@@ -430,13 +430,13 @@ impl SourceModels {
                 }
             }
             Effect::SourceVerify { pipeline, token, .. } => self.verifies(pipeline.0, *token)?,
-            Effect::Event { pipeline: Some(pipeline), text, error } => {
-                self.noted(pipeline.0, text, error.as_ref().map(|error| error.message.as_str()))?;
+            Effect::Event(Event::SourceRetried { pipeline, pause_us, error }) => {
+                self.retried(pipeline.0, *pause_us, &error.message)?;
             }
-            Effect::Event { pipeline: None, text, .. } if text.contains("disk") => {
-                let told = Some(text.contains("read-only"));
+            Effect::Event(event @ (Event::ReadOnly | Event::ReadWrite)) => {
+                let told = Some(*event == Event::ReadOnly);
                 ensure("honest", self.disk_told.take() == told, || {
-                    format!("the disk did not change: {text}")
+                    format!("the disk did not change: {event:?}")
                 })?;
             }
             Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
@@ -539,14 +539,9 @@ impl SourceModels {
         Ok(())
     }
 
-    fn noted(&mut self, pipeline: u32, text: &str, error: Option<&str>) -> Check {
-        let pause =
-            text.strip_prefix("source failed, trying again in ").and_then(|rest| rest.split_once(" ms"));
+    fn retried(&mut self, pipeline: u32, pause_us: Micros, error: &str) -> Check {
         let now_us = self.now_us;
-        let (Some((pause_ms, _)), Some(source)) = (pause, self.sources.get_mut(&pipeline)) else {
-            return Ok(());
-        };
-        let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
+        let Some(source) = self.sources.get_mut(&pipeline) else { return Ok(()) };
         let Pacing { retry_us_min, retry_us_max, .. } = self.config.pacing;
         let bounds = retry_us_min.max(source.last_pause_us)..=retry_us_max;
         ensure("bounded", bounds.contains(&pause_us), || {
@@ -555,8 +550,8 @@ impl SourceModels {
         source.last_pause_us = pause_us;
         source.close();
         source.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
-        if source.last_reported.as_deref() != error {
-            source.report = error.map(str::to_string);
+        if source.last_reported.as_deref() != Some(error) {
+            source.report = Some(error.to_string());
             source.last_reported = source.report.clone();
         }
         Ok(())
