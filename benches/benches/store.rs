@@ -155,7 +155,7 @@ impl Store {
 
     fn publish(&mut self) {
         let through = Sequence(self.sequence);
-        black_box(self.shard.handle(ShardCommand::Publish { through, horizon: through }));
+        black_box(self.shard.handle(ShardCommand::Publish { through }));
     }
 
     /// A batch from its rows to its view.

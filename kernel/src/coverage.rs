@@ -81,7 +81,7 @@ coverage_marks! {
     SeveralRecordsPublished "several-records-published" "One publication showed several records.",
     PublishedWithoutShards "published-without-shards" "A record that touched no shard was published.",
     SyncedWhilePublishing "synced-while-publishing" "A sync ended while shards were still swapping their views.",
-    OldSnapshotHeld "old-snapshot-held" "A publication found a reader of an older snapshot.",
+    OldSnapshotHeld "old-snapshot-held" "A publication began while a superseded snapshot was not released.",
     SyncMarkerWritten "sync-marker-written" "A sync marker was written.",
     // ---- Clients ----
     TableLockHeldUpRequest "table-lock-held-up-request" "A request waited for another client's table lock.",

@@ -2,7 +2,7 @@
 //! has already visited. Only with the feature `explore`.
 //!
 //! Left out, because no decision depends on them: sequences except their distance from the last published one; epochs
-//! except whether they are current; tokens and counters of requests, table locks and readers; times except whether a
+//! except whether they are current; tokens and counters of requests and table locks; times except whether a
 //! timer is due; numbers of slots and of contents. Each type is destructured completely, so a new field does not
 //! compile until it is handled here.
 

@@ -59,10 +59,6 @@ id!(
     RequestId(u64)
 );
 id!(
-    /// A reader that holds a snapshot, from acquisition to release.
-    ReaderId(u64)
-);
-id!(
     /// A client statement that holds a table lock.
     TableLockId(u64)
 );

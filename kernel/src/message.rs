@@ -9,6 +9,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
 use crate::error::Error;
+use crate::event::Event;
 use crate::expr::OnDuplicate;
 use crate::extract::{DeadLetter, Extract};
 use crate::ids::*;
@@ -71,6 +72,12 @@ pub enum Input {
     DiskSpace {
         /// False makes the database read-only.
         sufficient: bool,
+    },
+    /// Nobody reads this snapshot any more, and nobody will: it was published, a newer one has replaced it, and its
+    /// last reader has ended. Sent once for each snapshot, that of the beginning of the term included.
+    SnapshotReleased {
+        /// Its sequence.
+        sequence: Sequence,
     },
     /// A client's request.
     Request {
@@ -179,10 +186,6 @@ impl SourceFailure {
 /// What a client can ask for.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// The newest published snapshot: [`Response::Snapshot`]. The reader must release it.
-    AcquireSnapshot,
-    /// A reader releases its snapshot.
-    ReleaseSnapshot(ReaderId),
     /// Definitions. One record; durable when answered.
     Define(Definition),
     /// A table lock over these tables: [`Response::TableLock`], with a snapshot of the staged tip. Until a [`Write`] or
@@ -384,13 +387,6 @@ pub enum Offsets {
 pub enum Response {
     /// Done. If the request changed something, the change is durable.
     Done(Counts),
-    /// A snapshot for reading.
-    Snapshot {
-        /// Names the snapshot in its release.
-        reader: ReaderId,
-        /// The state to read.
-        snapshot: Snapshot,
-    },
     /// The table lock is held.
     TableLock {
         /// Names the lock in the write or the release.
@@ -491,7 +487,8 @@ pub enum Effect {
         /// The epoch to close.
         epoch: Epoch,
     },
-    /// The newest published state.
+    /// The newest published state. It replaces the previous one for all later readers; when the last reader of the
+    /// previous one has ended, [`Input::SnapshotReleased`] follows.
     Publish(Snapshot),
     /// Answer to a request.
     Reply {
@@ -502,15 +499,8 @@ pub enum Effect {
     },
     /// Send an [`Input::Tick`] at this time or later. Replaces the previous wake-up.
     WakeAt(Micros),
-    /// A line for the operator's log: state changes and retries. Correctness does not depend on it.
-    Event {
-        /// The pipeline, if the event concerns one.
-        pipeline: Option<PipelineId>,
-        /// One line.
-        text: String,
-        /// The error that caused a retry of a source.
-        error: Option<Error>,
-    },
+    /// For the operator: state changes and retries. Correctness does not depend on it.
+    Event(Event),
     /// The kernel is poisoned. Exit and recover from the disk.
     Halt(Error),
 }
@@ -547,8 +537,6 @@ pub enum ShardCommand {
     Publish {
         /// Last sequence to show.
         through: Sequence,
-        /// No reader holds a snapshot older than this.
-        horizon: Sequence,
     },
     /// A view of everything staged. Answer: [`ShardReply::Tip`].
     ViewTip {

@@ -1,5 +1,5 @@
-//! The state that readers see: all shards and the catalog at one sequence, immutable. The coordinator's requests
-//! acquire and release it. Publication replaces it with a newer one.
+//! The state that readers see: all shards and the catalog at one sequence, immutable. Publication replaces it with a
+//! newer one. Readers take it from the host, without a message to the kernel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

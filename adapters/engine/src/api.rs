@@ -1,13 +1,12 @@
 //! The handle of a running database, for SQL.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use kernel::message::{Counts, Definition, SourceFailure, SourceMetadata, TableWrite, Write};
-use kernel::{Error, ReaderId, Request, Response, Result, Snapshot, SqlState, TableId, TableLockId};
+use kernel::{Error, Request, Response, Result, Snapshot, SqlState, TableId, TableLockId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -15,6 +14,7 @@ use crate::config::EngineConfig;
 use crate::coordinator::Message;
 use crate::open;
 use crate::pipeline::{PipelineFactory, PipelineStatus};
+use crate::published::SnapshotGuard;
 use crate::status::Status;
 
 /// A running database. Clones are handles to the same one; it is stopped cleanly when the last one is dropped.
@@ -34,7 +34,6 @@ pub(crate) struct Inner {
 /// The answer to a request, from the coordinator's thread.
 pub(crate) enum Answer {
     Done(Counts),
-    Snapshot(SnapshotGuard),
     TableLock(TableLockGuard),
 }
 
@@ -61,20 +60,15 @@ impl Engine {
         self.inner.shard_count
     }
 
-    /// Hands a request to the kernel and waits for its answer. The caller must release a snapshot or a table lock
-    /// acquired in this way; [`snapshot`](Self::snapshot) and [`table_lock`](Self::table_lock) release theirs when
-    /// dropped.
+    /// Hands a request to the kernel and waits for its answer. The caller must release a table lock acquired in this way;
+    /// [`table_lock`](Self::table_lock) releases its own when dropped.
     pub async fn request(&self, request: Request) -> Result<Response> {
-        if matches!(request, Request::ReleaseSnapshot(_) | Request::ReleaseTableLock(_)) {
+        if matches!(request, Request::ReleaseTableLock(_)) {
             self.inner.send(Message::Release(request))?;
             return Ok(Response::Done(Counts::default()));
         }
         Ok(match self.ask(request).await? {
             Answer::Done(counts) => Response::Done(counts),
-            Answer::Snapshot(guard) => {
-                let (reader, snapshot) = guard.into_parts();
-                Response::Snapshot { reader, snapshot }
-            }
             Answer::TableLock(guard) => {
                 let (table_lock, snapshot) = guard.into_parts();
                 Response::TableLock { table_lock, snapshot }
@@ -82,12 +76,9 @@ impl Engine {
         })
     }
 
-    /// The newest published state; held until the guard is dropped.
-    pub async fn snapshot(&self) -> Result<SnapshotGuard> {
-        match self.ask(Request::AcquireSnapshot).await? {
-            Answer::Snapshot(guard) => Ok(guard),
-            _ => Err(wrong_answer()),
-        }
+    /// The newest published state: one atomic load. Held until the guard is dropped.
+    pub fn snapshot(&self) -> Result<SnapshotGuard> {
+        self.inner.status.published.load().ok_or_else(|| self.inner.status.why_stopped())
     }
 
     /// A table lock over these tables, with a view of the staged tip; held until a write uses it or the guard is
@@ -217,33 +208,6 @@ fn read_failure(failure: SourceFailure) -> Error {
 
 fn wrong_answer() -> Error {
     Error::new(SqlState::INTERNAL_ERROR, "the kernel answered another question")
-}
-
-/// A snapshot, released when it goes out of scope.
-#[derive(Debug)]
-pub struct SnapshotGuard {
-    snapshot: Snapshot,
-    reader: ReaderId,
-    release: Release,
-}
-
-impl SnapshotGuard {
-    pub(crate) fn new(reader: ReaderId, snapshot: Snapshot, inbox: Sender<Message>) -> SnapshotGuard {
-        SnapshotGuard { snapshot, reader, release: Release::new(Request::ReleaseSnapshot(reader), inbox) }
-    }
-
-    fn into_parts(mut self) -> (ReaderId, Snapshot) {
-        self.release.disarm();
-        (self.reader, self.snapshot)
-    }
-}
-
-impl Deref for SnapshotGuard {
-    type Target = Snapshot;
-
-    fn deref(&self) -> &Snapshot {
-        &self.snapshot
-    }
 }
 
 /// A table lock, released when it goes out of scope unless a write has used it.

@@ -7,9 +7,12 @@ mod clock;
 mod config;
 mod coordinator;
 mod disk;
+mod effects;
+mod events;
 mod log;
 mod open;
 mod pipeline;
+mod published;
 mod recording;
 mod shards;
 mod source;
@@ -19,9 +22,10 @@ mod tests;
 mod threads;
 mod trace;
 
-pub use api::{Engine, SnapshotGuard, TableLockGuard};
+pub use api::{Engine, TableLockGuard};
 pub use config::{EngineConfig, LOG_FILE_BYTES_DEFAULT, OnHalt, OnRecovery};
 pub use pipeline::{ExtractorSpec, PipelineFactory, PipelineStatus, SplitStatus};
+pub use published::SnapshotGuard;
 pub use tidemark_record::RecorderSettings;
 pub use tidemark_record::recorder::BYTES_MAX_DEFAULT as RECORD_BYTES_MAX_DEFAULT;
 

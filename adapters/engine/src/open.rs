@@ -20,6 +20,7 @@ use crate::coordinator::{CoordinatorThread, Message};
 use crate::disk::DiskWatch;
 use crate::log::{Log, Syncer};
 use crate::pipeline::PipelineFactory;
+use crate::published::PublishedCell;
 use crate::recording::Recording;
 use crate::shards::Shards;
 use crate::source::SourceContext;
@@ -92,9 +93,9 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     }
     let recording = Recording::start(config.record.clone(), term)?;
     let on_halt = recording.before(config.on_halt);
-    let status = Arc::new(Status::default());
+    let published = PublishedCell::new(coordinator.published().clone(), sender.clone());
+    let status = Arc::new(Status::new(published));
     let thread = CoordinatorThread {
-        coordinator,
         inbox,
         shards,
         log: Log::start(writer, syncer, sender.clone(), trace.clone()),
@@ -116,7 +117,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     };
     let handle = threads::spawn_guarded(
         "coordinator",
-        move || thread.run(),
+        move || thread.run(coordinator),
         move |panic| on_halt(&Error::new(SqlState::INTERNAL_ERROR, panic)),
     );
     Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })

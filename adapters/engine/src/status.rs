@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 
 use kernel::message::SourceMetadata;
 use kernel::schema::{Catalog, PipelineDef};
-use kernel::{Error, Extract, PipelineId, SplitName, SqlState};
+use kernel::{Error, Extract, PipelineId, Snapshot, SplitName, SqlState};
 use parking_lot::Mutex;
 
 use crate::pipeline::{PipelineStatus, SplitStatus};
+use crate::published::PublishedCell;
 use crate::source::OpenSource;
 
 /// Shared by the coordinator's thread, which writes, and the handles, which read.
-#[derive(Default)]
 pub(crate) struct Status {
     /// Why the kernel has halted, once it has.
     pub stopped: OnceLock<Error>,
-    catalog: Mutex<Arc<Catalog>>,
+    /// What readers see.
+    pub published: PublishedCell,
     pipelines: Mutex<BTreeMap<PipelineId, Arc<PipelineWatch>>>,
     /// Records published since the process started.
     pub records: AtomicU64,
@@ -39,24 +40,35 @@ pub(crate) struct PipelineWatch {
 }
 
 impl Status {
+    pub(crate) fn new(published: PublishedCell) -> Status {
+        Status {
+            stopped: OnceLock::new(),
+            published,
+            pipelines: Mutex::default(),
+            records: AtomicU64::new(0),
+        }
+    }
+
     /// The error for requests to a stopped kernel.
     pub(crate) fn why_stopped(&self) -> Error {
         let shutdown = || Error::new(SqlState::ADMIN_SHUTDOWN, "the database is shutting down");
         self.stopped.get().cloned().unwrap_or_else(shutdown)
     }
 
+    /// The published catalog; an empty one once the database has stopped.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.lock().clone()
+        self.published.load().map(|snapshot| snapshot.catalog.clone()).unwrap_or_default()
     }
 
     pub(crate) fn pipeline(&self, id: PipelineId) -> Arc<PipelineWatch> {
         self.pipelines.lock().entry(id).or_default().clone()
     }
 
-    /// Takes the catalog of a new published state.
-    pub(crate) fn published(&self, catalog: Arc<Catalog>) {
+    /// Readers see this snapshot from now on.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.records.fetch_add(1, Ordering::Relaxed);
-        let before = std::mem::replace(&mut *self.catalog.lock(), catalog.clone());
+        let (before, catalog) = (self.catalog(), snapshot.catalog.clone());
+        self.published.store(snapshot);
         let mut pipelines = self.pipelines.lock();
         pipelines.retain(|id, _| catalog.pipelines.contains_key(id) || !before.pipelines.contains_key(id));
         for id in catalog.pipelines.keys() {

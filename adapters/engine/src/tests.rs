@@ -170,7 +170,7 @@ async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_
     };
     assert_eq!(refused.sqlstate, SqlState::DISK_FULL, "{refused}");
     assert!(refused.message.contains("nothing was changed"), "{refused}");
-    assert!(!engine.snapshot().await.unwrap().catalog.tables.is_empty(), "reading goes on");
+    assert!(!engine.snapshot().unwrap().catalog.tables.is_empty(), "reading goes on");
     disk.is_full.store(false, Ordering::SeqCst);
     let count = defined.await.unwrap().unwrap();
     for late in waiting {
@@ -181,7 +181,7 @@ async fn a_disk_that_is_full_makes_the_database_read_only_and_what_is_under_way_
     while engine.define(table("after")).await.is_err_and(|error| error.sqlstate == SqlState::DISK_FULL) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let catalog = engine.snapshot().await.unwrap().catalog.clone();
+    let catalog = engine.snapshot().unwrap().catalog.clone();
     assert!(
         catalog.table_named(&format!("t{}", count - 1)).is_some() && catalog.table_named("after").is_some()
     );
@@ -196,7 +196,7 @@ async fn what_waits_for_room_for_long_is_told_that_its_outcome_is_not_known() {
     assert!(error.message.contains("is not known") && error.message.contains("disk is full"), "{error}");
     let tables = |engine: &Engine| {
         let engine = engine.clone();
-        async move { engine.snapshot().await.unwrap().catalog.tables.len() }
+        async move { engine.snapshot().unwrap().catalog.tables.len() }
     };
     let before = tables(&engine).await;
     disk.is_full.store(false, Ordering::SeqCst);

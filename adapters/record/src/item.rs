@@ -5,8 +5,8 @@ use kernel::expr::OnDuplicate;
 use kernel::message::{Definition, ShardWrite, SourceFailure, SourceMetadata, TableWrite, Write};
 use kernel::{
     DeadLetter, DeadLetterKind, Epoch, Error, Extract, Input, Micros, Originals, PipelineId, Position,
-    QuiescedCore, QuiescedState, ReaderId, Request, RequestId, Result, RowId, Sequence, ShardId, SplitId,
-    TableId, TableLockId,
+    QuiescedCore, QuiescedState, Request, RequestId, Result, RowId, Sequence, ShardId, SplitId, TableId,
+    TableLockId,
 };
 use minicbor::{Decode, Encode};
 
@@ -154,13 +154,15 @@ pub enum RecordedInput {
     #[n(7)]
     DiskSpace(#[n(0)] bool),
     #[n(8)]
+    SnapshotReleased(#[n(0)] Sequence),
+    #[n(9)]
     Request {
         #[n(0)]
         id: RequestId,
         #[n(1)]
         request: RecordedRequest,
     },
-    #[n(9)]
+    #[n(10)]
     Tick,
 }
 
@@ -239,19 +241,15 @@ pub struct RecordedDeadLetter {
 #[allow(missing_docs)]
 pub enum RecordedRequest {
     #[n(0)]
-    AcquireSnapshot,
-    #[n(1)]
-    ReleaseSnapshot(#[n(0)] ReaderId),
-    #[n(2)]
     Define(#[n(0)] Box<Definition>),
-    #[n(3)]
+    #[n(1)]
     AcquireTableLock {
         #[n(0)]
         tables: Vec<TableId>,
     },
-    #[n(4)]
+    #[n(2)]
     ReleaseTableLock(#[n(0)] TableLockId),
-    #[n(5)]
+    #[n(3)]
     Write {
         #[n(0)]
         table_lock: Option<TableLockId>,
@@ -319,6 +317,7 @@ impl RecordedInput {
             Input::Synced { through } => RecordedInput::Synced(*through),
             Input::LogFailed { error } => RecordedInput::LogFailed(error.clone()),
             Input::DiskSpace { sufficient } => RecordedInput::DiskSpace(*sufficient),
+            Input::SnapshotReleased { sequence } => RecordedInput::SnapshotReleased(*sequence),
             Input::Request { id, request } => {
                 RecordedInput::Request { id: *id, request: RecordedRequest::of(request) }
             }
@@ -343,6 +342,7 @@ impl RecordedInput {
             RecordedInput::Synced(through) => Input::Synced { through },
             RecordedInput::LogFailed(error) => Input::LogFailed { error },
             RecordedInput::DiskSpace(sufficient) => Input::DiskSpace { sufficient },
+            RecordedInput::SnapshotReleased(sequence) => Input::SnapshotReleased { sequence },
             RecordedInput::Request { id, request } => Input::Request { id, request: request.restore()? },
             RecordedInput::Tick => Input::Tick,
         })))
@@ -438,8 +438,6 @@ impl RecordedRequest {
     /// The recorded form of a request.
     pub fn of(request: &Request) -> RecordedRequest {
         match request {
-            Request::AcquireSnapshot => RecordedRequest::AcquireSnapshot,
-            Request::ReleaseSnapshot(reader) => RecordedRequest::ReleaseSnapshot(*reader),
             Request::Define(definition) => RecordedRequest::Define(Box::new(definition.clone())),
             Request::AcquireTableLock { tables } => {
                 RecordedRequest::AcquireTableLock { tables: tables.clone() }
@@ -455,8 +453,6 @@ impl RecordedRequest {
     /// The request again.
     pub fn restore(self) -> Result<Request> {
         Ok(match self {
-            RecordedRequest::AcquireSnapshot => Request::AcquireSnapshot,
-            RecordedRequest::ReleaseSnapshot(reader) => Request::ReleaseSnapshot(reader),
             RecordedRequest::Define(definition) => Request::Define(*definition),
             RecordedRequest::AcquireTableLock { tables } => Request::AcquireTableLock { tables },
             RecordedRequest::ReleaseTableLock(table_lock) => Request::ReleaseTableLock(table_lock),

@@ -5,7 +5,7 @@ use kernel::message::{ShardCommand, ShardReply, SplitStart, Work};
 use kernel::record::EncodedRecord;
 use kernel::route::hash_rows;
 use kernel::snapshot::{ShardView, TableView};
-use kernel::{Effect, Response, Snapshot};
+use kernel::{Effect, Event, Response, Snapshot};
 use minicbor::{Decode, Encode};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
@@ -37,7 +37,7 @@ pub const EFFECT_NAMES: [&str; 16] = [
     "Publish",
     "Reply",
     "WakeAt",
-    "Note",
+    "Event",
     "Halt",
 ];
 
@@ -88,7 +88,6 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
             words.add(id.0);
             match result {
                 Ok(Response::Done(c)) => words.adds([0, c.inserted, c.updated, c.deleted, c.ignored]),
-                Ok(Response::Snapshot { reader, snapshot }) => words.adds([1, reader.0, snapshot.sequence.0]),
                 Ok(Response::TableLock { table_lock, snapshot }) => {
                     words.adds([2, table_lock.0, snapshot.sequence.0]);
                 }
@@ -100,9 +99,8 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
             words.add(*at_us as u64);
             13
         }
-        Effect::Event { pipeline, text, .. } => {
-            words.add(pipeline.map_or(u64::MAX, |id| u64::from(id.0)));
-            words.text(text);
+        Effect::Event(event) => {
+            event_words(event, &mut words);
             14
         }
         Effect::Halt(error) => {
@@ -111,6 +109,33 @@ pub fn effect_mark(effect: &Effect) -> EffectMark {
         }
     };
     words.mark(kind)
+}
+
+fn event_words(event: &Event, words: &mut Words) {
+    words.add(event.pipeline().map_or(u64::MAX, |id| u64::from(id.0)));
+    match event {
+        Event::ReadOnly => words.add(1),
+        Event::ReadWrite => words.add(2),
+        Event::PipelineFailed { pipeline: _, name, error } => {
+            words.add(3);
+            words.text(name);
+            words.text(&error.message);
+        }
+        Event::SourceRetried { pipeline: _, pause_us, error } => {
+            words.adds([4, *pause_us as u64]);
+            words.text(&error.message);
+        }
+        Event::RangeMisplaced { pipeline: _, split, first, next } => {
+            words.adds([5, u64::from(split.0), xxh3_64(first.as_bytes()), xxh3_64(next.as_bytes())]);
+        }
+        Event::ExtractOutdated { pipeline: _, schema_version, table_version } => {
+            words.adds([7, u64::from(*schema_version), u64::from(*table_version)]);
+        }
+        Event::ReaderLost { pipeline: _, split, wanted } => {
+            words.adds([6, xxh3_64(wanted.as_bytes())]);
+            words.text(split.as_str());
+        }
+    }
 }
 
 fn command_words(command: &ShardCommand, words: &mut Words) -> u8 {
@@ -135,8 +160,8 @@ fn command_words(command: &ShardCommand, words: &mut Words) -> u8 {
             words.add(from.0);
             1
         }
-        ShardCommand::Publish { through, horizon } => {
-            words.adds([through.0, horizon.0]);
+        ShardCommand::Publish { through } => {
+            words.add(through.0);
             2
         }
         ShardCommand::ViewTip { table_lock } => {

@@ -31,7 +31,7 @@ impl EngineDatabase {
         if unused.is_empty() {
             return Ok(());
         }
-        let snapshot = self.engine.snapshot().await?;
+        let snapshot = self.engine.snapshot()?;
         let Some(used) = used(&snapshot.catalog) else { return Ok(()) };
         drop(snapshot);
         unused.retain(|name| !used.contains(name));
@@ -40,7 +40,7 @@ impl EngineDatabase {
 
     /// Names of pipelines whose definitions contain secrets, as older versions stored them.
     pub(crate) async fn pipelines_with_secrets_in_clear(&self) -> Result<Vec<String>, Error> {
-        let snapshot = self.engine.snapshot().await?;
+        let snapshot = self.engine.snapshot()?;
         let pipelines = snapshot.catalog.pipelines.values();
         let in_clear = pipelines.filter(|p| self.pipelines.has_secret(&p.definition_sql));
         Ok(in_clear.map(|p| p.name.clone()).collect())
@@ -75,7 +75,7 @@ impl Database for EngineDatabase {
     }
 
     async fn snapshot(&self) -> Result<SnapshotGuard, Error> {
-        let held = self.engine.snapshot().await?;
+        let held = self.engine.snapshot()?;
         Ok(SnapshotGuard::new(held.clone(), move || drop(held)))
     }
 

@@ -20,13 +20,14 @@ mod staging;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
 use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, SqlState};
+use crate::event::Event;
 use crate::ids::*;
 use crate::message::{Effect, Input, ShardReply};
 use crate::schema::{Catalog, CursorSet};
@@ -111,6 +112,9 @@ pub struct Coordinator {
     in_flight: VecDeque<publish::InFlight>,
     publishing: Option<publish::Publishing>,
     published: Snapshot,
+    /// Snapshots that were published, and replaced by a newer one, and that the host has not released: somebody may
+    /// read them.
+    superseded: BTreeSet<Sequence>,
     /// Highest sequence that is durable.
     durable: Sequence,
     /// The last record was a sync marker. Another one would add nothing.
@@ -149,6 +153,7 @@ impl Coordinator {
             Input::Synced { through } => self.synced(through),
             Input::LogFailed { error } => return self.halt(error),
             Input::DiskSpace { sufficient } => self.disk_space(sufficient),
+            Input::SnapshotReleased { sequence } => self.snapshot_released(sequence),
             Input::Request { id, request } => self.request(id, request),
             Input::Tick => {}
         }
@@ -163,6 +168,11 @@ impl Coordinator {
     /// The newest published state.
     pub fn published(&self) -> &Snapshot {
         &self.published
+    }
+
+    /// Sequences of the published snapshots that a newer one has replaced and that the host has not released yet.
+    pub fn superseded(&self) -> &BTreeSet<Sequence> {
+        &self.superseded
     }
 
     /// Definitions and cursors after the last staged record, as in effects. They may not be durable yet.
@@ -225,12 +235,8 @@ impl Coordinator {
             if sufficient {
                 reached(CoverageMark::ReadWriteAgain);
             }
-            let text = if sufficient {
-                "disk space is above the reserve: read-write"
-            } else {
-                "disk space is below the reserve: read-only"
-            };
-            self.effects.push_back(Effect::Event { pipeline: None, text: text.into(), error: None });
+            let event = if sufficient { Event::ReadWrite } else { Event::ReadOnly };
+            self.effects.push_back(Effect::Event(event));
         }
         self.read_only = !sufficient;
     }
@@ -275,6 +281,7 @@ impl Coordinator {
             publishing,
             // The rows of views are the shards' rows at publication; the search compares these with the records.
             published: Snapshot { sequence, catalog, shards: _ },
+            superseded,
             durable,
             sync_marker_written,
             last_append_us: _,
@@ -300,6 +307,8 @@ impl Coordinator {
         to.word(publishing.is_some());
         publishing.iter().for_each(|publishing| publishing.fingerprint(&mut to));
         to.catalog(catalog);
+        superseded.iter().for_each(|older| to.sequence(*older));
+        to.count(superseded.len());
         to.sequence(*durable);
         to.word(*sync_marker_written);
         to.word(self.sync_marker_due().is_some_and(|due_us| due_us <= *now_us));

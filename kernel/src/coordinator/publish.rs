@@ -84,17 +84,14 @@ impl Coordinator {
                 reached(CoverageMark::SeveralRecordsPublished);
             }
             let touched: BTreeSet<ShardId> = durable.flat_map(|r| r.touched.iter().copied()).collect();
-            let horizon =
-                self.requests.horizon().unwrap_or(self.published.sequence).min(self.published.sequence);
-            if horizon < self.published.sequence {
+            if !self.superseded.is_empty() {
                 reached(CoverageMark::OldSnapshotHeld);
             }
             if touched.is_empty() {
                 reached(CoverageMark::PublishedWithoutShards);
             }
             for &shard in &touched {
-                self.effects
-                    .push_back(Effect::Shard { shard, command: ShardCommand::Publish { through, horizon } });
+                self.effects.push_back(Effect::Shard { shard, command: ShardCommand::Publish { through } });
             }
             self.publishing = Some(Publishing { through, waiting: touched, views: vec![] });
             self.finish_publishing_if_complete();
@@ -121,6 +118,7 @@ impl Coordinator {
             through > self.published.sequence && through <= self.durable,
             "a published record is durable"
         );
+        self.superseded.insert(self.published.sequence);
         let mut answers = Vec::new();
         while self.in_flight.front().is_some_and(|r| r.sequence <= through) {
             let record = self.in_flight.pop_front().expect("the record was seen above");
@@ -135,6 +133,12 @@ impl Coordinator {
         let replies =
             answers.into_iter().map(|(id, counts)| Effect::Reply { id, result: Ok(Response::Done(counts)) });
         self.effects.extend([publish].into_iter().chain(replies));
+    }
+
+    /// Nobody reads this snapshot any more. Data that only it needs may be removed. (All data is in memory and shared, so
+    /// there is none today.)
+    pub(super) fn snapshot_released(&mut self, sequence: Sequence) {
+        assert!(self.superseded.remove(&sequence), "a superseded snapshot is released once");
     }
 
     pub(super) fn sync_marker_due(&self) -> Option<Micros> {

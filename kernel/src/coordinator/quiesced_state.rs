@@ -53,10 +53,8 @@ pub struct QuiescedCore {
     #[n(8)]
     last_table_lock: u64,
     #[n(9)]
-    readers: BTreeMap<ReaderId, Sequence>,
+    superseded: BTreeSet<Sequence>,
     #[n(10)]
-    last_reader: u64,
-    #[n(11)]
     sources: BTreeMap<PipelineId, QuiescedSource>,
 }
 
@@ -112,8 +110,7 @@ impl Coordinator {
             wake_at_us: self.wake_at_us,
             table_locks: requests.table_locks.iter().map(|(id, b)| (*id, b.tables.clone())).collect(),
             last_table_lock: requests.last_table_lock,
-            readers: requests.readers.clone(),
-            last_reader: requests.last_reader,
+            superseded: self.superseded.clone(),
             sources,
         };
         let waiting = requests.waiting.iter().map(|(id, waiting)| (*id, waiting.request())).collect();
@@ -144,8 +141,7 @@ impl Recovery {
         coordinator.last_epoch = core.last_epoch;
         coordinator.wake_at_us = core.wake_at_us;
         coordinator.requests.last_table_lock = core.last_table_lock;
-        coordinator.requests.readers = core.readers;
-        coordinator.requests.last_reader = core.last_reader;
+        coordinator.superseded = core.superseded;
         let table_locks = core.table_locks.into_iter();
         coordinator.requests.table_locks =
             table_locks.map(|(id, tables)| (id, TableLock { tables, setting_up: None })).collect();

@@ -1,6 +1,6 @@
 //! From the log to a running coordinator.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::staging::{Origin, WorkByShard};
@@ -8,7 +8,6 @@ use super::{Config, Coordinator, apply, requests};
 use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, Result, SqlState};
 use crate::ids::*;
-use crate::message::Effect;
 use crate::record::{Body, Commit, Open, Record, RecordKind};
 use crate::schema::{Catalog, CatalogChange, PipelineDef, PipelineState};
 use crate::snapshot::{ShardView, Snapshot};
@@ -63,8 +62,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Ends recovery. `open` is this term's durable `open` record; `views` are the shards' first views, by shard. The
-    /// first effects start the running pipelines again.
+    /// Ends recovery. `open` is this term's durable `open` record; `views` are the shards' first views, by shard. Readers
+    /// begin with [`Coordinator::published`]. The first effects start the running pipelines again.
     pub fn finish(
         mut self,
         config: Config,
@@ -76,7 +75,6 @@ impl Recovery {
             self.replay(open)?;
         }
         let mut coordinator = self.coordinator(config, now_us, views)?;
-        coordinator.effects.push_back(Effect::Publish(coordinator.published.clone()));
         let catalog = coordinator.tip.clone();
         let running = || catalog.pipelines.values().filter(|p| p.state == PipelineState::Running);
         if coordinator.config.pipelines_stopped {
@@ -119,6 +117,7 @@ impl Recovery {
             in_flight: VecDeque::new(),
             publishing: None,
             published: Snapshot { sequence: self.last, catalog, shards: views },
+            superseded: BTreeSet::new(),
             durable: self.last,
             sync_marker_written: true,
             last_append_us: now_us,

@@ -1,5 +1,5 @@
-//! Client requests: snapshots and their release, table locks, and a queue of writes and definitions. A request may
-//! overtake another only if they have no table in common.
+//! Client requests: table locks, and a queue of writes and definitions. A request may overtake another only if they have
+//! no table in common. Readers of snapshots make no request: see `publish`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Waiting {
             Request::Define(definition) => Some(Waiting::Define(definition)),
             Request::Write(write) => Some(Waiting::Write(write)),
             Request::AcquireTableLock { tables } => Some(Waiting::TableLock(tables.into_iter().collect())),
-            Request::AcquireSnapshot | Request::ReleaseSnapshot(_) | Request::ReleaseTableLock(_) => None,
+            Request::ReleaseTableLock(_) => None,
         }
     }
 
@@ -74,22 +74,15 @@ pub(super) struct SettingUp {
     views: Vec<Option<Arc<ShardView>>>,
 }
 
-/// Readers, table locks and the queue.
+/// Table locks and the queue.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     pub waiting: VecDeque<(RequestId, Waiting)>,
     pub table_locks: BTreeMap<TableLockId, TableLock>,
     pub last_table_lock: u64,
-    pub readers: BTreeMap<ReaderId, Sequence>,
-    pub last_reader: u64,
 }
 
 impl Requests {
-    /// Sequence of the oldest snapshot that a reader holds.
-    pub fn horizon(&self) -> Option<Sequence> {
-        self.readers.values().min().copied()
-    }
-
     /// True if a table lock forbids staging rows of a table.
     pub fn is_barred(&self, table: TableId) -> bool {
         self.table_locks.values().any(|table_lock| table_lock.tables.contains(&table))
@@ -101,7 +94,7 @@ impl Requests {
     /// See [`crate::fingerprint`]. The exhaustive search sends definitions only. Of waiting rows and table locks only
     /// the number counts.
     pub(super) fn fingerprint(&self, to: &mut crate::fingerprint::StateFingerprint) {
-        let Requests { waiting, table_locks, last_table_lock: _, readers, last_reader: _ } = self;
+        let Requests { waiting, table_locks, last_table_lock: _ } = self;
         to.count(waiting.len());
         for (_, request) in waiting {
             match request {
@@ -111,18 +104,12 @@ impl Requests {
             }
         }
         to.count(table_locks.len());
-        to.count(readers.len());
     }
 }
 
 impl Coordinator {
     pub(super) fn request(&mut self, id: RequestId, request: Request) {
         let waiting = match request {
-            Request::AcquireSnapshot => return self.acquire_snapshot(id),
-            Request::ReleaseSnapshot(reader) => {
-                self.requests.readers.remove(&reader);
-                return;
-            }
             Request::ReleaseTableLock(table_lock) => return self.drop_table_lock(Some(table_lock)),
             other => Waiting::of(other).expect("all other requests are queued"),
         };
@@ -139,13 +126,6 @@ impl Coordinator {
 
     fn reply(&mut self, id: RequestId, result: Result<Response>) {
         self.effects.push_back(Effect::Reply { id, result });
-    }
-
-    fn acquire_snapshot(&mut self, id: RequestId) {
-        self.requests.last_reader += 1;
-        let reader = ReaderId(self.requests.last_reader);
-        self.requests.readers.insert(reader, self.published.sequence);
-        self.reply(id, Ok(Response::Snapshot { reader, snapshot: self.published.clone() }));
     }
 
     /// Starts the first request that can start. False if there is none.

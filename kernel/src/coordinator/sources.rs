@@ -10,6 +10,7 @@ use super::pacing::{Backlog, BatchRule};
 use super::{Coordinator, OwnRecord};
 use crate::coverage::{CoverageMark, reached};
 use crate::error::{Error, SqlState};
+use crate::event::Event;
 use crate::extract::Extract;
 use crate::ids::*;
 use crate::message::{Effect, SourceFailure, SourceMetadata, SplitStart};
@@ -502,14 +503,12 @@ impl Coordinator {
         if self.source(id, extract.epoch).and_then(ActiveSource::fetching_mut).is_none() {
             return reached(CoverageMark::StaleExtractDropped);
         }
-        let table = &self.tip.tables[&self.tip.pipelines[&id].table];
-        if extract.schema_version != table.schema_version {
+        let table_version = self.tip.tables[&self.tip.pipelines[&id].table].schema_version;
+        let schema_version = extract.schema_version;
+        if schema_version != table_version {
             reached(CoverageMark::ExtractOfOtherSchemaDropped);
-            let text = format!(
-                "rows for version {} of table \"{}\", which has version {} now; fetching again from the cursor",
-                extract.schema_version, table.name, table.schema_version
-            );
-            self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+            let event = Event::ExtractOutdated { pipeline: id, schema_version, table_version };
+            self.effects.push_back(Effect::Event(event));
             return self.reopen(id);
         }
         // The range repeats, overlaps or skips: the reader has a wrong position. The cursor is the true position
@@ -518,11 +517,7 @@ impl Coordinator {
         let fetching = self.active_source(id).fetching_mut().expect("the source is being fetched");
         if !fetching.admit(extract) {
             reached(CoverageMark::RangeDoesNotFollow);
-            let text = format!(
-                "{} {split}: range {first}..{next} does not follow; fetching again from the cursor",
-                first.kind().split_noun()
-            );
-            self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+            self.effects.push_back(Effect::Event(Event::RangeMisplaced { pipeline: id, split, first, next }));
             self.reopen(id);
         }
     }
@@ -573,11 +568,7 @@ impl Coordinator {
                 // same failure names the right range.
                 let cursor = self.cursors(id).named(&split).and_then(|(_, split)| split.position);
                 if cursor.is_some_and(|cursor| cursor.is_before(&wanted)) {
-                    let noun = wanted.kind().split_noun();
-                    let text = format!(
-                        "{noun} {split}: a reader at {wanted} has lost its position; fetching again from the cursor"
-                    );
-                    self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+                    self.effects.push_back(Effect::Event(Event::ReaderLost { pipeline: id, split, wanted }));
                     return self.reopen(id);
                 }
                 let error = lost(&self.tip.pipelines[&id], &Loss { split, wanted, earliest, end });
@@ -610,8 +601,7 @@ impl Coordinator {
             source.retry.last_reported = Some(error.message.clone());
             source.retry.report = Some(error.clone());
         }
-        let text = format!("source failed, trying again in {} ms: {}", pause_us / 1000, error.message);
-        self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: Some(error) });
+        self.effects.push_back(Effect::Event(Event::SourceRetried { pipeline: id, pause_us, error }));
     }
 
     /// Opens the source again at once, from the cursor, under a new epoch.

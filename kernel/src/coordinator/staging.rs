@@ -11,6 +11,7 @@ use super::publish::InFlight;
 use super::{Coordinator, apply, errors_table};
 use crate::coverage::{CoverageMark, reached};
 use crate::error::Error;
+use crate::event::Event;
 use crate::extract::DeadLetter;
 use crate::ids::*;
 use crate::message::{Counts, Effect, Rejected, ShardCommand, Work};
@@ -307,8 +308,8 @@ impl Coordinator {
         pipeline.state = PipelineState::Failed(error.clone());
         pipeline.epoch = self.new_epoch();
         pipeline.altered_at_us = self.now_us;
-        let text = format!("pipeline {} stopped: {error}", pipeline.name);
-        self.effects.push_back(Effect::Event { pipeline: Some(id), text, error: None });
+        let (name, error) = (pipeline.name.clone(), error.clone());
+        self.effects.push_back(Effect::Event(Event::PipelineFailed { pipeline: id, name, error }));
         CatalogChange::PipelineSet(pipeline)
     }
 }

@@ -130,8 +130,7 @@ impl Shard {
                 self.abandon(from);
                 ShardReply::Abandoned { from }
             }
-            // Readers hold the chunks that they read: while everything is in memory, the horizon is not needed.
-            ShardCommand::Publish { through, horizon: _ } => {
+            ShardCommand::Publish { through } => {
                 self.publish(through);
                 ShardReply::Published { through, view: Arc::clone(&self.view) }
             }

@@ -106,6 +106,9 @@ world_defects! {
     TornSnapshot "torn-snapshot" Logic "atomic",
         "Readers get one shard's older view among the new ones.",
         "the host's duty 7";
+    ReleasedWhileRead "released-while-read" Logic "bounded",
+        "The host reports a superseded snapshot as released while somebody reads it.",
+        "the host's duty 8";
     RepeatedCommand "repeated-command" Logic "exactly once",
         "A shard gets one of its commands twice.",
         "the host's duty 4";

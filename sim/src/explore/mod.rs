@@ -10,6 +10,7 @@
 pub mod check;
 pub mod crash;
 pub mod disk;
+mod host;
 pub mod model;
 pub mod process;
 pub mod scope;

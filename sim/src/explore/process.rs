@@ -1,4 +1,5 @@
-//! One running process in the small world: coordinator, shards and log, each of which is copied only when it changes.
+//! One running process in the small world, without its coordinator: shards and log, each of which is copied only when it
+//! changes, and the channels.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use kernel::fingerprint::StateFingerprint;
 use kernel::log::{LogWriter, Storage, SyncPlan};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
-use kernel::{Coordinator, Epoch, Generation, Micros, Result, Sequence, Shard};
+use kernel::{Epoch, Generation, Micros, Result, Sequence, Shard};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::disk::Disk;
@@ -264,8 +265,6 @@ impl Source {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Control plane.
-    pub coordinator: Part<Coordinator>,
     /// Data plane.
     pub shards: Vec<Part<Shard>>,
     /// The log.
@@ -315,7 +314,6 @@ impl Process {
     /// The channels' part of the fingerprint.
     pub fn words(&self, words: &mut Vec<u64>) {
         let Process {
-            coordinator: _,
             shards: _,
             log: _,
             shard_replies,

@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 
 use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::log;
-use kernel::message::{
-    Definition, Effect, Input, Offsets, PipelineSpec, Request, ShardReply, SplitStart, TableSpec,
-};
+use kernel::message::{Definition, Input, Offsets, PipelineSpec, Request, ShardReply, TableSpec};
 use kernel::{
     ColumnId, Config, Coordinator, Micros, Pacing, Position, Recovery, RequestId, Sequence, Shard, ShardId,
     SplitName,
@@ -16,14 +14,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::crash::{Crashes, Ending, Recovered};
 use super::disk::Disk;
-use super::model::{Model, Oracle, Running};
-use super::process::{Log, LogCommand, LogStep, Part, Process, Source, SourceReply, exactly};
+use super::host::EffectHost;
+use super::model::{Oracle, Running};
+use super::process::{Log, LogStep, Part, Process, Source, SourceReply, exactly};
 use super::scope::Scope;
 use super::source::{PIPELINE, Reader, Topic, columns};
 use crate::decide::Decisions;
 use crate::oracle::Violation;
 
-type Check = Result<(), Violation>;
+pub(super) type Check = Result<(), Violation>;
 
 /// The constant parts: the scope, the topic, and the results of recoveries.
 #[derive(Debug)]
@@ -111,6 +110,8 @@ struct Operator {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct World {
+    /// Control plane.
+    coordinator: Part<Coordinator>,
     process: Process,
     oracle: Oracle,
     operator: Operator,
@@ -139,7 +140,8 @@ impl World {
         let views = shards.iter_mut().map(Shard::recovered).collect();
         let coordinator = recovery.finish(config(scope), 0, &open, views).map_err(refused)?;
         let mut world = World {
-            process: process(coordinator, shards, Log::new(opened.writer), around),
+            coordinator: Part::new(coordinator, 0),
+            process: process(shards, Log::new(opened.writer), around),
             oracle: Oracle::new(&around.topic),
             operator: Operator { active: false, generation: 1, waiting: false, requests: 0 },
             crashes: 0,
@@ -379,106 +381,30 @@ impl World {
     }
 
     fn handle(&mut self, input: Input, around: &Surroundings) -> Check {
-        let now_us = self.process.now_us;
-        self.process.coordinator.change().handle(now_us, input);
+        self.coordinator.change().handle(self.process.now_us, input);
         self.drain(around)
     }
 
     fn drain(&mut self, around: &Surroundings) -> Check {
-        while let Some(effect) = self.process.coordinator.change().poll_effect() {
-            self.carry_out(effect, around)?;
+        let coordinator = self.coordinator.change();
+        let mut host = EffectHost {
+            process: &mut self.process,
+            oracle: &mut self.oracle,
+            waiting: &mut self.operator.waiting,
+            late: self.redeliveries > 0,
+            around,
+        };
+        kernel::carry_out(coordinator, &mut host)?;
+        // In this world a snapshot that is superseded has no reader.
+        for sequence in coordinator.superseded().clone() {
+            coordinator.handle(self.process.now_us, Input::SnapshotReleased { sequence });
+            if let Some(effect) = coordinator.poll_effect() {
+                let text = format!("the release of snapshot {sequence} has an effect: {effect:?}");
+                return Err(Violation::new("bounded", text));
+            }
         }
-        self.process.coordinator.hashed(|coordinator| coordinator.fingerprint().finish());
-        // A reader may read at any time.
-        self.oracle.check(self.process.coordinator.get().published(), &around.topic)
-    }
-
-    fn carry_out(&mut self, effect: Effect, around: &Surroundings) -> Check {
-        let process = &mut self.process;
-        match effect {
-            Effect::Shard { shard, command } => {
-                let shard = shard.0 as usize;
-                let reply = process.command(shard, command, |shard| shard.fingerprint().finish());
-                if let ShardReply::Published { through, view } = reply {
-                    self.oracle.at(*through)?.check_view(shard as u16, view, &around.topic)?;
-                }
-            }
-            Effect::Append(record) => {
-                let (len, page_len) = (record.stored_len(), around.scope.page_len);
-                assert!(len <= page_len, "a record of {len} bytes is longer than a page of {page_len}");
-                self.oracle.appended(&record, &around.topic)?;
-                let model = self.oracle.tip().hash();
-                process.log.change().commands.push_back(LogCommand::Append(record, model));
-                process.log.hashed(|log| log.fingerprint().finish());
-            }
-            Effect::Sync => {
-                process.log.change().commands.push_back(LogCommand::Sync);
-                process.log.hashed(|log| log.fingerprint().finish());
-            }
-            Effect::SourceOpen { epoch, .. } => {
-                if let Some(open) = process.source.open {
-                    return Err(Violation::new(
-                        "fenced",
-                        format!("epoch {epoch} opens while {open} is open"),
-                    ));
-                }
-                if epoch <= process.source.newest {
-                    return Err(Violation::new("fenced", format!("epoch {epoch} was there before")));
-                }
-                (process.source.open, process.source.newest) = (Some(epoch), epoch);
-                process.source.generation = process.coordinator.get().tip().pipelines[&PIPELINE].generation;
-                process.source.replies.push_back(SourceReply::Opened(epoch));
-            }
-            Effect::Fetch { epoch, starts, .. } => {
-                self.of_open_epoch(epoch)?;
-                for SplitStart { split, name: _, position } in starts {
-                    self.process.source.readers[split.0 as usize] = Some(Reader::new(position));
-                }
-            }
-            Effect::Credit { epoch, bytes, .. } => {
-                self.of_open_epoch(epoch)?;
-                self.process.source.credit += bytes as i64;
-            }
-            Effect::SourceVerify { epoch, token, .. } => {
-                self.of_open_epoch(epoch)?;
-                self.process.source.replies.push_back(SourceReply::Verified(epoch, token));
-            }
-            Effect::SourceClose { epoch, .. } => {
-                self.of_open_epoch(epoch)?;
-                self.process.source.close(self.redeliveries > 0, around.topic.messages());
-            }
-            Effect::Publish(snapshot) => self.oracle.publish(&snapshot, process.durable, &around.topic)?,
-            Effect::Reply { result, .. } => {
-                if let Err(error) = result {
-                    return Err(Violation::new("honest", format!("the operator is refused: {error}")));
-                }
-                self.operator.waiting = false;
-                self.check_answered()?;
-            }
-            Effect::WakeAt(at_us) => process.wake_at_us = Some(at_us),
-            Effect::Event { .. } => {}
-            Effect::Halt(error) => return Err(Violation::new("live", format!("the kernel halts: {error}"))),
-        }
-        Ok(())
-    }
-
-    /// A command that is answered must be visible, and so durable.
-    fn check_answered(&self) -> Check {
-        let tip = self.oracle.tip();
-        let told = |model: &Model| (model.running, model.generation);
-        if told(self.oracle.published()) == told(tip) {
-            return Ok(());
-        }
-        let text = format!("the operator is told {tip:?}, readers see {:?}", self.oracle.published());
-        Err(Violation::new("durable", text))
-    }
-
-    fn of_open_epoch(&self, epoch: kernel::Epoch) -> Check {
-        let open = self.process.source.open;
-        if open == Some(epoch) {
-            return Ok(());
-        }
-        Err(Violation::new("fenced", format!("an effect of epoch {epoch} while {open:?} is open")))
+        self.coordinator.hashed(|coordinator| coordinator.fingerprint().finish());
+        self.oracle.check(self.coordinator.get().published(), &around.topic)
     }
 
     /// The operator's next command for the published state.
@@ -517,15 +443,17 @@ impl World {
         self.oracle.recovered(kept, opens, self.process.durable)?;
         self.crashes -= outcome.crashes;
         self.operator.waiting = false;
-        self.process = process(coordinator.clone(), shards.clone(), Log::new(writer.clone()), around);
+        self.coordinator = Part::new(coordinator.clone(), 0);
+        self.process = process(shards.clone(), Log::new(writer.clone()), around);
+        self.oracle.publish(coordinator.published(), self.process.durable, &around.topic)?;
         self.drain(around)
     }
 
     /// The state, in 128 bits.
     pub fn hash(&self, around: &Surroundings) -> u128 {
         if !around.scope.rules.fingerprint {
-            let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
-            let Process { coordinator, shards, log, .. } = process;
+            let World { coordinator, process, oracle, operator, crashes, redeliveries, rewinds } = self;
+            let Process { shards, log, .. } = process;
             let parts = (exactly(coordinator.get()), exactly(shards), log.get().writer.storage().exact());
             let rest = (exactly(log), exactly(oracle), exactly(operator));
             let channels = exactly(&(
@@ -537,11 +465,11 @@ impl World {
             ));
             return exactly(&(parts, rest, channels, crashes, redeliveries, rewinds));
         }
-        let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let World { coordinator, process, oracle, operator, crashes, redeliveries, rewinds } = self;
         let Operator { active: _, generation, waiting, requests: _ } = operator;
         let mut words = Vec::with_capacity(96);
         let shards = process.shards.iter().map(Part::hash);
-        for hash in [process.coordinator.hash(), process.log.hash()].into_iter().chain(shards) {
+        for hash in [coordinator.hash(), process.log.hash()].into_iter().chain(shards) {
             words.extend([hash as u64, (hash >> 64) as u64]);
         }
         process.words(&mut words);
@@ -554,7 +482,7 @@ impl World {
     /// Everything that later processes depend on, unless every state is to be crashed: see
     /// [`super::scope::Rule::CrashOnce`].
     pub fn crash_hash(&self, around: &Surroundings) -> Option<u128> {
-        let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let World { coordinator: _, process, oracle, operator, crashes, redeliveries, rewinds } = self;
         if *crashes == 0 || !operator.active || !around.scope.rules.crash_once {
             return None;
         }
@@ -580,7 +508,7 @@ impl World {
     /// What an observer can see outside the kernel: the published state, the log and its durable part, the requests,
     /// the positions of the source's readers, and the remaining budgets.
     pub fn observed(&self) -> u128 {
-        let World { process, oracle, operator, crashes, redeliveries, rewinds } = self;
+        let World { coordinator: _, process, oracle, operator, crashes, redeliveries, rewinds } = self;
         let mut words = vec![];
         oracle.words(&mut words);
         words.push(oracle.beyond_published(process.durable));
@@ -668,7 +596,7 @@ fn hash_words(words: &[u64]) -> u128 {
     xxh3_128(&bytes)
 }
 
-fn process(coordinator: Coordinator, shards: Vec<Shard>, log: Log, around: &Surroundings) -> Process {
+fn process(shards: Vec<Shard>, log: Log, around: &Surroundings) -> Process {
     let shard_hash = |shard: Shard| {
         let hash = shard.fingerprint().finish();
         Part::new(shard, hash)
@@ -676,7 +604,6 @@ fn process(coordinator: Coordinator, shards: Vec<Shard>, log: Log, around: &Surr
     let log_hash = log.fingerprint().finish();
     let durable = log.writer.durable();
     Process {
-        coordinator: Part::new(coordinator, 0),
         shard_replies: vec![VecDeque::new(); shards.len()],
         shards: shards.into_iter().map(shard_hash).collect(),
         log: Part::new(log, log_hash),

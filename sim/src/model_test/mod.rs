@@ -557,8 +557,7 @@ impl<'d, 'a> ModelTest<'d, 'a> {
         let through = self.staged[self.d.index(last + 1)].sequence;
         (self.tell)(format_args!("up to record {through} all is shown"));
         for (number, shard) in self.shards.iter_mut().enumerate() {
-            let horizon = self.published.sequence;
-            match shard.handle(ShardCommand::Publish { through, horizon }) {
+            match shard.handle(ShardCommand::Publish { through }) {
                 ShardReply::Published { view, .. } => self.views[number] = view,
                 other => return Err(Violation::new("honest", format!("shard {number} answers {other:?}"))),
             }

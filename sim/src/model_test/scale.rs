@@ -171,7 +171,7 @@ impl Rows {
 
     fn publish_and_compare(&mut self) -> Check {
         let through = self.sequence;
-        match self.shard.handle(ShardCommand::Publish { through, horizon: through }) {
+        match self.shard.handle(ShardCommand::Publish { through }) {
             ShardReply::Published { view, .. } => compare(&view, &self.numbers),
             other => panic!("a shard answers {other:?}"),
         }
@@ -271,9 +271,7 @@ fn check_columns(d: &Decisions<'_>, tell: &dyn Fn(Arguments<'_>)) -> Check {
         ensure("recovered", replayed.is_ok(), || format!("{count} columns: {replayed:?}"))?;
     }
     let through = Sequence(2);
-    let ShardReply::Published { view, .. } =
-        shard.handle(ShardCommand::Publish { through, horizon: through })
-    else {
+    let ShardReply::Published { view, .. } = shard.handle(ShardCommand::Publish { through }) else {
         panic!("a shard answers what it is asked");
     };
     for view in [view, again.recovered()] {

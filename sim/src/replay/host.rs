@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use kernel::columns;
-use kernel::message::{ShardCommand, ShardReply, Work};
+use kernel::message::{Response, ShardCommand, ShardReply, SplitStart, Work};
 use kernel::record::{Body, EncodedRecord};
-use kernel::{Coordinator, Effect, Extract, Input, Sequence, Shard, ShardId, Snapshot, TableId};
+use kernel::schema::{Catalog, PipelineDef, TableDef};
+use kernel::{
+    Coordinator, Effect, Epoch, Event, Extract, Input, Micros, PipelineId, RequestId, Sequence, Shard,
+    ShardId, Snapshot, TableId,
+};
 use tidemark_record::item::{ExtractKey, RecordedQuiescedState, Restored};
 use tidemark_record::mark::{EffectMark, effect_mark, reply_hash, state_hash};
 use tidemark_record::recorder::rows_in_log;
@@ -52,19 +57,30 @@ impl From<kernel::Error> for Refused {
 /// The replayed half of a host: no threads, no disk, no source.
 pub(super) struct Host {
     coordinator: Coordinator,
+    carried: EffectHost,
+    /// Rows that the recording contains after their extract.
+    pub rows_later: BTreeMap<ExtractKey, Vec<Option<Rows>>>,
+    pub replies_checked: u64,
+}
+
+/// Carries effects out as far as a replay does, and compares each with the recorded ones.
+struct EffectHost {
     shards: Vec<Shard>,
     /// Replies of each shard that the coordinator has not got yet.
     replies: Vec<VecDeque<ShardReply>>,
     log: TermLog,
-    /// Rows that the recording contains after their extract.
-    pub rows_later: BTreeMap<ExtractKey, Vec<Option<Rows>>>,
+    /// The coordinator's catalog after the current input.
+    tip: Arc<Catalog>,
+    /// Recorded effects of the current input that have not occurred yet.
+    expected: VecDeque<EffectMark>,
+    /// The recording ends here: more effects may follow.
+    cut_off: bool,
     /// Snapshots published by the current input.
     seen: Vec<Snapshot>,
     /// A record with missing rows.
     rows_lost: Option<Sequence>,
-    pub replies_checked: u64,
-    pub records_checked: u64,
-    pub rows_from_log: u64,
+    records_checked: u64,
+    rows_from_log: u64,
 }
 
 impl Host {
@@ -80,18 +96,29 @@ impl Host {
                 recovery.resume(header.config.clone(), quiesced_state, views)?
             }
         };
-        Ok(Host {
-            coordinator,
+        let carried = EffectHost {
             replies: shards.iter().map(|_| VecDeque::new()).collect(),
             shards,
             log,
-            rows_later: later,
+            tip: coordinator.tip().clone(),
+            expected: VecDeque::new(),
+            cut_off: false,
             seen: vec![],
             rows_lost: None,
-            replies_checked: 0,
             records_checked: 0,
             rows_from_log: 0,
-        })
+        };
+        Ok(Host { coordinator, carried, rows_later: later, replies_checked: 0 })
+    }
+
+    /// Records that were compared with the log.
+    pub fn records_checked(&self) -> u64 {
+        self.carried.records_checked
+    }
+
+    /// Rows that were read from the log.
+    pub fn rows_from_log(&self) -> u64 {
+        self.carried.rows_from_log
     }
 
     /// The term continues in the next file; its quiesced state must equal the coordinator's.
@@ -100,7 +127,7 @@ impl Host {
         let Begin::Quiesced(recorded) = &recording.header.begin else {
             return Err(misfit("a file that follows another must begin with a quiesced state"));
         };
-        if !self.coordinator.is_quiesced() || self.replies.iter().any(|replies| !replies.is_empty()) {
+        if !self.coordinator.is_quiesced() || self.carried.replies.iter().any(|replies| !replies.is_empty()) {
             return Err(misfit("the coordinator was quiesced here, but is not in the replay"));
         }
         self.coordinator.hold(false);
@@ -131,30 +158,33 @@ impl Host {
             let restored = input.restore(&|key| self.rows_later.get(&key).cloned())?;
             Ok::<_, Refused>((at_us, self.input(restored)?))
         });
-        self.seen.clear();
-        let mut effects = VecDeque::from(expected.effects);
-        let count = effects.len() as u64;
+        let count = expected.effects.len() as u64;
         let fed = fed.transpose()?;
+        let carried = &mut self.carried;
+        carried.seen.clear();
+        (carried.expected, carried.cut_off) = (expected.effects.into(), expected.cut_off);
         let result = catch_unwind(AssertUnwindSafe(|| {
             if let Some((at_us, input)) = fed {
                 self.coordinator.handle(at_us, input);
             }
-            self.drain(&mut effects, expected.cut_off)
+            carried.tip = self.coordinator.tip().clone();
+            kernel::carry_out(&mut self.coordinator, carried)
         }));
         match result {
             Err(panic) => return Ok(Fed::Panicked(text_of(&*panic))),
-            Ok(done) => done?,
+            Ok(Err(Ended::Refused(refused))) => return Err(refused),
+            Ok(Ok(()) | Err(Ended::Halts)) => {}
         }
-        if let Some(sequence) = self.rows_lost {
+        if let Some(sequence) = self.carried.rows_lost {
             return Ok(Fed::RowsLost(sequence));
         }
-        let left = effects.len() as u64;
-        if let Some(mark) = effects.front() {
+        let left = self.carried.expected.len() as u64;
+        if let Some(mark) = self.carried.expected.front() {
             let what = format!("expected {}, saw nothing more", mark.name());
             return Err(Refused::Differs(what));
         }
         for (sequence, hash) in &expected.states {
-            let mut seen = self.seen.iter().chain([self.coordinator.published()]);
+            let mut seen = self.carried.seen.iter().chain([self.coordinator.published()]);
             let snapshot = seen.find(|snapshot| snapshot.sequence == *sequence);
             let snapshot = snapshot.ok_or_else(|| {
                 Refused::Differs(format!("expected the state at record {sequence}, which was not published"))
@@ -173,7 +203,7 @@ impl Host {
             Restored::Input(input) => return Ok(*input),
             Restored::Reply { shard, hash } => (shard, hash),
         };
-        let reply = self.replies.get_mut(shard.0 as usize).and_then(VecDeque::pop_front);
+        let reply = self.carried.replies.get_mut(shard.0 as usize).and_then(VecDeque::pop_front);
         let reply = reply.ok_or_else(|| {
             Refused::Differs(format!("expected a reply of shard {shard}, which was not asked for anything"))
         })?;
@@ -184,40 +214,41 @@ impl Host {
         self.replies_checked += 1;
         Ok(Input::Shard { shard, reply })
     }
+}
 
-    fn drain(&mut self, expected: &mut VecDeque<EffectMark>, cut_off: bool) -> Result<(), Refused> {
-        while let Some(effect) = self.coordinator.poll_effect() {
-            let mark = effect_mark(&effect);
-            match expected.pop_front() {
-                Some(wanted) if wanted == mark => {}
-                Some(wanted) => {
-                    let like = if wanted.name() == mark.name() { "another " } else { "" };
-                    let what = format!("expected {like}{}, saw {}", wanted.name(), shown(&effect));
-                    return Err(Refused::Differs(what));
-                }
-                None if cut_off => {}
-                None => {
-                    return Err(Refused::Differs(format!("expected nothing more, saw {}", shown(&effect))));
-                }
+/// Why no more effects are carried out.
+enum Ended {
+    /// The kernel halts, as recorded.
+    Halts,
+    Refused(Refused),
+}
+
+impl<E: Into<Refused>> From<E> for Ended {
+    fn from(error: E) -> Ended {
+        Ended::Refused(error.into())
+    }
+}
+
+type Carried = Result<(), Ended>;
+
+impl kernel::Host for EffectHost {
+    type End = Ended;
+
+    fn before(&mut self, effect: &Effect) -> Carried {
+        let mark = effect_mark(effect);
+        match self.expected.pop_front() {
+            Some(wanted) if wanted == mark => Ok(()),
+            Some(wanted) => {
+                let like = if wanted.name() == mark.name() { "another " } else { "" };
+                let what = format!("expected {like}{}, saw {}", wanted.name(), shown(effect));
+                Err(Refused::Differs(what).into())
             }
-            self.carry(effect)?;
+            None if self.cut_off => Ok(()),
+            None => Err(Refused::Differs(format!("expected nothing more, saw {}", shown(effect))).into()),
         }
-        Ok(())
     }
 
-    fn carry(&mut self, effect: Effect) -> Result<(), Refused> {
-        match effect {
-            Effect::Shard { shard, command } => self.command(shard, command),
-            Effect::Append(record) => self.compare_with_log(&record),
-            Effect::Publish(snapshot) => {
-                self.seen.push(snapshot);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn command(&mut self, shard: ShardId, mut command: ShardCommand) -> Result<(), Refused> {
+    fn shard(&mut self, shard: ShardId, mut command: ShardCommand) -> Carried {
         if let ShardCommand::Stage { sequence, work } = &mut command {
             for work in work {
                 if let Work::Rows { table, rows, .. } = work
@@ -235,6 +266,68 @@ impl Host {
         Ok(())
     }
 
+    /// Compares a record with the one in the log, if it is there.
+    fn append(&mut self, made: EncodedRecord) -> Carried {
+        let sequence = made.sequence;
+        if let Some(record) = self.log.record(sequence)? {
+            let payload = Bytes::from(made.parts.concat());
+            let body = Body::decode(made.kind, &payload)?;
+            if body != record.body {
+                return Err(Refused::Differs(format!("record {sequence} is another one in the log")).into());
+            }
+            self.records_checked += 1;
+        }
+        self.log.pass(sequence);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Carried {
+        Ok(())
+    }
+
+    fn open_source(&mut self, _: Epoch, _: Arc<PipelineDef>, _: Arc<TableDef>) -> Carried {
+        Ok(())
+    }
+
+    fn fetch(&mut self, _: PipelineId, _: Epoch, _: Vec<SplitStart>) -> Carried {
+        Ok(())
+    }
+
+    fn credit(&mut self, _: PipelineId, _: Epoch, _: u64) -> Carried {
+        Ok(())
+    }
+
+    fn verify_source(&mut self, _: PipelineId, _: Epoch, _: u64) -> Carried {
+        Ok(())
+    }
+
+    fn close_source(&mut self, _: PipelineId, _: Epoch) -> Carried {
+        Ok(())
+    }
+
+    fn publish(&mut self, snapshot: Snapshot) -> Carried {
+        self.seen.push(snapshot);
+        Ok(())
+    }
+
+    fn reply(&mut self, _: RequestId, _: kernel::Result<Response>) -> Carried {
+        Ok(())
+    }
+
+    fn wake_at(&mut self, _: Micros) -> Carried {
+        Ok(())
+    }
+
+    fn event(&mut self, _: Event) -> Carried {
+        Ok(())
+    }
+
+    fn halt(&mut self, _: kernel::Error) -> Ended {
+        Ended::Halts
+    }
+}
+
+impl EffectHost {
     /// Replaces placeholders by rows, which the record has in this order. False if there is no such record.
     fn take_rows_from_log(
         &mut self,
@@ -244,7 +337,7 @@ impl Host {
         rows: &mut [RecordBatch],
     ) -> Result<bool, Refused> {
         let Some(record) = self.log.record(sequence)? else { return Ok(false) };
-        let definition = self.coordinator.tip().table(table)?.clone();
+        let definition = self.tip.table(table)?.clone();
         let schema = definition.stored_schema();
         let mut found = vec![];
         if let Body::Commit(_, commit) = &record.body
@@ -275,21 +368,6 @@ impl Host {
             start += len;
         }
         Ok(true)
-    }
-
-    /// Compares a record with the one in the log, if it is there.
-    fn compare_with_log(&mut self, made: &EncodedRecord) -> Result<(), Refused> {
-        let sequence = made.sequence;
-        if let Some(record) = self.log.record(sequence)? {
-            let payload = Bytes::from(made.parts.concat());
-            let body = Body::decode(made.kind, &payload)?;
-            if body != record.body {
-                return Err(Refused::Differs(format!("record {sequence} is another one in the log")));
-            }
-            self.records_checked += 1;
-        }
-        self.log.pass(sequence);
-        Ok(())
     }
 }
 

@@ -13,8 +13,8 @@ use kernel::message::{
 use kernel::schema::{Catalog, ColumnDef, ColumnType, PipelineDef, PipelineState, StartAt, TableDef};
 use kernel::snapshot::Snapshot;
 use kernel::{
-    ColumnId, Error, Generation, PipelineId, Position, ReaderId, Request, RequestId, SplitName, SqlState,
-    TableId, TableLockId,
+    ColumnId, Error, Generation, PipelineId, Position, Request, RequestId, SplitName, SqlState, TableId,
+    TableLockId,
 };
 
 use crate::columns;
@@ -43,8 +43,6 @@ pub enum Asked {
     },
     /// A table lock over these tables.
     TableLock(Vec<u32>),
-    /// A snapshot.
-    Snapshot,
 }
 
 /// A table lock that a client holds.
@@ -61,18 +59,16 @@ pub struct Held {
 /// A snapshot that a client holds, and its digest at the beginning.
 #[derive(Debug)]
 pub struct Reading {
-    /// To be released.
-    pub reader: ReaderId,
     /// The snapshot that it reads.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     digests: Vec<(TableId, Digest)>,
 }
 
 impl Reading {
     /// Begins to read.
-    pub fn new(reader: ReaderId, snapshot: Snapshot) -> Reading {
+    pub fn new(snapshot: Arc<Snapshot>) -> Reading {
         let digests = snapshot.catalog.tables.keys().map(|t| (*t, value::digest(&snapshot, *t))).collect();
-        Reading { reader, snapshot, digests }
+        Reading { snapshot, digests }
     }
 
     /// Whether the snapshot is unchanged.
@@ -108,6 +104,25 @@ const ODD_TABLE: &str = "odd";
 /// A request that is about to be sent.
 pub type Sent = (RequestId, Request);
 
+/// The next act of a client.
+#[derive(Debug)]
+pub enum Act {
+    /// None.
+    Nothing,
+    /// It sends a request.
+    Send(Sent),
+    /// It begins to read the newest snapshot.
+    Read,
+    /// It has read this one.
+    HasRead(Reading),
+}
+
+impl From<Option<Sent>> for Act {
+    fn from(sent: Option<Sent>) -> Act {
+        sent.map_or(Act::Nothing, Act::Send)
+    }
+}
+
 impl Clients {
     /// The server has ended, and with it all requests, locks and snapshots.
     pub fn disconnected(&mut self) {
@@ -137,53 +152,41 @@ impl Clients {
     }
 
     /// Does one thing, or nothing.
-    pub fn step(
-        &mut self,
-        d: &Decisions<'_>,
-        p: &Parameters,
-        catalog: &Catalog,
-        oracle: &mut Oracle,
-    ) -> Option<Sent> {
+    pub fn step(&mut self, d: &Decisions<'_>, p: &Parameters, catalog: &Catalog, oracle: &mut Oracle) -> Act {
         if let Some(definition) = self.following.pop_front() {
-            return Some(self.define(oracle, definition));
+            return Act::Send(self.define(oracle, definition));
         }
         let defines = self.defines(d, p);
         if defines && let Some(definition) = self.press(d, p, catalog) {
-            return Some(self.define(oracle, definition));
+            return Act::Send(self.define(oracle, definition));
         }
         if defines && let Some(definition) = missing(p, catalog).or_else(|| self.operate(d, p, catalog)) {
-            return Some(self.define(oracle, definition));
+            return Act::Send(self.define(oracle, definition));
         }
         if defines && d.activity(p.activity.odd_definition) {
             return match self.odd(d, p, catalog) {
-                Some(definition) => Some(self.define(oracle, definition)),
-                None => self.misfit(d, p, catalog),
+                Some(definition) => Act::Send(self.define(oracle, definition)),
+                None => self.misfit(d, p, catalog).into(),
             };
         }
         if !self.held.is_empty() && (d.faults_over() || d.below(2) == 0) {
-            return self.use_table_lock(d, p, oracle);
+            return self.use_table_lock(d, p, oracle).into();
         }
         if !self.readings.is_empty() && (d.faults_over() || d.below(4) == 0) {
-            let reading = self.readings.swap_remove(d.index(self.readings.len()));
-            return Some(self.release(reading));
+            return Act::HasRead(self.readings.swap_remove(d.index(self.readings.len())));
         }
         if d.activity(p.activity.read) {
-            return Some(self.send(Asked::Snapshot, Request::AcquireSnapshot));
+            return Act::Read;
         }
         if d.activity(p.activity.write) {
-            return if d.chance(p.activity.table_lock) {
+            let sent = if d.chance(p.activity.table_lock) {
                 self.ask_for_table_lock(d, p, catalog)
             } else {
                 self.insert(d, p, catalog, oracle)
             };
+            return sent.into();
         }
-        None
-    }
-
-    fn release(&mut self, reading: Reading) -> Sent {
-        assert!(reading.is_unchanged(), "a snapshot never changes");
-        self.next_request += 1;
-        (RequestId(self.next_request), Request::ReleaseSnapshot(reading.reader))
+        Act::Nothing
     }
 
     /// An operator's action: starts stopped pipelines, and sometimes stops, rewinds, truncates, drops.

@@ -2,6 +2,7 @@
 
 use kernel::{Input, PipelineId, Position, ShardId, SplitId};
 
+use super::clients::{Act, Reading};
 use super::process::{LogStep, Process};
 use super::source::{Command, Surroundings};
 use super::{World, visible_catalog};
@@ -35,6 +36,8 @@ pub(super) enum Turn {
     Reader(PipelineId, usize),
     Extract(PipelineId, usize),
     Request,
+    /// A superseded snapshot was released.
+    Release,
     Client,
     Producer,
     Clock,
@@ -123,6 +126,9 @@ impl<'a> World<'a> {
         if !process.requests.is_empty() {
             turns.push((Turn::Request, pace.requests));
         }
+        if !process.published.releases.is_empty() {
+            turns.push((Turn::Release, pace.requests));
+        }
         for (&pipeline, source) in &process.sources {
             if !source.commands.is_empty() {
                 turns.push((Turn::Source(pipeline), pace.source));
@@ -148,10 +154,7 @@ impl<'a> World<'a> {
                 self.produce();
                 Ok(())
             }
-            Turn::Client => {
-                self.client();
-                Ok(())
-            }
+            Turn::Client => self.client(),
             Turn::Clock => self.clock(),
             Turn::Shard(shard) => {
                 self.shard(shard);
@@ -190,6 +193,16 @@ impl<'a> World<'a> {
                 let (id, request) = self.process_mut().requests.pop_front().expect("it has one");
                 self.note(Actor::Coordinator, Mark::Detail, &[id.0], format_args!("takes request {id}"));
                 self.feed(Input::Request { id, request })
+            }
+            Turn::Release => {
+                let sequence = self.process_mut().published.releases.pop_front().expect("it has one");
+                self.note(
+                    Actor::Coordinator,
+                    Mark::Detail,
+                    &[sequence.0],
+                    format_args!("gets SnapshotReleased: nobody reads record {sequence} any more"),
+                );
+                self.feed(Input::SnapshotReleased { sequence })
             }
             Turn::Source(pipeline) => {
                 let (topic, answers) = self.source(pipeline, |source, around| {
@@ -328,11 +341,25 @@ impl<'a> World<'a> {
         self.feed(Input::Extracted(extract))
     }
 
-    fn client(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        let catalog = visible_catalog(process);
-        let Some((id, request)) = self.clients.step(&self.d, &self.p, &catalog, &mut self.oracle) else {
-            return;
+    fn client(&mut self) -> Result<(), Violation> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let newest = process.published.load();
+        let catalog = newest.catalog.clone();
+        let (id, request) = match self.clients.step(&self.d, &self.p, &catalog, &mut self.oracle) {
+            Act::Nothing => return Ok(()),
+            Act::Send(sent) => sent,
+            Act::Read => {
+                self.oracle.acquired(&newest)?;
+                self.counts.readings_held += 1;
+                self.clients.readings.push(Reading::new(newest));
+                return Ok(());
+            }
+            Act::HasRead(reading) => {
+                assert!(reading.is_unchanged(), "a snapshot never changes");
+                drop((reading, newest));
+                process.published.reader_ended();
+                return Ok(());
+            }
         };
         self.counts.requests += 1;
         self.trace.note(
@@ -342,6 +369,7 @@ impl<'a> World<'a> {
             format_args!("request {id}: {}", super::words::request(&request, &catalog)),
         );
         process.requests.push_back((id, request));
+        Ok(())
     }
 
     fn clock(&mut self) -> Result<(), Violation> {

@@ -1,16 +1,21 @@
-//! The effect executor: each effect goes to its addressee's channel, and the oracle is informed of those that concern
+//! The host of the kernel: each effect goes to its addressee's channel, and the oracle is informed of those that concern
 //! the database.
+
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use kernel::message::{Counts, Response, ShardCommand, SplitStart, Work};
-use kernel::record::RecordKind;
+use kernel::record::{EncodedRecord, RecordKind};
+use kernel::schema::{PipelineDef, TableDef};
 use kernel::snapshot::Snapshot;
-use kernel::{Effect, Epoch, Error, PipelineId, RequestId, SqlState, TableId};
+use kernel::{
+    Effect, Epoch, Error, Event, Host, Input, Micros, PipelineId, RequestId, ShardId, SqlState, TableId,
+};
 
 use super::World;
-use super::clients::{Asked, Held, Reading};
-use super::process::LogCommand;
+use super::clients::{Asked, Held};
+use super::process::{LogCommand, Process};
 use super::source::{Command, SourceHost};
 use super::words;
 use crate::defects::{self, WorldDefect};
@@ -18,126 +23,200 @@ use crate::fault::Fault;
 use crate::oracle::Violation;
 use crate::trace::{Actor, Mark, text_fact};
 
+/// Why no more effects are carried out.
+pub enum Ended {
+    /// The process dies here.
+    Dies,
+    /// The kernel halts.
+    Halts,
+    /// A violation was found.
+    Wrong(Violation),
+}
+
+impl From<Violation> for Ended {
+    fn from(violation: Violation) -> Ended {
+        Ended::Wrong(violation)
+    }
+}
+
+type Carried = Result<(), Ended>;
+
 impl World<'_> {
-    /// Drains the coordinator.
-    pub(super) fn drain(&mut self) -> Result<(), Violation> {
-        while let Some(effect) = self.process.as_mut().and_then(|process| process.coordinator.poll_effect()) {
-            if self.d.strikes(Fault::CrashAtEffect) {
-                self.dies = true;
-                return Ok(());
-            }
-            self.carry_out(effect)?;
+    /// Hands the coordinator an input; without one, it only carries out the effects that are there.
+    pub(super) fn drive(&mut self, input: Option<(Micros, Input)>) -> Result<(), Violation> {
+        let taken = self.process.as_mut().and_then(|process| process.coordinator.take());
+        let Some(mut coordinator) = taken else { return Ok(()) };
+        if let Some((now_us, input)) = input {
+            coordinator.handle(now_us, input);
         }
+        self.living().tip = coordinator.tip().clone();
+        let carried = kernel::carry_out(&mut coordinator, self);
+        self.living().coordinator = Some(coordinator);
+        match carried {
+            Err(Ended::Wrong(violation)) => Err(violation),
+            Ok(()) | Err(Ended::Dies | Ended::Halts) => Ok(()),
+        }
+    }
+}
+
+impl Host for World<'_> {
+    type End = Ended;
+
+    fn before(&mut self, effect: &Effect) -> Carried {
+        if self.d.strikes(Fault::CrashAtEffect) {
+            self.dies = true;
+            return Err(Ended::Dies);
+        }
+        Ok(self.oracle.effect(effect)?)
+    }
+
+    fn shard(&mut self, shard: ShardId, command: ShardCommand) -> Carried {
+        self.hear_command(&command);
+        let facts = words::command_facts(&command);
+        self.note(
+            Actor::Shard(shard.0),
+            Mark::Detail,
+            &facts,
+            format_args!("gets a command: {}", words::command(&command)),
+        );
+        self.living().shard_commands[shard.0 as usize].push_back(command);
         Ok(())
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Result<(), Violation> {
-        self.oracle.effect(&effect)?;
-        match effect {
-            Effect::Shard { shard, command } => {
-                self.hear_command(&command);
-                self.check_horizon(&command)?;
-                let facts = words::command_facts(&command);
-                self.note(
-                    Actor::Shard(shard.0),
-                    Mark::Detail,
-                    &facts,
-                    format_args!("gets a command: {}", words::command(&command)),
-                );
-                let process = self.process.as_mut().expect("effects come from a process");
-                process.shard_commands[shard.0 as usize].push_back(command);
-            }
-            Effect::Append(record) => {
-                let depth = record.sequence.0.saturating_sub(self.oracle.visible().0);
-                let most = self.p.config.unsynced_records_max as u64 + 1;
-                if depth > most {
-                    let text = format!(
-                        "record {} is appended, {depth} behind what is visible; {most} is the limit",
-                        record.sequence
-                    );
-                    return Err(Violation::new("bounded", text));
-                }
-                let process = self.process.as_ref().expect("effects come from a process");
-                if process.held.is_some_and(|held| record.sequence > held.last) {
-                    let text = format!("record {} is begun while the kernel is held", record.sequence);
-                    return Err(Violation::new("bounded", text));
-                }
-                let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
-                let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
-                let process = self.process.as_ref().expect("effects come from a process");
-                self.note(
-                    Actor::Coordinator,
-                    if record.kind == RecordKind::SyncMarker { Mark::Detail } else { Mark::Step },
-                    &[record.sequence.0, record.kind as u64, bytes as u64, hash],
-                    format_args!("{}", words::record(&record, process.coordinator.tip())),
-                );
-                let mut oracle = std::mem::take(&mut self.oracle);
-                let outcome = oracle.appended(&record, &self.outside());
-                self.oracle = oracle;
-                outcome?;
-                self.check_fairness(record.kind)?;
-                if defects::is(WorldDefect::EarlyAnswer)
-                    && let Some((id, counts)) = self.oracle.last_appended_write()
-                {
-                    self.oracle.answered(id, Ok(counts))?;
-                }
-                self.log_command(LogCommand::Append(record));
-            }
-            Effect::Sync => self.log_command(LogCommand::Sync),
-            Effect::SourceOpen { pipeline, epoch, definition, table } => {
-                self.source_command(pipeline, Command::Open { epoch, pipeline: definition, table })?;
-                self.note_source(pipeline, &[0, epoch.0], format_args!("gets SourceOpen, epoch {epoch}"));
-            }
-            Effect::Fetch { pipeline, epoch, starts } => {
-                for SplitStart { split, position: start, .. } in &starts {
-                    let number = self.pipeline_number(pipeline);
-                    self.note(
-                        Actor::Reader(number, split.0 as i32),
-                        Mark::Detail,
-                        &[epoch.0, start.ordinal() as u64, start.leader_epoch() as u64],
-                        format_args!("is to read from offset {}, epoch {epoch}", start.ordinal()),
-                    );
-                }
-                self.source_command(pipeline, Command::Fetch { epoch, starts })?;
-            }
-            Effect::Credit { pipeline, epoch, bytes } => {
-                self.check_credit(pipeline, epoch, bytes)?;
-                self.source_command(pipeline, Command::Credit { epoch, bytes })?;
-            }
-            Effect::SourceVerify { pipeline, epoch, token } => {
-                let facts = [1, epoch.0, token];
-                self.note_source(pipeline, &facts, format_args!("gets SourceVerify"));
-                self.source_command(pipeline, Command::Verify { epoch, token })?;
-            }
-            Effect::SourceClose { pipeline, epoch } => {
-                self.note_source(pipeline, &[2, epoch.0], format_args!("gets SourceClose, epoch {epoch}"));
-                self.source_command(pipeline, Command::Close { epoch })?;
-            }
-            Effect::Publish(snapshot) => self.publish(snapshot)?,
-            Effect::Reply { id, result } => self.reply(id, result)?,
-            Effect::WakeAt(at_us) => {
-                self.process.as_mut().expect("effects come from a process").wake_at_us = Some(at_us)
-            }
-            Effect::Event { pipeline, text, .. } => {
-                self.counts.pipelines_failed += u64::from(text.contains("stopped:"));
-                let number = pipeline.map(|pipeline| self.pipeline_number(pipeline));
-                self.note(
-                    number.map_or(Actor::Coordinator, Actor::Source),
-                    Mark::Step,
-                    &[text_fact(&text)],
-                    format_args!("{text}"),
-                );
-            }
-            Effect::Halt(error) => {
-                self.note(
-                    Actor::Coordinator,
-                    Mark::Step,
-                    &[text_fact(error.sqlstate.as_str()), text_fact(&error.to_string())],
-                    format_args!("halts: {error}"),
-                );
-                self.process.as_mut().expect("effects come from a process").halted = true;
-            }
+    fn append(&mut self, record: EncodedRecord) -> Carried {
+        self.check_append(&record)?;
+        let mut oracle = std::mem::take(&mut self.oracle);
+        let outcome = oracle.appended(&record, &self.outside());
+        self.oracle = oracle;
+        outcome?;
+        self.check_fairness(record.kind)?;
+        if defects::is(WorldDefect::EarlyAnswer)
+            && let Some((id, counts)) = self.oracle.last_appended_write()
+        {
+            self.oracle.answered(id, Ok(counts))?;
         }
+        self.living().log.commands.push_back(LogCommand::Append(record));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Carried {
+        self.living().log.commands.push_back(LogCommand::Sync);
+        Ok(())
+    }
+
+    fn open_source(&mut self, epoch: Epoch, pipeline: Arc<PipelineDef>, table: Arc<TableDef>) -> Carried {
+        let id = pipeline.id;
+        self.source_command(id, Command::Open { epoch, pipeline, table })?;
+        self.note_source(id, &[0, epoch.0], format_args!("gets SourceOpen, epoch {epoch}"));
+        Ok(())
+    }
+
+    fn fetch(&mut self, pipeline: PipelineId, epoch: Epoch, starts: Vec<SplitStart>) -> Carried {
+        for SplitStart { split, position: start, .. } in &starts {
+            let number = self.pipeline_number(pipeline);
+            self.note(
+                Actor::Reader(number, split.0 as i32),
+                Mark::Detail,
+                &[epoch.0, start.ordinal() as u64, start.leader_epoch() as u64],
+                format_args!("is to read from offset {}, epoch {epoch}", start.ordinal()),
+            );
+        }
+        Ok(self.source_command(pipeline, Command::Fetch { epoch, starts })?)
+    }
+
+    fn credit(&mut self, pipeline: PipelineId, epoch: Epoch, bytes: u64) -> Carried {
+        self.check_credit(pipeline, epoch, bytes)?;
+        Ok(self.source_command(pipeline, Command::Credit { epoch, bytes })?)
+    }
+
+    fn verify_source(&mut self, pipeline: PipelineId, epoch: Epoch, token: u64) -> Carried {
+        self.note_source(pipeline, &[1, epoch.0, token], format_args!("gets SourceVerify"));
+        Ok(self.source_command(pipeline, Command::Verify { epoch, token })?)
+    }
+
+    fn close_source(&mut self, pipeline: PipelineId, epoch: Epoch) -> Carried {
+        self.note_source(pipeline, &[2, epoch.0], format_args!("gets SourceClose, epoch {epoch}"));
+        Ok(self.source_command(pipeline, Command::Close { epoch })?)
+    }
+
+    fn publish(&mut self, mut snapshot: Snapshot) -> Carried {
+        if defects::is(WorldDefect::TornSnapshot)
+            && let Some(before) = self.clients.readings.last()
+        {
+            snapshot.shards[0] = before.snapshot.shards[0].clone();
+        }
+        let durable = self.living().log.durable;
+        self.note(
+            Actor::Coordinator,
+            Mark::Step,
+            &[snapshot.sequence.0],
+            format_args!("readers see record {} from now on", snapshot.sequence),
+        );
+        self.oracle.published(&snapshot, durable)?;
+        self.living().published.store(snapshot);
+        Ok(())
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<Response, Error>) -> Carried {
+        Ok(self.take_reply(id, result)?)
+    }
+
+    fn wake_at(&mut self, at_us: Micros) -> Carried {
+        self.living().wake_at_us = Some(at_us);
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) -> Carried {
+        self.counts.pipelines_failed += u64::from(matches!(event, Event::PipelineFailed { .. }));
+        let number = event.pipeline().map(|pipeline| self.pipeline_number(pipeline));
+        let actor = number.map_or(Actor::Coordinator, Actor::Source);
+        let text = words::event(&event).to_string();
+        self.note(actor, Mark::Step, &[text_fact(&text)], format_args!("{text}"));
+        Ok(())
+    }
+
+    fn halt(&mut self, error: Error) -> Ended {
+        self.note(
+            Actor::Coordinator,
+            Mark::Step,
+            &[text_fact(error.sqlstate.as_str()), text_fact(&error.to_string())],
+            format_args!("halts: {error}"),
+        );
+        self.living().halted = true;
+        Ended::Halts
+    }
+}
+
+impl<'a> World<'a> {
+    /// The process whose effects are carried out.
+    fn living(&mut self) -> &mut Process<'a> {
+        self.process.as_mut().expect("effects come from a process")
+    }
+
+    /// Checks that a record may be begun now (invariant 9).
+    fn check_append(&self, record: &EncodedRecord) -> Result<(), Violation> {
+        let depth = record.sequence.0.saturating_sub(self.oracle.visible().0);
+        let most = self.p.config.unsynced_records_max as u64 + 1;
+        if depth > most {
+            let text = format!(
+                "record {} is appended, {depth} behind what is visible; {most} is the limit",
+                record.sequence
+            );
+            return Err(Violation::new("bounded", text));
+        }
+        let process = self.process.as_ref().expect("effects come from a process");
+        if process.held.is_some_and(|held| record.sequence > held.last) {
+            let text = format!("record {} is begun while the kernel is held", record.sequence);
+            return Err(Violation::new("bounded", text));
+        }
+        let bytes: usize = record.parts.iter().map(|p| p.len()).sum();
+        let hash = record.parts.iter().fold(0, |hash, part| crate::trace::hash_bytes(hash, part));
+        self.note(
+            Actor::Coordinator,
+            if record.kind == RecordKind::SyncMarker { Mark::Detail } else { Mark::Step },
+            &[record.sequence.0, record.kind as u64, bytes as u64, hash],
+            format_args!("{}", words::record(record, &process.tip)),
+        );
         Ok(())
     }
 
@@ -189,10 +268,6 @@ impl World<'_> {
         Ok(())
     }
 
-    fn log_command(&mut self, command: LogCommand) {
-        self.process.as_mut().expect("effects come from a process").log.commands.push_back(command);
-    }
-
     fn source_command(&mut self, pipeline: PipelineId, command: Command) -> Result<(), Violation> {
         let process = self.process.as_mut().expect("effects come from a process");
         process.hear_source_command(pipeline, &command)?;
@@ -239,39 +314,8 @@ impl World<'_> {
         }
     }
 
-    /// Checks the horizon: the sequence of the oldest snapshot that a reader holds.
-    fn check_horizon(&self, command: &ShardCommand) -> Result<(), Violation> {
-        let ShardCommand::Publish { horizon, .. } = command else { return Ok(()) };
-        let process = self.process.as_ref().expect("effects come from a process");
-        let oldest = process.readers.values().copied().chain([self.oracle.visible()]).min();
-        if oldest != Some(*horizon) {
-            let text = format!(
-                "shards are to keep what record {horizon} needs, {oldest:?} is the oldest that is read"
-            );
-            return Err(Violation::new("bounded", text));
-        }
-        Ok(())
-    }
-
     fn is_ledger(&self, table: TableId) -> bool {
         self.oracle.tip().tables.get(&table.0).is_some_and(|t| t.name.starts_with("ledger"))
-    }
-
-    fn publish(&mut self, mut snapshot: Snapshot) -> Result<(), Violation> {
-        let process = self.process.as_ref().expect("effects come from a process");
-        if defects::is(WorldDefect::TornSnapshot)
-            && let Some(before) = self.clients.readings.last()
-        {
-            snapshot.shards[0] = before.snapshot.shards[0].clone();
-        }
-        let durable = process.log.durable;
-        self.note(
-            Actor::Coordinator,
-            Mark::Step,
-            &[snapshot.sequence.0],
-            format_args!("readers see record {} from now on", snapshot.sequence),
-        );
-        self.oracle.published(&snapshot, durable)
     }
 
     /// For errors that depend on the state and not on the request: why this one is not justified now.
@@ -279,7 +323,6 @@ impl World<'_> {
         let process = self.process.as_ref().expect("answers come from a process");
         let missing = |table: &u32| !self.oracle.tip().tables.contains_key(table);
         let (justified, why) = match (error.sqlstate, asked) {
-            (_, Asked::Snapshot) => (false, "a snapshot is always there".into()),
             (SqlState::DISK_FULL, _) => (process.read_only, "there is room on the disk".into()),
             (SqlState::OUT_OF_MEMORY, _) => {
                 let (others, most) = (self.clients.asked.len(), self.p.config.requests_waiting_max);
@@ -302,7 +345,7 @@ impl World<'_> {
         (!justified).then_some(why)
     }
 
-    fn reply(&mut self, id: RequestId, result: Result<Response, Error>) -> Result<(), Violation> {
+    fn take_reply(&mut self, id: RequestId, result: Result<Response, Error>) -> Result<(), Violation> {
         let Some(asked) = self.clients.asked.remove(&id) else {
             return Err(Violation::new(
                 "honest",
@@ -349,16 +392,6 @@ impl World<'_> {
             (Asked::TableLock(tables), Ok(Response::TableLock { table_lock, snapshot })) => {
                 self.oracle.table_lock(&snapshot, &tables)?;
                 self.clients.held.push(Held { table_lock, snapshot, tables });
-                Ok(())
-            }
-            (Asked::Snapshot, Ok(Response::Snapshot { reader, snapshot })) => {
-                self.oracle.acquired(&snapshot)?;
-                let process = self.process.as_mut().expect("answers come from a process");
-                if process.readers.insert(reader, snapshot.sequence).is_some() {
-                    return Err(Violation::new("honest", format!("reader {reader} is there twice")));
-                }
-                self.counts.readings_held += 1;
-                self.clients.readings.push(Reading::new(reader, snapshot));
                 Ok(())
             }
             (Asked::TableLock(_) | Asked::Misfit { .. }, Err(_)) => Ok(()),

@@ -6,6 +6,7 @@ mod clients;
 mod drive;
 mod effects;
 pub(crate) mod process;
+mod published;
 pub(crate) mod rest;
 mod source;
 mod view;
@@ -341,7 +342,7 @@ impl<'a> World<'a> {
 
     fn crash(&mut self, crash: Crash) {
         self.dies = false;
-        let staged = self.process.as_ref().map(|l| l.coordinator.staged_and_durable());
+        let staged = self.process.as_ref().map(|l| l.coordinator().staged_and_durable());
         let (last_staged, durable) = staged.map_or((0, 0), |(staged, durable)| (staged.0, durable.0));
         self.note(
             Actor::World,
@@ -492,10 +493,10 @@ impl<'a> World<'a> {
             self.counts.rotten_survived += 1;
         }
         self.oracle.recovered(&seen, coordinator.published())?;
-        self.oracle.sources.recovered(&coordinator.published().catalog);
+        self.oracle.sources.recovered(coordinator.published());
         let log = LogHost::new(opened.writer, self.disk.clone(), self.p.paces.sync);
         self.process = Some(Process::new(coordinator, shards, log));
-        self.drain()?;
+        self.drive(None)?;
         // A crash during its first effects may prevent the record that stops the pipelines.
         if !self.dies {
             self.oracle.check_stopped()?;
@@ -533,25 +534,21 @@ impl<'a> World<'a> {
             if let Input::DiskSpace { sufficient } = input {
                 process.read_only = !sufficient;
             }
-            if let Input::Request { id, request } = &input {
-                match request {
-                    Request::ReleaseSnapshot(reader) => {
-                        process.readers.remove(reader);
-                    }
-                    Request::Write(_) | Request::Define(_) => {
-                        process.waiting.insert(*id, process::InLine::default());
-                    }
-                    _ => {}
-                }
+            if let Input::Request { id, request: Request::Write(_) | Request::Define(_) } = &input {
+                process.waiting.insert(*id, process::InLine::default());
             }
             self.oracle.told_time(now_us);
             self.oracle.sources.fed(now_us, &input);
-            process.coordinator.handle(now_us, input);
         }
-        self.drain()?;
+        self.drive(Some((now_us, input)))?;
         let Some(process) = self.process.as_ref().filter(|_| !self.dies) else { return Ok(()) };
+        let (known, expected) = (process.coordinator().superseded(), process.published.superseded());
+        if *known != expected {
+            let text = format!("the kernel counts {known:?} as superseded and read, and not {expected:?}");
+            return Err(Violation::new("bounded", text));
+        }
         let sync_marker_due_us = self.oracle.sync_marker_due_us(self.p.config.sync_marker_idle_us);
-        self.oracle.sources.check_quiesced(process.coordinator.is_quiesced())?;
+        self.oracle.sources.check_quiesced(process.coordinator().is_quiesced())?;
         self.oracle.sources.settled(process.held.is_some(), sync_marker_due_us)
     }
 
@@ -613,5 +610,5 @@ impl Replay {
 
 /// The published catalog.
 fn visible_catalog(process: &Process<'_>) -> Arc<kernel::schema::Catalog> {
-    process.coordinator.published().catalog.clone()
+    process.published.load().catalog.clone()
 }

@@ -2,14 +2,15 @@
 //! duties of a host; `world` decides the order in which the channels move.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use kernel::log::{LogWriter, SyncPlan, SyncRange};
 use kernel::message::{ShardCommand, ShardReply};
 use kernel::record::EncodedRecord;
-use kernel::{
-    Coordinator, Epoch, Input, Micros, PipelineId, ReaderId, Request, RequestId, Sequence, Shard, SqlState,
-};
+use kernel::schema::Catalog;
+use kernel::{Coordinator, Epoch, Input, Micros, PipelineId, Request, RequestId, Sequence, Shard, SqlState};
 
+use super::published::Published;
 use super::rest::Held;
 use super::source::{Command, SourceHost};
 use crate::decide::Decisions;
@@ -30,9 +31,9 @@ pub struct InLine {
 /// A log command of the coordinator.
 #[derive(Debug)]
 pub enum LogCommand {
-    /// See [`kernel::Effect::Append`].
+    /// See [`kernel::Host::append`].
     Append(EncodedRecord),
-    /// See [`kernel::Effect::Sync`].
+    /// See [`kernel::Host::sync`].
     Sync,
 }
 
@@ -343,8 +344,10 @@ impl<'a> LogHost<'a> {
 
 /// See the module.
 pub struct Process<'a> {
-    /// Control plane.
-    pub coordinator: Coordinator,
+    /// Control plane; None while its effects are carried out.
+    pub coordinator: Option<Coordinator>,
+    /// The coordinator's catalog after the last input, for texts.
+    pub tip: Arc<Catalog>,
     /// Data plane.
     pub shards: Vec<Shard>,
     /// To each shard, in order.
@@ -371,16 +374,18 @@ pub struct Process<'a> {
     pub waiting: BTreeMap<RequestId, InLine>,
     /// It is being quiesced.
     pub held: Option<Held>,
-    /// Snapshots that readers hold according to the kernel's inputs: each with its sequence.
-    pub readers: BTreeMap<ReaderId, Sequence>,
+    /// What readers see.
+    pub published: Published,
 }
 
 impl<'a> Process<'a> {
     /// A new process.
     pub fn new(coordinator: Coordinator, shards: Vec<Shard>, log: LogHost<'a>) -> Process<'a> {
         let count = shards.len();
+        let published = Published::new(coordinator.published().clone());
         Process {
-            coordinator,
+            tip: coordinator.tip().clone(),
+            coordinator: Some(coordinator),
             shards,
             shard_commands: (0..count).map(|_| VecDeque::new()).collect(),
             shard_replies: (0..count).map(|_| VecDeque::new()).collect(),
@@ -394,8 +399,18 @@ impl<'a> Process<'a> {
             read_only: false,
             waiting: BTreeMap::new(),
             held: None,
-            readers: BTreeMap::new(),
+            published,
         }
+    }
+
+    /// The coordinator, between two inputs.
+    pub fn coordinator(&self) -> &Coordinator {
+        self.coordinator.as_ref().expect("no effects are being carried out")
+    }
+
+    /// The same, to be held.
+    pub fn coordinator_mut(&mut self) -> &mut Coordinator {
+        self.coordinator.as_mut().expect("no effects are being carried out")
     }
 
     /// Checks that effects of a source's epoch come between its one open and its one close, and that one epoch is open

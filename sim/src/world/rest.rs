@@ -27,8 +27,8 @@ impl World<'_> {
         let Some(process) = self.process.as_mut().filter(|process| !process.halted) else { return Ok(()) };
         let Some(held) = process.held else {
             if self.d.activity(rate) {
-                let (staged, _) = process.coordinator.staged_and_durable();
-                process.coordinator.hold(true);
+                let (staged, _) = process.coordinator().staged_and_durable();
+                process.coordinator_mut().hold(true);
                 process.held = Some(Held { last: staged.next(), until_step: steps + HELD_STEPS_MAX });
                 self.note(Actor::World, Mark::Step, &[], format_args!("the kernel is held, to quiesce it"));
             }
@@ -38,7 +38,7 @@ impl World<'_> {
             && process.log.replies.is_empty()
             && process.shard_commands.iter().all(|commands| commands.is_empty())
             && process.shard_replies.iter().all(|replies| replies.is_empty());
-        let rests = quiet && process.coordinator.is_quiesced();
+        let rests = quiet && process.coordinator().is_quiesced();
         if rests {
             self.describe()?;
         } else if held.until_step > steps && !self.d.faults_over() {
@@ -46,7 +46,7 @@ impl World<'_> {
         }
         let Some(process) = self.process.as_mut() else { return Ok(()) };
         process.held = None;
-        process.coordinator.hold(false);
+        process.coordinator_mut().hold(false);
         self.note(Actor::World, Mark::Step, &[u64::from(rests)], format_args!("the kernel is released"));
         self.feed(Input::Tick)
     }
@@ -56,11 +56,11 @@ impl World<'_> {
         let wrong = |text: String| Violation::new("recovered", format!("a quiesced kernel: {text}"));
         let visible = self.oracle.visible();
         let process = self.process.as_mut().expect("it rests");
-        let told = process.coordinator.staged_and_durable();
+        let told = process.coordinator().staged_and_durable();
         if told != (visible, visible) {
             return Err(wrong(format!("{told:?} is staged and durable, {visible} is visible")));
         }
-        let quiesced_state = process.coordinator.quiesced_state();
+        let quiesced_state = process.coordinator().quiesced_state();
         let mut replay = Replay::new(&self.p);
         // This reading gets no disk errors: those are for the kernel's own reads.
         self.disk.spare(true);
@@ -83,7 +83,7 @@ impl World<'_> {
             return Err(wrong(format!("the log ends with record {}, {visible} is visible", recovery.last())));
         }
         let process = self.process.as_mut().expect("it rests");
-        if *recovery.catalog() != **process.coordinator.tip() {
+        if *recovery.catalog() != **process.coordinator().tip() {
             return Err(wrong("the log leads to another catalog".into()));
         }
         let views = shards.iter_mut().map(kernel::Shard::recovered).collect();
@@ -91,11 +91,11 @@ impl World<'_> {
             .resume(self.p.config.clone(), quiesced_state, views)
             .map_err(|error| wrong(format!("its quiesced state does not fit the log: {error}")))?;
         coordinator.hold(true);
-        if coordinator.fingerprint().finish() != process.coordinator.fingerprint().finish() {
+        if coordinator.fingerprint().finish() != process.coordinator().fingerprint().finish() {
             return Err(wrong("made from the log and its quiesced state it differs".into()));
         }
         self.oracle.acquired(coordinator.published())?;
-        (process.coordinator, process.shards) = (coordinator, shards);
+        (process.coordinator, process.shards) = (Some(coordinator), shards);
         self.counts.rests += 1;
         Ok(())
     }

@@ -32,8 +32,8 @@ impl World<'_> {
             film.show("log", String::new());
             return film.keep_only("shard:", &[]);
         };
-        let published = process.coordinator.published();
-        let (staged, _) = process.coordinator.staged_and_durable();
+        let published = process.coordinator().published();
+        let (staged, _) = process.coordinator().staged_and_durable();
         let appended: Sequence = process.log.appended();
         film.show("log", format!("{staged},{appended},{},{}", process.log.durable, published.sequence));
         for shard in 0..process.shards.len() {
@@ -63,7 +63,7 @@ impl World<'_> {
     fn show_pipelines(&self, film: &mut Film) {
         let mut shown = Vec::new();
         if let Some(process) = &self.process {
-            let (published, tip) = (process.coordinator.published(), process.coordinator.tip());
+            let (published, tip) = (process.coordinator().published(), process.coordinator().tip());
             for (number, rule) in self.p.pipelines.iter().enumerate() {
                 let Some(pipeline) = published.catalog.pipeline_named(&rule.name) else { continue };
                 let state = match &pipeline.state {

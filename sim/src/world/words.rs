@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use kernel::message::{Alteration, Definition, ShardCommand, SourceFailure, SourceMetadata, Work};
 use kernel::record::{Body, Commit, CursorAdvance, EncodedRecord, RecordKind};
 use kernel::schema::{Catalog, CatalogChange, PipelineState};
-use kernel::{Input, PipelineId, Request, TableId};
+use kernel::{Event, Input, PipelineId, Request, TableId};
 
 use crate::trace::text_fact;
 
@@ -77,7 +77,7 @@ pub fn command_facts(command: &ShardCommand) -> [u64; 3] {
             [0, sequence.0, work.iter().map(rows_of).sum::<usize>() as u64]
         }
         ShardCommand::Abandon { from } => [1, from.0, 0],
-        ShardCommand::Publish { through, horizon } => [2, through.0, horizon.0],
+        ShardCommand::Publish { through } => [2, through.0, 0],
         ShardCommand::ViewTip { table_lock } => [3, table_lock.0, 0],
     }
 }
@@ -223,13 +223,40 @@ pub fn source_facts(input: &Input) -> [u64; 3] {
     }
 }
 
+// ---- Events ----
+
+/// What the operator is told.
+pub fn event(event: &Event) -> impl Display + '_ {
+    Words(move |f: &mut Formatter<'_>| match event {
+        Event::ReadOnly => f.write_str("disk space is below the reserve: read-only"),
+        Event::ReadWrite => f.write_str("disk space is above the reserve: read-write"),
+        Event::PipelineFailed { pipeline: _, name, error } => write!(f, "pipeline {name} stopped: {error}"),
+        Event::SourceRetried { pipeline: _, pause_us, error } => {
+            write!(f, "source failed, trying again in {} ms: {}", pause_us / 1000, error.message)
+        }
+        Event::RangeMisplaced { pipeline: _, split, first, next } => {
+            let noun = first.kind().split_noun();
+            write!(f, "{noun} {split}: range {first}..{next} does not follow; fetching again from the cursor")
+        }
+        Event::ExtractOutdated { pipeline: _, schema_version, table_version } => write!(
+            f,
+            "rows for version {schema_version} of the table, which has version {table_version} now; fetching again from the cursor"
+        ),
+        Event::ReaderLost { pipeline: _, split, wanted } => {
+            let noun = wanted.kind().split_noun();
+            write!(
+                f,
+                "{noun} {split}: a reader at {wanted} has lost its position; fetching again from the cursor"
+            )
+        }
+    })
+}
+
 // ---- Clients ----
 
 /// A client's request.
 pub fn request<'a>(request: &'a Request, catalog: &'a Catalog) -> impl Display + 'a {
     Words(move |f: &mut Formatter<'_>| match request {
-        Request::AcquireSnapshot => f.write_str("acquire a snapshot"),
-        Request::ReleaseSnapshot(reader) => write!(f, "release the snapshot of reader {reader}"),
         Request::Define(definition) => define(f, definition),
         Request::AcquireTableLock { tables } => {
             f.write_str("a table lock over ")?;

@@ -105,7 +105,7 @@ async fn altered_while_it_runs_it_counts_every_message_once() {
         rows(snapshot, "accounts") == [("Sam".to_string(), 6_000)]
     })
     .await;
-    let snapshot = engine.snapshot().await.unwrap();
+    let snapshot = engine.snapshot().unwrap();
     let p = snapshot.catalog.pipeline_named("p").unwrap();
     assert_eq!((&p.state, p.generation.0, &p.definition_sql), (&PipelineState::Running, 1, &was));
     let overtaken = engine.define(altered("accounts", add_to_balance(), "another", "p")).await.unwrap_err();
@@ -153,7 +153,7 @@ async fn pipelines_stand_where_a_life_is_to_begin_so() {
         snapshot.catalog.pipeline_named("p").is_some_and(|p| p.state == PipelineState::Stopped)
     })
     .await;
-    assert!(has_events(&engine.snapshot().await.unwrap(), 1), "nothing was read");
+    assert!(has_events(&engine.snapshot().unwrap(), 1), "nothing was read");
     assert_eq!(topic.open_readers(), 0);
     engine.define(start("p")).await.unwrap();
     eventually(&engine, "the second", |snapshot| has_events(snapshot, 2)).await;
@@ -198,7 +198,7 @@ async fn a_backlog_waits_at_the_source_while_nothing_can_be_staged() {
     settings.kernel.pipeline_credit_bytes = 64 << 10;
     let engine = open_with(settings, &topic).unwrap();
     load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
-    let table = engine.snapshot().await.unwrap().catalog.table_named("events").unwrap().id;
+    let table = engine.snapshot().unwrap().catalog.table_named("events").unwrap().id;
     let table_lock = engine.table_lock(vec![table]).await.unwrap();
     let count = 40_000;
     for id in 0..count {
@@ -216,7 +216,7 @@ async fn a_backlog_waits_at_the_source_while_nothing_can_be_staged() {
     }
     let message_bytes = event(count).len() as u64;
     assert!(delivered <= (64 << 10) * 2 + 2 * message_bytes, "{delivered} bytes were read past the credit");
-    assert!(rows(&engine.snapshot().await.unwrap(), "events").is_empty());
+    assert!(rows(&engine.snapshot().unwrap(), "events").is_empty());
     drop(table_lock);
     eventually(&engine, "all of them", |snapshot| has_events(snapshot, count)).await;
 }
@@ -228,10 +228,10 @@ async fn a_stopped_engine_answers_and_has_hung_up() {
     load(&engine, events_table(), pipeline("p", "events", OnDuplicate::Reject)).await;
     topic.append(0, event(0));
     eventually(&engine, "the first", |snapshot| has_events(snapshot, 1)).await;
-    let snapshot = engine.snapshot().await.unwrap();
+    let snapshot = engine.snapshot().unwrap();
     let stopping = engine.clone();
     tokio::task::spawn_blocking(move || stopping.shutdown()).await.unwrap();
     assert_eq!(topic.open_readers(), 0);
-    assert_eq!(engine.snapshot().await.unwrap_err().sqlstate, SqlState::ADMIN_SHUTDOWN);
+    assert_eq!(engine.snapshot().unwrap_err().sqlstate, SqlState::ADMIN_SHUTDOWN);
     assert!(has_events(&snapshot, 1), "a snapshot outlives the engine");
 }

@@ -53,7 +53,7 @@ fn loaded(snapshot: &Snapshot, sent: usize) -> bool {
 
 /// A client's INSERT.
 async fn insert(engine: &Engine, table: &str, columns: Vec<ArrayRef>) -> Result<(), Error> {
-    let snapshot = engine.snapshot().await?;
+    let snapshot = engine.snapshot()?;
     let table = snapshot.catalog.table_named(table).expect("the table").clone();
     let count = columns[0].len();
     let nulls = || Arc::new(Int64Array::new_null(count)) as ArrayRef;
@@ -98,8 +98,8 @@ async fn three_terms(directory: &Path, file_bytes: u64) {
             let name = format!("client {term} {round}");
             insert(&engine, "accounts", account(&name, 0)).await.unwrap();
             insert(&engine, "accounts", account(&name, 1)).await.unwrap_err();
-            let table_lock = engine
-                .table_lock(vec![engine.snapshot().await.unwrap().catalog.table_named("events").unwrap().id]);
+            let table_lock =
+                engine.table_lock(vec![engine.snapshot().unwrap().catalog.table_named("events").unwrap().id]);
             drop(table_lock.await.unwrap());
         }
         if term != 1 {

@@ -36,7 +36,7 @@ async fn loads_on_over_restarts() {
     }
     let engine = open(directory.path(), &topic);
     eventually(&engine, "everything sent", |snapshot| total(snapshot) == sent as i64).await;
-    let snapshot = engine.snapshot().await.unwrap();
+    let snapshot = engine.snapshot().unwrap();
     assert!(rows(&snapshot, "accounts").iter().all(|(_, balance)| *balance == sent as i64 / 100));
 }
 
@@ -144,7 +144,7 @@ async fn below_the_reserve_the_database_is_read_only() {
         }
     };
     assert_eq!(refused.sqlstate, SqlState::DISK_FULL, "{refused}");
-    assert!(engine.snapshot().await.unwrap().catalog.table_named("accounts").is_some(), "reading goes on");
+    assert!(engine.snapshot().unwrap().catalog.table_named("accounts").is_some(), "reading goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

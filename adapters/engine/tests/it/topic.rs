@@ -352,7 +352,7 @@ fn number_at(column: &arrow_array::ArrayRef, row: usize) -> i64 {
 pub async fn eventually(engine: &Engine, what: &str, mut holds: impl FnMut(&Snapshot) -> bool) {
     let give_up = Instant::now() + Duration::from_secs(60);
     loop {
-        let snapshot = engine.snapshot().await.expect("a snapshot");
+        let snapshot = engine.snapshot().expect("a snapshot");
         if holds(&snapshot) {
             return;
         }

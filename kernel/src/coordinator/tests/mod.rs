@@ -14,7 +14,7 @@ use super::*;
 use crate::expr::{Expr, Literal, OnDuplicate, Update};
 use crate::extract::{DeadLetter, DeadLetterKind, Extract};
 use crate::message::*;
-use crate::record::{Body, Open, Record, RecordKind};
+use crate::record::{Body, EncodedRecord, Open, Record, RecordKind};
 use crate::schema::*;
 use crate::shard::Shard;
 use crate::snapshot::ShardView;
@@ -77,7 +77,7 @@ impl Host {
             held: VecDeque::new(),
             commands: vec![],
         };
-        host.drain();
+        host.carry_out();
         host.seen.clear();
         host
     }
@@ -86,31 +86,15 @@ impl Host {
     fn feed(&mut self, input: Input) {
         self.now_us += 1;
         self.kernel.handle(self.now_us, input);
-        self.drain();
+        self.carry_out();
     }
 
-    fn drain(&mut self) {
-        while let Some(effect) = self.kernel.poll_effect() {
-            match effect {
-                Effect::Shard { shard, command } => {
-                    self.commands.push(format!("{shard} {}", name_of(&command)));
-                    self.held.push_back((shard, command));
-                    self.let_shards_answer();
-                }
-                Effect::Append(record) => {
-                    let payload: Vec<u8> = record.parts.iter().flat_map(|p| p.iter().copied()).collect();
-                    let body = Body::decode(record.kind, &Bytes::from(payload)).unwrap();
-                    self.appended.push((record.sequence, record.kind, body));
-                }
-                other => self.seen.push_back(other),
-            }
-        }
-    }
-
-    fn let_shards_answer(&mut self) {
-        while !self.hold
-            && let Some((shard, command)) = self.held.pop_front()
-        {
+    /// Sorts the effects by addressee; the shards answer, unless their commands are held.
+    fn carry_out(&mut self) {
+        loop {
+            let Host { kernel, seen, appended, held, commands, .. } = self;
+            let ended = crate::host::carry_out(kernel, &mut Sorted { seen, appended, held, commands });
+            let Some((shard, command)) = held.pop_front_if(|_| !self.hold && ended.is_ok()) else { return };
             let reply = match self.shards.get_mut(shard.0 as usize) {
                 Some(shard) => shard.handle(command),
                 None => self.answer(command),
@@ -122,8 +106,7 @@ impl Host {
     /// Carries out the waiting shard commands, and later ones at once.
     fn release(&mut self) {
         self.hold = false;
-        self.let_shards_answer();
-        self.drain();
+        self.carry_out();
     }
 
     fn answer(&self, command: ShardCommand) -> ShardReply {
@@ -268,6 +251,85 @@ impl Host {
 
     fn state(&self) -> PipelineState {
         self.kernel.published().catalog.pipelines[&PipelineId(1)].state.clone()
+    }
+}
+
+/// Keeps the effects for the test.
+struct Sorted<'a> {
+    seen: &'a mut VecDeque<Effect>,
+    appended: &'a mut Vec<(Sequence, RecordKind, Body)>,
+    held: &'a mut VecDeque<(ShardId, ShardCommand)>,
+    commands: &'a mut Vec<String>,
+}
+
+/// The kernel has halted.
+struct Halted;
+
+impl crate::host::Host for Sorted<'_> {
+    type End = Halted;
+
+    fn before(&mut self, effect: &Effect) -> Result<(), Halted> {
+        if !matches!(effect, Effect::Shard { .. } | Effect::Append(_)) {
+            self.seen.push_back(effect.clone());
+        }
+        Ok(())
+    }
+
+    fn shard(&mut self, shard: ShardId, command: ShardCommand) -> Result<(), Halted> {
+        self.commands.push(format!("{shard} {}", name_of(&command)));
+        self.held.push_back((shard, command));
+        Ok(())
+    }
+
+    fn append(&mut self, record: EncodedRecord) -> Result<(), Halted> {
+        let payload: Vec<u8> = record.parts.iter().flat_map(|p| p.iter().copied()).collect();
+        let body = Body::decode(record.kind, &Bytes::from(payload)).unwrap();
+        self.appended.push((record.sequence, record.kind, body));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn open_source(&mut self, _: Epoch, _: Arc<PipelineDef>, _: Arc<TableDef>) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn fetch(&mut self, _: PipelineId, _: Epoch, _: Vec<SplitStart>) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn credit(&mut self, _: PipelineId, _: Epoch, _: u64) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn verify_source(&mut self, _: PipelineId, _: Epoch, _: u64) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn close_source(&mut self, _: PipelineId, _: Epoch) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn publish(&mut self, _: Snapshot) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn reply(&mut self, _: RequestId, _: Result<Response, Error>) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn wake_at(&mut self, _: Micros) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn event(&mut self, _: Event) -> Result<(), Halted> {
+        Ok(())
+    }
+
+    fn halt(&mut self, _: Error) -> Halted {
+        Halted
     }
 }
 
@@ -612,7 +674,7 @@ fn a_cursor_behind_the_latest_offset_is_told_of_while_it_is_tried_again() {
         metadata: metadata(TOPIC),
     });
     let told = host.seen.iter().find_map(|e| match e {
-        Effect::Event { error, .. } => error.clone(),
+        Effect::Event(Event::SourceRetried { error, .. }) => Some(error.clone()),
         _ => None,
     });
     assert!(told.expect("the retry is reported").message.contains("ends at 1000"));
@@ -786,8 +848,31 @@ fn a_failed_log_poisons_the_kernel() {
     let mut host = Host::new();
     host.feed(Input::LogFailed { error: Error::new(SqlState::IO_ERROR, "sync failed") });
     assert!(matches!(host.seen.pop_back(), Some(Effect::Halt(_))));
-    host.request(1, Request::AcquireSnapshot);
+    host.request(1, write(None));
     assert!(host.seen.is_empty(), "no effect after Halt");
+}
+
+#[test]
+fn a_superseded_snapshot_is_known_until_the_host_releases_it() {
+    let mut host = Host::new();
+    assert!(host.kernel.superseded().is_empty(), "the newest snapshot is superseded by none");
+    host.define(1, create_table("t", false));
+    host.define(2, create_table("u", false));
+    let superseded = |host: &Host| host.kernel.superseded().iter().map(|s| s.0).collect::<Vec<_>>();
+    assert_eq!(superseded(&host), [1, 2]);
+    host.feed(Input::SnapshotReleased { sequence: Sequence(2) });
+    assert_eq!(superseded(&host), [1], "a reader of an older one goes on");
+    host.seen.clear();
+    host.feed(Input::SnapshotReleased { sequence: Sequence(1) });
+    assert!(superseded(&host).is_empty() && host.seen.is_empty());
+}
+
+#[test]
+#[should_panic(expected = "released once")]
+fn the_newest_snapshot_is_not_released() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.feed(Input::SnapshotReleased { sequence: Sequence(2) });
 }
 
 #[test]

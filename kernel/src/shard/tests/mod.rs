@@ -64,7 +64,7 @@ fn upsert(rows: RecordBatch, on_duplicate: OnDuplicate) -> Work {
 }
 
 fn publish(shard: &mut Shard, through: u64) -> Arc<ShardView> {
-    match shard.handle(ShardCommand::Publish { through: Sequence(through), horizon: Sequence(0) }) {
+    match shard.handle(ShardCommand::Publish { through: Sequence(through) }) {
         ShardReply::Published { view, .. } => view,
         other => panic!("{other:?}"),
     }

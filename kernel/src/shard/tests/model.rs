@@ -436,7 +436,7 @@ impl World {
             self.log.push((record.sequence, record.changes, record.outcomes));
         }
         let through = Sequence(through);
-        match self.shard.handle(ShardCommand::Publish { through, horizon: through }) {
+        match self.shard.handle(ShardCommand::Publish { through }) {
             ShardReply::Published { view, .. } => check(&view, &self.published, &self.published_ids),
             other => panic!("{other:?}"),
         }

@@ -15,8 +15,8 @@ use kernel::message::{
     Effect, Input, Response, ShardCommand, SourceFailure, SourceMetadata, SplitStart, Work,
 };
 use kernel::record::{Body, Commit, RecordKind};
-use kernel::schema::{Catalog, CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
-use kernel::{Config, Extract, Micros, Pacing, Position, Request, TableLockId};
+use kernel::schema::{CatalogChange, ERRORS_TABLE, PipelineDef, PipelineState, StartAt};
+use kernel::{Config, Event, Extract, Micros, Pacing, Position, Request, Snapshot, TableLockId};
 
 use super::value::errors;
 use super::{Check, ensure};
@@ -243,7 +243,10 @@ impl SourceModels {
     }
 
     /// The recovered state: a crash may have removed appended records.
-    pub fn recovered(&mut self, catalog: &Catalog) {
+    pub fn recovered(&mut self, snapshot: &Snapshot) {
+        let catalog = &snapshot.catalog;
+        (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
+        self.appended = self.published;
         let rule = |def: &PipelineDef| {
             let told = &catalog.cursors[&def.id];
             let cursors = told.positions().map(|(split, at)| (split.0 as i32, at)).collect();
@@ -315,7 +318,6 @@ impl SourceModels {
                 Request::ReleaseTableLock(table_lock) => {
                     self.table_locks_held.remove(table_lock);
                 }
-                Request::AcquireSnapshot | Request::ReleaseSnapshot(_) => {}
             },
             _ => {}
         }
@@ -428,13 +430,13 @@ impl SourceModels {
                 }
             }
             Effect::SourceVerify { pipeline, token, .. } => self.verifies(pipeline.0, *token)?,
-            Effect::Event { pipeline: Some(pipeline), text, error } => {
-                self.noted(pipeline.0, text, error.as_ref().map(|error| error.message.as_str()))?;
+            Effect::Event(Event::SourceRetried { pipeline, pause_us, error }) => {
+                self.retried(pipeline.0, *pause_us, &error.message)?;
             }
-            Effect::Event { pipeline: None, text, .. } if text.contains("disk") => {
-                let told = Some(text.contains("read-only"));
+            Effect::Event(event @ (Event::ReadOnly | Event::ReadWrite)) => {
+                let told = Some(*event == Event::ReadOnly);
                 ensure("honest", self.disk_told.take() == told, || {
-                    format!("the disk did not change: {text}")
+                    format!("the disk did not change: {event:?}")
                 })?;
             }
             Effect::Shard { command: ShardCommand::Stage { sequence, work }, .. } => {
@@ -455,8 +457,6 @@ impl SourceModels {
             Effect::Shard { command: ShardCommand::Abandon { .. }, .. } => self.staging = None,
             Effect::Publish(snapshot) => {
                 (self.published, self.shards) = (snapshot.sequence.0, snapshot.shards.len());
-                // The first one of a process.
-                self.appended = self.appended.max(self.published);
                 self.for_requests.retain(|sequence| *sequence > self.published);
             }
             Effect::Reply { id, result } => {
@@ -539,14 +539,9 @@ impl SourceModels {
         Ok(())
     }
 
-    fn noted(&mut self, pipeline: u32, text: &str, error: Option<&str>) -> Check {
-        let pause =
-            text.strip_prefix("source failed, trying again in ").and_then(|rest| rest.split_once(" ms"));
+    fn retried(&mut self, pipeline: u32, pause_us: Micros, error: &str) -> Check {
         let now_us = self.now_us;
-        let (Some((pause_ms, _)), Some(source)) = (pause, self.sources.get_mut(&pipeline)) else {
-            return Ok(());
-        };
-        let pause_us = 1000 * pause_ms.parse::<i64>().expect("a note tells milliseconds");
+        let Some(source) = self.sources.get_mut(&pipeline) else { return Ok(()) };
         let Pacing { retry_us_min, retry_us_max, .. } = self.config.pacing;
         let bounds = retry_us_min.max(source.last_pause_us)..=retry_us_max;
         ensure("bounded", bounds.contains(&pause_us), || {
@@ -555,8 +550,8 @@ impl SourceModels {
         source.last_pause_us = pause_us;
         source.close();
         source.phase = Phase::Waiting { retry_at_us: now_us + pause_us };
-        if source.last_reported.as_deref() != error {
-            source.report = error.map(str::to_string);
+        if source.last_reported.as_deref() != Some(error) {
+            source.report = Some(error.to_string());
             source.last_reported = source.report.clone();
         }
         Ok(())
