@@ -86,17 +86,18 @@
 //!                 table.stored_schema(),
 //!                 vec![values, provenance(Some(1)), split_column, offsets],
 //!             );
-//!             let pieces = route::route(table, &rows.expect("rows of the table"), self.shards.len() as u16);
+//!             let rows = route::route(table, &rows.expect("rows of the table"), self.shards.len() as u16);
 //!             self.inputs.push_back(Input::Extracted(Extract {
 //!                 pipeline,
 //!                 epoch,
 //!                 split,
+//!                 schema_version: table.schema_version,
 //!                 first,
 //!                 next: Position::kafka(MESSAGES, 0),
 //!                 messages: messages as u64,
 //!                 filtered: 0,
 //!                 source_bytes: 8 * messages as u64,
-//!                 pieces,
+//!                 rows,
 //!                 dead_letters: vec![],
 //!                 originals: None,
 //!             }));

@@ -425,8 +425,8 @@ impl Counts {
     }
 }
 
-/// An action for the host. Drain effects with [`Coordinator::poll_effect`](crate::Coordinator::poll_effect) after every
-/// input, and carry them out in order within each addressee (each shard, the log, each pipeline's source).
+/// An action for the host. [`carry_out`](crate::carry_out) calls the method of [`Host`](crate::Host) for each. Effects come
+/// in order within each addressee (each shard, the log, each pipeline's source, each client).
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// For a shard. Its reply comes back as [`Input::Shard`].

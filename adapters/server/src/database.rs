@@ -1,14 +1,13 @@
 //! The engine behind SQL's database port.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use kernel::message::SourceMetadata;
-use kernel::{Error, PipelineId, Request, Response, SqlState, TableId};
+use kernel::{Error, Request, Response, SqlState, TableId};
+use tidemark_database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard};
 use tidemark_engine::{Engine, PipelineFactory};
 use tidemark_secrets::used;
-use tidemark_sql::{Database, PipelineStatus, SnapshotGuard, TableLockGuard, Watermarks};
 use tokio::sync::oneshot;
 
 use crate::pipelines::Pipelines;
@@ -74,20 +73,12 @@ impl Database for EngineDatabase {
         self.engine.shard_count()
     }
 
-    async fn snapshot(&self) -> Result<SnapshotGuard, Error> {
-        let held = self.engine.snapshot()?;
-        Ok(SnapshotGuard::new(held.clone(), move || drop(held)))
+    fn snapshot(&self) -> Result<SnapshotGuard, Error> {
+        self.engine.snapshot()
     }
 
     async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error> {
-        // Without the engine's guard: a table lock that a write uses must not be released before it.
-        match self.engine.request(Request::AcquireTableLock { tables }).await? {
-            Response::TableLock { table_lock, snapshot } => {
-                let engine = self.engine.clone();
-                Ok(TableLockGuard::new(table_lock, snapshot, move || engine.release_table_lock(table_lock)))
-            }
-            other => Err(Error::new(SqlState::INTERNAL_ERROR, format!("no table lock but {other:?}"))),
-        }
+        self.engine.table_lock(tables).await
     }
 
     async fn read_source(&self, definition_sql: &str) -> Result<SourceMetadata, Error> {
@@ -114,21 +105,7 @@ impl Database for EngineDatabase {
         }
     }
 
-    fn pipeline_status(&self) -> BTreeMap<PipelineId, PipelineStatus> {
-        let statuses = self.engine.pipeline_status().into_iter();
-        let known = statuses.map(|status| {
-            let read = status.splits.iter();
-            let watermarks = read.filter_map(|p| {
-                let held_back = p.held_back.unwrap_or(0);
-                Some((p.split.partition()?, Watermarks { earliest: p.earliest?, end: p.high?, held_back }))
-            });
-            let status_for_sql = PipelineStatus {
-                watermarks: watermarks.collect(),
-                last_error: status.last_error,
-                rows_per_second: status.messages_per_second,
-            };
-            (status.pipeline, status_for_sql)
-        });
-        known.collect()
+    fn pipeline_status(&self) -> Vec<PipelineStatus> {
+        self.engine.pipeline_status()
     }
 }

@@ -63,7 +63,7 @@ async fn what_create_pipeline_refuses() {
         assert_eq!(error.sqlstate, code, "{sql}\n{error}");
         assert!(error.message.contains(words), "{sql}\n{error}");
     }
-    assert!(db.env.database.snapshot().await.unwrap().catalog.pipelines.is_empty());
+    assert!(db.env.database.snapshot().unwrap().catalog.pipelines.is_empty());
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn what_create_pipeline_keeps() {
     let rest = "credentials '{\"sasl.password\": \"hidden\"}' batch_interval 20 max_errors 3 into table t \
                 format json (id <- id, amount <- amount) on duplicate key update amount = amount + values(amount)";
     db.script(&[(&pipeline(rest), "ok"), (&pipeline(rest), "!42710 \"p\"")]).await;
-    let snapshot = db.env.database.snapshot().await.unwrap();
+    let snapshot = db.env.database.snapshot().unwrap();
     let kept = snapshot.catalog.pipeline_named("p").unwrap();
     assert_eq!((kept.error_limit, kept.batch_interval_us), (Some(3), 20_000));
     // A sum is recognised, not hidden under casts.
@@ -98,7 +98,7 @@ async fn secrets_of_older_versions_are_kept_apart_at_the_next_alteration() {
     let json = "into table t format json (id <- id)";
     db.script(&[(&pipeline(json), "ok")]).await;
     let definition = async || {
-        let snapshot = db.env.database.snapshot().await.unwrap();
+        let snapshot = db.env.database.snapshot().unwrap();
         snapshot.catalog.pipeline_named("p").unwrap().definition_sql.clone()
     };
     let was = definition().await;
@@ -144,7 +144,7 @@ async fn what_a_statement_cannot_say_of_its_source() {
 
 /// Runs messages through the extractor of a pipeline.
 async fn extracted(db: &Runner, rest: &str, messages: &[&str]) -> Extract {
-    let snapshot = db.env.database.snapshot().await.unwrap();
+    let snapshot = db.env.database.snapshot().unwrap();
     let table = snapshot.catalog.table_named("t").unwrap();
     let (plan, transform) = PipelinePlanner::new().unwrap().extract_plan(&pipeline(rest), table, 1).unwrap();
     let start = Position::kafka(100, -1);
@@ -249,7 +249,7 @@ async fn texts_keep_to_their_length_and_jsonb_to_its_form() {
 #[tokio::test]
 async fn constants_need_no_expressions() {
     let db = with_tables().await;
-    let snapshot = db.env.database.snapshot().await.unwrap();
+    let snapshot = db.env.database.snapshot().unwrap();
     let planner = PipelinePlanner::new().unwrap();
     let table = snapshot.catalog.table_named("keyless").unwrap();
     let plain = pipeline("into table keyless format json (a <- a)");
@@ -267,7 +267,7 @@ async fn another_definition_keeps_the_offsets_of_the_same_source() {
         format!("create or replace pipeline p as load data kafka '{source}' {rest} {json}")
     };
     let kept = async || {
-        let snapshot = db.env.database.snapshot().await.unwrap();
+        let snapshot = db.env.database.snapshot().unwrap();
         let p = snapshot.catalog.pipeline_named("p").unwrap().clone();
         let positions = snapshot.catalog.cursors[&p.id].positions();
         let cursors: Vec<_> = positions.map(|(split, at)| (split.0, at.ordinal())).collect();

@@ -218,7 +218,7 @@ async fn parameter_types() {
     use datafusion::arrow::datatypes::DataType::*;
     let db = Runner::new(2);
     db.run("create table t (k bigint, v numeric(12,3), s text, primary key (k))").await.unwrap();
-    let snapshot = db.env.database.snapshot().await.unwrap();
+    let snapshot = db.env.database.snapshot().unwrap();
     let decimal = || Some(Decimal128(12, 3));
     for (sql, expected) in [
         ("insert into t values (1, 2, 'x')", vec![]),

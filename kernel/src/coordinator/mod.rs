@@ -130,7 +130,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Takes one input. Drain [`poll_effect`](Self::poll_effect) before the next one.
+    /// Takes one input. All its effects are carried out before the next one: [`drive`](crate::drive) does both.
     pub fn handle(&mut self, now_us: Micros, input: Input) {
         if self.poisoned {
             return;

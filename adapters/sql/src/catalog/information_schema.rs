@@ -1,13 +1,14 @@
 //! `information_schema`: the standard views that clients use, and the views of pipelines. The pipelines' cursors belong
 //! to the statement's snapshot, so that rows and offsets agree; the source's offsets are from its last answer.
 
-use kernel::Position;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::error::Result;
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE, PipelineDef, PipelineState, TableDef};
+use kernel::{PipelineId, Position};
 use pg_semantics::types::Base::{self, *};
+use tidemark_database::{PipelineStatus, SplitStatus};
 use tidemark_pipeline_sql::{CreatePipeline, SourceSyntax, parse_pipeline};
 
 use super::columns::base_of;
@@ -289,8 +290,13 @@ fn by_name(view: &View) -> Vec<&Arc<PipelineDef>> {
     pipelines
 }
 
+fn status_by_id(view: &View) -> BTreeMap<PipelineId, PipelineStatus> {
+    let statuses = view.surroundings.database.pipeline_status();
+    statuses.into_iter().map(|status| (status.pipeline, status)).collect()
+}
+
 fn pipelines(view: &View) -> Vec<Vec<Value>> {
-    let status = view.surroundings.database.pipeline_status();
+    let status = status_by_id(view);
     let pipeline = |p: &Arc<PipelineDef>| {
         let now = status.get(&p.id);
         let retried = now.and_then(|s| s.last_error.as_ref());
@@ -318,7 +324,7 @@ fn pipelines(view: &View) -> Vec<Vec<Value>> {
             view.snapshot.catalog.cursors[&p.id].dead_letters,
             p.error_limit,
             Value::Float(p.batch_interval_us as f64 / 1000.0),
-            now.map_or(Value::Null, |s| Value::Float(s.rows_per_second)),
+            now.map_or(Value::Null, |s| Value::Float(s.messages_per_second)),
             Value::Time(p.created_at_us),
             Value::Time(p.altered_at_us)
         ]
@@ -349,31 +355,34 @@ const CURSORS: &[Column] = &[
 ];
 
 fn cursors(view: &View) -> Vec<Vec<Value>> {
-    let status = view.surroundings.database.pipeline_status();
+    let status = status_by_id(view);
     let mut rows = vec![];
     for p in by_name(view) {
         // If a pipeline does not run, or its source is not open, the source's offsets are unknown.
         let known = status.get(&p.id).filter(|_| p.state == PipelineState::Running);
-        let watermarks = known.map(|s| s.watermarks.clone()).unwrap_or_default();
+        let heard = known.iter().flat_map(|status| &status.splits);
+        let heard = heard.filter(|split| split.earliest.is_some() && split.high.is_some());
+        let heard: BTreeMap<i32, &SplitStatus> =
+            heard.filter_map(|split| Some((split.split.partition()?, split))).collect();
         let splits = view.snapshot.catalog.cursors[&p.id].splits();
         let positions = splits.filter_map(|(_, split)| Some((split.name.partition()?, split.position?)));
         let cursors: BTreeMap<i32, Position> = positions.collect();
-        let mut partitions: Vec<i32> = cursors.keys().chain(watermarks.keys()).copied().collect();
+        let mut partitions: Vec<i32> = cursors.keys().chain(heard.keys()).copied().collect();
         partitions.sort_unstable();
         partitions.dedup();
         for partition in partitions {
             let next = cursors.get(&partition).map(|position| position.ordinal());
-            let marks = watermarks.get(&partition).copied();
+            let marks = heard.get(&partition);
             // The source's answer may be older than the snapshot: committed messages exist and are not held back.
-            let latest = marks.map(|marks| marks.end.max(next.unwrap_or(0)));
+            let latest = marks.and_then(|marks| marks.high).map(|high| high.max(next.unwrap_or(0)));
             let lag = latest.zip(next).map(|(latest, next)| latest - next);
-            let held_back = marks.zip(lag).map(|(marks, lag)| marks.held_back.min(lag));
+            let held_back = marks.zip(lag).map(|(marks, lag)| marks.held_back.unwrap_or(0).min(lag));
             rows.push(row![
                 DATABASE,
                 p.name.as_str(),
                 SourceSyntax::of(p.source_kind).keyword,
                 partition,
-                marks.map(|marks| marks.earliest),
+                marks.and_then(|marks| marks.earliest),
                 latest,
                 next,
                 next,

@@ -16,7 +16,7 @@ use kernel::Snapshot;
 use kernel::schema::{ERRORS_TABLE, TableDef};
 
 use crate::client::{Registry, SessionInfo};
-use crate::database::Database;
+use tidemark_database::Database;
 
 /// Name of the one database that a server has.
 pub const DATABASE: &str = "tidemark";

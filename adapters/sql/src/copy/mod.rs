@@ -3,16 +3,14 @@
 mod input;
 mod output;
 
-use std::sync::Arc;
-
 use datafusion::sql::sqlparser::ast::{
     CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource, CopyTarget, Ident, ObjectName, Query,
     Statement as Sql,
 };
 
-use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Cursor, StatementContext};
+use tidemark_database::SnapshotGuard;
 
 pub use input::CopyIn;
 pub use output::CopyOut;
@@ -171,7 +169,7 @@ pub async fn start_in(context: StatementContext, sql: &Sql, bytes_max: usize) ->
 }
 
 /// Begins a `COPY … TO STDOUT`.
-pub async fn start_out(guard: Arc<SnapshotGuard>, context: &StatementContext, sql: &Sql) -> Result<CopyOut> {
+pub async fn start_out(guard: SnapshotGuard, context: &StatementContext, sql: &Sql) -> Result<CopyOut> {
     let Sql::Copy { source, target, options: said, legacy_options, .. } = sql else {
         return Err(SqlError::internal("COPY of something else"));
     };

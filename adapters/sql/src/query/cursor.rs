@@ -12,10 +12,10 @@ use futures::StreamExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{bytes, guarded};
-use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError, SqlState};
 use pg_semantics::types::encode::{self, Format};
 use pg_semantics::types::{Base, NO_MODIFIER, PgType, modifier};
+use tidemark_database::SnapshotGuard;
 
 /// A larger batch counts as memory of its statement while its rows are sent, and its rows are encoded where this delays
 /// no other client.
@@ -77,7 +77,7 @@ impl Described {
 
 /// A running statement. Holds its snapshot until it is dropped.
 pub struct Cursor {
-    _guard: Arc<SnapshotGuard>,
+    _guard: SnapshotGuard,
     stream: SendableRecordBatchStream,
     described: Described,
     /// Whether columns must be cast to the types that the client was told.
@@ -93,7 +93,7 @@ impl Cursor {
     /// The rows of a stream. `described`: the description that the client already has. `memory`: of the statement,
     /// nothing taken yet; None where the rows are few.
     pub fn new(
-        guard: Arc<SnapshotGuard>,
+        guard: SnapshotGuard,
         stream: SendableRecordBatchStream,
         memory: Option<MemoryReservation>,
         described: Option<&Described>,

@@ -42,9 +42,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::catalog::{self, Surroundings};
 use crate::client::{Execution, Registry, SessionInfo};
-use crate::database::Database;
 use crate::error::{Result, SqlError};
 use crate::tables::{CatalogList, Overlay, Tables};
+use tidemark_database::Database;
 
 use workers::Workers;
 

@@ -22,9 +22,9 @@ use tokio::task::JoinSet;
 use crate::catalog::DATABASE;
 use crate::client::settings::Settings;
 use crate::client::{Registry, SessionInfo, now_us};
-use crate::database::Database;
 use crate::error::{SqlError, SqlState};
 use crate::query::{Environment, QueryEngine};
+use tidemark_database::Database;
 
 use connection::Connection;
 use reader::{Opening, Reader};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kernel::message::{Counts, TableWrite, Write};
 use kernel::{Request, Response};
 
-use crate::database::SnapshotGuard;
 use crate::error::{Result, SqlError, SqlState};
 use crate::query::Environment;
 use crate::tables::Overlay;
+use tidemark_database::SnapshotGuard;
 
 /// An open block.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub struct Block {
     read_only: bool,
     /// Begun by a text of several statements, without a BEGIN.
     implicit: bool,
-    snapshot: Option<Arc<SnapshotGuard>>,
+    snapshot: Option<SnapshotGuard>,
     writes: Vec<TableWrite>,
     overlay: Overlay,
     bytes: usize,
@@ -52,11 +52,11 @@ impl Block {
     }
 
     /// The snapshot that all statements of the block read: taken by the first one that reads.
-    pub async fn snapshot(&mut self, environment: &Environment) -> Result<Arc<SnapshotGuard>> {
+    pub fn snapshot(&mut self, environment: &Environment) -> Result<SnapshotGuard> {
         if let Some(snapshot) = &self.snapshot {
             return Ok(Arc::clone(snapshot));
         }
-        let snapshot = Arc::new(environment.database.snapshot().await?);
+        let snapshot = environment.database.snapshot()?;
         self.snapshot = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }

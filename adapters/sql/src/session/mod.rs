@@ -10,17 +10,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, Statement as Sql};
-use kernel::ids::{PipelineId, TableId};
+use kernel::ids::TableId;
 use kernel::message::{Definition, SourceMetadata};
 use kernel::{Request, Response};
 use tidemark_pipeline_sql::Statement;
 
 use crate::client::{Execution, SessionInfo, now_us, settings};
 use crate::copy::{self, CopyIn, CopyOut};
-use crate::database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard};
 use crate::error::{Result, SqlError, SqlState};
 use crate::query::{Cursor, Described, Environment, QueryEngine, StatementContext, limits};
 use crate::{define, write};
+use tidemark_database::{Database, PipelineStatus, SnapshotGuard, TableLockGuard};
 
 pub use block::Block;
 pub use several::check as check_several;
@@ -97,8 +97,8 @@ impl Database for Committing {
         self.database.shard_count()
     }
 
-    async fn snapshot(&self) -> Result<SnapshotGuard, kernel::Error> {
-        self.database.snapshot().await
+    fn snapshot(&self) -> Result<SnapshotGuard, kernel::Error> {
+        self.database.snapshot()
     }
 
     async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, kernel::Error> {
@@ -121,7 +121,7 @@ impl Database for Committing {
         self.database.settle_secrets(names).await;
     }
 
-    fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
+    fn pipeline_status(&self) -> Vec<PipelineStatus> {
         self.database.pipeline_status()
     }
 }
@@ -197,15 +197,15 @@ impl Session {
     }
 
     /// The context of a statement: a snapshot of its own, or the block's.
-    pub async fn context(&mut self) -> Result<(Arc<SnapshotGuard>, StatementContext)> {
+    pub fn context(&mut self) -> Result<(SnapshotGuard, StatementContext)> {
         match &mut self.transaction {
             Transaction::Open(block) => {
-                let guard = block.snapshot(&self.environment).await?;
+                let guard = block.snapshot(&self.environment)?;
                 let context = self.environment.context_with(&guard, block.overlay().clone());
                 Ok((guard, context))
             }
             _ => {
-                let guard = Arc::new(self.environment.database.snapshot().await?);
+                let guard = self.environment.database.snapshot()?;
                 let context = self.environment.context(&guard);
                 Ok((guard, context))
             }
@@ -224,7 +224,7 @@ impl Session {
             Statement::Sql(sql) => self.run_sql(sql, described).await,
             Statement::ShowPipelines => self.query(&show::pipelines(), described, "SHOW").await,
             Statement::ShowCreatePipeline { name, extended } => {
-                let (guard, context) = self.context().await?;
+                let (guard, context) = self.context()?;
                 let pipeline = context.snapshot().catalog.pipeline_named(name).ok_or_else(|| {
                     SqlError::new(SqlState::UNDEFINED_OBJECT, format!("pipeline \"{name}\" does not exist"))
                 })?;
@@ -269,7 +269,7 @@ impl Session {
         described: Option<&Described>,
         tag: &'static str,
     ) -> Result<StatementOutcome> {
-        let (guard, context) = self.context().await?;
+        let (guard, context) = self.context()?;
         let (plan, names) = context.plan_named(sql).await?;
         limits::check_width(plan.schema().fields().len())?;
         let stream = context.stream(&plan).await?;
@@ -286,7 +286,7 @@ impl Session {
         };
         let rows = match &self.transaction {
             Transaction::Open(block) if !block.is_free() || matches!(sql, Sql::Insert(_)) => {
-                let (_guard, context) = self.context().await?;
+                let (_guard, context) = self.context()?;
                 let writes = write::plan_in_block(&context, sql).await?;
                 self.buffer(writes)?
             }
@@ -326,7 +326,7 @@ impl Session {
         let mut tries_left = DEFINE_TRIES;
         loop {
             tries_left -= 1;
-            let (guard, context) = self.context().await?;
+            let (guard, context) = self.context()?;
             let define::Plan { definitions, notices, secrets } = define::plan(&context, statement).await?;
             drop(guard);
             let done = self.carry_out(definitions).await;
@@ -402,7 +402,7 @@ impl Session {
         {
             block.check_writable()?;
         }
-        let (guard, context) = self.context().await?;
+        let (guard, context) = self.context()?;
         match sql {
             Sql::Copy { to: true, .. } => {
                 Ok(StatementOutcome::CopyOut(Box::new(copy::start_out(guard, &context, sql).await?)))
@@ -461,7 +461,7 @@ impl Session {
     }
 
     async fn show(&mut self, variable: &[ast::Ident]) -> Result<StatementOutcome> {
-        let guard = Arc::new(self.environment.database.snapshot().await?);
+        let guard = self.environment.database.snapshot()?;
         let name = show::setting_name(variable);
         let settings = self.environment.session.settings.lock().clone();
         if name.eq_ignore_ascii_case("all") {
@@ -481,7 +481,7 @@ impl Session {
     }
 
     async fn explain(&mut self, sql: &Sql) -> Result<StatementOutcome> {
-        let (guard, context) = self.context().await?;
+        let (guard, context) = self.context()?;
         let lines = explain::lines(&context, sql).await?;
         show::rows(guard, &["QUERY PLAN"], lines.into_iter().map(|line| vec![line]))
     }
@@ -509,7 +509,7 @@ impl Session {
             Statement::ShowCreatePipeline { .. } => return texts(&["Pipeline", "Create Pipeline"]),
             _ => return Ok(None),
         };
-        let (_guard, context) = self.context().await?;
+        let (_guard, context) = self.context()?;
         let (plan, names) = context.plan_named(&sql).await?;
         limits::check_width(plan.schema().fields().len())?;
         let plan = crate::query::guard(|| context.state().optimize(&plan))?.map_err(SqlError::planning)?;
@@ -523,7 +523,7 @@ impl Session {
         &mut self,
         sql: &Sql,
     ) -> Result<Vec<Option<datafusion::arrow::datatypes::DataType>>> {
-        let (_guard, context) = self.context().await?;
+        let (_guard, context) = self.context()?;
         if write::is_write(sql) {
             return write::parameter_types(&context, sql).await;
         }

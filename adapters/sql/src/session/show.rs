@@ -8,9 +8,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{Ident, Statement as Sql};
 
 use super::StatementOutcome;
-use crate::database::SnapshotGuard;
 use crate::error::Result;
 use crate::query::Cursor;
+use tidemark_database::SnapshotGuard;
 
 fn select(sql: &str) -> Sql {
     match tidemark_pipeline_sql::parse(sql).map(|mut statements| statements.pop()) {
@@ -57,7 +57,7 @@ pub fn setting_name(variable: &[Ident]) -> String {
 
 /// Ready rows of text.
 pub fn rows(
-    guard: Arc<SnapshotGuard>,
+    guard: SnapshotGuard,
     names: &[&str],
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> Result<StatementOutcome> {
@@ -74,6 +74,6 @@ pub fn rows(
 }
 
 /// One row of text.
-pub fn one_row(guard: Arc<SnapshotGuard>, names: &[&str], row: Vec<String>) -> Result<StatementOutcome> {
+pub fn one_row(guard: SnapshotGuard, names: &[&str], row: Vec<String>) -> Result<StatementOutcome> {
     rows(guard, names, [row])
 }

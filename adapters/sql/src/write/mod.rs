@@ -61,7 +61,7 @@ pub async fn execute_with(
 }
 
 async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
-    let snapshot = env.database.snapshot().await?;
+    let snapshot = env.database.snapshot()?;
     let reads_and_writes = tables_named(write, &snapshot);
     let only_writes =
         matches!(write, Statement::Insert(_)) && names::tables_read(write, &snapshot).is_empty();
@@ -89,7 +89,7 @@ async fn execute_once(env: &Environment, write: &Statement) -> Result<Counts> {
 
 async fn hand_in(
     env: &Environment,
-    table_lock: Option<crate::database::TableLockGuard>,
+    table_lock: Option<tidemark_database::TableLockGuard>,
     planned: Planned,
 ) -> Result<Counts> {
     if planned.tables.is_empty() {

@@ -17,11 +17,12 @@ use kernel::record::{Body, EncodedRecord, Open, Record};
 use kernel::schema::{PipelineDef, TableDef};
 use kernel::{Config, Coordinator, Error, Event, Recovery, Shard, Snapshot};
 use pg_semantics::types::encode;
+use tidemark_database::{Database, PipelineStatus, PublishedSnapshot, SnapshotGuard, TableLockGuard};
 use tidemark_pipeline_sql::{Statement, parse};
 use tidemark_secrets::Secrets;
 use tidemark_sql::client::SessionInfo;
 use tidemark_sql::query::{Environment, QueryEngine};
-use tidemark_sql::{Database, PipelineStatus, SnapshotGuard, SqlError, TableLockGuard, define, write};
+use tidemark_sql::{SqlError, define, write};
 use tokio::sync::oneshot;
 
 type Answer = Result<Response, Error>;
@@ -173,8 +174,8 @@ impl Database for Host {
         self.0.lock().unwrap().hosted.shards.len() as u16
     }
 
-    async fn snapshot(&self) -> Result<SnapshotGuard, Error> {
-        Ok(SnapshotGuard::new(self.0.lock().unwrap().hosted.published.clone(), || ()))
+    fn snapshot(&self) -> Result<SnapshotGuard, Error> {
+        Ok(Arc::new(PublishedSnapshot::new(self.0.lock().unwrap().hosted.published.clone(), || ())))
     }
 
     async fn table_lock(&self, tables: Vec<TableId>) -> Result<TableLockGuard, Error> {
@@ -216,8 +217,8 @@ impl Database for Host {
         self.secrets().settle(&names).unwrap();
     }
 
-    fn pipeline_status(&self) -> std::collections::BTreeMap<PipelineId, PipelineStatus> {
-        Default::default()
+    fn pipeline_status(&self) -> Vec<PipelineStatus> {
+        vec![]
     }
 }
 
@@ -258,13 +259,13 @@ impl Runner {
                 ))
             }
             Statement::Sql(statement) => {
-                let snapshot = self.env.database.snapshot().await?;
+                let snapshot = self.env.database.snapshot()?;
                 let context = self.env.context(&snapshot);
                 let plan = context.plan(&statement).await?;
                 Ok(rows(&context.collect(&plan).await?))
             }
             definition => {
-                let snapshot = self.env.database.snapshot().await?;
+                let snapshot = self.env.database.snapshot()?;
                 let context = self.env.context(&snapshot);
                 let plan = define::plan(&context, &definition).await?;
                 for definition in plan.definitions {

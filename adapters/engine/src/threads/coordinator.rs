@@ -1,25 +1,17 @@
 //! The coordinator's thread: hands the kernel one input at a time. `effects` carries out what comes of it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use kernel::schema::Catalog;
-use kernel::{Coordinator, Error, Extract, Input, Request, RequestId, Result, SqlState};
+use kernel::{Coordinator, Error, Input, Request, RequestId, Result, SqlState};
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, outcome_unknown};
-use crate::clock::Clock;
-use crate::config::OnHalt;
-use crate::disk::DiskWatch;
-use crate::effects::{EffectHost, Waiting};
-use crate::log::Log;
-use crate::recording::Recording;
-use crate::shards::Shards;
-use crate::source::SourceContext;
-use crate::status::Status;
-use crate::trace::Trace;
+use crate::ports::clock::Clock;
+use crate::ports::config::OnHalt;
+use crate::ports::inbox::{Answer, Message, outcome_unknown};
+use crate::threads::effects::{EffectHost, Threads, Waiting};
 
 /// Longest time without an input: the kernel gets the time at least this often.
 const TICK: Duration = Duration::from_millis(500);
@@ -28,51 +20,11 @@ const TICK: Duration = Duration::from_millis(500);
 /// unknown: the record still waits, and is written when there is space.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
-/// A message in the coordinator's inbox. The senders bound their number: shards and log answer commands, whose number
-/// the kernel bounds; extracts are bounded by credit; and each client waits for its answer.
-pub(crate) enum Message {
-    Input(Input),
-    /// An extract, and the count of its partition's extracts that wait here.
-    Extracted(Box<Extract>, Arc<AtomicUsize>),
-    Request {
-        request: Request,
-        answer: oneshot::Sender<Result<Answer>>,
-    },
-    /// A release. It has no answer.
-    Release(Request),
-    /// From the disk watch: whether the reserve is free.
-    DiskSpace {
-        sufficient: bool,
-    },
-    /// From the log: whether there was space for the record to append.
-    LogSpace {
-        sufficient: bool,
-    },
-    /// A broken invariant: the process must not continue.
-    Broken(Error),
-    /// A clean stop.
-    Stop,
-}
-
-impl Message {
-    /// Reports that a thread of the database has panicked.
-    pub(crate) fn broken_invariant(inbox: &Sender<Message>, panic: String) {
-        let _ = inbox.send(Message::Broken(Error::new(SqlState::INTERNAL_ERROR, panic)));
-    }
-}
-
-/// All that the coordinator's thread owns, beside the coordinator.
+/// All that the coordinator's thread needs.
 pub(crate) struct CoordinatorThread {
+    pub coordinator: Coordinator,
     pub inbox: Receiver<Message>,
-    /// To the same inbox: for guards, which release table locks.
-    pub sender: Sender<Message>,
-    pub shards: Shards,
-    pub log: Log,
-    pub disk: Option<DiskWatch>,
-    pub sources: SourceContext,
-    pub status: Arc<Status>,
-    pub trace: Arc<Trace>,
-    pub recording: Recording,
+    pub threads: Threads,
     pub clock: Clock,
     pub on_halt: OnHalt,
 }
@@ -94,6 +46,8 @@ impl Room {
 struct Executor {
     coordinator: Coordinator,
     host: EffectHost,
+    inbox: Receiver<Message>,
+    clock: Clock,
     last_request: u64,
     room: Room,
     /// Since when the log has a record without space.
@@ -102,11 +56,14 @@ struct Executor {
 
 impl CoordinatorThread {
     /// Runs until the database is stopped or halts.
-    pub(crate) fn run(self, coordinator: Coordinator) {
-        let (status, on_halt) = (self.status.clone(), self.on_halt.clone());
+    pub(crate) fn run(self) {
+        let CoordinatorThread { coordinator, inbox, threads, clock, on_halt } = self;
+        let status = threads.status.clone();
         let mut executor = Executor {
             coordinator,
-            host: EffectHost::new(self),
+            host: EffectHost::new(threads),
+            inbox,
+            clock,
             last_request: 0,
             room: Room { reserve: true, log: true },
             no_room_since: None,
@@ -131,10 +88,10 @@ impl Executor {
         threads.trace.published(&Catalog::default(), &threads.status.catalog());
         kernel::carry_out(&mut self.coordinator, &mut self.host)?;
         while !self.is_finished() {
-            let (clock, wake_at_us) = (self.host.threads.clock, self.host.wake_at_us);
+            let (clock, wake_at_us) = (self.clock, self.host.wake_at_us);
             let wait = wake_at_us.map_or(TICK, |at_us| clock.until(at_us).min(TICK));
             self.give_up_on_room();
-            match self.host.threads.inbox.recv_timeout(wait) {
+            match self.inbox.recv_timeout(wait) {
                 Ok(message) => self.take(message)?,
                 Err(RecvTimeoutError::Timeout) => {
                     self.host.wake_at_us = wake_at_us.filter(|at_us| *at_us > clock.now_us());
@@ -199,17 +156,16 @@ impl Executor {
     /// One input, then all of its effects (duty 2).
     fn feed(&mut self, input: Input) -> Result<()> {
         self.handle(input)?;
-        let CoordinatorThread { recording, clock, .. } = &mut self.host.threads;
-        if recording.quiesce_if_wanted(clock.now_us(), &mut self.coordinator) {
+        let recording = &mut self.host.threads.recording;
+        if recording.quiesce_if_wanted(self.clock.now_us(), &mut self.coordinator) {
             self.handle(Input::Tick)?;
         }
         Ok(())
     }
 
     fn handle(&mut self, input: Input) -> Result<()> {
-        let CoordinatorThread { recording, clock, .. } = &mut self.host.threads;
-        let now_us = clock.now_us();
-        recording.input(now_us, &input, &self.coordinator);
+        let now_us = self.clock.now_us();
+        self.host.threads.recording.input(now_us, &input, &self.coordinator);
         kernel::drive(&mut self.coordinator, now_us, input, &mut self.host)
     }
 

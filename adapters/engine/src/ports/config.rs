@@ -61,7 +61,7 @@ impl EngineConfig {
             },
             trace_file: None,
             record: None,
-            on_halt: Arc::new(crate::halt_process),
+            on_halt: Arc::new(halt_process),
             on_recovery: Arc::new(|_, _| ()),
         }
     }
@@ -79,4 +79,13 @@ impl fmt::Debug for EngineConfig {
             .field("record", &self.record)
             .finish_non_exhaustive()
     }
+}
+
+/// Exit code of a process whose kernel has halted: the disk failed, or an invariant of the log is broken. Starting again
+/// recovers from the disk.
+pub const HALT_EXIT_CODE: i32 = 70;
+
+fn halt_process(reason: &kernel::Error) {
+    eprintln!("tidemark: halted: {reason}");
+    std::process::exit(HALT_EXIT_CODE);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kernel::{Coordinator, Effect, Error, Input, Micros, Result, Snapshot};
 use tidemark_record::{End, Recorder, RecorderSettings, TermStart};
 
-use crate::config::OnHalt;
+use crate::ports::config::OnHalt;
 
 /// How long the coordinator is held at most: batches and statements wait meanwhile. It usually takes one sync.
 const HOLD_US_MAX: Micros = 100_000;

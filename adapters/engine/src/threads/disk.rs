@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidemark_log::Reserve;
 
-use crate::coordinator::Message;
-use crate::threads;
+use crate::ports::inbox::Message;
+use crate::ports::spawn;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -21,7 +21,7 @@ pub(crate) struct DiskWatch {
 impl DiskWatch {
     pub(crate) fn start(data_dir: PathBuf, reserve_bytes: u64, inbox: Sender<Message>) -> DiskWatch {
         let (stop, stopped) = channel();
-        let thread = threads::spawn("disk-space", move || watch(&data_dir, reserve_bytes, &inbox, &stopped));
+        let thread = spawn::spawn("disk-space", move || watch(&data_dir, reserve_bytes, &inbox, &stopped));
         DiskWatch { stop, thread }
     }
 

@@ -10,11 +10,11 @@ use kernel::message::SourceFailure;
 use kernel::source::Source;
 use kernel::{Extract, Input};
 
+use super::context::{SourceContext, SourceSpec};
 use super::credit::CreditWindow;
 use super::worker::{PartitionWorker, Step};
-use super::{SourceContext, SourceSpec};
-use crate::coordinator::Message;
-use crate::pipeline::ExtractorSpec;
+use crate::ports::inbox::Message;
+use crate::ports::pipeline::ExtractorSpec;
 
 /// How long a thread with one partition waits at its end, and the longest delay until it notices a stop.
 const LONE_POLL: Duration = Duration::from_millis(50);

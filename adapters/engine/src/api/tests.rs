@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tidemark_decode::Extractor;
 use tidemark_record::{End, Item, RecorderSettings, Recording};
 
-use crate::{Engine, EngineConfig, ExtractorSpec, PipelineFactory, open};
+use super::open;
+use crate::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
 
 struct NoPipelines;
 

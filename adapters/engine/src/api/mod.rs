@@ -1,40 +1,26 @@
 //! The handle of a running database, for SQL.
 
+mod open;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
 
 use kernel::message::{Counts, Definition, SourceFailure, SourceMetadata, TableWrite, Write};
-use kernel::{Error, Request, Response, Result, Snapshot, SqlState, TableId, TableLockId};
-use parking_lot::Mutex;
+use kernel::{Error, Request, Response, Result, SqlState, TableId};
+use tidemark_database::{PipelineStatus, SnapshotGuard, TableLockGuard};
 use tokio::sync::oneshot;
 
-use crate::config::EngineConfig;
-use crate::coordinator::Message;
-use crate::open;
-use crate::pipeline::{PipelineFactory, PipelineStatus};
-use crate::published::SnapshotGuard;
-use crate::status::Status;
+use self::open::Running;
+use crate::ports::config::EngineConfig;
+use crate::ports::inbox::{Answer, Message, outcome_unknown};
+use crate::ports::pipeline::PipelineFactory;
 
 /// A running database. Clones are handles to the same one; it is stopped cleanly when the last one is dropped.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub shard_count: u16,
-    pub inbox: Sender<Message>,
-    pub status: Arc<Status>,
-    pub thread: Mutex<Option<JoinHandle<()>>>,
-    pub factory: Arc<dyn PipelineFactory>,
-}
-
-/// The answer to a request, from the coordinator's thread.
-pub(crate) enum Answer {
-    Done(Counts),
-    TableLock(TableLockGuard),
+    inner: Arc<Running>,
 }
 
 impl Engine {
@@ -51,7 +37,7 @@ impl Engine {
         open::in_memory(config, factory).map(Engine::of)
     }
 
-    pub(crate) fn of(inner: Inner) -> Engine {
+    pub(crate) fn of(inner: Running) -> Engine {
         Engine { inner: Arc::new(inner) }
     }
 
@@ -70,8 +56,8 @@ impl Engine {
         Ok(match self.ask(request).await? {
             Answer::Done(counts) => Response::Done(counts),
             Answer::TableLock(guard) => {
-                let (table_lock, snapshot) = guard.into_parts();
-                Response::TableLock { table_lock, snapshot }
+                let snapshot = guard.snapshot().clone();
+                Response::TableLock { table_lock: guard.use_up(), snapshot }
             }
         })
     }
@@ -88,12 +74,6 @@ impl Engine {
             Answer::TableLock(guard) => Ok(guard),
             _ => Err(wrong_answer()),
         }
-    }
-
-    /// Releases a table lock that was acquired with [`request`](Self::request) and not used by a write. Does not block.
-    pub fn release_table_lock(&self, table_lock: TableLockId) {
-        // A database that has stopped holds nothing.
-        let _ = self.inner.send(Message::Release(Request::ReleaseTableLock(table_lock)));
     }
 
     /// Carries out a definition. Durable and published when it returns.
@@ -163,38 +143,6 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Inner {
-    fn send(&self, message: Message) -> Result<()> {
-        self.inbox.send(message).map_err(|_| self.status.why_stopped())
-    }
-
-    fn shutdown(&self) {
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
-            let _ = self.inbox.send(Message::Stop);
-            // Its panic was reported through `on_halt`.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.shutdown();
-    }
-}
-
-/// The client must check the table before it tries again: the answer was lost, perhaps not the statement.
-pub(crate) fn outcome_unknown(why: &Error) -> Error {
-    Error::new(
-        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
-        format!(
-            "whether this statement took effect is not known: {why}; look at the table once the database is up before you run \
-             it again"
-        ),
-    )
-}
-
 /// A failure to read a source, as an error for the client.
 fn read_failure(failure: SourceFailure) -> Error {
     match failure {
@@ -208,66 +156,4 @@ fn read_failure(failure: SourceFailure) -> Error {
 
 fn wrong_answer() -> Error {
     Error::new(SqlState::INTERNAL_ERROR, "the kernel answered another question")
-}
-
-/// A table lock, released when it goes out of scope unless a write has used it.
-#[derive(Debug)]
-pub struct TableLockGuard {
-    snapshot: Snapshot,
-    table_lock: TableLockId,
-    release: Release,
-}
-
-impl TableLockGuard {
-    pub(crate) fn new(table_lock: TableLockId, snapshot: Snapshot, inbox: Sender<Message>) -> TableLockGuard {
-        TableLockGuard {
-            snapshot,
-            table_lock,
-            release: Release::new(Request::ReleaseTableLock(table_lock), inbox),
-        }
-    }
-
-    /// The staged tip: what the statement reads.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
-    /// The id for a [`Write`], which ends the lock whether it succeeds or fails.
-    pub fn use_up(mut self) -> TableLockId {
-        self.release.disarm();
-        self.table_lock
-    }
-
-    fn into_parts(mut self) -> (TableLockId, Snapshot) {
-        self.release.disarm();
-        (self.table_lock, self.snapshot)
-    }
-}
-
-/// Sends a release when it is dropped.
-struct Release(Option<(Request, Sender<Message>)>);
-
-impl Release {
-    fn new(request: Request, inbox: Sender<Message>) -> Release {
-        Release(Some((request, inbox)))
-    }
-
-    fn disarm(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Release {
-    fn drop(&mut self) {
-        if let Some((request, inbox)) = self.0.take() {
-            // A database that has stopped holds nothing.
-            let _ = inbox.send(Message::Release(request));
-        }
-    }
-}
-
-impl fmt::Debug for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "held" } else { "given back" })
-    }
 }

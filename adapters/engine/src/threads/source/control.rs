@@ -1,10 +1,4 @@
-//! One pipeline's source in one epoch: a thread that opens and verifies it, and the threads that read and extract its
-//! partitions. Everything here ends with the epoch; the next one starts anew, without state of a failed connection or
-//! an older definition.
-
-mod credit;
-mod reader;
-mod worker;
+//! The thread that opens and verifies a pipeline's source in one epoch, and the coordinator thread's end of it.
 
 use kernel::message::SplitStart;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,40 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use kernel::message::SourceFailure;
-use kernel::schema::{PipelineDef, TableDef};
-use kernel::source::Source;
 use kernel::{Epoch, Error, Input, SqlState};
 
-use crate::clock::Clock;
-use crate::coordinator::Message;
-use crate::pipeline::PipelineFactory;
-use crate::threads;
-use credit::CreditWindow;
-use reader::ReaderThread;
-
-/// Context shared by all sources of an engine.
-#[derive(Clone)]
-pub(crate) struct SourceContext {
-    pub factory: Arc<dyn PipelineFactory>,
-    pub inbox: Sender<Message>,
-    pub clock: Clock,
-    pub shard_count: u16,
-    /// Most threads that read one pipeline's splits.
-    pub reader_threads_max: usize,
-    /// Bytes of payload after which an extract is handed in even though more is waiting.
-    pub chunk_bytes: u64,
-}
-
-/// Whose source it is.
-#[derive(Clone)]
-pub(crate) struct SourceSpec {
-    pub pipeline: Arc<PipelineDef>,
-    pub table: Arc<TableDef>,
-    pub epoch: Epoch,
-}
-
-/// A source that may not be open yet.
-pub(crate) type OpenSource = Arc<OnceLock<Arc<dyn Source>>>;
+use super::context::{SourceContext, SourceSpec};
+use super::credit::CreditWindow;
+use super::reader::ReaderThread;
+use crate::ports::inbox::Message;
+use crate::ports::pipeline::OpenSource;
+use crate::ports::spawn;
 
 enum Command {
     Fetch(Vec<SplitStart>),
@@ -79,7 +47,7 @@ impl SourceHandle {
         };
         let name = format!("source-{}", control.spec.pipeline.id);
         let panicked = control.panicked();
-        let thread = threads::spawn_guarded(&name, move || control.run(), panicked);
+        let thread = spawn::spawn_guarded(&name, move || control.run(), panicked);
         SourceHandle { epoch, commands, credit, source, thread: Some(thread) }
     }
 
@@ -183,7 +151,7 @@ impl ControlThread {
         let reader =
             ReaderThread::new(self.context.clone(), self.spec.clone(), source, self.credit.clone(), inbox);
         let name = format!("extract-{}-{}", self.spec.pipeline.id, self.readers.len());
-        (commands, threads::spawn_guarded(&name, move || reader.run(), self.panicked()))
+        (commands, spawn::spawn_guarded(&name, move || reader.run(), self.panicked()))
     }
 
     /// A panic here stops the pipeline and nothing else: the threads of a source own nothing that other threads use.

@@ -11,9 +11,9 @@ use kernel::log::{LogWriter, Storage, SyncPlan};
 use kernel::record::EncodedRecord;
 use kernel::{Input, Result};
 
-use crate::coordinator::Message;
-use crate::threads;
-use crate::trace::Trace;
+use crate::ports::inbox::Message;
+use crate::ports::spawn;
+use crate::ports::trace::Trace;
 
 /// How often an append without disk space is retried.
 const ROOM_RETRY: Duration = Duration::from_millis(250);
@@ -62,7 +62,7 @@ impl Log {
             log.run(&waiting);
             let _ = sync_thread.join();
         };
-        let thread = threads::spawn_guarded("log", run, move |panic| {
+        let thread = spawn::spawn_guarded("log", run, move |panic| {
             Message::broken_invariant(&panic_inbox, panic);
         });
         Log { commands, thread }
@@ -95,7 +95,7 @@ fn start_sync_thread(
             let _ = done.send(Command::Done(plan, outcome));
         }
     };
-    threads::spawn_guarded("log-sync", run, move |panic| Message::broken_invariant(&inbox, panic))
+    spawn::spawn_guarded("log-sync", run, move |panic| Message::broken_invariant(&inbox, panic))
 }
 
 struct LogThread<S: Storage> {

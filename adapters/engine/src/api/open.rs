@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,20 +14,21 @@ use parking_lot::Mutex;
 use tidemark_log::MmapStorage;
 use tidemark_record::TermStart;
 
-use crate::api::Inner;
-use crate::clock::Clock;
-use crate::config::{EngineConfig, OnRecovery};
-use crate::coordinator::{CoordinatorThread, Message};
-use crate::disk::DiskWatch;
-use crate::log::{Log, Syncer};
-use crate::pipeline::PipelineFactory;
-use crate::published::PublishedCell;
-use crate::recording::Recording;
-use crate::shards::Shards;
-use crate::source::SourceContext;
-use crate::status::Status;
-use crate::threads;
-use crate::trace::Trace;
+use crate::ports::clock::Clock;
+use crate::ports::config::{EngineConfig, OnRecovery};
+use crate::ports::inbox::Message;
+use crate::ports::pipeline::PipelineFactory;
+use crate::ports::published::PublishedCell;
+use crate::ports::spawn;
+use crate::ports::status::Status;
+use crate::ports::trace::Trace;
+use crate::threads::coordinator::CoordinatorThread;
+use crate::threads::disk::DiskWatch;
+use crate::threads::effects::Threads;
+use crate::threads::log::{Log, Syncer};
+use crate::threads::recording::Recording;
+use crate::threads::shards::Shards;
+use crate::threads::source::SourceContext;
 
 /// Shards of a new database where no number is asked for.
 const SHARDS_DEFAULT: u16 = 8;
@@ -38,8 +40,38 @@ const CHUNK_BYTES_MAX: u64 = 1 << 20;
 /// How often a recovery reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The parts of a running database that its handles use.
+pub(crate) struct Running {
+    pub shard_count: u16,
+    pub inbox: Sender<Message>,
+    pub status: Arc<Status>,
+    pub thread: Mutex<Option<JoinHandle<()>>>,
+    pub factory: Arc<dyn PipelineFactory>,
+}
+
+impl Running {
+    pub(crate) fn send(&self, message: Message) -> Result<()> {
+        self.inbox.send(message).map_err(|_| self.status.why_stopped())
+    }
+
+    pub(crate) fn shutdown(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = self.inbox.send(Message::Stop);
+            // Its panic was reported through `on_halt`.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
 /// A database in a directory.
-pub(crate) fn on_disk(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Inner> {
+pub(crate) fn on_disk(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Running> {
     refuse_foreign(&config.data_dir)?;
     let storage = MmapStorage::open(&config.data_dir)?;
     let watched = (config.data_dir.clone(), config.disk_reserve_bytes);
@@ -69,7 +101,7 @@ fn refuse_foreign(directory: &Path) -> Result<()> {
 }
 
 /// A database whose log is in memory.
-pub(crate) fn in_memory(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Inner> {
+pub(crate) fn in_memory(config: EngineConfig, factory: Arc<dyn PipelineFactory>) -> Result<Running> {
     on_storage(MemStorage::new(), Box::new(|_| Ok(())), config, factory, None)
 }
 
@@ -80,7 +112,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     config: EngineConfig,
     factory: Arc<dyn PipelineFactory>,
     watched_disk: Option<(PathBuf, u64)>,
-) -> Result<Inner> {
+) -> Result<Running> {
     let clock = Clock::start();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let (sender, inbox) = channel();
@@ -95,8 +127,7 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
     let on_halt = recording.before(config.on_halt);
     let published = PublishedCell::new(coordinator.published().clone(), sender.clone());
     let status = Arc::new(Status::new(published));
-    let thread = CoordinatorThread {
-        inbox,
+    let threads = Threads {
         shards,
         log: Log::start(writer, syncer, sender.clone(), trace.clone()),
         disk: watched_disk.map(|(dir, reserve)| DiskWatch::start(dir, reserve, sender.clone())),
@@ -112,15 +143,14 @@ pub(crate) fn on_storage<S: Storage + Send + 'static>(
         status: status.clone(),
         trace,
         recording,
-        clock,
-        on_halt: on_halt.clone(),
     };
-    let handle = threads::spawn_guarded(
+    let thread = CoordinatorThread { coordinator, inbox, threads, clock, on_halt: on_halt.clone() };
+    let handle = spawn::spawn_guarded(
         "coordinator",
-        move || thread.run(coordinator),
+        move || thread.run(),
         move |panic| on_halt(&Error::new(SqlState::INTERNAL_ERROR, panic)),
     );
-    Ok(Inner { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })
+    Ok(Running { shard_count, inbox: sender, status, thread: Mutex::new(Some(handle)), factory })
 }
 
 /// A recording contains definitions as they were before an ALTER, so secrets in clear would be recorded.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,18 +10,37 @@ use kernel::message::{ShardCommand, SplitStart};
 use kernel::record::EncodedRecord;
 use kernel::schema::{PipelineDef, TableDef};
 use kernel::{
-    Effect, Epoch, Error, Event, Host, Input, Micros, PipelineId, RequestId, Response, Result, ShardId,
-    Snapshot,
+    Effect, Epoch, Error, Event, Host, Input, Micros, PipelineId, Request, RequestId, Response, Result,
+    ShardId, Snapshot,
 };
+use tidemark_database::TableLockGuard;
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, TableLockGuard};
-use crate::coordinator::CoordinatorThread;
-use crate::events;
-use crate::source::{SourceHandle, SourceSpec};
+use crate::ports::inbox::{Answer, Message};
+use crate::ports::status::Status;
+use crate::ports::trace::Trace;
+use crate::threads::disk::DiskWatch;
+use crate::threads::events;
+use crate::threads::log::Log;
+use crate::threads::recording::Recording;
+use crate::threads::shards::Shards;
+use crate::threads::source::{SourceContext, SourceHandle, SourceSpec};
 
 /// How long a clean stop waits for what is staged to become durable, and for sources to disconnect.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// The other threads, and what is shared with them.
+pub(crate) struct Threads {
+    /// To the coordinator's inbox: for guards of table locks, which release them.
+    pub sender: Sender<Message>,
+    pub shards: Shards,
+    pub log: Log,
+    pub disk: Option<DiskWatch>,
+    pub sources: SourceContext,
+    pub status: Arc<Status>,
+    pub trace: Arc<Trace>,
+    pub recording: Recording,
+}
 
 /// A client that waits.
 pub(crate) struct Waiting {
@@ -32,7 +52,7 @@ pub(crate) struct Waiting {
 
 /// See the module.
 pub(crate) struct EffectHost {
-    pub threads: CoordinatorThread,
+    pub threads: Threads,
     open: BTreeMap<PipelineId, SourceHandle>,
     /// Sources that were closed and may not have disconnected yet.
     closing: Vec<JoinHandle<()>>,
@@ -123,7 +143,11 @@ impl Host for EffectHost {
         let answer = result.map(|response| match response {
             Response::Done(counts) => Answer::Done(counts),
             Response::TableLock { table_lock, snapshot } => {
-                Answer::TableLock(TableLockGuard::new(table_lock, snapshot, sender.clone()))
+                let sender = sender.clone();
+                // A database that has stopped holds nothing.
+                let release =
+                    move || drop(sender.send(Message::Release(Request::ReleaseTableLock(table_lock))));
+                Answer::TableLock(TableLockGuard::new(table_lock, snapshot, release))
             }
         });
         if let Some(waiting) = self.answers.remove(&id) {
@@ -151,7 +175,7 @@ impl Host for EffectHost {
 }
 
 impl EffectHost {
-    pub(crate) fn new(threads: CoordinatorThread) -> EffectHost {
+    pub(crate) fn new(threads: Threads) -> EffectHost {
         EffectHost {
             threads,
             open: BTreeMap::new(),
@@ -199,7 +223,7 @@ impl EffectHost {
     pub(crate) fn end(mut self, clean: bool, published: &Snapshot) {
         self.hang_up();
         self.answers.clear();
-        let CoordinatorThread { shards, log, disk, recording, .. } = self.threads;
+        let Threads { shards, log, disk, recording, .. } = self.threads;
         if !clean {
             return;
         }

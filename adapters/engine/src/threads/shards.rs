@@ -10,8 +10,8 @@ use kernel::schema::CatalogChange;
 use kernel::snapshot::ShardView;
 use kernel::{Error, Input, Result, Sequence, Shard, ShardId, SqlState};
 
-use crate::coordinator::Message;
-use crate::threads;
+use crate::ports::inbox::Message;
+use crate::ports::spawn;
 
 /// Commands that may wait for one thread. Live there are few, because the kernel stages one record at a time; in
 /// recovery this bounds how far reading the log runs ahead of applying it.
@@ -44,7 +44,7 @@ impl Shards {
                 let shards = owned.map(|id| (ShardId(id), Shard::new(ShardId(id), count))).collect();
                 let thread_inbox = inbox.clone();
                 let state = ShardThread { shards, inbox: inbox.clone(), corrupt: corrupt.clone() };
-                let handle = threads::spawn_guarded(
+                let handle = spawn::spawn_guarded(
                     &format!("shards-{thread}"),
                     move || state.run(waiting),
                     move |panic| Message::broken_invariant(&thread_inbox, panic),

@@ -11,10 +11,10 @@ use kernel::message::SourceMetadata;
 use kernel::schema::{Catalog, PipelineDef};
 use kernel::{Error, Extract, PipelineId, Snapshot, SplitName, SqlState};
 use parking_lot::Mutex;
+use tidemark_database::{PipelineStatus, SplitStatus};
 
-use crate::pipeline::{PipelineStatus, SplitStatus};
-use crate::published::PublishedCell;
-use crate::source::OpenSource;
+use crate::ports::pipeline::OpenSource;
+use crate::ports::published::PublishedCell;
 
 /// Shared by the coordinator's thread, which writes, and the handles, which read.
 pub(crate) struct Status {
