@@ -23,7 +23,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::item::{Item, RecordedQuiescedState};
 
 const MAGIC: [u8; 8] = *b"TMRECORD";
-const FORMAT_VERSION: u32 = 4;
+/// Version of the files that this program writes, and the only one that it reads.
+pub const FORMAT_VERSION: u32 = 4;
 const PREFIX_LEN: usize = 24;
 const FRAME_PREFIX_LEN: usize = 12;
 
