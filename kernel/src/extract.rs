@@ -145,6 +145,51 @@ impl RawMessage<'_> {
     }
 }
 
+/// What a source hands over at once.
+#[derive(Clone, Copy, Debug)]
+pub enum Delivery<'a> {
+    /// Messages as they are, in order of ordinal.
+    Messages(&'a [RawMessage<'a>]),
+    /// Rows that the source has decoded itself.
+    Columns(&'a ColumnBatch),
+}
+
+/// Rows of a columnar source, with consecutive ordinals.
+#[derive(Clone, Debug)]
+pub struct ColumnBatch {
+    /// Ordinal of the first row.
+    pub first_ordinal: i64,
+    /// The rest of the position after each row.
+    pub mark: Mark,
+    /// A column for each field that the pipeline maps, by the name of the field; others are ignored.
+    pub columns: RecordBatch,
+    /// The bytes that credits and batch limits count.
+    pub source_bytes: u64,
+}
+
+impl<'a> Delivery<'a> {
+    /// The raw messages; None for columns.
+    pub fn messages(self) -> Option<&'a [RawMessage<'a>]> {
+        match self {
+            Delivery::Messages(messages) => Some(messages),
+            Delivery::Columns(_) => None,
+        }
+    }
+
+    /// Number of messages or rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Delivery::Messages(messages) => messages.len(),
+            Delivery::Columns(batch) => batch.columns.num_rows(),
+        }
+    }
+
+    /// True if it contains nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Follows one split and admits each ordinal once, in order (faults A2, A4).
 #[derive(Clone, Debug)]
 pub struct OrdinalFilter {

@@ -252,7 +252,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub use coordinator::{Config, Coordinator, Pacing, QuiescedCore, QuiescedState, Recovery};
 pub use error::{Error, Result, SqlState, TextPosition};
 pub use event::Event;
-pub use extract::{DeadLetter, DeadLetterKind, Extract, OrdinalFilter, Originals, RawMessage};
+pub use extract::{
+    ColumnBatch, DeadLetter, DeadLetterKind, Delivery, Extract, OrdinalFilter, Originals, RawMessage,
+};
 pub use host::{Host, carry_out, drive};
 pub use ids::*;
 pub use message::{Effect, Input, Request, Response};

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kernel::message::{SourceFailure, SourceMetadata};
 use kernel::source::contract::{Codec, Needs, Sent, Stage, Topic, Transaction};
 use kernel::source::{Polled, Source, SplitReader};
-use kernel::{Error, Position, RawMessage, SplitName, SqlState};
+use kernel::{Delivery, Error, Position, SplitName, SqlState};
 use sim::broker::{Broker, Message, Opening, Payload, Session};
 use sim::decide::{Decide, Decisions, Rate, Recorded, Seeded};
 use sim::fault::{Fault, FaultRates};
@@ -208,7 +208,7 @@ impl SplitReader for SimulatedReader {
         &mut self,
         messages_max: usize,
         _timeout: Duration,
-        take: &mut dyn FnMut(&[RawMessage<'_>]),
+        take: &mut dyn FnMut(Delivery<'_>),
     ) -> Result<Polled, SourceFailure> {
         if self.failure.is_none() && self.owners.lock().unwrap()[&self.partition] != self.number {
             let text = "the partition was opened again";
@@ -231,7 +231,7 @@ impl SplitReader for SimulatedReader {
         let count = self.fetched.iter().take(messages_max).take_while(fits).count();
         let taken: Vec<Message> = self.fetched.drain(..count).collect();
         if !taken.is_empty() {
-            take(&taken.iter().map(Message::raw).collect::<Vec<_>>());
+            take(Delivery::Messages(&taken.iter().map(Message::raw).collect::<Vec<_>>()));
         }
         let position = if self.fetched.is_empty() { self.position.take() } else { None };
         Ok(Polled { messages: taken.len(), next_ordinal: position, at_end: position.is_some() })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use common::{field, message, texts};
 use kernel::schema::{ColumnDef, ColumnType, TableDef};
 use kernel::*;
@@ -400,5 +400,61 @@ fn messages_are_kept_for_a_table_that_may_refuse_them() {
     assert_eq!(
         [10, 11, 12, 13, 15].map(at),
         [Some(texts[0]), Some("bad"), Some(texts[2]), None, Some("")].map(|t| t.map(String::from))
+    );
+}
+
+/// Rows that a columnar source hands in give the same extracts as messages of the same rows.
+#[test]
+fn columns_are_extracted_as_messages_are() {
+    let values: Vec<(String, Option<i64>)> =
+        (0..10).map(|n| (format!("name {}", n % 3), (n % 4 > 0).then_some(n))).collect();
+    let texts: Vec<String> = values
+        .iter()
+        .map(|(name, balance)| match balance {
+            Some(balance) => format!(r#"{{"name":"{name}","balance":{balance}}}"#),
+            None => format!(r#"{{"name":"{name}","balance":null}}"#),
+        })
+        .collect();
+    let messages: Vec<_> = (10..).zip(&texts).map(|(at, text)| message(at, Some(text.as_bytes()))).collect();
+    let mut of_messages = extractor(plan(accounts(), Format::Json), None);
+    of_messages.push(&messages);
+    let expected = of_messages.take(0).unwrap().expect("a range");
+
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("ignored", Arc::new(Int64Array::from(vec![1; 10]))),
+        ("balance", Arc::new(Int64Array::from_iter(values.iter().map(|(_, balance)| *balance)))),
+        ("name", Arc::new(StringArray::from_iter_values(values.iter().map(|(name, _)| name)))),
+    ];
+    let batch = ColumnBatch {
+        first_ordinal: 10,
+        mark: Mark::LeaderEpoch(0),
+        columns: RecordBatch::try_from_iter(columns).unwrap(),
+        source_bytes: expected.source_bytes,
+    };
+    let mut of_columns = extractor(plan(accounts(), Format::Json), None);
+    of_columns.push_columns(&batch).unwrap();
+    // A repeated delivery, and one that overlaps, add nothing.
+    of_columns.push_columns(&batch).unwrap();
+    let found = of_columns.take(0).unwrap().expect("a range");
+    assert_eq!(of_columns.take(0).unwrap().map(|extract| extract.messages), None);
+    assert_eq!((found.first, found.next), (expected.first, expected.next));
+    assert_eq!((found.messages, found.filtered), (expected.messages, expected.filtered));
+    assert_eq!((found.rows, found.source_bytes), (expected.rows, expected.source_bytes));
+    let dead = |extract: &[kernel::DeadLetter]| -> Vec<_> {
+        extract.iter().map(|letter| (letter.ordinal, letter.error.clone())).collect()
+    };
+    assert_eq!(dead(&found.dead_letters), dead(&expected.dead_letters));
+    assert!(found.dead_letters.iter().all(|letter| letter.payload.is_none()), "there is no message");
+
+    let unfit = |columns: Vec<(&str, ArrayRef)>| {
+        let columns = RecordBatch::try_from_iter(columns).unwrap();
+        let batch = ColumnBatch { columns, ..batch.clone() };
+        extractor(plan(accounts(), Format::Json), None).push_columns(&batch).unwrap_err().message
+    };
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    assert!(unfit(vec![("name", names.clone())]).contains("no column \"balance\""));
+    assert!(
+        unfit(vec![("name", names.clone()), ("balance", names)])
+            .contains("column \"balance\" of the source is Utf8")
     );
 }

@@ -51,7 +51,9 @@ fn consume(brokers: &str, topic: &str) -> Result<(), String> {
         let mut failure = None;
         readers.retain_mut(|(reader, filter, end)| {
             let polled = reader.poll(8192, Duration::from_millis(1), &mut |batch| {
-                for m in batch.iter().filter(|m| filter.admit(m.ordinal, m.mark)) {
+                for m in
+                    batch.messages().expect("raw messages").iter().filter(|m| filter.admit(m.ordinal, m.mark))
+                {
                     messages += 1;
                     bytes += m.value.map_or(0, <[u8]>::len) as u64;
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kernel::continuity::{Admission, ContinuityGuard};
 use kernel::message::SourceFailure;
 use kernel::source::{Arrived, Polled, SplitReader};
-use kernel::{Error, Position, RawMessage, SqlState};
+use kernel::{Delivery, Error, Position, RawMessage, SqlState};
 use parking_lot::Mutex;
 
 use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
@@ -159,7 +159,7 @@ impl SplitReader for Reader {
         &mut self,
         messages_max: usize,
         timeout: Duration,
-        take: &mut dyn FnMut(&[RawMessage<'_>]),
+        take: &mut dyn FnMut(Delivery<'_>),
     ) -> Result<Polled, SourceFailure> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -209,7 +209,7 @@ impl SplitReader for Reader {
         }
         let messages = views.len();
         if messages > 0 {
-            take(&views);
+            take(Delivery::Messages(&views));
             self.came_at = Instant::now();
         }
         self.views = recycle(views);

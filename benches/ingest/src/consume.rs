@@ -52,6 +52,7 @@ pub fn run(brokers: &str, topic: &str) -> Result<()> {
         let mut failure = None;
         readers.retain_mut(|(reader, filter, end)| {
             let polled = reader.poll(8192, Duration::from_millis(1), &mut |batch| {
+                let batch = batch.messages().expect("Kafka has raw messages");
                 messages += batch.iter().filter(|m| filter.admit(m.ordinal, m.mark)).count() as u64;
             });
             match polled {

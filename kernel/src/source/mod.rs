@@ -8,7 +8,7 @@ pub mod contract;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::extract::RawMessage;
+use crate::extract::Delivery;
 use crate::ids::*;
 use crate::message::{SourceFailure, SourceMetadata};
 
@@ -59,13 +59,13 @@ pub trait SplitReader: Send {
     }
 
     /// Waits up to `timeout` for messages, then hands the available ones, at most `messages_max`, to `take` in order of
-    /// ordinal. Calls `take` at most once; `take` must not keep the messages. Read-committed: aborted messages never
-    /// appear.
+    /// ordinal: raw messages, or rows that the source has decoded itself. Calls `take` at most once; `take` must not keep
+    /// the messages. Read-committed: aborted messages never appear.
     fn poll(
         &mut self,
         messages_max: usize,
         timeout: Duration,
-        take: &mut dyn FnMut(&[RawMessage<'_>]),
+        take: &mut dyn FnMut(Delivery<'_>),
     ) -> Result<Polled, SourceFailure>;
 }
 

@@ -70,7 +70,7 @@ impl Follower {
         };
         let (offsets, position) = (&mut self.offsets, &mut self.position);
         reader.poll(100, Duration::from_millis(20), &mut |messages| {
-            for message in messages {
+            for message in messages.messages().expect("raw messages") {
                 offsets.push(message.ordinal);
                 *position = Position::kafka(message.ordinal + 1, message.mark.leader_epoch());
             }

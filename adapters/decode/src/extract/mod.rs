@@ -6,17 +6,19 @@
 //! messages, not rows.
 
 mod assemble;
+mod columnar;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use kernel::schema::{ColumnType, TableDef};
 use kernel::{
-    DeadLetter, DeadLetterKind, Epoch, Error, Extract, Generation, Micros, OrdinalFilter, Originals,
-    PipelineId, Position, RawMessage, Result, SplitId, SqlState,
+    ColumnBatch, DeadLetter, DeadLetterKind, Epoch, Error, Extract, Generation, Micros, OrdinalFilter,
+    Originals, PipelineId, Position, RawMessage, Result, SplitId, SqlState,
 };
 use pg_values::time;
 
@@ -109,6 +111,8 @@ pub struct Extractor {
     epoch: Epoch,
     split: SplitId,
     schema_version: u32,
+    /// Schema of decoded columns.
+    decoded_schema: SchemaRef,
     filter: OrdinalFilter,
     /// Where the open chunk began.
     first: Position,
@@ -154,6 +158,8 @@ struct Chunk {
     offsets: Vec<i64>,
     source_bytes: u64,
     dead_letters: Vec<DeadLetter>,
+    /// The rows came as columns: there is no message to keep.
+    columnar: bool,
     /// The messages, concatenated, and the end of each, if they are kept.
     kept: Vec<u8>,
     kept_ends: Vec<usize>,
@@ -187,6 +193,7 @@ impl Extractor {
             assembly: Assembly::new(&plan, transform.is_some(), generation, split)?,
             keeps: Keeps::of(&plan, transform.is_some()),
             schema_version: plan.table.schema_version,
+            decoded_schema: plan.decode.schema(),
             transform,
             ignores_tombstones: plan.ignores_tombstones,
             pipeline,
@@ -248,6 +255,36 @@ impl Extractor {
             }
         }
         self.decoder.push(messages)
+    }
+
+    /// Takes rows that the source has decoded. Rows that have passed already are skipped. An error says which field the
+    /// source does not have in the mapped type; it stops the pipeline.
+    pub fn push_columns(&mut self, batch: &ColumnBatch) -> Result<()> {
+        let rows = batch.columns.num_rows();
+        let passed = (self.filter.next_ordinal().saturating_sub(batch.first_ordinal)).clamp(0, rows as i64);
+        let columns = columnar::mapped(&self.decoded_schema, &batch.columns)?;
+        if !self.open.offsets.is_empty() {
+            self.close();
+        }
+        let mut start = passed as usize;
+        while start < rows {
+            let count = (rows - start).min(self.limits.chunk_messages_max);
+            let first = batch.first_ordinal + start as i64;
+            let offsets: Vec<i64> = (first..first + count as i64).collect();
+            offsets.iter().for_each(|ordinal| assert!(self.filter.admit(*ordinal, batch.mark), "a new row"));
+            let source_bytes = columnar::share(batch.source_bytes, start, count, rows);
+            let decoded = Decoded {
+                columns: columns.slice(start, count),
+                origin: (0..count as u32).collect(),
+                messages: count as u32,
+            };
+            let next = self.filter.position();
+            let chunk = Chunk { offsets, source_bytes, columnar: true, ..Chunk::default() };
+            self.closed.push_back(ClosedChunk { chunk, decoded, first: self.first, next });
+            self.first = next;
+            start += count;
+        }
+        Ok(())
     }
 
     /// The payload of a refused message is copied while the source's buffer is still valid.
@@ -339,7 +376,7 @@ impl Extractor {
 
     fn extract(&mut self, closed: ClosedChunk, now_us: Micros) -> Result<Extract> {
         let ClosedChunk { chunk, decoded, first, next } = closed;
-        let Chunk { offsets, source_bytes, mut dead_letters, kept, kept_ends } = chunk;
+        let Chunk { offsets, source_bytes, mut dead_letters, columnar, kept, kept_ends } = chunk;
         let mut failures = Failures::new();
         let mut rows = match &mut self.transform {
             Some(transform) => {
@@ -360,7 +397,7 @@ impl Extractor {
             ordinal: offsets[message as usize],
             kind,
             error,
-            payload: Some(original(message as usize)),
+            payload: (!columnar).then(|| original(message as usize)),
         }));
         dead_letters.sort_by_key(|letter| letter.ordinal);
 
@@ -378,7 +415,7 @@ impl Extractor {
             source_bytes,
             rows: self.assembly.route(rows, &offsets)?,
             dead_letters,
-            originals: (self.keeps == Keeps::ToTable).then(|| Originals {
+            originals: (self.keeps == Keeps::ToTable && !columnar).then(|| Originals {
                 ordinals: offsets,
                 ends: kept_ends,
                 bytes: Bytes::from(kept),

@@ -12,7 +12,7 @@ use kernel::expr::{Arithmetic, Expr, OnDuplicate, Update};
 use kernel::message::{Alteration, Definition, PipelineSpec, SourceFailure, SourceMetadata, TableSpec};
 use kernel::schema::{ColumnDef, ColumnType, ERRORS_TABLE};
 use kernel::source::{Polled, Source, Sources, SplitReader};
-use kernel::{ColumnId, Error, Identity, Position, RawMessage, Snapshot, SplitName, SqlState};
+use kernel::{ColumnId, Delivery, Error, Identity, Position, RawMessage, Snapshot, SplitName, SqlState};
 use parking_lot::{Condvar, Mutex};
 use tidemark_decode::{DecodePlan, ExtractPlan, Extractor, FieldMapping, Format, YEARS_DEFAULT};
 use tidemark_engine::{Engine, EngineConfig, ExtractorSpec, PipelineFactory};
@@ -130,7 +130,7 @@ impl SplitReader for Reader {
         &mut self,
         messages_max: usize,
         timeout: Duration,
-        take: &mut dyn FnMut(&[RawMessage<'_>]),
+        take: &mut dyn FnMut(Delivery<'_>),
     ) -> Result<Polled, SourceFailure> {
         let mut log = self.topic.0.log.lock();
         if log.partitions[&self.partition].len() <= self.next {
@@ -150,7 +150,7 @@ impl SplitReader for Reader {
             .collect();
         let bytes: usize = waiting.iter().map(String::len).sum();
         if !messages.is_empty() {
-            take(&messages);
+            take(Delivery::Messages(&messages));
         }
         let count = messages.len();
         self.next += count;

@@ -60,10 +60,10 @@ pub fn poll(
     mut take: impl FnMut(Seen),
 ) -> Result<Polled, SourceFailure> {
     let (mut calls, mut messages, mut last) = (0, 0, -1);
-    let polled = reader.poll(messages_max, POLL, &mut |batch| {
+    let polled = reader.poll(messages_max, POLL, &mut |delivery| {
         calls += 1;
-        messages += batch.len();
-        for m in batch {
+        messages += delivery.len();
+        for m in delivery.messages().expect("raw messages") {
             assert!(m.ordinal > last, "offset {} comes after {last} in one poll", m.ordinal);
             last = m.ordinal;
             take(Seen {

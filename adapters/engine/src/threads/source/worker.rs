@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kernel::message::SourceFailure;
 use kernel::source::{Arrived, Source, SplitReader};
-use kernel::{Extract, RawMessage, SplitName};
+use kernel::{Delivery, Extract, RawMessage, SplitName};
 use tidemark_decode::Extractor;
 
 use super::credit::CreditWindow;
@@ -117,13 +117,24 @@ impl PartitionWorker {
         let messages_max = ((allowed / self.message_bytes) as usize).clamp(1, POLL_MESSAGES_MAX);
         let extractor = &mut self.extractor;
         let bytes_before = extractor.buffered_source_bytes();
-        let (mut taken, mut refused) = (0, 0);
-        let polled = reader.poll(messages_max, timeout, &mut |messages| {
+        let (mut taken, mut refused, mut unfit) = (0, 0, None);
+        let polled = reader.poll(messages_max, timeout, &mut |delivery| {
+            let messages = match delivery {
+                Delivery::Messages(messages) => messages,
+                // A columnar source divides its rows by itself; `messages_max` bounds them.
+                Delivery::Columns(batch) => {
+                    taken += batch.columns.num_rows();
+                    return unfit = extractor.push_columns(batch).err();
+                }
+            };
             let fitting = if refused > 0 { 0 } else { fitting(messages, allowed, taken == 0) };
             extractor.push(&messages[..fitting]);
             taken += fitting;
             refused += messages.len() - fitting;
         })?;
+        if let Some(error) = unfit {
+            return Err(SourceFailure::Permanent(error));
+        }
         let bytes = extractor.buffered_source_bytes() - bytes_before;
         if taken > 0 {
             self.message_bytes = (self.message_bytes * 3 + bytes / taken as u64).div_ceil(4).max(1);

@@ -42,7 +42,8 @@ fn produce_and_read(brokers: &str) {
         let mut reader = source.open(&kernel::SplitName::kafka(1), Position::kafka(start, -1)).unwrap();
         let mut next = start;
         while next < 1_000 {
-            let mut take = |messages: &[kernel::RawMessage<'_>]| {
+            let mut take = |delivery: kernel::Delivery<'_>| {
+                let messages = delivery.messages().expect("raw messages");
                 for message in messages.iter().filter(|m| m.ordinal >= start) {
                     assert_eq!(message.ordinal, next);
                     assert_eq!(message.value.unwrap(), (next * 3 + 1).to_string().as_bytes());
