@@ -144,7 +144,7 @@ impl Scenario {
     }
 
     /// How its defect is still caught. Recorded answers lose their meaning when the world asks other questions; the
-    /// small world remains, and one of its first seeds fails in the same way.
+    /// small world remains, and one of its first seeds fails in the same way, and passes without the defect.
     pub fn catches(&self, seeds: u64) -> Catches {
         let is_caught = |case: &Case| {
             let violation = case.run(Keep::Nothing).violation;
@@ -153,7 +153,9 @@ impl Scenario {
         if is_caught(&self.case) {
             return Catches::AsRecorded;
         }
-        (0..seeds).find(|seed| is_caught(&self.seed(*seed))).map_or(Catches::No, Catches::Seed)
+        let passes = |case: Case| case.shipped().run(Keep::Nothing).violation.is_none();
+        let found = (0..seeds).find(|seed| is_caught(&self.seed(*seed)) && passes(self.seed(*seed)));
+        found.map_or(Catches::No, Catches::Seed)
     }
 
     /// Parses a file.
