@@ -82,6 +82,10 @@ impl<'a> World<'a> {
         self.now_us += 20;
         self.trace.set_now(self.now_us);
         self.rest()?;
+        if self.dies {
+            // The process ended while it carried out the release: nothing of it may go on.
+            return Ok(());
+        }
         let mut turns = std::mem::take(&mut self.turns);
         self.collect_turns(&mut turns);
         self.stall(&mut turns);
