@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kernel::Position;
 use kernel::message::SourceFailure;
 
-use crate::ffi::Delivery;
+use crate::ffi::QueueItem;
 use crate::source::{REQUEST_TIMEOUT, Topic};
 
 /// Number of offsets in which to search for a message at first.
@@ -53,11 +53,11 @@ impl Topic {
         while began.elapsed() < REQUEST_TIMEOUT {
             for delivery in queue.take(1000, POLL).deliveries() {
                 match delivery {
-                    Delivery::Message(message) if message.ordinal < until => {
+                    QueueItem::Message(message) if message.ordinal < until => {
                         last = Some(message.mark.leader_epoch());
                     }
-                    Delivery::Message(_) | Delivery::End(_) => return Ok(last),
-                    Delivery::Failed(e) => return Err(self.failure(&e)),
+                    QueueItem::Message(_) | QueueItem::End(_) => return Ok(last),
+                    QueueItem::Failed(e) => return Err(self.failure(&e)),
                 }
             }
         }

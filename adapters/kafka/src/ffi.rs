@@ -413,7 +413,7 @@ pub(crate) struct Batch<'q> {
 
 /// A delivery of a queue.
 #[derive(Debug)]
-pub(crate) enum Delivery<'b> {
+pub(crate) enum QueueItem<'b> {
     Message(RawMessage<'b>),
     /// The end of the partition, as far as committed readers may see, is at this offset.
     End(i64),
@@ -422,7 +422,7 @@ pub(crate) enum Delivery<'b> {
 
 impl Batch<'_> {
     /// In the order of delivery.
-    pub(crate) fn deliveries(&self) -> impl Iterator<Item = Delivery<'_>> {
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = QueueItem<'_>> {
         // SAFETY: each pointer is a message that lives until the batch is dropped, and the result borrows from the batch.
         self.queue.held[..self.done].iter().map(|&message| unsafe { delivery(message) })
     }
@@ -444,26 +444,26 @@ impl Drop for Batch<'_> {
 
 /// # Safety
 /// `message` must be valid for `'b`.
-unsafe fn delivery<'b>(message: *const sys::rd_kafka_message_t) -> Delivery<'b> {
+unsafe fn delivery<'b>(message: *const sys::rd_kafka_message_t) -> QueueItem<'b> {
     // SAFETY: by the caller; payload and key are either null or as long as said.
     unsafe {
         let m = &*message;
         match m.err {
-            Code::RD_KAFKA_RESP_ERR_NO_ERROR => Delivery::Message(RawMessage {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => QueueItem::Message(RawMessage {
                 ordinal: m.offset,
                 mark: Mark::LeaderEpoch(sys::rd_kafka_message_leader_epoch(message)),
                 timestamp_ms: sys::rd_kafka_message_timestamp(message, std::ptr::null_mut()),
                 key: bytes(m.key, m.key_len),
                 value: bytes(m.payload, m.len),
             }),
-            Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Delivery::End(m.offset),
+            Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => QueueItem::End(m.offset),
             code => {
                 let text = text_of(sys::rd_kafka_message_errstr(message));
                 let cut = Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION;
                 // A cut log is reported as an offset that cannot be reset: only the text shows the cause.
                 let is_cut = code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
                     && text.contains(&KafkaError::of(cut).text);
-                Delivery::Failed(KafkaError { code: if is_cut { cut } else { code }, text })
+                QueueItem::Failed(KafkaError { code: if is_cut { cut } else { code }, text })
             }
         }
     }

@@ -10,7 +10,7 @@ use kernel::source::{Arrived, Polled, SplitReader};
 use kernel::{Delivery, Error, Position, RawMessage, SqlState};
 use parking_lot::Mutex;
 
-use crate::ffi::{Code, Delivery, KafkaError, PartitionQueue};
+use crate::ffi::{Code, KafkaError, PartitionQueue, QueueItem};
 use crate::source::{Slot, Topic, is_unknown_topic};
 
 /// How long all brokers may be unreachable before a waiting reader reports it. librdkafka reconnects by itself
@@ -182,11 +182,11 @@ impl SplitReader for Reader {
         let mut bytes_left = self.bytes_max;
         for (index, delivery) in batch.deliveries().enumerate() {
             match delivery {
-                Delivery::Message(message) if message.source_bytes() > bytes_left && !views.is_empty() => {
+                QueueItem::Message(message) if message.source_bytes() > bytes_left && !views.is_empty() => {
                     kept_from = Some(index);
                     break;
                 }
-                Delivery::Message(message) => match guard.admit(&message) {
+                QueueItem::Message(message) => match guard.admit(&message) {
                     Admission::Accept => {
                         bytes_left = bytes_left.saturating_sub(message.source_bytes());
                         views.push(message);
@@ -197,11 +197,11 @@ impl SplitReader for Reader {
                         break;
                     }
                 },
-                Delivery::End(offset) => {
+                QueueItem::End(offset) => {
                     guard.advance_to(offset);
                     end = Some(offset);
                 }
-                Delivery::Failed(e) => {
+                QueueItem::Failed(e) => {
                     error = Some(e);
                     break;
                 }
