@@ -93,6 +93,7 @@ coverage_marks! {
     // ---- Sources ----
     OlderEpochDropped "older-epoch-dropped" "A message of a source's older epoch was dropped.",
     ExtractOfOtherSchemaDropped "extract-of-other-schema-dropped" "An extract of another schema version of its table was dropped.",
+    SplitFinished "split-finished" "A batch reached the end of a split that no message will follow.",
     StaleExtractDropped "stale-extract-dropped" "An extract of an older epoch was dropped.",
     RangeDoesNotFollow "range-does-not-follow" "An extract did not follow the one before; the source was reopened.",
     Retried "retried" "A failed source was reopened after a pause.",

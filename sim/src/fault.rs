@@ -149,6 +149,8 @@ faults! {
         "A call to the broker fails transiently: reading begins again from the stored offset.";
     OldOffsets "old-offsets" "A19" Broker 300_000 1/2
         "A later metadata answer has lower ends than an earlier one.";
+    FinishedSplit "finished-split" "A21" Broker 20_000 1/4
+        "A partition gets no message any more, and metadata says so.";
     OtherSchema "other-schema" "A20" Broker 50_000 1/4
         "An extract has rows for another version of its table.";
     LostPages "lost-pages" "B1" Disk 1_000_000 1/1

@@ -223,6 +223,12 @@ impl Coordinator {
                 }),
             }
         }
+        for advance in &mut advances {
+            advance.finished = self.pipelines[&id].finishes(advance.split, &advance.next);
+            if advance.finished {
+                reached(CoverageMark::SplitFinished);
+            }
+        }
         advances
     }
 }

@@ -118,6 +118,9 @@ struct FetchedSplit {
     /// Start of the next extract.
     #[n(2)]
     expected: Position,
+    /// Its end, once metadata has said that no message will follow.
+    #[n(3)]
+    finished_at: Option<Position>,
 }
 
 /// A source's extracts by state: verified, verifying, fetched.
@@ -161,6 +164,14 @@ impl ActiveSource {
     /// Identity of a split whose extracts are verified.
     pub fn identity(&self, split: SplitId) -> Identity {
         self.fetching().expect("a source with extracts is being fetched").splits[&split].identity.clone()
+    }
+
+    /// Whether a batch that ends here is the last one of a split: the split is finished, and no other extract of it waits.
+    pub fn finishes(&self, split: SplitId, next: &Position) -> bool {
+        let fetching = self.fetching().expect("a source with extracts is being fetched");
+        let mut waiting = fetching.fetched.iter().chain(&fetching.verifying).chain(&fetching.verified);
+        let end = fetching.splits[&split].finished_at;
+        end.is_some_and(|end| !next.is_before(&end)) && waiting.all(|extract| extract.split != split)
     }
 
     /// Takes verified extracts, as many as fit into `bytes_max` and at least one.
@@ -246,6 +257,10 @@ impl Fetching {
     /// Stores the source's metadata.
     fn observe(&mut self, metadata: &SourceMetadata, now_us: Micros) {
         self.last_metadata_us = now_us;
+        for split in self.splits.values_mut() {
+            let found = metadata.splits.get(&split.name).filter(|found| found.finished);
+            split.finished_at = split.finished_at.or(found.map(|found| found.end));
+        }
         self.behind = self.splits.values().any(|split| {
             let end = metadata.splits.get(&split.name).map(|found| found.end);
             end.is_some_and(|end| split.expected.is_before(&end))
@@ -258,6 +273,10 @@ impl Fetching {
         let Some(split) = split.filter(|split| split.expected.is_continued_by(&extract.first)) else {
             return false;
         };
+        // A source that goes on after the end of a finished split contradicts itself.
+        if split.finished_at.is_some_and(|end| !split.expected.is_before(&end)) {
+            return false;
+        }
         if extract.next.kind() != split.expected.kind() || extract.next.is_before(&split.expected) {
             return false;
         }
@@ -313,10 +332,11 @@ impl Fetching {
         } = self;
         to.word(1u64);
         to.count(splits.len());
-        for (number, FetchedSplit { name: _, identity, expected }) in splits {
+        for (number, FetchedSplit { name: _, identity, expected, finished_at }) in splits {
             to.word(number.0);
             to.bytes(identity.as_bytes());
             to.signed(expected.ordinal());
+            to.word(finished_at.is_some());
         }
         for extracts in [fetched.len(), verifying.len(), verified.len()] {
             to.count(extracts);
@@ -400,7 +420,8 @@ impl Coordinator {
         }
         let mut beyond_end = BTreeMap::new();
         for (name, found) in &metadata.splits {
-            let Some(cursor) = cursors.named(name).and_then(|(_, split)| split.position) else { continue };
+            let unfinished = cursors.named(name).filter(|(_, split)| !split.finished);
+            let Some(cursor) = unfinished.and_then(|(_, split)| split.position) else { continue };
             let loss = Loss { split: name.clone(), wanted: cursor, earliest: found.earliest, end: found.end };
             if cursor.is_before(&found.earliest) {
                 reached(CoverageMark::LostAtOpen);
@@ -488,7 +509,9 @@ impl Coordinator {
                 fetching.discovered.push(CursorSet { split, name: name.clone(), identity, position });
             }
             let (name, identity) = (name.clone(), found.identity.clone());
-            fetching.splits.insert(split, FetchedSplit { name: name.clone(), identity, expected: position });
+            let fetched =
+                FetchedSplit { name: name.clone(), identity, expected: position, finished_at: None };
+            fetching.splits.insert(split, fetched);
             starts.push(SplitStart { split, name, position });
         }
         fetching.observe(metadata, now_us);

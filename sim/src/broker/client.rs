@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use kernel::message::{SourceFailure, SourceMetadata};
-use kernel::{Error, Position, SqlState};
+use kernel::{Error, Position, SplitName, SqlState};
 
 use super::{Broker, Message, Partition, TopicId};
 use crate::defects::{self, WorldDefect};
@@ -130,8 +130,18 @@ impl Broker<'_> {
                 self.decisions.changed(Fault::EmptyPartition);
             }
         }
+        let is_finished = |(partition, (_, end)): (&i32, &(i64, i64))| {
+            let p = &topic.partitions[*partition as usize];
+            (p.finished && p.end == *end).then(|| SplitName::kafka(*partition))
+        };
+        let finished: Vec<SplitName> = partitions.iter().filter_map(is_finished).collect();
         self.last_told = partitions.clone();
-        SourceMetadata::kafka(&self.current.identity(), partitions)
+        let mut metadata = SourceMetadata::kafka(&self.current.identity(), partitions);
+        for name in finished {
+            metadata.splits.get_mut(&name).expect("a split of this answer").finished = true;
+            self.decisions.changed(Fault::FinishedSplit);
+        }
+        metadata
     }
 
     fn maybe_fail(&mut self) -> Result<(), SourceFailure> {

@@ -102,6 +102,8 @@ struct Partition {
     delivered: i64,
     /// It gets no messages for now.
     silent: bool,
+    /// It gets no messages any more, and metadata says so.
+    finished: bool,
     /// The next offset must be a message (see `Broker::elect_uncleanly`).
     after_cut: bool,
     /// Offsets that metadata answers gave as its start or end.
@@ -339,7 +341,32 @@ impl<'a> Broker<'a> {
 
     /// Whether a partition gets no messages for now.
     pub fn is_silent(&self, partition: usize) -> bool {
-        self.topic().partitions[partition].silent
+        let p = &self.topic().partitions[partition];
+        p.silent || p.finished
+    }
+
+    /// Whether no message will follow the end of a partition.
+    pub fn is_finished(&self, partition: usize) -> bool {
+        self.topic().partitions[partition].finished
+    }
+
+    /// No message will follow the end of this partition.
+    pub fn finish(&mut self, partition: usize) {
+        let p = self.partition_mut(partition);
+        assert!(p.transactions.is_empty(), "a partition with an open transaction goes on");
+        p.finished = true;
+        let end = p.end;
+        self.note(
+            &[partition as u64, end as u64],
+            format_args!("partition {partition} is finished at {end}"),
+        );
+    }
+
+    /// For the oracle: whether a partition is finished, and ends at this offset or before it.
+    pub fn ends_by(&self, topic: TopicId, partition: i32, offset: i64) -> bool {
+        let partitions = self.topics.get(&topic).map(|topic| &topic.partitions);
+        let p = partitions.and_then(|partitions| partitions.get(usize::try_from(partition).ok()?));
+        p.is_some_and(|p| p.finished && p.end <= offset)
     }
 
     /// Leaves offsets without messages at the end, as control records do (A7).

@@ -410,12 +410,17 @@ impl Oracle {
             format!("{} does not follow cursor {cursor:?}", range_name(advance))
         })?;
 
+        let topic_id = topic.expect("just compared");
+        let ends = || outside.brokers[rule.topic].ends_by(topic_id, partition, advance.next.ordinal());
+        ensure("exactly once", !advance.finished || ends(), || {
+            format!("{} finishes a split that goes on", range_name(advance))
+        })?;
         let range = advance.first.ordinal()..advance.next.ordinal();
         let epoch = match advance.next.leader_epoch() {
             unknown if unknown < 0 => i32::MAX,
             epoch => epoch,
         };
-        let truth = outside.brokers[rule.topic].truth(topic.expect("just compared"), partition, range, epoch);
+        let truth = outside.brokers[rule.topic].truth(topic_id, partition, range, epoch);
         let truth = truth.ok_or_else(|| {
             Violation::new("honest", format!("{}: there is no such partition", range_name(advance)))
         })?;

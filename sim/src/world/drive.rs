@@ -444,11 +444,15 @@ impl<'a> World<'a> {
             self.written += count;
         }
         let broker = &mut self.brokers[topic];
+        if !broker.has_transaction(partition) && d.fault(Fault::FinishedSplit) {
+            broker.finish(partition);
+        }
         if d.below(4) == 0 {
             let aborts = broker.has_transaction(partition) && d.strikes(Fault::AbortedTransaction);
             broker.end_transaction(partition, !aborts);
         }
-        if d.strikes(Fault::ControlRecords) {
+        let is_finished = broker.is_finished(partition);
+        if !is_finished && d.strikes(Fault::ControlRecords) {
             broker.skip_offsets(partition, d.between(1, 9));
         }
         if d.fault(Fault::Compaction) {
@@ -460,7 +464,7 @@ impl<'a> World<'a> {
         if d.fault(Fault::Retention) {
             broker.retain_from(partition, start + d.below((stable - start).max(1) as u64) as i64);
         }
-        if d.fault(Fault::UncleanElection) {
+        if !is_finished && d.fault(Fault::UncleanElection) {
             broker.elect_uncleanly(partition, d.between(1, (end - start).clamp(1, 20) as u64));
         }
         self.grow(topic);
@@ -490,7 +494,10 @@ impl<'a> World<'a> {
             if (0..UNNOTICED_ELECTIONS).any(|_| self.d.fault(Fault::UncleanElection)) {
                 let broker = &mut self.brokers[self.d.index(self.p.topics.len())];
                 let partition = self.d.index(broker.partition_count());
-                broker.elect_uncleanly(partition, self.d.between(1, 12));
+                let lost = self.d.between(1, 12);
+                if !broker.is_finished(partition) {
+                    broker.elect_uncleanly(partition, lost);
+                }
             }
         }
     }

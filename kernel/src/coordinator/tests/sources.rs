@@ -68,3 +68,66 @@ fn a_loss_is_told_of_the_partition_that_ends_too_early_each_time() {
     let PipelineState::Failed(error) = host.state() else { panic!("the pipeline continues: {told:?}") };
     assert!(error.message.starts_with("partition 0 ends at 5, before the next message 10"), "{error}");
 }
+
+/// Metadata of partition 0, which ends at 10 for good, and of partition 1.
+fn finished_metadata() -> SourceMetadata {
+    let mut metadata = reading_of([10, 1000]);
+    metadata.splits.get_mut(&SplitName::kafka(0)).expect("partition 0").finished = true;
+    metadata
+}
+
+#[test]
+fn a_split_is_finished_by_the_batch_that_reaches_its_end_and_is_not_fetched_again() {
+    let mut host = Host::new();
+    host.define(1, create_table("t", false));
+    host.define(2, create_pipeline(pipeline("p", "t", OnDuplicate::Reject)));
+    host.define(3, Definition::StartPipeline { name: "p".into(), if_not_running: false });
+    let id = PipelineId(1);
+    let opened = |host: &mut Host| {
+        let epoch = host.epoch();
+        host.feed(Input::SourceOpened { pipeline: id, epoch, metadata: finished_metadata() });
+        host.sync();
+    };
+    let verified = |host: &mut Host| {
+        let asked = host.seen.iter().rev().find_map(|effect| match effect {
+            Effect::SourceVerify { epoch, token, .. } => Some((*epoch, *token)),
+            _ => None,
+        });
+        let (epoch, token) = asked.expect("metadata was requested");
+        host.feed(Input::SourceVerified { pipeline: id, epoch, token, metadata: finished_metadata() });
+        host.sync();
+    };
+    let finished =
+        |host: &Host| host.kernel.published().catalog.cursors[&id].get(SplitId(0)).unwrap().finished;
+    opened(&mut host);
+    for (from, to) in [(0, 4), (4, 10)] {
+        assert!(!finished(&host), "messages are missing");
+        host.extracted(host.epoch(), from, to);
+        verified(&mut host);
+    }
+    assert!(finished(&host));
+
+    // A source that goes on after the end contradicts itself: it is opened again, and the split is left out.
+    let epoch = host.epoch();
+    host.seen.clear();
+    host.extracted(epoch, 10, 11);
+    assert!(host.epoch() > epoch);
+    opened(&mut host);
+    let starts: Vec<SplitId> = host
+        .seen
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Fetch { starts, .. } => Some(starts.iter().map(|start| start.split)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(starts, [SplitId(1)]);
+    assert_eq!(host.cursor(), 10);
+
+    // SET OFFSETS begins anew.
+    host.define(4, Definition::StopPipeline { name: "p".into(), if_running: false });
+    let offsets = Offsets::At([(SplitName::kafka(0), Position::kafka(0, -1))].into());
+    host.define(5, Definition::SetOffsets { name: "p".into(), offsets });
+    assert!(!finished(&host));
+}

@@ -23,7 +23,8 @@ impl SourceModels {
             };
             let known = source.known.as_ref().filter(|_| source.phase == Phase::Fetching);
             let unread = known.and_then(|metadata| {
-                metadata.partitions().into_keys().find(|p| !source.expected.contains_key(p))
+                let mut partitions = metadata.partitions().into_keys();
+                partitions.find(|p| !source.expected.contains_key(p) && !self.finished.contains(&(*id, *p)))
             });
             ensure("live", unread.is_none(), || {
                 format!("pipeline {id} does not fetch partition {unread:?}")

@@ -210,6 +210,8 @@ pub struct SourceModels {
     now_us: Micros,
     rules: BTreeMap<u32, Rule>,
     sources: BTreeMap<u32, SourceModel>,
+    /// By pipeline and partition: partitions that a source or the catalog called finished. They need not be fetched.
+    finished: BTreeSet<(u32, i32)>,
     staging: Option<Staging>,
     appended: u64,
     published: u64,
@@ -253,6 +255,10 @@ impl SourceModels {
             Rule { has_topic: told.has_identity(), cursors, ..Rule::of(def, None) }
         };
         self.rules = catalog.pipelines.values().map(|def| (def.id.0, rule(def))).collect();
+        for (id, cursors) in &catalog.cursors {
+            let finished = cursors.splits().filter(|(_, split)| split.finished);
+            self.finished.extend(finished.map(|(number, _)| (id.0, number.0 as i32)));
+        }
     }
 
     // ---- Inputs ----
@@ -260,6 +266,12 @@ impl SourceModels {
     /// The coordinator is about to take an input.
     pub fn fed(&mut self, now_us: Micros, input: &Input) {
         self.now_us = self.now_us.max(now_us);
+        if let Input::SourceOpened { pipeline, metadata, .. }
+        | Input::SourceVerified { pipeline, metadata, .. } = input
+        {
+            let finished = metadata.splits.iter().filter(|(_, split)| split.finished);
+            self.finished.extend(finished.filter_map(|(name, _)| Some((pipeline.0, name.partition()?))));
+        }
         match input {
             Input::SourceOpened { pipeline, epoch, metadata } => {
                 if let Some(source) = self.run(pipeline.0, epoch.0)
