@@ -29,7 +29,7 @@
 //!
 //! # Payload
 //!
-//! `Open` is its struct in [`cbor`](crate::cbor) encoding. `SyncMarker` has no payload. All others are a [`Commit`]:
+//! `Open` is its struct in [`cbor`] encoding. `SyncMarker` has no payload. All others are a [`Commit`]:
 //!
 //! | Offset | Bytes | Field |
 //! |---:|---:|---|

@@ -98,7 +98,7 @@ impl DerefMut for SqlError {
 /// Before detail and hint and behind them, where DataFusion may put a text around ours.
 const FIELD_END: char = '\u{1f}';
 
-/// With all that there is to it, which [`ours_within`] finds again in a text of DataFusion's.
+/// With all that there is to it, which `ours_within` finds again in a text of DataFusion's.
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message, self.sqlstate)?;

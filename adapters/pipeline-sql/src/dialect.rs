@@ -14,7 +14,7 @@ use crate::limits;
 /// The rank of COLLATE, which is the next one below that of a sign.
 const COLLATE_RANK: u8 = 120;
 
-/// See [`PostgreSql`].
+/// See `PostgreSql`.
 pub static DIALECT: PostgreSql = PostgreSql(PostgreSqlDialect {});
 
 /// sqlparser's PostgreSQL. Its parser takes all that follows `IS DISTINCT FROM` for the right side, AND and OR included:

@@ -7,7 +7,7 @@
 //! | [`item`] | the items of a recording, and their conversion from and to the kernel's messages |
 //! | [`rows`] | columns, and placeholders for rows that the log has |
 //! | [`mark`] | hashes of effects, of shards' replies and of states |
-//! | [`file`] | frames, files, and the meaning of a torn or damaged one |
+//! | [`mod@file`] | frames, files, and the meaning of a torn or damaged one |
 //! | [`recorder`] | the queue and the thread that write while a database runs |
 //!
 //! # Rows that the log has

@@ -5,11 +5,11 @@
 //! | Module | Content |
 //! |---|---|
 //! | here | the handle, a sync in its two halves, and which calls fail or are the last |
-//! | [`log_file`] | a file: page cache, durable content and the versions between them |
-//! | [`storage`] | the kernel's [`kernel::log::Storage`] port |
-//! | [`power`] | what a power cut leaves |
-//! | [`damage`] | damage to durable data |
-//! | [`picture`] | the state of the disk for the explain page |
+//! | `log_file` | a file: page cache, durable content and the versions between them |
+//! | `storage` | the kernel's [`kernel::log::Storage`] port |
+//! | `power` | what a power cut leaves |
+//! | `damage` | damage to durable data |
+//! | `picture` | the state of the disk for the explain page |
 
 mod damage;
 mod log_file;

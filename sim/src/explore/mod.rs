@@ -4,7 +4,7 @@
 //!
 //! - [`scope`]: the size of the world and the reduction rules; [`check`]: their check. [`world`]: its state and its
 //!   moves.
-//! - [`process`], [`source`], [`disk`], [`crash`]: its parts. [`host`] carries effects to them. [`model`]: the expected
+//! - [`process`], [`source`], [`disk`], [`crash`]: its parts. `host` carries effects to them. [`model`]: the expected
 //!   state.
 //! - [`search`]: the search itself. [`story`]: the text of a violation.
 

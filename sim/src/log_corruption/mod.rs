@@ -1,7 +1,7 @@
 //! Logs that no crash leaves: another program's file, a log file of another database, a record with valid checksums
 //! that does not follow, is impossible, or contradicts earlier ones. A copy of a run's last log is changed in one
 //! place; reading it must have the predicted result, and never panic. `disk` models damage by crashes and disks;
-//! [`beginning`] corrupts the beginning of a log, [`log_files`] its files.
+//! `beginning` corrupts the beginning of a log, `log_files` its files.
 
 mod beginning;
 mod format;

@@ -1,9 +1,9 @@
 //! Replay of production: a server's recorded terms run again on the shipped kernel, with the server's log, and every
 //! step is compared. A difference means a kernel that is not deterministic, a changed log, or a changed kernel.
 //!
-//! - [`log`]: the log in the data directory: folded up to a record, then read on.
-//! - [`steps`]: a recording as inputs with their expected results.
-//! - [`host`]: coordinator and shards fed from a recording.
+//! - `log`: the log in the data directory: folded up to a record, then read on.
+//! - `steps`: a recording as inputs with their expected results.
+//! - `host`: coordinator and shards fed from a recording.
 
 mod host;
 mod log;
