@@ -153,7 +153,8 @@ fn fit(value: &Value, column_type: ColumnType, got: Option<&dyn Array>) -> Fit {
                     let got = got.as_primitive::<Float64Type>().value(0);
                     assert_eq!(Some(got), number.as_f64());
                 });
-                Fit::Yes
+                // A number that is too small for the type is zero for serde_json, and refused here as PostgreSQL does.
+                if number.as_f64() == Some(0.0) { Fit::Unknown } else { Fit::Yes }
             }
             Value::String(_) => Fit::Unknown,
             _ => Fit::No,
